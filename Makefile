@@ -1,0 +1,53 @@
+# make help lists the targets. Needs python3 (3.11 or newer) and nothing else; works from GNU make 3.81 on.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup dev run test check walls style rooms imports types lock docs
+
+PYTHON ?= python3
+BIN ?= .venv/bin
+TESTS ?=
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--annotation-style line --custom-compile-command "make lock" $(UPGRADE)
+TOKEN = ^(export )?BOTS__[0-9]+__TOKEN[A-Z_]*=.
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -e 's/:.*##/  -/' -e 's/^/make /'
+
+setup:  ## make .venv with what running needs; a second call takes no time
+	@$(PYTHON) -S deploy/setup.py
+
+dev:
+	@$(PYTHON) -S deploy/setup.py --dev
+
+run: setup  ## run the bots of the environment or .env; with none, a sandbox in the browser
+	@if env | grep -Eq '$(TOKEN)' || grep -Eqs '$(TOKEN)' .env; then verb=run; else verb=sandbox; fi; \
+	exec $(BIN)/switchboard $$verb
+
+test: check  ## the static checks, then all tests (some: TESTS=tests/house)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+
+check: dev walls types  ## the static checks alone: style, walls between the rings, types
+
+walls: style rooms imports
+
+style:
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { \
+		echo "these files are not formatted: run $(BIN)/ruff format"; $(BIN)/ruff format --check; exit 1; }
+
+rooms:
+	@$(BIN)/python deploy/docstrings_only.py bot registry
+
+imports:
+	@out=$$($(BIN)/lint-imports --no-logo) || { echo "$$out"; exit 1; }
+
+types:
+	@$(BIN)/mypy
+
+lock: dev  ## write the lock files anew from pyproject.toml (newest versions: UPGRADE=--upgrade)
+	@echo uv | $(LOCK) --no-config --no-header - -o deploy/uv.lock
+	@$(LOCK) pyproject.toml -o requirements.lock
+	@$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+docs: dev  ## write the table in docs/configuration.md anew from the settings
+	@$(BIN)/python deploy/reference.py

@@ -1,0 +1,32 @@
+"""Fails where an `__init__.py` is more than a docstring: `python deploy/docstrings_only.py bot`.
+
+Rooms are entered by their modules: an import in a package would load a whole ring for one name.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+
+def beyond_docstring(path: Path) -> int | None:
+    """The line of the first statement that is no docstring; 1 where there is no docstring."""
+    body = ast.parse(path.read_text(encoding="utf-8"), str(path)).body
+    if not body or not isinstance(body[0], ast.Expr) or not isinstance(body[0].value, ast.Constant):
+        return 1
+    return body[1].lineno if len(body) > 1 else None
+
+
+def main(folders: list[str]) -> int:
+    """Print each offender as `path:line: …`; 1 if there is one."""
+    found = [path for folder in folders for path in sorted(Path(folder).rglob("__init__.py"))]
+    lines = [(path, beyond_docstring(path)) for path in found]
+    wrong = [f"{path}:{line}" for path, line in lines if line is not None]
+    for place in wrong:
+        print(f"{place}: an __init__.py is a docstring and nothing else; move the code to a module")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""The container files: linted, complete, and with the promises that the store rests on."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+
+
+def run(*command: str | Path, **environ: str) -> tuple[int, str]:
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ or None, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def copied_from_the_checkout() -> list[str]:
+    lines = re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+    return [source for line in lines for source in line.split()[:-1]]
+
+
+def ignored(source: str, rules: list[str]) -> bool:
+    """What `.dockerignore` says of a path; the last rule that fits decides."""
+    fits = [rule for rule in rules if rule.lstrip("!") in ("*", source)]
+    return bool(fits) and not fits[-1].startswith("!")
+
+
+def test_the_yaml_files_are_clean() -> None:
+    assert run(BIN / "yamllint", "--strict", "-c", "deploy/.yamllint", "deploy") == (0, "")
+
+
+def test_the_dockerfile_is_clean() -> None:
+    assert run(BIN / "hadolint", "--no-color", "deploy/Dockerfile") == (0, "")
+
+
+def test_a_bad_dockerfile_is_found(tmp_path: Path) -> None:
+    bad = tmp_path / "Dockerfile"
+    bad.write_text("FROM python\nADD https://example.org/x /x\nRUN cd /tmp\n")
+    code, said = run(BIN / "hadolint", "--no-color", bad)
+    assert code != 0
+    assert "DL3006" in said
+
+
+def test_the_ci_script_parses() -> None:
+    assert run("bash", "-n", ".ci/run") == (0, "")
+
+
+def test_everything_that_the_image_copies_is_there_and_not_ignored() -> None:
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    sources = copied_from_the_checkout()
+    assert sources
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    assert [source for source in sources if ignored(source, rules)] == []
+
+
+@pytest.mark.parametrize("secret", [".env", "data", ".git", ".venv"])
+def test_secrets_and_state_stay_out_of_the_image(secret: str) -> None:
+    assert ignored(secret, (ROOT / ".dockerignore").read_text().splitlines())
+
+
+def test_the_image_runs_the_host_as_nobody_special_from_a_named_base() -> None:
+    last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.1[1-4]-slim-\w+$", DOCKERFILE, re.MULTILINE)
+    assert "\nUSER 10001:10001\n" in last_stage
+    assert "\nSTOPSIGNAL SIGTERM\n" in last_stage
+    assert "\nADD " not in DOCKERFILE
+    assert not re.search(r"TOKEN|API_KEY|PASSWORD", DOCKERFILE)
+
+
+def test_the_store_keeps_every_write_and_evicts_nothing() -> None:
+    words = COMPOSE["services"]["valkey"]["command"]
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert COMPOSE["services"]["valkey"]["volumes"] == ["valkey-data:/data"]
+
+
+def test_the_store_has_a_password_and_no_port_outside() -> None:
+    store, host = COMPOSE["services"]["valkey"], COMPOSE["services"]["host"]
+    assert "ports" not in store
+    assert "--requirepass" in store["command"]
+    assert "${VALKEY_PASSWORD:?" in host["environment"]["REDIS_URL"]
+
+
+def test_the_host_may_write_to_its_data_alone_and_has_time_to_end() -> None:
+    host = COMPOSE["services"]["host"]
+    assert host["read_only"] is True
+    assert host["stop_grace_period"] == "30s"
+    assert host["depends_on"] == {"valkey": {"condition": "service_healthy"}}
+    assert all(port.startswith("127.0.0.1:") for port in host["ports"])
+    assert host["environment"]["DATA_DIR"] == "/data"
+
+
+class Health(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/health" else 404)
+        self.end_headers()
+        self.wfile.write(b'{"status": "said"}')
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def health() -> Iterator[http.server.HTTPServer]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), Health)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_health_check_repeats_what_the_host_says(
+    health: http.server.HTTPServer, monkeypatch: pytest.MonkeyPatch, status: int, code: int
+) -> None:
+    monkeypatch.setattr(Health, "status", status)
+    port = str(health.server_port)
+    answer = run(sys.executable, "deploy/healthy.py", HTTP_PORT=port, HTTP_PROXY="http://x:1")
+    assert answer == (code, '{"status": "said"}\n')
+
+
+def test_the_health_check_of_a_host_that_is_gone_fails_with_its_address(
+    health: http.server.HTTPServer,
+) -> None:
+    health.socket.close()
+    code, said = run(sys.executable, "deploy/healthy.py", HTTP_PORT=str(health.server_port))
+    assert code == 1
+    assert f"127.0.0.1:{health.server_port}/health" in said

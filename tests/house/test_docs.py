@@ -1,0 +1,79 @@
+"""The documents keep up with the code: settings, the example file, the make targets, the links."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.building import load_document
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE: dict[str, Any] = runpy.run_path(str(ROOT / "deploy/reference.py"))
+FOR_COMPOSE = {"VALKEY_PASSWORD"}
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+
+
+def settings() -> list[str]:
+    return [name for name, _, _ in REFERENCE["variables"](REFERENCE["Settings"])]
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    page = (ROOT / "docs/configuration.md").read_text()
+    assert page == REFERENCE["renewed"](page), "run `make docs`"
+
+
+def test_nested_and_numbered_settings_are_spelt_out() -> None:
+    assert {"BOTS__<n>__TOKEN", "LLM__MODEL", "LLM__MAXTOKENS", "REDIS_URL"} <= set(settings())
+
+
+def test_the_example_file_names_every_setting_and_no_other() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    named = [match[1] for line in lines if (match := re.match(r"#?([A-Z0-9_]+)=", line))]
+    spelt = [re.sub(r"__\d+__", "__<n>__", name) for name in named]
+    assert len(named) == len(set(named))
+    assert set(spelt) - FOR_COMPOSE == set(settings())
+
+
+def test_the_example_file_says_a_word_on_every_setting() -> None:
+    blocks = (ROOT / ".env.example").read_text().strip().split("\n\n")
+    mute = [block for block in blocks if not block.startswith("# ")]
+    assert mute == []
+
+
+def test_the_example_file_sets_nothing_by_itself() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_file_of_ours_leads_to_one(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_target_in_the_documents_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    used = set(re.findall(r"\bmake ([a-z]+)`|^make ([a-z]+)", document.read_text(), re.MULTILINE))
+    assert {one or other for one, other in used} <= targets
+
+
+def test_every_decision_has_a_number_of_its_own_in_one_row() -> None:
+    names = sorted(path.name for path in (ROOT / "docs/decisions").glob("*.md"))
+    assert [name[:4] for name in names] == [f"{n:04}" for n in range(1, len(names) + 1)]
+
+
+def test_the_agents_file_of_the_readme_is_one_that_loads() -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    document = load_document(example)
+    assert document.problems == ()
+    assert document.default_agent_id is not None
+    assert document.default_agent_id.value in document.agents
