@@ -1,0 +1,1 @@
+"""What agents are, and who gets which. Knows nothing of the host."""

@@ -1,0 +1,255 @@
+"""Who gets which agent: bindings, their index, and the resolution that explains itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from registry.definition import Slug
+from registry.fields import Frozen, Wrong
+from registry.pasted import known_secret, shown
+
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
+_USERNAME = re.compile(r"@[a-z][a-z0-9_]{3,31}\Z")
+_OTHER = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+
+
+class AgentBindingType(StrEnum):
+    """What a binding is tied to."""
+
+    TelegramBot = "TelegramBot"
+    ChatId = "ChatId"
+    UserId = "UserId"
+
+
+_TYPES = {kind.value.lower(): kind for kind in AgentBindingType}
+
+
+class AgentBinding(Frozen):
+    """A patch cord: a bot, a chat or a person gets an agent; `bot` narrows it to one bot.
+
+    A bot is given by the SHA-256 of its token in hex, by its numeric id, or by its @username.
+    """
+
+    agent_id: Slug
+    type: AgentBindingType
+    binding_key: str
+    bot: str | None = None
+
+    @property
+    def slot(self) -> str:
+        """What is bound, as one text: `<type>:<key>`, then `:bot:<bot>` where it has one."""
+        own = f"{self.type.value.lower()}:{self.binding_key}"
+        return own if self.bot is None else f"{own}:bot:{self.bot}"
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _any_type(cls, value: Any) -> Any:
+        kind = _TYPES.get(value.replace("_", "").lower()) if isinstance(value, str) else None
+        if kind is None and not isinstance(value, AgentBindingType):
+            raise Wrong("is no binding type", "write TelegramBot, ChatId or UserId")
+        return kind or value
+
+    @field_validator("binding_key", "bot", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("bot")
+    @classmethod
+    def _bot(cls, value: str | None) -> str | None:
+        return None if value is None else bot_key(value)
+
+    @model_validator(mode="after")
+    def _key(self) -> AgentBinding:
+        if self.type is AgentBindingType.TelegramBot:
+            if self.bot is not None:
+                raise Wrong("'bot' belongs to ChatId and UserId bindings", "remove it")
+            key = bot_key(self.binding_key)
+        else:
+            key = _number_key(self.binding_key, self.type)
+        # the only write to a frozen value: its key in the one spelling that is compared
+        object.__setattr__(self, "binding_key", key)
+        return self
+
+    def to_text(self) -> str:
+        """The binding as one line of JSON in the spec's names."""
+        value = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return json.dumps(value, ensure_ascii=False)
+
+
+def token_hash(token: str) -> str:
+    """The SHA-256 of a bot token in hex: the key that the spec binds a bot by."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def bot_key(text: str) -> str:
+    """A bot's key as it is compared: a hash, an id, an @username, or a name kept as it is."""
+    if known_secret(text) == "a bot token":
+        raise Wrong("a bot token is written in clear", "write its hash: switchboard token-hash")
+    lowered = text.strip().lower()
+    if _HASH.match(lowered) or _USERNAME.match(lowered):
+        return lowered
+    if lowered.isascii() and lowered.isdigit() and 0 < len(lowered) < 20 and int(lowered) > 0:
+        return str(int(lowered))
+    if _OTHER.match(text):
+        return text
+    cure = "write the SHA-256 of its token in hex, its numeric id, or its @username"
+    raise Wrong(f"{shown(text)} names no bot", cure)
+
+
+def is_bot_key(text: str) -> bool:
+    """Whether a key can match a bot at all; the rest is kept, and warned of."""
+    return bool(_HASH.match(text) or _USERNAME.match(text) or text.isdigit())
+
+
+def _number_key(text: str, kind: AgentBindingType) -> str:
+    digits = text.strip()
+    plain = digits.removeprefix("-")
+    person = kind is AgentBindingType.UserId
+    if not (plain.isascii() and plain.isdigit()) or len(plain) > 19 or not int(plain):
+        raise Wrong(f"{shown(text)} is no numeric id", "write the numeric id, not a name")
+    if person and digits.startswith("-"):
+        raise Wrong("a person's id is positive", "a negative id is a chat: use ChatId")
+    return str(int(digits))
+
+
+@dataclass(frozen=True, slots=True)
+class BotIdentity:
+    """A bot as bindings may name it; the username is unknown until the bot has said it."""
+
+    token_hash: str
+    id: int
+    username: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every spelling that a binding may use for this bot."""
+        keys = (self.token_hash, str(self.id))
+        return (*keys, "@" + self.username.lower().lstrip("@")) if self.username else keys
+
+
+Rule = Literal[
+    "chat of this bot", "person of this bot", "bot", "chat", "person", "default", "nobody"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Which agent answers, by which rule, and why in a sentence; None where nobody does."""
+
+    agent_id: str | None
+    rule: Rule
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two bindings of one bot under two of its names: the first stays."""
+
+    kept: AgentBinding
+    dropped: AgentBinding
+
+
+_Slot = tuple[AgentBindingType, str, str | None]
+
+
+class Bindings:
+    """An immutable index of bindings; the earlier of two is the one that counts."""
+
+    __slots__ = ("_slots",)
+
+    def __init__(self, bindings: Iterable[AgentBinding] = ()) -> None:
+        self._slots: dict[_Slot, tuple[int, AgentBinding]] = {}
+        for order, binding in enumerate(bindings):
+            slot = (binding.type, binding.binding_key, binding.bot)
+            self._slots.setdefault(slot, (order, binding))
+
+    def __iter__(self) -> Iterator[AgentBinding]:
+        return (binding for _, binding in self._slots.values())
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def of_bot(self, bot: BotIdentity) -> AgentBinding | None:
+        """The bot's own binding, under whichever of its names came first."""
+        return self._first((AgentBindingType.TelegramBot, key, None) for key in bot.keys)
+
+    def scoped(self, kind: AgentBindingType, key: str, bot: BotIdentity) -> AgentBinding | None:
+        """The binding of a chat or a person for this very bot."""
+        return self._first((kind, key, alias) for alias in bot.keys)
+
+    def plain(self, kind: AgentBindingType, key: str) -> AgentBinding | None:
+        """The binding of a chat or a person for every bot."""
+        return self._first([(kind, key, None)])
+
+    def conflicts(self, bots: Iterable[BotIdentity]) -> list[Conflict]:
+        """Bindings that mean one bot under two of its names."""
+        owner = {key: bot.id for bot in bots for key in bot.keys}
+        kept: dict[tuple[AgentBindingType, str, int], AgentBinding] = {}
+        found: list[Conflict] = []
+        for (kind, key, bot), (_, binding) in self._slots.items():
+            is_bot = kind is AgentBindingType.TelegramBot
+            alias = key if is_bot else bot
+            if alias is None or alias not in owner:
+                continue
+            first = kept.setdefault((kind, "" if is_bot else key, owner[alias]), binding)
+            if first is not binding:
+                found.append(Conflict(first, binding))
+        return found
+
+    def _first(self, slots: Iterable[_Slot]) -> AgentBinding | None:
+        found = [self._slots[slot] for slot in slots if slot in self._slots]
+        return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def resolve(
+    bindings: Bindings,
+    default: str | None,
+    bot: BotIdentity,
+    chat: int | None,
+    person: int | None,
+    known: Container[str],
+) -> Resolution:
+    """The agent that answers: of the first rule that leads to a known one, or None.
+
+    Order: chat then person for this very bot, the bot, a chat, a person, the default agent.
+    """
+    passed: list[str] = []
+    for rule, binding in _candidates(bindings, bot, chat, person):
+        if binding.agent_id in known:
+            return Resolution(binding.agent_id, rule, _because(f"bound by {rule}", passed))
+        passed.append(f"the binding by {rule} names '{binding.agent_id}', which is not there")
+    if default is None:
+        return Resolution(None, "nobody", _because("no binding and no default agent", passed))
+    if default in known:
+        return Resolution(default, "default", _because("the default agent", passed))
+    passed.append(f"the default agent '{default}' is not there")
+    return Resolution(None, "nobody", _because("no agent", passed))
+
+
+def _candidates(
+    bindings: Bindings, bot: BotIdentity, chat: int | None, person: int | None
+) -> Iterator[tuple[Rule, AgentBinding]]:
+    chats, people = AgentBindingType.ChatId, AgentBindingType.UserId
+    if chat is not None and (found := bindings.scoped(chats, str(chat), bot)):
+        yield "chat of this bot", found
+    if person is not None and (found := bindings.scoped(people, str(person), bot)):
+        yield "person of this bot", found
+    if found := bindings.of_bot(bot):
+        yield "bot", found
+    if chat is not None and (found := bindings.plain(chats, str(chat))):
+        yield "chat", found
+    if person is not None and (found := bindings.plain(people, str(person))):
+        yield "person", found
+
+
+def _because(reason: str, passed: list[str]) -> str:
+    return "; ".join([*passed, reason])

@@ -1,0 +1,146 @@
+"""Every mistake of a configuration in one run, and what is legal but surprising."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+
+from registry.binding import AgentBindingType, Bindings, BotIdentity
+from registry.building import assemble
+from registry.definition import LlmConfiguration, McpServer
+from registry.document import Document
+from registry.draft import Draft, agent_id, merge
+from registry.environment import read_environment
+from registry.errors import DocumentErrors, Problem
+from registry.legacy import read_legacy
+from registry.reading import read_file_text
+from registry.references import names
+from registry.snapshot import Snapshot, inactive
+from registry.stores.composite import joined
+
+Advice = Callable[[LlmConfiguration], list[str]]
+_LEVELS = ("error", "warning", "note")
+_HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
+_NEARLY = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_+(\w+)\Z")
+_EXACTLY = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
+
+
+def check(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    required: bool = False,
+    bots: Collection[BotIdentity] = (),
+    hashes: Mapping[int, str] | None = None,
+    runtime: Document | None = None,
+    defaults: LlmConfiguration | None = None,
+    advice: Advice | None = None,
+) -> list[Problem]:
+    """Errors first, then warnings and notes, of a file under an environment.
+
+    `bots` are the configured ones, `hashes` their token hashes by the index in `BOTS__<n>__`;
+    `runtime` is what a store holds besides; `advice` tells which settings a model will drop.
+    """
+    found: list[Problem] = []
+    file = _file(path, required, found)
+    draft = merge(file, read_environment(environ, hashes))
+    legacy = read_legacy(environ, bool(bots)) if not draft.agents else None
+    draft = merge(draft, legacy) if legacy else draft
+    document, _ = assemble(draft)
+    snapshot = _snapshot(joined(document, runtime or Document()))
+    drafted = {own for part in draft.agents if (own := agent_id(part))}
+    found += snapshot.document.problems
+    found += inactive(snapshot.document, {*snapshot.agents, *drafted})
+    found += snapshot.conflicts(bots)
+    found += _strangers(snapshot.document, bots)
+    found += _unset(snapshot.document, environ)
+    found += _misspelt(environ, legacy is not None, bool(draft.agents))
+    found += _surprises(snapshot, defaults or LlmConfiguration(), advice)
+    return sorted(dict.fromkeys(found), key=lambda problem: _LEVELS.index(problem.level))
+
+
+def _file(path: Path | None, required: bool, found: list[Problem]) -> Draft:
+    if path is None:
+        return Draft()
+    try:
+        return read_file_text(path.read_bytes().decode("utf-8-sig"), str(path))
+    except FileNotFoundError:
+        if required:
+            found.append(
+                Problem(str(path), "the file is not there", "create it, or correct the path")
+            )
+    except UnicodeDecodeError:
+        found.append(Problem(str(path), "it is not UTF-8 text", "save it as UTF-8"))
+    except OSError as error:
+        cure = "make it a file that the host may read"
+        found.append(Problem(str(path), f"it cannot be read: {error.strerror}", cure))
+    except DocumentErrors as errors:
+        found += errors.problems
+    return Draft()
+
+
+def _snapshot(document: Document) -> Snapshot:
+    return Snapshot(1, document, Bindings(entry.value for entry in document.bindings.values()))
+
+
+def _strangers(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
+    """Bindings by a hash or an id that no configured bot has."""
+    known = {key for bot in bots for key in bot.keys}
+    for entry in document.bindings.values():
+        by_bot = entry.value.type is AgentBindingType.TelegramBot
+        key = entry.value.binding_key if by_bot else entry.value.bot
+        if key is not None and _HASH_OR_ID.match(key) and key not in known:
+            place = entry.origins.get("bindingKey" if by_bot else "bot", entry.place)
+            told = f"no configured bot has the hash or id {key[:12]}…"
+            cure = "correct it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
+            yield Problem(place, told, cure, level="warning")
+
+
+def _unset(document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """References to variables that have no value here."""
+    for name, shared in document.mcp_servers.items():
+        yield from _unset_in(name, shared.value, shared.place, environ)
+    for entry in document.agents.values():
+        place = entry.origins.get("mcpServers", entry.place)
+        if isinstance(entry.value.mcp_servers, Mapping):
+            for name, server in entry.value.mcp_servers.items():
+                yield from _unset_in(name, server, place, environ)
+
+
+def _unset_in(
+    name: str, server: McpServer, place: str, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    texts = [server.url or "", *server.env.values(), *server.headers.values()]
+    for reference in dict.fromkeys(found for text in texts for found in names(text)):
+        if not environ.get(reference):
+            told = f"server '{name}' refers to ${{{reference}}}, which is not set"
+            yield Problem(place, told, f"set {reference}", level="warning")
+
+
+def _misspelt(environ: Mapping[str, str], legacy: bool, agents: bool) -> Iterator[Problem]:
+    """Variables that look like ours and are not read."""
+    for variable in sorted(environ):
+        match = _NEARLY.match(variable)
+        if match and not _EXACTLY.match(variable):
+            root = match[1].upper().removesuffix("S") + "S"
+            cure = f"write {root}__{match[2]}__{match[3].upper()}"
+            yield Problem(variable, "this variable is not read", cure, level="warning")
+        old = variable.upper().startswith(("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0"))
+        if old and agents and not legacy:
+            told = "it belongs to single-agent mode, which is off while agents are configured"
+            cure = "remove it, or move it to an agent"
+            yield Problem(variable, told, cure, level="warning")
+
+
+def _surprises(
+    snapshot: Snapshot, defaults: LlmConfiguration, advice: Advice | None
+) -> Iterator[Problem]:
+    """What is odd in single agents: idle patterns, and settings that their model will drop."""
+    for one, entry in snapshot.agents.items():
+        yield from snapshot.review(one)
+        effective = snapshot.effective(one, defaults)
+        for sentence in advice(effective.llm) if advice and effective else ():
+            place = entry.origins.get("llmOverrides", entry.place)
+            cure = "change the model or the setting"
+            yield Problem(place, f"agent '{one}': {sentence}", cure, level="warning")

@@ -1,0 +1,82 @@
+"""Every error the registry raises on purpose, and the problems it reports as values.
+
+RegistryError
+├── DocumentErrors        a document is wrong; holds every problem found, each with place and cure
+├── Denied                the actor may not change this
+├── Owned                 the file or the environment owns it: it is changed there
+├── AlreadyThere          an agent with this id exists
+├── NotThere              there is nothing under this id
+├── RevisionConflict      somebody else changed it meanwhile
+├── KeyReused             an idempotency key came again with another change
+├── ReferenceMissing      a `${NAME}` has no value, or may not be used here
+└── RegistryUnavailable   the store is away; a repeat with the same key is safe
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, where (`file:line`, variable or Redis key), and what cures it."""
+
+    place: str
+    message: str
+    cure: str
+    level: Level = "error"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}; {self.cure}"
+
+
+class RegistryError(Exception):
+    """The root of all errors of the registry."""
+
+
+class DocumentErrors(RegistryError):
+    """A document cannot be used; `problems` holds every mistake found in one run."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Denied(RegistryError):
+    """The actor may not make this change."""
+
+
+class Owned(RegistryError):
+    """The file or the environment owns it; `place` says where."""
+
+    def __init__(self, what: str, place: str) -> None:
+        super().__init__(f"{what} is set in {place} and is changed only there")
+        self.place = place
+
+
+class AlreadyThere(RegistryError):
+    """An agent with this id exists."""
+
+
+class NotThere(RegistryError):
+    """There is nothing under this id."""
+
+
+class RevisionConflict(RegistryError):
+    """The value is no longer the one that the change was made for."""
+
+
+class KeyReused(RegistryError):
+    """An idempotency key was used before, for another change."""
+
+
+class ReferenceMissing(RegistryError):
+    """A `${NAME}` has no value here, or this document may not use it."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The store is away; a repeat with the same idempotency key is safe."""

@@ -1,0 +1,86 @@
+"""What is known of models: which settings each one takes, its limits and its retirement date.
+
+The table is `models.json`, one row a family. A model that is not in it belongs to another provider
+(or is newer than this table); nothing is assumed of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+Thinking = Literal["adaptive", "budget", "disabled", "between_tools"]
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+EFFORTS: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What one family of models takes; limits are tokens.
+
+    `id` is the prefix that its wire ids share. `thinking` are the accepted kinds; with thinking
+    off, an effort above `top_effort_unthinking` is refused. `temperature` is taken only with the
+    API version before 2026. `binds_thinking`: a replayed thinking block is bound to its prefix.
+    """
+
+    id: str
+    thinking: frozenset[Thinking]
+    thinks_by_default: bool
+    efforts: tuple[Effort, ...]
+    temperature: bool
+    max_output: int
+    context: int
+    binds_thinking: bool
+    min_cacheable: int
+    aliases: tuple[str, ...] = ()
+    top_effort_unthinking: Effort | None = None
+    retires: date | None = None
+    successor: str | None = None
+
+
+def known(model: str) -> ModelInfo | None:
+    """The family of a model by its longest prefix, or by an alias; None for a stranger."""
+    return _find(wire_id(model))
+
+
+def wire_id(model: str) -> str:
+    """The id to send for a model: an alias's own id, any other name as it is."""
+    return _aliases().get(model, model)
+
+
+@cache
+def table() -> Mapping[str, ModelInfo]:
+    """All families by id."""
+    rows = json.loads((files("registry") / "models.json").read_text("utf-8"))
+    return {row["id"]: _info(row) for row in rows}
+
+
+@cache
+def _aliases() -> Mapping[str, str]:
+    return {alias: info.id for info in table().values() for alias in info.aliases}
+
+
+@lru_cache(maxsize=1024)
+def _find(model: str) -> ModelInfo | None:
+    fitting = (id_ for id_ in table() if model == id_ or model.startswith((f"{id_}-", f"{id_}@")))
+    longest = max(fitting, key=len, default=None)
+    return table()[longest] if longest is not None else None
+
+
+def _info(row: Mapping[str, Any]) -> ModelInfo:
+    retires = row.get("retires")
+    return ModelInfo(
+        **{
+            **row,
+            "thinking": frozenset(row["thinking"]),
+            "efforts": tuple(row["efforts"]),
+            "aliases": tuple(row.get("aliases", ())),
+            "retires": date.fromisoformat(retires) if retires else None,
+        }
+    )

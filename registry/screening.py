@@ -1,0 +1,143 @@
+"""What a document may not contain: secrets in clear, and what its writer has no right to name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from registry.addresses import is_internal
+from registry.definition import AgentDefinition, McpServer
+from registry.fields import Finding
+from registry.json_text import Path, dotted
+from registry.pasted import known_secret, secret_value
+from registry.references import malformed, names
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What a document's writer may do: the operator everything, others only what is listed.
+
+    `secrets` are the names that others may refer to, `internal_hosts` the hosts they may reach.
+    """
+
+    operator: bool = True
+    secrets: frozenset[str] = field(default=frozenset())
+    internal_hosts: frozenset[str] = field(default=frozenset())
+
+
+OPERATOR = Authority()
+
+
+def secrets_in(value: Any, path: Path = ()) -> Iterator[Finding]:
+    """Secrets of a well-known shape anywhere in a JSON value, in names as well."""
+    if isinstance(value, str):
+        if what := known_secret(value):
+            yield _secret(path, what)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if what := known_secret(str(name)):
+                yield _secret(path, f"{what} as a name")
+            yield from secrets_in(item, (*path, name))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from secrets_in(item, (*path, index))
+
+
+def screen_agent(agent: AgentDefinition, authority: Authority) -> Iterator[Finding]:
+    """What an agent's definition may not say, given who wrote it."""
+    for index, url in enumerate(agent.mcp_server_endpoints):
+        yield from _screen_url(url, ("mcpServerEndpoints", index), authority)
+    for index, pattern in enumerate(agent.whitelist_patterns):
+        yield from _no_reference(pattern, ("whitelistPatterns", index))
+    if agent.llm_overrides is not None and agent.llm_overrides.model is not None:
+        yield from _no_reference(agent.llm_overrides.model, ("llmOverrides", "model"))
+    if isinstance(agent.mcp_servers, Mapping):
+        for name, server in agent.mcp_servers.items():
+            yield from screen_server(server, ("mcpServers", name), authority)
+    for spelled, text in (("name", agent.name), ("customInstructions", agent.custom_instructions)):
+        if text and names(text):
+            yield _unexpanded((spelled,), level_note=True)
+
+
+def screen_server(server: McpServer, path: Path, authority: Authority) -> Iterator[Finding]:
+    """What a server may not say, given who wrote it."""
+    if server.command is not None and not authority.operator:
+        yield Finding(
+            (*path, "command"),
+            "a command may come only from the file or the environment",
+            "give a url, or name a server that the operator has defined",
+        )
+    if server.trust_annotations and not authority.operator:
+        cure = "leave it out, or have the operator define the server"
+        yield Finding((*path, "trustAnnotations"), "only the operator may trust a server", cure)
+    if server.repeatable and not authority.operator:
+        cure = "leave it out, or have the operator define the server"
+        yield Finding((*path, "repeatable"), "only the operator may pin repeatable tools", cure)
+    for spelled, text in (("command", server.command), ("cwd", server.cwd)):
+        if text is not None:
+            yield from _no_reference(text, (*path, spelled))
+    for index, argument in enumerate(server.args):
+        yield from _no_reference(argument, (*path, "args", index))
+    if server.url is not None:
+        yield from _screen_url(server.url, (*path, "url"), authority)
+    for spelled, pairs in (("env", server.env), ("headers", server.headers)):
+        for name, text in pairs.items():
+            yield from _screen_value(name, text, (*path, spelled, name), authority)
+
+
+def _screen_value(name: str, text: str, path: Path, authority: Authority) -> Iterator[Finding]:
+    if what := secret_value(name, text):
+        yield _secret(path, what)
+    if malformed(text):
+        yield Finding(path, f"'{dotted(path)}' has a '${{' that is no reference", "write ${NAME}")
+    for reference in () if authority.operator else names(text):
+        if reference not in authority.secrets:
+            yield Finding(
+                path,
+                f"${{{reference}}} may not be used by this document",
+                "list the name in AGENT_SECRETS, or use one that is listed",
+            )
+
+
+def _screen_url(url: str, path: Path, authority: Authority) -> Iterator[Finding]:
+    if malformed(url):
+        yield Finding(path, f"'{dotted(path)}' has a '${{' that is no reference", "write ${NAME}")
+    if not authority.operator and names(url):
+        yield Finding(path, "an address may not hold a reference here", "write the plain address")
+        return
+    if url.startswith("${"):
+        return
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if what := secret_value(name, text):
+            yield _secret(path, f"{what} in its query")
+    if not authority.operator and is_internal(host) and host not in authority.internal_hosts:
+        cure = "use a public address, or list the host in INTERNAL_HOSTS"
+        yield Finding(path, f"'{dotted(path)}' leads to an internal host", cure)
+
+
+def _no_reference(text: str, path: Path) -> Iterator[Finding]:
+    if "${" in text:
+        yield _unexpanded(path)
+
+
+def _unexpanded(path: Path, level_note: bool = False) -> Finding:
+    return Finding(
+        path,
+        f"a ${{NAME}} in '{dotted(path)}' is not expanded",
+        "references work only in headers, env and url",
+        level="warning" if level_note else "error",
+    )
+
+
+def _secret(path: Path, what: str) -> Finding:
+    by_reference = "put it into an environment variable, refer to it as ${NAME}"
+    here = "env" in path or "headers" in path or path[-1:] == ("url",)
+    return Finding(
+        path,
+        f"{what} is written in clear in '{dotted(path)}'",
+        f"{by_reference if here else 'take it out'}, and replace the secret: it is no longer one",
+    )

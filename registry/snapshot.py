@@ -1,0 +1,114 @@
+"""One moment of the registry: an immutable view that every read goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from registry.binding import AgentBinding, Bindings, BotIdentity, Resolution, resolve
+from registry.definition import AgentDefinition, LlmConfiguration, McpServer
+from registry.document import Document, Entry
+from registry.errors import Problem
+from registry.layers import EffectiveAgent, Layer, effective
+from registry.servers import idle_patterns, missing_names
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is in force: `number` grows with each change that this process has seen."""
+
+    number: int
+    document: Document
+    bindings: Bindings = field(default_factory=Bindings)
+
+    @property
+    def agents(self) -> Mapping[str, Entry[AgentDefinition]]:
+        """Every agent with its place and origins, by id."""
+        return self.document.agents
+
+    @property
+    def default(self) -> str | None:
+        """The id of the default agent, whether or not that agent is there."""
+        entry = self.document.default_agent_id
+        return entry.value if entry else None
+
+    @cached_property
+    def servers(self) -> Mapping[str, McpServer]:
+        """The top-level MCP servers by name."""
+        return self.document.shared_servers()
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong or surprising now, each with place and cure."""
+        return (*self.document.problems, *inactive(self.document, self.agents), *self._unserved())
+
+    def agent(self, agent_id: str) -> AgentDefinition | None:
+        """An agent's definition, or None."""
+        entry = self.document.agents.get(agent_id)
+        return entry.value if entry else None
+
+    def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
+        """Which agent answers in a chat of a bot, by which rule and why."""
+        return resolve(self.bindings, self.default, bot, chat, person, self.document.agents)
+
+    def effective(
+        self, agent_id: str, host_defaults: LlmConfiguration, tuning: Iterable[Layer] = ()
+    ) -> EffectiveAgent | None:
+        """An agent with all layers merged, or None where it is not there."""
+        entry = self.document.agents.get(agent_id)
+        if entry is None:
+            return None
+        return effective(
+            host_defaults,
+            entry.value,
+            document=entry.place,
+            origins=entry.origins,
+            shared=self.servers,
+            operator=entry.operator,
+            revision=entry.revision,
+            tuning=tuple(tuning),
+        )
+
+    def conflicts(self, bots: Iterable[BotIdentity]) -> list[Problem]:
+        """Bindings that mean one bot under two of its names, now that the bots are known."""
+        return [
+            self._conflict(conflict.kept, conflict.dropped)
+            for conflict in self.bindings.conflicts(bots)
+        ]
+
+    def review(self, agent_id: str) -> list[Problem]:
+        """What is legal but surprising in one agent."""
+        entry = self.document.agents.get(agent_id)
+        if entry is None:
+            return []
+        found = idle_patterns(entry.value, self.servers)
+        return [
+            Problem(entry.origins.get(str(f.path[0]), entry.place), f.message, f.cure, f.level)
+            for f in found
+        ]
+
+    def _conflict(self, kept: AgentBinding, dropped: AgentBinding) -> Problem:
+        places = self.document.bindings
+        told = f"it binds the same bot as {places[kept.slot].place}, which stays in force"
+        return Problem(places[dropped.slot].place, told, "remove one of the two")
+
+    def _unserved(self) -> Iterator[Problem]:
+        for entry in self.document.agents.values():
+            for finding in missing_names(entry.value, self.servers):
+                yield Problem(entry.place, finding.message, finding.cure, level="warning")
+
+
+def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
+    """Bindings, and the default, that lead to agents which are not there."""
+    for entry in document.bindings.values():
+        if entry.value.agent_id not in known:
+            yield _absent(entry.place, entry.value.agent_id, "this binding is inactive")
+    default = document.default_agent_id
+    if default and default.value not in known:
+        yield _absent(default.place, default.value, "there is no default")
+
+
+def _absent(place: str, agent_id: str, so: str) -> Problem:
+    told = f"agent '{agent_id}' is not there, so {so}"
+    return Problem(place, told, "create the agent, or name another", level="warning")

