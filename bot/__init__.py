@@ -1,0 +1,1 @@
+"""The host: it polls bots, runs agents and sends their answers."""

@@ -1,0 +1,129 @@
+"""What is said: frozen values that travel between the rings, without any wire's types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who wrote or pressed; `id` is the only thing that decides rights."""
+
+    id: int
+    name: str
+    username: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an answer goes: a chat of one bot, and a topic in it."""
+
+    bot: int
+    chat: int
+    topic: int | None = None
+    private: bool = True
+
+    @property
+    def conversation(self) -> str:
+        """The conversation's name inside its line: `<chat>` or `<chat>:<topic>`."""
+        return str(self.chat) if self.topic is None else f"{self.chat}:{self.topic}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A bot command as typed: `/name arguments`."""
+
+    name: str
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that asks for an answer.
+
+    `text` is what the person wrote (or a caption); `unsupported` names a kind of message that we
+    do not take yet; `addressed` is False where a group did not speak to this bot.
+    """
+
+    address: Address
+    person: Person
+    message: int
+    sent_at: int
+    text: str = ""
+    command: Command | None = None
+    unsupported: str | None = None
+    addressed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A press on a button of ours; `data` is what we put into it."""
+
+    address: Address
+    person: Person
+    query: str
+    data: str
+    message: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that reaches a running turn at once instead of queueing behind it.
+
+    `draft` is set where the person pressed Stop on a growing answer: it names that answer.
+    """
+
+    address: Address
+    kind: Literal["stop"]
+    person: Person | None = None
+    draft: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An update that is left alone by a rule; the rule's name is counted."""
+
+    rule: str
+
+
+Event = Incoming | Press | Signal
+Decoded = Event | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRef:
+    """Which turn: its inbox entry, its conversation and the agent whose transcript it is."""
+
+    entry: str
+    conversation: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One call to a chat, rendered and ready: a part of an answer, a notice, a reply to a press.
+
+    `payload` is the method's JSON without a chat id. Parts of one chat go out in order.
+    """
+
+    chat: int
+    method: str
+    payload: Json
+    turn: TurnRef | None = None
+
+    def of(self, turn: TurnRef) -> Outgoing:
+        """The same call as a part of a turn's reply."""
+        return replace(self, turn=turn)
+
+
+@dataclass(frozen=True, slots=True)
+class RichText:
+    """A text with entities as the Bot API takes them; offsets count UTF-16 units."""
+
+    text: str
+    entities: tuple[Json, ...] = field(default=())

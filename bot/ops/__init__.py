@@ -1,0 +1,1 @@
+"""Logging, counters, health and supervision."""

@@ -1,0 +1,101 @@
+"""Logging: structlog for us and for the libraries, with secrets blotted out at the root."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import structlog
+
+BLOT = "[secret]"
+SHAPES = re.compile(
+    r"\b\d{6,12}:[A-Za-z0-9_-]{30,}\b"  # a bot token
+    r"|\bsk-[A-Za-z0-9_-]{16,}"  # a model key
+    r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{8,}=*"
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user:password of a URL
+)
+QUIET = (
+    "aiohttp",
+    "httpx2",
+    "httpcore2",
+    "anthropic",
+    "mcp.client",
+    "uvicorn",
+    "watchfiles",
+    "asyncio",
+)
+
+
+class Redactor:
+    """A processor that blots known secrets, and whatever looks like one, out of every event."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known = tuple(sorted({s for s in secrets if len(s) > 5}, key=len, reverse=True))
+
+    def __call__(
+        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """The event with every string cleaned, at any depth."""
+        return {key: self._clean(value) for key, value in event.items()}
+
+    def text(self, text: str) -> str:
+        """A text without secrets."""
+        for secret in self._known:
+            text = text.replace(secret, BLOT)
+        return SHAPES.sub(BLOT, text)
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, bytes):
+            return self.text(value.decode(errors="replace"))
+        if isinstance(value, dict):
+            return {key: self._clean(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._clean(item) for item in value]
+        if isinstance(value, BaseException):
+            return self.text(f"{type(value).__name__}: {value}")
+        return value
+
+
+def configure(level: str, form: str, secrets: Iterable[str] = ()) -> None:
+    """Set up all logging of the process: `form` is `console` or `json`."""
+    redactor = Redactor(secrets)
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    tail = [structlog.processors.format_exc_info, redactor, _renderer(form)]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _renderer(form: str) -> Any:
+    if form == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
