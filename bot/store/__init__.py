@@ -1,0 +1,1 @@
+"""Lines, inbox, outbox and transcripts on the Redis protocol."""

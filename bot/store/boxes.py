@@ -1,0 +1,127 @@
+"""A line's inbox and outbox."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from bot.events import Outgoing, TurnRef
+from bot.ports import Entry, Fence, Posted
+from bot.store import keys
+from bot.store.client import StoreClient
+
+SEEN_FOR_MS = 48 * 3600 * 1000
+NOTICE_FOR_S = 48 * 3600
+
+
+class RedisInbox:
+    """Accepted updates in a stream; implements `ports.Inbox`."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def accept(self, line: str, updates: Sequence[tuple[int, bytes]]) -> list[Entry]:
+        """Store what was not seen; raises StoreUnavailable at once, since the poller must wait."""
+        args: list[Any] = [SEEN_FOR_MS]
+        for update, raw in updates:
+            args += [update, raw]
+        ids = await self._client.run("accept", [keys.inbox(line), keys.seen(line)], args)
+        found = zip(ids, updates, strict=True)
+        return [Entry(id.decode(), update, raw) for id, (update, raw) in found if id]
+
+    async def pending(self, line: str, after: str = "", count: int = 1000) -> list[Entry]:
+        """Entries that are not done, in order."""
+        start = f"({after}" if after else "-"
+        words = ("XRANGE", keys.inbox(line), start, "+", "COUNT", count)
+        items = await self._client.patiently(lambda: self._client.command(*words))
+        return [_entry(id, fields) for id, fields in items]
+
+    async def settle(
+        self, fence: Fence, entries: Sequence[str], parts: Sequence[Outgoing] = ()
+    ) -> list[Posted]:
+        """Entries are done, and say this."""
+        names = [keys.fence(fence.line), keys.inbox(fence.line), keys.outbox(fence.line)]
+        args = [fence.token, len(entries), *entries, *map(dump, parts)]
+        ids = await self._client.surely("settle", names, args)
+        return posted(ids, parts)
+
+    async def bury(
+        self, fence: Fence, entry: str, why: str, parts: Sequence[Outgoing] = (), conv: str = ""
+    ) -> list[Posted]:
+        """Move an entry to the dead letters, and end its open turn."""
+        line = fence.line
+        names = [
+            keys.fence(line),
+            keys.inbox(line),
+            keys.outbox(line),
+            keys.dead(line),
+            keys.open_turn(line, conv),
+        ]
+        args = [fence.token, entry, why, int(time.time()), *map(dump, parts)]
+        ids = await self._client.surely("bury", names, args)
+        return posted(ids, parts)
+
+
+class RedisOutbox:
+    """Parts to send in a stream; implements `ports.Outbox`."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def post(self, line: str, key: str, parts: Sequence[Outgoing]) -> list[Posted]:
+        """Append notices, once for each key."""
+        names = [keys.outbox(line), keys.notice(line, key), keys.lease(line)]
+        ids = await self._client.run("post", names, [NOTICE_FOR_S, *map(dump, parts)])
+        return posted(ids, parts)
+
+    async def unsent(self, line: str, after: str = "", count: int = 1000) -> list[Posted]:
+        """Parts without a receipt, in order.
+
+        Parts go out one by one in each chat, so only the head of a chat can have been sent already;
+        a notice that was posted while nobody owned the line surely was not.
+        """
+        start = f"({after}" if after else "-"
+        words = ("XRANGE", keys.outbox(line), start, "+", "COUNT", count)
+        items = await self._client.patiently(lambda: self._client.command(*words))
+        return [_unsent(id, fields) for id, fields in items]
+
+    async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
+        """A part is sent, or never can be."""
+        line = fence.line
+        names = [keys.fence(line), keys.outbox(line)]
+        args: list[Any] = [fence.token, part]
+        if turn:
+            names += [keys.open_turn(line, turn.conversation), keys.inbox(line)]
+            args.append(turn.entry)
+        await self._client.surely("receipt", names, args)
+
+
+def dump(part: Outgoing) -> bytes:
+    """A part as it is stored."""
+    body: dict[str, Any] = {"c": part.chat, "m": part.method, "p": part.payload}
+    if part.turn:
+        body["t"] = [part.turn.entry, part.turn.conversation, part.turn.agent]
+    return orjson.dumps(body)
+
+
+def load(raw: bytes) -> Outgoing:
+    """A stored part."""
+    body = orjson.loads(raw)
+    turn = TurnRef(*body["t"]) if "t" in body else None
+    return Outgoing(body["c"], body["m"], body["p"], turn)
+
+
+def posted(ids: Sequence[bytes], parts: Sequence[Outgoing]) -> list[Posted]:
+    """Parts with the ids that they got; nothing where the step was done before."""
+    return [Posted(id.decode(), part) for id, part in zip(ids, parts, strict=False)]
+
+
+def _unsent(id: bytes, fields: dict[bytes, bytes]) -> Posted:
+    return Posted(id.decode(), load(fields[b"p"]), doubtful=fields.get(b"f") != b"0")
+
+
+def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    return Entry(id.decode(), int(fields[b"u"]), fields[b"r"])

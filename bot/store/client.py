@@ -1,0 +1,142 @@
+"""One way to run a script or a command: errors are ours, and what must be done is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004
+)
+
+from bot.errors import FencedOut, StoreError, StoreUnavailable
+from bot.ports import Clock
+
+T = TypeVar("T")
+log = structlog.get_logger("store")
+
+UNFENCED = frozenset({"acquire", "beat", "accept", "post"})
+AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError)
+AWAY_WORDS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN")
+
+
+class StoreClient:
+    """The connection to the store; counts its round trips and remembers trouble.
+
+    `troubles` grows whenever a call's fate was unknown, so that readers know to look again.
+    """
+
+    def __init__(self, redis: Redis, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._scripts: dict[str, AsyncScript] = {}
+        self.trips = 0
+        self.troubles = 0
+
+    async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """One try of a script; raises StoreUnavailable, FencedOut or StoreError."""
+        script = self._scripts.get(name) or self._load(name)
+        return await self.once(lambda: script(keys=keys, args=args))
+
+    async def surely(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """A script that must be done: tried until the store answers. For repeatable ones only."""
+        return await self.patiently(lambda: self.run(name, keys, args))
+
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call while the store is away, with growing pauses."""
+        delay = 0.05
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable as error:
+                log.warning("store.away", error=str(error), again_in=round(delay, 2))
+                await self._clock.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311
+                delay = min(delay * 2, 2.0)
+
+    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
+        """One round trip, with our errors."""
+        self.trips += 1
+        before = _cancellations()
+        try:
+            found = await call()
+        except AWAY as error:
+            self.troubles += 1
+            raise StoreUnavailable(_words(error)) from None
+        except ResponseError as error:
+            raise _refusal(error) from None
+        except RedisError as error:
+            raise StoreError(_words(error)) from None
+        if _cancellations() > before:  # the library loses one that comes while it connects
+            raise asyncio.CancelledError
+        return found
+
+    async def command(self, *words: Any) -> Any:
+        """One plain command, with our errors."""
+        call = self._redis.execute_command
+        return await self.once(lambda: call(*words))  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+
+    def _load(self, name: str) -> AsyncScript:
+        script = self._redis.register_script(script_source(name))
+        self._scripts[name] = script
+        return script
+
+
+@functools.cache
+def script_source(name: str) -> str:
+    """A script's text, with the fence check in front where it is an owner's."""
+    folder = files("bot.store.scripts")
+    body = folder.joinpath(f"{name}.lua").read_text()
+    if name in UNFENCED:
+        return body
+    return folder.joinpath("fence.lua").read_text() + body
+
+
+def connect(url: str, connections: int = 64) -> Redis:
+    """A client for a redis://, rediss:// or unix:// URL that never retries by itself."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=30,
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+    return Redis.from_pool(pool)
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def _words(error: RedisError) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _refusal(error: ResponseError) -> StoreError:
+    words = str(error)
+    if "FENCED" in words:
+        return FencedOut(words)
+    if any(word in words for word in AWAY_WORDS):
+        return StoreUnavailable(words)
+    return StoreError(words)

@@ -1,0 +1,114 @@
+"""Transcripts and open turns; the transcript is the journal from which a turn resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bot.events import Outgoing, TurnRef
+from bot.ports import Fence, Opened, OpenTurn, Posted, Record
+from bot.store import keys
+from bot.store.boxes import dump, posted
+from bot.store.client import StoreClient
+
+RENDER_FOR_S = 2 * 3600
+
+
+class RedisJournal:
+    """Implements `ports.Journal`: one script for each step of a turn."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def begin(
+        self,
+        fence: Fence,
+        ref: TurnRef,
+        render: str,
+        message: Record,
+        renders: Mapping[str, bytes],
+        known: str = "",
+        turns: int = 1000,
+    ) -> Opened:
+        """Open the turn, or find it open; the transcript comes along."""
+        line = fence.line
+        names = [*_turn_keys(line, ref), *(keys.render(line, digest) for digest in renders)]
+        head = [fence.token, ref.entry, ref.agent, render, message.kind, orjson.dumps(message.body)]
+        args = [*head, known, turns, RENDER_FOR_S, *renders.values()]
+        resumed, fields, records = await self._client.surely("begin", names, args)
+        turn = _open_turn(ref, fields)
+        return Opened(turn, bool(resumed), [_record(*item) for item in records])
+
+    async def append(self, fence: Fence, turn: OpenTurn, records: Sequence[Record]) -> str:
+        """Log records of a running turn; the id of the newest."""
+        args = [fence.token, turn.ref.entry, turn.writes + 1, *_flat(records)]
+        last = await self._client.surely("append", _turn_keys(fence.line, turn.ref), args)
+        turn.writes += 1
+        return str(last.decode())
+
+    async def finish(
+        self,
+        fence: Fence,
+        turn: OpenTurn,
+        records: Sequence[Record],
+        parts: Sequence[Outgoing],
+    ) -> tuple[str, list[Posted]]:
+        """Log the reply and put its parts into the outbox; the id of the newest record."""
+        names = [*_turn_keys(fence.line, turn.ref), keys.outbox(fence.line)]
+        head = [fence.token, turn.ref.entry, turn.writes + 1, len(records)]
+        args = [*head, *_flat(records), *map(dump, parts)]
+        last, *ids = await self._client.surely("finish", names, args)
+        turn.writes += 1
+        turn.state = "sending"
+        return last.decode(), posted(ids, parts)
+
+    async def note_preview(self, fence: Fence, turn: OpenTurn, message: int) -> None:
+        """Remember the message that shows the growing answer."""
+        names = [keys.fence(fence.line), keys.open_turn(fence.line, turn.ref.conversation)]
+        await self._client.surely("preview", names, [fence.token, turn.ref.entry, message])
+        turn.preview = message
+
+    async def boundary(
+        self, fence: Fence, ref: TurnRef, record: Record, parts: Sequence[Outgoing]
+    ) -> list[Posted]:
+        """Log a boundary; its inbox entry goes with it."""
+        line = fence.line
+        log = keys.log(line, ref.conversation, ref.agent)
+        names = [keys.fence(line), keys.inbox(line), keys.outbox(line), log]
+        args = [fence.token, ref.entry, *_flat([record]), *map(dump, parts)]
+        return posted(await self._client.surely("boundary", names, args), parts)
+
+    async def render(self, line: str, digest: str) -> bytes | None:
+        """A stored render by its digest."""
+        found = await self._client.patiently(
+            lambda: self._client.command("GET", keys.render(line, digest))
+        )
+        return found if isinstance(found, bytes) else None
+
+
+def _turn_keys(line: str, ref: TurnRef) -> list[str]:
+    log = keys.log(line, ref.conversation, ref.agent)
+    return [keys.fence(line), keys.open_turn(line, ref.conversation), log]
+
+
+def _flat(records: Sequence[Record]) -> list[Any]:
+    return [word for record in records for word in (record.kind, orjson.dumps(record.body))]
+
+
+def _record(id: bytes, kind: bytes, body: bytes) -> Record:
+    return Record(kind.decode(), orjson.loads(body), id.decode())
+
+
+def _open_turn(ref: TurnRef, fields: Sequence[bytes]) -> OpenTurn:
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    preview = found.get(b"preview")
+    return OpenTurn(
+        ref=ref,
+        state="sending" if found[b"state"] == b"sending" else "running",
+        render=found[b"render"].decode(),
+        writes=int(found[b"writes"]),
+        tries=int(found[b"tries"]),
+        preview=int(preview) if preview else None,
+    )

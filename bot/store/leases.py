@@ -1,0 +1,126 @@
+"""Who owns a line: acquisition, the beat, and the deadline that a send must keep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from bot.errors import FencedOut, StoreError, StoreUnavailable
+from bot.ports import Clock, Fence
+from bot.store import keys
+from bot.store.client import StoreClient
+
+log = structlog.get_logger("leases")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """This incarnation of this replica.
+
+    `proof` names the data directory whose lock we hold: another incarnation with the same proof is
+    dead, since only one process can hold that lock.
+    """
+
+    name: str
+    proof: str
+    incarnation: str
+
+    @classmethod
+    def new(cls, name: str, proof: str) -> Host:
+        """A fresh incarnation."""
+        return cls(name.replace("|", "-"), proof, secrets.token_hex(8))
+
+    def __str__(self) -> str:
+        return f"{self.name}|{self.proof}|{self.incarnation}"
+
+
+@dataclass(slots=True)
+class _Held:
+    token: int
+    deadline: float
+    lost: Callable[[], None]
+
+
+def boot_time() -> float:
+    """Seconds since boot, counting sleep: a suspended machine must not think its lease fresh."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Leases:
+    """The lines of this host. `beat_forever` keeps them; a lost line is told once."""
+
+    def __init__(
+        self, client: StoreClient, host: Host, clock: Clock, lifetime: float = 10.0
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self.host = host
+        self.lifetime = lifetime
+        self._held: dict[str, _Held] = {}
+
+    async def acquire(self, line: str, lost: Callable[[], None]) -> Fence | None:
+        """The line's fence if it is free or provably abandoned, else None."""
+        began = boot_time()
+        names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN]
+        args = [str(self.host), int(self.lifetime * 1000), self.host.proof, line]
+        token, holder, *_ = await self._client.run("acquire", names, args)
+        if not token:
+            log.info("line.held", line=line, by=holder.decode().split("|")[0])
+            return None
+        self._held[line] = _Held(token, began + self.lifetime, lost)
+        return Fence(line, token)
+
+    def left(self, line: str) -> float:
+        """Seconds for which the line is surely ours; zero or less: nothing may be sent."""
+        held = self._held.get(line)
+        return held.deadline - boot_time() if held else 0.0
+
+    async def release(self, fence: Fence) -> None:
+        """Give a line back, so that another replica takes it at once."""
+        self._held.pop(fence.line, None)
+        names = [keys.fence(fence.line), keys.lease(fence.line), keys.LINES_OPEN]
+        with contextlib.suppress(FencedOut, StoreUnavailable):
+            await self._client.run("release", names, [fence.token, fence.line])
+
+    async def beat_forever(self) -> None:
+        """Beat every third of the lifetime, sooner after a failure, until cancelled."""
+        while True:
+            pause = self.lifetime * 0.3
+            try:
+                await self.beat()
+            except StoreError as error:
+                log.warning("beat.failed", error=str(error))
+                pause = min(pause, 1.0)
+            await self._clock.sleep(pause)
+
+    async def beat(self) -> None:
+        """Renew all lines in one call; raises StoreUnavailable when the store is away."""
+        lines = list(self._held.items())
+        began = boot_time()
+        names = [keys.LINES_OPEN, keys.HOSTS_ALIVE]
+        args: list[str | int] = [str(self.host), int(self.lifetime * 1000), self.host.name]
+        for line, held in lines:
+            names += [keys.fence(line), keys.lease(line)]
+            args += [held.token, line]
+        kept = await self._client.run("beat", names, args)
+        for (line, held), still in zip(lines, kept, strict=True):
+            if still:
+                held.deadline = began + self.lifetime
+            elif self._held.get(line) is held:
+                self._lose(line, held)
+
+    def _lose(self, line: str, held: _Held) -> None:
+        del self._held[line]
+        log.warning("line.lost", line=line)
+        held.lost()
+
+
+async def beating(leases: Leases) -> asyncio.Task[None]:
+    """The beat as a running task."""
+    return asyncio.create_task(leases.beat_forever(), name="leases.beat")

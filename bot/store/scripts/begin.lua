@@ -1,0 +1,41 @@
+-- Open a turn with the person's message, or find it open; bring the transcript along.
+-- KEYS: fence, open, log, then a key for each render to keep
+-- ARGV: token, entry, agent, render, kind, body, last known log id, turns, lifetime of renders (s), bodies
+-- Returns {resumed, {field, value …} of the open turn, {id, kind, body …} of the log}.
+local resumed = 0
+if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
+  resumed = 1
+  redis.call('HINCRBY', KEYS[2], 'tries', 1)
+elseif redis.call('EXISTS', KEYS[2]) == 1 then
+  return redis.error_reply('BUSY ' .. KEYS[2])
+else
+  redis.call('HSET', KEYS[2], 'entry', ARGV[2], 'agent', ARGV[3], 'state', 'running',
+    'render', ARGV[4], 'writes', 0, 'tries', 1)
+  redis.call('XADD', KEYS[3], '*', 'k', ARGV[5], 'b', ARGV[6])
+  for i = 4, #KEYS do
+    redis.call('SET', KEYS[i], ARGV[i + 6], 'EX', ARGV[9])
+  end
+end
+local found = {}
+if ARGV[7] ~= '' then
+  for _, item in ipairs(redis.call('XRANGE', KEYS[3], '(' .. ARGV[7], '+')) do
+    found[#found + 1] = {item[1], item[2][2], item[2][4]}
+  end
+else
+  local turns, last, done = 0, '+', false
+  while not done do
+    local block = redis.call('XREVRANGE', KEYS[3], last, '-', 'COUNT', 64)
+    done = #block < 64
+    for _, item in ipairs(block) do
+      local kind = item[2][2]
+      if kind == 'boundary' then done = true break end
+      found[#found + 1] = {item[1], kind, item[2][4]}
+      last = '(' .. item[1]
+      if kind == 'person' then turns = turns + 1 end
+      if turns >= tonumber(ARGV[8]) then done = true break end
+    end
+  end
+  local n = #found
+  for i = 1, math.floor(n / 2) do found[i], found[n - i + 1] = found[n - i + 1], found[i] end
+end
+return {resumed, redis.call('HGETALL', KEYS[2]), found}

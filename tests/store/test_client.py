@@ -1,0 +1,25 @@
+"""The store's client: errors are ours, and nothing that must end goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from bot.ops.clock import SystemClock
+from bot.store.client import StoreClient, connect
+from tests.host.valkey import Valkey
+
+
+async def test_a_cancellation_is_never_lost_in_a_store_call(tmp_path: Path) -> None:
+    valkey = Valkey(tmp_path)
+    await valkey.start()
+    for turns in range(60):
+        client = StoreClient(connect(valkey.url), SystemClock())
+        call = asyncio.create_task(client.command("PING"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        unfinished = call.cancel()
+        (end,) = await asyncio.gather(call, return_exceptions=True)
+        assert isinstance(end, asyncio.CancelledError) or not unfinished
+        await client.close()
+    await valkey.stop()
