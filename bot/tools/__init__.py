@@ -1,0 +1,1 @@
+"""The tools of one turn, and the policy that guards them."""

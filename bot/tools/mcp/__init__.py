@@ -1,0 +1,1 @@
+"""The pool of MCP connections: one supervised connection per server."""

@@ -1,0 +1,41 @@
+"""What is known of a call that has no answer: whether it left us, and why it ended."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Departure:
+    """Whether a call's request may have reached its server; set by the transport."""
+
+    left: bool = False
+
+
+departure_of_call: ContextVar[Departure | None] = ContextVar("departure_of_call", default=None)
+
+
+class Ears(Protocol):
+    """Who hears from a transport."""
+
+    def lose(self, reason: str) -> None:
+        """The server is gone."""
+        ...
+
+    def note(self, trouble: str) -> None:
+        """Something went wrong that may explain an error that follows."""
+        ...
+
+
+class Lost(Exception):
+    """A call ended without an answer.
+
+    `left` tells whether it may have run, `connection` whether the whole connection went with it.
+    """
+
+    def __init__(self, reason: str, *, left: bool, connection: bool = True) -> None:
+        super().__init__(reason)
+        self.left = left
+        self.connection = connection

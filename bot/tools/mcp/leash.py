@@ -1,0 +1,39 @@
+"""Runs a command that dies when its parent does: `python -I -S leash.py <parent pid> <command…>`.
+
+Standard library only, and started as a file: it must come up in a few milliseconds.
+On Linux the kernel kills the command with the thread that started it; elsewhere it just runs, and
+ends by itself when its standard input does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _tie_to_parent(parent: int) -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+def main(argv: list[str]) -> None:
+    """Tie this process to its parent and become the command; exits 127 if it cannot be run."""
+    if sys.platform == "linux":
+        _tie_to_parent(int(argv[0]))
+    for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored_by_python, signal.SIG_DFL)
+    try:
+        os.execvp(argv[1], argv[1:])  # noqa: S606
+    except OSError as error:
+        sys.stderr.write(f"cannot run {argv[1]}: {error.strerror}\n")
+        os._exit(127)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

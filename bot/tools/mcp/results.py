@@ -1,0 +1,149 @@
+"""What a tool answered, as the Messages API takes it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+IMAGES_LIMIT = 8
+IMAGE_BASE64_LIMIT = 5_000_000
+
+_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The content of a `tool_result` block: text and image blocks, never empty."""
+
+    content: list[dict[str, Any]]
+    is_error: bool = False
+
+    @property
+    def text(self) -> str:
+        """All its text, block after block."""
+        return "\n".join(block["text"] for block in self.content if block["type"] == "text")
+
+
+def error_result(words: str) -> ToolResult:
+    """A result that says what went wrong, for the model to read."""
+    return ToolResult([{"type": "text", "text": _encodable(words)}], is_error=True)
+
+
+def result_from(raw: Any, cap: int) -> ToolResult:
+    """The SDK's CallToolResult as ours, with at most `cap` characters of text."""
+    sheet = _Sheet(cap)
+    for block in raw.content:
+        _READERS[block.type](sheet, block)
+    if not sheet.has_text and raw.structured_content is not None:
+        sheet.write(json.dumps(raw.structured_content, ensure_ascii=False))
+    return ToolResult(sheet.blocks(), bool(raw.is_error))
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """Blocks being written, up to a number of characters."""
+
+    cap: int
+    written: int = 0
+    offered: int = 0
+    images: int = 0
+    has_text: bool = False
+    _blocks: list[dict[str, Any]] = field(default_factory=list)
+
+    def write(self, text: str) -> None:
+        self.has_text = self.has_text or bool(text.strip())
+        self.offered += len(text)
+        kept = text[: self.cap - self.written]
+        self.written += len(kept)
+        if kept.strip():
+            self._blocks.append({"type": "text", "text": _encodable(kept)})
+
+    def show(self, data: str, kind: str) -> None:
+        self.images += 1
+        source = {"type": "base64", "media_type": kind, "data": data}
+        self._blocks.append({"type": "image", "source": source})
+
+    def say(self, words: str) -> None:
+        self._blocks.append({"type": "text", "text": _encodable(words)})
+
+    def blocks(self) -> list[dict[str, Any]]:
+        if self.offered > self.written:
+            self.say(f"[cut: the first {self.written} of {self.offered} characters are shown]")
+        if not self._blocks:
+            self.say("(the tool answered with nothing)")
+        return self._blocks
+
+
+def _encodable(text: str) -> str:
+    # A lone half of a surrogate pair would fail only when the request to the model is written.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _read_text(sheet: _Sheet, block: Any) -> None:
+    sheet.write(block.text)
+
+
+def _read_image(sheet: _Sheet, block: Any) -> None:
+    _show_image(sheet, block.data, block.mime_type)
+
+
+def _read_audio(sheet: _Sheet, block: Any) -> None:
+    sheet.say(f"[a sound of type {block.mime_type[:80]}, which cannot be heard here]")
+
+
+def _read_link(sheet: _Sheet, block: Any) -> None:
+    parts = [f"[resource] {block.title or block.name}: {block.uri}"]
+    if block.description:
+        parts.append(block.description)
+    sheet.write("\n".join(parts))
+
+
+def _read_resource(sheet: _Sheet, block: Any) -> None:
+    resource = block.resource
+    if (text := getattr(resource, "text", None)) is not None:
+        sheet.write(f"[resource {resource.uri}]\n{text}")
+    elif (resource.mime_type or "").startswith("image/"):
+        _show_image(sheet, resource.blob, resource.mime_type)
+    else:
+        kind = (resource.mime_type or "unknown")[:80]
+        sheet.write(f"[resource {resource.uri} of type {kind}, which is not text]")
+
+
+_READERS: Mapping[str, Any] = {
+    "text": _read_text,
+    "image": _read_image,
+    "audio": _read_audio,
+    "resource_link": _read_link,
+    "resource": _read_resource,
+}
+
+
+def _show_image(sheet: _Sheet, data: str, said: str) -> None:
+    if sheet.images >= IMAGES_LIMIT:
+        sheet.say(f"[an image left out: no more than {IMAGES_LIMIT} are shown]")
+    elif len(data) > IMAGE_BASE64_LIMIT:
+        sheet.say(f"[an image of {len(data)} characters left out: it is too large]")
+    elif (kind := _image_kind(data)) is None:
+        sheet.say(f"[an image of type {said[:80]}, which cannot be shown here]")
+    else:
+        sheet.show(data, kind)
+
+
+def _image_kind(data: str) -> str | None:
+    """The type that an image's own first bytes show; the server's word for it may be wrong."""
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if raw.startswith(b"RIFF") and raw[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for mark, kind in _SIGNATURES.items() if raw.startswith(mark)), None)

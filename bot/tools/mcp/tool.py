@@ -1,0 +1,185 @@
+"""A tool as a server offers it, made safe to be shown to a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+DESCRIPTION_LIMIT = 8_000
+NAME_LIMIT = 512
+SCHEMA_LIMIT = 64_000
+TOOLS_LIMIT = 1_000
+
+_PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_KEPT_CONTROLS = frozenset("\n\t")
+_ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool of one server: `server` is our name of it, `name` the server's own of the tool.
+
+    `read_only`, `idempotent`, `destructive` and `open_world` are the server's hints, with the
+    protocol's defaults where it gives none. `digest` covers name, description and schema.
+    """
+
+    server: str
+    name: str
+    description: str
+    input_schema: dict[str, Any] = field(hash=False)
+    read_only: bool = False
+    idempotent: bool = False
+    destructive: bool = True
+    open_world: bool = True
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """`mcp:<server>:<name>`, by which policy knows it."""
+        return f"mcp:{self.server}:{self.name}"
+
+    def of(self, server: str) -> Tool:
+        """The same tool under another name of its server."""
+        return replace(self, server=server)
+
+
+class RawAnnotations(Protocol):
+    """A tool's hints as they arrive."""
+
+    read_only_hint: bool | None
+    idempotent_hint: bool | None
+    destructive_hint: bool | None
+    open_world_hint: bool | None
+
+
+class RawTool(Protocol):
+    """A tool as it arrives."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def description(self) -> str | None: ...  # noqa: D102
+    @property
+    def input_schema(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def annotations(self) -> RawAnnotations | None: ...  # noqa: D102
+
+
+def tools_from(raw: Iterable[RawTool]) -> tuple[tuple[Tool, ...], list[str]]:
+    """The usable tools sorted by name, and a sentence for each that had to be left out."""
+    tools: dict[str, Tool] = {}
+    notes: list[str] = []
+    for item in raw:
+        name = printable(item.name[:80])
+        if len(tools) >= TOOLS_LIMIT:
+            notes.append(f"more than {TOOLS_LIMIT} tools: the others are left out")
+            break
+        if item.name in tools:
+            notes.append(f"tool {name!r} is listed twice: the first stays")
+        elif reason := _refusal(item):
+            notes.append(f"tool {name!r} is left out: {reason}")
+        else:
+            tools[item.name] = _tool(item)
+    return tuple(tools[name] for name in sorted(tools)), notes
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    """The text without control, bidirectional, zero-width and unassigned characters, cut."""
+    if not text.isascii() or not text.isprintable():
+        text = "".join(c for c in text if _shown(c))
+    if limit is not None and len(text) > limit:
+        return text[: limit - 1] + "…"
+    return text
+
+
+def _shown(char: str) -> bool:
+    if char in _KEPT_CONTROLS:
+        return True
+    hidden_selector = "\U000e0100" <= char <= "\U000e01ef"
+    return unicodedata.category(char) not in _HIDDEN and not hidden_selector
+
+
+def _refusal(raw: RawTool) -> str | None:
+    if not raw.name or len(raw.name) > NAME_LIMIT:
+        return f"its name must have 1 to {NAME_LIMIT} characters"
+    if printable(raw.name) != raw.name or "\n" in raw.name or "\t" in raw.name:
+        return "its name has hidden characters"
+    return _schema_refusal(raw.input_schema)
+
+
+def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
+    try:
+        size = len(json.dumps(schema, ensure_ascii=False, allow_nan=False))
+    except (ValueError, RecursionError):
+        return "its input schema is not plain JSON"
+    if size > SCHEMA_LIMIT:
+        return f"its input schema has {size} characters, over {SCHEMA_LIMIT}"
+    properties = schema.get("properties", {})
+    if not isinstance(properties, Mapping):
+        return "its input schema has `properties` that are no object"
+    if bad := next((p for p in properties if not _PROPERTY_NAME.fullmatch(p)), None):
+        return f"its parameter {printable(bad[:80])!r} has a name that models do not take"
+    return _draft_refusal(schema)
+
+
+def _draft_refusal(schema: Mapping[str, Any]) -> str | None:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
+
+    try:
+        Draft202012Validator.check_schema(_as_object(schema))
+    except SchemaError as error:
+        return f"its input schema is no JSON Schema, at {printable(error.json_path[:80])}"
+    except RecursionError:
+        return "its input schema is nested too deep"
+    return None
+
+
+def _tool(raw: RawTool) -> Tool:
+    description = printable(raw.description or "", DESCRIPTION_LIMIT)
+    schema = _readable(_as_object(raw.input_schema))
+    said = json.dumps([raw.name, description, schema], sort_keys=True)
+    hints = raw.annotations
+    return Tool(
+        server="",
+        name=raw.name,
+        description=description,
+        input_schema=schema,
+        read_only=_hint(hints and hints.read_only_hint, default=False),
+        idempotent=_hint(hints and hints.idempotent_hint, default=False),
+        destructive=_hint(hints and hints.destructive_hint, default=True),
+        open_world=_hint(hints and hints.open_world_hint, default=True),
+        digest=hashlib.sha256(said.encode()).hexdigest(),
+    )
+
+
+def _hint(value: object, *, default: bool) -> bool:
+    return value if isinstance(value, bool) else default
+
+
+def _as_object(schema: Mapping[str, Any]) -> dict[str, Any]:
+    # The Messages API refuses a whole request for a root that is no plain object.
+    if schema.get("type", "object") != "object":
+        return {"type": "object"}
+    kept = {key: value for key, value in schema.items() if key not in _ROOT_COMBINATORS}
+    return {**kept, "type": "object"}
+
+
+def _readable(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: _readable_value(key, value) for key, value in schema.items()}
+
+
+def _readable_value(key: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return _readable(value)
+    if isinstance(value, list):
+        return [_readable_value("", item) for item in value]
+    if isinstance(value, str) and key in {"description", "title", "$comment"}:
+        return printable(value, DESCRIPTION_LIMIT)
+    return value

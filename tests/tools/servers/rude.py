@@ -1,0 +1,87 @@
+"""An old-protocol MCP server without manners, written by hand: `rude.py <manner>`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+MANNER = sys.argv[1] if len(sys.argv) > 1 else ""
+TOOLS: list[Any] = [
+    {"name": "fine", "inputSchema": {"type": "object"}},
+    {"name": "fine", "inputSchema": {"type": "object"}, "description": "a twin"},
+    {"name": "no schema"},
+    {"name": "any", "inputSchema": {"anyOf": [{"type": "object"}], "properties": {"a": {}}}},
+    {"name": "bad property", "inputSchema": {"type": "object", "properties": {"a b": {}}}},
+    {"name": "bad schema", "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}}},
+    {"name": "new\nline", "inputSchema": {"type": "object"}},
+    {"name": "zero\u200bwidth", "inputSchema": {"type": "object"}},
+    {"name": "n" * 300, "inputSchema": {"type": "object"}},
+    {"name": "liar", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": "yes"}},
+    {"name": 5},
+    "a string",
+]
+
+
+def say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    method = request["method"]
+    if method == "initialize":
+        return {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {}, "prompts": {}},
+            "serverInfo": {"name": "rude", "version": "0"},
+        }
+    if method == "tools/list":
+        many = [{"name": f"t{n}", "inputSchema": {"type": "object"}} for n in range(10_000)]
+        return {"tools": many if MANNER == "many" else TOOLS}
+    if method == "prompts/list":
+        return {"prompts": [{"name": 7}]}
+    return called(request["params"]["name"])
+
+
+def called(name: str) -> dict[str, Any]:
+    if MANNER == "huge":
+        return {"content": [{"type": "text", "text": "x" * 50_000_000}]}
+    if MANNER == "nonsense":
+        return {"content": "no list"}
+    if MANNER == "flood":
+        while True:
+            sys.stdout.write("garbage without an end\n" * 1_000)
+    if MANNER == "endless":
+        while True:
+            sys.stdout.write("garbage without a line " * 1_000)
+    return {"content": [{"type": "text", "text": f"called {name}"}]}
+
+
+def main() -> None:
+    if MANNER == "silent":
+        time.sleep(3_600)
+    if MANNER == "early":
+        sys.exit(4)
+    if MANNER == "family":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        sys.stderr.write(f"child {child.pid} secret {os.environ.get('SECRET', '')}\n")
+        sys.stderr.flush()
+    if MANNER == "chatty":
+        sys.stdout.write("starting up...\n\n{not json}\n")
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "id" not in request:
+            continue
+        if request["method"] == "server/discover":
+            error = {"code": -32601, "message": "Method not found"}
+            say({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        else:
+            say({"jsonrpc": "2.0", "id": request["id"], "result": answer(request)})
+
+
+if __name__ == "__main__":
+    main()

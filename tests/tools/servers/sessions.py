@@ -1,0 +1,82 @@
+"""An old-protocol MCP server over HTTP that forgets its sessions: `sessions.py <port> <how>`.
+
+`how` is the way in which it refuses a session that it does not know: `status` or `message`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+HOW = sys.argv[2]
+INFO = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "sessions", "version": "0"},
+}
+TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("forget", "runs")]
+sessions: set[str] = set()
+runs: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        method = message.get("method")
+        if method == "initialize":
+            sessions.add(session := uuid.uuid4().hex)
+            self.reply(message, {"result": INFO}, session=session)
+        elif method == "server/discover":
+            self.reply(message, {"error": {"code": -32601, "message": "Method not found"}})
+        elif self.headers.get("Mcp-Session-Id") not in sessions:
+            self.reply_unknown(message)
+        elif "id" not in message:
+            self.reply(None, {}, status=202)
+        elif method == "tools/list":
+            self.reply(message, {"result": {"tools": TOOLS}})
+        else:
+            self.reply(message, {"result": called(message["params"]["name"])})
+
+    def do_GET(self) -> None:
+        self.reply(None, {}, status=405)
+
+    def do_DELETE(self) -> None:
+        self.reply(None, {}, status=405)
+
+    def reply_unknown(self, message: dict[str, Any]) -> None:
+        error = {"error": {"code": -32600, "message": "Session not found"}}
+        if HOW == "message":
+            self.reply(message, error)
+        else:
+            self.reply(None, {}, status=404)
+
+    def reply(
+        self, to: dict[str, Any] | None, body: dict[str, Any], status: int = 200, session: str = ""
+    ) -> None:
+        data = json.dumps({"jsonrpc": "2.0", "id": to["id"], **body}).encode() if to else b""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if session:
+            self.send_header("Mcp-Session-Id", session)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def called(name: str) -> dict[str, Any]:
+    runs.append(name)
+    if name == "forget":
+        sessions.clear()
+    return {"content": [{"type": "text", "text": " ".join(runs)}]}
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -1,0 +1,161 @@
+"""What servers offer and answer, before and after we made it safe to show."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from mcp import types
+
+from bot.tools.mcp.lines import LineSplitter, TooLong
+from bot.tools.mcp.results import result_from
+from bot.tools.mcp.tool import Tool, tools_from
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n....").decode()
+
+
+def tool(name: str = "a", **fields: Any) -> types.Tool:
+    return types.Tool(**{"name": name, "input_schema": {"type": "object"}, **fields})
+
+
+def only(raw: types.Tool) -> Tool:
+    (found,), _ = tools_from([raw])
+    return found
+
+
+def answer(*blocks: Any, **fields: Any) -> types.CallToolResult:
+    return types.CallToolResult(content=list(blocks), **fields)
+
+
+def text(words: str) -> types.TextContent:
+    return types.TextContent(text=words)
+
+
+def test_hidden_text_in_descriptions_is_stripped() -> None:
+    hidden = "Adds\u202e two\u200b num\U000e0041bers\x1b[0m\nand\tmore\ufeff"
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string", "description": hidden, "enum": ["x\u200b"]}},
+    }
+    found = only(tool(description=hidden, input_schema=schema))
+    assert found.description == "Adds two numbers[0m\nand\tmore"
+    assert found.input_schema["properties"]["a"]["description"] == found.description
+    assert found.input_schema["properties"]["a"]["enum"] == ["x\u200b"]
+
+
+def test_a_long_description_is_cut() -> None:
+    assert len(only(tool(description="x" * 20_000)).description) == 8_000
+
+
+def test_a_schema_that_the_model_api_would_refuse_becomes_an_object() -> None:
+    assert only(tool(input_schema={})).input_schema == {"type": "object"}
+    assert only(tool(input_schema={"type": "array"})).input_schema == {"type": "object"}
+    assert only(
+        tool(input_schema={"oneOf": [{}], "properties": {"a": {"oneOf": [{}]}}})
+    ).input_schema == {"type": "object", "properties": {"a": {"oneOf": [{}]}}}
+
+
+def test_tools_are_sorted_and_a_twin_is_left_out() -> None:
+    found, notes = tools_from([tool("b", description="1"), tool("a"), tool("b", description="2")])
+    assert [(one.name, one.description) for one in found] == [("a", ""), ("b", "1")]
+    assert notes == ["tool 'b' is listed twice: the first stays"]
+
+
+def test_a_tool_with_an_endless_schema_is_left_out() -> None:
+    schema = {"type": "object", "description": "x" * 70_000}
+    found, notes = tools_from([tool(input_schema=schema)])
+    assert found == ()
+    assert "over 64000" in notes[0]
+
+
+def test_the_digest_tells_a_changed_tool() -> None:
+    plain = only(tool(description="x"))
+    assert plain.digest == only(tool(description="x")).digest
+    assert plain.digest != only(tool(description="y")).digest
+    changed = tool(description="x", input_schema={"type": "object", "required": ["a"]})
+    assert plain.digest != only(changed).digest
+
+
+def test_the_key_names_the_server_as_we_do() -> None:
+    assert only(tool("get")).of("time").key == "mcp:time:get"
+
+
+def test_texts_are_cut_together_at_the_cap() -> None:
+    result = result_from(answer(text("x" * 6), text("y" * 6), text("z")), cap=8)
+    assert [block["text"] for block in result.content] == [
+        "xxxxxx",
+        "yy",
+        "[cut: the first 8 of 13 characters are shown]",
+    ]
+
+
+def test_an_empty_answer_still_has_words() -> None:
+    assert result_from(answer(), 100).text == "(the tool answered with nothing)"
+    assert result_from(answer(text(" ")), 100).text == "(the tool answered with nothing)"
+
+
+def test_structured_content_speaks_where_there_is_no_text() -> None:
+    structured = {"größe": 3}
+    assert result_from(answer(structured_content=structured), 100).text == '{"größe": 3}'
+    both = answer(text("three"), structured_content=structured)
+    assert result_from(both, 100).text == "three"
+
+
+def test_images_go_by_their_own_first_bytes() -> None:
+    lying = types.ImageContent(data=PNG, mime_type="image/jpeg")
+    assert result_from(answer(lying), 100).content == [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+    ]
+    drawn = types.ImageContent(data=base64.b64encode(b"<svg/>").decode(), mime_type="image/svg+xml")
+    assert "cannot be shown" in result_from(answer(drawn), 100).text
+    broken = types.ImageContent(data="!!", mime_type="image/png")
+    assert "cannot be shown" in result_from(answer(broken), 100).text
+
+
+def test_only_so_many_images_are_shown() -> None:
+    image = types.ImageContent(data=PNG, mime_type="image/png")
+    kinds = [block["type"] for block in result_from(answer(*[image] * 10), 100).content]
+    assert kinds == ["image"] * 8 + ["text"] * 2
+
+
+def test_links_resources_and_sounds_become_text() -> None:
+    link = types.ResourceLink(name="log", uri="file:///log", description="today's")
+    note = types.TextResourceContents(uri="file:///note", text="milk")
+    blob = types.BlobResourceContents(uri="file:///zip", blob="AAAA", mime_type="application/zip")
+    sound = types.AudioContent(data="AAAA", mime_type="audio/wav")
+    blocks = (
+        link,
+        types.EmbeddedResource(resource=note),
+        types.EmbeddedResource(resource=blob),
+        sound,
+    )
+    said = result_from(answer(*blocks), 1_000).text
+    assert "[resource] log: file:///log\ntoday's" in said
+    assert "[resource file:///note]\nmilk" in said
+    assert "application/zip, which is not text" in said
+    assert "a sound of type audio/wav" in said
+
+
+def test_an_error_stays_an_error() -> None:
+    assert result_from(answer(text("no"), is_error=True), 100).is_error
+
+
+def test_lines_come_whole_from_any_pieces() -> None:
+    lines = LineSplitter()
+    assert lines.feed(b"on") == []
+    assert lines.feed(b"e\ntwo\n\nth") == [b"one", b"two", b""]
+    assert lines.feed(b"ree\n") == [b"three"]
+
+
+def test_a_line_over_the_limit_is_dropped_and_its_request_known_from_either_end() -> None:
+    lines = LineSplitter(limit=20)
+    front = b'{"jsonrpc": "2.0", "id": 12, "result": "' + b"x" * 900 + b'"}\n'
+    back = b'{"result": "' + b"x" * 900 + b'", "jsonrpc": "2.0", "id": 13}\n'
+    nowhere = b'{"result": "' + b"x" * 900 + b'"}\n'
+    pieces = [front[:300], front[300:] + back + nowhere + b"short\n"]
+    assert [line for piece in pieces for line in lines.feed(piece)] == [
+        TooLong(len(front) - 1, 12),
+        TooLong(len(back) - 1, 13),
+        TooLong(len(nowhere) - 1, None),
+        b"short",
+    ]
