@@ -1,0 +1,1 @@
+"""The Messages API: settings to parameters, stream to parts, errors to ours."""

@@ -1,0 +1,95 @@
+"""The Messages API's refusals as our own errors. Knows numbers and words, no client library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from bot.errors import ModelBusy, ModelError, ModelRefused, StaleThinking
+
+BUSY_STATUSES = frozenset({408, 409, 425, 429})
+REFUSED_KINDS = frozenset(
+    {
+        "invalid_request_error",
+        "authentication_error",
+        "billing_error",
+        "permission_error",
+        "not_found_error",
+        "request_too_large",
+    }
+)
+CURES: Mapping[int, str] = {
+    401: "check ANTHROPIC_API_KEY",
+    402: "check the account's credit",
+    403: "check what ANTHROPIC_API_KEY may use",
+    404: "check the model's name and ANTHROPIC_BASE_URL",
+    413: "the conversation is too large",
+}
+STALE = ("invalid `signature`", "`thinking` block")
+LONGEST_MESSAGE = 500
+
+
+def status_error(
+    status: int, body: object, retry_after: float | None = None, secret: str = ""
+) -> ModelError:
+    """The error for an HTTP answer that is no success; `body` is its JSON or its text."""
+    kind, message = _said(body)
+    text = _text(f"the Messages API answered {status}", kind, message, secret)
+    if status in BUSY_STATUSES or status >= 500 or kind == "overloaded_error":
+        return ModelBusy(text, retry_after)
+    if status == 400 and _is_stale(message):
+        return StaleThinking(text)
+    cure = "check ANTHROPIC_BASE_URL" if status < 400 else CURES.get(status)
+    return ModelRefused(f"{text}; {cure}" if cure else text)
+
+
+def event_error(body: object, secret: str = "") -> ModelError:
+    """The error for an `error` event inside a stream."""
+    kind, message = _said(body)
+    text = _text("the Messages API ended the stream", kind, message, secret)
+    if kind not in REFUSED_KINDS:
+        return ModelBusy(text)
+    return StaleThinking(text) if _is_stale(message) else ModelRefused(text)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """The seconds to wait as the answer's headers say (`now` is wall time), or None."""
+    precise = _seconds(headers.get("retry-after-ms"))
+    if precise is not None:
+        return precise / 1000
+    value = headers.get("retry-after")
+    plain = _seconds(value)
+    if plain is not None or value is None:
+        return plain
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _said(body: object) -> tuple[str, str]:
+    error: Any = body.get("error", body) if isinstance(body, Mapping) else body
+    if isinstance(error, Mapping):
+        return str(error.get("type") or ""), str(error.get("message") or "")
+    return "", str(error or "")
+
+
+def _text(what: str, kind: str, message: str, secret: str) -> str:
+    # A server may echo the key; it goes before the cut, which could leave half of it.
+    open_ = message.replace(secret, "***") if secret else message
+    said = " ".join(open_.split())[:LONGEST_MESSAGE]
+    return ": ".join(part for part in (what, kind[:50], said) if part)
+
+
+def _is_stale(message: str) -> bool:
+    return all(words in message.lower() for words in STALE)

@@ -1,0 +1,265 @@
+"""The way to the Messages API: one shared client, one POST a request, the answer as pieces.
+
+The client library is loaded at the first use, in a thread: its import takes a second and more.
+Nothing is retried here, and nothing is read from the environment or the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
+from bot.model.caching import marked, unmarked
+from bot.model.errors import event_error, retry_after, status_error
+from bot.model.parameters import DEFAULT_URL, Provider, parameters
+from bot.model.stream import Gathered
+from bot.ports import Clock, ModelRequest, Piece
+from registry.models import known
+
+if TYPE_CHECKING:
+    import anthropic
+    import httpx2
+    from anthropic.types import RawMessageStreamEvent
+
+    Stream = anthropic.AsyncStream[RawMessageStreamEvent]
+
+KEEP_ALIVE = 100
+KEEP_ALIVE_SECONDS = 30.0
+DRAIN_SECONDS = 0.5
+LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
+class MessagesModel:
+    """A `Model` over the Messages API; made without I/O, connected at the first request."""
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str,
+        clock: Clock,
+        *,
+        connect_seconds: float = 10.0,
+        silence_seconds: float = 90.0,
+    ) -> None:
+        self.provider = Provider(_checked_url(base_url or DEFAULT_URL))
+        self._key = api_key.strip()
+        self._clock = clock
+        self._connect = connect_seconds
+        self._silence = silence_seconds
+        self._loading = asyncio.Lock()
+        self._client: anthropic.AsyncAnthropic | None = None
+
+    async def warm(self) -> None:
+        """Load the client library and make the client, off the loop."""
+        await self._connected()
+
+    async def close(self) -> None:
+        """Close all connections; a later request makes new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
+        """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
+        self._check_key()
+        client = await self._connected()
+        events = await self._open(client, request)
+        try:
+            async with aclosing(self._pieces(events)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            await events.close()
+
+    def _check_key(self) -> None:
+        if not self._key:
+            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
+        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
+            raise ModelRefused(
+                "ANTHROPIC_API_KEY holds a character that no key has (a space, a line break, "
+                "a letter outside ASCII): set it again"
+            )
+
+    async def _connected(self) -> anthropic.AsyncAnthropic:
+        async with self._loading:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._load)
+            return self._client
+
+    def _load(self) -> anthropic.AsyncAnthropic:
+        import anthropic
+        import httpx2
+
+        _hush_deprecations()
+        timeout = httpx2.Timeout(self._silence, connect=self._connect, pool=self._connect)
+        client = anthropic.AsyncAnthropic(
+            api_key=self._key,
+            base_url=self.provider.base_url,
+            timeout=timeout,
+            max_retries=0,
+            open_telemetry=False,
+            http_client=_http_client(timeout),
+        )
+        # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
+        client._custom_headers = {} if self.provider.native else {"x-api-key": self._key}  # noqa: SLF001
+        _ = client.messages  # its modules load at the first touch
+        return client
+
+    async def _open(self, client: anthropic.AsyncAnthropic, request: ModelRequest) -> Stream:
+        import anthropic
+        import httpx2
+
+        try:
+            stream: Stream = await client.messages.create(
+                **arguments(request, self.provider), stream=True
+            )
+        except (anthropic.AnthropicError, httpx2.HTTPError) as error:
+            failure = self._failure(error)
+        else:
+            return stream
+        raise failure  # outside of the handler: the library's error holds the request and its key
+
+    def _failure(self, error: Exception) -> ModelError:
+        import anthropic
+
+        if isinstance(error, anthropic.APIStatusError):
+            wait = retry_after(error.response.headers, self._clock.wall())
+            return status_error(error.status_code, error.body, wait, self._key)
+        if isinstance(error, anthropic.APITimeoutError):
+            return ModelBusy(f"{self._place} did not answer in time")
+        cause = type(error.__cause__ or error).__name__
+        return ModelBusy(f"{self._place} cannot be reached ({cause})")
+
+    @property
+    def _place(self) -> str:
+        url = urlsplit(self.provider.base_url)
+        return f"the Messages API at {url.hostname}" + (f":{url.port}" if url.port else "")
+
+    async def _pieces(self, events: Stream) -> AsyncGenerator[Piece, None]:
+        import httpx2
+
+        gathered = Gathered(partial(event_error, secret=self._key))
+        try:
+            async with aclosing(_decoded(events)) as decoded:
+                async for event in decoded:
+                    for piece in gathered.feed(event):
+                        yield piece
+                    if gathered.complete:
+                        await _drained(decoded)
+                        break
+        except (httpx2.HTTPError, UnicodeDecodeError) as error:
+            failure = self._cut(error, gathered)
+        else:
+            _check_kind(events.response, gathered)
+            yield gathered.answer()
+            return
+        raise failure
+
+    def _cut(self, error: Exception, gathered: Gathered) -> ModelError:
+        import httpx2
+
+        silent = isinstance(error, httpx2.TimeoutException)
+        how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
+        text = f"{self._place} {how} ({type(error).__name__})"
+        return BrokenStream(text) if gathered.started else ModelBusy(text)
+
+
+def arguments(request: ModelRequest, provider: Provider) -> dict[str, Any]:
+    """A request as the client library's arguments: settings, prompt and cache marks."""
+    settings = parameters(request, provider)
+    place_marks = marked if known(request.model) else unmarked
+    prompt = place_marks(request.system, request.tools, request.messages)
+    parts = {"system": prompt.system, "tools": prompt.tools}
+    return {
+        **settings.body,
+        **{name: blocks for name, blocks in parts.items() if blocks},
+        **({"tool_choice": {"type": "none"}} if request.no_tools else {}),
+        "messages": prompt.messages,
+        "extra_body": dict(settings.extra_body) or None,
+        "extra_headers": dict(settings.extra_headers) or None,
+    }
+
+
+async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
+    raw: AsyncIterator[Any] = events.raw_events(events.response)
+    async for event in raw:
+        if event.data:
+            yield _json(event.data)
+
+
+def _json(data: str) -> Mapping[str, Any]:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BrokenStream(f"an event of the stream is no JSON: {error.msg}") from None
+    if not isinstance(value, dict):
+        raise BrokenStream("an event of the stream is no JSON object")
+    return value
+
+
+async def _drained(decoded: AsyncGenerator[Any, None]) -> None:
+    """Read to the end of the body, so that the connection can serve again."""
+    import httpx2
+
+    with suppress(TimeoutError, httpx2.HTTPError, UnicodeDecodeError, BrokenStream):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in decoded:
+                pass
+
+
+def _check_kind(response: httpx2.Response, gathered: Gathered) -> None:
+    kind = response.headers.get("content-type", "")
+    if not gathered.started and kind and not kind.startswith("text/event-stream"):
+        raise ModelRefused(
+            f"the Messages API answered with {kind[:50]} in place of a stream; "
+            "check ANTHROPIC_BASE_URL"
+        )
+
+
+def _checked_url(base_url: str) -> str:
+    if not _is_address(base_url):
+        raise ConfigError(
+            "ANTHROPIC_BASE_URL is not an address such as https://host/path "
+            "(without a name, a password or a query): set it again"
+        )
+    return base_url
+
+
+def _is_address(base_url: str) -> bool:
+    try:
+        url = urlsplit(base_url)
+        _ = url.port  # checked only when it is asked for
+    except ValueError:
+        return False
+    bare = not (url.query or url.fragment or url.username or url.password)
+    return url.scheme in ("http", "https") and bool(url.hostname) and bare
+
+
+def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
+    import anthropic
+    import httpx2
+
+    limits = httpx2.Limits(
+        max_connections=None,
+        max_keepalive_connections=KEEP_ALIVE,
+        keepalive_expiry=KEEP_ALIVE_SECONDS,
+    )
+    return anthropic.DefaultAsyncHttpxClient(
+        timeout=timeout,
+        limits=limits,
+        follow_redirects=False,  # a redirect would carry the key to another host
+        mounts=dict.fromkeys(LOOPBACK),  # no proxy of the environment between us and a simulator
+    )
+
+
+def _hush_deprecations() -> None:
+    # Our own table tells admins of retirement dates, once, where agents are checked.
+    warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)

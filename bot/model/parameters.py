@@ -1,0 +1,210 @@
+"""An agent's model settings as request parameters: what its model takes, what is dropped, why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+from bot.ports import ModelRequest
+from registry.models import EFFORTS, ModelInfo, known, table, wire_id
+
+DEFAULT_URL = "https://api.anthropic.com"
+
+# Sampling settings are no parameters of the newer API version, for any model.
+SAMPLING_VERSION: Mapping[str, str] = MappingProxyType({"anthropic-version": "2023-06-01"})
+
+LEVELS: tuple[str, ...] = ("minimal", *EFFORTS)
+BUDGETS: Mapping[str, int] = MappingProxyType(
+    {
+        "minimal": 1_024,
+        "low": 2_048,
+        "medium": 8_192,
+        "high": 16_384,
+        "xhigh": 32_000,
+        "max": 32_000,
+    }
+)
+ROOM_TO_ANSWER = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Whose Messages API is spoken to."""
+
+    base_url: str = DEFAULT_URL
+
+    @property
+    def native(self) -> bool:
+        """Whether this is the address that the model table describes."""
+        return self.base_url.rstrip("/") == DEFAULT_URL
+
+
+NATIVE = Provider()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The settings part of a request; `dropped` says in sentences what was changed or left out."""
+
+    body: Mapping[str, Any]
+    extra_body: Mapping[str, Any]
+    extra_headers: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
+
+
+def parameters(request: ModelRequest, provider: Provider = NATIVE) -> Parameters:
+    """The request's settings as its model takes them; an unknown model gets the minimum."""
+    info = known(request.model)
+    notes: list[str] = []
+    if info is None:
+        body = {"model": wire_id(request.model), "max_tokens": request.max_tokens}
+        extra_body = _stranger_extras(request, provider, notes)
+    else:
+        body = _known_body(request, info, notes)
+        extra_body = _temperature(request, info, body, notes)
+    headers = SAMPLING_VERSION if extra_body else {}
+    return Parameters(body, extra_body, headers, tuple(notes))
+
+
+def advice(
+    model: str,
+    *,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    reasoning_effort: str | None = None,
+    provider: Provider = NATIVE,
+) -> list[str]:
+    """What an admin should know of these settings, in sentences; nothing if all is well."""
+    info = known(model)
+    limit = max_tokens if max_tokens is not None else (info.max_output if info else 1)
+    request = ModelRequest(model, limit, (), (), (), temperature, reasoning_effort)
+    return [*_standing(model, info, provider), *parameters(request, provider).dropped]
+
+
+def _standing(model: str, info: ModelInfo | None, provider: Provider) -> list[str]:
+    if info is None:
+        return [_unknown(model)] if provider.native or model.startswith("claude-") else []
+    if info.retires is not None:
+        return [f"{model} has the retirement date {info.retires}: take {info.successor} instead"]
+    return []
+
+
+def _unknown(model: str) -> str:
+    close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
+    hint = f"; is {close[0]} meant?" if close else ""
+    return f"{model} is not in the model table, only the minimum is sent{hint}"
+
+
+def _stranger_extras(
+    request: ModelRequest, provider: Provider, notes: list[str]
+) -> Mapping[str, Any]:
+    if request.reasoning_effort is not None and _effort(request, notes) not in (None, "none"):
+        notes.append(f"{request.model} is not in the model table: reasoningEffort is dropped")
+    if request.temperature is None:
+        return {}
+    if provider.native:
+        notes.append(f"{request.model} is not in the model table: temperature is dropped")
+        return {}
+    return {"temperature": request.temperature}
+
+
+def _known_body(request: ModelRequest, info: ModelInfo, notes: list[str]) -> dict[str, Any]:
+    max_tokens = min(request.max_tokens, info.max_output)
+    if max_tokens < request.max_tokens:
+        notes.append(
+            f"{request.model} writes at most {info.max_output} tokens: "
+            f"maxTokens {request.max_tokens} is lowered to it"
+        )
+    body: dict[str, Any] = {"model": wire_id(request.model), "max_tokens": max_tokens}
+    return body | _reasoning(request, info, max_tokens, notes)
+
+
+def _reasoning(
+    request: ModelRequest, info: ModelInfo, max_tokens: int, notes: list[str]
+) -> dict[str, Any]:
+    effort = _effort(request, notes)
+    if effort == "none":
+        return _thinking_off(request.model, info, notes)
+    if effort is None:
+        return {"thinking": _adaptive()} if info.thinks_by_default else {}
+    level = _clamped(request.model, info, effort, notes)
+    parts: dict[str, Any] = {"output_config": {"effort": level}} if info.efforts else {}
+    if "adaptive" in info.thinking:
+        return {"thinking": _adaptive(), **parts}
+    if "budget" in info.thinking:
+        return _budget(request.model, level, max_tokens, notes) | parts
+    notes.append(f"{request.model} takes no reasoningEffort: dropped")
+    return parts
+
+
+def _effort(request: ModelRequest, notes: list[str]) -> str | None:
+    if request.reasoning_effort is None:
+        return None
+    effort = request.reasoning_effort.strip().lower()
+    if effort == "none" or effort in LEVELS:
+        return effort
+    notes.append(
+        f"reasoningEffort {request.reasoning_effort!r} is dropped: it is one of none, "
+        f"{', '.join(LEVELS)}"
+    )
+    return None
+
+
+def _adaptive() -> dict[str, Any]:
+    # Without summaries a chat goes silent between tools.
+    return {"type": "adaptive", "display": "summarized"}
+
+
+def _thinking_off(model: str, info: ModelInfo, notes: list[str]) -> dict[str, Any]:
+    if "disabled" in info.thinking:
+        return {"thinking": {"type": "disabled"}}
+    if "between_tools" in info.thinking:
+        notes.append(f"{model} cannot stop thinking wholly: it still thinks between tool calls")
+        return {"thinking": {"type": "between_tools"}}
+    if "adaptive" in info.thinking:
+        lowest = info.efforts[0]
+        notes.append(f"{model} always thinks: reasoningEffort none is sent as {lowest}")
+        return {"thinking": _adaptive(), "output_config": {"effort": lowest}}
+    return {}
+
+
+def _clamped(model: str, info: ModelInfo, effort: str, notes: list[str]) -> str:
+    if not info.efforts or effort in info.efforts:
+        return effort
+    below = [level for level in info.efforts if LEVELS.index(level) < LEVELS.index(effort)]
+    level = below[-1] if below else info.efforts[0]
+    notes.append(f"{model} has no reasoningEffort {effort}: {level} is sent")
+    return level
+
+
+def _budget(model: str, level: str, max_tokens: int, notes: list[str]) -> dict[str, Any]:
+    budget = BUDGETS[level]
+    if budget + ROOM_TO_ANSWER > max_tokens:
+        notes.append(
+            f"{model} thinks with {budget} tokens at reasoningEffort {level}: "
+            f"thinking is left off, as maxTokens {max_tokens} is below {budget + ROOM_TO_ANSWER}"
+        )
+        return {}
+    return {
+        "thinking": {"type": "enabled", "budget_tokens": budget, "display": "summarized"},
+    }
+
+
+def _temperature(
+    request: ModelRequest, info: ModelInfo, body: Mapping[str, Any], notes: list[str]
+) -> Mapping[str, Any]:
+    if request.temperature is None:
+        return {}
+    if not info.temperature:
+        notes.append(f"{request.model} takes no temperature: dropped")
+        return {}
+    if body.get("thinking", {"type": "disabled"})["type"] != "disabled":
+        notes.append(f"{request.model} takes no temperature while it thinks: dropped")
+        return {}
+    temperature = min(max(request.temperature, 0.0), 1.0)
+    if temperature != request.temperature:
+        notes.append(f"temperature {request.temperature} is outside 0 to 1: {temperature} is sent")
+    return {"temperature": temperature}

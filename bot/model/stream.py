@@ -1,0 +1,168 @@
+"""The events of one streamed answer, gathered into pieces and the whole answer. Does no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+from bot.errors import BrokenStream, ModelError
+from bot.events import Json
+from bot.model.errors import event_error
+from bot.ports import Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+
+Block = dict[str, Any]
+
+USAGE_FIELDS = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cache_read": "cache_read_input_tokens",
+    "cache_write": "cache_creation_input_tokens",
+}
+
+
+class Gathered:
+    """What has come of one answer so far; `refusal` makes the error of an `error` event."""
+
+    def __init__(self, refusal: Callable[[Json], ModelError] = event_error) -> None:
+        self.started = False
+        self.complete = False
+        self._refusal = refusal
+        self._blocks: dict[int, Block] = {}
+        self._grown: dict[int, dict[str, list[str]]] = {}
+        self._usage: dict[str, int] = {}
+        self._stop: str | None = None
+        self._model = ""
+
+    def feed(self, event: Json) -> list[Piece]:
+        """The pieces in one event; raises `ModelError` kinds for errors and nonsense."""
+        self.started = True
+        try:
+            return list(self._feed(event))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise BrokenStream(f"an event of the stream is malformed: {error!r}") from None
+
+    def answer(self) -> Answer:
+        """The whole answer; raises `BrokenStream` if its end is missing."""
+        if not self.complete:
+            raise BrokenStream("the stream ended without message_stop")
+        if self._stop is None:
+            raise BrokenStream("the stream ended without a stop reason")
+        content = [self._finished(index) for index in sorted(self._blocks)]
+        usage = Usage(**self._usage)
+        said = [block for block in content if _sayable(block)]
+        return Answer(said, self._stop, usage, self._model)
+
+    def _feed(self, event: Json) -> Iterator[Piece]:
+        match event["type"]:
+            case "message_start":
+                self._begin(event["message"])
+            case "content_block_start":
+                yield from self._open(event["index"], event["content_block"])
+            case "content_block_delta":
+                yield from self._grow(event["index"], event["delta"])
+            case "message_delta":
+                self._end(event)
+            case "message_stop":
+                self.complete = True
+            case "error":
+                raise self._refusal(event)
+            case _:  # ping, content_block_stop, and whatever comes to be
+                pass
+
+    def _begin(self, message: Json) -> None:
+        self._model = str(message.get("model") or "")
+        self._count(message.get("usage"))
+
+    def _end(self, event: Json) -> None:
+        stop = event["delta"].get("stop_reason")
+        self._stop = self._stop if stop is None else _word(stop)
+        self._count(event.get("usage"))
+
+    def _count(self, usage: Json | None) -> None:
+        for name, field in USAGE_FIELDS.items():
+            tokens = (usage or {}).get(field)
+            if tokens is not None:
+                self._usage[name] = int(tokens)
+
+    def _open(self, index: int, start: Json) -> Iterator[Piece]:
+        block = dict(start)
+        self._blocks[index] = block
+        match block["type"]:
+            case "tool_use":
+                yield ToolChosen(_word(block["name"]))
+            case "text":
+                self._blocks[index] = {
+                    key: value for key, value in start.items() if value is not None
+                }
+                yield from _spoken(_word(block["text"]))
+
+    def _grow(self, index: int, delta: Json) -> Iterator[Piece]:
+        match delta["type"]:
+            case "text_delta":
+                yield from _spoken(self._extend(index, "text", delta["text"]))
+            case "thinking_delta":
+                yield from _thought(self._extend(index, "thinking", delta["thinking"]))
+            case "input_json_delta":
+                self._extend(index, "input", delta["partial_json"])
+            case "citations_delta":
+                block = self._blocks[index]
+                block["citations"] = [*block.get("citations", ()), delta["citation"]]
+            case _:  # a signature, or a kind that comes to be
+                fields = {key: value for key, value in delta.items() if key != "type"}
+                self._blocks[index].update(fields)
+
+    def _extend(self, index: int, field: str, value: object) -> str:
+        if index not in self._blocks:
+            raise KeyError(index)
+        word = _word(value)
+        self._grown.setdefault(index, {}).setdefault(field, []).append(word)
+        return word
+
+    def _finished(self, index: int) -> Block:
+        block = dict(self._blocks[index])
+        for field, words in self._grown.get(index, {}).items():
+            written = "".join(words)
+            if field == "input":
+                block["input"] = self._input(block, written)
+            else:
+                block[field] = block.get(field, "") + written
+        return block
+
+    def _input(self, block: Block, written: str) -> object:
+        if not written:
+            return block.get("input", {})
+        parsed = _parsed(written)
+        if parsed is None and self._stop == "tool_use":
+            raise BrokenStream(f"the input of {block.get('name', 'a tool')} is not a JSON object")
+        return parsed or {}
+
+
+def _spoken(text: str) -> Iterator[Piece]:
+    if text:
+        yield TextDelta(text)
+
+
+def _thought(text: str) -> Iterator[Piece]:
+    if text:
+        yield ThinkingDelta(text)
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where a text belongs")
+    return value
+
+
+def _parsed(written: str) -> Block | None:
+    try:
+        value = orjson.loads(written)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _sayable(block: Block) -> bool:
+    # The API sends blank texts, and refuses to take them back.
+    return block["type"] != "text" or bool(block["text"].strip())
