@@ -1,0 +1,1 @@
+"""The Bot API: intake, decoding, markup and sending."""

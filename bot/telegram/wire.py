@@ -1,0 +1,211 @@
+"""The plain wire to the Bot API: one call, one JSON answer, typed errors.
+
+It is the only place that puts the token into a URL; it knows nothing of chats, order or pace.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import aiohttp
+import orjson
+
+from bot.errors import ConfigError, FateUnknown, NotSent, ServerFault, TelegramError
+from bot.telegram.refusals import refusal, refusal_without_json
+
+POLL_MARGIN: Final = 10.0
+"""Seconds that a poll may take beyond the time the server was asked to hold it."""
+
+_CONNECT: Final = 10.0
+_JSON: Final = {"Content-Type": "application/json"}
+# Raised by the connector alone, before a byte of the request is written. Everything else, also a
+# kept-alive connection that turns out to be closed, may have reached the server.
+_NEVER_LEFT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+
+
+class Secret(Protocol):
+    """A value that shows itself only when asked, such as pydantic's SecretStr."""
+
+    def get_secret_value(self) -> str:
+        """The value in clear."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    reason: str
+    retry_after: str | None
+    body: bytes
+
+
+def new_session(
+    *, ssl_context: ssl.SSLContext | None = None, proxy: str | None = None
+) -> aiohttp.ClientSession:
+    """The one session that all bots share; call it inside the running loop, close it at the end.
+
+    Connections are not limited (each long poll holds one) and live 75 s idle; names are cached
+    for five minutes; without `ssl_context` all share aiohttp's one verifying context. Cookies,
+    netrc and proxy variables of the environment are not read: a proxy is given by name.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=0, keepalive_timeout=75, ttl_dns_cache=300, ssl=ssl_context or True
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, proxy=proxy
+    )
+
+
+class Wire:
+    """The Bot API of one token."""
+
+    __slots__ = ("_base", "_host", "_session", "_token")
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: Secret) -> None:
+        """`base_url` is `https://api.telegram.org` or another server's; raises ConfigError."""
+        if not base_url.startswith(("https://", "http://")):
+            shown = base_url.rpartition("@")[2]
+            raise ConfigError(f"Bot API base URL {shown!r}: write it as http(s)://host[:port]")
+        self._session = session
+        self._base = base_url.rstrip("/")
+        self._host = self._base.partition("://")[2].rpartition("@")[2]
+        self._token = token
+
+    def __repr__(self) -> str:
+        return f"Wire({self._host})"
+
+    async def call(self, method: str, params: Mapping[str, Any], *, timeout: float) -> Any:
+        """The `result` of one method within `timeout` seconds; raises `TelegramError` kinds.
+
+        `NotSent` is only said where no byte left us; a connection gets half of the time, at most
+        10 s. What came back in no readable form is `FateUnknown`.
+        """
+        answer = await self._exchange(method, _dump(params), timeout)
+        if isinstance(answer, TelegramError):
+            raise answer
+        document = _document(answer.body)
+        if document is not None and document.get("ok") is True and "result" in document:
+            return document["result"]
+        raise self._failure(method, answer, document)
+
+    async def updates(
+        self, offset: int | None, limit: int, timeout: int, allowed: Sequence[str]
+    ) -> list[tuple[int, bytes]]:
+        """One getUpdates: (update id, the update's JSON) in the server's order.
+
+        `timeout` is how long the server may hold the poll, in seconds; 10 s are added for the way.
+        """
+        params: dict[str, Any] = {
+            "limit": limit,
+            "timeout": timeout,
+            "allowed_updates": list(allowed),
+        }
+        if offset is not None:
+            params["offset"] = offset
+        batch = await self.call("getUpdates", params, timeout=timeout + POLL_MARGIN)
+        try:
+            return [(_id(update), orjson.dumps(update)) for update in batch]
+        except (TypeError, KeyError):
+            raise ServerFault("getUpdates", "an answer that is no list of updates") from None
+
+    async def _exchange(self, method: str, body: bytes, timeout: float) -> _Answer | TelegramError:
+        """The server's answer. Failures are values, so that no error drags a URL behind it."""
+        if self._session.closed:
+            return NotSent(method, "the session is closed")
+        # Without the ceiling the connection always gives up before the whole call does.
+        limits = aiohttp.ClientTimeout(
+            total=timeout, connect=min(_CONNECT, timeout / 2), ceil_threshold=math.inf
+        )
+        url = f"{self._base}/bot{self._token.get_secret_value()}/{method}"
+        try:
+            async with self._session.post(
+                url, data=body, headers=_JSON, timeout=limits, allow_redirects=False
+            ) as response:
+                content = await response.read()
+        except _NEVER_LEFT as error:
+            return NotSent(method, f"no connection to {self._host}: {_connection_word(error)}")
+        except TimeoutError:
+            return FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            return FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
+        after = response.headers.get("Retry-After")
+        return _Answer(response.status, response.reason or "", after, content)
+
+    def _failure(
+        self, method: str, answer: _Answer, document: dict[str, Any] | None
+    ) -> TelegramError:
+        if document is None:
+            words = self._redacted(f"{answer.status} {answer.reason}, without JSON")
+            return refusal_without_json(method, answer.status, words, answer.retry_after)
+        code, said = document.get("error_code"), document.get("description")
+        status = code if isinstance(code, int) else answer.status
+        words = self._redacted(said if isinstance(said, str) else f"{status} {answer.reason}")
+        parameters = document.get("parameters")
+        known = parameters if isinstance(parameters, dict) else {}
+        return refusal(method, status, words, known, answer.retry_after)
+
+    def _redacted(self, words: str) -> str:
+        token = self._token.get_secret_value()
+        for form in (token, token.replace(":", "%3A"), token.replace(":", "%3a")):
+            words = words.replace(form, "<token>") if form else words
+        return words[:500]
+
+
+def _connection_word(error: Exception) -> str:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return "not in time"
+        case aiohttp.ClientConnectorDNSError():
+            return "the name is not known"
+        case aiohttp.ClientConnectorCertificateError():
+            return "its certificate is not trusted"
+        case aiohttp.ClientConnectorSSLError():
+            return "TLS failed"
+        case aiohttp.ClientConnectorError():
+            return error.os_error.strerror or "failed"
+        case _:
+            return type(error).__name__
+
+
+def _id(update: dict[str, Any]) -> int:
+    number = update["update_id"]
+    if not isinstance(number, int):
+        raise TypeError
+    return number
+
+
+def _dump(params: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(params, default=dict)
+    except TypeError:
+        # Half a surrogate pair is no text for orjson: it goes out as a question mark.
+        return json.dumps(params, default=dict, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    """The JSON object of an answer, or None where there is none."""
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        document = _lenient(body)
+    return document if isinstance(document, dict) else None
+
+
+def _lenient(body: bytes) -> Any:
+    """JSON that orjson refuses for half a surrogate pair: one odd text must not stop an intake."""
+    try:
+        text = json.dumps(json.loads(body), ensure_ascii=False)
+        return orjson.loads(text.encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
