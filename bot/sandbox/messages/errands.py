@@ -1,0 +1,197 @@
+"""Which of the offered tools a plain request means, and with what input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bot.sandbox.messages.cities import places
+from bot.sandbox.messages.shape import Obj
+from bot.sandbox.messages.turns import Call
+
+_TIME = re.compile(
+    r"\b(?:what(?:'s| is)? (?:the )?(?:current )?time|what time|time (?:is it )?in)\b",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"\b(\d{1,2}):(\d{2})\b")
+_LIST = re.compile(r"\b(?:list|show)\b.*\b(?:files?|folder|directory)\b|^\s*ls\b", re.IGNORECASE)
+_LIST_OF = re.compile(r"\b(?:in|of|from|ls)\s+[\"'`]?([\w./~-]+)", re.IGNORECASE)
+_READ = re.compile(
+    r"\b(?:read|open|show(?: me)?|cat)\s+(?:the\s+)?(?:file\s+)?[\"'`]?([\w./~-]+\.\w+)",
+    re.IGNORECASE,
+)
+_WRITE = re.compile(
+    r"\b(?:write|save|put)\s+(?P<text>.+?)\s+(?:to|into|in)\s+(?:the\s+)?(?:file\s+)?"
+    r"[\"'`]?(?P<path>[\w./~-]+\.\w+)|"
+    r"\b(?:write|create)\s+(?:the\s+|a\s+)?(?:file\s+)?[\"'`]?(?P<path2>[\w./~-]+\.\w+)[\"'`]?"
+    r"(?:\s*(?::|with|saying)\s*(?P<text2>.+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_USE = re.compile(
+    r"\b(?:call|use|run)\s+(?:the\s+)?(?:tool\s+)?[`\"']?([\w.-]+)[`\"']?(?:\s+with)?\s*(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ROOTS = "list_allowed_directories"
+_PATHS = ("path", "file_path", "filepath", "filename", "file", "directory", "dir", "name", "uri")
+_CONTENTS = ("content", "contents", "text", "data", "body")
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Tool calls to make for a request, or a sentence (`lack`) on why there are none."""
+
+    calls: tuple[Call, ...] = ()
+    lack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The offered tools, and the folders that a tool has already named as allowed."""
+
+    tools: Sequence[Obj]
+    roots: Sequence[str] = ()
+
+    def find(self, *names: str) -> Obj | None:
+        """The first tool whose name is, or ends with, one of these."""
+        for name in names:
+            ending = re.compile(rf"(?:^|[^a-z0-9]){re.escape(name)}$")
+            for tool in self.tools:
+                if ending.search(tool["name"].lower()):
+                    return tool
+        return None
+
+
+def errand(text: str, desk: Desk) -> Errand | None:
+    """What a request asks of the tools; None if it asks nothing of them."""
+    steps: tuple[Callable[[str, Desk], Errand | None], ...] = (
+        _use,
+        _convert,
+        _time,
+        _write,
+        _read,
+        _list,
+    )
+    for step in steps:
+        found = step(text, desk)
+        if found is not None:
+            return found
+    return None
+
+
+def _time(text: str, desk: Desk) -> Errand | None:
+    if not _TIME.search(text):
+        return None
+    tool = desk.find("get_current_time", "current_time", "get_time", "now")
+    if tool is None:
+        return Errand(lack="None of this agent's tools tells the time.")
+    where = places(text) or [("UTC", "Etc/UTC")]
+    field = next(iter(_named(tool, ("timezone", "tz", "zone", "timezone_name"))), None)
+    return Errand(tuple(Call(tool["name"], {field: zone} if field else {}) for _, zone in where))
+
+
+def _convert(text: str, desk: Desk) -> Errand | None:
+    clock, where = _CLOCK.search(text), places(text)
+    if clock is None or len(where) < 2:
+        return None
+    tool = desk.find("convert_time")
+    if tool is None:
+        return Errand(lack="None of this agent's tools converts times.")
+    given = {
+        "source_timezone": where[0][1],
+        "time": f"{int(clock[1]):02}:{clock[2]}",
+        "target_timezone": where[1][1],
+    }
+    return Errand((Call(tool["name"], given),))
+
+
+def _list(text: str, desk: Desk) -> Errand | None:
+    if not _LIST.search(text):
+        return None
+    of = _LIST_OF.search(text)
+    names = ("list_directory", "list_files", "list_dir", "directory_tree", "ls", "list")
+    return _on_file(desk, names, of[1] if of else ".", None)
+
+
+def _read(text: str, desk: Desk) -> Errand | None:
+    wanted = _READ.search(text)
+    if wanted is None:
+        return None
+    return _on_file(desk, ("read_text_file", "read_file", "get_file", "read"), wanted[1], None)
+
+
+def _write(text: str, desk: Desk) -> Errand | None:
+    wanted = _WRITE.search(text)
+    if wanted is None:
+        return None
+    path = wanted["path"] or wanted["path2"]
+    words = (wanted["text"] or wanted["text2"] or "").strip().strip("\"'`")
+    names = ("write_file", "write_text_file", "create_file", "save_file", "put_file", "write")
+    return _on_file(desk, names, path, words or "Written by the sandbox's small script.")
+
+
+def _on_file(desk: Desk, names: Sequence[str], path: str, content: str | None) -> Errand:
+    tool = desk.find(*names)
+    if tool is None:
+        return Errand(
+            lack=f"None of this agent's tools can do that ({names[0]} is what I look for)."
+        )
+    roots = desk.find(_ROOTS)
+    if roots is not None and not desk.roots and not path.startswith(("/", "~")):
+        return Errand((Call(roots["name"]),))
+    if desk.roots and not path.startswith(("/", "~")):
+        path = desk.roots[0] if path == "." else f"{desk.roots[0].rstrip('/')}/{path}"
+    given: dict[str, Any] = dict.fromkeys(_first(tool, _PATHS), path)
+    if content is not None:
+        given |= dict.fromkeys(_first(tool, _CONTENTS), content)
+    return Errand((Call(tool["name"], given),))
+
+
+def _use(text: str, desk: Desk) -> Errand | None:
+    wanted = _USE.search(text)
+    if wanted is None:
+        return None
+    tool = desk.find(wanted[1].lower())
+    if tool is None:
+        return None
+    given = _object(wanted[2])
+    if given is None:
+        words = wanted[2].strip().strip("\"'`")
+        given = dict.fromkeys(_first(tool, _required(tool)), words) if words else {}
+    return Errand((Call(tool["name"], given),))
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(text[text.index("{") : text.rindex("}") + 1])
+    except (ValueError, orjson.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _required(tool: Obj) -> list[str]:
+    properties = tool["input_schema"].get("properties") or {}
+    names = tool["input_schema"].get("required") or list(properties)
+    return [name for name in names if properties.get(name, {}).get("type", "string") == "string"]
+
+
+def _named(tool: Obj, names: Sequence[str]) -> Iterator[str]:
+    properties = tool["input_schema"].get("properties") or {}
+    yield from (name for name in names if name in properties)
+
+
+def _first(tool: Obj, names: Sequence[str]) -> list[str]:
+    return list(_named(tool, names))[:1]
+
+
+def is_roots(name: str) -> bool:
+    """Whether a tool of this name only tells which folders are allowed."""
+    return name.lower().endswith(_ROOTS)
+
+
+def roots_in(text: str) -> list[str]:
+    """The folders in such a tool's result: every line that is an absolute path."""
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("/")]
