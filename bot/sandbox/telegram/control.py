@@ -1,0 +1,162 @@
+"""The control API under `/control/…`: for the page and for tests in other processes.
+
+It is for this machine alone: the Host must be a loopback name, an Origin must be the same site,
+and a body must be JSON, so that no page from elsewhere can send one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from bot.sandbox.telegram import showing
+from bot.sandbox.telegram.acts import ACTS, Order
+from bot.sandbox.telegram.happenings import Listener
+from bot.sandbox.telegram.refusals import RefusedError
+from bot.sandbox.telegram.settling import WorldError
+from bot.sandbox.telegram.wire import JsonAnswer, encode
+from bot.sandbox.telegram.world import World
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_BEAT = 15.0
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def control_routes(world: World) -> list[Route]:
+    """The control API of a world."""
+    page = _Control(world)
+    return [
+        Route("/control/state", _guarded(page.state), methods=["GET"]),
+        Route("/control/calls", _guarded(page.calls), methods=["GET"]),
+        Route("/control/updates", _guarded(page.updates), methods=["GET"]),
+        Route("/control/messages", _guarded(page.messages), methods=["GET"]),
+        Route("/control/events", _guarded(page.events), methods=["GET"]),
+        Route("/control/{act}", _guarded(page.act), methods=["POST"]),
+    ]
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    async def guarded(request: Request) -> Response:
+        reason = _foreign(request)
+        if reason is not None:
+            return JsonAnswer({"error": reason}, 403)
+        try:
+            return await endpoint(request)
+        except WorldError as wrong:
+            return JsonAnswer({"error": str(wrong)}, 400)
+        except RefusedError as refused:
+            return JsonAnswer({"error": refused.description}, 400)
+        except TimeoutError as late:
+            return JsonAnswer({"error": str(late)}, 504)
+
+    return guarded
+
+
+def _foreign(request: Request) -> str | None:
+    host = request.headers.get("host", "")
+    if _name(f"//{host}") not in _LOOPBACK:
+        return "the Host header must name this machine: 127.0.0.1, localhost or [::1]"
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"{request.url.scheme}://{host}":
+        return "requests from other sites are refused"
+    if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+        return "requests from other sites are refused"
+    return None
+
+
+def _name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+class _Control:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def state(self, _: Request) -> Response:
+        return JsonAnswer(showing.world_state(self._world))
+
+    async def calls(self, request: Request) -> Response:
+        query = request.query_params
+        bot = _number(query.get("bot"), "bot")
+        after = float(_number(query.get("after"), "after") or 0)
+        records = self._world.calls.of(bot=bot, method=query.get("method"))
+        return JsonAnswer([r.show() for r in records if r.at >= after])
+
+    async def updates(self, request: Request) -> Response:
+        bot = self._world.bots.get(_number(request.query_params.get("bot"), "bot") or 0)
+        if bot is None:
+            raise WorldError("parameter 'bot': no such bot")
+        return JsonAnswer(list(bot.updates.waiting))
+
+    async def messages(self, request: Request) -> Response:
+        room = self._world.rooms.get(request.query_params.get("room", ""))
+        if room is None:
+            raise WorldError("parameter 'room': no such room; /control/state lists them")
+        after = _number(request.query_params.get("after"), "after") or 0
+        return JsonAnswer(showing.room_messages(room, after))
+
+    async def act(self, request: Request) -> Response:
+        act = ACTS.get(request.path_params["act"])
+        if act is None:
+            return JsonAnswer({"error": f"no such act; there are {', '.join(ACTS)}"}, 404)
+        order = Order(self._world, await _body(request))
+        result: Any = act(order)
+        if inspect.isawaitable(result):
+            result = await result
+        return JsonAnswer(result)
+
+    async def events(self, _: Request) -> Response:
+        listener = self._world.happenings.listen()
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(_stream(listener), media_type="text/event-stream", headers=headers)
+
+
+async def _stream(listener: Listener) -> AsyncIterator[bytes]:
+    """Server-sent events: the kind as the event, JSON as the data, a comment as a heartbeat."""
+    try:
+        yield b": here\n\n"
+        while True:
+            try:
+                happening = await asyncio.wait_for(anext(listener), _BEAT)
+            except TimeoutError:
+                yield b": beat\n\n"
+                continue
+            except StopAsyncIteration:
+                return
+            data = {"chat": happening.chat, "bot": happening.bot, "data": happening.data}
+            yield b"event: " + happening.kind.encode() + b"\ndata: " + encode(data) + b"\n\n"
+    finally:
+        listener.close()
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != "application/json":
+        raise WorldError("send a JSON object with Content-Type: application/json")
+    try:
+        given = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as wrong:
+        raise WorldError(f"the body is no JSON: {wrong}") from None
+    if not isinstance(given, dict):
+        raise WorldError("the body must be a JSON object")
+    return given
+
+
+def _number(text: str | None, name: str) -> int | None:
+    if text is None:
+        return None
+    if not text.lstrip("-").isdecimal():
+        raise WorldError(f"parameter {name!r} must be a whole number")
+    return int(text)

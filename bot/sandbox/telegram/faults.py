@@ -1,0 +1,69 @@
+"""Faults on order: what goes wrong, for which bot and methods, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+Kind = Literal["answer", "drop", "lose", "html", "delay"]
+KINDS: tuple[Kind, ...] = ("answer", "drop", "lose", "html", "delay")
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault, `times` over, after `skip` calls that go well; always after `seconds` of delay.
+
+    answer: `status` with `description` and `parameters`, nothing is done. drop: the connection is
+    cut and nothing is done. lose: the call is done, then the connection is cut. html: a proxy's
+    page with `status` (502 by default). delay: only the delay.
+    """
+
+    kind: Kind
+    method: str = "*"
+    bot: int | None = None
+    chat: int | None = None
+    times: int = 1
+    skip: int = 0
+    status: int = 500
+    description: str = "Internal Server Error"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def fits(self, bot: int, method: str, chat: int | None) -> bool:
+        """Whether this call is one that the fault waits for; `method` is in lower case."""
+        return (
+            self.bot in (None, bot)
+            and self.chat in (None, chat)
+            and fnmatchcase(method, self.method.lower())
+        )
+
+
+class Faults:
+    """The open faults, in the order in which they were set."""
+
+    def __init__(self) -> None:
+        self.open: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        """Opens one fault."""
+        self.open.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """Everything goes well again."""
+        self.open.clear()
+
+    def take(self, bot: int, method: str, chat: int | None) -> Fault | None:
+        """The fault that this call meets, used up by one."""
+        for fault in self.open:
+            if not fault.fits(bot, method, chat):
+                continue
+            if fault.skip > 0:
+                fault.skip -= 1
+                continue
+            fault.times -= 1
+            if fault.times <= 0:
+                self.open.remove(fault)
+            return fault
+        return None

@@ -1,0 +1,63 @@
+"""Every method that the simulator knows, by its name in lower case."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bot.sandbox.telegram.methods import about, changing, intake, sending
+from bot.sandbox.telegram.methods.call import Call
+
+Function = Callable[[Call], Any | Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method's own spelling, what it does, and whether it spends a chat's flood budget."""
+
+    name: str
+    run: Function
+    spends: bool = False
+
+
+_READING: dict[str, Function] = {
+    "getMe": about.get_me,
+    "getChat": about.get_chat,
+    "getChatMember": about.get_chat_member,
+    "getChatAdministrators": about.get_chat_administrators,
+    "getChatMemberCount": about.get_chat_member_count,
+    "getFile": about.get_file,
+    "setMyCommands": about.set_my_commands,
+    "getMyCommands": about.get_my_commands,
+    "deleteMyCommands": about.delete_my_commands,
+    "getUpdates": intake.get_updates,
+    "setWebhook": intake.set_webhook,
+    "deleteWebhook": intake.delete_webhook,
+    "getWebhookInfo": intake.get_webhook_info,
+    "answerCallbackQuery": changing.answer_callback_query,
+}
+_WRITING: dict[str, Function] = {
+    "sendMessage": sending.send_message,
+    "sendDocument": sending.send_file("document"),
+    "sendPhoto": sending.send_file("photo"),
+    "sendAudio": sending.send_file("audio"),
+    "sendVoice": sending.send_file("voice"),
+    "sendVideo": sending.send_file("video"),
+    "sendVideoNote": sending.send_file("video_note"),
+    "sendAnimation": sending.send_file("animation"),
+    "sendSticker": sending.send_file("sticker"),
+    "copyMessage": sending.copy_message,
+    "sendChatAction": sending.send_chat_action,
+    "sendMessageDraft": sending.send_message_draft,
+    "editMessageText": changing.edit_message_text,
+    "editMessageCaption": changing.edit_message_caption,
+    "editMessageReplyMarkup": changing.edit_message_reply_markup,
+    "deleteMessage": changing.delete_message,
+    "deleteMessages": changing.delete_messages,
+    "setMessageReaction": changing.set_message_reaction,
+}
+METHODS: dict[str, Method] = {
+    name.lower(): Method(name, run, spends=name in _WRITING)
+    for name, run in (_READING | _WRITING).items()
+}

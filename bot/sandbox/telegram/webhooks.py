@@ -1,0 +1,88 @@
+"""Pushes the updates of bots that have a webhook, one after another for each bot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+import orjson
+
+from bot.sandbox.telegram.params import Params
+from bot.sandbox.telegram.people import Bot
+from bot.sandbox.telegram.performing import perform
+from bot.sandbox.telegram.updates import LONGEST_POLL, Update
+from bot.sandbox.telegram.world import World
+
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 30.0
+_TIMEOUT = aiohttp.ClientTimeout(total=60)
+
+
+@asynccontextmanager
+async def pushing(world: World) -> AsyncIterator[None]:
+    """Pushes while the context is open."""
+    tasks: dict[int, asyncio.Task[None]] = {}
+
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+
+        def changed(bot: Bot) -> None:
+            old = tasks.pop(bot.id, None)
+            if old is not None:
+                old.cancel()
+            if bot.webhook.url:
+                tasks[bot.id] = asyncio.create_task(_push_all(world, bot, session))
+
+        for bot in world.bots.values():
+            changed(bot)
+        world.webhooks_changed = changed
+        try:
+            yield
+        finally:
+            world.webhooks_changed = lambda _bot: None
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+async def _push_all(world: World, bot: Bot, session: aiohttp.ClientSession) -> None:
+    pause = _FIRST_PAUSE
+    while True:
+        for update in await bot.updates.poll(0, 1, LONGEST_POLL, pace=False):
+            if await _push(world, bot, session, update):
+                bot.updates.confirm(update.id + 1)
+                pause = _FIRST_PAUSE
+            else:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _push(world: World, bot: Bot, session: aiohttp.ClientSession, update: Update) -> bool:
+    hook = bot.webhook
+    headers = {"Content-Type": "application/json"}
+    if hook.secret:
+        headers["X-Telegram-Bot-Api-Secret-Token"] = hook.secret
+    try:
+        async with session.post(
+            hook.url, data=update.raw, headers=headers, ssl=False, allow_redirects=False
+        ) as response:
+            body = await response.read()
+            if response.ok:
+                await _reply(world, bot, body)
+                return True
+            said = f"{response.status} {response.reason}"
+            hook.error = f"Wrong response from the webhook: {said}"
+    except (aiohttp.ClientError, TimeoutError) as failed:
+        hook.error = f"Connection failed: {type(failed).__name__}"
+    hook.error_at = int(world.now())
+    return False
+
+
+async def _reply(world: World, bot: Bot, body: bytes) -> None:
+    """An answer to a push may be a call of its own."""
+    with suppress(orjson.JSONDecodeError):
+        call = orjson.loads(body) if body else None
+        if isinstance(call, dict) and isinstance(call.get("method"), str):
+            values = {name: value for name, value in call.items() if name != "method"}
+            await perform(world, bot, call["method"], Params(values, {}))
