@@ -1,0 +1,16 @@
+"""`python -m bot`: the same as `switchboard`."""
+
+from __future__ import annotations
+
+import sys
+
+from bot.cli import main as run
+
+
+def main() -> int:
+    """The entry point of both."""
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Bot commands as a table; each yields intents and sends nothing itself."""

@@ -1,0 +1,217 @@
+"""The walk of one turn over its transcript.
+
+Each step looks at what is recorded, does the next thing and records it; so a turn that was cut off
+anywhere goes on from there by the same walk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
+from bot.ports import Answer, Clock, Model, ModelRequest, Record, TextDelta, ToolChosen
+from bot.turn import ending, history, prompt
+from bot.turn.budget import Budget
+from bot.turn.calls import Calls, without_calls
+from bot.turn.ending import Ending, closing
+from bot.turn.plan import Plan
+from bot.turn.progress import Progress
+from bot.turn.prompt import Render
+from bot.turn.recorder import Recorder
+
+log = structlog.get_logger("turn")
+
+FIRST_PAUSE = 0.5
+
+
+class Walk:
+    """Asks the model and makes its calls until there is an ending."""
+
+    def __init__(
+        self,
+        model: Model,
+        plan: Plan,
+        render: Render,
+        recorder: Recorder,
+        calls: Calls,
+        budget: Budget,
+        progress: Progress,
+        clock: Clock,
+    ) -> None:
+        self._model = model
+        self._plan = plan
+        self._render = render
+        self._recorder = recorder
+        self._calls = calls
+        self._budget = budget
+        self._progress = progress
+        self._clock = clock
+        self._answers = [r for r in recorder.recorded() if r.kind == "model"]
+        self._recall()
+
+    def _recall(self) -> None:
+        """Take up what an earlier life of this turn has recorded."""
+        self._budget.requests = len(self._answers)
+        started = [r for r in self._recorder.recorded() if r.kind == "started"]
+        self._budget.calls = len(started)
+        if self._answers:
+            self._recorder.prefix = self._answers[-1].body["prefix"]
+        self._progress.keep(self._said())
+
+    async def to_an_ending(self, stop: asyncio.Event) -> tuple[Ending, list[Record]]:
+        """How the turn ends, and the records that go with the reply.
+
+        The person's stop and the wall clock end it wherever it is; what was said stays.
+        """
+        walk = asyncio.ensure_future(self._to_an_ending())
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait(
+                {walk, stopped},
+                return_when=asyncio.FIRST_COMPLETED,
+                timeout=self._budget.seconds_left,
+            )
+            if not walk.done():
+                walk.cancel()
+                await asyncio.wait({walk})
+            end = self._broken_off(stopped.done()) if walk.cancelled() else walk.result()
+        finally:
+            walk.cancel()
+            stopped.cancel()
+        return end, self._unrecorded(end)
+
+    def _broken_off(self, by_person: bool) -> Ending:
+        said = self._progress.said
+        if by_person:
+            return closing("stopped", said, ending.STOPPED if said else ending.STOPPED_EARLY)
+        return closing("failed", said, ending.TIRED)
+
+    def _unrecorded(self, end: Ending) -> list[Record]:
+        """Answers and results that are not in the journal yet, then the end."""
+        logged = {id(record) for record in self._recorder.transcript.records}
+        records = [record for record in self._answers if id(record) not in logged]
+        records += self._calls.late
+        if partial := self._progress.said[len(self._said()) :].strip():
+            text = [{"type": "text", "text": partial}]
+            records.append(self._recorder.answered(Answer(text, end.outcome)))
+        return [*records, self._recorder.ended(end.outcome, end.text)]
+
+    async def _to_an_ending(self) -> Ending:
+        try:
+            while True:
+                if end := await self._step():
+                    return end
+        except ModelRefused as error:
+            log.error("model.refused", agent=self._plan.agent, error=str(error))
+            return self._given_up(ending.BROKEN)
+        except ModelError as error:
+            log.warning("model.gave_up", agent=self._plan.agent, error=str(error))
+            return self._given_up(ending.BUSY)
+
+    def _given_up(self, note: str) -> Ending:
+        self._progress.again()  # a stream that broke leaves nothing
+        return closing("failed", self._said(), note)
+
+    async def _step(self) -> Ending | None:
+        """Take up calls that are open, or ask the model; an ending when there is one."""
+        if calls := self._calls.open():
+            await self._calls.resume(calls)
+            return None
+        last = self._budget.spent() is not None
+        answer = await self._ask(last=last)
+        if last or not await self._goes_on(answer):
+            return self._end_with(answer)
+        return None
+
+    async def _goes_on(self, answer: Answer) -> bool:
+        """Whether the answer wants more steps; if so it is recorded, and its calls are made."""
+        calls = history.calls_of(answer.content)
+        cut = answer.stop == "max_tokens" and bool(calls) and not self._was_cut()
+        wanted = answer.stop == "tool_use" and bool(calls)
+        if not (wanted or cut or answer.stop == "pause_turn"):
+            return False
+        record = self._keep(answer)
+        if wanted:
+            await self._calls.take(record)
+        elif cut:
+            await self._calls.take_cut(record)
+        else:
+            await self._recorder.log([record])
+        return True
+
+    def _end_with(self, answer: Answer) -> Ending:
+        """The last answer; its record goes out with the reply, in one step."""
+        self._keep(without_calls(answer))
+        said = self._said()
+        if answer.stop == "refusal":
+            return closing("refused", said, ending.REFUSED)
+        if answer.stop == "max_tokens":
+            return closing("done", said, ending.CUT)
+        if answer.stop == "model_context_window_exceeded":
+            return closing("failed", said, ending.FULL)
+        return closing("done", said)
+
+    def _keep(self, answer: Answer) -> Record:
+        record = self._recorder.answered(answer)
+        self._answers.append(record)
+        self._progress.keep(self._said())
+        return record
+
+    async def _ask(self, *, last: bool) -> Answer:
+        """One answer; a broken stream or a busy server is tried again, within bounds."""
+        attempts = self._budget.limits.attempts
+        for attempt in range(1, attempts + 1):
+            self._budget.requests += 1
+            try:
+                return await self._stream(last=last)
+            except StaleThinking:
+                self._recorder.prefix = prompt.digest([self._recorder.prefix, attempt])
+            except (ModelBusy, BrokenStream) as error:
+                pause = _pause(error, attempt)
+                if attempt == attempts or pause > self._budget.seconds_left:
+                    raise
+                log.info("model.again", error=str(error), attempt=attempt, pause=pause)
+                self._progress.again()
+                await self._clock.sleep(pause)
+        raise ModelBusy("no usable answer in the allowed number of tries")
+
+    async def _stream(self, *, last: bool) -> Answer:
+        stream = self._model.stream(self._request(last=last))
+        async with contextlib.aclosing(stream) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, TextDelta):
+                    self._progress.add(piece.text)
+                elif isinstance(piece, ToolChosen):
+                    self._progress.using(": ".join(self._render.names.get(piece.name, [])))
+                elif isinstance(piece, Answer):
+                    return piece
+        raise BrokenStream("the stream ended without an answer")
+
+    def _request(self, *, last: bool) -> ModelRequest:
+        plan = self._plan
+        return ModelRequest(
+            model=plan.model,
+            max_tokens=plan.max_tokens,
+            system=self._render.system,
+            tools=self._render.tools,
+            messages=history.messages(self._recorder.transcript.records, self._recorder.prefix),
+            temperature=plan.temperature,
+            reasoning_effort=plan.reasoning_effort,
+            no_tools=last and bool(self._render.tools),
+        )
+
+    def _said(self) -> str:
+        """All text of this turn's answers."""
+        texts = [history.text_of(record.body["content"]) for record in self._answers]
+        return "\n\n".join(text for text in texts if text)
+
+    def _was_cut(self) -> bool:
+        return any(record.body["stop"] == "max_tokens" for record in self._answers)
+
+
+def _pause(error: ModelError, attempt: int) -> float:
+    wanted = error.retry_after if isinstance(error, ModelBusy) else None
+    return max(wanted or 0.0, FIRST_PAUSE * 2.0 ** (attempt - 1))

@@ -1,0 +1,208 @@
+"""How turns end: every stop reason, every limit, every way a stream can end wrongly."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.sandbox.messages.turns import (
+    Call,
+    Cut,
+    EndEarly,
+    ErrorEvent,
+    Fault,
+    HttpError,
+    Say,
+    Think,
+    Turn,
+    refuse,
+    turn,
+)
+from tests.host.stage import TIME_SERVER, Stage
+
+TOKYO = Call("time__get_current_time", {"timezone": "Asia/Tokyo"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (turn("whole"), "whole"),
+        (turn("up to here", stop="stop_sequence", stop_sequence="X"), "up to here"),
+        (turn("a long st", stop="max_tokens"), "a long st\n\n(The answer was cut here"),
+        (refuse(), "I can't help with that."),
+        (turn("so far", stop="model_context_window_exceeded"), "so far\n\nThis conversation has"),
+        (turn(), "I have nothing to add."),
+    ],
+)
+async def test_every_stop_reason_ends_in_a_sentence(stage: Stage, answer: Turn, said: str) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(answer, "still here")
+    async with stage.host():
+        assert (await stage.ask(ann, room, echo, "go")).startswith(said)
+        assert await stage.ask(ann, room, echo, "and now?") == "still here"
+
+
+async def test_a_paused_turn_is_sent_back_unchanged_and_goes_on(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    stage.script.on(turn("part one", stop="pause_turn"), "part two")
+    async with stage.host():
+        said = await stage.ask(ann, stage.world.private(ann, echo), echo, "go")
+    assert said == "part one\n\npart two"
+    assert stage.requests()[1]["messages"][-1]["role"] == "assistant"
+
+
+async def test_a_call_that_was_cut_is_never_run_and_ends_honestly_the_second_time(
+    stage: Stage,
+) -> None:
+    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
+    ann = stage.person("Ann")
+    cut = Call("time__get_current_time", {"timezone": "Asia/Tokyo"}, cut=True)
+    stage.script.on(turn("once", cut), turn("twice", cut))
+    async with stage.host():
+        said = await stage.ask(ann, stage.world.private(ann, clock), clock, "go")
+    assert said.startswith("once\n\ntwice\n\n(The answer was cut here")
+    result = stage.requests()[1]["messages"][-1]["content"][0]
+    assert "cut off" in result["content"]
+    assert len(stage.requests()) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        HttpError(529),
+        HttpError(500),
+        HttpError(429, retry_after=0.1),
+        Cut(events=4),
+        EndEarly(),
+        ErrorEvent(events=3),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+async def test_a_step_that_failed_is_made_again(stage: Stage, fault: Fault) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    stage.script.on(turn("broken half", fault=fault), "whole")
+    async with stage.host():
+        assert await stage.ask(ann, stage.world.private(ann, echo), echo, "go") == "whole"
+
+
+async def test_a_model_that_stays_away_ends_in_an_apology_and_the_next_message_works(
+    stage: Stage,
+) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(*[turn(fault=HttpError(529))] * 4, "back again")
+    async with stage.host():
+        assert "does not answer right now" in await stage.ask(ann, room, echo, "one")
+        assert await stage.ask(ann, room, echo, "two") == "back again"
+    assert len(stage.requests()) == 5
+
+
+async def test_a_refused_key_is_told_to_the_person_without_the_key(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    stage.script.on(turn(fault=HttpError(401)))
+    async with stage.host():
+        said = await stage.ask(ann, stage.world.private(ann, echo), echo, "one")
+    assert "the model refused the request" in said
+    assert len(stage.requests()) == 1
+
+
+async def test_the_limit_of_tool_calls_ends_in_an_answer(stage: Stage) -> None:
+    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
+    ann = stage.person("Ann")
+    stage.script.on(*[turn(TOKYO)] * 10, "That is all I found.")
+    async with stage.host():
+        said = await stage.ask(ann, stage.world.private(ann, clock), clock, "go on for ever")
+    assert said == "That is all I found."
+    last = stage.requests()[-1]
+    assert last["tool_choice"] == {"type": "none"}
+    assert last["tools"] == stage.requests()[0]["tools"]
+
+
+async def test_slash_stop_ends_the_running_turn_and_keeps_what_was_said(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    words = " ".join(f"word{n}" for n in range(400))
+    stage.script.on(Turn((Say(words),), pace=60.0), "next")
+    async with stage.host():
+        stage.world.say(ann, room, "tell me much")
+        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
+        stage.world.say(ann, room, "/stop")
+        said = (await stage.answer(room, echo)).text
+        assert said.startswith("word0 word1")
+        assert said.endswith("(stopped)")
+        assert await stage.ask(ann, room, echo, "and now") == "next"
+    kept = stage.requests()[-1]["messages"][1]["content"][0]["text"]
+    assert kept.startswith("word0")
+    assert "stopped" not in kept
+
+
+async def test_the_stop_button_of_a_draft_ends_the_turn(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(Turn((Say("on and on " * 300),), pace=60.0))
+    async with stage.host():
+        stage.world.say(ann, room, "tell me much")
+        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
+        stage.world.stop(ann, room)
+        assert (await stage.answer(room, echo)).text.endswith("(stopped)")
+
+
+async def test_slash_stop_where_nothing_runs_says_so(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    async with stage.host():
+        said = await stage.ask(ann, stage.world.private(ann, echo), echo, "/stop")
+    assert said == "Nothing is running here."
+
+
+async def test_messages_of_one_conversation_are_answered_strictly_in_order(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    for number in range(6):
+        stage.script.on(f"answer {number}", user=f"question {number}")
+    async with stage.host():
+        for number in range(6):
+            stage.world.say(ann, room, f"question {number}")
+        await stage.answer(room, echo, 6)
+    assert stage.texts(room, echo.id) == [f"answer {number}" for number in range(6)]
+
+
+async def test_a_slow_conversation_does_not_hold_up_another(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann, ben = stage.person("Ann"), stage.person("Ben")
+    stage.script.on(Turn((Say("slow"),), gate="held"), user="slow please")
+    stage.script.on("quick", user="quick please")
+    async with stage.host():
+        slow = stage.world.private(ann, echo)
+        stage.world.say(ann, slow, "slow please")
+        await stage.sim.gates.reached("held")
+        assert await stage.ask(ben, stage.world.private(ben, echo), echo, "quick please") == "quick"
+        stage.sim.gates.open("held")
+        assert (await stage.answer(slow, echo)).text == "slow"
+
+
+async def test_thinking_is_kept_under_its_prefix_and_stripped_under_another(stage: Stage) -> None:
+    echo = stage.bot("Echo", llmOverrides={"model": "claude-sonnet-5-5"})
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(turn(Think("hm"), "one"), turn(Think("hm hm"), "two"), "three")
+    async with stage.host():
+        await stage.ask(ann, room, echo, "first")
+        await stage.ask(ann, room, echo, "second")
+        kept = [b["type"] for b in stage.requests()[1]["messages"][1]["content"]]
+        assert kept == ["thinking", "text"]
+    stage.agents["agents"][0]["customInstructions"] = "You are changed."
+    async with stage.host():
+        assert await stage.ask(ann, room, echo, "third") == "three"
+    roles = [[b["type"] for b in m["content"]] for m in stage.requests()[2]["messages"]]
+    assert roles == [["text"]] * 5
