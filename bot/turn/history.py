@@ -69,7 +69,8 @@ def _fits(records: Sequence[Record], kept: Sequence[int], turns: int, chars: int
 
 def size_of(record: Record) -> int:
     """About how many characters a record adds to a request."""
-    return sum(_size(block) for block in record.body.get("content", ()))
+    content = record.body.get("content", ())
+    return len(content) if isinstance(content, str) else sum(map(_size, content))
 
 
 def _size(block: Json) -> int:
