@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bot.sandbox.messages import shape
+from bot.sandbox.guard import foreign, is_json
+from bot.sandbox.messages import limits, shape
 from bot.sandbox.messages.honest import HonestScript
 from bot.sandbox.messages.records import MESSAGES
 from bot.sandbox.messages.refusals import Refusal, invalid
@@ -22,28 +23,30 @@ from bot.sandbox.messages.validate import parse
 Act = Callable[[Request], Awaitable[Any]]
 
 
-def control_routes(sim: MessagesSim) -> list[BaseRoute]:
-    """`/control/…`: requests seen, script, gates, pace, clock, state, reset.
-
-    A POST must be `application/json`, which no page of another site can send unasked.
-    """
+def control_routes(sim: MessagesSim, prefix: str = "/control") -> list[BaseRoute]:
+    """Below the prefix: requests seen, script, gates, limits, pace, clock, state, reset."""
     control = _Control(sim)
-    return [
-        _route("requests", "GET", control.requests),
-        _route("requests", "DELETE", control.forget),
-        _route("script", "POST", control.script),
-        _route("rules", "POST", control.rule),
-        _route("gates/{name}", "POST", control.gate),
-        _route("pace", "POST", control.pace),
-        _route("clock", "POST", control.clock),
-        _route("reset", "POST", control.reset),
-        _route("state", "GET", control.state),
-    ]
+    acts: tuple[tuple[str, str, Act], ...] = (
+        ("requests", "GET", control.requests),
+        ("requests", "DELETE", control.forget),
+        ("script", "POST", control.script),
+        ("rules", "POST", control.rule),
+        ("gates/{name}", "POST", control.gate),
+        ("limits", "POST", control.limits),
+        ("pace", "POST", control.pace),
+        ("clock", "POST", control.clock),
+        ("reset", "POST", control.reset),
+        ("state", "GET", control.state),
+    )
+    return [Route(f"{prefix}/{path}", _guarded(act), methods=[how]) for path, how, act in acts]
 
 
-def _route(path: str, method: str, act: Act) -> Route:
+def _guarded(act: Act) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
+            reason = foreign(request)
+            if reason is not None:
+                raise Refusal(403, reason)
             body, status = await act(request), 200
         except Refusal as refusal:
             body, status = refusal.body(""), refusal.status
@@ -51,7 +54,7 @@ def _route(path: str, method: str, act: Act) -> Route:
             body, status = Refusal(504, "what was waited for did not come in time").body(""), 504
         return Response(orjson.dumps(body), status, media_type="application/json")
 
-    return Route(f"/control/{path}", endpoint, methods=[method])
+    return endpoint
 
 
 class _Control:
@@ -103,6 +106,15 @@ class _Control:
             self._sim.gates.shut(name)
         return {"waiting": self._sim.gates.waiting()}
 
+    async def limits(self, request: Request) -> Any:
+        """Budgets a minute: `{"requests": n, "input_tokens": n, "output_tokens": n}` or null."""
+        form = await _form(request, limits.NAMES)
+        for name in limits.NAMES:
+            value = form.get(name)
+            most = None if value is None else int(shape.number(value, name, 1, 1e9))
+            self._sim.limits.allow(name, most)
+        return {"ok": True}
+
     async def pace(self, request: Request) -> Any:
         """`{"tokens_per_second": number|null}`; null is at once."""
         value = shape.present(await _form(request, ("tokens_per_second",)), "tokens_per_second", "")
@@ -136,7 +148,7 @@ class _Control:
 
 
 async def _form(request: Request, fields: tuple[str, ...] | None) -> Obj:
-    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+    if not is_json(request):
         raise invalid("content-type: must be application/json")
     form = parse(await request.body() or b"{}")
     if fields is not None:

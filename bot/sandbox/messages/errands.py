@@ -18,7 +18,16 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"\b(\d{1,2}):(\d{2})\b")
-_LIST = re.compile(r"\b(?:list|show)\b.*\b(?:files?|folder|directory)\b|^\s*ls\b", re.IGNORECASE)
+_LIST = re.compile(
+    r"\b(?:list|show)\b.*\b(?:files?|notes|folder|directory)\b|^\s*ls\b", re.IGNORECASE
+)
+_SEARCH = re.compile(
+    r"\b(?:search|look)\b(?:\s+(?:in|through))?(?:\s+(?:my|the|all))*(?:\s+(?:files?|notes?))?"
+    r"\s+for\s+(?P<after>.+)|"
+    r"\bfind\s+(?P<before>.+?)\s+in\s+(?:(?:my|the|all)\s+)*(?:files?|notes?)\b|"
+    r"\bwhich\s+(?:files?|notes?)\s+(?:mention|contain|say)s?\s+(?P<which>.+)",
+    re.IGNORECASE,
+)
 _LIST_OF = re.compile(r"\b(?:in|of|from|ls)\s+[\"'`]?([\w./~-]+)", re.IGNORECASE)
 _READ = re.compile(
     r"\b(?:read|open|show(?: me)?|cat)\s+(?:the\s+)?(?:file\s+)?[\"'`]?([\w./~-]+\.\w+)",
@@ -37,6 +46,7 @@ _USE = re.compile(
 )
 _ROOTS = "list_allowed_directories"
 _PATHS = ("path", "file_path", "filepath", "filename", "file", "directory", "dir", "name", "uri")
+_QUERIES = ("query", "pattern", "text", "search", "q", "term", "words")
 _CONTENTS = ("content", "contents", "text", "data", "body")
 
 
@@ -72,6 +82,7 @@ def errand(text: str, desk: Desk) -> Errand | None:
         _convert,
         _time,
         _write,
+        _search,
         _read,
         _list,
     )
@@ -123,6 +134,25 @@ def _read(text: str, desk: Desk) -> Errand | None:
     return _on_file(desk, ("read_text_file", "read_file", "get_file", "read"), wanted[1], None)
 
 
+def _search(text: str, desk: Desk) -> Errand | None:
+    wanted = _SEARCH.search(text)
+    if wanted is None:
+        return None
+    names = ("search_files", "search_notes", "search_text", "grep", "search")
+    tool = desk.find(*names)
+    if tool is None:
+        return _without(names)
+    found = wanted["after"] or wanted["before"] or wanted["which"]
+    given: dict[str, Any] = dict.fromkeys(_first(tool, _QUERIES), found.strip().strip("\"'`?.! "))
+    if "path" in _required(tool):
+        given["path"] = desk.roots[0] if desk.roots else "."
+    return Errand((Call(tool["name"], given),))
+
+
+def _without(names: Sequence[str]) -> Errand:
+    return Errand(lack=f"None of this agent's tools can do that ({names[0]} is what I look for).")
+
+
 def _write(text: str, desk: Desk) -> Errand | None:
     wanted = _WRITE.search(text)
     if wanted is None:
@@ -136,9 +166,7 @@ def _write(text: str, desk: Desk) -> Errand | None:
 def _on_file(desk: Desk, names: Sequence[str], path: str, content: str | None) -> Errand:
     tool = desk.find(*names)
     if tool is None:
-        return Errand(
-            lack=f"None of this agent's tools can do that ({names[0]} is what I look for)."
-        )
+        return _without(names)
     roots = desk.find(_ROOTS)
     if roots is not None and not desk.roots and not path.startswith(("/", "~")):
         return Errand((Call(roots["name"]),))

@@ -32,6 +32,7 @@ _STAMP = re.compile(
     r".{0,100}\d\d?:\d\d.{0,40}$",
     re.IGNORECASE,
 )
+_HEAD = re.compile(r"^\s*\[sent [^\[\]\n]*\d\d?:\d\d[^\[\]\n]*\][ \t]*\n?")
 _NAMED = re.compile(r"\b(?:You are|Your name is)\s+(?:an? |the )?([^\s.,;:\n][^.,;:\n]{0,59})")
 _MOST_TOOLS = 20
 
@@ -61,12 +62,18 @@ def _answer(asked: Asked) -> Turn:
         return turn("\n\n".join(told(called) for called in made if not is_roots(called.name)))
     if made and made[-1].failed:
         return turn(told(made[-1]))
-    texts = [text for text in asked.user_texts if not _STAMP.match(text)] or asked.user_texts
+    texts = _wishes(asked.user_texts)
     for text in reversed(texts):
         found = _known(text, asked, made)
         if found is not None:
             return found
     return turn(_unknown(texts[-1] if texts else "", asked))
+
+
+def _wishes(given: Sequence[str]) -> list[str]:
+    """What the person wrote, without the line in which a host says when and by whom."""
+    bare = [_HEAD.sub("", text) for text in given]
+    return [text for text in bare if text.strip() and not _STAMP.match(text)]
 
 
 def _known(text: str, asked: Asked, made: list[Called]) -> Turn | None:
@@ -109,12 +116,15 @@ def _abilities(asked: Asked) -> str:
         "- `think about rivers`: an answer with thinking before it",
         "- `what time is it in Tokyo?` and `convert 14:00 from Berlin to Tokyo`, with a time tool",
         "- `list my files`, `read notes.md`, `write hello to notes.md`, with file tools",
+        "- `search my notes for milk`, with a tool that searches",
         "- `use <tool> {…}`: any tool of this agent, with the input you give",
     ]
     return "\n".join([f"{_who(asked)} What I understand:", "", *lines, "", _tools(asked)])
 
 
 def _unknown(text: str, asked: Asked) -> str:
+    if not text:
+        return f"There were no words in that message.\n\n{_abilities(asked)}"
     quoted = " ".join(text.split())
     shown = f"{quoted[:200]}…" if len(quoted) > 200 else quoted
     return f"You wrote: “{shown}”. My script has no answer to that.\n\n{_abilities(asked)}"

@@ -31,7 +31,10 @@ WORDS: Mapping[int, str] = {
 
 
 class Refusal(Exception):
-    """An answer that is an error: `status`, `kind` (the API's error type) and `message`."""
+    """An answer that is an error: `status`, `kind` (the API's error type) and `message`.
+
+    `details` is for programs: a code under "error_code".
+    """
 
     def __init__(
         self,
@@ -40,16 +43,20 @@ class Refusal(Exception):
         *,
         kind: str | None = None,
         headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         self.status = status
         self.kind = kind or TYPES.get(status, "api_error")
         self.message = message or WORDS.get(status, "Refused by the sandbox's script")
         self.headers = dict(headers or {})
+        self.details = dict(details or {})
         super().__init__(f"{status} {self.kind}: {self.message}")
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The JSON of the answer."""
-        error = {"type": self.kind, "message": self.message}
+        error: dict[str, Any] = {"type": self.kind, "message": self.message}
+        if self.details:
+            error["details"] = self.details
         return {"type": "error", "error": error, "request_id": request_id}
 
 

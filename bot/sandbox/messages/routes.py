@@ -20,7 +20,7 @@ from bot.sandbox.messages.refusals import TYPES, Refusal, invalid
 from bot.sandbox.messages.reply import Reply
 from bot.sandbox.messages.sim import MessagesSim
 from bot.sandbox.messages.stream import Event, HangUp, Hold, Step, events, steps
-from bot.sandbox.messages.turns import Cut, Drop, ErrorEvent, HttpError, Stall, Turn
+from bot.sandbox.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, Turn
 from bot.sandbox.messages.validate import Asked, check_count, check_create, check_headers, parse
 from bot.sandbox.messages.wire import Played, or_left
 
@@ -117,24 +117,38 @@ def _shown(raw: bytes | None) -> Any:
 async def _create(
     sim: MessagesSim, request: Request, record: Record, raw: bytes, version: str
 ) -> Response:
-    asked = check_create(parse(raw), version, sim.paused)
+    body = parse(raw)
+    held = sim.threads.enter(body, request.headers.get("anthropic-beta", ""))
+    asked = check_create(held.body if held else body, version, sim.paused)
+    sim.limits.enter(asked.prompt.tokens)
     turn = sim.script.answer(asked)
     if turn.gate is not None and await _held(sim, request, turn) is None:
         record.end("left")
         return Played((), sim.gates, record.end, headers=None)
     _raise(turn, asked)
-    headers = {"content-type": "application/json"}
-    if asked.stream:
-        headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-    dropped = isinstance(turn.fault, Drop)
-    played = [] if dropped else _steps(sim.reply(asked, turn), turn, asked)
+    if isinstance(turn.fault, Drop):
+        return Played((), sim.gates, record.end, headers=None)
+    reply = sim.reply(asked, turn)
+    sim.threads.start(held, reply.id, [*reply.blocks])
+
+    def ended(how: str) -> None:
+        whole = how == "done" and not isinstance(turn.fault, ErrorEvent | EndEarly)
+        sim.threads.end(held, reply.id, whole=whole)
+        record.end(how)
+
     return Played(
-        played,
+        _steps(reply, turn, asked),
         sim.gates,
-        record.end,
-        headers=None if dropped else headers,
+        ended,
+        headers=_headers(asked) | sim.limits.headers(),
         pace=lambda: turn.pace or sim.pace,
     )
+
+
+def _headers(asked: Asked) -> dict[str, str]:
+    if asked.stream:
+        return {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+    return {"content-type": "application/json"}
 
 
 async def _held(sim: MessagesSim, request: Request, turn: Turn) -> str | None:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection
 from bot.sandbox.messages.conversation import Placed, Said, fingerprint
 from bot.sandbox.messages.gates import Gates
 from bot.sandbox.messages.honest import HonestScript
+from bot.sandbox.messages.limits import Limits
 from bot.sandbox.messages.records import Records
 from bot.sandbox.messages.reply import Reply, write
 from bot.sandbox.messages.script import Script
+from bot.sandbox.messages.threads import Threads
 from bot.sandbox.messages.turns import Turn
 from bot.sandbox.messages.usage import Cache
 from bot.sandbox.messages.validate import Asked
@@ -42,6 +44,8 @@ class MessagesSim:
         self.records = Records(keep)
         self.skew = 0.0
         self.cache = Cache(lambda: clock() + self.skew)
+        self.limits = Limits(lambda: clock() + self.skew)
+        self.threads = Threads()
         self.paused: OrderedDict[str, None] = OrderedDict()
         self._keys = keys
 
@@ -52,6 +56,7 @@ class MessagesSim:
     def reply(self, asked: Asked, turn: Turn) -> Reply:
         """The content of an answer, its tokens counted and its cache marks kept."""
         reply = write(turn, asked, self.cache.account(asked.prompt, asked.model))
+        self.limits.wrote(reply.tokens)
         if reply.stop == "pause_turn":
             self._remember(asked, reply)
         return reply
@@ -73,6 +78,8 @@ class MessagesSim:
         self.cache.clear()
         self.paused.clear()
         self.skew = 0.0
+        self.limits.clear()
+        self.threads.clear()
 
     def close(self) -> None:
         """Let every held answer go, so that a server can stop."""

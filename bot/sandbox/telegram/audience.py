@@ -20,7 +20,8 @@ def reaches(bot: Bot, room: Room, message: Message) -> bool:
         return False
     if room.type in {"private", "channel"} or message.service:
         return True
-    if message.body.get("from", {}).get("is_bot"):
+    # An anonymous admin writes through a bot of Telegram's own, and is heard.
+    if message.body.get("from", {}).get("is_bot") and "sender_chat" not in message.body:
         return False
     if not bot.privacy or room.is_admin(bot.id):
         return True

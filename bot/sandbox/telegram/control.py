@@ -1,8 +1,4 @@
-"""The control API under `/control/…`: for the page and for tests in other processes.
-
-It is for this machine alone: the Host must be a loopback name, an Origin must be the same site,
-and a body must be JSON, so that no page from elsewhere can send one.
-"""
+"""The control API under `/control/…`: for the page and for tests in other processes."""
 
 from __future__ import annotations
 
@@ -10,43 +6,43 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from bot.sandbox.guard import foreign, is_json
 from bot.sandbox.telegram import showing
-from bot.sandbox.telegram.acts import ACTS, Order
+from bot.sandbox.telegram.acts import ACTS
 from bot.sandbox.telegram.happenings import Listener
+from bot.sandbox.telegram.orders import Order
 from bot.sandbox.telegram.refusals import RefusedError
-from bot.sandbox.telegram.settling import WorldError
+from bot.sandbox.telegram.state import WorldError
 from bot.sandbox.telegram.wire import JsonAnswer, encode
 from bot.sandbox.telegram.world import World
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _BEAT = 15.0
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def control_routes(world: World) -> list[Route]:
-    """The control API of a world."""
+def control_routes(world: World, prefix: str = "/control") -> list[Route]:
+    """The control API of a world, below a prefix."""
     page = _Control(world)
     return [
-        Route("/control/state", _guarded(page.state), methods=["GET"]),
-        Route("/control/calls", _guarded(page.calls), methods=["GET"]),
-        Route("/control/updates", _guarded(page.updates), methods=["GET"]),
-        Route("/control/messages", _guarded(page.messages), methods=["GET"]),
-        Route("/control/events", _guarded(page.events), methods=["GET"]),
-        Route("/control/{act}", _guarded(page.act), methods=["POST"]),
+        Route(f"{prefix}/state", _guarded(page.state), methods=["GET"]),
+        Route(f"{prefix}/calls", _guarded(page.calls), methods=["GET"]),
+        Route(f"{prefix}/updates", _guarded(page.updates), methods=["GET"]),
+        Route(f"{prefix}/messages", _guarded(page.messages), methods=["GET"]),
+        Route(f"{prefix}/events", _guarded(page.events), methods=["GET"]),
+        Route(f"{prefix}/{{act}}", _guarded(page.act), methods=["POST"]),
     ]
 
 
 def _guarded(endpoint: Endpoint) -> Endpoint:
     async def guarded(request: Request) -> Response:
-        reason = _foreign(request)
+        reason = foreign(request)
         if reason is not None:
             return JsonAnswer({"error": reason}, 403)
         try:
@@ -59,25 +55,6 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
             return JsonAnswer({"error": str(late)}, 504)
 
     return guarded
-
-
-def _foreign(request: Request) -> str | None:
-    host = request.headers.get("host", "")
-    if _name(f"//{host}") not in _LOOPBACK:
-        return "the Host header must name this machine: 127.0.0.1, localhost or [::1]"
-    origin = request.headers.get("origin")
-    if origin is not None and origin != f"{request.url.scheme}://{host}":
-        return "requests from other sites are refused"
-    if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
-        return "requests from other sites are refused"
-    return None
-
-
-def _name(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 class _Control:
@@ -142,8 +119,7 @@ async def _stream(listener: Listener) -> AsyncIterator[bytes]:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != "application/json":
+    if not is_json(request):
         raise WorldError("send a JSON object with Content-Type: application/json")
     try:
         given = orjson.loads(await request.body())

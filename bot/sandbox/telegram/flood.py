@@ -76,3 +76,31 @@ class Flood:
             meter.frozen_until = now + budget.penalty
             raise too_many(max(1, math.ceil(budget.penalty)))
         meter.spent.append(now)
+
+
+class Newcomers:
+    """How many tokens that were not heard of before may call within a minute; off by default."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._most: int | None = None
+        self._known: set[str] = set()
+        self._came: deque[float] = deque()
+
+    def limit(self, most: int | None) -> None:
+        """At most so many new tokens a minute from now on, every token being new; None: any."""
+        self._most = most
+        self._known.clear()
+        self._came.clear()
+
+    def check(self, token: str) -> None:
+        """Lets a known token in, and a new one where there is room; else raises 429."""
+        if self._most is None or token in self._known:
+            return
+        now = self._now()
+        while self._came and self._came[0] <= now - 60:
+            self._came.popleft()
+        if len(self._came) >= self._most:
+            raise too_many(int(self._came[0] + 60 - now) + 1)
+        self._came.append(now)
+        self._known.add(token)

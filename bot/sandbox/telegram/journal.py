@@ -142,7 +142,10 @@ def _message(world: Settlement, record: Json) -> None:
 
 
 def _gone(world: Settlement, record: Json) -> None:
-    world.rooms[record["room"]].messages.pop(record["id"], None)
+    room = world.rooms[record["room"]]
+    room.messages.pop(record["id"], None)
+    if record["id"] in room.pinned:
+        room.pinned.remove(record["id"])
 
 
 def _file(world: Settlement, record: Json) -> None:

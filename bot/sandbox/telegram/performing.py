@@ -14,6 +14,7 @@ from bot.sandbox.telegram.methods.table import METHODS
 from bot.sandbox.telegram.params import Params
 from bot.sandbox.telegram.people import Bot
 from bot.sandbox.telegram.refusals import RefusedError, not_found
+from bot.sandbox.telegram.updates import Left
 from bot.sandbox.telegram.world import World
 
 Json = dict[str, Any]
@@ -34,11 +35,16 @@ class Outcome:
     page: str | None = None
 
 
-async def perform(world: World, bot: Bot, name: str, params: Params) -> Outcome:
-    """Carries out one call; whatever happens to it is on record afterwards."""
+async def perform(
+    world: World, bot: Bot, name: str, params: Params, left: Left | None = None
+) -> Outcome:
+    """Carries out one call; whatever happens to it is on record afterwards.
+
+    `left` waits until the caller is gone: a long poll ends then.
+    """
     began = world.now()
     fault = world.faults.take(bot.id, name.lower(), params.integer("chat_id") or None)
-    outcome = await _faulty(world, bot, name, params, fault)
+    outcome = await _faulty(Call(world, bot, params, left), name, fault)
     method = METHODS.get(name.lower())
     record = CallRecord(
         began,
@@ -60,11 +66,9 @@ def _shown(params: Params) -> Json:
     return dict(params.values) | files
 
 
-async def _faulty(
-    world: World, bot: Bot, name: str, params: Params, fault: Fault | None
-) -> Outcome:
+async def _faulty(call: Call, name: str, fault: Fault | None) -> Outcome:
     if fault is None:
-        return await _plain(world, bot, name, params)
+        return await _plain(call, name)
     if fault.seconds > 0:
         await asyncio.sleep(fault.seconds)
     if fault.kind == "drop":
@@ -75,18 +79,18 @@ async def _faulty(
     if fault.kind == "answer":
         refusal = RefusedError(fault.status, fault.description, **fault.parameters)
         return Outcome(fault.status, refusal.answer())
-    outcome = await _plain(world, bot, name, params)
+    outcome = await _plain(call, name)
     return Outcome(0) if fault.kind == "lose" else outcome
 
 
-async def _plain(world: World, bot: Bot, name: str, params: Params) -> Outcome:
+async def _plain(call: Call, name: str) -> Outcome:
     try:
         method = METHODS.get(name.lower())
         if method is None:
             raise not_found()
         if method.spends:
-            world.flood.spend(bot.id, params.integer("chat_id"))
-        result = method.run(Call(world, bot, params))
+            call.world.flood.spend(call.bot.id, call.params.integer("chat_id"))
+        result = method.run(call)
         if inspect.isawaitable(result):
             result = await result
     except RefusedError as refused:

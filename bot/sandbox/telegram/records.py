@@ -47,6 +47,8 @@ def room_record(room: Room) -> Json:
     return record | {
         "members": list(room.members.items()),
         "topics": list(room.topics.items()),
+        "closed": sorted(room.closed),
+        "pinned": room.pinned,
         "last_bot": room.last_bot,
     }
 
@@ -56,6 +58,8 @@ def room_of(record: Json) -> Room:
     room = Room(**{name: record[name] for name in _ROOM})
     room.members = dict(record["members"])
     room.topics = dict(record["topics"])
+    room.closed = set(record.get("closed", ()))
+    room.pinned = list(record.get("pinned", ()))
     room.last_bot = record["last_bot"]
     return room
 

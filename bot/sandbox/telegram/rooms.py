@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.sandbox.telegram import richblocks
+
 Json = dict[str, Any]
 
 DRAFT_SECONDS = 30.0
@@ -30,7 +32,10 @@ class Message:
 
     @property
     def text(self) -> str:
-        """Text or caption, empty for neither."""
+        """Text, caption or the words of a rich message; empty for none."""
+        rich = self.body.get("rich_message")
+        if rich is not None:
+            return richblocks.plain(rich["blocks"])
         return str(self.body.get("text") or self.body.get("caption") or "")
 
 
@@ -46,10 +51,11 @@ class Draft:
     topic: int | None = None
     can_stop: bool = False
     keep_on_stop: bool = False
+    rich: Json | None = None
 
     def show(self) -> Json:
         """The draft for the page and for tests."""
-        return {
+        shown = {
             "draft_id": self.id,
             "bot": self.bot,
             "text": self.text,
@@ -58,6 +64,7 @@ class Draft:
             "topic": self.topic,
             "can_stop": self.can_stop,
         }
+        return shown | {"rich_message": self.rich} if self.rich else shown
 
 
 @dataclass(eq=False)
@@ -77,6 +84,8 @@ class Room:
     migrated_to: int | None = None
     members: dict[int, str] = field(default_factory=dict)
     topics: dict[int, str] = field(default_factory=dict)
+    closed: set[int] = field(default_factory=set)
+    pinned: list[int] = field(default_factory=list)
     messages: dict[int, Message] = field(default_factory=dict)
     next_id: int = 1
     last_bot: int | None = None

@@ -6,7 +6,8 @@ from bot.sandbox.telegram import members, records
 from bot.sandbox.telegram.people import TOKEN, Bot, Person
 from bot.sandbox.telegram.refusals import unauthorized
 from bot.sandbox.telegram.rooms import Room
-from bot.sandbox.telegram.state import State
+from bot.sandbox.telegram.state import WorldError
+from bot.sandbox.telegram.topics import Topics
 from bot.sandbox.telegram.updates import Updates
 
 _FIRST_PERSON = 5_000_001
@@ -14,11 +15,7 @@ _FIRST_GROUP = 4_100_000_001
 _FIRST_SUPERGROUP = 1_000_000_000_000 + 2_000_000_001
 
 
-class WorldError(ValueError):
-    """Somebody tried what a person cannot do in Telegram."""
-
-
-class Settlement(State):
+class Settlement(Topics):
     """The part of the world that changes seldom."""
 
     def bot(
@@ -115,16 +112,6 @@ class Settlement(State):
     def _enter(self, room: Room) -> None:
         self.rooms[room.key] = room
         self.note("room", records.room_record(room))
-
-    def topic(self, room: Room, name: str, by: Person | Bot) -> int:
-        """A new topic of a forum, or of a private chat with a bot that has topics; its id."""
-        if not room.forum and not (room.bot is not None and self.bots[room.bot].topics):
-            raise WorldError("this room has no topics")
-        created = {"forum_topic_created": {"name": name, "icon_color": 7322096}}
-        room.topics[room.next_id] = name
-        message = self.post(room, by, created, topic=room.next_id, service=True)
-        self.note("room", records.room_record(room))
-        return message.id
 
     def join(self, room: Room, party: Person | Bot, *, status: str = "member") -> None:
         """Somebody comes into a group or becomes its administrator; the room says so."""

@@ -45,7 +45,11 @@ def room_state(world: World, room: Room) -> Json:
             (world.user(who) or {"id": who}) | {"status": status}
             for who, status in room.members.items()
         ],
-        "topics": [{"id": number, "name": name} for number, name in room.topics.items()],
+        "topics": [
+            {"id": number, "name": name, "closed": number in room.closed}
+            for number, name in room.topics.items()
+        ],
+        "pinned": room.pinned,
         "drafts": [draft.show() for draft in world.drafts(room)],
         "typing": [{"bot": who, "action": action} for who, action in typing.items()],
         "last": room.next_id - 1,

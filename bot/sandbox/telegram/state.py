@@ -17,7 +17,7 @@ from bot.sandbox.telegram import audience, records
 from bot.sandbox.telegram.calls import Calls
 from bot.sandbox.telegram.faults import Faults
 from bot.sandbox.telegram.files import Files
-from bot.sandbox.telegram.flood import Flood
+from bot.sandbox.telegram.flood import Flood, Newcomers
 from bot.sandbox.telegram.happenings import Happenings
 from bot.sandbox.telegram.people import Bot, Person
 from bot.sandbox.telegram.refusals import STALE_QUERY, RefusedError
@@ -26,6 +26,10 @@ from bot.sandbox.telegram.rooms import Message, Room
 Json = dict[str, Any]
 
 QUERY_SECONDS = 60.0
+
+
+class WorldError(ValueError):
+    """Somebody tried what a person cannot do in Telegram."""
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class State:
         self.calls = Calls()
         self.faults = Faults()
         self.flood = Flood(now)
+        self.newcomers = Newcomers(now)
         self.pace = False
         self.webhooks_changed: Callable[[Bot], None] = lambda _bot: None
         self.note: Callable[[str, Json], None] = lambda _kind, _record: None
@@ -138,6 +143,8 @@ class State:
     def remove(self, room: Room, message: Message) -> None:
         """Takes a message away; no bot is told of that."""
         room.messages.pop(message.id, None)
+        if message.id in room.pinned:
+            room.pinned.remove(message.id)
         self.note("gone", {"room": room.key, "id": message.id})
         self.happenings.tell("delete", {"message_id": message.id}, chat=room.key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ UNASKED = frozenset({"chat_member", "message_reaction", "message_reaction_count"
 DEFAULT = frozenset(KINDS) - UNASKED
 RETENTION = 24 * 3600.0
 LONGEST_POLL = 50
+Left = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +101,21 @@ class Updates:
         self.waiting.clear()
         self.confirmed(self.next_id)
 
-    async def poll(self, offset: int, limit: int, timeout: float, *, pace: bool) -> list[Update]:
+    async def poll(
+        self, offset: int, limit: int, timeout: float, *, pace: bool, left: Left | None = None
+    ) -> list[Update]:
         """Up to `limit` updates, at once if any wait, else within `timeout` seconds.
 
         Raises 409 here when a later poll or a webhook takes over. With `pace` a hasty poll at an
-        unchanged offset gets one update, or waits three seconds, as the service does.
+        unchanged offset gets one update, or waits three seconds, as the service does. The poll
+        ends, with nothing, as soon as `left` returns: its caller is gone.
         """
         self.interrupt(RefusedError(409, OTHER_POLL))
         if pace:
             limit, timeout = self._paced(offset, limit, timeout)
         self.confirm(offset)
         if not self.waiting and timeout > 0:
-            await self._wait(timeout)
+            await self._wait(timeout, left)
             self.forget_old()
         return [update for update, _ in zip(self.waiting, range(limit), strict=False)]
 
@@ -123,15 +127,20 @@ class Updates:
         gap = now - last[1]
         return (1 if gap < 0.5 else limit), (3.0 if gap < 3 and timeout < 3 else timeout)
 
-    async def _wait(self, timeout: float) -> None:
-        poll = self._poll = asyncio.get_running_loop().create_future()
+    async def _wait(self, timeout: float, left: Left | None) -> None:
+        loop = asyncio.get_running_loop()
+        poll = self._poll = loop.create_future()
         self._polled.set()
+        ending = loop.call_later(timeout, _end, poll)
+        watching = loop.create_task(left()) if left is not None else None
+        if watching is not None:
+            watching.add_done_callback(lambda _: _end(poll))
         try:
-            async with asyncio.timeout(timeout):
-                refusal = await poll
-        except TimeoutError:
-            return
+            refusal = await poll
         finally:
+            ending.cancel()
+            if watching is not None:
+                watching.cancel()
             if self._poll is poll:
                 self._poll = None
                 self._polled.clear()
@@ -149,3 +158,8 @@ class Updates:
             self._poll.set_result(refusal)
         self._poll = None
         self._polled.clear()
+
+
+def _end(poll: asyncio.Future[RefusedError | None]) -> None:
+    if not poll.done():
+        poll.set_result(None)

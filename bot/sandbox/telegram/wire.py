@@ -11,14 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot.ops.serving import cut
 from bot.sandbox.telegram.params import Params, Upload
 from bot.sandbox.telegram.refusals import bad_request
 from bot.sandbox.telegram.updates import Update
 
-_FORM = "application/x-www-form-urlencoded"
-_MULTIPART = "multipart/form-data"
-_JSON = "application/json"
+_FORM = b"application/x-www-form-urlencoded"
+_MULTIPART = b"multipart/form-data"
+_JSON = b"application/json"
 _MOST_PART = 60 * 1024 * 1024
 
 
@@ -33,20 +32,58 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
-async def parameters(request: Request) -> Params:
+async def parameters(scope: Scope, receive: Receive) -> Params:
     """The parameters of a call from query and body; what the body says counts."""
     values: dict[str, Any] = {}
     files: dict[str, Upload] = {}
-    query = request.scope["query_string"]
+    query = scope["query_string"]
     if query:
         values.update(parse_qsl(query.decode(), keep_blank_values=True))
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = _kind(scope)
     if kind == _MULTIPART:
-        await _multipart(request, values, files)
-    elif kind in {_JSON, _FORM}:
-        body = await request.body()
-        values.update(_json(body) if kind == _JSON else _form(body))
+        await _multipart(Request(scope, receive), values, files)
+    elif kind == _JSON:
+        values.update(_json(await _body(receive)))
+    elif kind == _FORM:
+        values.update(_form(await _body(receive)))
     return Params(values, files)
+
+
+def _kind(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            return bytes(value).partition(b";")[0].strip().lower()
+    return b""
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    if not message.get("more_body"):
+        return bytes(message.get("body", b""))
+    parts = [message["body"]]
+    while message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+async def gone(receive: Receive) -> None:
+    """Returns when the client has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def answer(send: Send, content: Any, status: int, wait: int | None = None) -> None:
+    """Sends an answer in JSON; `wait` becomes Retry-After, in seconds."""
+    body = encode(content)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    if wait is not None:
+        headers.append((b"retry-after", str(wait).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _form(body: bytes) -> list[tuple[str, str]]:
@@ -85,11 +122,3 @@ class JsonAnswer(Response):
     def render(self, content: Any) -> bytes:
         """The content as JSON bytes."""
         return encode(content)
-
-
-class CutAnswer(Response):
-    """No answer: the connection is cut."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Cuts the connection."""
-        await cut(scope, receive)

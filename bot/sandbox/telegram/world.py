@@ -12,8 +12,8 @@ from bot.sandbox.telegram import files, journal, records, richtext
 from bot.sandbox.telegram.entities import units
 from bot.sandbox.telegram.people import Person
 from bot.sandbox.telegram.rooms import Draft, Message, Room
-from bot.sandbox.telegram.settling import Settlement, WorldError
-from bot.sandbox.telegram.state import Pressed
+from bot.sandbox.telegram.settling import Settlement
+from bot.sandbox.telegram.state import Pressed, WorldError
 
 Json = dict[str, Any]
 
@@ -98,6 +98,8 @@ class World(Settlement):
         """A person sends any content, as the fields of the Bot API's Message."""
         if not room.is_member(person.id) or room.migrated_to is not None:
             raise WorldError(f"{person.name} cannot write in room {room.key}")
+        if topic in room.closed and not room.is_admin(person.id):
+            raise WorldError(f"topic {topic} of room {room.key} is closed")
         if room.bot is not None and room.bot in person.blocked:
             self.unblock(person, self.bots[room.bot])
         if not room.started:

@@ -13,9 +13,11 @@ from mcp_server_time.server import create_server  # type: ignore[import-untyped]
 from bot.sandbox.messages.arithmetic import worked_out
 from bot.sandbox.messages.cities import ZONES, places
 from bot.sandbox.messages.honest import INTRODUCTION, HonestScript
+from bot.sandbox.notes_server import Notes, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from tests.sandbox.messages.conftest import Api
 
@@ -145,6 +147,56 @@ async def test_a_time_is_converted_by_the_agents_own_server(api: Api) -> None:
 async def test_without_a_time_tool_it_says_so(api: Api) -> None:
     answer = await Chat(api, [tool("look")]).say("what time is it?")
     assert "None of this agent's tools tells the time. This agent's tools: `look`." in answer
+
+
+STAMP = "[sent Friday 2026-11-20, 23:15:02 (UTC) by Ann]"
+
+
+@pytest.mark.parametrize("between", ["\n", " ", "\n\n"])
+async def test_the_hosts_stamp_is_never_answered(api: Api, between: str) -> None:
+    chat = Chat(api, [])
+    assert "**12 * 3 = 36**" in await chat.say(f"{STAMP}{between}12 * 3")
+    unknown = await chat.say(f"{STAMP}{between}Why is the sea salty?")
+    assert "You wrote: “Why is the sea salty?”" in unknown
+    assert "sent Friday" not in unknown
+
+
+async def test_a_stamp_without_words_is_no_request(api: Api) -> None:
+    answer = await Chat(api, []).say(f"{STAMP}\n")
+    assert "There were no words in that message." in answer
+    assert "23:15" not in answer
+
+
+async def test_a_stamp_holds_no_request_of_its_own(api: Api) -> None:
+    stamp = "[sent Friday 2026-11-20, 23:15:02 (UTC) by what time is it in Tokyo]"
+
+    async def use(chat: Chat) -> None:
+        await chat.say(f"{stamp}\nthe colour blue")
+        assert chat.calls == []
+        await chat.say(f"{STAMP}\nwhat time is it in Berlin?")
+        assert chat.calls == [("clock__get_current_time", {"timezone": "Europe/Berlin"})]
+
+    await with_clock(api, use)
+
+
+async def test_a_notes_server_is_listed_read_written_and_searched(api: Api, tmp_path: Path) -> None:
+    async with mcp.Client(server_of(Notes(tmp_path))) as client:
+
+        async def run(name: str, given: dict[str, Any]) -> tuple[str, bool]:
+            result = await client.call_tool(name.removeprefix("notes__"), given)
+            return result.content[0].text, bool(result.is_error)  # type: ignore[union-attr]
+
+        listed = (await client.list_tools()).tools
+        tools = [{"name": f"notes__{one.name}", "input_schema": one.input_schema} for one in listed]
+        chat = Chat(api, tools, run)
+        assert "There are no notes yet." in await chat.say(f"{STAMP}\nlist my notes")
+        written = f"{STAMP}\nwrite buy oranges to shopping.md"
+        assert "Made shopping.md" in await chat.say(written)
+        assert (tmp_path / "shopping.md").read_text() == "buy oranges"
+        assert "buy oranges" in await chat.say(f"{STAMP}\nread shopping.md")
+        assert "shopping.md:1: buy oranges" in await chat.say("search my notes for Oranges.")
+        assert "shopping.md:1: buy oranges" in await chat.say("find oranges in my notes")
+        assert "No note contains 'pears'" in await chat.say("which notes mention pears?")
 
 
 FILES = [

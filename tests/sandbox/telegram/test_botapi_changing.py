@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.sandbox.telegram.settling import WorldError
+from bot.sandbox.telegram.state import WorldError
 
 if TYPE_CHECKING:
     from tests.sandbox.telegram.conftest import Api

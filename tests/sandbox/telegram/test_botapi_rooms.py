@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.sandbox.telegram.settling import WorldError
+from bot.sandbox.telegram.state import WorldError
 from tests.sandbox.telegram.conftest import Refused
 
 if TYPE_CHECKING:

@@ -34,6 +34,8 @@ def get_chat(call: Call) -> Json:
     """getChat: a room in full."""
     room = call.room()
     full = call.world.chat(room) | {"accent_color_id": 0, "max_reaction_count": 11}
+    if room.pinned:
+        full["pinned_message"] = room.messages[room.pinned[-1]].body
     return full | {"accepted_gift_types": _GIFTS}
 
 

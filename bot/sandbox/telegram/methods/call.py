@@ -9,6 +9,7 @@ from bot.sandbox.telegram.params import Params
 from bot.sandbox.telegram.people import Bot
 from bot.sandbox.telegram.refusals import RefusedError, bad_request, forbidden
 from bot.sandbox.telegram.rooms import Message, Room
+from bot.sandbox.telegram.updates import Left
 from bot.sandbox.telegram.world import World
 
 Json = dict[str, Any]
@@ -18,11 +19,12 @@ _NAMES = {"group": "group chat", "supergroup": "supergroup chat", "channel": "ch
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls, with what."""
+    """Who calls, with what; `left` waits until the caller has closed the connection."""
 
     world: World
     bot: Bot
     params: Params
+    left: Left | None = None
 
     def room(self, field: str = "chat_id", *, write: bool = False) -> Room:
         """The room that a parameter names; refused like the service where the bot may not go."""
@@ -73,6 +75,8 @@ class Call:
             return None
         if number not in room.topics:
             raise bad_request("message thread not found")
+        if number in room.closed and not room.is_admin(self.bot.id):
+            raise bad_request("TOPIC_CLOSED")
         return number
 
     def message(self, room: Room, what: str) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.telegram import keyboards, richtext
+from bot.sandbox.telegram.methods import rich
 from bot.sandbox.telegram.methods.call import Call
 from bot.sandbox.telegram.refusals import NOT_MODIFIED, RefusedError, bad_request
 from bot.sandbox.telegram.rooms import Message, Room
@@ -22,21 +23,33 @@ _EMOJI = frozenset(_FACES + _HANDS + _THINGS) | _JOINED
 
 def edit_message_text(call: Call) -> Json:
     """editMessageText: another text, and another inline keyboard (none when it is left out)."""
-    rich = richtext.message_text(call.params, call.world.user)
+    if call.params.has("rich_message"):
+        return _edit_rich(call)
+    text = richtext.message_text(call.params, call.world.user)
     room, message, inline = _target(call)
-    if "text" not in message.body:
+    if not {"text", "rich_message"} & message.body.keys():
         raise bad_request("there is no text in the message to edit")
-    content = {"text": rich.text, "entities": rich.entities or None, "reply_markup": inline}
+    content = {"text": text.text, "entities": text.entities or None, "reply_markup": inline}
+    content["rich_message"] = None
+    return _change(call, room, message, content)
+
+
+def _edit_rich(call: Call) -> Json:
+    shown = rich.read(call)
+    room, message, inline = _target(call)
+    if not {"text", "rich_message"} & message.body.keys():
+        raise bad_request("there is no text in the message to edit")
+    content = {"rich_message": shown, "text": None, "entities": None, "reply_markup": inline}
     return _change(call, room, message, content)
 
 
 def edit_message_caption(call: Call) -> Json:
     """editMessageCaption: another caption under a file."""
-    rich = richtext.caption(call.params, call.world.user) or richtext.Rich("", [])
+    caption = richtext.caption(call.params, call.world.user) or richtext.Rich("", [])
     room, message, inline = _target(call)
     if "text" in message.body or message.service:
         raise bad_request("there is no caption in the message to edit")
-    content = {"caption": rich.text or None, "caption_entities": rich.entities or None}
+    content = {"caption": caption.text or None, "caption_entities": caption.entities or None}
     return _change(call, room, message, content | {"reply_markup": inline})
 
 

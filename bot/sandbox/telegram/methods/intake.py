@@ -29,7 +29,8 @@ async def get_updates(call: Call) -> list[Update]:
     limit = params.bounded("limit", 100, 1, 100)
     timeout = params.bounded("timeout", 0, 0, LONGEST_POLL)
     _allow(call)
-    return await call.bot.updates.poll(offset, limit, timeout, pace=call.world.pace)
+    updates = call.bot.updates
+    return await updates.poll(offset, limit, timeout, pace=call.world.pace, left=call.left)
 
 
 def _allow(call: Call) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bot.sandbox.telegram import keyboards, records, richtext
+from bot.sandbox.telegram import keyboards, records, richblocks, richtext
 from bot.sandbox.telegram.files import KINDS, UPLOAD_LIMIT, Stored
 from bot.sandbox.telegram.methods.call import Call
 from bot.sandbox.telegram.refusals import RefusedError, bad_request
@@ -26,7 +26,10 @@ ACTIONS = frozenset(
         "pick_up_location", "record_video_note", "upload_video_note", "cancel",
     }
 )  # fmt: skip
-_COPIED = ("text", "entities", "caption", "caption_entities", *sorted(KINDS), "contact", "location")
+_COPIED = (
+    "text", "entities", "caption", "caption_entities", "rich_message", *sorted(KINDS), "contact",
+    "location",
+)  # fmt: skip
 
 
 def send_message(call: Call) -> Json:
@@ -35,7 +38,7 @@ def send_message(call: Call) -> Json:
     content: Json = {"text": rich.text}
     if rich.entities:
         content["entities"] = rich.entities
-    return _send(call, content).body
+    return post(call, content).body
 
 
 def send_file(kind: str) -> Callable[[Call], Json]:
@@ -49,14 +52,17 @@ def send_file(kind: str) -> Callable[[Call], Json]:
                 content["caption"] = rich.text
                 content |= {"caption_entities": rich.entities} if rich.entities else {}
         room = call.room(write=True)
-        stored = _file(call, kind)
-        return _send(call, {kind: stored.content()} | content, room).body
+        stored = file(call, kind, call.params.text(kind))
+        return post(call, {stored.kind: stored.content()} | content, room).body
 
     return send
 
 
-def _file(call: Call, kind: str) -> Stored:
-    given = call.params.text(kind)
+def file(call: Call, kind: str, given: str) -> Stored:
+    """The file that a call uploads or names by its id; 400 where there is none.
+
+    A file that is there already keeps its kind, but nothing else can be a photo.
+    """
     attached = given.removeprefix("attach://") if given.startswith("attach://") else kind
     upload = call.params.files.get(attached)
     if upload is None:
@@ -76,10 +82,20 @@ def _known_file(call: Call, kind: str, given: str) -> Stored:
     stored = call.world.files.by_id(given)
     if stored is None:
         raise bad_request("wrong file identifier/HTTP URL specified")
+    if stored.kind != kind and "photo" in (stored.kind, kind):
+        raise bad_request(f"can't use file of type {_type(stored.kind)} as {_type(kind)}")
     return stored
 
 
-def _send(call: Call, content: Json, room: Room | None = None) -> Message:
+def _type(kind: str) -> str:
+    return {"voice": "VoiceNote", "video_note": "VideoNote"}.get(kind, kind.title())
+
+
+def post(call: Call, content: Json, room: Room | None = None) -> Message:
+    """A message of the bot's, with the keyboard, topic and reply that every sending call may name.
+
+    The room is the call's own unless given.
+    """
     room = room or call.room(write=True)
     markup = keyboards.markup(call.params, private=room.private)
     topic = call.topic(room)
@@ -98,14 +114,33 @@ def copy_message(call: Call) -> Json:
     """copyMessage: the same content as a message of the bot's own."""
     source = call.message(call.room("from_chat_id"), "copy")
     content = {name: source.body[name] for name in _COPIED if name in source.body}
-    if source.service or not content:
+    if source.service or not content or source.body.get("has_protected_content"):
         raise bad_request("message can't be copied")
     if call.params.has("caption") and "text" not in content:
         rich = richtext.caption(call.params, call.world.user)
         content.pop("caption_entities", None)
         content["caption"] = rich.text if rich else ""
         content |= {"caption_entities": rich.entities} if rich and rich.entities else {}
-    return {"message_id": _send(call, content).id}
+    return {"message_id": post(call, content).id}
+
+
+def forward_message(call: Call) -> Json:
+    """forwardMessage: a message again, with who wrote it first."""
+    room = call.room("from_chat_id")
+    source = call.message(room, "forward")
+    content = {name: source.body[name] for name in _COPIED if name in source.body}
+    if source.service or not content or source.body.get("has_protected_content"):
+        raise bad_request("message can't be forwarded")
+    return post(call, content | {"forward_origin": _origin(source.body)}).body
+
+
+def _origin(body: Json) -> Json:
+    if "forward_origin" in body:
+        return dict(body["forward_origin"])
+    if "sender_chat" in body:
+        origin = {"type": "channel", "chat": body["chat"], "message_id": body["message_id"]}
+        return origin | {"date": body["date"]}
+    return {"type": "user", "sender_user": body["from"], "date": body["date"]}
 
 
 def send_chat_action(call: Call) -> bool:
@@ -126,25 +161,31 @@ def send_chat_action(call: Call) -> bool:
 
 def send_message_draft(call: Call) -> bool:
     """sendMessageDraft: what the bot is writing, shown for 30 seconds in a private chat."""
+    return show_draft(call)
+
+
+def show_draft(call: Call, rich: Json | None = None) -> bool:
+    """A draft with the call's text, or with a rich message; there is one for each bot and room."""
     room = call.room(write=True)
     if not room.private:
         raise bad_request("TEXTDRAFT_PEER_INVALID")
     number = call.params.integer("draft_id")
     if number == 0:
         raise bad_request("RANDOM_ID_INVALID")
-    rich = richtext.Rich("", [])
+    text = richtext.Rich(richblocks.plain(rich["blocks"]) if rich else "", [])
     if call.params.text("text"):
-        rich = richtext.message_text(call.params, call.world.user)
+        text = richtext.message_text(call.params, call.world.user)
     topic = call.topic(room)
     draft = Draft(
         number,
         call.bot.id,
-        rich.text,
-        rich.entities,
+        text.text,
+        text.entities,
         call.world.now() + DRAFT_SECONDS,
         topic,
         call.params.flag("can_stop"),
         call.params.flag("keep_on_stop"),
+        rich,
     )
     for key in [k for k in room.drafts if k[0] == call.bot.id]:
         del room.drafts[key]

@@ -6,7 +6,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.sandbox.telegram.methods import about, changing, intake, sending
+from bot.sandbox.telegram.methods import (
+    about,
+    albums,
+    changing,
+    intake,
+    pinning,
+    rich,
+    sending,
+    topics,
+)
 from bot.sandbox.telegram.methods.call import Call
 
 Function = Callable[[Call], Any | Awaitable[Any]]
@@ -47,7 +56,11 @@ _WRITING: dict[str, Function] = {
     "sendVideoNote": sending.send_file("video_note"),
     "sendAnimation": sending.send_file("animation"),
     "sendSticker": sending.send_file("sticker"),
+    "sendMediaGroup": albums.send_media_group,
+    "sendRichMessage": rich.send_rich_message,
+    "sendRichMessageDraft": rich.send_rich_message_draft,
     "copyMessage": sending.copy_message,
+    "forwardMessage": sending.forward_message,
     "sendChatAction": sending.send_chat_action,
     "sendMessageDraft": sending.send_message_draft,
     "editMessageText": changing.edit_message_text,
@@ -56,6 +69,14 @@ _WRITING: dict[str, Function] = {
     "deleteMessage": changing.delete_message,
     "deleteMessages": changing.delete_messages,
     "setMessageReaction": changing.set_message_reaction,
+    "pinChatMessage": pinning.pin_chat_message,
+    "unpinChatMessage": pinning.unpin_chat_message,
+    "unpinAllChatMessages": pinning.unpin_all_chat_messages,
+    "createForumTopic": topics.create_forum_topic,
+    "editForumTopic": topics.edit_forum_topic,
+    "closeForumTopic": topics.close_forum_topic,
+    "reopenForumTopic": topics.reopen_forum_topic,
+    "deleteForumTopic": topics.delete_forum_topic,
 }
 METHODS: dict[str, Method] = {
     name.lower(): Method(name, run, spends=name in _WRITING)
