@@ -1,0 +1,245 @@
+"""`switchboard sandbox`: both simulators, the page and a host, with nothing from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import webbrowser
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from bot.errors import ConfigError
+from bot.sandbox import demo
+from bot.sandbox.hosting import Host
+from bot.sandbox.messages import control as model_control
+from bot.sandbox.messages import routes as model
+from bot.sandbox.messages.sim import PEOPLE, MessagesSim
+from bot.sandbox.opening import alone_in, listening, say
+from bot.sandbox.page.feed import Feed
+from bot.sandbox.page.guard import Guard
+from bot.sandbox.page.routes import page_routes
+from bot.sandbox.page.trouble import Trouble
+from bot.sandbox.telegram import control, routes
+from bot.sandbox.telegram.webhooks import pushing
+from bot.sandbox.telegram.world import World
+from registry.building import load_document
+from registry.errors import DocumentErrors
+
+Part = Literal["all", "telegram", "messages"]
+
+_DUMMY_KEY = "sandbox-key-that-opens-nothing"
+_PACKAGED = Path(__file__).with_name("agents.json")
+_OURS = (
+    *("BOTS__", "AGENTS_FILE", "ADMINS", "DATA_DIR", "REDIS_URL", "REPLICA_NAME", "LEASE_SECONDS"),
+    *("TELEGRAM_API_URL", "WEBHOOK_", "HTTP_HOST", "HTTP_PORT", "ANTHROPIC_", "LOG_FORMAT"),
+)
+_START_SECONDS = 60.0
+_STOP_SECONDS = 4.0
+_STOP_REAL_SECONDS = 22.0
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the operator's settings say that matters here.
+
+    `variables` go to the host, but for those that would lead it out of the sandbox. With a key or
+    a base URL of a Messages API the sandbox uses that one, not its own script.
+    """
+
+    data_dir: Path = Path("data")
+    agents_file: Path | None = None
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+    @property
+    def real_model(self) -> bool:
+        """Whether somebody else's Messages API answers."""
+        return bool(self.api_key or self.base_url)
+
+
+async def launch(
+    port: int, *, part: Part = "all", given: Given | None = None, browser: bool = False
+) -> int:
+    """Run until SIGINT or SIGTERM; 0 at the end. Raises ConfigError where it cannot start."""
+    stop = _stop_on_signals()
+    if part != "all":
+        await _one_part(port, part, stop)
+        return 0
+    await _everything(port, given or Given(), stop, browser=browser)
+    return 0
+
+
+async def _one_part(port: int, part: Part, stop: asyncio.Event) -> None:
+    world, sim = World(), MessagesSim()
+    app: ASGIApp = routes.application(world) if part == "telegram" else model.app(sim)
+    async with listening(app, port) as url:
+        variable = "TELEGRAM_API_URL" if part == "telegram" else "ANTHROPIC_BASE_URL"
+        say(f"The simulator answers at {url}", f"Try {variable}={url}; its control: {url}/control")
+        await stop.wait()
+        sim.close()
+
+
+async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: bool) -> None:
+    folder = given.data_dir / "sandbox"
+    _check_agents(given.agents_file)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(alone_in(folder))
+        world, sim = World(), MessagesSim(pace=PEOPLE)
+        world.persist(folder / "world.jsonl")
+        stack.callback(world.close)
+        demo.settle(world)
+        trouble = Trouble(world, sim)
+        feed = Feed(world, sim, trouble, _about(given))
+        host = Host(folder / "host.log", lambda since: demo.polling(world, since))
+        host.changed = lambda: feed.tell_host(host.show())
+        app = _application(world, sim, trouble, feed, host)
+        url = await stack.enter_async_context(listening(app, port))
+        stack.callback(sim.close)
+        async with _hosted(host, _environ(url, folder, given), trouble, given):
+            if await _first_of(host, stop):
+                say(*_welcome(url, given))
+                if browser:
+                    await _open(url)
+                await stop.wait()
+            say("Stopping …")
+    say("Stopped. Chats are kept; the next start goes on with them.")
+
+
+def _application(
+    world: World, sim: MessagesSim, trouble: Trouble, feed: Feed, host: Host
+) -> ASGIApp:
+    """Everything on one port; the Messages API's own control is at `/model/control`."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with pushing(world), feed.running():
+            yield
+        world.happenings.close()
+
+    every: list[Route | Mount | Any] = [
+        *page_routes(world, feed, trouble, host),
+        *routes.routes(world),
+        *control.control_routes(world),
+        *model.routes(sim),
+        Mount("/model", routes=model_control.control_routes(sim)),
+    ]
+    return Guard(Starlette(routes=every, lifespan=lifespan))
+
+
+def _check_agents(path: Path | None) -> None:
+    """Nothing for a file that can be read; ConfigError with every mistake in it and its place."""
+    if path is None or not path.exists():
+        return
+    try:
+        load_document(path.read_text(encoding="utf-8"), str(path))
+    except DocumentErrors as errors:
+        raise ConfigError(str(errors)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+def _about(given: Given) -> dict[str, Any]:
+    return {
+        "model": "real" if given.real_model else "script",
+        "admins": [demo.ANN],
+        "agents": str(given.agents_file or "the built-in agents"),
+    }
+
+
+def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
+    """The host's environment: what was given, without what would lead it out of the sandbox."""
+    kept = {name: v for name, v in given.variables.items() if not name.upper().startswith(_OURS)}
+    tokens = {f"BOTS__{n}__TOKEN": role.token for n, role in enumerate(demo.BOTS)}
+    here = {
+        "TELEGRAM_API_URL": url,
+        "AGENTS_FILE": str(given.agents_file or _PACKAGED),
+        "DATA_DIR": str(folder),
+        "ADMINS": str(demo.ANN),
+        "HTTP_PORT": "0",
+        "LOG_FORMAT": "console",
+        "NO_COLOR": "1",
+        "ANTHROPIC_API_KEY": given.api_key or _DUMMY_KEY,
+    }
+    base = given.base_url if given.real_model else url
+    if base:
+        here["ANTHROPIC_BASE_URL"] = base
+    return {**kept, **tokens, **here}
+
+
+@asynccontextmanager
+async def _hosted(
+    host: Host, environ: Mapping[str, str], trouble: Trouble, given: Given
+) -> AsyncIterator[None]:
+    """The host runs, is started again when it dies, and is ended at the end."""
+    running = asyncio.create_task(host.run(environ), name="host")
+    try:
+        yield
+    finally:
+        trouble.hasten()
+        seconds = _STOP_REAL_SECONDS if given.real_model else _STOP_SECONDS
+        await host.stop(seconds)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _first_of(host: Host, stop: asyncio.Event) -> bool:
+    """True once the bots poll, False when told to stop before; ConfigError with the host's word."""
+    waits = [asyncio.create_task(event.wait()) for event in (host.up, stop)]
+    ends: set[asyncio.Future[Any]] = {*waits, host.refused}
+    try:
+        await asyncio.wait(ends, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    if host.refused.done():
+        raise ConfigError(f"the host does not start: {host.refused.result()}")
+    if not host.up.is_set() and not stop.is_set():
+        raise ConfigError(
+            f"the bots do not poll after {_START_SECONDS:.0f} s; see host.log in DATA_DIR/sandbox"
+        )
+    return not stop.is_set()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _welcome(url: str, given: Given) -> tuple[str, ...]:
+    speaks = "the model of your key" if given.real_model else "a small script, not a model"
+    return (
+        "",
+        f"  The sandbox is open:  {url}",
+        "",
+        f"  Three bots wait there; behind them is {speaks}.",
+        "  Try:  what time is it in Tokyo?         (to Meridian: a real MCP server answers)",
+        "        write buy oranges to shopping.md  (to Quill, which keeps notes)",
+        "        tell me a long story              (and kill the host in the middle of it)",
+        "",
+        "  Ctrl-C ends it. Chats are kept for the next time.",
+        "",
+    )
+
+
+async def _open(url: str) -> None:
+    seen = (
+        sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    if seen and sys.stdout.isatty():
+        with contextlib.suppress(webbrowser.Error):
+            await asyncio.to_thread(webbrowser.open, url)

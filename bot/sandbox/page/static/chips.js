@@ -1,0 +1,17 @@
+// What one may try in a chat.
+
+import { bot } from "./state.js";
+
+const BY_BOT = {
+  meridian_demo_bot: ["what time is it in Tokyo?", "convert 14:00 from Berlin to Tokyo", "tell me a long story", "/help"],
+  quill_demo_bot: ["write buy oranges to shopping.md", "list my files", "read shopping.md", 'use search_files {"query": "oranges"}'],
+  operator_demo_bot: ["hello", "12 * (3 + 4)", "think about rivers", "tell me a long story", "/new"],
+};
+
+export function chipsFor(room) {
+  if (room.bot) return BY_BOT[bot(room.bot)?.username] ?? ["hello", "tell me a long story", "/help"];
+  const bots = room.members.filter((member) => member.is_bot).map((member) => `@${member.username}`);
+  const first = bots.at(0);
+  if (!first) return [];
+  return [`${first} what time is it in Rome?`, "nobody is asked here", `${bots.at(-1)} tell me a long story`, `/help${first}`];
+}

@@ -1,0 +1,293 @@
+"""The sandbox's page in a real browser, with a real host behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.browser.chromium import Tab
+from tests.sandbox.sandbox_process import ANN, BEN, MERIDIAN, OPERATOR, QUILL, ROOT, Sandbox
+
+pytestmark = pytest.mark.browser
+
+with_tools = pytest.mark.parametrize("board", ["tools"], indirect=True)
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c6360f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+IMAGES = ROOT / "docs" / "images"
+SIGNAL = "1234567:token-of-a-bot-that-no-host-knows"
+
+
+def line(room: str) -> str:
+    return f'.line[data-line="{room}"]'
+
+
+def said(text: str, where: str = ".message:not(.mine)") -> str:
+    """Whether a bubble shows a text, as JavaScript."""
+    return (
+        f"[...document.querySelectorAll('#messages {where}')]"
+        f".some((each) => each.textContent.includes({json.dumps(text)}))"
+    )
+
+
+async def say(tab: Tab, text: str) -> None:
+    await tab.click("#write")
+    await tab.type(text)
+    await tab.key("Enter", 13)
+    await tab.until(said(text, ".message.mine"))
+
+
+async def plug(tab: Tab, room: str) -> None:
+    await tab.click(line(room))
+    await tab.until(f"document.querySelector('{line(room)}').ariaCurrent === 'true'")
+
+
+async def other_bot(board: Sandbox) -> str:
+    """A bot that answers nobody, and its chat with Ann."""
+    await board.post("/control/bot", token=SIGNAL, name="Signal", username="signal_bot")
+    room = await board.post("/control/private", person=ANN, bot=1_234_567)
+    await board.say(room["key"], "good morning")
+    return str(room["key"])
+
+
+@with_tools
+async def test_two_bots_answer_and_the_tape_shows_how(tab: Tab) -> None:
+    await plug(tab, f"{MERIDIAN}/{ANN}")
+    await say(tab, "what time is it in Tokyo?")
+    await tab.until(said("In Tokyo it is"), 30)
+    await plug(tab, f"{OPERATOR}/{ANN}")
+    await say(tab, "hello")
+    await tab.until(said("Operator"))
+    for kind in ("update", "call", "model", "tool"):
+        await tab.until(f"document.querySelector('#tape li[data-kind={kind}]')")
+    await tab.click("#tape li[data-kind=tool] summary")
+    await tab.until("document.querySelector('#tape .json')?.textContent.includes('Asia/Tokyo')")
+    await tab.click("#filters button:nth-child(4)")
+    await tab.until("document.querySelector('#tape li[data-kind=tool]').hidden")
+
+
+async def test_an_answer_grows_and_stop_ends_it(tab: Tab, board: Sandbox) -> None:
+    await board.post("/model/control/pace", tokens_per_second=12)
+    await plug(tab, f"{OPERATOR}/{ANN}")
+    await say(tab, "tell me a long story")
+    grown = "document.querySelector('.draft .text')?.textContent.length"
+    await tab.until(f"{grown} > 20", 20)
+    first = await tab.run(grown)
+    await tab.until(f"{grown} > {first}", 20)
+    await tab.click(".draft .stop")
+    await tab.until("document.querySelectorAll('.draft').length === 0")
+    await tab.until(said("sandbox's small script"))
+    assert not await tab.run(said("1. The room"))
+
+
+async def test_in_a_group_a_mention_is_answered_and_nothing_else(tab: Tab, board: Sandbox) -> None:
+    state = await board.get("/control/state")
+    team = next(r["key"] for r in state["rooms"] if r["chat"].get("title") == "Team")
+    await plug(tab, team)
+    await say(tab, "nobody is asked here")
+    await say(tab, "@operator_demo_bot 12 * (3 + 4)")
+    await tab.until(said("84"))
+    assert len(await board.texts(team, OPERATOR)) == 1
+    assert await board.texts(team, QUILL) == []
+    titles = "[...document.querySelectorAll('#tape li[data-kind=update]')].map(e => e.textContent)"
+    updates = await tab.run(titles)
+    assert sum("12 * (3 + 4)" in text for text in updates) == 1
+    assert not any("nobody is asked" in text for text in updates)
+
+
+async def test_a_button_is_pressed_and_the_answer_to_it_is_shown(tab: Tab, board: Sandbox) -> None:
+    room = await other_bot(board)
+    keyboard = {"inline_keyboard": [[{"text": "Ring", "callback_data": "ring:1"}]]}
+    api = f"/bot{SIGNAL}"
+    await board.post(f"{api}/sendMessage", chat_id=ANN, text="Shall I?", reply_markup=keyboard)
+    await plug(tab, room)
+    await tab.click(".buttons .key")
+    await tab.until("document.querySelector('#tape').textContent.includes('callback_query')")
+    updates = await board.post(f"{api}/getUpdates", timeout=5, allowed_updates=["callback_query"])
+    query = updates["result"][-1]["callback_query"]
+    assert (query["data"], query["from"]["id"]) == ("ring:1", ANN)
+    await board.post(f"{api}/answerCallbackQuery", callback_query_id=query["id"], text="It rings.")
+    await tab.until("document.querySelector('#toasts').textContent === 'It rings.'")
+
+
+async def test_marks_are_shown_and_nothing_in_a_text_becomes_markup(
+    tab: Tab, board: Sandbox
+) -> None:
+    room = await other_bot(board)
+    text = (
+        "<b>bold <i>and italic</i></b> <code>a &lt;b&gt;</code> <tg-spoiler>secret</tg-spoiler>\n"
+        '<pre><code class="language-python">print("hi")</code></pre>\n'
+        '<blockquote>quoted</blockquote> <a href="https://example.com/x">link</a> '
+        "&lt;img src=x onerror=alert(1)&gt; 😀 <u>after it</u>"
+    )
+    await board.post(f"/bot{SIGNAL}/sendMessage", chat_id=ANN, text=text, parse_mode="HTML")
+    form = aiohttp.FormData({"chat_id": str(ANN), "caption": "A picture"})
+    form.add_field("photo", PNG, filename="dot.png", content_type="image/png")
+    url = f"{board.url}/bot{SIGNAL}/sendPhoto"
+    async with aiohttp.ClientSession() as http, http.post(url, data=form) as response:
+        assert response.status == 200
+    await plug(tab, room)
+    await tab.until("document.querySelector('.picture')?.naturalWidth === 1")
+    shown = {
+        "em": "and italic",
+        ".text > code": "a <b>",
+        ".code pre": 'print("hi")',
+        ".code .plate": "python",
+        "blockquote": "quoted",
+        ".text a": "link",
+        ".text u": "after it",
+        ".spoiler": "secret",
+    }
+    for selector, words in shown.items():
+        found = f"document.querySelector('#messages {selector}').textContent"
+        assert await tab.run(found) == words
+    bold = "[...document.querySelectorAll('#messages strong')].map((e) => e.textContent).join('')"
+    assert await tab.run(bold) == "bold and italic"
+    assert await tab.run(said("<img src=x onerror=alert(1)>"))
+    assert await tab.run("document.querySelectorAll('#messages img').length") == 1
+    await tab.click(".spoiler")
+    await tab.until("document.querySelector('.spoiler').ariaExpanded === 'true'")
+
+
+async def test_an_answer_comes_once_although_its_host_is_killed_from_the_page(
+    tab: Tab, board: Sandbox
+) -> None:
+    await board.post("/model/control/pace", tokens_per_second=8)
+    room = f"{OPERATOR}/{ANN}"
+    await plug(tab, room)
+    await say(tab, "tell me a long story")
+    await tab.until("document.querySelector('.draft')", 20)
+    await tab.click("#tab-faults")
+    await tab.click("#kill")
+    await tab.until("document.querySelector('#notice').checkVisibility()")
+    await board.post("/model/control/pace", tokens_per_second=None)
+    await tab.until("document.querySelector('#host').dataset.state === 'up'", 30)
+    await tab.until(said("1. The room"), 30)
+    await say(tab, "12 * 12")
+    await tab.until(said("144"))
+    assert await tab.run("document.querySelectorAll('.draft').length") == 0
+    assert sum("1. The room" in text for text in await board.texts(room, OPERATOR)) == 1
+    await tab.until("document.querySelector('.killer p').textContent.includes('2 times')")
+
+
+async def test_trouble_that_was_ordered_is_met_and_survived(tab: Tab, board: Sandbox) -> None:
+    await plug(tab, f"{OPERATOR}/{ANN}")
+    await tab.click("#tab-faults")
+    for name in ("error", "overloaded"):
+        await tab.click(f"#arm-{name}")
+        await tab.until(f"document.querySelector('#arm-{name}').textContent === 'Armed ×2'")
+    await say(tab, "12 * 12")
+    await tab.until(said("144"), 30)
+    await tab.until("document.querySelectorAll('[data-armed]').length === 0")
+    bad = "[...document.querySelectorAll('#tape .end.bad')].map((e) => e.textContent).join(' ')"
+    ends = await tab.run(bad)
+    assert (ends.count("529"), ends.count("500")) == (2, 2)
+    assert len(await board.texts(f"{OPERATOR}/{ANN}", OPERATOR)) == 1
+
+
+async def test_another_person_sees_chats_of_their_own(tab: Tab, board: Sandbox) -> None:
+    await plug(tab, f"{OPERATOR}/{ANN}")
+    await say(tab, "12 * 12")
+    await tab.until(said("144"))
+    await tab.click(f'#people input[value="{BEN}"]')
+    await tab.until(f"document.querySelector('{line(f'{OPERATOR}/{BEN}')}')")
+    assert not await tab.run(f"document.querySelector('{line(f'{OPERATOR}/{ANN}')}')")
+    await plug(tab, f"{OPERATOR}/{BEN}")
+    await tab.until("document.querySelector('#messages .empty')")
+    await say(tab, "13 * 13")
+    await tab.until(said("169"))
+    assert len(await board.texts(f"{OPERATOR}/{ANN}", OPERATOR)) == 1
+
+
+async def test_the_page_comes_back_by_itself_after_a_restart(tab: Tab, board: Sandbox) -> None:
+    await plug(tab, f"{OPERATOR}/{ANN}")
+    await say(tab, "12 * 12")
+    await tab.until(said("144"))
+    port = board.url.rsplit(":", 1)[1]
+    await board.kill()
+    await tab.until("document.querySelector('#host').dataset.state === 'gone'")
+    await board.start("--port", port)
+    await tab.until("document.querySelector('#host').dataset.state === 'up'", 20)
+    await say(tab, "13 * 13")
+    await tab.until(said("169"))
+    assert await tab.run("document.querySelectorAll('#messages .message').length") == 4
+    refused = [one for one in tab.complaints if "ERR_CONNECTION_REFUSED" in one]
+    cut = [one for one in tab.complaints if "ERR_INCOMPLETE_CHUNKED_ENCODING" in one]
+    tab.complaints[:] = [one for one in tab.complaints if one not in (*refused, *cut)]
+
+
+NAMELESS = """[...document.querySelectorAll('button, a[href], input, textarea, [role=region]')]
+  .filter((each) => each.checkVisibility() && !(each.ariaLabel || each.labels?.length ||
+    each.getAttribute('aria-labelledby') || each.textContent.trim()))
+  .map((each) => each.outerHTML)"""
+
+
+async def test_everything_that_can_be_used_has_a_name_and_can_be_reached_by_keys(tab: Tab) -> None:
+    for pane in ("#tab-faults", "#tab-log", "#tab-tape"):
+        await tab.click(pane)
+        assert await tab.run(NAMELESS) == []
+    await tab.call("Page.reload")
+    await tab.until("document.querySelectorAll('.chip').length")
+    reached = []
+    for _ in range(30):
+        await tab.key("Tab", 9)
+        reached.append(
+            await tab.run("document.activeElement.className || document.activeElement.id")
+        )
+    assert reached[0] == "skip"
+    assert {"line", "scroll", "chip", "write", "send"} <= set(reached)
+
+
+async def test_a_policy_forbids_scripts_and_markup_that_are_not_ours(tab: Tab) -> None:
+    inline = """(() => {
+      const script = document.createElement('script');
+      try { script.text = 'window.planted = 1'; } catch (error) { return error.name; }
+      document.head.append(script);
+      return String(window.planted);
+    })()"""
+    assert await tab.run(inline) == "TypeError"
+    markup = "(() => { try { document.body.innerHTML = 'x' } catch (e) { return e.name } })()"
+    assert await tab.run(markup) == "TypeError"
+    assert tab.complaints
+    tab.complaints.clear()
+
+
+@with_tools
+async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(tab: Tab, board: Sandbox) -> None:
+    saved = os.environ.get("SAVE_SCREENSHOTS")
+    folder = IMAGES if saved else board.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    room = f"{MERIDIAN}/{ANN}"
+    await plug(tab, room)
+    await say(tab, "what time is it in Tokyo?")
+    await tab.until(said("In Tokyo it is"), 30)
+    await say(tab, "convert 14:00 from Berlin to Tokyo")
+    await tab.until(said("(+"), 30)
+    await say(tab, "tell me a long story")
+    await tab.until("document.querySelector('.draft .text')?.textContent.length > 500", 40)
+    await board.post("/model/control/pace", tokens_per_second=0.01)
+    for name, dark in (("light", False), ("dark", True)):
+        await tab.look(1440, 900, dark=dark)
+        await tab.until("document.querySelector('.cord .wire').getAttribute('d')")
+        await shot(tab, folder / f"sandbox-{name}.png")
+    await tab.look(390, 844, dark=False, phone=True)
+    await tab.until("!document.querySelector('#panel').checkVisibility()")
+    assert await tab.run("document.documentElement.scrollWidth") <= 390
+    await shot(tab, folder / "sandbox-phone.png")
+    await tab.click("#back")
+    await tab.until("document.querySelector('#lines').checkVisibility()")
+    assert await tab.run("document.documentElement.scrollWidth") <= 390
+    await shot(tab, folder / "sandbox-phone-lines.png")
+    if saved:
+        (folder / "sandbox-phone-lines.png").unlink()
+
+
+async def shot(tab: Tab, path: Path) -> None:
+    # two frames, so that what was asked for is painted
+    await tab.run("new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))")
+    assert 5_000 < await tab.picture(path) < 300_000
