@@ -208,6 +208,17 @@ class Catalog:
             raise NotThere(f"there is no agent '{agent_id}' to be the default")
         await self._set(DEFAULT, default_text(agent_id), note)
 
+    async def refused(
+        self, actor: Actor, action: str, target: str, *, key: str, detail: str = ""
+    ) -> None:
+        """Leave an audit entry of what somebody tried; a store that is away is only logged."""
+        at = self._wall()
+        refused = Note(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
+        try:
+            await self._store.record(refused)
+        except RegistryError as error:
+            _log.warning("audit of a refusal failed", action=action, error=str(error))
+
     async def _set(self, where: str, value: str, note: Note) -> None:
         if await self._store.replayed(note, fingerprint(note.action, where, value)):
             return
@@ -233,11 +244,7 @@ class Catalog:
         note = Note(actor.id, action, target, key, self._wall(), detail)
         if self._may(actor, action, target):
             return note
-        refused = Note(actor.id, f"refused: {action}", target, f"{key}:refused", note.at, detail)
-        try:
-            await self._store.record(refused)
-        except RegistryError as error:
-            _log.warning("audit of a refusal failed", action=action, error=str(error))
+        await self.refused(actor, action, target, key=key, detail=detail)
         raise Denied(f"you may not {action}: only admins may")
 
     def _refuse_owned(self, where: str, note: Note) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path as File
 
 from registry.binding import AgentBindingType, Bindings, BotIdentity
 from registry.building import assemble
 from registry.definition import LlmConfiguration, McpServer
 from registry.document import Document
-from registry.draft import Draft, agent_id, merge
+from registry.draft import Draft, Part, agent_id, binding_slot, merge
 from registry.environment import read_environment
 from registry.errors import DocumentErrors, Problem
+from registry.json_text import Path
 from registry.legacy import read_legacy
 from registry.reading import read_file_text
 from registry.references import names
@@ -27,7 +28,7 @@ _EXACTLY = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
 
 
 def check(
-    path: Path | None,
+    path: File | None,
     environ: Mapping[str, str],
     *,
     required: bool = False,
@@ -44,7 +45,9 @@ def check(
     """
     found: list[Problem] = []
     file = _file(path, required, found)
-    draft = merge(file, read_environment(environ, hashes))
+    environment = read_environment(environ, hashes)
+    found += _overridden(file, environment)
+    draft = merge(file, environment)
     legacy = read_legacy(environ, bool(bots)) if not draft.agents else None
     draft = merge(draft, legacy) if legacy else draft
     document, _ = assemble(draft)
@@ -60,7 +63,7 @@ def check(
     return sorted(dict.fromkeys(found), key=lambda problem: _LEVELS.index(problem.level))
 
 
-def _file(path: Path | None, required: bool, found: list[Problem]) -> Draft:
+def _file(path: File | None, required: bool, found: list[Problem]) -> Draft:
     if path is None:
         return Draft()
     try:
@@ -78,6 +81,36 @@ def _file(path: Path | None, required: bool, found: list[Problem]) -> Draft:
     except DocumentErrors as errors:
         found += errors.problems
     return Draft()
+
+
+def _overridden(file: Draft, environment: Draft) -> Iterator[Problem]:
+    """What the environment takes from the file, field by field."""
+    below = {own: part for part in file.agents if (own := agent_id(part))}
+    for part in environment.agents:
+        other = below.get(agent_id(part) or "")
+        for path in _fields(part) if other else ():
+            if other and path in _fields(other):
+                yield _wins(part.at(path), other.at(path))
+    bound = {slot: part for part in file.bindings if (slot := binding_slot(part))}
+    for part in environment.bindings:
+        if other := bound.get(binding_slot(part) or ""):
+            yield _wins(part.place, other.place)
+    for name in environment.servers.keys() & file.servers.keys():
+        yield _wins(environment.servers[name].place, file.servers[name].place)
+    if environment.default and file.default:
+        yield _wins(environment.default.place, file.default.place)
+
+
+def _fields(part: Part) -> list[Path]:
+    """The paths of an agent's fields, those of its model settings one by one."""
+    value = part.value if isinstance(part.value, Mapping) else {}
+    own = [(name,) for name in value if name not in ("id", "llmOverrides")]
+    llm = value.get("llmOverrides")
+    return [*own, *(("llmOverrides", name) for name in (llm if isinstance(llm, Mapping) else ()))]
+
+
+def _wins(above: str, below: str) -> Problem:
+    return Problem(above, f"it wins over {below}", "remove one of the two", level="note")
 
 
 def _snapshot(document: Document) -> Snapshot:

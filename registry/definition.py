@@ -18,15 +18,17 @@ from pydantic import (
 )
 
 from registry.fields import Frozen, Wrong
+from registry.guardrails import CostConfig, SafetyConfig
 from registry.json_text import folded
 from registry.keys import SLUG_RULE, is_slug, slug
 from registry.pasted import shown
+from registry.policy import Patterns, ToolPolicy
 from registry.references import REFERENCE
+from registry.skill import Skills
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_PATTERN = re.compile(r"[^\s\[\]{}\\\x00-\x1f\x7f]{1,256}\Z")
 _EFFORTS = "none, minimal, low, medium, high, xhigh or max"
 
 
@@ -76,20 +78,6 @@ def _endpoint(text: str) -> str:
     return text
 
 
-def _pattern(text: str) -> str:
-    if not _PATTERN.match(text) or "**" in text:
-        cure = "write mcp:<server>:<tool> or skill:<name>, with * and ? as wildcards"
-        raise Wrong(f"{shown(text)} is no pattern", cure)
-    if text.startswith("mcp:") and not all(_segments(text)):
-        raise Wrong(f"{shown(text)} does not name server and tool", "write mcp:<server>:<tool>")
-    return text
-
-
-def _segments(pattern: str) -> list[str]:
-    segments = pattern.split(":", 2)
-    return [*segments, ""] if len(segments) < 3 else segments
-
-
 def _effort(text: str) -> str:
     if text.lower() not in _EFFORTS.replace(" or", ",").replace(",", "").split():
         raise Wrong(f"{shown(text)} is no effort", f"write {_EFFORTS}")
@@ -101,7 +89,6 @@ ServerName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
 _Text = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_plain_text)]
 _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_endpoint)]
-_Pattern = Annotated[str, AfterValidator(_pattern)]
 _Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
 
 
@@ -204,7 +191,11 @@ class AgentDefinition(Frozen):
     description: _Text | None = None
     mcp_server_endpoints: Annotated[tuple[_Endpoint, ...], Field(strict=False, max_length=64)] = ()
     mcp_servers: _McpServers | None = None
-    whitelist_patterns: Annotated[tuple[_Pattern, ...], Field(strict=False, max_length=256)] = ()
+    whitelist_patterns: Patterns = ()
+    tool_policy: ToolPolicy | None = None
+    skills: Skills = ()
+    safety_config: SafetyConfig | None = None
+    cost_config: CostConfig | None = None
     custom_instructions: _Text | None = None
     llm_overrides: LlmConfiguration | None = None
 
@@ -217,7 +208,13 @@ class AgentDefinition(Frozen):
     @classmethod
     def nested(cls) -> dict[str | int, type[Frozen]]:
         """The models inside, by field name: whose fields an error message should suggest."""
-        return {"llmOverrides": LlmConfiguration, "mcpServers": McpServer}
+        return {
+            "llmOverrides": LlmConfiguration,
+            "mcpServers": McpServer,
+            "toolPolicy": ToolPolicy,
+            "safetyConfig": SafetyConfig,
+            "costConfig": CostConfig,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """The definition in the spec's names, without what is only a default."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from registry.definition import AgentDefinition, LlmConfiguration, McpServer
+from registry.guardrails import CostConfig, SafetyConfig
+from registry.policy import ToolPolicy
 from registry.servers import NamedServer, servers_of
+from registry.skill import Skill
 
 T = TypeVar("T")
 
@@ -42,6 +45,14 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedSkill:
+    """A skill; `operator` says whether the file or the environment wrote it."""
+
+    skill: Skill
+    operator: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class EffectiveAgent:
     """An agent as it runs, each field with its origin; settings not yet clamped to the model."""
 
@@ -55,6 +66,10 @@ class EffectiveAgent:
     reasoning_effort: Sourced[str | None]
     whitelist_patterns: Sourced[tuple[str, ...]]
     servers: Sourced[tuple[NamedServer, ...]]
+    tool_policy: Sourced[ToolPolicy]
+    skills: Sourced[tuple[NamedSkill, ...]]
+    safety: Sourced[SafetyConfig | None]
+    cost: Sourced[CostConfig]
     revision: str = ""
 
     @property
@@ -110,6 +125,10 @@ def effective(
         reasoning_effort=replaced("reasoning_effort", layers),
         whitelist_patterns=said("whitelistPatterns", definition.whitelist_patterns),
         servers=said("mcpServers", servers_of(definition, shared or {}, operator)),
+        tool_policy=said("toolPolicy", definition.tool_policy or ToolPolicy()),
+        skills=said("skills", tuple(NamedSkill(s, operator) for s in definition.skills)),
+        safety=said("safetyConfig", definition.safety_config),
+        cost=said("costConfig", definition.cost_config or CostConfig()),
         revision=revision,
     )
 

@@ -13,6 +13,7 @@ from registry.fields import Finding
 from registry.json_text import Path, dotted
 from registry.pasted import known_secret, secret_value
 from registry.references import malformed, names
+from registry.skill import Skill
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def screen_agent(agent: AgentDefinition, authority: Authority) -> Iterator[Findi
     if isinstance(agent.mcp_servers, Mapping):
         for name, server in agent.mcp_servers.items():
             yield from screen_server(server, ("mcpServers", name), authority)
+    for index, skill in enumerate(agent.skills):
+        yield from _screen_skill(skill, ("skills", index), authority)
     for spelled, text in (("name", agent.name), ("customInstructions", agent.custom_instructions)):
         if text and names(text):
             yield _unexpanded((spelled,), level_note=True)
@@ -85,6 +88,15 @@ def screen_server(server: McpServer, path: Path, authority: Authority) -> Iterat
     for spelled, pairs in (("env", server.env), ("headers", server.headers)):
         for name, text in pairs.items():
             yield from _screen_value(name, text, (*path, spelled, name), authority)
+
+
+def _screen_skill(skill: Skill, path: Path, authority: Authority) -> Iterator[Finding]:
+    yield from _screen_url(skill.webhook_url, (*path, "webhookUrl"), authority)
+    variable = skill.webhook_auth.variable if skill.webhook_auth else ""
+    if variable and not authority.operator and variable not in authority.secrets:
+        told = f"the variable {variable} may not be used by this document"
+        cure = "list the name in AGENT_SECRETS, or use one that is listed"
+        yield Finding((*path, "webhookAuth"), told, cure)
 
 
 def _screen_value(name: str, text: str, path: Path, authority: Authority) -> Iterator[Finding]:

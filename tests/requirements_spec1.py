@@ -12,6 +12,7 @@ SPEC1: tuple[Requirement, ...] = (
             "1.overview.many-agents",
             "One process runs several agents that are pure data, each with its own MCP servers, "
             "instructions and model settings.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
     ),
     *section(
@@ -21,6 +22,7 @@ SPEC1: tuple[Requirement, ...] = (
             "1.definition.id",
             "An agent definition must carry an `id`; one without it is refused with its place and "
             "the missing field named.",
+            shown_by="tests/registry/test_registry_document.py::test_an_agent_without_id_or_servers_is_refused",
         ),
         need("1.definition.name", "An agent definition must carry a `name`."),
         need(
@@ -31,6 +33,7 @@ SPEC1: tuple[Requirement, ...] = (
             "1.definition.mcp-server-endpoints",
             "`mcpServerEndpoints` must be given as a list of texts; an agent with an empty list "
             "runs without MCP tools.",
+            shown_by="tests/registry/test_registry_document.py::test_an_agent_without_id_or_servers_is_refused",
         ),
         need(
             "1.definition.whitelist-patterns",
@@ -48,6 +51,7 @@ SPEC1: tuple[Requirement, ...] = (
         need(
             "1.definition.llm-model",
             "`llmOverrides.model`, where set, is the model that the agent's turns ask.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
         need(
             "1.definition.llm-temperature",
@@ -68,6 +72,7 @@ SPEC1: tuple[Requirement, ...] = (
             "1.definition.frozen",
             "A loaded definition and its LlmConfiguration are values that nothing changes in "
             "place.",
+            shown_by="tests/registry/test_registry_document.py::test_definitions_are_frozen_and_equal_ones_have_one_text",
         ),
     ),
     *section(
@@ -78,17 +83,28 @@ SPEC1: tuple[Requirement, ...] = (
             "1.binding.type",
             "A binding must carry a `type`; a value outside the enumeration is refused with the "
             "allowed ones.",
+            shown_by="tests/registry/test_registry_check.py::test_fifteen_planted_mistakes_are_all_found",
         ),
         need(
             "1.binding.binding-key",
             "A binding must carry a `bindingKey`, read according to its type.",
+            shown_by="tests/registry/test_registry_binding.py::test_a_key_that_does_not_fit_its_type_is_refused",
         ),
         need(
             "1.binding.telegram-bot",
             "Type `TelegramBot` binds the bot whose token hash is the key.",
+            shown_by="tests/registry/test_registry_binding.py::test_a_bot_is_bound_by_hash_by_id_or_by_username",
         ),
-        need("1.binding.chat-id", "Type `ChatId` binds the chat whose id is the key."),
-        need("1.binding.user-id", "Type `UserId` binds the person whose id is the key."),
+        need(
+            "1.binding.chat-id",
+            "Type `ChatId` binds the chat whose id is the key.",
+            shown_by="tests/host/test_registry_commands.py::test_bots_chats_and_persons_are_bound_where_they_are_told",
+        ),
+        need(
+            "1.binding.user-id",
+            "Type `UserId` binds the person whose id is the key.",
+            shown_by="tests/host/test_registry_commands.py::test_bots_chats_and_persons_are_bound_where_they_are_told",
+        ),
     ),
     *section(
         1,
@@ -96,25 +112,30 @@ SPEC1: tuple[Requirement, ...] = (
         need(
             "1.registry.get",
             "Reading one agent by id gives its definition, or nothing where the id is unknown.",
+            shown_by="tests/registry/test_registry_catalog.py::test_an_agent_is_created_read_updated_and_deleted",
         ),
         need(
             "1.registry.get-all",
             "Reading all agents gives every definition that this registry holds.",
+            shown_by="tests/registry/test_registry_catalog.py::test_an_agent_is_created_read_updated_and_deleted",
         ),
         need(
             "1.registry.create",
             "Creating an agent stores it and gives back what was stored; an id that is taken is "
             "refused.",
+            shown_by="tests/registry/test_registry_catalog.py::test_an_agent_is_created_read_updated_and_deleted",
         ),
         need(
             "1.registry.update",
             "Updating an agent replaces the stored definition and gives it back; an unknown id is "
             "refused.",
+            shown_by="tests/registry/test_registry_catalog.py::test_an_agent_is_created_read_updated_and_deleted",
         ),
         need(
             "1.registry.delete",
             "Deleting an agent says true when it was there and is gone now, and false when there "
             "was none.",
+            shown_by="tests/registry/test_registry_catalog.py::test_an_agent_is_created_read_updated_and_deleted",
         ),
     ),
     *section(
@@ -124,27 +145,33 @@ SPEC1: tuple[Requirement, ...] = (
             "1.stores.file-read-only",
             "The file registry reads configuration and JSON and refuses every write with a word "
             "about where to edit instead.",
+            shown_by="tests/registry/test_registry_catalog.py::test_what_the_file_owns_is_not_written",
         ),
         need(
             "1.stores.file-hot-reload",
             "A changed agents file is taken over by the running process without a restart.",
+            shown_by="tests/registry/test_registry_file.py::test_a_save_is_felt_within_a_second",
         ),
         need(
             "1.stores.redis-read-write",
             "The Redis registry reads and writes, so an agent made at run time answers with no "
             "restart.",
+            shown_by="tests/registry/test_registry_redis.py::test_a_created_agent_is_usable_at_once_and_seen_elsewhere",
         ),
         need(
             "1.stores.redis-key",
             "The Redis registry keeps an agent under the key `agent:definition:{id}`.",
+            shown_by="tests/host/test_registry_live.py::test_a_raw_set_answers_the_next_message_on_two_replicas",
         ),
         need(
             "1.stores.composite",
             "The composite registry shows the agents of both registries as one set.",
+            shown_by="tests/registry/test_registry_redis.py::test_the_file_wins_over_redis_and_what_it_owns_is_not_written",
         ),
         need(
             "1.stores.file-first",
             "Where file and Redis hold the same id, the composite gives the file's definition.",
+            shown_by="tests/registry/test_registry_redis.py::test_the_file_wins_over_redis_and_what_it_owns_is_not_written",
         ),
     ),
     *section(
@@ -154,11 +181,13 @@ SPEC1: tuple[Requirement, ...] = (
             "1.selection.one-bot-one-agent",
             "Each bot token is bound to exactly one agent; a second binding of the same bot is "
             "refused.",
+            shown_by="tests/host/test_registry_live.py::test_two_names_of_one_bot_are_a_conflict_once_the_bot_has_said_its_name",
         ),
         need(
             "1.selection.identity",
             "Everything that one bot says, in any chat without a closer binding, comes from its "
             "one agent.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
     ),
     *section(
@@ -168,15 +197,21 @@ SPEC1: tuple[Requirement, ...] = (
             "1.resolver.token-hash",
             "The resolver takes the hash of a bot token, never the token, and gives the agent's "
             "id or nothing.",
+            shown_by="tests/registry/test_registry_catalog.py::test_a_bot_resolves_by_its_hash_then_to_the_default",
         ),
     ),
     *section(
         1,
         "Resolution Priority",
-        need("1.priority.bot-first", "A bot's own binding decides before the default agent does."),
+        need(
+            "1.priority.bot-first",
+            "A bot's own binding decides before the default agent does.",
+            shown_by="tests/registry/test_registry_binding.py::test_each_rule_holds_once_all_before_it_are_gone",
+        ),
         need(
             "1.priority.default-agent",
             "A bot without a binding is answered by the configured default agent.",
+            shown_by="tests/registry/test_registry_catalog.py::test_a_bot_resolves_by_its_hash_then_to_the_default",
         ),
     ),
     *section(
@@ -186,21 +221,25 @@ SPEC1: tuple[Requirement, ...] = (
             "1.factory.steps",
             "A message leads to a binding, the binding to a definition, and the definition to the "
             "agent that runs the turn.",
+            shown_by="tests/host/test_one_message.py::test_a_message_is_answered_by_the_agent_of_its_bot",
         ),
         need(
             "1.factory.overrides-on-defaults",
             "Each field set in `llmOverrides` replaces the host's default, each field left out "
             "keeps it.",
+            shown_by="tests/registry/test_registry_catalog.py::test_later_layers_replace_only_what_they_may",
         ),
         need(
             "1.factory.instructions",
             "The turn's agent speaks with the custom instructions of the definition that was "
             "found.",
+            shown_by="tests/host/test_one_message.py::test_a_message_is_answered_by_the_agent_of_its_bot",
         ),
         need(
             "1.factory.multi-agent-mode",
             "Agents as data are served where they are configured; the single-agent way is used "
             "only where legacy mode is detected.",
+            shown_by="tests/host/test_registry_live.py::test_a_name_beside_configured_agents_changes_nothing",
         ),
     ),
     *section(
@@ -226,16 +265,19 @@ SPEC1: tuple[Requirement, ...] = (
         need(
             "1.config.agents",
             "`agents` in agents.json is a list of definitions with camel-case field names.",
+            shown_by="tests/registry/test_registry_document.py::test_the_documents_own_example_loads_as_written",
         ),
         need(
             "1.config.bindings",
             "`bindings` in agents.json is a list of bindings with `agentId`, `type` and "
             "`bindingKey`.",
+            shown_by="tests/registry/test_registry_document.py::test_the_documents_own_example_loads_as_written",
         ),
         need(
             "1.config.default-agent-id",
             "`defaultAgentId` in agents.json names the agent that answers where no binding "
             "matches.",
+            shown_by="tests/registry/test_registry_document.py::test_the_documents_own_example_loads_as_written",
         ),
         need(
             "1.config.whitelist-form",
@@ -250,16 +292,23 @@ SPEC1: tuple[Requirement, ...] = (
             "1.environment.indexed",
             "`AGENTS__0__ID`, `AGENTS__0__NAME` and their like build the list of agents from "
             "numbered variables.",
+            shown_by="tests/registry/test_registry_environment.py::test_the_documents_own_example_loads_as_written",
         ),
         need(
             "1.environment.nested-list",
             "`AGENTS__0__MCPSERVERENDPOINTS__0` fills a list inside an agent.",
+            shown_by="tests/registry/test_registry_environment.py::test_the_documents_own_example_loads_as_written",
         ),
         need(
             "1.environment.instructions",
             "`AGENTS__0__CUSTOMINSTRUCTIONS` fills the agent's own text.",
+            shown_by="tests/host/test_registry_live.py::test_the_specs_environment_serves_an_agent_without_a_file",
         ),
-        need("1.environment.default-agent", "`DEFAULTAGENTID` names the default agent."),
+        need(
+            "1.environment.default-agent",
+            "`DEFAULTAGENTID` names the default agent.",
+            shown_by="tests/host/test_registry_live.py::test_the_specs_environment_serves_an_agent_without_a_file",
+        ),
     ),
     *section(
         1,
@@ -268,14 +317,28 @@ SPEC1: tuple[Requirement, ...] = (
             "1.legacy.detected",
             "Single-agent mode is used when `NAME` is set and the list of agents is empty, and "
             "not otherwise.",
+            shown_by="tests/registry/test_registry_environment.py::test_a_single_agent_needs_a_bot_and_no_other_agents",
         ),
-        need("1.legacy.id", "The legacy agent's id is `NAME` in lower case."),
-        need("1.legacy.name", "The legacy agent's name is `NAME` as it was written."),
+        need(
+            "1.legacy.id",
+            "The legacy agent's id is `NAME` in lower case.",
+            shown_by="tests/registry/test_registry_environment.py::test_a_single_agent_comes_from_its_name_and_is_the_default",
+        ),
+        need(
+            "1.legacy.name",
+            "The legacy agent's name is `NAME` as it was written.",
+            shown_by="tests/registry/test_registry_environment.py::test_a_single_agent_comes_from_its_name_and_is_the_default",
+        ),
         need(
             "1.legacy.endpoints",
             "The legacy agent's MCP endpoints are those of the old list of MCP servers, in order.",
+            shown_by="tests/registry/test_registry_environment.py::test_a_single_agent_comes_from_its_name_and_is_the_default",
         ),
-        need("1.legacy.whitelist", "The legacy agent keeps the old whitelist patterns."),
+        need(
+            "1.legacy.whitelist",
+            "The legacy agent keeps the old whitelist patterns.",
+            shown_by="tests/registry/test_registry_environment.py::test_a_single_agent_comes_from_its_name_and_is_the_default",
+        ),
     ),
     *section(
         1,
@@ -302,23 +365,32 @@ SPEC1: tuple[Requirement, ...] = (
             "1.phase3.composed",
             "The composition root picks single-agent or multi-agent mode by the same detection, "
             "with no switch of its own.",
+            shown_by="tests/host/test_registry_live.py::test_a_name_beside_configured_agents_changes_nothing",
         ),
     ),
     *section(
         1,
         "Phase 4: Multi-Bot Support",
-        need("1.bots.many-tokens", "Several bot tokens can be configured for one process."),
+        need(
+            "1.bots.many-tokens",
+            "Several bot tokens can be configured for one process.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
+        ),
         need(
             "1.bots.bound-by-config",
             "Each configured token is bound to one agent by the `bindings` of the configuration.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
         need(
-            "1.bots.all-polled", "All configured bots are polled side by side by the one process."
+            "1.bots.all-polled",
+            "All configured bots are polled side by side by the one process.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
         need(
             "1.bots.hash-travels",
             "Every message carries which bot it came through, so that the agent can be resolved "
             "from it.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
     ),
     *section(
@@ -337,21 +409,27 @@ SPEC1: tuple[Requirement, ...] = (
             "1.verification.crud",
             "Tests show create, read, update and delete on each registry, and the resolution from "
             "bot to agent.",
+            shown_by="tests/registry/test_registry_catalog.py::test_an_agent_is_created_read_updated_and_deleted",
         ),
         need(
             "1.verification.redis-agent-usable",
             "An agent written to Redis while the host runs answers a real message.",
+            shown_by="tests/host/test_registry_live.py::test_a_raw_set_answers_the_next_message_on_two_replicas",
         ),
         need(
-            "1.verification.legacy-start", "A start with `NAME` alone serves one agent as before."
+            "1.verification.legacy-start",
+            "A start with `NAME` alone serves one agent as before.",
+            shown_by="tests/host/test_registry_live.py::test_a_name_alone_makes_the_one_agent_of_all_bots",
         ),
         need(
             "1.verification.two-bots",
             "With two bots bound to two agents, each bot is answered by its own agent.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
         need(
             "1.verification.two-models",
             "Two agents with different model overrides ask two different models.",
+            shown_by="tests/host/test_one_message.py::test_two_bots_in_one_process_answer_as_two_agents_with_two_models",
         ),
     ),
 )

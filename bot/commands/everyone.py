@@ -1,37 +1,35 @@
-"""The commands of everybody: /start, /help, /new; /stop is a signal, since it waits for nothing."""
+"""The commands of everybody: /start, /help, /new, /stop."""
 
 from __future__ import annotations
 
-from bot.commands.table import BeginAnew, BotCommand, Commands, Context, Intent, Say
+from collections.abc import Iterator
 
-STOP_HELP = "stop the answer that is being written"
+from bot.commands.table import BeginAnew, BotCommand, Context, Intent, Say
+from bot.commands.words import plain
+
+NOTHING_RUNS = "Nothing is running here."
 
 
-def everyone() -> Commands:
-    """The table."""
-    rows = Commands([])
-
-    async def help_text(context: Context) -> Intent:
-        lines = [f"/{row.name} – {row.help}" for row in rows.visible(admin=context.admin)]
-        lines.append(f"/stop – {STOP_HELP}")
-        return Say("\n".join(sorted(lines)))
-
-    rows = Commands(
-        [
-            BotCommand("start", "say hello", start, beside=True),
-            BotCommand("help", "what can be sent here", help_text, beside=True),
-            BotCommand("new", "begin a new conversation; the old one is set aside", new),
-        ]
-    )
-    return rows
+def everyone() -> Iterator[BotCommand]:
+    """Their rows, but for /help, which must know the whole table."""
+    yield BotCommand("start", "say hello", start, beside=True)
+    yield BotCommand("new", "begin a new conversation; the old one is set aside", new)
+    # A typed /stop is a signal that runs ahead of everything; the row is for menus and /help.
+    yield BotCommand("stop", "stop the answer that is being written", stop, beside=True)
 
 
 async def start(context: Context) -> Intent:
     """A greeting in the agent's name."""
-    who = f"I am **{context.agent}**." if context.agent else "No agent answers here yet."
-    return Say(f"Hello {context.incoming.person.name}! {who} Just write to me; /help lists more.")
+    who = f"I am **{plain(context.agent)}**." if context.agent else "No agent answers here yet."
+    name = plain(context.incoming.person.name)
+    return Say(f"Hello {name}! {who} Just write to me; /help lists more.")
 
 
 async def new(_context: Context) -> Intent:
     """A boundary."""
     return BeginAnew("A new conversation begins here; I no longer read what was said before.")
+
+
+async def stop(_context: Context) -> Intent:
+    """A word for a stop that came another way than as a signal."""
+    return Say(NOTHING_RUNS)

@@ -5,11 +5,13 @@ A command yields intents and sends nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.events import Incoming
+from bot.turn.suspension import Granted
+from registry.binding import BotIdentity, Resolution
 
 Role = Literal["everyone", "admin"]
 
@@ -29,36 +31,66 @@ class BeginAnew:
 
 
 Intent = Say | BeginAnew
+Fetch = Callable[[str, int], Awaitable[bytes]]
+Spent = Callable[[], Awaitable[dict[str, dict[str, int]]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a command sees: the message, who answers in this chat, and whether an admin asks."""
+    """What a command sees of its message.
+
+    `agent` is the name of who answers here and `resolution` why. `key` names the message for good:
+    a change under it is made once, however often the message is handled. `fetch` reads a file of
+    this bot by its id, up to a number of bytes. `granted` is what was allowed here for good,
+    `spent` tells what was used today by kind of scope.
+    """
 
     incoming: Incoming
     agent: str | None
     admin: bool
+    key: str
+    bot: BotIdentity
+    resolution: Resolution
+    fetch: Fetch
+    granted: Granted | None = None
+    spent: Spent | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The words behind the command."""
+        return self.arguments.split()
+
+    @property
+    def arguments(self) -> str:
+        """All that stands behind the command."""
+        return self.incoming.command.arguments if self.incoming.command else ""
 
 
 Function = Callable[[Context], Awaitable[Intent]]
+Refused = Callable[["BotCommand", Context], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class BotCommand:
-    """One row. `beside` commands touch no conversation and wait for nothing."""
+    """One row; `usage` is what may stand behind the name.
+
+    `beside` commands touch no conversation and wait for nothing.
+    """
 
     name: str
     help: str
     function: Function
     role: Role = "everyone"
     beside: bool = False
+    usage: str = ""
 
 
 class Commands:
-    """The rows by name."""
+    """The rows by name; `refused` hears of those who may not use what they tried."""
 
-    def __init__(self, rows: list[BotCommand]) -> None:
+    def __init__(self, rows: Iterable[BotCommand], refused: Refused | None = None) -> None:
         self._rows = {row.name: row for row in rows}
+        self._refused = refused
 
     def find(self, name: str) -> BotCommand | None:
         """A row by the name that was typed, in any case."""
@@ -67,3 +99,8 @@ class Commands:
     def visible(self, *, admin: bool) -> list[BotCommand]:
         """The rows that this person may use."""
         return [row for row in self._rows.values() if row.role == "everyone" or admin]
+
+    async def refuse(self, row: BotCommand, context: Context) -> None:
+        """Leave a trace of a refusal."""
+        if self._refused is not None:
+            await self._refused(row, context)

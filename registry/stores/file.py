@@ -107,8 +107,8 @@ class FileStore:
         watching = awatch(
             path.parent,
             watch_filter=None,
-            debounce=50,
-            step=10,
+            debounce=100,
+            step=100,  # each step is a wake-up, also of a host where nothing happens
             rust_timeout=_POLL_MS,
             yield_on_timeout=True,
             recursive=False,

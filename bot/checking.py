@@ -1,0 +1,152 @@
+"""Every mistake of a configuration in one run, each with place and cure: `switchboard check`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from bot import agents
+from bot.settings import ENV_FILE, Bot, Settings, environment
+from bot.store.client import connect
+from registry.binding import BotIdentity
+from registry.check import check
+from registry.document import Document
+from registry.errors import Problem, RegistryError
+from registry.stores.redis import RedisStore
+
+STORE_SECONDS = 3.0
+_BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
+_LEVELS = ("error", "warning", "note")
+
+
+def mistakes(*, env_file: bool = True) -> list[Problem]:
+    """What is wrong and what is surprising, the worst first."""
+    file = ENV_FILE if env_file else None
+    environ = environment(file)
+    bots = dict(_bots(environ))
+    settings, found = _settings(file, bots)
+    found += _host(settings, environ)
+    found += check(
+        settings.agents_file or agents.DEFAULT_AGENTS_FILE,
+        environ,
+        required=settings.agents_file is not None,
+        bots=[BotIdentity(bot.hash, bot.id) for bot in settings.bots],
+        hashes={number: bot.hash for number, bot in bots.items()},
+        runtime=asyncio.run(_runtime(settings, found)),
+        defaults=agents.defaults(settings),
+        advice=agents.adviser(settings),
+    )
+    return sorted(dict.fromkeys(found), key=lambda problem: _LEVELS.index(problem.level))
+
+
+def words(problems: list[Problem]) -> str:
+    """The problems for people, and how many there are."""
+    errors = sum(problem.level == "error" for problem in problems)
+    lines = [f"{problem.level:8}{problem}" for problem in problems]
+    rest = f"{errors} to mend, {len(problems) - errors} to know"
+    return "\n".join([*lines, rest if problems else "all is well"])
+
+
+def as_json(problems: list[Problem]) -> dict[str, Any]:
+    """The problems for machines."""
+    rows = [
+        {"level": p.level, "place": p.place, "message": p.message, "cure": p.cure} for p in problems
+    ]
+    return {"errors": sum(row["level"] == "error" for row in rows), "problems": rows}
+
+
+def _settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings, list[Problem]]:
+    """The settings, without those that are wrong, so that all others are looked at as well."""
+    try:
+        return Settings(_env_file=file), []
+    except ValidationError as error:
+        found = [_problem(one) for one in error.errors()]
+        wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+    rest: dict[str, Any] = {
+        name: Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
+        for name in wrong
+    }
+    if "bots" in wrong:
+        rest["bots"] = list({bot.id: bot for bot in bots.values()}.values())
+    return Settings(_env_file=file, **rest), found
+
+
+def _problem(error: Any) -> Problem:
+    """One wrong setting by its variable's name, without its value."""
+    name = "__".join(str(part).upper() for part in error["loc"])
+    said, _, cure = error["msg"].removeprefix("Value error, ").partition("; ")
+    if error["type"] == "missing":
+        said, cure = "is not set", "set it, or remove what else begins like it"
+    return Problem(name, said, cure or _meaning(error["loc"]))
+
+
+def _meaning(loc: tuple[Any, ...]) -> str:
+    field = Settings.model_fields.get(str(loc[0])) if loc else None
+    return f"it is: {field.description}" if field and field.description else "correct it"
+
+
+def _bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
+    """The bots that are well described, by their number."""
+    given: dict[int, dict[str, str]] = {}
+    for variable, value in environ.items():
+        if (match := _BOT.match(variable)) and value:
+            given.setdefault(int(match[1]), {})[match[2].lower()] = value
+    for number in sorted(given):
+        with suppress(ValidationError):
+            yield number, Bot.model_validate(given[number])
+
+
+def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """What is legal but surprising in the settings themselves."""
+    if not settings.bots:
+        told, cure = "there is no bot to host", "set it to a token from @BotFather"
+        yield Problem("BOTS__0__TOKEN", told, cure, "warning")
+    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
+        told = "it is not set, so no agent can answer"
+        yield Problem("ANTHROPIC_API_KEY", told, "set it to your key", "warning")
+    if not settings.admins:
+        told, cure = "nobody can administer from a chat", "set it to numeric ids"
+        yield Problem("ADMINS", told, cure, "note")
+    for person in sorted(settings.admins):
+        if person <= 0:
+            cure = "write the numeric ids of persons, which are positive"
+            yield Problem("ADMINS", f"{person} is no person's id", cure, "warning")
+    for name in sorted(settings.agent_secrets):
+        if not environ.get(name):
+            told = f"it lists {name}, which is not set"
+            yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
+    yield from _misspelt(environ)
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Variables that are nearly ours."""
+    known = [name.upper() for name in Settings.model_fields]
+    for variable in sorted(environ):
+        head = variable.upper().partition("__")[0]
+        near = get_close_matches(head, known, 1, cutoff=0.9) if head not in known else []
+        if near and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
+            cure = f"is {near[0]} meant?"
+            yield Problem(variable, "this variable is not read", cure, "warning")
+
+
+async def _runtime(settings: Settings, found: list[Problem]) -> Document | None:
+    """What a store of the operator's own holds; the bundled one runs only beside its host."""
+    if settings.redis_url is None:
+        return None
+    client = connect(settings.redis_url.get_secret_value(), connections=2)
+    store = RedisStore(client, agents.authority(settings))
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            return await store.list()
+    except (RegistryError, OSError, ValueError) as error:
+        told = f"the store did not answer ({type(error).__name__}): its agents are not looked at"
+        found.append(Problem("REDIS_URL", told, "start it, or correct REDIS_URL", "warning"))
+        return None
+    finally:
+        await client.aclose()

@@ -1,0 +1,140 @@
+"""The agents, from a chat: /agents, /agent, /addagent, /deleteagent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bot.commands.desk import Desk, actor
+from bot.commands.guarded import guarded
+from bot.commands.sheet import sheet
+from bot.commands.table import BotCommand, Context, Intent, Say
+from bot.commands.words import code, first, listed, plain, problem_lines
+from bot.errors import TelegramError
+from registry.definition import AgentDefinition
+from registry.document import Entry
+from registry.errors import AlreadyThere
+
+MOST_SHOWN = 50
+MOST_BYTES = 256 * 1024
+HOW_TO_ADD = (
+    "Send the agent's JSON behind /addagent, or send /addagent in reply to a message or a file "
+    'with it. The least is {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}.'
+)
+_FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_REPLACE = re.compile(r"\Areplace\b\s*")
+
+
+class AgentCommands:
+    """The rows that read and change agents."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def rows(self) -> Iterator[BotCommand]:
+        """The rows of the table."""
+        yield BotCommand("agents", "list the agents", self.agents, "admin", True, "[WORD]")
+        yield BotCommand(
+            "agent", "show an agent's settings and where they are from", self.agent,
+            "admin", True, "ID",
+        )  # fmt: skip
+        yield BotCommand(
+            "addagent", "add an agent, or replace one, from its JSON", guarded(self.add),
+            "admin", False, "[replace] JSON",
+        )  # fmt: skip
+        yield BotCommand(
+            "deleteagent", "delete an agent", guarded(self.delete), "admin", False, "ID"
+        )
+
+    async def agents(self, context: Context) -> Intent:
+        """All agents, or those with a word in id or name."""
+        snapshot = self._desk.catalog.snapshot()
+        wanted = context.arguments.lower()
+        entries = [
+            entry
+            for entry in snapshot.agents.values()
+            if wanted in entry.value.id or wanted in entry.value.name.lower()
+        ]
+        if not entries:
+            return Say("No such agent." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
+        shown, more = first(entries, MOST_SHOWN)
+        lines = [_line(entry, entry.value.id == snapshot.default) for entry in shown]
+        return Say("\n".join(lines) + more)
+
+    async def agent(self, context: Context) -> Intent:
+        """The effective settings of one agent, each with its origin."""
+        wanted = context.arguments or context.resolution.agent_id
+        if not wanted:
+            return Say("Say which: /agent ID; /agents lists them.")
+        found = sheet(self._desk, wanted)
+        return Say(found or f"There is no agent {code(wanted)}; /agents lists them.")
+
+    async def add(self, context: Context) -> Intent:
+        """An agent from pasted JSON, from the text replied to, or from the file replied to."""
+        replace = _REPLACE.match(context.arguments) is not None
+        try:
+            text, place = await self._document(context)
+        except (TelegramError, UnicodeDecodeError) as error:
+            return Say(f"I could not read the file: {plain(_why(error))}.")
+        if not text:
+            return Say(plain(HOW_TO_ADD))
+        return await self._store(context, self._desk.catalog.parse(text, place), replace=replace)
+
+    async def delete(self, context: Context) -> Intent:
+        """An agent away; what is bound to it stays bound, inactive."""
+        if len(context.words) != 1:
+            return Say("Say which: /deleteagent ID; /agents lists them.")
+        wanted = context.words[0].lower()
+        catalog = self._desk.catalog
+        if not await catalog.delete_agent(actor(context), wanted, key=context.key):
+            return Say(f"There is no agent {code(wanted)}.")
+        left = [b for b in catalog.snapshot().bindings if b.agent_id == wanted]
+        still = f" {len(left)} bindings to it are inactive now; /unbind them." if left else ""
+        return Say(f"Agent {code(wanted)} is deleted.{still}")
+
+    async def _document(self, context: Context) -> tuple[str, str]:
+        """The JSON and where it is from."""
+        text = _REPLACE.sub("", context.arguments)
+        quoted = context.incoming.quoted
+        if text or quoted is None:
+            return _bare(text), "message"
+        if quoted.file is None:
+            return _bare(quoted.text), "message"
+        content = await context.fetch(quoted.file.id, MOST_BYTES)
+        return content.decode("utf-8-sig"), quoted.file.name or "file"
+
+    async def _store(self, context: Context, agent: AgentDefinition, *, replace: bool) -> Intent:
+        catalog, who = self._desk.catalog, actor(context)
+        try:
+            if replace:
+                await catalog.update_agent(who, agent, key=context.key)
+            else:
+                await catalog.create_agent(who, agent, key=context.key)
+        except AlreadyThere:
+            return Say(f"An agent {code(agent.id)} is there already; /addagent replace changes it.")
+        done = "changed" if replace else "there"
+        said = f"Agent **{plain(agent.name)}** ({code(agent.id)}) is {done}."
+        bind = "" if replace else f"{plain(f'/bind {agent.id}')} lets it answer here."
+        return Say(listed(said, bind, self._odd(agent.id)))
+
+    def _odd(self, agent_id: str) -> str:
+        """What is legal but surprising in the agent that was just stored."""
+        snapshot = self._desk.catalog.snapshot()
+        found = snapshot.effective(agent_id, self._desk.defaults)
+        advice = [f"⚠ {plain(one)}" for one in self._desk.advice(found.llm)] if found else []
+        return "\n".join(filter(None, [problem_lines(snapshot.review(agent_id)), *advice]))
+
+
+def _line(entry: Entry[AgentDefinition], default: bool) -> str:
+    mark = " (the default)" if default else ""
+    return f"• {code(entry.value.id)} {plain(entry.value.name)}{mark} · {plain(entry.place)}"
+
+
+def _bare(text: str) -> str:
+    """A text without the fence around it."""
+    match = _FENCED.match(text)
+    return (match[1] if match else text).strip()
+
+
+def _why(error: TelegramError | UnicodeDecodeError) -> str:
+    return error.description if isinstance(error, TelegramError) else "it is not UTF-8 text"

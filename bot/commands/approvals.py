@@ -1,0 +1,58 @@
+"""/approvals: what was allowed for good in this chat, and taking it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.commands.table import BotCommand, Context, Intent, Say
+from bot.commands.words import code, plain
+
+NOTHING = "Nothing is allowed here for good: I ask each time."
+HOW = "To take one back: /approvals revoke and its number, or /approvals revoke all."
+NO_SUCH = "There is no number {} in the list; /approvals shows it."
+
+
+def row() -> BotCommand:
+    """The command; everybody may take a permission back."""
+    help_text = "what I may do here without asking, and taking it back"
+    return BotCommand("approvals", help_text, approvals, beside=True, usage="revoke <number>|all")
+
+
+async def approvals(context: Context) -> Intent:
+    """The list, or a revocation."""
+    if context.granted is None:
+        return Say(NOTHING)
+    found = sorted((await context.granted.all()).items(), key=lambda pair: pair[1]["at"])
+    words = context.words
+    if not found:
+        return Say(NOTHING)
+    if len(words) == 2 and words[0].lower() == "revoke":
+        return await _revoke(context, [name for name, _ in found], words[1])
+    lines = [f"{n}\\. {_line(name, body)}" for n, (name, body) in enumerate(found, 1)]
+    return Say("\n".join(["**Allowed here without asking:**", *lines, "", HOW]))
+
+
+async def _revoke(context: Context, names: list[str], which: str) -> Intent:
+    assert context.granted is not None
+    if which.lower() == "all":
+        chosen = names
+    elif which.isascii() and which.isdigit() and 0 < int(which) <= len(names):
+        chosen = [names[int(which) - 1]]
+    else:
+        return Say(NO_SUCH.format(plain(which[:20])))
+    for name in chosen:
+        await context.granted.revoke(name)
+    listed = ", ".join(code(_tool(name)) for name in chosen)
+    return Say(f"Taken back: {listed}. I ask again from now on.")
+
+
+def _line(name: str, body: Mapping[str, Any]) -> str:
+    at = datetime.fromtimestamp(body["at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    agent = name.split("|", 1)[0]
+    return f"{code(_tool(name))} for {plain(agent)}, by {plain(str(body['name']))}, {at}"
+
+
+def _tool(name: str) -> str:
+    return name.split("|", 2)[-1]

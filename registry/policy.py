@@ -1,0 +1,109 @@
+"""What an agent may do with tools, as data: capability, confirmation, and who approves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from registry.fields import Frozen, Wrong
+from registry.pasted import shown
+
+REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
+
+_PATTERN = re.compile(r"[^\s\[\]{}\\\x00-\x1f\x7f]{1,256}\Z")
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
+
+
+def _pattern(text: str) -> str:
+    if not _PATTERN.match(text) or "**" in text:
+        cure = "write mcp:<server>:<tool> or skill:<name>, with * and ? as wildcards"
+        raise Wrong(f"{shown(text)} is no pattern", cure)
+    if text.startswith("mcp:") and not all(_segments(text)):
+        raise Wrong(f"{shown(text)} does not name server and tool", "write mcp:<server>:<tool>")
+    return text
+
+
+def _segments(pattern: str) -> list[str]:
+    segments = pattern.split(":", 2)
+    return [*segments, ""] if len(segments) < 3 else segments
+
+
+def _flag(text: str) -> str:
+    if not _FLAG.match(text):
+        raise Wrong(f"{shown(text)} is no name of a flag", "use letters, digits, _, . and -")
+    return text
+
+
+def _approver(value: Any) -> Any:
+    if isinstance(value, bool) or not (isinstance(value, int) or value in ("asker", "admins")):
+        raise Wrong(
+            f"{shown(str(value))} is nobody who can approve",
+            'write "asker", "admins", or a numeric Telegram id',
+        )
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], Field(strict=False, max_length=256)]
+_Approver = Annotated[Any, AfterValidator(_approver)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+_Names = Annotated[tuple[_Name, ...], Field(strict=False, max_length=256)]
+_Flags = Annotated[
+    tuple[Annotated[str, AfterValidator(_flag)], ...], Field(strict=False, max_length=64)
+]
+
+
+class ToolCondition(Frozen):
+    """`tools` are there only for people of one of `roles`, and only where all `features` are on."""
+
+    tools: Patterns
+    roles: Annotated[
+        tuple[Literal["admin", "everyone"], ...], Field(strict=False, max_length=8)
+    ] = ("everyone",)
+    features: _Flags = ()
+
+
+class ToolPolicy(Frozen):
+    """Which tools an agent has, which of them ask a person every time, and who may approve.
+
+    `allowed_toolsets` and `allowed_individual_tools` together are the agent's tools: where both
+    are absent it has all, where what is given is empty it has none. `approval_minutes` is how
+    long a question stays open; None leaves it to the host.
+    """
+
+    toolsets: Mapping[str, Patterns] = Field(default_factory=dict)
+    allowed_toolsets: _Names | None = None
+    allowed_individual_tools: Patterns | None = None
+    disabled_tools: Patterns = ()
+    require_confirmation: Patterns = REQUIRE_CONFIRMATION
+    conditions: Annotated[tuple[ToolCondition, ...], Field(strict=False, max_length=64)] = ()
+    features: _Flags = ()
+    approvers: Annotated[tuple[_Approver, ...], Field(strict=False, max_length=64)] = ("asker",)
+    approval_minutes: Annotated[float, Field(gt=0, le=60 * 24 * 14)] | None = None
+
+    @model_validator(mode="after")
+    def _sets_are_there(self) -> ToolPolicy:
+        for name in self.toolsets:
+            if not _SET_NAME.match(name):
+                cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
+                raise Wrong(f"{shown(name)} is no name of a toolset", cure)
+        for name in self.allowed_toolsets or ():
+            if name not in self.toolsets:
+                known = ", ".join(sorted(self.toolsets)) or "none"
+                cure = f"define it under 'toolsets'; known: {known}"
+                raise Wrong(f"no toolset {shown(name)} is defined", cure)
+        if not self.approvers:
+            raise Wrong("'approvers' names nobody", 'write "asker", "admins", or numeric ids')
+        return self
+
+    @property
+    def allowed(self) -> tuple[str, ...] | None:
+        """Patterns of the tools that the agent has; None for all."""
+        if self.allowed_toolsets is None and self.allowed_individual_tools is None:
+            return None
+        sets = [self.toolsets[name] for name in self.allowed_toolsets or ()]
+        return (*(p for one in sets for p in one), *(self.allowed_individual_tools or ()))

@@ -1,0 +1,186 @@
+"""Commands that change something, handled twice as after a crash: they do it once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot.commands.board import board
+from bot.commands.desk import BotState, Desk
+from bot.commands.table import Commands, Context, Say
+from bot.events import Address, Attachment, Command, Incoming, Person, Quoted
+from registry.binding import BotIdentity
+from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
+from registry.errors import RegistryUnavailable
+from registry.stores.composite import CompositeStore
+from registry.stores.file import FileStore
+from registry.stores.memory import MemoryStore
+from registry.stores.port import Note
+
+BOT = BotIdentity("a" * 64, 123, "DemoBot")
+JACK = json.dumps({"id": "jack", "name": "Jack *the* first_", "mcpServerEndpoints": []})
+
+
+@pytest.fixture
+async def catalog() -> AsyncIterator[Catalog]:
+    catalog = Catalog(CompositeStore(FileStore(None), MemoryStore()))
+    await catalog.open()
+    yield catalog
+    await catalog.close()
+
+
+@pytest.fixture
+def commands(catalog: Catalog) -> Commands:
+    return with_desk(catalog)
+
+
+def with_desk(catalog: Catalog) -> Commands:
+    """Every command over this catalog."""
+    report: dict[str, Any] = {"status": "ok", "bots": [], "servers": [], "problems": []}
+    desk = Desk(
+        catalog,
+        LlmConfiguration(model="m"),
+        lambda _llm: [],
+        lambda: [BotState(BOT, "polling")],
+        lambda: report,
+    )
+    return board(desk)
+
+
+def context(text: str, key: str, catalog: Catalog, quoted: Quoted | None = None) -> Context:
+    """A command of an admin in the private chat 9."""
+    name, _, arguments = text.removeprefix("/").partition(" ")
+    incoming = Incoming(
+        Address(BOT.id, 9),
+        Person(9, "Boss"),
+        message=1,
+        sent_at=0,
+        command=Command(name, arguments),
+        quoted=quoted,
+    )
+
+    async def fetch(_file: str, _most: int) -> bytes:
+        return JACK.encode()
+
+    found = catalog.snapshot().resolve(BOT, 9, 9)
+    return Context(incoming, None, admin=True, key=key, bot=BOT, resolution=found, fetch=fetch)
+
+
+async def said(
+    commands: Commands, catalog: Catalog, text: str, key: str, quoted: Quoted | None = None
+) -> str:
+    """What a command answers."""
+    row = commands.find(text.removeprefix("/").split()[0])
+    assert row is not None
+    intent = await row.function(context(text, key, catalog, quoted))
+    assert isinstance(intent, Say)
+    return intent.text
+
+
+async def test_every_change_is_made_once_and_answered_alike_however_often_it_is_handled(
+    commands: Commands, catalog: Catalog
+) -> None:
+    changes = [
+        f"/addagent {JACK}",
+        f"/addagent replace {JACK.replace('first', 'second')}",
+        "/bind jack",
+        "/default jack",
+        "/unbind",
+        "/default none",
+        "/deleteagent jack",
+    ]
+    for number, text in enumerate(changes):
+        first = await said(commands, catalog, text, f"bot:123:{number}-0")
+        before = len(await catalog.audit())
+        again = await said(commands, catalog, text, f"bot:123:{number}-0")
+        assert again == first
+        assert "Nothing" not in first
+        assert len(await catalog.audit()) == before == number + 1
+
+
+class Forgetful(MemoryStore):
+    """A store whose answers get lost after the change was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    async def put(self, key: str, value: str, expected: str | None, note: Note) -> str:
+        revision = await super().put(key, value, expected, note)
+        self._lose()
+        return revision
+
+    async def delete(self, key: str, expected: str, note: Note) -> None:
+        await super().delete(key, expected, note)
+        self._lose()
+
+    def _lose(self) -> None:
+        self.writes += 1
+        raise RegistryUnavailable("no answer came")
+
+
+async def test_a_change_whose_answer_was_lost_is_made_once_and_answered() -> None:
+    store = Forgetful()
+    catalog = Catalog(CompositeStore(FileStore(None), store))
+    await catalog.open()
+    rows = with_desk(catalog)
+    changes = [f"/addagent {JACK}", "/bind jack", "/default jack", "/unbind", "/deleteagent jack"]
+    for number, text in enumerate(changes):
+        assert "Nothing" not in await said(rows, catalog, text, f"bot:123:{number}-0")
+    assert store.writes == len(await catalog.audit()) == len(changes)
+    await catalog.close()
+
+
+async def test_the_same_entry_id_on_two_lines_is_two_changes(
+    commands: Commands, catalog: Catalog
+) -> None:
+    await said(commands, catalog, f"/addagent {JACK}", "bot:1:5-0")
+    assert "is bound" in await said(commands, catalog, "/bind jack", "bot:2:5-0")
+    assert len(await catalog.audit()) == 2
+
+
+async def test_a_file_that_is_replied_to_is_read(commands: Commands, catalog: Catalog) -> None:
+    quoted = Quoted(file=Attachment("F1", "jack.json", 10))
+    assert "is there" in await said(commands, catalog, "/addagent", "k", quoted)
+
+
+async def test_names_are_shown_as_they_are_written(commands: Commands, catalog: Catalog) -> None:
+    await said(commands, catalog, f"/addagent {JACK}", "k")
+    assert r"Jack \*the\* first\_" in await said(commands, catalog, "/agents", "l")
+
+
+async def test_a_long_list_ends_and_says_how_much_is_left(
+    commands: Commands, catalog: Catalog
+) -> None:
+    for number in range(60):
+        text = json.dumps({"id": f"a{number}", "name": f"A{number}", "mcpServerEndpoints": []})
+        await said(commands, catalog, f"/addagent {text}", f"k{number}")
+    assert "… and 10 more" in await said(commands, catalog, "/agents", "l")
+    assert "`a7`" in await said(commands, catalog, "/agents a7", "l")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/addagent", "Send the agent's JSON"),
+        ("/addagent {", "Nothing was changed"),
+        ("/addagent replace " + JACK, "no agent 'jack' to update"),
+        ("/agent nobody", "There is no agent"),
+        ("/agent", "Say which"),
+        ("/deleteagent", "Say which"),
+        ("/bind jack user -5", "is no id"),
+        ("/bind jack user 99999999999999999999", "Write /bind"),
+        ("/unbind user -5", "Write /unbind"),
+        ("/unbind here", "Write /unbind"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_with_its_cure(
+    commands: Commands, catalog: Catalog, text: str, words: str
+) -> None:
+    answer = await said(commands, catalog, text, "k")
+    assert words in answer.replace("\\", "")
+    assert catalog.snapshot().agents == {}

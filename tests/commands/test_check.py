@@ -1,0 +1,156 @@
+"""`switchboard check`: fifteen planted mistakes, fifteen found, each with place and cure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cli import main
+from registry.binding import token_hash
+
+TOKEN = "7000001:AAabcdefghijklmnop"
+GOOD: dict[str, Any] = {
+    "agents": [
+        {
+            "id": "jack",
+            "name": "Jack",
+            "mcpServerEndpoints": ["https://tools.example/mcp"],
+            "whitelistPatterns": ["mcp:tools.example:*"],
+        }
+    ],
+    "bindings": [{"agentId": "jack", "type": "TelegramBot", "bindingKey": token_hash(TOKEN)}],
+}
+PLANTED = """{
+  "agents": [
+    {"id": "Jack", "name": "Jack", "mcpServerEndpoints": []},
+    {"id": "a", "nmae": "A", "name": "A", "mcpServerEndpoints": []},
+    {"id": "b", "name": "B", "mcpServers": ["nowhere"]},
+    {"id": "c", "name": "C", "mcpServerEndpoints": [], "llmOverrides": {"temperature": 9}},
+    {"id": "e", "name": "E", "mcpServerEndpoints": ["http://h:1/sse"],
+      "whitelistPatterns": ["mcp:library:*"]},
+    {"id": "f", "name": "F", "mcpServers": {"d": {"url": "https://d.example/",
+      "headers": {"Authorization": "Bearer ${NOT_SET}"}}}},
+    {"id": "g", "name": "G", "mcpServerEndpoints": [],
+      "llmOverrides": {"model": "claude-haiku-5-5", "temperature": 0.5}}
+  ],
+  "bindings": [
+    {"agentId": "e", "type": "TelegramBot", "bindingKey": "HASH"},
+    {"agentId": "gone", "type": "UserId", "bindingKey": "5"}
+  ]
+}""".replace("HASH", "0" * 64)
+VARIABLES = {
+    "BOTS__0__TOKEN": TOKEN,
+    "BOTS__1__TOKEN": "no token",
+    "BOTS__2__TOKEN_FILE": "/nowhere/token",
+    "HTTP_PORT": "99999",
+    "AGENT_0_ID": "misspelt",
+    "ANTHROPIC_API_KEYS": "sk-ant-secret-in-a-misspelt-variable",
+    "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test",
+    "AGENT_SECRETS": "UNSET_SECRET",
+    "ADMINS": "5",
+    "AGENTS_FILE": "agents.json",
+}
+EXPECTED = [
+    ("error", "BOTS__1__TOKEN", "copy it again from @BotFather"),
+    ("error", "BOTS__2", "TOKEN_FILE /nowhere/token cannot be read"),
+    ("error", "HTTP_PORT", "65535"),
+    ("error", "agents.json:3", "write 'jack'"),
+    ("error", "agents.json:4", "did you mean 'name'"),
+    ("error", "agents.json:5", "define it under mcpServers"),
+    ("error", "agents.json:6", "temperature"),
+    ("warning", "agents.json:8", "matches no server"),
+    ("warning", "agents.json:9", "NOT_SET"),
+    ("warning", "agents.json:12", "takes no temperature"),
+    ("warning", "agents.json:15", "no configured bot has the hash"),
+    ("warning", "agents.json:16", "create the agent"),
+    ("warning", "AGENT_0_ID", "AGENTS__0__ID"),
+    ("warning", "ANTHROPIC_API_KEYS", "is ANTHROPIC_API_KEY meant?"),
+    ("warning", "AGENT_SECRETS", "UNSET_SECRET"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:
+    status = main(["check", "--json", *words])
+    report = json.loads(capsys.readouterr().out)
+    errors = [problem for problem in report["problems"] if problem["level"] == "error"]
+    assert report["errors"] == len(errors)
+    return status, report["problems"]
+
+
+def test_fifteen_planted_mistakes_are_found_in_one_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "agents.json").write_text(PLANTED)
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    status, problems = checked(capsys)
+    assert status == 1
+    for level, place, words in EXPECTED:
+        fitting = [p for p in problems if p["level"] == level and p["place"] == place]
+        assert any(words in f"{p['message']}; {p['cure']}" for p in fitting), (place, problems)
+    assert len(problems) == len(EXPECTED) == 15, problems
+    assert "sk-ant" not in str(problems)
+    assert all(problem["cure"] for problem in problems)
+
+
+def test_a_good_configuration_is_well_and_exits_with_zero(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "agents.json").write_text(json.dumps(GOOD))
+    for name in ("BOTS__0__TOKEN", "ANTHROPIC_API_KEY", "ADMINS"):
+        monkeypatch.setenv(name, VARIABLES[name])
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "all is well\n"
+
+
+def test_the_env_file_is_looked_at_unless_told_otherwise(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / ".env").write_text("HTTP_PORT=many\nAGENTS__0__ID=A B\n")
+    status, problems = checked(capsys)
+    assert status == 1
+    assert {"HTTP_PORT", "AGENTS__0__ID"} <= {problem["place"] for problem in problems}
+    status, problems = checked(capsys, "--no-env-file")
+    assert status == 0
+    assert {problem["place"] for problem in problems} == {
+        "BOTS__0__TOKEN",
+        "ANTHROPIC_API_KEY",
+        "ADMINS",
+    }
+
+
+def test_what_the_environment_takes_from_the_file_is_shown_with_both_places(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jack = GOOD["agents"][0] | {"llmOverrides": {"maxTokens": 5, "temperature": 1}}
+    (folder / "agents.json").write_text(json.dumps({"agents": [jack], "defaultAgentId": "jack"}))
+    monkeypatch.setenv("AGENTS__0__ID", "jack")
+    monkeypatch.setenv("AGENTS__0__DESCRIPTION", "New here.")
+    monkeypatch.setenv("AGENTS__0__LLMOVERRIDES__MAXTOKENS", "7")
+    monkeypatch.setenv("DEFAULTAGENTID", "jack")
+    status, problems = checked(capsys)
+    won = {p["place"]: p["message"] for p in problems if "wins over" in p["message"]}
+    assert status == 0
+    assert won == {
+        "AGENTS__0__LLMOVERRIDES__MAXTOKENS": "it wins over agents.json:1",
+        "DEFAULTAGENTID": "it wins over agents.json:1",
+    }
+
+
+def test_a_store_that_does_not_answer_is_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hidden@127.0.0.1:1")
+    status, problems = checked(capsys)
+    (problem,) = [one for one in problems if one["place"] == "REDIS_URL"]
+    assert (status, problem["level"]) == (0, "warning")
+    assert "hidden" not in str(problem)
