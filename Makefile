@@ -1,7 +1,7 @@
 # make help lists the targets. Needs python3 (3.11 or newer) and nothing else; works from GNU make 3.81 on.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup dev run test check walls style rooms imports types lock docs
+.PHONY: help setup dev run test proof bench bench-quick check walls style rooms imports types lock docs
 
 PYTHON ?= python3
 BIN ?= .venv/bin
@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 TOKEN = ^(export )?BOTS__[0-9]+__TOKEN[A-Z_]*=.
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -e 's/:.*##/  -/' -e 's/^/make /'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*##/  -/' -e 's/^/make /'
 
 setup:  ## make .venv with what running needs; a second call takes no time
 	@$(PYTHON) -S deploy/setup.py
@@ -25,6 +25,16 @@ run: setup  ## run the bots of the environment or .env; with none, a sandbox in 
 
 test: check  ## the static checks, then all tests (some: TESTS=tests/house)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+
+proof: dev  ## kill, cut and fill everything, and write docs/reliability.md (SEED=7 ROWS=F1,F2 KILLS=50)
+	@$(BIN)/python -m bench.proof --write $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(KILLS),--kills $(KILLS))
+
+bench: dev  ## the host beside what people would write instead, and docs/performance.md (about ten minutes)
+	@$(BIN)/python -m bench
+
+bench-quick: dev  ## the ratios to the floors, in less than a minute: did this change cost speed?
+	@$(BIN)/python -m bench --quick
 
 check: dev walls types  ## the static checks alone: style, walls between the rings, types
 

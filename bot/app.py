@@ -4,45 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import hashlib
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import structlog
 
-from bot.api.health import health_app
-from bot.commands.everyone import everyone
+from bot import agents, report
+from bot.api.health import http_app
+from bot.api.webhooks import Door, webhook_routes
+from bot.commands.board import board
+from bot.commands.table import Commands
 from bot.dispatch.access import Access
-from bot.dispatch.plans import CatalogPlans
-from bot.dispatch.router import Router
+from bot.dispatch.line import Line
+from bot.dispatch.router import AdminSeen, Router
+from bot.dispatch.suspended import Suspended
 from bot.errors import ConfigError
+from bot.events import Person
 from bot.model.messages import MessagesModel
+from bot.model.prices import Prices
+from bot.ops import collector
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
+from bot.ops.notices import Notices
 from bot.ops.serving import serving
+from bot.ops.troubles import Troubles
+from bot.ops.watched import WatchedModel
 from bot.settings import Settings
+from bot.storage import background, opened_store
+from bot.store.acquaintances import RedisAcquaintances
+from bot.store.approvals import RedisApprovals
 from bot.store.boxes import RedisInbox, RedisOutbox
-from bot.store.client import StoreClient, connect
-from bot.store.embedded import EmbeddedValkey, HostLock
+from bot.store.client import StoreClient
+from bot.store.embedded import HostLock
 from bot.store.journal import RedisJournal
+from bot.store.judge import Judge
 from bot.store.leases import Host, Leases
-from bot.telegram.fleet import Fleet, HostedBot, Station
+from bot.store.ledger import RedisLedger
+from bot.store.wakes import Wakes
+from bot.telegram.fleet import Fleet
+from bot.telegram.hosted import HostedBot
+from bot.telegram.menus import Menus
+from bot.telegram.station import Station
 from bot.telegram.wire import new_session
 from bot.tools.mcp.pool import Pool
-from bot.turn.budget import Limits
+from bot.tools.skills import Webhooks
+from bot.turn.answering import Answering
+from bot.turn.purse import Bank
 from bot.turn.runner import Runner
 from bot.turn.transcripts import Transcripts
 from registry.catalog import Catalog
-from registry.definition import LlmConfiguration
-from registry.stores.composite import CompositeStore
-from registry.stores.file import FileStore
-from registry.stores.memory import MemoryStore
 
 log = structlog.get_logger("switchboard")
-
-DEFAULT_AGENTS_FILE = Path("agents.json")
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -51,19 +65,35 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         host = await stack.enter_async_context(assembled(settings))
         running = asyncio.create_task(host.fleet.run(), name="fleet")
         await stop.wait()
-        log.info("stopping", why="asked to", waits_up_to_s=20)
+        log.info("stopping", why="asked to", waits_up_to_s=settings.drain_seconds)
         host.fleet.leave()
         await running
     log.info("stopped")
+
+
+async def _loaded(model: MessagesModel) -> None:
+    """What a conversation needs is in memory; from then on the collector looks at the rest."""
+    try:
+        await model.warm()
+    finally:
+        collector.loaded()
 
 
 class Assembled:
     """The joined parts of a running host, as far as others look at them."""
 
     def __init__(
-        self, fleet: Fleet, catalog: Catalog, pool: Pool, store: StoreClient, counters: Counters
+        self,
+        catalog: Catalog,
+        pool: Pool,
+        store: StoreClient,
+        counters: Counters,
+        judge: Judge,
+        model: WatchedModel,
     ) -> None:
-        self.fleet = fleet
+        self.judge = judge
+        self.model = model
+        self.fleet = Fleet([])
         self.catalog = catalog
         self.pool = pool
         self.store = store
@@ -72,29 +102,23 @@ class Assembled:
 
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
-        bots = [
-            {
-                "id": bot.id,
-                "username": bot.username,
-                "state": bot.state,
-                "last_poll_s": None if bot.poll_age is None else round(bot.poll_age, 1),
-                "backlog": bot.backlog,
-            }
-            for bot in self.fleet.bots
-        ]
-        bad = [bot["id"] for bot in bots if bot["state"] not in GOOD]
+        bots = report.bots(self.fleet)
+        store = self.judge.report()
         return {
-            "status": "ok" if not bad else "degraded",
+            **report.verdict(bots, store),
             "bots": bots,
+            "store": store,
+            "model": self.model.report(),
             "agents": sorted(self.catalog.snapshot().agents),
-            "problems": [str(problem) for problem in self.catalog.snapshot().problems],
+            "agents_available": len(self.catalog.snapshot().agents),
+            "problems": [str(one) for one in agents.problems(self.catalog, self.fleet)],
             "servers": [_server(health) for health in self.pool.health()],
             "counters": self.counters.snapshot(),
             "store_round_trips": self.store.trips,
         }
 
 
-GOOD = frozenset({"polling", "waiting", "draining", "stopped"})
+DEAF_MARGIN = 40.0
 
 
 def _server(health: Any) -> dict[str, Any]:
@@ -112,20 +136,25 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
     async with contextlib.AsyncExitStack() as stack:
         lock = HostLock(settings.data_dir)
         stack.callback(lock.release)
-        client = await _store(settings, clock, stack)
+        client, judge = await opened_store(settings, clock, stack)
         name = settings.replica_name or socket.gethostname()
-        leases = Leases(client, Host.new(name, lock.proof), clock, settings.lease_seconds)
-        await _background(stack, leases.beat_forever(), "leases")
-        catalog = await _catalog(settings, stack)
+        me, offers = Host.new(name, lock.proof), _offers(settings)
+        leases = Leases(client, me, clock, settings.lease_seconds, offers)
+        await background(stack, leases.beat_forever(), "leases")
+        catalog = await agents.opened_catalog(settings, client)
+        stack.push_async_callback(catalog.close)
         pool = Pool(clock)
         stack.push_async_callback(pool.close)
         model = _model(settings, clock)
         stack.push_async_callback(model.close)
-        await _background(stack, model.warm(), "model.warm")
-        station = await _station(settings, stack, client, leases, catalog, pool, model, counters)
-        fleet = Fleet(HostedBot(bot.id, bot.token, station) for bot in settings.bots)
-        host = Assembled(fleet, catalog, pool, client, counters)
-        app = health_app(host.report)
+        await background(stack, _loaded(model), "model.warm")
+        host = Assembled(catalog, pool, client, counters, judge, WatchedModel(model, clock))
+        station = await _station(settings, stack, client, leases, host)
+        bots = [HostedBot(bot.id, bot.token, station) for bot in settings.bots]
+        wakes = Wakes(client, clock)
+        host.fleet = Fleet(bots, leases, wakes, clock, settings.sweep_seconds)
+        doors = {b.hook.path: Door(b.hook.secret, b.push) for b in bots if b.hook}
+        app = http_app(host.report, webhook_routes(doors, counters))
         try:
             host.url = await stack.enter_async_context(
                 serving(app, settings.http_host, settings.http_port)
@@ -139,30 +168,10 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         yield host
 
 
-async def _store(
-    settings: Settings, clock: SystemClock, stack: contextlib.AsyncExitStack
-) -> StoreClient:
-    """The store's client: of the given server, or of the bundled one, which is started."""
-    if settings.redis_url is not None:
-        client = StoreClient(connect(settings.redis_url.get_secret_value()), clock)
-        stack.push_async_callback(client.close)
-        return client
-    server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
-    await server.start()
-    stack.push_async_callback(server.stop)
-    await _background(stack, server.watch_forever(), "valkey.watch")
-    client = StoreClient(connect(server.url), clock)
-    stack.push_async_callback(client.close)
-    return client
-
-
-async def _catalog(settings: Settings, stack: contextlib.AsyncExitStack) -> Catalog:
-    path = settings.agents_file or DEFAULT_AGENTS_FILE
-    file = FileStore(path, required=settings.agents_file is not None)
-    catalog = Catalog(CompositeStore(file, MemoryStore()))
-    await catalog.open()
-    stack.push_async_callback(catalog.close)
-    return catalog
+def _offers(settings: Settings) -> str:
+    """What a replica is ready to serve, in a word that says nothing of it."""
+    ids = ",".join(sorted(str(bot.id) for bot in settings.bots))
+    return hashlib.sha256(ids.encode()).hexdigest()[:12]
 
 
 def _model(settings: Settings, clock: SystemClock) -> MessagesModel:
@@ -179,27 +188,47 @@ async def _station(
     stack: contextlib.AsyncExitStack,
     client: StoreClient,
     leases: Leases,
-    catalog: Catalog,
-    pool: Pool,
-    model: MessagesModel,
-    counters: Counters,
+    host: Assembled,
 ) -> Station:
-    clock = SystemClock()
+    clock, counters = SystemClock(), host.counters
     session = new_session()
     stack.push_async_callback(session.close)
     inbox, outbox, journal = RedisInbox(client), RedisOutbox(client), RedisJournal(client)
     transcripts = Transcripts()
-    runner = Runner(model, pool, journal, transcripts, clock, counters, Limits())
+    commands = board(agents.desk(settings, host.catalog, lambda: host.fleet, host.report))
+    notices = _notices(settings, client, outbox, host)
+    troubles = _troubles(stack, host, notices)
+    access, plans = Access(settings.admins), agents.plans(settings, host.catalog)
+    approvals = RedisApprovals(client)
+    bank = await _bank(settings, stack, client, notices)
+    webhooks = Webhooks()
+    stack.push_async_callback(webhooks.close)
+    runner = Runner(
+        host.model,
+        host.pool,
+        journal,
+        transcripts,
+        clock,
+        counters,
+        approvals,
+        plans.of,
+        bank,
+        webhooks,
+    )
+    answering = Answering(approvals, inbox, transcripts, clock, counters)
+    suspended = Suspended(approvals, answering, runner, plans.of, access, clock)
     router = Router(
-        Access(settings.admins),
-        everyone(),
-        CatalogPlans(catalog, _defaults(settings), os.environ),
+        access,
+        commands,
+        plans,
         runner,
         inbox,
         journal,
         transcripts,
         clock,
         counters,
+        suspended,
+        admin_seen=_meeting(notices, host),
     )
     return Station(
         session=session,
@@ -208,32 +237,64 @@ async def _station(
         inbox=inbox,
         outbox=outbox,
         router=router,
+        suspended=suspended,
         transcripts=transcripts,
         clock=clock,
         counters=counters,
         poll_seconds=settings.poll_seconds,
+        webhook_url=settings.webhook_url,
+        deaf_seconds=settings.deaf_seconds or settings.poll_seconds + DEAF_MARGIN,
+        drain_seconds=settings.drain_seconds,
+        menus=_menus(commands, settings),
+        identified=troubles.look,
     )
 
 
-def _defaults(settings: Settings) -> LlmConfiguration:
-    llm = settings.llm
-    return LlmConfiguration(
-        model=llm.model,
-        temperature=llm.temperature,
-        max_tokens=llm.maxtokens,
-        reasoning_effort=llm.reasoningeffort,
+async def _bank(
+    settings: Settings, stack: contextlib.AsyncExitStack, client: StoreClient, notices: Notices
+) -> Bank:
+    prices = Prices(settings.prices, listed=settings.anthropic_base_url is None)
+    await background(stack, prices.warm(), "prices.warm")
+    return Bank(RedisLedger(client), prices.price, notices.tell)
+
+
+def _notices(
+    settings: Settings, client: StoreClient, outbox: RedisOutbox, host: Assembled
+) -> Notices:
+    return Notices(
+        outbox,
+        RedisAcquaintances(client),
+        settings.admins,
+        SystemClock(),
+        served=lambda: host.fleet.served(),
+        nudge=lambda line: host.fleet.nudge(line),
     )
 
 
-async def _background(stack: contextlib.AsyncExitStack, work: Any, name: str) -> None:
-    """A task for as long as the stack lives."""
-    task = asyncio.create_task(work, name=name)
+def _troubles(stack: contextlib.AsyncExitStack, host: Assembled, notices: Notices) -> Troubles:
+    """What tells admins of bad agents, for as long as the host lives."""
+    troubles = Troubles(lambda: agents.errors(host.catalog, host.fleet), notices, SystemClock())
+    stack.push_async_callback(troubles.close)
+    stack.callback(host.catalog.subscribe(lambda _snapshot: troubles.look()))
+    troubles.look()
+    return troubles
 
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
-    stack.push_async_callback(end)
+def _meeting(notices: Notices, host: Assembled) -> AdminSeen:
+    """What happens when an admin writes: notices may go there, and the menu appears."""
+
+    async def seen(person: Person, line: Line) -> None:
+        if await notices.seen(person.id, line.fence.line):
+            host.fleet.show_menu(line.fence.line, person.id)
+
+    return seen
+
+
+def _menus(commands: Commands, settings: Settings) -> Menus:
+    def rows(*, admin: bool) -> list[tuple[str, str]]:
+        return [(row.name, row.help) for row in commands.visible(admin=admin)]
+
+    return Menus(rows(admin=False), rows(admin=True), settings.admins)
 
 
 def _announce(settings: Settings, host: Assembled) -> None:

@@ -1,13 +1,16 @@
-"""The command line: `switchboard run | sandbox | token-hash`."""
+"""The command line: `switchboard run | sandbox | check | dead-letters | token-hash`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import json
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import ConfigError
@@ -36,22 +39,70 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="switchboard", description="Many Telegram bots, each answered by its own agent."
     )
-    verbs = parser.add_subparsers(required=True, metavar="run | sandbox | token-hash")
-    verbs.add_parser("run", help="host the bots of the environment").set_defaults(verb=_run)
-    sandbox = verbs.add_parser("sandbox", help="try it in a browser: no account, no key, no net")
-    sandbox.add_argument("--port", type=int, default=8300, help="of the page (default 8300)")
-    sandbox.set_defaults(verb=_sandbox)
+    verbs = parser.add_subparsers(
+        required=True, metavar="run | sandbox | check | dead-letters | token-hash"
+    )
+    run = verbs.add_parser("run", help="host the bots of the environment")
+    run.add_argument("--no-env-file", action="store_true", help="do not read .env")
+    run.set_defaults(verb=_run)
+    _sandbox_words(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
+    checking = verbs.add_parser("check", help="every mistake of the configuration in one run")
+    checking.add_argument("--json", action="store_true", help="for machines")
+    checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
+    checking.set_defaults(verb=_check)
+    _letter_words(verbs.add_parser("dead-letters", help="messages that were set aside"))
     hashing = verbs.add_parser("token-hash", help="the bindingKey of a bot, from its token")
     hashing.add_argument("token", nargs="?", help="read from standard input when left out")
     hashing.set_defaults(verb=_token_hash)
     return parser
 
 
-def _run(_given: argparse.Namespace) -> int:
+def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
+    sandbox.add_argument(
+        "--port", type=int, default=8300, help="of the page (default 8300; 0: any that is free)"
+    )
+    sandbox.add_argument("--no-open", action="store_true", help="do not open a browser")
+    only = sandbox.add_mutually_exclusive_group()
+    for part, name in (("telegram", "Bot API"), ("messages", "Messages API")):
+        only.add_argument(
+            f"--{part}-only",
+            action="store_const",
+            const=part,
+            dest="part",
+            help=f"the {name} simulator alone, with nothing in it",
+        )
+    sandbox.set_defaults(verb=_sandbox, part="all")
+
+
+def _letter_words(letters: argparse.ArgumentParser) -> None:
+    letters.add_argument("act", choices=["list", "replay", "drop"])
+    letters.add_argument("letters", nargs="*", help="names as `list` shows them")
+    letters.add_argument("--bot", type=int, help="of this bot alone, by its numeric id")
+    letters.add_argument("--all", action="store_true", help="all of them")
+    letters.set_defaults(verb=_dead_letters)
+
+
+def _dead_letters(given: argparse.Namespace) -> int:
     settings = _settings()
+    from bot.deadletters import dead_letters
+    from bot.ops.logs import configure
+
+    configure("WARNING", settings.log_format, settings.secrets())
+    work = dead_letters(settings, given.act, given.bot, given.letters, every=given.all)
+    for line in _loop_run(work):
+        print(line)
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from bot.ops import collector
+
+    collector.loading()
+    settings = _settings(env_file=not given.no_env_file)
     from bot.ops.logs import configure
 
     configure(settings.log_level, settings.log_format, settings.secrets())
+    _find_our_programs()
     from bot.app import serve
 
     async def until_signalled() -> None:
@@ -62,9 +113,37 @@ def _run(_given: argparse.Namespace) -> int:
 
 
 def _sandbox(given: argparse.Namespace) -> int:
-    from bot.sandbox.launch import launch
+    from bot.sandbox.launch import Given, launch
 
-    return _loop_run(launch(given.port))
+    settings = _settings()
+    key = settings.anthropic_api_key
+    wanted = Given(
+        data_dir=settings.data_dir,
+        agents_file=settings.agents_file or _if_there(Path("agents.json")),
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.anthropic_base_url,
+        variables=settings.environ,
+    )
+    browser = not given.no_open
+    return _loop_run(launch(given.port, part=given.part, given=wanted, browser=browser))
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
+def _find_our_programs() -> None:
+    """Programs that were installed with us, such as demo MCP servers, are found by name."""
+    ours = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([ours, os.environ.get("PATH", os.defpath)])
+
+
+def _check(given: argparse.Namespace) -> int:
+    from bot.checking import as_json, mistakes, words
+
+    found = mistakes(env_file=not given.no_env_file)
+    print(json.dumps(as_json(found), indent=2) if given.json else words(found))
+    return 1 if any(problem.level == "error" for problem in found) else 0
 
 
 def _token_hash(given: argparse.Namespace) -> int:
@@ -75,13 +154,13 @@ def _token_hash(given: argparse.Namespace) -> int:
     return 0
 
 
-def _settings() -> Settings:
+def _settings(*, env_file: bool = True) -> Settings:
     from pydantic import ValidationError
 
     from bot.settings import Settings
 
     try:
-        return Settings()
+        return Settings() if env_file else Settings(_env_file=None)
     except ValidationError as error:
         raise ConfigError(_words(error)) from None
 

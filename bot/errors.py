@@ -4,7 +4,8 @@ SwitchboardError
 ├── ConfigError               start-up cannot go on; says the place and the cure
 ├── StoreError
 │   ├── StoreUnavailable      the store is away or full; waiting may help
-│   └── FencedOut             another owner holds the line now; never retried
+│   ├── FencedOut             another owner holds the line now; never retried
+│   └── Poisoned              a turn was begun again and again, and came to nothing
 ├── TelegramError             the Bot API said no; carries its own words
 │   ├── BadRequest            400
 │   │   ├── CannotParse       the entities were refused: send plain text instead
@@ -51,6 +52,10 @@ class StoreUnavailable(StoreError):
 
 class FencedOut(StoreError):
     """A write came with a stale fence: another owner holds the line now."""
+
+
+class Poisoned(StoreError):
+    """A turn was begun again and again and recorded nothing new: its entry is set aside."""
 
 
 class TelegramError(SwitchboardError):

@@ -43,11 +43,29 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of a message, to be fetched by its `id`; `size` is in bytes, 0 where it is unknown."""
+
+    id: str
+    name: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """The message that was replied to, whoever wrote it: its text or caption, and its file."""
+
+    text: str = ""
+    file: Attachment | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """A message that asks for an answer.
 
     `text` is what the person wrote (or a caption); `unsupported` names a kind of message that we
-    do not take yet; `addressed` is False where a group did not speak to this bot.
+    do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
+    message that a command replies to.
     """
 
     address: Address
@@ -58,6 +76,7 @@ class Incoming:
     command: Command | None = None
     unsupported: str | None = None
     addressed: bool = True
+    quoted: Quoted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +104,21 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """A turn that waited for people goes on; `nonce` names the sheet that it waited for."""
+
+    address: Address
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """An update that is left alone by a rule; the rule's name is counted."""
 
     rule: str
 
 
-Event = Incoming | Press | Signal
+Event = Incoming | Press | Signal | Resume
 Decoded = Event | Ignored
 
 
@@ -108,13 +135,15 @@ class TurnRef:
 class Outgoing:
     """One call to a chat, rendered and ready: a part of an answer, a notice, a reply to a press.
 
-    `payload` is the method's JSON without a chat id. Parts of one chat go out in order.
+    `payload` is the method's JSON without a chat id. Parts of one chat go out in order. `shows`
+    names a sheet of calls that this message shows: the message's id is remembered for it.
     """
 
     chat: int
     method: str
     payload: Json
     turn: TurnRef | None = None
+    shows: str = ""
 
     def of(self, turn: TurnRef) -> Outgoing:
         """The same call as a part of a turn's reply."""

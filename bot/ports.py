@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -46,6 +47,23 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """What came in: its number and its JSON. `name` tells it from others where that is not `id`."""
+
+    id: int
+    raw: bytes
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The new entries, and the id of the newest that the inbox had had before them."""
+
+    entries: list[Entry]
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One entry of a transcript: `kind` says what, `body` is its JSON; `id` is set once stored."""
 
@@ -58,15 +76,19 @@ class Record:
 class OpenTurn:
     """A turn as recorded: its state, how often it was begun, and how many writes it has made.
 
-    `preview` is the message that shows the answer while it grows, where the chat has one.
+    `preview` is the message that shows the answer while it grows, where the chat has one; `nonce`
+    names the last sheet of calls that waited, or waits, for people. `writing` lets one write after
+    the other go, since each has its ordinal.
     """
 
     ref: TurnRef
-    state: Literal["running", "sending"]
+    state: Literal["running", "suspended", "sending"]
     render: str
     writes: int = 0
     tries: int = 1
     preview: int | None = None
+    nonce: str = ""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +104,14 @@ class Posted:
 class Opened:
     """What `begin` found: the turn, whether it was open before (a recovery), and the transcript.
 
+    `held` is set where another turn of the conversation is open: `turn` is that one then.
     `records` are those after the last known one, or else the newest turns since the last boundary.
     """
 
     turn: OpenTurn
     resumed: bool
     records: list[Record]
+    held: bool = False
 
 
 class Journal(Protocol):
@@ -150,8 +174,17 @@ class Journal(Protocol):
 class Inbox(Protocol):
     """A line's accepted updates."""
 
-    async def accept(self, line: str, updates: Sequence[tuple[int, bytes]]) -> list[Entry]:
-        """Store what was not seen before; what is new comes back in order, with its id."""
+    async def accept(
+        self, line: str, updates: Sequence[Update], fence: Fence | None = None
+    ) -> Accepted:
+        """Store what was not seen before; what is new comes back in order, with its id.
+
+        Anybody may; without the owner's `fence` the owner is told to look.
+        """
+        ...
+
+    async def fetch(self, line: str, id: str) -> Entry | None:
+        """One entry, or None where it is done."""
         ...
 
     async def pending(self, line: str, after: str = "", count: int = 1000) -> list[Entry]:
@@ -159,9 +192,16 @@ class Inbox(Protocol):
         ...
 
     async def settle(
-        self, fence: Fence, entries: Sequence[str], parts: Sequence[Outgoing] = ()
+        self,
+        fence: Fence,
+        entries: Sequence[str],
+        parts: Sequence[Outgoing] = (),
+        conv: str | None = None,
     ) -> list[Posted]:
-        """Entries are done; what they have to say goes into the outbox in the same step."""
+        """Entries are done; what they have to say goes into the outbox in the same step.
+
+        A turn of the first that is open in the conversation `conv` is over.
+        """
         ...
 
     async def bury(
@@ -184,6 +224,10 @@ class Outbox(Protocol):
 
     async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
         """A part is sent (or never can be); with its turn's last one the turn is done."""
+        ...
+
+    async def shown(self, fence: Fence, nonce: str, message: int) -> None:
+        """A message shows a sheet of calls."""
         ...
 
 
@@ -267,13 +311,29 @@ class Model(Protocol):
 # --- the channel ----------------------------------------------------------------------------------
 
 
+Buttons = Sequence[Sequence[tuple[str, str]]]
+"""Rows of buttons under a message, each with its text and its data."""
+
+
 class Channel(Protocol):
     """A line's way to its people: renders, sends, previews."""
 
     def render(
-        self, address: Address, markdown: str, reply_to: int | None = None, edit: int | None = None
+        self,
+        address: Address,
+        markdown: str,
+        reply_to: int | None = None,
+        edit: int | None = None,
+        buttons: Buttons = (),
     ) -> list[Outgoing]:
-        """Markdown as the parts of an answer, the first as an edit where a message is given."""
+        """Markdown as the parts of an answer, the first as an edit where a message is given.
+
+        The last part has the buttons; an edit without any takes away those that were there.
+        """
+        ...
+
+    async def administers(self, address: Address, person: int) -> bool:
+        """Whether somebody is an admin of this chat; in a private one, its person is."""
         ...
 
     async def deliver(self, parts: Sequence[Posted]) -> None:
@@ -295,4 +355,8 @@ class Channel(Protocol):
 
     async def typing(self, address: Address) -> None:
         """Show that an answer is coming, if the chat has a free slot."""
+        ...
+
+    async def fetch(self, file: str, most: int) -> bytes:
+        """A file that a person sent, of at most `most` bytes; raises `TelegramError` kinds."""
         ...

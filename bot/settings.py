@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from registry.binding import token_hash
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS = 8000
+ENV_FILE = ".env"
+_BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
+
+AGENT_VARIABLES: Mapping[str, str] = {
+    "AGENTS__<n>__ID": "An agent from the environment, or the id of the one in the file to change.",
+    "AGENTS__<n>__NAME": "Its name.",
+    "AGENTS__<n>__DESCRIPTION": "What it is for.",
+    "AGENTS__<n>__CUSTOMINSTRUCTIONS": "Its own text in the system prompt.",
+    "AGENTS__<n>__MCPSERVERENDPOINTS__0": "Addresses of its MCP servers.",
+    "AGENTS__<n>__MCPSERVERS__0": "Names of the servers below `MCPSERVERS__…` or in the file.",
+    "AGENTS__<n>__WHITELISTPATTERNS__0": "What it may call unasked: `mcp:<server>:<tool>`.",
+    "AGENTS__<n>__LLMOVERRIDES__MODEL": "Its model; so also `TEMPERATURE`, `MAXTOKENS` and "
+    "`REASONINGEFFORT`.",
+    "BINDINGS__<n>__AGENTID": "A binding: the agent that answers.",
+    "BINDINGS__<n>__TYPE": "TelegramBot, ChatId or UserId.",
+    "BINDINGS__<n>__BINDINGKEY": "The bot's hash, id or @username; or a chat's or person's id.",
+    "BINDINGS__<n>__BOT": "For ChatId and UserId: only in this bot.",
+    "DEFAULTAGENTID": "The agent that answers where no binding fits.",
+    "MCPSERVERS__TIME__COMMAND": "A server for all agents; TIME is its name. So also `ARGS__0`, "
+    "`ENV__…`, `CWD`, `URL`, `HEADERS__…`, `TYPE`.",
+    "NAME": "Single-agent mode, where no agents are configured: the name of the one agent.",
+    "MCPSERVERS__<n>__ENDPOINT": "Single-agent mode: addresses of its MCP servers.",
+    "WHITELISTPATTERNS__0": "Single-agent mode: what it may call unasked.",
+}
+"""Variables that the registry reads, with the file's own strictness; docs/agents.md tells more."""
 
 
 class Bot(BaseModel):
@@ -18,6 +57,27 @@ class Bot(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     token: SecretStr = Field(description="The bot's token from @BotFather.")
+    token_file: Path | None = Field(
+        None, description="A file with the token, in place of `BOTS__<n>__TOKEN`."
+    )
+    agentid: str | None = Field(
+        None, description="The agent that answers this bot: a binding in short."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, given: Any) -> Any:
+        """The token out of its file; a mounted secret ends with a line break."""
+        path = given.get("token_file") if isinstance(given, dict) else None
+        if not path:
+            return given
+        if given.get("token"):
+            raise ValueError("has a TOKEN and a TOKEN_FILE: keep one of the two")
+        try:
+            return given | {"token": Path(path).read_text(encoding="utf-8").strip()}
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise ValueError(f"TOKEN_FILE {path} cannot be read: {why}") from None
 
     @field_validator("token")
     @classmethod
@@ -34,6 +94,11 @@ class Bot(BaseModel):
     def id(self) -> int:
         """The bot's numeric id, which its token begins with."""
         return int(self.token.get_secret_value().partition(":")[0])
+
+    @property
+    def hash(self) -> str:
+        """The SHA-256 of its token in hex."""
+        return token_hash(self.token.get_secret_value())
 
 
 class Llm(BaseModel):
@@ -53,16 +118,36 @@ class Llm(BaseModel):
     )
 
 
+class Guardrails(BaseModel):
+    """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    iterations: int = Field(25, ge=1, description="Model requests of one turn.")
+    toolcalls: int = Field(10, ge=1, description="Tool calls of one turn.")
+    turnseconds: float = Field(600.0, gt=0, description="Seconds that one turn may work.")
+    tokensperrequest: int = Field(8000, ge=1, description="Output tokens of one model request.")
+    requestsperminute: int = Field(
+        60, ge=1, description="Model requests a minute of one person in a conversation."
+    )
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
     model_config = SettingsConfigDict(
         env_nested_delimiter="__",
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
     )
+
+    _environ: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self._environ = environment(values.get("_env_file", ENV_FILE))
 
     bots: list[Bot] = Field(
         default_factory=list,
@@ -91,6 +176,29 @@ class Settings(BaseSettings):
     admins: Annotated[frozenset[int], NoDecode] = Field(
         frozenset(), description="Numeric Telegram ids of the admins, separated by commas."
     )
+    agent_secrets: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(),
+        description="Names of variables that agents from Redis or a chat may refer to as "
+        "`${NAME}`, in headers; separated by commas.",
+    )
+    internal_hosts: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(),
+        description="Internal hosts that agents from Redis or a chat may reach, separated by "
+        "commas; those of the file and the environment need no leave.",
+    )
+    prices: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description='Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": '
+        '{"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}`.',
+    )
+    limits: Guardrails = Field(
+        default_factory=lambda: Guardrails(), description="What one turn may use at most."
+    )
+    approval_minutes: float = Field(
+        60.0,
+        gt=0,
+        description="How long a question to people stays open, where the agent does not say.",
+    )
     replica_name: str | None = Field(
         None, description="This replica's name in logs and health; unset: the host's name."
     )
@@ -105,6 +213,32 @@ class Settings(BaseSettings):
     )
     poll_seconds: int = Field(
         50, ge=0, le=50, description="How long one getUpdates waits; Telegram's cap is 50."
+    )
+    webhook_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Public address of this host, or of what stands before its replicas; set: "
+        "Telegram pushes updates there, unset: they are polled.",
+    )
+    sweep_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="How often replicas look for free lines and for what others put into theirs.",
+    )
+    deaf_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="A getUpdates without an end for so long is given up and its poller rebuilt; "
+        "unset: POLL_SECONDS and 40 more.",
+    )
+    drain_seconds: float = Field(
+        20.0, ge=0, description="On SIGTERM, how long running turns may take to come to their end."
+    )
+    allow_volatile_redis: bool = Field(
+        False, description="Run on a Redis that may lose what it acknowledged."
+    )
+    allow_open_redis: bool = Field(
+        False, description="Run on a Redis of another machine without a password."
     )
 
     @field_validator("bots", mode="before")
@@ -124,12 +258,13 @@ class Settings(BaseSettings):
             raise ValueError(f"bot {twice[0]} is there twice; give each bot one BOTS__<n>__TOKEN")
         return bots
 
-    @field_validator("admins", mode="before")
+    @field_validator("admins", "agent_secrets", "internal_hosts", mode="before")
     @classmethod
     def _separated(cls, value: Any) -> Any:
         """`1,2 3` as well as a JSON list."""
         if isinstance(value, str):
-            return [word for word in value.strip("[] ").replace(",", " ").split() if word]
+            bare = value.strip("[] ").replace(",", " ").replace('"', " ")
+            return bare.split()
         return value
 
     @field_validator("log_level", mode="before")
@@ -137,7 +272,25 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The variables that these settings were read from: `.env` under the environment."""
+        return self._environ
+
+    def hashes(self) -> dict[int, str]:
+        """Token hashes of the bots by the number in their `BOTS__<n>__…`."""
+        found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
+        return {n: bot.hash for n, bot in zip(sorted(found), self.bots, strict=False)}
+
     def secrets(self) -> list[str]:
         """All secret values, for the redaction of logs."""
         found = [self.redis_url, self.anthropic_api_key, *(bot.token for bot in self.bots)]
-        return [secret.get_secret_value() for secret in found if secret]
+        named = [self._environ.get(name, "") for name in self.agent_secrets]
+        return [secret.get_secret_value() for secret in found if secret] + list(filter(None, named))
+
+
+def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:
+    """`.env` under the environment, each value as it is written."""
+    # Uninterpolated: a ${NAME} in a header stays a reference, and no secret becomes plain text.
+    below = dotenv_values(env_file, interpolate=False) if env_file else {}
+    return {name: value for name, value in below.items() if value is not None} | dict(os.environ)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bot.settings import Settings
+from bot.settings import AGENT_VARIABLES, Settings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
@@ -44,6 +44,9 @@ def variables(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
             yield path, default(field), described(path, field)
         else:
             yield from variables(nested, f"{path}__<n>__" if many else f"{path}__")
+    if model is Settings:
+        for path, words in AGENT_VARIABLES.items():
+            yield path, "–", words.replace("|", "\\|")
 
 
 def model_inside(annotation: Any) -> tuple[type[BaseModel] | None, bool]:

@@ -199,15 +199,18 @@ SPEC4: tuple[Requirement, ...] = (
         need(
             "4.tools.whitelist",
             "A tool that the policy does not allow is neither shown to the model nor run.",
+            "tests/host/test_policy_host.py::test_a_disabled_tool_is_neither_shown_nor_run",
         ),
         need(
             "4.tools.allowed-toolsets",
             "`allowed_toolsets` allows every tool of the named sets; a set that does not exist is "
             "refused.",
+            "tests/registry/test_registry_policy.py::test_toolsets_and_single_tools_together_are_what_the_agent_has",
         ),
         need(
             "4.tools.allowed-individual-tools",
             "`allowed_individual_tools` allows single tools beside those of the sets.",
+            "tests/host/test_policy_host.py::test_only_allowed_tools_are_shown",
         ),
     ),
 )

@@ -84,8 +84,13 @@ HOST: tuple[Requirement, ...] = (
         need(
             "5.11.3.by-role",
             "A tool can be limited to roles, and others neither see it nor run it.",
+            "tests/host/test_policy_host.py::test_a_tool_for_admins_is_there_for_admins_alone",
         ),
-        need("5.11.3.by-flag", "A tool can depend on a feature that is switched on or off."),
+        need(
+            "5.11.3.by-flag",
+            "A tool can depend on a feature that is switched on or off.",
+            "tests/tools/test_policy.py::test_a_condition_takes_a_tool_from_all_whom_it_does_not_fit",
+        ),
     ),
     *section(
         5,
@@ -282,9 +287,21 @@ HOST: tuple[Requirement, ...] = (
     *section(
         5,
         "13.4 Health Checks",
-        need("5.13.4.health", "`GET /health` gives `status`, `version` and `agents_available`."),
-        need("5.13.4.ready", "`GET /health/ready` gives `ready` and `checks` of each dependency."),
-        need("5.13.4.ready-false", "`ready` is true only when every check is."),
+        need(
+            "5.13.4.health",
+            "`GET /health` gives `status`, `version` and `agents_available`.",
+            shown_by="tests/host/test_health.py::test_a_host_that_polls_is_live_ready_and_well",
+        ),
+        need(
+            "5.13.4.ready",
+            "`GET /health/ready` gives `ready` and `checks` of each dependency.",
+            shown_by="tests/host/test_health.py::test_a_host_that_polls_is_live_ready_and_well",
+        ),
+        need(
+            "5.13.4.ready-false",
+            "`ready` is true only when every check is.",
+            shown_by="tests/host/test_health.py::test_a_store_that_is_away_makes_the_host_unready_and_it_recovers",
+        ),
     ),
     *section(
         5,

@@ -82,11 +82,16 @@ TUNING: tuple[Requirement, ...] = (
             "The platform's temperature is 0.7 unless set, where the model takes one.",
         ),
         need("5.9.24.max-iterations", "A turn makes at most 25 steps unless set lower."),
-        need("5.9.24.max-tool-calls", "A turn makes at most 10 tool calls unless set lower."),
+        need(
+            "5.9.24.max-tool-calls",
+            "A turn makes at most 10 tool calls unless set lower.",
+            "tests/host/test_turns.py::test_the_limit_of_tool_calls_ends_in_an_answer",
+        ),
         need(
             "5.9.24.confirmation",
             "Tools that match `delete_*` or `publish_*` ask a person first, whatever else allows "
             "them.",
+            "tests/host/test_approvals.py::test_what_must_be_confirmed_asks_even_if_whitelisted_and_never_for_good",
         ),
         need(
             "5.9.24.blocked-topics",

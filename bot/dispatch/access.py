@@ -14,3 +14,7 @@ class Access:
     def is_admin(self, person: Person) -> bool:
         """Names and usernames never count: anybody can choose them."""
         return person.id in self._admins
+
+    def role(self, person: Person) -> str:
+        """The role by which a tool's condition knows the person: admin or everyone."""
+        return "admin" if self.is_admin(person) else "everyone"

@@ -1,57 +1,91 @@
 """Lanes: strict order inside a conversation, all conversations side by side.
 
 Signals reach a running turn at once; what touches no conversation runs beside; turns and
-conversation commands queue in their conversation's lane.
+conversation commands queue in their conversation's lane. A long queue is a list of ids: only what
+comes next is held in memory whole, the rest is read from the inbox when its turn comes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import structlog
 
 from bot.dispatch.line import Line
 from bot.dispatch.router import Router
-from bot.errors import FencedOut
-from bot.events import Event, Signal
+from bot.errors import FencedOut, Poisoned
+from bot.events import Decoded, Event, Ignored, Resume, Signal
 from bot.ops.counters import Counters
-from bot.ports import Clock, Entry
+from bot.ports import Clock, Entry, Inbox
 from bot.turn.progress import draft_of
 
 log = structlog.get_logger("lanes")
 
 TRIES = 3
+AT_ONCE = 200
+AHEAD = 4
+WHOLE = 1000
+BURY_PAUSES = (1.0, 30.0)
 POISON_WORD = (
     "Something went wrong with your message, again and again; I had to set it aside. "
     "The operator can find it among the dead letters."
 )
 
 Item = tuple[Entry, Event]
+Decode = Callable[[bytes], Decoded]
+Work = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    id: str
+    item: Item | None
 
 
 @dataclass(slots=True)
 class _Lane:
-    queue: deque[Item] = field(default_factory=deque)
+    queue: deque[_Waiting] = field(default_factory=deque)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    parked: list[_Waiting] = field(default_factory=list)
+    held: bool = False
     task: asyncio.Task[None] | None = None
 
 
 class Lanes:
-    """The lanes of one line. `newest` is the id of the newest entry that was offered."""
+    """The lanes of one line; at most `at_once` of them run, the others take turns.
 
-    def __init__(self, line: Line, router: Router, clock: Clock, counters: Counters) -> None:
+    `lost` is set when the store says that another owner holds the line.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        router: Router,
+        inbox: Inbox,
+        decode: Decode,
+        clock: Clock,
+        counters: Counters,
+        at_once: int = AT_ONCE,
+    ) -> None:
         self._line = line
         self._router = router
+        self._inbox = inbox
+        self._decode = decode
         self._clock = clock
         self._counters = counters
+        self._at_once = at_once
         self._lanes: dict[str, _Lane] = {}
+        self._ready: deque[str] = deque()
+        self._running = 0
+        self._whole = 0
         self._beside: set[asyncio.Task[None]] = set()
         self._closing = False
-        self.newest = ""
         self.lost = asyncio.Event()
 
     @property
@@ -59,80 +93,172 @@ class Lanes:
         """How many entries wait or run."""
         return sum(len(lane.queue) for lane in self._lanes.values()) + len(self._beside)
 
+    @property
+    def whole(self) -> int:
+        """How many entries that wait are held in memory whole."""
+        return self._whole
+
     def offer(self, items: Iterable[Item]) -> None:
         """Take entries in their durable order."""
         for entry, event in items:
-            self.newest = entry.id
             if isinstance(event, Signal):
-                self._aside(self._signal(entry, event))
+                self._aside(entry, event, partial(self._signal, entry, event))
             elif self._router.runs_beside(event):
-                self._aside(self._do(entry, event, asyncio.Event()))
+                item = (entry, event)
+                self._aside(entry, event, partial(self._handle, item, asyncio.Event()))
             else:
                 self._queue(entry, event)
 
+    def resume(self, entry: str, event: Resume) -> None:
+        """Take up a turn that has waited; its entry is in the inbox no more."""
+        self._queue(Entry(entry, 0, b""), event)
+
     async def settled(self) -> None:
         """Return once what runs now has ended."""
-        tasks = [lane.task for lane in self._lanes.values() if lane.task] + [*self._beside]
-        if tasks:
+        if tasks := self._tasks():
             await asyncio.wait(tasks)
 
     async def drain(self, seconds: float) -> None:
         """Let what runs come to its end within a time; what waits stays in the inbox."""
         self._closing = True
-        running = [lane.task for lane in self._lanes.values() if lane.task] + [*self._beside]
-        if running:
-            await asyncio.wait(running, timeout=seconds)
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=seconds)
 
     async def close(self) -> None:
         """End everything at once; whoever owns the line next resumes it."""
         self._closing = True
-        tasks = [lane.task for lane in self._lanes.values() if lane.task] + [*self._beside]
+        tasks = self._tasks()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [lane.task for lane in self._lanes.values() if lane.task] + [*self._beside]
+
+    # --- queueing ---
 
     def _queue(self, entry: Entry, event: Event) -> None:
         name = event.address.conversation
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = _Lane()
-        lane.queue.append((entry, event))
-        if lane.task is None:
+        if not lane.queue and lane.task is None:
+            self._ready.append(name)
+        whole = isinstance(event, Resume) or (len(lane.queue) < AHEAD and self._whole < WHOLE)
+        self._whole += whole
+        lane.queue.append(_Waiting(entry.id, (entry, event) if whole else None))
+        self._start_ready()
+
+    def _start_ready(self) -> None:
+        while self._ready and self._running < self._at_once and not self._closing:
+            name = self._ready.popleft()
+            lane = self._lanes[name]
+            self._running += 1
             lane.task = asyncio.create_task(self._work(name, lane), name=f"lane:{name}")
 
     async def _work(self, name: str, lane: _Lane) -> None:
+        """Entry after entry; where other lanes wait for a place, one entry and then they."""
         while lane.queue and not self._closing:
-            entry, event = lane.queue[0]
-            lane.stop.clear()
-            await self._do(entry, event, lane.stop)
-            lane.queue.popleft()
-        del self._lanes[name]
+            if item := await self._item(lane.queue[0]):
+                lane.stop.clear()
+                await self._do(*item, partial(self._handle_in, lane, item))
+            self._next(lane)
+            if self._ready:
+                break
+        self._running -= 1
+        lane.task = None
+        if lane.queue:
+            self._ready.append(name)
+        elif not lane.parked:
+            del self._lanes[name]
+        self._start_ready()
 
-    def _aside(self, work: asyncio._CoroutineLike[None]) -> None:
-        task = asyncio.create_task(work)
+    def _next(self, lane: _Lane) -> None:
+        """What was done goes; what must wait for a suspended turn is parked until one has moved."""
+        done = lane.queue.popleft()
+        self._whole -= done.item is not None
+        if lane.held:
+            lane.parked.append(_Waiting(done.id, None))
+        elif lane.parked:
+            lane.queue.extendleft(reversed(lane.parked))
+            lane.parked.clear()
+        lane.held = False
+
+    async def _item(self, waiting: _Waiting) -> Item | None:
+        """The entry with its event: from memory, or from the inbox; None where it is done."""
+        if waiting.item is not None:
+            return waiting.item
+        entry = await self._inbox.fetch(self._line.fence.line, waiting.id)
+        event = self._decode(entry.raw) if entry else None
+        return (entry, event) if entry and event and not isinstance(event, Ignored) else None
+
+    def _aside(self, entry: Entry, event: Event, work: Work) -> None:
+        task = asyncio.create_task(self._do(entry, event, work))
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+
+    # --- doing ---
+
+    async def _handle_in(self, lane: _Lane, item: Item) -> None:
+        lane.held = not await self._router.handle(self._line, *item, lane.stop)
+
+    async def _handle(self, item: Item, stop: asyncio.Event) -> None:
+        await self._router.handle(self._line, *item, stop)
 
     async def _signal(self, entry: Entry, signal: Signal) -> None:
         """Stop the turn that runs in this conversation, and say so where none does."""
         lane = self._lanes.get(signal.address.conversation)
-        if lane is not None and signal.draft in (None, draft_of(lane.queue[0][0].id)):
+        running = lane is not None and lane.task is not None
+        if lane and running and signal.draft in (None, draft_of(lane.queue[0].id)):
             lane.stop.set()
-        with contextlib.suppress(FencedOut):
-            await self._router.signalled(self._line, entry, signal, running=lane is not None)
+        await self._router.signalled(self._line, entry, signal, running=running)
 
-    async def _do(self, entry: Entry, event: Event, stop: asyncio.Event) -> None:
+    async def _do(self, entry: Entry, event: Event, work: Work) -> None:
         """One entry to its recorded outcome: after some tries, the dead letters are one."""
+        try:
+            if why := await self._tried(work):
+                await self._bury(entry, event, why)
+        except FencedOut:
+            self.lost.set()
+            raise asyncio.CancelledError from None
+
+    async def _tried(self, work: Work) -> str:
+        """Nothing when one of the tries went well, else what the last one failed of."""
+        why = ""
         for attempt in range(1, TRIES + 1):
             try:
-                await self._router.handle(self._line, entry, event, stop)
+                await work()
             except FencedOut:
-                self.lost.set()
-                raise asyncio.CancelledError from None
-            except Exception:
+                raise
+            except Poisoned as error:
+                return str(error)
+            except Exception as error:
+                why = _where(error)
                 log.exception("entry.failed", line=self._line.fence.line, attempt=attempt)
                 await self._clock.sleep(0.2 * attempt)
             else:
-                return
+                return ""
+        return why
+
+    async def _bury(self, entry: Entry, event: Event, why: str) -> None:
+        """Set the entry aside, however long that takes: nothing leaves the inbox otherwise."""
         self._counters.add("dead_letters")
-        await self._router.bury(self._line, entry, event, POISON_WORD)
+        pause, longest = BURY_PAUSES
+        while True:
+            try:
+                await self._router.bury(self._line, entry, event, POISON_WORD, why)
+            except FencedOut:
+                raise
+            except Exception:
+                log.exception("bury.failed", line=self._line.fence.line, again_in=pause)
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, longest)
+            else:
+                return
+
+
+def _where(error: Exception) -> str:
+    """The error's kind and place, without its words: those may hold what nobody should read."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

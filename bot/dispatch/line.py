@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.ports import Channel, Fence
+from bot.turn.timers import Timers
+from registry.binding import BotIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +18,9 @@ class Line:
     username: str
     token_hash: str
     channel: Channel
+    timers: Timers = field(default_factory=Timers)
+
+    @property
+    def identity(self) -> BotIdentity:
+        """The bot under every name that a binding may use."""
+        return BotIdentity(self.token_hash, self.bot, self.username)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
 
 import structlog
 
 from bot.dispatch.line import Line
+from bot.errors import ConfigError
 from bot.events import Address, Person
 from bot.tools.mcp.servers import ServerSpec
+from bot.tools.policy import Condition, Policy
+from bot.tools.skills import SkillSpec
+from bot.turn.budget import Limits
+from bot.turn.filters import Filter
 from bot.turn.plan import Plan
-from registry.binding import BotIdentity, Resolution
+from bot.turn.purse import Most
+from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import ReferenceMissing
-from registry.layers import EffectiveAgent
+from registry.guardrails import Budgets, SafetyConfig
+from registry.layers import EffectiveAgent, NamedSkill
 from registry.references import expand
 from registry.servers import NamedServer
 
@@ -34,7 +42,13 @@ class CatalogPlans:
         defaults: LlmConfiguration,
         environ: Mapping[str, str],
         secrets: Collection[str] = (),
+        approval_minutes: float = 60.0,
+        limits: Limits | None = None,
+        internal_hosts: Collection[str] = (),
     ) -> None:
+        self._internal_hosts = internal_hosts
+        self._limits = limits or Limits()
+        self._minutes = approval_minutes
         self._catalog = catalog
         self._defaults = defaults
         self._environ = environ
@@ -44,13 +58,15 @@ class CatalogPlans:
 
     def resolution(self, line: Line, address: Address, person: Person) -> Resolution:
         """Which agent answers, by which rule, and why."""
-        bot = BotIdentity(line.token_hash, line.bot, line.username)
-        return self._catalog.snapshot().resolve(bot, address.chat, person.id)
+        return self._catalog.snapshot().resolve(line.identity, address.chat, person.id)
 
-    def plan(self, line: Line, address: Address, person: Person) -> Plan | None:
-        """The plan of the agent that answers, or None where none does."""
-        agent = self.resolution(line, address, person).agent_id
-        return None if agent is None else self._of(agent)
+    def plan(self, resolution: Resolution) -> Plan | None:
+        """The plan of the agent that was found, or None where none was."""
+        return None if resolution.agent_id is None else self._of(resolution.agent_id)
+
+    def of(self, agent: str) -> Plan | None:
+        """The plan of an agent as it is now, or None where there is no such agent."""
+        return self._of(agent)
 
     def _of(self, agent: str) -> Plan | None:
         snapshot = self._catalog.snapshot()
@@ -63,6 +79,7 @@ class CatalogPlans:
         return self._made[agent]
 
     def _make(self, agent: EffectiveAgent) -> Plan:
+        safety, cost = agent.safety.value or SafetyConfig(), agent.cost.value
         return Plan(
             agent=agent.id,
             name=agent.name.value,
@@ -72,8 +89,48 @@ class CatalogPlans:
             temperature=agent.temperature.value,
             reasoning_effort=agent.reasoning_effort.value,
             instructions=agent.instructions.value,
-            whitelist=agent.whitelist_patterns.value,
+            policy=_policy(agent),
+            features=frozenset(agent.tool_policy.value.features),
+            approvers=agent.tool_policy.value.approvers,
+            approval_seconds=(agent.tool_policy.value.approval_minutes or self._minutes) * 60,
             servers=tuple(spec for spec in map(self._spec, agent.servers.value) if spec),
+            skills=tuple(spec for spec in map(self._skill, agent.skills.value) if spec),
+            budgets=_budgets(agent),
+            limits=self._limits.under(
+                requests=safety.max_iterations,
+                calls=safety.max_tool_calls_per_turn,
+                seconds=safety.max_seconds_per_turn,
+                tokens=cost.max_tokens_per_request,
+                per_minute=cost.max_requests_per_minute,
+            ),
+            filter=Filter(
+                safety.blocked_topics, safety.pii_handling if agent.safety.value else None
+            ),
+        )
+
+    def _skill(self, named: NamedSkill) -> SkillSpec | None:
+        """The skill with its secret, or None where it is disabled or the secret is missing."""
+        skill, auth = named.skill, named.skill.webhook_auth
+        allowed = None if named.operator else self._secrets
+        if not skill.enabled:
+            return None
+        try:
+            secret = expand(f"${{{auth.variable}}}", self._environ, allowed) if auth else ""
+        except ReferenceMissing as error:
+            log.error("skill.left_out", skill=skill.name, why=str(error))
+            return None
+        headers = {}
+        if auth is not None:
+            bearer = auth.type == "bearer"
+            headers = {auth.header or "Authorization": f"Bearer {secret}" if bearer else secret}
+        host = (urlsplit(skill.webhook_url).hostname or "").lower()
+        return SkillSpec(
+            name=skill.name,
+            description=skill.description,
+            input_schema=skill.input_schema,
+            url=skill.webhook_url,
+            headers=headers,
+            internal=named.operator or host in self._internal_hosts,
         )
 
     def _spec(self, named: NamedServer) -> ServerSpec | None:
@@ -91,10 +148,40 @@ class CatalogPlans:
                 env={name: filled(value) for name, value in server.env.items()},
                 cwd=server.cwd,
                 url=filled(server.url) if server.url else None,
+                over=None if server.transport == "stdio" else server.transport,
                 headers={name: filled(value) for name, value in server.headers.items()},
                 repeatable=server.repeatable,
                 trust_annotations=server.trust_annotations,
             )
-        except ReferenceMissing as error:
+        except (ReferenceMissing, ConfigError) as error:
             log.error("server.left_out", server=named.name, why=str(error))
             return None
+
+
+def _budgets(agent: EffectiveAgent) -> dict[str, Most]:
+    """The budgets that are set, in tokens and millionths of a dollar."""
+    given = agent.cost.value.budgets or Budgets()
+    found = {kind: getattr(given, kind) for kind in ("turn", "person", "chat", "agent")}
+    return {
+        kind: Most(one.tokens, None if one.usd is None else round(one.usd * 1_000_000))
+        for kind, one in found.items()
+        if one is not None
+    }
+
+
+def _policy(agent: EffectiveAgent) -> Policy:
+    """The written rule of one agent, as the decision takes it."""
+    data, safety = agent.tool_policy.value, agent.safety.value or SafetyConfig()
+    skills = [named.skill for named in agent.skills.value]
+    unasked = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
+    asked = [f"skill:{skill.name}" for skill in skills if skill.requires_approval]
+    return Policy(
+        runs=(*agent.whitelist_patterns.value, *unasked),
+        allowed=() if data.allowed is None else (data.allowed,),
+        disabled=data.disabled_tools,
+        confirm=(*data.require_confirmation, *asked, *safety.require_tool_confirmation),
+        conditions=tuple(
+            Condition(one.tools, frozenset(one.roles), frozenset(one.features))
+            for one in data.conditions
+        ),
+    )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 
+from bot.commands.everyone import NOTHING_RUNS
 from bot.commands.table import BeginAnew, Commands, Context, Intent
+from bot.commands.words import plain
 from bot.dispatch.access import Access
 from bot.dispatch.line import Line
+from bot.dispatch.suspended import Suspended
 from bot.events import (
     Address,
     Command,
@@ -18,25 +22,29 @@ from bot.events import (
     Outgoing,
     Person,
     Press,
+    Resume,
     Signal,
     TurnRef,
 )
 from bot.ops.counters import Counters
 from bot.ports import Clock, Entry, Inbox, Journal, Record
+from bot.tools.approvals import is_ours
+from bot.turn.ending import STOPPED_EARLY
 from bot.turn.plan import Plan
+from bot.turn.purse import Spender
 from bot.turn.runner import Job, Runner
 from bot.turn.transcripts import Transcripts
+from registry.binding import Resolution
 
 log = structlog.get_logger("router")
 
 NO_AGENT = "No agent answers here yet."
 NO_AGENT_CURE = (
-    "You are an admin: bind this bot to an agent in agents.json "
-    "(`bindings`, or `defaultAgentId` for all)."
+    "You are an admin: /bind an agent here or make one the /default (/agents lists them), "
+    "or do so in agents.json. Now: {}."
 )
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
 UNSUPPORTED = "I can't take {} yet, only text. Please write it to me."
-NOTHING_RUNS = "Nothing is running here."
 ADMINS_ONLY = "Only admins of this host may send this."
 STALE_PRESS = "This button no longer does anything."
 
@@ -44,9 +52,20 @@ STALE_PRESS = "This button no longer does anything."
 class Plans(Protocol):
     """Who answers an address, resolved to plain values."""
 
-    def plan(self, line: Line, address: Address, person: Person) -> Plan | None:
-        """The agent for a message, or None where no agent answers."""
+    def resolution(self, line: Line, address: Address, person: Person) -> Resolution:
+        """Which agent answers, by which rule, and why."""
         ...
+
+    def plan(self, resolution: Resolution) -> Plan | None:
+        """The agent that was found, or None where none answers."""
+        ...
+
+
+AdminSeen = Callable[[Person, Line], Awaitable[None]]
+
+
+async def nobody_cares(_person: Person, _line: Line) -> None:
+    """For a router whose admins get no notices."""
 
 
 class Router:
@@ -63,7 +82,11 @@ class Router:
         transcripts: Transcripts,
         clock: Clock,
         counters: Counters,
+        suspended: Suspended,
+        admin_seen: AdminSeen = nobody_cares,
     ) -> None:
+        self._suspended = suspended
+        self._admin_seen = admin_seen
         self._access = access
         self._commands = commands
         self._plans = plans
@@ -81,48 +104,74 @@ class Router:
             return row is None or row.beside
         return isinstance(event, Press)
 
-    async def handle(self, line: Line, entry: Entry, event: Event, stop: asyncio.Event) -> None:
-        """One entry to its outcome."""
+    async def handle(self, line: Line, entry: Entry, event: Event, stop: asyncio.Event) -> bool:
+        """One entry to its outcome; False where it must wait for a turn that waits for people."""
         if isinstance(event, Press):
             await self._press(line, entry, event)
         elif isinstance(event, Incoming):
-            await self._message(line, entry, event, stop)
+            return await self._message(line, entry, event, stop)
+        elif isinstance(event, Resume):
+            await self._suspended.take_up(line, event, stop)
+        return True
 
     async def signalled(self, line: Line, entry: Entry, signal: Signal, *, running: bool) -> None:
         """A signal has done its work; a typed /stop that found nothing gets a word."""
+        if not running and await self._stop_waiting(line, entry, signal):
+            return
         typed = signal.draft is None and not running
         parts = line.channel.render(signal.address, NOTHING_RUNS) if typed else []
         await self._settle(line, entry, parts)
 
-    async def bury(self, line: Line, entry: Entry, event: Event, word: str) -> None:
+    async def bury(self, line: Line, entry: Entry, event: Event, word: str, why: str) -> None:
         """Set a poisonous entry aside, with word to the person."""
+        if isinstance(event, Resume):
+            await self._suspended.give_up(line, event)
+            return
         parts = line.channel.render(event.address, word)
         conversation = event.address.conversation
-        posted = await self._inbox.bury(line.fence, entry.id, "handler failed", parts, conversation)
+        posted = await self._inbox.bury(line.fence, entry.id, why, parts, conversation)
         self._transcripts.forget_line(line.fence.line)
         await line.channel.deliver(posted)
 
     async def _message(
         self, line: Line, entry: Entry, incoming: Incoming, stop: asyncio.Event
-    ) -> None:
+    ) -> bool:
+        if incoming.address.private and self._access.is_admin(incoming.person):
+            await self._admin_seen(incoming.person, line)
         if incoming.command:
             await self._command(line, entry, incoming, incoming.command)
         elif incoming.unsupported:
             self._counters.add("unsupported")
             await self._say(line, entry, incoming, UNSUPPORTED.format(incoming.unsupported))
         else:
-            await self._turn(line, entry, incoming, stop)
+            return await self._turn(line, entry, incoming, stop)
+        return True
 
     async def _turn(
         self, line: Line, entry: Entry, incoming: Incoming, stop: asyncio.Event
-    ) -> None:
-        plan = self._plan(line, incoming)
+    ) -> bool:
+        found = self._plans.resolution(line, incoming.address, incoming.person)
+        plan = self._plans.plan(found)
         if plan is None:
-            cure = f"\n\n{NO_AGENT_CURE}" if self._access.is_admin(incoming.person) else ""
+            admin = self._access.is_admin(incoming.person)
+            cure = f"\n\n{NO_AGENT_CURE.format(plain(found.why))}" if admin else ""
             await self._say(line, entry, incoming, NO_AGENT + cure)
-            return
-        job = Job(line.fence, entry.id, incoming, plan, line.channel)
-        await self._runner.run(job, stop)
+            return True
+        role = self._access.role(incoming.person)
+        job = Job(line.fence, entry.id, incoming, plan, line.channel, line.timers, role)
+        while held := await self._runner.run(job, stop):
+            met = await self._suspended.answering.met(line, entry.id, incoming, held)
+            if met != "gone":
+                return met == "taken"
+        return True
+
+    async def _stop_waiting(self, line: Line, entry: Entry, signal: Signal) -> bool:
+        """End a turn that waits for people; whether there was one."""
+        answering = self._suspended.answering
+        found = await answering.waiting(line.fence.line, signal.address.conversation)
+        if found is None or signal.person is None:
+            return False
+        return await answering.end(line, found, STOPPED_EARLY, settles=entry.id)
 
     async def _command(
         self, line: Line, entry: Entry, incoming: Incoming, command: Command
@@ -132,19 +181,47 @@ class Router:
             known = UNKNOWN_COMMAND.format(command.name) if incoming.address.private else ""
             await self._say(line, entry, incoming, known)
             return
-        admin = self._access.is_admin(incoming.person)
-        if row.role == "admin" and not admin:
+        found = self._plans.resolution(line, incoming.address, incoming.person)
+        plan = self._plans.plan(found)
+        context = self._context(line, entry, incoming, found, plan)
+        if row.role == "admin" and not context.admin:
             self._counters.add("refused:admin")
+            await self._commands.refuse(row, context)
             await self._say(line, entry, incoming, ADMINS_ONLY)
             return
-        plan = self._plan(line, incoming)
-        intent = await row.function(Context(incoming, plan.name if plan else None, admin))
-        await self._fulfil(line, entry, incoming, intent, plan)
+        await self._fulfil(line, entry, incoming, await row.function(context), plan)
+
+    def _context(
+        self, line: Line, entry: Entry, incoming: Incoming, found: Resolution, plan: Plan | None
+    ) -> Context:
+        return Context(
+            incoming,
+            agent=plan.name if plan else None,
+            admin=self._access.is_admin(incoming.person),
+            key=f"{line.fence.line}:{entry.id}",
+            bot=line.identity,
+            resolution=found,
+            fetch=line.channel.fetch,
+            granted=self._suspended.granted(line, incoming.address.conversation),
+            spent=lambda: self._runner.spent(
+                Spender(
+                    line.fence.line,
+                    incoming.address.conversation,
+                    plan.agent if plan else "",
+                    incoming.person.id,
+                    entry.id,
+                )
+            ),
+        )
 
     async def _fulfil(
         self, line: Line, entry: Entry, incoming: Incoming, intent: Intent, plan: Plan | None
     ) -> None:
         if isinstance(intent, BeginAnew) and plan is not None:
+            conversation = incoming.address.conversation
+            answering = self._suspended.answering
+            if sheet := await answering.waiting(line.fence.line, conversation):
+                await answering.end(line, sheet, "")
             ref = TurnRef(entry.id, incoming.address.conversation, plan.agent)
             record = Record("boundary", {"turn": entry.id, "at": incoming.sent_at})
             parts = line.channel.render(incoming.address, intent.text)
@@ -155,18 +232,21 @@ class Router:
             await self._say(line, entry, incoming, intent.text)
 
     async def _press(self, line: Line, entry: Entry, press: Press) -> None:
+        if is_ours(press.data):
+            await self._suspended.answering.press(line, entry.id, press)
+            return
         answer = {"callback_query_id": press.query, "text": STALE_PRESS}
         part = Outgoing(press.address.chat, "answerCallbackQuery", answer)
         await self._settle(line, entry, [part])
 
-    def _plan(self, line: Line, incoming: Incoming) -> Plan | None:
-        return self._plans.plan(line, incoming.address, incoming.person)
-
     async def _say(self, line: Line, entry: Entry, incoming: Incoming, text: str) -> None:
         reply_to = None if incoming.address.private else incoming.message
-        await self._settle(line, entry, line.channel.render(incoming.address, text, reply_to))
+        parts = line.channel.render(incoming.address, text, reply_to)
+        await self._settle(line, entry, parts, incoming.address.conversation)
 
-    async def _settle(self, line: Line, entry: Entry, parts: list[Outgoing]) -> None:
-        posted = await self._inbox.settle(line.fence, [entry.id], parts)
+    async def _settle(
+        self, line: Line, entry: Entry, parts: list[Outgoing], conv: str | None = None
+    ) -> None:
+        posted = await self._inbox.settle(line.fence, [entry.id], parts, conv)
         if parts:
             await line.channel.deliver(posted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bot.events import Json
 
@@ -13,7 +12,6 @@ BLOCKS_BETWEEN_MARKS = 15
 
 UNMARKABLE = frozenset({"thinking", "redacted_thinking"})
 
-Block = dict[str, Any]
 Position = tuple[int, int]
 
 
@@ -21,9 +19,9 @@ Position = tuple[int, int]
 class Prompt:
     """The three parts of a prompt as the Messages API takes them."""
 
-    system: list[Block]
-    tools: list[Block]
-    messages: list[Block]
+    system: list[Json]
+    tools: list[Json]
+    messages: list[Json]
 
 
 def marked(system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]) -> Prompt:
@@ -36,33 +34,35 @@ def marked(system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Jso
 
 
 def unmarked(system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]) -> Prompt:
-    """A copy of the prompt, down to its blocks, without any cache marks."""
+    """The prompt without any cache marks; blocks that carry none are shared, not copied."""
     return Prompt(
         [_bare(block) for block in system],
         [_bare(tool) for tool in tools],
-        [_copied(message) for message in messages],
+        [_without_marks(message) for message in messages],
     )
 
 
-def _bare(block: Json) -> Block:
+def _bare(block: Json) -> Json:
+    if "cache_control" not in block:
+        return block
     return {key: value for key, value in block.items() if key != "cache_control"}
 
 
-def _copied(message: Json) -> Block:
+def _without_marks(message: Json) -> Json:
     content = message["content"]
-    if isinstance(content, str):
-        return dict(message)
+    if isinstance(content, str) or not any("cache_control" in block for block in content):
+        return message
     return {**message, "content": [_bare(block) for block in content]}
 
 
-def _mark_last(blocks: list[Block]) -> None:
-    for block in reversed(blocks):
-        if _markable(block):
-            _mark(block)
+def _mark_last(blocks: list[Json]) -> None:
+    for place in range(len(blocks) - 1, -1, -1):
+        if _markable(blocks[place]):
+            blocks[place] = _mark(blocks[place])
             return
 
 
-def _mark_conversation(messages: list[Block]) -> None:
+def _mark_conversation(messages: list[Json]) -> None:
     """Mark the last block that may be, and the first one at least 15 blocks before it."""
     due = 0
     marks = 0
@@ -75,7 +75,7 @@ def _mark_conversation(messages: list[Block]) -> None:
             return
 
 
-def _backwards(messages: list[Block]) -> Iterator[Position]:
+def _backwards(messages: list[Json]) -> Iterator[Position]:
     for index in range(len(messages) - 1, -1, -1):
         content = messages[index]["content"]
         size = 1 if isinstance(content, str) else len(content)
@@ -83,27 +83,27 @@ def _backwards(messages: list[Block]) -> Iterator[Position]:
             yield index, place
 
 
-def _block(messages: list[Block], position: Position) -> Block:
+def _block(messages: list[Json], position: Position) -> Json:
     index, place = position
     content = messages[index]["content"]
     if isinstance(content, str):
         return {"type": "text", "text": content}
-    block: Block = content[place]
+    block: Json = content[place]
     return block
 
 
-def _mark_at(messages: list[Block], position: Position) -> None:
-    block = _block(messages, position)
-    _mark(block)
-    message = messages[position[0]]
-    if isinstance(message["content"], str):
-        message["content"] = [block]
+def _mark_at(messages: list[Json], position: Position) -> None:
+    index, place = position
+    message = messages[index]
+    content = [] if isinstance(message["content"], str) else list(message["content"])
+    content[place : place + 1] = [_mark(_block(messages, position))]
+    messages[index] = {**message, "content": content}
 
 
-def _markable(block: Block) -> bool:
+def _markable(block: Json) -> bool:
     kind = block.get("type")
     return kind not in UNMARKABLE and not (kind == "text" and not block.get("text", "").strip())
 
 
-def _mark(block: Block) -> None:
-    block["cache_control"] = {"type": "ephemeral"}
+def _mark(block: Json) -> Json:
+    return {**block, "cache_control": {"type": "ephemeral"}}

@@ -19,7 +19,7 @@ import orjson
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
 from bot.model.caching import marked, unmarked
 from bot.model.errors import event_error, retry_after, status_error
-from bot.model.parameters import DEFAULT_URL, Provider, parameters
+from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.stream import Gathered
 from bot.ports import Clock, ModelRequest, Piece
 from registry.models import known
@@ -27,9 +27,8 @@ from registry.models import known
 if TYPE_CHECKING:
     import anthropic
     import httpx2
-    from anthropic.types import RawMessageStreamEvent
 
-    Stream = anthropic.AsyncStream[RawMessageStreamEvent]
+    Stream = anthropic.AsyncStream[object]
 
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
@@ -89,6 +88,8 @@ class MessagesModel:
             )
 
     async def _connected(self) -> anthropic.AsyncAnthropic:
+        if self._client is not None:
+            return self._client
         async with self._loading:
             if self._client is None:
                 self._client = await asyncio.to_thread(self._load)
@@ -110,16 +111,22 @@ class MessagesModel:
         )
         # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
         client._custom_headers = {} if self.provider.native else {"x-api-key": self._key}  # noqa: SLF001
-        _ = client.messages  # its modules load at the first touch
         return client
 
     async def _open(self, client: anthropic.AsyncAnthropic, request: ModelRequest) -> Stream:
         import anthropic
         import httpx2
 
+        settings = parameters(request, self.provider)
         try:
-            stream: Stream = await client.messages.create(
-                **arguments(request, self.provider), stream=True
+            # The typed method copies and checks the whole conversation at each request.
+            stream = await client.post(
+                "/v1/messages",
+                content=orjson.dumps(body(request, settings), default=dict),
+                options={"headers": dict(settings.extra_headers)},
+                cast_to=object,
+                stream=True,
+                stream_cls=anthropic.AsyncStream[object],
             )
         except (anthropic.AnthropicError, httpx2.HTTPError) as error:
             failure = self._failure(error)
@@ -172,9 +179,8 @@ class MessagesModel:
         return BrokenStream(text) if gathered.started else ModelBusy(text)
 
 
-def arguments(request: ModelRequest, provider: Provider) -> dict[str, Any]:
-    """A request as the client library's arguments: settings, prompt and cache marks."""
-    settings = parameters(request, provider)
+def body(request: ModelRequest, settings: Parameters) -> dict[str, Any]:
+    """A request's JSON: settings, prompt and cache marks."""
     place_marks = marked if known(request.model) else unmarked
     prompt = place_marks(request.system, request.tools, request.messages)
     parts = {"system": prompt.system, "tools": prompt.tools}
@@ -183,8 +189,8 @@ def arguments(request: ModelRequest, provider: Provider) -> dict[str, Any]:
         **{name: blocks for name, blocks in parts.items() if blocks},
         **({"tool_choice": {"type": "none"}} if request.no_tools else {}),
         "messages": prompt.messages,
-        "extra_body": dict(settings.extra_body) or None,
-        "extra_headers": dict(settings.extra_headers) or None,
+        **settings.extra_body,
+        "stream": True,
     }
 
 
@@ -248,11 +254,11 @@ def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
     import httpx2
 
     limits = httpx2.Limits(
-        max_connections=None,
+        max_connections=0,  # none: the transport reads None as its own default of 100
         max_keepalive_connections=KEEP_ALIVE,
         keepalive_expiry=KEEP_ALIVE_SECONDS,
     )
-    return anthropic.DefaultAsyncHttpxClient(
+    return anthropic.DefaultAioHttpClient(
         timeout=timeout,
         limits=limits,
         follow_redirects=False,  # a redirect would carry the key to another host

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from bot.events import Outgoing, TurnRef
-from bot.ports import Entry, Fence, Posted
+from bot.ports import Accepted, Entry, Fence, Posted, Update
 from bot.store import keys
 from bot.store.client import StoreClient
 
@@ -23,14 +23,25 @@ class RedisInbox:
     def __init__(self, client: StoreClient) -> None:
         self._client = client
 
-    async def accept(self, line: str, updates: Sequence[tuple[int, bytes]]) -> list[Entry]:
+    async def accept(
+        self, line: str, updates: Sequence[Update], fence: Fence | None = None
+    ) -> Accepted:
         """Store what was not seen; raises StoreUnavailable at once, since the poller must wait."""
-        args: list[Any] = [SEEN_FOR_MS]
-        for update, raw in updates:
-            args += [update, raw]
-        ids = await self._client.run("accept", [keys.inbox(line), keys.seen(line)], args)
+        names = [keys.inbox(line), keys.seen(line), keys.fence(line)]
+        args: list[Any] = [SEEN_FOR_MS, fence.token if fence else 0]
+        for update in updates:
+            args += [update.name or update.id, update.id, update.raw]
+        names += [keys.LINES_STIRRED, keys.STIRS]
+        before, *ids = await self._client.run("accept", names, args)
         found = zip(ids, updates, strict=True)
-        return [Entry(id.decode(), update, raw) for id, (update, raw) in found if id]
+        entries = [Entry(id.decode(), update.id, update.raw) for id, update in found if id]
+        return Accepted(entries, before.decode())
+
+    async def fetch(self, line: str, id: str) -> Entry | None:
+        """One entry, or None where it is done."""
+        words = ("XRANGE", keys.inbox(line), id, id)
+        items = await self._client.patiently(lambda: self._client.command(*words))
+        return _entry(*items[0]) if items else None
 
     async def pending(self, line: str, after: str = "", count: int = 1000) -> list[Entry]:
         """Entries that are not done, in order."""
@@ -40,10 +51,16 @@ class RedisInbox:
         return [_entry(id, fields) for id, fields in items]
 
     async def settle(
-        self, fence: Fence, entries: Sequence[str], parts: Sequence[Outgoing] = ()
+        self,
+        fence: Fence,
+        entries: Sequence[str],
+        parts: Sequence[Outgoing] = (),
+        conv: str | None = None,
     ) -> list[Posted]:
-        """Entries are done, and say this."""
+        """Entries are done, and say this; a turn of the first that is open in `conv` is over."""
         names = [keys.fence(fence.line), keys.inbox(fence.line), keys.outbox(fence.line)]
+        if conv is not None:
+            names.append(keys.open_turn(fence.line, conv))
         args = [fence.token, len(entries), *entries, *map(dump, parts)]
         ids = await self._client.surely("settle", names, args)
         return posted(ids, parts)
@@ -72,9 +89,10 @@ class RedisOutbox:
         self._client = client
 
     async def post(self, line: str, key: str, parts: Sequence[Outgoing]) -> list[Posted]:
-        """Append notices, once for each key."""
+        """Append notices, once for each key; the line's owner is told."""
         names = [keys.outbox(line), keys.notice(line, key), keys.lease(line)]
-        ids = await self._client.run("post", names, [NOTICE_FOR_S, *map(dump, parts)])
+        names += [keys.LINES_STIRRED, keys.STIRS]
+        ids = await self._client.surely("post", names, [NOTICE_FOR_S, *map(dump, parts)])
         return posted(ids, parts)
 
     async def unsent(self, line: str, after: str = "", count: int = 1000) -> list[Posted]:
@@ -98,12 +116,19 @@ class RedisOutbox:
             args.append(turn.entry)
         await self._client.surely("receipt", names, args)
 
+    async def shown(self, fence: Fence, nonce: str, message: int) -> None:
+        """A message shows a sheet."""
+        names = [keys.fence(fence.line), keys.approval(fence.line, nonce)]
+        await self._client.surely("shown", names, [fence.token, message])
+
 
 def dump(part: Outgoing) -> bytes:
     """A part as it is stored."""
     body: dict[str, Any] = {"c": part.chat, "m": part.method, "p": part.payload}
     if part.turn:
         body["t"] = [part.turn.entry, part.turn.conversation, part.turn.agent]
+    if part.shows:
+        body["s"] = part.shows
     return orjson.dumps(body)
 
 
@@ -111,7 +136,7 @@ def load(raw: bytes) -> Outgoing:
     """A stored part."""
     body = orjson.loads(raw)
     turn = TurnRef(*body["t"]) if "t" in body else None
-    return Outgoing(body["c"], body["m"], body["p"], turn)
+    return Outgoing(body["c"], body["m"], body["p"], turn, body.get("s", ""))
 
 
 def posted(ids: Sequence[bytes], parts: Sequence[Outgoing]) -> list[Posted]:

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,  # noqa: A004
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -30,15 +32,18 @@ from bot.ports import Clock
 T = TypeVar("T")
 log = structlog.get_logger("store")
 
-UNFENCED = frozenset({"acquire", "beat", "accept", "post"})
-AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError)
+STIRRING = frozenset({"accept", "post", "replay"})
+LEDGERED = frozenset({"append", "finish"})
+UNFENCED = frozenset({"acquire", "beat", "look"}) | STIRRING
+AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
 AWAY_WORDS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN")
 
 
 class StoreClient:
     """The connection to the store; counts its round trips and remembers trouble.
 
-    `troubles` grows whenever a call's fate was unknown, so that readers know to look again.
+    `troubles` grows whenever a call's fate was unknown; `away` tells the last trouble while the
+    store has not answered since.
     """
 
     def __init__(self, redis: Redis, clock: Clock) -> None:
@@ -47,11 +52,30 @@ class StoreClient:
         self._scripts: dict[str, AsyncScript] = {}
         self.trips = 0
         self.troubles = 0
+        self.away: str | None = None
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """One try of a script; raises StoreUnavailable, FencedOut or StoreError."""
         script = self._scripts.get(name) or self._load(name)
-        return await self.once(lambda: script(keys=keys, args=args))
+        return await self.once(lambda: self._evaluated(script, keys, args))
+
+    async def _evaluated(
+        self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]
+    ) -> Any:
+        """A script's reply, by the connection itself: the client's own layers cost as much again.
+
+        A connection whose call broke off closes itself.
+        """
+        pool = self._redis.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            return await connection.read_response()
+        except NoScriptError:
+            await connection.send_command("EVAL", script.script, len(keys), *keys, *args)
+            return await connection.read_response()
+        finally:
+            await pool.release(connection)
 
     async def surely(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """A script that must be done: tried until the store answers. For repeatable ones only."""
@@ -76,13 +100,15 @@ class StoreClient:
             found = await call()
         except AWAY as error:
             self.troubles += 1
-            raise StoreUnavailable(_words(error)) from None
+            self.away = _words(error)
+            raise StoreUnavailable(self.away) from None
         except ResponseError as error:
-            raise _refusal(error) from None
+            raise self._refused(error) from None
         except RedisError as error:
             raise StoreError(_words(error)) from None
         if _cancellations() > before:  # the library loses one that comes while it connects
             raise asyncio.CancelledError
+        self.away = None
         return found
 
     async def command(self, *words: Any) -> Any:
@@ -90,9 +116,25 @@ class StoreClient:
         call = self._redis.execute_command
         return await self.once(lambda: call(*words))  # type: ignore[no-untyped-call]
 
+    @property
+    def redis(self) -> Redis:
+        """The connections themselves, for the registry, which has errors of its own."""
+        return self._redis
+
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
+
+    def messages(self) -> PubSub:
+        """A subscription of its own connection."""
+        return self._redis.pubsub(ignore_subscribe_messages=True)
+
+    def _refused(self, error: ResponseError) -> StoreError:
+        found = _refusal(error)
+        if isinstance(found, StoreUnavailable):
+            self.troubles += 1
+            self.away = str(found)
+        return found
 
     def _load(self, name: str) -> AsyncScript:
         script = self._redis.register_script(script_source(name))
@@ -102,11 +144,15 @@ class StoreClient:
 
 @functools.cache
 def script_source(name: str) -> str:
-    """A script's text, with the fence check in front where it is an owner's."""
+    """A script's text, with the fence check in front where it is an owner's, else what it needs."""
     folder = files("bot.store.scripts")
     body = folder.joinpath(f"{name}.lua").read_text()
+    if name in STIRRING:
+        return folder.joinpath("stir.lua").read_text() + body
     if name in UNFENCED:
         return body
+    if name in LEDGERED:
+        body = folder.joinpath("ledger.lua").read_text() + body
     return folder.joinpath("fence.lua").read_text() + body
 
 
@@ -129,7 +175,7 @@ def _cancellations() -> int:
     return task.cancelling() if task else 0
 
 
-def _words(error: RedisError) -> str:
+def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 

@@ -84,6 +84,11 @@ class EmbeddedValkey:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{self._socket}"
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the server was started by us, not adopted."""
+        return self._process is not None
+
     async def start(self) -> None:
         """Adopt the server that runs already, or start one; ready when this returns."""
         began = time.monotonic()
@@ -107,7 +112,7 @@ class EmbeddedValkey:
             log.error("valkey.gone", again="starting it again")
             try:
                 await self.start()
-            except ConfigError as error:
+            except (ConfigError, OSError) as error:  # a full disk refuses even the configuration
                 log.error("valkey.start_failed", error=str(error))
                 await asyncio.sleep(1)
 

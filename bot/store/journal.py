@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
+from bot.errors import Poisoned
 from bot.events import Outgoing, TurnRef
 from bot.ports import Fence, Opened, OpenTurn, Posted, Record
 from bot.store import keys
@@ -14,6 +16,8 @@ from bot.store.boxes import dump, posted
 from bot.store.client import StoreClient
 
 RENDER_FOR_S = 2 * 3600
+LIVES = 5
+RESUMED, HELD = 1, 2
 
 
 class RedisJournal:
@@ -32,20 +36,28 @@ class RedisJournal:
         known: str = "",
         turns: int = 1000,
     ) -> Opened:
-        """Open the turn, or find it open; the transcript comes along."""
+        """Open the turn, or find it open; the transcript comes along.
+
+        Raises Poisoned where the turn has had its lives and recorded nothing in the last of them.
+        """
         line = fence.line
         names = [*_turn_keys(line, ref), *(keys.render(line, digest) for digest in renders)]
         head = [fence.token, ref.entry, ref.agent, render, message.kind, orjson.dumps(message.body)]
-        args = [*head, known, turns, RENDER_FOR_S, *renders.values()]
+        names.append(keys.inbox(line))
+        args = [*head, known, turns, RENDER_FOR_S, *renders.values(), secrets.token_hex(6)]
         resumed, fields, records = await self._client.surely("begin", names, args)
-        turn = _open_turn(ref, fields)
-        return Opened(turn, bool(resumed), [_record(*item) for item in records])
+        turn = _open_turn(ref.conversation, fields)
+        held = resumed == HELD
+        if not held and turn.state != "sending" and turn.tries > LIVES:
+            raise Poisoned(f"begun {turn.tries - 1} times without coming to anything")
+        return Opened(turn, resumed == RESUMED, [_record(*item) for item in records], held)
 
     async def append(self, fence: Fence, turn: OpenTurn, records: Sequence[Record]) -> str:
         """Log records of a running turn; the id of the newest."""
-        args = [fence.token, turn.ref.entry, turn.writes + 1, *_flat(records)]
-        last = await self._client.surely("append", _turn_keys(fence.line, turn.ref), args)
-        turn.writes += 1
+        async with turn.writing:
+            args = [fence.token, turn.ref.entry, turn.writes + 1, *_flat(records)]
+            last = await self._client.surely("append", _turn_keys(fence.line, turn.ref), args)
+            turn.writes += 1
         return str(last.decode())
 
     async def finish(
@@ -56,11 +68,13 @@ class RedisJournal:
         parts: Sequence[Outgoing],
     ) -> tuple[str, list[Posted]]:
         """Log the reply and put its parts into the outbox; the id of the newest record."""
-        names = [*_turn_keys(fence.line, turn.ref), keys.outbox(fence.line)]
-        head = [fence.token, turn.ref.entry, turn.writes + 1, len(records)]
-        args = [*head, *_flat(records), *map(dump, parts)]
-        last, *ids = await self._client.surely("finish", names, args)
-        turn.writes += 1
+        line = fence.line
+        names = [*_turn_keys(line, turn.ref), keys.outbox(line), keys.inbox(line)]
+        async with turn.writing:
+            head = [fence.token, turn.ref.entry, turn.writes + 1, len(records)]
+            args = [*head, *_flat(records), *map(dump, parts)]
+            last, *ids = await self._client.surely("finish", names, args)
+            turn.writes += 1
         turn.state = "sending"
         return last.decode(), posted(ids, parts)
 
@@ -101,14 +115,19 @@ def _record(id: bytes, kind: bytes, body: bytes) -> Record:
     return Record(kind.decode(), orjson.loads(body), id.decode())
 
 
-def _open_turn(ref: TurnRef, fields: Sequence[bytes]) -> OpenTurn:
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
-    preview = found.get(b"preview")
+def _open_turn(conversation: str, fields: Sequence[bytes]) -> OpenTurn:
+    found = {n.decode(): v.decode() for n, v in zip(fields[::2], fields[1::2], strict=True)}
+    preview, state = found.get("preview"), found["state"]
     return OpenTurn(
-        ref=ref,
-        state="sending" if found[b"state"] == b"sending" else "running",
-        render=found[b"render"].decode(),
-        writes=int(found[b"writes"]),
-        tries=int(found[b"tries"]),
+        ref=TurnRef(found["entry"], conversation, found.get("agent", "")),
+        state="sending" if state == "sending" else _waiting_or_running(state),
+        render=found["render"],
+        writes=int(found["writes"]),
+        tries=int(found["tries"]),
         preview=int(preview) if preview else None,
+        nonce=found.get("nonce", ""),
     )
+
+
+def _waiting_or_running(state: str) -> Literal["suspended", "running"]:
+    return "suspended" if state == "suspended" else "running"

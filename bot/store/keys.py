@@ -4,6 +4,10 @@ from __future__ import annotations
 
 LINES_OPEN = "lines:open"
 HOSTS_ALIVE = "hosts:alive"
+LINES_STIRRED = "lines:stirred"
+STIRS = "lines:stirs"
+WAKES = "wake:*"
+FREED = "lines:free"
 
 
 def line_key(line: str, *rest: str) -> str:
@@ -51,9 +55,39 @@ def open_turn(line: str, conversation: str) -> str:
     return line_key(line, "conv", conversation, "open")
 
 
+def grants(line: str, conversation: str) -> str:
+    """What was allowed for good in a conversation (hash)."""
+    return line_key(line, "conv", conversation, "grants")
+
+
+def approval(line: str, nonce: str) -> str:
+    """A sheet of calls that wait for people (hash)."""
+    return line_key(line, "approval", nonce)
+
+
+def timers(line: str) -> str:
+    """Sheets of turns that are not over, by when they are due (sorted set)."""
+    return line_key(line, "timers")
+
+
 def render(line: str, digest: str) -> str:
     """System or tools as rendered, by digest."""
     return line_key(line, "render", digest)
+
+
+def ledger(day: str) -> str:
+    """A day's model requests (stream)."""
+    return f"ledger:{day}"
+
+
+def budget(scope: str, day: str) -> str:
+    """What a scope has spent on a day (hash)."""
+    return f"budget:{scope}:{day}"
+
+
+def held(scope: str, day: str) -> str:
+    """What is set aside in a scope for requests that run (hash)."""
+    return f"budget:{scope}:{day}:held"
 
 
 def notice(line: str, key: str) -> str:

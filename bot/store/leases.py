@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from bot.errors import FencedOut, StoreError, StoreUnavailable
+from bot.errors import FencedOut, StoreUnavailable
 from bot.ports import Clock, Fence
 from bot.store import keys
 from bot.store.client import StoreClient
@@ -40,6 +39,14 @@ class Host:
         return f"{self.name}|{self.proof}|{self.incarnation}"
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a look shows: the hosts that beat, and who holds each line that is not free."""
+
+    hosts: frozenset[str]
+    holders: dict[str, str]
+
+
 @dataclass(slots=True)
 class _Held:
     token: int
@@ -53,22 +60,33 @@ def boot_time() -> float:
 
 
 class Leases:
-    """The lines of this host. `beat_forever` keeps them; a lost line is told once."""
+    """The lines of this host. `beat_forever` keeps them; a lost line is told once.
+
+    `offers` names what this host is ready to serve: hosts with the same offers share the lines.
+    """
 
     def __init__(
-        self, client: StoreClient, host: Host, clock: Clock, lifetime: float = 10.0
+        self,
+        client: StoreClient,
+        host: Host,
+        clock: Clock,
+        lifetime: float = 10.0,
+        offers: str = "",
     ) -> None:
         self._client = client
         self._clock = clock
         self.host = host
         self.lifetime = lifetime
+        self.announced = f"{host}|{offers}"
+        self._owner = f"{host}|{int(lifetime * 1000)}"
+        self._leaving = False
         self._held: dict[str, _Held] = {}
 
     async def acquire(self, line: str, lost: Callable[[], None]) -> Fence | None:
         """The line's fence if it is free or provably abandoned, else None."""
         began = boot_time()
         names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN]
-        args = [str(self.host), int(self.lifetime * 1000), self.host.proof, line]
+        args = [self._owner, int(self.lifetime * 1000), self.host.proof, line]
         token, holder, *_ = await self._client.run("acquire", names, args)
         if not token:
             log.info("line.held", line=line, by=holder.decode().split("|")[0])
@@ -88,13 +106,27 @@ class Leases:
         with contextlib.suppress(FencedOut, StoreUnavailable):
             await self._client.run("release", names, [fence.token, fence.line])
 
+    async def look(self, lines: Sequence[str]) -> View:
+        """Who is alive, and who holds these lines; a dead incarnation of ours holds nothing."""
+        names = [keys.HOSTS_ALIVE, *map(keys.lease, lines)]
+        hosts, holders = await self._client.run("look", names, [int(self.lifetime * 1000)])
+        named = {line: holder.decode() for line, holder in zip(lines, holders, strict=True)}
+        held = {line: holder for line, holder in named.items() if holder and not self._ours(holder)}
+        return View(frozenset(host.decode() for host in hosts), held)
+
+    async def depart(self) -> None:
+        """Be no longer counted among the hosts that share the lines; what is held is kept."""
+        self._leaving = True
+        with contextlib.suppress(StoreUnavailable):
+            await self._client.command("ZREM", keys.HOSTS_ALIVE, self.announced)
+
     async def beat_forever(self) -> None:
         """Beat every third of the lifetime, sooner after a failure, until cancelled."""
         while True:
             pause = self.lifetime * 0.3
             try:
                 await self.beat()
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 a beat that ends would lose every line
                 log.warning("beat.failed", error=str(error))
                 pause = min(pause, 1.0)
             await self._clock.sleep(pause)
@@ -104,7 +136,8 @@ class Leases:
         lines = list(self._held.items())
         began = boot_time()
         names = [keys.LINES_OPEN, keys.HOSTS_ALIVE]
-        args: list[str | int] = [str(self.host), int(self.lifetime * 1000), self.host.name]
+        announced = "" if self._leaving else self.announced
+        args: list[str | int] = [self._owner, int(self.lifetime * 1000), announced]
         for line, held in lines:
             names += [keys.fence(line), keys.lease(line)]
             args += [held.token, line]
@@ -115,12 +148,10 @@ class Leases:
             elif self._held.get(line) is held:
                 self._lose(line, held)
 
+    def _ours(self, holder: str) -> bool:
+        return bool(self.host.proof) and holder.split("|")[1:2] == [self.host.proof]
+
     def _lose(self, line: str, held: _Held) -> None:
         del self._held[line]
         log.warning("line.lost", line=line)
         held.lost()
-
-
-async def beating(leases: Leases) -> asyncio.Task[None]:
-    """The beat as a running task."""
-    return asyncio.create_task(leases.beat_forever(), name="leases.beat")

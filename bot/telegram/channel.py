@@ -7,9 +7,11 @@ a 429 froze; previews and typing take guessed slots, or are left out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -31,10 +33,11 @@ from bot.errors import (
 )
 from bot.events import Address, Outgoing, RichText
 from bot.ops.counters import Counters
-from bot.ports import Clock, Fence, Outbox, Posted
+from bot.ports import Buttons, Clock, Fence, Outbox, Posted
 from bot.telegram import markup
 from bot.telegram.pacing import Pace
 from bot.telegram.wire import Wire
+from bot.turn.ending import SILENT
 
 log = structlog.get_logger("channel")
 
@@ -45,8 +48,10 @@ LONGEST_PAUSE = 30.0
 MARK = "↻ "
 PART_LIMIT = 4096 - len(MARK)
 REMEMBERED = 4096
+FAILURES = 5
 
 Lease = Callable[[], float]
+Step = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -88,11 +93,17 @@ class TelegramChannel:
     # --- rendering ---
 
     def render(
-        self, address: Address, markdown: str, reply_to: int | None = None, edit: int | None = None
+        self,
+        address: Address,
+        markdown: str,
+        reply_to: int | None = None,
+        edit: int | None = None,
+        buttons: Buttons = (),
     ) -> list[Outgoing]:
-        """Markdown as parts: the first edits a message where one is given."""
+        """Markdown as parts: the first edits a message where one is given, the last has buttons."""
         parts = []
-        for rich in markup.split(markup.render(markdown), PART_LIMIT):
+        blank = [RichText(SILENT)] if markdown else []  # an answer always says something
+        for rich in markup.split(markup.render(markdown), PART_LIMIT) or blank:
             payload = _payload(address, rich, reply_to)
             if edit is not None:
                 payload = {"message_id": edit} | _without(payload, "reply_parameters")
@@ -100,7 +111,22 @@ class TelegramChannel:
             else:
                 parts.append(Outgoing(address.chat, "sendMessage", payload))
             reply_to = edit = None
+        if buttons and parts:
+            keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
+            parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
         return parts
+
+    async def administers(self, address: Address, person: int) -> bool:
+        """Whether somebody is an admin of the chat, as Telegram says now; where it does not, no."""
+        if address.private:
+            return person == address.chat
+        ask = {"chat_id": address.chat, "user_id": person}
+        try:
+            member = await self._wire.call("getChatMember", ask, timeout=PREVIEW_SECONDS)
+        except TelegramError as error:
+            log.warning("admins.unknown", line=self._fence.line, error=str(error))
+            return False
+        return member.get("status") in ("creator", "administrator")
 
     # --- delivering ---
 
@@ -155,17 +181,37 @@ class TelegramChannel:
             chat.task = asyncio.create_task(work, name=f"send:{part.outgoing.chat}")
 
     async def _send_all(self, number: int, chat: _Chat) -> None:
-        try:
-            while chat.queue:
-                part = chat.queue[0]
-                await self._to_its_fate(part)
-                await self._outbox.receipt(self._fence, part.id, part.outgoing.turn)
-                chat.queue.popleft()
-                self._forget(part)
-        except FencedOut:
-            self.lost.set()
-        else:
-            self._chats.pop(number, None)
+        """Part after part. Nothing may end this early: it would hold up the chat for ever."""
+        while chat.queue:
+            part = chat.queue[0]
+            await self._insisting(partial(self._to_its_fate, part), FAILURES)
+            try:
+                await self._insisting(partial(self._receipt, part))
+            except FencedOut:
+                self.lost.set()
+                return
+            chat.queue.popleft()
+            self._forget(part)
+        self._chats.pop(number, None)
+
+    async def _receipt(self, part: Posted) -> None:
+        await self._outbox.receipt(self._fence, part.id, part.outgoing.turn)
+
+    async def _insisting(self, step: Step, most: int | None = None) -> None:
+        """Make a step again after each unforeseen failure, perhaps a bounded number of times."""
+        failures = 0
+        while most is None or failures < most:
+            try:
+                await step()
+            except FencedOut:
+                raise
+            except Exception:
+                failures += 1
+                log.exception("send.failed", line=self._fence.line, failures=failures)
+                await self._clock.sleep(min(0.5 * 2 ** min(failures - 1, 8), LONGEST_PAUSE))
+            else:
+                return
+        self._counters.add("send:failed")
 
     def _forget(self, part: Posted) -> None:
         """A part is done; its id stays known, since a reading of the outbox may be under way."""
@@ -189,7 +235,7 @@ class TelegramChannel:
         while True:
             await self._clear_to_send(outgoing.chat)
             try:
-                await self._call(outgoing)
+                sent = await self._call(outgoing)
             except TelegramError as error:
                 tries += 1
                 again = await self._mend(outgoing, error, tries)
@@ -198,6 +244,9 @@ class TelegramChannel:
                 outgoing = again
             else:
                 self._counters.add("sent")
+                if outgoing.shows:
+                    with contextlib.suppress(FencedOut):  # the receipt will find out as well
+                        await self._outbox.shown(self._fence, outgoing.shows, sent["message_id"])
                 return
 
     async def _clear_to_send(self, chat: int) -> None:
@@ -281,6 +330,10 @@ class TelegramChannel:
         thread = {} if address.topic is None else {"message_thread_id": address.topic}
         await self._shed(address, "sendChatAction", {"action": "typing"} | thread)
 
+    async def fetch(self, file: str, most: int) -> bytes:
+        """A file by its id."""
+        return await self._wire.download(file, most, timeout=SEND_SECONDS)
+
     def _has_slot(self, chat: int) -> bool:
         waiting = chat in self._chats
         return not waiting and self._pace.may_preview(chat) and self._lease() > LEAST_LEASE
@@ -310,6 +363,10 @@ def _payload(address: Address, rich: RichText, reply_to: int | None) -> dict[str
             "allow_sending_without_reply": True,
         }
     return payload
+
+
+def _keyboard(buttons: Buttons) -> list[list[dict[str, str]]]:
+    return [[{"text": text, "callback_data": data} for text, data in row] for row in buttons]
 
 
 def _without(payload: dict[str, Any], key: str) -> dict[str, Any]:

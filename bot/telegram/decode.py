@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.events import Address, Command, Decoded, Ignored, Incoming, Person, Press, Signal
+from bot.telegram.quoting import quoted
 
 ALLOWED_UPDATES: Final = ("message", "callback_query", "stopped_message_generation")
 """The kinds of updates to ask for; Telegram keeps the choice until the next one."""
@@ -139,6 +140,7 @@ def _message(message: dict[str, Any], bot: BotIdentity) -> Decoded:
         command=words.command,
         unsupported=unsupported,
         addressed=address.private or _addressed(message, words, bot),
+        quoted=quoted(message) if words.command is not None else None,
     )
 
 

@@ -1,224 +1,162 @@
-"""All bots of this replica: each one is owned, recovered, polled, and let go on its own."""
+"""All bots of this replica, and its part in sharing the lines with other replicas.
+
+Once in a sweep, and whenever a line is given back, the fleet looks who is alive and which lines are
+free. Each host reckons the same even spread (`shares`): the host that a free line prefers tries at
+once, the others after a while; a host that holds what another should have gives it back.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Iterable
 
-import aiohttp
 import structlog
 
-from bot.dispatch.lanes import Lanes
-from bot.dispatch.line import Line
-from bot.dispatch.router import Router
-from bot.errors import StoreUnavailable, Unauthorized
-from bot.ops.counters import Counters
-from bot.ports import Clock, Fence, Inbox, Outbox
-from bot.telegram.channel import TelegramChannel
-from bot.telegram.poller import Poller, identify
-from bot.telegram.wire import Secret, Wire
-from bot.turn.transcripts import Transcripts
+from bot.dispatch.shares import shares
+from bot.errors import StoreError
+from bot.ports import Clock
+from bot.telegram.hosted import HostedBot
+from bot.telegram.ownership import Leases, View, Wakes
 
-T = TypeVar("T")
 log = structlog.get_logger("fleet")
 
-DRAIN_SECONDS = 20.0
-RETRY_SECONDS = 1.0
-
-
-class Leases(Protocol):
-    """What the fleet needs of the leases."""
-
-    async def acquire(self, line: str, lost: Callable[[], None]) -> Fence | None:
-        """The line's fence, or None while another replica holds it."""
-        ...
-
-    def left(self, line: str) -> float:
-        """Seconds for which the line is surely ours."""
-        ...
-
-    async def release(self, fence: Fence) -> None:
-        """Give the line back."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """What all bots of a replica share."""
-
-    session: aiohttp.ClientSession
-    api_url: str
-    leases: Leases
-    inbox: Inbox
-    outbox: Outbox
-    router: Router
-    transcripts: Transcripts
-    clock: Clock
-    counters: Counters
-    poll_seconds: int
-
-
-class HostedBot:
-    """One bot on this replica, from acquiring its line to giving it back."""
-
-    def __init__(self, id: int, token: Secret, station: Station) -> None:
-        self.id = id
-        self.line = f"bot:{id}"
-        self.username = ""
-        self._hash = hashlib.sha256(token.get_secret_value().encode()).hexdigest()
-        self._station = station
-        self._wire = Wire(station.session, station.api_url, token)
-        self._state = "starting"
-        self._poller: Poller | None = None
-        self._lanes: Lanes | None = None
-        self._leaving = asyncio.Event()
-
-    @property
-    def state(self) -> str:
-        """How the bot is doing, in a word: starting, waiting, polling, conflict, quarantined …."""
-        return self._poller.state if self._poller else self._state
-
-    @property
-    def poll_age(self) -> float | None:
-        """Seconds since the last finished getUpdates."""
-        at = self._poller.finished_at if self._poller else None
-        return None if at is None else self._station.clock.monotonic() - at
-
-    @property
-    def backlog(self) -> int:
-        """Entries that wait or run."""
-        return self._lanes.backlog if self._lanes else 0
-
-    async def idle(self) -> None:
-        """Return once nothing waits, runs or is being sent."""
-        while self._lanes and self._lanes.backlog:
-            await self._lanes.settled()
-
-    async def run(self) -> None:
-        """Own and serve the line until told to leave; never raises for a fault of the bot."""
-        while not self._leaving.is_set():
-            try:
-                await self._own()
-            except Unauthorized:
-                self._state = "quarantined"
-                log.error(
-                    "bot.quarantined",
-                    bot=self.id,
-                    why="Telegram does not know this token (401)",
-                    cure="get a new token from @BotFather and set it; the other bots go on",
-                )
-                break
-            except Exception:
-                log.exception("bot.failed", bot=self.id)
-                await self._station.clock.sleep(RETRY_SECONDS)
-        if self._state != "quarantined":
-            self._state = "stopped"
-
-    def leave(self) -> None:
-        """Finish what runs, give the line back, and end."""
-        self._leaving.set()
-
-    async def _own(self) -> None:
-        lost = asyncio.Event()
-        fence = await self._acquire(lost.set)
-        if fence is None:
-            return
-        try:
-            await self._serve(fence, lost)
-        finally:
-            self._poller = self._lanes = None
-            self._station.transcripts.forget_line(self.line)
-            if not lost.is_set():
-                await self._station.leases.release(fence)
-
-    async def _acquire(self, lost: Callable[[], None]) -> Fence | None:
-        """The line's fence, waited for while another replica holds it."""
-        while not self._leaving.is_set():
-            with contextlib.suppress(StoreUnavailable):
-                if fence := await self._station.leases.acquire(self.line, lost):
-                    return fence
-                self._state = "waiting"
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), RETRY_SECONDS)
-        return None
-
-    async def _serve(self, fence: Fence, lost: asyncio.Event) -> None:
-        s = self._station
-        identity = await self._or_leave(identify(self._wire, s.clock), lost)
-        if identity is None:
-            return
-        self.username = identity.username
-
-        def lease() -> float:
-            return s.leases.left(self.line)
-
-        channel = TelegramChannel(self._wire, s.outbox, fence, lease, s.clock, s.counters)
-        line = Line(fence, self.id, self.username, self._hash, channel)
-        lanes = self._lanes = Lanes(line, s.router, s.clock, s.counters)
-        poller = Poller(
-            self.line, identity, self._wire, s.inbox, lanes, s.clock, s.counters, s.poll_seconds
-        )
-        try:
-            parts, entries = await channel.recover(), await poller.recover()
-            log.info("bot.serving", bot=self.id, at=self.username, parts=parts, entries=entries)
-            self._poller = poller
-            await self._until_over(poller, lanes, channel, lost)
-        finally:
-            await lanes.close()
-            await channel.close()
-
-    async def _until_over(
-        self, poller: Poller, lanes: Lanes, channel: TelegramChannel, lost: asyncio.Event
-    ) -> None:
-        """Poll until told to leave, or the line is lost, or the token is revoked."""
-        polling = asyncio.create_task(poller.run(), name=f"poll:{self.id}")
-        ends = [self._leaving, lost, lanes.lost, channel.lost, channel.revoked]
-        waits = [asyncio.create_task(event.wait()) for event in ends]
-        try:
-            await asyncio.wait({polling, *waits}, return_when=asyncio.FIRST_COMPLETED)
-            if polling.done():
-                polling.result()
-            if channel.revoked.is_set():
-                raise Unauthorized("sendMessage", "Unauthorized")
-        finally:
-            for task in (polling, *waits):
-                task.cancel()
-            await asyncio.gather(polling, *waits, return_exceptions=True)
-        if lanes.lost.is_set() or channel.lost.is_set():
-            lost.set()
-        if self._leaving.is_set() and not lost.is_set():
-            poller.state = "draining"
-            await lanes.drain(DRAIN_SECONDS)
-            await channel.drain(1.0)
-
-    async def _or_leave(self, work: Awaitable[T], lost: asyncio.Event) -> T | None:
-        """The work's result, or None if the bot has to go first."""
-        task = asyncio.ensure_future(work)
-        waits = [asyncio.create_task(event.wait()) for event in (self._leaving, lost)]
-        try:
-            await asyncio.wait({task, *waits}, return_when=asyncio.FIRST_COMPLETED)
-            return await task if task.done() else None
-        finally:
-            for one in (task, *waits):
-                one.cancel()
-            await asyncio.gather(task, *waits, return_exceptions=True)
+PATIENCE = (0.3, 3.0)
+"""How long a free line waits for the host that it prefers: in lifetimes of a lease, in seconds."""
+DEPART_SECONDS = 2.0
+SURE_AFTER = 2
+KEPT_SECONDS = 60.0
 
 
 class Fleet:
-    """The hosted bots."""
+    """The hosted bots; without leases (as an empty fleet has none) nothing is ever tried for."""
 
-    def __init__(self, bots: Iterable[HostedBot]) -> None:
+    def __init__(
+        self,
+        bots: Iterable[HostedBot],
+        leases: Leases | None = None,
+        wakes: Wakes | None = None,
+        clock: Clock | None = None,
+        sweep_seconds: float = 1.0,
+    ) -> None:
         self.bots = list(bots)
+        self._by_line = {bot.line: bot for bot in self.bots}
+        self._leases = leases
+        self._wakes = wakes
+        self._clock = clock
+        self._sweep_seconds = sweep_seconds
+        self._soon = asyncio.Event()
+        self._free_since: dict[str, float] = {}
+        self._elsewhere: dict[str, int] = {}
+        self._kept_until: dict[str, float] = {}
+        self._errands: set[asyncio.Task[None]] = set()
+        self._spread: tuple[frozenset[str], dict[str, str]] = (frozenset(), {})
 
     async def run(self) -> None:
         """Serve all bots until they left."""
-        await asyncio.gather(*(bot.run() for bot in self.bots))
+        beside = [asyncio.create_task(self._sweep_forever(), name="fleet.sweep")]
+        if self._wakes is not None:
+            listening = self._wakes.listen_forever(self._wake, self._soon.set)
+            beside.append(asyncio.create_task(listening, name="fleet.listen"))
+        try:
+            await asyncio.gather(*(bot.run() for bot in self.bots))
+        finally:
+            for task in (*beside, *self._errands):
+                task.cancel()
+            await asyncio.gather(*beside, *self._errands, return_exceptions=True)
 
     def leave(self) -> None:
-        """Let every bot finish and go."""
+        """Let every bot finish and go; others may take over from now on."""
+        self._errands.add(asyncio.create_task(self._leave()))
+
+    async def _leave(self) -> None:
+        """Out of the shares first, so that others know at once whose the free lines are."""
+        with contextlib.suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(DEPART_SECONDS):
+                if self._leases is not None:
+                    await self._leases.depart()
         for bot in self.bots:
             bot.leave()
+
+    def served(self) -> set[str]:
+        """The lines that are served here now."""
+        return {bot.line for bot in self.bots if bot.is_served}
+
+    async def nudge(self, line: str) -> None:
+        """Have a line look at its outbox, if it is served here."""
+        if bot := self._by_line.get(line):
+            await bot.nudge()
+
+    def show_menu(self, line: str, person: int) -> None:
+        """Set the menu of an admin who wrote to a line."""
+        if bot := self._by_line.get(line):
+            bot.show_menu(person)
+
+    def _wake(self, line: str) -> None:
+        if bot := self._by_line.get(line):
+            bot.wake()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            self._soon.clear()
+            try:
+                await self._sweep()
+            except StoreError as error:
+                log.warning("sweep.failed", error=str(error))
+            except Exception:
+                log.exception("sweep.failed")
+            with contextlib.suppress(TimeoutError):  # wait_for may swallow a cancellation
+                async with asyncio.timeout(self._sweep_seconds):
+                    await self._soon.wait()
+
+    async def _sweep(self) -> None:
+        if self._leases is None or self._clock is None:
+            return
+        wanting = [bot for bot in self.bots if bot.is_wanting]
+        view = await self._leases.look([bot.line for bot in wanting])
+        spread = self._spread_over(self._peers(view, self._leases.announced))
+        now = self._clock.monotonic()
+        for bot in wanting:
+            self._perhaps_try(bot, view, spread, now)
+        for bot in self.bots:
+            if bot.is_held:
+                self._free_since.pop(bot.line, None)
+            self._perhaps_give_back(bot, spread, now)
+        for line in await self._wakes.stirred() if self._wakes else ():
+            self._wake(line)
+
+    def _peers(self, view: View, me: str) -> frozenset[str]:
+        """Hosts that serve the same bots as we do, and we."""
+        offers = me.rpartition("|")[2]
+        return frozenset(h for h in view.hosts if h.rpartition("|")[2] == offers) | {me}
+
+    def _spread_over(self, hosts: frozenset[str]) -> dict[str, str]:
+        if self._spread[0] != hosts:
+            self._spread = (hosts, shares(self._by_line, hosts))
+            log.info("fleet.shares", hosts=len(hosts), lines=len(self._by_line))
+        return self._spread[1]
+
+    def _perhaps_try(self, bot: HostedBot, view: View, spread: dict[str, str], now: float) -> None:
+        assert self._leases is not None
+        if bot.line in view.holders:
+            self._free_since.pop(bot.line, None)
+            bot.seen_elsewhere()
+            return
+        since = self._free_since.setdefault(bot.line, now)
+        preferred = spread[bot.line] == self._leases.announced
+        patience = min(PATIENCE[0] * self._leases.lifetime, PATIENCE[1])
+        if preferred or now - since >= patience:
+            bot.try_now()
+
+    def _perhaps_give_back(self, bot: HostedBot, spread: dict[str, str], now: float) -> None:
+        """Give a line to the host that should have it, at most once in a while."""
+        assert self._leases is not None
+        line = bot.line
+        if not bot.is_served or spread[line] == self._leases.announced:
+            self._elsewhere.pop(line, None)
+            return
+        self._elsewhere[line] = self._elsewhere.get(line, 0) + 1
+        if self._elsewhere[line] >= SURE_AFTER and now >= self._kept_until.get(line, 0.0):
+            self._kept_until[line] = now + KEPT_SECONDS
+            log.info("line.given_back", line=line, to=spread[line].partition("|")[0])
+            bot.give_back()

@@ -28,6 +28,8 @@ _WEIGHT: Final = {"pre": 0, "text_link": 1, "text_mention": 1, "code": 3}
 def in_order(entities: Iterable[Json], units: int) -> tuple[Json, ...]:
     """The entities of a text of `units` UTF-16 units: clipped, nested and sorted, outer first."""
     inside = [clipped for entity in entities if (clipped := _clipped(entity, units)) is not None]
+    if len(inside) < 2:
+        return tuple(inside)
     others = (one for one in inside if one["type"] not in (*_STYLES, *_QUOTES))
     atoms = _apart(sorted(others, key=lambda one: (_WEIGHT.get(one["type"], 2), *_key(one))))
     quotes = _around((one for one in inside if one["type"] in _QUOTES), atoms)

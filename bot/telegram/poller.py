@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -15,37 +16,25 @@ from bot.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from bot.events import Event, Ignored
 from bot.ops.counters import Counters
-from bot.ports import Clock, Entry, Inbox
-from bot.telegram.decode import ALLOWED_UPDATES, BotIdentity, decode
+from bot.ports import Clock, Update
+from bot.telegram.decode import ALLOWED_UPDATES, BotIdentity
 from bot.telegram.wire import Wire
 
 log = structlog.get_logger("poller")
 
 BATCH = 100
+FIRST_POLL = 1
 STORE_PAUSE = 1.0
 CONFLICT_PAUSES = (5.0, 60.0)
 NETWORK_PAUSES = (1.0, 30.0)
-FULL = 2000
-FULL_PAUSE = 0.2
 
 
 class Takes(Protocol):
-    """Where accepted entries go: the line's lanes."""
+    """Where updates go: the line's feed."""
 
-    @property
-    def backlog(self) -> int:
-        """How many wait."""
-        ...
-
-    @property
-    def newest(self) -> str:
-        """The newest entry's id."""
-        ...
-
-    def offer(self, items: list[tuple[Entry, Event]]) -> None:
-        """Take entries in order."""
+    async def accept(self, updates: Sequence[Update]) -> None:
+        """Store updates and let them run; raises StoreUnavailable."""
         ...
 
 
@@ -55,26 +44,28 @@ class Poller:
     def __init__(
         self,
         line: str,
-        identity: BotIdentity,
         wire: Wire,
-        inbox: Inbox,
-        lanes: Takes,
+        feed: Takes,
         clock: Clock,
         counters: Counters,
         poll_seconds: int,
     ) -> None:
         self._line = line
-        self._identity = identity
         self._wire = wire
-        self._inbox = inbox
-        self._lanes = lanes
+        self._feed = feed
         self._clock = clock
         self._counters = counters
         self._poll_seconds = poll_seconds
         self._offset: int | None = None
         self._failures = 0
+        self._asked_at: float | None = None
         self.state = "starting"
         self.finished_at: float | None = None
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds for which the getUpdates that is under way has brought nothing."""
+        return 0.0 if self._asked_at is None else self._clock.monotonic() - self._asked_at
 
     async def run(self) -> None:
         """Poll until cancelled; raises Unauthorized when the token is revoked."""
@@ -87,58 +78,32 @@ class Poller:
             self._failures = 0
             self.state = "polling"
             self.finished_at = self._clock.monotonic()
-            if updates:
-                await self._store(updates)
-            while self._lanes.backlog >= FULL:
-                await self._clock.sleep(FULL_PAUSE)
-
-    async def recover(self) -> int:
-        """Offer the entries that are in the inbox already, in their order."""
-        count = 0
-        while page := await self._inbox.pending(self._line, self._lanes.newest):
-            await self._offer([(entry, orjson.loads(entry.raw)) for entry in page])
-            count += len(page)
-            if page[-1].id != self._lanes.newest:  # nothing of this page was for the lanes
-                break
-        return count
+            # What an answered poll has confirmed is gone. An offset of yesterday would also confirm
+            # what comes after a silent week, when Telegram begins at a lower number.
+            self._offset = await self._stored(updates) if updates else None
 
     async def _poll(self) -> list[tuple[int, bytes]]:
-        return await self._wire.updates(self._offset, BATCH, self._poll_seconds, ALLOWED_UPDATES)
+        """One getUpdates; the first is short, so that a good state is known soon."""
+        seconds = self._poll_seconds if self.finished_at else min(FIRST_POLL, self._poll_seconds)
+        self._asked_at = self._clock.monotonic()
+        try:
+            return await self._wire.updates(self._offset, BATCH, seconds, ALLOWED_UPDATES)
+        finally:
+            self._asked_at = None
 
-    async def _store(self, updates: list[tuple[int, bytes]]) -> None:
-        """Accept a batch, however long the store needs; then the offset moves."""
-        wanted = [(number, raw) for number, raw in updates if not self._ignores(raw)]
-        unsure = False
-        while wanted:
+    async def _stored(self, updates: list[tuple[int, bytes]]) -> int:
+        """Accept a batch, however long the store needs; then the next offset."""
+        batch = [Update(number, raw, _name(raw)) for number, raw in updates]
+        while True:
             try:
-                entries = await self._inbox.accept(self._line, wanted)
+                await self._feed.accept(batch)
             except StoreUnavailable as error:
-                unsure = True
                 self.state = "store away"
                 log.warning("intake.waits", line=self._line, error=str(error))
                 await self._clock.sleep(STORE_PAUSE)
-                continue
-            if unsure:  # what an unanswered try stored comes back as seen: look for it
-                await self.recover()
             else:
-                await self._offer([(entry, orjson.loads(entry.raw)) for entry in entries])
-            break
-        self.state = "polling"
-        self._offset = max(number for number, _ in updates) + 1
-
-    def _ignores(self, raw: bytes) -> bool:
-        """Whether a rule leaves the update alone; such updates are counted, not stored."""
-        found = decode(orjson.loads(raw), self._identity)
-        rule = found.rule if isinstance(found, Ignored) else None
-        if rule is None and getattr(found, "addressed", True) is False:
-            rule = "not addressed"
-        if rule is not None:
-            self._counters.add(f"ignored:{rule}")
-        return rule is not None
-
-    async def _offer(self, items: list[tuple[Entry, dict[str, object]]]) -> None:
-        decoded = ((entry, decode(raw, self._identity)) for entry, raw in items)
-        self._lanes.offer([(e, event) for e, event in decoded if not isinstance(event, Ignored)])
+                self.state = "polling"
+                return max(number for number, _ in updates) + 1
 
     async def _after(self, error: TelegramError) -> float:
         """Seconds to wait after a failed poll; a bot's faults are its own."""
@@ -159,11 +124,9 @@ class Poller:
         """Another poller, or a webhook that was left behind; a webhook is taken away."""
         self.state = "conflict"
         self._counters.add("poll:conflict")
-        if "webhook" in error.description.lower():
-            log.warning("poll.webhook_removed", line=self._line)
-            await self._wire.call("deleteWebhook", {"drop_pending_updates": False}, timeout=20)
-            return 0.0
         pause = _pause(self._failures, *CONFLICT_PAUSES)
+        if "webhook" in error.description.lower():
+            return 0.0 if await self._without_webhook() else pause
         log.error(
             "poll.conflict",
             line=self._line,
@@ -172,6 +135,35 @@ class Poller:
             again_in=round(pause, 1),
         )
         return pause
+
+    async def _without_webhook(self) -> bool:
+        log.warning("poll.webhook_removed", line=self._line)
+        try:
+            await self._wire.call("deleteWebhook", {"drop_pending_updates": False}, timeout=20)
+        except Unauthorized:
+            raise
+        except TelegramError as error:
+            log.warning("poll.webhook_stays", line=self._line, error=str(error))
+            return False
+        return True
+
+
+def update_of(raw: bytes) -> Update:
+    """An update that was pushed to us, from its JSON; raises ValueError where it is none."""
+    body = orjson.loads(raw)
+    number = body.get("update_id") if isinstance(body, dict) else None
+    if not isinstance(number, int):
+        raise ValueError("not an update: it has no update_id")  # noqa: TRY004
+    return Update(number, raw, _name(raw))
+
+
+def _name(raw: bytes) -> str:
+    """What an update is known by: a press by its query, since it can come under two numbers."""
+    if b'"callback_query"' not in raw:
+        return ""
+    query: Any = orjson.loads(raw).get("callback_query")
+    id = query.get("id") if isinstance(query, dict) else None
+    return f"press:{id}" if isinstance(id, str) else ""
 
 
 def _pause(failures: int, first: float, most: float) -> float:

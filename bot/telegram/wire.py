@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from typing import Any, Final, Protocol
 import aiohttp
 import orjson
 
-from bot.errors import ConfigError, FateUnknown, NotSent, ServerFault, TelegramError
+from bot.errors import ConfigError, FateUnknown, NotSent, ServerFault, TelegramError, TooLong
 from bot.telegram.refusals import refusal, refusal_without_json
 
 POLL_MARGIN: Final = 10.0
 """Seconds that a poll may take beyond the time the server was asked to hold it."""
 
 _CONNECT: Final = 10.0
+_PIECE: Final = 64 * 1024
+_PATH: Final = re.compile(r"[A-Za-z0-9_./ -]{1,512}")
 _JSON: Final = {"Content-Type": "application/json"}
 # Raised by the connector alone, before a byte of the request is written. Everything else, also a
 # kept-alive connection that turns out to be closed, may have reached the server.
@@ -118,6 +121,33 @@ class Wire:
             return [(_id(update), orjson.dumps(update)) for update in batch]
         except (TypeError, KeyError):
             raise ServerFault("getUpdates", "an answer that is no list of updates") from None
+
+    async def download(self, file: str, most: int, *, timeout: float) -> bytes:
+        """A file of at most `most` bytes by its id; raises `TelegramError` kinds."""
+        found = await self.call("getFile", {"file_id": file}, timeout=timeout)
+        path = found.get("file_path") if isinstance(found, dict) else None
+        if not isinstance(path, str) or not _PATH.fullmatch(path) or ".." in path:
+            raise ServerFault("getFile", "an answer without a path")
+        return await self._read(path, most, timeout)
+
+    async def _read(self, path: str, most: int, timeout: float) -> bytes:
+        url = f"{self._base}/file/bot{self._token.get_secret_value()}/{path}"
+        limits = aiohttp.ClientTimeout(total=timeout)
+        failed = TelegramError("download", f"{self._host} did not give the file")
+        try:
+            async with self._session.get(url, timeout=limits, allow_redirects=False) as response:
+                content = b""
+                async for piece in response.content.iter_chunked(_PIECE):
+                    content += piece
+                    if len(content) > most:
+                        break
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            raise failed from None  # an error of the library would drag the URL behind it
+        if response.status != 200:
+            raise failed
+        if len(content) > most:
+            raise TooLong("download", f"the file is over {most // 1024} KB")
+        return content
 
     async def _exchange(self, method: str, body: bytes, timeout: float) -> _Answer | TelegramError:
         """The server's answer. Failures are values, so that no error drags a URL behind it."""

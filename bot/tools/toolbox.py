@@ -6,7 +6,7 @@ What is shown is frozen with the turn's render; what is allowed is decided anew 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +16,23 @@ from bot.errors import ToolError, ToolFateUnknown
 from bot.tools.mcp.names import WireNames
 from bot.tools.mcp.pool import Pool
 from bot.tools.mcp.servers import ServerSpec
-from bot.tools.policy import Decision, decide
+from bot.tools.mcp.tool import Tool
+from bot.tools.policy import Decision, Facts, Offer, Policy, decide
+from bot.tools.skills import SkillSpec, Webhooks
 
+SKILL = ""
+"""Stands for the server where a tool is a skill; no server has an empty name."""
 READY_SECONDS = 10.0
+READY_FOR_APPROVED_SECONDS = 60.0
 
 UNKNOWN_TOOL = "There is no tool of this name."
 NOT_OBJECT = "The call's input is not a JSON object. Write it again as one."
-NOT_ALLOWED = (
-    "This tool may not run without a person's approval, and approval is not available here yet. "
-    "Tell the person that it was not run."
-)
+NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
+NO_LONGER = "This tool is no longer here as it was when this turn began. It was not run."
+AGENT_GONE = "This agent was removed while it worked. The call was not run."
 FATE_UNKNOWN = (
     "Outcome unknown: the host was interrupted during this call, so it may or may not have taken "
     "effect. It was not repeated. Tell the person, and check by other means if you can."
-)
-NOT_AGAIN = (
-    "This very call was made before and its outcome is unknown; it is not made a second time "
-    "without a person's approval. Tell the person."
 )
 
 
@@ -48,8 +48,8 @@ class Call:
 
     @property
     def key(self) -> str:
-        """`mcp:<server>:<tool>`, by which policy knows the tool."""
-        return f"mcp:{self.server}:{self.tool}"
+        """`mcp:<server>:<tool>` or `skill:<name>`, by which policy knows the tool."""
+        return f"skill:{self.tool}" if self.server == SKILL else f"mcp:{self.server}:{self.tool}"
 
     @property
     def digest(self) -> str:
@@ -67,23 +67,74 @@ class Result:
     fate_unknown: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What an agent may do with tools: its servers, the written rule, the flags that are on."""
+
+    servers: tuple[ServerSpec, ...]
+    policy: Policy
+    features: frozenset[str] = frozenset()
+    skills: tuple[SkillSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What happens to a call now: refused with a result, asked of a person, or run.
+
+    `definition` is the digest of what the tool is; `always` says whether a person may allow it for
+    good.
+    """
+
+    refusal: Result | None = None
+    asks: bool = False
+    always: bool = False
+    definition: str = ""
+
+
 class Toolbox:
-    """The tools of one agent, as one turn uses them."""
+    """The tools of one agent, as one turn uses them.
 
-    def __init__(self, pool: Pool, servers: Sequence[ServerSpec], whitelist: Sequence[str]) -> None:
+    `live` gives the agent's rights as they are now, None once it is removed; `role` is that of the
+    person for whom the turn runs.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        rights: Rights,
+        live: Callable[[], Rights | None],
+        webhooks: Webhooks,
+        role: str = "everyone",
+        person: str = "",
+    ) -> None:
+        self._webhooks = webhooks
+        self._person = person
+        self._skills = {skill.name: skill for skill in rights.skills}
         self._pool = pool
-        self._servers = {server.name: server for server in servers}
-        self._whitelist = whitelist
+        self._rights = rights
+        self._live = live
+        self._role = role
+        self._servers = {server.name: server for server in rights.servers}
 
-    async def ready(self) -> None:
-        """Servers are connected, or have had their time: a turn waits once, and not for long."""
+    async def ready(self, *, approved: bool = False) -> None:
+        """Servers are connected, or have had their time: a turn waits once, and not for long.
+
+        Longer where a person `approved` a call: that should not go to waste.
+        """
         if self._servers:
             await self._pool.ensure(self._servers.values())
-            await self._pool.ready(self._servers.values(), READY_SECONDS)
+            seconds = READY_FOR_APPROVED_SECONDS if approved else READY_SECONDS
+            await self._pool.ready(self._servers.values(), seconds)
 
     def offer(self) -> tuple[list[dict[str, Any]], dict[str, Sequence[str]]]:
         """The tools as the model takes them, and what each wire name means; in a stable order."""
-        tools = self._pool.tools(self._servers.values())
+        offer = self._offered()
+        known: list[Tool | SkillSpec] = [*self._pool.tools(self._servers.values())]
+        tools = [
+            tool
+            for tool in [*known, *self._skills.values()]
+            if self._decided(self._rights, tool.key, offer) is not Decision.DENY
+        ]
         wire = WireNames(tools)
         shown = sorted(tools, key=wire.wire)
         offered = [
@@ -94,26 +145,72 @@ class Toolbox:
             }
             for tool in shown
         ]
-        return offered, {wire.wire(tool): (tool.server, tool.name) for tool in shown}
+        return offered, {
+            wire.wire(tool): (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
+            for tool in shown
+        }
 
     def prompts(self) -> list[str]:
         """The texts that the servers add to the system prompt."""
         return self._pool.prompts(self._servers.values())
 
-    def refusal(self, call: Call, doubtful: frozenset[str]) -> Result | None:
-        """Why this call may not run now, as its result; None if it may.
+    def judge(self, call: Call, doubtful: frozenset[str]) -> Verdict:
+        """What happens to this call by today's rule.
 
         `doubtful` are digests of calls whose outcome nobody knows.
         """
-        if call.server is None or call.server not in self._servers:
-            return Result(UNKNOWN_TOOL, error=True)
+        live = self._live()
+        if refusal := self._refusal(call, live):
+            return Verdict(Result(refusal, error=True))
+        assert live is not None
+        decision = self._decided(live, call.key, self._offered())
+        if decision is Decision.DENY:
+            return Verdict(Result(NOT_ALLOWED, error=True))
+        definition = self.definition(call)
+        doubt = call.digest in doubtful and not self.repeatable(call)
+        if decision is Decision.RUN and not doubt:
+            return Verdict(definition=definition)
+        if not definition:
+            return Verdict(Result(NO_LONGER, error=True))
+        return Verdict(
+            asks=True, always=decision is Decision.ASK and not doubt, definition=definition
+        )
+
+    def definition(self, call: Call) -> str:
+        """A digest of what the tool is now and where it runs; empty where it is not offered."""
+        if call.server == SKILL:
+            skill = self._skills.get(call.tool or "")
+            return skill.digest[:24] if skill else ""
+        server = self._servers.get(call.server or "")
+        found = [t for t in self._pool.tools([server] if server else []) if t.name == call.tool]
+        if server is None or not found:
+            return ""
+        place = [server.command, server.args, server.cwd, server.url, found[0].digest]
+        return hashlib.sha256(orjson.dumps(place)).hexdigest()[:24]
+
+    def _refusal(self, call: Call, live: Rights | None) -> str | None:
+        if live is None:
+            return AGENT_GONE
+        mine = self._servers.get(call.server or "")
+        skill = self._skills.get(call.tool or "") if call.server == SKILL else None
+        if mine is None and skill is None:
+            return UNKNOWN_TOOL
         if not isinstance(call.arguments, Mapping):
-            return Result(NOT_OBJECT, error=True)
-        if decide(call.key, self._whitelist) is not Decision.RUN:
-            return Result(NOT_ALLOWED, error=True)
-        if call.digest in doubtful and not self.repeatable(call):
-            return Result(NOT_AGAIN, error=True)
-        return None
+            return NOT_OBJECT
+        if skill is not None:
+            return None if skill in live.skills else NO_LONGER
+        assert mine is not None
+        now = next((one for one in live.servers if one.name == mine.name), None)
+        return NO_LONGER if now is None or now.share_key != mine.share_key else None
+
+    def _decided(self, rights: Rights, key: str, offer: Offer) -> Decision:
+        return decide(rights.policy, key, offer, Facts(self._role, rights.features))
+
+    def _offered(self) -> Offer:
+        servers = self._servers.values()
+        keys = frozenset(tool.key for tool in self._pool.tools(servers))
+        keys |= {skill.key for skill in self._skills.values()}
+        return Offer(keys, complete=self._pool.have_listed(servers))
 
     def repeatable(self, call: Call) -> bool:
         """Whether an admin said that this tool may run twice, itself or by trusting its server."""
@@ -129,6 +226,8 @@ class Toolbox:
         """Make the call; every end of it is a result."""
         assert call.server is not None
         assert call.tool is not None
+        if call.server == SKILL:
+            return await self._run_skill(self._skills[call.tool], call, seconds)
         limit = min(seconds, self._servers[call.server].deadline)
         try:
             server = self._servers[call.server]
@@ -138,6 +237,10 @@ class Toolbox:
         except ToolError as error:
             return Result(f"The tool did not run: {error}", error=True)
         return Result(found.content, error=found.is_error)
+
+    async def _run_skill(self, skill: SkillSpec, call: Call, seconds: float) -> Result:
+        found = await self._webhooks.call(skill, call.arguments, self._person, seconds)
+        return Result(found.text, error=found.error, fate_unknown=found.unknown)
 
 
 def call_of(block: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Call:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.ports import Clock
+
+MOST_LOOPS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one turn may use (spec 5, 9.24); history is trimmed in blocks of a quarter."""
+    """What one turn may use (spec 5, 9.24); history is trimmed in blocks of a quarter.
+
+    `tokens` is the output of one model request, `per_minute` the requests of one person in a
+    conversation.
+    """
 
     requests: int = 25
     calls: int = 10
@@ -17,6 +23,27 @@ class Limits:
     attempts: int = 4
     history_turns: int = 48
     history_chars: int = 240_000
+    tokens: int = 8000
+    per_minute: int = 60
+
+    def under(
+        self,
+        *,
+        requests: int | None = None,
+        calls: int | None = None,
+        seconds: float | None = None,
+        tokens: int | None = None,
+        per_minute: int | None = None,
+    ) -> Limits:
+        """These limits, lower where something lower is given; never higher."""
+        return replace(
+            self,
+            requests=min(self.requests, requests or self.requests),
+            calls=min(self.calls, calls or self.calls),
+            seconds=min(self.seconds, seconds or self.seconds),
+            tokens=min(self.tokens, tokens or self.tokens),
+            per_minute=min(self.per_minute, per_minute or self.per_minute),
+        )
 
 
 class Budget:
@@ -28,6 +55,7 @@ class Budget:
         self._until = clock.monotonic() + limits.seconds
         self.requests = 0
         self.calls = 0
+        self.loops = 0
 
     @property
     def seconds_left(self) -> float:
@@ -40,4 +68,6 @@ class Budget:
             return f"{self.limits.requests} model requests"
         if self.calls >= self.limits.calls:
             return f"{self.limits.calls} tool calls"
+        if self.loops >= MOST_LOOPS:
+            return "calls that go round in circles"
         return None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from bot.ports import Answer, Record
-from bot.tools.toolbox import FATE_UNKNOWN, Call, Result, Toolbox, call_of
+from bot.tools import sheets
+from bot.tools.approvals import Asked, Sheet, grant_of
+from bot.tools.toolbox import FATE_UNKNOWN, Call, Result, Toolbox, Verdict, call_of
 from bot.turn import history
 from bot.turn.budget import Budget
+from bot.turn.loops import goes_round
 from bot.turn.progress import Progress
 from bot.turn.prompt import Render
 from bot.turn.recorder import Recorder
+from bot.turn.suspension import Asking
 
 LIMIT_REACHED = "Not run: this turn has used up its {} tool calls. Answer now with what you have."
 CUT = (
@@ -19,10 +23,25 @@ CUT = (
     "Make it shorter, or do it in smaller steps."
 )
 INTERRUPTED = "The turn was stopped during this call; it may or may not have taken effect."
+CHANGED = (
+    "Not run: the tool is no longer the one that a person approved. "
+    "Ask for it again if it is still needed."
+)
+
+LOOP = (
+    "Not run: this turn has made this very call before, and it goes round in circles. "
+    "Do something else, or answer with what you have."
+)
+
+Grants = Callable[[], Awaitable[Collection[str]]]
 
 
 class Calls:
-    """Makes the calls of one turn; `late` are results that are not recorded yet."""
+    """Makes the calls of one turn; `late` are results that are not recorded yet.
+
+    `grants` tells what people allowed for good here; `sheet` holds what they decided of the calls
+    for which the turn waited.
+    """
 
     def __init__(
         self,
@@ -31,21 +50,24 @@ class Calls:
         recorder: Recorder,
         budget: Budget,
         progress: Progress,
+        grants: Grants,
+        sheet: Sheet | None = None,
     ) -> None:
         self._toolbox = toolbox
         self._names = render.names
         self._recorder = recorder
         self._budget = budget
         self._progress = progress
+        self._grants = grants
+        self._sheet = sheet
         self.late: list[Record] = []
 
-    async def take(self, answer: Record) -> None:
-        """Record an answer whole before any of its tools runs, then run what may run."""
-        calls = self._of(answer)
-        firsts = [self._first(call) for call in calls]
-        await self._recorder.log([answer, *firsts])
-        started = {record.body["call"] for record in firsts if record.kind == "started"}
-        await self._run([call for call in calls if call.id in started])
+    async def take(self, answer: Record) -> list[Asking]:
+        """Record an answer whole before any of its tools runs, then run what may run.
+
+        What needs a person first comes back.
+        """
+        return await self._begin(self._of(answer), [answer])
 
     async def take_cut(self, answer: Record) -> None:
         """Record an answer whose calls were cut off: none of them runs."""
@@ -53,37 +75,104 @@ class Calls:
         await self._recorder.log([answer, *cut])
 
     def open(self) -> list[Call]:
-        """Calls without a result: an earlier life of this turn ended while they ran."""
+        """Calls without a result: they waited for people, or an earlier life of the turn ended."""
         records = self._recorder.recorded()
         answered = {r.body["call"] for r in records if r.kind == "result"}
         last = next((r for r in reversed(records) if r.kind == "model"), None)
         return [call for call in self._of(last) if call.id not in answered] if last else []
 
-    async def resume(self, calls: Sequence[Call]) -> None:
-        """What may be repeated runs again; of the rest nobody knows the outcome."""
+    async def take_up(self, calls: Sequence[Call]) -> list[Asking]:
+        """Open calls, by how far they came; what needs a person (again) comes back.
+
+        Of those that were started, what may be repeated runs again, and of the rest nobody knows
+        the outcome. The others are made as people decided, if today's rule still allows it.
+        """
+        records = self._recorder.recorded()
+        started = {r.body["call"] for r in records if r.kind == "started"}
+        again = [c for c in calls if c.id in started and self._toolbox.repeatable(c)]
         unknown = Result(FATE_UNKNOWN, error=True, fate_unknown=True)
-        again = [call for call in calls if self._toolbox.repeatable(call)]
-        lost = [self._recorder.result(call, unknown) for call in calls if call not in again]
-        if lost:
-            await self._recorder.log(lost)
-        await self._run(again)
+        lost = [
+            self._recorder.result(c, unknown) for c in calls if c.id in started and c not in again
+        ]
+        fresh = [call for call in calls if call.id not in started]
+        return await self._begin(fresh, lost, again)
+
+    async def _begin(
+        self, calls: Sequence[Call], records: Sequence[Record], again: Sequence[Call] = ()
+    ) -> list[Asking]:
+        made = self._made_before(calls)
+        asking: list[Asking] = []
+        firsts: list[Record] = []
+        judged = [await self._judged(call) for call in calls]
+        for call, verdict in zip(calls, judged, strict=True):
+            if (
+                not verdict.refusal
+                and self._decided(call) is None
+                and goes_round(made, call.digest)
+            ):
+                self._budget.loops += 1
+                verdict = Verdict(Result(LOOP, error=True))
+            made.append(call.digest)
+            if verdict.asks and not self._is_spent():
+                self._budget.calls += 1
+                asking.append(Asking(call, verdict.definition, verdict.always))
+            else:
+                firsts.append(self._first(call, verdict))
+        if records or firsts:
+            await self._recorder.log([*records, *firsts])
+        started = {record.body["call"] for record in firsts if record.kind == "started"}
+        await self._run([*again, *(call for call in calls if call.id in started)])
+        return asking
+
+    def _made_before(self, now: Sequence[Call]) -> list[str]:
+        """Digests of the calls that the model wanted earlier in this turn."""
+        ids = {call.id for call in now}
+        answers = [r for r in self._recorder.recorded() if r.kind == "model"]
+        return [c.digest for r in answers for c in self._of(r) if c.id not in ids]
 
     def _of(self, answer: Record) -> list[Call]:
         blocks = history.calls_of(answer.body["content"])
         return [call_of(block, self._names) for block in blocks]
 
-    def _first(self, call: Call) -> Record:
+    def _first(self, call: Call, verdict: Verdict) -> Record:
         """`started`, or at once the result of a call that may not run."""
-        if refusal := self._refusal(call):
-            return self._recorder.result(call, refusal)
+        if verdict.refusal:
+            return self._recorder.result(call, verdict.refusal)
+        if self._is_spent():
+            spent = LIMIT_REACHED.format(self._budget.limits.calls)
+            return self._recorder.result(call, Result(spent, error=True))
         self._budget.calls += 1
         return self._recorder.started(call)
 
-    def _refusal(self, call: Call) -> Result | None:
-        most = self._budget.limits.calls
-        if self._budget.calls >= most:
-            return Result(LIMIT_REACHED.format(most), error=True)
-        return self._toolbox.refusal(call, self._doubtful())
+    def _is_spent(self) -> bool:
+        return self._budget.calls >= self._budget.limits.calls
+
+    async def _judged(self, call: Call) -> Verdict:
+        """The verdict of today's rule, with what people said of this call."""
+        verdict = self._toolbox.judge(call, self._doubtful())
+        decided = self._decided(call)
+        if decided is not None:
+            return self._as_decided(call, verdict, decided)
+        if verdict.asks and verdict.always and await self._is_granted(call, verdict):
+            return Verdict(definition=verdict.definition)
+        return verdict
+
+    def _decided(self, call: Call) -> Asked | None:
+        asked = self._sheet.asked if self._sheet else ()
+        return next((one for one in asked if one.call == call.id), None)
+
+    def _as_decided(self, call: Call, verdict: Verdict, decided: Asked) -> Verdict:
+        assert self._sheet is not None
+        if decided.state != "granted":
+            return Verdict(Result(sheets.result_words(self._sheet, decided), error=True))
+        if verdict.refusal:
+            return verdict
+        same = decided.digest == call.digest and decided.definition == verdict.definition
+        return Verdict() if same else Verdict(Result(CHANGED, error=True))
+
+    async def _is_granted(self, call: Call, verdict: Verdict) -> bool:
+        name = grant_of(self._recorder.turn.ref.agent, call.key, verdict.definition)
+        return name in await self._grants()
 
     def _doubtful(self) -> frozenset[str]:
         """Digests of calls in this conversation whose outcome nobody knows."""
@@ -95,7 +184,7 @@ class Calls:
     async def _run(self, calls: Sequence[Call]) -> None:
         """Independent calls run side by side; each result is recorded as it comes."""
         if calls:
-            self._progress.using(", ".join(f"{call.server}: {call.tool}" for call in calls))
+            self._progress.using(", ".join(_named(call) for call in calls))
         async with asyncio.TaskGroup() as group:
             for call in calls:
                 group.create_task(self._run_one(call))
@@ -108,6 +197,10 @@ class Calls:
             self.late.append(self._recorder.result(call, unknown))
             raise
         await self._recorder.log([self._recorder.result(call, result)])
+
+
+def _named(call: Call) -> str:
+    return f"{call.server}: {call.tool}" if call.server else str(call.tool)
 
 
 def without_calls(answer: Answer) -> Answer:

@@ -14,6 +14,8 @@ FULL = "This conversation has grown too long for me. Send /new to begin a new on
 STOPPED = "_(stopped)_"
 STOPPED_EARLY = "Stopped."
 TIRED = "I had to stop here: this took longer than I am allowed to work on one answer."
+SPENT = "I have to stop here: {}. It is free again tomorrow, or ask whoever runs me for more."
+TOO_OFTEN = "That were many requests in one minute. Please wait a little, then write again."
 BUSY = "The model behind me does not answer right now. Please send your message again later."
 BROKEN = (
     "I can't answer at the moment: the model refused the request. "

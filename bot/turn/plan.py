@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bot.tools.mcp.servers import ServerSpec
+from bot.tools.policy import Policy
+from bot.tools.skills import SkillSpec
+from bot.tools.toolbox import Rights
+from bot.turn.budget import Limits
+from bot.turn.filters import Filter
+from bot.turn.purse import Most
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One agent, ready to run. `revision` changes whenever the agent does."""
+    """One agent, ready to run. `revision` changes whenever the agent does.
+
+    `approvers` says who may allow a call: "asker", "admins" (of the chat) and numeric ids;
+    `approval_seconds` is how long a question stays open. `budgets` are the most that may be spent,
+    by kind of scope: turn, person, chat, agent. `filter` is what may not go out.
+    """
 
     agent: str
     name: str
@@ -19,5 +31,17 @@ class Plan:
     temperature: float | None = None
     reasoning_effort: str | None = None
     instructions: str | None = None
-    whitelist: tuple[str, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    features: frozenset[str] = frozenset()
+    approvers: tuple[int | str, ...] = ("asker",)
+    approval_seconds: float = 3600.0
     servers: tuple[ServerSpec, ...] = ()
+    skills: tuple[SkillSpec, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    budgets: Mapping[str, Most] = field(default_factory=dict)
+    filter: Filter = field(default_factory=Filter)
+
+    @property
+    def rights(self) -> Rights:
+        """What the agent may do with tools."""
+        return Rights(self.servers, self.policy, self.features, self.skills)

@@ -12,6 +12,7 @@ import structlog
 from bot.errors import SwitchboardError
 from bot.events import Address
 from bot.ports import Channel, Clock
+from bot.turn.filters import Filter
 
 log = structlog.get_logger("progress")
 
@@ -33,8 +34,15 @@ class Progress:
     """Shows a turn's progress; whatever it cannot show is left out, never waited for."""
 
     def __init__(
-        self, channel: Channel, address: Address, entry: str, clock: Clock, noted: Noted
+        self,
+        channel: Channel,
+        address: Address,
+        entry: str,
+        clock: Clock,
+        noted: Noted,
+        guard: Filter,
     ) -> None:
+        self._filter = guard
         self._channel = channel
         self._address = address
         self._clock = clock
@@ -102,7 +110,8 @@ class Progress:
 
     def _text(self) -> str:
         note = f"_{self._tool} …_" if self._tool else ""
-        return "\n\n".join(part for part in (self.said, note) if part)
+        said = self._filter.preview(self.said)
+        return "\n\n".join(part for part in (said, note) if part)
 
     async def _preview(self) -> None:
         text = self._text()

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
-from bot.events import Incoming, TurnRef
+from bot.events import Incoming, Outgoing, TurnRef
 from bot.ops.counters import Counters
-from bot.ports import Channel, Clock, Fence, Journal, Model, Opened, Record
+from bot.ports import Channel, Clock, Fence, Journal, Model, Opened, OpenTurn, Record
+from bot.tools import sheets
+from bot.tools.approvals import Sheet
 from bot.tools.mcp.pool import Pool
-from bot.tools.toolbox import Toolbox
+from bot.tools.skills import Webhooks
+from bot.tools.toolbox import Rights, Toolbox
 from bot.turn import prompt
-from bot.turn.budget import Budget, Limits
+from bot.turn.budget import Budget
 from bot.turn.calls import Calls
 from bot.turn.ending import Ending
 from bot.turn.plan import Plan
 from bot.turn.progress import Progress
 from bot.turn.prompt import Render
+from bot.turn.purse import Bank, Purse, Spender
+from bot.turn.rate import Rate
 from bot.turn.recorder import Recorder
+from bot.turn.suspension import Approvals, Suspension, sheet_of
+from bot.turn.timers import Timers
 from bot.turn.transcripts import Transcript, Transcripts
 from bot.turn.walk import Walk
 
 CACHE_SECONDS = 300.0
 KEEP_RENDER_AGAIN = 1800.0
+
+Live = Callable[[str], Plan | None]
+"""An agent's plan as it is now, None once it is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,8 @@ class Job:
     incoming: Incoming
     plan: Plan
     channel: Channel
+    timers: Timers = field(default_factory=Timers)
+    role: str = "everyone"
 
     @property
     def ref(self) -> TurnRef:
@@ -52,31 +65,55 @@ class Runner:
         transcripts: Transcripts,
         clock: Clock,
         counters: Counters,
-        limits: Limits,
+        approvals: Approvals,
+        live: Live,
+        bank: Bank,
+        webhooks: Webhooks,
     ) -> None:
+        self._webhooks = webhooks
+        self._bank = bank
+        self._approvals = approvals
+        self._live = live
         self._model = model
         self._pool = pool
         self._journal = journal
         self._transcripts = transcripts
         self._clock = clock
         self._counters = counters
-        self._limits = limits
+        self._rate = Rate(clock)
         self._kept: dict[tuple[str, str], float] = {}
 
-    async def run(self, job: Job, stop: asyncio.Event) -> None:
-        """Run a turn until its reply is sent; `stop` ends it early."""
-        toolbox = Toolbox(self._pool, job.plan.servers, job.plan.whitelist)
-        await toolbox.ready()
+    async def run(
+        self, job: Job, stop: asyncio.Event, sheet: Sheet | None = None
+    ) -> OpenTurn | None:
+        """Run a turn until its reply is sent or it waits for people; `stop` ends it early.
+
+        `sheet` is given for a turn that has waited. Where another turn of the conversation is open
+        nothing is done, and that turn comes back.
+        """
+        toolbox = self._toolbox(job)
+        await toolbox.ready(approved=sheet is not None)
         transcript = self._transcripts.get(job.fence.line, job.ref)
         try:
             opened, render = await self._open(job, toolbox, transcript)
-            if opened.turn.state == "running":
-                await self._walk(job, toolbox, transcript, opened, render, stop)
+            if opened.held:
+                return opened.turn
+            if opened.turn.state != "sending":
+                await self._walk(job, toolbox, transcript, opened, render, stop, sheet)
             await job.channel.sent(job.entry)
         except BaseException:
             self._transcripts.forget(job.fence.line, job.ref)
             self._kept.clear()
             raise
+        return None
+
+    def _toolbox(self, job: Job) -> Toolbox:
+        def live() -> Rights | None:
+            plan = self._live(job.plan.agent)
+            return plan.rights if plan else None
+
+        person = str(job.incoming.person.id)
+        return Toolbox(self._pool, job.plan.rights, live, self._webhooks, job.role, person)
 
     async def _walk(
         self,
@@ -86,17 +123,79 @@ class Runner:
         opened: Opened,
         render: Render,
         stop: asyncio.Event,
+        sheet: Sheet | None,
     ) -> None:
-        recorder = self._recorder(job, transcript, opened, render)
+        purse = self._purse(job)
+        recorder = self._recorder(job, transcript, opened, render, purse)
         address, clock = job.incoming.address, self._clock
-        progress = Progress(job.channel, address, job.entry, clock, recorder.preview)
+        progress = Progress(
+            job.channel, address, job.entry, clock, recorder.preview, job.plan.filter
+        )
         progress.message = opened.turn.preview
-        budget = Budget(self._limits, clock)
-        calls = Calls(toolbox, render, recorder, budget, progress)
-        walk = Walk(self._model, job.plan, render, recorder, calls, budget, progress, clock)
+        budget = Budget(job.plan.limits, clock)
+        who = (job.fence.line, job.ref.conversation, job.incoming.person.id)
+
+        def may_ask() -> bool:
+            return self._rate.take(who, job.plan.limits.per_minute)
+
+        async def grants() -> Collection[str]:
+            return await self._approvals.grants(job.fence.line, job.ref.conversation)
+
+        calls = Calls(toolbox, render, recorder, budget, progress, grants, sheet)
+        walk = Walk(
+            self._model, job.plan, render, recorder, calls, budget, progress, clock, may_ask, purse
+        )
         async with progress.showing():
             end, records = await walk.to_an_ending(stop)
-        await self._reply(job, recorder, end, records, progress.message)
+        if isinstance(end, Suspension):
+            await self._suspend(job, recorder, render, end, progress.message)
+        else:
+            await self._reply(job, recorder, end, records, progress.message)
+
+    async def spent(self, spender: Spender) -> dict[str, dict[str, int]]:
+        """What was spent today by kind of scope."""
+        return await self._bank.spent(spender, self._clock.wall())
+
+    def _purse(self, job: Job) -> Purse:
+        ref, person = job.ref, job.incoming.person.id
+        spender = Spender(job.fence.line, ref.conversation, ref.agent, person, ref.entry)
+        budgets, bank = job.plan.budgets, self._bank
+        return Purse(
+            bank.ledger, job.fence, spender, budgets, bank.pricing, bank.alarm, self._clock
+        )
+
+    async def _suspend(
+        self,
+        job: Job,
+        recorder: Recorder,
+        render: Render,
+        suspension: Suspension,
+        shown: int | None,
+    ) -> None:
+        """Ask people: what was said so far, and the question, go out; nobody waits in memory."""
+        sheet = sheet_of(suspension, recorder.turn, job.incoming, job.plan, self._clock.wall())
+        parts = self._asking(job, sheet, suspension.said, shown)
+        calls = [one.call.id for one in suspension.asking]
+        posted = await recorder.suspend(
+            self._approvals,
+            [recorder.asked(sheet.nonce, calls)],
+            sheet,
+            parts,
+            [render.digest, render.tools_digest],
+            job.plan.approval_seconds,
+        )
+        self._counters.add("turns:suspended")
+        job.timers.set(sheet.nonce, sheet.due)
+        await job.channel.deliver(posted)
+
+    def _asking(self, job: Job, sheet: Sheet, said: str, shown: int | None) -> list[Outgoing]:
+        address = job.incoming.address
+        reply_to = None if address.private else job.incoming.message
+        text = job.plan.filter.out(said) if said else ""
+        told = job.channel.render(address, text, reply_to, shown) if text else []
+        question, buttons = sheets.question(sheet), sheets.rows(sheet)
+        asked = job.channel.render(address, question, reply_to, buttons=buttons)
+        return [*told, *asked[:-1], replace(asked[-1], shows=sheet.nonce)]
 
     async def _reply(
         self, job: Job, recorder: Recorder, end: Ending, records: list[Record], shown: int | None
@@ -104,16 +203,17 @@ class Runner:
         """Record the reply with its rendered parts, and let them go."""
         address = job.incoming.address
         reply_to = None if address.private else job.incoming.message
-        parts = job.channel.render(address, end.text, reply_to, shown)
+        text = job.plan.filter.out(end.text)
+        parts = job.channel.render(address, text, reply_to, shown)
         posted = await recorder.finish(records, [part.of(job.ref) for part in parts])
         self._counters.add(f"turns:{end.outcome}")
         await job.channel.deliver(posted)
 
     def _recorder(
-        self, job: Job, transcript: Transcript, opened: Opened, render: Render
+        self, job: Job, transcript: Transcript, opened: Opened, render: Render, purse: Purse
     ) -> Recorder:
-        recorder = Recorder(self._journal, job.fence, opened.turn, transcript, self._clock)
-        limits = self._limits
+        recorder = Recorder(self._journal, job.fence, opened.turn, transcript, purse, self._clock)
+        limits = job.plan.limits
         recorder.start = transcript.trim(limits.history_turns, limits.history_chars)
         recorder.prefix = prompt.digest([render.digest, recorder.start, job.plan.model])
         return recorder
@@ -129,8 +229,10 @@ class Runner:
             _person_record(job),
             self._to_keep(job.fence.line, render),
             known=transcript.known,
-            turns=self._limits.history_turns,
+            turns=job.plan.limits.history_turns,
         )
+        if opened.held:
+            return opened, render
         transcript.extend(opened.records)
         if opened.resumed:
             self._counters.add("turns:resumed")
@@ -143,7 +245,7 @@ class Runner:
         """The conversation's render while the provider's cache is warm, else a new one."""
         now = self._clock.wall()
         tools, names = toolbox.offer()
-        fresh = prompt.render(now, plan.instructions, toolbox.prompts(), tools, names)
+        fresh = prompt.render(now, plan.instructions, _prompts(plan, toolbox), tools, names)
         held = transcript.render
         warm = now - transcript.used_at < CACHE_SECONDS
         return held if held and warm and held.material == fresh.material else fresh
@@ -178,3 +280,9 @@ def _person_record(job: Job) -> Record:
         "content": prompt.person_content(incoming),
     }
     return Record("person", body)
+
+
+def _prompts(plan: Plan, toolbox: Toolbox) -> list[str]:
+    """What stands behind the host's own prompt: blocked topics, then the servers' prompts."""
+    topics = plan.filter.prompt()
+    return [*([topics] if topics else []), *toolbox.prompts()]

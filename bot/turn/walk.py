@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import structlog
 
@@ -20,7 +21,9 @@ from bot.turn.ending import Ending, closing
 from bot.turn.plan import Plan
 from bot.turn.progress import Progress
 from bot.turn.prompt import Render
+from bot.turn.purse import Purse
 from bot.turn.recorder import Recorder
+from bot.turn.suspension import Asking, Suspension
 
 log = structlog.get_logger("turn")
 
@@ -40,7 +43,11 @@ class Walk:
         budget: Budget,
         progress: Progress,
         clock: Clock,
+        may_ask: Callable[[], bool],
+        purse: Purse,
     ) -> None:
+        self._purse = purse
+        self._may_ask = may_ask
         self._model = model
         self._plan = plan
         self._render = render
@@ -50,19 +57,23 @@ class Walk:
         self._progress = progress
         self._clock = clock
         self._answers = [r for r in recorder.recorded() if r.kind == "model"]
+        self._told = 0
         self._recall()
 
     def _recall(self) -> None:
         """Take up what an earlier life of this turn has recorded."""
         self._budget.requests = len(self._answers)
-        started = [r for r in self._recorder.recorded() if r.kind == "started"]
+        records = self._recorder.recorded()
+        started = [r for r in records if r.kind == "started"]
+        asked = [i for i, r in enumerate(records) if r.kind == "asked"]
+        self._told = sum(r.kind == "model" for r in records[: asked[-1]]) if asked else 0
         self._budget.calls = len(started)
         if self._answers:
             self._recorder.prefix = self._answers[-1].body["prefix"]
         self._progress.keep(self._said())
 
-    async def to_an_ending(self, stop: asyncio.Event) -> tuple[Ending, list[Record]]:
-        """How the turn ends, and the records that go with the reply.
+    async def to_an_ending(self, stop: asyncio.Event) -> tuple[Ending | Suspension, list[Record]]:
+        """How the turn ends, or that it waits for people, and the records that go with that.
 
         The person's stop and the wall clock end it wherever it is; what was said stays.
         """
@@ -78,6 +89,8 @@ class Walk:
                 walk.cancel()
                 await asyncio.wait({walk})
             end = self._broken_off(stopped.done()) if walk.cancelled() else walk.result()
+            if isinstance(end, Suspension):
+                return end, []
         finally:
             walk.cancel()
             stopped.cancel()
@@ -99,48 +112,52 @@ class Walk:
             records.append(self._recorder.answered(Answer(text, end.outcome)))
         return [*records, self._recorder.ended(end.outcome, end.text)]
 
-    async def _to_an_ending(self) -> Ending:
+    async def _to_an_ending(self) -> Ending | Suspension:
         try:
             while True:
                 if end := await self._step():
                     return end
         except ModelRefused as error:
             log.error("model.refused", agent=self._plan.agent, error=str(error))
-            return self._given_up(ending.BROKEN)
+            return await self._given_up(ending.BROKEN)
         except ModelError as error:
             log.warning("model.gave_up", agent=self._plan.agent, error=str(error))
-            return self._given_up(ending.BUSY)
+            return await self._given_up(ending.BUSY)
 
-    def _given_up(self, note: str) -> Ending:
+    async def _given_up(self, note: str) -> Ending:
+        await self._purse.release()
         self._progress.again()  # a stream that broke leaves nothing
         return closing("failed", self._said(), note)
 
-    async def _step(self) -> Ending | None:
+    async def _step(self) -> Ending | Suspension | None:
         """Take up calls that are open, or ask the model; an ending when there is one."""
         if calls := self._calls.open():
-            await self._calls.resume(calls)
-            return None
+            return self._waits(await self._calls.take_up(calls))
+        if not self._may_ask():
+            return closing("refused", self._said(), ending.TOO_OFTEN)
         last = self._budget.spent() is not None
+        if short := await self._purse.reserve(self._request(last=last)):
+            return closing("refused", self._said(), ending.SPENT.format(short))
         answer = await self._ask(last=last)
-        if last or not await self._goes_on(answer):
+        calls_made = bool(history.calls_of(answer.content))
+        cut = answer.stop == "max_tokens" and calls_made and not self._was_cut()
+        wanted = answer.stop == "tool_use" and calls_made
+        if last or not (wanted or cut or answer.stop == "pause_turn"):
             return self._end_with(answer)
-        return None
+        return await self._go_on(self._keep(answer), wanted=wanted, cut=cut)
 
-    async def _goes_on(self, answer: Answer) -> bool:
-        """Whether the answer wants more steps; if so it is recorded, and its calls are made."""
-        calls = history.calls_of(answer.content)
-        cut = answer.stop == "max_tokens" and bool(calls) and not self._was_cut()
-        wanted = answer.stop == "tool_use" and bool(calls)
-        if not (wanted or cut or answer.stop == "pause_turn"):
-            return False
-        record = self._keep(answer)
+    async def _go_on(self, record: Record, *, wanted: bool, cut: bool) -> Suspension | None:
+        """An answer that wants more steps is recorded, and its calls are made."""
         if wanted:
-            await self._calls.take(record)
-        elif cut:
+            return self._waits(await self._calls.take(record))
+        if cut:
             await self._calls.take_cut(record)
         else:
             await self._recorder.log([record])
-        return True
+        return None
+
+    def _waits(self, asking: list[Asking]) -> Suspension | None:
+        return Suspension(tuple(asking), self._said()) if asking else None
 
     def _end_with(self, answer: Answer) -> Ending:
         """The last answer; its record goes out with the reply, in one step."""
@@ -194,7 +211,7 @@ class Walk:
         plan = self._plan
         return ModelRequest(
             model=plan.model,
-            max_tokens=plan.max_tokens,
+            max_tokens=min(plan.max_tokens, plan.limits.tokens),
             system=self._render.system,
             tools=self._render.tools,
             messages=history.messages(self._recorder.transcript.records, self._recorder.prefix),
@@ -204,8 +221,8 @@ class Walk:
         )
 
     def _said(self) -> str:
-        """All text of this turn's answers."""
-        texts = [history.text_of(record.body["content"]) for record in self._answers]
+        """All text of this turn's answers that was not told before the turn last waited."""
+        texts = [history.text_of(r.body["content"]) for r in self._answers[self._told :]]
         return "\n\n".join(text for text in texts if text)
 
     def _was_cut(self) -> bool:

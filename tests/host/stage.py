@@ -216,7 +216,7 @@ def settings_of(variables: Mapping[str, str]) -> Settings:
     before = dict(os.environ)
     os.environ.update(variables)
     try:
-        return Settings(_env_file=None)  # type: ignore[call-arg]
+        return Settings(_env_file=None)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -42,25 +42,23 @@ async def test_a_tool_of_a_real_server_is_called(stage: Stage) -> None:
     assert "is_error" not in result
 
 
-async def test_a_tool_that_no_pattern_allows_is_not_run_and_the_model_is_told(
+async def test_a_tool_that_no_pattern_allows_asks_a_person_and_the_turn_waits(
     stage: Stage,
 ) -> None:
     stage.agents["mcpServers"] = {"time": TIME_SERVER}
     clock = stage.bot("Clock", mcpServers=["time"])
     ann = stage.person("Ann")
     call = Call("time__get_current_time", {"timezone": "Asia/Tokyo"})
-    stage.script.on(turn(call), "I was not allowed to look.")
+    stage.script.on(turn(call))
     async with stage.host():
         said = await stage.ask(ann, stage.world.private(ann, clock), clock, "time?")
-    assert said == "I was not allowed to look."
-    result = stage.requests()[-1]["messages"][-1]["content"][0]
-    assert result["is_error"] is True
-    assert "approval" in result["content"]
+    assert said.startswith("May I do this?\n\nget_current_time of time\ntimezone: Asia/Tokyo")
+    assert len(stage.requests()) == 1
 
 
 async def test_calls_of_one_answer_are_all_answered_in_one_message(stage: Stage) -> None:
     stage.agents["mcpServers"] = {"time": TIME_SERVER}
-    clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:get_*"])
+    clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
     ann = stage.person("Ann")
     calls = (
         Call("time__get_current_time", {"timezone": "Asia/Tokyo"}),

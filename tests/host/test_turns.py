@@ -116,7 +116,11 @@ async def test_the_limit_of_tool_calls_ends_in_an_answer(stage: Stage) -> None:
     stage.agents["mcpServers"] = {"time": TIME_SERVER}
     clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
     ann = stage.person("Ann")
-    stage.script.on(*[turn(TOKYO)] * 10, "That is all I found.")
+    zones = ("Tokyo", "Seoul", "Manila", "Dubai", "Kabul", "Tehran", "Dhaka", "Hong_Kong")
+    calls = [TOKYO, Call("time__get_current_time", {"timezone": "UTC"})]
+    calls += [Call("time__get_current_time", {"timezone": f"Asia/{zone}"}) for zone in zones]
+    calls[2] = Call("time__get_current_time", {"timezone": "Europe/Rome"})
+    stage.script.on(*[turn(call) for call in calls], "That is all I found.")
     async with stage.host():
         said = await stage.ask(ann, stage.world.private(ann, clock), clock, "go on for ever")
     assert said == "That is all I found."

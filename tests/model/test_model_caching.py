@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.events import Json
 from bot.model.caching import BLOCKS_BETWEEN_MARKS, Prompt, marked, unmarked
 
 MARK = {"type": "ephemeral"}
@@ -37,7 +39,7 @@ tools = st.lists(
 prompts = st.tuples(st.lists(texts, max_size=3), tools, messages)
 
 
-def every_block(prompt: Prompt) -> list[Block]:
+def every_block(prompt: Prompt) -> list[Json]:
     said = [
         block
         for message in prompt.messages
@@ -47,16 +49,19 @@ def every_block(prompt: Prompt) -> list[Block]:
     return [*prompt.tools, *prompt.system, *said]
 
 
-def marks(prompt: Prompt) -> list[Block]:
+def marks(prompt: Prompt) -> list[Json]:
     return [block for block in every_block(prompt) if "cache_control" in block]
 
 
-def bare(parts: tuple[list[Block], list[Block], list[Block]]) -> Prompt:
-    prompt = unmarked(*parts)
-    for message in prompt.messages:
-        if isinstance(message["content"], str):
-            message["content"] = [{"type": "text", "text": message["content"]}]
-    return prompt
+def bare(system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]) -> Prompt:
+    prompt = unmarked(system, tools, messages)
+    return Prompt(prompt.system, prompt.tools, [in_blocks(message) for message in prompt.messages])
+
+
+def in_blocks(message: Json) -> Json:
+    if isinstance(message["content"], str):
+        return {**message, "content": [{"type": "text", "text": message["content"]}]}
+    return message
 
 
 def talk(*contents: Any) -> list[Block]:
@@ -90,7 +95,7 @@ def test_the_given_prompt_is_left_as_it_is(
 def test_marks_are_all_that_changes(parts: tuple[list[Block], list[Block], list[Block]]) -> None:
     prompt = marked(*parts)
 
-    assert bare((prompt.system, prompt.tools, prompt.messages)) == bare(parts)
+    assert bare(prompt.system, prompt.tools, prompt.messages) == bare(*parts)
 
 
 @given(prompts)

@@ -24,8 +24,8 @@ from bot.errors import (
     ModelRefused,
     StaleThinking,
 )
-from bot.model.messages import MessagesModel, arguments
-from bot.model.parameters import Provider
+from bot.model.messages import MessagesModel, body
+from bot.model.parameters import Provider, parameters
 from bot.ports import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen, Usage
 
 KEY = "sk-test-4f1d-not-a-real-key"
@@ -676,7 +676,7 @@ def test_the_prompt_given_is_left_as_it_is() -> None:
     request = request_for(tools=[{"name": "now"}])
     before = json.dumps([list(request.system), list(request.tools), list(request.messages)])
 
-    arguments(request, Provider())
+    body(request, parameters(request))
 
     assert before == json.dumps([list(request.system), list(request.tools), list(request.messages)])
 

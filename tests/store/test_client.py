@@ -19,7 +19,8 @@ async def test_a_cancellation_is_never_lost_in_a_store_call(tmp_path: Path) -> N
         for _ in range(turns):
             await asyncio.sleep(0)
         unfinished = call.cancel()
-        (end,) = await asyncio.gather(call, return_exceptions=True)
+        ends: list[object] = list(await asyncio.gather(call, return_exceptions=True))
+        end = ends[0]
         assert isinstance(end, asyncio.CancelledError) or not unfinished
         await client.close()
     await valkey.stop()

@@ -1,15 +1,26 @@
 -- Store what was not seen before. Needs no fence: the seen-set makes a second append harmless.
--- KEYS: inbox, seen   ARGV: horizon (ms), then update id and raw update of each
--- Returns the inbox id of each update, or '' for one that was seen.
+-- KEYS: inbox, seen, fence, lines:stirred, lines:stirs
+-- ARGV: horizon (ms), the owner's token or 0, then of each: name, update id, raw update
+-- Returns the newest id before this call, then the inbox id of each update, or '' if it was seen.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ids = {}
-for i = 2, #ARGV, 2 do
+local found = {'0-0'}
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then found[1] = info[i + 1] end
+  end
+end
+local new = false
+for i = 3, #ARGV, 3 do
   if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[i]) == 1 then
-    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', 'u', ARGV[i], 'r', ARGV[i + 1])
+    found[#found + 1] = redis.call('XADD', KEYS[1], '*', 'u', ARGV[i + 1], 'r', ARGV[i + 2])
+    new = true
   else
-    ids[#ids + 1] = ''
+    found[#found + 1] = ''
   end
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1])
-return ids
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
+if new and redis.call('GET', KEYS[3]) ~= ARGV[2] then stir(KEYS[1], KEYS[4], KEYS[5]) end
+return found

@@ -1,4 +1,4 @@
--- Log records of a running turn, once for each ordinal.
+-- Log records of a running turn, once for each ordinal. A life that records something is no failed try.
 -- KEYS: fence, open, log   ARGV: token, entry, ordinal, then kind and body of each
 -- Returns the id of the newest record.
 if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then
@@ -9,7 +9,7 @@ if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then
 end
 local last
 for i = 4, #ARGV, 2 do
-  last = redis.call('XADD', KEYS[3], '*', 'k', ARGV[i], 'b', ARGV[i + 1])
+  last = note(KEYS[3], ARGV[i], ARGV[i + 1]) or last
 end
-redis.call('HSET', KEYS[2], 'writes', ARGV[3])
+redis.call('HSET', KEYS[2], 'writes', ARGV[3], 'tries', 0)
 return last

@@ -1,18 +1,26 @@
 -- Open a turn with the person's message, or find it open; bring the transcript along.
--- KEYS: fence, open, log, then a key for each render to keep
--- ARGV: token, entry, agent, render, kind, body, last known log id, turns, lifetime of renders (s), bodies
--- Returns {resumed, {field, value …} of the open turn, {id, kind, body …} of the log}.
+-- KEYS: fence, open, log, then a key for each render to keep, then inbox
+-- ARGV: token, entry, agent, render, kind, body, last known log id, turns, lifetime of renders (s),
+--   a body for each render, then a name of this call: the same call made again counts once
+-- Returns {1 if it was open, 2 if another turn is, else 0, {field, value …} of the open turn, {id, kind, body …} of the log}.
 local resumed = 0
+local call = ARGV[#ARGV]
 if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
-  resumed = 1
-  redis.call('HINCRBY', KEYS[2], 'tries', 1)
+  if redis.call('HGET', KEYS[2], 'call') ~= call then
+    redis.call('HSET', KEYS[2], 'call', call, 'first', 0)
+    redis.call('HINCRBY', KEYS[2], 'tries', 1)
+  end
+  resumed = 1 - tonumber(redis.call('HGET', KEYS[2], 'first') or 0)
+elseif #redis.call('XRANGE', KEYS[#KEYS], ARGV[2], ARGV[2]) == 0 then
+  -- The turn is over: its answer was sent while the store did not answer us.
+  return {1, {'entry', ARGV[2], 'state', 'sending', 'render', '', 'writes', '0', 'tries', '1'}, {}}
 elseif redis.call('EXISTS', KEYS[2]) == 1 then
-  return redis.error_reply('BUSY ' .. KEYS[2])
+  return {2, redis.call('HGETALL', KEYS[2]), {}}
 else
   redis.call('HSET', KEYS[2], 'entry', ARGV[2], 'agent', ARGV[3], 'state', 'running',
-    'render', ARGV[4], 'writes', 0, 'tries', 1)
+    'render', ARGV[4], 'writes', 0, 'tries', 1, 'call', call, 'first', 1)
   redis.call('XADD', KEYS[3], '*', 'k', ARGV[5], 'b', ARGV[6])
-  for i = 4, #KEYS do
+  for i = 4, #KEYS - 1 do
     redis.call('SET', KEYS[i], ARGV[i + 6], 'EX', ARGV[9])
   end
 end

@@ -1,5 +1,7 @@
--- Entries are done; what they have to say goes into the outbox in the same step.
--- KEYS: fence, inbox, outbox   ARGV: token, number of entries, entries, then parts
+-- Entries are done; what they have to say goes into the outbox in the same step. A turn that is
+-- open for the first of them is over.
+-- KEYS: fence, inbox, outbox, then open where there may be a turn
+-- ARGV: token, number of entries, entries, then parts
 -- Returns the outbox ids, or nothing if this was done before.
 local count = tonumber(ARGV[2])
 local gone = 0
@@ -8,6 +10,7 @@ for i = 3, count + 2 do
 end
 local ids = {}
 if gone == 0 then return ids end
+if KEYS[4] and redis.call('HGET', KEYS[4], 'entry') == ARGV[3] then redis.call('DEL', KEYS[4]) end
 for i = count + 3, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[3], '*', 'p', ARGV[i])
 end

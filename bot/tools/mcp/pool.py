@@ -74,6 +74,12 @@ class Pool:
         ]
         return sorted({tool.key: tool for tool in tools}.values(), key=lambda tool: tool.key)
 
+    def have_listed(self, servers: Iterable[Server]) -> bool:
+        """Whether each of these has told what it offers, once at least."""
+        wanted = list(servers)
+        found = self._found(wanted)
+        return len(found) == len(wanted) and all(link.server.lives > 0 for _, link in found)
+
     def prompts(self, servers: Iterable[Server]) -> list[str]:
         """The texts of prompts that need no arguments: servers by name, then prompts by name."""
         found = sorted(self._found(servers), key=lambda pair: pair[0].name)

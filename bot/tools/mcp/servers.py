@@ -35,6 +35,7 @@ class ServerSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     cwd: str | None = None
     url: str | None = field(default=None, repr=False)
+    over: Literal["sse", "http"] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     repeatable: tuple[str, ...] = ()
     trust_annotations: bool = False
@@ -49,9 +50,11 @@ class ServerSpec:
 
     @property
     def transport(self) -> Transport:
-        """How the server is spoken to; a URL whose path ends in `/sse` means SSE."""
+        """How the server is spoken to: as `over` says, else a URL that ends in /sse means SSE."""
         if self.url is None:
             return "stdio"
+        if self.over is not None:
+            return self.over
         return "sse" if urlsplit(self.url).path.rstrip("/").endswith("/sse") else "http"
 
     def is_repeatable(self, tool: str) -> bool:
@@ -141,6 +144,7 @@ def _digest(spec: ServerSpec) -> str:
         sorted(spec.env.items()),
         spec.cwd,
         spec.url,
+        spec.transport,
         sorted((name.lower(), value) for name, value in spec.headers.items()),
     ]
     return hashlib.sha256(json.dumps(reach).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""What is measured beside the host: the obvious handlers, and the floors."""

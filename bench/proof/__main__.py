@@ -1,0 +1,93 @@
+"""`python -m bench.proof [--seed N] [--rows F1,F2] [--kills N] [--write]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import secrets
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.proof.faults import ROWS, Row
+from bench.proof.ground import ROOT
+from bench.proof.order import Order
+from bench.proof.report import Result, line, page, renewed
+from bench.proof.tally import Tally
+
+PAGE = ROOT / "docs" / "reliability.md"
+MUTATIONS = re.compile(r"^## What each mechanism is worth\n.*", re.MULTILINE | re.DOTALL)
+LONGEST = 2400.0
+KILLS = frozenset({"F1", "F2"})
+
+
+def main() -> int:
+    """Try the rows; 0 when every promise was kept."""
+    given = _parser().parse_args()
+    seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
+    rows = [row for row in ROWS if not given.rows or row.name in given.rows.split(",")]
+    print(f"seed {seed}", flush=True)
+    began = time.monotonic()
+    results = asyncio.run(_tried(rows, seed, given.kills, given.each))
+    minutes = (time.monotonic() - began) / 60
+    if given.write:
+        old = PAGE.read_text() if PAGE.exists() else ""
+        if len(rows) == len(ROWS):
+            kept = MUTATIONS.search(old)
+            new = page(results, seed, given.kills, given.each, minutes, kept[0] if kept else "")
+        else:
+            new = renewed(old, results, seed)
+        PAGE.write_text(new.rstrip() + "\n")
+        print(f"written: {PAGE}")
+    broken = [row.name for row, tally, _ in results if not tally.holds]
+    print(f"seed {seed}: " + (f"BROKEN: {', '.join(broken)}" if broken else "every promise held"))
+    return 1 if broken else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.proof")
+    parser.add_argument("--seed", type=int, help="random when left out; it is printed")
+    parser.add_argument("--rows", default="", help="F1,F2 …; all when left out")
+    parser.add_argument("--kills", type=int, default=300, help="at random moments (F2)")
+    parser.add_argument("--each", type=int, default=20, help="kills at each named point (F1)")
+    parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
+    return parser
+
+
+async def _tried(rows: Sequence[Row], seed: int, kills: int, each: int) -> list[Result]:
+    """The kills in one lane, what mostly waits in another; then what needs the machine alone."""
+    found: dict[str, Result] = {}
+
+    async def lane(some: Iterable[Row]) -> None:
+        for row in some:
+            with tempfile.TemporaryDirectory(prefix="proof", ignore_cleanup_errors=True) as folder:
+                order = Order(Path(folder), seed, short=False, kills=kills, at_each=each)
+                found[row.name] = await _one(row, order)
+            print(line(found[row.name]), flush=True)
+
+    beside = [row for row in rows if not row.alone]
+    await asyncio.gather(
+        lane(row for row in beside if row.name in KILLS),
+        lane(row for row in beside if row.name not in KILLS),
+    )
+    await lane(row for row in rows if row.alone)
+    return [found[row.name] for row in rows]
+
+
+async def _one(row: Row, order: Order) -> Result:
+    began = time.monotonic()
+    try:
+        tally = await asyncio.wait_for(row.tried(order), LONGEST)
+    except Exception as error:  # noqa: BLE001 - the other rows still have to be tried
+        traceback.print_exc(limit=-3, file=sys.stderr)
+        tally = Tally()
+        tally.problem(f"the trial itself ended with {type(error).__name__}: {error}"[:400])
+    return row, tally, time.monotonic() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The people of a trial: what they say, and when all of it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.proof.ground import Ground
+from bench.proof.voice import TAG, lines_of
+from bot.sandbox.telegram.people import Bot, Person
+from bot.sandbox.telegram.rooms import Room
+
+KINDS = ("plain",) * 5 + ("tool",) * 2 + ("look", "long", "long")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One message of a person."""
+
+    nonce: str
+    kind: str
+    room: Room
+    at: float
+
+
+class Crowd:
+    """Everybody who writes; `sent` is what they wrote, in order."""
+
+    def __init__(self, place: Ground, seed: int) -> None:
+        self._place = place
+        self.chance = random.Random(seed)
+        self.sent: list[Sent] = []
+        self.rooms: list[tuple[Person, Room]] = []
+
+    def join(self, count: int, bot: Bot | None = None) -> list[tuple[Person, Room]]:
+        """New people, each in a chat with a bot."""
+        new = []
+        for _ in range(count):
+            person = self._place.world.person(f"P{len(self.rooms)}")
+            room = self._place.world.private(person, bot or self.chance.choice(self._place.bots))
+            self.rooms.append((person, room))
+            new.append((person, room))
+        return new
+
+    def say(self, whom: tuple[Person, Room], kind: str | None = None) -> Sent:
+        """One message with a nonce of its own."""
+        person, room = whom
+        kind = kind or self.chance.choice(KINDS)
+        sent = Sent(f"n{len(self.sent):06d}", kind, room, time.monotonic())
+        self.sent.append(sent)
+        self._place.world.say(person, room, f"{sent.nonce} {kind}")
+        return sent
+
+    async def chatter(self, people: int, messages: int, seconds: float) -> None:
+        """New people say so many things at random moments."""
+        new = self.join(people)
+        moments = sorted(self.chance.uniform(0, seconds) for _ in range(messages))
+        began = time.monotonic()
+        for moment in moments:
+            await asyncio.sleep(max(0.0, began + moment - time.monotonic()))
+            self.say(self.chance.choice(new))
+
+    def open(self, among: Sequence[Sent] | None = None) -> list[Sent]:
+        """What is not wholly answered yet."""
+        shown: dict[int, set[tuple[str, str]]] = defaultdict(set)
+        found = []
+        for one in self.sent if among is None else among:
+            room = one.room
+            if id(room) not in shown:
+                shown[id(room)] = tags_in(room)
+            if not all(
+                (one.nonce, f"{n:03d}") in shown[id(room)] for n in range(lines_of(one.kind))
+            ):
+                found.append(one)
+        return found
+
+    async def answered(
+        self, seconds: float, among: Sequence[Sent] | None = None, still: float = 30
+    ) -> list[Sent]:
+        """Wait until all is answered; what is not, once nothing has come for `still` seconds."""
+        deadline = time.monotonic() + seconds
+        left = self.open(among)
+        moved = time.monotonic()
+        while left and time.monotonic() < min(deadline, moved + still):
+            await asyncio.sleep(0.03 if len(left) < 50 else 0.3)
+            now = self.open(left)
+            if len(now) < len(left):
+                moved = time.monotonic()
+            left = now
+        return left
+
+
+def texts(room: Room) -> list[str]:
+    """What the bot of a private room said, in order."""
+    return [m.text for m in room.messages.values() if m.author == room.bot]
+
+
+def tags_in(room: Room) -> set[tuple[str, str]]:
+    """All tags in what the bot said."""
+    return {tag for text in texts(room) for tag in TAG.findall(text)}

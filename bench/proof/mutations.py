@@ -1,0 +1,189 @@
+"""Each mechanism taken out in a copy of the tree: a short test must fail.
+
+`python -m bench.proof.mutations [name …]` writes its table into docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.proof.ground import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
+TITLE = "## What each mechanism is worth\n"
+INTRO = """
+`python -m bench.proof.mutations` takes each mechanism out in a copy of the tree, and runs the short
+test that must then fail.
+
+"""
+COPIED = ("bot", "registry", "bench", "tests", "pyproject.toml")
+KILLS = "tests/proof/test_kills.py::"
+ROWS = "tests/proof/test_rows.py::"
+NAMED = KILLS + "test_kill_9_at_each_named_point_loses_nothing_and_repeats_only_with_the_mark"
+FROZEN = ROWS + "test_a_write_of_a_frozen_owner_is_refused_after_its_lease"
+IDS = ROWS + "test_falling_update_ids_are_accepted_and_the_same_one_is_not"
+AWAY = ROWS + "test_while_the_store_is_away_nothing_is_confirmed_and_afterwards_all_is_answered"
+PAIR = ROWS + "test_two_replicas_never_meet_and_a_stranger_is_survived"
+POISON = ROWS + "test_poison_is_set_aside_with_word_and_the_next_message_answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One mechanism: where it is, the text that makes it, what stands there without it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTATIONS = (
+    Mutation(
+        "the fence check",
+        "bot/store/scripts/fence.lua",
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then",
+        "if false then",
+        FROZEN,
+    ),
+    Mutation(
+        "the lease: a held line is not taken",
+        "bot/store/scripts/acquire.lua",
+        "if held and held ~= ARGV[1] then",
+        "if false then",
+        PAIR,
+    ),
+    Mutation(
+        "the seen-set",
+        "bot/store/scripts/accept.lua",
+        "if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[i]) == 1 then",
+        "if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[i]) >= 0 then",
+        IDS,
+    ),
+    Mutation(
+        "store first, then the offset",
+        "bot/telegram/poller.py",
+        "            except StoreUnavailable as error:\n                self.state",
+        "            except StoreUnavailable as error:\n"
+        "                return max(number for number, _ in updates) + 1\n"
+        "                self.state",
+        AWAY,
+    ),
+    Mutation(
+        "an entry stays in the inbox until its answer is sent",
+        "bot/store/scripts/begin.lua",
+        "local found = {}",
+        "redis.call('XDEL', KEYS[#KEYS], ARGV[2])\nlocal found = {}",
+        NAMED,
+    ),
+    Mutation(
+        "a finished entry is not begun again",
+        "bot/store/scripts/begin.lua",
+        "elseif #redis.call('XRANGE', KEYS[#KEYS], ARGV[2], ARGV[2]) == 0 then",
+        "elseif false then",
+        NAMED,
+    ),
+    Mutation(
+        "the record that a call was started",
+        "bot/turn/calls.py",
+        "self._recorder.log([*records, *firsts])",
+        'self._recorder.log([*records, *(r for r in firsts if r.kind != "started")])',
+        NAMED,
+    ),
+    Mutation(
+        "the receipt of each part",
+        "bot/store/scripts/receipt.lua",
+        "if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return 0 end",
+        "if #KEYS < 9 then return 1 end",
+        NAMED,
+    ),
+    Mutation(
+        "the mark on a part of unknown fate",
+        "bot/telegram/channel.py",
+        "outgoing = _marked(part.outgoing) if part.doubtful else part.outgoing",
+        "outgoing = part.outgoing",
+        NAMED,
+    ),
+    Mutation(
+        "the ordinal of a turn's writes",
+        "bot/store/scripts/append.lua",
+        "if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then",
+        "if false then",
+        AWAY,
+    ),
+    Mutation(
+        "the ordinal of a turn's end",
+        "bot/store/scripts/finish.lua",
+        "if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then",
+        "if false then",
+        AWAY,
+    ),
+    Mutation(
+        "dead letters",
+        "bot/store/scripts/bury.lua",
+        "local ids = {}",
+        "if true then return {} end\nlocal ids = {}",
+        POISON,
+    ),
+)
+
+
+def main() -> int:
+    """Try all, or those whose name has one of the words; 0 when each one was noticed."""
+    words = sys.argv[1:]
+    chosen = [m for m in MUTATIONS if not words or any(word in m.name for word in words)]
+    lines = ["| without | the test that fails | noticed | after |", "| --- | --- | --- | --- |"]
+    missed = 0
+    for mutation in chosen:
+        noticed, seconds = _noticed(mutation)
+        missed += not noticed
+        shown = mutation.test.partition("::")[2].removeprefix("test_").replace("_", " ")
+        word = "yes" if noticed else "**no**"
+        lines.append(f"| {mutation.name} | {shown} | {word} | {seconds:.0f} s |")
+        print(lines[-1], flush=True)
+    if not words:
+        _write("\n".join(lines))
+    return 1 if missed else 0
+
+
+def _noticed(mutation: Mutation) -> tuple[bool, float]:
+    """Whether the test fails without the mechanism, and after how long."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutant", ignore_cleanup_errors=True) as folder:
+        tree = Path(folder)
+        for name in COPIED:
+            _copy(ROOT / name, tree / name)
+        place = tree / mutation.file
+        text = place.read_text()
+        if mutation.old not in text:
+            raise SystemExit(f"{mutation.file} has no {mutation.old!r} any more: {mutation.name}")
+        place.write_text(text.replace(mutation.old, mutation.new, 1))
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, "--timeout=150", mutation.test], cwd=tree, capture_output=True, check=False
+        )
+        return done.returncode == 1, time.monotonic() - began
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
+def _write(table: str) -> None:
+    old = PAGE.read_text() if PAGE.exists() else "# Reliability\n"
+    kept = re.sub(rf"{TITLE}.*", "", old, flags=re.DOTALL).rstrip()
+    PAGE.write_text(f"{kept}\n\n{TITLE}{INTRO}{table}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The table: for the terminal as it comes, and for docs/reliability.md."""
+
+from __future__ import annotations
+
+import platform
+import re
+import statistics
+from collections.abc import Callable, Sequence
+
+from bench.proof.faults import Row
+from bench.proof.tally import Tally
+
+HEAD = (
+    "fault",
+    "tries",
+    "messages",
+    "lost",
+    "out of order",
+    "repeated tools",
+    "repeated answers (marked)",
+    "repeated answers (unmarked)",
+    "take-over time",
+    "verdict",
+    "seed",
+)
+Result = tuple[Row, Tally, float]
+
+PAGE = """\
+# Reliability
+
+What this host promises, and what that promise costs when it is tried. Every figure on this page
+was written by `make proof`; `make proof SEED={seed}` tries the same again.
+
+> Every update that Telegram hands to us reaches a recorded outcome: answered, refused with a word,
+> ignored by a rule, or dead-lettered with word to the person. In a conversation answers come
+> strictly in order. Replies are effectively once: a crash in the moment between Telegram's
+> acceptance of a message and our record of it can repeat that one message, marked with ↻. A tool
+> that is not known to be repeatable is never run twice without a human.
+
+## How it is tried
+
+Hosts are processes (`python -m bot run`); the store is a real Valkey; tools run in an MCP server
+process; Telegram and the model are the simulators of this project, over HTTP. Between a host and
+each of them lies a wire of the proof's own, which can be cut, stalled, or made to break an answer
+off. For F1 and F2, with their hundreds of lives, hosts are forked from a process that has loaded
+the libraries already; they are started anew in all else. The wire to the store reads the protocol:
+it holds the request of a named script before the store gets it, or the answer after the store has
+acted, and then the host is killed with -9. Nothing inside the host knows of the proof.
+
+Each message carries a nonce, and each line of its answer repeats it, so that afterwards every
+answer can be told: missing, out of order, there again with the mark ↻, or there again without it.
+The store must hold exactly one recorded outcome for each message, and empty boxes. Each run of a
+tool leaves a line in a file; a second line for a tool that is not declared repeatable counts.
+"Marked" counts messages that people really saw twice. A message whose fate was unknown and that
+turned out to be new carries the mark too; such needless marks are in the notes.
+
+- `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that
+  were tried again change their lines on this page.
+- A short version of every row runs in `make test` (`tests/proof`).
+- A seed repeats what is said, when, and which fault comes when. Two processes race as they like, so
+  a seed does not repeat every interleaving.
+
+## The table
+
+{kills} kills at random moments and {each} at each named point; {machine};
+all of it took {minutes:.0f} minutes.
+
+{table}
+
+### Notes
+
+{notes}
+
+{mutations}"""
+
+
+def line(result: Result) -> str:
+    """One row for the terminal."""
+    row, tally, seconds = result
+    counts = (
+        f"{tally.tries} tries, {tally.messages} messages, {tally.lost} lost, {tally.disorder} out "
+        f"of order, {tally.tools} tools repeated, answers repeated {tally.marked} marked and "
+        f"{tally.unmarked} unmarked, take-over {takeover(tally)}"
+    )
+    words = [f"{row.name:4} {verdict(tally)}  ({seconds:.0f} s)  {counts}"]
+    words += [f"       broken: {one}" for one in tally.broken[:12]]
+    words += [f"       not yet: {one}" for one in tally.missing]
+    words += [f"       {one}" for one in tally.notes]
+    return "\n".join(words)
+
+
+def verdict(tally: Tally) -> str:
+    """One word."""
+    if not tally.holds:
+        return "BROKEN"
+    return "holds, in part" if tally.missing else "holds"
+
+
+def takeover(tally: Tally) -> str:
+    """Median and worst, in seconds."""
+    if not tally.takeover:
+        return "–"
+    return f"{statistics.median(tally.takeover):.1f} s, at most {max(tally.takeover):.1f} s"
+
+
+def table(results: Sequence[Result], seed: int) -> str:
+    """The Markdown table."""
+    head = [f"| {' | '.join(HEAD)} |", "|" + " --- |" * len(HEAD)]
+    return "\n".join([*head, *(_table_line(result, seed) for result in results)])
+
+
+def _table_line(result: Result, seed: int) -> str:
+    row, tally, _ = result
+    numbers = (tally.tries, tally.messages, tally.lost, tally.disorder, tally.tools)
+    repeats = (tally.marked, tally.unmarked)
+    cells = [f"**{row.name}** {row.fault}", *map(str, (*numbers, *repeats))]
+    return f"| {' | '.join([*cells, takeover(tally), verdict(tally), str(seed)])} |"
+
+
+def notes(results: Sequence[Result]) -> str:
+    """What the table has no column for."""
+    return "\n".join(line for result in results if (line := _note(result)))
+
+
+def _note(result: Result) -> str:
+    row, tally, _ = result
+    words = [f"broken: {one}" for one in tally.broken[:12]]
+    words += [f"not yet: {one}" for one in tally.missing] + tally.notes
+    if tally.needless:
+        words.append(f"{tally.needless} marks on messages that turned out to be new")
+    return f"- **{row.name}**: " + "; ".join(words) + "." if words else ""
+
+
+def renewed(text: str, results: Sequence[Result], seed: int) -> str:
+    """The page with these rows tried again; all others stay as they are."""
+    for result in results:
+        name = re.escape(f"**{result[0].name}**")
+        line, note = _table_line(result, seed), _note(result)
+        text = re.sub(rf"^\| {name} .*$", _as_is(line), text, flags=re.MULTILINE)
+        text = re.sub(rf"^- {name}:.*\n", "", text, flags=re.MULTILINE)
+        if note:
+            text = text.replace("### Notes\n\n", f"### Notes\n\n{note}\n", 1)
+    return text
+
+
+def _as_is(line: str) -> Callable[[re.Match[str]], str]:
+    return lambda _: line
+
+
+def page(
+    results: Sequence[Result], seed: int, kills: int, each: int, minutes: float, mutations: str
+) -> str:
+    """docs/reliability.md."""
+    machine = f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}"
+    return PAGE.format(
+        seed=seed,
+        kills=kills,
+        each=each,
+        machine=machine,
+        minutes=minutes,
+        table=table(results, seed),
+        notes=notes(results),
+        mutations=mutations,
+    )

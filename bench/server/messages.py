@@ -1,0 +1,108 @@
+"""An instant Messages API: one streamed answer of 21 events, at once or at a given pace."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from bench.server.http import Exchange
+
+WORDS = (
+    "The **library** is open today from nine to six; the reading room on the second floor stays "
+    "open until eight. Bring your card with you, and ask at the desk if you need anything else."
+)
+EVENTS = 21
+FRAME = 6  # of these events begin and end an answer, and carry no text
+MARK = re.compile(rb"chat:(\d+):")
+
+Ended = Callable[[int, float], None]
+
+
+class Messages:
+    """The model. `pace` is the seconds between two pieces; 0 sends the whole answer at once."""
+
+    def __init__(self, ended: Ended) -> None:
+        self._ended = ended
+        self.pace = 0.0
+        self.pieces = EVENTS - FRAME
+        self.requests = 0
+        self.open = 0
+        self.largest = 0
+        self._whole = b"".join(_events(self.pieces))
+
+    def handle(self, exchange: Exchange) -> None:
+        """`POST /v1/messages`."""
+        self.requests += 1
+        self.largest = max(self.largest, len(exchange.body))
+        if self.pace <= 0:
+            exchange.stream(self._whole, first=True, last=True)
+            return
+        marks = MARK.findall(exchange.body)
+        self.open += 1
+        events = _events(self.pieces)
+        exchange.stream(b"".join(events[:3]), first=True)
+        self._next(exchange, events, 3, int(marks[-1]) if marks else 0)
+
+    def _next(self, exchange: Exchange, events: list[bytes], at: int, chat: int) -> None:
+        loop = asyncio.get_running_loop()
+        if at < len(events) - 3:
+            loop.call_later(self.pace, self._step, exchange, events, at, chat)
+            return
+        exchange.stream(b"".join(events[at:]), last=True)
+        self.open -= 1
+        self._ended(chat, time.perf_counter())
+
+    def _step(self, exchange: Exchange, events: list[bytes], at: int, chat: int) -> None:
+        if exchange.gone:
+            self.open -= 1
+            return
+        exchange.stream(events[at])
+        self._next(exchange, events, at + 1, chat)
+
+
+def _events(pieces: int) -> list[bytes]:
+    usage = {"input_tokens": 210, "output_tokens": 1}
+    message: dict[str, Any] = {
+        "id": "msg_bench",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-haiku-5-5",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+    text = {"type": "text", "text": ""}
+    ending = {"stop_reason": "end_turn", "stop_sequence": None}
+    return [
+        _event({"type": "message_start", "message": message}),
+        _event({"type": "content_block_start", "index": 0, "content_block": text}),
+        _event({"type": "ping"}),
+        *(_event(_delta(piece)) for piece in _cut(pieces)),
+        _event({"type": "content_block_stop", "index": 0}),
+        _event({"type": "message_delta", "delta": ending, "usage": {"output_tokens": 40}}),
+        _event({"type": "message_stop"}),
+    ]
+
+
+def _cut(pieces: int) -> list[str]:
+    size = max(1, -(-len(WORDS) // pieces))
+    cut = [WORDS[at : at + size] for at in range(0, len(WORDS), size)]
+    return cut + [" and so on"] * (pieces - len(cut))
+
+
+def _delta(text: str) -> dict[str, Any]:
+    return {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": text},
+    }
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return f"event: {body['type']}\ndata: ".encode() + orjson.dumps(body) + b"\n\n"

@@ -1,0 +1,115 @@
+"""Turns that wait for people: found again at a take-over, woken when due, and taken up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from bot.dispatch.access import Access
+from bot.dispatch.line import Line
+from bot.errors import FencedOut
+from bot.events import Incoming, Resume
+from bot.ports import Clock
+from bot.turn.answering import AGENT_GONE, GAVE_UP, Answering
+from bot.turn.runner import Job, Live, Runner
+from bot.turn.suspension import Approvals, Granted
+
+log = structlog.get_logger("suspended")
+
+AGAIN_SECONDS = 1.0
+
+
+class Takes(Protocol):
+    """The lanes, as far as they take turns up."""
+
+    @property
+    def lost(self) -> asyncio.Event: ...  # noqa: D102
+
+    def resume(self, entry: str, event: Resume) -> None:
+        """Queue a turn that goes on."""
+        ...
+
+
+class Suspended:
+    """Leads turns that have waited back into their lanes, and to their end."""
+
+    def __init__(
+        self,
+        approvals: Approvals,
+        answering: Answering,
+        runner: Runner,
+        live: Live,
+        access: Access,
+        clock: Clock,
+    ) -> None:
+        self._approvals = approvals
+        self.answering = answering
+        self._runner = runner
+        self._live = live
+        self._access = access
+        self._clock = clock
+
+    def granted(self, line: Line, conversation: str) -> Granted:
+        """What was allowed for good in a conversation."""
+        return Granted(self._approvals, line.fence, conversation)
+
+    async def recover(self, line: Line, lanes: Takes) -> int:
+        """Know what waits; what is due goes to the head of its lane, before any entry."""
+        waiting = await self._approvals.waiting(line.fence.line)
+        now = self._clock.wall()
+        for nonce, due in waiting:
+            if due <= now:
+                await self._queue(line, lanes, nonce)
+            else:
+                line.timers.set(nonce, due)
+        return len(waiting)
+
+    async def wake_forever(self, line: Line, lanes: Takes) -> None:
+        """Queue each turn when it is due, until cancelled."""
+        while True:
+            nonce = await line.timers.next(self._clock)
+            try:
+                await self._queue(line, lanes, nonce)
+            except FencedOut:
+                lanes.lost.set()
+                return
+            except Exception:
+                log.exception("wake.failed", line=line.fence.line)
+                line.timers.set(nonce, self._clock.wall() + AGAIN_SECONDS)
+
+    async def take_up(self, line: Line, event: Resume, stop: asyncio.Event) -> None:
+        """Let a turn go on as people decided; where its agent was removed, it ends with a word."""
+        sheet = await self.answering.ripe(line, event.nonce)
+        if sheet is None:
+            return
+        plan = self._live(sheet.turn.agent)
+        if plan is None:
+            await self.answering.give_up(line, sheet, AGENT_GONE)
+            return
+        job = Job(
+            fence=line.fence,
+            entry=sheet.turn.entry,
+            incoming=Incoming(sheet.address, sheet.asker, sheet.message, 0),
+            plan=plan,
+            channel=line.channel,
+            timers=line.timers,
+            role=self._access.role(sheet.asker),
+        )
+        await self._runner.run(job, stop, sheet)
+        await self.answering.forget(line, sheet.nonce)
+
+    async def give_up(self, line: Line, event: Resume) -> None:
+        """End a turn that failed again and again."""
+        sheet = await self._approvals.sheet(line.fence.line, event.nonce)
+        if sheet is not None:
+            await self.answering.give_up(line, sheet, GAVE_UP)
+        line.timers.drop(event.nonce)
+
+    async def _queue(self, line: Line, lanes: Takes, nonce: str) -> None:
+        sheet = await self._approvals.sheet(line.fence.line, nonce)
+        if sheet is None:
+            await self.answering.forget(line, nonce)
+        else:
+            lanes.resume(sheet.turn.entry, Resume(sheet.address, nonce))

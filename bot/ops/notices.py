@@ -1,0 +1,102 @@
+"""Word to the admins, in the chats that they opened with one of our bots."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from bot.errors import StoreError
+from bot.events import Outgoing
+from bot.ports import Clock, Outbox
+
+log = structlog.get_logger("notices")
+
+MOST_CHARACTERS = 3500
+OTHERS_FIRST_S = 3.0
+
+
+class Acquaintances(Protocol):
+    """Which admin has talked to which bots, and which notices were taken up by a replica."""
+
+    async def note(self, person: int, line: str) -> None:
+        """A person wrote to a line in private."""
+        ...
+
+    async def lines(self) -> dict[int, list[str]]:
+        """The lines of each person."""
+        ...
+
+    async def claim(self, key: str) -> bool:
+        """Whether this replica is the first to take a notice up."""
+        ...
+
+
+class Notices:
+    """Each notice goes to each admin once, over a line of this replica where there is one.
+
+    `served` are the lines that this replica owns now; `nudge` has one of them look at its outbox.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        known: Acquaintances,
+        admins: Collection[int],
+        clock: Clock,
+        served: Callable[[], Collection[str]],
+        nudge: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._outbox = outbox
+        self._known = known
+        self._admins = admins
+        self._clock = clock
+        self._served = served
+        self._nudge = nudge
+        self._met: set[tuple[int, str]] = set()
+
+    async def seen(self, person: int, line: str) -> bool:
+        """An admin wrote to a line in private; whether that is news to this process."""
+        if (person, line) in self._met:
+            return False
+        with suppress(StoreError):  # the next message tells it again
+            await self._known.note(person, line)
+            self._met.add((person, line))
+        return True
+
+    async def tell(self, key: str, text: str) -> None:
+        """Plain text to every admin who has a chat with us, once for the key on all replicas."""
+        try:
+            await self._tell(key, text[:MOST_CHARACTERS])
+        except StoreError as error:
+            log.warning("notice.not_sent", error=str(error))
+
+    async def _tell(self, key: str, text: str) -> None:
+        known = await self._known.lines()
+        ways = {person: self._way(known[person]) for person in self._admins if person in known}
+        if not ways:
+            log.warning("notice.nobody", why="no admin has written to one of the bots yet")
+            return
+        if not set(ways.values()) & set(self._served()):  # a replica that can send goes first
+            await self._clock.sleep(OTHERS_FIRST_S)
+        if not await self._known.claim(key):
+            return
+        for person, line in ways.items():
+            part = Outgoing(person, "sendMessage", {"text": text})
+            await self._outbox.post(line, f"{key}:{person}", [part])
+        for line in set(ways.values()):
+            await self._nudge(line)
+
+    def _way(self, lines: Iterable[str]) -> str:
+        """The line to take: one that is served here, if any; always the same one."""
+        served = self._served()
+        return min(lines, key=lambda line: (line not in served, line))
+
+
+def key_of(text: str, at: float) -> str:
+    """A key for a notice: the same text within the same ten minutes is the same notice."""
+    words = f"{int(at // 600)}\n{text}"
+    return hashlib.sha256(words.encode()).hexdigest()[:32]

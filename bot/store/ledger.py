@@ -1,0 +1,63 @@
+"""The ledger of model requests, and the budgets that are reserved before each of them.
+
+A line is written by the journal, in the same step as the answer that it is for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bot.ports import Fence
+from bot.store import keys
+from bot.store.client import StoreClient
+from bot.turn.purse import Cost, Most
+
+
+class RedisLedger:
+    """Implements `bot.turn.purse.Ledger`, and reads what was spent."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def reserve(
+        self,
+        fence: Fence,
+        hold: str,
+        cost: Cost,
+        day: str,
+        scopes: Mapping[str, Most],
+        until: float,
+    ) -> str | None:
+        """Set a cost aside in every scope, or in none: the scope that has not enough, or None."""
+        names = [keys.fence(fence.line)]
+        args: list[Any] = [fence.token, hold, cost.tokens, cost.micros]
+        args += [int(time.time() * 1000), int(until * 1000)]
+        for scope, most in scopes.items():
+            names += [keys.budget(scope, day), keys.held(scope, day)]
+            args += [-1 if one is None else one for one in (most.tokens, most.micros)]
+        short = await self._client.surely("reserve", names, args)
+        return list(scopes)[short - 1] if short else None
+
+    async def release(self, fence: Fence, hold: str, day: str, scopes: Sequence[str]) -> None:
+        """What was set aside is not needed."""
+        names = [keys.fence(fence.line), *(keys.held(scope, day) for scope in scopes)]
+        await self._client.surely("unhold", names, [fence.token, hold])
+
+    async def spent(self, scope: str, day: str) -> dict[str, int]:
+        """Requests, tokens and micros (millionths of a dollar) of a scope on a day."""
+        words = ("HMGET", keys.budget(scope, day), "requests", "tokens", "micros")
+        found = await self._client.patiently(lambda: self._client.command(*words))
+        return {
+            n: int(v or 0) for n, v in zip(("requests", "tokens", "micros"), found, strict=True)
+        }
+
+    async def lines(self, day: str, after: str = "", count: int = 1000) -> list[dict[str, Any]]:
+        """Lines of a day (`2026-01-31`) in their order, each with its `id`."""
+        start = f"({after}" if after else "-"
+        words = ("XRANGE", keys.ledger(day), start, "+", "COUNT", count)
+        found = await self._client.patiently(lambda: self._client.command(*words))
+        return [{"id": id.decode(), **orjson.loads(fields[b"l"])} for id, fields in found]

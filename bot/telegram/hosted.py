@@ -1,0 +1,286 @@
+"""One bot on this replica: its line is acquired, recovered, served, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+import structlog
+
+from bot.dispatch.feed import Feed
+from bot.dispatch.lanes import Lanes
+from bot.dispatch.line import Line
+from bot.errors import FencedOut, StoreUnavailable, Unauthorized
+from bot.events import Decoded
+from bot.ops.waiting import ended, first
+from bot.ports import Fence
+from bot.telegram.channel import TelegramChannel
+from bot.telegram.decode import BotIdentity, decode
+from bot.telegram.intake import Hook, Intake, Polls, Pushes, hook_of
+from bot.telegram.poller import Poller, identify, update_of
+from bot.telegram.station import Station
+from bot.telegram.wire import Secret, Wire
+
+T = TypeVar("T")
+log = structlog.get_logger("bot")
+
+RETRY_SECONDS = 1.0
+LAST_SENDS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """What there is while the line is ours."""
+
+    line: Line
+    lanes: Lanes
+    feed: Feed
+    channel: TelegramChannel
+    intake: Intake
+    lost: asyncio.Event
+
+
+class HostedBot:
+    """One bot on this replica, from acquiring its line to giving it back."""
+
+    def __init__(self, id: int, token: Secret, station: Station) -> None:
+        self.id = id
+        self.line = f"bot:{id}"
+        self.username = ""
+        self.token_hash = hashlib.sha256(token.get_secret_value().encode()).hexdigest()
+        self._station = station
+        self._wire = Wire(station.session, station.api_url, token)
+        base = station.webhook_url
+        self.hook: Hook | None = hook_of(base, token) if base else None
+        self._state = "starting"
+        self._serving: _Serving | None = None
+        self._errands: set[asyncio.Task[None]] = set()
+        self._may_try = asyncio.Event()
+        self._giving = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._woken = asyncio.Event()
+        self.is_held = False
+
+    # --- how it is doing ---
+
+    @property
+    def state(self) -> str:
+        """How the bot is doing, in a word: starting, waiting, polling, conflict, quarantined …."""
+        return self._serving.intake.state if self._serving else self._state
+
+    @property
+    def poll_age(self) -> float | None:
+        """Seconds since Telegram last answered a getUpdates (or, with a webhook, a check of it)."""
+        at = self._serving.intake.finished_at if self._serving else None
+        return None if at is None else self._station.clock.monotonic() - at
+
+    @property
+    def backlog(self) -> int:
+        """Entries that wait or run."""
+        return self._serving.lanes.backlog if self._serving else 0
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the line is served here now."""
+        return self._serving is not None
+
+    @property
+    def is_wanting(self) -> bool:
+        """Whether the bot would be served here, if its line could be had."""
+        return not (self.is_held or self._leaving.is_set() or self._state == "quarantined")
+
+    async def idle(self) -> None:
+        """Return once nothing waits, runs or is being sent."""
+        while self._serving and self._serving.lanes.backlog:
+            await self._serving.lanes.settled()
+
+    # --- what others ask of it ---
+
+    def try_now(self) -> None:
+        """The line seems to be free, and ours to take."""
+        self._may_try.set()
+
+    def seen_elsewhere(self) -> None:
+        """Another replica holds the line."""
+        if self._state == "starting":
+            self._state = "waiting"
+
+    def give_back(self) -> None:
+        """Finish what runs and give the line back: another replica should have it."""
+        self._giving.set()
+
+    def leave(self) -> None:
+        """Finish what runs, give the line back, and end."""
+        self._leaving.set()
+
+    def wake(self) -> None:
+        """Others have put something into the line."""
+        self._woken.set()
+
+    async def push(self, raw: bytes) -> None:
+        """Take an update that Telegram pushed; raises ValueError and StoreUnavailable."""
+        update = update_of(raw)
+        if self._serving is not None:
+            try:
+                await self._serving.feed.accept([update])
+            except FencedOut:
+                self._serving.lost.set()
+        else:
+            await self._station.inbox.accept(self.line, [update])
+
+    async def nudge(self) -> None:
+        """Send what others put into the outbox."""
+        if self._serving is not None:
+            await self._serving.channel.deliver([])
+
+    def show_menu(self, person: int | None = None) -> None:
+        """Set the menus, or one admin's, in the background: polling waits for no menu."""
+        if (menus := self._station.menus) is None:
+            return
+        work = menus.show(self._wire) if person is None else menus.show_to(self._wire, person)
+        errand = asyncio.create_task(work, name=f"menu:{self.id}")
+        self._errands.add(errand)
+        errand.add_done_callback(self._errands.discard)
+
+    # --- its life ---
+
+    async def run(self) -> None:
+        """Own and serve the line until told to leave; never raises for a fault of the bot."""
+        while await self._allowed():
+            try:
+                await self._own()
+            except Unauthorized:
+                self._state = "quarantined"
+                log.error(
+                    "bot.quarantined",
+                    bot=self.id,
+                    why="Telegram does not know this token (401)",
+                    cure="get a new token from @BotFather and set it; the other bots go on",
+                )
+                return
+            except Exception:
+                log.exception("bot.failed", bot=self.id)
+                await self._station.clock.sleep(RETRY_SECONDS)
+        self._state = "stopped"
+
+    async def _allowed(self) -> bool:
+        """Wait until the line may be tried for; False when told to leave."""
+        await first(self._may_try, self._leaving)
+        self._may_try.clear()
+        return not self._leaving.is_set()
+
+    async def _own(self) -> None:
+        lost = asyncio.Event()
+        self._giving.clear()
+        with contextlib.suppress(StoreUnavailable):
+            fence = await self._station.leases.acquire(self.line, lost.set)
+            if fence is None:
+                self._state = "waiting"
+                return
+            self.is_held = True
+            try:
+                await self._serve(fence, lost)
+            finally:
+                self._serving = None
+                self._station.transcripts.forget_line(self.line)
+                if not lost.is_set():
+                    await self._station.leases.release(fence)
+                self.is_held = False
+                self._state = "waiting"
+
+    async def _serve(self, fence: Fence, lost: asyncio.Event) -> None:
+        identity = await self._or_leave(identify(self._wire, self._station.clock), lost)
+        if identity is None:
+            return
+        self.username = identity.username
+        self._station.identified()
+        self.show_menu()
+        serving = self._joined(fence, identity, lost)
+        try:
+            parts = await serving.channel.recover()
+            waiting = await self._station.suspended.recover(serving.line, serving.lanes)
+            entries = await serving.feed.look()
+            found = {"parts": parts, "waiting": waiting, "entries": entries}
+            log.info("bot.serving", bot=self.id, at=self.username, **found)
+            self._serving = serving
+            await self._until_over(serving)
+        finally:
+            for errand in self._errands:
+                errand.cancel()
+            await serving.lanes.close()
+            await serving.channel.close()
+
+    def _joined(self, fence: Fence, identity: BotIdentity, lost: asyncio.Event) -> _Serving:
+        s = self._station
+
+        def lease() -> float:
+            return s.leases.left(self.line)
+
+        def decoded(raw: bytes) -> Decoded:
+            return decode(orjson.loads(raw), identity)
+
+        channel = TelegramChannel(self._wire, s.outbox, fence, lease, s.clock, s.counters)
+        line = Line(fence, self.id, self.username, self.token_hash, channel)
+        lanes = Lanes(line, s.router, s.inbox, decoded, s.clock, s.counters)
+        feed = Feed(fence, s.inbox, lanes, decoded, s.counters)
+        return _Serving(line, lanes, feed, channel, self._intake(feed), lost)
+
+    def _intake(self, feed: Feed) -> Intake:
+        s = self._station
+        if self.hook is not None:
+            return Pushes(self.line, self._wire, self.hook, s.clock)
+
+        def poller() -> Poller:
+            return Poller(self.line, self._wire, feed, s.clock, s.counters, s.poll_seconds)
+
+        return Polls(poller, s.clock, s.counters, s.deaf_seconds)
+
+    async def _until_over(self, now: _Serving) -> None:
+        """Take in until told to go, or the line is lost, or the token is revoked."""
+        works = [
+            asyncio.create_task(now.intake.run(), name=f"intake:{self.id}"),
+            asyncio.create_task(self._look_forever(now), name=f"look:{self.id}"),
+            asyncio.create_task(
+                self._station.suspended.wake_forever(now.line, now.lanes), name=f"wake:{self.id}"
+            ),
+        ]
+        ends = [self._leaving, self._giving, now.lost, now.lanes.lost, now.channel.lost]
+        try:
+            await first(*ends, now.channel.revoked, *works)
+            for work in works:
+                if work.done():
+                    work.result()
+            if now.channel.revoked.is_set():
+                raise Unauthorized("sendMessage", "Unauthorized")
+        except FencedOut:
+            now.lost.set()
+        finally:
+            await ended(works)
+        if now.lanes.lost.is_set() or now.channel.lost.is_set():
+            now.lost.set()
+        if not now.lost.is_set():
+            now.intake.state = "draining"
+            await now.lanes.drain(self._station.drain_seconds)
+            await now.channel.drain(LAST_SENDS_SECONDS)
+
+    async def _look_forever(self, now: _Serving) -> None:
+        """Take up what others put into the line, whenever they have."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await now.feed.look()
+            await now.channel.deliver([])
+
+    async def _or_leave(self, work: Awaitable[T], lost: asyncio.Event) -> T | None:
+        """The work's result, or None if the bot has to go first."""
+        task = asyncio.ensure_future(work)
+        try:
+            await first(self._leaving, self._giving, lost, task)
+            return await task if task.done() else None
+        finally:
+            await ended([task])

@@ -1,0 +1,208 @@
+"""Approval by people, as values: a sheet of calls that wait, and what a press or a text does to it.
+
+Pure: nothing is stored or sent here. A sheet belongs to one suspended turn; its nonce is in every
+button, and each call on it is decided once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import orjson
+
+from bot.events import Address, Person, TurnRef
+
+REASON_SECONDS = 60.0
+REASON_LIMIT = 500
+PREFIX = "ap"
+
+Choice = Literal["once", "always", "deny", "go"]
+State = Literal["pending", "granted", "denied", "expired", "dropped"]
+
+_LETTERS: dict[str, Choice] = {"o": "once", "a": "always", "d": "deny", "g": "go"}
+_LETTER_OF = {choice: letter for letter, choice in _LETTERS.items()}
+ALL = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call on a sheet. `digest` covers tool and arguments, `definition` what the tool is.
+
+    `always` says whether it may be allowed for good; `shown` is what people read of it.
+    """
+
+    call: str
+    key: str
+    digest: str
+    definition: str
+    always: bool
+    shown: str
+    state: State = "pending"
+    by: int = 0
+    name: str = ""
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Calls of one suspended turn that wait for people.
+
+    `approvers` holds "asker", "admins" (of the chat) and numeric ids. Until `until` (seconds since
+    the epoch) it waits for presses, until `reason_until` for a typed reason of `reason_by`.
+    `version` grows with each change in the store; `messages` are the ids that show it.
+    """
+
+    nonce: str
+    turn: TurnRef
+    address: Address
+    asker: Person
+    message: int
+    approvers: tuple[int | str, ...]
+    asked: tuple[Asked, ...]
+    until: float
+    reason: str = ""
+    reason_by: int = 0
+    reason_until: float = 0.0
+    closed: bool = False
+    version: int = 1
+    messages: tuple[int, ...] = ()
+
+    @property
+    def pending(self) -> list[int]:
+        """Indices of the calls that nobody has decided."""
+        return [i for i, asked in enumerate(self.asked) if asked.state == "pending"]
+
+    @property
+    def wants_reason(self) -> bool:
+        """Whether whoever denied may still type why."""
+        return self.reason_until > 0 and not self.reason and not self.closed
+
+    @property
+    def due(self) -> float:
+        """When the turn goes on by itself; 0: at once."""
+        if self.pending:
+            return self.until
+        return self.reason_until if self.wants_reason else 0.0
+
+    def dump(self) -> bytes:
+        """The sheet as it is stored, without what the store keeps beside it."""
+        body = asdict(self)
+        del body["version"], body["messages"]
+        return orjson.dumps(body)
+
+
+def load(body: bytes, version: int, messages: Sequence[int]) -> Sheet:
+    """A sheet as `dump` wrote it."""
+    raw: dict[str, Any] = orjson.loads(body)
+    raw["turn"] = TurnRef(**raw["turn"])
+    raw["address"] = Address(**raw["address"])
+    raw["asker"] = Person(**raw["asker"])
+    raw["approvers"] = tuple(raw["approvers"])
+    raw["asked"] = tuple(Asked(**one) for one in raw["asked"])
+    return Sheet(**raw, version=version, messages=tuple(messages))
+
+
+def new_nonce() -> str:
+    """An opaque name of a sheet that nobody can guess."""
+    return secrets.token_urlsafe(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """What a button of ours says: which sheet, which call (or ALL), and the choice."""
+
+    nonce: str
+    index: int
+    choice: Choice
+
+
+def data_of(nonce: str, index: int, choice: Choice) -> str:
+    """A button's data, at most 64 bytes."""
+    return f"{PREFIX}:{nonce}:{'*' if index == ALL else index}:{_LETTER_OF[choice]}"
+
+
+def is_ours(data: str) -> bool:
+    """Whether a press is on a button of an approval, or pretends to be."""
+    return data.startswith(f"{PREFIX}:")
+
+
+def tap_of(data: str) -> Tap | None:
+    """What a press says, or None where no button of ours can have said it."""
+    parts = data.split(":")
+    if len(parts) != 4 or parts[0] != PREFIX or not parts[1] or parts[3] not in _LETTERS:
+        return None
+    if parts[2] == "*":
+        return Tap(parts[1], ALL, _LETTERS[parts[3]])
+    if not (parts[2].isascii() and parts[2].isdigit() and len(parts[2]) < 3):
+        return None
+    return Tap(parts[1], int(parts[2]), _LETTERS[parts[3]])
+
+
+def named(sheet: Sheet, person: int) -> bool:
+    """Whether a person may approve by id alone; the chat's admins are not looked up here."""
+    return person in sheet.approvers or ("asker" in sheet.approvers and person == sheet.asker.id)
+
+
+def fits(sheet: Sheet, tap: Tap) -> bool:
+    """Whether the sheet has something that this tap can still decide."""
+    if sheet.closed:
+        return False
+    if tap.choice == "go":
+        return sheet.wants_reason
+    return bool(_chosen(sheet, tap))
+
+
+def tapped(sheet: Sheet, tap: Tap, person: Person, now: float) -> Sheet:
+    """The sheet after a press of somebody who may."""
+    if tap.choice == "go":
+        return replace(sheet, reason_until=0.0)
+    chosen = _chosen(sheet, tap)
+    state: State = "denied" if tap.choice == "deny" else "granted"
+    asked = tuple(
+        replace(one, state=state, by=person.id, name=person.name, kept=tap.choice == "always")
+        if i in chosen
+        else one
+        for i, one in enumerate(sheet.asked)
+    )
+    after = replace(sheet, asked=asked)
+    if state == "denied" and not sheet.reason:
+        return replace(after, reason_by=person.id, reason_until=now + REASON_SECONDS)
+    return after
+
+
+def _chosen(sheet: Sheet, tap: Tap) -> list[int]:
+    wanted = sheet.pending if tap.index == ALL else [tap.index]
+    found = [i for i in wanted if i in sheet.pending]
+    return [i for i in found if tap.choice != "always" or sheet.asked[i].always]
+
+
+def reasoned(sheet: Sheet, text: str) -> Sheet:
+    """The sheet with the reason that whoever denied has typed."""
+    return replace(sheet, reason=text.strip()[:REASON_LIMIT], reason_until=0.0)
+
+
+def closed(sheet: Sheet, rest: Literal["expired", "dropped"]) -> Sheet:
+    """The sheet as it ends: what nobody decided is expired or dropped."""
+    asked = tuple(
+        replace(one, state=rest) if one.state == "pending" else one for one in sheet.asked
+    )
+    return replace(sheet, asked=asked, closed=True, reason_until=0.0)
+
+
+def grant_of(agent: str, key: str, definition: str) -> str:
+    """The name of an "Always": agent, tool and what the tool is."""
+    return f"{agent}|{definition}|{key}"
+
+
+def grants_of(before: Sheet, after: Sheet, now: float) -> dict[str, bytes]:
+    """What a press allowed for good, by the grant's name."""
+    return {
+        grant_of(after.turn.agent, one.key, one.definition): orjson.dumps(
+            {"by": one.by, "name": one.name, "at": int(now)}
+        )
+        for old, one in zip(before.asked, after.asked, strict=True)
+        if one.kept and not old.kept
+    }

@@ -1,0 +1,156 @@
+"""What people read of a sheet, and its buttons; what a model reads of a decision.
+
+Everything that a model or a server wrote is shown as data: inside code, without hidden characters,
+and never longer than fits into one message.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.tools.approvals import ALL, Asked, Sheet, Tap, data_of
+from bot.tools.mcp.tool import printable
+
+SHOWN_LIMIT = 2400
+VALUE_LIMIT = 600
+WORDS_LIMIT = 80
+
+NO_LONGER_OPEN = "This question is no longer open."
+NOT_YOURS = "Only {} may answer this."
+NOTED = {"once": "Allowed once.", "always": "Allowed here from now on.", "deny": "Denied."}
+GOES_ON = "I go on."
+
+Row = list[tuple[str, str]]
+
+_MARKS: Mapping[str, str] = {
+    "pending": "",
+    "granted": "✅ allowed once by {}",
+    "kept": "✅ always allowed in this chat, by {}",
+    "denied": "❌ denied by {}",
+    "expired": "⌛ not approved: nobody answered in time",
+    "dropped": "✖️ not approved: the conversation went on",
+}
+
+
+def described(server: str | None, tool: str, arguments: Any, limit: int = SHOWN_LIMIT) -> str:
+    """One call in plain words, as Markdown: tool, server, arguments."""
+    origin = f" of {_code(server)}" if server else ""
+    lines = [*_lines(arguments)]
+    text = "\n".join(lines)
+    if len(text) > limit:
+        text = f"{text[:limit]}…\n[cut: {len(text) - limit} more characters]"
+    return f"{_code(tool)}{origin}" + (f"\n{_fenced(text)}" if text else ", with no arguments")
+
+
+def question(sheet: Sheet) -> str:
+    """The sheet as people read it, as Markdown."""
+    several = len(sheet.asked) > 1
+    head = f"**May I do these {len(sheet.asked)} things?**" if several else "**May I do this?**"
+    calls = [_call(i, one, several) for i, one in enumerate(sheet.asked)]
+    return "\n\n".join([head, *calls, *_foot(sheet)])
+
+
+def rows(sheet: Sheet) -> list[Row]:
+    """The buttons of a sheet; none once nothing is open."""
+    if sheet.closed:
+        return []
+    pending = sheet.pending
+    several = len(sheet.asked) > 1
+    found = [_buttons(sheet, i, several) for i in pending]
+    if len(pending) > 1:
+        once = ("All once", data_of(sheet.nonce, ALL, "once"))
+        found.append([once, ("Deny all", data_of(sheet.nonce, ALL, "deny"))])
+    if not pending and sheet.wants_reason:
+        found.append([("Go on without a reason", data_of(sheet.nonce, ALL, "go"))])
+    return found
+
+
+def who_may(sheet: Sheet) -> str:
+    """Who may answer, in words."""
+    words = []
+    if "asker" in sheet.approvers:
+        words.append(_plain(sheet.asker.name))
+    if "admins" in sheet.approvers:
+        words.append("the chat's admins")
+    if ids := [str(one) for one in sheet.approvers if isinstance(one, int)]:
+        words.append(f"whoever has the id {' or '.join(ids)}")
+    return " or ".join(words)
+
+
+def answered_already(sheet: Sheet, tap: Tap) -> str:
+    """What somebody reads who presses a button that decides nothing any more."""
+    one = sheet.asked[tap.index] if 0 <= tap.index < len(sheet.asked) else None
+    if one is None or one.state == "pending":
+        return NO_LONGER_OPEN
+    mark = _MARKS["kept" if one.kept else one.state].format(" ".join(one.name.split()))
+    return f"Answered already: {mark}"
+
+
+def result_words(sheet: Sheet, one: Asked) -> str:
+    """What the model reads of a call that was not approved."""
+    if one.state == "expired":
+        return "Not approved: nobody answered in time. It was not run. Go on without it."
+    if one.state in ("dropped", "granted", "pending"):
+        return "Not approved: the person wrote instead. It was not run."
+    why = f" Their reason: {sheet.reason}" if sheet.reason else " They gave no reason."
+    return f"Not approved: a person denied this call. It was not run.{why}"
+
+
+def _call(index: int, one: Asked, several: bool) -> str:
+    number = f"{index + 1}\\. " if several else ""
+    mark = _MARKS["kept" if one.kept else one.state].format(_plain(one.name))
+    return f"{number}{one.shown}" + (f"\n\n{mark}" if mark else "")
+
+
+def _foot(sheet: Sheet) -> list[str]:
+    if sheet.closed:
+        return [f"Reason: {_plain(sheet.reason)}"] if sheet.reason else []
+    if sheet.pending:
+        until = datetime.fromtimestamp(sheet.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return [f"_{who_may(sheet)} may answer, until {until}._"]
+    if sheet.wants_reason:
+        return ["_Write me why if you like; I go on in a minute._"]
+    return [f"Reason: {_plain(sheet.reason)}"] if sheet.reason else []
+
+
+def _buttons(sheet: Sheet, index: int, several: bool) -> Row:
+    mark = f"{index + 1}: " if several else ""
+    found = [(f"{mark}Once", data_of(sheet.nonce, index, "once"))]
+    if sheet.asked[index].always:
+        found.append((f"{mark}Always for this chat", data_of(sheet.nonce, index, "always")))
+    return [*found, (f"{mark}Deny", data_of(sheet.nonce, index, "deny"))]
+
+
+def _lines(arguments: Any) -> list[str]:
+    if not isinstance(arguments, Mapping):
+        return [_value(arguments)]
+    flat = {" ".join(printable(str(name), 64).split()): value for name, value in arguments.items()}
+    return [f"{name}: {_value(value)}" for name, value in flat.items()]
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = printable(text)
+    if len(text) > VALUE_LIMIT:
+        text = f"{text[:VALUE_LIMIT]}… [{len(text) - VALUE_LIMIT} more characters]"
+    return text.replace("\n", "\n  ")
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _code(text: str) -> str:
+    return f"`{printable(text, WORDS_LIMIT).replace('`', chr(39)).replace(chr(10), ' ')}`"
+
+
+def _plain(text: str) -> str:
+    """A person's words inside of Markdown, with nothing that formats."""
+    flat = " ".join(printable(text, 500).split())
+    return re.sub(r"([\\`*_{}\[\]()#+.!|<>~-])", r"\\\1", flat)

@@ -1,0 +1,264 @@
+"""What people do while a turn waits for them: a press, a typed reason, a new message, a stop.
+
+Nothing runs here. Each is judged, recorded in one step, and answered; the turn goes on by its
+timer, which is due at once when nothing is open any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import structlog
+
+from bot.errors import StoreError
+from bot.events import Incoming, Outgoing, Person, Press
+from bot.ops.counters import Counters
+from bot.ports import Clock, Inbox, OpenTurn, Posted, Record
+from bot.tools import sheets
+from bot.tools.approvals import (
+    Sheet,
+    Tap,
+    closed,
+    fits,
+    grants_of,
+    named,
+    reasoned,
+    tap_of,
+    tapped,
+)
+from bot.tools.toolbox import Result
+from bot.turn.recorder import end_record, result_record
+from bot.turn.suspension import Approvals, Place, redrawn
+from bot.turn.transcripts import Transcripts
+
+log = structlog.get_logger("approvals")
+
+UNSEEN_SECONDS = 600.0
+LOOK_AGAIN_SECONDS = 2.0
+
+Met = Literal["gone", "waits", "taken"]
+
+AGENT_GONE = "The agent that asked this was removed, so nothing was done."
+GAVE_UP = "Something went wrong, again and again, when I wanted to go on; nothing more was done."
+
+
+class Answering:
+    """Judges what people do about sheets, and records it."""
+
+    def __init__(
+        self,
+        approvals: Approvals,
+        inbox: Inbox,
+        transcripts: Transcripts,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        self._approvals = approvals
+        self._inbox = inbox
+        self._transcripts = transcripts
+        self._clock = clock
+        self._counters = counters
+
+    async def press(self, place: Place, entry: str, press: Press) -> None:
+        """A press on a button that is ours, or pretends to be; whatever it is, it gets a word."""
+        tap = tap_of(press.data)
+        while True:
+            sheet = await self._approvals.sheet(place.fence.line, tap.nonce) if tap else None
+            refusal = await self._refusal(place, sheet, tap, press)
+            if refusal or sheet is None or tap is None:
+                await self._refuse(place, entry, press, refusal, sheet)
+                return
+            after = tapped(sheet, tap, press.person, self._clock.wall())
+            parts = [_word(press, _noted(tap)), *redrawn(place.channel, after, press.message)]
+            grants = grants_of(sheet, after, self._clock.wall())
+            if await self._decide(place, entry, after, parts, grants):
+                self._counters.add(f"approvals:{tap.choice}")
+                return
+
+    async def met(self, place: Place, entry: str, incoming: Incoming, turn: OpenTurn) -> Met:
+        """A message came while a turn waits.
+
+        That turn is gone now, or the message waits too, or it was a reason and is taken.
+        """
+        if turn.state == "sending":
+            await place.channel.sent(turn.ref.entry)
+            return "gone"
+        while True:
+            sheet = await self._of(place, turn)
+            if sheet.wants_reason and incoming.person.id == sheet.reason_by:
+                after = reasoned(sheet, incoming.text)
+                parts = redrawn(place.channel, after)
+                if await self._decide(place, entry, after, parts, {}):
+                    return "taken"
+            elif not sheet.pending or not await self._has_a_say(place, sheet, incoming.person):
+                return "waits"
+            elif await self._supersede(place, sheet, []):
+                return "gone"
+
+    async def end(self, place: Place, sheet: Sheet, word: str, settles: str = "") -> bool:
+        """End a turn that waits, with a word and without going on; False if that was too late."""
+        parts = place.channel.render(sheet.address, word) if word else []
+        while not await self._supersede(place, sheet, parts, settles):
+            found = await self._approvals.sheet(place.fence.line, sheet.nonce)
+            if found is None or found.closed:
+                return False
+            sheet = found
+        return True
+
+    async def give_up(self, place: Place, sheet: Sheet, word: str) -> None:
+        """End a turn that was taken up again and cannot go on, with a word."""
+        after = closed(sheet, "dropped")
+        told = [*redrawn(place.channel, after), *place.channel.render(sheet.address, word)]
+        records = [end_record(after.turn.entry, "failed", word)]
+        posted = await self._approvals.supersede(place.fence, after, records, told)
+        self._transcripts.forget(place.fence.line, after.turn)
+        place.timers.drop(sheet.nonce)
+        await self._deliver(place, told, posted or [])
+
+    async def waiting(self, line: str, conversation: str) -> Sheet | None:
+        """The sheet for which a conversation waits, if it does."""
+        for nonce, _ in await self._approvals.waiting(line):
+            sheet = await self._approvals.sheet(line, nonce)
+            if sheet and not sheet.closed and sheet.turn.conversation == conversation:
+                return sheet
+        return None
+
+    async def ripe(self, place: Place, nonce: str) -> Sheet | None:
+        """A sheet that is due, closed so that no press changes it any more; None where it is not.
+
+        A sheet whose turn is over leaves the timers.
+        """
+        while True:
+            sheet = await self._approvals.sheet(place.fence.line, nonce)
+            if sheet is None:
+                await self.forget(place, nonce)
+                return None
+            if sheet.closed:
+                return sheet
+            if (due := self._due(sheet)) > self._clock.wall():
+                place.timers.set(nonce, due)
+                return None
+            after = closed(sheet, "expired")
+            same = sheets.question(after) == sheets.question(sheet)
+            parts = [] if same and not sheets.rows(sheet) else redrawn(place.channel, after)
+            posted = await self._approvals.decide(place.fence, "", after, parts, {})
+            if posted is not None:
+                await self._deliver(place, parts, posted)
+
+    def _due(self, sheet: Sheet) -> float:
+        """When a sheet is due; one that nobody has seen yet (a frozen chat) waits longer."""
+        unseen = sheet.pending and not sheet.messages
+        if unseen and self._clock.wall() < sheet.until + UNSEEN_SECONDS:
+            return max(sheet.due, self._clock.wall() + LOOK_AGAIN_SECONDS)
+        return sheet.due
+
+    async def forget(self, place: Place, nonce: str) -> None:
+        """A sheet has done its work."""
+        place.timers.drop(nonce)
+        await self._approvals.forget(place.fence, nonce)
+
+    async def _of(self, place: Place, turn: OpenTurn) -> Sheet:
+        sheet = await self._approvals.sheet(place.fence.line, turn.nonce) if turn.nonce else None
+        if sheet is None:
+            raise StoreError(f"the open turn {turn.ref.entry} waits for a sheet that is not there")
+        return sheet
+
+    async def _decide(
+        self,
+        place: Place,
+        entry: str,
+        after: Sheet,
+        parts: Sequence[Outgoing],
+        grants: dict[str, bytes],
+    ) -> bool:
+        posted = await self._approvals.decide(place.fence, entry, after, parts, grants)
+        if posted is None:
+            return False
+        place.timers.set(after.nonce, after.due)
+        await self._deliver(place, parts, posted)
+        return True
+
+    async def _supersede(
+        self,
+        place: Place,
+        sheet: Sheet,
+        parts: Sequence[Outgoing],
+        settles: str = "",
+    ) -> bool:
+        """End a sheet's turn; its calls are answered. False if the sheet is another by now."""
+        after = closed(sheet, "dropped")
+        told = [*redrawn(place.channel, after), *parts]
+        records = [*_results(after), end_record(after.turn.entry, "stopped", "")]
+        posted = await self._approvals.supersede(place.fence, after, records, told, settles)
+        if posted is None:
+            return False
+        place.timers.drop(after.nonce)
+        self._transcripts.forget(place.fence.line, after.turn)
+        self._counters.add("turns:superseded")
+        await self._deliver(place, told, posted)
+        return True
+
+    async def _refusal(
+        self, place: Place, sheet: Sheet | None, tap: Tap | None, press: Press
+    ) -> str:
+        """Why a press decides nothing; empty if it may."""
+        if sheet is None or tap is None or sheet.address != press.address:
+            return sheets.NO_LONGER_OPEN
+        if not await self._may(place, sheet, press.person):
+            return sheets.NOT_YOURS.format(sheets.who_may(sheet))
+        if not fits(sheet, tap):
+            return sheets.answered_already(sheet, tap)
+        return ""
+
+    async def _refuse(
+        self, place: Place, entry: str, press: Press, why: str, sheet: Sheet | None
+    ) -> None:
+        """A word to whoever pressed; a message that shows an old state is drawn anew."""
+        self._counters.add("refused:approval")
+        log.info("press.refused", line=place.fence.line, person=press.person.id, why=why)
+        parts = [_word(press, why)]
+        if sheet and sheet.closed and sheet.address == press.address and press.message:
+            text = sheets.question(sheet)
+            parts += place.channel.render(sheet.address, text, edit=press.message)
+        posted = await self._inbox.settle(place.fence, [entry], parts)
+        await place.channel.deliver(posted)
+
+    async def _may(self, place: Place, sheet: Sheet, person: Person) -> bool:
+        if named(sheet, person.id):
+            return True
+        if "admins" not in sheet.approvers:
+            return False
+        return await place.channel.administers(sheet.address, person.id)
+
+    async def _has_a_say(self, place: Place, sheet: Sheet, person: Person) -> bool:
+        """Whether a message of this person means that the turn need not wait any more."""
+        if sheet.address.private or person.id == sheet.asker.id:
+            return True
+        return await self._may(place, sheet, person)
+
+    async def _deliver(
+        self, place: Place, parts: Sequence[Outgoing], posted: Sequence[Posted]
+    ) -> None:
+        if parts:
+            await place.channel.deliver(posted)
+
+
+def _results(sheet: Sheet) -> list[Record]:
+    """What becomes of a sheet's calls when its turn ends without going on."""
+    return [
+        result_record(
+            sheet.turn.entry, one.call, Result(sheets.result_words(sheet, one), error=True)
+        )
+        for one in sheet.asked
+    ]
+
+
+def _word(press: Press, text: str) -> Outgoing:
+    """The short text that Telegram shows to whoever pressed."""
+    answer = {"callback_query_id": press.query, "text": text[:200]}
+    return Outgoing(press.address.chat, "answerCallbackQuery", answer)
+
+
+def _noted(tap: Tap) -> str:
+    return sheets.NOTED.get(tap.choice, sheets.GOES_ON)

@@ -1,0 +1,102 @@
+"""Health that cannot lie: every word comes from what happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bot.sandbox.messages.turns import HttpError, Turn
+from bot.sandbox.telegram.faults import Fault
+from tests.host.replicas import store
+from tests.host.stage import Stage, until
+
+
+async def get(url: str, path: str) -> tuple[int, dict[str, Any]]:
+    async with aiohttp.ClientSession() as session, session.get(url + path) as answer:
+        return answer.status, await answer.json()
+
+
+async def statuses(url: str) -> list[int]:
+    return [(await get(url, path))[0] for path in ("/health/live", "/health/ready", "/health")]
+
+
+async def test_a_host_that_polls_is_live_ready_and_well(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    async with stage.host() as host:
+        await until(lambda: host.fleet.bots[0].state == "polling")
+        assert await statuses(host.url) == [200, 200, 200]
+        _, body = await get(host.url, "/health/ready")
+        (bot,) = body["bots"]
+        assert (bot["id"], bot["state"]) == (echo.id, "polling")
+        assert bot["last_poll_s"] < 10
+        assert body["store"]["append_only"] is True
+        assert body["store"]["eviction"] == "noeviction"
+        assert body["model"]["state"] == "unused"
+        assert (body["ready"], body["checks"]) == (True, {"store": True, "bots": True})
+        _, whole = await get(host.url, "/health")
+        assert (whole["status"], whole["agents_available"]) == ("ok", 1)
+        assert whole["version"]
+        assert echo.token.partition(":")[2] not in str(whole)
+
+
+async def test_a_store_that_is_away_makes_the_host_unready_and_it_recovers(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.bot("Echo")
+    async with store(tmp_path / "valkey") as valkey, stage.host(REDIS_URL=valkey.url) as host:
+        await until(lambda: host.report()["ready"])
+        await valkey.stop()
+        await until(lambda: not host.report()["ready"], 10)
+        assert await statuses(host.url) == [200, 503, 503]
+        _, body = await get(host.url, "/health/ready")
+        assert body["store"]["state"] == "away"
+        assert (body["ready"], body["checks"]["store"]) == (False, False)
+        await valkey.start()
+        await until(lambda: bool(host.report()["ready"]), 20)
+
+
+async def test_one_bot_in_trouble_is_told_and_does_not_make_the_host_unready(stage: Stage) -> None:
+    one, two = stage.bot("One"), stage.bot("Two")
+    async with stage.host() as host:
+        await until(lambda: host.report()["status"] == "ok")
+        stage.world.revoke(one)
+        await until(lambda: host.fleet.bots[0].state == "quarantined")
+        assert await statuses(host.url) == [200, 200, 503]
+        assert host.report()["status"] == "degraded"
+        stage.world.revoke(two)
+        await until(lambda: host.fleet.bots[1].state == "quarantined")
+        assert await statuses(host.url) == [200, 503, 503]
+
+
+async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    stage.script.on("I hear you")
+    async with stage.host(POLL_SECONDS="1", DEAF_SECONDS="2") as host:
+        await until(lambda: host.fleet.bots[0].state == "polling")
+        stage.world.faults.add(Fault("delay", "getUpdates", seconds=60))
+        await until(lambda: not stage.world.faults.open)
+        await until(lambda: host.fleet.bots[0].state == "deaf", 15)
+        assert not host.report()["ready"]
+        room = stage.world.private(ann, echo)
+        stage.world.say(ann, room, "do you hear me?")
+        assert (await stage.answer(room, echo)).text == "I hear you"
+        assert host.report()["counters"]["poll:rebuilt"] == 1
+
+
+async def test_the_models_state_comes_from_its_real_calls(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("fine")
+    stage.script.on(Turn(fault=HttpError(401)), again=True, user="break")
+    async with stage.host() as host:
+        assert await stage.ask(ann, room, echo, "hi") == "fine"
+        assert host.report()["model"]["state"] == "ok"
+        asked = len(stage.requests())
+        await stage.ask(ann, room, echo, "break")
+        found = host.report()["model"]
+        assert (found["state"], found["last_failure"]) == ("failing", "ModelRefused")
+        assert len(stage.requests()) == asked + 1

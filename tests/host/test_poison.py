@@ -1,0 +1,162 @@
+"""Poison: some tries, then the dead letters, with word to the person; the next message is fine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from functools import partial
+from typing import Any
+
+import pytest
+
+from bot.deadletters import dead_letters
+from bot.errors import ConfigError
+from bot.sandbox.messages.turns import Say, Turn
+from bot.sandbox.telegram.people import Bot, Person
+from bot.sandbox.telegram.rooms import Room
+from bot.telegram import decode as decoding
+from bot.turn.runner import Job, Runner
+from tests.host.stage import HostProcess, Stage, settings_of, until
+
+
+@pytest.fixture
+def poisonous(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """A turn that fails on a certain word for as long as the list holds True."""
+    works, bad = Runner.run, [True]
+
+    async def run(self: Runner, job: Job, *more: Any) -> Any:
+        if bad[0] and job.incoming.text == "poison":
+            raise ZeroDivisionError("secret words")
+        return await works(self, job, *more)
+
+    monkeypatch.setattr(Runner, "run", run)
+    return bad
+
+
+def scene(stage: Stage) -> tuple[Bot, Person, Room]:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    return echo, ann, stage.world.private(ann, echo)
+
+
+async def test_poison_is_set_aside_with_a_word_and_the_next_message_is_answered(
+    stage: Stage, poisonous: list[bool]
+) -> None:
+    echo, ann, room = scene(stage)
+    stage.script.on("well", again=True)
+    async with stage.host() as host:
+        stage.world.say(ann, room, "poison")
+        stage.world.say(ann, room, "fine")
+        first = await stage.answer(room, echo)
+        assert "set it aside" in first.text
+        assert (await stage.answer(room, echo, 2)).text == "well"
+        assert host.counters["dead_letters"] == 1
+        settings = settings_of(stage.variables())
+        (line,) = await dead_letters(settings, "list", None, [], every=False)
+        assert line.startswith(f"bot:{echo.id}/")
+        assert f"chat {ann.id}" in line
+        assert "ZeroDivisionError in test_poison.py" in line
+        assert "secret words" not in line
+
+
+async def test_a_dead_letter_is_replayed_into_a_running_host_or_dropped(
+    stage: Stage, poisonous: list[bool]
+) -> None:
+    echo, ann, room = scene(stage)
+    stage.script.on("well", again=True)
+    async with stage.host(SWEEP_SECONDS="0.2"):
+        stage.world.say(ann, room, "poison")
+        stage.world.say(ann, room, "poison")
+        await stage.answer(room, echo, 2)
+        poisonous[0] = False
+        settings = settings_of(stage.variables())
+        first, _ = await dead_letters(settings, "list", echo.id, [], every=False)
+        name = first.split()[0]
+        assert await dead_letters(settings, "replay", None, [name], every=False) == [
+            f"{name} back in the inbox"
+        ]
+        assert (await stage.answer(room, echo, 3)).text == "well"
+        with pytest.raises(ConfigError, match="no dead letter"):
+            await dead_letters(settings, "drop", None, [name], every=False)
+        with pytest.raises(ConfigError, match="--all"):
+            await dead_letters(settings, "drop", None, [], every=False)
+        await dead_letters(settings, "drop", None, [], every=True)
+        nothing = await dead_letters(settings, "list", None, [], every=False)
+        assert nothing == ["no dead letters"]
+
+
+async def test_the_command_line_lists_dead_letters_without_a_running_host(stage: Stage) -> None:
+    stage.bot("Echo")
+    host = HostProcess(stage, stage.variables())
+    words = ["-m", "bot", "dead-letters", "list"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *words, env=host.environ, cwd=stage.folder, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, out) == (0, b"no dead letters\n")
+
+
+def _asked(stage: Stage, count: int) -> bool:
+    return len(stage.requests()) == count
+
+
+async def test_a_turn_that_ends_every_life_of_the_host_is_set_aside(stage: Stage) -> None:
+    echo, ann, room = scene(stage)
+    stage.script.on("well", user="fine")
+    stage.script.on(Turn((Say("never"),), gate="shut"), again=True, user="poison")
+    stage.world.say(ann, room, "poison")
+    for life in range(5):
+        async with stage.host(DRAIN_SECONDS="0"):
+            await until(partial(_asked, stage, life + 1))
+    async with stage.host() as host:
+        assert "set it aside" in (await stage.answer(room, echo)).text
+        assert await stage.ask(ann, room, echo, "fine") == "well"
+        assert host.counters["dead_letters"] == 1
+    assert len(stage.requests()) == 6
+
+
+async def test_an_update_that_breaks_the_reading_is_set_aside_and_blocks_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo, ann, room = scene(stage)
+    stage.script.on("well")
+    reads = decoding.decode
+
+    def decode(update: Any, identity: Any) -> Any:
+        if "poison" in str(update):
+            raise ZeroDivisionError
+        return reads(update, identity)
+
+    monkeypatch.setattr("bot.telegram.hosted.decode", decode)
+    async with stage.host() as host:
+        stage.world.say(ann, room, "poison")
+        assert await stage.ask(ann, room, echo, "fine") == "well"
+        assert host.counters["dead_letters"] == 1
+        (line,) = await dead_letters(settings_of(stage.variables()), "list", None, [], every=False)
+        assert "cannot be read" in line
+
+
+async def test_a_burial_that_fails_is_tried_again(
+    stage: Stage, poisonous: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bot.dispatch import lanes
+    from bot.dispatch.router import Router
+
+    monkeypatch.setattr(lanes, "BURY_PAUSES", (0.05, 0.1))
+    echo, ann, room = scene(stage)
+    stage.script.on("well")
+    buries, failures = Router.bury, [3]
+
+    async def bury(self: Router, *words: Any) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise RuntimeError("no")
+        await buries(self, *words)
+
+    monkeypatch.setattr(Router, "bury", bury)
+    async with stage.host():
+        stage.world.say(ann, room, "poison")
+        with contextlib.suppress(TimeoutError):
+            await stage.answer(room, echo)
+        assert await stage.ask(ann, room, echo, "fine") == "well"
+    assert failures == [0]

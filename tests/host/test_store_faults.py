@@ -1,0 +1,193 @@
+"""A store that is killed, full or open: nothing acknowledged is lost, nothing is hidden."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from bot.errors import ConfigError
+from bot.ops.clock import SystemClock
+from bot.store.client import StoreClient, connect
+from bot.store.embedded import EmbeddedValkey
+from bot.store.judge import Judge, refuse_open
+from tests.host.replicas import store
+from tests.host.stage import HostProcess, Stage, until
+from tests.host.valkey import Valkey
+
+KILLS = int(os.environ.get("STORE_KILLS", "4"))
+
+
+async def admitted(valkey: Valkey, *, volatile: bool = False) -> None:
+    client = StoreClient(connect(valkey.url), SystemClock())
+    try:
+        await Judge(client, SystemClock()).admit(volatile=volatile)
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--appendonly", "no"), "appendonly yes"),
+        (
+            ("--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"),
+            "maxmemory-policy noeviction",
+        ),
+    ],
+)
+async def test_a_store_that_would_lose_messages_is_refused_with_the_cure(
+    tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    valkey = Valkey(tmp_path / "v", *options)
+    await valkey.start()
+    with pytest.raises(ConfigError, match=words):
+        await admitted(valkey)
+    await admitted(valkey, volatile=True)
+    await valkey.stop()
+
+
+async def test_a_password_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+    valkey = Valkey(tmp_path / "v", "--appendonly", "yes", "--requirepass", "hidden-word")
+    await valkey.start(wait=False)
+    with pytest.raises(ConfigError, match="password") as caught:
+        async with asyncio.timeout(10):
+            await admitted(valkey)
+    assert "hidden-word" not in str(caught.value)
+    await valkey.stop()
+
+
+async def test_a_store_on_another_machine_needs_a_password() -> None:
+    with pytest.raises(ConfigError, match="ALLOW_OPEN_REDIS"):
+        await refuse_open("redis://192.0.2.7:6379/0", allowed=False)
+    for url in (
+        "redis://:word@192.0.2.7:6379/0",
+        "rediss://user:word@192.0.2.7",
+        "redis://127.0.0.1:6379",
+        "redis://[::1]:6379/0",
+        "redis://localhost",
+        "unix:///run/valkey.sock",
+    ):
+        await refuse_open(url, allowed=False)
+    await refuse_open("redis://192.0.2.7:6379/0", allowed=True)
+
+
+async def test_the_host_says_why_it_will_not_run_and_ends(stage: Stage, tmp_path: Path) -> None:
+    stage.bot("Echo")
+    valkey = Valkey(tmp_path / "v", "--appendonly", "no")
+    await valkey.start()
+    host = HostProcess(stage, stage.variables(REDIS_URL=valkey.url))
+    process = await asyncio.create_subprocess_exec(
+        *host.command, env=host.environ, cwd=stage.folder, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    await valkey.stop()
+    assert process.returncode == 1
+    assert b"ALLOW_VOLATILE_REDIS=1" in said
+
+
+async def test_a_store_that_is_killed_again_and_again_under_load_loses_nothing(
+    stage: Stage, tmp_path: Path
+) -> None:
+    echo = stage.bot("Echo")
+    people = [stage.person(f"Person {n}") for n in range(4)]
+    rooms = [stage.world.private(person, echo) for person in people]
+    count = KILLS * 3
+    for number in range(count):
+        stage.script.on(f"answer {number}", again=True, user=f"question {number}.")
+    async with store(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url):
+        for number in range(count):
+            for person, room in zip(people, rooms, strict=True):
+                stage.world.say(person, room, f"question {number}.")
+            await asyncio.sleep(0.05)
+            if number % 3 == 0:
+                await valkey.kill()
+                await asyncio.sleep(0.05)
+                await valkey.start()
+        for room in rooms:
+            await stage.answer(room, echo, count, 45)
+    for room in rooms:
+        assert stage.texts(room, echo.id) == [f"answer {number}" for number in range(count)]
+
+
+async def test_a_full_disk_pauses_the_intake_and_room_lets_it_go_on(
+    stage: Stage, tmp_path: Path
+) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("ok", again=True)
+    async with store(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url) as host:
+        assert await stage.ask(ann, room, echo, "before") == "ok"
+        valkey.fill_disk()
+        await until(lambda: host.report()["store"]["state"] == "away", 20)
+        assert "MISCONF" in host.report()["store"]["trouble"]
+        stage.world.say(ann, room, "while it is full")
+        await until(lambda: host.fleet.bots[0].state == "store away", 20)
+        assert stage.texts(room, echo.id) == ["ok"]
+        assert len(echo.updates.waiting) == 1
+        assert not host.report()["ready"]
+        valkey.free_disk()
+        await stage.answer(room, echo, 2, 20)
+        await until(lambda: bool(host.report()["ready"]), 20)
+    assert stage.texts(room, echo.id) == ["ok", "ok"]
+
+
+async def test_with_fsync_always_a_full_disk_ends_the_server_and_it_is_started_again(
+    stage: Stage,
+) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("ok", again=True)
+    async with stage.host(DATA_FSYNC="always"):
+        assert await stage.ask(ann, room, echo, "before") == "ok"
+        pid = _server(stage.folder)
+        grown = max(path.stat().st_size for path in stage.folder.rglob("*.aof"))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (grown, resource.RLIM_INFINITY))
+        stage.world.say(ann, room, "while it is full")
+        await stage.answer(room, echo, 2, 20)
+        assert _server(stage.folder) != pid
+    assert stage.texts(room, echo.id) == ["ok", "ok"]
+
+
+async def test_a_supervisor_that_meets_a_full_disk_goes_on_trying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedValkey(tmp_path, "always")
+    await server.start()
+    watching = asyncio.create_task(server.watch_forever())
+    writes, failures = Path.write_text, [2]
+
+    def write_text(self: Path, *words: str, **more: str) -> int:
+        if self.name == "valkey.conf" and failures[0]:
+            failures[0] -= 1
+            raise OSError(28, "No space left on device")
+        return writes(self, *words, **more)
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    client = StoreClient(connect(server.url), SystemClock())
+    os.kill(_server(tmp_path), 9)
+    await until(lambda: failures[0] == 0, 10)
+    async with asyncio.timeout(10):
+        assert await client.patiently(lambda: client.command("PING"))
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await client.close()
+    await server.stop()
+
+
+def _server(folder: Path) -> int:
+    """The process id of the bundled server below a folder."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                where, state = (entry / "cwd").readlink(), (entry / "stat").read_text()
+            except OSError:
+                continue
+            if where.is_relative_to(folder) and where.name == "valkey" and " Z " not in state:
+                return int(entry.name)
+    raise AssertionError("no server")

@@ -1,0 +1,66 @@
+"""What of the transcripts stays in memory."""
+
+from __future__ import annotations
+
+from bot.events import TurnRef
+from bot.ports import Record
+from bot.turn.prompt import render
+from bot.turn.transcripts import Transcripts
+
+
+def ref(chat: int) -> TurnRef:
+    return TurnRef("1-0", str(chat), "echo")
+
+
+def records(count: int) -> list[Record]:
+    return [Record("person", {"turn": "1-0", "content": []}, f"{n}-0") for n in range(count)]
+
+
+def test_records_beyond_the_bound_are_forgotten_from_the_conversation_that_is_silent_longest() -> (
+    None
+):
+    held = Transcripts(records=25)
+    for chat in range(3):
+        held.get("bot:1", ref(chat)).extend(records(10))
+    for chat in range(3):
+        held.get("bot:1", ref(chat))
+
+    assert [len(held.get("bot:1", ref(chat)).records) for chat in (2, 1, 0)] == [10, 10, 0]
+
+
+def test_what_is_forgotten_is_asked_for_again_but_keeps_its_render() -> None:
+    held = Transcripts(records=5)
+    first = held.get("bot:1", ref(1))
+    first.render, first.used_at = render(0.0, "Be kind.", [], [], {}), 7.0
+    first.extend(records(10))
+    held.get("bot:1", ref(1))
+    held.get("bot:1", ref(2))
+
+    again = held.get("bot:1", ref(1))
+
+    assert (again.records, again.known) == ([], "")
+    assert (again.render, again.used_at) == (first.render, 7.0)
+
+
+def test_a_turn_that_runs_keeps_its_records() -> None:
+    held = Transcripts(records=5)
+    running = held.get("bot:1", ref(1))
+    running.extend(records(10))
+
+    for chat in range(2, 5):
+        held.get("bot:1", ref(chat)).extend(records(10))
+
+    assert len(running.records) == 10
+
+
+def test_the_bound_counts_what_was_forgotten_by_name_only_once() -> None:
+    held = Transcripts(records=25)
+    for _ in range(5):
+        held.get("bot:1", ref(1)).extend(records(10))
+        held.get("bot:1", ref(1))
+        held.forget("bot:1", ref(1))
+    held.get("bot:1", ref(2)).extend(records(10))
+    held.get("bot:1", ref(3)).extend(records(10))
+    held.get("bot:1", ref(3))
+
+    assert len(held.get("bot:1", ref(2)).records) == 10

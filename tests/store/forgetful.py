@@ -1,0 +1,31 @@
+"""A store client whose answers get lost: the store has done it, and nobody hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from bot.errors import StoreUnavailable
+from bot.ops.clock import SystemClock
+from bot.store.client import StoreClient, connect
+
+T = TypeVar("T")
+
+
+class Forgetful(StoreClient):
+    """Loses the answers to the next `lost` calls; `between` happens before the next try."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(connect(url), SystemClock())
+        self.lost = 0
+        self.between: Callable[[], Awaitable[object]] | None = None
+
+    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
+        found = await super().once(call)
+        if self.lost:
+            self.lost -= 1
+            if self.between is not None:
+                happens, self.between = self.between, None
+                await happens()
+            raise StoreUnavailable("the answer was lost")
+        return found

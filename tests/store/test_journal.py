@@ -1,0 +1,178 @@
+"""The journal on a real server: each step once, whatever answers get lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.errors import Poisoned
+from bot.events import Outgoing, TurnRef
+from bot.ops.clock import SystemClock
+from bot.ports import Fence, Opened, Record, Update
+from bot.store import keys
+from bot.store.boxes import RedisInbox, RedisOutbox
+from bot.store.client import StoreClient
+from bot.store.journal import LIVES, RedisJournal
+from bot.store.leases import Host, Leases
+from tests.host.valkey import Valkey
+from tests.store.forgetful import Forgetful
+
+LINE = "bot:1"
+
+
+class Desk:
+    """One line with one accepted message, and its journal."""
+
+    def __init__(self, client: StoreClient, fence: Fence, entry: str) -> None:
+        self.client = client
+        self.fence = fence
+        self.ref = TurnRef(entry, "5", "echo")
+        self.journal = RedisJournal(client)
+        self.inbox = RedisInbox(client)
+        self.outbox = RedisOutbox(client)
+
+    async def begin(self, ref: TurnRef | None = None) -> Opened:
+        message = Record("person", {"turn": (ref or self.ref).entry})
+        return await self.journal.begin(self.fence, ref or self.ref, "hash", message, {})
+
+    def part(self, text: str) -> Outgoing:
+        return Outgoing(5, "sendMessage", {"text": text}, self.ref)
+
+    async def kinds(self) -> list[str]:
+        found = await self.client.command("XRANGE", keys.log(LINE, "5", "echo"), "-", "+")
+        return [fields[b"k"].decode() for _, fields in found]
+
+
+async def desk(client: StoreClient) -> Desk:
+    fence = await Leases(client, Host.new("a", ""), SystemClock()).acquire(LINE, lambda: None)
+    assert fence is not None
+    (entry,) = (await RedisInbox(client).accept(LINE, [Update(1, b"{}")])).entries
+    return Desk(client, fence, entry.id)
+
+
+async def test_a_begin_whose_answer_was_lost_is_a_first_begin(valkey: Valkey) -> None:
+    client = Forgetful(valkey.url)
+    d = await desk(client)
+    client.lost = 2
+    opened = await d.begin()
+    assert not opened.resumed
+    assert opened.turn.tries == 1
+    assert await d.kinds() == ["person"]
+    assert (await d.begin()).resumed
+    await client.close()
+
+
+async def test_results_of_tools_that_end_together_are_all_recorded(client: StoreClient) -> None:
+    d = await desk(client)
+    turn = (await d.begin()).turn
+    results = [Record("result", {"n": n}) for n in range(20)]
+    await asyncio.gather(*(d.journal.append(d.fence, turn, [one]) for one in results))
+    assert await d.kinds() == ["person"] + ["result"] * 20
+    assert turn.writes == 20
+
+
+async def test_a_record_whose_answer_was_lost_is_there_once(valkey: Valkey) -> None:
+    client = Forgetful(valkey.url)
+    d = await desk(client)
+    turn = (await d.begin()).turn
+    client.lost = 1
+    await d.journal.append(d.fence, turn, [Record("model", {})])
+    assert await d.kinds() == ["person", "model"]
+    await client.close()
+
+
+async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(valkey: Valkey) -> None:
+    client = Forgetful(valkey.url)
+    d = await desk(client)
+    turn = (await d.begin()).turn
+    client.lost = 1
+    _, posted = await d.journal.finish(d.fence, turn, [Record("end", {})], [d.part("hi")])
+    assert posted == []
+    assert len(await d.outbox.unsent(LINE)) == 1
+    assert await d.kinds() == ["person", "end"]
+    await client.close()
+
+
+async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(valkey: Valkey) -> None:
+    client = Forgetful(valkey.url)
+    d = await desk(client)
+    turn = (await d.begin()).turn
+
+    async def somebody_sends_it() -> None:
+        client.lost = 0
+        (part,) = await d.outbox.unsent(LINE)
+        await d.outbox.receipt(d.fence, part.id, d.ref)
+        client.lost = 0
+
+    client.lost, client.between = 1, somebody_sends_it
+    _, posted = await d.journal.finish(d.fence, turn, [Record("end", {})], [d.part("hi")])
+    assert posted == []
+    assert await d.inbox.pending(LINE) == []
+    await client.close()
+
+
+async def test_a_turn_that_is_over_is_not_begun_again(client: StoreClient) -> None:
+    d = await desk(client)
+    turn = (await d.begin()).turn
+    _, (part,) = await d.journal.finish(d.fence, turn, [Record("end", {})], [d.part("hi")])
+    await d.outbox.receipt(d.fence, part.id, d.ref)
+    again = await d.begin()
+    assert again.turn.state == "sending"
+    assert await d.kinds() == ["person", "end"]
+    assert await client.command("EXISTS", keys.open_turn(LINE, "5")) == 0
+
+
+async def test_a_finish_without_parts_closes_its_turn(client: StoreClient) -> None:
+    d = await desk(client)
+    turn = (await d.begin()).turn
+    await d.journal.finish(d.fence, turn, [Record("end", {})], [])
+    assert await d.inbox.pending(LINE) == []
+    (entry,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
+    assert not (await d.begin(TurnRef(entry.id, "5", "echo"))).resumed
+
+
+async def test_two_turns_of_one_conversation_are_never_open_at_once(client: StoreClient) -> None:
+    d = await desk(client)
+    await d.begin()
+    (entry,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
+    second = await d.begin(TurnRef(entry.id, "5", "echo"))
+    assert second.held
+    assert second.turn.ref == d.ref
+    assert await d.kinds() == ["person"]
+
+
+async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
+    client: StoreClient,
+) -> None:
+    d = await desk(client)
+    for _ in range(LIVES):
+        await d.begin()
+    with pytest.raises(Poisoned):
+        await d.begin()
+
+
+async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:
+    d = await desk(client)
+    for number in range(LIVES * 3):
+        turn = (await d.begin()).turn
+        assert turn.tries <= 2, number
+        await d.journal.append(d.fence, turn, [Record("model", {})])
+
+
+async def test_the_keys_of_a_finished_turn_return_to_idle_size(client: StoreClient) -> None:
+    d = await desk(client)
+    for number in range(50):
+        (entry,) = (await d.inbox.accept(LINE, [Update(number + 10, b"{}")])).entries
+        d.ref = TurnRef(entry.id, "5", "echo")
+        if number == 0:
+            await d.inbox.settle(d.fence, [(await d.inbox.pending(LINE))[0].id])
+        turn = (await d.begin()).turn
+        _, parts = await d.journal.finish(
+            d.fence, turn, [Record("end", {})], [d.part("a"), d.part("b")]
+        )
+        for part in parts:
+            await d.outbox.receipt(d.fence, part.id, d.ref)
+    lengths = [await client.command("XLEN", key(LINE)) for key in (keys.inbox, keys.outbox)]
+    assert lengths == [0, 0]
+    assert await client.command("EXISTS", keys.open_turn(LINE, "5")) == 0

@@ -1,0 +1,262 @@
+"""The one module that decides: what it lets through is what the written rule allows, no more."""
+
+from __future__ import annotations
+
+import re
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.tools.policy import (
+    Condition,
+    Decision,
+    Facts,
+    Offer,
+    Policy,
+    decide,
+    forbids,
+    permits,
+)
+
+ANN = Facts()
+ADMIN = Facts(role="admin")
+
+
+def offer(*keys: str, complete: bool = True) -> Offer:
+    return Offer(frozenset(keys), complete)
+
+
+def decided(policy: Policy, key: str, *others: str, facts: Facts = ANN) -> Decision:
+    return decide(policy, key, offer(key, *others), facts)
+
+
+def test_what_a_whitelist_names_runs_and_all_else_asks() -> None:
+    policy = Policy(runs=("mcp:files:read_*", "skill:weather"))
+    assert decided(policy, "mcp:files:read_text") is Decision.RUN
+    assert decided(policy, "skill:weather") is Decision.RUN
+    assert decided(policy, "mcp:files:write") is Decision.ASK
+    assert decided(policy, "mcp:other:read_text") is Decision.ASK
+
+
+def test_confirmation_beats_the_whitelist() -> None:
+    policy = Policy(runs=("mcp:files:*",), confirm=("delete_*", "publish_*"))
+    assert decided(policy, "mcp:files:delete_file") is Decision.CONFIRM
+    assert decided(policy, "mcp:files:read") is Decision.RUN
+
+
+def test_disabled_beats_everything() -> None:
+    policy = Policy(runs=("mcp:files:*",), confirm=("x",), disabled=("mcp:files:x",))
+    assert decided(policy, "mcp:files:x") is Decision.DENY
+
+
+def test_an_absent_list_allows_all_and_an_empty_one_nothing() -> None:
+    assert decided(Policy(runs=("mcp:a:b",)), "mcp:a:b") is Decision.RUN
+    assert decided(Policy(runs=("mcp:a:b",), allowed=((),)), "mcp:a:b") is Decision.DENY
+
+
+def test_a_tool_must_be_in_every_layers_list() -> None:
+    policy = Policy(runs=("mcp:a:*",), allowed=(("mcp:a:*",), ("mcp:a:read",)))
+    assert decided(policy, "mcp:a:read") is Decision.RUN
+    assert decided(policy, "mcp:a:write") is Decision.DENY
+
+
+def test_a_bare_name_denies_on_every_server() -> None:
+    policy = Policy(runs=("mcp:*:*",), disabled=("drop",))
+    assert decided(policy, "mcp:a:drop") is Decision.DENY
+    assert decided(policy, "mcp:b:drop") is Decision.DENY
+    assert decided(policy, "skill:drop") is Decision.DENY
+
+
+def test_a_bare_name_allows_only_where_it_is_unambiguous() -> None:
+    policy = Policy(runs=("read",))
+    assert decided(policy, "mcp:a:read") is Decision.RUN
+    assert decided(policy, "mcp:a:read", "mcp:evil:read") is Decision.ASK
+    unheard = Offer(frozenset({"mcp:a:read"}), complete=False)
+    assert decide(policy, "mcp:a:read", unheard, ANN) is Decision.ASK
+
+
+@pytest.mark.parametrize(
+    "name", ["DELETE_all", "Delete_All", "ｄｅｌｅｔｅ_all", "delete_ＡＬＬ", "delete_\nall"]
+)
+def test_no_spelling_of_a_name_slips_past_a_list_that_asks(name: str) -> None:
+    policy = Policy(runs=("mcp:a:*",), confirm=("delete_*",))
+    assert decided(policy, f"mcp:a:{name}") is Decision.CONFIRM
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key"),
+    [
+        ("mcp:files:read", "mcp:files:Read"),
+        ("mcp:files:read", "mcp:files:read\n"),
+        ("mcp:files:*", "mcp:files:a\nb"),
+        ("mcp:files:*", "mcp:files:a\u202eb"),
+        ("mcp:files:*", "mcp:files2:x"),
+        ("mcp:files:*", "mcp:fi:les:x"),
+        ("mcp:*", "mcp:files:read"),
+        ("mcp:f*s:r", "mcp:f:s:r"),
+        ("mcp:files:[rw]*", "mcp:files:read"),
+        ("mcp:files:r.ad", "mcp:files:read"),
+        ("skill:*", "mcp:a:b"),
+        ("mcp:a:b", "skill:b"),
+    ],
+)
+def test_a_pattern_reaches_no_further_than_it_says(pattern: str, key: str) -> None:
+    assert not permits(pattern, key, offer(key))
+
+
+def test_a_separator_in_a_name_moves_no_segment() -> None:
+    policy = Policy(runs=("mcp:*:*",), disabled=("mcp:*:drop",))
+    assert decided(policy, "mcp:a：b:drop") is Decision.DENY
+    assert permits("mcp:a:x:*", "mcp:a:x:y", offer("mcp:a:x:y"))
+    assert not permits("mcp:a:x", "mcp:a:x:y", offer("mcp:a:x:y"))
+
+
+@pytest.mark.parametrize("key", ["", "mcp", "mcp:", "mcp::x", "mcp:a:", "skill:", "other:a:b", "x"])
+def test_what_is_no_key_is_denied(key: str) -> None:
+    assert decide(Policy(runs=("*", "mcp:*:*")), key, offer(key), ANN) is Decision.DENY
+
+
+def test_a_condition_takes_a_tool_from_all_whom_it_does_not_fit() -> None:
+    only_admins = Condition(("approve_budget",), frozenset({"admin"}))
+    flagged = Condition(("generate_*",), features=frozenset({"ai"}))
+    policy = Policy(runs=("mcp:a:*",), conditions=(only_admins, flagged))
+    assert decided(policy, "mcp:a:approve_budget") is Decision.DENY
+    assert decided(policy, "mcp:a:approve_budget", facts=ADMIN) is Decision.RUN
+    assert decided(policy, "mcp:a:generate_x", facts=ADMIN) is Decision.DENY
+    assert (
+        decided(policy, "mcp:a:generate_x", facts=Facts("admin", frozenset({"ai"}))) is Decision.RUN
+    )
+    assert decided(policy, "mcp:a:other") is Decision.RUN
+
+
+def test_a_pattern_full_of_stars_takes_no_time() -> None:
+    began = time.perf_counter()
+    assert not forbids("*a" * 120 + "b", "mcp:s:" + "a" * 512)
+    key = "mcp:s:" + "a" * 512
+    assert not permits("mcp:s:" + "*a" * 120 + "b", key, offer(key))
+    assert time.perf_counter() - began < 1
+
+
+# --- properties: no sequence of names, patterns and layers lets through what the rule forbids -----
+
+ALPHABET = "abAB_.:*?-éＡ\n"
+words = st.text("abAB_.-éＡ", min_size=1, max_size=5)
+tools = st.text(ALPHABET, min_size=1, max_size=6)
+keys = st.one_of(
+    st.builds("mcp:{}:{}".format, words, tools),
+    st.builds("skill:{}".format, words),
+)
+globs = st.text("abAB_*?-Ａ", min_size=1, max_size=5)
+patterns = st.one_of(
+    globs,
+    st.builds("mcp:{}:{}".format, globs, globs),
+    st.builds("skill:{}".format, globs),
+    st.just("mcp:*:*"),
+)
+lists = st.lists(patterns, max_size=3).map(tuple)
+conditions = st.lists(
+    st.builds(
+        Condition,
+        lists,
+        st.sampled_from([frozenset({"admin"}), frozenset({"everyone"})]),
+        st.sampled_from([frozenset[str](), frozenset({"f"})]),
+    ),
+    max_size=2,
+).map(tuple)
+policies = st.builds(
+    Policy, lists, st.lists(lists, max_size=2).map(tuple), lists, lists, conditions
+)
+people = st.builds(
+    Facts,
+    st.sampled_from(["everyone", "admin"]),
+    st.sampled_from([frozenset[str](), frozenset({"f"})]),
+)
+offers = st.builds(Offer, st.frozensets(keys, max_size=4), st.booleans())
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _regex(glob: str, any_char: str) -> str:
+    return "".join({"*": f"{any_char}*", "?": any_char}.get(c, re.escape(c)) for c in glob)
+
+
+def _parts(key: str) -> list[str]:
+    return key.split(":", 1) if key.startswith("skill:") else key.split(":", 2)
+
+
+def said_to_cover(pattern: str, key: str) -> bool:
+    """The written rule for lists that deny or ask, written a second time with regexes."""
+    if ":" not in pattern:
+        wanted, found = [pattern], [_parts(key)[-1]]
+    else:
+        wanted, found = _parts(pattern), _parts(key)
+    return len(wanted) == len(found) and all(
+        re.fullmatch(_regex(_folded(w), r"[\s\S]"), _folded(f))
+        for w, f in zip(wanted, found, strict=True)
+    )
+
+
+def said_to_allow(pattern: str, key: str, offered: Offer) -> bool:
+    """The written rule for lists that allow."""
+    if ":" not in pattern:
+        same = [k for k in offered.keys if _parts(k)[-1] == _parts(key)[-1]]
+        if not offered.complete or same != [key]:
+            return False
+        wanted, found = [pattern], [_parts(key)[-1]]
+    else:
+        wanted, found = _parts(pattern), _parts(key)
+    return len(wanted) == len(found) and all(
+        re.fullmatch(_regex(w, r"[^\n]"), f) for w, f in zip(wanted, found, strict=True)
+    )
+
+
+@given(policies, keys, offers, people)
+def test_a_decision_is_what_the_written_rule_says(
+    policy: Policy, key: str, offered: Offer, facts: Facts
+) -> None:
+    found = decide(policy, key, offered, facts)
+    disabled = any(said_to_cover(p, key) for p in policy.disabled)
+    outside = any(not any(said_to_allow(p, key, offered) for p in one) for one in policy.allowed)
+    unfit = any(
+        not c.holds(facts) and any(said_to_cover(p, key) for p in c.tools)
+        for c in policy.conditions
+    )
+    if disabled or outside or unfit:
+        assert found is Decision.DENY
+    elif any(said_to_cover(p, key) for p in policy.confirm):
+        assert found is Decision.CONFIRM
+    elif any(said_to_allow(p, key, offered) for p in policy.runs):
+        assert found is Decision.RUN
+    else:
+        assert found is Decision.ASK
+
+
+@given(policies, st.lists(policies, max_size=3), keys, offers, people)
+def test_a_further_layer_never_makes_a_decision_milder(
+    policy: Policy, layers: list[Policy], key: str, offered: Offer, facts: Facts
+) -> None:
+    before = decide(policy, key, offered, facts)
+    for layer in layers:
+        policy = policy.under(layer)
+        after = decide(policy, key, offered, facts)
+        assert after >= before
+        before = after
+
+
+@given(policies, keys, offers, keys)
+def test_another_servers_tool_never_makes_a_decision_milder(
+    policy: Policy, key: str, offered: Offer, other: str
+) -> None:
+    more = Offer(offered.keys | {key, other}, offered.complete)
+    alone = Offer(offered.keys | {key}, offered.complete)
+    assert decide(policy, key, more, ANN) >= decide(policy, key, alone, ANN)
+
+
+@given(policies, st.text(max_size=12), offers)
+def test_no_text_at_all_makes_it_fail(policy: Policy, key: str, offered: Offer) -> None:
+    decide(policy, key, offered, ANN)

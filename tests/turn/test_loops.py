@@ -1,0 +1,78 @@
+"""What counts as going round in circles."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.turn.budget import Limits
+from bot.turn.loops import goes_round
+from bot.turn.rate import Rate
+
+
+class Hands:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("made", "call", "round_"),
+    [
+        ("", "a", False),
+        ("a", "a", False),
+        ("aa", "a", True),
+        ("axa", "a", True),
+        ("abc", "d", False),
+        ("aba", "b", True),
+        ("aba", "c", False),
+        ("xaba", "b", True),
+        ("ab", "a", False),
+    ],
+)
+def test_the_third_of_a_kind_and_two_in_turns_are_a_loop(
+    made: str, call: str, round_: bool
+) -> None:
+    assert goes_round(list(made), call) is round_
+
+
+def test_a_minute_has_so_many_requests_and_then_a_new_one_begins() -> None:
+    clock = Hands()
+    rate = Rate(clock)
+    ann, ben = ("bot:1", "5", 1), ("bot:1", "5", 2)
+    assert [rate.take(ann, 3) for _ in range(5)] == [True, True, True, False, False]
+    assert rate.take(ben, 3)
+    clock.now += 59.9
+    assert not rate.take(ann, 3)
+    clock.now += 0.1
+    assert rate.take(ann, 3)
+
+
+@given(*[st.none() | st.integers(1, 1000)] * 5)
+def test_an_agent_can_lower_every_limit_and_raise_none(
+    requests: int | None,
+    calls: int | None,
+    seconds: int | None,
+    tokens: int | None,
+    per_minute: int | None,
+) -> None:
+    host = Limits()
+    own = host.under(
+        requests=requests, calls=calls, seconds=seconds, tokens=tokens, per_minute=per_minute
+    )
+    assert own.requests == min(25, requests or 25)
+    assert own.calls == min(10, calls or 10)
+    assert own.seconds == min(600, seconds or 600)
+    assert own.tokens == min(8000, tokens or 8000)
+    assert own.per_minute == min(60, per_minute or 60)
