@@ -57,6 +57,10 @@ class Process:
         """MB that are resident (proportional share), children included."""
         return sum(memory_of(pid) for pid in self.pids())
 
+    def memory_alone(self) -> float:
+        """MB of the process without its children."""
+        return memory_of(self.pid)
+
     def alive(self) -> bool:
         """Whether it runs."""
         return self._process is not None and self._process.returncode is None

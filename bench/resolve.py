@@ -12,10 +12,10 @@ MANY = 10_000
 LOOKS = 20_000  # the first half of them meets every agent for the first time
 CHANGES = 9
 HOW = (
-    f"{MANY:,} agents and {MANY:,} bindings of bots, chats and persons in a real Valkey, read by "
-    "the catalog as the host reads it. A look-up is a full resolution: binding, agent, effective "
-    "settings and plan; the first one of an agent after a change merges its layers. A change is a plain SET of one agent by another client, until the catalog "
-    "shows it."
+    f"{MANY:,} agents and {MANY:,} bindings of chats and persons in a real Valkey, read by the "
+    "catalog as the host reads it. A look-up is a full resolution: binding, agent, effective "
+    "settings and plan; the first one of an agent after a change merges its layers. A change is a "
+    "plain SET of one agent by another client, until the catalog shows it."
 )
 
 

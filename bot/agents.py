@@ -15,6 +15,7 @@ from bot.model.parameters import DEFAULT_URL, Provider, advice
 from bot.settings import Settings
 from bot.store.client import StoreClient
 from bot.telegram.fleet import Fleet
+from bot.tools.mcp.pool import Pool
 from bot.turn.budget import Limits
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
@@ -75,6 +76,13 @@ def plans(settings: Settings, catalog: Catalog) -> CatalogPlans:
         limits(settings),
         frozenset(host.lower() for host in settings.internal_hosts),
     )
+
+
+async def connected(catalog: Catalog, plans: CatalogPlans, pool: Pool) -> None:
+    """The operator's MCP servers are on their way up before the first message needs them."""
+    entries = catalog.snapshot().agents
+    own = [plans.of(agent) for agent, entry in entries.items() if entry.operator]
+    await pool.ensure({server for plan in own if plan for server in plan.servers})
 
 
 def limits(settings: Settings) -> Limits:

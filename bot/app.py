@@ -18,6 +18,7 @@ from bot.commands.board import board
 from bot.commands.table import Commands
 from bot.dispatch.access import Access
 from bot.dispatch.line import Line
+from bot.dispatch.plans import CatalogPlans
 from bot.dispatch.router import AdminSeen, Router
 from bot.dispatch.suspended import Suspended
 from bot.errors import ConfigError
@@ -71,12 +72,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     log.info("stopped")
 
 
-async def _loaded(model: MessagesModel) -> None:
+async def _loaded(model: MessagesModel, done: asyncio.Event) -> None:
     """What a conversation needs is in memory; from then on the collector looks at the rest."""
     try:
         await model.warm()
     finally:
         collector.loaded()
+        done.set()
 
 
 class Assembled:
@@ -99,6 +101,7 @@ class Assembled:
         self.store = store
         self.counters = counters
         self.url = ""
+        self.loaded = asyncio.Event()
 
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
@@ -147,8 +150,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.push_async_callback(pool.close)
         model = _model(settings, clock)
         stack.push_async_callback(model.close)
-        await background(stack, _loaded(model), "model.warm")
         host = Assembled(catalog, pool, client, counters, judge, WatchedModel(model, clock))
+        await background(stack, _loaded(model, host.loaded), "model.warm")
         station = await _station(settings, stack, client, leases, host)
         bots = [HostedBot(bot.id, bot.token, station) for bot in settings.bots]
         wakes = Wakes(client, clock)
@@ -199,6 +202,7 @@ async def _station(
     notices = _notices(settings, client, outbox, host)
     troubles = _troubles(stack, host, notices)
     access, plans = Access(settings.admins), agents.plans(settings, host.catalog)
+    await background(stack, _servers_up(host, plans), "servers.up")
     approvals = RedisApprovals(client)
     bank = await _bank(settings, stack, client, notices)
     webhooks = Webhooks()
@@ -248,6 +252,11 @@ async def _station(
         menus=_menus(commands, settings),
         identified=troubles.look,
     )
+
+
+async def _servers_up(host: Assembled, plans: CatalogPlans) -> None:
+    await host.loaded.wait()  # the lines first, then the model, then its tools
+    await agents.connected(host.catalog, plans, host.pool)
 
 
 async def _bank(

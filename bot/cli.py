@@ -1,4 +1,4 @@
-"""The command line: `switchboard run | sandbox | check | dead-letters | token-hash`."""
+"""The command line: `switchboard run | sandbox | check | skill | dead-letters | token-hash`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="switchboard", description="Many Telegram bots, each answered by its own agent."
     )
     verbs = parser.add_subparsers(
-        required=True, metavar="run | sandbox | check | dead-letters | token-hash"
+        required=True, metavar="run | sandbox | check | skill | dead-letters | token-hash"
     )
     run = verbs.add_parser("run", help="host the bots of the environment")
     run.add_argument("--no-env-file", action="store_true", help="do not read .env")
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--json", action="store_true", help="for machines")
     checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
     checking.set_defaults(verb=_check)
+    _skill_words(verbs.add_parser("skill", help="try a skill of an agent"))
     _letter_words(verbs.add_parser("dead-letters", help="messages that were set aside"))
     hashing = verbs.add_parser("token-hash", help="the bindingKey of a bot, from its token")
     hashing.add_argument("token", nargs="?", help="read from standard input when left out")
@@ -72,6 +73,27 @@ def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
             help=f"the {name} simulator alone, with nothing in it",
         )
     sandbox.set_defaults(verb=_sandbox, part="all")
+
+
+def _skill_words(skill: argparse.ArgumentParser) -> None:
+    skill.add_argument("act", choices=["test"])
+    skill.add_argument("agent", help="the agent's id")
+    skill.add_argument("name", help="the skill's name")
+    skill.add_argument("input", nargs="?", default="{}", help="a JSON object")
+    skill.add_argument("--send", action="store_true", help="really call it")
+    skill.set_defaults(verb=_skill)
+
+
+def _skill(given: argparse.Namespace) -> int:
+    settings = _settings()
+    from bot.ops.logs import configure
+    from bot.skilltest import skill_test
+
+    configure("WARNING", settings.log_format, settings.secrets())
+    work = skill_test(settings, given.agent, given.name, given.input, send=given.send)
+    for line in _loop_run(work):
+        print(line)
+    return 0
 
 
 def _letter_words(letters: argparse.ArgumentParser) -> None:

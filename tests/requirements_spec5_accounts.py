@@ -122,11 +122,13 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.5.webhook",
             "A webhook skill calls the account's HTTP endpoint and gives the response to the "
             "model.",
+            "tests/host/test_skills.py::test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model",
         ),
         need("5.9.5.internal", "An internal skill calls a registered handler inside the host."),
         need(
             "5.9.5.script",
             "A script skill is announced for later; asked for now, it is refused with a word.",
+            "tests/host/test_skills.py::test_a_mistake_in_a_skill_is_told",
         ),
     ),
     *section(
@@ -136,10 +138,12 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.5.definition.fields",
             "A skill is given as name, description, input schema, execution type, URL and auth in "
             "one object.",
+            "tests/host/test_skills.py::test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model",
         ),
         need(
             "5.9.5.definition.auth-bearer",
             "Auth of type `bearer` names its token by `token_env`, never by value.",
+            "tests/host/test_skills.py::test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model",
         ),
     ),
     *section(
@@ -151,7 +155,9 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "that names it.",
         ),
         need(
-            "5.9.5.executor.bearer", "Auth `bearer` sends `Authorization: Bearer` with the secret."
+            "5.9.5.executor.bearer",
+            "Auth `bearer` sends `Authorization: Bearer` with the secret.",
+            "tests/tools/test_skills.py::test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json",
         ),
         need(
             "5.9.5.executor.api-key",
@@ -162,16 +168,23 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.5.executor.body",
             "The call is a POST of JSON with `input` and `context`, the latter with `instance_id` "
             "and `user_id`.",
+            "tests/tools/test_skills.py::test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json",
         ),
-        need("5.9.5.executor.result", "A successful response's JSON is the tool's result."),
+        need(
+            "5.9.5.executor.result",
+            "A successful response's JSON is the tool's result.",
+            "tests/tools/test_skills.py::test_a_result_is_data_as_json_text",
+        ),
         need("5.9.5.executor.limit", "A webhook has 30 seconds."),
         need(
             "5.9.5.executor.timeout",
             "A webhook that takes longer gives an error result with `retry` true.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.9.5.executor.http-error",
             "A webhook that answers with an error status gives an error result with that status.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
     ),
     *section(

@@ -81,7 +81,11 @@ TUNING: tuple[Requirement, ...] = (
             "5.9.24.temperature",
             "The platform's temperature is 0.7 unless set, where the model takes one.",
         ),
-        need("5.9.24.max-iterations", "A turn makes at most 25 steps unless set lower."),
+        need(
+            "5.9.24.max-iterations",
+            "A turn makes at most 25 steps unless set lower.",
+            "tests/host/test_guardrails.py::test_an_agent_cannot_have_more_than_the_host_gives",
+        ),
         need(
             "5.9.24.max-tool-calls",
             "A turn makes at most 10 tool calls unless set lower.",
@@ -97,19 +101,24 @@ TUNING: tuple[Requirement, ...] = (
             "5.9.24.blocked-topics",
             "Blocked topics such as `illegal_activity` and `harmful_content` are part of the "
             "host's own prompt and of its checks.",
+            "tests/host/test_guardrails.py::test_a_blocked_topic_is_not_told_and_the_model_is_warned",
         ),
         need(
             "5.9.24.pii-handling",
             "Handling of personal data is `redact`, `warn` or `block`, and `redact` unless set.",
+            "tests/turn/test_filters.py::test_each_handling_does_what_it_says",
         ),
         need("5.9.24.not-relaxed", "No account can relax a guardrail of the platform."),
         need(
-            "5.9.24.tokens-per-request", "A request uses at most 8000 tokens unless set otherwise."
+            "5.9.24.tokens-per-request",
+            "A request uses at most 8000 tokens unless set otherwise.",
+            "tests/host/test_guardrails.py::test_an_agent_cannot_have_more_than_the_host_gives",
         ),
         need(
             "5.9.24.requests-per-minute",
             "At most 60 requests a minute are made unless set otherwise; more are refused with a "
             "word.",
+            "tests/host/test_guardrails.py::test_too_many_requests_of_one_person_get_a_word_and_others_do_not_notice",
         ),
         need(
             "5.9.24.cost-tier",

@@ -7,8 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-
 from bench.proof.crowd import Crowd, Sent, texts
 from bench.proof.ground import AGENT, Ground
 from bench.proof.tally import Tally
@@ -67,7 +65,12 @@ async def _judge_store(place: Ground, crowd: Crowd, left: set[str], tally: Tally
     async with place.valkey.client() as store:
         for room in {id(s.room): s.room for s in crowd.sent}.values():
             said = [s for s in crowd.sent if s.room is room and s.nonce not in left]
-            recorded = await _outcomes(store, f"bot:{room.bot}", str(room.id))
+            log = keys.log(f"bot:{room.bot}", str(room.id), AGENT)
+            records: Any = await store.xrange(log)
+            bodies = [(fields[b"k"].decode(), json.loads(fields[b"b"])) for _, fields in records]
+            recorded = _outcomes(bodies)
+            twice = [call for call, count in _calls(bodies).items() if count > 1]
+            tally.check(not twice, f"recorded twice: {twice}")
             for one in said:
                 count = recorded.get(one.nonce, 0)
                 tally.check(count == 1, f"{one.nonce} has {count} recorded outcomes")
@@ -80,18 +83,27 @@ async def _judge_store(place: Ground, crowd: Crowd, left: set[str], tally: Tally
                 tally.check(not unsent, f"{line}: {unsent} parts still in the outbox")
 
 
-async def _outcomes(store: Redis, line: str, conversation: str) -> Counter[str]:
+def _outcomes(bodies: Sequence[tuple[str, Any]]) -> Counter[str]:
     """How many endings are recorded for each nonce of a conversation."""
-    records: Any = await store.xrange(keys.log(line, conversation, AGENT))
     nonces: dict[str, str] = {}
     ends: Counter[str] = Counter()
-    for _, fields in records:
-        body = json.loads(fields[b"b"])
-        if fields[b"k"] == b"person":
+    for kind, body in bodies:
+        if kind == "person":
             nonces[body["turn"]] = _nonce(body)
-        elif fields[b"k"] == b"end":
+        elif kind == "end":
             ends[nonces.get(body["turn"], "?")] += 1
     return ends
+
+
+def _calls(bodies: Sequence[tuple[str, Any]]) -> Counter[str]:
+    """How often each call, and each result, is recorded."""
+    found: Counter[str] = Counter()
+    for kind, body in bodies:
+        if kind == "model":
+            found.update(f"call {b['id']}" for b in body["content"] if b["type"] == "tool_use")
+        elif kind == "result":
+            found[f"result {body['call']}"] += 1
+    return found
 
 
 def _nonce(body: dict[str, Any]) -> str:

@@ -6,10 +6,11 @@ import asyncio
 import time
 from typing import Any
 
-from bench.server.messages import Messages
+from bench.server.messages import EVENTS, FRAME, Messages
 from bench.server.telegram import Bot, Telegram
 
 FIRST_CHAT = 1000
+PIECES = EVENTS - FRAME
 HOT_ANSWERS = 100  # of the hot chat, before the others begin
 
 
@@ -106,17 +107,30 @@ class Loads:
         return {"latencies": others, "hot_seconds": max(end for _, _, end in found) - began}
 
     async def stream(self, words: dict[str, Any]) -> dict[str, Any]:
-        """`chats` answers that grow at the same time; the delay that was added to each final."""
+        """`chats` answers of several bots that grow at once; the delay added to each final."""
+        first, bots, chats = int(words["first"]), int(words["bots"]), int(words["chats"])
+        numbers = range(first, first + bots)
         self.messages.pace, self.messages.pieces = float(words["pace"]), int(words["pieces"])
         self._added = []
-        before = dict(self.telegram.bot(int(words["bot"])).calls)
+        before = self._calls(numbers)
+        began = time.perf_counter()
+        each = {"chats": chats // bots, "seconds": words["seconds"]}
+        loads = [each | {"bot": bot, "first": 600_000 + bot % 1000 * 1000} for bot in numbers]
         try:
-            found = await self.burst(words)
+            await asyncio.gather(*map(self.burst, loads))
         finally:
-            self.messages.pace, self.messages.pieces = 0.0, 15
-        calls = self.telegram.bot(int(words["bot"])).calls
-        made = {name: calls[name] - before.get(name, 0) for name in calls}
-        return found | {"added": self._added, "calls": made}
+            self.messages.pace, self.messages.pieces = 0.0, PIECES
+        made = self._calls(numbers)
+        calls = {name: count - before.get(name, 0) for name, count in made.items()}
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "added": self._added, "calls": calls}
+
+    def _calls(self, numbers: range) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for number in numbers:
+            for name, count in self.telegram.bot(number).calls.items():
+                found[name] = found.get(name, 0) + count
+        return found
 
     async def prepare(self, words: dict[str, Any]) -> dict[str, Any]:
         """A backlog that waits before its bot first polls."""

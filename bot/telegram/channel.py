@@ -17,12 +17,8 @@ from typing import Any
 import structlog
 
 from bot.errors import (
-    BadRequest,
-    CannotParse,
-    ChatMigrated,
     FateUnknown,
     FencedOut,
-    MessageGone,
     NotModified,
     NotSent,
     ServerFault,
@@ -31,13 +27,12 @@ from bot.errors import (
     Unauthorized,
     Unreachable,
 )
-from bot.events import Address, Outgoing, RichText
+from bot.events import Address, Outgoing
 from bot.ops.counters import Counters
 from bot.ports import Buttons, Clock, Fence, Outbox, Posted
-from bot.telegram import markup
+from bot.telegram import markup, parts
 from bot.telegram.pacing import Pace
 from bot.telegram.wire import Wire
-from bot.turn.ending import SILENT
 
 log = structlog.get_logger("channel")
 
@@ -45,8 +40,6 @@ SEND_SECONDS = 25.0
 PREVIEW_SECONDS = 8.0
 LEAST_LEASE = 0.5
 LONGEST_PAUSE = 30.0
-MARK = "↻ "
-PART_LIMIT = 4096 - len(MARK)
 REMEMBERED = 4096
 FAILURES = 5
 
@@ -101,20 +94,7 @@ class TelegramChannel:
         buttons: Buttons = (),
     ) -> list[Outgoing]:
         """Markdown as parts: the first edits a message where one is given, the last has buttons."""
-        parts = []
-        blank = [RichText(SILENT)] if markdown else []  # an answer always says something
-        for rich in markup.split(markup.render(markdown), PART_LIMIT) or blank:
-            payload = _payload(address, rich, reply_to)
-            if edit is not None:
-                payload = {"message_id": edit} | _without(payload, "reply_parameters")
-                parts.append(Outgoing(address.chat, "editMessageText", payload))
-            else:
-                parts.append(Outgoing(address.chat, "sendMessage", payload))
-            reply_to = edit = None
-        if buttons and parts:
-            keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
-            parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
-        return parts
+        return parts.render(address, markdown, reply_to, edit, buttons)
 
     async def administers(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of the chat, as Telegram says now; where it does not, no."""
@@ -230,7 +210,7 @@ class TelegramChannel:
 
     async def _to_its_fate(self, part: Posted) -> None:
         """Send one part until it is sent, or until it is plain that it never can be."""
-        outgoing = _marked(part.outgoing) if part.doubtful else part.outgoing
+        outgoing = parts.marked(part.outgoing) if part.doubtful else part.outgoing
         tries = 0
         while True:
             await self._clear_to_send(outgoing.chat)
@@ -281,8 +261,8 @@ class TelegramChannel:
         if isinstance(error, (FateUnknown, ServerFault)):
             self._counters.add("send:fate_unknown")
             await self._pause(error, tries)
-            return _marked(outgoing)
-        other = _other_way(outgoing, error)
+            return parts.marked(outgoing)
+        other = parts.other_way(outgoing, error)
         if other is None:
             self._give_up(outgoing, error)
         return other
@@ -307,11 +287,11 @@ class TelegramChannel:
         """Show a growing answer; its message id (0 for a draft), or None if there was no slot."""
         if not self._has_slot(address.chat):
             return None
-        parts = markup.split(markup.render(markdown), PART_LIMIT)
-        if not parts:
+        grown = markup.split(markup.render(markdown), markup.PART_LIMIT)
+        if not grown:
             return None
         self._pace.spend(address.chat, preview=True)
-        payload = _payload(address, parts[-1 if address.private else 0], None)
+        payload = parts.payload(address, grown[-1 if address.private else 0], None)
         if address.private:
             body = payload | {"draft_id": draft, "can_stop": True}
             await self._shed(address, "sendMessageDraft", body)
@@ -349,55 +329,3 @@ class TelegramChannel:
         except TooManyRequests as error:
             self._pace.freeze(address.chat, self._clock.monotonic() + error.retry_after)
             raise
-
-
-def _payload(address: Address, rich: RichText, reply_to: int | None) -> dict[str, Any]:
-    payload: dict[str, Any] = {"text": rich.text}
-    if rich.entities:
-        payload["entities"] = list(rich.entities)
-    if address.topic is not None:
-        payload["message_thread_id"] = address.topic
-    if reply_to is not None:
-        payload["reply_parameters"] = {
-            "message_id": reply_to,
-            "allow_sending_without_reply": True,
-        }
-    return payload
-
-
-def _keyboard(buttons: Buttons) -> list[list[dict[str, str]]]:
-    return [[{"text": text, "callback_data": data} for text, data in row] for row in buttons]
-
-
-def _without(payload: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in payload.items() if name != key}
-
-
-def _marked(outgoing: Outgoing) -> Outgoing:
-    """A message that may be there already, with the mark that says so; an edit needs none."""
-    text = outgoing.payload.get("text", "")
-    if outgoing.method != "sendMessage" or text.startswith(MARK):
-        return outgoing
-    entities = tuple(outgoing.payload.get("entities", ()))
-    rich = markup.marked(RichText(text, entities), MARK)
-    return replace(outgoing, payload=_with_text(outgoing, rich))
-
-
-def _with_text(outgoing: Outgoing, rich: RichText) -> dict[str, Any]:
-    payload = _without(dict(outgoing.payload), "entities") | {"text": rich.text}
-    return payload | ({"entities": list(rich.entities)} if rich.entities else {})
-
-
-def _other_way(outgoing: Outgoing, error: TelegramError) -> Outgoing | None:
-    """Another form of the same part that may pass: nothing of an answer is lost to a refusal."""
-    payload = dict(outgoing.payload)
-    if isinstance(error, ChatMigrated):
-        return replace(outgoing, chat=error.to)
-    if isinstance(error, MessageGone) and outgoing.method == "editMessageText":
-        return replace(outgoing, method="sendMessage", payload=_without(payload, "message_id"))
-    if isinstance(error, CannotParse) and "entities" in payload:
-        return replace(outgoing, payload=_without(payload, "entities"))
-    if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():
-        bare = _without(_without(payload, "entities"), "reply_parameters")
-        return replace(outgoing, payload=bare)
-    return None

@@ -26,6 +26,7 @@ PATIENCE = (0.3, 3.0)
 DEPART_SECONDS = 2.0
 SURE_AFTER = 2
 KEPT_SECONDS = 60.0
+GIVEN_SECONDS = 5.0
 
 
 class Fleet:
@@ -49,6 +50,7 @@ class Fleet:
         self._free_since: dict[str, float] = {}
         self._elsewhere: dict[str, int] = {}
         self._kept_until: dict[str, float] = {}
+        self._given: set[str] = set()
         self._errands: set[asyncio.Task[None]] = set()
         self._spread: tuple[frozenset[str], dict[str, str]] = (frozenset(), {})
 
@@ -140,11 +142,14 @@ class Fleet:
         assert self._leases is not None
         if bot.line in view.holders:
             self._free_since.pop(bot.line, None)
+            self._given.discard(bot.line)
             bot.seen_elsewhere()
             return
         since = self._free_since.setdefault(bot.line, now)
         preferred = spread[bot.line] == self._leases.announced
         patience = min(PATIENCE[0] * self._leases.lifetime, PATIENCE[1])
+        if bot.line in self._given:  # whom we gave it to may be slow
+            patience += GIVEN_SECONDS
         if preferred or now - since >= patience:
             bot.try_now()
 
@@ -158,5 +163,6 @@ class Fleet:
         self._elsewhere[line] = self._elsewhere.get(line, 0) + 1
         if self._elsewhere[line] >= SURE_AFTER and now >= self._kept_until.get(line, 0.0):
             self._kept_until[line] = now + KEPT_SECONDS
+            self._given.add(line)
             log.info("line.given_back", line=line, to=spread[line].partition("|")[0])
             bot.give_back()

@@ -190,6 +190,7 @@ class HostedBot:
                 self._station.transcripts.forget_line(self.line)
                 if not lost.is_set():
                     await self._station.leases.release(fence)
+                self._may_try.clear()  # leave to take it was given for the last time
                 self.is_held = False
                 self._state = "waiting"
 

@@ -7,7 +7,6 @@ numbers with a country code. A preview ends where nothing of that kind can be ha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 REDACTED = "[{} removed]"
@@ -17,35 +16,46 @@ BLOCKED = "I can't talk about that here."
 PROMPT = "Do not help with or talk about these topics, and say so plainly: {}."
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
-_CARD = re.compile(r"(?<![\dA-Za-z])\d(?:[ -]?\d){12,18}(?![\dA-Za-z])")
-_IBAN = re.compile(r"(?<![A-Za-z\d])[A-Z]{2}\d{2}(?: ?[A-Z\d]{2,4}){3,8}(?![A-Za-z\d])")
 _PHONE = re.compile(r"(?<![\w+])(?:\+|00)[1-9](?:[ ()./-]{0,2}\d){7,13}(?!\d)")
-# What may still grow into one of these: a last word, or digits with what stands between them.
-_GROWING = re.compile(r"(?:[\d ()./+-]|[A-Z\d]{2,4} (?=[A-Z\d ]*\Z))*\S*\Z")
+_DIGITS = re.compile(r"(?<![A-Za-z])\d+(?:[ -]\d+)*(?![A-Za-z])")
+_ACCOUNT = re.compile(r"(?<![A-Za-z\d])[A-Z]{2}\d{2}(?: ?[A-Z\d])+")
+_GROUP_END = re.compile(r"[A-Z\d](?![A-Z\d])")
+_MAY_GROW = re.compile(r"[\d+(]")
 
 
-def _card(text: str) -> bool:
-    digits = [int(c) for c in text if c.isdigit()]
-    doubled = [d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(digits[::-1])]
-    return sum(doubled) % 10 == 0 and len(set(digits)) > 1
+def _is_card(digits: str) -> bool:
+    numbers = [int(c) for c in reversed(digits)]
+    total = sum(d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(numbers))
+    return 13 <= len(digits) <= 19 and total % 10 == 0 and len(set(digits)) > 1
 
 
-def _iban(text: str) -> bool:
-    bare = text.replace(" ", "")
+def _is_account(bare: str) -> bool:
     turned = bare[4:] + bare[:4]
     return 15 <= len(bare) <= 34 and int("".join(str(int(c, 36)) for c in turned)) % 97 == 1
 
 
-def _any(_text: str) -> bool:
-    return True
+def _without_cards(found: re.Match[str]) -> str:
+    """A run of digit groups without the groups that make a card's number."""
+    groups = re.findall(r"\d+[ -]?", found[0])
+    kept: list[str] = []
+    while groups:
+        lengths = range(min(len(groups), 19), 0, -1)
+        run = (n for n in lengths if _is_card(re.sub(r"\D", "", "".join(groups[:n]))))
+        size = next(run, 0)
+        gap = re.sub(r"\d", "", groups[size - 1]) if size else ""
+        kept.append(REDACTED.format("card number") + gap if size else groups[0])
+        del groups[: size or 1]
+    return "".join(kept)
 
 
-_KINDS: list[tuple[str, re.Pattern[str], Callable[[str], bool]]] = [
-    ("e-mail address", _EMAIL, _any),
-    ("bank account", _IBAN, _iban),
-    ("card number", _CARD, _card),
-    ("telephone number", _PHONE, _any),
-]
+def _without_account(found: re.Match[str]) -> str:
+    """A text without the bank account that it begins with, if it does."""
+    text = found[0]
+    ends = [match.end() for match in _GROUP_END.finditer(text)]
+    for end in reversed([end for end in ends if end <= 48]):
+        if _is_account(text[:end].replace(" ", "")):
+            return REDACTED.format("bank account") + text[end:]
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class Filter:
         """As much of a growing text as surely may go out; it may be nothing yet."""
         if not self.topics and self.personal is None:
             return text
-        safe = _GROWING.sub("", text)
+        safe = _finished(text)
         if self._is_blocked(safe) or (self.personal == "block" and redact(safe) != safe):
             return ""
         return redact(safe) if self.personal == "redact" else safe
@@ -84,10 +94,20 @@ class Filter:
 
 def redact(text: str) -> str:
     """The text without personal data."""
-    for kind, pattern, holds in _KINDS:
-        mark = REDACTED.format(kind)
-        text = pattern.sub(lambda m, mark=mark, holds=holds: mark if holds(m[0]) else m[0], text)  # type: ignore[misc]
-    return text
+    text = _EMAIL.sub(REDACTED.format("e-mail address"), text)
+    text = _ACCOUNT.sub(_without_account, text)
+    text = _DIGITS.sub(_without_cards, text)
+    return _PHONE.sub(REDACTED.format("telephone number"), text)
+
+
+def _finished(text: str) -> str:
+    """The text up to where something may still grow: a last word, and numbers before it."""
+    words = re.findall(r"\s*\S+", text)
+    if words and not text[-1].isspace():
+        words.pop()
+    while words and _MAY_GROW.search(words[-1]):
+        words.pop()
+    return "".join(words)
 
 
 def _spoken(topic: str) -> str:

@@ -237,6 +237,23 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         finally:
             sim.close()
             world.close()
+            for pid in processes_in(folder):  # whatever a failed test has left behind
+                os.kill(pid, signal.SIGKILL)
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Processes that live in a folder: hosts, bundled stores."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                where = (entry / "cwd").readlink()
+                dead = " Z " in (entry / "stat").read_text()
+            except OSError:
+                continue
+            if where.is_relative_to(folder) and not dead:
+                found.append(int(entry.name))
+    return found
 
 
 async def health(url: str) -> tuple[int, dict[str, Any]]:

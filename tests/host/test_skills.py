@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,7 +18,7 @@ from registry.draft import Draft
 from registry.errors import DocumentErrors
 from registry.reading import read_file_text
 from registry.screening import Authority
-from tests.host.stage import Stage
+from tests.host.stage import ROOT, Stage
 
 SCHEMA = {"type": "object", "properties": {"status": {"type": "string"}}}
 SECRET = "hub-secret-0123456789"
@@ -102,6 +105,37 @@ async def test_a_skill_that_is_disabled_or_without_its_secret_is_not_offered(
     async with stage.host():
         await stage.ask(ann, stage.world.private(ann, bot), bot, "deals?")
     assert stage.requests()[0].get("tools", []) == []
+
+
+async def _command(stage: Stage, *words: str) -> tuple[int | None, str]:
+    """`switchboard skill test …` as a process: its exit status, and all that it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "skill", "test", *words),
+        cwd=stage.folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **stage.variables()},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 45)
+    return process.returncode, said.decode()
+
+
+async def test_a_skill_is_tried_from_the_command_line(stage: Stage, hub: Hub) -> None:
+    stage.bot("Sales", skills=[deals(hub.url)])
+    stage.environ["HUB_TOKEN"] = SECRET
+    status, said = await _command(stage, "sales", "query_deals", '{"status": "won"}')
+    assert (status, hub.calls) == (0, [])
+    assert "Authorization: ***" in said
+    assert SECRET not in said
+    status, said = await _command(stage, "sales", "query_deals", '{"status": "won"}', "--send")
+    assert status == 0
+    assert 'ok: {"found": {"status": "won"}}' in said
+    assert len(hub.calls) == 1
+    status, said = await _command(stage, "sales", "query_deals", '{"status": 3}')
+    assert status == 1
+    assert "the input does not fit inputSchema: 3 is not of type 'string'" in said
+    status, said = await _command(stage, "sales", "nothing")
+    assert "has no skill 'nothing' that can be called; it has: query_deals" in said
 
 
 def _agent(skill: dict[str, Any]) -> str:

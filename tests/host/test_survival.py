@@ -8,23 +8,8 @@ import signal
 from pathlib import Path
 
 from bot.sandbox.messages.turns import Say, Turn
-from tests.host.stage import Stage, health, until
+from tests.host.stage import Stage, health, processes_in, until
 from tests.host.valkey import Valkey
-
-
-def _processes_using(folder: Path) -> list[int]:
-    """Processes whose working directory is below a folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                where = (entry / "cwd").readlink()
-                dead = " Z " in (entry / "stat").read_text()
-            except OSError:
-                continue
-            if where.is_relative_to(folder / "data") and not dead:
-                found.append(int(entry.name))
-    return found
 
 
 async def test_an_answer_that_was_cut_by_kill_9_comes_once_after_the_restart(stage: Stage) -> None:
@@ -54,9 +39,9 @@ async def test_sigterm_ends_host_and_store_within_seconds_when_nothing_runs(stag
     stage.script.on("ok")
     host = await stage.process()
     await stage.ask(ann, stage.world.private(ann, echo), echo, "hi")
-    assert _processes_using(stage.folder)
+    assert processes_in(stage.folder / "data")
     assert await host.terminate(seconds=5) == 0
-    assert _processes_using(stage.folder) == []
+    assert processes_in(stage.folder / "data") == []
 
 
 async def test_sigterm_lets_a_running_turn_come_to_its_end(stage: Stage) -> None:
@@ -78,11 +63,11 @@ async def test_sigterm_lets_a_running_turn_come_to_its_end(stage: Stage) -> None
 async def test_the_store_of_a_killed_host_is_adopted_by_the_next(stage: Stage) -> None:
     stage.bot("Echo")
     host = await stage.process()
-    before = _processes_using(stage.folder)
+    before = processes_in(stage.folder / "data")
     await host.kill()
-    assert _processes_using(stage.folder) == before
+    assert processes_in(stage.folder / "data") == before
     again = await stage.process()
-    assert _processes_using(stage.folder) == before
+    assert processes_in(stage.folder / "data") == before
     await again.end()
 
 
@@ -158,7 +143,7 @@ async def test_a_bundled_store_that_is_killed_is_started_again(stage: Stage) -> 
     stage.script.on("ok", again=True)
     async with stage.host():
         await stage.ask(ann, room, echo, "before")
-        (server,) = _processes_using(stage.folder)
+        (server,) = processes_in(stage.folder / "data")
         os.kill(server, signal.SIGKILL)
         assert await stage.ask(ann, room, echo, "after") == "ok"
     assert len(stage.requests()[-1]["messages"]) == 3

@@ -1,0 +1,89 @@
+"""What one call of an answer holds: rendered from Markdown, marked, or put in another way; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bot.errors import BadRequest, CannotParse, ChatMigrated, MessageGone, TelegramError
+from bot.events import Address, Outgoing, RichText
+from bot.ports import Buttons
+from bot.telegram import markup
+from bot.turn.ending import SILENT
+
+
+def render(
+    address: Address,
+    markdown: str,
+    reply_to: int | None = None,
+    edit: int | None = None,
+    buttons: Buttons = (),
+) -> list[Outgoing]:
+    """Markdown as parts: the first edits a message where one is given, the last has buttons."""
+    parts = []
+    blank = [RichText(SILENT)] if markdown else []  # an answer always says something
+    for rich in markup.split(markup.render(markdown), markup.PART_LIMIT) or blank:
+        body = payload(address, rich, reply_to)
+        if edit is not None:
+            body = {"message_id": edit} | _without(body, "reply_parameters")
+            parts.append(Outgoing(address.chat, "editMessageText", body))
+        else:
+            parts.append(Outgoing(address.chat, "sendMessage", body))
+        reply_to = edit = None
+    if buttons and parts:
+        keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
+        parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
+    return parts
+
+
+def payload(address: Address, rich: RichText, reply_to: int | None) -> dict[str, Any]:
+    """One message's JSON without its chat: text, entities, topic, what it replies to."""
+    body: dict[str, Any] = {"text": rich.text}
+    if rich.entities:
+        body["entities"] = list(rich.entities)
+    if address.topic is not None:
+        body["message_thread_id"] = address.topic
+    if reply_to is not None:
+        body["reply_parameters"] = {
+            "message_id": reply_to,
+            "allow_sending_without_reply": True,
+        }
+    return body
+
+
+def _keyboard(buttons: Buttons) -> list[list[dict[str, str]]]:
+    return [[{"text": text, "callback_data": data} for text, data in row] for row in buttons]
+
+
+def _without(payload: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if name != key}
+
+
+def marked(outgoing: Outgoing) -> Outgoing:
+    """A message that may be there already, with the mark that says so; an edit needs none."""
+    text = outgoing.payload.get("text", "")
+    if outgoing.method != "sendMessage" or text.startswith(markup.MARK):
+        return outgoing
+    entities = tuple(outgoing.payload.get("entities", ()))
+    rich = markup.marked(RichText(text, entities), markup.MARK)
+    return replace(outgoing, payload=_with_text(outgoing, rich))
+
+
+def _with_text(outgoing: Outgoing, rich: RichText) -> dict[str, Any]:
+    payload = _without(dict(outgoing.payload), "entities") | {"text": rich.text}
+    return payload | ({"entities": list(rich.entities)} if rich.entities else {})
+
+
+def other_way(outgoing: Outgoing, error: TelegramError) -> Outgoing | None:
+    """Another form of the same part that may pass: nothing of an answer is lost to a refusal."""
+    payload = dict(outgoing.payload)
+    if isinstance(error, ChatMigrated):
+        return replace(outgoing, chat=error.to)
+    if isinstance(error, MessageGone) and outgoing.method == "editMessageText":
+        return replace(outgoing, method="sendMessage", payload=_without(payload, "message_id"))
+    if isinstance(error, CannotParse) and "entities" in payload:
+        return replace(outgoing, payload=_without(payload, "entities"))
+    if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():
+        bare = _without(_without(payload, "entities"), "reply_parameters")
+        return replace(outgoing, payload=bare)
+    return None
