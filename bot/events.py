@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 Json = Mapping[str, Any]
 
+ANONYMOUS_ADMIN = 1087968824
+"""The id under which Telegram shows every anonymous admin of every group: nobody's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Person:

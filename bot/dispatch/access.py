@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bot.events import Person
+from bot.events import ANONYMOUS_ADMIN, Person
 
 
 class Access:
     """With no access list everybody may talk; only the listed admins administer."""
 
     def __init__(self, admins: frozenset[int]) -> None:
-        self._admins = admins
+        self._admins = admins - {ANONYMOUS_ADMIN}
 
     def is_admin(self, person: Person) -> bool:
         """Names and usernames never count: anybody can choose them."""

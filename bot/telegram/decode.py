@@ -4,6 +4,8 @@ The rules, each counted under its name where an update is left alone:
 
 - `edited`: an edit never asks again. `channel`: posts of channels, and presses under them.
 - `anonymous`: sent in the name of a chat (anonymous admins, linked channels): no person, no rights.
+  A command of a group's anonymous admin comes through all the same, under an id that nobody can
+  be given rights by: so it is refused with a word where it needs some.
 - `bot`: written by a bot. `via`: another bot's content, sent through a person.
 - `service`: joins, pins, new titles and all else that says nothing to us. `business`: written to
   a person's own account. `reaction`, `membership`, `inline`, `other`: kinds not asked for.
@@ -19,7 +21,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bot.events import Address, Command, Decoded, Ignored, Incoming, Person, Press, Signal
+from bot.events import (
+    ANONYMOUS_ADMIN,
+    Address,
+    Command,
+    Decoded,
+    Ignored,
+    Incoming,
+    Person,
+    Press,
+    Signal,
+)
 from bot.telegram.quoting import quoted
 
 ALLOWED_UPDATES: Final = ("message", "callback_query", "stopped_message_generation")
@@ -123,11 +135,13 @@ def _message(message: dict[str, Any], bot: BotIdentity) -> Decoded:
     rule = _rule(message, chat)
     if rule is None and unsupported is None and not isinstance(message.get("text"), str):
         rule = "service"
+    words = _words(message, bot, commands=unsupported is None)
+    if rule == "anonymous" and words.command is not None and _anonymous_admin(message, chat):
+        rule = None
     if rule is not None:
         return Ignored(rule)
     address = _address(chat, message, bot)
     person = _person(_object(message, "from"))
-    words = _words(message, bot, commands=unsupported is None)
     number, sent_at = _int(message, "message_id"), _int(message, "date")
     if words.command is not None and words.command.name == "stop":
         return Signal(address, "stop", person)
@@ -155,6 +169,13 @@ def _rule(message: dict[str, Any], chat: dict[str, Any]) -> str | None:
     if _object(message, "from").get("is_bot") is True:
         return "bot"
     return "via" if "via_bot" in message else None
+
+
+def _anonymous_admin(message: dict[str, Any], chat: dict[str, Any]) -> bool:
+    """Whether an admin of this very group wrote in its name."""
+    return _object(message, "from").get("id") == ANONYMOUS_ADMIN and _object(
+        message, "sender_chat"
+    ).get("id") == chat.get("id")
 
 
 def _unsupported(message: dict[str, Any]) -> str | None:

@@ -280,7 +280,7 @@ def test_presses_that_are_not_under_a_message_of_a_chat_are_left_alone() -> None
     ("fields", "rule"),
     [
         ({"from": {"id": 5, "is_bot": True}}, "bot"),
-        ({"from": {"id": 1087968824, "is_bot": True}, "sender_chat": GROUP}, "anonymous"),
+        ({"from": {"id": 136817688, "is_bot": True}, "sender_chat": {"id": -9}}, "anonymous"),
         ({"from": {"id": 777000, "is_bot": False}, "sender_chat": {"id": -9}}, "anonymous"),
         ({"via_bot": {"id": 5, "is_bot": True}}, "via"),
         ({"business_connection_id": "b"}, "business"),
@@ -291,6 +291,16 @@ def test_what_no_person_wrote_to_us_is_left_alone(fields: dict[str, Any], rule: 
     assert decode({"message": {**message(GROUP, text="/delete all"), **fields}}, BOT) == Ignored(
         rule
     )
+
+
+def test_of_an_anonymous_admin_only_a_command_comes_through_under_nobodys_id() -> None:
+    sender = {"from": {"id": 1087968824, "is_bot": True, "first_name": "Group"}}
+    sent = {**sender, "sender_chat": GROUP}
+    command = decode({"message": {**message(GROUP, text="/bind poet"), **sent}}, BOT)
+    assert isinstance(command, Incoming)
+    assert command.person.id == 1087968824
+    talk = decode({"message": {**message(GROUP, text="hello"), **sent}}, BOT)
+    assert talk == Ignored("anonymous")
 
 
 @pytest.mark.parametrize(

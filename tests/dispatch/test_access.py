@@ -1,0 +1,17 @@
+"""Rights go by numeric id, and the id of all anonymous admins is nobody's."""
+
+from __future__ import annotations
+
+from bot.dispatch.access import Access
+from bot.events import ANONYMOUS_ADMIN, Person
+
+
+def test_only_a_listed_id_administers_whatever_the_name_says() -> None:
+    access = Access(frozenset({7}))
+    assert access.is_admin(Person(7, "somebody"))
+    assert not access.is_admin(Person(8, "the admin", "boss"))
+
+
+def test_the_id_of_anonymous_admins_administers_nothing_even_when_it_is_listed() -> None:
+    access = Access(frozenset({ANONYMOUS_ADMIN}))
+    assert not access.is_admin(Person(ANONYMOUS_ADMIN, "Group"))
