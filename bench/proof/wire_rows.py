@@ -40,7 +40,7 @@ async def _bad_calls(order: Order) -> Tally:
             t.tally.tries += 1
             bad = t.crowd.say(t.crowd.join(1)[0], kind)
             beside = t.crowd.say(t.crowd.join(1)[0], "quick")
-            late = await t.crowd.answered(5, [beside])
+            late = await t.crowd.answered(order.pick(15, 10), [beside])
             t.tally.check(not late, f"{kind}: another chat waited")
             await t.crowd.answered(90, [bad], still=90)
             again = t.crowd.say(t.crowd.join(1)[0], "tool")
