@@ -14,7 +14,7 @@ from bot.tools.approvals import Sheet
 from bot.tools.mcp.pool import Pool
 from bot.tools.skills import Webhooks
 from bot.tools.toolbox import Rights, Toolbox
-from bot.turn import prompt
+from bot.turn import ending, prompt
 from bot.turn.budget import Budget
 from bot.turn.calls import Calls
 from bot.turn.ending import Ending
@@ -24,13 +24,11 @@ from bot.turn.prompt import Render
 from bot.turn.purse import Bank, Purse, Spender
 from bot.turn.rate import Rate
 from bot.turn.recorder import Recorder
+from bot.turn.renders import Renders
 from bot.turn.suspension import Approvals, Suspension, sheet_of
 from bot.turn.timers import Timers
 from bot.turn.transcripts import Transcript, Transcripts
 from bot.turn.walk import Walk
-
-CACHE_SECONDS = 300.0
-KEEP_RENDER_AGAIN = 1800.0
 
 Live = Callable[[str], Plan | None]
 """An agent's plan as it is now, None once it is removed."""
@@ -81,7 +79,7 @@ class Runner:
         self._clock = clock
         self._counters = counters
         self._rate = Rate(clock)
-        self._kept: dict[tuple[str, str], float] = {}
+        self._renders = Renders(journal, clock)
 
     async def run(
         self, job: Job, stop: asyncio.Event, sheet: Sheet | None = None
@@ -99,12 +97,28 @@ class Runner:
             if opened.held:
                 return opened.turn
             if opened.turn.state != "sending":
+                if opened.turn.ref.agent != job.plan.agent:
+                    return await self._as_begun(job, opened.turn.ref.agent, stop)
                 await self._walk(job, toolbox, transcript, opened, render, stop, sheet)
             await job.channel.sent(job.entry)
         except BaseException:
             self._transcripts.forget(job.fence.line, job.ref)
-            self._kept.clear()
+            self._renders.forget()
             raise
+        return None
+
+    async def _as_begun(self, job: Job, agent: str, stop: asyncio.Event) -> OpenTurn | None:
+        """A turn goes on with the agent that began it, whoever is bound to the chat by now."""
+        if plan := self._live(agent):
+            return await self.run(replace(job, plan=plan), stop)
+        gone = replace(job, plan=replace(job.plan, agent=agent, servers=(), skills=()))
+        transcript = self._transcripts.get(job.fence.line, gone.ref)
+        opened, render = await self._open(gone, self._toolbox(gone), transcript)
+        recorder = self._recorder(gone, transcript, opened, render, self._purse(gone))
+        end = Ending("refused", ending.AGENT_GONE)
+        record = recorder.ended(end.outcome, end.text)
+        await self._reply(gone, recorder, end, [record], opened.turn.preview)
+        await job.channel.sent(job.entry)
         return None
 
     def _toolbox(self, job: Job) -> Toolbox:
@@ -221,13 +235,14 @@ class Runner:
     async def _open(
         self, job: Job, toolbox: Toolbox, transcript: Transcript
     ) -> tuple[Opened, Render]:
-        render = self._render(job.plan, toolbox, transcript)
+        renders = self._renders
+        render = renders.of(job.plan, toolbox, transcript)
         opened = await self._journal.begin(
             job.fence,
             job.ref,
             render.digest,
             _person_record(job),
-            self._to_keep(job.fence.line, render),
+            renders.to_keep(job.fence.line, render),
             known=transcript.known,
             turns=job.plan.limits.history_turns,
         )
@@ -236,39 +251,10 @@ class Runner:
         transcript.extend(opened.records)
         if opened.resumed:
             self._counters.add("turns:resumed")
-            self._kept.clear()
-            render = await self._stored_render(job.fence.line, opened.turn.render) or render
+            self._renders.forget()
+            render = await renders.stored(job.fence.line, opened.turn.render) or render
         transcript.render = render
         return opened, render
-
-    def _render(self, plan: Plan, toolbox: Toolbox, transcript: Transcript) -> Render:
-        """The conversation's render while the provider's cache is warm, else a new one."""
-        now = self._clock.wall()
-        tools, names = toolbox.offer()
-        fresh = prompt.render(now, plan.instructions, _prompts(plan, toolbox), tools, names)
-        held = transcript.render
-        warm = now - transcript.used_at < CACHE_SECONDS
-        return held if held and warm and held.material == fresh.material else fresh
-
-    def _to_keep(self, line: str, render: Render) -> dict[str, bytes]:
-        """What the store does not surely hold for long enough yet."""
-        now = self._clock.monotonic()
-        if len(self._kept) > 10_000:
-            self._kept = {k: at for k, at in self._kept.items() if now - at < KEEP_RENDER_AGAIN}
-        wanted = {
-            digest: body
-            for digest, body in render.stored().items()
-            if now - self._kept.get((line, digest), -KEEP_RENDER_AGAIN) >= KEEP_RENDER_AGAIN
-        }
-        self._kept |= {(line, digest): now for digest in wanted}
-        return wanted
-
-    async def _stored_render(self, line: str, digest: str) -> Render | None:
-        body = await self._journal.render(line, digest)
-        if body is None:
-            return None
-        tools = await self._journal.render(line, prompt.tools_of(body))
-        return prompt.restore(digest, body, tools) if tools else None
 
 
 def _person_record(job: Job) -> Record:
@@ -280,9 +266,3 @@ def _person_record(job: Job) -> Record:
         "content": prompt.person_content(incoming),
     }
     return Record("person", body)
-
-
-def _prompts(plan: Plan, toolbox: Toolbox) -> list[str]:
-    """What stands behind the host's own prompt: blocked topics, then the servers' prompts."""
-    topics = plan.filter.prompt()
-    return [*([topics] if topics else []), *toolbox.prompts()]
