@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from bench import backlog, growth, idle, report, resolve, streaming, turns
@@ -31,12 +32,13 @@ def main() -> int:
     """0 when every promise was kept, 1 when one was not, 2 for a wrong word."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the ratios to the floors, no page")
+    parser.add_argument("--rounds", type=int, default=5, help="mixed rounds of full turns")
     parser.add_argument("only", nargs="*", help=f"some of {', '.join(MEASURES)}; writes no page")
     given = parser.parse_args()
     if unknown := set(given.only) - set(MEASURES):
         print(f"no such measure: {', '.join(unknown)}; there are {', '.join(MEASURES)}")
         return 2
-    return asyncio.run(_quick() if given.quick else _full(given.only))
+    return asyncio.run(_quick() if given.quick else _full(given.only, given.rounds))
 
 
 async def _quick() -> int:
@@ -49,10 +51,11 @@ async def _quick() -> int:
     return 0
 
 
-async def _full(only: list[str]) -> int:
+async def _full(only: list[str], rounds: int) -> int:
     load = os.getloadavg()[0]
+    measures = MEASURES | {"turns": partial(turns.measure, rounds=rounds)}
     sections = []
-    for name, measure in MEASURES.items():
+    for name, measure in measures.items():
         if only and name not in only:
             continue
         print(f"… {name}", file=sys.stderr, flush=True)

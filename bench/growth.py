@@ -6,8 +6,9 @@ from bench.process import Process
 from bench.results import Bar, Section, Table, median, short
 from bench.stage import Stage
 
-CHATS = 20
-WINDOW = 20
+CHATS = 10
+WINDOW = 10
+FIRST = 5  # turns of a fresh conversation before its window, so that turn 10 is in the middle
 ROUNDS = 3
 MARKS = (10, 100, 1000)
 HOW = (
@@ -30,7 +31,7 @@ async def measure(stage: Stage) -> Section:
             for mark in MARKS:
                 fresh = first[mark] + (1000 * (number + 1) if mark == MARKS[0] else 0)
                 if mark == MARKS[0]:
-                    await _talk(stage, process, bot, fresh, mark - WINDOW // 2)
+                    await _talk(stage, process, bot, fresh, FIRST)
                 cost[mark].append(await _talk(stage, process, bot, fresh, WINDOW))
     finally:
         await process.end()

@@ -250,7 +250,7 @@ async def _station(
         deaf_seconds=settings.deaf_seconds or settings.poll_seconds + DEAF_MARGIN,
         drain_seconds=settings.drain_seconds,
         menus=_menus(commands, settings),
-        identified=troubles.look,
+        identified=troubles.look_soon,
     )
 
 

@@ -86,7 +86,7 @@ class Crowd:
         left = self.open(among)
         moved = time.monotonic()
         while left and time.monotonic() < min(deadline, moved + still):
-            await asyncio.sleep(0.03 if len(left) < 50 else 0.3)
+            await asyncio.sleep(0.03 if len(left) < 50 else 0.3 if len(left) < 500 else 2.0)
             now = self.open(left)
             if len(now) < len(left):
                 moved = time.monotonic()

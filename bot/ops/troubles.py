@@ -14,6 +14,7 @@ from registry.errors import Problem
 
 log = structlog.get_logger("troubles")
 
+SOON = 0.2
 _LINE = re.compile(r"(:\d+)+\Z")
 
 
@@ -31,9 +32,16 @@ class Troubles:
         self._clock = clock
         self._bad: set[str] = set()
         self._telling: set[asyncio.Task[None]] = set()
+        self._soon: asyncio.TimerHandle | None = None
+
+    def look_soon(self) -> None:
+        """Look once in a moment, however often this is called: bots come by the hundred."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(SOON, self.look)
 
     def look(self) -> None:
         """Compare with the last look; never blocks."""
+        self._forget_soon()
         errors = self._errors()
         news = [problem for problem in errors if _source(problem) not in self._bad]
         self._bad = {_source(problem) for problem in errors}
@@ -48,9 +56,15 @@ class Troubles:
 
     async def close(self) -> None:
         """Stop telling."""
+        self._forget_soon()
         for task in self._telling:
             task.cancel()
         await asyncio.gather(*self._telling, return_exceptions=True)
+
+    def _forget_soon(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
 
 
 def _source(problem: Problem) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from bot.telegram.wire import Wire
 log = structlog.get_logger("menus")
 
 SECONDS = 20.0
+AT_ONCE = 4
 Row = tuple[str, str]
 
 
@@ -25,12 +27,17 @@ class Menus:
         self._everyone = _commands(everyone)
         self._own = _commands(admins_rows)
         self._admins = frozenset(admins)
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def show(self, wire: Wire) -> None:
-        """Set what is not as it should be; faults are only logged."""
-        if await self._put(wire, {"type": "default"}, self._everyone):
-            for person in sorted(self._admins):
-                await self.show_to(wire, person)
+        """Set what is not as it should be; faults are only logged.
+
+        A few bots at a time: a thousand that start together have polls to make first.
+        """
+        async with self._places:
+            if await self._put(wire, {"type": "default"}, self._everyone):
+                for person in sorted(self._admins):
+                    await self.show_to(wire, person)
 
     async def show_to(self, wire: Wire, person: int) -> None:
         """The menu of one admin, who must have written to the bot."""

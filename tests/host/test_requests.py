@@ -64,7 +64,7 @@ async def test_each_model_family_gets_the_settings_that_it_takes(
     echo = stage.bot("Echo", llmOverrides=overrides)
     ann = stage.person("Ann")
     stage.script.on("ok")
-    async with stage.host():
+    async with stage.host(LIMITS__TOKENSPERREQUEST="64000"):
         assert await stage.ask(ann, stage.world.private(ann, echo), echo, "hi") == "ok"
     (record,) = stage.sim.records.all()
     settings = {

@@ -275,7 +275,10 @@ def test_events_in_any_order_end_in_an_answer_or_in_an_error_of_ours(events: lis
     assert answer.stop
 
 
-@given(st.lists(st.text(min_size=1), max_size=20), st.dictionaries(st.text(), st.integers()))
+@given(
+    st.lists(st.text(min_size=1), max_size=20),
+    st.dictionaries(st.text(), st.integers(-(2**63), 2**64 - 1)),
+)
 def test_what_was_said_is_what_is_kept(words: list[str], wanted: dict[str, int]) -> None:
     written = json.dumps(wanted)
     halves = (written[: len(written) // 2], written[len(written) // 2 :])
