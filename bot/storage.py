@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from bot.ops.clock import SystemClock
+from bot.ops.waiting import ended
 from bot.settings import Settings
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
@@ -52,8 +53,7 @@ async def background(
     task.add_done_callback(_told)
 
     async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended([task])
 
     stack.push_async_callback(end)
 

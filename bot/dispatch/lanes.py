@@ -22,6 +22,7 @@ from bot.dispatch.router import Router
 from bot.errors import FencedOut, Poisoned
 from bot.events import Decoded, Event, Ignored, Resume, Signal
 from bot.ops.counters import Counters
+from bot.ops.waiting import ended
 from bot.ports import Clock, Entry, Inbox
 from bot.turn.progress import draft_of
 
@@ -127,10 +128,7 @@ class Lanes:
     async def close(self) -> None:
         """End everything at once; whoever owns the line next resumes it."""
         self._closing = True
-        tasks = self._tasks()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(self._tasks())
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [lane.task for lane in self._lanes.values() if lane.task] + [*self._beside]

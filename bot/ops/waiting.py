@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+AGAIN_SECONDS = 0.5
+
 
 async def first(*ends: asyncio.Event | asyncio.Future[Any]) -> None:
     """Return once one of the events is set or one of the tasks has ended."""
@@ -18,7 +20,12 @@ async def first(*ends: asyncio.Event | asyncio.Future[Any]) -> None:
 
 
 async def ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    """Cancel tasks, and return once they are gone."""
-    for task in tasks:
-        task.cancel()
+    """Cancel tasks, and return once they are gone.
+
+    The store's library loses a cancellation that comes while it connects: it is said again then.
+    """
+    while going := [task for task in tasks if not task.done()]:
+        for task in going:
+            task.cancel()
+        await asyncio.wait(going, timeout=AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -29,6 +29,7 @@ from bot.errors import (
 )
 from bot.events import Address, Outgoing
 from bot.ops.counters import Counters
+from bot.ops.waiting import ended
 from bot.ports import Buttons, Clock, Fence, Outbox, Posted
 from bot.telegram import markup, parts
 from bot.telegram.pacing import Pace
@@ -144,9 +145,7 @@ class TelegramChannel:
     async def close(self) -> None:
         """Stop sending."""
         tasks = [chat.task for chat in self._chats.values() if chat.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(tasks)
 
     def _enqueue(self, part: Posted) -> None:
         if part.id in self._known or part.id in self._gone:

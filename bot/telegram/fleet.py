@@ -15,6 +15,7 @@ import structlog
 
 from bot.dispatch.shares import shares
 from bot.errors import StoreError
+from bot.ops.waiting import ended
 from bot.ports import Clock
 from bot.telegram.hosted import HostedBot
 from bot.telegram.ownership import Leases, View, Wakes
@@ -63,9 +64,7 @@ class Fleet:
         try:
             await asyncio.gather(*(bot.run() for bot in self.bots))
         finally:
-            for task in (*beside, *self._errands):
-                task.cancel()
-            await asyncio.gather(*beside, *self._errands, return_exceptions=True)
+            await ended([*beside, *self._errands])
 
     def leave(self) -> None:
         """Let every bot finish and go; others may take over from now on."""

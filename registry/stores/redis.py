@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -60,9 +60,9 @@ class RedisStore:
     async def close(self) -> None:
         """Stop following."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            while not self._task.done():  # a cancellation is lost where the library connects
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=0.5)
             self._task = None
 
     def owner(self, _key: str) -> str | None:
