@@ -47,9 +47,13 @@ function title(one) {
 
 /** Fetches a room's messages, for what was missed while nobody listened. */
 export async function load(key) {
+  const before = new Set(state.messages.get(key)?.keys());
   const items = await get(`/control/messages?room=${encodeURIComponent(key)}`);
+  const heard = [...(state.messages.get(key)?.values() ?? [])];
   state.messages.set(key, new Map());
   for (const item of items) keep(key, item);
+  // What was heard while the answer was on its way may be newer than the answer.
+  for (const item of heard) if (!before.has(item.message.message_id)) keep(key, item);
 }
 
 export function drawAll() {
