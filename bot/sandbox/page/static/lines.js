@@ -3,8 +3,28 @@
 import { $, h } from "./dom.js";
 import { state, rooms, nameOf, bot, lineOf, lastOf, textOf, cordOf, room } from "./state.js";
 
-/** Draws the board anew; `plug(key, topic)` is called when a line is chosen. */
+let pressed = false;
+let afterPress = null;
+
+$("lines").addEventListener("pointerdown", () => { pressed = true; });
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, released);
+
+function released() {
+  pressed = false;
+  const plug = afterPress;
+  afterPress = null;
+  if (plug) setTimeout(() => drawLines(plug)); // the click itself comes first
+}
+
+/**
+ * Draws the board anew; `plug(key, topic)` is called when a line is chosen. While a line is being
+ * pressed the board stays as it is: a line that is replaced in between would not feel the click.
+ */
 export function drawLines(plug) {
+  if (pressed) {
+    afterPress = plug;
+    return;
+  }
   const focused = document.activeElement?.dataset?.line;
   const mine = rooms();
   const direct = mine.filter((one) => one.bot);
