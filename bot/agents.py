@@ -105,6 +105,7 @@ def defaults(settings: Settings) -> LlmConfiguration:
         temperature=llm.temperature,
         max_tokens=llm.maxtokens,
         reasoning_effort=llm.reasoningeffort,
+        fallback_model=llm.fallbackmodel,
     )
 
 

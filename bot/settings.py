@@ -116,6 +116,9 @@ class Llm(BaseModel):
     reasoningeffort: str | None = Field(
         None, description="none, low, medium, high, xhigh or max; clamped to the model."
     )
+    fallbackmodel: str | None = Field(
+        None, description="Answers where an agent's model stays busy or breaks off; unset: none."
+    )
 
 
 class Guardrails(BaseModel):

@@ -19,7 +19,6 @@ from pydantic import (
 
 from registry.fields import Frozen, Wrong
 from registry.guardrails import CostConfig, SafetyConfig
-from registry.json_text import folded
 from registry.keys import SLUG_RULE, is_slug, slug
 from registry.pasted import shown
 from registry.policy import Patterns, ToolPolicy
@@ -93,19 +92,16 @@ _Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
 
 
 class LlmConfiguration(Frozen):
-    """Model settings; what is None is left to a less specific layer. maxTokens counts tokens."""
+    """Model settings; what is None is left to a less specific layer. maxTokens counts tokens.
+
+    `fallback_model` answers where `model` stays busy or breaks off.
+    """
 
     model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     reasoning_effort: Annotated[str, AfterValidator(_effort)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _reserved(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and any(folded(n) == "fallbackmodel" for n in value):
-            raise Wrong("'fallbackModel' is reserved and not in use yet", "leave it out")
-        return value
+    fallback_model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
 
 
 class McpServer(Frozen):

@@ -22,6 +22,7 @@ REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
     "temperature": frozenset({"L0", "L1", "L2", "L3", "L5"}),
     "max_tokens": frozenset({"L0", "L1", "L2", "L3", "L5"}),
     "reasoning_effort": frozenset({"L0", "L1", "L2", "L3", "L5"}),
+    "fallback_model": frozenset({"L0", "L1", "L3", "L5"}),
 }
 
 
@@ -64,6 +65,7 @@ class EffectiveAgent:
     temperature: Sourced[float | None]
     max_tokens: Sourced[int | None]
     reasoning_effort: Sourced[str | None]
+    fallback_model: Sourced[str | None]
     whitelist_patterns: Sourced[tuple[str, ...]]
     servers: Sourced[tuple[NamedServer, ...]]
     tool_policy: Sourced[ToolPolicy]
@@ -80,6 +82,7 @@ class EffectiveAgent:
             temperature=self.temperature.value,
             max_tokens=self.max_tokens.value,
             reasoning_effort=self.reasoning_effort.value,
+            fallback_model=self.fallback_model.value,
         )
 
 
@@ -123,6 +126,7 @@ def effective(
         temperature=replaced("temperature", layers),
         max_tokens=replaced("max_tokens", layers),
         reasoning_effort=replaced("reasoning_effort", layers),
+        fallback_model=replaced("fallback_model", layers),
         whitelist_patterns=said("whitelistPatterns", definition.whitelist_patterns),
         servers=said("mcpServers", servers_of(definition, shared or {}, operator)),
         tool_policy=said("toolPolicy", definition.tool_policy or ToolPolicy()),

@@ -73,6 +73,8 @@ TUNING: tuple[Requirement, ...] = (
         need(
             "5.9.24.fallback-model",
             "The platform has a fallback model, used when the default one cannot answer.",
+            "tests/host/test_turns.py"
+            "::test_a_fallback_model_answers_where_the_first_one_stays_busy",
         ),
         need(
             "5.9.24.max-tokens", "The platform's limit of tokens for one answer is 4096 unless set."

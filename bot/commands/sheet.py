@@ -35,6 +35,8 @@ def _settings(agent: EffectiveAgent) -> Iterator[str]:
     yield _row("temperature", agent.temperature)
     yield _row("maxTokens", agent.max_tokens)
     yield _row("reasoningEffort", agent.reasoning_effort)
+    if agent.fallback_model.value:
+        yield _row("fallbackModel", agent.fallback_model)
     yield _row("customInstructions", agent.instructions)
     patterns = ", ".join(agent.whitelist_patterns.value)
     yield _shown("whitelistPatterns", patterns, agent.whitelist_patterns)

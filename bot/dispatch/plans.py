@@ -88,6 +88,7 @@ class CatalogPlans:
             max_tokens=agent.max_tokens.value or 0,
             temperature=agent.temperature.value,
             reasoning_effort=agent.reasoning_effort.value,
+            fallback=agent.fallback_model.value,
             instructions=agent.instructions.value,
             policy=_policy(agent),
             features=frozenset(agent.tool_policy.value.features),

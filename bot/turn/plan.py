@@ -30,6 +30,7 @@ class Plan:
     max_tokens: int
     temperature: float | None = None
     reasoning_effort: str | None = None
+    fallback: str | None = None
     instructions: str | None = None
     policy: Policy = field(default_factory=Policy)
     features: frozenset[str] = frozenset()

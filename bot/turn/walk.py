@@ -50,6 +50,7 @@ class Walk:
         self._may_ask = may_ask
         self._model = model
         self._plan = plan
+        self._asked = plan.model
         self._render = render
         self._recorder = recorder
         self._calls = calls
@@ -178,6 +179,19 @@ class Walk:
         return record
 
     async def _ask(self, *, last: bool) -> Answer:
+        """One answer, of the agent's model or, where that one gives none, of its fallback."""
+        try:
+            return await self._tried(last=last)
+        except (ModelBusy, BrokenStream) as error:
+            if self._plan.fallback in (None, self._asked):
+                raise
+            log.warning("model.fallback", agent=self._plan.agent, error=str(error))
+            self._asked = str(self._plan.fallback)
+            self._recorder.prefix = prompt.digest([self._recorder.prefix, self._asked])
+            self._progress.again()
+        return await self._tried(last=last)
+
+    async def _tried(self, *, last: bool) -> Answer:
         """One answer; a broken stream or a busy server is tried again, within bounds."""
         attempts = self._budget.limits.attempts
         for attempt in range(1, attempts + 1):
@@ -192,6 +206,7 @@ class Walk:
                     raise
                 log.info("model.again", error=str(error), attempt=attempt, pause=pause)
                 self._progress.again()
+                self._progress.using(ending.AGAIN)
                 await self._clock.sleep(pause)
         raise ModelBusy("no usable answer in the allowed number of tries")
 
@@ -210,7 +225,7 @@ class Walk:
     def _request(self, *, last: bool) -> ModelRequest:
         plan = self._plan
         return ModelRequest(
-            model=plan.model,
+            model=self._asked,
             max_tokens=min(plan.max_tokens, plan.limits.tokens),
             system=self._render.system,
             tools=self._render.tools,

@@ -102,6 +102,35 @@ async def test_a_model_that_stays_away_ends_in_an_apology_and_the_next_message_w
     assert len(stage.requests()) == 5
 
 
+async def test_a_fallback_model_answers_where_the_first_one_stays_busy(stage: Stage) -> None:
+    models = {"model": "claude-sonnet-5-5", "fallbackModel": "claude-haiku-5-5"}
+    echo = stage.bot("Echo", llmOverrides=models)
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(turn(Think("hm"), "first"), model="claude-sonnet-5-5")
+    stage.script.on(*[turn(fault=HttpError(529))] * 4, "back", model="claude-sonnet-5-5")
+    stage.script.on("from the other", model="claude-haiku-5-5")
+    async with stage.host():
+        assert await stage.ask(ann, room, echo, "one") == "first"
+        assert await stage.ask(ann, room, echo, "two") == "from the other"
+        assert await stage.ask(ann, room, echo, "three") == "back"
+    asked = [body["model"] for body in stage.requests()]
+    sonnet, haiku = models["model"], models["fallbackModel"]
+    assert asked == [sonnet, *[sonnet] * 4, haiku, sonnet]
+
+
+async def test_a_person_is_told_that_the_model_is_asked_again(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(turn(fault=HttpError(529, retry_after=2)), "there now")
+    async with stage.host():
+        stage.world.say(ann, room, "hi")
+        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
+        assert "trying again" in str(stage.world.drafts(room)[0].show())
+        assert (await stage.answer(room, echo)).text == "there now"
+
+
 async def test_a_refused_key_is_told_to_the_person_without_the_key(stage: Stage) -> None:
     echo = stage.bot("Echo")
     ann = stage.person("Ann")

@@ -155,7 +155,7 @@ def test_a_broken_text_names_its_line_and_a_cure(text: str, line: int, words: st
         (', "llmOverrides": {"temperature": 3}', "at most 2"),
         (', "llmOverrides": {"temperature": 1e999}', "finite"),
         (', "llmOverrides": {"reasoningEffort": "huge"}', "low, medium, high"),
-        (', "llmOverrides": {"fallbackModel": "m"}', "reserved"),
+        (', "llmOverrides": {"fallbackModel": 5}', "must be a text"),
         (', "mcpServers": 5', "list of server names or an object"),
         (', "mcpServers": ["nowhere"]', "no server 'nowhere'"),
         (', "mcpServers": {"t": {"url": "ftp://h/"}}', "http or https"),
