@@ -24,10 +24,15 @@ SPEC1: tuple[Requirement, ...] = (
             "the missing field named.",
             shown_by="tests/registry/test_registry_document.py::test_an_agent_without_id_or_servers_is_refused",
         ),
-        need("1.definition.name", "An agent definition must carry a `name`."),
+        need(
+            "1.definition.name",
+            "An agent definition must carry a `name`.",
+            shown_by="tests/registry/test_definition_fields.py::test_an_agent_without_id_or_name_is_refused_by_the_fields_name",
+        ),
         need(
             "1.definition.description",
             "`description` may be absent, and is then empty rather than an error.",
+            shown_by="tests/registry/test_definition_fields.py::test_what_may_be_left_out_is_empty_and_no_error",
         ),
         need(
             "1.definition.mcp-server-endpoints",
@@ -38,15 +43,18 @@ SPEC1: tuple[Requirement, ...] = (
         need(
             "1.definition.whitelist-patterns",
             "`whitelistPatterns` may be absent, and is then an empty list: no tool runs unasked.",
+            shown_by="tests/host/test_one_message.py::test_a_tool_that_no_pattern_allows_asks_a_person_and_the_turn_waits",
         ),
         need(
             "1.definition.custom-instructions",
             "`customInstructions` may be absent; given, it is the agent's own text in the system "
             "prompt.",
+            shown_by="tests/host/test_requests.py::test_system_is_time_then_custom_then_base_then_prompts_and_stays_frozen",
         ),
         need(
             "1.definition.llm-overrides",
             "`llmOverrides` may be absent; the host's default LlmConfiguration then holds in full.",
+            shown_by="tests/host/test_requests.py::test_the_hosts_defaults_fill_what_an_agent_leaves_open",
         ),
         need(
             "1.definition.llm-model",
@@ -57,16 +65,19 @@ SPEC1: tuple[Requirement, ...] = (
             "1.definition.llm-temperature",
             "`llmOverrides.temperature`, where set, is a number that reaches the request wherever "
             "the model takes one.",
+            shown_by="tests/host/test_requests.py::test_each_model_family_gets_the_settings_that_it_takes",
         ),
         need(
             "1.definition.llm-max-tokens",
             "`llmOverrides.maxTokens`, where set, is a whole number that limits each answer of "
             "the model.",
+            shown_by="tests/host/test_requests.py::test_each_model_family_gets_the_settings_that_it_takes",
         ),
         need(
             "1.definition.llm-reasoning-effort",
             "`llmOverrides.reasoningEffort`, where set, is mapped to what the model offers for "
             "effort.",
+            shown_by="tests/host/test_requests.py::test_each_model_family_gets_the_settings_that_it_takes",
         ),
         need(
             "1.definition.frozen",
@@ -78,7 +89,11 @@ SPEC1: tuple[Requirement, ...] = (
     *section(
         1,
         "Domain/DTOs/AgentBinding.cs",
-        need("1.binding.agent-id", "A binding must name its agent by `agentId`."),
+        need(
+            "1.binding.agent-id",
+            "A binding must name its agent by `agentId`.",
+            shown_by="tests/registry/test_definition_fields.py::test_a_binding_without_an_agent_is_refused_by_the_fields_name",
+        ),
         need(
             "1.binding.type",
             "A binding must carry a `type`; a value outside the enumeration is refused with the "
@@ -249,14 +264,17 @@ SPEC1: tuple[Requirement, ...] = (
             "1.prompt.order",
             "The system prompt is ordered: time, custom instructions, base prompt, prompts of the "
             "MCP servers.",
+            shown_by="tests/turn/test_prompt.py::test_time_comes_first_then_custom_then_base_then_the_servers_prompts",
         ),
         need(
             "1.prompt.time-line",
             "The system prompt begins with `Current time: yyyy-MM-dd HH:mm UTC` in universal time.",
+            shown_by="tests/host/test_requests.py::test_system_is_time_then_custom_then_base_then_prompts_and_stays_frozen",
         ),
         need(
             "1.prompt.no-instructions",
             "Absent or empty custom instructions leave no trace in the system prompt.",
+            shown_by="tests/turn/test_prompt.py::test_absent_or_empty_instructions_leave_no_trace",
         ),
     ),
     *section(
@@ -283,6 +301,7 @@ SPEC1: tuple[Requirement, ...] = (
             "1.config.whitelist-form",
             "A whitelist pattern has the form `mcp:<server>:<tool>`, and `*` stands for any tool "
             "of that server.",
+            shown_by="tests/tools/test_policy.py::test_what_a_whitelist_names_runs_and_all_else_asks",
         ),
     ),
     *section(

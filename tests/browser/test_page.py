@@ -190,6 +190,17 @@ async def test_trouble_that_was_ordered_is_met_and_survived(tab: Tab, board: San
     assert len(await board.texts(f"{OPERATOR}/{ANN}", OPERATOR)) == 1
 
 
+async def test_an_admin_commands_and_another_person_may_not(tab: Tab, board: Sandbox) -> None:
+    await plug(tab, f"{OPERATOR}/{ANN}")
+    await say(tab, "/agents")
+    await tab.until(said("Operator (the default)"))
+    await tab.click(f'#people input[value="{BEN}"]')
+    await plug(tab, f"{OPERATOR}/{BEN}")
+    await tab.until("document.querySelector('#messages .empty')")
+    await say(tab, "/agents")
+    await tab.until(said("Only admins"))
+
+
 async def test_another_person_sees_chats_of_their_own(tab: Tab, board: Sandbox) -> None:
     await plug(tab, f"{OPERATOR}/{ANN}")
     await say(tab, "12 * 12")

@@ -1,0 +1,40 @@
+"""What a definition and a binding must carry, and what they may leave out (spec 1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from registry.building import load_document
+from registry.errors import DocumentErrors
+
+LEAST: dict[str, Any] = {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}
+
+
+def loaded(**changes: Any) -> Any:
+    agent = {**LEAST, **changes}
+    document = load_document(json.dumps({"agents": [agent]}))
+    return document.agents["jack"].value
+
+
+def test_what_may_be_left_out_is_empty_and_no_error() -> None:
+    agent = loaded()
+    assert agent.description is None
+    assert agent.custom_instructions is None
+    assert agent.llm_overrides is None
+    assert agent.whitelist_patterns == ()
+
+
+@pytest.mark.parametrize("field", ["id", "name"])
+def test_an_agent_without_id_or_name_is_refused_by_the_fields_name(field: str) -> None:
+    agent = {name: value for name, value in LEAST.items() if name != field}
+    with pytest.raises(DocumentErrors, match=field):
+        load_document(json.dumps({"agents": [agent]}))
+
+
+def test_a_binding_without_an_agent_is_refused_by_the_fields_name() -> None:
+    binding = {"type": "ChatId", "bindingKey": "5"}
+    with pytest.raises(DocumentErrors, match="agentId"):
+        load_document(json.dumps({"bindings": [binding]}))

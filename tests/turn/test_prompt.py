@@ -1,0 +1,22 @@
+"""The system prompt's order, with and without an agent's own text (spec 1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.turn.prompt import BASE, render
+
+NOON = 1_700_000_000.0
+
+
+@pytest.mark.parametrize("custom", [None, "", "  \n"])
+def test_absent_or_empty_instructions_leave_no_trace(custom: str | None) -> None:
+    made = render(NOON, custom, ["a server's prompt"], [], {})
+    texts = [block["text"] for block in made.system]
+    assert texts == ["Current time: 2023-11-14 22:13 UTC", BASE, "a server's prompt"]
+
+
+def test_time_comes_first_then_custom_then_base_then_the_servers_prompts() -> None:
+    made = render(NOON, "You are Jack.", ["one", "two"], [], {})
+    texts = [block["text"] for block in made.system]
+    assert texts == ["Current time: 2023-11-14 22:13 UTC", "You are Jack.", BASE, "one", "two"]
