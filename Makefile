@@ -24,7 +24,9 @@ run: setup  ## run the bots of the environment or .env; with none, a sandbox in 
 	exec $(BIN)/switchboard $$verb
 
 test: check  ## the static checks, then all tests (some: TESTS=tests/house)
-	@$(BIN)/pytest -n 3 --dist loadgroup $(TESTS)
+	@$(BIN)/pytest -n 3 --dist loadgroup $(TESTS) || { \
+		echo "what failed while three workers shared the machine is run once more, alone:"; \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none $(TESTS); }
 
 proof: dev  ## kill, cut and fill everything, and write docs/reliability.md (SEED=7 ROWS=F1,F2 KILLS=50)
 	@$(BIN)/python -m bench.proof --write $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) \
