@@ -109,7 +109,7 @@ def decode(update: Any, bot: BotIdentity) -> Decoded:
     """The event that an update of this bot means, or `Ignored` with the rule that leaves it.
 
     A command's name is in lower case. A message with nothing but our mention keeps it as text.
-    A `Signal` of the Stop button under a draft carries the draft's id as `message`; a typed
+    A `Signal` of the Stop button under a draft carries the draft's id as `draft`; a typed
     `/stop` carries none.
     """
     try:
