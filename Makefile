@@ -1,7 +1,7 @@
 # make help lists the targets. Needs python3 (3.11 or newer) and nothing else; works from GNU make 3.81 on.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup dev run test proof bench bench-quick check walls style rooms imports types lock docs
+.PHONY: help setup dev run test screenshots proof bench bench-quick check walls style rooms imports types lock docs
 
 PYTHON ?= python3
 BIN ?= .venv/bin
@@ -27,6 +27,9 @@ test: check  ## the static checks, then all tests; failures once more, alone (so
 	@$(BIN)/pytest -n 3 --dist loadgroup $(TESTS) || { \
 		echo "what failed while three workers shared the machine is run once more, alone:"; \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none $(TESTS); }
+
+screenshots: dev  ## make the pictures of the documentation anew (needs a Chromium)
+	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals"
 
 proof: dev  ## kill, cut and fill everything, and write docs/reliability.md (SEED=7 ROWS=F1,F2 KILLS=50)
 	@$(BIN)/python -m bench.proof --write $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) \

@@ -7,18 +7,21 @@ import sys
 import time
 from dataclasses import dataclass
 
-from bench.process import ROOT
+from bench.process import ROOT, Process
 from bench.results import Bar, Section, Table, median, short
 from bench.stage import AGENT, Stage
 
 HOW = (
     "Hosts started as an operator starts them. Cold start: a message waits already; its first poll "
     "and its answer are timed from the start of the process. Idle: every token holds a poll of "
-    "50 s; memory is the proportional share of host and Valkey, CPU is over 15 s of silence. With "
-    "tools: a real MCP server over stdio is connected and has been offered to the model."
+    "50 s; memory is the proportional share of host and Valkey. CPU is of both, over 15 s in which "
+    "no poll comes back (`silent`), and over 50 s, in which each token polls anew once: that is "
+    "what the promise is about. With tools: a real MCP server over stdio is connected and has been "
+    "offered to the model."
 )
 COUNTS = (1, 100, 1000)
 SILENCE = 15.0
+POLL = 50.0
 LOADED = {
     "the host's own wire (aiohttp, orjson)": "bot.telegram.wire",
     "aiogram": "aiogram",
@@ -37,6 +40,7 @@ class Idle:
     first_poll: float
     all_polling: float
     memory: float
+    silent: float
     cpu: float
 
 
@@ -87,13 +91,15 @@ async def _imported(modules: str) -> tuple[float, float]:
 
 
 def _table(idle: list[Idle]) -> Table:
-    head = ["idle tokens", "first poll, s", "all polling, s", "memory, MB", "CPU, % of a core"]
+    head = ["idle tokens", "first poll, s", "all polling, s", "memory, MB"]
+    head += ["silent, % of a core", "CPU, % of a core"]
     rows = [
         [
             f"{one.bots:,}",
             short(one.first_poll),
             short(one.all_polling),
             f"{one.memory:.0f}",
+            short(one.silent * 100),
             short(one.cpu * 100),
         ]
         for one in idle
@@ -145,9 +151,14 @@ async def _idle(stage: Stage, bots: int) -> Idle:
         early = await stage.polling(process, first, 1)
         all_ = await stage.polling(process, first, bots)
         await _answered(stage, first)
-        cpu, began = process.cpu(), time.perf_counter()
-        await asyncio.sleep(SILENCE)
-        spent = (process.cpu() - cpu) / (time.perf_counter() - began)
-        return Idle(bots, early, all_, process.memory(), spent)
+        silent, cpu = await _spent(process, SILENCE), await _spent(process, POLL)
+        return Idle(bots, early, all_, process.memory(), silent, cpu)
     finally:
         await process.end()
+
+
+async def _spent(process: Process, seconds: float) -> float:
+    """The share of a core that a process takes while nothing is asked of it."""
+    cpu, began = process.cpu(), time.perf_counter()
+    await asyncio.sleep(seconds)
+    return (process.cpu() - cpu) / (time.perf_counter() - began)

@@ -15,8 +15,11 @@ from bot.model.parameters import DEFAULT_URL, Provider, advice
 from bot.settings import Settings
 from bot.store.client import StoreClient
 from bot.telegram.fleet import Fleet
+from bot.tools.installed import Handlers
 from bot.tools.mcp.pool import Pool
 from bot.turn.budget import Limits
+from bot.turn.filters import Filter
+from bot.turn.scopes import KINDS, Most, most_of
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
@@ -62,10 +65,10 @@ def _catalog(settings: Settings, client: StoreClient) -> Catalog:
 def authority(settings: Settings) -> Authority:
     """What agents from the store or a chat may name."""
     hosts = frozenset(host.lower() for host in settings.internal_hosts)
-    return Authority(operator=False, secrets=settings.agent_secrets, internal_hosts=hosts)
+    return Authority(False, settings.agent_secrets, hosts, settings.agent_skills)
 
 
-def plans(settings: Settings, catalog: Catalog) -> CatalogPlans:
+def plans(settings: Settings, catalog: Catalog, handlers: Handlers | None = None) -> CatalogPlans:
     """Who answers, resolved to plain values."""
     return CatalogPlans(
         catalog,
@@ -75,6 +78,9 @@ def plans(settings: Settings, catalog: Catalog) -> CatalogPlans:
         settings.approval_minutes,
         limits(settings),
         frozenset(host.lower() for host in settings.internal_hosts),
+        budgets(settings),
+        handlers.skills if handlers else {},
+        guard(settings),
     )
 
 
@@ -94,7 +100,24 @@ def limits(settings: Settings) -> Limits:
         seconds=most.turnseconds,
         tokens=most.tokensperrequest,
         per_minute=most.requestsperminute,
+        result_chars=most.resultcharacters,
     )
+
+
+def guard(settings: Settings) -> Filter:
+    """What no agent may let out on this host; an agent may be stricter and never looser."""
+    given = settings.limits
+    return Filter(given.topics, given.piihandling, tuple(settings.secrets()))
+
+
+def budgets(settings: Settings) -> dict[str, Most]:
+    """What may be spent on this host, by kind of scope; an agent may have less and never more."""
+    given = {kind: getattr(settings.budgets, kind) for kind in KINDS}
+    return {
+        kind: most_of(one.tokens, one.usd)
+        for kind, one in given.items()
+        if one.tokens is not None or one.usd is not None
+    }
 
 
 def defaults(settings: Settings) -> LlmConfiguration:
@@ -145,10 +168,12 @@ def identities(fleet: Fleet) -> list[BotIdentity]:
     return [BotIdentity(bot.token_hash, bot.id, bot.username or None) for bot in fleet.bots]
 
 
-def problems(catalog: Catalog, fleet: Fleet) -> Sequence[Problem]:
-    """All that is wrong with agents and bindings, also what only the bots' names show."""
+def problems(catalog: Catalog, fleet: Fleet, handlers: Handlers) -> Sequence[Problem]:
+    """All that is wrong with agents, bindings and packages, also what only bots' names show."""
     snapshot = catalog.snapshot()
-    return [*snapshot.problems, *snapshot.conflicts(identities(fleet))]
+    wanted = snapshot.unhandled(handlers.skills)
+    conflicts = snapshot.conflicts(identities(fleet))
+    return [*snapshot.problems, *conflicts, *handlers.problems, *wanted]
 
 
 def errors(catalog: Catalog, fleet: Fleet) -> list[Problem]:

@@ -17,6 +17,7 @@ from bot.api.webhooks import Door, webhook_routes
 from bot.commands.board import board
 from bot.commands.table import Commands
 from bot.dispatch.access import Access
+from bot.dispatch.again import Retries
 from bot.dispatch.line import Line
 from bot.dispatch.plans import CatalogPlans
 from bot.dispatch.router import AdminSeen, Router
@@ -43,14 +44,17 @@ from bot.store.journal import RedisJournal
 from bot.store.judge import Judge
 from bot.store.leases import Host, Leases
 from bot.store.ledger import RedisLedger
+from bot.store.rests import RedisRests
 from bot.store.wakes import Wakes
 from bot.telegram.fleet import Fleet
 from bot.telegram.hosted import HostedBot
 from bot.telegram.menus import Menus
 from bot.telegram.station import Station
 from bot.telegram.wire import new_session
+from bot.tools.installed import Handlers, installed
+from bot.tools.kept import Kept
 from bot.tools.mcp.pool import Pool
-from bot.tools.skills import Webhooks
+from bot.tools.skills import Skills
 from bot.turn.answering import Answering
 from bot.turn.purse import Bank
 from bot.turn.runner import Runner
@@ -102,6 +106,7 @@ class Assembled:
         self.counters = counters
         self.url = ""
         self.loaded = asyncio.Event()
+        self.handlers = Handlers()
 
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
@@ -114,7 +119,9 @@ class Assembled:
             "model": self.model.report(),
             "agents": sorted(self.catalog.snapshot().agents),
             "agents_available": len(self.catalog.snapshot().agents),
-            "problems": [str(one) for one in agents.problems(self.catalog, self.fleet)],
+            "problems": [
+                str(one) for one in agents.problems(self.catalog, self.fleet, self.handlers)
+            ],
             "servers": [_server(health) for health in self.pool.health()],
             "counters": self.counters.snapshot(),
             "store_round_trips": self.store.trips,
@@ -129,6 +136,7 @@ def _server(health: Any) -> dict[str, Any]:
         "names": list(health.names),
         "transport": health.transport,
         "state": health.link.state,
+        "why": health.link.reason,
     }
 
 
@@ -152,6 +160,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.push_async_callback(model.close)
         host = Assembled(catalog, pool, client, counters, judge, WatchedModel(model, clock))
         await background(stack, _loaded(model, host.loaded), "model.warm")
+        host.handlers = await installed()
         station = await _station(settings, stack, client, leases, host)
         bots = [HostedBot(bot.id, bot.token, station) for bot in settings.bots]
         wakes = Wakes(client, clock)
@@ -201,12 +210,13 @@ async def _station(
     commands = board(agents.desk(settings, host.catalog, lambda: host.fleet, host.report))
     notices = _notices(settings, client, outbox, host)
     troubles = _troubles(stack, host, notices)
-    access, plans = Access(settings.admins), agents.plans(settings, host.catalog)
+    access = Access(settings.admins)
+    plans = agents.plans(settings, host.catalog, host.handlers)
     await background(stack, _servers_up(host, plans), "servers.up")
     approvals = RedisApprovals(client)
     bank = await _bank(settings, stack, client, notices)
-    webhooks = Webhooks()
-    stack.push_async_callback(webhooks.close)
+    skills = Skills()
+    stack.push_async_callback(skills.close)
     runner = Runner(
         host.model,
         host.pool,
@@ -217,10 +227,13 @@ async def _station(
         approvals,
         plans.of,
         bank,
-        webhooks,
+        skills,
+        Kept(clock, counters),
+        RedisRests(client),
     )
-    answering = Answering(approvals, inbox, transcripts, clock, counters)
+    answering = Answering(approvals, inbox, transcripts, plans.of, clock, counters)
     suspended = Suspended(approvals, answering, runner, plans.of, access, clock)
+    retries = Retries(plans, runner, journal, inbox, outbox, answering, access, clock)
     router = Router(
         access,
         commands,
@@ -232,6 +245,7 @@ async def _station(
         clock,
         counters,
         suspended,
+        retries,
         admin_seen=_meeting(notices, host),
     )
     return Station(
@@ -249,6 +263,7 @@ async def _station(
         webhook_url=settings.webhook_url,
         deaf_seconds=settings.deaf_seconds or settings.poll_seconds + DEAF_MARGIN,
         drain_seconds=settings.drain_seconds,
+        turns_at_once=settings.turns_at_once,
         menus=_menus(commands, settings),
         identified=troubles.look_soon,
     )
@@ -313,5 +328,7 @@ def _announce(settings: Settings, host: Assembled) -> None:
     )
     if not settings.bots:
         log.warning("no bots", cure="set BOTS__0__TOKEN to a token from @BotFather")
-    for problem in snapshot.problems:
+    for problem in host.handlers.problems:
+        log.error("skills", problem=str(problem))
+    for problem in [*snapshot.problems, *snapshot.unhandled(host.handlers.skills)]:
         log.warning("agents", problem=str(problem))

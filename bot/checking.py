@@ -12,8 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from bot import agents
+from bot.model.prices import Prices
+from bot.ports import Usage
 from bot.settings import ENV_FILE, Bot, Settings, environment
 from bot.store.client import connect
+from bot.tools.installed import installed
 from registry.binding import BotIdentity
 from registry.check import check
 from registry.document import Document
@@ -32,6 +35,8 @@ def mistakes(*, env_file: bool = True) -> list[Problem]:
     bots = dict(_bots(environ))
     settings, found = _settings(file, bots)
     found += _host(settings, environ)
+    handlers = asyncio.run(installed())
+    found += handlers.problems
     found += check(
         settings.agents_file or agents.DEFAULT_AGENTS_FILE,
         environ,
@@ -41,6 +46,7 @@ def mistakes(*, env_file: bool = True) -> list[Problem]:
         runtime=asyncio.run(_runtime(settings, found)),
         defaults=agents.defaults(settings),
         advice=agents.adviser(settings),
+        handlers=handlers.skills,
     )
     return sorted(dict.fromkeys(found), key=lambda problem: _LEVELS.index(problem.level))
 
@@ -121,7 +127,20 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         if not environ.get(name):
             told = f"it lists {name}, which is not set"
             yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
+    yield from _unpriced(settings)
     yield from _misspelt(environ)
+
+
+def _unpriced(settings: Settings) -> Iterator[Problem]:
+    """A budget in dollars, and a model of which nobody knows what it costs."""
+    dollars = [f"BUDGETS__{kind.upper()}__USD" for kind, one in settings.budgets if one.usd]
+    prices = Prices(settings.prices, listed=settings.anthropic_base_url is None)
+    models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
+    for model in sorted(models) if dollars else ():
+        if prices.price(model, Usage(input=1)).micros is None:
+            told = f"nobody knows what {model} costs, so it is not asked"
+            cure = "set its price in PRICES, or give the budget in tokens"
+            yield Problem(dollars[0], told, cure, "warning")
 
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[Problem]:

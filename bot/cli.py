@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--json", action="store_true", help="for machines")
     checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
     checking.set_defaults(verb=_check)
-    _skill_words(verbs.add_parser("skill", help="try a skill of an agent"))
+    _skill_words(verbs.add_parser("skill", help="the skills there are; try one"))
     _letter_words(verbs.add_parser("dead-letters", help="messages that were set aside"))
     hashing = verbs.add_parser("token-hash", help="the bindingKey of a bot, from its token")
     hashing.add_argument("token", nargs="?", help="read from standard input when left out")
@@ -76,12 +76,27 @@ def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
 
 
 def _skill_words(skill: argparse.ArgumentParser) -> None:
-    skill.add_argument("act", choices=["test"])
-    skill.add_argument("agent", help="the agent's id")
-    skill.add_argument("name", help="the skill's name")
-    skill.add_argument("input", nargs="?", default="{}", help="a JSON object")
-    skill.add_argument("--send", action="store_true", help="really call it")
-    skill.set_defaults(verb=_skill)
+    acts = skill.add_subparsers(required=True, metavar="list | test")
+    listing = acts.add_parser("list", help="the skills of packages and agents")
+    listing.add_argument("agent", nargs="?", help="of this agent alone, by its id")
+    listing.set_defaults(verb=_skills)
+    test = acts.add_parser("test", help="what a skill would be sent, and what it answers")
+    test.add_argument("agent", help="the agent's id")
+    test.add_argument("name", help="the skill's name")
+    test.add_argument("input", nargs="?", default="{}", help="a JSON object")
+    test.add_argument("--send", action="store_true", help="really call it")
+    test.set_defaults(verb=_skill)
+
+
+def _skills(given: argparse.Namespace) -> int:
+    settings = _settings()
+    from bot.ops.logs import configure
+    from bot.skilltest import skill_list
+
+    configure("CRITICAL", settings.log_format, settings.secrets())
+    for line in _loop_run(skill_list(settings, given.agent)):
+        print(line)
+    return 0
 
 
 def _skill(given: argparse.Namespace) -> int:

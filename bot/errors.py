@@ -26,6 +26,7 @@ SwitchboardError
 │   ├── BrokenStream          the stream ended wrongly: the step is made again
 │   ├── StaleThinking         a replayed thinking block no longer fits its prefix
 │   └── ModelRefused          400, 401, 403, 404: another try will not help
+├── OutOfBudget               a budget has not enough for one more model request
 └── ToolError                 a tool call that has no result
     ├── ToolUnavailable       it surely did not run
     └── ToolFateUnknown       it may have run
@@ -55,7 +56,14 @@ class FencedOut(StoreError):
 
 
 class Poisoned(StoreError):
-    """A turn was begun again and again and recorded nothing new: its entry is set aside."""
+    """A turn was begun again and again and recorded nothing new: its entry is set aside.
+
+    `opened` is what was found of it.
+    """
+
+    def __init__(self, message: str, opened: object = None) -> None:
+        super().__init__(message)
+        self.opened = opened
 
 
 class TelegramError(SwitchboardError):
@@ -153,6 +161,10 @@ class StaleThinking(ModelError):
 
 class ModelRefused(ModelError):
     """The request or the key is wrong; another try will not help."""
+
+
+class OutOfBudget(SwitchboardError):
+    """A budget has not enough for the next model request; the words are for the person."""
 
 
 class ToolError(SwitchboardError):

@@ -139,7 +139,8 @@ class Outgoing:
     """One call to a chat, rendered and ready: a part of an answer, a notice, a reply to a press.
 
     `payload` is the method's JSON without a chat id. Parts of one chat go out in order. `shows`
-    names a sheet of calls that this message shows: the message's id is remembered for it.
+    names a sheet of calls that this message shows: the message's id is remembered for it. An edit
+    that `lapses` is dropped where its message is gone; any other is sent as a message then.
     """
 
     chat: int
@@ -147,6 +148,7 @@ class Outgoing:
     payload: Json
     turn: TurnRef | None = None
     shows: str = ""
+    lapses: bool = False
 
     def of(self, turn: TurnRef) -> Outgoing:
         """The same call as a part of a turn's reply."""

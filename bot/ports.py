@@ -77,8 +77,9 @@ class OpenTurn:
     """A turn as recorded: its state, how often it was begun, and how many writes it has made.
 
     `preview` is the message that shows the answer while it grows, where the chat has one; `nonce`
-    names the last sheet of calls that waited, or waits, for people. `writing` lets one write after
-    the other go, since each has its ordinal.
+    names the last sheet of calls that waited, or waits, for people. `lost` is how many earlier
+    lives of the turn may have asked the model and could not write it down. `writing` lets one write
+    after the other go, since each has its ordinal.
     """
 
     ref: TurnRef
@@ -88,6 +89,7 @@ class OpenTurn:
     tries: int = 1
     preview: int | None = None
     nonce: str = ""
+    lost: int = 0
     writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
 
 
@@ -166,6 +168,10 @@ class Journal(Protocol):
         """Log a boundary: history starts after it. The inbox entry goes with it."""
         ...
 
+    async def newest(self, line: str, ref: TurnRef, count: int = 400) -> list[Record]:
+        """The newest records since the last boundary, at most `count`, the oldest first."""
+        ...
+
     async def render(self, line: str, digest: str) -> bytes | None:
         """A stored render by its digest, or None once it has expired."""
         ...
@@ -226,8 +232,32 @@ class Outbox(Protocol):
         """A part is sent (or never can be); with its turn's last one the turn is done."""
         ...
 
-    async def shown(self, fence: Fence, nonce: str, message: int) -> None:
-        """A message shows a sheet of calls."""
+    async def shown(self, fence: Fence, nonce: str, message: int) -> bool:
+        """A message shows a sheet of calls; whether that has changed since it was asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What was cut off a tool's result: whose it was (its key), and the text.
+
+    `whole` is False where not even the rest was kept to its end.
+    """
+
+    key: str
+    text: str
+    whole: bool = True
+
+
+class Rests(Protocol):
+    """What was cut off results; bounded, and kept for a day."""
+
+    async def keep(self, fence: Fence, ref: TurnRef, handle: str, rest: Rest) -> None:
+        """Keep a rest under its handle; done again, it replaces itself."""
+        ...
+
+    async def rest(self, line: str, ref: TurnRef, handle: str) -> Rest | None:
+        """A rest by its handle, or None where it is not kept (any more)."""
         ...
 
 
@@ -240,7 +270,8 @@ class ModelRequest:
 
     `system` are text blocks, `tools` and `messages` as the Messages API takes them, without cache
     marks: where those go is the model adapter's knowledge. `no_tools` keeps the tools in the prefix
-    but forbids a call: the request that ends a turn which came to its limits.
+    but forbids a call: the request that ends a turn which came to its limits. `meter` is filled
+    while the request runs.
     """
 
     model: str
@@ -251,6 +282,7 @@ class ModelRequest:
     temperature: float | None = None
     reasoning_effort: str | None = None
     no_tools: bool = False
+    meter: Meter = field(default_factory=lambda: Meter(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +293,24 @@ class Usage:
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
+
+
+@dataclass(slots=True)
+class Meter:
+    """What is known of a request so far, for one that is cut off too.
+
+    `sent`: it may have come to the server, which did not refuse it. `started`: the server told what
+    went in (`usage`), its name of the answer and its model. `ended`: it told what came out as well.
+    `streamed`: bytes of the answer so far.
+    """
+
+    sent: bool = False
+    started: bool = False
+    ended: bool = False
+    message: str = ""
+    model: str = ""
+    usage: Usage = field(default_factory=Usage)
+    streamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +384,10 @@ class Channel(Protocol):
 
     async def administers(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of this chat; in a private one, its person is."""
+        ...
+
+    async def has_left(self, address: Address, person: int) -> bool:
+        """Whether somebody is surely not in this chat any more."""
         ...
 
     async def deliver(self, parts: Sequence[Posted]) -> None:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bot.ceilings import Budgets, Guardrails, OwnPrices, checked
 from registry.binding import token_hash
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
@@ -121,20 +122,6 @@ class Llm(BaseModel):
     )
 
 
-class Guardrails(BaseModel):
-    """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    iterations: int = Field(25, ge=1, description="Model requests of one turn.")
-    toolcalls: int = Field(10, ge=1, description="Tool calls of one turn.")
-    turnseconds: float = Field(600.0, gt=0, description="Seconds that one turn may work.")
-    tokensperrequest: int = Field(8000, ge=1, description="Output tokens of one model request.")
-    requestsperminute: int = Field(
-        60, ge=1, description="Model requests a minute of one person in a conversation."
-    )
-
-
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -184,18 +171,24 @@ class Settings(BaseSettings):
         description="Names of variables that agents from Redis or a chat may refer to as "
         "`${NAME}`, in headers; separated by commas.",
     )
+    agent_skills: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="Internal skills that agents from Redis or a chat may use."
+    )
     internal_hosts: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(),
         description="Internal hosts that agents from Redis or a chat may reach, separated by "
         "commas; those of the file and the environment need no leave.",
     )
-    prices: dict[str, dict[str, float]] = Field(
+    prices: OwnPrices = Field(
         default_factory=dict,
         description='Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": '
         '{"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}`.',
     )
     limits: Guardrails = Field(
         default_factory=lambda: Guardrails(), description="What one turn may use at most."
+    )
+    budgets: Budgets = Field(
+        default_factory=lambda: Budgets(), description="What may be spent at most."
     )
     approval_minutes: float = Field(
         60.0,
@@ -237,6 +230,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         20.0, ge=0, description="On SIGTERM, how long running turns may take to come to their end."
     )
+    turns_at_once: int = Field(
+        200, ge=1, description="Of each bot, how many conversations are answered side by side."
+    )
     allow_volatile_redis: bool = Field(
         False, description="Run on a Redis that may lose what it acknowledged."
     )
@@ -261,7 +257,7 @@ class Settings(BaseSettings):
             raise ValueError(f"bot {twice[0]} is there twice; give each bot one BOTS__<n>__TOKEN")
         return bots
 
-    @field_validator("admins", "agent_secrets", "internal_hosts", mode="before")
+    @field_validator("admins", "agent_secrets", "agent_skills", "internal_hosts", mode="before")
     @classmethod
     def _separated(cls, value: Any) -> Any:
         """`1,2 3` as well as a JSON list."""
@@ -269,6 +265,11 @@ class Settings(BaseSettings):
             bare = value.strip("[] ").replace(",", " ").replace('"', " ")
             return bare.split()
         return value
+
+    @field_validator("prices")
+    @classmethod
+    def _countable(cls, prices: OwnPrices) -> OwnPrices:
+        return checked(prices)
 
     @field_validator("log_level", mode="before")
     @classmethod

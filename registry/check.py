@@ -37,11 +37,13 @@ def check(
     runtime: Document | None = None,
     defaults: LlmConfiguration | None = None,
     advice: Advice | None = None,
+    handlers: Collection[str] = (),
 ) -> list[Problem]:
     """Errors first, then warnings and notes, of a file under an environment.
 
     `bots` are the configured ones, `hashes` their token hashes by the index in `BOTS__<n>__`;
-    `runtime` is what a store holds besides; `advice` tells which settings a model will drop.
+    `runtime` is what a store holds besides; `advice` tells which settings a model will drop;
+    `handlers` are the internal skills of installed packages.
     """
     found: list[Problem] = []
     file = _file(path, required, found)
@@ -57,6 +59,7 @@ def check(
     found += inactive(snapshot.document, {*snapshot.agents, *drafted})
     found += snapshot.conflicts(bots)
     found += _strangers(snapshot.document, bots)
+    found += snapshot.unhandled(handlers)
     found += _unset(snapshot.document, environ)
     found += _misspelt(environ, legacy is not None, bool(draft.agents))
     found += _surprises(snapshot, defaults or LlmConfiguration(), advice)
@@ -145,6 +148,8 @@ def _unset_in(
     name: str, server: McpServer, place: str, environ: Mapping[str, str]
 ) -> Iterator[Problem]:
     texts = [server.url or "", *server.env.values(), *server.headers.values()]
+    if server.auth is not None:
+        texts += [server.auth.client_id, server.auth.client_secret]
     for reference in dict.fromkeys(found for text in texts for found in names(text)):
         if not environ.get(reference):
             told = f"server '{name}' refers to ${{{reference}}}, which is not set"

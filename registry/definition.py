@@ -17,13 +17,15 @@ from pydantic import (
     model_validator,
 )
 
+from registry.caching import ServerCache
+from registry.credentials import ClientCredentials
 from registry.fields import Frozen, Wrong
 from registry.guardrails import CostConfig, SafetyConfig
 from registry.keys import SLUG_RULE, is_slug, slug
 from registry.pasted import shown
 from registry.policy import Patterns, ToolPolicy
 from registry.references import REFERENCE
-from registry.skill import Skills
+from registry.skill import Skill, Skills
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
@@ -91,6 +93,9 @@ _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_e
 _Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
 
 
+_Nested = dict[str | int, type[Frozen]]
+
+
 class LlmConfiguration(Frozen):
     """Model settings; what is None is left to a less specific layer. maxTokens counts tokens.
 
@@ -113,9 +118,11 @@ class McpServer(Frozen):
     cwd: _Line | None = None
     url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = None
     headers: Mapping[str, Annotated[str, AfterValidator(_one_line)]] = Field(default_factory=dict)
+    auth: ClientCredentials | None = None
     type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
     repeatable: _Lines = ()
     trust_annotations: bool = False
+    cache: ServerCache | None = None
 
     @property
     def transport(self) -> Literal["stdio", "http", "sse"]:
@@ -132,8 +139,8 @@ class McpServer(Frozen):
             raise Wrong("a server has either 'command' or 'url'", "give exactly one of the two")
         if self.url is not None and (self.args or self.env or self.cwd):
             raise Wrong("'args', 'env' and 'cwd' belong to a 'command'", "remove them")
-        if self.command is not None and self.headers:
-            raise Wrong("'headers' belong to a 'url'", "remove them")
+        if self.command is not None and (self.headers or self.auth):
+            raise Wrong("'headers' and 'auth' belong to a 'url'", "remove them")
         if self.type is not None and (self.type == "stdio") != (self.url is None):
             raise Wrong("'type' does not fit 'command' or 'url'", "correct or remove it")
         return self
@@ -148,7 +155,14 @@ class McpServer(Frozen):
                 raise Wrong(f"{shown(name)} is no header name", "use letters, digits and -")
         if len({name.lower() for name in self.headers}) != len(self.headers):
             raise Wrong("a header is given twice", "keep one of the two")
+        if self.auth and "authorization" in {name.lower() for name in self.headers}:
+            raise Wrong("'auth' and the header Authorization exclude each other", "keep one")
         return self
+
+    @classmethod
+    def nested(cls) -> _Nested:
+        """The models inside, by field name."""
+        return {"auth": ClientCredentials, "cache": ServerCache}
 
 
 def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -210,6 +224,7 @@ class AgentDefinition(Frozen):
             "toolPolicy": ToolPolicy,
             "safetyConfig": SafetyConfig,
             "costConfig": CostConfig,
+            "skills": Skill,
         }
 
     def to_json(self) -> dict[str, Any]:

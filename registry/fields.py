@@ -115,9 +115,10 @@ def unknown_name(name: str, known: list[str]) -> tuple[str, str]:
 
 
 def _model_at(path: Path, model: type[Frozen]) -> type[Frozen]:
-    nested = getattr(model, "nested", None)
-    inner = nested().get(path[0]) if path and nested else None
-    return inner or model
+    for part in path:
+        nested = getattr(model, "nested", None)
+        model = (nested().get(part) if nested else None) or model
+    return model
 
 
 _PHRASES = {

@@ -15,7 +15,7 @@ _Count = Annotated[int, Field(ge=1, le=10_000_000)]
 class SafetyConfig(Frozen):
     """Limits of one turn, tools that ask every time, and what may not go out.
 
-    Personal data is left alone only where an agent has no such block at all.
+    Personal data is left alone only where an agent has no such block and the host says nothing.
     """
 
     max_iterations: _Count | None = None

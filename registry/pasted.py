@@ -8,6 +8,8 @@ from collections import Counter
 
 from registry.references import REFERENCE
 
+VEIL = "[secret]"
+
 _SHAPES = {
     "a bot token": r"\b\d{6,12}:[A-Za-z0-9_-]{30,}",
     "an API key": (
@@ -29,6 +31,7 @@ _NAMES = re.compile(
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _SEPARATORS = re.compile(r"[\s,;:=&?'\"()<>|]+")
+_PIECE = re.compile(r"[^\s,;:=&?'\"()<>|]+")
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_.~-]{24,}\Z")
 
 
@@ -49,6 +52,21 @@ def secret_value(name: str, text: str) -> str | None:
     if any(_random(piece) for piece in _SEPARATORS.split(clear)):
         return "a long random text"
     return None
+
+
+def veiled(name: str, text: str) -> str:
+    """A text as people may read it: a word for each secret; nothing where its name says secret."""
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    if text.strip() and (_NAMES.search(plain) or _KNOWN["a private key"].search(text)):
+        return VEIL
+    for what, shape in _KNOWN.items():
+        text = shape.sub(f"[{what}]", text)
+    text = _CREDENTIAL.sub("[a credential]", text)
+    return _PIECE.sub(lambda m: _hint(m[0]) if _random(m[0]) else m[0], text)
+
+
+def _hint(piece: str) -> str:
+    return f"[looks like a key: {piece[:4]}…, {len(piece)} characters]"
 
 
 def shown(text: object, width: int = 40) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from registry.conditions import ConditionWrong, check
 from registry.fields import Frozen, Wrong
 from registry.pasted import shown
 
@@ -38,6 +39,14 @@ def _flag(text: str) -> str:
     return text
 
 
+def _condition(text: str) -> str:
+    try:
+        check(text)
+    except ConditionWrong as wrong:
+        raise Wrong(f"{shown(text)} {wrong.message}", wrong.cure) from None
+    return text
+
+
 def _approver(value: Any) -> Any:
     if isinstance(value, bool) or not (isinstance(value, int) or value in ("asker", "admins")):
         raise Wrong(
@@ -58,13 +67,17 @@ _Flags = Annotated[
 
 
 class ToolCondition(Frozen):
-    """`tools` are there only for people of one of `roles`, and only where all `features` are on."""
+    """`tools` are there only for people of one of `roles`, and only where all `features` are on.
+
+    And only where the condition `when` holds; `registry.conditions` says what it may speak of.
+    """
 
     tools: Patterns
     roles: Annotated[
         tuple[Literal["admin", "everyone"], ...], Field(strict=False, max_length=8)
     ] = ("everyone",)
     features: _Flags = ()
+    when: Annotated[str, AfterValidator(_condition)] | None = None
 
 
 class ToolPolicy(Frozen):

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from registry.addresses import is_internal
+from registry.credentials import ClientCredentials
 from registry.definition import AgentDefinition, McpServer
 from registry.fields import Finding
 from registry.json_text import Path, dotted
@@ -20,12 +21,14 @@ from registry.skill import Skill
 class Authority:
     """What a document's writer may do: the operator everything, others only what is listed.
 
-    `secrets` are the names that others may refer to, `internal_hosts` the hosts they may reach.
+    `secrets` are the names that others may refer to, `internal_hosts` the hosts they may reach,
+    `handlers` the internal skills they may use.
     """
 
     operator: bool = True
     secrets: frozenset[str] = field(default=frozenset())
     internal_hosts: frozenset[str] = field(default=frozenset())
+    handlers: frozenset[str] = field(default=frozenset())
 
 
 OPERATOR = Authority()
@@ -72,12 +75,7 @@ def screen_server(server: McpServer, path: Path, authority: Authority) -> Iterat
             "a command may come only from the file or the environment",
             "give a url, or name a server that the operator has defined",
         )
-    if server.trust_annotations and not authority.operator:
-        cure = "leave it out, or have the operator define the server"
-        yield Finding((*path, "trustAnnotations"), "only the operator may trust a server", cure)
-    if server.repeatable and not authority.operator:
-        cure = "leave it out, or have the operator define the server"
-        yield Finding((*path, "repeatable"), "only the operator may pin repeatable tools", cure)
+    yield from _screen_pins(server, path, authority)
     for spelled, text in (("command", server.command), ("cwd", server.cwd)):
         if text is not None:
             yield from _no_reference(text, (*path, spelled))
@@ -85,18 +83,57 @@ def screen_server(server: McpServer, path: Path, authority: Authority) -> Iterat
         yield from _no_reference(argument, (*path, "args", index))
     if server.url is not None:
         yield from _screen_url(server.url, (*path, "url"), authority)
+    if server.auth is not None:
+        yield from _screen_auth(server.auth, (*path, "auth"), authority)
     for spelled, pairs in (("env", server.env), ("headers", server.headers)):
         for name, text in pairs.items():
             yield from _screen_value(name, text, (*path, spelled, name), authority)
 
 
+def _screen_pins(server: McpServer, path: Path, authority: Authority) -> Iterator[Finding]:
+    """What only the operator may promise of a server."""
+    pins = (
+        ("trustAnnotations", server.trust_annotations, "trust a server"),
+        ("repeatable", server.repeatable, "pin repeatable tools"),
+        ("cache", server.cache, "have results used again"),
+    )
+    for spelled, given, what in pins:
+        if given and not authority.operator:
+            cure = "leave it out, or have the operator define the server"
+            yield Finding((*path, spelled), f"only the operator may {what}", cure)
+
+
 def _screen_skill(skill: Skill, path: Path, authority: Authority) -> Iterator[Finding]:
-    yield from _screen_url(skill.webhook_url, (*path, "webhookUrl"), authority)
+    if skill.webhook_url is not None:
+        yield from _screen_url(skill.webhook_url, (*path, "webhookUrl"), authority)
+    yield from _screen_trust(skill, path, authority)
     variable = skill.webhook_auth.variable if skill.webhook_auth else ""
     if variable and not authority.operator and variable not in authority.secrets:
         told = f"the variable {variable} may not be used by this document"
         cure = "list the name in AGENT_SECRETS, or use one that is listed"
         yield Finding((*path, "webhookAuth"), told, cure)
+
+
+def _screen_auth(auth: ClientCredentials, path: Path, authority: Authority) -> Iterator[Finding]:
+    for spelled, text in (("clientId", auth.client_id), ("clientSecret", auth.client_secret)):
+        yield from _screen_value("", text, (*path, spelled), authority)
+    for spelled, url in (("tokenUrl", auth.token_url), ("issuer", auth.issuer)):
+        if url is not None:
+            yield from _screen_url(url, (*path, spelled), authority)
+
+
+def _screen_trust(skill: Skill, path: Path, authority: Authority) -> Iterator[Finding]:
+    """What only the operator may promise, or let others use."""
+    if authority.operator:
+        return
+    if skill.cache is not None:
+        cure = "leave it out, or have the operator define the agent"
+        yield Finding((*path, "cache"), "only the operator may have results used again", cure)
+    handler = skill.internal_handler
+    if handler is not None and handler not in authority.handlers:
+        told = f"the internal skill '{handler}' may not be used by this document"
+        cure = "have the operator list it in AGENT_SKILLS, or use one that is listed"
+        yield Finding((*path, "internalHandler"), told, cure)
 
 
 def _screen_value(name: str, text: str, path: Path, authority: Authority) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""A skill: a tool of an agent that is a web address, as data (the spec's names)."""
+"""A skill: a tool that is a webhook or an internal handler, as data (the spec's names)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from registry import schema
+from registry.caching import CacheRule
 from registry.fields import Frozen, Wrong
 from registry.pasted import shown
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
+DESCRIPTION_LIMIT = 8000
+LONGEST_SECONDS = 30.0
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
+NAME_RULE = "1 to 56 of letters, digits, _ and -"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
+_FRAMING = frozenset(
+    {
+        *("host", "content-length", "content-type", "content-encoding", "transfer-encoding"),
+        *("connection", "keep-alive", "te", "trailer", "upgrade", "expect", "accept-encoding"),
+    }
+)
+"""Headers that say how a request is to be read: a key in one of them would be another request."""
 
 
 def _name(text: str) -> str:
-    if not _NAME.match(text):
-        raise Wrong(
-            f"{shown(text)} is no name of a skill", "use 1 to 56 of letters, digits, _ and -"
-        )
+    if not NAME.match(text):
+        raise Wrong(f"{shown(text)} is no name of a skill", f"use {NAME_RULE}")
     return text
 
 
@@ -42,19 +53,6 @@ def _url(text: str) -> str:
     if "@" in parts.netloc or "$" in text:
         raise Wrong("holds a secret or a reference", "use webhookAuth with a variable's name")
     return text
-
-
-def _schema(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
-
-    if value.get("type") != "object":
-        raise Wrong("must describe an object", 'begin with "type": "object"')
-    try:
-        Draft202012Validator.check_schema(value)
-    except SchemaError as error:
-        raise Wrong(f"is no JSON Schema, at {error.json_path[:80]}", "correct it") from None
-    return value
 
 
 Variable = Annotated[str, AfterValidator(_variable)]
@@ -79,6 +77,8 @@ class WebhookAuth(Frozen):
             raise Wrong("an api_key takes 'header' and 'keyEnv'", "give both, and nothing else")
         if self.header is not None and not _HEADER.match(self.header):
             raise Wrong("'header' is no name of a header", "use letters, digits and -")
+        if self.header is not None and self.header.lower() in _FRAMING:
+            raise Wrong(f"'header' may not be {self.header}", "name the header of your key")
         return self
 
     @property
@@ -88,16 +88,64 @@ class WebhookAuth(Frozen):
 
 
 class Skill(Frozen):
-    """A webhook that is a tool. `requires_approval` asks a person before each call."""
+    """A tool of an agent's own: a webhook, or an internal handler that a package registers.
+
+    An internal one takes description and input schema from its handler where it gives none.
+    `output_schema` is what its result must fit, `timeout_seconds` how long one call may take.
+    `requires_approval` asks a person before each call.
+    """
 
     name: Annotated[str, AfterValidator(_name)]
-    description: Annotated[str, StringConstraints(min_length=1, max_length=8000)]
-    input_schema: Annotated[Mapping[str, Any], AfterValidator(_schema)]
-    execution_type: Literal["webhook"] = "webhook"
-    webhook_url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)]
+    description: (
+        Annotated[str, StringConstraints(min_length=1, max_length=DESCRIPTION_LIMIT)] | None
+    ) = None
+    input_schema: Annotated[Mapping[str, Any], AfterValidator(schema.checked)] | None = None
+    output_schema: Annotated[Mapping[str, Any], AfterValidator(schema.usable)] | None = None
+    execution_type: Literal["webhook", "internal"] = "webhook"
+    webhook_url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = (
+        None
+    )
     webhook_auth: WebhookAuth | None = None
+    internal_handler: Annotated[str, AfterValidator(_name)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, strict=False)] = (
+        LONGEST_SECONDS
+    )
+    cache: CacheRule | None = None
     requires_approval: bool = False
     enabled: bool = True
+
+    @classmethod
+    def nested(cls) -> dict[str | int, type[Frozen]]:
+        """The models inside, by field name."""
+        return {"webhookAuth": WebhookAuth, "cache": CacheRule}
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Skill:
+        needed, strange = _FIELDS[self.execution_type]
+        if missing := [name for name, field in needed.items() if getattr(self, field) is None]:
+            told = f"a skill of type '{self.execution_type}' needs '{missing[0]}'"
+            raise Wrong(told, f"add '{missing[0]}'")
+        if extra := [name for name, field in strange.items() if getattr(self, field) is not None]:
+            told = f"a skill of type '{self.execution_type}' takes no '{extra[0]}'"
+            raise Wrong(told, "remove it, or change 'executionType'")
+        return self
+
+
+_FIELDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
+    "webhook": (
+        {
+            "description": "description",
+            "inputSchema": "input_schema",
+            "webhookUrl": "webhook_url",
+        },
+        {"internalHandler": "internal_handler"},
+    ),
+    "internal": (
+        {"internalHandler": "internal_handler"},
+        {"webhookUrl": "webhook_url", "webhookAuth": "webhook_auth"},
+    ),
+}
+"""By type: the fields that a skill must have, and those that belong to the other one."""
 
 
 def check_names(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:

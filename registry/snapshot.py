@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -69,6 +69,21 @@ class Snapshot:
             revision=entry.revision,
             tuning=tuple(tuning),
         )
+
+    def unhandled(self, handlers: Collection[str]) -> list[Problem]:
+        """Internal skills of agents that none of these handlers of the host can run."""
+        known = ", ".join(sorted(handlers)) or "none"
+        return [
+            Problem(
+                entry.origins.get("skills", entry.place),
+                f"skill '{skill.name}' of agent '{agent}' needs the internal skill "
+                f"'{skill.internal_handler}', which no installed package has",
+                f"install its package, or use one of: {known}",
+            )
+            for agent, entry in self.agents.items()
+            for skill in entry.value.skills
+            if skill.internal_handler and skill.enabled and skill.internal_handler not in handlers
+        ]
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> list[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""

@@ -251,12 +251,28 @@ SPEC3: tuple[Requirement, ...] = (
     *section(
         3,
         "Cost Tracking",
-        need("3.cost.account", "A ledger line carries `account`."),
+        need(
+            "3.cost.account",
+            "A ledger line carries `account`.",
+            "tests/host/test_ledger.py::test_a_price_that_nobody_knows_is_told_as_such",
+        ),
         need("3.cost.agent-instance", "A ledger line carries `agent_instance`."),
         need("3.cost.agent-type", "A ledger line carries `agent_type`."),
-        need("3.cost.model", "A ledger line carries `model`."),
-        need("3.cost.tokens", "A ledger line carries `tokens`."),
-        need("3.cost.cost", "A ledger line carries `cost`, or says that it is unknown."),
+        need(
+            "3.cost.model",
+            "A ledger line carries `model`.",
+            "tests/host/test_ledger.py::test_a_price_that_nobody_knows_is_told_as_such",
+        ),
+        need(
+            "3.cost.tokens",
+            "A ledger line carries `tokens`.",
+            "tests/host/test_ledger.py::test_the_ledger_equals_the_simulators_own_count_to_the_token",
+        ),
+        need(
+            "3.cost.cost",
+            "A ledger line carries `cost`, or says that it is unknown.",
+            "tests/host/test_ledger.py::test_a_price_that_nobody_knows_is_told_as_such",
+        ),
         need(
             "3.cost.sums",
             "Cost can be summed for an instance and for an account, and instances can be compared.",

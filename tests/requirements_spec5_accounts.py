@@ -66,11 +66,20 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.3.skill-account",
             "A skill belongs to one account, and to one agent's tuning or to all.",
         ),
-        need("5.9.3.skill-name", "A skill must have a `name`."),
-        need("5.9.3.skill-description", "A skill must have a `description` for the model."),
+        need(
+            "5.9.3.skill-name",
+            "A skill must have a `name`.",
+            "tests/host/test_skills.py::test_a_mistake_in_a_skill_is_told",
+        ),
+        need(
+            "5.9.3.skill-description",
+            "A skill must have a `description` for the model.",
+            "tests/host/test_skills.py::test_a_mistake_in_a_skill_is_told",
+        ),
         need(
             "5.9.3.skill-input-schema",
             "A skill must have an `input_schema` that is a valid JSON Schema.",
+            "tests/host/test_skills.py::test_a_mistake_in_a_skill_is_told",
         ),
         need(
             "5.9.3.skill-execution-type",
@@ -79,24 +88,29 @@ ACCOUNTS: tuple[Requirement, ...] = (
         need(
             "5.9.3.skill-webhook-url",
             "A webhook skill has a `webhook_url`; without one it is refused.",
+            "tests/host/test_skills.py::test_a_mistake_in_a_skill_is_told",
         ),
         need(
             "5.9.3.skill-webhook-auth",
             "`webhook_auth` is optional, and no secret of it is ever readable.",
+            "tests/host/test_skills.py::test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model",
         ),
         need(
             "5.9.3.skill-internal-handler",
             "An internal skill names a handler that the host has registered; an unknown one is "
             "refused.",
+            "tests/host/test_skills_internal.py::test_an_unknown_handler_and_two_packages_with_one_name_are_told_and_left_out",
         ),
         need(
             "5.9.3.skill-enabled",
             "A skill's `enabled` is true by default; a disabled skill is not offered.",
+            "tests/host/test_skills.py::test_a_skill_that_is_disabled_or_without_its_secret_is_not_offered",
         ),
         need(
             "5.9.3.skill-requires-approval",
             "A skill's `requires_approval` is false by default; true asks a person before each "
             "run.",
+            "tests/host/test_skills.py::test_a_skill_that_requires_approval_asks_each_time",
         ),
         need("5.9.3.skill-created", "A skill tells by whom and when it was made."),
     ),
@@ -124,7 +138,11 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "model.",
             "tests/host/test_skills.py::test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model",
         ),
-        need("5.9.5.internal", "An internal skill calls a registered handler inside the host."),
+        need(
+            "5.9.5.internal",
+            "An internal skill calls a registered handler inside the host.",
+            "tests/host/test_skills_internal.py::test_a_package_brings_a_skill_to_a_host_beside_one_that_is_broken",
+        ),
         need(
             "5.9.5.script",
             "A script skill is announced for later; asked for now, it is refused with a word.",
@@ -163,6 +181,7 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.5.executor.api-key",
             "Auth `api_key` sends the secret in the header named by `header`, looked up by "
             "`key_env`.",
+            "tests/host/test_skills.py::test_an_api_key_goes_into_its_header_and_a_bad_one_leaves_its_skill_out",
         ),
         need(
             "5.9.5.executor.body",
@@ -175,7 +194,11 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "A successful response's JSON is the tool's result.",
             "tests/tools/test_skills.py::test_a_result_is_data_as_json_text",
         ),
-        need("5.9.5.executor.limit", "A webhook has 30 seconds."),
+        need(
+            "5.9.5.executor.limit",
+            "A webhook has 30 seconds.",
+            "tests/tools/test_skills.py::test_a_webhook_has_30_seconds_unless_its_document_gives_it_less",
+        ),
         need(
             "5.9.5.executor.timeout",
             "A webhook that takes longer gives an error result with `retry` true.",
@@ -198,6 +221,7 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.6.skill-as-tool",
             "A skill appears to the model as a tool with its name, description and input schema, "
             "and no inner marks.",
+            "tests/host/test_skills.py::test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model",
         ),
         need(
             "5.9.6.extension-section",
@@ -222,7 +246,9 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.7.hide-only", "An account can hide the agent's own tools and cannot add to them."
         ),
         need(
-            "5.9.7.name-clash", "A skill with the name of one of the agent's own tools is refused."
+            "5.9.7.name-clash",
+            "A skill with the name of one of the agent's own tools is refused.",
+            "tests/host/test_skills_internal.py::test_a_skill_with_the_name_of_a_servers_tool_is_refused",
         ),
         need("5.9.7.compatible", "A release is checked for compatibility before it is put to use."),
     ),

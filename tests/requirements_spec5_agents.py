@@ -64,6 +64,7 @@ AGENTS: tuple[Requirement, ...] = (
         need(
             "5.2.3.tool-schemas",
             "Every tool that the model sees carries a JSON Schema for its input.",
+            "tests/host/test_pinned_tools.py::test_each_tool_has_name_words_and_schema_and_shows_nothing_that_people_cannot_see",
         ),
     ),
     *section(
@@ -195,9 +196,21 @@ AGENTS: tuple[Requirement, ...] = (
     *section(
         5,
         "7.1 Tool Definition Schema",
-        need("5.7.1.name", "A tool has a `name` that is unique in the turn."),
-        need("5.7.1.description", "A tool has a `description` that the model reads."),
-        need("5.7.1.input-schema", "A tool has an `input_schema` whose type is `object`."),
+        need(
+            "5.7.1.name",
+            "A tool has a `name` that is unique in the turn.",
+            "tests/host/test_pinned_tools.py::test_each_tool_has_name_words_and_schema_and_shows_nothing_that_people_cannot_see",
+        ),
+        need(
+            "5.7.1.description",
+            "A tool has a `description` that the model reads.",
+            "tests/host/test_pinned_tools.py::test_each_tool_has_name_words_and_schema_and_shows_nothing_that_people_cannot_see",
+        ),
+        need(
+            "5.7.1.input-schema",
+            "A tool has an `input_schema` whose type is `object`.",
+            "tests/host/test_pinned_tools.py::test_each_tool_has_name_words_and_schema_and_shows_nothing_that_people_cannot_see",
+        ),
         need(
             "5.7.1.types",
             "An input schema may use string, integer, enumeration, array and nested object, with "

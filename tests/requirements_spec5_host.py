@@ -38,17 +38,37 @@ HOST: tuple[Requirement, ...] = (
         need(
             "5.10.4.timeout",
             "A timeout gives the model an error with a suggestion and `retry` true.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
-        need("5.10.4.unauthorized", "Status 401 gives an error with `action_required`."),
-        need("5.10.4.forbidden", "Status 403 gives an error that says that permission is missing."),
         need(
-            "5.10.4.not-found", "Status 404 gives an error with the `resource` that was asked for."
+            "5.10.4.unauthorized",
+            "Status 401 gives an error with `action_required`.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
-        need("5.10.4.server-error", "Status 500 and above gives an error with `retry` true."),
-        need("5.10.4.other-status", "Any other error status gives an error with the status."),
+        need(
+            "5.10.4.forbidden",
+            "Status 403 gives an error that says that permission is missing.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+        ),
+        need(
+            "5.10.4.not-found",
+            "Status 404 gives an error with the `resource` that was asked for.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+        ),
+        need(
+            "5.10.4.server-error",
+            "Status 500 and above gives an error with `retry` true.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+        ),
+        need(
+            "5.10.4.other-status",
+            "Any other error status gives an error with the status.",
+            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+        ),
         need(
             "5.10.4.other-error",
             "Any other failure gives an error with its `type`, and no secret in its words.",
+            "tests/host/test_skills_internal.py::test_every_end_of_a_function_is_a_result_and_the_host_goes_on",
         ),
     ),
     *section(
@@ -89,7 +109,7 @@ HOST: tuple[Requirement, ...] = (
         need(
             "5.11.3.by-flag",
             "A tool can depend on a feature that is switched on or off.",
-            "tests/tools/test_policy.py::test_a_condition_takes_a_tool_from_all_whom_it_does_not_fit",
+            "tests/host/test_policy_host.py::test_a_condition_as_text_decides_by_role_flag_chat_and_person",
         ),
     ),
     *section(
@@ -99,12 +119,18 @@ HOST: tuple[Requirement, ...] = (
             "5.11.4.same-call",
             "The result of a repeatable read-only tool can be used again for the same tool and "
             "arguments, whatever the order of the arguments.",
+            "tests/host/test_tool_cache.py::test_a_failure_is_never_kept_and_a_skills_result_is",
         ),
         need(
             "5.11.4.read-only",
             "A tool that is not known as read-only is never answered from a cache.",
+            "tests/host/test_tool_cache.py::test_a_result_is_used_again_for_the_same_call_of_the_same_person",
         ),
-        need("5.11.4.isolated", "A kept result is never used for another account."),
+        need(
+            "5.11.4.isolated",
+            "A kept result is never used for another account.",
+            "tests/tools/test_kept.py::test_a_key_is_shared_as_far_as_its_scope",
+        ),
     ),
     *section(
         5,
@@ -204,6 +230,7 @@ HOST: tuple[Requirement, ...] = (
             "5.12.1.tool-fields",
             "Tests show that every tool shown to the model has name, description and an input "
             "schema of type object.",
+            "tests/host/test_pinned_tools.py::test_each_tool_has_name_words_and_schema_and_shows_nothing_that_people_cannot_see",
         ),
     ),
     *section(
@@ -325,10 +352,15 @@ HOST: tuple[Requirement, ...] = (
             "A tool call that reaches for another account's resource is refused with an access "
             "error.",
         ),
-        need("5.14.3.inputs", "A tool's input is checked against its schema before the tool runs."),
+        need(
+            "5.14.3.inputs",
+            "A tool's input is checked against its schema before the tool runs.",
+            "tests/tools/test_skills.py::test_input_that_does_not_fit_the_schema_is_never_sent",
+        ),
         need(
             "5.14.3.credentials",
             "No tool asks the model for raw credentials; a schema with such a field is refused.",
+            "tests/host/test_skills.py::test_a_mistake_in_a_skill_is_told",
         ),
     ),
     *section(

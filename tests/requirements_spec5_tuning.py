@@ -86,12 +86,12 @@ TUNING: tuple[Requirement, ...] = (
         need(
             "5.9.24.max-iterations",
             "A turn makes at most 25 steps unless set lower.",
-            "tests/host/test_guardrails.py::test_an_agent_cannot_have_more_than_the_host_gives",
+            "tests/host/test_guardrails.py::test_a_turn_makes_25_model_requests_and_no_agent_makes_more",
         ),
         need(
             "5.9.24.max-tool-calls",
             "A turn makes at most 10 tool calls unless set lower.",
-            "tests/host/test_turns.py::test_the_limit_of_tool_calls_ends_in_an_answer",
+            "tests/host/test_guardrails.py::test_an_agent_cannot_have_more_than_the_host_gives",
         ),
         need(
             "5.9.24.confirmation",
@@ -103,12 +103,12 @@ TUNING: tuple[Requirement, ...] = (
             "5.9.24.blocked-topics",
             "Blocked topics such as `illegal_activity` and `harmful_content` are part of the "
             "host's own prompt and of its checks.",
-            "tests/host/test_guardrails.py::test_a_blocked_topic_is_not_told_and_the_model_is_warned",
+            "tests/host/test_outgoing.py::test_topics_of_the_host_and_of_the_agent_are_blocked",
         ),
         need(
             "5.9.24.pii-handling",
             "Handling of personal data is `redact`, `warn` or `block`, and `redact` unless set.",
-            "tests/turn/test_filters.py::test_each_handling_does_what_it_says",
+            "tests/host/test_outgoing.py::test_nothing_is_taken_out_until_an_agent_or_the_host_asks_for_it",
         ),
         need("5.9.24.not-relaxed", "No account can relax a guardrail of the platform."),
         need(
@@ -120,7 +120,7 @@ TUNING: tuple[Requirement, ...] = (
             "5.9.24.requests-per-minute",
             "At most 60 requests a minute are made unless set otherwise; more are refused with a "
             "word.",
-            "tests/host/test_guardrails.py::test_too_many_requests_of_one_person_get_a_word_and_others_do_not_notice",
+            "tests/host/test_guardrails.py::test_60_requests_of_one_person_in_a_minute_are_the_most",
         ),
         need(
             "5.9.24.cost-tier",

@@ -13,10 +13,12 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import uvloop
+
 from bench.proof.faults import ROWS, Row
 from bench.proof.ground import ROOT
 from bench.proof.order import Order
-from bench.proof.report import Result, line, page, renewed
+from bench.proof.report import Result, line, machine, page, renewed
 from bench.proof.tally import Tally
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -31,14 +33,16 @@ def main() -> int:
     seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
     rows = [row for row in ROWS if not given.rows or row.name in given.rows.split(",")]
     print(f"seed {seed}", flush=True)
-    began = time.monotonic()
-    results = asyncio.run(_tried(rows, seed, given.kills, given.each))
+    here, began = machine(), time.monotonic()
+    print(here, flush=True)
+    results = uvloop.run(_tried(rows, seed, given.kills, given.each))
     minutes = (time.monotonic() - began) / 60
     if given.write:
         old = PAGE.read_text() if PAGE.exists() else ""
         if len(rows) == len(ROWS):
             kept = MUTATIONS.search(old)
-            new = page(results, seed, given.kills, given.each, minutes, kept[0] if kept else "")
+            worth = kept[0] if kept else ""
+            new = page(results, seed, given.kills, given.each, minutes, here, worth)
         else:
             new = renewed(old, results, seed)
         PAGE.write_text(new.rstrip() + "\n")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.proof.ground import Ground
 from bench.proof.voice import TAG, lines_of
 from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
+from bot.sandbox.telegram.rooms import Message, Room
 
 KINDS = ("plain",) * 5 + ("tool",) * 2 + ("look", "long", "long")
+STILL_SECONDS = 45.0
+"""Patience without any progress; a trial that moves is never given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,12 @@ class Sent:
     kind: str
     room: Room
     at: float
+    of: int = 0
+
+    @property
+    def line(self) -> str:
+        """The line of the bot that it was said to."""
+        return f"bot:{self.of or self.room.bot}"
 
 
 class Crowd:
@@ -35,6 +45,7 @@ class Crowd:
         self.chance = random.Random(seed)
         self.sent: list[Sent] = []
         self.rooms: list[tuple[Person, Room]] = []
+        self._groups: dict[int, Bot] = {}
 
     def join(self, count: int, bot: Bot | None = None) -> list[tuple[Person, Room]]:
         """New people, each in a chat with a bot."""
@@ -46,13 +57,25 @@ class Crowd:
             new.append((person, room))
         return new
 
+    def gather(self, bot: Bot | None = None) -> tuple[Person, Room]:
+        """A new group of one person with a bot, which answers where it is mentioned."""
+        person = self._place.world.person(f"P{len(self.rooms)}")
+        bot = bot or self.chance.choice(self._place.bots)
+        room = self._place.world.group(f"G{len(self.rooms)}", [person, bot])
+        self._groups[room.id] = bot
+        self.rooms.append((person, room))
+        return person, room
+
     def say(self, whom: tuple[Person, Room], kind: str | None = None) -> Sent:
         """One message with a nonce of its own."""
         person, room = whom
         kind = kind or self.chance.choice(KINDS)
-        sent = Sent(f"n{len(self.sent):06d}", kind, room, time.monotonic())
+        bot = self._groups.get(room.id)
+        of = bot.id if bot else room.bot or 0
+        sent = Sent(f"n{len(self.sent):06d}", kind, room, time.monotonic(), of)
         self.sent.append(sent)
-        self._place.world.say(person, room, f"{sent.nonce} {kind}")
+        mention = f"@{bot.username} " if bot else ""
+        self._place.world.say(person, room, f"{mention}{sent.nonce} {kind}")
         return sent
 
     async def chatter(self, people: int, messages: int, seconds: float) -> None:
@@ -79,7 +102,10 @@ class Crowd:
         return found
 
     async def answered(
-        self, seconds: float, among: Sequence[Sent] | None = None, still: float = 30
+        self,
+        seconds: float = math.inf,
+        among: Sequence[Sent] | None = None,
+        still: float = STILL_SECONDS,
     ) -> list[Sent]:
         """Wait until all is answered; what is not, once nothing has come for `still` seconds."""
         deadline = time.monotonic() + seconds
@@ -95,8 +121,20 @@ class Crowd:
 
 
 def texts(room: Room) -> list[str]:
-    """What the bot of a private room said, in order."""
-    return [m.text for m in room.messages.values() if m.author == room.bot]
+    """What the bot of a room said, in order."""
+    return [m.text for m in room.messages.values() if _by_a_bot(m, room)]
+
+
+def _by_a_bot(message: Message, room: Room) -> bool:
+    if room.bot is not None:
+        return message.author == room.bot
+    return message.body.get("from", {}).get("is_bot") is True
+
+
+def keyboards(room: Room) -> list[tuple[int, list[list[dict[str, Any]]]]]:
+    """The messages that show buttons now: the number of each, and its rows."""
+    shown = [(m.id, m.body.get("reply_markup", {})) for m in room.messages.values()]
+    return [(id, mark["inline_keyboard"]) for id, mark in shown if mark.get("inline_keyboard")]
 
 
 def tags_in(room: Room) -> set[tuple[str, str]]:

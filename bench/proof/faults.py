@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bench.proof import kills, replica_rows, rest_rows, store_rows, wire_rows
+from bench.proof import kills, load_rows, replica_rows, rest_rows, store_rows, wire_rows
 from bench.proof.order import Order
 from bench.proof.tally import Tally
 
@@ -52,7 +52,7 @@ ROWS = (
         store_rows.store_away,
     ),
     Row("F6", "disk full, memory full", "dropped update", store_rows.store_full),
-    Row("F7", "100,000 updates", "growth without end", store_rows.much_work, alone=True),
+    Row("F7", "100,000 updates", "growth without end", load_rows.much_work, alone=True),
     Row(
         "F8",
         "MCP server killed in a call / hangs / slow / garbage (bad JSON, 50 MB result, 10,000 "
@@ -122,7 +122,7 @@ ROWS = (
         "F19",
         "backlog of 10,000; one hot chat beside 200",
         "starvation; memory growth",
-        rest_rows.backlog,
+        load_rows.backlog,
         alone=True,
     ),
     Row("F20", "clock jumps an hour either way", "duplicates after the jump", rest_rows.odd_clocks),

@@ -38,7 +38,9 @@ AGENT = "echo"
 class Ground:
     """Simulators and store of one trial; hosts are made on it."""
 
-    def __init__(self, folder: Path, seed: int, valkey: Valkey) -> None:
+    def __init__(
+        self, folder: Path, seed: int, valkey: Valkey, nursery: Nursery | None = None
+    ) -> None:
         self.folder = folder
         self.world = World()
         self.voice = Voice(seed)
@@ -49,7 +51,8 @@ class Ground:
         self.telegram_url = self.messages_url = ""
         self.count_file = folder / "counted"
         self.manner = ""
-        self.nursery: Nursery | None = None
+        self.nursery = nursery
+        self._own_nursery: Nursery | None = None
 
     def add_bots(self, count: int) -> None:
         """Bots that one agent answers for."""
@@ -103,8 +106,14 @@ class Ground:
 
     async def fork_hosts(self) -> None:
         """From now on hosts are forked from a process that has loaded the libraries already."""
-        self.nursery = Nursery()
-        await self.nursery.start(str(ROOT))
+        if self.nursery is None:
+            self.nursery = self._own_nursery = Nursery()
+            await self.nursery.start(str(ROOT))
+
+    async def close(self) -> None:
+        """End what hosts were forked from, unless others fork from it too."""
+        if self._own_nursery is not None:
+            await self._own_nursery.stop()
 
     def let_go_of_polls(self) -> None:
         """Polls of a dead host end, as a connection that is gone ends them."""
@@ -161,7 +170,7 @@ class HostProcess:
 
     async def spawn(self) -> None:
         """Start it, without waiting for anything."""
-        if self._ground.nursery is not None:
+        if self._ground.nursery is not None and "LD_PRELOAD" not in self._more:
             self.began = time.monotonic()
             place, log_file = str(self.folder), str(self.log)
             self.process = await self._ground.nursery.fork(place, log_file, self.environ())
@@ -257,17 +266,20 @@ def _place(url: str) -> Place:
 
 def _plain(text: str) -> str:
     """A URL without the colours that a console log may have put around it."""
-    start = text.index("http")
-    return text[start:].split("\x1b")[0]
+    return text[text.index("http") :].split("\x1b")[0]
 
 
 @contextlib.asynccontextmanager
 async def ground(
-    folder: Path, seed: int, bots: int = 2, valkey: Valkey | None = None
+    folder: Path,
+    seed: int,
+    bots: int = 2,
+    valkey: Valkey | None = None,
+    nursery: Nursery | None = None,
 ) -> AsyncIterator[Ground]:
     """A ground with simulators on loopback and a store that runs; all ended afterwards."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    place = Ground(folder, seed, valkey or Valkey(folder / "store"))
+    place = Ground(folder, seed, valkey or Valkey(folder / "store"), nursery)
     place.add_bots(bots)
     async with (
         serving(application(place.world)) as telegram_url,
@@ -280,8 +292,7 @@ async def ground(
         finally:
             for host in place.hosts:
                 await host.end()
-            if place.nursery is not None:
-                await place.nursery.stop()
+            await place.close()
             place.valkey.free_disk()
             await place.valkey.kill()
             place.sim.close()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
+from bench.proof import asking, growing
 from bench.proof.crowd import Crowd, Sent, texts
 from bench.proof.ground import Ground, HostProcess, ground
 from bench.proof.oracle import judge
 from bench.proof.order import Order
-from bench.proof.store_relay import Trap, Words
+from bench.proof.points import Point
+from bench.proof.store_relay import Words
 from bench.proof.tally import Tally
 from bench.proof.trial import settled, trial, until
 
@@ -21,22 +21,6 @@ WORKERS = 2
 
 def _has_a_result(words: Words) -> bool:
     return b"result" in words
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A named point of F1: which kind of message reaches it, and where it is caught."""
-
-    name: str
-    kind: str
-    script: str | None
-    moment: Literal["before", "after"]
-    fits: Callable[[Words], bool] = lambda _: True
-    skip: int = 0
-
-    def trap(self) -> Trap:
-        """A fresh trap for it."""
-        return Trap(self.script, self.moment, self.fits, self.skip)
 
 
 POINTS = (
@@ -53,17 +37,20 @@ POINTS = (
 
 
 async def named_points(order: Order) -> Tally:
-    """F1: kill -9 at each named point."""
+    """F1: kill -9 at each named point, also of turns that wait for people."""
     tries = [point for point in POINTS for _ in range(order.at_each)]
     shares = [tries[n :: _workers(order)] for n in range(_workers(order))]
     work = [_killed_at(order, number, share) for number, share in enumerate(shares)]
-    return _sum(await asyncio.gather(*work))
+    if order.short:
+        return _sum(await asyncio.gather(*work))
+    return _sum([*await asyncio.gather(*work), await asking.killed_while_asking(order)])
 
 
 async def _killed_at(order: Order, number: int, points: list[Point]) -> Tally:
     tally = Tally()
-    async with ground(order.folder / f"f1-{number}", order.seed + number, bots=1) as place:
-        crowd = Crowd(place, order.seed + number)
+    folder, seed = order.folder / f"f1-{number}", order.seed + number
+    async with ground(folder, seed, bots=1, nursery=order.nursery) as place:
+        crowd = Crowd(place, seed)
         await place.fork_hosts()
         host = await place.host()
         for point in points:
@@ -85,17 +72,20 @@ async def _killed_at(order: Order, number: int, points: list[Point]) -> Tally:
 
 
 async def random_moments(order: Order) -> Tally:
-    """F2: kill -9 at random moments under load, also while it starts and recovers."""
+    """F2: kill -9 at random moments under load, also while it starts, asks, and shows growth."""
     workers = _workers(order)
     counts = [len(range(order.kills)[n::workers]) for n in range(workers)]
     work = [_killed_at_random(order, number, count) for number, count in enumerate(counts)]
+    if not order.short:
+        work += [asking.killed_among_many(order), growing.killed_while_growing(order)]
     return _sum(await asyncio.gather(*work))
 
 
 async def _killed_at_random(order: Order, number: int, kills: int) -> Tally:
     tally = Tally(tries=kills)
     seed = order.seed + 1000 + number
-    async with ground(order.folder / f"f2-{number}", seed, bots=2) as place:
+    folder = order.folder / f"f2-{number}"
+    async with ground(folder, seed, bots=2, nursery=order.nursery) as place:
         crowd = Crowd(place, seed)
         if not order.short:
             await place.fork_hosts()
@@ -150,7 +140,7 @@ async def _to_the_end(place: Ground, crowd: Crowd, host: HostProcess, order: Ord
     """A last life that nobody ends; then the judgement."""
     if not host.running:
         await host.start()
-    left = await crowd.answered(400, still=order.pick(15, 30))
+    left = await crowd.answered(still=order.pick(15, 45))
     await settled(place)
     await host.terminate()
     return await judge(place, crowd, left)

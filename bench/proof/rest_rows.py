@@ -1,25 +1,22 @@
-"""F17 to F22: poison, a broken configuration, a backlog, odd clocks and ids, a deaf poller."""
+"""F17, F18, F20 to F22: poison, a broken configuration, odd clocks and ids, a deaf poller."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shutil
-import statistics
 import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.proof.crowd import texts
+from bench.proof.crowd import keyboards, texts
 from bench.proof.ground import AGENT, HostProcess
 from bench.proof.order import Order
 from bench.proof.tally import Tally
-from bench.proof.trial import Trial, resident, trial, until
+from bench.proof.trial import Trial, trial, until
 from bench.proof.valkey import Valkey
-from bench.proof.voice import TAG
-from bot.sandbox.telegram.rooms import Room
 from bot.store import keys
 
 STRANGE: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -106,63 +103,6 @@ def _breaks(good: str) -> dict[str, Callable[[Path], object]]:
         "a wrong type": writing(json.dumps(wrong)),
         "deleted": lambda path: path.unlink(),
     }
-
-
-async def backlog(order: Order) -> Tally:
-    """F19: thousands wait at the start; then one hot chat beside two hundred."""
-    count, rooms = order.pick(400, 10_000), order.pick(20, 200)
-    async with trial(order, "f19") as t:
-        t.place.voice.brisk = True
-        people = t.crowd.join(rooms)
-        for number in range(count):
-            t.crowd.say(people[number % rooms], "quick")
-        host = await t.place.host()
-        await host.start()
-        began = time.monotonic()
-        most = resident(host)
-        while any(len(bot.updates.waiting) for bot in t.place.bots):
-            most = max(most, resident(host))
-            await asyncio.sleep(0.1)
-        await t.crowd.answered(600)
-        speed = count / (time.monotonic() - began)
-        t.tally.tries += 1
-        t.tally.notes.append(f"{count} waiting: {speed:.0f} a second, at most {most:.0f} MB")
-        await _hot_chat(t, people, order)
-        return await t.judged()
-
-
-async def _hot_chat(t: Trial, people: list[Any], order: Order) -> None:
-    idle = await _delays(t, people, hot=None)
-    busy = await _delays(t, people, hot=t.crowd.join(1)[0])
-    t.tally.tries += 1
-    t.tally.notes.append(
-        f"p95 beside a hot chat {busy * 1000:.0f} ms, without {idle * 1000:.0f} ms"
-    )
-    if not order.short:
-        t.tally.check(busy <= 2 * idle + 0.05, "a hot chat more than doubles the others' p95")
-
-
-async def _delays(t: Trial, people: list[Any], hot: Any) -> float:
-    """The 95th percentile of how long people wait, in seconds."""
-    if hot is not None:
-        for _ in range(300):
-            t.crowd.say(hot, "quick")
-    said = []
-    for whom in people[:100]:
-        said.append((t.crowd.say(whom, "quick"), t.place.world.now()))
-        await asyncio.sleep(0.02)
-    await t.crowd.answered(60, [one for one, _ in said])
-    answered = _answered_at(t)
-    waits = [answered.get(one.nonce, at + 60) - at for one, at in said]
-    return statistics.quantiles(waits, n=20)[-1]
-
-
-def _answered_at(t: Trial) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for call in t.place.world.calls.of(method="sendMessage"):
-        for nonce, _ in TAG.findall(str(call.params.get("text"))):
-            found.setdefault(nonce, call.at)
-    return found
 
 
 async def odd_clocks(order: Order) -> Tally:
@@ -254,8 +194,8 @@ async def _pressed_twice(order: Order) -> Tally:
         for _ in range(order.pick(1, 5)):
             person, room = t.crowd.join(1)[0]
             one = t.crowd.say((person, room), "tool")
-            await until(lambda: bool(_keyboards(room)))  # noqa: B023
-            number, keyboard = _keyboards(room)[-1]
+            await until(lambda: bool(keyboards(room)))  # noqa: B023
+            number, keyboard = keyboards(room)[-1]
             t.place.world.press_button(person, room, number, keyboard[0][0]["text"])
             press = bot.updates.waiting[-1].body["callback_query"]
             bot.updates.add("callback_query", press)
@@ -267,11 +207,6 @@ async def _pressed_twice(order: Order) -> Tally:
             t.tally.tries += 1
             t.tally.messages += 2
         return t.tally
-
-
-def _keyboards(room: Room) -> list[tuple[int, list[list[dict[str, Any]]]]]:
-    shown = [(m.id, m.body.get("reply_markup", {})) for m in room.messages.values()]
-    return [(id, mark["inline_keyboard"]) for id, mark in shown if mark.get("inline_keyboard")]
 
 
 async def deaf_poller(order: Order) -> Tally:

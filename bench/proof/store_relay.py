@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from bench.proof.relay import Ends, Place, Relay, Way
 from bot.store.client import script_source
 
 Words = Sequence[bytes]
+_GIVEN = re.compile(rb"\*2\r\n:(\d+)\r\n")
 LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
 
 
@@ -55,6 +57,7 @@ class Trap:
 class _Passed:
     script: str
     trap: Trap | None
+    first: bytes = b""
 
 
 class StoreRelay(Relay):
@@ -64,6 +67,7 @@ class StoreRelay(Relay):
         super().__init__(upstream)
         self.trap: Trap | None = None
         self.scripts: dict[str, int] = {}
+        self.fences: list[tuple[bytes, int]] = []
         self._names = digests()
 
     def set(self, trap: Trap) -> Trap:
@@ -112,8 +116,14 @@ class StoreRelay(Relay):
                 await trap.gone.wait()
                 if not trap.forward:
                     raise ConnectionAbortedError
-            passed.append(_Passed(script, trap))
+            passed.append(_Passed(script, trap, words[3] if script else b""))
             await self.put(writer, raw)
+
+    def _note_fence(self, about: _Passed, raw: bytes) -> None:
+        """Which fence an owner was given for which line."""
+        given = _GIVEN.match(raw) if about.script == "acquire" else None
+        if given and int(given[1]):
+            self.fences.append((about.first, int(given[1])))
 
     def _script(self, words: Words) -> str:
         if not words or words[0].upper() != b"EVALSHA":
@@ -140,6 +150,7 @@ class StoreRelay(Relay):
                     await self.put(writer, raw)
                     await self.down(reader, writer)
                     return
+                self._note_fence(about, raw)
                 trap = about.trap
                 if trap is not None and trap.forward:
                     if trap.answer is not None and not trap.answer.done():

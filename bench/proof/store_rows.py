@@ -1,4 +1,4 @@
-"""F3 to F7: the store is killed, unfit, away, full; and idle again after much work."""
+"""F3 to F6: the store is killed, unfit, away, full."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from bench.proof.ground import HostProcess
 from bench.proof.order import Order
 from bench.proof.store_relay import Trap
 from bench.proof.tally import Tally
-from bench.proof.trial import Trial, chatting, ends_by_itself, resident, settled, trial
+from bench.proof.trial import Trial, chatting, ends_by_itself, trial
 from bench.proof.valkey import Valkey
-from bot.store import keys
 
 LOSING = ("accept", "begin", "append", "finish", "receipt")
 
@@ -161,41 +160,3 @@ async def _stops_confirming(t: Trial) -> None:
         if full > 40:
             return
     t.tally.problem("the store was full, and updates went on being confirmed")
-
-
-async def much_work(order: Order) -> Tally:
-    """F7: many updates, then idle size again."""
-    count = order.pick(300, 10_000)
-    async with trial(order, "f7", 4) as t:
-        host = await t.place.host()
-        await host.start()
-        t.place.voice.brisk = True
-        people, half = t.crowd.join(100), 0.0
-        for number in range(count):
-            t.crowd.say(people[number % len(people)], "quick")
-            if number == count // 2:
-                await t.crowd.answered(600)
-                half = resident(host)
-            if number % 200 == 0:
-                await asyncio.sleep(0.01)
-        left = await t.crowd.answered(900)
-        await settled(t.place)
-        t.tally.tries, t.tally.messages, t.tally.lost = 1, count, len(left)
-        t.tally.notes.append(
-            f"{count} updates; resident {half:.0f} MB half way, {resident(host):.0f} MB at the end"
-        )
-        await _idle_size(t)
-        return t.tally
-
-
-async def _idle_size(t: Trial) -> None:
-    async with t.place.valkey.client() as store:
-        found = [key.decode() async for key in store.scan_iter(count=1000)]
-        for bot in t.place.bots:
-            line = f"bot:{bot.id}"
-            for key in (keys.inbox(line), keys.outbox(line)):
-                t.tally.check(not await store.xlen(key), f"{key} is not empty")
-    opened = [key for key in found if ":conv:" in key and key.endswith(":open")]
-    renders = [key for key in found if ":render:" in key]
-    t.tally.check(not opened, f"{len(opened)} open turns are left")
-    t.tally.check(len(renders) < 60, f"{len(renders)} renders are kept")

@@ -25,9 +25,9 @@ class Trial:
     crowd: Crowd
     tally: Tally = field(default_factory=Tally)
 
-    async def judged(self, seconds: float = 400, among: list[Sent] | None = None) -> Tally:
+    async def judged(self, among: list[Sent] | None = None) -> Tally:
         """The tally once all is answered, or nothing more comes."""
-        await self.crowd.answered(seconds, among)
+        await self.crowd.answered(among=among)
         await settled(self.place)
         left = self.crowd.open(among)
         return self.tally.add(await judge(self.place, self.crowd, left))
@@ -38,7 +38,7 @@ async def trial(
     order: Order, name: str, bots: int = 2, valkey: Valkey | None = None
 ) -> AsyncIterator[Trial]:
     """A trial in a folder of its own."""
-    async with ground(order.folder / name, order.seed, bots, valkey) as place:
+    async with ground(order.folder / name, order.seed, bots, valkey, order.nursery) as place:
         yield Trial(place, Crowd(place, order.seed))
 
 

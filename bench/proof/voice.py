@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from bot.sandbox.messages.turns import Call, Fault, Say, Turn
 from bot.sandbox.messages.validate import Asked
 
-ASK = re.compile(r"\b(n\d+) (plain|quick|long|tool|look|die|hang|huge|nonsense|garbage|cut)\b")
+ASK = re.compile(r"\b(n\d+) (plain|quick|long|grow|tool|look|die|hang|huge|nonsense|garbage|cut)\b")
 TAG = re.compile(r"(n\d+)/(\d{3})")
-LINES = 110
+LINES = {"long": 110, "grow": 30}
+GROWS = 22.0
 WORDS = "so that one answer is longer than one message may be, and has to go out in parts"
 TOOLS = {"tool": "count", "cut": "count"}
 CALLING = frozenset({"tool", "look", "die", "hang", "huge", "nonsense", "garbage", "cut"})
@@ -22,13 +23,15 @@ CALLING = frozenset({"tool", "look", "die", "hang", "huge", "nonsense", "garbage
 
 def lines_of(kind: str) -> int:
     """How many tagged lines the answer to a kind has."""
-    return LINES if kind == "long" else 1
+    return LINES.get(kind, 1)
 
 
 def answer_text(nonce: str, kind: str) -> str:
     """The whole answer."""
     if kind == "long":
-        return "\n\n".join(f"{nonce}/{line:03d} {WORDS}" for line in range(LINES))
+        return "\n\n".join(f"{nonce}/{line:03d} {WORDS}" for line in range(LINES[kind]))
+    if kind == "grow":
+        return "\n\n".join(f"{nonce}/{line:03d} grows" for line in range(LINES[kind]))
     return f"{nonce}/000 is answered"
 
 
@@ -60,6 +63,8 @@ class Voice:
         return Turn((Say(answer_text(nonce, kind)),), fault=fault, gate=self.gate, pace=pace)
 
     def _pace(self, kind: str, chance: random.Random) -> float | None:
+        if kind == "grow":
+            return GROWS
         if kind == "long":
             return chance.choice([None, 6000.0, 12000.0])
         return chance.choice([None, 20.0, 60.0])

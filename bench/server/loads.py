@@ -166,4 +166,5 @@ class Loads:
             "requests": m.requests,
             "open": m.open,
             "largest_request": m.largest,
+            "newest_request": m.newest,
         }

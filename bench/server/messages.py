@@ -33,12 +33,14 @@ class Messages:
         self.requests = 0
         self.open = 0
         self.largest = 0
+        self.newest = 0
         self._whole = b"".join(_events(self.pieces))
 
     def handle(self, exchange: Exchange) -> None:
         """`POST /v1/messages`."""
         self.requests += 1
-        self.largest = max(self.largest, len(exchange.body))
+        self.newest = len(exchange.body)
+        self.largest = max(self.largest, self.newest)
         if self.pace <= 0:
             exchange.stream(self._whole, first=True, last=True)
             return

@@ -73,7 +73,8 @@ def _bot(bot: BotState, snapshot: Snapshot) -> str:
 def _server(server: Mapping[str, object]) -> str:
     names = server["names"]
     shown = ", ".join(map(str, names)) if isinstance(names, list) else str(names)
-    return f"⚠ server {code(shown)} is {plain(str(server['state']))}"
+    why = f": {plain(str(server['why']))}" if server.get("why") else ""
+    return f"⚠ server {code(shown)} is {plain(str(server['state']))}{why}"
 
 
 def _change(entry: Mapping[str, str]) -> str:

@@ -1,11 +1,14 @@
-"""/usage: what was spent today, by this person, in this chat, by its agent."""
+"""/usage: what was spent today, by this person, in this chat, by its agent; for admins, by all."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from bot.commands.table import BotCommand, Context, Intent, Say
 
 NOTHING = "Nothing is counted here."
 TITLES = {"person": "you", "chat": "this chat", "agent": "this agent"}
+FOR_ADMINS = {"account": "this account", "host": "all together"}
 
 
 def row() -> BotCommand:
@@ -14,14 +17,24 @@ def row() -> BotCommand:
 
 
 async def usage(context: Context) -> Intent:
-    """Requests, tokens and dollars of today (UTC), as far as prices are known."""
+    """Requests, tokens and dollars of today (UTC), as far as prices are known, and the budgets."""
     if context.spent is None:
         return Say(NOTHING)
     found = await context.spent()
-    lines = [f"- {title}: {_line(found[kind])}" for kind, title in TITLES.items() if kind in found]
+    titles = TITLES | FOR_ADMINS if context.admin else TITLES
+    lines = [f"- {title}: {_line(found[kind])}" for kind, title in titles.items() if kind in found]
     return Say("\n".join(["**Used today (UTC):**", *lines]))
 
 
-def _line(spent: dict[str, int]) -> str:
-    dollars = f", ${spent['micros'] / 1_000_000:.4f}" if spent["micros"] else ""
-    return f"{spent['requests']} model requests, {spent['tokens']} tokens{dollars}"
+def _line(spent: Mapping[str, int]) -> str:
+    tokens, dollars = _of(spent.get("most_tokens")), _of(spent.get("most_micros"), dollars=True)
+    said = f"{spent['requests']} model requests, {spent['tokens']} tokens{tokens}"
+    if spent["micros"] or dollars:
+        said += f", ${spent['micros'] / 1_000_000:.4f}{dollars}"
+    return said
+
+
+def _of(most: int | None, *, dollars: bool = False) -> str:
+    if most is None:
+        return ""
+    return f" of ${most / 1_000_000:.2f}" if dollars else f" of {most}"

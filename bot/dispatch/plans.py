@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 import structlog
 
+from bot.dispatch import skills
+from bot.dispatch.guards import filter_of
 from bot.dispatch.line import Line
 from bot.errors import ConfigError
 from bot.events import Address, Person
-from bot.tools.mcp.servers import ServerSpec
+from bot.skills import InternalSkill
+from bot.tools.mcp.servers import Credentials, ServerSpec
 from bot.tools.policy import Condition, Policy
-from bot.tools.skills import SkillSpec
+from bot.tools.skill import SkillSpec
 from bot.turn.budget import Limits
 from bot.turn.filters import Filter
 from bot.turn.plan import Plan
-from bot.turn.purse import Most
+from bot.turn.scopes import Budgets as Ceilings
+from bot.turn.scopes import Most, lowest, most_of
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
@@ -45,8 +49,14 @@ class CatalogPlans:
         approval_minutes: float = 60.0,
         limits: Limits | None = None,
         internal_hosts: Collection[str] = (),
+        budgets: Ceilings | None = None,
+        handlers: Mapping[str, InternalSkill] | None = None,
+        guard: Filter | None = None,
     ) -> None:
+        self._guard = guard or Filter()
+        self._budgets = budgets or {}
         self._internal_hosts = internal_hosts
+        self._handlers = handlers or {}
         self._limits = limits or Limits()
         self._minutes = approval_minutes
         self._catalog = catalog
@@ -80,6 +90,8 @@ class CatalogPlans:
 
     def _make(self, agent: EffectiveAgent) -> Plan:
         safety, cost = agent.safety.value or SafetyConfig(), agent.cost.value
+        servers = tuple(spec for spec in map(self._spec, agent.servers.value) if spec)
+        skills_ = tuple(spec for spec in map(self._skill, agent.skills.value) if spec)
         return Plan(
             agent=agent.id,
             name=agent.name.value,
@@ -94,9 +106,9 @@ class CatalogPlans:
             features=frozenset(agent.tool_policy.value.features),
             approvers=agent.tool_policy.value.approvers,
             approval_seconds=(agent.tool_policy.value.approval_minutes or self._minutes) * 60,
-            servers=tuple(spec for spec in map(self._spec, agent.servers.value) if spec),
-            skills=tuple(spec for spec in map(self._skill, agent.skills.value) if spec),
-            budgets=_budgets(agent),
+            servers=servers,
+            skills=skills_,
+            budgets=lowest(self._budgets, _budgets(agent)),
             limits=self._limits.under(
                 requests=safety.max_iterations,
                 calls=safety.max_tool_calls_per_turn,
@@ -104,35 +116,22 @@ class CatalogPlans:
                 tokens=cost.max_tokens_per_request,
                 per_minute=cost.max_requests_per_minute,
             ),
-            filter=Filter(
-                safety.blocked_topics, safety.pii_handling if agent.safety.value else None
-            ),
+            filter=filter_of(self._guard, agent.safety.value, servers, skills_),
         )
 
     def _skill(self, named: NamedSkill) -> SkillSpec | None:
-        """The skill with its secret, or None where it is disabled or the secret is missing."""
-        skill, auth = named.skill, named.skill.webhook_auth
+        """The skill with its secret or its handler, or None where it is off or cannot be had."""
         allowed = None if named.operator else self._secrets
-        if not skill.enabled:
-            return None
-        try:
-            secret = expand(f"${{{auth.variable}}}", self._environ, allowed) if auth else ""
-        except ReferenceMissing as error:
-            log.error("skill.left_out", skill=skill.name, why=str(error))
-            return None
-        headers = {}
-        if auth is not None:
-            bearer = auth.type == "bearer"
-            headers = {auth.header or "Authorization": f"Bearer {secret}" if bearer else secret}
-        host = (urlsplit(skill.webhook_url).hostname or "").lower()
-        return SkillSpec(
-            name=skill.name,
-            description=skill.description,
-            input_schema=skill.input_schema,
-            url=skill.webhook_url,
-            headers=headers,
-            internal=named.operator or host in self._internal_hosts,
+        return skills.ready(
+            named.skill,
+            self._handlers,
+            lambda value: expand(value, self._environ, allowed),
+            internal=named.operator or self._is_listed(named.skill.webhook_url),
         )
+
+    def _is_listed(self, url: str | None) -> bool:
+        """Whether the operator lets everybody's agents reach this host, internal or not."""
+        return (urlsplit(url or "").hostname or "") in self._internal_hosts
 
     def _spec(self, named: NamedServer) -> ServerSpec | None:
         """The server with its references expanded, or None where one of them is missing."""
@@ -142,32 +141,48 @@ class CatalogPlans:
             return expand(value, self._environ, allowed)
 
         try:
+            url = filled(server.url) if server.url else None
             return ServerSpec(
                 name=named.name,
                 command=server.command,
                 args=server.args,
                 env={name: filled(value) for name, value in server.env.items()},
                 cwd=server.cwd,
-                url=filled(server.url) if server.url else None,
+                url=url,
                 over=None if server.transport == "stdio" else server.transport,
                 headers={name: filled(value) for name, value in server.headers.items()},
                 repeatable=server.repeatable,
                 trust_annotations=server.trust_annotations,
+                cache=server.cache,
+                internal=named.operator or self._is_listed(url),
+                auth=self._auth(named, filled),
+                result_cap=self._limits.result_chars,
             )
         except (ReferenceMissing, ConfigError) as error:
             log.error("server.left_out", server=named.name, why=str(error))
             return None
+
+    def _auth(self, named: NamedServer, filled: Callable[[str], str]) -> Credentials | None:
+        """How the host shows itself to the server, with the secret filled in."""
+        auth = named.server.auth
+        if auth is None:
+            return None
+        return Credentials(
+            client_id=filled(auth.client_id),
+            client_secret=filled(auth.client_secret),
+            token_url=auth.token_url,
+            issuer=auth.issuer,
+            scopes=auth.scopes,
+            in_body=auth.method == "post",
+            internal=named.operator or self._is_listed(auth.token_url or auth.issuer),
+        )
 
 
 def _budgets(agent: EffectiveAgent) -> dict[str, Most]:
     """The budgets that are set, in tokens and millionths of a dollar."""
     given = agent.cost.value.budgets or Budgets()
     found = {kind: getattr(given, kind) for kind in ("turn", "person", "chat", "agent")}
-    return {
-        kind: Most(one.tokens, None if one.usd is None else round(one.usd * 1_000_000))
-        for kind, one in found.items()
-        if one is not None
-    }
+    return {kind: most_of(one.tokens, one.usd) for kind, one in found.items() if one is not None}
 
 
 def _policy(agent: EffectiveAgent) -> Policy:
@@ -182,7 +197,7 @@ def _policy(agent: EffectiveAgent) -> Policy:
         disabled=data.disabled_tools,
         confirm=(*data.require_confirmation, *asked, *safety.require_tool_confirmation),
         conditions=tuple(
-            Condition(one.tools, frozenset(one.roles), frozenset(one.features))
+            Condition(one.tools, frozenset(one.roles), frozenset(one.features), one.when or "")
             for one in data.conditions
         ),
     )

@@ -12,6 +12,7 @@ from bot.commands.everyone import NOTHING_RUNS
 from bot.commands.table import BeginAnew, Commands, Context, Intent
 from bot.commands.words import plain
 from bot.dispatch.access import Access
+from bot.dispatch.again import Retries
 from bot.dispatch.line import Line
 from bot.dispatch.suspended import Suspended
 from bot.events import (
@@ -29,10 +30,11 @@ from bot.events import (
 from bot.ops.counters import Counters
 from bot.ports import Clock, Entry, Inbox, Journal, Record
 from bot.tools.approvals import is_ours
+from bot.turn import again
 from bot.turn.ending import STOPPED_EARLY
 from bot.turn.plan import Plan
-from bot.turn.purse import Spender
 from bot.turn.runner import Job, Runner
+from bot.turn.scopes import Spender
 from bot.turn.transcripts import Transcripts
 from registry.binding import Resolution
 
@@ -83,9 +85,11 @@ class Router:
         clock: Clock,
         counters: Counters,
         suspended: Suspended,
+        retries: Retries,
         admin_seen: AdminSeen = nobody_cares,
     ) -> None:
         self._suspended = suspended
+        self._retries = retries
         self._admin_seen = admin_seen
         self._access = access
         self._commands = commands
@@ -102,12 +106,12 @@ class Router:
         if isinstance(event, Incoming) and event.command:
             row = self._commands.find(event.command.name)
             return row is None or row.beside
-        return isinstance(event, Press)
+        return isinstance(event, Press) and again.wanted(event.data) is None
 
     async def handle(self, line: Line, entry: Entry, event: Event, stop: asyncio.Event) -> bool:
         """One entry to its outcome; False where it must wait for a turn that waits for people."""
         if isinstance(event, Press):
-            await self._press(line, entry, event)
+            await self._press(line, entry, event, stop)
         elif isinstance(event, Incoming):
             return await self._message(line, entry, event, stop)
         elif isinstance(event, Resume):
@@ -210,7 +214,8 @@ class Router:
                     plan.agent if plan else "",
                     incoming.person.id,
                     entry.id,
-                )
+                ),
+                plan.budgets if plan else {},
             ),
         )
 
@@ -231,7 +236,10 @@ class Router:
         else:
             await self._say(line, entry, incoming, intent.text)
 
-    async def _press(self, line: Line, entry: Entry, press: Press) -> None:
+    async def _press(self, line: Line, entry: Entry, press: Press, stop: asyncio.Event) -> None:
+        if turn := again.wanted(press.data):
+            await self._retries.press(line, entry, press, turn, stop)
+            return
         if is_ours(press.data):
             await self._suspended.answering.press(line, entry.id, press)
             return

@@ -50,9 +50,12 @@ def _bare(block: Json) -> Json:
 
 def _without_marks(message: Json) -> Json:
     content = message["content"]
-    if isinstance(content, str) or not any("cache_control" in block for block in content):
+    if isinstance(content, str):
         return message
-    return {**message, "content": [_bare(block) for block in content]}
+    for block in content:
+        if "cache_control" in block:
+            return {**message, "content": [_bare(block) for block in content]}
+    return message
 
 
 def _mark_last(blocks: list[Json]) -> None:

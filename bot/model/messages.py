@@ -21,7 +21,7 @@ from bot.model.caching import marked, unmarked
 from bot.model.errors import event_error, retry_after, status_error
 from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.stream import Gathered
-from bot.ports import Clock, ModelRequest, Piece
+from bot.ports import Clock, Meter, ModelRequest, Piece
 from registry.models import known
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class MessagesModel:
         client = await self._connected()
         events = await self._open(client, request)
         try:
-            async with aclosing(self._pieces(events)) as pieces:
+            async with aclosing(self._pieces(events, request.meter)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
@@ -118,6 +118,7 @@ class MessagesModel:
         import httpx2
 
         settings = parameters(request, self.provider)
+        request.meter.sent = True
         try:
             # The typed method copies and checks the whole conversation at each request.
             stream = await client.post(
@@ -130,6 +131,7 @@ class MessagesModel:
             )
         except (anthropic.AnthropicError, httpx2.HTTPError) as error:
             failure = self._failure(error)
+            request.meter.sent = not _surely_free(error)
         else:
             return stream
         raise failure  # outside of the handler: the library's error holds the request and its key
@@ -150,10 +152,10 @@ class MessagesModel:
         url = urlsplit(self.provider.base_url)
         return f"the Messages API at {url.hostname}" + (f":{url.port}" if url.port else "")
 
-    async def _pieces(self, events: Stream) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, events: Stream, meter: Meter) -> AsyncGenerator[Piece, None]:
         import httpx2
 
-        gathered = Gathered(partial(event_error, secret=self._key))
+        gathered = Gathered(partial(event_error, secret=self._key), meter)
         try:
             async with aclosing(_decoded(events)) as decoded:
                 async for event in decoded:
@@ -177,6 +179,19 @@ class MessagesModel:
         how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
         text = f"{self._place} {how} ({type(error).__name__})"
         return BrokenStream(text) if gathered.started else ModelBusy(text)
+
+
+def _surely_free(error: Exception) -> bool:
+    """Whether the server has refused the request, or never had it."""
+    import aiohttp
+    import anthropic
+    import httpx2
+
+    cause = error.__cause__
+    if isinstance(cause, httpx2.ConnectError):  # also where it was sent, and the server hung up
+        return isinstance(cause.__cause__, aiohttp.ClientConnectorError)
+    unsent = (httpx2.ConnectTimeout, httpx2.PoolTimeout)
+    return isinstance(error, anthropic.APIStatusError) or isinstance(cause, unsent)
 
 
 def body(request: ModelRequest, settings: Parameters) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from bot.ports import Usage
-from bot.turn.purse import Priced
+from bot.turn.charges import Priced
 
 log = structlog.get_logger("prices")
 

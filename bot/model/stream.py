@@ -10,7 +10,7 @@ import orjson
 from bot.errors import BrokenStream, ModelError
 from bot.events import Json
 from bot.model.errors import event_error
-from bot.ports import Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.ports import Answer, Meter, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
 
 Block = dict[str, Any]
 
@@ -21,11 +21,20 @@ USAGE_FIELDS = {
     "cache_write": "cache_creation_input_tokens",
 }
 
+MOST_TOKENS = 10**9
+"""No true count comes near; a sum of such ones is still exact."""
+
 
 class Gathered:
-    """What has come of one answer so far; `refusal` makes the error of an `error` event."""
+    """What has come of one answer so far; `refusal` makes the error of an `error` event.
 
-    def __init__(self, refusal: Callable[[Json], ModelError] = event_error) -> None:
+    `meter` is told what the answer has cost until now.
+    """
+
+    def __init__(
+        self, refusal: Callable[[Json], ModelError] = event_error, meter: Meter | None = None
+    ) -> None:
+        self._meter = meter or Meter()
         self.started = False
         self.complete = False
         self._refusal = refusal
@@ -74,17 +83,21 @@ class Gathered:
     def _begin(self, message: Json) -> None:
         self._model = str(message.get("model") or "")
         self._count(message.get("usage"))
+        self._meter.message, self._meter.model = str(message.get("id") or ""), self._model
+        self._meter.started = True
 
     def _end(self, event: Json) -> None:
         stop = event["delta"].get("stop_reason")
         self._stop = self._stop if stop is None else _word(stop)
         self._count(event.get("usage"))
+        self._meter.ended = "output_tokens" in (event.get("usage") or {})
 
     def _count(self, usage: Json | None) -> None:
         for name, field in USAGE_FIELDS.items():
             tokens = (usage or {}).get(field)
             if tokens is not None:
-                self._usage[name] = int(tokens)
+                self._usage[name] = min(max(0, int(tokens)), MOST_TOKENS)
+        self._meter.usage = Usage(**self._usage)
 
     def _open(self, index: int, start: Json) -> Iterator[Piece]:
         block = dict(start)
@@ -117,6 +130,7 @@ class Gathered:
         if index not in self._blocks:
             raise KeyError(index)
         word = _word(value)
+        self._meter.streamed += len(word.encode(errors="replace"))
         self._grown.setdefault(index, {}).setdefault(field, []).append(word)
         return word
 

@@ -22,11 +22,12 @@ QUIET = (
     "httpx2",
     "httpcore2",
     "anthropic",
-    "mcp.client",
     "uvicorn",
     "watchfiles",
     "asyncio",
 )
+MUTE = ("mcp.client",)
+"""Prints a traceback for each server that goes away; the pool says it in a line."""
 
 
 class Redactor:
@@ -93,6 +94,8 @@ def configure(level: str, form: str, secrets: Iterable[str] = ()) -> None:
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in MUTE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _renderer(form: str) -> Any:

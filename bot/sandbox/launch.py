@@ -229,6 +229,7 @@ def _welcome(url: str, given: Given) -> tuple[str, ...]:
         f"  Three bots wait there; behind them is {speaks}.",
         "  Try:  what time is it in Tokyo?         (to Meridian: a real MCP server answers)",
         "        write buy oranges to shopping.md  (to Quill, which keeps notes)",
+        "        delete shopping.md                (to Quill, which asks you first)",
         "        tell me a long story              (and kill the host in the middle of it)",
         "",
         "  Ctrl-C ends it. Chats are kept for the next time.",

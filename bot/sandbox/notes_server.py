@@ -1,7 +1,7 @@
 """An MCP server for notes: `python -m bot.sandbox.notes_server [folder]`.
 
-It lists, reads, writes and searches text files in one folder (`DATA_DIR/notes` by default) and
-touches nothing outside of it.
+It lists, reads, writes, searches and deletes text files in one folder (`DATA_DIR/notes` by
+default) and touches nothing outside of it.
 """
 
 from __future__ import annotations
@@ -64,6 +64,14 @@ class Notes:
         draft.replace(file)
         return f"{'Made' if new else 'Replaced'} {path} ({len(data)} bytes)."
 
+    def delete(self, path: str) -> str:
+        """Remove a note for good; ToolError where there is none."""
+        file = self._place(path)
+        if not file.is_file():
+            raise ToolError(f"there is no note {path!r}; list_files names all of them")
+        file.unlink()
+        return f"Deleted {path}."
+
     def search(self, query: str) -> str:
         """Lines that contain the query in any case, each with path and line number."""
         wanted = query.strip().casefold()
@@ -108,7 +116,7 @@ class Notes:
 
 
 def server_of(notes: Notes) -> MCPServer:
-    """The server with its four tools."""
+    """The server with its five tools."""
     server = MCPServer("notes", log_level="ERROR")
 
     @server.tool(annotations=_READS, structured_output=False)
@@ -125,6 +133,11 @@ def server_of(notes: Notes) -> MCPServer:
     def write_file(path: NotePath, content: str) -> str:
         """Write a note; one of the same path is replaced."""
         return notes.write(path, content)
+
+    @server.tool(annotations=_WRITES, structured_output=False)
+    def delete_file(path: NotePath) -> str:
+        """Delete one note; it can't be brought back."""
+        return notes.delete(path)
 
     @server.tool(annotations=_READS, structured_output=False)
     def search_files(query: str) -> str:

@@ -116,10 +116,10 @@ class RedisOutbox:
             args.append(turn.entry)
         await self._client.surely("receipt", names, args)
 
-    async def shown(self, fence: Fence, nonce: str, message: int) -> None:
-        """A message shows a sheet."""
+    async def shown(self, fence: Fence, nonce: str, message: int) -> bool:
+        """A message shows a sheet; whether that has changed since it was asked."""
         names = [keys.fence(fence.line), keys.approval(fence.line, nonce)]
-        await self._client.surely("shown", names, [fence.token, message])
+        return bool(await self._client.surely("shown", names, [fence.token, message]) == 2)
 
 
 def dump(part: Outgoing) -> bytes:
@@ -129,6 +129,8 @@ def dump(part: Outgoing) -> bytes:
         body["t"] = [part.turn.entry, part.turn.conversation, part.turn.agent]
     if part.shows:
         body["s"] = part.shows
+    if part.lapses:
+        body["l"] = True
     return orjson.dumps(body)
 
 
@@ -136,7 +138,7 @@ def load(raw: bytes) -> Outgoing:
     """A stored part."""
     body = orjson.loads(raw)
     turn = TurnRef(*body["t"]) if "t" in body else None
-    return Outgoing(body["c"], body["m"], body["p"], turn, body.get("s", ""))
+    return Outgoing(body["c"], body["m"], body["p"], turn, body.get("s", ""), body.get("l", False))
 
 
 def posted(ids: Sequence[bytes], parts: Sequence[Outgoing]) -> list[Posted]:

@@ -33,7 +33,7 @@ T = TypeVar("T")
 log = structlog.get_logger("store")
 
 STIRRING = frozenset({"accept", "post", "replay"})
-LEDGERED = frozenset({"append", "finish"})
+LEDGERED = frozenset({"append", "finish", "reserve", "unhold"})
 UNFENCED = frozenset({"acquire", "beat", "look"}) | STIRRING
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
 AWAY_WORDS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN")

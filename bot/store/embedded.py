@@ -169,14 +169,20 @@ class EmbeddedValkey:
     async def _gone(self, pause: float) -> None:
         """Wait until the server's lock is free: it died, whoever's child it was."""
         while True:
-            lock = self._open_lock()
-            free = _try_lock(lock)
-            os.close(lock)
-            if self._process:
-                self._process.poll()
-            if free:
+            if not self._runs_here() and self._is_free():
                 return
             await asyncio.sleep(pause)
+
+    def _runs_here(self) -> bool:
+        """Whether it is our own child and runs; that is cheaper to ask than the lock."""
+        return self._process is not None and self._process.poll() is None
+
+    def _is_free(self) -> bool:
+        lock = self._open_lock()
+        try:
+            return _try_lock(lock)
+        finally:
+            os.close(lock)
 
 
 def _try_lock(descriptor: int) -> bool:

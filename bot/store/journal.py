@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -49,7 +50,8 @@ class RedisJournal:
         turn = _open_turn(ref.conversation, fields)
         held = resumed == HELD
         if not held and turn.state != "sending" and turn.tries > LIVES:
-            raise Poisoned(f"begun {turn.tries - 1} times without coming to anything")
+            found = Opened(turn, True, [_record(*item) for item in records])
+            raise Poisoned(f"begun {turn.tries - 1} times without coming to anything", found)
         return Opened(turn, resumed == RESUMED, [_record(*item) for item in records], held)
 
     async def append(self, fence: Fence, turn: OpenTurn, records: Sequence[Record]) -> str:
@@ -94,6 +96,15 @@ class RedisJournal:
         args = [fence.token, ref.entry, *_flat([record]), *map(dump, parts)]
         return posted(await self._client.surely("boundary", names, args), parts)
 
+    async def newest(self, line: str, ref: TurnRef, count: int = 400) -> list[Record]:
+        """The newest records since the last boundary, at most `count`, the oldest first."""
+        log = keys.log(line, ref.conversation, ref.agent)
+        words = ("XREVRANGE", log, "+", "-", "COUNT", count)
+        items = await self._client.patiently(lambda: self._client.command(*words))
+        found = [_record(id, fields[b"k"], fields[b"b"]) for id, fields in items]
+        since = itertools.takewhile(lambda record: record.kind != "boundary", found)
+        return [*since][::-1]
+
     async def render(self, line: str, digest: str) -> bytes | None:
         """A stored render by its digest."""
         found = await self._client.patiently(
@@ -126,6 +137,7 @@ def _open_turn(conversation: str, fields: Sequence[bytes]) -> OpenTurn:
         tries=int(found["tries"]),
         preview=int(preview) if preview else None,
         nonce=found.get("nonce", ""),
+        lost=max(0, int(found.get("dark", 1)) - 1),
     )
 
 

@@ -60,6 +60,11 @@ def grants(line: str, conversation: str) -> str:
     return line_key(line, "conv", conversation, "grants")
 
 
+def rests(line: str, conversation: str, agent: str) -> str:
+    """What was cut off results in one transcript, by handle (hash)."""
+    return line_key(line, "conv", conversation, agent, "rests")
+
+
 def approval(line: str, nonce: str) -> str:
     """A sheet of calls that wait for people (hash)."""
     return line_key(line, "approval", nonce)
@@ -80,14 +85,12 @@ def ledger(day: str) -> str:
     return f"ledger:{day}"
 
 
-def budget(scope: str, day: str) -> str:
-    """What a scope has spent on a day (hash)."""
-    return f"budget:{scope}:{day}"
+def budget(scope: str) -> str:
+    """What a scope, whose name ends in its day, has spent and set aside (hash).
 
-
-def held(scope: str, day: str) -> str:
-    """What is set aside in a scope for requests that run (hash)."""
-    return f"budget:{scope}:{day}:held"
+    Beside it `…:held` has each amount by its turn, `…:ends` when it lapses.
+    """
+    return f"budget:{scope}"
 
 
 def notice(line: str, key: str) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import orjson
 import structlog
 
 from bot.errors import FencedOut, StoreUnavailable
@@ -135,15 +136,12 @@ class Leases:
         """Renew all lines in one call; raises StoreUnavailable when the store is away."""
         lines = list(self._held.items())
         began = boot_time()
-        names = [keys.LINES_OPEN, keys.HOSTS_ALIVE]
         announced = "" if self._leaving else self.announced
-        args: list[str | int] = [self._owner, int(self.lifetime * 1000), announced]
-        for line, held in lines:
-            names += [keys.fence(line), keys.lease(line)]
-            args += [held.token, line]
-        kept = await self._client.run("beat", names, args)
-        for (line, held), still in zip(lines, kept, strict=True):
-            if still:
+        tokens = orjson.dumps([(line, str(held.token)) for line, held in lines])
+        args = [self._owner, int(self.lifetime * 1000), announced, tokens]
+        lost = set(await self._client.run("beat", [keys.HOSTS_ALIVE], args))
+        for place, (line, held) in enumerate(lines, 1):
+            if place not in lost:
                 held.deadline = began + self.lifetime
             elif self._held.get(line) is held:
                 self._lose(line, held)

@@ -5,7 +5,6 @@ A line is written by the journal, in the same step as the answer that it is for.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,9 @@ import orjson
 from bot.ports import Fence
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.turn.purse import Cost, Most
+from bot.turn.scopes import Cost, Most
+
+COUNTED = ("requests", "tokens", "micros")
 
 
 class RedisLedger:
@@ -24,36 +25,25 @@ class RedisLedger:
         self._client = client
 
     async def reserve(
-        self,
-        fence: Fence,
-        hold: str,
-        cost: Cost,
-        day: str,
-        scopes: Mapping[str, Most],
-        until: float,
+        self, fence: Fence, hold: str, cost: Cost, limits: Mapping[str, Most], seconds: float
     ) -> str | None:
         """Set a cost aside in every scope, or in none: the scope that has not enough, or None."""
-        names = [keys.fence(fence.line)]
-        args: list[Any] = [fence.token, hold, cost.tokens, cost.micros]
-        args += [int(time.time() * 1000), int(until * 1000)]
-        for scope, most in scopes.items():
-            names += [keys.budget(scope, day), keys.held(scope, day)]
-            args += [-1 if one is None else one for one in (most.tokens, most.micros)]
-        short = await self._client.surely("reserve", names, args)
-        return list(scopes)[short - 1] if short else None
+        args: list[Any] = [fence.token, hold, cost.tokens, cost.micros, int(seconds * 1000)]
+        for scope, most in limits.items():
+            args += [scope, *(-1 if one is None else one for one in (most.tokens, most.micros))]
+        short = await self._client.surely("reserve", [keys.fence(fence.line)], args)
+        return list(limits)[short - 1] if short else None
 
-    async def release(self, fence: Fence, hold: str, day: str, scopes: Sequence[str]) -> None:
+    async def release(self, fence: Fence, hold: str, scopes: Sequence[str]) -> None:
         """What was set aside is not needed."""
-        names = [keys.fence(fence.line), *(keys.held(scope, day) for scope in scopes)]
-        await self._client.surely("unhold", names, [fence.token, hold])
+        args = [fence.token, hold, *scopes]
+        await self._client.surely("unhold", [keys.fence(fence.line)], args)
 
-    async def spent(self, scope: str, day: str) -> dict[str, int]:
-        """Requests, tokens and micros (millionths of a dollar) of a scope on a day."""
-        words = ("HMGET", keys.budget(scope, day), "requests", "tokens", "micros")
+    async def spent(self, scope: str) -> dict[str, int]:
+        """Requests, tokens and micros (millionths of a dollar) of a scope."""
+        words = ("HMGET", keys.budget(scope), *COUNTED)
         found = await self._client.patiently(lambda: self._client.command(*words))
-        return {
-            n: int(v or 0) for n, v in zip(("requests", "tokens", "micros"), found, strict=True)
-        }
+        return {name: int(value or 0) for name, value in zip(COUNTED, found, strict=True)}
 
     async def lines(self, day: str, after: str = "", count: int = 1000) -> list[dict[str, Any]]:
         """Lines of a day (`2026-01-31`) in their order, each with its `id`."""

@@ -22,6 +22,7 @@ from bot.errors import (
     NotModified,
     NotSent,
     ServerFault,
+    StoreError,
     TelegramError,
     TooManyRequests,
     Unauthorized,
@@ -48,6 +49,10 @@ Lease = Callable[[], float]
 Step = Callable[[], Awaitable[None]]
 
 
+async def _nothing(_nonce: str) -> None:
+    """For a channel that nobody wants to hear of."""
+
+
 @dataclass(slots=True)
 class _Chat:
     queue: deque[Posted] = field(default_factory=deque)
@@ -58,6 +63,7 @@ class TelegramChannel:
     """Implements `ports.Channel` for one bot.
 
     `lease` gives the seconds for which the line is surely ours: nothing is sent beyond them.
+    `overtaken` hears of each sheet that was decided before the message that shows it was sent.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class TelegramChannel:
         self._done: dict[str, asyncio.Event] = {}
         self.lost = asyncio.Event()
         self.revoked = asyncio.Event()
+        self.overtaken: Callable[[str], Awaitable[None]] = _nothing
 
     # --- rendering ---
 
@@ -101,13 +108,21 @@ class TelegramChannel:
         """Whether somebody is an admin of the chat, as Telegram says now; where it does not, no."""
         if address.private:
             return person == address.chat
+        return await self._standing(address, person) in ("creator", "administrator")
+
+    async def has_left(self, address: Address, person: int) -> bool:
+        """Whether somebody is in the chat no more, as Telegram says now; where it does not, no."""
+        return not address.private and await self._standing(address, person) in ("left", "kicked")
+
+    async def _standing(self, address: Address, person: int) -> str:
+        """What Telegram calls somebody in a chat; empty where it does not say."""
         ask = {"chat_id": address.chat, "user_id": person}
         try:
             member = await self._wire.call("getChatMember", ask, timeout=PREVIEW_SECONDS)
         except TelegramError as error:
-            log.warning("admins.unknown", line=self._fence.line, error=str(error))
-            return False
-        return member.get("status") in ("creator", "administrator")
+            log.warning("member.unknown", line=self._fence.line, error=str(error))
+            return ""
+        return str(member.get("status", ""))
 
     # --- delivering ---
 
@@ -224,9 +239,17 @@ class TelegramChannel:
             else:
                 self._counters.add("sent")
                 if outgoing.shows:
-                    with contextlib.suppress(FencedOut):  # the receipt will find out as well
-                        await self._outbox.shown(self._fence, outgoing.shows, sent["message_id"])
+                    await self._shown(outgoing.shows, sent["message_id"])
                 return
+
+    async def _shown(self, nonce: str, message: int) -> None:
+        """Note what a message shows. Nothing may fail here: the message would be sent again."""
+        with contextlib.suppress(FencedOut):  # the receipt will find out as well
+            try:
+                if await self._outbox.shown(self._fence, nonce, message):
+                    await self.overtaken(nonce)
+            except StoreError:
+                log.exception("shown.failed", line=self._fence.line)
 
     async def _clear_to_send(self, chat: int) -> None:
         """Wait while the chat is frozen, the token is revoked, or the lease is not surely ours."""

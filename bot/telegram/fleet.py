@@ -54,6 +54,7 @@ class Fleet:
         self._given: set[str] = set()
         self._errands: set[asyncio.Task[None]] = set()
         self._spread: tuple[frozenset[str], dict[str, str]] = (frozenset(), {})
+        self._others: list[HostedBot] = []  # whose lines another host should have
 
     async def run(self) -> None:
         """Serve all bots until they left."""
@@ -119,10 +120,9 @@ class Fleet:
         now = self._clock.monotonic()
         for bot in wanting:
             self._perhaps_try(bot, view, spread, now)
-        for bot in self.bots:
-            if bot.is_held:
-                self._free_since.pop(bot.line, None)
-            self._perhaps_give_back(bot, spread, now)
+        for line in [line for line in self._free_since if self._by_line[line].is_held]:
+            del self._free_since[line]
+        self._give_back(spread, now)
         for line in await self._wakes.stirred() if self._wakes else ():
             self._wake(line)
 
@@ -133,7 +133,10 @@ class Fleet:
 
     def _spread_over(self, hosts: frozenset[str]) -> dict[str, str]:
         if self._spread[0] != hosts:
-            self._spread = (hosts, shares(self._by_line, hosts))
+            assert self._leases is not None
+            spread, me = shares(self._by_line, hosts), self._leases.announced
+            self._spread = (hosts, spread)
+            self._others = [bot for bot in self.bots if spread[bot.line] != me]
             log.info("fleet.shares", hosts=len(hosts), lines=len(self._by_line))
         return self._spread[1]
 
@@ -152,16 +155,14 @@ class Fleet:
         if preferred or now - since >= patience:
             bot.try_now()
 
-    def _perhaps_give_back(self, bot: HostedBot, spread: dict[str, str], now: float) -> None:
-        """Give a line to the host that should have it, at most once in a while."""
-        assert self._leases is not None
-        line = bot.line
-        if not bot.is_served or spread[line] == self._leases.announced:
-            self._elsewhere.pop(line, None)
-            return
-        self._elsewhere[line] = self._elsewhere.get(line, 0) + 1
-        if self._elsewhere[line] >= SURE_AFTER and now >= self._kept_until.get(line, 0.0):
-            self._kept_until[line] = now + KEPT_SECONDS
-            self._given.add(line)
-            log.info("line.given_back", line=line, to=spread[line].partition("|")[0])
-            bot.give_back()
+    def _give_back(self, spread: dict[str, str], now: float) -> None:
+        """Give lines to the hosts that should have them, each at most once in a while."""
+        served = [bot for bot in self._others if bot.is_served]
+        self._elsewhere = {bot.line: self._elsewhere.get(bot.line, 0) + 1 for bot in served}
+        for bot in served:
+            line = bot.line
+            if self._elsewhere[line] >= SURE_AFTER and now >= self._kept_until.get(line, 0.0):
+                self._kept_until[line] = now + KEPT_SECONDS
+                self._given.add(line)
+                log.info("line.given_back", line=line, to=spread[line].partition("|")[0])
+                bot.give_back()

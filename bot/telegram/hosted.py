@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import orjson
@@ -227,7 +228,8 @@ class HostedBot:
 
         channel = TelegramChannel(self._wire, s.outbox, fence, lease, s.clock, s.counters)
         line = Line(fence, self.id, self.username, self.token_hash, channel)
-        lanes = Lanes(line, s.router, s.inbox, decoded, s.clock, s.counters)
+        channel.overtaken = partial(s.suspended.answering.redraw, line)
+        lanes = Lanes(line, s.router, s.inbox, decoded, s.clock, s.counters, s.turns_at_once)
         feed = Feed(fence, s.inbox, lanes, decoded, s.counters)
         return _Serving(line, lanes, feed, channel, self._intake(feed), lost)
 

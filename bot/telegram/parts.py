@@ -80,6 +80,8 @@ def other_way(outgoing: Outgoing, error: TelegramError) -> Outgoing | None:
     if isinstance(error, ChatMigrated):
         return replace(outgoing, chat=error.to)
     if isinstance(error, MessageGone) and outgoing.method == "editMessageText":
+        if outgoing.lapses:
+            return None
         return replace(outgoing, method="sendMessage", payload=_without(payload, "message_id"))
     if isinstance(error, CannotParse) and "entities" in payload:
         return replace(outgoing, payload=_without(payload, "entities"))

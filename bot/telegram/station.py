@@ -36,3 +36,4 @@ class Station:
     webhook_url: str | None = None
     deaf_seconds: float = 90.0
     drain_seconds: float = 20.0
+    turns_at_once: int = 200

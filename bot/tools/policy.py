@@ -9,11 +9,13 @@ Lists that allow are exact; lists that deny or ask do not care for letter case o
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+from registry import conditions
+from registry.conditions import even
 
 SEGMENTS = 2
 
@@ -31,24 +33,47 @@ class Decision(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of whom and under which switches a call is made; `role` is admin or everyone."""
+    """Of whom, where and under which switches a call is made.
+
+    `role` is admin or everyone, `chat` is private or group, `person` a numeric id.
+    """
 
     role: str = "everyone"
     features: frozenset[str] = frozenset()
+    person: int = 0
+    chat: str = "private"
+    agent: str = ""
+    account: str = "default"
+
+    def about(self, key: str) -> dict[str, object]:
+        """All that a condition on the tool with this key may speak of, by its name there."""
+        return {
+            "role": self.role,
+            "features": self.features,
+            "person": self.person,
+            "chat": self.chat,
+            "agent": self.agent,
+            "account": self.account,
+            "server": "" if key.startswith("skill:") else _segments(key)[1],
+            "tool": name_of(key),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """These tools are there only for these roles, and only where all these features are on."""
+    """These tools are there only for these roles, where all these features are on, and `when`."""
 
     tools: tuple[str, ...]
     roles: frozenset[str] = frozenset({"everyone"})
     features: frozenset[str] = frozenset()
+    when: str = ""
 
-    def holds(self, facts: Facts) -> bool:
-        """Whether the facts fulfil it; an admin is one of everyone."""
+    def holds(self, facts: Facts, key: str) -> bool:
+        """Whether the facts fulfil it; an admin is one of everyone, a failure fulfils nothing."""
         fits = facts.role in self.roles or "everyone" in self.roles
-        return fits and self.features <= facts.features
+        if not fits or not self.features <= facts.features:
+            return False
+        return not self.when or conditions.holds(self.when, facts.about(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +131,17 @@ def decide(policy: Policy, key: str, offer: Offer, facts: Facts) -> Decision:
     return Decision.RUN if runs else Decision.ASK
 
 
+def decide_own(policy: Policy, key: str, facts: Facts) -> Decision:
+    """What happens to a call of one of the host's own tools, which gives nothing new.
+
+    Lists that deny or ask hold for it, lists that allow do not.
+    """
+    if _taken_away(policy, key, facts):
+        return Decision.DENY
+    asks = any(forbids(pattern, key) for pattern in policy.confirm)
+    return Decision.CONFIRM if asks else Decision.RUN
+
+
 def permits(pattern: str, key: str, offer: Offer) -> bool:
     """Whether a pattern of a list that allows covers a tool."""
     if ":" not in pattern:
@@ -119,11 +155,10 @@ def permits(pattern: str, key: str, offer: Offer) -> bool:
 def forbids(pattern: str, key: str) -> bool:
     """Whether a pattern of a list that denies or asks covers a tool."""
     if ":" not in pattern:
-        return _glob(_even(pattern), _even(name_of(key)), exact=False)
+        return _glob(even(pattern), even(name_of(key)), exact=False)
     wanted, found = _segments(pattern), _segments(key)
     return len(wanted) == len(found) and all(
-        _glob(_even(one), _even(other), exact=False)
-        for one, other in zip(wanted, found, strict=True)
+        _glob(even(one), even(other), exact=False) for one, other in zip(wanted, found, strict=True)
     )
 
 
@@ -133,12 +168,15 @@ def name_of(key: str) -> str:
 
 
 def _denied(policy: Policy, key: str, offer: Offer, facts: Facts) -> bool:
+    allowed = all(any(permits(p, key, offer) for p in layer) for layer in policy.allowed)
+    return not allowed or _taken_away(policy, key, facts)
+
+
+def _taken_away(policy: Policy, key: str, facts: Facts) -> bool:
     if any(forbids(pattern, key) for pattern in policy.disabled):
         return True
-    if not all(any(permits(p, key, offer) for p in layer) for layer in policy.allowed):
-        return True
     return any(
-        not condition.holds(facts)
+        not condition.holds(facts, key)
         for condition in policy.conditions
         if any(forbids(pattern, key) for pattern in condition.tools)
     )
@@ -151,12 +189,6 @@ def _is_key(key: str) -> bool:
 
 def _segments(key: str) -> list[str]:
     return key.split(":", 1 if key.startswith("skill:") else SEGMENTS)
-
-
-@functools.lru_cache(maxsize=8192)
-def _even(text: str) -> str:
-    """Without differences of letter case and width, by which a name could slip past a list."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _glob(pattern: str, text: str, *, exact: bool) -> bool:

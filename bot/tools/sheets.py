@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.tools.approvals import ALL, Asked, Sheet, Tap, data_of
 from bot.tools.mcp.tool import printable
+from bot.tools.sight import Screen, screened, visible, warning
 
 SHOWN_LIMIT = 2400
 VALUE_LIMIT = 600
@@ -28,22 +29,33 @@ Row = list[tuple[str, str]]
 
 _MARKS: Mapping[str, str] = {
     "pending": "",
-    "granted": "✅ allowed once by {}",
-    "kept": "✅ always allowed in this chat, by {}",
-    "denied": "❌ denied by {}",
-    "expired": "⌛ not approved: nobody answered in time",
-    "dropped": "✖️ not approved: the conversation went on",
+    "granted": "✓ allowed once by {}",
+    "kept": "✓ always allowed in this chat, by {}",
+    "denied": "✗ denied by {}",
+    "expired": "✗ not approved: nobody answered in time",
+    "dropped": "✗ not approved: the conversation went on",
 }
 
 
-def described(server: str | None, tool: str, arguments: Any, limit: int = SHOWN_LIMIT) -> str:
-    """One call in plain words, as Markdown: tool, server, arguments."""
-    origin = f" of {_code(server)}" if server else ""
-    lines = [*_lines(arguments)]
+def described(
+    server: str | None,
+    tool: str,
+    arguments: Any,
+    limit: int = SHOWN_LIMIT,
+    screen: Screen = str,
+) -> str:
+    """One call in plain words, as Markdown: tool, server, arguments, and what deceives in them.
+
+    `screen` takes out of the arguments what people should not read.
+    """
+    told: dict[str, None] = {}
+    lines = [*_lines(screened(arguments, screen), told)]
+    head = _named(tool, told) + (f" of {_named(server, told)}" if server else "")
     text = "\n".join(lines)
     if len(text) > limit:
         text = f"{text[:limit]}…\n[cut: {len(text) - limit} more characters]"
-    return f"{_code(tool)}{origin}" + (f"\n{_fenced(text)}" if text else ", with no arguments")
+    body = f"\n{_fenced(text)}" if text else ", with no arguments"
+    return f"{head}{body}" + (f"\n{warning([*told])}" if told else "")
 
 
 def question(sheet: Sheet) -> str:
@@ -51,7 +63,7 @@ def question(sheet: Sheet) -> str:
     several = len(sheet.asked) > 1
     head = f"**May I do these {len(sheet.asked)} things?**" if several else "**May I do this?**"
     calls = [_call(i, one, several) for i, one in enumerate(sheet.asked)]
-    return "\n\n".join([head, *calls, *_foot(sheet)])
+    return "\n\n".join([f"{head}\n{calls[0]}", *calls[1:], *_foot(sheet)])
 
 
 def rows(sheet: Sheet) -> list[Row]:
@@ -60,7 +72,7 @@ def rows(sheet: Sheet) -> list[Row]:
         return []
     pending = sheet.pending
     several = len(sheet.asked) > 1
-    found = [_buttons(sheet, i, several) for i in pending]
+    found = [row for i in pending for row in _buttons(sheet, i, several)]
     if len(pending) > 1:
         once = ("All once", data_of(sheet.nonce, ALL, "once"))
         found.append([once, ("Deny all", data_of(sheet.nonce, ALL, "deny"))])
@@ -103,51 +115,67 @@ def result_words(sheet: Sheet, one: Asked) -> str:
 def _call(index: int, one: Asked, several: bool) -> str:
     number = f"{index + 1}\\. " if several else ""
     mark = _MARKS["kept" if one.kept else one.state].format(_plain(one.name))
-    return f"{number}{one.shown}" + (f"\n\n{mark}" if mark else "")
+    return f"{number}{one.shown}" + (f"\n{mark}" if mark else "")
 
 
 def _foot(sheet: Sheet) -> list[str]:
     if sheet.closed:
         return [f"Reason: {_plain(sheet.reason)}"] if sheet.reason else []
     if sheet.pending:
-        until = datetime.fromtimestamp(sheet.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return [f"_{who_may(sheet)} may answer, until {until}._"]
+        until = datetime.fromtimestamp(sheet.until, UTC)
+        return [f"_{who_may(sheet)} may answer, until {until.day} {until:%b, %H:%M} UTC._"]
     if sheet.wants_reason:
         return ["_Write me why if you like; I go on in a minute._"]
     return [f"Reason: {_plain(sheet.reason)}"] if sheet.reason else []
 
 
-def _buttons(sheet: Sheet, index: int, several: bool) -> Row:
+def _buttons(sheet: Sheet, index: int, several: bool) -> list[Row]:
+    """One row, or two where the long label would be cut on a telephone."""
     mark = f"{index + 1}: " if several else ""
-    found = [(f"{mark}Once", data_of(sheet.nonce, index, "once"))]
-    if sheet.asked[index].always:
-        found.append((f"{mark}Always for this chat", data_of(sheet.nonce, index, "always")))
-    return [*found, (f"{mark}Deny", data_of(sheet.nonce, index, "deny"))]
+    once = (f"{mark}Once", data_of(sheet.nonce, index, "once"))
+    deny = (f"{mark}Deny", data_of(sheet.nonce, index, "deny"))
+    always = data_of(sheet.nonce, index, "always")
+    if not sheet.asked[index].always:
+        return [[once, deny]]
+    if several:
+        return [[once, (f"{mark}Always", always), deny]]
+    return [[once, deny], [("Always for this chat", always)]]
 
 
-def _lines(arguments: Any) -> list[str]:
+def _lines(arguments: Any, told: dict[str, None]) -> list[str]:
     if not isinstance(arguments, Mapping):
-        return [_value(arguments)]
-    flat = {" ".join(printable(str(name), 64).split()): value for name, value in arguments.items()}
-    return [f"{name}: {_value(value)}" for name, value in flat.items()]
+        return [_value(arguments, told)]
+    return [
+        f"{_seen(str(name), told, name=True)}: {_value(value, told)}"
+        for name, value in arguments.items()
+    ]
 
 
-def _value(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = printable(text)
+def _value(value: Any, told: dict[str, None]) -> str:
+    text, deceives = visible(
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )
+    told.update(dict.fromkeys(deceives))
     if len(text) > VALUE_LIMIT:
         text = f"{text[:VALUE_LIMIT]}… [{len(text) - VALUE_LIMIT} more characters]"
     return text.replace("\n", "\n  ")
+
+
+def _seen(text: str, told: dict[str, None], *, name: bool) -> str:
+    """A short text in one line, as it is; what deceives in it is noted."""
+    shown, deceives = visible(" ".join(text.split()), name=name)
+    told.update(dict.fromkeys(deceives))
+    return shown if len(shown) <= WORDS_LIMIT else f"{shown[:WORDS_LIMIT]}…"
+
+
+def _named(text: str, told: dict[str, None]) -> str:
+    return f"`{_seen(text, told, name=True).replace('`', chr(39))}`"
 
 
 def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"
-
-
-def _code(text: str) -> str:
-    return f"`{printable(text, WORDS_LIMIT).replace('`', chr(39)).replace(chr(10), ' ')}`"
 
 
 def _plain(text: str) -> str:

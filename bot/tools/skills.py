@@ -1,188 +1,97 @@
-"""Skills: tools that are web addresses, called without ever reaching where they must not.
-
-A name is resolved once, each of its addresses is judged, and the connection goes to an address that
-was judged; a redirect is never followed. What comes back is data of a bounded size.
-"""
+"""Skills: an agent's own tools, each call judged on its way in and on its way out."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
-import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+import structlog
 
+from bot.skills import SkillContext
+from bot.tools.internal import Internals
 from bot.tools.mcp.tool import printable
-from registry.addresses import is_internal
+from bot.tools.skill import RESULT_LIMIT, Answered, SkillSpec, failed
+from bot.tools.webhooks import Webhooks
+from registry import schema
 
-TIMEOUT_SECONDS = 30.0
-RESULT_LIMIT = 200_000
-INSTANCE = "default"
+log = structlog.get_logger("skills")
 
-REFUSED = "Skill webhook refused: its address leads to an internal host"
-TIMED_OUT = "Skill webhook timed out"
-NOT_SENT = "Skill webhook could not be reached"
-LOST = "Skill webhook broke off; it may or may not have taken effect"
-NOT_JSON = "Skill webhook did not answer with JSON"
-TOO_LONG = f"Skill webhook answered with more than {RESULT_LIMIT} bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class SkillSpec:
-    """A skill ready to be called; `headers` hold its secret.
-
-    `internal` says that its own host may be internal, since the operator wrote it or listed it.
-    """
-
-    name: str
-    description: str
-    input_schema: Mapping[str, Any] = field(hash=False)
-    url: str = field(default="", repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
-    internal: bool = False
-
-    @property
-    def key(self) -> str:
-        """`skill:<name>`, by which policy knows it."""
-        return f"skill:{self.name}"
-
-    @property
-    def digest(self) -> str:
-        """A digest of what the skill is and where it leads, without its secret."""
-        said = [self.name, self.description, self.input_schema, self.url]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+DEPTH_LIMIT = 100
+TOO_DEEP = "Skill answered with JSON that is nested too deep"
+NO_TEXT = "Skill answered with what cannot be written as JSON"
+TOO_LONG = f"Skill answered with more than {RESULT_LIMIT} bytes"
+UNFIT = "Skill answered with what does not fit its outputSchema"
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What a skill came to, as the spec's JSON; `unknown` where it may have taken effect."""
-
-    body: Any
-    error: bool = False
-    unknown: bool = False
-
-    @property
-    def text(self) -> str:
-        """The JSON as text."""
-        return json.dumps(self.body, ensure_ascii=False)
-
-
-class Forbidden(OSError):
-    """An address that a skill must not reach."""
-
-
-class Judging(AbstractResolver):
-    """Resolves a name and gives back only addresses that are not internal."""
+class Skills:
+    """Calls skills of every kind; every end of a call is an answer."""
 
     def __init__(self) -> None:
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses; raises Forbidden where one of them is internal."""
-        found = await self._inner.resolve(host, port, family)
-        if is_internal(host) or any(is_internal(one["host"]) for one in found):
-            raise Forbidden(REFUSED)
-        return found
-
-    async def close(self) -> None:
-        """Nothing to close."""
-        await self._inner.close()
-
-
-class Webhooks:
-    """Calls skills; one session for those that may be internal, one for all others."""
-
-    def __init__(self, seconds: float = TIMEOUT_SECONDS) -> None:
-        self._seconds = seconds
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._webhooks = Webhooks()
+        self._internals = Internals()
+        self._told: set[tuple[str, str]] = set()
 
     async def call(
-        self, skill: SkillSpec, arguments: Mapping[str, Any], person: str, seconds: float
+        self, skill: SkillSpec, arguments: Mapping[str, Any], context: SkillContext, seconds: float
     ) -> Answered:
-        """The skill's answer; whatever goes wrong is one as well."""
+        """The skill's answer within `seconds` and its own deadline."""
         if wrong := invalid(skill.input_schema, arguments):
-            return Answered({"error": f"Invalid input: {wrong}"}, error=True)
-        host = urlsplit(skill.url).hostname or ""
-        if not skill.internal and is_internal(host):
-            return Answered({"error": REFUSED}, error=True)
-        body = {"input": arguments, "context": {"instance_id": INSTANCE, "user_id": person}}
-        timeout = aiohttp.ClientTimeout(total=min(self._seconds, seconds))
-        try:
-            async with self._session(skill.internal).post(
-                skill.url,
-                data=orjson.dumps(body),
-                headers={"Content-Type": "application/json", **skill.headers},
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                return await _read(response)
-        except TimeoutError:
-            return Answered({"error": TIMED_OUT, "retry": True}, error=True, unknown=True)
-        except (aiohttp.ClientError, OSError) as error:
-            return _failed(error)
+            return failed(f"Invalid input: {wrong}")
+        kind = self._internals if skill.handler else self._webhooks
+        found = await kind.call(skill, arguments, context, min(seconds, skill.seconds))
+        return _judged(skill, found)
+
+    def clashes(self, skill: str, tool: str) -> None:
+        """Tell the operator, once, that a skill stands back behind a server's tool."""
+        if (skill, tool) not in self._told:
+            self._told.add((skill, tool))
+            log.error("skill.left_out", skill=skill, why=f"{tool} has its name; rename the skill")
 
     async def close(self) -> None:
         """Close all connections."""
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
-
-    def _session(self, internal: bool) -> aiohttp.ClientSession:
-        if internal not in self._sessions:
-            resolver = None if internal else Judging()
-            connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=64)
-            self._sessions[internal] = aiohttp.ClientSession(
-                connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._sessions[internal]
+        await self._webhooks.close()
 
 
-def invalid(schema: Mapping[str, Any], arguments: Any) -> str | None:
-    """What is wrong with a call's input, in a sentence; None where it fits the schema."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-
-    error = next(iter(Draft202012Validator(schema).iter_errors(arguments)), None)
-    return None if error is None else f"{printable(error.message, 300)} at {error.json_path[:80]}"
+def invalid(wanted: Mapping[str, Any], value: Any) -> str | None:
+    """What is wrong with a value, in a sentence; None where it fits the schema."""
+    found = schema.misfit(wanted, value)
+    return None if found is None else f"{printable(found[0], 300)} at {found[1][:80]}"
 
 
-async def _read(response: aiohttp.ClientResponse) -> Answered:
-    status = response.status
-    if status >= 300:
-        return Answered(_refusal(status), error=True, unknown=status >= 500)
-    raw = b""
-    async for chunk in response.content.iter_chunked(65_536):
-        raw += chunk
-        if len(raw) > RESULT_LIMIT:
-            return Answered({"error": TOO_LONG}, error=True)
+def _judged(skill: SkillSpec, answer: Answered) -> Answered:
+    """The answer as the model may read it: of a bounded size, of the right shape, no secret."""
+    if _is_deep(answer.body):
+        return failed(TOO_DEEP)
     try:
-        return Answered(orjson.loads(raw))
-    except orjson.JSONDecodeError:
-        return Answered({"error": NOT_JSON}, error=True)
+        text = answer.text
+        size = len(text.encode())
+    except (ValueError, TypeError):
+        return failed(NO_TEXT)
+    if skill.handler is not None and size > RESULT_LIMIT:
+        return failed(TOO_LONG)
+    if not answer.error and (wrong := _unfit(skill, answer.body)):
+        return failed(f"{UNFIT}: {wrong}")
+    own = isinstance(answer.body, dict) and bool(answer.body.get("error"))
+    hidden = _hidden(text, skill.secrets)
+    return replace(answer, body=json.loads(hidden), error=answer.error or own)
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    """The spec's shape of a refusal, with what the model can make of it."""
-    body: dict[str, Any] = {"error": f"Skill webhook error: {status}"}
-    if status == 401:
-        body["action_required"] = "refresh_token"
-    if status == 429 or status >= 500:
-        body["retry"] = True
-    return body
+def _is_deep(body: Any) -> bool:
+    """Whether there are more levels than whoever reads it later can be sure to walk down."""
+    level = [body] if isinstance(body, dict | list) else []
+    for _ in range(DEPTH_LIMIT):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [x for one in inner for x in one if isinstance(x, dict | list)]
+    return bool(level)
 
 
-def _failed(error: Exception) -> Answered:
-    """A connection that was not made, or broke; its own words name addresses, so they stay here."""
-    if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
-        return Answered({"error": REFUSED}, error=True)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Answered({"error": NOT_SENT, "retry": True}, error=True)
-    return Answered({"error": LOST}, error=True, unknown=True)
+def _unfit(skill: SkillSpec, body: Any) -> str | None:
+    return None if skill.output_schema is None else invalid(skill.output_schema, body)
+
+
+def _hidden(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], "***")
+    return text

@@ -7,64 +7,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from bot.errors import ToolError, ToolFateUnknown
+from bot.ports import Rest
+from bot.skills import SkillContext
+from bot.tools import calls, rests
+from bot.tools.calls import SKILL, Call, Result, Verdict
+from bot.tools.kept import Kept, key_of
 from bot.tools.mcp.names import WireNames
 from bot.tools.mcp.pool import Pool
 from bot.tools.mcp.servers import ServerSpec
 from bot.tools.mcp.tool import Tool
-from bot.tools.policy import Decision, Facts, Offer, Policy, decide
-from bot.tools.skills import SkillSpec, Webhooks
+from bot.tools.policy import Decision, Facts, Offer, Policy, decide, decide_own
+from bot.tools.rests import HOST, Shelf, cut
+from bot.tools.skill import SkillSpec
+from bot.tools.skills import Skills
+from registry.caching import CacheRule
 
-SKILL = ""
-"""Stands for the server where a tool is a skill; no server has an empty name."""
 READY_SECONDS = 10.0
 READY_FOR_APPROVED_SECONDS = 60.0
-
-UNKNOWN_TOOL = "There is no tool of this name."
-NOT_OBJECT = "The call's input is not a JSON object. Write it again as one."
-NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
-NO_LONGER = "This tool is no longer here as it was when this turn began. It was not run."
-AGENT_GONE = "This agent was removed while it worked. The call was not run."
-FATE_UNKNOWN = (
-    "Outcome unknown: the host was interrupted during this call, so it may or may not have taken "
-    "effect. It was not repeated. Tell the person, and check by other means if you can."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One tool_use of the model: `tool` is what its wire name means, if anything."""
-
-    id: str
-    name: str
-    server: str | None
-    tool: str | None
-    arguments: Any
-
-    @property
-    def key(self) -> str:
-        """`mcp:<server>:<tool>` or `skill:<name>`, by which policy knows the tool."""
-        return f"skill:{self.tool}" if self.server == SKILL else f"mcp:{self.server}:{self.tool}"
-
-    @property
-    def digest(self) -> str:
-        """A name for this tool with these arguments."""
-        body = orjson.dumps([self.key, self.arguments], option=orjson.OPT_SORT_KEYS)
-        return hashlib.sha256(body).hexdigest()[:24]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a call came to, as a tool_result's content."""
-
-    content: Any
-    error: bool = False
-    fate_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +42,11 @@ class Rights:
     skills: tuple[SkillSpec, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What happens to a call now: refused with a result, asked of a person, or run.
-
-    `definition` is the digest of what the tool is; `always` says whether a person may allow it for
-    good.
-    """
-
-    refusal: Result | None = None
-    asks: bool = False
-    always: bool = False
-    definition: str = ""
-
-
 class Toolbox:
     """The tools of one agent, as one turn uses them.
 
-    `live` gives the agent's rights as they are now, None once it is removed; `role` is that of the
-    person for whom the turn runs.
+    `live` gives the agent's rights as they are now, None once it is removed; `facts` say for whom
+    and where the turn runs, and `context` says it to skills. `hide` takes secrets out of a result.
     """
 
     def __init__(
@@ -103,17 +54,24 @@ class Toolbox:
         pool: Pool,
         rights: Rights,
         live: Callable[[], Rights | None],
-        webhooks: Webhooks,
-        role: str = "everyone",
-        person: str = "",
+        skills: Skills,
+        kept: Kept,
+        context: SkillContext,
+        shelf: Shelf,
+        facts: Facts | None = None,
+        hide: Callable[[str], str] = str,
     ) -> None:
-        self._webhooks = webhooks
-        self._person = person
+        self._hide = hide
+        self._pins: dict[str, str] = {}
+        self._shelf = shelf
+        self._caller = skills
+        self._kept = kept
+        self._context = context
         self._skills = {skill.name: skill for skill in rights.skills}
         self._pool = pool
         self._rights = rights
         self._live = live
-        self._role = role
+        self._facts = facts or Facts()
         self._servers = {server.name: server for server in rights.servers}
 
     async def ready(self, *, approved: bool = False) -> None:
@@ -132,12 +90,12 @@ class Toolbox:
         known: list[Tool | SkillSpec] = [*self._pool.tools(self._servers.values())]
         tools = [
             tool
-            for tool in [*known, *self._skills.values()]
+            for tool in [*known, *self._unclashed()]
             if self._decided(self._rights, tool.key, offer) is not Decision.DENY
         ]
         wire = WireNames(tools)
         shown = sorted(tools, key=wire.wire)
-        offered = [
+        offered: list[dict[str, Any]] = [
             {
                 "name": wire.wire(tool),
                 "description": tool.description or tool.name,
@@ -145,10 +103,14 @@ class Toolbox:
             }
             for tool in shown
         ]
-        return offered, {
+        names: dict[str, Sequence[str]] = {
             wire.wire(tool): (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
             for tool in shown
         }
+        if shown and self._decided_own(self._rights) is not Decision.DENY:
+            offered.append(rests.TOOL)
+            names[rests.READ_MORE] = (HOST, rests.READ_MORE)
+        return offered, names
 
     def prompts(self) -> list[str]:
         """The texts that the servers add to the system prompt."""
@@ -163,48 +125,81 @@ class Toolbox:
         if refusal := self._refusal(call, live):
             return Verdict(Result(refusal, error=True))
         assert live is not None
-        decision = self._decided(live, call.key, self._offered())
+        if call.server == HOST:
+            decision = self._decided_own(live)
+        else:
+            decision = self._decided(live, call.key, self._offered())
         if decision is Decision.DENY:
-            return Verdict(Result(NOT_ALLOWED, error=True))
+            return Verdict(Result(calls.NOT_ALLOWED, error=True))
         definition = self.definition(call)
         doubt = call.digest in doubtful and not self.repeatable(call)
         if decision is Decision.RUN and not doubt:
             return Verdict(definition=definition)
         if not definition:
-            return Verdict(Result(NO_LONGER, error=True))
+            return Verdict(Result(calls.NO_LONGER, error=True))
         return Verdict(
             asks=True, always=decision is Decision.ASK and not doubt, definition=definition
         )
 
     def definition(self, call: Call) -> str:
         """A digest of what the tool is now and where it runs; empty where it is not offered."""
+        if call.server == HOST:
+            return rests.READ_MORE
         if call.server == SKILL:
             skill = self._skills.get(call.tool or "")
             return skill.digest[:24] if skill else ""
         server = self._servers.get(call.server or "")
-        found = [t for t in self._pool.tools([server] if server else []) if t.name == call.tool]
-        if server is None or not found:
+        digest = self._digest(call)
+        if server is None or not digest:
             return ""
-        place = [server.command, server.args, server.cwd, server.url, found[0].digest]
+        place = [server.command, server.args, server.cwd, server.url, digest]
         return hashlib.sha256(orjson.dumps(place)).hexdigest()[:24]
+
+    def pin(self, call: Call, definition: str) -> None:
+        """People allowed the tool of this definition: if it becomes another, the call won't run."""
+        if call.server not in (HOST, SKILL):
+            same = self.definition(call) == definition
+            self._pins[call.id] = self._digest(call) if same else definition
+
+    def _digest(self, call: Call) -> str:
+        server = self._servers.get(call.server or "")
+        found = [t for t in self._pool.tools([server] if server else []) if t.name == call.tool]
+        return found[0].digest if found else ""
 
     def _refusal(self, call: Call, live: Rights | None) -> str | None:
         if live is None:
-            return AGENT_GONE
+            return calls.AGENT_GONE
         mine = self._servers.get(call.server or "")
         skill = self._skills.get(call.tool or "") if call.server == SKILL else None
-        if mine is None and skill is None:
-            return UNKNOWN_TOOL
+        if mine is None and skill is None and call.server != HOST:
+            return calls.UNKNOWN_TOOL
         if not isinstance(call.arguments, Mapping):
-            return NOT_OBJECT
+            return calls.NOT_OBJECT
+        if call.server == HOST:
+            return None
         if skill is not None:
-            return None if skill in live.skills else NO_LONGER
+            if skill not in self._unclashed():
+                return calls.NAME_TAKEN
+            return None if skill in live.skills else calls.NO_LONGER
         assert mine is not None
         now = next((one for one in live.servers if one.name == mine.name), None)
-        return NO_LONGER if now is None or now.share_key != mine.share_key else None
+        return calls.NO_LONGER if now is None or now.share_key != mine.share_key else None
+
+    def _unclashed(self) -> list[SkillSpec]:
+        """The skills, without those whose name one of the servers' tools has."""
+        offered = self._pool.tools(self._servers.values())
+        tools = {tool.name.casefold(): tool.key for tool in offered}
+        taken = [skill for skill in self._skills.values() if skill.name.casefold() in tools]
+        for skill in taken:
+            self._caller.clashes(skill.name, tools[skill.name.casefold()])
+        return [skill for skill in self._skills.values() if skill not in taken]
 
     def _decided(self, rights: Rights, key: str, offer: Offer) -> Decision:
-        return decide(rights.policy, key, offer, Facts(self._role, rights.features))
+        facts = replace(self._facts, features=rights.features)
+        return decide(rights.policy, key, offer, facts)
+
+    def _decided_own(self, rights: Rights) -> Decision:
+        return decide_own(rights.policy, rests.KEY, replace(self._facts, features=rights.features))
 
     def _offered(self) -> Offer:
         servers = self._servers.values()
@@ -214,6 +209,8 @@ class Toolbox:
 
     def repeatable(self, call: Call) -> bool:
         """Whether an admin said that this tool may run twice, itself or by trusting its server."""
+        if call.server == HOST or self._rule(call) is not None:
+            return True
         server = self._servers.get(call.server or "")
         if server is None or call.tool is None:
             return False
@@ -223,7 +220,52 @@ class Toolbox:
         return server.trust_annotations and any(t.read_only or t.idempotent for t in found)
 
     async def run(self, call: Call, seconds: float) -> Result:
-        """Make the call; every end of it is a result."""
+        """Make the call, or use a result again that is still good; every end of it is a result."""
+        if call.server == HOST:
+            return await self._read_more(call)
+        result = await self._kept_or_made(call, seconds)
+        if result.rest is None or self._decided_own(self._rights) is Decision.DENY:
+            return result
+        how = await self._shelf.keep(call.id, result.rest)
+        return replace(result, content=[*result.content, {"type": "text", "text": how}])
+
+    async def _read_more(self, call: Call) -> Result:
+        """A piece of what was cut off, as long as the tool that it came from is not taken away."""
+        page, live = await self._shelf.page(call.arguments), self._live()
+        if live is None:
+            return Result(calls.AGENT_GONE, error=True)
+        if page.key and self._decided(live, page.key, self._offered()) is Decision.DENY:
+            return Result(calls.NOT_ALLOWED, error=True)
+        return Result(page.text, error=page.error)
+
+    async def _kept_or_made(self, call: Call, seconds: float) -> Result:
+        rule = self._rule(call)
+        if rule is None:
+            return await self._made(call, seconds)
+        place = key_of(rule.scope, self._context, call.digest, *self._identity(call))
+        found = self._kept.get(place)
+        if found is not None:
+            return Result(found)
+        result = await self._made(call, seconds)
+        if not result.error and not result.fate_unknown and result.rest is None:
+            self._kept.put(place, result.content, rule.ttl_seconds)
+        return result
+
+    def _rule(self, call: Call) -> CacheRule | None:
+        """How long this tool's results stand, where the operator says that it only reads."""
+        if call.server == SKILL:
+            skill = self._skills.get(call.tool or "")
+            return skill.cache if skill else None
+        server = self._servers.get(call.server or "")
+        return server.cached(call.tool) if server and call.tool else None
+
+    def _identity(self, call: Call) -> tuple[str, str]:
+        """What is called, and where and as whom: another secret may give another answer."""
+        if call.server == SKILL:
+            return self._skills[call.tool or ""].identity, ""
+        return self._servers[call.server or ""].share_key, self.definition(call)
+
+    async def _made(self, call: Call, seconds: float) -> Result:
         assert call.server is not None
         assert call.tool is not None
         if call.server == SKILL:
@@ -231,19 +273,23 @@ class Toolbox:
         limit = min(seconds, self._servers[call.server].deadline)
         try:
             server = self._servers[call.server]
-            found = await self._pool.call(server, call.tool, call.arguments, deadline=limit)
+            pinned = self._pins.get(call.id, "")
+            found = await self._pool.call(server, call.tool, call.arguments, limit, pinned)
         except ToolFateUnknown as error:
             return Result(f"Outcome unknown: {error}", error=True, fate_unknown=True)
         except ToolError as error:
             return Result(f"The tool did not run: {error}", error=True)
-        return Result(found.content, error=found.is_error)
+        rest = Rest(call.key, self._hide(found.rest), found.whole) if found.rest else None
+        shown = [
+            block | {"text": self._hide(block["text"])} if block["type"] == "text" else block
+            for block in found.content
+        ]
+        return Result(shown, error=found.is_error, rest=rest)
 
     async def _run_skill(self, skill: SkillSpec, call: Call, seconds: float) -> Result:
-        found = await self._webhooks.call(skill, call.arguments, self._person, seconds)
-        return Result(found.text, error=found.error, fate_unknown=found.unknown)
-
-
-def call_of(block: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Call:
-    """A tool_use block, read with the wire names of its render."""
-    server, tool = names.get(block["name"], (None, None))
-    return Call(block["id"], block["name"], server, tool, block["input"])
+        found = await self._caller.call(skill, call.arguments, self._context, seconds)
+        text, shown = found.text, self._shelf.shown
+        if len(text) <= shown:
+            return Result(text, error=found.error, fate_unknown=found.unknown)
+        blocks, rest = cut(text, shown)
+        return Result(blocks, found.error, found.unknown, Rest(call.key, rest))

@@ -6,13 +6,14 @@ timer, which is due at once when nothing is open any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import structlog
 
 from bot.errors import StoreError
-from bot.events import Incoming, Outgoing, Person, Press
+from bot.events import Incoming, Outgoing, Press
 from bot.ops.counters import Counters
 from bot.ports import Clock, Inbox, OpenTurn, Posted, Record
 from bot.tools import sheets
@@ -22,12 +23,13 @@ from bot.tools.approvals import (
     closed,
     fits,
     grants_of,
-    named,
     reasoned,
     tap_of,
     tapped,
 )
-from bot.tools.toolbox import Result
+from bot.tools.calls import Result
+from bot.turn.approvers import may_answer, need_not_wait
+from bot.turn.plan import Plan
 from bot.turn.recorder import end_record, result_record
 from bot.turn.suspension import Approvals, Place, redrawn
 from bot.turn.transcripts import Transcripts
@@ -38,6 +40,7 @@ UNSEEN_SECONDS = 600.0
 LOOK_AGAIN_SECONDS = 2.0
 
 Met = Literal["gone", "waits", "taken"]
+Live = Callable[[str], Plan | None]
 
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
 GAVE_UP = "Something went wrong, again and again, when I wanted to go on; nothing more was done."
@@ -51,9 +54,11 @@ class Answering:
         approvals: Approvals,
         inbox: Inbox,
         transcripts: Transcripts,
+        live: Live,
         clock: Clock,
         counters: Counters,
     ) -> None:
+        self._live = live
         self._approvals = approvals
         self._inbox = inbox
         self._transcripts = transcripts
@@ -64,7 +69,7 @@ class Answering:
         """A press on a button that is ours, or pretends to be; whatever it is, it gets a word."""
         tap = tap_of(press.data)
         while True:
-            sheet = await self._approvals.sheet(place.fence.line, tap.nonce) if tap else None
+            sheet = await self._today(place, tap.nonce) if tap else None
             refusal = await self._refusal(place, sheet, tap, press)
             if refusal or sheet is None or tap is None:
                 await self._refuse(place, entry, press, refusal, sheet)
@@ -91,7 +96,7 @@ class Answering:
                 parts = redrawn(place.channel, after)
                 if await self._decide(place, entry, after, parts, {}):
                     return "taken"
-            elif not sheet.pending or not await self._has_a_say(place, sheet, incoming.person):
+            elif not sheet.pending or not await need_not_wait(place, sheet, incoming.person):
                 return "waits"
             elif await self._supersede(place, sheet, []):
                 return "gone"
@@ -153,13 +158,28 @@ class Answering:
             return max(sheet.due, self._clock.wall() + LOOK_AGAIN_SECONDS)
         return sheet.due
 
+    async def redraw(self, place: Place, nonce: str) -> None:
+        """Draw a sheet anew that was decided while the message that shows it was on its way."""
+        while sheet := await self._approvals.sheet(place.fence.line, nonce):
+            parts = redrawn(place.channel, sheet)
+            posted = await self._approvals.decide(place.fence, "", sheet, parts, {})
+            if posted is not None:
+                await self._deliver(place, parts, posted)
+                return
+
     async def forget(self, place: Place, nonce: str) -> None:
         """A sheet has done its work."""
         place.timers.drop(nonce)
         await self._approvals.forget(place.fence, nonce)
 
+    async def _today(self, place: Place, nonce: str) -> Sheet | None:
+        """A sheet with whom its agent lets approve now, where there still is that agent."""
+        sheet = await self._approvals.sheet(place.fence.line, nonce)
+        plan = self._live(sheet.turn.agent) if sheet else None
+        return replace(sheet, approvers=plan.approvers) if sheet and plan else sheet
+
     async def _of(self, place: Place, turn: OpenTurn) -> Sheet:
-        sheet = await self._approvals.sheet(place.fence.line, turn.nonce) if turn.nonce else None
+        sheet = await self._today(place, turn.nonce) if turn.nonce else None
         if sheet is None:
             raise StoreError(f"the open turn {turn.ref.entry} waits for a sheet that is not there")
         return sheet
@@ -203,9 +223,9 @@ class Answering:
         self, place: Place, sheet: Sheet | None, tap: Tap | None, press: Press
     ) -> str:
         """Why a press decides nothing; empty if it may."""
-        if sheet is None or tap is None or sheet.address != press.address:
+        if sheet is None or tap is None or not _same_chat(sheet, press):
             return sheets.NO_LONGER_OPEN
-        if not await self._may(place, sheet, press.person):
+        if not await may_answer(place, sheet, press.person):
             return sheets.NOT_YOURS.format(sheets.who_may(sheet))
         if not fits(sheet, tap):
             return sheets.answered_already(sheet, tap)
@@ -218,30 +238,24 @@ class Answering:
         self._counters.add("refused:approval")
         log.info("press.refused", line=place.fence.line, person=press.person.id, why=why)
         parts = [_word(press, why)]
-        if sheet and sheet.closed and sheet.address == press.address and press.message:
-            text = sheets.question(sheet)
-            parts += place.channel.render(sheet.address, text, edit=press.message)
+        if sheet and sheet.closed and _same_chat(sheet, press) and press.message:
+            parts += redrawn(place.channel, replace(sheet, messages=()), press.message)
         posted = await self._inbox.settle(place.fence, [entry], parts)
         await place.channel.deliver(posted)
-
-    async def _may(self, place: Place, sheet: Sheet, person: Person) -> bool:
-        if named(sheet, person.id):
-            return True
-        if "admins" not in sheet.approvers:
-            return False
-        return await place.channel.administers(sheet.address, person.id)
-
-    async def _has_a_say(self, place: Place, sheet: Sheet, person: Person) -> bool:
-        """Whether a message of this person means that the turn need not wait any more."""
-        if sheet.address.private or person.id == sheet.asker.id:
-            return True
-        return await self._may(place, sheet, person)
 
     async def _deliver(
         self, place: Place, parts: Sequence[Outgoing], posted: Sequence[Posted]
     ) -> None:
         if parts:
             await place.channel.deliver(posted)
+
+
+def _same_chat(sheet: Sheet, press: Press) -> bool:
+    """Whether a press comes from the chat that was asked.
+
+    Its topic does not count: Telegram leaves it out where the message is too old.
+    """
+    return (sheet.address.bot, sheet.address.chat) == (press.address.bot, press.address.chat)
 
 
 def _results(sheet: Sheet) -> list[Record]:

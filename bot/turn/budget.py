@@ -14,7 +14,7 @@ class Limits:
     """What one turn may use (spec 5, 9.24); history is trimmed in blocks of a quarter.
 
     `tokens` is the output of one model request, `per_minute` the requests of one person in a
-    conversation.
+    conversation, `result_chars` the text of one tool result that the model reads at once.
     """
 
     requests: int = 25
@@ -25,6 +25,7 @@ class Limits:
     history_chars: int = 240_000
     tokens: int = 8000
     per_minute: int = 60
+    result_chars: int = 100_000
 
     def under(
         self,
@@ -63,8 +64,8 @@ class Budget:
         return self._until - self._clock.monotonic()
 
     def spent(self) -> str | None:
-        """Which limit is reached, in words, or None."""
-        if self.requests >= self.limits.requests:
+        """Why the next request has to be the last one, in words, or None."""
+        if self.requests >= self.limits.requests - 1:
             return f"{self.limits.requests} model requests"
         if self.calls >= self.limits.calls:
             return f"{self.limits.calls} tool calls"

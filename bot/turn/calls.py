@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from bot.ports import Answer, Record
 from bot.tools import sheets
 from bot.tools.approvals import Asked, Sheet, grant_of
-from bot.tools.toolbox import FATE_UNKNOWN, Call, Result, Toolbox, Verdict, call_of
+from bot.tools.calls import FATE_UNKNOWN, Call, Result, Verdict, call_of
+from bot.tools.toolbox import Toolbox
 from bot.turn import history
 from bot.turn.budget import Budget
 from bot.turn.loops import goes_round
@@ -154,8 +155,12 @@ class Calls:
         if decided is not None:
             return self._as_decided(call, verdict, decided)
         if verdict.asks and verdict.always and await self._is_granted(call, verdict):
-            return Verdict(definition=verdict.definition)
+            return self._pinned(call, verdict)
         return verdict
+
+    def _pinned(self, call: Call, verdict: Verdict) -> Verdict:
+        self._toolbox.pin(call, verdict.definition)
+        return Verdict(definition=verdict.definition)
 
     def _decided(self, call: Call) -> Asked | None:
         asked = self._sheet.asked if self._sheet else ()
@@ -168,7 +173,7 @@ class Calls:
         if verdict.refusal:
             return verdict
         same = decided.digest == call.digest and decided.definition == verdict.definition
-        return Verdict() if same else Verdict(Result(CHANGED, error=True))
+        return self._pinned(call, verdict) if same else Verdict(Result(CHANGED, error=True))
 
     async def _is_granted(self, call: Call, verdict: Verdict) -> bool:
         name = grant_of(self._recorder.turn.ref.agent, call.key, verdict.definition)
@@ -176,10 +181,7 @@ class Calls:
 
     def _doubtful(self) -> frozenset[str]:
         """Digests of calls in this conversation whose outcome nobody knows."""
-        records = self._recorder.transcript.records
-        unknown = {r.body["call"] for r in records if r.kind == "result" and r.body.get("unknown")}
-        started = (r.body for r in records if r.kind == "started")
-        return frozenset(body["digest"] for body in started if body["call"] in unknown)
+        return self._recorder.transcript.doubtful()
 
     async def _run(self, calls: Sequence[Call]) -> None:
         """Independent calls run side by side; each result is recorded as it comes."""
@@ -200,7 +202,7 @@ class Calls:
 
 
 def _named(call: Call) -> str:
-    return f"{call.server}: {call.tool}" if call.server else str(call.tool)
+    return f"{call.origin}: {call.tool}" if call.origin else str(call.tool)
 
 
 def without_calls(answer: Answer) -> Answer:

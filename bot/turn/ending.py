@@ -16,9 +16,9 @@ STOPPED_EARLY = "Stopped."
 AGAIN = "the model is busy, trying again"
 AGENT_GONE = "The agent that began this answer was removed, so it ends here."
 TIRED = "I had to stop here: this took longer than I am allowed to work on one answer."
-SPENT = "I have to stop here: {}. It is free again tomorrow, or ask whoever runs me for more."
+SPENT = "I have to stop here: {}"
 TOO_OFTEN = "That were many requests in one minute. Please wait a little, then write again."
-BUSY = "The model behind me does not answer right now. Please send your message again later."
+BUSY = "The model behind me does not answer right now. Please try again in a little while."
 BROKEN = (
     "I can't answer at the moment: the model refused the request. "
     "The operator finds the reason in the log."
@@ -27,10 +27,14 @@ BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the person is told at the end, in Markdown, and how the turn is remembered."""
+    """What the person is told at the end, in Markdown, and how the turn is remembered.
+
+    `again` offers a button that asks for the answer once more.
+    """
 
     outcome: Outcome
     text: str
+    again: bool = False
 
 
 def closing(outcome: Outcome, said: str, note: str = "") -> Ending:

@@ -1,114 +1,158 @@
-"""What may not go out: personal data and blocked topics, in answers and in their previews; pure.
+"""What may not go out: secrets, personal data, blocked topics; in answers and previews; pure.
 
-Found are e-mail addresses, payment cards and bank accounts (by their check digits), and telephone
-numbers with a country code. A preview ends where nothing of that kind can be half written.
+A preview ends where nothing of that kind can be half written. Questions are another matter: who
+approves has to see what is allowed, so they show the ends of what answers do not show at all.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bot.turn.personal import Found, personal, settled
+
+Handling = Literal["off", "warn", "redact", "block"]
+STRICTNESS: tuple[Handling, ...] = ("off", "warn", "redact", "block")
 
 REDACTED = "[{} removed]"
+SHORTENED: Mapping[str, Callable[[str], str]] = {
+    "e-mail address": lambda text: f"{text[0]}…@{text.partition('@')[2]}",
+    "identity number": lambda _text: "[identity number hidden]",
+}
+SECRET = "[secret]"  # noqa: S105 - what stands in the place of one
 WARNING = "_(This answer contains personal data.)_"
 WITHHELD = "I can't show this answer: it contains personal data."
 BLOCKED = "I can't talk about that here."
 PROMPT = "Do not help with or talk about these topics, and say so plainly: {}."
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
-_PHONE = re.compile(r"(?<![\w+])(?:\+|00)[1-9](?:[ ()./-]{0,2}\d){7,13}(?!\d)")
-_DIGITS = re.compile(r"(?<![A-Za-z])\d+(?:[ -]\d+)*(?![A-Za-z])")
-_ACCOUNT = re.compile(r"(?<![A-Za-z\d])[A-Z]{2}\d{2}(?: ?[A-Z\d])+")
-_GROUP_END = re.compile(r"[A-Z\d](?![A-Z\d])")
-_MAY_GROW = re.compile(r"[\d+(]")
+_LEAST_SECRET = 8
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
 
 
-def _is_card(digits: str) -> bool:
-    numbers = [int(c) for c in reversed(digits)]
-    total = sum(d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(numbers))
-    return 13 <= len(digits) <= 19 and total % 10 == 0 and len(set(digits)) > 1
-
-
-def _is_account(bare: str) -> bool:
-    turned = bare[4:] + bare[:4]
-    return 15 <= len(bare) <= 34 and int("".join(str(int(c, 36)) for c in turned)) % 97 == 1
-
-
-def _without_cards(found: re.Match[str]) -> str:
-    """A run of digit groups without the groups that make a card's number."""
-    groups = re.findall(r"\d+[ -]?", found[0])
-    kept: list[str] = []
-    while groups:
-        lengths = range(min(len(groups), 19), 0, -1)
-        run = (n for n in lengths if _is_card(re.sub(r"\D", "", "".join(groups[:n]))))
-        size = next(run, 0)
-        gap = re.sub(r"\d", "", groups[size - 1]) if size else ""
-        kept.append(REDACTED.format("card number") + gap if size else groups[0])
-        del groups[: size or 1]
-    return "".join(kept)
-
-
-def _without_account(found: re.Match[str]) -> str:
-    """A text without the bank account that it begins with, if it does."""
-    text = found[0]
-    ends = [match.end() for match in _GROUP_END.finditer(text)]
-    for end in reversed([end for end in ends if end <= 48]):
-        if _is_account(text[:end].replace(" ", "")):
-            return REDACTED.format("bank account") + text[end:]
-    return text
+def stricter(*handlings: Handling) -> Handling:
+    """The strictest of several ways to handle personal data."""
+    return max(handlings, key=STRICTNESS.index, default="off")
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The filter of one agent; `personal` is redact, warn or block, None lets all pass."""
+    """The filter of one agent: its blocked topics, and how personal data is handled.
+
+    `secrets` are values that the host knows and that nobody may read.
+    """
 
     topics: tuple[str, ...] = ()
-    personal: str | None = None
+    personal: Handling = "off"
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def out(self, text: str) -> str:
         """A text as it may go out."""
+        text = self._without_secrets(text)
         if self._is_blocked(text):
             return BLOCKED
-        redacted = redact(text) if self.personal else text
-        if redacted == text or self.personal == "redact":
-            return redacted
+        found = personal(text) if self.personal != "off" else []
+        if not found:
+            return text
+        if self.personal == "redact":
+            return _replaced(text, found, _removed)
         return WITHHELD if self.personal == "block" else f"{text}\n\n{WARNING}"
 
     def preview(self, text: str) -> str:
         """As much of a growing text as surely may go out; it may be nothing yet."""
-        if not self.topics and self.personal is None:
-            return text
-        safe = _finished(text)
-        if self._is_blocked(safe) or (self.personal == "block" and redact(safe) != safe):
+        text = self._without_secrets(text[: self._before_secrets(text)])
+        end, found = self._before_topics(text), list[Found]()
+        if self.personal != "off":
+            found, end = personal(text), min(end, settled(text))
+        end = min([end, *(one.start for one in found if one.start < end < one.end)])
+        found = [one for one in found if one.end <= end]
+        if self._is_blocked(text) or (found and self.personal == "block"):
             return ""
-        return redact(safe) if self.personal == "redact" else safe
+        return _replaced(text[:end], found if self.personal == "redact" else [], _removed)
+
+    def question(self, text: str) -> str:
+        """A text as whoever approves may read it: secrets hidden, personal data shortened."""
+        text = self._without_secrets(text)
+        if self.personal in ("off", "warn"):
+            return text
+        return _replaced(text, personal(text), _shortened)
+
+    def kept(self, text: str) -> str:
+        """A tool's text as the model may read it and the store may keep it: secrets hidden."""
+        return self._without_secrets(text)
 
     def prompt(self) -> str | None:
         """What the model is told of blocked topics."""
         return PROMPT.format(", ".join(self.topics)) if self.topics else None
 
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._known():
+            text = text.replace(secret, SECRET)
+        return text
+
+    def _known(self) -> list[str]:
+        found = (secret for secret in self.secrets if len(secret) >= _LEAST_SECRET)
+        return sorted(found, key=len, reverse=True)
+
+    def _before_secrets(self, text: str) -> int:
+        """Where a secret may begin that is not written to its end."""
+        known = self._known()
+        tail = range(max(0, len(text) - max(map(len, known), default=0)), len(text))
+        open_ = (at for at in tail if any(secret.startswith(text[at:]) for secret in known))
+        return next(open_, len(text))
+
+    def _before_topics(self, text: str) -> int:
+        """Where a topic may begin that is not written to its end."""
+        spoken = [folded(topic) for topic in self.topics]
+        if not spoken:
+            return len(text)
+        most = max(len(topic.split()) for topic in spoken)
+        words = (at for at, word in _words_back(text) if folded(word))
+        by_words = next(itertools.islice(words, most - 1, None), 0)
+        wide = max((2 * len(topic) for topic in spoken if not topic.isascii()), default=0)
+        return min(by_words, max(0, len(text) - wide))
+
     def _is_blocked(self, text: str) -> bool:
-        flat = " ".join(text.casefold().split())
-        return any(_spoken(topic) in flat for topic in self.topics)
+        if not self.topics:
+            return False
+        flat = f" {folded(text)}"
+        return any(f" {t}" in flat if t.isascii() else t in flat for t in map(folded, self.topics))
 
 
-def redact(text: str) -> str:
-    """The text without personal data."""
-    text = _EMAIL.sub(REDACTED.format("e-mail address"), text)
-    text = _ACCOUNT.sub(_without_account, text)
-    text = _DIGITS.sub(_without_cards, text)
-    return _PHONE.sub(REDACTED.format("telephone number"), text)
+def folded(text: str) -> str:
+    """The words of a text alone, whatever stands between, before or inside of them unseen."""
+    seen = _FOREIGN.sub(_if_seen, unicodedata.normalize("NFKC", text))
+    return re.sub(r"[\W_]+", " ", seen.casefold()).strip()
 
 
-def _finished(text: str) -> str:
-    """The text up to where something may still grow: a last word, and numbers before it."""
-    words = re.findall(r"\s*\S+", text)
-    if words and not text[-1].isspace():
-        words.pop()
-    while words and _MAY_GROW.search(words[-1]):
-        words.pop()
-    return "".join(words)
+def _if_seen(match: re.Match[str]) -> str:
+    return "" if unicodedata.category(match[0]) == "Cf" else match[0]
 
 
-def _spoken(topic: str) -> str:
-    return " ".join(topic.replace("_", " ").casefold().split())
+def _words_back(text: str) -> Iterator[tuple[int, str]]:
+    """The words of a text and where each begins, the last one first."""
+    while text := text.rstrip():
+        at = max(text.rfind(blank) for blank in " \n\t") + 1
+        yield at, text[at:]
+        text = text[:at]
+
+
+def _replaced(text: str, found: list[Found], put: Callable[[str, Found], str]) -> str:
+    parts, at = [], 0
+    for one in found:
+        parts += [text[at : one.start], put(text[one.start : one.end], one)]
+        at = one.end
+    return "".join([*parts, text[at:]])
+
+
+def _removed(_text: str, one: Found) -> str:
+    return REDACTED.format(one.kind)
+
+
+def _shortened(text: str, one: Found) -> str:
+    if one.kind in SHORTENED:
+        return SHORTENED[one.kind](text)
+    return f"[{one.kind} that ends in {text[-4:]}]"

@@ -1,4 +1,4 @@
-"""Transcript records to the Messages API's messages; pure.
+"""What was said, as the Messages API's messages; pure.
 
 A call is never parted from its result, and every call has one: where the record has none, the
 message says so. Thinking blocks are kept only under the prefix that they were made under.
@@ -15,13 +15,66 @@ from bot.ports import Record
 THINKING = frozenset({"thinking", "redacted_thinking"})
 UNANSWERED = "This call was not answered: the turn ended before its result came."
 UNSAID = frozenset({"refusal"})
-KEEP = 0.75
 
 Block = dict[str, Any]
 
 
-def messages(records: Sequence[Record], prefix: str) -> list[Json]:
-    """The messages of these records, in order, adjacent ones of one role joined."""
+class Exchange:
+    """One turn's records, the person's message first; its messages are made once, then kept.
+
+    `size` is about how many characters they add to a request, `doubtful` the digests of calls whose
+    outcome nobody knows.
+    """
+
+    __slots__ = ("_made", "_made_under", "_thinks", "doubtful", "entry", "id", "records", "size")
+
+    def __init__(self) -> None:
+        self.id = self.entry = ""
+        self.records: list[Record] = []
+        self.size = 0
+        self.doubtful: frozenset[str] = frozenset()
+        self._thinks = False
+        self._made: list[Json] | None = None
+        self._made_under = ""
+
+    def add(self, record: Record) -> int:
+        """The turn's next record; its size."""
+        self.records.append(record)
+        self.size += (size := size_of(record))
+        self._made = None
+        if record.kind == "person":
+            self.id, self.entry = record.id, record.body["turn"]
+        elif record.kind == "model":
+            self._thinks |= any(block["type"] in THINKING for block in record.body["content"])
+        elif record.kind == "result" and record.body.get("unknown"):
+            self.doubtful |= self._digests(record.body["call"])
+        return size
+
+    def messages(self, prefix: str) -> list[Json]:
+        """The turn's messages under this prefix; whoever asks must leave them as they are."""
+        if self._made is None or (self._thinks and self._made_under != prefix):
+            self._made, self._made_under = _messages(self.records, prefix), prefix
+        return self._made
+
+    def _digests(self, call: str) -> set[str]:
+        started = (record.body for record in self.records if record.kind == "started")
+        return {body["digest"] for body in started if body["call"] == call}
+
+
+def joined(exchanges: Iterable[Exchange], prefix: str) -> list[Json]:
+    """The messages of these turns, in order, adjacent ones of one role joined."""
+    found: list[Json] = []
+    for exchange in exchanges:
+        said = exchange.messages(prefix)
+        if found and said and found[-1]["role"] == said[0]["role"]:
+            content = [*found[-1]["content"], *said[0]["content"]]
+            found[-1] = {"role": said[0]["role"], "content": content}
+            said = said[1:]
+        found += said
+    return found
+
+
+def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
     found: list[Block] = []
     for record in records:
@@ -44,29 +97,6 @@ def text_of(content: Iterable[Block]) -> str:
     return "".join(block["text"] for block in content if block["type"] == "text").strip()
 
 
-def start_of(records: Sequence[Record], turns: int, chars: int) -> int:
-    """The index where history starts for the next request.
-
-    It stays where it was (the newest answer remembers its start) until a limit is passed, then it
-    moves over whole turns until three quarters of the limits are left: so the prefix changes, and
-    the cache is lost, only once in many turns.
-    """
-    persons = [i for i, record in enumerate(records) if record.kind == "person"]
-    if not persons:
-        return len(records)
-    start = max(_last_start(records), persons[0])
-    kept = [i for i in persons if i >= start]
-    if _fits(records, kept, turns, chars):
-        return start
-    while len(kept) > 1 and not _fits(records, kept, int(turns * KEEP), int(chars * KEEP)):
-        kept.pop(0)
-    return kept[0]
-
-
-def _fits(records: Sequence[Record], kept: Sequence[int], turns: int, chars: int) -> bool:
-    return len(kept) <= turns and sum(size_of(r) for r in records[kept[0] :]) <= chars
-
-
 def size_of(record: Record) -> int:
     """About how many characters a record adds to a request."""
     content = record.body.get("content", ())
@@ -77,14 +107,6 @@ def _size(block: Json) -> int:
     if block["type"] == "image":
         return 6000
     return len(str(block.get("text") or block.get("input") or block.get("content") or ""))
-
-
-def _last_start(records: Sequence[Record]) -> int:
-    for record in reversed(records):
-        if record.kind == "model" and "start" in record.body:
-            wanted = record.body["start"]
-            return next((i for i, r in enumerate(records) if r.id == wanted), 0)
-    return 0
 
 
 def _said(record: Record, prefix: str) -> list[Block]:

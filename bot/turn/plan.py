@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from bot.tools.mcp.servers import ServerSpec
 from bot.tools.policy import Policy
-from bot.tools.skills import SkillSpec
+from bot.tools.skill import SkillSpec
 from bot.tools.toolbox import Rights
 from bot.turn.budget import Limits
 from bot.turn.filters import Filter
-from bot.turn.purse import Most
+from bot.turn.scopes import Most
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Plan:
 
     `approvers` says who may allow a call: "asker", "admins" (of the chat) and numeric ids;
     `approval_seconds` is how long a question stays open. `budgets` are the most that may be spent,
-    by kind of scope: turn, person, chat, agent. `filter` is what may not go out.
+    by kind of scope: turn, person, chat, agent, account, host. `filter` is what may not go out.
     """
 
     agent: str

@@ -2,83 +2,46 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
-import orjson
-
-from bot.ports import Clock, Fence, ModelRequest, Record, Usage
+from bot.errors import OutOfBudget
+from bot.ports import Clock, Fence, ModelRequest, Record
+from bot.turn.charges import Charge, Pricing, at_most, broken, kinds, unheard, usage_of
+from bot.turn.scopes import WORDS, Budgets, Cost, Most, Spender, day_of
 
 LEDGER = "$"
 """The kind of a record that the journal writes into the ledger, in the same step."""
-BYTES_OF_A_TOKEN = 2
-HELD_SECONDS = 900.0
-SCOPES = ("turn", "person", "chat", "agent")
-WORDS: Mapping[str, str] = {
-    "turn": "this answer has used up what one answer may cost",
-    "person": "you have used up what one person may use in a day",
-    "chat": "this chat has used up what it may use in a day",
-    "agent": "this agent has used up what it may use in a day",
-}
+UNUSED = "$free"
+"""The kind of a record that only frees what was set aside."""
+SHORTEST_HOLD, LONGEST_HOLD = 900.0, 86_400.0
+UNPRICED = (
+    "nobody knows what this model costs, and there is a budget in dollars to keep. "
+    "Whoever runs me can set the price."
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """A cost in millionths of a dollar, None where nobody knows it; `sure` says how it is known."""
-
-    micros: int | None
-    sure: str
-
-
-Pricing = Callable[[str, Usage], Priced]
 Alarm = Callable[[str, str], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Most:
-    """The most of one budget: tokens of all kinds, and millionths of a dollar; None is no limit."""
-
-    tokens: int | None = None
-    micros: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Tokens of all kinds, and millionths of a dollar."""
-
-    tokens: int
-    micros: int
-
-    def over(self, most: Most) -> bool:
-        """Whether this is more than a budget has."""
-        too_many = most.tokens is not None and self.tokens > most.tokens
-        return too_many or (most.micros is not None and self.micros > most.micros)
-
-
 class Ledger(Protocol):
-    """Budgets of today, as the store counts them."""
+    """Budgets as the store counts them; a scope's name ends in its day."""
 
     async def reserve(
-        self,
-        fence: Fence,
-        hold: str,
-        cost: Cost,
-        day: str,
-        scopes: Mapping[str, Most],
-        until: float,
+        self, fence: Fence, hold: str, cost: Cost, limits: Mapping[str, Most], seconds: float
     ) -> str | None:
-        """Set a cost aside in every scope, or in none: the scope that has not enough, or None."""
+        """Set a cost aside in every scope, or in none: the scope that has not enough, or None.
+
+        It takes the place of what was set aside under the same name, and lapses by itself.
+        """
         ...
 
-    async def release(self, fence: Fence, hold: str, day: str, scopes: Sequence[str]) -> None:
+    async def release(self, fence: Fence, hold: str, scopes: Sequence[str]) -> None:
         """What was set aside is not needed."""
         ...
 
-    async def spent(self, scope: str, day: str) -> dict[str, int]:
-        """Requests, tokens and micros of a scope on a day."""
+    async def spent(self, scope: str) -> dict[str, int]:
+        """Requests, tokens and micros of a scope."""
         ...
 
 
@@ -90,125 +53,180 @@ class Bank:
     pricing: Pricing
     alarm: Alarm
 
-    async def spent(self, spender: Spender, now: float) -> dict[str, dict[str, int]]:
-        """What person, chat and agent have spent on the day of this time."""
-        kinds = [kind for kind in SCOPES if kind != "turn"]
-        return {kind: await self.ledger.spent(spender.scopes[kind], day_of(now)) for kind in kinds}
-
-
-def day_of(now: float) -> str:
-    """The day of a time in seconds since the epoch, in UTC."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-
-
-@dataclass(frozen=True, slots=True)
-class Spender:
-    """For whom a turn spends."""
-
-    line: str
-    conversation: str
-    agent: str
-    person: int
-    entry: str
-
-    @property
-    def scopes(self) -> dict[str, str]:
-        """The names of the budgets that a turn uses, by kind."""
-        return {
-            "turn": f"turn:{self.line}:{self.entry}",
-            "person": f"person:{self.person}",
-            "chat": f"chat:{self.line}:{self.conversation}",
-            "agent": f"agent:{self.agent}",
-        }
+    async def spent(
+        self, spender: Spender, budgets: Budgets, now: float
+    ) -> dict[str, dict[str, int]]:
+        """What was spent on the day of this time, by kind, with the limits that there are."""
+        scopes = spender.scopes(day_of(now))
+        found = {k: await self.ledger.spent(name) for k, name in scopes.items() if k != "turn"}
+        for kind, most in budgets.items():
+            limits = {"most_tokens": most.tokens, "most_micros": most.micros}
+            found.get(kind, {}).update({k: v for k, v in limits.items() if v is not None})
+        return found
 
 
 class Purse:
-    """One turn's spending; `budgets` are the most by kind of scope."""
+    """One turn's spending; `budgets` tells the most by kind of scope, as it is now.
+
+    `model` is the agent's, `seconds` the longest that one request may last; `lost` is how many
+    requests of the turn may have been made, also by its earlier lives, that have no line yet.
+    """
 
     def __init__(
         self,
-        ledger: Ledger,
+        bank: Bank,
         fence: Fence,
         spender: Spender,
-        budgets: Mapping[str, Most],
-        pricing: Pricing,
-        alarm: Alarm,
+        budgets: Callable[[], Budgets],
         clock: Clock,
+        model: str,
+        seconds: float = 0.0,
     ) -> None:
-        self._ledger = ledger
+        self._bank = bank
         self._fence = fence
         self._spender = spender
         self._budgets = budgets
-        self._pricing = pricing
-        self._alarm = alarm
         self._clock = clock
-        self._hold = ""
+        self._model = model
+        self._seconds = min(max(SHORTEST_HOLD, seconds), LONGEST_HOLD)
+        self._asking: ModelRequest | None = None
         self._day = ""
+        self._held: list[str] = []
+        self._unheard: Charge | None = None
+        self.lost = 0
 
-    async def reserve(self, request: ModelRequest) -> str | None:
-        """Set aside what a request can cost at most; words where a budget has not enough."""
-        await self.release()
-        if not self._budgets:
-            return None
-        self._hold, self._day = secrets.token_hex(8), self._today()
-        limits = {self._spender.scopes[kind]: most for kind, most in self._budgets.items()}
-        until = self._clock.wall() + HELD_SECONDS
-        cost = self._at_most(request)
-        short = await self._ledger.reserve(self._fence, self._hold, cost, self._day, limits, until)
-        if short is None:
-            return None
-        self._hold = ""
-        kind = short.partition(":")[0]
-        await self._tell_admins(kind, short)
-        return WORDS[kind]
+    async def reserve(self, request: ModelRequest) -> None:
+        """Set aside what a request can cost at most; raises `OutOfBudget` with words for people."""
+        day, budgets = day_of(self._clock.wall()), self._budgets()
+        scopes = self._spender.scopes(day)
+        limits = {scopes[kind]: most for kind, most in budgets.items()}
+        if self._held and self._held != [*limits]:
+            await self.release()
+        if limits:
+            await self._set_aside(request, limits)
+        self._asking, self._day = request, day
 
     async def release(self) -> None:
-        """A request came to nothing: what was set aside for it is free again."""
-        if self._hold:
-            scopes = [self._spender.scopes[kind] for kind in self._budgets]
-            await self._ledger.release(self._fence, self._hold, self._day, scopes)
-            self._hold = ""
+        """What is still set aside is free again."""
+        if self._held:
+            await self._bank.ledger.release(self._fence, self._hold, self._held)
+            self._held = []
 
-    def line(self, answer: Record) -> Record:
-        """The ledger's line for a recorded answer; it settles what was set aside."""
-        counts = answer.body["usage"]
-        priced = self._pricing(answer.body["model"], Usage(*counts))
-        kinds = dict(zip(("in", "out", "cacheRead", "cacheWrite"), counts, strict=True))
+    def broke(self) -> list[Record]:
+        """The request that ran was cut off: its line, and those of requests before it.
+
+        Of one that nobody has heard of nothing is known until the same is asked again.
+        """
+        charge = broken(self._asking) if self._asking else None
+        self._asking = None
+        if charge is None:
+            return []
+        if charge.count == "guessed":
+            self.lost, self._unheard = self.lost + 1, charge
+            return []
+        return [*self._earlier(charge.again()), self._line(charge)]
+
+    def lines(self, records: Sequence[Record], size: int | None = None) -> list[Record]:
+        """The lines for answers among these records.
+
+        At the end of a turn `size` tells how many bytes its history has; then the line of a request
+        that was cut off comes too, and those of earlier lives.
+        """
+        whole = [r for r in records if r.kind == "model" and not r.body.get("partial")]
+        found: list[Record] = []
+        for record in whole:
+            charge = self._told(record)
+            found += [*self._earlier(charge.again()), self._line(charge)]
+        if size is not None:
+            found += self.broke()
+            found += self._earlier(self._unheard or unheard(self._model, size))
+            found = found or self._unused()
+        return found
+
+    def _unused(self) -> list[Record]:
+        """That nothing stays aside: an earlier life may have left something as well."""
+        if not self._held and not self._budgets():
+            return []
+        day = self._day or day_of(self._clock.wall())
+        scopes = [*dict.fromkeys([*self._held, *self._spender.scopes(day).values()])]
+        self._held = []
+        return [Record(UNUSED, {"scopes": scopes, "hold": self._hold})]
+
+    def _told(self, record: Record) -> Charge:
+        asking, self._asking = self._asking, None
+        usage, model = usage_of(record.body["usage"]), record.body["model"]
+        if asking is None:
+            return Charge(usage, "told", model)
+        return Charge(usage, "told", model or asking.model, asking.model, asking.meter.message)
+
+    def _earlier(self, charge: Charge) -> list[Record]:
+        lost, self.lost = self.lost, 0
+        return [self._line(charge) for _ in range(lost)]
+
+    @property
+    def _hold(self) -> str:
+        """The turn's own name: its next owner finds what is set aside, and settles it."""
+        return f"{self._spender.line}:{self._spender.entry}"
+
+    def _line(self, charge: Charge) -> Record:
+        spender, priced = self._spender, charge.priced(self._bank.pricing)
+        day = self._day or day_of(self._clock.wall())
         body = {
-            "day": self._day or self._today(),
-            "at": answer.body["at"],
-            "line": self._spender.line,
-            "turn": self._spender.entry,
-            "conversation": self._spender.conversation,
-            "agent": self._spender.agent,
-            "person": str(self._spender.person),
-            "model": answer.body["model"],
-            **kinds,
-            "tokens": sum(counts),
+            "day": day,
+            "at": int(self._clock.wall()),
+            "line": spender.line,
+            "turn": spender.entry,
+            "conversation": spender.conversation,
+            "account": spender.account,
+            "agent": spender.agent,
+            "person": str(spender.person),
+            "model": charge.model,
+            "message": charge.message,
+            **kinds(charge.usage),
+            "tokens": charge.tokens,
+            "count": charge.count,
             "micros": priced.micros or 0,
             "sure": priced.sure,
-            "scopes": self._counted(),
+            "scopes": self._counted(day),
             "hold": self._hold,
         }
-        self._hold = self._day = ""
+        self._held = []
         return Record(LEDGER, body)
 
-    def _counted(self) -> list[str]:
+    def _counted(self, day: str) -> list[str]:
         """The scopes in which a line counts; a turn only where it has a budget."""
-        scopes = self._spender.scopes
-        return [name for kind, name in scopes.items() if kind != "turn" or kind in self._budgets]
+        scopes, counts_turn = self._spender.scopes(day), "turn" in self._budgets()
+        turn = scopes["turn"]
+        return [
+            name for name in scopes.values() if name != turn or counts_turn or turn in self._held
+        ]
 
-    def _at_most(self, request: ModelRequest) -> Cost:
-        sent = [request.system, request.tools, request.messages]
-        tokens = len(orjson.dumps(sent)) // BYTES_OF_A_TOKEN
-        usage = Usage(cache_write=tokens, output=request.max_tokens)
-        return Cost(tokens + request.max_tokens, self._pricing(request.model, usage).micros or 0)
+    async def _set_aside(self, request: ModelRequest, limits: Mapping[str, Most]) -> None:
+        cost, priced = at_most(request, self._bank.pricing)
+        if priced.micros is None and any(most.micros is not None for most in limits.values()):
+            await self._refuse_unpriced(request.model)
+        times = 1 + self.lost
+        cost = Cost(cost.tokens * times, cost.micros * times)
+        self._held = [*limits]
+        ledger = self._bank.ledger
+        short = await ledger.reserve(self._fence, self._hold, cost, limits, self._seconds)
+        if short is None:
+            return
+        self._held = []
+        await self._refuse(short)
 
-    async def _tell_admins(self, kind: str, scope: str) -> None:
-        agent = self._spender.agent
-        text = f"Agent {agent}: the budget of {scope} is used up for {self._today()}."
+    async def _refuse(self, scope: str) -> None:
+        kind = scope.partition(":")[0]
         if kind != "turn":
-            await self._alarm(f"budget:{agent}:{scope}:{self._today()}", text)
+            name, _, day = scope.rpartition(":")
+            text = f"Agent {self._spender.agent}: the budget of {name} is used up for {day}."
+            await self._bank.alarm(f"budget:{scope}", text)
+        raise OutOfBudget(WORDS[kind])
 
-    def _today(self) -> str:
-        return day_of(self._clock.wall())
+    async def _refuse_unpriced(self, model: str) -> None:
+        text = (
+            f"Agent {self._spender.agent} does not answer: it has a budget in dollars, and nobody "
+            f"knows what {model} costs. Set its price in PRICES, or give the budget in tokens."
+        )
+        await self._bank.alarm(f"price:{model}:{day_of(self._clock.wall())}", text)
+        raise OutOfBudget(UNPRICED)

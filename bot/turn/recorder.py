@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
 from bot.events import Outgoing
-from bot.ports import Answer, Clock, Fence, Journal, OpenTurn, Posted, Record
+from bot.ports import Answer, Clock, Fence, Journal, Opened, OpenTurn, Posted, Record
 from bot.tools.approvals import Sheet
-from bot.tools.toolbox import Call, Result
+from bot.tools.calls import Call, Result
+from bot.turn import history
 from bot.turn.purse import Purse
 from bot.turn.suspension import Approvals
 from bot.turn.transcripts import Transcript
@@ -41,26 +43,54 @@ class Recorder:
         self.entry = turn.ref.entry
         self.prefix = ""
         self.start = ""
+        self._rests = False
 
-    def recorded(self) -> list[Record]:
+    def recorded(self) -> Sequence[Record]:
         """All records of this turn so far."""
         return self.transcript.of_turn(self.entry)
+
+    @property
+    def asks_next(self) -> bool:
+        """Whether the turn's next step is to ask the model: no call is without its result."""
+        records = self.recorded()
+        answers = [record for record in records if record.kind == "model"]
+        made = history.calls_of(answers[-1].body["content"]) if answers else []
+        answered = {record.body["call"] for record in records if record.kind == "result"}
+        return all(call["id"] in answered for call in made)
 
     async def log(self, records: Sequence[Record]) -> None:
         """Append records; a cancelled turn still learns that they were written."""
         await whole(self._append(records))
 
-    def _with_lines(self, records: Sequence[Record]) -> list[Record]:
-        """The records, with a line for the ledger behind each answer of the model."""
-        lines = [self._purse.line(record) for record in records if record.kind == "model"]
-        return [*records, *lines]
+    @contextlib.asynccontextmanager
+    async def accounting(self) -> AsyncIterator[None]:
+        """What fails in this block has cost something all the same."""
+        try:
+            yield
+        except Exception:
+            await self.broke()
+            raise
+
+    async def broke(self) -> None:
+        """A request was cut off: what it cost goes into the ledger at once."""
+        before, lines = self._purse.lost, self._purse.broke()
+        self._rests = bool(lines) or self._purse.lost > before
+        if lines:
+            await whole(self._journal.append(self._fence, self.turn, lines))
+
+    async def asks(self) -> None:
+        """A request is about to be made: after one that broke, the record has to say so again."""
+        if self._rests:
+            self._rests = False
+            await whole(self._journal.append(self._fence, self.turn, []))
 
     async def finish(self, records: Sequence[Record], parts: Sequence[Outgoing]) -> list[Posted]:
         """Append the last records, and hand the reply's parts to the outbox."""
-        written = self._with_lines(records)
+        written = [*records, *self._purse.lines(records, self.transcript.size)]
         newest, posted = await self._journal.finish(self._fence, self.turn, written, parts)
         self.transcript.logged(records, newest)
         self.transcript.used_at = self._clock.wall()
+        await self._purse.release()
         return posted
 
     async def suspend(
@@ -99,6 +129,11 @@ class Recorder:
         }
         return Record("model", body)
 
+    def partial(self, answer: Answer) -> Record:
+        """The record of what had come of an answer that was cut off."""
+        record = self.answered(answer)
+        return Record(record.kind, {**record.body, "partial": True})
+
     def started(self, call: Call) -> Record:
         """The record that a call is about to be made."""
         body = {"turn": self.entry, "call": call.id, "key": call.key, "digest": call.digest}
@@ -117,9 +152,18 @@ class Recorder:
         return end_record(self.entry, outcome, text)
 
     async def _append(self, records: Sequence[Record]) -> None:
-        written = self._with_lines(records)
+        written = [*records, *self._purse.lines(records)]
         newest = await self._journal.append(self._fence, self.turn, written)
         self.transcript.logged(records, newest)
+
+
+async def left_behind(journal: Journal, fence: Fence, opened: object, purse: Purse) -> None:
+    """A turn came to nothing, and no later life of it will write what it has cost."""
+    if isinstance(opened, Opened):
+        size = sum(history.size_of(record) for record in opened.records)
+        purse.lost = opened.turn.lost
+        if lines := purse.lines([], size):
+            await journal.append(fence, opened.turn, lines)
 
 
 def result_record(entry: str, call: str, result: Result) -> Record:

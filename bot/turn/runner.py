@@ -6,25 +6,33 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+from bot.errors import Poisoned
 from bot.events import Incoming, Outgoing, TurnRef
 from bot.ops.counters import Counters
-from bot.ports import Channel, Clock, Fence, Journal, Model, Opened, OpenTurn, Record
+from bot.ports import Channel, Clock, Fence, Journal, Model, Opened, OpenTurn, Record, Rests
+from bot.skills import SkillContext
 from bot.tools import sheets
 from bot.tools.approvals import Sheet
+from bot.tools.kept import Kept
 from bot.tools.mcp.pool import Pool
-from bot.tools.skills import Webhooks
+from bot.tools.policy import Facts
+from bot.tools.rests import Shelf
+from bot.tools.skill import INSTANCE
+from bot.tools.skills import Skills
 from bot.tools.toolbox import Rights, Toolbox
-from bot.turn import ending, prompt
+from bot.turn import again, ending, prompt
+from bot.turn.again import Again
 from bot.turn.budget import Budget
 from bot.turn.calls import Calls
 from bot.turn.ending import Ending
 from bot.turn.plan import Plan
 from bot.turn.progress import Progress
 from bot.turn.prompt import Render
-from bot.turn.purse import Bank, Purse, Spender
+from bot.turn.purse import Bank, Purse
 from bot.turn.rate import Rate
-from bot.turn.recorder import Recorder
+from bot.turn.recorder import Recorder, left_behind
 from bot.turn.renders import Renders
+from bot.turn.scopes import Budgets, Spender
 from bot.turn.suspension import Approvals, Suspension, sheet_of
 from bot.turn.timers import Timers
 from bot.turn.transcripts import Transcript, Transcripts
@@ -36,7 +44,10 @@ Live = Callable[[str], Plan | None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A turn to run: for whom, where, with which agent, under which fence."""
+    """A turn to run: for whom, where, with which agent, under which fence.
+
+    `again` is what it repeats, where a person asks for an answer once more.
+    """
 
     fence: Fence
     entry: str
@@ -45,6 +56,7 @@ class Job:
     channel: Channel
     timers: Timers = field(default_factory=Timers)
     role: str = "everyone"
+    again: Again | None = None
 
     @property
     def ref(self) -> TurnRef:
@@ -66,9 +78,13 @@ class Runner:
         approvals: Approvals,
         live: Live,
         bank: Bank,
-        webhooks: Webhooks,
+        skills: Skills,
+        kept: Kept,
+        rests: Rests,
     ) -> None:
-        self._webhooks = webhooks
+        self._rests = rests
+        self._skills = skills
+        self._kept = kept
         self._bank = bank
         self._approvals = approvals
         self._live = live
@@ -126,8 +142,17 @@ class Runner:
             plan = self._live(job.plan.agent)
             return plan.rights if plan else None
 
-        person = str(job.incoming.person.id)
-        return Toolbox(self._pool, job.plan.rights, live, self._webhooks, job.role, person)
+        whom, where = job.incoming.person.id, job.incoming.address
+        chat = "private" if where.private else "group"
+        facts = Facts(role=job.role, person=whom, chat=chat, agent=job.plan.agent)
+        conversation = f"{job.fence.line}/{where.conversation}"
+        context = SkillContext(INSTANCE, str(whom), conversation, job.plan.agent)
+        rights = job.plan.rights
+        shelf = Shelf(self._rests, job.fence, job.ref, job.plan.limits.result_chars)
+        hide = job.plan.filter.kept
+        return Toolbox(
+            self._pool, rights, live, self._skills, self._kept, context, shelf, facts, hide
+        )
 
     async def _walk(
         self,
@@ -159,24 +184,24 @@ class Runner:
         walk = Walk(
             self._model, job.plan, render, recorder, calls, budget, progress, clock, may_ask, purse
         )
-        async with progress.showing():
-            end, records = await walk.to_an_ending(stop)
-        if isinstance(end, Suspension):
-            await self._suspend(job, recorder, render, end, progress.message)
-        else:
-            await self._reply(job, recorder, end, records, progress.message)
+        async with recorder.accounting():
+            async with progress.showing():
+                end, records = await walk.to_an_ending(stop)
+            if isinstance(end, Suspension):
+                await self._suspend(job, recorder, render, end, progress.message)
+            else:
+                await self._reply(job, recorder, end, records, progress.message)
 
-    async def spent(self, spender: Spender) -> dict[str, dict[str, int]]:
-        """What was spent today by kind of scope."""
-        return await self._bank.spent(spender, self._clock.wall())
+    async def spent(self, spender: Spender, budgets: Budgets) -> dict[str, dict[str, int]]:
+        """What was spent today by kind of scope, with the limits that there are."""
+        return await self._bank.spent(spender, budgets, self._clock.wall())
 
     def _purse(self, job: Job) -> Purse:
         ref, person = job.ref, job.incoming.person.id
         spender = Spender(job.fence.line, ref.conversation, ref.agent, person, ref.entry)
-        budgets, bank = job.plan.budgets, self._bank
-        return Purse(
-            bank.ledger, job.fence, spender, budgets, bank.pricing, bank.alarm, self._clock
-        )
+        plan, now = job.plan, lambda: (self._live(ref.agent) or job.plan).budgets
+        seconds = plan.limits.seconds
+        return Purse(self._bank, job.fence, spender, now, self._clock, plan.model, seconds)
 
     async def _suspend(
         self,
@@ -218,7 +243,8 @@ class Runner:
         address = job.incoming.address
         reply_to = None if address.private else job.incoming.message
         text = job.plan.filter.out(end.text)
-        parts = job.channel.render(address, text, reply_to, shown)
+        buttons = again.button(job.entry) if end.again else ()
+        parts = job.channel.render(address, text, reply_to, shown, buttons)
         posted = await recorder.finish(records, [part.of(job.ref) for part in parts])
         self._counters.add(f"turns:{end.outcome}")
         await job.channel.deliver(posted)
@@ -227,6 +253,7 @@ class Runner:
         self, job: Job, transcript: Transcript, opened: Opened, render: Render, purse: Purse
     ) -> Recorder:
         recorder = Recorder(self._journal, job.fence, opened.turn, transcript, purse, self._clock)
+        purse.lost = opened.turn.lost if recorder.asks_next else 0
         limits = job.plan.limits
         recorder.start = transcript.trim(limits.history_turns, limits.history_chars)
         recorder.prefix = prompt.digest([render.digest, recorder.start, job.plan.model])
@@ -237,15 +264,19 @@ class Runner:
     ) -> tuple[Opened, Render]:
         renders = self._renders
         render = renders.of(job.plan, toolbox, transcript)
-        opened = await self._journal.begin(
-            job.fence,
-            job.ref,
-            render.digest,
-            _person_record(job),
-            renders.to_keep(job.fence.line, render),
-            known=transcript.known,
-            turns=job.plan.limits.history_turns,
-        )
+        try:
+            opened = await self._journal.begin(
+                job.fence,
+                job.ref,
+                render.digest,
+                _person_record(job),
+                renders.to_keep(job.fence.line, render),
+                known=transcript.known,
+                turns=job.plan.limits.history_turns,
+            )
+        except Poisoned as error:
+            await left_behind(self._journal, job.fence, error.opened, self._purse(job))
+            raise
         if opened.held:
             return opened, render
         transcript.extend(opened.records)
@@ -263,6 +294,9 @@ def _person_record(job: Job) -> Record:
         "turn": job.entry,
         "at": incoming.sent_at,
         "message": incoming.message,
+        "by": incoming.person.id,
         "content": prompt.person_content(incoming),
     }
+    if job.again is not None:
+        body |= {"again": job.again.turn, "content": job.again.said_by(incoming.person)}
     return Record("person", body)

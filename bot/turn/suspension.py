@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bot.events import Incoming, Outgoing
 from bot.ports import Channel, Fence, OpenTurn, Posted, Record
 from bot.tools import sheets
 from bot.tools.approvals import Asked, Sheet, new_nonce
-from bot.tools.toolbox import Call
+from bot.tools.calls import Call
+from bot.turn.filters import Filter
 from bot.turn.plan import Plan
 from bot.turn.timers import Timers
 
@@ -131,12 +132,12 @@ def sheet_of(
         asker=incoming.person,
         message=incoming.message,
         approvers=plan.approvers,
-        asked=tuple(_asked(one, limit) for one in suspension.asking),
+        asked=tuple(_asked(one, limit, plan.filter) for one in suspension.asking),
         until=now + plan.approval_seconds,
     )
 
 
-def _asked(asking: Asking, limit: int) -> Asked:
+def _asked(asking: Asking, limit: int, guard: Filter) -> Asked:
     call = asking.call
     return Asked(
         call=call.id,
@@ -144,7 +145,7 @@ def _asked(asking: Asking, limit: int) -> Asked:
         digest=call.digest,
         definition=asking.definition,
         always=asking.always,
-        shown=sheets.described(call.server, call.tool or "", call.arguments, limit),
+        shown=sheets.described(call.origin, call.tool or "", call.arguments, limit, guard.question),
     )
 
 
@@ -153,7 +154,7 @@ def redrawn(channel: Channel, sheet: Sheet, also: int | None = None) -> list[Out
     messages = dict.fromkeys([*sheet.messages, *([also] if also else [])])
     text, buttons = sheets.question(sheet), sheets.rows(sheet)
     return [
-        part
+        replace(part, lapses=True)
         for message in messages
         for part in channel.render(sheet.address, text, edit=message, buttons=buttons)
     ]

@@ -6,43 +6,89 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bot.events import TurnRef
+from bot.events import Json, TurnRef
 from bot.ports import Record
 from bot.turn import history
+from bot.turn.history import Exchange
 from bot.turn.prompt import Render
 
 Key = tuple[str, str, str]
+KEEP = 0.75
 
 
 @dataclass(slots=True)
 class Transcript:
-    """The records in use, the newest record's id, and the render that the cache may still hold."""
+    """The turns in use, the newest record's id, and the render that the cache may still hold.
 
-    records: list[Record] = field(default_factory=list)
+    `held` is the number of records, `size` about how many characters they add to a request; `start`
+    names the record where history began for the newest answer.
+    """
+
+    turns: list[Exchange] = field(default_factory=list)
     known: str = ""
     render: Render | None = None
     used_at: float = 0.0
+    start: str = ""
+    held: int = 0
+    size: int = 0
     counted: int = 0
 
     def extend(self, records: Iterable[Record]) -> None:
         """Records from the store, with their ids."""
         for record in records:
-            self.records.append(record)
+            self._add(record)
             self.known = record.id
 
-    def logged(self, records: Sequence[Record], newest: str) -> None:
+    def logged(self, records: Iterable[Record], newest: str) -> None:
         """Records that we have just written."""
-        self.records.extend(records)
+        for record in records:
+            self._add(record)
         self.known = newest
 
-    def of_turn(self, entry: str) -> list[Record]:
-        """The records of one turn."""
-        return [record for record in self.records if record.body.get("turn") == entry]
+    def of_turn(self, entry: str) -> Sequence[Record]:
+        """The records of one turn, a view of them that grows."""
+        found = (turn.records for turn in reversed(self.turns) if turn.entry == entry)
+        return next(found, ())
+
+    def messages(self, prefix: str) -> list[Json]:
+        """The messages under this prefix; whoever asks must leave them as they are."""
+        return history.joined(self.turns, prefix)
+
+    def doubtful(self) -> frozenset[str]:
+        """Digests of calls whose outcome nobody knows."""
+        return frozenset().union(*(turn.doubtful for turn in self.turns))
 
     def trim(self, turns: int, chars: int) -> str:
-        """Forget what is before the start of history; the id of the record where it starts."""
-        del self.records[: history.start_of(self.records, turns, chars)]
-        return self.records[0].id if self.records else ""
+        """Forget what is before the start of history; the id of the record where it starts.
+
+        It stays where it was until a limit is passed, then it moves over whole turns until three
+        quarters of the limits are left: so the prefix changes, and the cache is lost, only once in
+        many turns.
+        """
+        self._drop(next((i for i, turn in enumerate(self.turns) if turn.id == self.start), 0))
+        if not self._fits(turns, chars):
+            while len(self.turns) > 1 and not self._fits(int(turns * KEEP), int(chars * KEEP)):
+                self._drop(1)
+        return self.turns[0].id if self.turns else ""
+
+    def _fits(self, turns: int, chars: int) -> bool:
+        return len(self.turns) <= turns and self.size <= chars
+
+    def _drop(self, count: int) -> None:
+        for turn in self.turns[:count]:
+            self.held -= len(turn.records)
+            self.size -= turn.size
+        del self.turns[:count]
+
+    def _add(self, record: Record) -> None:
+        if record.kind == "person":
+            self.turns.append(Exchange())
+        elif not self.turns:  # what has lost its beginning is no use
+            return
+        self.size += self.turns[-1].add(record)
+        self.held += 1
+        if record.kind == "model":
+            self.start = record.body.get("start", self.start)
 
 
 class Transcripts:
@@ -82,8 +128,8 @@ class Transcripts:
 
     def _count(self, key: Key, transcript: Transcript) -> None:
         """Take note of what the transcript's last turn has added."""
-        self._records += len(transcript.records) - transcript.counted
-        transcript.counted = len(transcript.records)
+        self._records += transcript.held - transcript.counted
+        transcript.counted = transcript.held
         self._heavy[key] = None
         self._heavy.move_to_end(key)
 

@@ -9,10 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
-from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
+from bot.errors import (
+    BrokenStream,
+    ModelBusy,
+    ModelError,
+    ModelRefused,
+    OutOfBudget,
+    StaleThinking,
+)
 from bot.ports import Answer, Clock, Model, ModelRequest, Record, TextDelta, ToolChosen
 from bot.turn import ending, history, prompt
 from bot.turn.budget import Budget
@@ -105,12 +113,12 @@ class Walk:
 
     def _unrecorded(self, end: Ending) -> list[Record]:
         """Answers and results that are not in the journal yet, then the end."""
-        logged = {id(record) for record in self._recorder.transcript.records}
+        logged = {id(record) for record in self._recorder.recorded()}
         records = [record for record in self._answers if id(record) not in logged]
         records += self._calls.late
         if partial := self._progress.said[len(self._said()) :].strip():
             text = [{"type": "text", "text": partial}]
-            records.append(self._recorder.answered(Answer(text, end.outcome)))
+            records.append(self._recorder.partial(Answer(text, end.outcome)))
         return [*records, self._recorder.ended(end.outcome, end.text)]
 
     async def _to_an_ending(self) -> Ending | Suspension:
@@ -118,15 +126,17 @@ class Walk:
             while True:
                 if end := await self._step():
                     return end
+        except OutOfBudget as short:
+            self._progress.again()
+            return closing("refused", self._said(), ending.SPENT.format(short))
         except ModelRefused as error:
             log.error("model.refused", agent=self._plan.agent, error=str(error))
-            return await self._given_up(ending.BROKEN)
+            return self._given_up(ending.BROKEN)
         except ModelError as error:
             log.warning("model.gave_up", agent=self._plan.agent, error=str(error))
-            return await self._given_up(ending.BUSY)
+            return replace(self._given_up(ending.BUSY), again=True)
 
-    async def _given_up(self, note: str) -> Ending:
-        await self._purse.release()
+    def _given_up(self, note: str) -> Ending:
         self._progress.again()  # a stream that broke leaves nothing
         return closing("failed", self._said(), note)
 
@@ -137,8 +147,6 @@ class Walk:
         if not self._may_ask():
             return closing("refused", self._said(), ending.TOO_OFTEN)
         last = self._budget.spent() is not None
-        if short := await self._purse.reserve(self._request(last=last)):
-            return closing("refused", self._said(), ending.SPENT.format(short))
         answer = await self._ask(last=last)
         calls_made = bool(history.calls_of(answer.content))
         cut = answer.stop == "max_tokens" and calls_made and not self._was_cut()
@@ -211,8 +219,18 @@ class Walk:
         raise ModelBusy("no usable answer in the allowed number of tries")
 
     async def _stream(self, *, last: bool) -> Answer:
-        stream = self._model.stream(self._request(last=last))
-        async with contextlib.aclosing(stream) as pieces:
+        """One try, paid for: what it can cost is set aside before, what it did cost is written."""
+        request = self._request(last=last)
+        await self._purse.reserve(request)
+        await self._recorder.asks()
+        try:
+            return await self._streamed(request)
+        except ModelError:
+            await self._recorder.broke()
+            raise
+
+    async def _streamed(self, request: ModelRequest) -> Answer:
+        async with contextlib.aclosing(self._model.stream(request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, TextDelta):
                     self._progress.add(piece.text)
@@ -229,7 +247,7 @@ class Walk:
             max_tokens=min(plan.max_tokens, plan.limits.tokens),
             system=self._render.system,
             tools=self._render.tools,
-            messages=history.messages(self._recorder.transcript.records, self._recorder.prefix),
+            messages=self._recorder.transcript.messages(self._recorder.prefix),
             temperature=plan.temperature,
             reasoning_effort=plan.reasoning_effort,
             no_tools=last and bool(self._render.tools),

@@ -20,7 +20,7 @@ from registry.reading import read_file_text
 from registry.stores.port import Listener, Listeners
 
 _log = structlog.get_logger("registry")
-_POLL_MS = 500
+_POLL_MS = 750
 _SETTLE_SECONDS = 0.1
 _SETTLE_TRIES = 4
 

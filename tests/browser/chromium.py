@@ -29,12 +29,12 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
-# Asks again at each frame: true as soon as the expression is, false after `ms`.
+# Asks again and again: the expression's value as soon as it is a true one, null after `ms`.
 UNTIL = """new Promise((done) => {
   const end = performance.now() + %d;
   const ask = () => {
-    let held = false;
-    try { held = Boolean(%s); } catch { /* not there yet */ }
+    let held = null;
+    try { held = %s; } catch { /* not there yet */ }
     if (held || performance.now() > end) done(held); else setTimeout(ask, 20);
   };
   ask();
@@ -70,9 +70,14 @@ class Tab:
 
     async def until(self, condition: str, seconds: float = 15) -> None:
         """Return once an expression is true; AssertionError that shows the page after a while."""
-        if not await self.run(UNTIL % (seconds * 1000, condition)):
+        await self._value(f"Boolean({condition})", seconds)
+
+    async def _value(self, expression: str, seconds: float = 15) -> Any:
+        value = await self.run(UNTIL % (seconds * 1000, expression))
+        if not value:
             text = await self.run("document.body.innerText")
-            raise AssertionError(f"never true: {condition}\n{text[-3000:]}\n{self.complaints}")
+            raise AssertionError(f"never true: {expression}\n{text[-3000:]}\n{self.complaints}")
+        return value
 
     async def go(self, url: str) -> None:
         """Open a URL."""
@@ -81,11 +86,13 @@ class Tab:
 
     async def click(self, selector: str) -> None:
         """A press of the mouse in the middle of the first element that fits."""
-        place = json.dumps(selector)
-        await self.until(f"document.querySelector({place})?.getBoundingClientRect().width")
-        spot = await self.run(
-            f"(() => {{ const e = document.querySelector({place}); e.scrollIntoView({{block:"
-            "'nearest'}); const r = e.getBoundingClientRect();"
+        await self.hit(f"document.querySelector({json.dumps(selector)})")
+
+    async def hit(self, element: str) -> None:
+        """A press of the mouse in the middle of the element that an expression gives."""
+        spot = await self._value(
+            f"(() => {{ const e = {element}; if (!e?.getBoundingClientRect().width) return null;"
+            "e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect();"
             "return {x: r.left + r.width / 2, y: r.top + r.height / 2}; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 import aiohttp
 import pytest
 
+from tests.browser.chat import IMAGES, SAVED, line, plug, said, say, shot
 from tests.browser.chromium import Tab
-from tests.sandbox.sandbox_process import ANN, BEN, MERIDIAN, OPERATOR, QUILL, ROOT, Sandbox
+from tests.sandbox.sandbox_process import ANN, BEN, MERIDIAN, OPERATOR, QUILL, Sandbox
 
 pytestmark = pytest.mark.browser
 
@@ -19,32 +16,7 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
 )
-IMAGES = ROOT / "docs" / "images"
 SIGNAL = "1234567:token-of-a-bot-that-no-host-knows"
-
-
-def line(room: str) -> str:
-    return f'.line[data-line="{room}"]'
-
-
-def said(text: str, where: str = ".message:not(.mine)") -> str:
-    """Whether a bubble shows a text, as JavaScript."""
-    return (
-        f"[...document.querySelectorAll('#messages {where}')]"
-        f".some((each) => each.textContent.includes({json.dumps(text)}))"
-    )
-
-
-async def say(tab: Tab, text: str) -> None:
-    await tab.click("#write")
-    await tab.type(text)
-    await tab.key("Enter", 13)
-    await tab.until(said(text, ".message.mine"))
-
-
-async def plug(tab: Tab, room: str) -> None:
-    await tab.click(line(room))
-    await tab.until(f"document.querySelector('{line(room)}').ariaCurrent === 'true'")
 
 
 async def other_bot(board: Sandbox) -> str:
@@ -270,8 +242,7 @@ async def test_a_policy_forbids_scripts_and_markup_that_are_not_ours(tab: Tab) -
 
 @with_tools
 async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(tab: Tab, board: Sandbox) -> None:
-    saved = os.environ.get("SAVE_SCREENSHOTS")
-    folder = IMAGES if saved else board.folder
+    folder = IMAGES if SAVED else board.folder
     folder.mkdir(parents=True, exist_ok=True)
     room = f"{MERIDIAN}/{ANN}"
     await plug(tab, room)
@@ -294,11 +265,5 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(tab: Tab, board: San
     await tab.until("document.querySelector('#lines').checkVisibility()")
     assert await tab.run("document.documentElement.scrollWidth") <= 390
     await shot(tab, folder / "sandbox-phone-lines.png")
-    if saved:
+    if SAVED:
         (folder / "sandbox-phone-lines.png").unlink()
-
-
-async def shot(tab: Tab, path: Path) -> None:
-    # two frames, so that what was asked for is painted
-    await tab.run("new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))")
-    assert 5_000 < await tab.picture(path) < 300_000

@@ -154,3 +154,20 @@ def test_a_store_that_does_not_answer_is_a_warning(
     (problem,) = [one for one in problems if one["place"] == "REDIS_URL"]
     assert (status, problem["level"]) == (0, "warning")
     assert "hidden" not in str(problem)
+
+
+def test_a_budget_in_dollars_without_a_price_is_a_warning_with_the_cure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "agents.json").write_text(json.dumps(GOOD))
+    for name, value in {"BOTS__0__TOKEN": TOKEN, "LLM__MODEL": "unheard-of"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BUDGETS__HOST__USD", "5")
+    _, problems = checked(capsys)
+    (found,) = [one for one in problems if one["place"] == "BUDGETS__HOST__USD"]
+    assert found["level"] == "warning"
+    assert "unheard-of" in found["message"]
+    assert "PRICES" in found["cure"]
+    monkeypatch.setenv("PRICES", '{"unheard-of": {"input": 1, "output": 5}}')
+    _, problems = checked(capsys)
+    assert not [one for one in problems if one["place"] == "BUDGETS__HOST__USD"]

@@ -1,17 +1,20 @@
-"""Hosts killed again and again while people are asked: each approved call runs once at most."""
+"""Hosts killed while people are asked: each approved call runs once at most."""
 
 from __future__ import annotations
 
 import os
 import random
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.messages.validate import Asked
-from tests.host.stage import HostProcess, Stage
-from tests.host.test_approvals import Desk, buttons, data
+from tests.host.desk import PATIENCE, Desk, buttons, data, results, write
+from tests.host.replicas import Replica, store
+from tests.host.stage import HostProcess, Stage, until
 
 KILLS = int(os.environ.get("APPROVAL_KILLS", "4"))
 SEED = int(os.environ.get("APPROVAL_SEED", "1"))
@@ -66,6 +69,122 @@ class Crowd:
             return self.stage.world.calls.total >= target or self.answered() == PEOPLE
 
         await self.stage.world.until(reached, 90)
+
+
+@pytest.mark.timeout(180)
+async def test_kill_9_between_question_and_answer_runs_the_call_once(stage: Stage) -> None:
+    desk, ann = Desk(stage), stage.person("Ann")
+    room = desk.room(ann)
+    stage.script.on(write(), "It is written.")
+    host = await desk.process()
+    stage.world.say(ann, room, "write hello")
+    question = await desk.question(room)
+    await host.kill()
+    desk.press(ann, room, question, "Once")
+    again = await stage.process()
+    try:
+        await desk.said(room, "It is written.")
+        stage.script.on("and the next")
+        assert await stage.ask(ann, room, desk.bot, "next") == "and the next"
+    finally:
+        await again.end()
+    assert desk.done == ["write hello"]
+    assert stage.texts(room, desk.bot.id)[-2:] == ["It is written.", "and the next"]
+
+
+@pytest.mark.timeout(180)
+async def test_kill_9_between_answer_and_call_runs_the_call_once(stage: Stage) -> None:
+    """The second host records the answer, and waits for the server when it is killed."""
+    desk, ann = Desk(stage), stage.person("Ann")
+    room = desk.room(ann)
+    stage.script.on(write(), "It is written.")
+    host = await desk.process()
+    stage.world.say(ann, room, "write hello")
+    question = await desk.question(room)
+    await host.kill()
+    desk.hold.touch()
+    host = await stage.process()
+    pressed = desk.press(ann, room, question, "Once")
+    assert await desk.answered(pressed) == "Allowed once."
+    assert desk.done == []
+    await host.kill()
+    desk.hold.unlink()
+    host = await stage.process()
+    try:
+        await desk.said(room, "It is written.")
+    finally:
+        await host.end()
+    assert desk.done == ["write hello"]
+    assert results(stage) == ["written: hello"]
+
+
+@pytest.mark.timeout(180)
+async def test_kill_9_during_an_approved_call_never_runs_it_again(stage: Stage) -> None:
+    desk, ann = Desk(stage), stage.person("Ann")
+    room = desk.room(ann)
+    slow = Call("desk__slow", {"text": "x"})
+    stage.script.on(turn(slow), "I can't tell what came of it.")
+    host = await desk.process()
+    stage.world.say(ann, room, "go")
+    desk.press(ann, room, await desk.question(room), "Once")
+    await until(lambda: desk.done == ["slow x"], 20)
+    await host.kill()
+    again = await stage.process()
+    try:
+        await desk.said(room, "I can't tell what came of it.")
+    finally:
+        await again.end()
+    assert desk.done == ["slow x"]
+    assert "Outcome unknown" in results(stage)[0]
+
+
+@pytest.mark.timeout(180)
+async def test_a_call_of_unknown_outcome_asks_a_person_though_whitelisted(stage: Stage) -> None:
+    desk = Desk(stage, whitelistPatterns=["mcp:desk:*"])
+    ann = stage.person("Ann")
+    room = desk.room(ann)
+    slow = Call("desk__slow", {"text": "x"})
+    stage.script.on(turn(slow), turn("Again.", slow), "Not again.")
+    host = await desk.process()
+    stage.world.say(ann, room, "go")
+    await until(lambda: desk.done == ["slow x"], 20)
+    await host.kill()
+    again = await stage.process()
+    try:
+        question = await desk.question(room)
+        assert buttons(question) == ["Once", "Deny"]
+        desk.press(ann, room, question, "Deny")
+        stage.world.say(ann, room, "once is enough")
+        await desk.said(room, "Not again.")
+    finally:
+        await again.end()
+    assert desk.done == ["slow x"]
+
+
+@pytest.mark.timeout(180)
+async def test_a_tap_after_the_line_has_moved_runs_it_once_though_the_old_owner_wakes(
+    stage: Stage, tmp_path: Path
+) -> None:
+    desk, ann = Desk(stage), stage.person("Ann")
+    room = desk.room(ann)
+    stage.script.on(write(), "It is written.", "and the next")
+    async with store(tmp_path / "valkey") as valkey:
+        words = {"REDIS_URL": valkey.url, "LEASE_SECONDS": "2", "SWEEP_SECONDS": "0.5"}
+        old, new = Replica(stage, "old", **words), Replica(stage, "new", **words)
+        async with old.running():
+            stage.world.say(ann, room, "write hello")
+            question = await desk.question(room)
+            old.send(signal.SIGSTOP)
+            async with new.running():
+                await until(lambda: new.said("bot.serving"), PATIENCE)
+                pressed = desk.press(ann, room, question, "Once")
+                old.send(signal.SIGCONT)
+                assert await desk.answered(pressed) == "Allowed once."
+                await desk.said(room, "It is written.")
+                await until(lambda: old.said("line.lost"), PATIENCE)
+                assert await stage.ask(ann, room, desk.bot, "next") == "and the next"
+    assert desk.done == ["write hello"]
+    assert results(stage, 1) == ["written: hello"]
 
 
 @pytest.mark.timeout(400)

@@ -54,6 +54,10 @@ def summed(lines: list[dict[str, Any]]) -> dict[str, int]:
     return {kind: sum(line[kind] for line in lines) for kind in kinds} | {"requests": len(lines)}
 
 
+def went_in(line: dict[str, Any]) -> int:
+    return int(line["in"] + line["cacheRead"] + line["cacheWrite"])
+
+
 def clerk(stage: Stage, **agent: Any) -> Any:
     log = stage.folder / "desk.log"
     server = {"command": sys.executable, "args": [str(DESK)], "env": {"DESK_LOG": str(log)}}
@@ -109,9 +113,11 @@ async def test_a_kill_between_requests_leaves_a_line_for_each_answer(stage: Stag
     async with stage.host() as again:
         assert (await stage.answer(room, bot, seconds=45)).text == "whole"
         lines = await ledger(again)
-    assert [line["turn"] for line in lines] == [lines[0]["turn"]] * 2
-    assert summed(lines) == dict(total)
-    assert len(lines) == 2
+    assert {line["turn"] for line in lines} == {lines[0]["turn"]}
+    told = [line for line in lines if line["count"] == "told"]
+    assert summed(told) == dict(total)
+    (guessed,) = [line for line in lines if line["count"] == "guessed"]
+    assert went_in(guessed) == went_in(told[-1])
 
 
 async def test_a_price_that_nobody_knows_is_told_as_such(stage: Stage) -> None:
@@ -121,12 +127,13 @@ async def test_a_price_that_nobody_knows_is_told_as_such(stage: Stage) -> None:
         await stage.ask(ann, stage.world.private(ann, bot), bot, "hello")
         (line,) = await ledger(host)
     assert (line["sure"], line["micros"]) == ("unknown", 0)
-    assert line["agent"] == "echo"
+    assert (line["agent"], line["account"]) == ("echo", "default")
+    assert line["model"].startswith("claude-haiku-5-5")
     assert line["conversation"] == str(ann.id)
 
 
 @pytest.mark.parametrize("kind", ["turn", "person", "chat", "agent"])
-async def test_a_budget_that_has_not_enough_is_told_kindly_and_nothing_is_asked(
+async def test_an_agents_budget_that_has_not_enough_is_told_kindly_and_nothing_is_asked(
     stage: Stage, kind: str
 ) -> None:
     bot = stage.bot("Echo", costConfig={"budgets": {kind: {"tokens": 100}}})

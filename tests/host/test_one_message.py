@@ -52,7 +52,7 @@ async def test_a_tool_that_no_pattern_allows_asks_a_person_and_the_turn_waits(
     stage.script.on(turn(call))
     async with stage.host():
         said = await stage.ask(ann, stage.world.private(ann, clock), clock, "time?")
-    assert said.startswith("May I do this?\n\nget_current_time of time\ntimezone: Asia/Tokyo")
+    assert said.startswith("May I do this?\nget_current_time of time\ntimezone: Asia/Tokyo")
     assert len(stage.requests()) == 1
 
 

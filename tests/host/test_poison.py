@@ -18,6 +18,7 @@ from bot.sandbox.telegram.rooms import Room
 from bot.telegram import decode as decoding
 from bot.turn.runner import Job, Runner
 from tests.host.stage import HostProcess, Stage, settings_of, until
+from tests.host.test_ledger import ledger
 
 
 @pytest.fixture
@@ -112,7 +113,9 @@ async def test_a_turn_that_ends_every_life_of_the_host_is_set_aside(stage: Stage
         assert "set it aside" in (await stage.answer(room, echo)).text
         assert await stage.ask(ann, room, echo, "fine") == "well"
         assert host.counters["dead_letters"] == 1
+        counts = [line["count"] for line in await ledger(host)]
     assert len(stage.requests()) == 6
+    assert counts == ["guessed"] * 5 + ["told"]
 
 
 async def test_an_update_that_breaks_the_reading_is_set_aside_and_blocks_nothing(

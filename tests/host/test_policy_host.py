@@ -27,7 +27,8 @@ def clerk(stage: Stage, **agent: Any) -> tuple[Bot, Path]:
 
 
 def tools(stage: Stage, request: int = -1) -> list[str]:
-    return [tool["name"] for tool in stage.requests()[request].get("tools", [])]
+    names = [tool["name"] for tool in stage.requests()[request].get("tools", [])]
+    return [name for name in names if name != "read_more"]
 
 
 def told(stage: Stage) -> list[str]:
@@ -81,6 +82,24 @@ async def test_a_tool_for_admins_is_there_for_admins_alone(stage: Stage) -> None
         await stage.ask(ben, stage.world.private(ben, bot), bot, "ben here")
     assert log.read_text() == "write by ann\n"
     assert "desk__write" not in tools(stage)
+
+
+async def test_a_condition_as_text_decides_by_role_flag_chat_and_person(stage: Stage) -> None:
+    ann, ben = stage.person("Ann"), stage.person("Ben")
+    when = f'role in ["admin", "manager"] and "ai" in features and person == {ann.id}'
+    conditions = [
+        {"tools": ["write"], "when": when},
+        {"tools": ["slow"], "when": 'chat == "group"'},
+    ]
+    bot, log = clerk(stage, toolPolicy={"conditions": conditions, "features": ["ai"]})
+    stage.script.on(turn(Call("desk__write", {"text": "by ann"})), "done", user="ann here")
+    stage.script.on(turn(Call("desk__write", {"text": "by ben"})), "no", user="ben here")
+    async with stage.host(ADMINS=f"{ann.id},{ben.id}"):
+        await stage.ask(ann, stage.world.private(ann, bot), bot, "ann here")
+        assert tools(stage) == ["desk__delete_note", "desk__look", "desk__write"]
+        await stage.ask(ben, stage.world.private(ben, bot), bot, "ben here")
+    assert tools(stage) == ["desk__delete_note", "desk__look"]
+    assert log.read_text() == "write by ann\n"
 
 
 async def test_the_rule_is_read_at_each_call_of_a_running_turn(stage: Stage) -> None:

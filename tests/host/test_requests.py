@@ -10,8 +10,8 @@ import pytest
 
 from bot.ports import Record
 from bot.sandbox.messages.turns import Call, turn
-from bot.turn import history
 from bot.turn.prompt import BASE
+from bot.turn.transcripts import Transcript
 from tests.host.stage import TIME_SERVER, Stage
 
 SUMMARIES = {"type": "adaptive", "display": "summarized"}
@@ -151,23 +151,23 @@ async def test_the_second_turn_reads_the_first_from_the_cache(stage: Stage) -> N
 
 
 def test_a_long_history_is_trimmed_in_blocks_and_never_parts_a_call_from_its_result() -> None:
-    records: list[Record] = []
+    transcript = Transcript()
     starts = []
     for number in range(60):
         turn_id = str(number)
         ask = {"turn": turn_id, "content": [{"type": "text", "text": f"question {number}"}]}
-        records.append(Record("person", ask, f"{number}-0"))
-        start = history.start_of(records, turns=16, chars=10**6)
-        starts.append(start)
+        transcript.extend([Record("person", ask, f"{number}-0")])
+        starts.append(transcript.trim(turns=16, chars=10**6))
         use = {"type": "tool_use", "id": f"t{number}", "name": "x", "input": {}}
         body = {"turn": turn_id, "content": [use], "stop": "tool_use", "prefix": "p"}
-        records.append(Record("model", body | {"start": records[start].id}))
         result = {"turn": turn_id, "call": f"t{number}", "content": "r" * 9, "error": False}
-        records.append(Record("result", result))
+        answer = Record("model", body | {"start": starts[-1]})
+        transcript.logged([answer, Record("result", result)], "")
     moves = [a for a, b in pairwise(starts) if a != b]
     assert 0 < len(moves) <= 60 / 4
-    assert all(records[start].kind == "person" for start in starts)
-    shown = history.messages(records[starts[-1] :], "p")
+    shown = transcript.messages("p")
+    first = shown[0]["content"][0]
+    assert first == {"type": "text", "text": f"question {starts[-1].removesuffix('-0')}"}
     used = [b["id"] for m in shown for b in m["content"] if b["type"] == "tool_use"]
     answered = [b["tool_use_id"] for m in shown for b in m["content"] if b["type"] == "tool_result"]
     assert used == answered

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from bot.sandbox.messages.turns import Call, turn
+from bot.tools.skill import CAUTION
 from registry.building import build, load_document
 from registry.draft import Draft
 from registry.errors import DocumentErrors
@@ -29,11 +30,26 @@ class Hub:
 
     def __init__(self) -> None:
         self.url = ""
+        self.base = ""
         self.calls: list[tuple[str, Any]] = []
+        self.paths: list[str] = []
+        self.hold = asyncio.Event()
+
+    async def fail(self, request: web.Request) -> web.Response:
+        path = request.path.removeprefix("/fails/")
+        self.paths.append(path)
+        if path == "slow":
+            await self.hold.wait()
+        if path == "inside":
+            raise web.HTTPTemporaryRedirect(self.url)
+        if path == "metadata":
+            raise web.HTTPFound("http://169.254.169.254/latest/meta-data/")
+        return web.Response(status=int(path) if path.isdigit() else 200)
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.json()
-        self.calls.append((request.headers.get("Authorization", ""), body))
+        shown = request.headers.get("X-Key", request.headers.get("Authorization", ""))
+        self.calls.append((shown, body))
         return web.json_response({"found": body["input"]})
 
 
@@ -41,12 +57,15 @@ class Hub:
 async def hub() -> AsyncIterator[Hub]:
     made, app = Hub(), web.Application()
     app.router.add_post("/deals", made.answer)
-    runner = web.AppRunner(app)
+    app.router.add_route("*", "/fails/{how}", made.fail)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/deals"
+    made.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    made.url = f"{made.base}/deals"
     yield made
+    made.hold.set()
     await runner.cleanup()
 
 
@@ -54,6 +73,12 @@ def deals(url: str, **more: Any) -> dict[str, Any]:
     auth = {"type": "bearer", "tokenEnv": "HUB_TOKEN"}
     skill = {"name": "query_deals", "description": "Query deals.", "inputSchema": SCHEMA}
     return skill | {"webhookUrl": url, "webhookAuth": auth} | more
+
+
+def shown(stage: Stage) -> list[dict[str, Any]]:
+    """The skills as the model saw them in its first request."""
+    tools = stage.requests()[0].get("tools", [])
+    return [tool for tool in tools if tool["name"].startswith("skill__")]
 
 
 CALL = Call("skill__query_deals", {"status": "open"})
@@ -70,8 +95,9 @@ async def test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model(
     assert said == "One open."
     context = {"instance_id": "default", "user_id": str(ann.id)}
     assert hub.calls == [(f"Bearer {SECRET}", {"input": {"status": "open"}, "context": context})]
-    (tool,) = stage.requests()[0]["tools"]
+    (tool,) = shown(stage)
     assert (tool["name"], tool["description"]) == ("skill__query_deals", "Query deals.")
+    assert set(tool) - {"cache_control"} == {"name", "description", "input_schema"}
     assert SECRET not in json.dumps(stage.requests())
     assert hub.url not in json.dumps(stage.requests())
     result = stage.requests()[1]["messages"][-1]["content"][0]
@@ -87,7 +113,8 @@ async def test_a_skill_that_requires_approval_asks_each_time(stage: Stage, hub: 
         room = stage.world.private(ann, bot)
         stage.world.say(ann, room, "deals?")
         question = await stage.answer(room, bot)
-        assert question.text.startswith("May I do this?\n\nquery_deals\nstatus: open")
+        assert question.text.startswith("May I do this?")
+        assert "query_deals\nstatus: open" in question.text
         keyboard = question.body["reply_markup"]["inline_keyboard"]
         assert [button["text"] for button in keyboard[0]] == ["Once", "Deny"]
         assert hub.calls == []
@@ -104,7 +131,49 @@ async def test_a_skill_that_is_disabled_or_without_its_secret_is_not_offered(
     stage.script.on("nothing here")
     async with stage.host():
         await stage.ask(ann, stage.world.private(ann, bot), bot, "deals?")
-    assert stage.requests()[0].get("tools", []) == []
+    assert shown(stage) == []
+
+
+async def test_a_time_out_a_401_a_500_and_a_redirect_inside_are_results_and_no_address_is_told(
+    stage: Stage, hub: Hub
+) -> None:
+    ways = ["slow", "401", "500", "inside", "metadata"]
+    skills = [
+        deals(f"{hub.base}/fails/{way}", name=f"way_{way}", timeoutSeconds=0.5) for way in ways
+    ]
+    bot, ann = stage.bot("Sales", skills=skills), stage.person("Ann")
+    stage.environ["HUB_TOKEN"] = SECRET
+    stage.script.on(turn(*(Call(f"skill__way_{way}", {}) for way in ways)), "None of it worked.")
+    async with stage.host():
+        said = await stage.ask(ann, stage.world.private(ann, bot), bot, "deals?")
+    assert said == "None of it worked."
+    blocks = stage.requests()[1]["messages"][-1]["content"]
+    assert [json.loads(block["content"]) for block in blocks] == [
+        {"error": "Skill webhook timed out", "retry": True, "suggestion": CAUTION},
+        {"error": "Skill webhook error: 401", "action_required": "refresh_token"},
+        {"error": "Skill webhook error: 500", "retry": True},
+        {"error": "Skill webhook error: 307"},
+        {"error": "Skill webhook error: 302"},
+    ]
+    assert all(block["is_error"] for block in blocks)
+    assert sorted(hub.paths) == sorted(ways)  # each once: nothing is repeated by itself
+    assert hub.calls == []  # nothing came where the redirect led
+    assert hub.base not in json.dumps(stage.requests())
+
+
+async def test_an_api_key_goes_into_its_header_and_a_bad_one_leaves_its_skill_out(
+    stage: Stage, hub: Hub
+) -> None:
+    api = {"type": "api_key", "header": "X-Key", "keyEnv": "ODD_TOKEN"}
+    odd = deals(hub.url, name="odd", webhookAuth=api)
+    right = deals(hub.url, webhookAuth=api | {"keyEnv": "HUB_TOKEN"})
+    bot, ann = stage.bot("Sales", skills=[odd, right]), stage.person("Ann")
+    stage.environ |= {"ODD_TOKEN": "a\r\nX-Admin: yes", "HUB_TOKEN": SECRET}
+    stage.script.on(turn(CALL), "ok")
+    async with stage.host():
+        await stage.ask(ann, stage.world.private(ann, bot), bot, "deals?")
+    assert [tool["name"] for tool in shown(stage)] == ["skill__query_deals"]
+    assert [called for called, _ in hub.calls] == [SECRET]
 
 
 async def _command(stage: Stage, *words: str) -> tuple[int | None, str]:
@@ -123,19 +192,21 @@ async def _command(stage: Stage, *words: str) -> tuple[int | None, str]:
 async def test_a_skill_is_tried_from_the_command_line(stage: Stage, hub: Hub) -> None:
     stage.bot("Sales", skills=[deals(hub.url)])
     stage.environ["HUB_TOKEN"] = SECRET
-    status, said = await _command(stage, "sales", "query_deals", '{"status": "won"}')
-    assert (status, hub.calls) == (0, [])
-    assert "Authorization: ***" in said
-    assert SECRET not in said
-    status, said = await _command(stage, "sales", "query_deals", '{"status": "won"}', "--send")
-    assert status == 0
-    assert 'ok: {"found": {"status": "won"}}' in said
+    won, wrong = '{"status": "won"}', '{"status": 3}'
+    found = await asyncio.gather(
+        _command(stage, "sales", "query_deals", won),
+        _command(stage, "sales", "query_deals", won, "--send"),
+        _command(stage, "sales", "query_deals", wrong),
+        _command(stage, "sales", "nothing"),
+    )
+    assert [status for status, _ in found] == [0, 0, 1, 1]
+    shown, sent, refused, unknown = [said for _, said in found]
+    assert "Authorization: ***" in shown
+    assert SECRET not in shown + sent
+    assert 'ok: {"found": {"status": "won"}}' in sent
     assert len(hub.calls) == 1
-    status, said = await _command(stage, "sales", "query_deals", '{"status": 3}')
-    assert status == 1
-    assert "the input does not fit inputSchema: 3 is not of type 'string'" in said
-    status, said = await _command(stage, "sales", "nothing")
-    assert "has no skill 'nothing' that can be called; it has: query_deals" in said
+    assert "the input does not fit inputSchema: 3 is not of type 'string'" in refused
+    assert "has no skill 'nothing' that can be called; it has: query_deals" in unknown
 
 
 def _agent(skill: dict[str, Any]) -> str:
@@ -149,17 +220,60 @@ def _agent(skill: dict[str, Any]) -> str:
         ({"name": "a b"}, "no name of a skill"),
         ({"inputSchema": {"type": "string"}}, "must describe an object"),
         ({"inputSchema": {"type": "object", "required": 3}}, "is no JSON Schema"),
+        ({"inputSchema": {"type": "object", "properties": {"api_key": {}}}}, "for a credential"),
+        ({"inputSchema": None}, "needs 'inputSchema'"),
+        ({"description": None}, "needs 'description'"),
         ({"webhookUrl": "ftp://x/y"}, "no http or https address"),
         ({"webhookUrl": "https://me:pw@x/y"}, "holds a secret or a reference"),
         ({"webhookAuth": {"type": "bearer"}}, "takes 'tokenEnv' alone"),
         ({"webhookAuth": {"type": "api_key", "keyEnv": "K"}}, "takes 'header' and 'keyEnv'"),
-        ({"executionType": "script"}, "must be 'webhook'"),
+        ({"executionType": "script"}, "must be 'webhook' or 'internal'"),
+        ({"inputSchema": {"type": "object", "$ref": "http://127.0.0.1/x"}}, "another document"),
+        ({"inputSchema": {"type": "object", "$ref": "#/nowhere"}}, "leads nowhere"),
+        ({"webhookAuth": {"type": "api_key", "header": "Host", "keyEnv": "K"}}, "may not be Host"),
+        ({"executionType": "internal"}, "needs 'internalHandler'"),
+        ({"executionType": "internal", "internalHandler": "x"}, "takes no 'webhookUrl'"),
+        ({"webhookUrl": None}, "needs 'webhookUrl'"),
+        ({"timeoutSeconds": 31}, "must be at most 30"),
+        ({"cache": {"ttlSeconds": 0}}, "must be above 0"),
     ],
 )
 def test_a_mistake_in_a_skill_is_told(change: dict[str, Any], words: str) -> None:
     with pytest.raises(DocumentErrors) as raised:
         load_document(_agent(deals("https://example.org/x") | change))
     assert words in str(raised.value.problems[0].message)
+
+
+@pytest.mark.parametrize(
+    ("change", "cure"),
+    [
+        ({"webhokUrl": "x"}, "did you mean 'webhookUrl'?"),
+        ({"cache": {"ttlSecond": 5}}, "did you mean 'ttlSeconds'?"),
+        ({"cache": {"lifetime": 5}}, "known are ttlSeconds, scope"),
+        ({"webhookAuth": {"type": "bearer", "token": "X"}}, "did you mean 'tokenEnv'?"),
+    ],
+)
+def test_an_unknown_field_of_a_skill_is_told_with_the_nearest_that_there_is(
+    change: dict[str, Any], cure: str
+) -> None:
+    with pytest.raises(DocumentErrors) as raised:
+        load_document(_agent(deals("https://example.org/x") | change))
+    assert any(cure in problem.cure for problem in raised.value.problems)
+
+
+def _refused(text: str) -> str:
+    with pytest.raises(DocumentErrors) as raised:
+        build(read_file_text(text, "chat"), Authority(operator=False))
+    return " ".join(problem.message for problem in raised.value.problems)
+
+
+def test_an_agent_from_a_chat_may_not_use_any_internal_skill_nor_keep_results() -> None:
+    inner = {"name": "x", "executionType": "internal", "internalHandler": "wages"}
+    text = _agent(inner)
+    assert "the internal skill 'wages' may not be used" in _refused(text)
+    build(read_file_text(text, "chat"), Authority(operator=False, handlers=frozenset({"wages"})))
+    kept = deals("https://example.org/") | {"webhookAuth": None, "cache": {"ttlSeconds": 5}}
+    assert "only the operator may have results used again" in _refused(_agent(kept))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_records_beyond_the_bound_are_forgotten_from_the_conversation_that_is_si
     for chat in range(3):
         held.get("bot:1", ref(chat))
 
-    assert [len(held.get("bot:1", ref(chat)).records) for chat in (2, 1, 0)] == [10, 10, 0]
+    assert [held.get("bot:1", ref(chat)).held for chat in (2, 1, 0)] == [10, 10, 0]
 
 
 def test_what_is_forgotten_is_asked_for_again_but_keeps_its_render() -> None:
@@ -38,7 +38,7 @@ def test_what_is_forgotten_is_asked_for_again_but_keeps_its_render() -> None:
 
     again = held.get("bot:1", ref(1))
 
-    assert (again.records, again.known) == ([], "")
+    assert (again.turns, again.known) == ([], "")
     assert (again.render, again.used_at) == (first.render, 7.0)
 
 
@@ -50,7 +50,7 @@ def test_a_turn_that_runs_keeps_its_records() -> None:
     for chat in range(2, 5):
         held.get("bot:1", ref(chat)).extend(records(10))
 
-    assert len(running.records) == 10
+    assert running.held == len(running.turns) == 10
 
 
 def test_the_bound_counts_what_was_forgotten_by_name_only_once() -> None:
@@ -63,4 +63,4 @@ def test_the_bound_counts_what_was_forgotten_by_name_only_once() -> None:
     held.get("bot:1", ref(3)).extend(records(10))
     held.get("bot:1", ref(3))
 
-    assert len(held.get("bot:1", ref(2)).records) == 10
+    assert held.get("bot:1", ref(2)).held == 10

@@ -239,3 +239,19 @@ async def test_thinking_is_kept_under_its_prefix_and_stripped_under_another(stag
         assert await stage.ask(ann, room, echo, "third") == "three"
     roles = [[b["type"] for b in m["content"]] for m in stage.requests()[2]["messages"]]
     assert roles == [["text"]] * 5
+
+
+async def test_a_bot_answers_only_so_many_conversations_side_by_side(stage: Stage) -> None:
+    echo = stage.bot("Echo")
+    people = [stage.person(name) for name in ("Ann", "Ben", "Cid")]
+    rooms = [stage.world.private(person, echo) for person in people]
+    stage.script.on(Turn((Say("one"),), gate="first"), Turn((Say("two"),), gate="second"), "three")
+    async with stage.host(TURNS_AT_ONCE="2"):
+        for person, room in zip(people, rooms, strict=True):
+            stage.world.say(person, room, "hi")
+        await stage.sim.gates.reached("second", 10)
+        assert len(stage.requests()) == 2
+        stage.sim.gates.open("first")
+        assert (await stage.answer(rooms[2], echo)).text == "three"
+        stage.sim.gates.open("second")
+        await stage.answer(rooms[1], echo)

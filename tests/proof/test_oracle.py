@@ -33,6 +33,7 @@ def test_answers_in_order_have_nothing_against_them() -> None:
     [
         (("n1/000", "n1/000", "n2/000"), 0, 1, 0),
         (("n1/000", "↻ n1/000", "n2/000"), 1, 0, 0),
+        (("↻ n1/000", "n2/000", "n1/000"), 1, 0, 0),
         (("n2/000", "n1/000"), 0, 0, 1),
         (("n1/001", "n1/000"), 0, 0, 1),
         (("n1/000", "n2/000", "↻ n1/000"), 1, 0, 1),
@@ -52,7 +53,7 @@ def test_a_mark_on_a_new_message_is_needless_and_breaks_nothing() -> None:
 
 def test_rows_that_are_tried_again_change_their_own_lines_alone() -> None:
     first = [(row, Tally(tries=3, notes=[f"of {row.name}"]), 1.0) for row in ROWS]
-    old = page(first, 1, 300, 20, 25.0, "")
+    old = page(first, 1, 300, 20, 25.0, "A machine.", "")
     new = renewed(old, [(ROWS[0], Tally(tries=9, lost=2), 1.0)], 77)
     changed = [line for line in new.splitlines() if line not in old.splitlines()]
     assert [line[:8] for line in changed] == ["| **F1**", "- **F1**"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench.proof import replica_rows, rest_rows, store_rows, wire_rows
+from bench.proof import door_rows, load_rows, replica_rows, rest_rows, store_rows, wire_rows
 from bench.proof.order import Order
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_a_store_that_is_killed_again_and_again_loses_no_acknowledged_write(
@@ -33,7 +33,7 @@ async def test_a_full_disk_and_a_full_memory_stop_the_intake_and_drop_nothing(or
 
 
 async def test_after_much_work_the_store_is_at_idle_size_again(order: Order) -> None:
-    assert (await store_rows.much_work(order)).broken == []
+    assert (await load_rows.much_work(order)).broken == []
 
 
 async def test_a_tool_server_that_dies_or_talks_garbage_hangs_no_turn(order: Order) -> None:
@@ -85,7 +85,7 @@ async def test_a_broken_agents_file_takes_no_bot_down(order: Order) -> None:
 
 
 async def test_a_backlog_drains_in_order(order: Order) -> None:
-    assert (await rest_rows.backlog(order)).broken == []
+    assert (await load_rows.backlog(order)).broken == []
 
 
 async def test_a_clock_that_jumps_an_hour_changes_no_order_and_repeats_nothing(
@@ -100,3 +100,13 @@ async def test_falling_update_ids_are_accepted_and_the_same_one_is_not(order: Or
 
 async def test_a_deaf_poller_shows_in_health_and_hears_again(order: Order) -> None:
     assert (await rest_rows.deaf_poller(order)).broken == []
+
+
+async def test_webhooks_lose_nothing_while_replicas_end_and_are_killed(order: Order) -> None:
+    assert (await door_rows.webhooks(order)).broken == []
+
+
+async def test_a_change_from_polling_to_a_webhook_and_back_under_load_loses_nothing(
+    order: Order,
+) -> None:
+    assert (await door_rows.doors_changed(order)).broken == []

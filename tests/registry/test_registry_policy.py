@@ -61,7 +61,10 @@ def test_a_policy_comes_back_from_json_as_it_was() -> None:
         toolsets={"s": ["x"]},
         allowedToolsets=["s"],
         disabledTools=["y"],
-        conditions=[{"tools": ["approve_budget"], "roles": ["admin"], "features": ["beta"]}],
+        conditions=[
+            {"tools": ["approve_budget"], "roles": ["admin"], "features": ["beta"]},
+            {"tools": ["x"], "when": "person in [7]"},
+        ],
         features=["beta"],
         approvers=["asker", 7],
         approvalMinutes=2.5,
@@ -82,6 +85,12 @@ def test_a_policy_comes_back_from_json_as_it_was() -> None:
         ({"approvalMinutes": 0}, "must be above 0"),
         ({"requireConfirmations": []}, "did you mean 'requireConfirmation'?"),
         ({"conditions": [{"tools": ["x"], "roles": ["king"]}]}, "must be 'admin' or 'everyone'"),
+        (
+            {"conditions": [{"tools": ["x"], "when": "rol == 'admin'"}]},
+            "speaks of a name that is not there; did you mean role?",
+        ),
+        ({"conditions": [{"tools": ["x"], "when": "9**9**9"}]}, "nothing is computed here"),
+        ({"conditions": [{"tools": ["x"], "when": ""}]}, "cannot be read"),
         ({"features": ["a b"]}, "no name of a flag"),
     ],
 )

@@ -45,9 +45,20 @@ def test_a_path_that_is_no_note_is_refused(notes: Notes, tmp_path: Path, path: s
         notes.read(path)
     with pytest.raises(ToolError):
         notes.write(path, "planted")
+    with pytest.raises(ToolError):
+        notes.delete(path)
     assert (tmp_path / "secret.md").read_text() == "not a note"
     assert notes.listed() == "There are no notes yet."
     assert notes.search("a note") == "No note contains 'a note'."
+
+
+def test_a_deleted_note_is_gone_and_the_others_stay(notes: Notes) -> None:
+    notes.write("a.md", "a")
+    notes.write("b.md", "b")
+    assert notes.delete("a.md") == "Deleted a.md."
+    assert notes.listed() == "b.md (1 bytes)"
+    with pytest.raises(ToolError, match="no note"):
+        notes.delete("a.md")
 
 
 def test_too_large_a_note_is_refused_and_the_old_one_stays(notes: Notes) -> None:
@@ -65,7 +76,13 @@ async def test_it_speaks_mcp_as_a_process(tmp_path: Path) -> None:
     )
     async with Client(parameters) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {"list_files", "read_file", "write_file", "search_files"}
+        assert set(tools) == {
+            "list_files",
+            "read_file",
+            "write_file",
+            "search_files",
+            "delete_file",
+        }
         await client.call_tool("write_file", {"path": "a.md", "content": "hi"})
         refused = await client.call_tool("read_file", {"path": "../a.md"})
     assert (tmp_path / "notes" / "a.md").read_text() == "hi"

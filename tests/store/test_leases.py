@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from bot.errors import FencedOut
@@ -69,6 +71,32 @@ async def test_an_expired_lease_that_nobody_took_is_kept_by_the_next_beat(
     await one.beat()
     assert one.left(LINE) > 9
     assert await leases(client, "two").acquire(LINE, lambda: None) is None
+
+
+async def test_one_beat_keeps_a_thousand_lines_and_tells_of_those_that_are_lost(
+    client: StoreClient,
+) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    told: list[str] = []
+    lines = [f"bot:{number}" for number in range(1001)]
+    for line in lines:
+        assert await one.acquire(line, partial(told.append, line))
+    gone = [lines[0], lines[499], lines[500], lines[1000]]
+    for line in gone:
+        await client.command("DEL", keys.lease(line))
+        assert await two.acquire(line, lambda: None)
+    for line in lines:
+        await client.command("PEXPIRE", keys.lease(line), 60_000)
+    before = one.left("bot:1")
+    trips = client.trips
+    await one.beat()
+    assert client.trips == trips + 1
+    assert told == gone
+    assert one.left("bot:1") > before
+    for line in set(lines) - set(gone):
+        assert one.left(line) > 9
+        assert 9000 < await client.command("PTTL", keys.lease(line)) <= 10_000
+    assert await client.command("PTTL", keys.lease(gone[0])) > 50_000  # not ours to renew
 
 
 async def test_two_hosts_of_one_name_count_as_two(client: StoreClient) -> None:

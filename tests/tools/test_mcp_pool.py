@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import structlog
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
 from bot.tools.mcp.pool import Pool
+from bot.tools.mcp.results import ToolResult
 from bot.tools.mcp.servers import ServerSpec
 from tests.tools.servers.starting import (
     BOUND,
@@ -61,7 +63,7 @@ async def test_a_call_brings_the_tools_answer(log: Path) -> None:
 
 
 def _plain_tools() -> list[str]:
-    return ["echo", "pid", "environment", "count", "crash_once"]
+    return ["echo", "pid", "environment", "count", "hold", "stir", "crash_once"]
 
 
 async def test_unknown_servers_and_tools_are_unavailable(log: Path) -> None:
@@ -104,16 +106,19 @@ async def test_hints_repeat_a_call_only_where_the_server_is_trusted(log: Path) -
 
 
 async def test_many_callers_of_a_killed_server_cause_one_reconnect(log: Path) -> None:
+    held = log.with_suffix(".hold")
+    held.touch()
     async with pool_of(plain(log, max_calls=40)) as pool:
         pid = await pid_of(pool, "plain")
-        calls = [
-            asyncio.create_task(pool.call("plain", "count", {"word": "e", "seconds": 30}))
-            for _ in range(30)
-        ]
+        calls = [asyncio.create_task(pool.call("plain", "hold", {"word": "e"})) for _ in range(30)]
         await until(lambda: words(log))
         os.kill(pid, signal.SIGKILL)
+        held.unlink()
         ended = await asyncio.gather(*calls, return_exceptions=True)
-        assert {type(end) for end in ended} == {ToolFateUnknown}
+        fates = Counter(type(end) for end in ended)
+        # On a busy machine some have not left when it dies: those run, once, on the next server.
+        assert fates[ToolFateUnknown] + fates[ToolResult] == 30
+        assert len(words(log)) == 1 + fates[ToolResult]
         again = [pool.call("plain", "echo", {"text": "x"}) for _ in range(30)]
         assert {result.text for result in await asyncio.gather(*again)} == {"x"}
         assert pool.health()[0].link.lives == 2
@@ -125,7 +130,7 @@ async def test_a_server_killed_while_idle_is_noticed_and_replaced_without_a_call
     async with pool_of(plain(log)) as pool:
         os.kill(await pid_of(pool, "plain"), signal.SIGKILL)
         await until(lambda: pool.health()[0].link.lives == 2)
-        assert len(pool.tools(["plain"])) == 5
+        assert len(pool.tools(["plain"])) == len(_plain_tools())
 
 
 async def test_a_server_that_is_down_at_start_comes_up_later(log: Path, tmp_path: Path) -> None:

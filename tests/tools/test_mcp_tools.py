@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
 from mcp import types
 
 from bot.tools.mcp.lines import LineSplitter, TooLong
 from bot.tools.mcp.results import result_from
-from bot.tools.mcp.tool import Tool, tools_from
+from bot.tools.mcp.tool import Tool, printable, tools_from
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n....").decode()
 
@@ -35,12 +36,35 @@ def test_hidden_text_in_descriptions_is_stripped() -> None:
     hidden = "Adds\u202e two\u200b num\U000e0041bers\x1b[0m\nand\tmore\ufeff"
     schema = {
         "type": "object",
-        "properties": {"a": {"type": "string", "description": hidden, "enum": ["x\u200b"]}},
+        "properties": {"a": {"type": "string", "description": hidden, "enum": ["x"]}},
     }
     found = only(tool(description=hidden, input_schema=schema))
     assert found.description == "Adds two numbers[0m\nand\tmore"
     assert found.input_schema["properties"]["a"]["description"] == found.description
-    assert found.input_schema["properties"]["a"]["enum"] == ["x\u200b"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"enum": ["x", "y\U000e0041\U000e0042"]}}},
+        {"properties": {"a": {"const": "x\u202ey"}}},
+        {"properties": {"a": {"default": {"b": ["\u2066x"]}}}},
+        {"properties": {"a": {"type": "object", "properties": {"b\u200b": {}}}}},
+        {"$defs": {"c\ufeff": {"type": "string"}}},
+        {"properties": {"a": {"description": {"enum": ["\u200bx"]}}}},
+    ],
+)
+def test_a_tool_is_left_out_where_hidden_text_cannot_be_stripped(schema: dict[str, Any]) -> None:
+    found, (note,) = tools_from([tool(input_schema={"type": "object", **schema}), tool("b")])
+    assert [one.name for one in found] == ["b"]
+    assert "hidden characters" in note
+    assert printable(note) == note
+
+
+@pytest.mark.parametrize("word", ["می\u200cخواهم", "👩\u200d🚀", "line\nline", "naïve"])
+def test_joiners_that_words_and_emoji_need_hide_nothing(word: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": [word]}}}
+    assert only(tool(input_schema=schema)).input_schema["properties"]["a"]["enum"] == [word]
 
 
 def test_a_long_description_is_cut() -> None:
@@ -159,3 +183,17 @@ def test_a_line_over_the_limit_is_dropped_and_its_request_known_from_either_end(
         TooLong(len(nowhere) - 1, None),
         b"short",
     ]
+
+
+def test_an_answer_of_very_many_blocks_is_joined_to_a_few() -> None:
+    found = result_from(answer(*[text("a") for _ in range(30_000)]), 20_000)
+    assert len(found.content) < 210
+    assert found.text.count("a\n") == 20_000
+    assert found.text.endswith("[cut: the first 20000 of 30000 characters are shown]")
+
+
+def test_very_many_parts_that_cannot_be_shown_are_counted() -> None:
+    sound = types.AudioContent(data="", mime_type="audio/wav")
+    found = result_from(answer(*[sound] * 10_000), 1_000)
+    assert len(found.content) < 210
+    assert found.content[-1]["text"] == "[9800 more parts that cannot be shown here]"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -157,12 +159,23 @@ patterns = st.one_of(
     st.just("mcp:*:*"),
 )
 lists = st.lists(patterns, max_size=3).map(tuple)
+WHENS: dict[str, Callable[[str, Facts], bool]] = {
+    "": lambda _key, _facts: True,
+    'role == "admin"': lambda _key, facts: facts.role == "admin",
+    '"f" in features or person == 7': lambda _, f: "f" in f.features or f.person == 7,
+    'chat == "private" and not (person == 7)': lambda _, f: f.chat == "private" and f.person != 7,
+    'tool == "a"': lambda key, _facts: _parts(key)[-1] == "a",
+    'server not in ["b", "é"]': lambda key, _: _server(key) not in {"b", "B", "é"},
+    "no condition at all": lambda _key, _facts: False,
+}
+"""Conditions, and what they mean, written a second time."""
 conditions = st.lists(
     st.builds(
         Condition,
         lists,
         st.sampled_from([frozenset({"admin"}), frozenset({"everyone"})]),
         st.sampled_from([frozenset[str](), frozenset({"f"})]),
+        st.sampled_from(list(WHENS)),
     ),
     max_size=2,
 ).map(tuple)
@@ -173,6 +186,8 @@ people = st.builds(
     Facts,
     st.sampled_from(["everyone", "admin"]),
     st.sampled_from([frozenset[str](), frozenset({"f"})]),
+    st.sampled_from([0, 7]),
+    st.sampled_from(["private", "group"]),
 )
 offers = st.builds(Offer, st.frozensets(keys, max_size=4), st.booleans())
 
@@ -187,6 +202,18 @@ def _regex(glob: str, any_char: str) -> str:
 
 def _parts(key: str) -> list[str]:
     return key.split(":", 1) if key.startswith("skill:") else key.split(":", 2)
+
+
+def _server(key: str) -> str:
+    return "" if key.startswith("skill:") else _parts(key)[1]
+
+
+def said_to_hold(condition: Condition, key: str, facts: Facts) -> bool:
+    """The written rule for conditions."""
+    fits = "everyone" in condition.roles or facts.role in condition.roles
+    if not fits or condition.features - facts.features:
+        return False
+    return WHENS[condition.when](key, facts)
 
 
 def said_to_cover(pattern: str, key: str) -> bool:
@@ -223,7 +250,7 @@ def test_a_decision_is_what_the_written_rule_says(
     disabled = any(said_to_cover(p, key) for p in policy.disabled)
     outside = any(not any(said_to_allow(p, key, offered) for p in one) for one in policy.allowed)
     unfit = any(
-        not c.holds(facts) and any(said_to_cover(p, key) for p in c.tools)
+        not said_to_hold(c, key, facts) and any(said_to_cover(p, key) for p in c.tools)
         for c in policy.conditions
     )
     if disabled or outside or unfit:
@@ -246,6 +273,51 @@ def test_a_further_layer_never_makes_a_decision_milder(
         after = decide(policy, key, offered, facts)
         assert after >= before
         before = after
+
+
+WIDE = {ord("a") + n: ord("ａ") + n for n in range(26)} | {
+    ord("A") + n: ord("Ａ") + n for n in range(26)
+}
+SPELLINGS: list[Callable[[str], str]] = [
+    str.swapcase,
+    str.upper,
+    str.casefold,
+    lambda text: text.translate(WIDE),
+    lambda text: unicodedata.normalize("NFD", text),
+    lambda text: unicodedata.normalize("NFKC", text),
+]
+
+
+@given(policies, keys, offers, people, st.sampled_from(SPELLINGS))
+def test_no_other_spelling_of_a_name_gets_past_what_denies_it_or_asks(
+    policy: Policy, key: str, offered: Offer, facts: Facts, respelt: Callable[[str], str]
+) -> None:
+    *head, name = _parts(key)
+    other = ":".join([*head[:1], *map(respelt, head[1:]), respelt(name)])
+    more = Offer(offered.keys | {key, other}, offered.complete)
+    found = decide(policy, other, more, facts)
+    if any(said_to_cover(p, key) for p in policy.disabled):
+        assert found is Decision.DENY
+    if any(said_to_cover(p, key) for p in policy.confirm):
+        assert found >= Decision.CONFIRM
+    covered = [c for c in policy.conditions if any(said_to_cover(p, key) for p in c.tools)]
+    if any(not said_to_hold(replace(c, when=""), key, facts) for c in covered):
+        assert found is Decision.DENY
+    if (
+        key != other
+        and any(c.when == 'tool == "a"' for c in covered)
+        and name == "a" != respelt(name)
+    ):
+        assert found is Decision.DENY  # neither surely this tool, nor surely another
+
+
+@given(policies, keys, offers, people, people)
+def test_what_must_be_confirmed_never_runs_unasked_whoever_calls(
+    policy: Policy, key: str, offered: Offer, ann: Facts, ben: Facts
+) -> None:
+    asked = replace(policy, confirm=(*policy.confirm, key))
+    for facts in (ann, ben):
+        assert decide(asked, key, offered, facts) in (Decision.CONFIRM, Decision.DENY)
 
 
 @given(policies, keys, offers, keys)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from bot.tools.skills import RESULT_LIMIT, Forbidden, Judging, SkillSpec, Webhooks
+from bot.skills import SkillContext
+from bot.tools.addresses import Forbidden
+from bot.tools.skill import CAUTION, RESULT_LIMIT, SECONDS, SkillSpec
+from bot.tools.skills import Skills
+from bot.tools.webhooks import LOST, Judging
 
+ANN = SkillContext("default", "42")
+DENIED = "this skill has no access to what was asked for"
+SLOW = {"error": "Skill webhook timed out", "retry": True, "suggestion": CAUTION}
 SCHEMA = {
     "type": "object",
     "properties": {"status": {"type": "string", "enum": ["open", "won"]}},
@@ -28,6 +38,17 @@ class Service:
         self.base = ""
         self.hold = asyncio.Event()
 
+    async def _drip(self, request: web.Request) -> web.StreamResponse:
+        """A byte now and then, for as long as somebody listens."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while not self.hold.is_set():
+                await response.write(b" ")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.hold.wait(), 0.05)
+        return response
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.seen.append((request.path, dict(request.headers), body))
@@ -36,18 +57,40 @@ class Service:
                 return web.json_response({"deals": [1, 2], "status": body["input"]["status"]})
             case "/slow":
                 await self.hold.wait()
-                return web.json_response({})
-            case "/away":
-                raise web.HTTPTemporaryRedirect(f"{self.base}/deals")
-            case "/text":
-                return web.Response(text="hello")
-            case "/big":
-                return web.Response(body=b'"' + b"x" * (RESULT_LIMIT + 10) + b'"')
+            case "/drip":
+                return await self._drip(request)
+            case "/away" | "/around":
+                where = {"/away": f"{self.base}/deals", "/around": request.path}
+                raise web.HTTPTemporaryRedirect(where[request.path])
+            case "/echo":
+                return web.json_response(dict(request.headers))
             case "/cut":
                 assert request.transport is not None
                 request.transport.close()
-                return web.Response()
-        return web.Response(status=int(request.path.removeprefix("/")))
+        found = request.path.removeprefix("/")
+        return ANSWERS[found]() if found in ANSWERS else web.Response(status=_status(found))
+
+
+def _status(path: str) -> int:
+    return int(path) if path.isdigit() else 200
+
+
+def _bomb() -> web.Response:
+    squeezed = gzip.compress(b'"' + b" " * 50_000_000 + b'"', 1)
+    return web.Response(body=squeezed, headers={"Content-Encoding": "gzip"})
+
+
+ANSWERS: dict[str, Callable[[], web.Response]] = {
+    "text": lambda: web.Response(text="hello"),
+    "html": lambda: web.Response(text="<p>1</p>", content_type="text/html"),
+    "plain": lambda: web.Response(text='{"deals": []}', content_type="text/plain"),
+    "empty": lambda: web.Response(status=204),
+    "deep": lambda: web.Response(body=b"[" * 900 + b"]" * 900),
+    "number": lambda: web.json_response({"deals": "none"}),
+    "big": lambda: web.Response(body=b'"' + b"x" * (RESULT_LIMIT + 10) + b'"'),
+    "bomb": _bomb,
+    "fat-header": lambda: web.json_response({}, headers={"X-Fat": "x" * 100_000}),
+}
 
 
 @pytest.fixture
@@ -65,21 +108,21 @@ async def service() -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def webhooks() -> AsyncIterator[Webhooks]:
-    made = Webhooks(seconds=1.0)
+async def skills() -> AsyncIterator[Skills]:
+    made = Skills()
     yield made
     await made.close()
 
 
 def skill(url: str, *, internal: bool = True, **headers: str) -> SkillSpec:
-    return SkillSpec("query_deals", "Deals.", SCHEMA, url, headers, internal)
+    return SkillSpec("query_deals", "Deals.", SCHEMA, url, headers, internal, seconds=1.0)
 
 
 async def test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json(
-    service: Service, webhooks: Webhooks
+    service: Service, skills: Skills
 ) -> None:
     one = skill(f"{service.base}/deals", Authorization="Bearer s3cret")
-    found = await webhooks.call(one, {"status": "open"}, "42", 10)
+    found = await skills.call(one, {"status": "open"}, ANN, 10)
     assert found.body == {"deals": [1, 2], "status": "open"}
     assert not found.error
     ((_, headers, body),) = service.seen
@@ -92,9 +135,9 @@ async def test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json(
 
 
 async def test_input_that_does_not_fit_the_schema_is_never_sent(
-    service: Service, webhooks: Webhooks
+    service: Service, skills: Skills
 ) -> None:
-    found = await webhooks.call(skill(f"{service.base}/deals"), {"status": "lost"}, "1", 10)
+    found = await skills.call(skill(f"{service.base}/deals"), {"status": "lost"}, ANN, 10)
     assert found.body["error"].startswith("Invalid input: 'lost' is not one of")
     assert found.error
     assert service.seen == []
@@ -104,12 +147,21 @@ async def test_input_that_does_not_fit_the_schema_is_never_sent(
     ("path", "body", "unknown"),
     [
         ("401", {"error": "Skill webhook error: 401", "action_required": "refresh_token"}, False),
-        ("404", {"error": "Skill webhook error: 404"}, False),
+        ("403", {"error": "Skill webhook error: 403", "required_permission": DENIED}, False),
+        ("404", {"error": "Skill webhook error: 404", "resource": "deal-7"}, False),
+        ("418", {"error": "Skill webhook error: 418"}, False),
         ("429", {"error": "Skill webhook error: 429", "retry": True}, False),
         ("500", {"error": "Skill webhook error: 500", "retry": True}, True),
-        ("slow", {"error": "Skill webhook timed out", "retry": True}, True),
+        ("slow", SLOW, True),
         ("away", {"error": "Skill webhook error: 307"}, False),
+        ("around", {"error": "Skill webhook error: 307"}, False),
+        ("drip", SLOW, True),
         ("text", {"error": "Skill webhook did not answer with JSON"}, False),
+        ("html", {"error": "Skill webhook did not answer with JSON"}, False),
+        ("empty", {"error": "Skill webhook did not answer with JSON"}, False),
+        ("bomb", {"error": "Skill webhook answered with more than 200000 bytes"}, False),
+        ("deep", {"error": "Skill answered with JSON that is nested too deep"}, False),
+        ("fat-header", {"error": LOST}, True),
         ("big", {"error": "Skill webhook answered with more than 200000 bytes"}, False),
         (
             "cut",
@@ -119,10 +171,10 @@ async def test_input_that_does_not_fit_the_schema_is_never_sent(
     ],
 )
 async def test_every_failure_has_the_specs_shape_and_names_no_address(
-    service: Service, webhooks: Webhooks, path: str, body: dict[str, Any], unknown: bool
+    service: Service, skills: Skills, path: str, body: dict[str, Any], unknown: bool
 ) -> None:
     one = skill(f"{service.base}/{path}", Authorization="Bearer s3cret")
-    found = await webhooks.call(one, {"status": "open"}, "1", 10)
+    found = await skills.call(one, {"status": "open", "id": "deal-7"}, ANN, 10)
     assert found.body == body
     assert (found.error, found.unknown) == (True, unknown)
     assert len(service.seen) == 1  # a redirect, too, is not followed
@@ -130,11 +182,11 @@ async def test_every_failure_has_the_specs_shape_and_names_no_address(
     assert "s3cret" not in found.text + repr(one)
 
 
-async def test_a_service_that_is_not_there_surely_did_not_run(webhooks: Webhooks) -> None:
+async def test_a_service_that_is_not_there_surely_did_not_run(skills: Skills) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-        found = await webhooks.call(skill(url), {"status": "open"}, "1", 10)
+        found = await skills.call(skill(url), {"status": "open"}, ANN, 10)
     assert found.body == {"error": "Skill webhook could not be reached", "retry": True}
     assert not found.unknown
 
@@ -161,20 +213,23 @@ async def test_a_service_that_is_not_there_surely_did_not_run(webhooks: Webhooks
         "[fd00::1]",
         "[fe80::1]",
         "metadata.internal",
+        "①②⑦.0.0.1",
+        "127。0。0。1",
+        "ⓛocalhost",
     ],
 )
 async def test_an_internal_address_is_refused_however_it_is_written(
-    service: Service, webhooks: Webhooks, host: str
+    service: Service, skills: Skills, host: str
 ) -> None:
     port = service.base.rpartition(":")[2]
     one = skill(f"http://{host}:{port}/deals", internal=False)
-    found = await webhooks.call(one, {"status": "open"}, "1", 10)
+    found = await skills.call(one, {"status": "open"}, ANN, 10)
     assert found.body["error"].startswith("Skill webhook refused")
     assert service.seen == []
 
 
 async def test_a_name_that_leads_to_an_internal_address_is_refused_when_it_resolves(
-    service: Service, webhooks: Webhooks
+    service: Service, skills: Skills
 ) -> None:
     name = socket.gethostname()
     try:
@@ -186,11 +241,57 @@ async def test_a_name_that_leads_to_an_internal_address_is_refused_when_it_resol
         await Judging().resolve(name, 80)
     port = service.base.rpartition(":")[2]
     one = skill(f"http://{name}:{port}/deals", internal=False)
-    found = await webhooks.call(one, {"status": "open"}, "1", 10)
+    found = await skills.call(one, {"status": "open"}, ANN, 10)
     assert found.body["error"].startswith("Skill webhook refused")
     assert service.seen == []
 
 
-async def test_a_result_is_data_as_json_text(service: Service, webhooks: Webhooks) -> None:
-    found = await webhooks.call(skill(f"{service.base}/deals"), {"status": "won"}, "1", 10)
+async def test_a_result_is_data_as_json_text(service: Service, skills: Skills) -> None:
+    found = await skills.call(skill(f"{service.base}/deals"), {"status": "won"}, ANN, 10)
     assert json.loads(found.text) == {"deals": [1, 2], "status": "won"}
+
+
+async def test_json_counts_whatever_type_the_service_says(service: Service, skills: Skills) -> None:
+    found = await skills.call(skill(f"{service.base}/plain"), {"status": "won"}, ANN, 10)
+    assert (found.body, found.error) == ({"deals": []}, False)
+
+
+async def test_a_result_must_fit_the_output_schema(service: Service, skills: Skills) -> None:
+    wanted = {"type": "object", "properties": {"deals": {"type": "array"}}}
+    right, wrong = [
+        await skills.call(
+            replace(skill(f"{service.base}/{path}"), output_schema=wanted),
+            {"status": "won"},
+            ANN,
+            10,
+        )
+        for path in ("deals", "number")
+    ]
+    assert (right.error, wrong.error) == (False, True)
+    assert wrong.body["error"] == (
+        "Skill answered with what does not fit its outputSchema: "
+        "'none' is not of type 'array' at $.deals"
+    )
+
+
+async def test_a_secret_that_a_service_gives_back_is_taken_out(
+    service: Service, skills: Skills
+) -> None:
+    one = replace(skill(f"{service.base}/echo"), headers={"X-Key": 's3cr"et\\-key'})
+    found = await skills.call(one, {"status": "won"}, ANN, 10)
+    assert found.body["X-Key"] == "***"
+    assert "s3cr" not in found.text
+
+
+async def test_a_request_that_cannot_be_written_is_an_answer_and_nothing_is_sent(
+    service: Service, skills: Skills
+) -> None:
+    one = replace(skill(f"{service.base}/deals"), headers={"X-Key": "a\r\nX-Admin: yes"})
+    found = await skills.call(one, {"status": "won"}, ANN, 10)
+    assert found.body["error"].startswith("Skill webhook was not called")
+    assert not found.unknown
+    assert service.seen == []
+
+
+def test_a_webhook_has_30_seconds_unless_its_document_gives_it_less() -> None:
+    assert SkillSpec("query_deals", "Deals.", SCHEMA).seconds == SECONDS == 30.0

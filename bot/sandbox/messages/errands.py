@@ -40,6 +40,10 @@ _WRITE = re.compile(
     r"(?:\s*(?::|with|saying)\s*(?P<text2>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
+_DELETE = re.compile(
+    r"\b(?:delete|remove)\s+(?:(?:my|the)\s+)?(?:(?:file|note)\s+)?[\"'`]?([\w./~-]+\.\w+)",
+    re.IGNORECASE,
+)
 _USE = re.compile(
     r"\b(?:call|use|run)\s+(?:the\s+)?(?:tool\s+)?[`\"']?([\w.-]+)[`\"']?(?:\s+with)?\s*(.*)",
     re.IGNORECASE | re.DOTALL,
@@ -82,6 +86,7 @@ def errand(text: str, desk: Desk) -> Errand | None:
         _convert,
         _time,
         _write,
+        _delete,
         _search,
         _read,
         _list,
@@ -161,6 +166,14 @@ def _write(text: str, desk: Desk) -> Errand | None:
     words = (wanted["text"] or wanted["text2"] or "").strip().strip("\"'`")
     names = ("write_file", "write_text_file", "create_file", "save_file", "put_file", "write")
     return _on_file(desk, names, path, words or "Written by the sandbox's small script.")
+
+
+def _delete(text: str, desk: Desk) -> Errand | None:
+    wanted = _DELETE.search(text)
+    if wanted is None:
+        return None
+    names = ("delete_file", "remove_file", "delete_note", "delete")
+    return _on_file(desk, names, wanted[1], None)
 
 
 def _on_file(desk: Desk, names: Sequence[str], path: str, content: str | None) -> Errand:

@@ -116,6 +116,7 @@ def _abilities(asked: Asked) -> str:
         "- `think about rivers`: an answer with thinking before it",
         "- `what time is it in Tokyo?` and `convert 14:00 from Berlin to Tokyo`, with a time tool",
         "- `list my files`, `read notes.md`, `write hello to notes.md`, with file tools",
+        "- `delete notes.md`, with a tool that deletes",
         "- `search my notes for milk`, with a tool that searches",
         "- `use <tool> {…}`: any tool of this agent, with the input you give",
     ]

@@ -1,15 +1,24 @@
--- Log records of a running turn, once for each ordinal. A life that records something is no failed try.
+-- Log records of a running turn, once for each ordinal. A life that records something is no failed
+-- try. Lines for the ledger alone are no progress: all that was asked so far is in them. No record at
+-- all: the model is asked once more.
 -- KEYS: fence, open, log   ARGV: token, entry, ordinal, then kind and body of each
--- Returns the id of the newest record.
+-- Returns the id of the newest record, '' where only the ledger has grown.
 if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then
   return redis.error_reply('CLOSED ' .. KEYS[2])
 end
 if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then
-  return redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1][1]
+  local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+  return newest and newest[1] or ''
 end
 local last
 for i = 4, #ARGV, 2 do
   last = note(KEYS[3], ARGV[i], ARGV[i + 1]) or last
 end
-redis.call('HSET', KEYS[2], 'writes', ARGV[3], 'tries', 0)
-return last
+redis.call('HSET', KEYS[2], 'writes', ARGV[3])
+if #ARGV == 3 then
+  redis.call('HINCRBY', KEYS[2], 'dark', 1)
+else
+  redis.call('HSET', KEYS[2], 'dark', last and 1 or 0)
+end
+if last then redis.call('HSET', KEYS[2], 'tries', 0) end
+return last or ''

@@ -3,22 +3,34 @@
 -- ARGV: token, entry, agent, render, kind, body, last known log id, turns, lifetime of renders (s),
 --   a body for each render, then a name of this call: the same call made again counts once
 -- Returns {1 if it was open, 2 if another turn is, else 0, {field, value …} of the open turn, {id, kind, body …} of the log}.
+-- A turn that nobody will ever go on with must not hold its conversation up for ever: one that is
+-- neither in the inbox nor asks anybody, or one whose parts are gone from the outbox.
+local function forsaken()
+  local line = string.match(KEYS[2], '^{.-}')
+  local turn = redis.call('HMGET', KEYS[2], 'entry', 'nonce', 'state')
+  if turn[3] == 'sending' then return redis.call('XLEN', line .. ':outbox') == 0 end
+  local asks = turn[2] and redis.call('EXISTS', line .. ':approval:' .. turn[2]) == 1
+  return not asks and #redis.call('XRANGE', KEYS[#KEYS], turn[1], turn[1]) == 0
+end
 local resumed = 0
 local call = ARGV[#ARGV]
 if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
   if redis.call('HGET', KEYS[2], 'call') ~= call then
     redis.call('HSET', KEYS[2], 'call', call, 'first', 0)
     redis.call('HINCRBY', KEYS[2], 'tries', 1)
+    -- A life that wrote nothing may have asked the model; one with another agent only looks.
+    if redis.call('HGET', KEYS[2], 'agent') == ARGV[3] then redis.call('HINCRBY', KEYS[2], 'dark', 1) end
   end
   resumed = 1 - tonumber(redis.call('HGET', KEYS[2], 'first') or 0)
 elseif #redis.call('XRANGE', KEYS[#KEYS], ARGV[2], ARGV[2]) == 0 then
   -- The turn is over: its answer was sent while the store did not answer us.
   return {1, {'entry', ARGV[2], 'state', 'sending', 'render', '', 'writes', '0', 'tries', '1'}, {}}
-elseif redis.call('EXISTS', KEYS[2]) == 1 then
+elseif redis.call('EXISTS', KEYS[2]) == 1 and not forsaken() then
   return {2, redis.call('HGETALL', KEYS[2]), {}}
 else
+  redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'entry', ARGV[2], 'agent', ARGV[3], 'state', 'running',
-    'render', ARGV[4], 'writes', 0, 'tries', 1, 'call', call, 'first', 1)
+    'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1)
   redis.call('XADD', KEYS[3], '*', 'k', ARGV[5], 'b', ARGV[6])
   for i = 4, #KEYS - 1 do
     redis.call('SET', KEYS[i], ARGV[i + 6], 'EX', ARGV[9])

@@ -1,29 +1,33 @@
--- Set a cost aside in every scope, or in none.
--- KEYS: fence, then budget and its held sums of each scope
--- ARGV: token, hold, tokens, micros, now (ms), until (ms), then tokens and micros at most (-1: any)
+-- Set a cost aside in every scope, or in none; what was set aside under the same name goes first.
+-- KEYS: fence
+-- ARGV: token, hold, tokens, micros, lifetime (ms), then of each scope: its name, tokens and micros
+--   at most (-1: any)
 -- Returns 0, or the number of the scope that has not enough.
-local function enough(used, held, most)
-  return most < 0 or used + held <= most
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function enough(used, held, more, most)
+  return most < 0 or tonumber(used or 0) + tonumber(held or 0) + more <= most
 end
-for i = 2, #KEYS, 2 do
-  local tokens, micros = tonumber(ARGV[3]), tonumber(ARGV[4])
-  local all = redis.call('HGETALL', KEYS[i + 1])
-  for n = 1, #all, 2 do
-    local t, m, till = string.match(all[n + 1], '^(%d+):(%d+):(%d+)$')
-    if tonumber(till) < tonumber(ARGV[5]) then
-      redis.call('HDEL', KEYS[i + 1], all[n])
-    elseif all[n] ~= ARGV[2] then
-      tokens, micros = tokens + tonumber(t), micros + tonumber(m)
-    end
-  end
-  local used = redis.call('HMGET', KEYS[i], 'tokens', 'micros')
-  if not enough(tonumber(used[1] or 0), tokens, tonumber(ARGV[i + 5])) or
-     not enough(tonumber(used[2] or 0), micros, tonumber(ARGV[i + 6])) then
-    return i / 2
+for i = 6, #ARGV, 3 do
+  local ends = 'budget:' .. ARGV[i] .. ':ends'
+  free(ARGV[i], ARGV[2])
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now)) do free(ARGV[i], name) end
+end
+for i = 6, #ARGV, 3 do
+  local has = redis.call('HMGET', 'budget:' .. ARGV[i], 'tokens', 'micros', 'heldTokens', 'heldMicros')
+  if not enough(has[1], has[3], tonumber(ARGV[3]), tonumber(ARGV[i + 1])) or
+     not enough(has[2], has[4], tonumber(ARGV[4]), tonumber(ARGV[i + 2])) then
+    return (i - 3) / 3
   end
 end
-for i = 2, #KEYS, 2 do
-  redis.call('HSET', KEYS[i + 1], ARGV[2], ARGV[3] .. ':' .. ARGV[4] .. ':' .. ARGV[6])
-  redis.call('EXPIRE', KEYS[i + 1], 259200)
+for i = 6, #ARGV, 3 do
+  local key = 'budget:' .. ARGV[i]
+  redis.call('HINCRBY', key, 'heldTokens', ARGV[3])
+  redis.call('HINCRBY', key, 'heldMicros', ARGV[4])
+  redis.call('HSET', key .. ':held', ARGV[2], ARGV[3] .. ':' .. ARGV[4])
+  redis.call('ZADD', key .. ':ends', now + ARGV[5], ARGV[2])
+  for _, one in ipairs({key, key .. ':held', key .. ':ends'}) do
+    redis.call('EXPIRE', one, DAYS_KEPT)
+  end
 end
 return 0

@@ -17,7 +17,8 @@ end
 for i = after + 1, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[4], '*', 'p', ARGV[i])
 end
-redis.call('HSET', KEYS[2], 'state', 'suspended', 'writes', ARGV[3], 'nonce', ARGV[4], 'tries', 0)
+redis.call('HSET', KEYS[2], 'state', 'suspended', 'writes', ARGV[3], 'nonce', ARGV[4], 'tries', 0,
+  'dark', 0)
 redis.call('HDEL', KEYS[2], 'preview')
 redis.call('HSET', KEYS[6], 'b', ARGV[5], 'v', 1)
 redis.call('ZADD', KEYS[7], ARGV[6], ARGV[4])

@@ -14,6 +14,7 @@ class Breaker:
         self._rest = rest
         self._failures = 0
         self._until = 0.0
+        self._is_tried = False
 
     def admits(self, now: float) -> bool:
         """Whether a try may be made; after the rest one try passes, and then another rest."""
@@ -22,6 +23,7 @@ class Breaker:
         if now < self._until:
             return False
         self._until = now + self._rest
+        self._is_tried = True
         return True
 
     def is_open(self, now: float) -> bool:
@@ -35,10 +37,18 @@ class Breaker:
     def succeeded(self) -> None:
         """A try went well: all is forgotten."""
         self._failures = 0
+        self._is_tried = False
+
+    def undecided(self, now: float) -> None:
+        """A try ended without a verdict: if it was the one after a rest, the next one passes."""
+        if self._is_tried:
+            self._is_tried = False
+            self._until = now
 
     def failed(self, now: float) -> bool:
         """A try failed; True if that opened the breaker."""
         self._failures += 1
+        self._is_tried = False
         if self._failures < self._limit:
             return False
         self._until = now + self._rest

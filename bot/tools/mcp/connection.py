@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 import mcp
@@ -19,31 +19,24 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from bot.tools.mcp.bodies import UNREADABLE, too_large
 from bot.tools.mcp.fate import Departure, Lost, departure_of_call
+from bot.tools.mcp.lines import LINE_LIMIT
+from bot.tools.mcp.listing import Listing, listing_of
 from bot.tools.mcp.results import ToolResult, error_result, result_from
 from bot.tools.mcp.servers import ServerSpec
-from bot.tools.mcp.stdio import TOO_LARGE
-from bot.tools.mcp.tool import TOOLS_LIMIT, Tool, printable, tools_from
+from bot.tools.mcp.tool import printable
 from bot.tools.mcp.transports import open_transport
 
 OPEN_SECONDS = 40.0
 
 _ANSWER_SECONDS = 15.0
 _PROBE_SECONDS = 5.0
-_PAGES = 100
-_PROMPTS = 20
-_PROMPT_CHARACTERS = 20_000
 _REFRESH_PAUSE = 0.2
+_REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
+_CLOSED = "Connection closed"
 _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotification)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a server offers: tools by name, and the texts of its prompts without arguments."""
-
-    tools: tuple[Tool, ...] = ()
-    prompts: tuple[str, ...] = ()
 
 
 class Connection:
@@ -56,6 +49,7 @@ class Connection:
         self._client: mcp.Client | None = None
         self._wake = asyncio.Event()
         self._is_stale = False
+        self._was_away = False
         self.listing = Listing()
         self.lost = asyncio.Event()
         self.reason = ""
@@ -70,7 +64,7 @@ class Connection:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(OPEN_SECONDS):
                     client = await stack.enter_async_context(self._new_client())
-                    await self._list(client)
+                    self.listing = await listing_of(client, self._log)
                 self._client = client
                 self._on_listing(self)
                 async with self._hearing(client):
@@ -132,32 +126,57 @@ class Connection:
         words = self._spec.redact(printable(error.message, 1_000))
         if not departure.left:
             raise Lost(words, left=False)
-        if error.code == types.INVALID_REQUEST and "session" in words.lower():
+        if _is_forgotten(error):
             raise Lost(words, left=False)
+        if error.code == types.CONNECTION_CLOSED and words.endswith("byte limit."):
+            return error_result(too_large(LINE_LIMIT))
         if error.code == types.CONNECTION_CLOSED:
-            raise Lost(words, left=True, connection=words == "Connection closed")
-        if words == "Server returned an error response":
+            raise Lost(words, left=True, connection=words == _CLOSED)
+        if _is_away(error):
             raise Lost(words, left=True, connection=False)
-        if error.code == TOO_LARGE:
+        if error.code == UNREADABLE:
             return error_result(words)
+        self._changed()  # it may have been started anew with other tools
         return error_result(f"The server refused the call: {words}")
 
     async def _heard(self, message: object) -> None:
         if isinstance(message, _CHANGES):
-            self._is_stale = True
-            self._wake.set()
+            self._changed()
+
+    def _changed(self) -> None:
+        self._is_stale = True
+        self._wake.set()
 
     async def _stay(self, client: mcp.Client) -> None:
-        while True:
+        pause = _REFRESH_PAUSE
+        while not self.lost.is_set():
             await self._wake.wait()
             self._wake.clear()
-            if self.lost.is_set():
-                return
-            if self._is_stale:
+            if self._is_stale and not self.lost.is_set():
                 self._is_stale = False
-                await self._list(client)
-                self._on_listing(self)
-                await asyncio.sleep(_REFRESH_PAUSE)
+                await self._refresh(client)
+                await self._rest(pause)
+                # Whoever tells of changes without an end is asked ever more seldom.
+                pause = min(2 * pause, _REFRESH_PAUSE_LIMIT) if self._is_stale else _REFRESH_PAUSE
+
+    async def _refresh(self, client: mcp.Client) -> None:
+        try:
+            self.listing = await listing_of(client, self._log)
+        except (MCPError, ValidationError) as error:
+            if _is_gone(error) or (_is_away(error) and self._was_away):
+                raise
+            # Calls that run must not end for this: what was known stays until the next try.
+            self._was_away = _is_away(error)
+            self._log.warning("tools cannot be listed again", why=type(error).__name__)
+            self._changed()
+        else:
+            self._was_away = False
+            self._on_listing(self)
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.lost.wait()
 
     @asynccontextmanager
     async def _hearing(self, client: mcp.Client) -> AsyncIterator[None]:
@@ -174,77 +193,15 @@ class Connection:
             await asyncio.wait({listener})
 
     async def _listen(self, client: mcp.Client) -> None:
-        for pause in (*_LISTEN_PAUSES, *[_LISTEN_PAUSES[-1]] * 1_000):
+        for pause in chain(_LISTEN_PAUSES, repeat(_LISTEN_PAUSES[-1])):
             with suppress(MCPError, RuntimeError, TimeoutError):
                 async with client.listen(
                     tools_list_changed=True, prompts_list_changed=True
                 ) as changes:
                     async for _ in changes:
-                        self._is_stale = True
-                        self._wake.set()
+                        self._changed()
             await asyncio.sleep(pause)
-            self._is_stale = True
-            self._wake.set()
-
-    async def _list(self, client: mcp.Client) -> None:
-        can = client.server_capabilities
-        tools = await self._tools(client) if can.tools is not None else ()
-        prompts = await self._prompts(client) if can.prompts is not None else ()
-        self.listing = Listing(tools, prompts)
-
-    async def _tools(self, client: mcp.Client) -> tuple[Tool, ...]:
-        raw: list[types.Tool] = []
-
-        async def page(cursor: str | None) -> str | None:
-            answer = await client.list_tools(cursor=cursor)
-            raw.extend(answer.tools)
-            return answer.next_cursor if len(raw) <= TOOLS_LIMIT else None
-
-        await _each_page(page)
-        tools, notes = await asyncio.to_thread(tools_from, raw)
-        for note in notes[:10]:
-            self._log.warning("tool list", note=note)
-        return tools
-
-    async def _prompts(self, client: mcp.Client) -> tuple[str, ...]:
-        names: list[str] = []
-
-        async def page(cursor: str | None) -> str | None:
-            answer = await client.list_prompts(cursor=cursor)
-            names.extend(prompt.name for prompt in answer.prompts if not _needs(prompt))
-            return answer.next_cursor
-
-        try:
-            await _each_page(page)
-            texts = [await self._prompt(client, name) for name in sorted(set(names))[:_PROMPTS]]
-        except (MCPError, ValidationError) as error:
-            self._log.warning("prompts cannot be read", why=type(error).__name__)
-            return ()
-        return tuple(text for text in texts if text)
-
-    async def _prompt(self, client: mcp.Client, name: str) -> str:
-        answer = await client.get_prompt(name)
-        texts = [_text_of(message.content) for message in answer.messages]
-        return printable("\n\n".join(text for text in texts if text), _PROMPT_CHARACTERS).strip()
-
-
-async def _each_page(page: Callable[[str | None], Awaitable[str | None]]) -> None:
-    cursor: str | None = None
-    for _ in range(_PAGES):
-        cursor = await page(cursor)
-        if not cursor:
-            return
-
-
-def _needs(prompt: types.Prompt) -> bool:
-    return any(argument.required for argument in prompt.arguments or ())
-
-
-def _text_of(block: Any) -> str:
-    if isinstance(block, types.EmbeddedResource):
-        block = block.resource
-    text = getattr(block, "text", "")
-    return text if isinstance(text, str) else ""
+            self._changed()
 
 
 def _is_encodable(arguments: dict[str, Any]) -> bool:
@@ -259,3 +216,15 @@ def _is_an_answer(error: Exception) -> bool:
     if isinstance(error, MCPError):
         return error.code not in {types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
     return isinstance(error, ValidationError)
+
+
+def _is_forgotten(error: MCPError) -> bool:
+    return error.code == types.INVALID_REQUEST and "session" in error.message.lower()
+
+
+def _is_gone(error: Exception) -> bool:
+    return isinstance(error, MCPError) and (_is_forgotten(error) or error.message == _CLOSED)
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, MCPError) and error.message == "Server returned an error response"

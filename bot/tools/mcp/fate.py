@@ -32,10 +32,14 @@ class Ears(Protocol):
 class Lost(Exception):
     """A call ended without an answer.
 
-    `left` tells whether it may have run, `connection` whether the whole connection went with it.
+    `left` tells whether it may have run, `connection` whether the whole connection went with it,
+    `silent` whether nothing broke and the answer just did not come in time.
     """
 
-    def __init__(self, reason: str, *, left: bool, connection: bool = True) -> None:
+    def __init__(
+        self, reason: str, *, left: bool, connection: bool = True, silent: bool = False
+    ) -> None:
         super().__init__(reason)
         self.left = left
         self.connection = connection
+        self.silent = silent

@@ -64,5 +64,14 @@ class LineSplitter:
     def _line(self) -> bytes | TooLong:
         if self._size <= self._limit:
             return b"".join(self._parts)
-        found = _ID_IN_FRONT.match(self._head) or _ID_AT_END.search(self._tail)
-        return TooLong(self._size, int(found.group(1)) if found else None)
+        return TooLong(self._size, _request(self._head, self._tail))
+
+
+def request_of(line: bytes) -> int | None:
+    """The request that a line seems to answer, whatever else is wrong with it."""
+    return _request(line[:_EDGE], line[-_EDGE:]) if b'"jsonrpc"' in line else None
+
+
+def _request(head: bytes, tail: bytes) -> int | None:
+    found = _ID_IN_FRONT.match(head) or _ID_AT_END.search(tail)
+    return int(found.group(1)) if found else None

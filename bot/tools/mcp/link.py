@@ -59,25 +59,28 @@ class Link:
         self._tasks = Tasks()
         self._slots = asyncio.Semaphore(spec.max_calls)
         self._breaker = Breaker()
-        self._blamed: Connection | None = None
+        self._broke_at = 0.0
         self._running = 0
         self.server = Supervisor(spec, clock)
 
-    async def call(self, spec: ServerSpec, tool: str, arguments: Any, seconds: float) -> ToolResult:
+    async def call(
+        self, spec: ServerSpec, tool: str, arguments: Any, seconds: float, pinned: str = ""
+    ) -> ToolResult:
         """The tool's answer within `seconds`, by the trust and limits of `spec`.
 
-        Raises ToolUnavailable where the call surely did not run, else ToolFateUnknown.
+        With `pinned`, the digest of a tool, no other tool of that name is called. Raises
+        ToolUnavailable where the call surely did not run, else ToolFateUnknown.
         """
         ends = _now() + seconds
         try:
-            return await self._once(spec, tool, arguments, ends)
+            return await self._once(spec, tool, arguments, ends, pinned)
         except Lost as lost:
             may_repeat = not lost.left or self._is_repeatable(spec, tool)
             if not may_repeat or ends - _now() < _TOO_SHORT_TO_RETRY:
                 raise self._error(tool, lost, left=lost.left) from None
             first = lost
         try:
-            return await self._once(spec, tool, arguments, ends)
+            return await self._once(spec, tool, arguments, ends, pinned)
         except (Lost, ToolUnavailable) as error:
             left = first.left or (isinstance(error, Lost) and error.left)
             raise self._error(tool, error, left=left) from None
@@ -102,22 +105,43 @@ class Link:
         )
 
     async def _once(
-        self, spec: ServerSpec, tool: str, arguments: dict[str, Any], ends: float
+        self, spec: ServerSpec, tool: str, arguments: dict[str, Any], ends: float, pinned: str
     ) -> ToolResult:
         self._admit()
+        try:
+            return await self._admitted(spec, tool, arguments, ends, pinned)
+        except (ToolUnavailable, asyncio.CancelledError):
+            self._breaker.undecided(self._clock.monotonic())
+            raise
+
+    async def _admitted(
+        self, spec: ServerSpec, tool: str, arguments: dict[str, Any], ends: float, pinned: str
+    ) -> ToolResult:
         async with self._slot(ends):
             connection = await self.server.connected(min(_CONNECT_WAIT, _left(ends)))
-            if all(tool != known.name for known in connection.listing.tools):
-                raise ToolUnavailable(f"{self._spec.name} has no tool {printable(tool, 80)!r} now")
-            departure = Departure()
+            self._check(tool, pinned, connection)
+            departure, began = Departure(), _now()
             call = self._tasks.spawn(
                 connection.call(tool, arguments, _left(ends) + 5.0, spec.result_cap, departure)
             )
             try:
                 await self._first(call, connection, ends)
-                return self._outcome(call, connection, departure)
+                result = self._result(call, connection, departure)
+            except Lost as lost:
+                self._failed(connection, lost, began)
+                raise
             finally:
                 call.cancel()
+            self._breaker.succeeded()
+            return result
+
+    def _check(self, tool: str, pinned: str, connection: Connection) -> None:
+        """Whether the connection still has this tool, and as it was pinned."""
+        found = next((known for known in connection.listing.tools if known.name == tool), None)
+        if found is None:
+            raise ToolUnavailable(f"{self._spec.name} has no tool {printable(tool, 80)!r} now")
+        if pinned and found.digest != pinned:
+            raise ToolUnavailable(f"{printable(tool, 80)!r} is another tool by now; ask again")
 
     async def _first(
         self, call: asyncio.Task[ToolResult], connection: Connection, ends: float
@@ -134,17 +158,6 @@ class Link:
         finally:
             loss.cancel()
 
-    def _outcome(
-        self, call: asyncio.Task[ToolResult], connection: Connection, departure: Departure
-    ) -> ToolResult:
-        try:
-            result = self._result(call, connection, departure)
-        except Lost as lost:
-            self._failed(connection, lost)
-            raise
-        self._breaker.succeeded()
-        return result
-
     def _result(
         self, call: asyncio.Task[ToolResult], connection: Connection, departure: Departure
     ) -> ToolResult:
@@ -152,7 +165,7 @@ class Link:
             if connection.lost.is_set():
                 why = connection.reason or "the connection was closed"
                 raise Lost(why, left=departure.left)
-            raise Lost("no answer in time", left=departure.left, connection=False)
+            raise Lost("no answer in time", left=departure.left, connection=False, silent=True)
         if call.cancelled():
             raise Lost("the connection broke", left=departure.left)
         error = call.exception()
@@ -163,12 +176,13 @@ class Link:
         self._log.warning("a call broke", why=type(error).__name__)
         raise Lost(f"the call broke ({type(error).__name__})", left=departure.left)
 
-    def _failed(self, connection: Connection, lost: Lost) -> None:
+    def _failed(self, connection: Connection, lost: Lost, began: float) -> None:
         if lost.connection:
             connection.lose(str(lost))
-            if self._blamed is connection:  # many calls ended with it: that is one failure
+        if not lost.silent:
+            if began <= self._broke_at:  # many calls ended with one loss: that is one failure
                 return
-            self._blamed = connection
+            self._broke_at = _now()
         if self._breaker.failed(self._clock.monotonic()) and not lost.connection:
             self._log.warning("too many failures: the server is left alone for a while")
             self._tasks.spawn(connection.probe())

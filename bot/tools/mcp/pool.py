@@ -91,16 +91,19 @@ class Pool:
         tool: str,
         arguments: Mapping[str, Any],
         deadline: float | None = None,
+        pinned: str = "",
     ) -> ToolResult:
         """The tool's answer, within `deadline` seconds (the server's own where None).
 
+        With `pinned`, the digest of a tool, no other tool of that name is called.
         Raises ToolUnavailable where the call surely did not run, ToolFateUnknown where it may have.
         """
         found = self._found([server])
         if not found:
             raise ToolUnavailable(f"there is no MCP server {_name(server)!r}")
         spec, link = found[0]
-        return await link.call(spec, tool, dict(arguments), deadline or spec.deadline)
+        seconds = spec.deadline if deadline is None else deadline
+        return await link.call(spec, tool, dict(arguments), seconds, pinned)
 
     def health(self) -> list[ServerHealth]:
         """Every server, in the order in which they were first named."""

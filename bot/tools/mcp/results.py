@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+REST_LIMIT = 500_000
+BLOCKS_LIMIT = 200
 IMAGES_LIMIT = 8
 IMAGE_BASE64_LIMIT = 5_000_000
 
@@ -22,10 +24,16 @@ _SIGNATURES = {
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The content of a `tool_result` block: text and image blocks, never empty."""
+    """The content of a `tool_result` block: text and image blocks, never empty.
+
+    `rest` is the text that was cut off, at most `REST_LIMIT` characters; `whole` says whether that
+    is all of it.
+    """
 
     content: list[dict[str, Any]]
     is_error: bool = False
+    rest: str = ""
+    whole: bool = True
 
     @property
     def text(self) -> str:
@@ -45,7 +53,9 @@ def result_from(raw: Any, cap: int) -> ToolResult:
         _READERS[block.type](sheet, block)
     if not sheet.has_text and raw.structured_content is not None:
         sheet.write(json.dumps(raw.structured_content, ensure_ascii=False))
-    return ToolResult(sheet.blocks(), bool(raw.is_error))
+    rest = sheet.rest()
+    whole = len(rest) <= REST_LIMIT
+    return ToolResult(sheet.blocks(), bool(raw.is_error), rest[:REST_LIMIT], whole)
 
 
 @dataclass(slots=True)
@@ -56,16 +66,27 @@ class _Sheet:
     written: int = 0
     offered: int = 0
     images: int = 0
+    unsaid: int = 0
     has_text: bool = False
     _blocks: list[dict[str, Any]] = field(default_factory=list)
+    _more: list[str] = field(default_factory=list)
+    _rest: list[str] = field(default_factory=list)
 
     def write(self, text: str) -> None:
         self.has_text = self.has_text or bool(text.strip())
         self.offered += len(text)
         kept = text[: self.cap - self.written]
         self.written += len(kept)
-        if kept.strip():
-            self._blocks.append({"type": "text", "text": _encodable(kept)})
+        if kept.strip() and len(self._blocks) < BLOCKS_LIMIT:
+            self._end(kept)
+        elif kept.strip():
+            self._more.append(kept)
+        if len(kept) < len(text):
+            self._rest.append(text[len(kept) :])
+
+    def rest(self) -> str:
+        """What was offered beyond the cap."""
+        return _encodable("\n".join(self._rest))
 
     def show(self, data: str, kind: str) -> None:
         self.images += 1
@@ -73,13 +94,23 @@ class _Sheet:
         self._blocks.append({"type": "image", "source": source})
 
     def say(self, words: str) -> None:
+        if len(self._blocks) < BLOCKS_LIMIT:
+            self._end(words)
+        else:
+            self.unsaid += 1
+
+    def _end(self, words: str) -> None:
         self._blocks.append({"type": "text", "text": _encodable(words)})
 
     def blocks(self) -> list[dict[str, Any]]:
+        if self._more:
+            self._end("\n".join(self._more))
+        if self.unsaid:
+            self._end(f"[{self.unsaid} more parts that cannot be shown here]")
         if self.offered > self.written:
-            self.say(f"[cut: the first {self.written} of {self.offered} characters are shown]")
+            self._end(f"[cut: the first {self.written} of {self.offered} characters are shown]")
         if not self._blocks:
-            self.say("(the tool answered with nothing)")
+            self._end("(the tool answered with nothing)")
         return self._blocks
 
 

@@ -6,12 +6,13 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from bot.errors import ConfigError
+from registry.caching import ServerCache
 
 Transport = Literal["stdio", "sse", "http"]
 
@@ -21,12 +22,30 @@ _SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """How the host shows itself to a server: as an OAuth client, by its own id and secret.
+
+    Tokens come from `token_url`, or from where the metadata of `issuer` say. `internal` says that
+    this address may be internal.
+    """
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    token_url: str | None = None
+    issuer: str | None = None
+    scopes: tuple[str, ...] = ()
+    in_body: bool = False
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSpec:
     """One MCP server as an agent names it: a command to run, or a URL.
 
-    `repeatable` are globs of tool names (matched with case) that an admin declared safe to run
-    twice; `trust_annotations` lets the server's own hints say the same. `deadline` is in seconds,
-    `result_cap` in characters of text.
+    `internal` says that its URL may lead to an internal host, since the operator wrote or listed
+    it; else each address is judged before we connect. `repeatable` are globs of tool names (matched
+    with case) that an admin declared safe to run twice; `trust_annotations` lets the server's own
+    hints say the same. `deadline` is in seconds, `result_cap` in characters of text.
     """
 
     name: str
@@ -39,9 +58,12 @@ class ServerSpec:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     repeatable: tuple[str, ...] = ()
     trust_annotations: bool = False
+    cache: ServerCache | None = None
     deadline: float = 60.0
     max_calls: int = 8
-    result_cap: int = 200_000
+    result_cap: int = 100_000
+    internal: bool = False
+    auth: Credentials | None = field(default=None, repr=False)
     share_key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,9 +83,15 @@ class ServerSpec:
         """Whether an admin declared this tool safe to run twice."""
         return any(fnmatchcase(tool, glob) for glob in self.repeatable)
 
+    def cached(self, tool: str) -> ServerCache | None:
+        """How long this tool's results may be used again, where the operator says that they may."""
+        rule = self.cache
+        return rule if rule and any(fnmatchcase(tool, glob) for glob in rule.tools) else None
+
     def redact(self, text: str) -> str:
         """The text without the values of our environment and headers, and without our URL."""
-        for secret in (*self.env.values(), *self.headers.values()):
+        own = (self.auth.client_secret,) if self.auth else ()
+        for secret in (*self.env.values(), *self.headers.values(), *own):
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "***")
         if self.url is not None:
@@ -129,10 +157,13 @@ def _check_url(place: str, spec: ServerSpec) -> None:
     try:
         parts = urlsplit(spec.url or "")
         reachable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        reachable = reachable and "@" not in parts.netloc
     except ValueError:
         reachable = False
     if not reachable:
-        raise ConfigError(f"{place}.url: write http://host/path or https://host/path")
+        raise ConfigError(
+            f"{place}.url: write http://host/path or https://host/path, with no user in it"
+        )
     if spec.args or spec.env or spec.cwd:
         raise ConfigError(f"{place}: args, env and cwd belong to a server with `command`")
 
@@ -146,6 +177,8 @@ def _digest(spec: ServerSpec) -> str:
         spec.url,
         spec.transport,
         sorted((name.lower(), value) for name, value in spec.headers.items()),
+        spec.internal,
+        astuple(spec.auth) if spec.auth else None,
     ]
     return hashlib.sha256(json.dumps(reach).encode()).hexdigest()
 

@@ -11,27 +11,29 @@ import os
 import shutil
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
+import orjson
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp.types import ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
 from bot.tools.mcp import leash
+from bot.tools.mcp.bodies import UNREADABLE
 from bot.tools.mcp.fate import Ears
-from bot.tools.mcp.lines import LineSplitter, TooLong
+from bot.tools.mcp.lines import LineSplitter, TooLong, request_of
 from bot.tools.mcp.servers import ServerSpec
 
-TOO_LARGE = -32090
-
+_BROKEN = "The tool ran, but its answer breaks the protocol."
 _CHUNK = 64 * 1024
+_LONG_LINE = 256 * 1024
 _GRACE_SECONDS = 1.0
 _REAP_SECONDS = 2.0
 _GARBAGE_BYTES = 1024 * 1024
@@ -52,7 +54,7 @@ async def stdio_streams(spec: ServerSpec, ears: Ears) -> AsyncIterator[Streams]:
     Raises FileNotFoundError where there is no such program, OSError where it cannot be started.
     """
     log = structlog.get_logger(f"mcp.{spec.name}")
-    process = await _spawn(spec)
+    process, transport = await _spawn(spec)
     inbox, inbound = anyio.create_memory_object_stream[Item](0)
     outbound, outbox = anyio.create_memory_object_stream[SessionMessage](0)
     pumps = [
@@ -69,6 +71,7 @@ async def stdio_streams(spec: ServerSpec, ears: Ears) -> AsyncIterator[Streams]:
             await _stop(process)
         finally:
             await _end(pumps)
+            transport.close()  # else a stray grandchild that holds the pipes would cost us ours
             for half in (inbox, outbox):
                 half.close()
 
@@ -79,10 +82,12 @@ def _pipe(pipe: asyncio.StreamReader | None) -> asyncio.StreamReader:
     return pipe
 
 
-async def _spawn(spec: ServerSpec) -> Process:
+async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport]:
     env = {**get_default_environment(), **spec.env}
     command = _program(spec, env)
-    return await asyncio.create_subprocess_exec(
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.subprocess_exec(
+        lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
         *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), command, *spec.args),
         stdin=PIPE,
         stdout=PIPE,
@@ -91,6 +96,7 @@ async def _spawn(spec: ServerSpec) -> Process:
         cwd=spec.cwd,
         start_new_session=True,
     )
+    return Process(transport, protocol, loop), transport
 
 
 def _program(spec: ServerSpec, env: dict[str, str]) -> str:
@@ -142,13 +148,12 @@ class _Reader:
     def _message(self, line: bytes | TooLong) -> SessionMessage | None:
         if isinstance(line, TooLong):
             return self._too_long(line)
-        if not line.strip():
-            return None
         try:
-            message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+            message = _parsed(line)
         except ValueError:
             self._garbage(line)
-            return None
+            request = request_of(line)
+            return None if request is None else _error(request, _BROKEN)
         self._garbage_bytes = self._garbage_lines = 0
         return SessionMessage(message)
 
@@ -157,13 +162,12 @@ class _Reader:
         if line.request is None:
             return None
         words = f"The tool ran, but its answer of {line.size} bytes is too large: ask for less."
-        error = ErrorData(code=TOO_LARGE, message=words)
-        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=line.request, error=error))
+        return _error(line.request, words)
 
     def _garbage(self, line: bytes) -> None:
         self._garbage_bytes += len(line)
         self._garbage_lines += 1
-        if self._shown < _GARBAGE_SHOWN:
+        if line.strip() and self._shown < _GARBAGE_SHOWN:
             self._shown += 1
             text = self._spec.redact(line[:200].decode(errors="replace"))
             self._log.warning("no message on standard output", line=text)
@@ -174,6 +178,19 @@ class _Reader:
             self._log.error("standard output carries no messages: the connection is closed")
             return True
         return False
+
+
+def _parsed(line: bytes) -> JSONRPCMessage:
+    if len(line) > _LONG_LINE:
+        # Five times as fast where an answer has very many parts, and all on this loop wait for it.
+        with suppress(orjson.JSONDecodeError):
+            return jsonrpc_message_adapter.validate_python(orjson.loads(line), by_name=False)
+    return jsonrpc_message_adapter.validate_json(line, by_name=False)
+
+
+def _error(request: int, words: str) -> SessionMessage:
+    error = ErrorData(code=UNREADABLE, message=words)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
 
 
 class _Stderr:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ BACKOFF_FIRST = 0.2
 BACKOFF_LIMIT = 30.0
 
 _STEADY_SECONDS = 30.0
+_JOIN_SECONDS = 2.0
+_REFUSED = "Server returned an error response"
+_CLOSED = frozenset({"BrokenResourceError", "ClosedResourceError", "EndOfStream"})
 _LEAVE_SECONDS = 10.0
 
 
@@ -70,6 +74,7 @@ class Supervisor:
         self._tasks = Tasks()
         self._breaker = Breaker()
         self._connection: Connection | None = None
+        self._is_opening = False
         self._kick = asyncio.Event()
         self._attempt = _new_attempt()
         self.settled = asyncio.Event()
@@ -98,7 +103,7 @@ class Supervisor:
         """
         if (connection := self.connection) is not None:
             return connection
-        self._admit()
+        seconds = min(seconds, self._admit())
         self._expect_attempt()
         self._kick.set()
         await asyncio.wait({self._attempt}, timeout=seconds)
@@ -112,17 +117,23 @@ class Supervisor:
         await asyncio.wait({self._task})
         await self._tasks.end(_LEAVE_SECONDS)
 
-    def _admit(self) -> None:
+    def _admit(self) -> float:
+        """For how many seconds a caller may wait for the next attempt."""
         if self._task.done():
             raise ToolUnavailable(f"{self._spec.name} is closed")
-        if not self._breaker.admits(self._clock.monotonic()):
+        if self._breaker.admits(self._clock.monotonic()):
+            return math.inf
+        if not (self._is_opening or self._kick.is_set()):
             raise ToolUnavailable(f"{self._spec.name} is not connected: {self.reason}")
+        # It may be the attempt that succeeds: all who come meanwhile get its connection.
+        return _JOIN_SECONDS
 
     async def _supervise(self) -> None:
         sdk = await asyncio.to_thread(importlib.import_module, "bot.tools.mcp.connection")
         tries = 0
         while True:
             began = self._clock.monotonic()
+            self._is_opening = True
             reason = await self._live(sdk.Connection(self._spec, self._listed))
             lasted = self._clock.monotonic() - began
             is_steady = self._connection is not None and lasted > _STEADY_SECONDS
@@ -148,18 +159,23 @@ class Supervisor:
         error = child.exception() if child.done() and not child.cancelled() else None
         while isinstance(error, BaseExceptionGroup) and error.exceptions:
             error = error.exceptions[0]
-        if error is None or "Connection closed" in str(error):
-            return connection.reason or "the connection was closed"
         if isinstance(error, TimeoutError):
             return "the server did not answer in time"
-        words = f"{type(error).__name__}: {error} {connection.trouble}".strip()
-        return self._spec.redact(printable(words, 500)).replace("\n", " ")
+        if error is None or type(error).__name__ in _CLOSED or "Connection closed" in str(error):
+            words = connection.reason or "the connection was closed"
+        else:
+            words = f"{type(error).__name__}: {error}"
+        if connection.trouble and _REFUSED in words:  # the SDK's word for what we know better
+            words = ""
+        told = printable(f"{words} {connection.trouble}".strip(), 500).replace("\n", " ")
+        return self._spec.redact(told)
 
     def _listed(self, connection: Connection) -> None:
         if connection.lost.is_set():
             return
         if self._connection is not connection:
             self._connection = connection
+            self._is_opening = False
             self.lives += 1
             self.reason = ""
             self._breaker.succeeded()
@@ -170,6 +186,7 @@ class Supervisor:
 
     def _went_down(self, reason: str) -> None:
         was_up, self._connection = self._connection is not None, None
+        self._is_opening = False
         if was_up or reason != self.reason:
             self._log.warning("connection lost" if was_up else "no connection", why=reason)
         self.reason = reason

@@ -18,6 +18,8 @@ TOOLS_LIMIT = 1_000
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _KEPT_CONTROLS = frozenset("\n\t")
+_FOR_READERS = frozenset({"description", "title", "$comment"})
+_JOINERS = frozenset("\u200c\u200d")
 _ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
 
 
@@ -125,7 +127,35 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
         return "its input schema has `properties` that are no object"
     if bad := next((p for p in properties if not _PROPERTY_NAME.fullmatch(p)), None):
         return f"its parameter {printable(bad[:80])!r} has a name that models do not take"
+    if (place := _hidden_place(schema)) is not None:
+        return f"its input schema has hidden characters in {printable(place[:80])!r}"
     return _draft_refusal(schema)
+
+
+def _hidden_place(schema: Mapping[str, Any]) -> str | None:
+    """The keyword or name whose text hides something that cannot be stripped: calls need it."""
+    found: list[tuple[str, Any]] = [("", schema)]
+    while found:
+        place, value = found.pop()
+        if isinstance(value, Mapping):
+            if hiding := next((name for name in value if _hides(name)), None):
+                return str(hiding)
+            found += [(name, item) for name, item in value.items() if name not in _FOR_READERS]
+            found += [(n, value[n]) for n in _FOR_READERS & set(value) if _is_nested(value[n])]
+        elif isinstance(value, list | tuple):
+            found += [(place, item) for item in value]
+        elif isinstance(value, str) and _hides(value):
+            return place
+    return None
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
+def _hides(text: str) -> bool:
+    # Joiners belong to words of some scripts, and to many emoji.
+    return any(not _shown(char) and char not in _JOINERS for char in text)
 
 
 def _draft_refusal(schema: Mapping[str, Any]) -> str | None:
@@ -180,6 +210,6 @@ def _readable_value(key: str, value: Any) -> Any:
         return _readable(value)
     if isinstance(value, list):
         return [_readable_value("", item) for item in value]
-    if isinstance(value, str) and key in {"description", "title", "$comment"}:
+    if isinstance(value, str) and key in _FOR_READERS:
         return printable(value, DESCRIPTION_LIMIT)
     return value

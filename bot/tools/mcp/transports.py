@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -14,14 +15,17 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
+from bot.tools.mcp.auth import tokens_of
+from bot.tools.mcp.courier import Courier
 from bot.tools.mcp.fate import Ears, departure_of_call
 from bot.tools.mcp.lines import LINE_LIMIT
 from bot.tools.mcp.servers import ServerSpec
 from bot.tools.mcp.stdio import stdio_streams
+from bot.tools.mcp.tool import TOOLS_LIMIT
 
-_CONNECT_SECONDS = 15.0
-_REFUSALS = frozenset({401, 403, 404})
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_WINDOW = 0.1
+_MESSAGES_A_WINDOW = 200
+_PARTS = 2_000
 _GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 Streams = tuple[Any, Any]
@@ -41,7 +45,7 @@ def _stdio(spec: ServerSpec, ears: Ears) -> AbstractAsyncContextManager[Streams]
 @asynccontextmanager
 async def _http(spec: ServerSpec, ears: Ears) -> AsyncIterator[Streams]:
     async with (
-        _Courier(spec, ears) as client,
+        Courier(spec, ears, tokens=tokens_of(spec)) as client,
         streamable_http_client(
             spec.url or "", http_client=client, max_sse_event_size=LINE_LIMIT
         ) as streams,
@@ -55,7 +59,7 @@ def _sse(spec: ServerSpec, ears: Ears) -> AbstractAsyncContextManager[Streams]:
         timeout: httpx2.Timeout | None = None,  # noqa: ARG001
         auth: httpx2.Auth | None = None,  # noqa: ARG001
     ) -> httpx2.AsyncClient:
-        return _Courier(spec, ears, posts_are_vital=True)
+        return Courier(spec, ears, posts_are_vital=True, tokens=tokens_of(spec))
 
     return sse_client(spec.url or "", httpx_client_factory=courier)
 
@@ -65,50 +69,6 @@ _OPENERS: dict[str, Callable[[ServerSpec, Ears], AbstractAsyncContextManager[Str
     "http": _http,
     "sse": _sse,
 }
-
-
-class _Courier(httpx2.AsyncClient):
-    """An HTTP client whose failed posts are answers, so that one of them ends no connection.
-
-    Where `posts_are_vital` the transport never tells which request a failed post was: there it
-    does end the connection.
-    """
-
-    def __init__(self, spec: ServerSpec, ears: Ears, *, posts_are_vital: bool = False) -> None:
-        super().__init__(
-            headers=dict(spec.headers), timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None)
-        )
-        self._ears = ears
-        self._posts_are_vital = posts_are_vital
-
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """The response; a post that failed is answered with a 503 of our own."""
-        if request.method != "POST":
-            return await super().send(request, **options)
-        response, trouble = await self._post(request, options)
-        if response.status_code in _REFUSALS:
-            _never_left()
-        if response.is_error:
-            self._ears.note(trouble)
-            if self._posts_are_vital:
-                self._ears.lose(trouble)
-        return response
-
-    async def _post(
-        self, request: httpx2.Request, options: dict[str, Any]
-    ) -> tuple[httpx2.Response, str]:
-        try:
-            response = await super().send(request, **options)
-        except httpx2.TransportError as error:
-            if isinstance(error, _NEVER_SENT):
-                _never_left()
-            return httpx2.Response(503, request=request), type(error).__name__
-        return response, f"HTTP {response.status_code}"
-
-
-def _never_left() -> None:
-    if (departure := departure_of_call.get()) is not None:
-        departure.left = False
 
 
 class _Stream:
@@ -140,17 +100,29 @@ class _Watched(_Stream):
     def __init__(self, inner: Any, ears: Ears) -> None:
         super().__init__(inner)
         self._ears = ears
+        self._since = 0.0
+        self._taken = 0
 
     @property
     def last_context(self) -> Any:
         return getattr(self._inner, "last_context", None)
 
     async def receive(self) -> Any:
+        await self._pace()
         try:
             return _mended(await self._inner.receive())
         except _GONE:
             self._ears.lose("the server closed the connection")
             raise
+
+    async def _pace(self) -> None:
+        # A server that talks without an end would take the time of all who share this loop.
+        now = asyncio.get_running_loop().time()
+        if now - self._since >= _WINDOW:
+            self._since, self._taken = now, 0
+        self._taken += 1
+        if self._taken > _MESSAGES_A_WINDOW:
+            await asyncio.sleep(self._since + _WINDOW - now)
 
     def __aiter__(self) -> _Watched:
         return self
@@ -181,10 +153,20 @@ class _Departing(_Stream):
 def _mended(item: Any) -> Any:
     # One tool without a proper schema would cost its server the whole list.
     message = getattr(item, "message", None)
-    if isinstance(message, JSONRPCResponse) and isinstance(message.result.get("tools"), list):
-        offered = [tool for tool in message.result["tools"] if _is_named(tool)]
-        message.result["tools"] = [_mended_tool(tool) for tool in offered]
+    if isinstance(message, JSONRPCResponse):
+        for name in ("content", "messages", "prompts"):
+            if isinstance(parts := message.result.get(name), list) and len(parts) > _PARTS:
+                message.result[name] = parts[:_PARTS]
+                if name == "content":
+                    message.result[name].append(_left_out(len(parts) - _PARTS))
+        if isinstance(tools := message.result.get("tools"), list):
+            offered = [tool for tool in tools[: TOOLS_LIMIT + _PARTS] if _is_named(tool)]
+            message.result["tools"] = [_mended_tool(tool) for tool in offered]
     return item
+
+
+def _left_out(count: int) -> dict[str, str]:
+    return {"type": "text", "text": f"[{count} more parts are left out]"}
 
 
 def _is_named(tool: Any) -> bool:

@@ -179,7 +179,9 @@ async def test_a_stamp_holds_no_request_of_its_own(api: Api) -> None:
     await with_clock(api, use)
 
 
-async def test_a_notes_server_is_listed_read_written_and_searched(api: Api, tmp_path: Path) -> None:
+async def test_a_notes_server_is_listed_read_written_searched_and_cleared(
+    api: Api, tmp_path: Path
+) -> None:
     async with mcp.Client(server_of(Notes(tmp_path))) as client:
 
         async def run(name: str, given: dict[str, Any]) -> tuple[str, bool]:
@@ -197,6 +199,10 @@ async def test_a_notes_server_is_listed_read_written_and_searched(api: Api, tmp_
         assert "shopping.md:1: buy oranges" in await chat.say("search my notes for Oranges.")
         assert "shopping.md:1: buy oranges" in await chat.say("find oranges in my notes")
         assert "No note contains 'pears'" in await chat.say("which notes mention pears?")
+        assert "Deleted shopping.md." in await chat.say(
+            f"{STAMP}\nplease delete the note shopping.md"
+        )
+        assert not (tmp_path / "shopping.md").exists()
 
 
 FILES = [

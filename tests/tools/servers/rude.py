@@ -26,6 +26,14 @@ TOOLS: list[Any] = [
 ]
 
 
+NEWS = {"method": "notifications/message", "params": {"level": "info", "data": "news"}}
+SPEWN = {
+    "flood": "garbage without an end\n",
+    "endless": "garbage without a line ",
+    "news": json.dumps({"jsonrpc": "2.0", **NEWS}) + "\n",
+}
+
+
 def say(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
@@ -43,22 +51,38 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         many = [{"name": f"t{n}", "inputSchema": {"type": "object"}} for n in range(10_000)]
         return {"tools": many if MANNER == "many" else TOOLS}
     if method == "prompts/list":
-        return {"prompts": [{"name": 7}]}
+        slow = [{"name": "one"}, {"name": "two"}]
+        return {"prompts": slow if MANNER == "slow prompts" else [{"name": 7}]}
+    if method == "prompts/get":
+        return prompted(request["params"]["name"])
     return called(request["params"]["name"])
 
 
+def prompted(name: str) -> dict[str, Any]:
+    if name == "two":
+        time.sleep(1)
+    return {"messages": [{"role": "user", "content": {"type": "text", "text": f"prompt {name}"}}]}
+
+
 def called(name: str) -> dict[str, Any]:
-    if MANNER == "huge":
-        return {"content": [{"type": "text", "text": "x" * 50_000_000}]}
+    if MANNER in SPEWN:
+        while True:
+            sys.stdout.write(SPEWN[MANNER] * 1_000)
     if MANNER == "nonsense":
         return {"content": "no list"}
-    if MANNER == "flood":
-        while True:
-            sys.stdout.write("garbage without an end\n" * 1_000)
-    if MANNER == "endless":
-        while True:
-            sys.stdout.write("garbage without a line " * 1_000)
-    return {"content": [{"type": "text", "text": f"called {name}"}]}
+    if MANNER == "deep":
+        return {"content": [], "structuredContent": deep(400)}
+    if MANNER == "parts":
+        return {"content": [{"type": "text", "text": "a"}] * 250_000}
+    text = "x" * 50_000_000 if MANNER == "huge" else f"called {name}"
+    return {"content": [{"type": "text", "text": text}]}
+
+
+def deep(levels: int) -> dict[str, Any]:
+    nest: dict[str, Any] = {}
+    for _ in range(levels):
+        nest = {"a": nest}
+    return nest
 
 
 def main() -> None:
@@ -66,8 +90,11 @@ def main() -> None:
         time.sleep(3_600)
     if MANNER == "early":
         sys.exit(4)
-    if MANNER == "family":
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    if MANNER in {"family", "stray"}:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(3600)"],
+            start_new_session=MANNER == "stray",
+        )
         sys.stderr.write(f"child {child.pid} secret {os.environ.get('SECRET', '')}\n")
         sys.stderr.flush()
     if MANNER == "chatty":
@@ -79,8 +106,15 @@ def main() -> None:
         if request["method"] == "server/discover":
             error = {"code": -32601, "message": "Method not found"}
             say({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        elif MANNER == "torn" and request["method"] == "tools/call":
+            sys.stdout.write(f'{{"jsonrpc": "2.0", "id": {request["id"]}, "result": {{"cont\n')
+            sys.stdout.flush()
         else:
             say({"jsonrpc": "2.0", "id": request["id"], "result": answer(request)})
+        if MANNER == "restless" and request["method"] == "tools/list":
+            sys.stderr.write("listed\n")
+            sys.stderr.flush()
+            say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
 
 
 if __name__ == "__main__":

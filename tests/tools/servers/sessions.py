@@ -1,13 +1,17 @@
 """An old-protocol MCP server over HTTP that forgets its sessions: `sessions.py <port> <how>`.
 
-`how` is the way in which it refuses a session that it does not know: `status` or `message`.
+`how` is the way in which it refuses a session that it does not know: `status` or `message`. Some
+of its tools answer with what no client should take: `huge`, `half` an answer, one `zipped`.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
+import time
 import uuid
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +21,9 @@ INFO = {
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "sessions", "version": "0"},
 }
-TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("forget", "runs")]
+NAMES = ("forget", "runs", "slow", "huge", "half", "zipped")
+HUGE = 50_000_000
+TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]
 sessions: set[str] = set()
 runs: list[str] = []
 
@@ -59,13 +65,22 @@ class Handler(BaseHTTPRequestHandler):
         self, to: dict[str, Any] | None, body: dict[str, Any], status: int = 200, session: str = ""
     ) -> None:
         data = json.dumps({"jsonrpc": "2.0", "id": to["id"], **body}).encode() if to else b""
+        told = to["params"]["name"] if to and to["method"] == "tools/call" else ""
+        if told == "zipped":
+            data = gzip.compress(data)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        if told == "zipped":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(data)))
         if session:
             self.send_header("Mcp-Session-Id", session)
         self.end_headers()
-        self.wfile.write(data)
+        if told == "half":
+            self.close_connection = True
+            data = data[: len(data) // 2]
+        with suppress(OSError):
+            self.wfile.write(data)
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
@@ -75,6 +90,10 @@ def called(name: str) -> dict[str, Any]:
     runs.append(name)
     if name == "forget":
         sessions.clear()
+    if name == "slow":
+        time.sleep(0.7)
+    if name in {"huge", "zipped"}:
+        return {"content": [{"type": "text", "text": "x" * HUGE}]}
     return {"content": [{"type": "text", "text": " ".join(runs)}]}
 
 

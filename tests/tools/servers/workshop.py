@@ -1,6 +1,7 @@
 """An MCP server for tests, with tools that behave and tools that do not.
 
-`workshop.py [stdio|http|sse] [port]`; with `WORKSHOP_LOG` each run of `count` leaves a line there.
+`workshop.py [stdio|http|sse] [port]`; with `WORKSHOP_LOG` each run of `count` leaves a line there,
+and a file `.gone` beside it names a tool that is not there any more.
 """
 
 from __future__ import annotations
@@ -39,6 +40,15 @@ async def count(word: str = "count", seconds: float = 0.0) -> str:
     except asyncio.CancelledError:
         _note("cancelled")
         raise
+    return word
+
+
+@server.tool(structured_output=False)
+async def hold(word: str) -> str:
+    """Leave a line, then wait while the file `.hold` is beside the log."""
+    _note(word)
+    while LOG.with_suffix(".hold").exists():  # noqa: ASYNC110 - no event crosses processes
+        await asyncio.sleep(0.02)
     return word
 
 
@@ -98,6 +108,8 @@ def greeting(name: str) -> str:
 
 
 def main() -> None:
+    if (gone := LOG.with_suffix(".gone")).is_file():
+        server.remove_tool(gone.read_text())
     how = sys.argv[1] if len(sys.argv) > 1 else "stdio"
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     if how == "http":

@@ -4,8 +4,8 @@ import { bot } from "./state.js";
 
 const BY_BOT = {
   meridian_demo_bot: ["what time is it in Tokyo?", "convert 14:00 from Berlin to Tokyo", "tell me a long story", "/help"],
-  quill_demo_bot: ["write buy oranges to shopping.md", "list my files", "read shopping.md", 'use search_files {"query": "oranges"}'],
-  operator_demo_bot: ["hello", "12 * (3 + 4)", "think about rivers", "tell me a long story", "/new"],
+  quill_demo_bot: ["write buy oranges to shopping.md", "list my files", "read shopping.md", "delete shopping.md", "/approvals"],
+  operator_demo_bot: ["hello", "12 * (3 + 4)", "write call the plumber to today.md", "think about rivers", "tell me a long story", "/new"],
 };
 
 export function chipsFor(room) {

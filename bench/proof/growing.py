@@ -1,0 +1,68 @@
+"""F2 in groups: the host is killed while an answer grows there by edits."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bench.proof.crowd import Sent, texts
+from bench.proof.ground import HostProcess
+from bench.proof.order import Order
+from bench.proof.points import Point
+from bench.proof.tally import Tally
+from bench.proof.trial import Trial, trial, until
+from bench.proof.voice import TAG, lines_of
+
+GROUPS = 3
+UNNOTED = Point("preview sent, its number not recorded", "grow", "preview", "before")
+
+
+async def killed_while_growing(order: Order) -> Tally:
+    """The message that people saw grow becomes the whole answer, once."""
+    async with trial(order, "f2-growing", 1) as t:
+        await t.place.fork_hosts()
+        host = await t.place.host()
+        for _ in range(order.pick(1, 15)):
+            t.tally.takeover.append(await host.start())
+            await _while_it_grows(t, host, order)
+        t.tally.takeover.append(await host.start())
+        await _number_unknown(t, host)
+        tally = await t.judged()
+        await host.terminate()
+        return tally
+
+
+async def _while_it_grows(t: Trial, host: HostProcess, order: Order) -> None:
+    said = [t.crowd.say(t.crowd.gather(), "grow") for _ in range(GROUPS)]
+    await until(lambda: all(_shown(one) for one in said))
+    await until(lambda: host.store.scripts.get("preview", 0) >= GROUPS)
+    await asyncio.sleep(t.crowd.chance.uniform(0.1, order.pick(1, 3)))
+    await host.kill()
+    host.store.scripts.clear()
+    t.tally.tries += 1
+
+
+def _shown(one: Sent) -> bool:
+    """Whether a part of the answer can be read."""
+    return 0 < sum(len(TAG.findall(text)) for text in texts(one.room)) < lines_of("grow")
+
+
+async def _number_unknown(t: Trial, host: HostProcess) -> None:
+    """Killed when the beginning is shown and its number is not yet recorded: the one stray."""
+    trap = host.store.set(UNNOTED.trap())
+    one = t.crowd.say(t.crowd.gather(), "grow")
+    await asyncio.wait_for(trap.caught.wait(), 25)
+    await host.kill()
+    t.tally.tries += 1
+    stray = texts(one.room)
+    t.tally.takeover.append(await host.start())
+    t.crowd.sent.remove(one)
+    t.tally.lost += len(await t.crowd.answered(among=[one]))
+    t.tally.messages += 1
+    left = [text for text in texts(one.room) if text in stray]
+    t.tally.check(len(left) <= 1, f"{len(left)} strays")
+    t.tally.check(len(texts(one.room)) - len(left) == 1, f"{len(texts(one.room))} messages")
+    if left:
+        t.tally.notes.append(
+            "killed between a growing answer's first message in a group and the record of its "
+            "number: that beginning stays, and the whole answer comes below it"
+        )

@@ -1,0 +1,130 @@
+"""The model of the ledger's proof: turns of every kind, and a count of what each has cost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.sandbox.messages.sim import MessagesSim
+from bot.sandbox.messages.turns import (
+    Call,
+    Cut,
+    Drop,
+    EndEarly,
+    ErrorEvent,
+    Fault,
+    HttpError,
+    Part,
+    Say,
+    Think,
+    Turn,
+)
+from bot.sandbox.messages.validate import Asked
+
+CALLING = {"tool": 1, "pair": 1, "chain": 2, "half": 1}
+FAULTY = ("busy", "broken", "early", "error", "drop", "worn")
+KINDS = ("plain",) * 12 + ("tool",) * 5 + ("pair", "chain", "half", "long", "stop") * 2 + FAULTY
+ASK = re.compile(rf"\b(m\d+) ({'|'.join(sorted(set(KINDS)))})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A request that the server answered: whose, and the tokens that it will put on the bill."""
+
+    message: str
+    nonce: str
+    went_in: int
+    counts: tuple[int, int, int, int]
+    chat: tuple[str, str]
+
+
+@dataclass
+class LedgerVoice:
+    """Answers by kind; `on_stop` is told the nonce of an answer that its person will stop.
+
+    `chats` are the line and the conversation that a nonce belongs to.
+    """
+
+    seed: int
+    on_stop: Callable[[str], None] = lambda _nonce: None
+    served: list[Served] = field(default_factory=list)
+    chats: dict[str, tuple[str, str]] = field(default_factory=dict)
+    refused: int = 0
+    asked: dict[str, int] = field(default_factory=dict)
+
+    def count(self, sim: MessagesSim) -> None:
+        """Count what this simulator answers, by its own figures, from now on."""
+        reply = sim.reply
+
+        def counting(asked: Asked, given: Turn) -> Any:
+            made = reply(asked, given)
+            usage = made.whole()["usage"]
+            read, wrote = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
+            counts = (usage["input_tokens"], usage["output_tokens"], read, wrote)
+            nonce = _wanted(asked)[0]
+            chat = self.chats.get(nonce, ("", ""))
+            self.served.append(Served(made.id, nonce, counts[0] + read + wrote, counts, chat))
+            return made
+
+        sim.reply = counting  # type: ignore[method-assign]
+
+    def answer(self, asked: Asked) -> Turn:
+        """The turn for the last thing that a person said."""
+        nonce, kind = _wanted(asked)
+        self.asked[nonce] = self.asked.get(nonce, 0) + 1
+        chance = random.Random(f"{self.seed} {nonce} {self.asked[nonce]}")
+        fault = self._fault(nonce, kind, chance)
+        self.refused += isinstance(fault, HttpError)
+        if kind == "stop":
+            asyncio.get_running_loop().call_later(chance.uniform(0, 0.5), self.on_stop, nonce)
+        if _rounds(asked) < CALLING.get(kind, 0):
+            return Turn(tuple(_calls(nonce, kind, chance)), fault=fault)
+        return Turn(tuple(_words(nonce, kind, chance)), fault=fault, pace=_pace(kind, chance))
+
+    def _fault(self, nonce: str, kind: str, chance: random.Random) -> Fault | None:
+        if kind not in FAULTY or (self.asked[nonce] > 1 and kind != "worn"):
+            return None
+        events = chance.randint(1, 14)
+        faults: dict[str, Fault] = {
+            "busy": HttpError(chance.choice([429, 529]), retry_after=0.02),
+            "broken": Cut(events=events - 1),
+            "early": EndEarly(events=events),
+            "error": ErrorEvent(events=events),
+            "drop": Drop(),
+            "worn": ErrorEvent(events=2),
+        }
+        return faults[kind]
+
+
+def _wanted(asked: Asked) -> tuple[str, str]:
+    found = ASK.findall(asked.user_text)
+    return found[-1] if found else ("", "plain")
+
+
+def _rounds(asked: Asked) -> int:
+    """How many answers this turn has had already."""
+    people = [n for n, said in enumerate(asked.said) if said.role == "user" and said.of("text")]
+    return sum(said.role == "assistant" for said in asked.said[people[-1] :]) if people else 0
+
+
+def _calls(nonce: str, kind: str, chance: random.Random) -> list[Part]:
+    given = {"word": nonce, "seconds": chance.choice([0.0, 0.05, 0.2])}
+    calls: list[Part] = [Call("counter__count", given, cut=kind == "half")]
+    if kind == "pair":
+        calls.append(Call("counter__look", given))
+    return [Say("Let me look."), *calls] if chance.random() < 0.5 else calls
+
+
+def _words(nonce: str, kind: str, chance: random.Random) -> list[Part]:
+    count = {"long": 900, "stop": 200}.get(kind, chance.randint(1, 60))
+    text = " ".join(chance.choices(["one", "two", "three", "много", "слов"], k=count))
+    said: list[Part] = [Say(f"{nonce} {text}")]
+    return [Think("I have to think of this for a while."), *said] if kind == "plain" else said
+
+
+def _pace(kind: str, chance: random.Random) -> float | None:
+    return 150.0 if kind == "stop" else chance.choice([None, None, 100.0, 400.0])

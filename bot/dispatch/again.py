@@ -1,0 +1,95 @@
+"""A press on "Try again": the message whose answer failed gets another turn, and only one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bot.dispatch.access import Access
+from bot.dispatch.line import Line
+from bot.dispatch.plans import CatalogPlans
+from bot.events import Incoming, Outgoing, Press, TurnRef
+from bot.ports import Clock, Entry, Inbox, Journal, Outbox
+from bot.turn import again
+from bot.turn.again import Again
+from bot.turn.answering import Answering
+from bot.turn.plan import Plan
+from bot.turn.runner import Job, Runner
+
+OPEN_QUESTION = "Something waits for an answer here. Please answer that first."
+
+
+class Retries:
+    """Runs a failed turn's message again, in its conversation's lane."""
+
+    def __init__(
+        self,
+        plans: CatalogPlans,
+        runner: Runner,
+        journal: Journal,
+        inbox: Inbox,
+        outbox: Outbox,
+        answering: Answering,
+        access: Access,
+        clock: Clock,
+    ) -> None:
+        self._plans = plans
+        self._runner = runner
+        self._journal = journal
+        self._inbox = inbox
+        self._outbox = outbox
+        self._answering = answering
+        self._access = access
+        self._clock = clock
+
+    async def press(
+        self, line: Line, entry: Entry, press: Press, turn: str, stop: asyncio.Event
+    ) -> None:
+        """One press to its outcome: a turn, or a word why there is none."""
+        plan = self._plans.plan(self._plans.resolution(line, press.address, press.person))
+        found = await self._sought(line, entry, press, turn, plan)
+        if plan is None or isinstance(found, str):
+            word = again.TOO_FAR if plan is None else str(found)
+            posted = await self._inbox.settle(line.fence, [entry.id], [_word(press, word)])
+            await line.channel.deliver(posted)
+            return
+        await self._taken(line, entry, press)
+        job = self._job(line, entry, press, found, plan)
+        while held := await self._runner.run(job, stop):
+            await line.channel.sent(held.ref.entry)
+
+    async def _sought(
+        self, line: Line, entry: Entry, press: Press, turn: str, plan: Plan | None
+    ) -> Again | str:
+        conversation = press.address.conversation
+        if plan is None:
+            return again.TOO_FAR
+        if await self._answering.waiting(line.fence.line, conversation):
+            return OPEN_QUESTION
+        ref = TurnRef(entry.id, conversation, plan.agent)
+        records = await self._journal.newest(line.fence.line, ref)
+        private = press.address.private
+        return again.sought(records, turn, entry.id, press.person.id, private=private)
+
+    async def _taken(self, line: Line, entry: Entry, press: Press) -> None:
+        """Tell that the press was felt, and take the button away; once, also after a crash."""
+        parts = [_word(press, again.TRYING)]
+        if press.message is not None:
+            bare = {"message_id": press.message}
+            parts.append(Outgoing(press.address.chat, "editMessageReplyMarkup", bare))
+        posted = await self._outbox.post(line.fence.line, f"again:{entry.id}", parts)
+        if posted:
+            await line.channel.deliver(posted)
+
+    def _job(self, line: Line, entry: Entry, press: Press, found: Again, plan: Plan) -> Job:
+        incoming = Incoming(
+            press.address, press.person, found.message, sent_at=int(self._clock.wall())
+        )
+        role = self._access.role(press.person)
+        return Job(
+            line.fence, entry.id, incoming, plan, line.channel, line.timers, role, again=found
+        )
+
+
+def _word(press: Press, text: str) -> Outgoing:
+    answer = {"callback_query_id": press.query, "text": text}
+    return Outgoing(press.address.chat, "answerCallbackQuery", answer)

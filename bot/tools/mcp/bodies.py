@@ -1,0 +1,70 @@
+"""Bodies of HTTP answers, read by us and no further than our limit.
+
+The SDK reads a JSON answer whole, however long it is, and an answer that breaks off would end the
+connection of all who share it. Streams of events have a limit for each event.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx2
+
+from bot.tools.mcp.lines import LINE_LIMIT
+
+UNREADABLE = -32090
+"""The code of an error that stands for an answer which we did not take; its words say why."""
+
+_JSON = "application/json"
+
+
+async def bounded(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
+    """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
+
+    Raises httpx2.TransportError where the body breaks off, or is compressed although we asked for
+    it as it is: a few bytes could become gigabytes.
+    """
+    if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+        await response.aclose()
+        raise httpx2.RemoteProtocolError("the answer is compressed", request=response.request)
+    if not response.headers.get("content-type", "").lower().startswith(_JSON):
+        return response
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            await response.aclose()
+            return _too_large(response.request, limit)
+    return _whole(response, bytes(body))
+
+
+def too_large(limit: int) -> str:
+    """What the model is told of an answer over `limit` bytes."""
+    size = limit // (1024 * 1024)
+    return f"The tool ran, but its answer of more than {size} MB is too large: ask for less."
+
+
+def _whole(response: httpx2.Response, body: bytes) -> httpx2.Response:
+    headers = [
+        (name, value)
+        for name, value in response.headers.multi_items()
+        if name.lower() not in {"content-length", "transfer-encoding"}
+    ]
+    return httpx2.Response(
+        response.status_code, headers=headers, content=body, request=response.request
+    )
+
+
+def _too_large(request: httpx2.Request, limit: int) -> httpx2.Response:
+    error = {"code": UNREADABLE, "message": too_large(limit)}
+    answer = {"jsonrpc": "2.0", "id": _id_of(request), "error": error}
+    return httpx2.Response(200, json=answer, request=request)
+
+
+def _id_of(request: httpx2.Request) -> Any:
+    try:
+        message = json.loads(request.content)
+    except ValueError:
+        return None
+    return message.get("id") if isinstance(message, dict) else None

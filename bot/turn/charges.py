@@ -1,0 +1,148 @@
+"""What one model request has cost, and how well that is known; pure.
+
+`told`: the server said all of it. `estimated`: it said what went in, and what came out is reckoned
+from what had arrived. `guessed`: the request was cut off before it said anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import orjson
+
+from bot.ports import ModelRequest, Usage
+from bot.turn.scopes import Cost
+
+Count = Literal["told", "estimated", "guessed"]
+
+MOST_BYTES_OF_A_TOKEN = 2
+BYTES_OF_A_TOKEN = 3
+BESIDE_TOOLS = 600
+IMAGE_TOKENS = 5000
+"""More than the server counts for the largest image, and for what it says of tools by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A cost in millionths of a dollar, None where nobody knows it; `sure` says how it is known."""
+
+    micros: int | None
+    sure: str
+
+
+Pricing = Callable[[str, Usage], Priced]
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One request: its tokens, how they are known, the model that answered and the one asked for.
+
+    `message` is the server's own name of the answer, '' where it never came.
+    """
+
+    usage: Usage
+    count: Count
+    model: str
+    asked: str = ""
+    message: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all kinds."""
+        usage = self.usage
+        return usage.input + usage.output + usage.cache_read + usage.cache_write
+
+    def priced(self, pricing: Pricing) -> Priced:
+        """The cost, by the price of the model that answered or else of the one asked for."""
+        found = pricing(self.model, self.usage)
+        if found.micros is None and self.asked and self.asked != self.model:
+            found = pricing(self.asked, self.usage)
+        return found
+
+    def again(self) -> Charge:
+        """The same request of an earlier life, of which nobody heard: as much, as a guess.
+
+        What went in is this one's to the token, though the dearest kind: the cache that this one
+        read may be what the earlier one wrote.
+        """
+        usage = self.usage
+        written = usage.cache_read + usage.cache_write
+        dear = replace(usage, cache_read=0, cache_write=written)
+        return replace(self, usage=dear, count="guessed", message="")
+
+
+def broken(request: ModelRequest) -> Charge | None:
+    """What a request that was cut off has cost, None where it surely cost nothing."""
+    meter = request.meter
+    if not meter.sent:
+        return None
+    if not meter.started:
+        usage = Usage(input=_tokens(request, BYTES_OF_A_TOKEN), output=_streamed(meter.streamed))
+        return Charge(usage, "guessed", request.model)
+    model, usage = meter.model or request.model, meter.usage
+    if meter.ended:
+        return Charge(usage, "told", model, request.model, meter.message)
+    output = max(usage.output, _streamed(meter.streamed))
+    estimate = replace(usage, output=output)
+    return Charge(estimate, "estimated", model, request.model, meter.message)
+
+
+def unheard(model: str, size: int) -> Charge:
+    """A request of an earlier life that was not made again, over a history of so many bytes."""
+    return Charge(Usage(input=_streamed(size)), "guessed", model)
+
+
+def at_most(request: ModelRequest, pricing: Pricing) -> tuple[Cost, Priced]:
+    """What a request can cost at most."""
+    tokens = _tokens(request, MOST_BYTES_OF_A_TOKEN) + BESIDE_TOOLS * bool(request.tools)
+    priced = pricing(request.model, Usage(cache_write=tokens, output=request.max_tokens))
+    return Cost(tokens + request.max_tokens, priced.micros or 0), priced
+
+
+def _tokens(request: ModelRequest, bytes_of_a_token: int) -> int:
+    images = 0
+    sent: list[Any] = [request.system, request.tools]
+    for message in request.messages:
+        content, found = _without_images(message["content"])
+        sent.append(content)
+        images += found
+    return len(orjson.dumps(sent)) // bytes_of_a_token + images * IMAGE_TOKENS
+
+
+def _without_images(content: Any) -> tuple[Any, int]:
+    """Blocks without the bytes of their images, and how many images there were."""
+    if not isinstance(content, list | tuple):
+        return content, 0
+    kept, found = [], 0
+    for block in content:
+        if block["type"] == "image":
+            found += 1
+        elif block["type"] == "tool_result":
+            inner, more = _without_images(block["content"])
+            kept.append({**block, "content": inner})
+            found += more
+        else:
+            kept.append(block)
+    return kept, found
+
+
+def _streamed(size: int) -> int:
+    return math.ceil(size / BYTES_OF_A_TOKEN)
+
+
+def usage_of(counts: Iterable[int]) -> Usage:
+    """Tokens as an answer's record has them."""
+    return Usage(*counts)
+
+
+def kinds(usage: Usage) -> Mapping[str, int]:
+    """Tokens by kind, by the names that a line of the ledger has."""
+    return {
+        "in": usage.input,
+        "out": usage.output,
+        "cacheRead": usage.cache_read,
+        "cacheWrite": usage.cache_write,
+    }

@@ -1,0 +1,125 @@
+"""A desk that asks before it writes, and people who answer: what tests of approvals share."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bot.app import Assembled
+from bot.sandbox.messages.turns import Call, Turn, turn
+from bot.sandbox.telegram.people import Bot, Person
+from bot.sandbox.telegram.rooms import Message, Room
+from bot.tools.mcp.pool import ServerHealth
+from tests.host.stage import HostProcess, Stage, until
+
+DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+
+PATIENCE = 45.0
+"""Seconds: processes and servers start slowly where others use the machine as well."""
+
+
+class Desk:
+    """A bot whose agent has the desk, and what was done at it."""
+
+    def __init__(self, stage: Stage, name: str = "Clerk", **agent: Any) -> None:
+        self.stage = stage
+        self.log = stage.folder / "desk.log"
+        self.hold = stage.folder / "hold"
+        env = {"DESK_LOG": str(self.log), "DESK_HOLD": str(self.hold)}
+        server = {"command": sys.executable, "args": [str(DESK)], "env": env}
+        stage.agents["mcpServers"]["desk"] = server
+        self.bot: Bot = stage.bot(name, mcpServers=["desk"], **agent)
+
+    @contextlib.asynccontextmanager
+    async def host(self, **more: str) -> AsyncIterator[Assembled]:
+        """A host in this process whose servers are connected: nothing depends on their haste."""
+        async with self.stage.host(**more) as host:
+            await until(lambda: _are_up(host.pool.health()), PATIENCE)
+            yield host
+
+    async def process(self) -> HostProcess:
+        """A host as a process of its own, once its servers are connected."""
+        had = self._connected()
+        host = await self.stage.process()
+        await until(lambda: self._connected() > had, PATIENCE)
+        return host
+
+    def _connected(self) -> int:
+        log = self.stage.folder / "host.log"
+        return log.read_text().count("server=desk") if log.exists() else 0
+
+    @property
+    def done(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def room(self, person: Person) -> Room:
+        return self.stage.world.private(person, self.bot)
+
+    async def question(self, room: Room, count: int = 1) -> Message:
+        """The count-th message of the bot that has buttons, once it is there and open."""
+
+        def there() -> bool:
+            return len(self.asked(room)) >= count
+
+        await self.until(there)
+        return self.asked(room)[count - 1]
+
+    def asked(self, room: Room) -> list[Message]:
+        return [m for m in room.messages.values() if m.author == self.bot.id and buttons(m)]
+
+    def press(self, person: Person, room: Room, message: Message, button: str) -> Any:
+        return self.stage.world.press_button(person, room, message.id, button)
+
+    async def said(self, room: Room, text: str) -> str:
+        """The bot's message that has this text in it, once it is there."""
+
+        def there() -> bool:
+            return any(text in one for one in self.stage.texts(room, self.bot.id))
+
+        await self.until(there)
+        return next(one for one in self.stage.texts(room, self.bot.id) if text in one)
+
+    async def answered(self, pressed: Any) -> str:
+        """The word that Telegram shows to whoever pressed."""
+        await self.until(lambda: pressed.answer is not None)
+        return str(pressed.answer.get("text", ""))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Until something holds in the world, however slow the machine is."""
+        await self.stage.world.until(holds, PATIENCE)
+
+    async def closed(self, room: Room, question: Message) -> str:
+        """The text of a question once it has no buttons any more."""
+        await self.until(lambda: not buttons(room.messages[question.id]))
+        return room.messages[question.id].text
+
+
+def _are_up(servers: Sequence[ServerHealth]) -> bool:
+    return bool(servers) and all(one.link.state == "up" for one in servers)
+
+
+def buttons(message: Message) -> list[str]:
+    rows = message.body.get("reply_markup", {}).get("inline_keyboard", [])
+    return [button["text"] for row in rows for button in row]
+
+
+def data(message: Message) -> list[str]:
+    rows = message.body.get("reply_markup", {}).get("inline_keyboard", [])
+    return [button["callback_data"] for row in rows for button in row]
+
+
+def write(text: str = "hello") -> Turn:
+    return turn("I will write it.", Call("desk__write", {"text": text}))
+
+
+def results(stage: Stage, request: int = -1) -> list[str]:
+    """What the model was told of its calls, in a request."""
+    found = []
+    for block in stage.requests()[request]["messages"][-1]["content"]:
+        if block["type"] == "tool_result":
+            content = block["content"]
+            found.append(content if isinstance(content, str) else content[0]["text"])
+    return found

@@ -1,0 +1,165 @@
+"""A turn's purse on a real store: midnight, changed budgets, prices that nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.errors import OutOfBudget, Poisoned
+from bot.model.prices import Prices
+from bot.ports import ModelRequest, Opened, Record
+from bot.store.client import StoreClient
+from bot.store.journal import LIVES
+from bot.store.ledger import RedisLedger
+from bot.turn.purse import Bank, Purse
+from bot.turn.scopes import Budgets, Most, Spender
+from tests.store.test_journal import Desk, desk
+
+MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
+OWN = {"m": {"input": 1.0, "output": 10.0}}
+
+
+class SetClock:
+    """A clock that is where somebody has put it."""
+
+    now = MIDNIGHT - 1
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, _seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Counter:
+    """A purse, and what it is made of."""
+
+    def __init__(self, d: Desk, budgets: dict[str, Most], own: dict[str, dict[str, float]]) -> None:
+        self.desk = d
+        self.budgets = budgets
+        self.clock = SetClock()
+        self.told: list[tuple[str, str]] = []
+        self.ledger = RedisLedger(d.client)
+        self.bank = Bank(self.ledger, Prices(own, listed=False).price, self.tell)
+        self.spender = Spender("bot:1", "5", "echo", 5, d.ref.entry)
+        self.purse = self.next_life()
+
+    def next_life(self) -> Purse:
+        return Purse(self.bank, self.desk.fence, self.spender, self.now, self.clock, "m")
+
+    async def tell(self, key: str, text: str) -> None:
+        self.told.append((key, text))
+
+    def now(self) -> Budgets:
+        return self.budgets
+
+    async def answer(self, counts: list[int], model: str = "m") -> None:
+        record = Record("model", {"usage": counts, "model": model, "content": [], "at": 0})
+        turn = (await self.desk.begin()).turn
+        lines = self.purse.lines([record])
+        await self.desk.journal.append(self.desk.fence, turn, [record, *lines])
+
+
+def request(model: str = "m", tokens: int = 100) -> ModelRequest:
+    return ModelRequest(model, tokens, [], [], [{"role": "user", "content": "hello"}])
+
+
+async def counter(
+    client: StoreClient, budgets: dict[str, Most], own: dict[str, dict[str, float]] | None = None
+) -> Counter:
+    return Counter(await desk(client), budgets, OWN if own is None else own)
+
+
+async def test_a_request_counts_on_the_day_on_which_it_began(client: StoreClient) -> None:
+    c = await counter(client, {"person": Most(1000)})
+    await c.purse.reserve(request())
+    c.clock.now = MIDNIGHT + 1
+    await c.answer([7, 3, 0, 0])
+    assert (await c.ledger.spent("person:5:2026-01-31"))["tokens"] == 10
+    assert (await c.ledger.spent("person:5:2026-02-01"))["tokens"] == 0
+    assert len(await c.ledger.lines("2026-01-31")) == 1
+    assert not [key async for key in client.redis.scan_iter("budget:*:held")]
+
+
+async def test_a_new_try_after_midnight_leaves_nothing_aside_on_the_old_day(
+    client: StoreClient,
+) -> None:
+    c = await counter(client, {"person": Most(1000)})
+    await c.purse.reserve(request())
+    c.clock.now = MIDNIGHT + 1
+    await c.purse.reserve(request())
+    held = [key async for key in client.redis.scan_iter("budget:*:held")]
+    assert held == [b"budget:person:5:2026-02-01:held"]
+
+
+async def test_a_clock_that_is_put_back_spends_no_budget_twice(client: StoreClient) -> None:
+    c = await counter(client, {"person": Most(150)})
+    await c.purse.reserve(request())
+    c.clock.now = MIDNIGHT - 86_400 * 3
+    await c.answer([100, 40, 0, 0])
+    c.clock.now = MIDNIGHT - 1
+    with pytest.raises(OutOfBudget):
+        await c.purse.reserve(request())
+
+
+async def test_budgets_are_read_anew_before_each_request(client: StoreClient) -> None:
+    c = await counter(client, {"agent": Most(1000)})
+    await c.purse.reserve(request())
+    c.budgets = {"agent": Most(50)}
+    with pytest.raises(OutOfBudget, match="this agent has used up"):
+        await c.purse.reserve(request())
+    c.budgets = {}
+    await c.purse.reserve(request())
+    await c.purse.release()
+    assert not [key async for key in client.redis.scan_iter("budget:*:held")]
+    assert [key for key, _ in c.told] == ["budget:agent:echo:2026-01-31"]
+
+
+async def test_a_price_by_the_name_that_was_asked_for_counts_where_the_answer_has_another(
+    client: StoreClient,
+) -> None:
+    c = await counter(client, {"host": Most(None, 10**6)})
+    await c.purse.reserve(request())
+    await c.answer([7, 3, 0, 0], model="m-20260101")
+    (line,) = await c.ledger.lines("2026-01-31")
+    assert (line["model"], line["sure"], line["micros"]) == ("m-20260101", "own", 37)
+
+
+async def test_tokens_alone_need_no_price_and_dollars_do(client: StoreClient) -> None:
+    c = await counter(client, {"host": Most(10**6)}, own={})
+    await c.purse.reserve(request())
+    c.budgets = {"host": Most(10**6, 10**6)}
+    with pytest.raises(OutOfBudget, match="nobody knows what this model costs"):
+        await c.purse.reserve(request())
+    assert "PRICES" in c.told[0][1]
+
+
+async def test_a_next_life_sets_aside_for_what_the_last_may_have_asked_too(
+    client: StoreClient,
+) -> None:
+    c = await counter(client, {"host": Most(300)})
+    await c.purse.reserve(request())
+    life = c.next_life()
+    life.lost = 1
+    await life.reserve(request())
+    life.lost = 2
+    with pytest.raises(OutOfBudget):
+        await life.reserve(request())
+
+
+async def test_a_turn_that_comes_to_nothing_still_tells_what_its_lives_may_have_asked(
+    client: StoreClient,
+) -> None:
+    d = await desk(client)
+    for _ in range(LIVES):
+        await d.begin()
+    with pytest.raises(Poisoned) as caught:
+        await d.begin()
+    opened = caught.value.opened
+    assert isinstance(opened, Opened)
+    assert opened.turn.lost == LIVES

@@ -1,0 +1,101 @@
+"""The pool where an HTTP server answers with more than anybody should read, or with half of it."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+
+from bot.errors import ToolFateUnknown
+from bot.tools.mcp.pool import Pool
+from bot.tools.mcp.servers import ServerSpec
+from tests.tools.servers.starting import QuickClock
+from tests.tools.test_mcp_http import free_port, serving, up
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HUGE = 50_000_000
+
+
+@asynccontextmanager
+async def _pool(script: str, path: str, how: str) -> AsyncIterator[Pool]:
+    port, pool = free_port(), Pool(QuickClock())
+    args = (port, how) if script == "sessions.py" else (how, port)
+    try:
+        async with serving(script, *args):
+            url = f"http://127.0.0.1:{port}{path}"
+            await pool.ensure([ServerSpec("web", url=url, internal=True)])
+            await up(pool, 1)
+            yield pool
+    finally:
+        await pool.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plain() -> AsyncIterator[Pool]:
+    """A hand-written server that answers with plain JSON."""
+    async with _pool("sessions.py", "/mcp", "status") as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stream() -> AsyncIterator[Pool]:
+    """The SDK's server over streamable HTTP: it answers with a stream of events."""
+    async with _pool("workshop.py", "/mcp", "http") as pool:
+        yield pool
+
+
+async def _grown(call: asyncio.Task[object]) -> int:
+    """How many bytes more were held at the worst moment of a call."""
+    tracemalloc.start()
+    try:
+        await asyncio.wait({call})
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_huge_json_answer_is_an_error_that_costs_little_memory(plain: Pool) -> None:
+    call = asyncio.ensure_future(plain.call("web", "huge", {}))
+    assert await _grown(call) < 30_000_000
+    result = call.result()
+    assert result.is_error
+    assert (
+        result.text == "The tool ran, but its answer of more than 8 MB is too large: ask for less."
+    )
+    assert plain.health()[0].link.lives == 1
+
+
+async def test_a_huge_event_is_an_error_that_costs_little_memory(stream: Pool) -> None:
+    call = asyncio.ensure_future(stream.call("web", "big", {"characters": HUGE}))
+    assert await _grown(call) < 60_000_000
+    result = call.result()
+    assert result.is_error
+    assert (
+        result.text == "The tool ran, but its answer of more than 8 MB is too large: ask for less."
+    )
+    assert stream.health()[0].link.lives == 1
+
+
+@pytest.mark.parametrize("answer", ["half", "zipped"])
+async def test_an_answer_that_breaks_off_or_is_packed_ends_no_other_call(
+    plain: Pool, answer: str
+) -> None:
+    before = plain.health()[0].link.lives
+    other = asyncio.create_task(plain.call("web", "slow", {}))
+    with pytest.raises(ToolFateUnknown):
+        await plain.call("web", answer, {})
+    assert "slow" in (await other).text
+    assert plain.health()[0].link.lives == before
+
+
+async def test_over_sse_too_large_an_answer_costs_the_connection_and_no_more() -> None:
+    async with _pool("workshop.py", "/sse", "sse") as pool:
+        with pytest.raises(ToolFateUnknown):
+            await pool.call("web", "big", {"characters": HUGE})
+        assert (await pool.call("web", "echo", {"text": "x"})).text == "x"
+        assert pool.health()[0].link.lives == 2

@@ -1,0 +1,119 @@
+"""A question shows what a call really is: nothing unseen, nothing that pretends, no secret."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.tools.sheets import SHOWN_LIMIT, described
+from bot.tools.sight import screened, visible
+from registry.pasted import veiled
+
+
+def asked(arguments: Any, server: str = "mail", tool: str = "send") -> str:
+    return described(server, tool, arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\u0430nn@example.org", "⟨U+0430⟩nn@example.org"),
+        (
+            "https://\u0440\u0430\u0443\u0440\u0430l.com",
+            "https://⟨U+0440⟩⟨U+0430⟩⟨U+0443⟩⟨U+0440⟩⟨U+0430⟩l.com",
+        ),
+        ("\u0441\u043e\u0441\u043e.example", "⟨U+0441⟩⟨U+043E⟩⟨U+0441⟩⟨U+043E⟩.example"),
+        ("a p\u0430yment", "a p⟨U+0430⟩yment"),
+        ("\uff41dmin", "⟨U+FF41⟩dmin"),
+        ("invoice\u202egnp.exe", "invoice⟨U+202E⟩gnp.exe"),
+        ("a\u200bb\u2060c\ufeffd\u00ade", "a⟨U+200B⟩b⟨U+2060⟩c⟨U+FEFF⟩d⟨U+00AD⟩e"),
+        ("a\u3164b\u115fc", "a⟨U+3164⟩b⟨U+115F⟩c"),
+        ("a\x1b[2Kb\rc", "a⟨U+001B⟩[2Kb⟨U+000D⟩c"),
+        ("\u200dx", "⟨U+200D⟩x"),
+    ],
+)
+def test_what_deceives_is_written_out(text: str, expected: str) -> None:
+    shown, told = visible(text)
+    assert shown == expected
+    assert told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Привет, а это не адрес: все хорошо",
+        "müller@example.org, Füße, naïve, İstanbul",
+        "почта@пример.рф",
+        "二つの Tシャツ",
+        "kΩ and Δt",
+        "می‌خواهم and 👨‍👩‍👧 and ❤️",
+        "two\nlines\tand a tab",
+    ],
+)
+def test_what_people_write_in_their_languages_stays_as_it_is(text: str) -> None:
+    assert visible(text) == (text, [])
+
+
+def test_names_of_tools_servers_and_arguments_are_looked_at_the_hardest() -> None:
+    shown = asked({"\u0442o": 1}, server="\u0435\u043e", tool="s\u0435nd")
+    assert "`s⟨U+0435⟩nd` of `⟨U+0435⟩⟨U+043E⟩`" in shown
+    assert "⚠️ Not what it looks like: ⟨U+0435⟩ is cyrillic small letter ie" in shown
+
+
+def test_two_names_that_look_the_same_are_both_shown() -> None:
+    shown = asked({"to": "ann", "t\u200bo": "eve"})
+    assert "to: ann" in shown
+    assert "t⟨U+200B⟩o: eve" in shown
+
+
+def test_secrets_are_hidden_by_their_shape_and_by_their_names() -> None:
+    token = "7000001:AA" + "f3" * 16
+    sha = "3f786850e387550fdab836ed7e6dc881de23001b"
+    arguments = {
+        "text": f"use {token} or Bearer abcdefgh12345678",
+        "commit": sha,
+        "nested": [{"apiKey": "short", "password": "hunter2", "token": ""}],
+        "pem": "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----",
+        "keyboard": "qwertz",
+    }
+    shown = asked(arguments)
+    assert token not in shown
+    assert "use [a bot token] or [a credential]" in shown
+    assert "commit: [looks like a key: 3f78…, 40 characters]" in shown
+    assert '{"apiKey": "[secret]", "password": "[secret]", "token": ""}' in shown
+    assert "pem: [secret]" in shown
+    assert "keyboard: qwertz" in shown
+
+
+def test_what_is_screened_is_screened_before_it_is_cut() -> None:
+    key = "sk-ant-" + "a1B2c3D4" * 6
+    for before in range(560, 620, 7):
+        assert key[:12] not in asked({"text": "x" * before + " " + key})
+
+
+def test_ordinary_values_are_shown_as_they_are() -> None:
+    arguments = {"n": 3, "x": 1.5, "on": True, "none": None, "list": ["a", {"b": 2}]}
+    assert screened(arguments, str) == arguments
+    uuid = "550e8400-e29b-41d4-a716-446655440000"
+    assert veiled("id", uuid) == uuid
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=12), json_values, max_size=4), st.text(max_size=20))
+def test_no_question_has_a_character_that_nobody_sees(arguments: Any, tool: str) -> None:
+    shown = asked(arguments, tool=tool)
+    hidden = {c for c in shown if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    assert hidden <= {"\n", "\t", "\u200c", "\u200d"}
+    assert len(shown) < SHOWN_LIMIT + 1500

@@ -1,0 +1,73 @@
+"""What a request has cost, from what was heard of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bot.ports import Meter, ModelRequest, Usage
+from bot.turn.charges import Charge, Priced, at_most, broken
+from bot.turn.scopes import Most, lowest, most_of
+
+
+def asked(meter: Meter, text: str = "hello " * 50) -> ModelRequest:
+    return ModelRequest("m", 50, [], [], [{"role": "user", "content": text}], meter=meter)
+
+
+def free(_model: str, _usage: Usage) -> Priced:
+    return Priced(0, "own")
+
+
+def test_a_request_that_never_left_or_was_refused_has_cost_nothing() -> None:
+    assert broken(asked(Meter())) is None
+
+
+def test_a_request_without_an_answer_is_a_guess_by_its_size() -> None:
+    charge = broken(asked(Meter(sent=True)))
+    assert charge is not None
+    assert (charge.count, charge.message) == ("guessed", "")
+    assert 75 <= charge.usage.input <= 150
+
+
+def test_what_went_in_is_as_told_and_what_came_out_is_reckoned_from_what_had_come() -> None:
+    meter = Meter(True, True, message="msg_1", model="m-1", usage=Usage(9, 1, 8, 7), streamed=300)
+    charge = broken(asked(meter))
+    assert charge == Charge(Usage(9, 100, 8, 7), "estimated", "m-1", "m", "msg_1")
+
+
+def test_a_stream_that_broke_after_its_count_is_told_whole() -> None:
+    meter = Meter(True, True, True, "msg_1", "m-1", Usage(9, 33), streamed=3000)
+    charge = broken(asked(meter))
+    assert charge is not None
+    assert (charge.count, charge.tokens) == ("told", 42)
+
+
+def test_an_earlier_life_asked_as_much_and_at_the_dearest() -> None:
+    charge = Charge(Usage(9, 33, 100, 10), "told", "m-1", "m", "msg_1")
+    before = charge.again()
+    assert before.tokens == charge.tokens
+    assert before == Charge(Usage(9, 33, 0, 110), "guessed", "m-1", "m", "")
+
+
+def test_an_image_is_no_million_tokens() -> None:
+    image = {"type": "image", "source": {"type": "base64", "data": "A" * 4_000_000}}
+    result = {"type": "tool_result", "tool_use_id": "1", "content": [image]}
+    request = asked(Meter())
+    cost, _ = at_most(replace(request, messages=[{"role": "user", "content": [result]}]), free)
+    assert 5_000 < cost.tokens < 6_000
+
+
+def test_the_lower_of_two_limits_counts_for_tokens_and_dollars_alike() -> None:
+    host = {"person": Most(100, 5), "host": Most(9)}
+    agent = {"person": Most(200, 3), "agent": Most(None, 7)}
+    assert lowest(host, agent) == {
+        "person": Most(100, 3),
+        "agent": Most(None, 7),
+        "host": Most(9),
+    }
+
+
+@pytest.mark.parametrize(("dollars", "micros"), [(0.0000001, 1), (1.5, 1_500_000)])
+def test_a_budget_of_less_than_a_millionth_is_not_none_at_all(dollars: float, micros: int) -> None:
+    assert most_of(None, dollars).micros == micros

@@ -1,0 +1,141 @@
+"""A conversation as the model reads it: what is kept of it in memory changes nothing."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.ports import Record
+from bot.turn.history import UNANSWERED
+from bot.turn.transcripts import Transcript
+
+Block = dict[str, Any]
+
+text = st.builds(lambda words: {"type": "text", "text": words}, st.sampled_from(["hello", " \n"]))
+thought = st.just({"type": "thinking", "thinking": "hm", "signature": "s"})
+use = st.just({"type": "tool_use", "id": "call_0", "name": "n", "input": {"a": 1}})
+answers = st.tuples(
+    st.lists(st.one_of(text, thought, use), max_size=4),
+    st.sampled_from(["one", "two"]),
+    st.sampled_from(["end_turn", "tool_use", "refusal"]),
+    st.sampled_from(["answered", "unknown", "open"]),
+)
+talks = st.lists(st.lists(answers, max_size=3), min_size=1, max_size=8)
+limits = st.tuples(st.integers(1, 6), st.integers(1, 120))
+
+
+def person(turn: int) -> Record:
+    said = [{"type": "text", "text": f"question {turn}"}]
+    return Record("person", {"turn": str(turn), "content": said}, f"{turn}-0")
+
+
+def answer(turn: int, step: int, content: list[Block], **more: Any) -> Record:
+    named = [
+        block | {"id": f"call_{step}"} if block["type"] == "tool_use" else block
+        for block in content
+    ]
+    body = {"turn": str(turn), "content": named, "stop": "end_turn", "prefix": "p"}
+    return Record("model", body | more)
+
+
+def called(turn: int, step: int, fate: str) -> list[Record]:
+    call, digest = f"call_{step}", f"digest {turn} {step}"
+    started = Record("started", {"turn": str(turn), "call": call, "digest": digest})
+    body = {"turn": str(turn), "call": call, "content": "done", "error": False}
+    result = Record("result", body | {"unknown": True} if fate == "unknown" else body)
+    return [started] if fate == "open" else [started, result]
+
+
+def anew(transcript: Transcript) -> Transcript:
+    records = [record for turn in transcript.turns for record in turn.records]
+    fresh = Transcript()
+    fresh.extend(copy.deepcopy(records))
+    return fresh
+
+
+@given(talks, limits)
+def test_a_conversation_that_was_followed_reads_like_one_that_is_read_anew(
+    talk: list[Any], limit: tuple[int, int]
+) -> None:
+    followed = Transcript()
+    for turn, steps in enumerate(talk):
+        followed.extend([person(turn)])
+        start = followed.trim(*limit)
+        for step, (content, prefix, stop, fate) in enumerate(steps):
+            more = {"prefix": prefix, "stop": stop, "start": start}
+            followed.logged([answer(turn, step, content, **more), *called(turn, step, fate)], "")
+            fresh = anew(followed)
+            for under in ("one", "two"):
+                assert followed.messages(under) == fresh.messages(under)
+            assert (followed.doubtful(), followed.held) == (fresh.doubtful(), fresh.held)
+
+
+@given(talks)
+def test_what_the_model_reads_takes_turns_and_answers_every_call(talk: list[Any]) -> None:
+    transcript = Transcript()
+    for turn, steps in enumerate(talk):
+        transcript.extend([person(turn)])
+        for step, (content, prefix, stop, fate) in enumerate(steps):
+            written = answer(turn, step, content, prefix=prefix, stop=stop)
+            transcript.logged([written, *called(turn, step, fate)], "")
+    read = transcript.messages("one")
+
+    assert all(a["role"] != b["role"] for a, b in pairwise(read))
+    for said, after in pairwise(read):
+        calls = [block["id"] for block in said["content"] if block["type"] == "tool_use"]
+        results = [b["tool_use_id"] for b in after["content"] if b["type"] == "tool_result"]
+        assert calls == results
+        assert said["role"] == "user" or said["content"][-1]["type"] != "thinking"
+
+
+def test_thinking_comes_back_when_its_own_prefix_does() -> None:
+    transcript = Transcript()
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    said = {"type": "text", "text": "yes"}
+    transcript.extend([person(0)])
+    transcript.logged([answer(0, 0, [thought, said])], "")
+
+    read = [transcript.messages(prefix)[1]["content"] for prefix in ("p", "another", "p")]
+
+    assert read == [[thought, said], [said], [thought, said]]
+
+
+def test_a_result_that_comes_later_takes_the_place_of_the_word_that_none_came() -> None:
+    transcript = Transcript()
+    transcript.extend([person(0)])
+    transcript.logged(
+        [answer(0, 7, [{"type": "tool_use", "id": "", "name": "n", "input": {}}])], ""
+    )
+    (open_,) = transcript.messages("p")[2]["content"]
+    transcript.logged(called(0, 7, "answered"), "")
+    (answered,) = transcript.messages("p")[2]["content"]
+
+    assert (open_["content"], open_["is_error"]) == (UNANSWERED, True)
+    assert answered["content"] == "done"
+    assert "is_error" not in answered
+
+
+def test_an_unknown_outcome_makes_a_call_doubtful_only_in_its_own_turn() -> None:
+    transcript = Transcript()
+    for turn, fate in enumerate(("unknown", "answered")):  # some providers count calls anew
+        transcript.extend([person(turn)])
+        transcript.logged(called(turn, 0, fate), "")
+
+    assert transcript.doubtful() == {"digest 0 0"}
+
+
+def test_what_is_behind_the_limits_is_given_up_in_blocks_of_whole_turns() -> None:
+    transcript = Transcript()
+    starts = []
+    for turn in range(40):
+        transcript.extend([person(turn)])
+        starts.append(transcript.trim(8, 10**6))
+        transcript.logged([answer(turn, 0, [], start=starts[-1])], "")
+
+    moved = [after for before, after in pairwise(starts) if before != after]
+    assert [int(start.removesuffix("-0")) for start in moved] == list(range(3, 34, 3))
+    assert len(transcript.turns) <= 8
