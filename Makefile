@@ -24,7 +24,7 @@ run: setup  ## run the bots of the environment or .env; with none, a sandbox in 
 	exec $(BIN)/switchboard $$verb
 
 test: check  ## the static checks, then all tests; failures once more, alone (some: TESTS=tests/house)
-	@$(BIN)/pytest -n 3 --dist loadgroup $(TESTS) || { \
+	@$(BIN)/pytest -n 3 --dist loadscope $(TESTS) || { \
 		echo "what failed while three workers shared the machine is run once more, alone:"; \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none $(TESTS); }
 

@@ -15,6 +15,7 @@ from bot.ports import Record
 THINKING = frozenset({"thinking", "redacted_thinking"})
 UNANSWERED = "This call was not answered: the turn ended before its result came."
 UNSAID = frozenset({"refusal"})
+SET_ASIDE = "[A message here was set aside: it could not be answered.]"
 
 Block = dict[str, Any]
 
@@ -23,17 +24,27 @@ class Exchange:
     """One turn's records, the person's message first; its messages are made once, then kept.
 
     `size` is about how many characters they add to a request, `doubtful` the digests of calls whose
-    outcome nobody knows.
+    outcome nobody knows. `over` is set once the turn has an end on record.
     """
 
-    __slots__ = ("_made", "_made_under", "_thinks", "doubtful", "entry", "id", "records", "size")
+    __slots__ = (
+        "_made",
+        "_made_under",
+        "_thinks",
+        "doubtful",
+        "entry",
+        "id",
+        "over",
+        "records",
+        "size",
+    )
 
     def __init__(self) -> None:
         self.id = self.entry = ""
         self.records: list[Record] = []
         self.size = 0
         self.doubtful: frozenset[str] = frozenset()
-        self._thinks = False
+        self.over = self._thinks = False
         self._made: list[Json] | None = None
         self._made_under = ""
 
@@ -44,6 +55,8 @@ class Exchange:
         self._made = None
         if record.kind == "person":
             self.id, self.entry = record.id, record.body["turn"]
+        elif record.kind == "end":
+            self.over = True
         elif record.kind == "model":
             self._thinks |= any(block["type"] in THINKING for block in record.body["content"])
         elif record.kind == "result" and record.body.get("unknown"):
@@ -61,17 +74,26 @@ class Exchange:
         return {body["digest"] for body in started if body["call"] == call}
 
 
-def joined(exchanges: Iterable[Exchange], prefix: str) -> list[Json]:
-    """The messages of these turns, in order, adjacent ones of one role joined."""
+def joined(exchanges: Sequence[Exchange], prefix: str) -> list[Json]:
+    """The messages of these turns, in order, adjacent ones of one role joined.
+
+    Of a turn that never came to an end only that is told, unless it is the last: what was poison
+    to it would be poison to all that follow.
+    """
     found: list[Json] = []
     for exchange in exchanges:
-        said = exchange.messages(prefix)
+        whole = exchange.over or exchange is exchanges[-1]
+        said = exchange.messages(prefix) if whole else _set_aside()
         if found and said and found[-1]["role"] == said[0]["role"]:
             content = [*found[-1]["content"], *said[0]["content"]]
             found[-1] = {"role": said[0]["role"], "content": content}
             said = said[1:]
         found += said
     return found
+
+
+def _set_aside() -> list[Json]:
+    return [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
 
 
 def _messages(records: Sequence[Record], prefix: str) -> list[Json]:

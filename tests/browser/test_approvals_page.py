@@ -16,7 +16,6 @@ from tests.sandbox.sandbox_process import ANN, BEN, MERIDIAN, OPERATOR, QUILL, S
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("approvals_page"),
 ]
 
 READS = ["mcp:notes:list_files", "mcp:notes:read_file", "mcp:notes:search_files"]

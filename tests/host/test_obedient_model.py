@@ -32,7 +32,6 @@ from tests.host.obedient import KEYS, OBEYS, House, opened, wicked
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("obedient"),
     pytest.mark.timeout(180),
 ]
 

@@ -115,6 +115,9 @@ async def test_a_turn_that_ends_every_life_of_the_host_is_set_aside(stage: Stage
         assert host.counters["dead_letters"] == 1
         counts = [line["count"] for line in await ledger(host)]
     assert len(stage.requests()) == 6
+    (read,) = stage.requests()[-1]["messages"]
+    assert "poison" not in str(read)
+    assert read["content"][0]["text"] == "[A message here was set aside: it could not be answered.]"
     assert counts == ["guessed"] * 5 + ["told"]
 
 

@@ -162,7 +162,8 @@ def test_a_long_history_is_trimmed_in_blocks_and_never_parts_a_call_from_its_res
         body = {"turn": turn_id, "content": [use], "stop": "tool_use", "prefix": "p"}
         result = {"turn": turn_id, "call": f"t{number}", "content": "r" * 9, "error": False}
         answer = Record("model", body | {"start": starts[-1]})
-        transcript.logged([answer, Record("result", result)], "")
+        end = Record("end", {"turn": turn_id, "outcome": "done", "text": ""})
+        transcript.logged([answer, Record("result", result), end], "")
     moves = [a for a, b in pairwise(starts) if a != b]
     assert 0 < len(moves) <= 60 / 4
     shown = transcript.messages("p")

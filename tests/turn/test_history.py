@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.ports import Record
-from bot.turn.history import UNANSWERED
+from bot.turn.history import SET_ASIDE, UNANSWERED
 from bot.turn.transcripts import Transcript
 
 Block = dict[str, Any]
@@ -139,3 +139,17 @@ def test_what_is_behind_the_limits_is_given_up_in_blocks_of_whole_turns() -> Non
     moved = [after for before, after in pairwise(starts) if before != after]
     assert [int(start.removesuffix("-0")) for start in moved] == list(range(3, 34, 3))
     assert len(transcript.turns) <= 8
+
+
+def test_of_a_turn_without_an_end_the_next_ones_learn_only_that_it_was() -> None:
+    transcript = Transcript()
+    for turn, end in enumerate((True, False, True)):
+        transcript.extend([person(turn)])
+        said = [answer(turn, 0, [{"type": "text", "text": f"said {turn}"}])]
+        transcript.logged(said + [Record("end", {"turn": str(turn)})] * end, "")
+
+    blocks = [block for message in transcript.messages("p") for block in message["content"]]
+    texts = [block["text"] for block in blocks]
+
+    assert [text for text in texts if text.startswith("said")] == ["said 0", "said 2"]
+    assert texts.count(SET_ASIDE) == 1

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+ROOT = Path(__file__).parents[1]
+
+
+class WholeFilesWhereTheyShare(LoadScopeScheduling):  # type: ignore[misc]
+    """Test by test to whichever worker is free; files that share a process stay on one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if _shares(file) else nodeid
+
+
+@cache
+def _shares(file: str) -> bool:
+    path = ROOT / file
+    return 'loop_scope="module"' in path.read_text() if path.is_file() else False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """xdist's own groups need ids that can be written to, which pytest no longer has."""
+    return WholeFilesWhereTheyShare(config, log)
