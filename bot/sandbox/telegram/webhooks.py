@@ -8,16 +8,27 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import orjson
+import structlog
 
 from bot.sandbox.telegram.params import Params
 from bot.sandbox.telegram.people import Bot
 from bot.sandbox.telegram.performing import perform
+from bot.sandbox.telegram.refusals import RefusedError
 from bot.sandbox.telegram.updates import LONGEST_POLL, Update
 from bot.sandbox.telegram.world import World
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
+
+log = structlog.get_logger("pushing")
+
+
+class WrongResponse(Exception):
+    """The webhook answered, and not with success."""
+
+
+EXPECTED = (WrongResponse, aiohttp.ClientError, OSError)
 
 
 @asynccontextmanager
@@ -47,36 +58,48 @@ async def pushing(world: World) -> AsyncIterator[None]:
 
 
 async def _push_all(world: World, bot: Bot, session: aiohttp.ClientSession) -> None:
+    """Push for as long as the webhook stands: no failure ends that, only whoever changes it."""
     pause = _FIRST_PAUSE
     while True:
-        for update in await bot.updates.poll(0, 1, LONGEST_POLL, pace=False):
-            if await _push(world, bot, session, update):
-                bot.updates.confirm(update.id + 1)
-                pause = _FIRST_PAUSE
-            else:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+        try:
+            await _push_next(world, bot, session)
+        except RefusedError:  # somebody ended all polls of this bot: this one goes on
+            continue
+        except Exception as failed:
+            bot.webhook.error = _words(failed)
+            bot.webhook.error_at = int(world.now())
+            if not isinstance(failed, EXPECTED):
+                log.exception("push.failed", bot=bot.id)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        else:
+            pause = _FIRST_PAUSE
 
 
-async def _push(world: World, bot: Bot, session: aiohttp.ClientSession, update: Update) -> bool:
+def _words(failed: Exception) -> str:
+    wrong = isinstance(failed, WrongResponse)
+    return str(failed) if wrong else f"Connection failed: {type(failed).__name__}"
+
+
+async def _push_next(world: World, bot: Bot, session: aiohttp.ClientSession) -> None:
+    for update in await bot.updates.poll(0, 1, LONGEST_POLL, pace=False):
+        await _push(world, bot, session, update)
+        bot.updates.confirm(update.id + 1)
+
+
+async def _push(world: World, bot: Bot, session: aiohttp.ClientSession, update: Update) -> None:
     hook = bot.webhook
     headers = {"Content-Type": "application/json"}
     if hook.secret:
         headers["X-Telegram-Bot-Api-Secret-Token"] = hook.secret
-    try:
-        async with session.post(
-            hook.url, data=update.raw, headers=headers, ssl=False, allow_redirects=False
-        ) as response:
-            body = await response.read()
-            if response.ok:
-                await _reply(world, bot, body)
-                return True
+    async with session.post(
+        hook.url, data=update.raw, headers=headers, ssl=False, allow_redirects=False
+    ) as response:
+        body = await response.read()
+        if not response.ok:
             said = f"{response.status} {response.reason}"
-            hook.error = f"Wrong response from the webhook: {said}"
-    except (aiohttp.ClientError, TimeoutError) as failed:
-        hook.error = f"Connection failed: {type(failed).__name__}"
-    hook.error_at = int(world.now())
-    return False
+            raise WrongResponse(f"Wrong response from the webhook: {said}")
+    await _reply(world, bot, body)
 
 
 async def _reply(world: World, bot: Bot, body: bytes) -> None:
