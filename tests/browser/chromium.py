@@ -162,9 +162,17 @@ class Browser:
         await self._socket.send_json(message | ({"sessionId": session} if session else {}))
         return await asyncio.wait_for(answer, 60)
 
-    async def tab(self) -> Tab:
-        """A new page."""
-        target = await self.call("Target.createTarget", url="about:blank")
+    @contextlib.asynccontextmanager
+    async def tab(self) -> AsyncIterator[Tab]:
+        """A page of somebody who was never here before, while the context is open."""
+        mine = await self.call("Target.createBrowserContext")
+        try:
+            yield await self._tab(mine["browserContextId"])
+        finally:
+            await self.call("Target.disposeBrowserContext", **mine)
+
+    async def _tab(self, mine: str) -> Tab:
+        target = await self.call("Target.createTarget", url="about:blank", browserContextId=mine)
         attached = await self.call(
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
         )

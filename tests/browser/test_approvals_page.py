@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.chat import IMAGES, SAVED, plug, said, say, shot
-from tests.browser.chromium import Browser, Tab, chromium, found
+from tests.browser.chromium import Browser, Tab
 from tests.sandbox.sandbox_process import ANN, BEN, MERIDIAN, OPERATOR, QUILL, Sandbox, sandbox
 
 pytestmark = [
@@ -51,15 +51,6 @@ AGENTS = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    program = found()
-    if program is None:
-        pytest.skip("there is no Chromium: install chromium, or set CHROMIUM to its path")
-    async with chromium(program, tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def board(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     folder = tmp_path_factory.mktemp("sandbox")
     (folder / "agents.json").write_text(json.dumps(AGENTS))
@@ -69,14 +60,12 @@ async def board(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandb
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def tab(browser: Browser, board: Sandbox) -> AsyncIterator[Tab]:
-    tab = await browser.tab()
-    await tab.look(*DESK, dark=False)
-    await tab.go(board.url)
-    await tab.until("document.querySelectorAll('.line').length >= 7")
-    await tab.click(f'#people input[value="{ANN}"]')  # the page remembers who one was
-    yield tab
-    assert tab.complaints == []
-    await tab.call("Page.close")
+    async with browser.tab() as tab:
+        await tab.look(*DESK, dark=False)
+        await tab.go(board.url)
+        await tab.until("document.querySelectorAll('.line').length >= 7")
+        yield tab
+        assert tab.complaints == []
 
 
 def last(selector: str) -> str:

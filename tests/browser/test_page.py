@@ -9,7 +9,7 @@ from tests.browser.chat import IMAGES, SAVED, line, plug, said, say, shot
 from tests.browser.chromium import Tab
 from tests.sandbox.sandbox_process import ANN, BEN, MERIDIAN, OPERATOR, QUILL, Sandbox
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 with_tools = pytest.mark.parametrize("board", ["tools"], indirect=True)
 PNG = bytes.fromhex(
