@@ -5,6 +5,7 @@ SwitchboardError
 ├── StoreError
 │   ├── StoreUnavailable      the store is away or full; waiting may help
 │   ├── FencedOut             another owner holds the line now; never retried
+│   ├── Suspected             a turn was open when the host ended, again and again: run it alone
 │   └── Poisoned              a turn was begun again and again, and came to nothing
 ├── TelegramError             the Bot API said no; carries its own words
 │   ├── BadRequest            400
@@ -53,6 +54,10 @@ class StoreUnavailable(StoreError):
 
 class FencedOut(StoreError):
     """A write came with a stale fence: another owner holds the line now."""
+
+
+class Suspected(StoreError):
+    """A turn was open at several ends of the host: alone it will show whether it was at fault."""
 
 
 class Poisoned(StoreError):

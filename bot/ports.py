@@ -132,6 +132,7 @@ class Journal(Protocol):
         renders: Mapping[str, bytes],
         known: str = "",
         turns: int = 1000,
+        alone: bool = False,
     ) -> Opened:
         """Open the turn and log the person's message, or find it open already.
 

@@ -54,9 +54,11 @@ async def killed_while_asking(order: Order) -> Tally:
         t.place.write_agents(whitelistPatterns=[])
         await t.place.fork_hosts()
         host = await t.place.host()
+        owed: list[Sent] = []
         for wait in WAITS * order.pick(1, max(1, order.at_each // 4)):
             t.tally.takeover.append(await host.start())
-            await _one_kill(t, host, wait)
+            await t.crowd.answered(20, owed)  # five lives without getting further are poison
+            owed = await _one_kill(t, host, wait)
         t.tally.takeover.append(await host.start())
         async with _tapping(t):
             await t.crowd.answered()
@@ -72,16 +74,19 @@ async def killed_while_asking(order: Order) -> Tally:
         return tally
 
 
-async def _one_kill(t: Trial, host: HostProcess, wait: Wait) -> None:
-    said: list[Sent] = []
+async def _one_kill(t: Trial, host: HostProcess, wait: Wait) -> list[Sent]:
+    """One life of the host; what people had allowed in it before its end."""
     if not wait.tapped:
         trap = host.store.set(wait.point.trap())
-        said = [t.crowd.say(whom, "tool") for whom in t.crowd.join(TOGETHER)]
+        for whom in t.crowd.join(TOGETHER):
+            t.crowd.say(whom, "tool")
+        allowed = []
     else:
         said = [t.crowd.say(whom, "tool") for whom in t.crowd.join(TOGETHER)]
         await until(lambda: all(keyboards(one.room) for one in said))
         trap = host.store.set(wait.point.trap())
-        for one in said[:-1]:
+        allowed = said[:-1]
+        for one in allowed:
             tap(t, one)
     try:
         await asyncio.wait_for(trap.caught.wait(), 25)
@@ -89,6 +94,7 @@ async def _one_kill(t: Trial, host: HostProcess, wait: Wait) -> None:
     except TimeoutError:
         t.tally.problem(f"the point {wait.point.name!r} was not reached")
     await host.kill()
+    return allowed
 
 
 async def killed_among_many(order: Order) -> Tally:

@@ -21,9 +21,11 @@ async def killed_while_growing(order: Order) -> Tally:
     async with trial(order, "f2-growing", 1) as t:
         await t.place.fork_hosts()
         host = await t.place.host()
+        owed: list[Sent] = []
         for _ in range(order.pick(1, 15)):
             t.tally.takeover.append(await host.start())
-            await _while_it_grows(t, host, order)
+            await t.crowd.answered(30, owed)  # five lives without getting further are poison
+            owed = await _while_it_grows(t, host, order)
         t.tally.takeover.append(await host.start())
         await _number_unknown(t, host)
         tally = await t.judged()
@@ -31,7 +33,8 @@ async def killed_while_growing(order: Order) -> Tally:
         return tally
 
 
-async def _while_it_grows(t: Trial, host: HostProcess, order: Order) -> None:
+async def _while_it_grows(t: Trial, host: HostProcess, order: Order) -> list[Sent]:
+    """One life of the host; what it had begun to say."""
     said = [t.crowd.say(t.crowd.gather(), "grow") for _ in range(GROUPS)]
     await until(lambda: all(_shown(one) for one in said))
     await until(lambda: host.store.scripts.get("preview", 0) >= GROUPS)
@@ -39,6 +42,7 @@ async def _while_it_grows(t: Trial, host: HostProcess, order: Order) -> None:
     await host.kill()
     host.store.scripts.clear()
     t.tally.tries += 1
+    return said
 
 
 def _shown(one: Sent) -> bool:

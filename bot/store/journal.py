@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
-from bot.errors import Poisoned
+from bot.errors import Poisoned, Suspected
 from bot.events import Outgoing, TurnRef
 from bot.ports import Fence, Opened, OpenTurn, Posted, Record
 from bot.store import keys
@@ -18,7 +18,8 @@ from bot.store.client import StoreClient
 
 RENDER_FOR_S = 2 * 3600
 LIVES = 5
-RESUMED, HELD = 1, 2
+SUSPECT = 3
+RESUMED, HELD, IS_SUSPECT = 1, 2, 3
 
 
 class RedisJournal:
@@ -36,18 +37,23 @@ class RedisJournal:
         renders: Mapping[str, bytes],
         known: str = "",
         turns: int = 1000,
+        alone: bool = False,
     ) -> Opened:
         """Open the turn, or find it open; the transcript comes along.
 
-        Raises Poisoned where the turn has had its lives and recorded nothing in the last of them.
+        Raises Suspected where it was open at several ends of the host, unless it runs `alone`, and
+        Poisoned where it has had its lives and recorded nothing in the last of them.
         """
         line = fence.line
         names = [*_turn_keys(line, ref), *(keys.render(line, digest) for digest in renders)]
         head = [fence.token, ref.entry, ref.agent, render, message.kind, orjson.dumps(message.body)]
         names.append(keys.inbox(line))
-        args = [*head, known, turns, RENDER_FOR_S, *renders.values(), secrets.token_hex(6)]
+        args = [*head, known, turns, RENDER_FOR_S, *renders.values()]
+        args += [0 if alone else SUSPECT, secrets.token_hex(6)]
         resumed, fields, records = await self._client.surely("begin", names, args)
         turn = _open_turn(ref.conversation, fields)
+        if resumed == IS_SUSPECT:
+            raise Suspected(f"open at {turn.tries} ends of the host")
         held = resumed == HELD
         if not held and turn.state != "sending" and turn.tries > LIVES:
             found = Opened(turn, True, [_record(*item) for item in records])

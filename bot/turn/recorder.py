@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
-from bot.events import Outgoing
+from bot.events import Incoming, Outgoing
 from bot.ports import Answer, Clock, Fence, Journal, Opened, OpenTurn, Posted, Record
 from bot.tools.approvals import Sheet
 from bot.tools.calls import Call, Result
-from bot.turn import history
+from bot.turn import history, prompt
+from bot.turn.again import Again
 from bot.turn.purse import Purse
 from bot.turn.suspension import Approvals
 from bot.turn.transcripts import Transcript
@@ -164,6 +165,20 @@ async def left_behind(journal: Journal, fence: Fence, opened: object, purse: Pur
         purse.lost = opened.turn.lost
         if lines := purse.lines([], size):
             await journal.append(fence, opened.turn, lines)
+
+
+def person_record(entry: str, incoming: Incoming, again: Again | None) -> Record:
+    """The record of a message that a turn answers, or answers once more."""
+    body = {
+        "turn": entry,
+        "at": incoming.sent_at,
+        "message": incoming.message,
+        "by": incoming.person.id,
+        "content": prompt.person_content(incoming),
+    }
+    if again is not None:
+        body |= {"again": again.turn, "content": again.said_by(incoming.person)}
+    return Record("person", body)
 
 
 def result_record(entry: str, call: str, result: Result) -> Record:

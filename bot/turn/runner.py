@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from bot.errors import Poisoned
+import structlog
+
+from bot.errors import Poisoned, Suspected
 from bot.events import Incoming, Outgoing, TurnRef
 from bot.ops.counters import Counters
 from bot.ports import Channel, Clock, Fence, Journal, Model, Opened, OpenTurn, Record, Rests
@@ -30,13 +32,15 @@ from bot.turn.progress import Progress
 from bot.turn.prompt import Render
 from bot.turn.purse import Bank, Purse
 from bot.turn.rate import Rate
-from bot.turn.recorder import Recorder, left_behind
+from bot.turn.recorder import Recorder, left_behind, person_record
 from bot.turn.renders import Renders
 from bot.turn.scopes import Budgets, Spender
 from bot.turn.suspension import Approvals, Suspension, sheet_of
 from bot.turn.timers import Timers
 from bot.turn.transcripts import Transcript, Transcripts
 from bot.turn.walk import Walk
+
+log = structlog.get_logger("turn")
 
 Live = Callable[[str], Plan | None]
 """An agent's plan as it is now, None once it is removed."""
@@ -46,7 +50,8 @@ Live = Callable[[str], Plan | None]
 class Job:
     """A turn to run: for whom, where, with which agent, under which fence.
 
-    `again` is what it repeats, where a person asks for an answer once more.
+    `again` is what it repeats, where a person asks for an answer once more; `alone` says that no
+    other suspect of ending the host runs beside it.
     """
 
     fence: Fence
@@ -57,6 +62,7 @@ class Job:
     timers: Timers = field(default_factory=Timers)
     role: str = "everyone"
     again: Again | None = None
+    alone: bool = False
 
     @property
     def ref(self) -> TurnRef:
@@ -96,6 +102,7 @@ class Runner:
         self._counters = counters
         self._rate = Rate(clock)
         self._renders = Renders(journal, clock)
+        self._suspects = asyncio.Lock()
 
     async def run(
         self, job: Job, stop: asyncio.Event, sheet: Sheet | None = None
@@ -103,8 +110,19 @@ class Runner:
         """Run a turn until its reply is sent or it waits for people; `stop` ends it early.
 
         `sheet` is given for a turn that has waited. Where another turn of the conversation is open
-        nothing is done, and that turn comes back.
+        nothing is done, and that turn comes back. Turns that were open at several ends of the host
+        run one by one, so that a poisonous one does not take those beside it along.
         """
+        try:
+            return await self._run(job, stop, sheet)
+        except Suspected as error:
+            log.warning("turn.suspected", line=job.fence.line, turn=job.entry, why=str(error))
+        async with self._suspects:
+            return await self._run(replace(job, alone=True), stop, sheet)
+
+    async def _run(
+        self, job: Job, stop: asyncio.Event, sheet: Sheet | None = None
+    ) -> OpenTurn | None:
         toolbox = self._toolbox(job)
         await toolbox.ready(approved=sheet is not None)
         transcript = self._transcripts.get(job.fence.line, job.ref)
@@ -126,7 +144,7 @@ class Runner:
     async def _as_begun(self, job: Job, agent: str, stop: asyncio.Event) -> OpenTurn | None:
         """A turn goes on with the agent that began it, whoever is bound to the chat by now."""
         if plan := self._live(agent):
-            return await self.run(replace(job, plan=plan), stop)
+            return await self._run(replace(job, plan=plan), stop)
         gone = replace(job, plan=replace(job.plan, agent=agent, servers=(), skills=()))
         transcript = self._transcripts.get(job.fence.line, gone.ref)
         opened, render = await self._open(gone, self._toolbox(gone), transcript)
@@ -269,10 +287,11 @@ class Runner:
                 job.fence,
                 job.ref,
                 render.digest,
-                _person_record(job),
+                person_record(job.entry, job.incoming, job.again),
                 renders.to_keep(job.fence.line, render),
                 known=transcript.known,
                 turns=job.plan.limits.history_turns,
+                alone=job.alone,
             )
         except Poisoned as error:
             await left_behind(self._journal, job.fence, error.opened, self._purse(job))
@@ -286,17 +305,3 @@ class Runner:
             render = await renders.stored(job.fence.line, opened.turn.render) or render
         transcript.render = render
         return opened, render
-
-
-def _person_record(job: Job) -> Record:
-    incoming = job.incoming
-    body = {
-        "turn": job.entry,
-        "at": incoming.sent_at,
-        "message": incoming.message,
-        "by": incoming.person.id,
-        "content": prompt.person_content(incoming),
-    }
-    if job.again is not None:
-        body |= {"again": job.again.turn, "content": job.again.said_by(incoming.person)}
-    return Record("person", body)

@@ -166,3 +166,23 @@ async def test_a_burial_that_fails_is_tried_again(
             await stage.answer(room, echo)
         assert await stage.ask(ann, room, echo, "fine") == "well"
     assert failures == [0]
+
+
+async def test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along(stage: Stage) -> None:
+    echo, ann, room = scene(stage)
+    ben = stage.person("Ben")
+    slow = stage.world.private(ben, echo)
+    stage.script.on(Turn((Say("never"),), gate="shut"), again=True, user="poison")
+    stage.script.on(Turn((Say("patience pays"),), gate="slow"), again=True, user="slowly")
+    stage.world.say(ann, room, "poison")
+    stage.world.say(ben, slow, "slowly")
+    asked = 0
+    for life in range(5):
+        asked += 2 if life < 3 else 1  # what was open at three ends runs alone
+        async with stage.host(DRAIN_SECONDS="0"):
+            await until(partial(_asked, stage, asked))
+    stage.sim.gates.open("slow")
+    async with stage.host() as host:
+        assert "set it aside" in (await stage.answer(room, echo)).text
+        assert (await stage.answer(slow, echo)).text == "patience pays"
+        assert host.counters["dead_letters"] == 1

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from bot.errors import Poisoned
+from bot.errors import Poisoned, Suspected
 from bot.events import Outgoing, TurnRef
 from bot.ops.clock import SystemClock
 from bot.ports import Fence, Opened, Record, Update
 from bot.store import keys
 from bot.store.boxes import RedisInbox, RedisOutbox
 from bot.store.client import StoreClient
-from bot.store.journal import LIVES, RedisJournal
+from bot.store.journal import LIVES, SUSPECT, RedisJournal
 from bot.store.leases import Host, Leases
 from tests.host.valkey import Valkey
 from tests.store.forgetful import Forgetful
@@ -32,9 +32,10 @@ class Desk:
         self.inbox = RedisInbox(client)
         self.outbox = RedisOutbox(client)
 
-    async def begin(self, ref: TurnRef | None = None) -> Opened:
+    async def begin(self, ref: TurnRef | None = None, *, alone: bool = False) -> Opened:
         message = Record("person", {"turn": (ref or self.ref).entry})
-        return await self.journal.begin(self.fence, ref or self.ref, "hash", message, {})
+        ref = ref or self.ref
+        return await self.journal.begin(self.fence, ref, "hash", message, {}, alone=alone)
 
     def part(self, text: str) -> Outgoing:
         return Outgoing(5, "sendMessage", {"text": text}, self.ref)
@@ -146,10 +147,14 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
     client: StoreClient,
 ) -> None:
     d = await desk(client)
-    for _ in range(LIVES):
+    for _ in range(SUSPECT):
         await d.begin()
+    for _ in range(LIVES - SUSPECT):
+        with pytest.raises(Suspected):
+            await d.begin()
+        await d.begin(alone=True)
     with pytest.raises(Poisoned):
-        await d.begin()
+        await d.begin(alone=True)
 
 
 async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:

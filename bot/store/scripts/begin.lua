@@ -1,8 +1,9 @@
 -- Open a turn with the person's message, or find it open; bring the transcript along.
 -- KEYS: fence, open, log, then a key for each render to keep, then inbox
 -- ARGV: token, entry, agent, render, kind, body, last known log id, turns, lifetime of renders (s),
---   a body for each render, then a name of this call: the same call made again counts once
--- Returns {1 if it was open, 2 if another turn is, else 0, {field, value …} of the open turn, {id, kind, body …} of the log}.
+--   a body for each render, then how many tries make a turn suspect (0: it may be begun all the
+--   same), then a name of this call: the same call made again counts once
+-- Returns {1 if it was open, 2 if another turn is, 3 if it is suspect, else 0, {field, value …} of the open turn, {id, kind, body …} of the log}.
 -- A turn that nobody will ever go on with must not hold its conversation up for ever: one that is
 -- neither in the inbox nor asks anybody, or one whose parts are gone from the outbox.
 local function forsaken()
@@ -13,9 +14,13 @@ local function forsaken()
   return not asks and #redis.call('XRANGE', KEYS[#KEYS], turn[1], turn[1]) == 0
 end
 local resumed = 0
-local call = ARGV[#ARGV]
+local call, suspect = ARGV[#ARGV], tonumber(ARGV[#ARGV - 1])
 if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
   if redis.call('HGET', KEYS[2], 'call') ~= call then
+    local turn = redis.call('HMGET', KEYS[2], 'tries', 'state')
+    if suspect > 0 and tonumber(turn[1]) >= suspect and turn[2] ~= 'sending' then
+      return {3, redis.call('HGETALL', KEYS[2]), {}}
+    end
     redis.call('HSET', KEYS[2], 'call', call, 'first', 0)
     redis.call('HINCRBY', KEYS[2], 'tries', 1)
     -- A life that wrote nothing may have asked the model; one with another agent only looks.
