@@ -140,6 +140,14 @@ MUTATIONS = (
         "if true then return {} end\nlocal ids = {}",
         POISON,
     ),
+    Mutation(
+        "suspects of ending the host run one by one",
+        "bot/store/journal.py",
+        "args += [0 if alone else SUSPECT,",
+        "args += [0,",
+        "tests/host/test_poison.py::"
+        "test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along",
+    ),
 )
 
 
