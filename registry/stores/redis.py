@@ -17,6 +17,7 @@ from registry.document import Document
 from registry.errors import KeyReused, Problem, RegistryUnavailable, RevisionConflict
 from registry.keys import AUDIT, BINDING, DEFAULT, DEFINITION, PREFIX, replay_key, revision_of
 from registry.screening import Authority
+from registry.stores.news import News
 from registry.stores.port import Held, Listener, Listeners, Note, fingerprint
 from registry.stores.shelf import Raw, Shelf
 
@@ -165,30 +166,23 @@ class RedisStore:
         await anext(pushes)
         await self._load()
         self._found()
-        changed: set[str] = set()
-        everything = asyncio.Event()
-        wake = asyncio.Event()
+        news = News(_ours)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._take_changes(changed, everything, wake))
-            async for keys in pushes:
-                if keys is None:
-                    everything.set()
-                changed.update(key for key in keys or () if _ours(key))
-                wake.set()
+            group.create_task(self._take(news))
+            try:
+                async for keys in pushes:
+                    news.hear(keys)
+            finally:
+                news.end()
 
-    async def _take_changes(
-        self, changed: set[str], everything: asyncio.Event, wake: asyncio.Event
-    ) -> None:
-        while True:
-            await wake.wait()
-            wake.clear()
-            keys = list(changed)
-            changed.clear()
-            if everything.is_set():
-                everything.clear()
-                await self._load()
-            else:
-                await self._refresh(keys)
+    async def _take(self, news: News) -> None:
+        """Read what has changed, until the session ends.
+
+        A cancellation alone would not do: it is lost where the library connects.
+        """
+        while await news.come():
+            everything, keys = news.take()
+            await (self._load() if everything else self._refresh(keys))
 
     async def _load(self) -> None:
         found: set[str] = set()

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis as SyncRedis
@@ -201,6 +202,44 @@ async def test_an_outage_keeps_the_last_agents_and_what_changed_meanwhile_is_fou
         await redis.set("agent:definition:y", json.dumps({**PLAIN, "id": "y"}))
         back = await within(5, catalog, lambda s: not s.problems and "y" in s.agents)
         assert set(back.agents) == {"x", "y"}
+
+
+class Deaf(Redis):
+    """A client that swallows a cancellation once it is told to, as the library does by itself."""
+
+    hears = True
+    reading: asyncio.Event
+    back: asyncio.Event
+
+    async def mget(self, keys: Any, *more: Any) -> Any:
+        if not self.hears:
+            self.hears = True
+            self.reading.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await self.back.wait()
+        return await super().mget(keys, *more)
+
+
+async def test_changes_are_followed_after_an_outage_whose_cancellation_was_swallowed(
+    server: Server, redis: Redis
+) -> None:
+    client = Deaf(unix_socket_path=str(server.socket), retry=Retry(NoBackoff(), 0))
+    client.reading, client.back = asyncio.Event(), asyncio.Event()
+    catalog = Catalog(CompositeStore(FileStore(None), RedisStore(client)))
+    await catalog.open()
+    try:
+        client.hears = False
+        await redis.set("agent:definition:x", json.dumps(PLAIN))
+        await asyncio.wait_for(client.reading.wait(), 5)
+        server.kill()
+        server.start()
+        client.back.set()
+        await redis.set("agent:definition:y", json.dumps({**PLAIN, "id": "y"}))
+        await within(5, catalog, lambda s: {"x", "y"} <= set(s.agents))
+    finally:
+        await catalog.close()
+        await client.aclose()
 
 
 async def test_a_store_that_is_away_at_the_start_says_so(tmp_path: Path) -> None:
