@@ -6,6 +6,7 @@ approves has to see what is allowed, so they show the ends of what answers do no
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -89,20 +90,18 @@ class Filter:
         return PROMPT.format(", ".join(self.topics)) if self.topics else None
 
     def _without_secrets(self, text: str) -> str:
-        for secret in self._known():
+        for secret in _known(self.secrets):
             text = text.replace(secret, SECRET)
         return text
 
-    def _known(self) -> list[str]:
-        found = (secret for secret in self.secrets if len(secret) >= _LEAST_SECRET)
-        return sorted(found, key=len, reverse=True)
-
     def _before_secrets(self, text: str) -> int:
         """Where a secret may begin that is not written to its end."""
-        known = self._known()
-        tail = range(max(0, len(text) - max(map(len, known), default=0)), len(text))
-        open_ = (at for at in tail if any(secret.startswith(text[at:]) for secret in known))
-        return next(open_, len(text))
+        known, begin = _known(self.secrets), _beginnings(self.secrets)
+        first = max(0, len(text) - len(known[0])) if known else len(text)
+        for at in range(first, len(text)):
+            if (those := begin.get(text[at])) and any(s.startswith(text[at:]) for s in those):
+                return at
+        return len(text)
 
     def _before_topics(self, text: str) -> int:
         """Where a topic may begin that is not written to its end."""
@@ -120,6 +119,22 @@ class Filter:
             return False
         flat = f" {folded(text)}"
         return any(f" {t}" in flat if t.isascii() else t in flat for t in map(folded, self.topics))
+
+
+@functools.lru_cache(maxsize=256)
+def _known(secrets: tuple[str, ...]) -> list[str]:
+    """Those that are long enough to be told from words, the longest first."""
+    found = (secret for secret in secrets if len(secret) >= _LEAST_SECRET)
+    return sorted(found, key=len, reverse=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _beginnings(secrets: tuple[str, ...]) -> dict[str, list[str]]:
+    """The secrets by their first character."""
+    found: dict[str, list[str]] = {}
+    for secret in _known(secrets):
+        found.setdefault(secret[0], []).append(secret)
+    return found
 
 
 def folded(text: str) -> str:

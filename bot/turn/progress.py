@@ -52,6 +52,9 @@ class Progress:
         self._now = ""
         self._tool = ""
         self._shown = ""
+        self._step = 0
+        self._drawn: tuple[int, int, str] = (-1, 0, "")
+        self._drawing = ""
         self.message: int | None = None
 
     def add(self, text: str) -> None:
@@ -65,10 +68,12 @@ class Progress:
 
     def again(self) -> None:
         """The step is made again: what it said so far does not count."""
+        self._step += 1
         self._now = ""
 
     def keep(self, text: str) -> None:
         """The step is over, and this is all that was said in the turn."""
+        self._step += 1
         self._earlier, self._now = text, ""
 
     @property
@@ -109,6 +114,13 @@ class Progress:
         return bool(text) if self._address.private else len(text) >= ENOUGH_FOR_A_GROUP
 
     def _text(self) -> str:
+        """What may be shown now; drawn anew only where something was added, as looks are many."""
+        state = (self._step, len(self._now), self._tool)
+        if state != self._drawn:
+            self._drawn, self._drawing = state, self._draw()
+        return self._drawing
+
+    def _draw(self) -> str:
         note = f"_{self._tool} …_" if self._tool else ""
         said = self._filter.preview(self.said)
         return "\n\n".join(part for part in (said, note) if part)
