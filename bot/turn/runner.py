@@ -116,6 +116,7 @@ class Runner:
         try:
             return await self._run(job, stop, sheet)
         except Suspected as error:
+            self._counters.add("turns:suspected")
             log.warning("turn.suspected", line=job.fence.line, turn=job.entry, why=str(error))
         async with self._suspects:
             return await self._run(replace(job, alone=True), stop, sheet)

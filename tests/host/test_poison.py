@@ -176,13 +176,20 @@ async def test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along(sta
     stage.script.on(Turn((Say("patience pays"),), gate="slow"), again=True, user="slowly")
     stage.world.say(ann, room, "poison")
     stage.world.say(ben, slow, "slowly")
-    asked = 0
-    for life in range(5):
-        asked += 2 if life < 3 else 1  # what was open at three ends runs alone
+    for life in range(3):
         async with stage.host(DRAIN_SECONDS="0"):
-            await until(partial(_asked, stage, asked))
+            await until(partial(_asked, stage, 2 * (life + 1)))
+    async with stage.host(DRAIN_SECONDS="0") as host:  # both were open at three ends: one at a time
+        await until(lambda: host.counters["turns:suspected"] == 2 and _asked(stage, 7))
+    assert _asked(stage, 7)
     stage.sim.gates.open("slow")
-    async with stage.host() as host:
-        assert "set it aside" in (await stage.answer(room, echo)).text
-        assert (await stage.answer(slow, echo)).text == "patience pays"
-        assert host.counters["dead_letters"] == 1
+    for _ in range(4):
+        seen = len(stage.requests())
+        async with stage.host(DRAIN_SECONDS="0"):
+            await until(partial(_answered_or_poison_ran, stage, slow, echo, seen))
+    assert stage.texts(slow, echo.id) == ["patience pays"]
+
+
+def _answered_or_poison_ran(stage: Stage, room: Room, bot: Bot, seen: int) -> bool:
+    asked = stage.requests()[seen:]
+    return bool(stage.texts(room, bot.id)) or any("poison" in str(body) for body in asked)

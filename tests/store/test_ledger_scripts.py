@@ -171,21 +171,21 @@ async def test_each_life_that_asked_and_wrote_nothing_is_counted_until_something
     client: StoreClient,
 ) -> None:
     d = await desk(client)
-    assert [(await d.begin()).turn.lost for _ in range(2)] == [0, 1]
-    turn = (await d.begin()).turn
+    assert [(await d.begin(alone=True)).turn.lost for _ in range(2)] == [0, 1]
+    turn = (await d.begin(alone=True)).turn
     await d.journal.append(d.fence, turn, [line(1, 1, "")])
-    opened = await d.begin()
+    opened = await d.begin(alone=True)
     assert (opened.turn.lost, opened.turn.tries) == (0, 4)
     await d.journal.append(d.fence, opened.turn, [line(1, 1, "")])
     for _ in range(2):  # asked once more, and once more after one of which nobody heard
         await d.journal.append(d.fence, opened.turn, [])
-    assert (await d.begin()).turn.lost == 2
+    assert (await d.begin(alone=True)).turn.lost == 2
     assert await d.kinds() == ["person"]
 
 
 async def test_a_look_by_another_agent_is_no_life(client: StoreClient) -> None:
     d = await desk(client)
-    await d.begin()
+    await d.begin(alone=True)
     message = Record("person", {"turn": d.ref.entry})
     other = type(d.ref)(d.ref.entry, "5", "other")
     await d.journal.begin(d.fence, other, "hash", message, {})

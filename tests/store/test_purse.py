@@ -157,9 +157,9 @@ async def test_a_turn_that_comes_to_nothing_still_tells_what_its_lives_may_have_
 ) -> None:
     d = await desk(client)
     for _ in range(LIVES):
-        await d.begin()
+        await d.begin(alone=True)
     with pytest.raises(Poisoned) as caught:
-        await d.begin()
+        await d.begin(alone=True)
     opened = caught.value.opened
     assert isinstance(opened, Opened)
     assert opened.turn.lost == LIVES
