@@ -56,7 +56,7 @@ MUTATIONS = (
     Mutation(
         "the lease: a held line is not taken",
         "bot/store/scripts/acquire.lua",
-        "if held and held ~= ARGV[1] then",
+        "if held and held ~= ARGV[1] and alive(held) then",
         "if false then",
         PAIR,
     ),
@@ -114,7 +114,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the mark on a part of unknown fate",
-        "bot/telegram/channel.py",
+        "bot/telegram/sending.py",
         "outgoing = parts.marked(part.outgoing) if part.doubtful else part.outgoing",
         "outgoing = part.outgoing",
         NAMED,

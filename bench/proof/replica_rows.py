@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from redis.asyncio import Redis
+
 from bench.proof import door_rows
 from bench.proof.ground import Ground, HostProcess
 from bench.proof.order import Order
@@ -86,11 +88,16 @@ async def _late_grab(order: Order) -> Tally:
 
 
 async def _holds_again(t: Trial, owner: HostProcess) -> None:
-    """Wait until the owner's beat has renewed its lease."""
-    name, key = owner.name, keys.lease(f"bot:{t.place.bots[0].id}")
+    """Wait until the owner's beat has made its host known again."""
     async with t.place.valkey.client() as store, asyncio.timeout(10):
-        while not str(await store.get(key)).startswith(f"b'{name}|"):  # noqa: ASYNC110
+        while owner.name not in await _known(store):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+async def _known(store: Redis) -> set[str]:
+    """The names of the hosts whose leases hold."""
+    found = [str(await store.get(key)) async for key in store.scan_iter(match=keys.host("*"))]
+    return {holder.removeprefix("b'").split("|")[0] for holder in found}
 
 
 async def frozen_owner(order: Order) -> Tally:

@@ -23,7 +23,6 @@ QUIET = (
     "httpcore2",
     "anthropic",
     "uvicorn",
-    "watchfiles",
     "asyncio",
 )
 MUTE = ("mcp.client",)

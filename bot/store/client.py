@@ -34,9 +34,19 @@ log = structlog.get_logger("store")
 
 STIRRING = frozenset({"accept", "post", "replay"})
 LEDGERED = frozenset({"append", "finish", "reserve", "unhold"})
-UNFENCED = frozenset({"acquire", "beat", "look"}) | STIRRING
+LEASING = frozenset({"acquire", "look"})
+UNFENCED = frozenset({"beat"}) | LEASING | STIRRING
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
-AWAY_WORDS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN")
+AWAY_WORDS = (
+    "MISCONF",
+    "LOADING",
+    "OOM",
+    "READONLY",
+    "NOREPLICAS",
+    "MASTERDOWN",
+    "TRYAGAIN",
+    "BUSY ",  # somebody else's script has run for seconds
+)
 
 
 class StoreClient:
@@ -149,6 +159,8 @@ def script_source(name: str) -> str:
     body = folder.joinpath(f"{name}.lua").read_text()
     if name in STIRRING:
         return folder.joinpath("stir.lua").read_text() + body
+    if name in LEASING:
+        return folder.joinpath("alive.lua").read_text() + body
     if name in UNFENCED:
         return body
     if name in LEDGERED:

@@ -21,8 +21,13 @@ def fence(line: str) -> str:
 
 
 def lease(line: str) -> str:
-    """Who owns the line, while the key lives."""
+    """Who owns the line, while that host's key lives."""
     return line_key(line, "lease")
+
+
+def host(incarnation: str) -> str:
+    """That a host is alive; all its leases end with this key."""
+    return f"host:{incarnation}"
 
 
 def inbox(line: str) -> str:
@@ -73,6 +78,11 @@ def approval(line: str, nonce: str) -> str:
 def timers(line: str) -> str:
     """Sheets of turns that are not over, by when they are due (sorted set)."""
     return line_key(line, "timers")
+
+
+def moved(line: str) -> str:
+    """Groups that became supergroups: the id of today, and the one before (hash)."""
+    return line_key(line, "moved")
 
 
 def render(line: str, digest: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import time
@@ -17,6 +18,9 @@ from bot.store import keys
 from bot.store.client import StoreClient
 
 log = structlog.get_logger("leases")
+
+CHECKED_AT_ONCE = 64
+"""Lines that a beat looks at although nothing points to a loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,9 @@ class View:
     holders: dict[str, str]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Held:
     token: int
-    deadline: float
     lost: Callable[[], None]
 
 
@@ -61,7 +64,7 @@ def boot_time() -> float:
 
 
 class Leases:
-    """The lines of this host. `beat_forever` keeps them; a lost line is told once.
+    """The lines of this host. `beat_forever` keeps them, all by one key; a lost line is told once.
 
     `offers` names what this host is ready to serve: hosts with the same offers share the lines.
     """
@@ -82,38 +85,51 @@ class Leases:
         self._owner = f"{host}|{int(lifetime * 1000)}"
         self._leaving = False
         self._held: dict[str, _Held] = {}
+        self._hosts: frozenset[str] = frozenset()
+        self._until = 0.0
+        self._beating = asyncio.Lock()
+        self._is_sure = False  # no line can have been lost since the last beat that we heard of
+        self._checked = 0
 
     async def acquire(self, line: str, lost: Callable[[], None]) -> Fence | None:
         """The line's fence if it is free or provably abandoned, else None."""
-        began = boot_time()
-        names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN]
-        args = [self._owner, int(self.lifetime * 1000), self.host.proof, line]
-        token, holder, *_ = await self._client.run("acquire", names, args)
-        if not token:
-            log.info("line.held", line=line, by=holder.decode().split("|")[0])
+        names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN, self._key]
+        args = [self._owner, self.host.proof, line]
+        await self._beat_where_over()
+        token, *rest = await self._client.run("acquire", names, args)
+        if token < 0:  # a store that does not know us has been emptied, or was frozen
+            self._until = 0.0
+            await self._beat_where_over()
+            token, *rest = await self._client.run("acquire", names, args)
+        if token <= 0:
+            log.info("line.held", line=line, by=rest[0].decode().split("|")[0] if rest else "?")
             return None
-        self._held[line] = _Held(token, began + self.lifetime, lost)
+        self._held[line] = _Held(token, lost)
         return Fence(line, token)
 
     def left(self, line: str) -> float:
         """Seconds for which the line is surely ours; zero or less: nothing may be sent."""
-        held = self._held.get(line)
-        return held.deadline - boot_time() if held else 0.0
+        return self._until - boot_time() if line in self._held else 0.0
 
     async def release(self, fence: Fence) -> None:
         """Give a line back, so that another replica takes it at once."""
         self._held.pop(fence.line, None)
-        names = [keys.fence(fence.line), keys.lease(fence.line), keys.LINES_OPEN]
+        names = [keys.fence(fence.line), keys.lease(fence.line)]
         with contextlib.suppress(FencedOut, StoreUnavailable):
             await self._client.run("release", names, [fence.token, fence.line])
 
     async def look(self, lines: Sequence[str]) -> View:
-        """Who is alive, and who holds these lines; a dead incarnation of ours holds nothing."""
+        """Who is alive, and who holds these lines; a dead incarnation of ours holds nothing.
+
+        Without a line to ask for, the hosts are those of the last beat.
+        """
+        if not lines and self._is_sure:
+            return View(self._hosts, {})
         names = [keys.HOSTS_ALIVE, *map(keys.lease, lines)]
         hosts, holders = await self._client.run("look", names, [int(self.lifetime * 1000)])
         named = {line: holder.decode() for line, holder in zip(lines, holders, strict=True)}
         held = {line: holder for line, holder in named.items() if holder and not self._ours(holder)}
-        return View(frozenset(host.decode() for host in hosts), held)
+        return View(_decoded(hosts), held)
 
     async def depart(self) -> None:
         """Be no longer counted among the hosts that share the lines; what is held is kept."""
@@ -133,23 +149,56 @@ class Leases:
             await self._clock.sleep(pause)
 
     async def beat(self) -> None:
-        """Renew all lines in one call; raises StoreUnavailable when the store is away."""
+        """Renew this host in one call; raises StoreUnavailable when the store is away."""
+        async with self._beating:
+            await self._beat()
+
+    async def _beat_where_over(self) -> None:
+        async with self._beating:
+            if self._until <= boot_time():
+                await self._beat()
+
+    async def _beat(self) -> None:
         lines = list(self._held.items())
+        sure, self._is_sure = self._is_sure, False
+        if not sure or not await self._renewed("some", self._some_of(lines)):
+            await self._renewed("all", lines)
+        self._is_sure = True
+
+    def _some_of(self, lines: list[tuple[str, _Held]]) -> list[tuple[str, _Held]]:
+        first = self._checked if self._checked < len(lines) else 0
+        self._checked = first + CHECKED_AT_ONCE
+        return lines[first : self._checked]
+
+    async def _renewed(self, which: str, lines: list[tuple[str, _Held]]) -> bool:
+        """False where the store let go of us meanwhile, so that each line must be looked at."""
         began = boot_time()
         announced = "" if self._leaving else self.announced
         tokens = orjson.dumps([(line, str(held.token)) for line, held in lines])
-        args = [self._owner, int(self.lifetime * 1000), announced, tokens]
-        lost = set(await self._client.run("beat", [keys.HOSTS_ALIVE], args))
-        for place, (line, held) in enumerate(lines, 1):
-            if place not in lost:
-                held.deadline = began + self.lifetime
-            elif self._held.get(line) is held:
-                self._lose(line, held)
+        args = [self._owner, int(self.lifetime * 1000), announced, which, tokens]
+        reply = await self._client.run("beat", [keys.HOSTS_ALIVE, self._key], args)
+        if not reply:
+            return False
+        self._hosts = _decoded(reply[0])
+        for place in reply[1]:
+            self._lose(*lines[place - 1])
+        self._until = began + self.lifetime
+        return True
+
+    @property
+    def _key(self) -> str:
+        return keys.host(self.host.incarnation)
 
     def _ours(self, holder: str) -> bool:
         return bool(self.host.proof) and holder.split("|")[1:2] == [self.host.proof]
 
     def _lose(self, line: str, held: _Held) -> None:
+        if self._held.get(line) is not held:  # given back meanwhile, or taken anew
+            return
         del self._held[line]
         log.warning("line.lost", line=line)
         held.lost()
+
+
+def _decoded(hosts: Sequence[bytes]) -> frozenset[str]:
+    return frozenset(host.decode() for host in hosts)

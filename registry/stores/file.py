@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
 
 from registry.building import combine
 from registry.document import Document
@@ -20,18 +20,27 @@ from registry.reading import read_file_text
 from registry.stores.port import Listener, Listeners
 
 _log = structlog.get_logger("registry")
-_POLL_MS = 750
+LOOK_SECONDS = 0.25
+_GRAIN_SECONDS = 2.0
+"""File systems tell the time of a write no finer than this."""
 _SETTLE_SECONDS = 0.1
 _SETTLE_TRIES = 4
 
 
+_Signature = tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What the file was at one look: its stat signature, its bytes (None: absent), its error."""
+    """What the file was at one look: its bytes (None: absent), its error, its stat signature.
 
-    signature: tuple[int, int, int] | None
+    A file that was written just then may be written once more without its signature changing.
+    """
+
     content: bytes | None
     error: Problem | None = None
+    signature: _Signature | None = field(default=None, compare=False)
+    is_settled: bool = field(default=True, compare=False)
 
 
 class FileStore:
@@ -47,11 +56,13 @@ class FileStore:
         legacy: Draft | None = None,
         *,
         required: bool = False,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._path = path
         self._environment = environment or Draft()
         self._legacy = legacy
         self._required = required
+        self._look_seconds = look_seconds
         self._good: Document | None = None
         self._had_file = False
         self._seen: _Look | None = None
@@ -62,7 +73,7 @@ class FileStore:
 
     async def open(self) -> None:
         """Read the file once; then follow it until `close`."""
-        await self._reload(force=True)
+        await self._reload()
         if self._path is not None:
             self._task = asyncio.create_task(self._follow(self._path), name="registry file")
 
@@ -87,7 +98,7 @@ class FileStore:
 
     async def list(self) -> Document:
         """Read the file again, now."""
-        await self._reload(force=True)
+        await self._reload()
         return self.document
 
     def watch(self, listener: Listener) -> Callable[[], None]:
@@ -95,34 +106,28 @@ class FileStore:
         return self._listeners.add(listener)
 
     async def _follow(self, path: Path) -> None:
+        # A look costs less than waiting to be told, and sees what no file system tells of: network
+        # folders, links that are turned to another file, a folder that comes later.
         while True:
-            try:
-                await self._watch(path)
-            except (OSError, RuntimeError):  # no directory (yet), or no watches left: look
-                await self._reload(force=False)
-                await asyncio.sleep(_POLL_MS / 1000)
+            await asyncio.sleep(self._look_seconds)
+            if await asyncio.to_thread(self._may_differ, path):
+                await self._reload()
 
-    async def _watch(self, path: Path) -> None:
-        # The time-out is the net under file systems and directories that send no events.
-        watching = awatch(
-            path.parent,
-            watch_filter=None,
-            debounce=100,
-            step=100,  # each step is a wake-up, also of a host where nothing happens
-            rust_timeout=_POLL_MS,
-            yield_on_timeout=True,
-            recursive=False,
-        )
-        async for changes in watching:
-            await self._reload(force=any(Path(name).name == path.name for _, name in changes))
+    def _may_differ(self, path: Path) -> bool:
+        seen = self._seen
+        if seen is None or not seen.is_settled:
+            return True
+        try:
+            return _signature(path) != seen.signature
+        except OSError:
+            return True
 
-    async def _reload(self, *, force: bool) -> None:
+    async def _reload(self) -> None:
         async with self._turn:
             before = self._seen
             look = await asyncio.to_thread(self._look)
-            if before is not None and not force and look.signature == before.signature:
-                return
             if before is not None and look == before:
+                self._seen = look
                 return
             await self._take(look)
 
@@ -155,17 +160,19 @@ class FileStore:
 
     def _look(self) -> _Look:
         if self._path is None:
-            return _Look(None, None)
+            return _Look(None)
         try:
-            stat = self._path.stat()
-            signature = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            return _Look(signature, self._path.read_bytes())
+            signature = _signature(self._path)
+            if signature is None:
+                return _Look(None)
+            is_settled = abs(time.time() - signature[0] / 1e9) > _GRAIN_SECONDS
+            return _Look(self._path.read_bytes(), None, signature, is_settled)
         except FileNotFoundError:
-            return _Look(None, None)
+            return _Look(None)
         except OSError as error:
             told = f"it cannot be read: {error.strerror}"
             cure = "make it a file that the host may read"
-            return _Look((0, 0, 0), None, Problem(str(self._path), told, cure))
+            return _Look(None, Problem(str(self._path), told, cure))
 
     def _read(self, look: _Look) -> Document | tuple[Problem, ...]:
         try:
@@ -189,3 +196,12 @@ class FileStore:
             cure = "save it as UTF-8"
             place = f"{self._path}:{line}"
             raise DocumentErrors([Problem(place, "it is not UTF-8 text", cure)]) from None
+
+
+def _signature(path: Path) -> _Signature | None:
+    """What changes with a file: its last write (ns), bytes and inode; None: it is not there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
-from bot.errors import FencedOut
+from bot.errors import FencedOut, StoreUnavailable
 from bot.ops.clock import SystemClock
 from bot.ports import Update
 from bot.store import keys
 from bot.store.boxes import RedisInbox
 from bot.store.client import StoreClient
-from bot.store.leases import Host, Leases
+from bot.store.leases import CHECKED_AT_ONCE, Host, Leases
 
 LINE = "bot:1"
 
 
 def leases(client: StoreClient, name: str, proof: str = "", lifetime: float = 10.0) -> Leases:
     return Leases(client, Host.new(name, proof), SystemClock(), lifetime, "offers")
+
+
+async def gone(client: StoreClient, host: Leases) -> None:
+    """A host's key runs out, as when nothing was heard of it for a lifetime."""
+    await client.command("DEL", keys.host(host.host.incarnation))
+
+
+async def after_the_fact(host: Leases) -> None:
+    """A beat that the store has done, and whose reply is lost."""
+    client = host._client
+    run = client.run
+
+    async def lost(name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        if await run(name, keys, args):
+            raise StoreUnavailable("the reply is lost")
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "run", lost)
+        await host.beat()
+
+
+def _written(info: dict[str, Any]) -> int:
+    return int(info["rdb_changes_since_last_save"])
 
 
 async def test_a_line_has_one_owner_until_its_lease_ends(client: StoreClient) -> None:
@@ -52,7 +78,7 @@ async def test_an_owner_who_lost_its_line_is_told_and_refused(client: StoreClien
     told: list[str] = []
     fence = await one.acquire(LINE, lambda: told.append("lost"))
     assert fence is not None
-    await client.command("DEL", keys.lease(LINE))  # it ran out while its owner was frozen
+    await gone(client, one)  # it was frozen
     assert await two.acquire(LINE, lambda: None)
     inbox = RedisInbox(client)
     with pytest.raises(FencedOut):
@@ -67,13 +93,13 @@ async def test_an_expired_lease_that_nobody_took_is_kept_by_the_next_beat(
 ) -> None:
     one = leases(client, "one")
     assert await one.acquire(LINE, lambda: None)
-    await client.command("DEL", keys.lease(LINE))
+    await gone(client, one)
     await one.beat()
     assert one.left(LINE) > 9
     assert await leases(client, "two").acquire(LINE, lambda: None) is None
 
 
-async def test_one_beat_keeps_a_thousand_lines_and_tells_of_those_that_are_lost(
+async def test_a_host_that_was_frozen_hears_of_every_line_that_was_taken_meanwhile(
     client: StoreClient,
 ) -> None:
     one, two = leases(client, "one"), leases(client, "two")
@@ -81,22 +107,84 @@ async def test_one_beat_keeps_a_thousand_lines_and_tells_of_those_that_are_lost(
     lines = [f"bot:{number}" for number in range(1001)]
     for line in lines:
         assert await one.acquire(line, partial(told.append, line))
-    gone = [lines[0], lines[499], lines[500], lines[1000]]
-    for line in gone:
-        await client.command("DEL", keys.lease(line))
+    await one.beat()
+    taken = [lines[0], lines[499], lines[500], lines[1000]]
+    await gone(client, one)
+    for line in taken:
         assert await two.acquire(line, lambda: None)
+    await one.beat()
+    assert told == taken
+    assert all(one.left(line) > 9 for line in set(lines) - set(taken))
+    assert all(one.left(line) <= 0 for line in taken)
+
+
+async def test_a_line_lost_in_a_gap_is_told_although_the_reply_of_that_beat_was_lost(
+    client: StoreClient,
+) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    told: list[str] = []
+    lines = [f"bot:{number}" for number in range(200)]
     for line in lines:
-        await client.command("PEXPIRE", keys.lease(line), 60_000)
-    before = one.left("bot:1")
-    trips = client.trips
+        assert await one.acquire(line, partial(told.append, line))
+    await one.beat()
+    await gone(client, one)
+    assert await two.acquire(lines[150], lambda: None)
+    with pytest.raises(StoreUnavailable):
+        await after_the_fact(one)
+    assert one.left(lines[150]) < 10
+    await one.beat()
+    assert told == [lines[150]]
+
+
+async def test_a_beat_of_a_thousand_lines_is_one_round_trip_and_writes_one_key(
+    client: StoreClient,
+) -> None:
+    one = leases(client, "one")
+    for number in range(1000):
+        assert await one.acquire(f"bot:{number}", lambda: None)
+    await one.beat()
+    before = await client.command("INFO", "persistence", "stats")
+    trips, left = client.trips, one.left("bot:999")
     await one.beat()
     assert client.trips == trips + 1
-    assert told == gone
-    assert one.left("bot:1") > before
-    for line in set(lines) - set(gone):
-        assert one.left(line) > 9
-        assert 9000 < await client.command("PTTL", keys.lease(line)) <= 10_000
-    assert await client.command("PTTL", keys.lease(gone[0])) > 50_000  # not ours to renew
+    assert one.left("bot:999") > left
+    after = await client.command("INFO", "persistence", "stats")
+    assert _written(after) - _written(before) <= 2  # the host's key and its place among the hosts
+
+
+async def test_a_lease_that_somebody_deleted_by_hand_is_written_again(client: StoreClient) -> None:
+    one = leases(client, "one")
+    lines = [f"bot:{number}" for number in range(3 * CHECKED_AT_ONCE)]
+    for line in lines:
+        assert await one.acquire(line, lambda: None)
+    await client.command("DEL", keys.lease(lines[-1]))
+    for _ in range(3):
+        await one.beat()
+    assert await leases(client, "two").acquire(lines[-1], lambda: None) is None
+
+
+async def test_a_line_taken_behind_our_back_is_noticed_within_a_round_of_beats(
+    client: StoreClient,
+) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    told: list[str] = []
+    assert await one.acquire(LINE, lambda: told.append("lost"))
+    await one.beat()
+    await client.command("DEL", keys.lease(LINE))
+    assert await two.acquire(LINE, lambda: None)
+    await one.beat()
+    assert told == ["lost"]
+
+
+async def test_a_store_that_was_emptied_gives_no_fence_to_a_host_that_it_does_not_know(
+    client: StoreClient,
+) -> None:
+    one = leases(client, "one")
+    assert await one.acquire(LINE, lambda: None)
+    await client.command("FLUSHALL")
+    assert await one.acquire("bot:2", lambda: None)
+    assert await leases(client, "two").acquire("bot:2", lambda: None) is None
+    assert one.left("bot:2") > 9
 
 
 async def test_two_hosts_of_one_name_count_as_two(client: StoreClient) -> None:
@@ -126,9 +214,10 @@ async def test_a_lease_from_before_the_clock_fell_back_is_cut_to_one_lifetime(
 ) -> None:
     dead, two = leases(client, "one"), leases(client, "two")
     assert await dead.acquire(LINE, lambda: None)
-    await client.command("PEXPIRE", keys.lease(LINE), 3_600_000)  # as it looks after the jump
+    key = keys.host(dead.host.incarnation)
+    await client.command("PEXPIRE", key, 3_600_000)  # as it looks after the jump
     await two.look([LINE])
-    assert await client.command("PTTL", keys.lease(LINE)) <= 10_000
+    assert await client.command("PTTL", key) <= 10_000
 
 
 async def test_a_host_whose_beat_lies_in_the_future_is_not_alive(client: StoreClient) -> None:

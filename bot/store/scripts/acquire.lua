@@ -1,16 +1,15 @@
--- Take a line that is free, ours, or held by an incarnation that is proven dead.
--- KEYS: fence, lease, lines:open   ARGV: owner, lifetime (ms), proof, line
--- Returns {token, owner} or {0, holder, milliseconds left}.
+-- Take a line that is free, ours, or held by an incarnation that is gone or proven dead.
+-- KEYS: fence, lease, lines:open, our host   ARGV: owner, proof, line
+-- Returns {token, owner}, {0, holder, milliseconds left}, or {-1}: the store does not know us, beat.
+if redis.call('GET', KEYS[4]) ~= ARGV[1] then return {-1} end
 local held = redis.call('GET', KEYS[2])
-if held and held ~= ARGV[1] then
+if held and held ~= ARGV[1] and alive(held) then
   local proof = string.match(held, '^[^|]*|([^|]*)|')
-  if ARGV[3] == '' or proof ~= ARGV[3] then
-    return {0, held, redis.call('PTTL', KEYS[2])}
+  if ARGV[2] == '' or proof ~= ARGV[2] then
+    return {0, held, redis.call('PTTL', host_of(held))}
   end
 end
 local token = redis.call('INCR', KEYS[1])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[4])
+redis.call('SET', KEYS[2], ARGV[1])
+redis.call('ZADD', KEYS[3], 'NX', 0, ARGV[3])
 return {token, ARGV[1]}

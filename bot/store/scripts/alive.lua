@@ -1,0 +1,7 @@
+-- Put in front of the scripts that look at leases. A lease holds while the host that it names does.
+local function host_of(holder)
+  return 'host:' .. (string.match(holder, '^[^|]*|[^|]*|([^|]*)') or '')
+end
+local function alive(holder)
+  return redis.call('EXISTS', host_of(holder)) == 1
+end
