@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.telegram.fleet import Fleet
 from bot.telegram.hosted import HostedBot
+from bot.tools.mcp.pool import Pool, ServerHealth
 
 VERSION = version("switchboard-bots")
 GOOD = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
@@ -15,6 +16,11 @@ GOOD = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
 def bots(fleet: Fleet) -> list[dict[str, Any]]:
     """Each bot with its state, and the age of its last finished getUpdates in seconds."""
     return [_bot(bot) for bot in fleet.bots]
+
+
+def servers(pool: Pool) -> list[dict[str, Any]]:
+    """Each MCP server by its names, with the state of the way to it."""
+    return [_server(health) for health in pool.health()]
 
 
 def verdict(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, Any]:
@@ -39,4 +45,13 @@ def _bot(bot: HostedBot) -> dict[str, Any]:
         "state": bot.state,
         "last_poll_s": None if age is None else round(age, 1),
         "backlog": bot.backlog,
+    }
+
+
+def _server(health: ServerHealth) -> dict[str, Any]:
+    return {
+        "names": list(health.names),
+        "transport": health.transport,
+        "state": health.link.state,
+        "why": health.link.reason,
     }

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
-from typing import Any
 
 from aiogram import Bot, Dispatcher
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.types import Message
-from anthropic import AsyncAnthropic
 
-URL = os.environ["BENCH_URL"]
-client = AsyncAnthropic(api_key="sk-ant-bench", base_url=URL)
+from bench.contenders.obvious import URL, answer_to
+
 dispatcher = Dispatcher()
-history: defaultdict[int, list[Any]] = defaultdict(list)
 
 
 @dispatcher.message()
 async def answer(message: Message) -> None:
-    said = history[message.chat.id]
-    said.append({"role": "user", "content": message.text})
-    async with client.messages.stream(
-        model="claude-haiku-5-5",
-        max_tokens=1000,
-        system="You are a friendly assistant in a Telegram chat.",
-        messages=said[-96:],
-    ) as stream:
-        text = "".join([piece async for piece in stream.text_stream])
-    said.append({"role": "assistant", "content": text})
-    await message.answer(text)
+    await message.answer(await answer_to(message.chat.id, message.text))
 
 
 async def main() -> None:

@@ -71,6 +71,11 @@ def test_the_house_as_it_stands_passes(house: Path) -> None:
             "import bot.settings\n\nPLANTED = bot.settings\n",
             "bot.tools.planted -> bot.settings (l.5)",
         ),
+        (
+            "bot/turn/planted.py",
+            "from bot.ports.fence import Fence\n\nPLANTED = Fence\n",
+            "bot.turn.planted -> bot.ports.fence (l.5)",
+        ),
     ],
 )
 def test_a_forbidden_import_is_named_with_its_line(
@@ -128,6 +133,18 @@ def test_code_in_an_init_is_named(house: Path, code: str) -> None:
     exit_code, said = walls(house)
     assert exit_code != 0
     assert "bot/ops/__init__.py:3: an __init__.py is a docstring and nothing else" in said
+
+
+@pytest.mark.parametrize("code", ["import os\n", "from bot.events import Json\n", "PORTS = 1\n"])
+def test_a_front_door_that_does_more_than_hand_on_its_own_names_is_named(
+    house: Path, code: str
+) -> None:
+    door = house / "bot/ports/__init__.py"
+    lines = door.read_text().count("\n")
+    door.write_text(door.read_text() + code)
+    exit_code, said = walls(house)
+    assert exit_code != 0
+    assert f"bot/ports/__init__.py:{lines + 1}: an __init__.py is a docstring" in said
 
 
 def test_an_init_without_a_docstring_is_named(house: Path) -> None:

@@ -14,9 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
+from bot.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
+UNIT = dict(
+    line.split("=", 1)
+    for line in (ROOT / "deploy/switchboard.service").read_text().splitlines()
+    if "=" in line and not line.startswith("#")
+)
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 
 
@@ -104,11 +111,23 @@ def test_the_host_may_write_to_its_data_alone_and_has_time_to_end() -> None:
     assert host["environment"]["DATA_DIR"] == "/data"
 
 
+def test_who_stops_the_host_waits_for_its_last_turns_and_leaves_its_store_alone() -> None:
+    drain = Settings.model_fields["drain_seconds"].default
+    assert int(COMPOSE["services"]["host"]["stop_grace_period"].removesuffix("s")) > drain
+    assert int(UNIT["TimeoutStopSec"]) > drain
+    assert UNIT["KillMode"] == "mixed"
+
+
+def test_tool_servers_start_in_a_folder_that_may_be_written_to() -> None:
+    assert re.findall(r"^WORKDIR (.+)$", DOCKERFILE, re.MULTILINE)[-1] == "/data"
+    assert UNIT["WorkingDirectory"] == f"/var/lib/{UNIT['StateDirectory']}"
+
+
 class Health(http.server.BaseHTTPRequestHandler):
     status = 200
 
     def do_GET(self) -> None:
-        self.send_response(self.status if self.path == "/health" else 404)
+        self.send_response(self.status if self.path == "/health/live" else 404)
         self.end_headers()
         self.wfile.write(b'{"status": "said"}')
 
@@ -143,4 +162,4 @@ def test_the_health_check_of_a_host_that_is_gone_fails_with_its_address(
     health.socket.close()
     code, said = run(sys.executable, "deploy/healthy.py", HTTP_PORT=str(health.server_port))
     assert code == 1
-    assert f"127.0.0.1:{health.server_port}/health" in said
+    assert f"127.0.0.1:{health.server_port}/health/live" in said

@@ -1,0 +1,49 @@
+"""What the inner rings need of the outer ones: ports, and the values that pass through them."""
+
+from bot.ports.channel import SOMEWHERE, Buttons, Channel
+from bot.ports.clock import Clock
+from bot.ports.fence import Fence
+from bot.ports.inbox import Accepted, Entry, Inbox, Update
+from bot.ports.journal import Journal, Opened, OpenTurn, Record
+from bot.ports.model import (
+    Answer,
+    Meter,
+    Model,
+    ModelRequest,
+    Piece,
+    TextDelta,
+    ThinkingDelta,
+    ToolChosen,
+    Usage,
+)
+from bot.ports.outbox import Outbox, Posted
+from bot.ports.rests import Rest, Rests
+
+__all__ = [
+    "SOMEWHERE",
+    "Accepted",
+    "Answer",
+    "Buttons",
+    "Channel",
+    "Clock",
+    "Entry",
+    "Fence",
+    "Inbox",
+    "Journal",
+    "Meter",
+    "Model",
+    "ModelRequest",
+    "OpenTurn",
+    "Opened",
+    "Outbox",
+    "Piece",
+    "Posted",
+    "Record",
+    "Rest",
+    "Rests",
+    "TextDelta",
+    "ThinkingDelta",
+    "ToolChosen",
+    "Update",
+    "Usage",
+]
