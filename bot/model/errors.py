@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bot.errors import ModelBusy, ModelError, ModelRefused, StaleThinking
 
 BUSY_STATUSES = frozenset({408, 409, 425, 429})
+LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
 REFUSED_KINDS = frozenset(
     {
         "invalid_request_error",
@@ -61,12 +64,25 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return precise / 1000
     value = headers.get("retry-after")
     plain = _seconds(value)
-    if plain is not None or value is None:
+    if plain is not None:
         return plain
+    if value is None:
+        return _until_reset(headers, now)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):
         return None
+
+
+def _until_reset(headers: Mapping[str, str], now: float) -> float | None:
+    """The seconds until the last of the limits that are used up is whole again, or None."""
+    waits = []
+    for name in LIMITS:
+        used_up = headers.get(f"anthropic-ratelimit-{name}-remaining") == "0"
+        with suppress(ValueError, OverflowError):
+            reset = datetime.fromisoformat(headers.get(f"anthropic-ratelimit-{name}-reset", ""))
+            waits += [max(0.0, reset.timestamp() - now)] if used_up else []
+    return max(waits, default=None)
 
 
 def _seconds(value: str | None) -> float | None:

@@ -19,10 +19,11 @@ import orjson
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
 from bot.model.caching import marked, unmarked
 from bot.model.errors import event_error, retry_after, status_error
+from bot.model.gate import Gate
 from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.stream import Gathered
 from bot.ports import Clock, Meter, ModelRequest, Piece
-from registry.models import known
+from registry.models import known, wire_id
 
 if TYPE_CHECKING:
     import anthropic
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     Stream = anthropic.AsyncStream[object]
 
+GATES = 1000
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
 DRAIN_SECONDS = 0.5
@@ -55,6 +57,7 @@ class MessagesModel:
         self._silence = silence_seconds
         self._loading = asyncio.Lock()
         self._client: anthropic.AsyncAnthropic | None = None
+        self._gates: dict[str, Gate] = {}
 
     async def warm(self) -> None:
         """Load the client library and make the client, off the loop."""
@@ -118,23 +121,33 @@ class MessagesModel:
         import httpx2
 
         settings = parameters(request, self.provider)
-        request.meter.sent = True
-        try:
-            # The typed method copies and checks the whole conversation at each request.
-            stream = await client.post(
-                "/v1/messages",
-                content=orjson.dumps(body(request, settings), default=dict),
-                options={"headers": dict(settings.extra_headers)},
-                cast_to=object,
-                stream=True,
-                stream_cls=anthropic.AsyncStream[object],
-            )
-        except (anthropic.AnthropicError, httpx2.HTTPError) as error:
-            failure = self._failure(error)
-            request.meter.sent = not _surely_free(error)
-        else:
-            return stream
+        async with self._gate(request.model).passage() as passage:
+            request.meter.sent = True
+            try:
+                # The typed method copies and checks the whole conversation at each request.
+                stream = await client.post(
+                    "/v1/messages",
+                    content=orjson.dumps(body(request, settings), default=dict),
+                    options={"headers": dict(settings.extra_headers)},
+                    cast_to=object,
+                    stream=True,
+                    stream_cls=anthropic.AsyncStream[object],
+                )
+            except (anthropic.AnthropicError, httpx2.HTTPError) as error:
+                failure = self._failure(error)
+                request.meter.sent = not _surely_free(error)
+                if isinstance(error, anthropic.APIStatusError):
+                    passage.refused(error.status_code, getattr(failure, "retry_after", None))
+            else:
+                passage.passed()
+                return stream
         raise failure  # outside of the handler: the library's error holds the request and its key
+
+    def _gate(self, model: str) -> Gate:
+        """The gate of a model: its limits are its own, and shared by all who have this key."""
+        if len(self._gates) > GATES:
+            self._gates = {name: gate for name, gate in self._gates.items() if not gate.is_open}
+        return self._gates.setdefault(wire_id(model), Gate(self._clock, model))
 
     def _failure(self, error: Exception) -> ModelError:
         import anthropic

@@ -61,6 +61,7 @@ class Gathered:
         content = [self._finished(index) for index in sorted(self._blocks)]
         usage = Usage(**self._usage)
         said = [block for block in content if _sayable(block)]
+        _check_recordable(said)
         return Answer(said, self._stop, usage, self._model)
 
     def _feed(self, event: Json) -> Iterator[Piece]:
@@ -137,7 +138,7 @@ class Gathered:
     def _finished(self, index: int) -> Block:
         block = dict(self._blocks[index])
         for field, words in self._grown.get(index, {}).items():
-            written = "".join(words)
+            written = _whole("".join(words))
             if field == "input":
                 block["input"] = self._input(block, written)
             else:
@@ -175,6 +176,21 @@ def _parsed(written: str) -> Block | None:
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _whole(text: str) -> str:
+    """A text whose halves of surrogate pairs have met, where a piece ended between them."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _check_recordable(content: list[Block]) -> None:
+    """What cannot be written down would break the turn again and again, not just this answer."""
+    try:
+        orjson.dumps(content)
+    except TypeError as error:
+        raise BrokenStream(f"an answer that cannot be recorded: {error}") from None
 
 
 def _sayable(block: Block) -> bool:

@@ -7,22 +7,28 @@ from what had arrived. `guessed`: the request was cut off before it said anythin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 
-from bot.ports import ModelRequest, Usage
+from bot.events import Json
+from bot.ports import ModelRequest, Record, Usage
 from bot.turn.scopes import Cost
 
 Count = Literal["told", "estimated", "guessed"]
 
-MOST_BYTES_OF_A_TOKEN = 2
+USUAL_BYTES_OF_A_TOKEN = 2
+"""Of prompts and tools that no server has counted yet: more tokens than any usual text has."""
 BYTES_OF_A_TOKEN = 3
 BESIDE_TOOLS = 600
 IMAGE_TOKENS = 5000
 """More than the server counts for the largest image, and for what it says of tools by itself."""
+BESIDE_MESSAGE = 16
+"""More than a message, or a part of one, costs by itself."""
+BESIDE_ALL = 100
+"""More than the time line may differ by, and whether calls are allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +101,67 @@ def unheard(model: str, size: int) -> Charge:
     return Charge(Usage(input=_streamed(size)), "guessed", model)
 
 
-def at_most(request: ModelRequest, pricing: Pricing) -> tuple[Cost, Priced]:
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is known of a conversation's next request from its newest answer; nothing by default.
+
+    `tokens` are all of that answer's request, in and out, as the server told; `added` is the most
+    that what came after it can have. `same` says that model, system prompt and tools are as then.
+    """
+
+    tokens: int = 0
+    added: int = 0
+    same: bool = False
+
+
+def heard(newest_first: Iterable[Record], head: str) -> Heard:
+    """What the records of a conversation tell; `head` names the model, system prompt and tools."""
+    added = 0
+    for record in newest_first:
+        body = record.body
+        if record.kind == "model" and sum(told := _told(body)) - told[1] > 0:
+            return Heard(sum(told), added, body.get("head") == head)
+        if record.kind in ("person", "model", "result"):
+            added += _most(body["content"]) + BESIDE_MESSAGE
+    return Heard()
+
+
+def _told(body: Json) -> Sequence[int]:
+    """Tokens by kind (the second is what came out), as the server told them of a whole answer."""
+    return (0, 0, 0, 0) if body.get("partial") else body["usage"]
+
+
+def at_most(
+    request: ModelRequest, pricing: Pricing, known: Heard | None = None
+) -> tuple[Cost, Priced]:
     """What a request can cost at most."""
-    tokens = _tokens(request, MOST_BYTES_OF_A_TOKEN) + BESIDE_TOOLS * bool(request.tools)
-    priced = pricing(request.model, Usage(cache_write=tokens, output=request.max_tokens))
-    return Cost(tokens + request.max_tokens, priced.micros or 0), priced
+    tokens, out = _goes_in(request, known or Heard()), request.max_tokens
+    kinds_of_in = (Usage(cache_write=tokens, output=out), Usage(input=tokens, output=out))
+    priced = max((pricing(request.model, u) for u in kinds_of_in), key=lambda p: p.micros or 0)
+    return Cost(tokens + out, priced.micros or 0), priced
+
+
+def _goes_in(request: ModelRequest, known: Heard) -> int:
+    """The most tokens that go in.
+
+    No text has more tokens than bytes; what was counted before needs no such caution, nor do the
+    operator's own texts.
+    """
+    if known.same:
+        return known.tokens + known.added + BESIDE_ALL
+    own = len(orjson.dumps([request.system, request.tools])) // USUAL_BYTES_OF_A_TOKEN
+    own += BESIDE_ALL + BESIDE_TOOLS * bool(request.tools)
+    said = sum(_most(message["content"]) + BESIDE_MESSAGE for message in request.messages)
+    if not known.tokens:
+        return own + said
+    before = max(0, said - known.added) // USUAL_BYTES_OF_A_TOKEN
+    return own + max(before, known.tokens) + known.added
+
+
+def _most(content: Any) -> int:
+    """The most tokens of a content: one for each byte."""
+    plain, images = _without_images(content)
+    return len(orjson.dumps(plain)) + images * IMAGE_TOKENS
 
 
 def _tokens(request: ModelRequest, bytes_of_a_token: int) -> int:

@@ -8,7 +8,16 @@ from typing import Protocol
 
 from bot.errors import OutOfBudget
 from bot.ports import Clock, Fence, ModelRequest, Record
-from bot.turn.charges import Charge, Pricing, at_most, broken, kinds, unheard, usage_of
+from bot.turn.charges import (
+    Charge,
+    Heard,
+    Pricing,
+    at_most,
+    broken,
+    kinds,
+    unheard,
+    usage_of,
+)
 from bot.turn.scopes import WORDS, Budgets, Cost, Most, Spender, day_of
 
 LEDGER = "$"
@@ -95,15 +104,18 @@ class Purse:
         self._unheard: Charge | None = None
         self.lost = 0
 
-    async def reserve(self, request: ModelRequest) -> None:
-        """Set aside what a request can cost at most; raises `OutOfBudget` with words for people."""
+    async def reserve(self, request: ModelRequest, known: Callable[[], Heard] = Heard) -> None:
+        """Set aside what a request can cost at most; raises `OutOfBudget` with words for people.
+
+        `known` tells what the newest answer of the conversation says of it.
+        """
         day, budgets = day_of(self._clock.wall()), self._budgets()
         scopes = self._spender.scopes(day)
         limits = {scopes[kind]: most for kind, most in budgets.items()}
         if self._held and self._held != [*limits]:
             await self.release()
         if limits:
-            await self._set_aside(request, limits)
+            await self._set_aside(request, limits, known())
         self._asking, self._day = request, day
 
     async def release(self) -> None:
@@ -201,8 +213,10 @@ class Purse:
             name for name in scopes.values() if name != turn or counts_turn or turn in self._held
         ]
 
-    async def _set_aside(self, request: ModelRequest, limits: Mapping[str, Most]) -> None:
-        cost, priced = at_most(request, self._bank.pricing)
+    async def _set_aside(
+        self, request: ModelRequest, limits: Mapping[str, Most], known: Heard
+    ) -> None:
+        cost, priced = at_most(request, self._bank.pricing, known)
         if priced.micros is None and any(most.micros is not None for most in limits.values()):
             await self._refuse_unpriced(request.model)
         times = 1 + self.lost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,46 @@ async def test_no_ceiling_of_the_host_is_overrun_by_a_burst(stage: Stage, kind: 
     full = {scope: tokens for scope, tokens in spent.items() if scope.startswith(f"{kind}:")}
     assert full
     assert max(full.values()) <= BURSTS[kind]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("hostile", ["\U00012000", "\N{BRAIN}"])
+async def test_text_with_a_token_for_each_byte_overruns_no_budget(
+    stage: Stage, hostile: str
+) -> None:
+    """Twelve people write as much as fits into a message, at the same moment, and twice."""
+    budget = 60_000
+    bot = stage.bot("Ant", costConfig={"maxTokensPerRequest": 500})
+    people = [stage.person(f"P{n}") for n in range(12)]
+    stage.script.on("word " * 300, again=True)
+    async with stage.host(**most("host", budget)) as host:
+        for _ in range(2):
+            rooms = [(p, stage.world.private(p, bot)) for p in people]
+            said = await asyncio.gather(
+                *(stage.ask(p, room, bot, hostile * 2_000) for p, room in rooms)
+            )
+            assert any(KINDS["host"] in text for text in said)
+        lines = await ledger(host)
+    assert lines
+    assert min(line["tokens"] for line in lines) > 8_000
+    assert sum(line["tokens"] for line in lines) <= budget
+
+
+@pytest.mark.timeout(120)
+async def test_a_long_conversation_is_not_refused_for_its_size_also_after_a_restart(
+    stage: Stage,
+) -> None:
+    """Its history is set aside as the server has counted it, not by its bytes."""
+    bot, ann = stage.bot("Ant", costConfig={"maxTokensPerRequest": 500}), stage.person("Ann")
+    room = stage.world.private(ann, bot)
+    stage.script.on("yes", again=True)
+    lines: list[dict[str, Any]] = []
+    for times in (6, 1):
+        async with stage.host(**most("person", 36_000)) as host:
+            for _ in range(times):
+                assert await stage.ask(ann, room, bot, "word " * 800) == "yes"
+            lines = await ledger(host)
+    assert sum(line["tokens"] for line in lines) > 28_000
 
 
 async def test_what_comes_one_after_the_other_stops_in_time(stage: Stage) -> None:

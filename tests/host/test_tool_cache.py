@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -96,9 +97,12 @@ class Prices:
         self.url = ""
         self.answers: list[tuple[int, Any]] = []
         self.calls = 0
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.calls += 1
+        await self.open.wait()
         status, body = self.answers.pop(0)
         return web.json_response(body, status=status)
 
@@ -113,6 +117,7 @@ async def prices() -> AsyncIterator[Prices]:
     await site.start()
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     yield made
+    made.open.set()
     await runner.cleanup()
 
 
@@ -144,6 +149,31 @@ async def test_a_result_goes_as_far_as_its_scope_and_never_to_another_agent(
         assert prices.calls == elsewhere
         await stage.ask(ann, stage.world.private(ann, other), other, "four")
         assert prices.calls == elsewhere + 1
+
+
+async def test_equal_calls_at_once_are_made_once_and_a_stop_takes_nobody_along(
+    stage: Stage, prices: Prices
+) -> None:
+    """Five people ask at once; the one whose call is made stops it."""
+    skill = price(prices, cache={"ttlSeconds": 600, "scope": "agent"})
+    bot = stage.bot("Clerk", skills=[skill])
+    people = [stage.person(name) for name in ("Ann", "Ben", "Cid", "Dan", "Eve")]
+    rooms = [stage.world.private(person, bot) for person in people]
+    words = ["one", "two", "three", "four", "five"]
+    asks(stage, *words, call=PRICE)
+    prices.answers = [(200, {"price": n}) for n in range(9)]
+    prices.open.clear()
+    async with stage.host() as host:
+        stage.world.say(people[0], rooms[0], words[0])
+        await until(lambda: prices.calls == 1)
+        others = list(zip(people, rooms, words, strict=True))[1:]
+        answers = asyncio.gather(*(stage.ask(p, room, bot, word) for p, room, word in others))
+        await until(lambda: host.counters["tool_cache:joined"] == 4)
+        await stage.ask(people[0], rooms[0], bot, "/stop")
+        prices.open.set()
+        assert await answers == [f"answer to {word}" for word in words[1:]]
+        assert prices.calls == 1
+        assert told(stage) == '{"price": 0}'
 
 
 async def test_a_result_that_is_kept_counts_as_a_call(stage: Stage, prices: Prices) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
 from bot.model.messages import MessagesModel
 from bot.model.parameters import LEVELS
+from bot.ops.clock import SystemClock
 from bot.ops.serving import serving
 from bot.ports import Answer, ModelRequest, ToolChosen
 from bot.sandbox.messages.models import MODELS
@@ -39,19 +39,6 @@ WAIT = 20.0
 ZONES = {"name": "now", "input_schema": {"type": "object"}}
 
 
-class RunningClock:
-    """The machine's own clock."""
-
-    def wall(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
 @pytest.fixture
 async def sim() -> MessagesSim:
     return MessagesSim(scripted("Good day", again=True), keys={KEY})
@@ -60,7 +47,7 @@ async def sim() -> MessagesSim:
 @pytest.fixture
 async def model(sim: MessagesSim) -> AsyncIterator[MessagesModel]:
     async with serving(app(sim)) as url:
-        model = MessagesModel(KEY, url, RunningClock())
+        model = MessagesModel(KEY, url, SystemClock())
         yield model
         await model.close()
 
@@ -240,7 +227,7 @@ async def test_a_tool_call_cut_by_the_limit_ends_as_max_tokens(
 
 async def test_a_wrong_key_is_refused_with_the_cure(sim: MessagesSim) -> None:
     async with serving(app(sim)) as url:
-        model = MessagesModel("sk-wrong", url, RunningClock())
+        model = MessagesModel("sk-wrong", url, SystemClock())
         with pytest.raises(ModelRefused, match="check ANTHROPIC_API_KEY"):
             await answered(model, asked())
         await model.close()

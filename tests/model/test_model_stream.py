@@ -288,3 +288,15 @@ def test_what_was_said_is_what_is_kept(words: list[str], wanted: dict[str, int])
     spoken = "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
     assert spoken == answer.content[0]["text"] == "!" + "".join(words)
     assert answer.content[1]["input"] == wanted
+
+
+def test_a_pair_that_is_parted_by_two_pieces_is_one_character_again() -> None:
+    words = ("smile \ud83d", "\ude00 and half \ud83d", ".")
+    _, answer = gather(BEGIN, *text(0, *words), end(), STOP)
+    assert answer.content[0]["text"] == "smile 😀 and half \ufffd."
+
+
+def test_an_answer_that_no_journal_can_hold_is_a_broken_stream() -> None:
+    deep = '{"a":' * 300 + "1" + "}" * 300
+    with pytest.raises(BrokenStream, match="cannot be recorded"):
+        gather(BEGIN, *call(0, deep), end("tool_use"), STOP)

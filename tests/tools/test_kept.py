@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import pytest
 
 from bot.ops.counters import Counters
 from bot.skills import SkillContext
+from bot.tools.calls import NO_ANSWER, Result
 from bot.tools.kept import Kept, key_of
 from registry.caching import Scope
+from tests.clocks import StoppedClock
 
 
-class StoppedClock:
-    """A clock that goes on when it is told."""
+class Calls:
+    """A tool that answers when it is told to, in the order in which its calls began."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.running: list[asyncio.Future[Result]] = []
+        self.given: list[float] = []
+        self.cancelled = 0
 
-    def wall(self) -> float:
-        return self.now
+    async def make(self, seconds: float) -> Result:
+        self.given.append(seconds)
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.running.append(answer)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
 
-    def monotonic(self) -> float:
-        return self.now
 
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
+async def turns() -> None:
+    """What is ready to run has run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
 
 
 def test_a_result_is_there_until_its_time_is_over() -> None:
     clock, counters = StoppedClock(), Counters()
     kept = Kept(clock, counters)
     kept.put("a", [{"type": "text", "text": "rain"}], 60)
-    clock.now = 59.9
+    clock.now += 59.9
     assert kept.get("a") == [{"type": "text", "text": "rain"}]
-    clock.now = 60.0
+    clock.now += 0.1
     assert kept.get("a") is None
     assert kept.size == 0
-    assert counters.snapshot() == {"tool_cache:hit": 1, "tool_cache:miss": 1}
+    assert counters.snapshot() == {"tool_cache:hit": 1}
 
 
 def test_what_is_kept_cannot_be_changed_by_who_got_it() -> None:
@@ -65,6 +85,110 @@ def test_a_result_that_is_too_large_is_not_kept_and_drops_nothing() -> None:
     kept.put("b", "x" * 2_000, 60)
     assert (kept.get("a"), kept.get("b")) == ("small", None)
     assert counters["tool_cache:too_large"] == 1
+
+
+Asked = Callable[..., "asyncio.Task[Result]"]
+
+
+@pytest.fixture
+def asked(calls: Calls) -> Asked:
+    """Asks one tool the same thing; each time by another turn."""
+    kept = Kept(StoppedClock(), Counters())
+
+    def ask(seconds: float = 60) -> asyncio.Task[Result]:
+        call: Coroutine[Any, Any, Result] = kept.result("a", 60, seconds, calls.make)
+        return asyncio.create_task(call)
+
+    return ask
+
+
+async def test_equal_calls_at_once_are_one_call_and_its_result_is_kept(
+    calls: Calls, asked: Asked
+) -> None:
+    all_of_them = [asked() for _ in range(20)]
+    await turns()
+    calls.running[0].set_result(Result([{"text": "rain"}]))
+    results = await asyncio.gather(*all_of_them)
+    assert [result.content for result in results] == [[{"text": "rain"}]] * 20
+    results[1].content[0]["text"] = "sun"
+    assert results[2].content == results[0].content == [{"text": "rain"}]
+    assert (await asked()).content == [{"text": "rain"}]
+    assert len(calls.running) == 1
+
+
+async def test_who_began_a_call_may_leave_and_the_others_get_its_result(
+    calls: Calls, asked: Asked
+) -> None:
+    first, second, third = asked(), asked(), asked()
+    await turns()
+    first.cancel()
+    second.cancel()
+    await turns()
+    assert first.cancelled()
+    assert second.cancelled()
+    calls.running[0].set_result(Result("rain"))
+    assert (await third).content == "rain"
+    assert (len(calls.running), calls.cancelled) == (1, 0)
+
+
+async def test_a_call_that_nobody_waits_for_any_more_ends_and_is_made_anew(
+    calls: Calls, asked: Asked
+) -> None:
+    first, second = asked(), asked()
+    await turns()
+    first.cancel()
+    second.cancel()
+    await turns()
+    assert calls.cancelled == 1
+    third = asked()
+    await turns()
+    calls.running[1].set_result(Result("rain"))
+    assert (await third).content == "rain"
+
+
+async def test_a_failure_is_only_its_own_callers_and_the_rest_try_once_more_together(
+    calls: Calls, asked: Asked
+) -> None:
+    first, *others = [asked() for _ in range(10)]
+    await turns()
+    calls.running[0].set_result(Result("no time", error=True, fate_unknown=True))
+    await turns()
+    assert (await first).fate_unknown
+    assert len(calls.running) == 2
+    calls.running[1].set_result(Result("rain"))
+    assert {result.content for result in await asyncio.gather(*others)} == {"rain"}
+    assert (await asked()).content == "rain"
+    assert len(calls.running) == 2
+
+
+async def test_a_failure_is_never_kept(calls: Calls, asked: Asked) -> None:
+    for number in range(3):
+        task = asked()
+        await turns()
+        calls.running[number].set_result(Result("closed", error=True))
+        assert (await task).error
+    assert len(calls.running) == 3
+
+
+async def test_whoever_waits_for_another_call_waits_no_longer_than_it_has_time(
+    calls: Calls, asked: Asked
+) -> None:
+    first = asked(60)
+    await turns()
+    late = asked(0.01)
+    assert await late == Result(NO_ANSWER, error=True)
+    calls.running[0].set_result(Result("rain"))
+    assert (await first).content == "rain"
+    assert calls.given == [60]
+
+
+async def test_a_call_that_is_cancelled_from_within_cancels_nobody(
+    calls: Calls, asked: Asked
+) -> None:
+    task = asked()
+    await turns()
+    calls.running[0].cancel()
+    assert await task == Result(NO_ANSWER, error=True)
 
 
 ANN = SkillContext("default", "1", "bot:1/7", "clerk")

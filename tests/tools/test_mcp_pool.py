@@ -32,17 +32,7 @@ from tests.tools.servers.starting import (
     words,
 )
 
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.tools.mcp.stdio._GRACE_SECONDS", 0.1)
+pytestmark = pytest.mark.usefixtures("no_grace")
 
 
 def plain(log: Path, name: str = "plain", **fields: object) -> ServerSpec:

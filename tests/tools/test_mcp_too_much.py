@@ -93,9 +93,26 @@ async def test_an_answer_that_breaks_off_or_is_packed_ends_no_other_call(
     assert plain.health()[0].link.lives == before
 
 
-async def test_over_sse_too_large_an_answer_costs_the_connection_and_no_more() -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def events() -> AsyncIterator[Pool]:
+    """The SDK's server over the older transport: one stream of events for all calls."""
     async with _pool("workshop.py", "/sse", "sse") as pool:
-        with pytest.raises(ToolFateUnknown):
-            await pool.call("web", "big", {"characters": HUGE})
-        assert (await pool.call("web", "echo", {"text": "x"})).text == "x"
-        assert pool.health()[0].link.lives == 2
+        yield pool
+
+
+async def test_over_sse_too_large_an_answer_is_an_error_for_its_own_call(events: Pool) -> None:
+    other = asyncio.create_task(events.call("web", "count", {"word": "a", "seconds": 1}))
+    call = asyncio.ensure_future(events.call("web", "big", {"characters": HUGE}))
+    assert await _grown(call) < 60_000_000
+    result = call.result()
+    assert result.is_error
+    assert "too large: ask for less" in result.text
+    assert not (await other).is_error
+    assert events.health()[0].link.lives == 1
+
+
+async def test_over_sse_an_answer_of_some_megabytes_comes_through(events: Pool) -> None:
+    result = await events.call("web", "big", {"characters": 6_000_000})
+    assert not result.is_error
+    assert len(result.text) > 100_000
+    assert events.health()[0].link.lives == 1

@@ -83,7 +83,7 @@ def test_secrets_are_hidden_by_their_shape_and_by_their_names() -> None:
     shown = asked(arguments)
     assert token not in shown
     assert "use [a bot token] or [a credential]" in shown
-    assert "commit: [looks like a key: 3f78…, 40 characters]" in shown
+    assert "commit: [looks like a key: 3f78…001b, 40 characters]" in shown
     assert '{"apiKey": "[secret]", "password": "[secret]", "token": ""}' in shown
     assert "pem: [secret]" in shown
     assert "keyboard: qwertz" in shown

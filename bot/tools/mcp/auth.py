@@ -21,7 +21,14 @@ from mcp.client.auth.utils import (
 )
 from mcp.client.auth.utils import issuers_match
 
-from bot.tools.mcp.courier import CONNECT_SECONDS, NotAuthorised, transport, trouble_of, trust
+from bot.tools.mcp.courier import (
+    CONNECT_SECONDS,
+    UNPROXIED,
+    NotAuthorised,
+    transport,
+    trouble_of,
+    trust,
+)
 from bot.tools.mcp.servers import Credentials, ServerSpec
 
 ANSWER_LIMIT = 64 * 1024
@@ -74,7 +81,7 @@ class ClientCredentials:
         else:
             headers["Authorization"] = f"Basic {_basic(known)}"
         asked = httpx2.Request("POST", url, data=given, headers=headers)
-        status, answer = await _asked(asked, internal=_may_be_internal(known, url))
+        status, answer = await _asked(asked, known)
         return _token_in(status, answer)
 
 
@@ -83,7 +90,7 @@ async def _metadata(known: Credentials) -> Mapping[str, Any]:
     issuer = known.issuer or ""
     for url in metadata_urls(issuer, issuer):
         asked = httpx2.Request("GET", url, headers={"Accept": "application/json"})
-        status, answer = await _asked(asked, internal=_may_be_internal(known, url))
+        status, answer = await _asked(asked, known)
         if status == 200 and isinstance(answer.get("token_endpoint"), str):
             if not issuers_match(str(answer.get("issuer")), issuer):
                 raise NotAuthorised("auth.issuer: its metadata name another issuer")
@@ -111,14 +118,16 @@ def _may_be_internal(known: Credentials, url: str) -> bool:
     return known.internal and urlsplit(url).hostname == named.hostname
 
 
-async def _asked(request: httpx2.Request, *, internal: bool) -> tuple[int, dict[str, Any]]:
+async def _asked(request: httpx2.Request, known: Credentials) -> tuple[int, dict[str, Any]]:
     """An answer's status and its JSON object, empty where it is none; no redirect is followed."""
-    timeout = httpx2.Timeout(CONNECT_SECONDS)
+    timeout, url = httpx2.Timeout(CONNECT_SECONDS), str(request.url)
+    internal = _may_be_internal(known, url)
     try:
         async with (
             asyncio.timeout(CONNECT_SECONDS),
             httpx2.AsyncClient(
-                transport=transport(internal=internal),
+                transport=transport(url, internal=internal, proxied=known.proxied),
+                mounts=UNPROXIED,
                 headers={"Accept-Encoding": "identity"},
                 timeout=timeout,
                 verify=trust(),

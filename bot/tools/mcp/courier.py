@@ -10,12 +10,16 @@ from typing import Any, Protocol
 import httpcore2
 import httpx2
 
+from bot.ops.proxies import LOOPBACK, proxy_of
 from bot.tools.addresses import Forbidden, Resolve, judged, resolved
 from bot.tools.mcp.bodies import bounded
 from bot.tools.mcp.fate import Ears, departure_of_call
 from bot.tools.mcp.servers import ServerSpec
+from registry.addresses import is_internal
 
 CONNECT_SECONDS = 15.0
+UNPROXIED = {f"all://[{host}]" if ":" in host else f"all://{host}": None for host in LOOPBACK}
+"""No proxy of the environment stands between us and this machine."""
 REFUSED = "refused: the address leads to an internal host; INTERNAL_HOSTS does not list it"
 
 _REFUSALS = frozenset({401, 403, 404})
@@ -94,9 +98,25 @@ def trust() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def transport(*, internal: bool) -> httpx2.AsyncBaseTransport | None:
+class ProxyTransport(httpx2.AsyncHTTPTransport):
+    """HTTP through a proxy that judges; what is internal as it is written never gets there."""
+
+    def __init__(self, proxy: str) -> None:
+        super().__init__(verify=trust(), proxy=proxy)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The response; raises ConnectError for an internal host."""
+        if is_internal(request.url.host):
+            raise httpx2.ConnectError(REFUSED) from InternalAddress(REFUSED)
+        return await super().handle_async_request(request)
+
+
+def transport(url: str, *, internal: bool, proxied: bool) -> httpx2.AsyncBaseTransport | None:
     """How requests go out: by the library's own way where the host may be internal."""
-    return None if internal else JudgedTransport()
+    if internal:
+        return None
+    proxy = proxy_of(url) if proxied else None
+    return ProxyTransport(proxy) if proxy else JudgedTransport()
 
 
 class Courier(httpx2.AsyncClient):
@@ -117,7 +137,8 @@ class Courier(httpx2.AsyncClient):
         super().__init__(
             headers={"Accept-Encoding": "identity", **spec.headers},
             timeout=httpx2.Timeout(CONNECT_SECONDS, read=None),
-            transport=transport(internal=spec.internal),
+            transport=transport(spec.url or "", internal=spec.internal, proxied=spec.proxied),
+            mounts=UNPROXIED,
             verify=trust(),
         )
         self._tokens = tokens

@@ -123,8 +123,17 @@ class Pool:
                 self._specs.get(server.name, {}).pop(server.share_key, None)
             else:
                 self._specs.pop(server, None)
-        unused = [key for key in self._links if not self._users(key)]
-        await self._close([self._links.pop(key) for key in unused])
+        await self._close_unused()
+
+    async def keep(self, servers: Iterable[ServerSpec]) -> None:
+        """Forget all but these servers, and close the connections that none of them has."""
+        wanted = {(server.name, server.share_key) for server in servers}
+        for name, known in [*self._specs.items()]:
+            kept = {key: spec for key, spec in known.items() if (name, key) in wanted}
+            self._specs[name] = kept
+            if not kept:
+                del self._specs[name]
+        await self._close_unused()
 
     async def close(self) -> None:
         """Close every connection and end every process; nothing can be started afterwards."""
@@ -133,6 +142,10 @@ class Pool:
         self._specs.clear()
         self._links.clear()
         await self._close(links)
+
+    async def _close_unused(self) -> None:
+        unused = [key for key in self._links if not self._users(key)]
+        await self._close([self._links.pop(key) for key in unused])
 
     async def _close(self, links: list[Link]) -> None:
         await asyncio.gather(*(link.close() for link in links))

@@ -26,7 +26,7 @@ class Credentials:
     """How the host shows itself to a server: as an OAuth client, by its own id and secret.
 
     Tokens come from `token_url`, or from where the metadata of `issuer` say. `internal` says that
-    this address may be internal.
+    this address may be internal, `proxied` that elsewhere the operator's proxy judges.
     """
 
     client_id: str
@@ -36,6 +36,7 @@ class Credentials:
     scopes: tuple[str, ...] = ()
     in_body: bool = False
     internal: bool = False
+    proxied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class ServerSpec:
     """One MCP server as an agent names it: a command to run, or a URL.
 
     `internal` says that its URL may lead to an internal host, since the operator wrote or listed
-    it; else each address is judged before we connect. `repeatable` are globs of tool names (matched
+    it; else each address is judged before we connect, by the operator's proxy where `proxied` says
+    so. `repeatable` are globs of tool names (matched
     with case) that an admin declared safe to run twice; `trust_annotations` lets the server's own
     hints say the same. `deadline` is in seconds, `result_cap` in characters of text.
     """
@@ -64,6 +66,7 @@ class ServerSpec:
     result_cap: int = 100_000
     internal: bool = False
     auth: Credentials | None = field(default=None, repr=False)
+    proxied: bool = False
     share_key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -18,22 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import orjson
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
 from bot.tools.mcp import leash
-from bot.tools.mcp.bodies import UNREADABLE
 from bot.tools.mcp.fate import Ears
 from bot.tools.mcp.lines import LineSplitter, TooLong, request_of
+from bot.tools.mcp.messages import BROKEN, error, parsed, too_long
 from bot.tools.mcp.servers import ServerSpec
 
-_BROKEN = "The tool ran, but its answer breaks the protocol."
 _CHUNK = 64 * 1024
-_LONG_LINE = 256 * 1024
 _GRACE_SECONDS = 1.0
 _REAP_SECONDS = 2.0
 _GARBAGE_BYTES = 1024 * 1024
@@ -149,11 +145,11 @@ class _Reader:
         if isinstance(line, TooLong):
             return self._too_long(line)
         try:
-            message = _parsed(line)
+            message = parsed(line)
         except ValueError:
             self._garbage(line)
             request = request_of(line)
-            return None if request is None else _error(request, _BROKEN)
+            return None if request is None else error(request, BROKEN)
         self._garbage_bytes = self._garbage_lines = 0
         return SessionMessage(message)
 
@@ -161,8 +157,7 @@ class _Reader:
         self._log.warning("a message is too large", bytes=line.size, request=line.request)
         if line.request is None:
             return None
-        words = f"The tool ran, but its answer of {line.size} bytes is too large: ask for less."
-        return _error(line.request, words)
+        return too_long(line.request, line.size)
 
     def _garbage(self, line: bytes) -> None:
         self._garbage_bytes += len(line)
@@ -178,19 +173,6 @@ class _Reader:
             self._log.error("standard output carries no messages: the connection is closed")
             return True
         return False
-
-
-def _parsed(line: bytes) -> JSONRPCMessage:
-    if len(line) > _LONG_LINE:
-        # Five times as fast where an answer has very many parts, and all on this loop wait for it.
-        with suppress(orjson.JSONDecodeError):
-            return jsonrpc_message_adapter.validate_python(orjson.loads(line), by_name=False)
-    return jsonrpc_message_adapter.validate_json(line, by_name=False)
-
-
-def _error(request: int, words: str) -> SessionMessage:
-    error = ErrorData(code=UNREADABLE, message=words)
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
 
 
 class _Stderr:

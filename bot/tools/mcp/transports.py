@@ -9,8 +9,6 @@ from types import TracebackType
 from typing import Any
 
 import anyio
-import httpx2
-from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
@@ -20,6 +18,7 @@ from bot.tools.mcp.courier import Courier
 from bot.tools.mcp.fate import Ears, departure_of_call
 from bot.tools.mcp.lines import LINE_LIMIT
 from bot.tools.mcp.servers import ServerSpec
+from bot.tools.mcp.sse import sse_streams
 from bot.tools.mcp.stdio import stdio_streams
 from bot.tools.mcp.tool import TOOLS_LIMIT
 
@@ -54,14 +53,8 @@ async def _http(spec: ServerSpec, ears: Ears) -> AsyncIterator[Streams]:
 
 
 def _sse(spec: ServerSpec, ears: Ears) -> AbstractAsyncContextManager[Streams]:
-    def courier(
-        headers: dict[str, str] | None = None,  # noqa: ARG001 - the spec's are all there are
-        timeout: httpx2.Timeout | None = None,  # noqa: ARG001
-        auth: httpx2.Auth | None = None,  # noqa: ARG001
-    ) -> httpx2.AsyncClient:
-        return Courier(spec, ears, posts_are_vital=True, tokens=tokens_of(spec))
-
-    return sse_client(spec.url or "", httpx_client_factory=courier)
+    courier = Courier(spec, ears, posts_are_vital=True, tokens=tokens_of(spec))
+    return sse_streams(spec.url or "", courier, ears)
 
 
 _OPENERS: dict[str, Callable[[ServerSpec, Ears], AbstractAsyncContextManager[Streams]]] = {
