@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from bot import agents
 from bot.model.prices import Prices
+from bot.ops.proxies import proxy_of
 from bot.ports import Usage
-from bot.settings import ENV_FILE, Bot, Settings, environment
+from bot.settings import ENV_FILE, Settings, environment
 from bot.store.client import connect
+from bot.tokens import Bot
 from bot.tools.installed import installed
+from bot.wrong import wrong_settings
 from registry.binding import BotIdentity
 from registry.check import check
 from registry.document import Document
@@ -25,6 +30,7 @@ from registry.stores.redis import RedisStore
 
 STORE_SECONDS = 3.0
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
+_HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
 _LEVELS = ("error", "warning", "note")
 
 
@@ -35,8 +41,10 @@ def mistakes(*, env_file: bool = True) -> list[Problem]:
     bots = dict(_bots(environ))
     settings, found = _settings(file, bots)
     found += _host(settings, environ)
+    found += _unreadable(file)
     handlers = asyncio.run(installed())
     found += handlers.problems
+    found += _no_skills(settings, handlers.skills)
     found += check(
         settings.agents_file or agents.DEFAULT_AGENTS_FILE,
         environ,
@@ -72,7 +80,7 @@ def _settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings, list
     try:
         return Settings(_env_file=file), []
     except ValidationError as error:
-        found = [_problem(one) for one in error.errors()]
+        found = wrong_settings(error)
         wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
     rest: dict[str, Any] = {
         name: Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
@@ -81,20 +89,6 @@ def _settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings, list
     if "bots" in wrong:
         rest["bots"] = list({bot.id: bot for bot in bots.values()}.values())
     return Settings(_env_file=file, **rest), found
-
-
-def _problem(error: Any) -> Problem:
-    """One wrong setting by its variable's name, without its value."""
-    name = "__".join(str(part).upper() for part in error["loc"])
-    said, _, cure = error["msg"].removeprefix("Value error, ").partition("; ")
-    if error["type"] == "missing":
-        said, cure = "is not set", "set it, or remove what else begins like it"
-    return Problem(name, said, cure or _meaning(error["loc"]))
-
-
-def _meaning(loc: tuple[Any, ...]) -> str:
-    field = Settings.model_fields.get(str(loc[0])) if loc else None
-    return f"it is: {field.description}" if field and field.description else "correct it"
 
 
 def _bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
@@ -127,8 +121,41 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         if not environ.get(name):
             told = f"it lists {name}, which is not set"
             yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
+    for host in sorted(settings.internal_hosts):
+        if not _HOST.match(host):
+            cure = "write the bare name or number of a host, without scheme, port and path"
+            yield Problem("INTERNAL_HOSTS", f"{host!r} is no host", cure, "warning")
     yield from _unpriced(settings)
+    yield from _unproxied(settings)
     yield from _misspelt(environ)
+
+
+def _unproxied(settings: Settings) -> Iterator[Problem]:
+    """A proxy that judges, where there is none."""
+    named = proxy_of("https://a.example") or proxy_of("http://a.example")
+    if settings.proxy_judges and not named:
+        cure = "set HTTPS_PROXY to the proxy's address, or take it out"
+        yield Problem("PROXY_JUDGES", "it is set, and no proxy is named", cure, "warning")
+
+
+def _no_skills(settings: Settings, there: Collection[str]) -> Iterator[Problem]:
+    """Names of skills that no installed package has."""
+    for name in sorted(settings.agent_skills - set(there)):
+        told = f"it lists {name}, which no installed package has"
+        cure = "install its package, or take it out; `switchboard skill list` shows what there is"
+        yield Problem("AGENT_SKILLS", told, cure, "warning")
+
+
+def _unreadable(file: str | None) -> Iterator[Problem]:
+    """Lines of the file that say nothing, so that they are passed over."""
+    if file is None or not Path(file).is_file():
+        return
+    with Path(file).open(encoding="utf-8", errors="replace") as lines:
+        for line in parse_stream(lines):
+            if line.error or (line.key and line.value is None):
+                cure = "write NAME=value, or put a # in front"
+                place = f"{file}:{line.original.line}"
+                yield Problem(place, "this line sets nothing", cure, "warning")
 
 
 def _unpriced(settings: Settings) -> Iterator[Problem]:

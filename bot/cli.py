@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bot.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-
     from bot.settings import Settings
 
 T = TypeVar("T")
@@ -29,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(given.verb(given))
     except ConfigError as error:
-        print(f"switchboard: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"switchboard: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -39,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="switchboard", description="Many Telegram bots, each answered by its own agent."
     )
+    parser.add_argument("--version", action=_Version)
     verbs = parser.add_subparsers(
         required=True, metavar="run | sandbox | check | skill | dead-letters | token-hash"
     )
@@ -58,9 +58,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """The version is looked up only when it is asked for: that takes time."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"switchboard {version('switchboard-bots')}")
+        parser.exit()
+
+
 def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
     sandbox.add_argument(
-        "--port", type=int, default=8300, help="of the page (default 8300; 0: any that is free)"
+        "--port", type=_port, default=8300, help="of the page (default 8300; 0: any that is free)"
     )
     sandbox.add_argument("--no-open", action="store_true", help="do not open a browser")
     only = sandbox.add_mutually_exclusive_group()
@@ -73,6 +86,12 @@ def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
             help=f"the {name} simulator alone, with nothing in it",
         )
     sandbox.set_defaults(verb=_sandbox, part="all")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 0 to 65535")
+    return int(text)
 
 
 def _skill_words(skill: argparse.ArgumentParser) -> None:
@@ -90,25 +109,17 @@ def _skill_words(skill: argparse.ArgumentParser) -> None:
 
 def _skills(given: argparse.Namespace) -> int:
     settings = _settings()
-    from bot.ops.logs import configure
     from bot.skilltest import skill_list
 
-    configure("CRITICAL", settings.log_format, settings.secrets())
-    for line in _loop_run(skill_list(settings, given.agent)):
-        print(line)
-    return 0
+    return _print_lines(settings, skill_list(settings, given.agent), level="CRITICAL")
 
 
 def _skill(given: argparse.Namespace) -> int:
     settings = _settings()
-    from bot.ops.logs import configure
     from bot.skilltest import skill_test
 
-    configure("WARNING", settings.log_format, settings.secrets())
     work = skill_test(settings, given.agent, given.name, given.input, send=given.send)
-    for line in _loop_run(work):
-        print(line)
-    return 0
+    return _print_lines(settings, work)
 
 
 def _letter_words(letters: argparse.ArgumentParser) -> None:
@@ -122,10 +133,18 @@ def _letter_words(letters: argparse.ArgumentParser) -> None:
 def _dead_letters(given: argparse.Namespace) -> int:
     settings = _settings()
     from bot.deadletters import dead_letters
+
+    work = dead_letters(settings, given.act, given.bot, given.letters, every=given.all)
+    return _print_lines(settings, work)
+
+
+def _print_lines(
+    settings: Settings, work: Coroutine[Any, Any, Sequence[str]], *, level: str = "WARNING"
+) -> int:
+    """Print what a verb has to say, beside a log of what is at least this bad."""
     from bot.ops.logs import configure
 
-    configure("WARNING", settings.log_format, settings.secrets())
-    work = dead_letters(settings, given.act, given.bot, given.letters, every=given.all)
+    configure(level, settings.log_format, settings.secrets())
     for line in _loop_run(work):
         print(line)
     return 0
@@ -143,7 +162,7 @@ def _run(given: argparse.Namespace) -> int:
     from bot.app import serve
 
     async def until_signalled() -> None:
-        await serve(settings, _stop_on_signals())
+        await serve(settings, *_stop_on_signals())
 
     _loop_run(until_signalled())
     return 0
@@ -186,8 +205,11 @@ def _check(given: argparse.Namespace) -> int:
 def _token_hash(given: argparse.Namespace) -> int:
     from registry.binding import token_hash
 
-    token = given.token or sys.stdin.readline()
-    print(token_hash(token.strip()))
+    token = (given.token or sys.stdin.readline()).strip()
+    number, _, secret = token.partition(":")
+    if not number.isdigit() or not secret:
+        raise ConfigError("token-hash: that is no bot token; it looks like 123456789:AA…")
+    print(token_hash(token))
     return 0
 
 
@@ -199,24 +221,22 @@ def _settings(*, env_file: bool = True) -> Settings:
     try:
         return Settings() if env_file else Settings(_env_file=None)
     except ValidationError as error:
-        raise ConfigError(_words(error)) from None
+        from bot.wrong import wrong_settings
+
+        raise ConfigError("\n".join(map(str, wrong_settings(error)))) from None
 
 
-def _words(error: ValidationError) -> str:
-    """Each wrong setting by its variable's name, without its value."""
-    lines = []
-    for one in error.errors():
-        name = "__".join(str(part).upper() for part in one["loc"])
-        lines.append(f"{name} {one['msg'].removeprefix('Value error, ')}")
-    return "; ".join(lines)
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+def _stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first SIGTERM or SIGINT, and by a second SIGINT: somebody presses Ctrl-C again."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
+
+    def interrupted() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    return stop, hurry
 
 
 def _loop_run(work: Coroutine[Any, Any, T]) -> T:

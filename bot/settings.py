@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,12 +18,13 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bot.addresses import store_address, web_address
 from bot.ceilings import Budgets, Guardrails, OwnPrices, checked
-from registry.binding import token_hash
+from bot.tokens import Bot
+from registry.models import EFFORTS
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS = 8000
@@ -52,56 +55,6 @@ AGENT_VARIABLES: Mapping[str, str] = {
 """Variables that the registry reads, with the file's own strictness; docs/agents.md tells more."""
 
 
-class Bot(BaseModel):
-    """One bot: `BOTS__<n>__…`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    token: SecretStr = Field(description="The bot's token from @BotFather.")
-    token_file: Path | None = Field(
-        None, description="A file with the token, in place of `BOTS__<n>__TOKEN`."
-    )
-    agentid: str | None = Field(
-        None, description="The agent that answers this bot: a binding in short."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_file(cls, given: Any) -> Any:
-        """The token out of its file; a mounted secret ends with a line break."""
-        path = given.get("token_file") if isinstance(given, dict) else None
-        if not path:
-            return given
-        if given.get("token"):
-            raise ValueError("has a TOKEN and a TOKEN_FILE: keep one of the two")
-        try:
-            return given | {"token": Path(path).read_text(encoding="utf-8").strip()}
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
-            raise ValueError(f"TOKEN_FILE {path} cannot be read: {why}") from None
-
-    @field_validator("token")
-    @classmethod
-    def _has_the_shape_of_a_token(cls, token: SecretStr) -> SecretStr:
-        number, _, secret = token.get_secret_value().strip().partition(":")
-        if not number.isdigit() or len(secret) < 8:
-            raise ValueError(
-                "is not a bot token: it should look like 123456789:AA…; "
-                "copy it again from @BotFather"
-            )
-        return SecretStr(token.get_secret_value().strip())
-
-    @property
-    def id(self) -> int:
-        """The bot's numeric id, which its token begins with."""
-        return int(self.token.get_secret_value().partition(":")[0])
-
-    @property
-    def hash(self) -> str:
-        """The SHA-256 of its token in hex."""
-        return token_hash(self.token.get_secret_value())
-
-
 class Llm(BaseModel):
     """The default LlmConfiguration: `LLM__…`; an agent's overrides are merged field by field."""
 
@@ -115,11 +68,18 @@ class Llm(BaseModel):
         DEFAULT_MAX_TOKENS, ge=1, description="Most tokens of one model answer, thinking included."
     )
     reasoningeffort: str | None = Field(
-        None, description="none, low, medium, high, xhigh or max; clamped to the model."
+        None, description="none, minimal, low, medium, high, xhigh or max; clamped to the model."
     )
     fallbackmodel: str | None = Field(
         None, description="Answers where an agent's model stays busy or breaks off; unset: none."
     )
+
+    @field_validator("reasoningeffort")
+    @classmethod
+    def _an_effort(cls, effort: str | None) -> str | None:
+        if effort is not None and effort.lower() not in ("none", "minimal", *EFFORTS):
+            raise ValueError("is no effort; write none, minimal, low, medium, high, xhigh or max")
+        return effort
 
 
 class Settings(BaseSettings):
@@ -129,6 +89,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         env_file=ENV_FILE,
         env_ignore_empty=True,
+        enable_decoding=False,
         extra="ignore",
         frozen=True,
     )
@@ -179,6 +140,11 @@ class Settings(BaseSettings):
         description="Internal hosts that agents from Redis or a chat may reach, separated by "
         "commas; those of the file and the environment need no leave.",
     )
+    proxy_judges: bool = Field(
+        False,
+        description="Where `HTTPS_PROXY` names a proxy: it refuses internal hosts by itself, so "
+        "what agents from Redis or a chat name goes through it as well, instead of straight out.",
+    )
     prices: OwnPrices = Field(
         default_factory=dict,
         description='Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": '
@@ -212,7 +178,6 @@ class Settings(BaseSettings):
     )
     webhook_url: str | None = Field(
         None,
-        pattern="^https?://",
         description="Public address of this host, or of what stands before its replicas; set: "
         "Telegram pushes updates there, unset: they are polled.",
     )
@@ -239,6 +204,27 @@ class Settings(BaseSettings):
     allow_open_redis: bool = Field(
         False, description="Run on a Redis of another machine without a password."
     )
+
+    @field_validator("bots", "llm", "prices", "limits", "budgets", mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        """JSON is taken for a whole as well; other text is refused where the whole is looked at."""
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return json.loads(value)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_a_store(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            store_address(url.get_secret_value())
+        return url
+
+    @field_validator("telegram_api_url", "anthropic_base_url", "webhook_url")
+    @classmethod
+    def _of_the_web(cls, url: str | None) -> str | None:
+        return url if url is None else web_address(url)
 
     @field_validator("bots", mode="before")
     @classmethod

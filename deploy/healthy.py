@@ -1,4 +1,8 @@
-"""Exit 0 when the host on this machine says that it is healthy: the container's health check."""
+"""Exit 0 when the host on this machine says that it runs: the container's health check.
+
+Not whether all is well: who watches containers starts an unhealthy one again, which mends no
+revoked token and no store that is away.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ import urllib.request
 
 
 def main() -> int:
-    """Ask `/health` on HTTP_PORT; 1 and its own words when it answers no, or not at all."""
-    url = f"http://127.0.0.1:{os.environ.get('HTTP_PORT', '8080')}/health"
+    """Ask `/health/live` on HTTP_PORT; 1 and its own words when it answers no, or not at all."""
+    url = f"http://127.0.0.1:{os.environ.get('HTTP_PORT', '8080')}/health/live"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(url, timeout=4) as answer:

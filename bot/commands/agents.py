@@ -9,7 +9,7 @@ from bot.commands.desk import Desk, actor
 from bot.commands.guarded import guarded
 from bot.commands.sheet import sheet
 from bot.commands.table import BotCommand, Context, Intent, Say
-from bot.commands.words import code, first, listed, plain, problem_lines
+from bot.commands.words import code, counted, first, listed, plain, problem_lines
 from bot.errors import TelegramError
 from registry.definition import AgentDefinition
 from registry.document import Entry
@@ -63,7 +63,7 @@ class AgentCommands:
 
     async def agent(self, context: Context) -> Intent:
         """The effective settings of one agent, each with its origin."""
-        wanted = context.arguments or context.resolution.agent_id
+        wanted = context.arguments.lower() or context.resolution.agent_id
         if not wanted:
             return Say("Say which: /agent ID; /agents lists them.")
         found = sheet(self._desk, wanted)
@@ -89,7 +89,9 @@ class AgentCommands:
         if not await catalog.delete_agent(actor(context), wanted, key=context.key):
             return Say(f"There is no agent {code(wanted)}.")
         left = [b for b in catalog.snapshot().bindings if b.agent_id == wanted]
-        still = f" {len(left)} bindings to it are inactive now; /unbind them." if left else ""
+        still = (
+            f" Inactive now, until you /unbind: {counted(len(left), 'binding')}." if left else ""
+        )
         return Say(f"Agent {code(wanted)} is deleted.{still}")
 
     async def _document(self, context: Context) -> tuple[str, str]:

@@ -17,7 +17,9 @@ NO_SUCH = "There is no number {} in the list; /approvals shows it."
 def row() -> BotCommand:
     """The command; everybody may take a permission back."""
     help_text = "what I may do here without asking, and taking it back"
-    return BotCommand("approvals", help_text, approvals, beside=True, usage="revoke <number>|all")
+    return BotCommand(
+        "approvals", help_text, approvals, beside=True, usage="[revoke NUMBER | revoke all]"
+    )
 
 
 async def approvals(context: Context) -> Intent:
@@ -30,7 +32,8 @@ async def approvals(context: Context) -> Intent:
         return Say(NOTHING)
     if len(words) == 2 and words[0].lower() == "revoke":
         return await _revoke(context, [name for name, _ in found], words[1])
-    lines = [f"{n}\\. {_line(name, body)}" for n, (name, body) in enumerate(found, 1)]
+    group = not context.incoming.address.private
+    lines = [f"{n}\\. {_line(name, body, group)}" for n, (name, body) in enumerate(found, 1)]
     return Say("\n".join(["**Allowed here without asking:**", *lines, "", HOW]))
 
 
@@ -48,10 +51,11 @@ async def _revoke(context: Context, names: list[str], which: str) -> Intent:
     return Say(f"Taken back: {listed}. I ask again from now on.")
 
 
-def _line(name: str, body: Mapping[str, Any]) -> str:
+def _line(name: str, body: Mapping[str, Any], group: bool) -> str:
     at = datetime.fromtimestamp(body["at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
     agent = name.split("|", 1)[0]
-    return f"{code(_tool(name))} for {plain(agent)}, by {plain(str(body['name']))}, {at}"
+    alone = ", for their own messages" if group and body.get("as") == "asker" else ""
+    return f"{code(_tool(name))} for {plain(agent)}, by {plain(str(body['name']))}{alone}, {at}"
 
 
 def _tool(name: str) -> str:

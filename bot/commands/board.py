@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bot.commands import approvals, usage
 from bot.commands.agents import AgentCommands
 from bot.commands.bindings import BindingCommands
 from bot.commands.desk import Desk
 from bot.commands.everyone import everyone
 from bot.commands.house import HouseCommands
-from bot.commands.table import BotCommand, Commands, Context, Intent, Say
+from bot.commands.table import BotCommand, Commands, Context, Intent, Role, Say
+from bot.commands.words import listed, plain
 
 
 def board(desk: Desk) -> Commands:
@@ -16,8 +19,8 @@ def board(desk: Desk) -> Commands:
     rows: list[BotCommand] = []
 
     async def help_text(context: Context) -> Intent:
-        seen = [row for row in rows if row.role == "everyone" or context.admin]
-        return Say("\n".join(sorted(f"/{row.name} – {row.help}" for row in seen)))
+        own, admins = (_lines(rows, role) for role in ("everyone", "admin"))
+        return Say(listed(own, f"For admins:\n{admins}") if context.admin else own)
 
     rows += everyone()
     rows.append(BotCommand("help", "what can be sent here", help_text, beside=True))
@@ -26,3 +29,12 @@ def board(desk: Desk) -> Commands:
     rows += BindingCommands(desk).rows()
     rows += HouseCommands(desk).rows()
     return Commands(rows, desk.refused)
+
+
+def _lines(rows: Iterable[BotCommand], role: Role) -> str:
+    return "\n".join(sorted(_line(row) for row in rows if row.role == role))
+
+
+def _line(row: BotCommand) -> str:
+    usage = f" {plain(row.usage)}" if row.usage else ""
+    return f"/{row.name}{usage} – {row.help}"

@@ -35,9 +35,15 @@ class Desk:
     report: Callable[[], Mapping[str, Any]]
 
     async def refused(self, row: BotCommand, context: Context) -> None:
-        """An audit entry for a command that its sender may not use."""
-        chat = f"in chat {context.incoming.address.chat} of bot {context.bot.id}"
-        await self.catalog.refused(actor(context), f"/{row.name}", chat, key=context.key)
+        """An audit entry for a command that its sender may not use.
+
+        One an hour for each person, command and chat: nobody can push the rest out of the audit.
+        """
+        incoming = context.incoming
+        chat = f"in chat {incoming.address.chat} of bot {context.bot.id}"
+        hour = incoming.sent_at // 3600
+        key = f"{context.bot.id}:{incoming.address.chat}:{incoming.person.id}:/{row.name}:{hour}"
+        await self.catalog.refused(actor(context), f"/{row.name}", chat, key=key)
 
 
 def actor(context: Context) -> Actor:

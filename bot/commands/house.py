@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from bot.commands.desk import BotState, Desk
 from bot.commands.guarded import guarded
 from bot.commands.table import BotCommand, Context, Intent, Say
-from bot.commands.words import code, first, listed, plain, problem_lines
+from bot.commands.words import code, counted, first, listed, plain, problem_lines
 from registry.errors import RegistryError
 from registry.snapshot import Snapshot
 
@@ -39,8 +39,8 @@ class HouseCommands:
         """The state of the host, what is wrong, and the newest changes."""
         report, snapshot = self._desk.report(), self._desk.catalog.snapshot()
         counts = (
-            f"{len(report['bots'])} bots · {len(snapshot.agents)} agents · "
-            f"{len(snapshot.bindings)} bindings"
+            f"{counted(len(report['bots']), 'bot')} · {counted(len(snapshot.agents), 'agent')} · "
+            f"{counted(len(snapshot.bindings), 'binding')}"
         )
         servers = [_server(one) for one in report["servers"] if one["state"] != "up"]
         wrong = [f"✗ {plain(problem)}" for problem in report["problems"]]
@@ -51,7 +51,8 @@ class HouseCommands:
     async def reload(self, _context: Context) -> Intent:
         """Everything read again from file and store."""
         snapshot = await self._desk.catalog.reload()
-        counts = f"{len(snapshot.agents)} agents, {len(snapshot.bindings)} bindings"
+        agents, bindings = len(snapshot.agents), len(snapshot.bindings)
+        counts = f"{counted(agents, 'agent')}, {counted(bindings, 'binding')}"
         return Say(listed(f"Read again: {counts}.", problem_lines(snapshot.problems)))
 
     async def _changes(self) -> str:
@@ -66,7 +67,7 @@ def _bot(bot: BotState, snapshot: Snapshot) -> str:
     name = f"@{plain(bot.identity.username)}" if bot.identity.username else "(no name yet)"
     found = snapshot.resolve(bot.identity, None, None)
     who = f"{code(found.agent_id)} by {found.rule}" if found.agent_id else "nobody answers"
-    waits = f" · {bot.backlog} waiting" if bot.backlog else ""
+    waits = f" · {bot.backlog} not done yet" if bot.backlog else ""
     return f"• {name} {code(str(bot.identity.id))} {bot.state} · {who}{waits}"
 
 

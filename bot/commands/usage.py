@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bot.commands.table import BotCommand, Context, Intent, Say
+from bot.commands.words import counted
 
 NOTHING = "Nothing is counted here."
 TITLES = {"person": "you", "chat": "this chat", "agent": "this agent"}
@@ -28,7 +29,8 @@ async def usage(context: Context) -> Intent:
 
 def _line(spent: Mapping[str, int]) -> str:
     tokens, dollars = _of(spent.get("most_tokens")), _of(spent.get("most_micros"), dollars=True)
-    said = f"{spent['requests']} model requests, {spent['tokens']} tokens{tokens}"
+    asked = counted(spent["requests"], "model request")
+    said = f"{asked}, {spent['tokens']} tokens{tokens}"
     if spent["micros"] or dollars:
         said += f", ${spent['micros'] / 1_000_000:.4f}{dollars}"
     return said

@@ -10,18 +10,24 @@ from registry.errors import Problem
 
 T = TypeVar("T")
 
-_MARKS = re.compile(r"([\\`*_\[\]()~>#+=|{}!<-])")
+_MARKS = re.compile(r"[\\`*_\[\]()~>#+=|{}!<&$-]")
 _SIGNS = {"error": "✗", "warning": "⚠", "note": "·"}
 
 
 def plain(text: str) -> str:
     """A text as Markdown that shows just this text."""
-    return _MARKS.sub(r"\\\1", text)
+    # By number, not behind a backslash: two brackets behind backslashes would be a formula.
+    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
 
 
 def code(text: str) -> str:
     """A text in fixed width, on one line."""
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 bot", "2 bots"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def first(items: Sequence[T], most: int) -> tuple[Sequence[T], str]:

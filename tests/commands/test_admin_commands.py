@@ -11,7 +11,9 @@ import pytest
 from bot.commands.board import board
 from bot.commands.desk import BotState, Desk
 from bot.commands.table import Commands, Context, Say
+from bot.commands.words import plain
 from bot.events import Address, Attachment, Command, Incoming, Person, Quoted
+from bot.telegram.markup import render
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
@@ -150,7 +152,37 @@ async def test_a_file_that_is_replied_to_is_read(commands: Commands, catalog: Ca
 
 async def test_names_are_shown_as_they_are_written(commands: Commands, catalog: Catalog) -> None:
     await said(commands, catalog, f"/addagent {JACK}", "k")
-    assert r"Jack \*the\* first\_" in await said(commands, catalog, "/agents", "l")
+    shown = render(await said(commands, catalog, "/agents", "l"))
+    assert "Jack *the* first_" in shown.text
+
+
+@pytest.mark.parametrize("command", ["/bind", "/unbind x"])
+async def test_what_may_be_left_out_is_shown_in_its_brackets(
+    commands: Commands, catalog: Catalog, command: str
+) -> None:
+    shown = render(await said(commands, catalog, command, "k"))
+    assert "[bot | chat ID | user ID] [everywhere]; alone" in shown.text
+
+
+async def test_help_tells_what_stands_behind_a_command(
+    commands: Commands, catalog: Catalog
+) -> None:
+    shown = render(await said(commands, catalog, "/help", "k"))
+    assert "/addagent [replace] JSON – add an agent" in shown.text
+    assert "/approvals [revoke NUMBER | revoke all] – what" in shown.text
+
+
+def test_plain_text_stays_as_it_is_whatever_stands_in_it() -> None:
+    odd = r"(1 to a-z, 0-9) [a](http://b) \(x\-y\) \[c \| d\] $5 and $6 &lt; **b** _i_ `c` <d> #e"
+    shown = render(plain(odd))
+    assert (shown.text, shown.entities) == (odd, ())
+
+
+async def test_an_agent_is_found_by_its_id_in_any_case(
+    commands: Commands, catalog: Catalog
+) -> None:
+    await said(commands, catalog, f"/addagent {JACK}", "k")
+    assert "(`jack`)" in await said(commands, catalog, "/agent Jack", "l")
 
 
 async def test_a_long_list_ends_and_says_how_much_is_left(

@@ -171,3 +171,48 @@ def test_a_budget_in_dollars_without_a_price_is_a_warning_with_the_cure(
     monkeypatch.setenv("PRICES", '{"unheard-of": {"input": 1, "output": 5}}')
     _, problems = checked(capsys)
     assert not [one for one in problems if one["place"] == "BUDGETS__HOST__USD"]
+
+
+def test_agents_that_answer_nobody_are_a_note(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
+    _, problems = checked(capsys)
+    assert "there is no agent, so nobody answers" in [p["message"] for p in problems]
+    (folder / "agents.json").write_text(json.dumps({"agents": GOOD["agents"]}))
+    _, problems = checked(capsys)
+    assert any("none is the default" in p["message"] for p in problems)
+
+
+def test_hosts_and_skills_that_cannot_be_are_warnings(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INTERNAL_HOSTS", "http://nas:80/,nas.local,10.0.0.7,fd00::7")
+    monkeypatch.setenv("AGENT_SKILLS", "nobodys")
+    _, problems = checked(capsys)
+    told = {p["place"]: p["message"] for p in problems}
+    assert told["INTERNAL_HOSTS"] == "'http://nas:80/' is no host"
+    assert "lists nobodys" in told["AGENT_SKILLS"]
+    assert sum(p["place"] == "INTERNAL_HOSTS" for p in problems) == 1
+
+
+def test_a_proxy_that_is_to_judge_and_is_not_there_is_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROXY_JUDGES", "true")
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for proxy, warned in (("", True), ("http://proxy.example:3128", False)):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        _, problems = checked(capsys)
+        assert ("PROXY_JUDGES" in [p["place"] for p in problems]) is warned
+
+
+def test_lines_of_the_env_file_that_set_nothing_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / ".env").write_text("# the bots\nADMINS=5\nHTTP_PORT\nLOG_LEVEL: DEBUG sk-ant-x\n")
+    _, problems = checked(capsys)
+    places = [p["place"] for p in problems if "sets nothing" in p["message"]]
+    assert places == [".env:3", ".env:4"]
+    assert "sk-ant-x" not in str(problems)

@@ -1,0 +1,122 @@
+"""A setting that cannot be: the start ends with its name and the cure, and without its value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.checking import mistakes
+from bot.cli import main
+from bot.errors import ConfigError
+from bot.store.embedded import HostLock
+
+TOKEN = "7000001:AAa-token-that-nobody-may-read"
+WRONG = [
+    ("BOTS", "hunter2", "BOTS", "set BOTS__0__TOKEN"),
+    ("BOTS__0__TOKN", "hunter2", "BOTS__0__TOKN", "is BOTS__0__TOKEN meant?"),
+    ("BOTS__1__AGENTID", "hunter2", "BOTS__1__TOKEN", "set it"),
+    ("BOTS__1__TOKEN_FILE", "/nowhere/token", "BOTS__1", "put the token there"),
+    ("REDIS_URL", "http://:hunter2@localhost", "REDIS_URL", "write redis://"),
+    ("REDIS_URL", "redis://:hunter2@localhost:port/0", "REDIS_URL", "write redis://"),
+    ("TELEGRAM_API_URL", "hunter2.example", "TELEGRAM_API_URL", "write https://host"),
+    ("ANTHROPIC_BASE_URL", "ftp://hunter2.example", "ANTHROPIC_BASE_URL", "write https://host"),
+    ("WEBHOOK_URL", "hunter2.example", "WEBHOOK_URL", "write https://host"),
+    ("LLM", "hunter2", "LLM", "set LLM__MODEL"),
+    ("LLM__TEMPERATURE", "hunter2", "LLM__TEMPERATURE", "must be a number"),
+    ("LLM__TEMPERATURE", "3", "LLM__TEMPERATURE", "must be 2 or less"),
+    ("LLM__REASONINGEFFORT", "hunter2", "LLM__REASONINGEFFORT", "write none, minimal"),
+    ("ADMINS", "@hunter2", "ADMINS", "Numeric Telegram ids"),
+    ("PRICES", "{hunter2", "PRICES", "must be JSON"),
+    ("PRICES", '{"m": {"input": "hunter2"}}', "PRICES", "m.input must be a number"),
+    ("BUDGETS__PERSN__USD", "1", "BUDGETS__PERSN", "is BUDGETS__PERSON meant?"),
+    ("BUDGETS__HOST", "hunter2", "BUDGETS__HOST", "set BUDGETS__HOST__TOKENS or"),
+    ("LIMITS__ITERATIONS", "0", "LIMITS__ITERATIONS", "must be 1 or more"),
+    ("LIMITS__PIIHANDLING", "hunter2", "LIMITS__PIIHANDLING", "'redact' or 'block'"),
+    ("DATA_FSYNC", "hunter2", "DATA_FSYNC", "must be 'everysec' or 'always'"),
+    ("ALLOW_OPEN_REDIS", "hunter2", "ALLOW_OPEN_REDIS", "must be 1 or 0"),
+    ("HTTP_PORT", "99999", "HTTP_PORT", "must be 65535 or less"),
+]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
+
+
+@pytest.mark.parametrize(("variable", "value", "named", "cure"), WRONG)
+def test_a_wrong_setting_is_named_with_its_cure_by_start_and_check(
+    variable: str,
+    value: str,
+    named: str,
+    cure: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"switchboard: {named}: ")
+    assert cure in said
+    assert "hunter2" not in said
+    assert any(str(found) in said for found in mistakes() if found.place == named)
+
+
+def test_several_wrong_settings_are_told_at_once_each_on_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HTTP_PORT", "http")
+    monkeypatch.setenv("LOG_FORMAT", "xml")
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert {line.split(": ")[1] for line in said} == {"HTTP_PORT", "LOG_FORMAT"}
+
+
+def test_a_whole_can_be_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM", '{"model": "claude-haiku-5-5"}')
+    assert not [found for found in mistakes() if found.level == "error"]
+
+
+@pytest.mark.parametrize("folder", ["/proc/of-nobody", "a-file"])
+def test_a_data_dir_that_cannot_be_used_is_named_with_its_cure(folder: str) -> None:
+    Path("a-file").touch()
+    with pytest.raises(ConfigError, match=f"DATA_DIR {folder} cannot be used: .*choose another"):
+        HostLock(Path(folder))
+
+
+def test_dead_letters_are_not_looked_for_where_no_host_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["dead-letters", "list"]) == 1
+    assert "DATA_DIR data: no host has kept anything here" in capsys.readouterr().err
+    assert not Path("data").exists()
+
+
+def test_the_skills_of_agents_from_the_environment_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AGENTS__0__ID", "jack")
+    monkeypatch.setenv("AGENTS__0__NAME", "Jack")
+    monkeypatch.setenv("AGENTS__0__MCPSERVERENDPOINTS__0", "https://tools.example/mcp")
+    assert main(["skill", "list", "jack"]) == 0
+    assert "no agent has a skill" in capsys.readouterr().out
+
+
+def test_what_is_no_token_is_not_hashed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token-hash", "hunter2"]) == 1
+    assert "that is no bot token" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_what_is_no_port_is_told(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sandbox", f"--port={port}"])
+    assert "write a number from 0 to 65535" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith("switchboard ")

@@ -1,0 +1,67 @@
+"""Signals at odd moments: while the store is away, and a second Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+import pytest
+
+from bot.sandbox.messages.turns import Say, Turn
+from tests.host.replicas import Replica
+from tests.host.stage import Stage, until
+
+
+def closed_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+async def left(host: Replica, seconds: float) -> int:
+    assert host.process is not None
+    return await asyncio.wait_for(host.process.wait(), seconds)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_host_that_waits_for_its_store_is_stopped_by_a_signal(
+    stage: Stage, number: signal.Signals
+) -> None:
+    url = f"redis://:hunter2@127.0.0.1:{closed_port()}/0"
+    host = Replica(stage, "waiting", REDIS_URL=url)
+    with host.log.open("wb") as log:
+        host.process = await asyncio.create_subprocess_exec(
+            *host.command, cwd=stage.folder, env=host.environ, stdout=log, stderr=log
+        )
+    try:
+        await until(lambda: host.said("store.away"), 20)
+        host.send(number)
+        assert await left(host, 10) == 0
+    finally:
+        if host.process.returncode is None:
+            await host.kill()
+    assert host.said("asked to while starting")
+    assert not host.said("hunter2")
+    assert not host.said("Traceback")
+
+
+async def test_a_second_ctrl_c_ends_the_host_at_once_and_the_next_one_goes_on(
+    stage: Stage,
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(Turn((Say("never said to its end"),), gate="held"))
+    stage.script.on("whole", again=True)
+    first = Replica(stage, "one", DRAIN_SECONDS="600")
+    async with first.running():
+        stage.world.say(ann, room, "hi")
+        await until(lambda: len(stage.requests()) == 1, 20)
+        first.send(signal.SIGINT)
+        await until(lambda: first.said("stopping"), 10)
+        first.send(signal.SIGINT)
+        assert await left(first, 10) == 0
+    assert not first.said("Traceback")
+    async with Replica(stage, "one").running():
+        await stage.answer(room, echo, 1, 30)
+    assert stage.texts(room, echo.id) == ["whole"]
