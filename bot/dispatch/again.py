@@ -12,8 +12,9 @@ from bot.ports import Clock, Entry, Inbox, Journal, Outbox
 from bot.turn import again
 from bot.turn.again import Again
 from bot.turn.answering import Answering
+from bot.turn.job import Job
 from bot.turn.plan import Plan
-from bot.turn.runner import Job, Runner
+from bot.turn.runner import Runner
 
 OPEN_QUESTION = "Something waits for an answer here. Please answer that first."
 
@@ -49,7 +50,8 @@ class Retries:
         found = await self._sought(line, entry, press, turn, plan)
         if plan is None or isinstance(found, str):
             word = again.TOO_FAR if plan is None else str(found)
-            posted = await self._inbox.settle(line.fence, [entry.id], [_word(press, word)])
+            said = line.channel.word(press, word)
+            posted = await self._inbox.settle(line.fence, [entry.id], [said])
             await line.channel.deliver(posted)
             return
         await self._taken(line, entry, press)
@@ -72,7 +74,7 @@ class Retries:
 
     async def _taken(self, line: Line, entry: Entry, press: Press) -> None:
         """Tell that the press was felt, and take the button away; once, also after a crash."""
-        parts = [_word(press, again.TRYING)]
+        parts = [line.channel.word(press, again.TRYING)]
         if press.message is not None:
             bare = {"message_id": press.message}
             parts.append(Outgoing(press.address.chat, "editMessageReplyMarkup", bare))
@@ -81,15 +83,9 @@ class Retries:
             await line.channel.deliver(posted)
 
     def _job(self, line: Line, entry: Entry, press: Press, found: Again, plan: Plan) -> Job:
-        incoming = Incoming(
-            press.address, press.person, found.message, sent_at=int(self._clock.wall())
-        )
+        message = 0 if press.address.was else found.message  # it may be one of the old chat
+        incoming = Incoming(press.address, press.person, message, sent_at=int(self._clock.wall()))
         role = self._access.role(press.person)
         return Job(
             line.fence, entry.id, incoming, plan, line.channel, line.timers, role, again=found
         )
-
-
-def _word(press: Press, text: str) -> Outgoing:
-    answer = {"callback_query_id": press.query, "text": text}
-    return Outgoing(press.address.chat, "answerCallbackQuery", answer)

@@ -11,15 +11,15 @@ import asyncio
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import structlog
 
+from bot.dispatch.lane import Item, Lane, Waiting
 from bot.dispatch.line import Line
 from bot.dispatch.router import Router
-from bot.errors import FencedOut, Poisoned
+from bot.errors import FencedOut, Poisoned, StoreError
 from bot.events import Decoded, Event, Ignored, Resume, Signal
 from bot.ops.counters import Counters
 from bot.ops.waiting import ended
@@ -38,24 +38,8 @@ POISON_WORD = (
     "The operator can find it among the dead letters."
 )
 
-Item = tuple[Entry, Event]
 Decode = Callable[[bytes], Decoded]
 Work = Callable[[], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class _Waiting:
-    id: str
-    item: Item | None
-
-
-@dataclass(slots=True)
-class _Lane:
-    queue: deque[_Waiting] = field(default_factory=deque)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    parked: list[_Waiting] = field(default_factory=list)
-    held: bool = False
-    task: asyncio.Task[None] | None = None
 
 
 class Lanes:
@@ -81,12 +65,12 @@ class Lanes:
         self._clock = clock
         self._counters = counters
         self._at_once = at_once
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._ready: deque[str] = deque()
         self._running = 0
         self._whole = 0
         self._beside: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._closing = self._closed = False
         self.lost = asyncio.Event()
 
     @property
@@ -100,8 +84,10 @@ class Lanes:
         return self._whole
 
     def offer(self, items: Iterable[Item]) -> None:
-        """Take entries in their durable order."""
+        """Take entries in their durable order; once closed, they are the next owner's."""
         for entry, event in items:
+            if self._closed:
+                return
             if isinstance(event, Signal):
                 self._aside(entry, event, partial(self._signal, entry, event))
             elif self._router.runs_beside(event):
@@ -127,7 +113,7 @@ class Lanes:
 
     async def close(self) -> None:
         """End everything at once; whoever owns the line next resumes it."""
-        self._closing = True
+        self._closing = self._closed = True
         await ended(self._tasks())
 
     def _tasks(self) -> list[asyncio.Task[None]]:
@@ -139,12 +125,12 @@ class Lanes:
         name = event.address.conversation
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = _Lane()
+            lane = self._lanes[name] = Lane()
         if not lane.queue and lane.task is None:
             self._ready.append(name)
         whole = isinstance(event, Resume) or (len(lane.queue) < AHEAD and self._whole < WHOLE)
         self._whole += whole
-        lane.queue.append(_Waiting(entry.id, (entry, event) if whole else None))
+        lane.queue.append(Waiting(entry.id, (entry, event) if whole else None))
         self._start_ready()
 
     def _start_ready(self) -> None:
@@ -154,11 +140,10 @@ class Lanes:
             self._running += 1
             lane.task = asyncio.create_task(self._work(name, lane), name=f"lane:{name}")
 
-    async def _work(self, name: str, lane: _Lane) -> None:
+    async def _work(self, name: str, lane: Lane) -> None:
         """Entry after entry; where other lanes wait for a place, one entry and then they."""
         while lane.queue and not self._closing:
             if item := await self._item(lane.queue[0]):
-                lane.stop.clear()
                 await self._do(*item, partial(self._handle_in, lane, item))
             self._next(lane)
             if self._ready:
@@ -171,24 +156,45 @@ class Lanes:
             del self._lanes[name]
         self._start_ready()
 
-    def _next(self, lane: _Lane) -> None:
+    def _next(self, lane: Lane) -> None:
         """What was done goes; what must wait for a suspended turn is parked until one has moved."""
         done = lane.queue.popleft()
         self._whole -= done.item is not None
         if lane.held:
-            lane.parked.append(_Waiting(done.id, None))
-        elif lane.parked:
-            lane.queue.extendleft(reversed(lane.parked))
-            lane.parked.clear()
-        lane.held = False
+            lane.parked.append(Waiting(done.id, None))
+        if not lane.held or lane.freed:
+            lane.unpark()
+        lane.held = lane.freed = False
+        lane.stop.clear()
 
-    async def _item(self, waiting: _Waiting) -> Item | None:
+    def _unpark(self, name: str) -> None:
+        """Try again what waits for a suspended turn, since that may be over by now."""
+        if (lane := self._lanes.get(name)) is None:
+            return
+        if lane.task is not None:
+            lane.freed = True
+            return
+        if not lane.queue:
+            self._ready.append(name)
+        lane.unpark()
+        self._start_ready()
+
+    async def _item(self, waiting: Waiting) -> Item | None:
         """The entry with its event: from memory, or from the inbox; None where it is done."""
         if waiting.item is not None:
             return waiting.item
-        entry = await self._inbox.fetch(self._line.fence.line, waiting.id)
+        entry = await self._fetched(waiting.id)
         event = self._decode(entry.raw) if entry else None
         return (entry, event) if entry and event and not isinstance(event, Ignored) else None
+
+    async def _fetched(self, id: str) -> Entry | None:
+        """An entry of the inbox, however long that takes: its lane would stand still for ever."""
+        while True:
+            try:
+                return await self._inbox.fetch(self._line.fence.line, id)
+            except StoreError:
+                log.exception("fetch.failed", line=self._line.fence.line)
+                await self._clock.sleep(BURY_PAUSES[0])
 
     def _aside(self, entry: Entry, event: Event, work: Work) -> None:
         task = asyncio.create_task(self._do(entry, event, work))
@@ -197,19 +203,29 @@ class Lanes:
 
     # --- doing ---
 
-    async def _handle_in(self, lane: _Lane, item: Item) -> None:
+    async def _handle_in(self, lane: Lane, item: Item) -> None:
         lane.held = not await self._router.handle(self._line, *item, lane.stop)
 
     async def _handle(self, item: Item, stop: asyncio.Event) -> None:
         await self._router.handle(self._line, *item, stop)
 
     async def _signal(self, entry: Entry, signal: Signal) -> None:
-        """Stop the turn that runs in this conversation, and say so where none does."""
-        lane = self._lanes.get(signal.address.conversation)
-        running = lane is not None and lane.task is not None
-        if lane and running and signal.draft in (None, draft_of(lane.queue[0].id)):
-            lane.stop.set()
-        await self._router.signalled(self._line, entry, signal, running=running)
+        """Stop the turn that waits or runs in this conversation, and say so where none does.
+
+        What was begun beside a turn that waits is not meant by it.
+        """
+        head = self._head(signal.address.conversation)
+        if not await self._router.stop_waiting(self._line, entry, signal):
+            running = head is not None and self._head(signal.address.conversation) == head
+            if running and signal.draft in (None, draft_of(str(head))):
+                self._lanes[signal.address.conversation].stop.set()
+            await self._router.signalled(self._line, entry, signal, running=running)
+        self._unpark(signal.address.conversation)
+
+    def _head(self, name: str) -> str | None:
+        """The entry that runs in a conversation, if one does."""
+        lane = self._lanes.get(name)
+        return lane.queue[0].id if lane and lane.task and lane.queue else None
 
     async def _do(self, entry: Entry, event: Event, work: Work) -> None:
         """One entry to its recorded outcome: after some tries, the dead letters are one."""
@@ -230,7 +246,9 @@ class Lanes:
                 raise
             except Poisoned as error:
                 return str(error)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_told_to_end():
+                    raise
                 why = _where(error)
                 log.exception("entry.failed", line=self._line.fence.line, attempt=attempt)
                 await self._clock.sleep(0.2 * attempt)
@@ -255,7 +273,13 @@ class Lanes:
                 return
 
 
-def _where(error: Exception) -> str:
+def _is_told_to_end() -> bool:
+    """Whether this task was cancelled: a library's own cancellation that leaks out is a failure."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _where(error: BaseException) -> str:
     """The error's kind and place, without its words: those may hold what nobody should read."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

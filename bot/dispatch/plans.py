@@ -32,12 +32,15 @@ from registry.servers import NamedServer
 
 log = structlog.get_logger("plans")
 
+_CHATS = ("chat of this bot", "chat")
+"""The rules that bind a chat: those of a group hold also after it became a supergroup."""
+
 
 class CatalogPlans:
     """Plans from the catalog's snapshot; made once for each agent and snapshot.
 
     `environ` is what `${NAME}` references are expanded from; documents that no operator wrote may
-    use only the names in `secrets`.
+    use only the names in `secrets`. `proxied` says that the operator's proxy judges addresses.
     """
 
     def __init__(
@@ -52,7 +55,10 @@ class CatalogPlans:
         budgets: Ceilings | None = None,
         handlers: Mapping[str, InternalSkill] | None = None,
         guard: Filter | None = None,
+        *,
+        proxied: bool = False,
     ) -> None:
+        self._proxied = proxied
         self._guard = guard or Filter()
         self._budgets = budgets or {}
         self._internal_hosts = internal_hosts
@@ -68,7 +74,12 @@ class CatalogPlans:
 
     def resolution(self, line: Line, address: Address, person: Person) -> Resolution:
         """Which agent answers, by which rule, and why."""
-        return self._catalog.snapshot().resolve(line.identity, address.chat, person.id)
+        snapshot = self._catalog.snapshot()
+        found = snapshot.resolve(line.identity, address.chat, person.id)
+        if address.was is None or found.rule in _CHATS:
+            return found
+        before = snapshot.resolve(line.identity, address.was, person.id)
+        return before if before.rule in _CHATS else found
 
     def plan(self, resolution: Resolution) -> Plan | None:
         """The plan of the agent that was found, or None where none was."""
@@ -127,6 +138,7 @@ class CatalogPlans:
             self._handlers,
             lambda value: expand(value, self._environ, allowed),
             internal=named.operator or self._is_listed(named.skill.webhook_url),
+            proxied=self._proxied,
         )
 
     def _is_listed(self, url: str | None) -> bool:
@@ -156,6 +168,7 @@ class CatalogPlans:
                 cache=server.cache,
                 internal=named.operator or self._is_listed(url),
                 auth=self._auth(named, filled),
+                proxied=self._proxied,
                 result_cap=self._limits.result_chars,
             )
         except (ReferenceMissing, ConfigError) as error:
@@ -175,6 +188,7 @@ class CatalogPlans:
             scopes=auth.scopes,
             in_body=auth.method == "post",
             internal=named.operator or self._is_listed(auth.token_url or auth.issuer),
+            proxied=self._proxied,
         )
 
 

@@ -20,6 +20,7 @@ from bot.events import (
     Command,
     Event,
     Incoming,
+    Moved,
     Outgoing,
     Person,
     Press,
@@ -32,8 +33,9 @@ from bot.ports import Clock, Entry, Inbox, Journal, Record
 from bot.tools.approvals import is_ours
 from bot.turn import again
 from bot.turn.ending import STOPPED_EARLY
+from bot.turn.job import Job
 from bot.turn.plan import Plan
-from bot.turn.runner import Job, Runner
+from bot.turn.runner import Runner
 from bot.turn.scopes import Spender
 from bot.turn.transcripts import Transcripts
 from registry.binding import Resolution
@@ -106,6 +108,8 @@ class Router:
         if isinstance(event, Incoming) and event.command:
             row = self._commands.find(event.command.name)
             return row is None or row.beside
+        if isinstance(event, Moved):
+            return True
         return isinstance(event, Press) and again.wanted(event.data) is None
 
     async def handle(self, line: Line, entry: Entry, event: Event, stop: asyncio.Event) -> bool:
@@ -116,12 +120,21 @@ class Router:
             return await self._message(line, entry, event, stop)
         elif isinstance(event, Resume):
             await self._suspended.take_up(line, event, stop)
+        elif isinstance(event, Moved):
+            await self._suspended.follow(line, event)
+            await self._settle(line, entry, [])
         return True
+
+    async def stop_waiting(self, line: Line, entry: Entry, signal: Signal) -> bool:
+        """End a turn that waits for people, with the signal; whether there was one."""
+        answering = self._suspended.answering
+        found = await answering.waiting(line.fence.line, signal.address.conversation)
+        if found is None or signal.person is None:
+            return False
+        return await answering.end(line, found, STOPPED_EARLY, settles=entry.id)
 
     async def signalled(self, line: Line, entry: Entry, signal: Signal, *, running: bool) -> None:
         """A signal has done its work; a typed /stop that found nothing gets a word."""
-        if not running and await self._stop_waiting(line, entry, signal):
-            return
         typed = signal.draft is None and not running
         parts = line.channel.render(signal.address, NOTHING_RUNS) if typed else []
         await self._settle(line, entry, parts)
@@ -168,14 +181,6 @@ class Router:
             if met != "gone":
                 return met == "taken"
         return True
-
-    async def _stop_waiting(self, line: Line, entry: Entry, signal: Signal) -> bool:
-        """End a turn that waits for people; whether there was one."""
-        answering = self._suspended.answering
-        found = await answering.waiting(line.fence.line, signal.address.conversation)
-        if found is None or signal.person is None:
-            return False
-        return await answering.end(line, found, STOPPED_EARLY, settles=entry.id)
 
     async def _command(
         self, line: Line, entry: Entry, incoming: Incoming, command: Command
@@ -243,9 +248,7 @@ class Router:
         if is_ours(press.data):
             await self._suspended.answering.press(line, entry.id, press)
             return
-        answer = {"callback_query_id": press.query, "text": STALE_PRESS}
-        part = Outgoing(press.address.chat, "answerCallbackQuery", answer)
-        await self._settle(line, entry, [part])
+        await self._settle(line, entry, [line.channel.word(press, STALE_PRESS)])
 
     async def _say(self, line: Line, entry: Entry, incoming: Incoming, text: str) -> None:
         reply_to = None if incoming.address.private else incoming.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -18,18 +19,24 @@ Fill = Callable[[str], str]
 
 
 def ready(
-    skill: Skill, handlers: Mapping[str, InternalSkill], fill: Fill, *, internal: bool
+    skill: Skill,
+    handlers: Mapping[str, InternalSkill],
+    fill: Fill,
+    *,
+    internal: bool,
+    proxied: bool = False,
 ) -> SkillSpec | None:
     """The skill as a turn calls it; None, and a line in the log, where it is off or cannot be had.
 
-    `internal` says that a webhook may lead to an internal host.
+    `internal` says that a webhook may lead to an internal host, `proxied` that elsewhere the
+    operator's proxy judges.
     """
     if not skill.enabled:
         return None
     try:
         if skill.execution_type == "internal":
             return _internal(skill, handlers)
-        return _webhook(skill, fill, internal)
+        return replace(_webhook(skill, fill, internal), proxied=proxied)
     except ReferenceMissing as error:
         log.error("skill.left_out", skill=skill.name, why=str(error))
         return None

@@ -9,11 +9,14 @@ import structlog
 
 from bot.dispatch.access import Access
 from bot.dispatch.line import Line
+from bot.dispatch.moves import Register
 from bot.errors import FencedOut
-from bot.events import Incoming, Resume
+from bot.events import Incoming, Moved, Resume
 from bot.ports import Clock
 from bot.turn.answering import AGENT_GONE, GAVE_UP, Answering
-from bot.turn.runner import Job, Live, Runner
+from bot.turn.job import Job
+from bot.turn.plan import Live
+from bot.turn.runner import Runner
 from bot.turn.suspension import Approvals, Granted
 
 log = structlog.get_logger("suspended")
@@ -43,7 +46,9 @@ class Suspended:
         live: Live,
         access: Access,
         clock: Clock,
+        register: Register,
     ) -> None:
+        self._register = register
         self._approvals = approvals
         self.answering = answering
         self._runner = runner
@@ -99,6 +104,13 @@ class Suspended:
         )
         await self._runner.run(job, stop, sheet)
         await self.answering.forget(line, sheet.nonce)
+
+    async def follow(self, line: Line, event: Moved) -> None:
+        """Let what is asked in a group go along to where the group is now."""
+        await self._register.note(line.fence, event.address.chat, event.to)
+        conversation = event.address.conversation  # a plain group has no topics
+        if sheet := await self.answering.waiting(line.fence.line, conversation):
+            await self.answering.follow(line, sheet.nonce, event.to)
 
     async def give_up(self, line: Line, event: Resume) -> None:
         """End a turn that failed again and again."""

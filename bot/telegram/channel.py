@@ -7,50 +7,32 @@ a 429 froze; previews and typing take guessed slots, or are left out.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import structlog
 
-from bot.errors import (
-    FateUnknown,
-    FencedOut,
-    NotModified,
-    NotSent,
-    ServerFault,
-    StoreError,
-    TelegramError,
-    TooManyRequests,
-    Unauthorized,
-    Unreachable,
-)
-from bot.events import Address, Outgoing
+from bot.errors import FencedOut
+from bot.events import Address, Outgoing, Press
 from bot.ops.counters import Counters
 from bot.ops.waiting import ended
 from bot.ports import Buttons, Clock, Fence, Outbox, Posted
-from bot.telegram import markup, parts
+from bot.telegram import parts
+from bot.telegram.members import Members
+from bot.telegram.ownership import Lease
 from bot.telegram.pacing import Pace
+from bot.telegram.previews import Previews
+from bot.telegram.sending import SEND_SECONDS, Sender, pause_after
 from bot.telegram.wire import Wire
 
 log = structlog.get_logger("channel")
 
-SEND_SECONDS = 25.0
-PREVIEW_SECONDS = 8.0
-LEAST_LEASE = 0.5
-LONGEST_PAUSE = 30.0
 REMEMBERED = 4096
 FAILURES = 5
 
-Lease = Callable[[], float]
 Step = Callable[[], Awaitable[None]]
-
-
-async def _nothing(_nonce: str) -> None:
-    """For a channel that nobody wants to hear of."""
 
 
 @dataclass(slots=True)
@@ -63,7 +45,7 @@ class TelegramChannel:
     """Implements `ports.Channel` for one bot.
 
     `lease` gives the seconds for which the line is surely ours: nothing is sent beyond them.
-    `overtaken` hears of each sheet that was decided before the message that shows it was sent.
+    `lost` is set once another owner has the line, `revoked` once Telegram knows the token no more.
     """
 
     def __init__(
@@ -78,20 +60,20 @@ class TelegramChannel:
         self._wire = wire
         self._outbox = outbox
         self._fence = fence
-        self._lease = lease
         self._clock = clock
         self._counters = counters
-        self._pace = Pace(clock)
+        pace = Pace(clock)
+        self.sender = Sender(wire, outbox, fence, lease, clock, counters, pace)
+        self._previews = Previews(wire, lease, clock, pace)
+        self._members = Members(wire, fence.line)
         self._chats: dict[int, _Chat] = {}
+        self._closed = False
         self._known: set[str] = set()
         self._gone: dict[str, None] = {}
         self._left: Counter[str] = Counter()
         self._done: dict[str, asyncio.Event] = {}
         self.lost = asyncio.Event()
-        self.revoked = asyncio.Event()
-        self.overtaken: Callable[[str], Awaitable[None]] = _nothing
-
-    # --- rendering ---
+        self.revoked = self.sender.revoked
 
     def render(
         self,
@@ -104,27 +86,17 @@ class TelegramChannel:
         """Markdown as parts: the first edits a message where one is given, the last has buttons."""
         return parts.render(address, markdown, reply_to, edit, buttons)
 
+    def word(self, press: Press, text: str) -> Outgoing:
+        """What is shown for a moment to whoever pressed."""
+        return parts.word(press, text)
+
     async def administers(self, address: Address, person: int) -> bool:
-        """Whether somebody is an admin of the chat, as Telegram says now; where it does not, no."""
-        if address.private:
-            return person == address.chat
-        return await self._standing(address, person) in ("creator", "administrator")
+        """Whether somebody is an admin of the chat."""
+        return await self._members.administers(address, person)
 
     async def has_left(self, address: Address, person: int) -> bool:
-        """Whether somebody is in the chat no more, as Telegram says now; where it does not, no."""
-        return not address.private and await self._standing(address, person) in ("left", "kicked")
-
-    async def _standing(self, address: Address, person: int) -> str:
-        """What Telegram calls somebody in a chat; empty where it does not say."""
-        ask = {"chat_id": address.chat, "user_id": person}
-        try:
-            member = await self._wire.call("getChatMember", ask, timeout=PREVIEW_SECONDS)
-        except TelegramError as error:
-            log.warning("member.unknown", line=self._fence.line, error=str(error))
-            return ""
-        return str(member.get("status", ""))
-
-    # --- delivering ---
+        """Whether somebody is surely not in the chat any more."""
+        return await self._members.has_left(address, person)
 
     async def deliver(self, parts: Sequence[Posted]) -> None:
         """Queue parts that are in the outbox; an empty list means: look there for new ones."""
@@ -158,12 +130,13 @@ class TelegramChannel:
             await asyncio.wait(tasks, timeout=seconds)
 
     async def close(self) -> None:
-        """Stop sending."""
+        """Stop sending, for good: what is handed over later is the next owner's to send."""
+        self._closed = True
         tasks = [chat.task for chat in self._chats.values() if chat.task]
         await ended(tasks)
 
     def _enqueue(self, part: Posted) -> None:
-        if part.id in self._known or part.id in self._gone:
+        if self._closed or part.id in self._known or part.id in self._gone:
             return
         self._known.add(part.id)
         if part.outgoing.turn:
@@ -178,7 +151,7 @@ class TelegramChannel:
         """Part after part. Nothing may end this early: it would hold up the chat for ever."""
         while chat.queue:
             part = chat.queue[0]
-            await self._insisting(partial(self._to_its_fate, part), FAILURES)
+            await self._insisting(partial(self.sender.send, part), FAILURES)
             try:
                 await self._insisting(partial(self._receipt, part))
             except FencedOut:
@@ -202,7 +175,7 @@ class TelegramChannel:
             except Exception:
                 failures += 1
                 log.exception("send.failed", line=self._fence.line, failures=failures)
-                await self._clock.sleep(min(0.5 * 2 ** min(failures - 1, 8), LONGEST_PAUSE))
+                await self._clock.sleep(pause_after(failures))
             else:
                 return
         self._counters.add("send:failed")
@@ -222,132 +195,19 @@ class TelegramChannel:
             if waiting := self._done.pop(entry, None):
                 waiting.set()
 
-    async def _to_its_fate(self, part: Posted) -> None:
-        """Send one part until it is sent, or until it is plain that it never can be."""
-        outgoing = parts.marked(part.outgoing) if part.doubtful else part.outgoing
-        tries = 0
-        while True:
-            await self._clear_to_send(outgoing.chat)
-            try:
-                sent = await self._call(outgoing)
-            except TelegramError as error:
-                tries += 1
-                again = await self._mend(outgoing, error, tries)
-                if again is None:
-                    return
-                outgoing = again
-            else:
-                self._counters.add("sent")
-                if outgoing.shows:
-                    await self._shown(outgoing.shows, sent["message_id"])
-                return
-
-    async def _shown(self, nonce: str, message: int) -> None:
-        """Note what a message shows. Nothing may fail here: the message would be sent again."""
-        with contextlib.suppress(FencedOut):  # the receipt will find out as well
-            try:
-                if await self._outbox.shown(self._fence, nonce, message):
-                    await self.overtaken(nonce)
-            except StoreError:
-                log.exception("shown.failed", line=self._fence.line)
-
-    async def _clear_to_send(self, chat: int) -> None:
-        """Wait while the chat is frozen, the token is revoked, or the lease is not surely ours."""
-        while (pause := self._pace.open_in(chat)) > 0:
-            await self._clock.sleep(pause)
-        while self._lease() < LEAST_LEASE:
-            await self._clock.sleep(0.1)
-
-    async def _call(self, outgoing: Outgoing) -> Any:
-        payload = dict(outgoing.payload)
-        if not outgoing.method.startswith("answer"):
-            payload["chat_id"] = outgoing.chat
-        self._pace.spend(outgoing.chat)
-        seconds = min(SEND_SECONDS, self._lease())
-        return await self._wire.call(outgoing.method, payload, timeout=seconds)
-
-    async def _mend(self, outgoing: Outgoing, error: TelegramError, tries: int) -> Outgoing | None:
-        """What to send next after a refusal; None where there is nothing left to send."""
-        if isinstance(error, NotModified):
-            return None
-        if isinstance(error, Unauthorized):
-            self.revoked.set()
-            await asyncio.Event().wait()  # quarantined: the fleet closes this channel
-        if isinstance(error, TooManyRequests):
-            self._counters.add("send:429")
-            self._pace.freeze(outgoing.chat, self._clock.monotonic() + error.retry_after)
-            return outgoing
-        if isinstance(error, NotSent):
-            await self._pause(error, tries)
-            return outgoing
-        if isinstance(error, (FateUnknown, ServerFault)):
-            self._counters.add("send:fate_unknown")
-            await self._pause(error, tries)
-            return parts.marked(outgoing)
-        other = parts.other_way(outgoing, error)
-        if other is None:
-            self._give_up(outgoing, error)
-        return other
-
-    async def _pause(self, error: TelegramError, tries: int) -> None:
-        pause = min(0.5 * 2 ** min(tries - 1, 8), LONGEST_PAUSE)
-        log.warning("send.again", line=self._fence.line, error=str(error), pause=pause)
-        await self._clock.sleep(pause)
-
-    def _give_up(self, outgoing: Outgoing, error: TelegramError) -> None:
-        kind = "unreachable" if isinstance(error, Unreachable) else "refused"
-        self._counters.add(f"send:{kind}")
-        log.warning(
-            "send.given_up", line=self._fence.line, chat=outgoing.chat, error=str(error), kind=kind
-        )
-
-    # --- what is shed ---
-
     async def preview(
         self, address: Address, draft: int, markdown: str, message: int | None
     ) -> int | None:
-        """Show a growing answer; its message id (0 for a draft), or None if there was no slot."""
-        if not self._has_slot(address.chat):
+        """Show a growing answer, unless parts wait for the chat; see `Previews.show`."""
+        if address.chat in self._chats:
             return None
-        grown = markup.split(markup.render(markdown), markup.PART_LIMIT)
-        if not grown:
-            return None
-        self._pace.spend(address.chat, preview=True)
-        payload = parts.payload(address, grown[-1 if address.private else 0], None)
-        if address.private:
-            body = payload | {"draft_id": draft, "can_stop": True}
-            await self._shed(address, "sendMessageDraft", body)
-            return 0
-        if message is None:
-            sent = await self._shed(address, "sendMessage", payload)
-            return int(sent["message_id"])
-        await self._shed(address, "editMessageText", payload | {"message_id": message})
-        return message
+        return await self._previews.show(address, draft, markdown, message)
 
     async def typing(self, address: Address) -> None:
-        """Show that an answer is coming, if there is a slot."""
-        if not self._has_slot(address.chat):
-            return
-        self._pace.spend(address.chat)
-        thread = {} if address.topic is None else {"message_thread_id": address.topic}
-        await self._shed(address, "sendChatAction", {"action": "typing"} | thread)
+        """Show that an answer is coming, unless parts wait for the chat."""
+        if address.chat not in self._chats:
+            await self._previews.typing(address)
 
     async def fetch(self, file: str, most: int) -> bytes:
         """A file by its id."""
         return await self._wire.download(file, most, timeout=SEND_SECONDS)
-
-    def _has_slot(self, chat: int) -> bool:
-        waiting = chat in self._chats
-        return not waiting and self._pace.may_preview(chat) and self._lease() > LEAST_LEASE
-
-    async def _shed(self, address: Address, method: str, payload: dict[str, Any]) -> Any:
-        seconds = min(PREVIEW_SECONDS, self._lease())
-        try:
-            return await self._wire.call(
-                method, payload | {"chat_id": address.chat}, timeout=seconds
-            )
-        except NotModified:
-            return {"message_id": payload.get("message_id", 0)}
-        except TooManyRequests as error:
-            self._pace.freeze(address.chat, self._clock.monotonic() + error.retry_after)
-            raise

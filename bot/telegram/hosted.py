@@ -6,24 +6,17 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
-import orjson
 import structlog
 
-from bot.dispatch.feed import Feed
-from bot.dispatch.lanes import Lanes
-from bot.dispatch.line import Line
+from bot.dispatch.moves import Moves
 from bot.errors import FencedOut, StoreUnavailable, Unauthorized
-from bot.events import Decoded
 from bot.ops.waiting import ended, first
 from bot.ports import Fence
-from bot.telegram.channel import TelegramChannel
-from bot.telegram.decode import BotIdentity, decode
-from bot.telegram.intake import Hook, Intake, Polls, Pushes, hook_of
-from bot.telegram.poller import Poller, identify, update_of
+from bot.telegram.intake import Hook, hook_of
+from bot.telegram.joined import Joined, Way, joined
+from bot.telegram.poller import identify, update_of
 from bot.telegram.station import Station
 from bot.telegram.wire import Secret, Wire
 
@@ -32,18 +25,6 @@ log = structlog.get_logger("bot")
 
 RETRY_SECONDS = 1.0
 LAST_SENDS_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Serving:
-    """What there is while the line is ours."""
-
-    line: Line
-    lanes: Lanes
-    feed: Feed
-    channel: TelegramChannel
-    intake: Intake
-    lost: asyncio.Event
 
 
 class HostedBot:
@@ -59,7 +40,7 @@ class HostedBot:
         base = station.webhook_url
         self.hook: Hook | None = hook_of(base, token) if base else None
         self._state = "starting"
-        self._serving: _Serving | None = None
+        self._serving: Joined | None = None
         self._errands: set[asyncio.Task[None]] = set()
         self._may_try = asyncio.Event()
         self._giving = asyncio.Event()
@@ -143,7 +124,8 @@ class HostedBot:
         """Set the menus, or one admin's, in the background: polling waits for no menu."""
         if (menus := self._station.menus) is None:
             return
-        work = menus.show(self._wire) if person is None else menus.show_to(self._wire, person)
+        wire, line = self._wire, self.line
+        work = menus.show(wire, line) if person is None else menus.show_to(wire, line, person)
         errand = asyncio.create_task(work, name=f"menu:{self.id}")
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
@@ -202,7 +184,9 @@ class HostedBot:
         self.username = identity.username
         self._station.identified()
         self.show_menu()
-        serving = self._joined(fence, identity, lost)
+        moves = Moves(await self._station.moves.of(self.line))
+        way = Way(self._wire, identity, self.token_hash, self.hook)
+        serving = joined(self._station, way, fence, moves, lost)
         try:
             parts = await serving.channel.recover()
             waiting = await self._station.suspended.recover(serving.line, serving.lanes)
@@ -217,33 +201,7 @@ class HostedBot:
             await serving.lanes.close()
             await serving.channel.close()
 
-    def _joined(self, fence: Fence, identity: BotIdentity, lost: asyncio.Event) -> _Serving:
-        s = self._station
-
-        def lease() -> float:
-            return s.leases.left(self.line)
-
-        def decoded(raw: bytes) -> Decoded:
-            return decode(orjson.loads(raw), identity)
-
-        channel = TelegramChannel(self._wire, s.outbox, fence, lease, s.clock, s.counters)
-        line = Line(fence, self.id, self.username, self.token_hash, channel)
-        channel.overtaken = partial(s.suspended.answering.redraw, line)
-        lanes = Lanes(line, s.router, s.inbox, decoded, s.clock, s.counters, s.turns_at_once)
-        feed = Feed(fence, s.inbox, lanes, decoded, s.counters)
-        return _Serving(line, lanes, feed, channel, self._intake(feed), lost)
-
-    def _intake(self, feed: Feed) -> Intake:
-        s = self._station
-        if self.hook is not None:
-            return Pushes(self.line, self._wire, self.hook, s.clock)
-
-        def poller() -> Poller:
-            return Poller(self.line, self._wire, feed, s.clock, s.counters, s.poll_seconds)
-
-        return Polls(poller, s.clock, s.counters, s.deaf_seconds)
-
-    async def _until_over(self, now: _Serving) -> None:
+    async def _until_over(self, now: Joined) -> None:
         """Take in until told to go, or the line is lost, or the token is revoked."""
         works = [
             asyncio.create_task(now.intake.run(), name=f"intake:{self.id}"),
@@ -271,7 +229,7 @@ class HostedBot:
             await now.lanes.drain(self._station.drain_seconds)
             await now.channel.drain(LAST_SENDS_SECONDS)
 
-    async def _look_forever(self, now: _Serving) -> None:
+    async def _look_forever(self, now: Joined) -> None:
         """Take up what others put into the line, whenever they have."""
         while True:
             await self._woken.wait()

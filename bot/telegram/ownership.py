@@ -7,6 +7,11 @@ from typing import Protocol
 
 from bot.ports import Fence
 
+Lease = Callable[[], float]
+"""Seconds for which a line is surely ours."""
+LEAST_LEASE = 0.5
+"""With less than this left, nothing is sent any more."""
+
 
 class View(Protocol):
     """What a look shows."""

@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bot.errors import BadRequest, CannotParse, ChatMigrated, MessageGone, TelegramError
-from bot.events import Address, Outgoing, RichText
-from bot.ports import Buttons
+from bot.errors import (
+    BadRequest,
+    CannotParse,
+    ChatMigrated,
+    FateUnknown,
+    MessageGone,
+    TelegramError,
+)
+from bot.events import Address, Outgoing, Press, RichText
+from bot.ports import SOMEWHERE, Buttons
 from bot.telegram import markup
 from bot.turn.ending import SILENT
+
+WORD_LIMIT = 200
 
 
 def render(
@@ -19,12 +28,17 @@ def render(
     edit: int | None = None,
     buttons: Buttons = (),
 ) -> list[Outgoing]:
-    """Markdown as parts: the first edits a message where one is given, the last has buttons."""
+    """Markdown as parts: the first edits a message where one is given, the last has buttons.
+
+    An answer whose beginning may be in the chat already, nobody knows where, begins with the mark.
+    """
     parts = []
     blank = [RichText(SILENT)] if markdown else []  # an answer always says something
     for rich in markup.split(markup.render(markdown), markup.PART_LIMIT) or blank:
         body = payload(address, rich, reply_to)
-        if edit is not None:
+        if edit == SOMEWHERE:
+            parts.append(marked(Outgoing(address.chat, "sendMessage", body)))
+        elif edit is not None:
             body = {"message_id": edit} | _without(body, "reply_parameters")
             parts.append(Outgoing(address.chat, "editMessageText", body))
         else:
@@ -34,6 +48,12 @@ def render(
         keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
         parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
     return parts
+
+
+def word(press: Press, text: str) -> Outgoing:
+    """The short text that is shown to whoever pressed, cut where it is too long to be shown."""
+    answer = {"callback_query_id": press.query, "text": text[:WORD_LIMIT]}
+    return Outgoing(press.address.chat, "answerCallbackQuery", answer)
 
 
 def payload(address: Address, rich: RichText, reply_to: int | None) -> dict[str, Any]:
@@ -74,11 +94,29 @@ def _with_text(outgoing: Outgoing, rich: RichText) -> dict[str, Any]:
     return payload | ({"entities": list(rich.entities)} if rich.entities else {})
 
 
+def number(method: str, sent: Any) -> int:
+    """The number of the message that a call has made; raises FateUnknown where there is none."""
+    found = sent.get("message_id") if isinstance(sent, dict) else None
+    if not isinstance(found, int):
+        raise FateUnknown(method, "an answer without a message_id")
+    return found
+
+
+def _moved(outgoing: Outgoing, to: int) -> Outgoing | None:
+    """The same part in the chat's new place, where the numbers of old messages mean others."""
+    payload = _without(_without(dict(outgoing.payload), "message_id"), "reply_parameters")
+    if outgoing.method == "editMessageText" and not outgoing.lapses:
+        return replace(outgoing, chat=to, method="sendMessage", payload=payload)
+    if "message_id" in outgoing.payload:
+        return None
+    return replace(outgoing, chat=to, payload=payload)
+
+
 def other_way(outgoing: Outgoing, error: TelegramError) -> Outgoing | None:
     """Another form of the same part that may pass: nothing of an answer is lost to a refusal."""
     payload = dict(outgoing.payload)
     if isinstance(error, ChatMigrated):
-        return replace(outgoing, chat=error.to)
+        return _moved(outgoing, error.to)
     if isinstance(error, MessageGone) and outgoing.method == "editMessageText":
         if outgoing.lapses:
             return None

@@ -18,8 +18,9 @@ from bot.errors import (
 )
 from bot.ops.counters import Counters
 from bot.ports import Clock, Update
-from bot.telegram.decode import ALLOWED_UPDATES, BotIdentity
-from bot.telegram.wire import Wire
+from bot.telegram.addressing import BotIdentity
+from bot.telegram.decode import ALLOWED_UPDATES
+from bot.telegram.wire import Wire, document_of
 
 log = structlog.get_logger("poller")
 
@@ -150,11 +151,12 @@ class Poller:
 
 def update_of(raw: bytes) -> Update:
     """An update that was pushed to us, from its JSON; raises ValueError where it is none."""
-    body = orjson.loads(raw)
-    number = body.get("update_id") if isinstance(body, dict) else None
+    body = document_of(raw)
+    number = body.get("update_id") if body is not None else None
     if not isinstance(number, int):
         raise ValueError("not an update: it has no update_id")  # noqa: TRY004
-    return Update(number, raw, _name(raw))
+    clean = orjson.dumps(body)  # half a surrogate pair, which is no text, is gone from it
+    return Update(number, clean, _name(clean))
 
 
 def _name(raw: bytes) -> str:

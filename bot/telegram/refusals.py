@@ -80,8 +80,9 @@ def refusal(
         return ServerFault(method, words)
     if status in _BY_STATUS:
         return _BY_STATUS[status](method, words)
-    kind = _bad_request(words) if status >= 400 else TelegramError
-    return kind(method, words)
+    if status < 400:  # neither a result nor a refusal
+        return FateUnknown(method, words)
+    return _bad_request(words)(method, words)
 
 
 def refusal_without_json(method: str, status: int, words: str, header: str | None) -> TelegramError:

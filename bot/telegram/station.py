@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from bot.dispatch.moves import Register
 from bot.dispatch.router import Router
 from bot.dispatch.suspended import Suspended
 from bot.ops.counters import Counters
@@ -25,6 +26,7 @@ class Station:
     leases: Leases
     inbox: Inbox
     outbox: Outbox
+    moves: Register
     router: Router
     suspended: Suspended
     transcripts: Transcripts

@@ -97,7 +97,7 @@ class Wire:
         answer = await self._exchange(method, _dump(params), timeout)
         if isinstance(answer, TelegramError):
             raise answer
-        document = _document(answer.body)
+        document = document_of(answer.body)
         if document is not None and document.get("ok") is True and "result" in document:
             return document["result"]
         raise self._failure(method, answer, document)
@@ -223,8 +223,8 @@ def _dump(params: Mapping[str, Any]) -> bytes:
         return json.dumps(params, default=dict, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _document(body: bytes) -> dict[str, Any] | None:
-    """The JSON object of an answer, or None where there is none."""
+def document_of(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in some bytes, or None where there is none."""
     try:
         document = orjson.loads(body)
     except ValueError:

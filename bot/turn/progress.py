@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
-from bot.errors import SwitchboardError
+from bot.errors import FateUnknown, ServerFault, SwitchboardError, TelegramError
 from bot.events import Address
-from bot.ports import Channel, Clock
+from bot.ops.waiting import ended
+from bot.ports import SOMEWHERE, Channel, Clock
+from bot.tools.sheets import WORDS_LIMIT, plain
 from bot.turn.filters import Filter
 
 log = structlog.get_logger("progress")
@@ -31,7 +33,11 @@ def draft_of(entry: str) -> int:
 
 
 class Progress:
-    """Shows a turn's progress; whatever it cannot show is left out, never waited for."""
+    """Shows a turn's progress; whatever it cannot show is left out, never waited for.
+
+    `message` is what shows the answer in a group, `SOMEWHERE` where that may be there or not: that
+    is noted before it is sent, so that no later life takes it for unsent.
+    """
 
     def __init__(
         self,
@@ -55,6 +61,8 @@ class Progress:
         self._step = 0
         self._drawn: tuple[int, int, str] = (-1, 0, "")
         self._drawing = ""
+        self._going: asyncio.Future[None] | None = None
+        self._intended = self._over = False
         self.message: int | None = None
 
     def add(self, text: str) -> None:
@@ -63,8 +71,8 @@ class Progress:
         self._tool = ""
 
     def using(self, tool: str) -> None:
-        """A tool is about to run."""
-        self._tool = tool
+        """A tool is about to run; its name is its server's choice, and is shown as it is."""
+        self._tool = plain(tool, WORDS_LIMIT)
 
     def again(self) -> None:
         """The step is made again: what it said so far does not count."""
@@ -83,33 +91,42 @@ class Progress:
 
     @contextlib.asynccontextmanager
     async def showing(self) -> AsyncIterator[Progress]:
-        """Show progress while the block runs."""
-        task = asyncio.create_task(self._show(), name="progress")
+        """Show progress while the block runs.
+
+        A preview that is on its way at the end is waited for: it must not come after the answer.
+        """
+        tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._show(), name="progress")]
         try:
             yield self
+            self._over = True
+            if self._going is not None:
+                await asyncio.wait({self._going})
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await ended([*tasks, self._going] if self._going else tasks)
 
     async def _show(self) -> None:
         began = self._clock.monotonic()
         type_at = began + TYPING_AFTER
-        while True:
+        while not self._over:
             await self._clock.sleep(LOOK_EVERY)
             now = self._clock.monotonic()
             try:
                 if self._worth_a_preview(now - began):
-                    await self._preview()
+                    self._going = asyncio.ensure_future(self._preview())
+                    await asyncio.shield(self._going)
                 elif now >= type_at:
                     type_at = now + TYPING_EVERY
                     await self._channel.typing(self._address)
             except SwitchboardError as error:
                 log.debug("progress.failed", error=str(error))
+            except Exception:
+                log.exception("progress.failed")  # an answer does not depend on its previews
 
     def _worth_a_preview(self, elapsed: float) -> bool:
         text = self._text()
-        if text == self._shown or elapsed < PREVIEW_AFTER:
+        if text == self._shown or elapsed < PREVIEW_AFTER or self._over:
+            return False
+        if self.message == SOMEWHERE:  # another one would stand below it
             return False
         return bool(text) if self._address.private else len(text) >= ENOUGH_FOR_A_GROUP
 
@@ -127,10 +144,35 @@ class Progress:
 
     async def _preview(self) -> None:
         text = self._text()
-        shown = await self._channel.preview(self._address, self._draft, text, self.message)
-        if shown is None:
-            return
-        self._shown = text
-        if shown and shown != self.message:
-            self.message = shown
-            await self._noted(shown)
+        shown = await (
+            self._grow(text) if self._address.private or self.message else self._begin(text)
+        )
+        if shown is not None:
+            self._shown = text
+
+    async def _grow(self, text: str) -> int | None:
+        """Draw it anew. An edit of unknown fate may come late, so the answer is no edit then."""
+        try:
+            return await self._channel.preview(self._address, self._draft, text, self.message)
+        except FateUnknown:
+            self.message = None if self._address.private else SOMEWHERE
+            raise
+
+    async def _begin(self, text: str) -> int | None:
+        """Put the beginning into a group; it is there surely only once its number is known."""
+        if not self._intended:
+            await self._noted(SOMEWHERE)
+            self._intended = True
+        if self._over:
+            return None
+        self.message = SOMEWHERE
+        try:
+            self.message = await self._channel.preview(self._address, self._draft, text, None)
+        except (FateUnknown, ServerFault):
+            raise
+        except TelegramError:
+            self.message = None
+            raise
+        if self.message is not None:
+            await self._noted(self.message)
+        return self.message

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -16,7 +15,7 @@ from bot.dispatch.feed import Feed
 from bot.dispatch.lanes import AT_ONCE, WHOLE, Lanes
 from bot.dispatch.line import Line
 from bot.dispatch.router import Router
-from bot.errors import FencedOut
+from bot.errors import FencedOut, StoreError
 from bot.events import Address, Decoded, Event, Ignored, Incoming, Person, Signal
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
@@ -61,6 +60,9 @@ class Desk:
             self.now -= 1
         return True
 
+    async def stop_waiting(self, line: Line, entry: Entry, signal: Signal) -> bool:
+        return False
+
     async def signalled(self, line: Line, entry: Entry, signal: Signal, *, running: bool) -> None:
         self.stopped.append(running)
         await self.inbox.settle(self.fence, [entry.id])
@@ -96,9 +98,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    valkey = Valkey(tmp_path / "v")
-    await valkey.start()
+async def scene(valkey: Valkey) -> AsyncIterator[Scene]:
     client = StoreClient(connect(valkey.url), SystemClock())
     fence = await Leases(client, Host.new("a", ""), SystemClock()).acquire(LINE, lambda: None)
     assert fence is not None
@@ -106,7 +106,6 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     yield scene
     await scene.lanes.close()
     await client.close()
-    await valkey.stop()
 
 
 async def test_ten_thousand_that_wait_are_ids_and_drain_in_order(scene: Scene) -> None:
@@ -204,3 +203,48 @@ async def test_a_chat_waits_only_for_its_turn_when_many_are_busy(scene: Scene) -
     await scene.quiet()
     assert len(scene.desk.done) == 1000
     assert time.monotonic() - began < 20
+
+
+async def test_a_cancellation_that_leaks_out_of_a_library_is_a_failed_try_and_ends_no_lane(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, tries = scene.desk.handle, []
+
+    async def leaking(*words: Any) -> bool:
+        tries.append(words)
+        if len(tries) == 1:
+            raise asyncio.CancelledError
+        return await works(*words)
+
+    monkeypatch.setattr(scene.desk, "handle", leaking)
+    await scene.feed.accept([update(1, 5, "one"), update(2, 5, "two")])
+    await scene.quiet()
+    assert scene.desk.done == [(5, "one"), (5, "two")]
+    assert len(tries) == 3
+
+
+async def test_an_entry_that_cannot_be_read_for_a_while_holds_its_lane_up_only_so_long(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BURY_PAUSES", (0.01, 0.01))
+    works, failures = scene.inbox.fetch, [StoreError("WRONG"), StoreError("WRONG")]
+
+    async def fetch(line: str, id: str) -> Entry | None:
+        if failures:
+            raise failures.pop()
+        return await works(line, id)
+
+    monkeypatch.setattr(scene.inbox, "fetch", fetch)
+    await scene.feed.accept([update(n, 5, str(n)) for n in range(2 * module.AHEAD)])
+    await scene.quiet()
+    assert [text for _, text in scene.desk.done] == [str(n) for n in range(2 * module.AHEAD)]
+    assert not failures
+
+
+async def test_what_comes_in_after_the_end_stays_in_the_inbox_for_the_next_owner(
+    scene: Scene,
+) -> None:
+    await scene.lanes.close()
+    await scene.feed.accept([update(1, 5, "hi"), update(2, 5, "/stop")])
+    assert (scene.lanes.backlog, scene.desk.stopped) == (0, [])
+    assert len(await scene.inbox.pending(LINE)) == 2

@@ -19,7 +19,8 @@ from bot.events import (
     Press,
     Signal,
 )
-from bot.telegram.decode import ALLOWED_UPDATES, BotIdentity, decode
+from bot.telegram.addressing import BotIdentity
+from bot.telegram.decode import ALLOWED_UPDATES, decode
 
 BOT = BotIdentity(id=100, username="Our_bot")
 ANNA: dict[str, Any] = {
@@ -243,7 +244,9 @@ def test_only_a_leading_mention_is_taken_off(text: str, left: str) -> None:
 
 
 def press(**fields: Any) -> dict[str, Any]:
-    query = {"id": "42", "from": ANNA, "data": "a:x", "message": {**OURS, "chat": GROUP}}
+    keyboard = {"inline_keyboard": [[{"text": "A", "callback_data": "a:x"}]]}
+    shown = {**OURS, "chat": GROUP, "reply_markup": keyboard}
+    query = {"id": "42", "from": ANNA, "data": "a:x", "message": shown}
     return {"update_id": 1, "callback_query": {**query, **fields}}
 
 
@@ -255,6 +258,13 @@ def test_a_press_carries_its_data_and_the_message_it_stood_under() -> None:
         data="a:x",
         message=3,
     )
+
+
+@pytest.mark.parametrize("markup", [None, {}, {"inline_keyboard": [[{"text": "B"}], 7]}, "x"])
+def test_a_press_is_tied_to_no_message_that_has_no_such_button(markup: Any) -> None:
+    event = decode(press(message={**OURS, "chat": GROUP, "reply_markup": markup}), BOT)
+    assert isinstance(event, Press)
+    assert (event.data, event.message) == ("a:x", None)
 
 
 def test_a_press_under_a_message_too_old_to_be_shown_still_counts() -> None:
@@ -308,7 +318,6 @@ def test_of_an_anonymous_admin_only_a_command_comes_through_under_nobodys_id() -
     [
         {"new_chat_members": [{}]},
         {"pinned_message": {}},
-        {"migrate_to_chat_id": -1},
         {"forum_topic_created": {}},
         {"a_kind_of_next_year": {}},
     ],

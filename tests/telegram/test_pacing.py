@@ -5,37 +5,22 @@ from __future__ import annotations
 import pytest
 
 from bot.telegram.pacing import Pace
+from tests.clocks import StoppedClock
 
 ANNA, TEAM = 7, -100200
 
 
-class Hands:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock()
 
 
 @pytest.fixture
-def clock() -> Hands:
-    return Hands()
-
-
-@pytest.fixture
-def pace(clock: Hands) -> Pace:
+def pace(clock: StoppedClock) -> Pace:
     return Pace(clock)
 
 
-def previews(pace: Pace, clock: Hands, chat: int, count: int) -> list[float]:
+def previews(pace: Pace, clock: StoppedClock, chat: int, count: int) -> list[float]:
     """The gaps between previews that take each slot as soon as it is there."""
     gaps = []
     for _ in range(count):
@@ -54,7 +39,7 @@ def test_a_chat_that_was_never_called_has_a_slot(pace: Pace) -> None:
 
 @pytest.mark.parametrize(("chat", "gap"), [(ANNA, 1.0), (TEAM, 3.0)])
 def test_a_call_takes_the_slot_of_its_chat_alone(
-    pace: Pace, clock: Hands, chat: int, gap: float
+    pace: Pace, clock: StoppedClock, chat: int, gap: float
 ) -> None:
     pace.spend(chat)
     assert not pace.may_preview(chat)
@@ -71,7 +56,7 @@ def test_time_can_be_given_instead_of_read(pace: Pace) -> None:
     assert pace.may_preview(ANNA, 51.0)
 
 
-def test_finals_do_not_wait_but_push_previews_back(pace: Pace, clock: Hands) -> None:
+def test_finals_do_not_wait_but_push_previews_back(pace: Pace, clock: StoppedClock) -> None:
     for _ in range(3):
         assert pace.open_in(TEAM) == 0
         pace.spend(TEAM)
@@ -84,21 +69,27 @@ def test_the_debt_of_many_finals_is_at_most_a_minute(pace: Pace) -> None:
     assert pace.preview_in(TEAM) == 60.0
 
 
-def test_edits_in_a_group_slow_down_from_three_to_five_seconds(pace: Pace, clock: Hands) -> None:
+def test_edits_in_a_group_slow_down_from_three_to_five_seconds(
+    pace: Pace, clock: StoppedClock
+) -> None:
     pace.begin(TEAM)
     assert previews(pace, clock, TEAM, 7) == [3.0, 3.5, 4.0, 4.5, 5.0, 5.0, 5.0]
     pace.begin(TEAM)
     assert previews(pace, clock, TEAM, 1) == [3.0]
 
 
-def test_drafts_start_after_half_a_second_and_go_on_each_second(pace: Pace, clock: Hands) -> None:
+def test_drafts_start_after_half_a_second_and_go_on_each_second(
+    pace: Pace, clock: StoppedClock
+) -> None:
     pace.begin(ANNA)
     assert pace.preview_in(ANNA) == 0.5
     clock.now += 0.5
     assert previews(pace, clock, ANNA, 4) == [1.0] * 4
 
 
-def test_a_group_never_takes_more_than_twenty_previews_a_minute(pace: Pace, clock: Hands) -> None:
+def test_a_group_never_takes_more_than_twenty_previews_a_minute(
+    pace: Pace, clock: StoppedClock
+) -> None:
     start, calls = clock.now, 0
     while clock.now < start + 60:
         if pace.may_preview(TEAM):
@@ -108,7 +99,9 @@ def test_a_group_never_takes_more_than_twenty_previews_a_minute(pace: Pace, cloc
     assert calls <= 20
 
 
-def test_a_freeze_closes_the_chat_for_everything_and_no_other(pace: Pace, clock: Hands) -> None:
+def test_a_freeze_closes_the_chat_for_everything_and_no_other(
+    pace: Pace, clock: StoppedClock
+) -> None:
     pace.freeze(ANNA, clock.now + 30)
     assert pace.open_in(ANNA) == 30
     assert not pace.may_preview(ANNA)
@@ -118,20 +111,22 @@ def test_a_freeze_closes_the_chat_for_everything_and_no_other(pace: Pace, clock:
     assert pace.may_preview(ANNA)
 
 
-def test_a_shorter_freeze_does_not_end_a_longer_one(pace: Pace, clock: Hands) -> None:
+def test_a_shorter_freeze_does_not_end_a_longer_one(pace: Pace, clock: StoppedClock) -> None:
     pace.freeze(ANNA, clock.now + 30)
     pace.freeze(ANNA, clock.now + 5)
     assert pace.open_in(ANNA) == 30
 
 
-def test_after_a_freeze_a_chat_goes_at_half_speed_for_a_minute(pace: Pace, clock: Hands) -> None:
+def test_after_a_freeze_a_chat_goes_at_half_speed_for_a_minute(
+    pace: Pace, clock: StoppedClock
+) -> None:
     pace.freeze(ANNA, clock.now + 10)
     clock.now += 10
     assert previews(pace, clock, ANNA, 30) == [2.0] * 30
     assert previews(pace, clock, ANNA, 1) == [1.0]
 
 
-def test_idle_chats_are_forgotten_and_busy_ones_are_not(pace: Pace, clock: Hands) -> None:
+def test_idle_chats_are_forgotten_and_busy_ones_are_not(pace: Pace, clock: StoppedClock) -> None:
     pace.freeze(TEAM, clock.now + 7200)
     for chat in range(1, 20_001):
         pace.spend(chat)
@@ -140,7 +135,9 @@ def test_idle_chats_are_forgotten_and_busy_ones_are_not(pace: Pace, clock: Hands
     assert pace.open_in(TEAM) == pytest.approx(7200 - 2000)
 
 
-def test_a_burst_of_chats_within_a_minute_is_remembered_whole(pace: Pace, clock: Hands) -> None:
+def test_a_burst_of_chats_within_a_minute_is_remembered_whole(
+    pace: Pace, clock: StoppedClock
+) -> None:
     for chat in range(1, 3001):
         pace.spend(chat)
     assert not any(pace.may_preview(chat) for chat in range(1, 3001))

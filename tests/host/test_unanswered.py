@@ -1,0 +1,70 @@
+"""Calls that never come back: what was sent is not sent again and again."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.sandbox.messages.turns import Say, Turn
+from bot.sandbox.telegram.faults import Fault
+from bot.telegram import sending
+from bot.telegram.markup import MARK
+from bot.turn.recorder import Recorder
+from tests.host.stage import Stage
+
+
+async def test_while_nothing_comes_back_from_telegram_an_answer_is_not_repeated(
+    stage: Stage,
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("once")
+    async with stage.host():
+        stage.world.faults.add(Fault("lose", "sendMessage"))
+        stage.world.faults.add(Fault("lose", "getMe", times=2))
+        stage.world.say(ann, room, "hi")
+        await stage.answer(room, echo, 2)
+    assert stage.texts(room, echo.id) == ["once", f"{MARK}once"]
+    methods = [call.method for call in stage.world.calls.of(bot=echo.id)]
+    sent = methods.index("sendMessage")
+    said = [one for one in methods[sent:] if one in ("sendMessage", "getMe")]
+    assert said == ["sendMessage", "getMe", "getMe", "getMe", "sendMessage"]
+
+
+async def test_a_message_to_which_no_answer_ever_comes_does_not_hold_its_chat_up_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "pause_after", lambda _failures: 0.01)
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("unheard", "next")
+    stage.world.faults.add(Fault("lose", "sendMessage", times=sending.MOST_COPIES))
+    async with stage.host() as host:
+        stage.world.say(ann, room, "hi")
+        stage.world.say(ann, room, "and?")
+        await stage.answer(room, echo, sending.MOST_COPIES + 1)
+        await host.fleet.bots[0].idle()
+        assert host.counters["send:unanswered"] == 1
+    copies = [f"{MARK}unheard"] * (sending.MOST_COPIES - 1)
+    assert stage.texts(room, echo.id) == ["unheard", *copies, "next"]
+
+
+async def test_a_reply_that_was_recorded_by_a_try_that_failed_is_sent_by_the_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = Recorder.finish
+    failed: list[object] = []
+
+    async def finish(self: Recorder, *given: object) -> object:
+        posted = await works(self, *given)  # type: ignore[arg-type]
+        if not failed:
+            failed.append(posted)
+            raise OSError
+        return posted
+
+    monkeypatch.setattr(Recorder, "finish", finish)
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(Turn((Say("recorded"),)))
+    async with stage.host(SWEEP_SECONDS="60"):
+        assert await stage.ask(ann, room, echo, "hi") == "recorded"
+    assert len(stage.requests()) == 1
