@@ -35,6 +35,7 @@ log = structlog.get_logger("agents")
 
 DEFAULT_AGENTS_FILE = Path("agents.json")
 PAUSE_S = 1.0
+UNUSED_SECONDS = 60.0
 
 
 async def opened_catalog(settings: Settings, client: StoreClient) -> Catalog:
@@ -81,6 +82,7 @@ def plans(settings: Settings, catalog: Catalog, handlers: Handlers | None = None
         budgets(settings),
         handlers.skills if handlers else {},
         guard(settings),
+        proxied=settings.proxy_judges,
     )
 
 
@@ -89,6 +91,31 @@ async def connected(catalog: Catalog, plans: CatalogPlans, pool: Pool) -> None:
     entries = catalog.snapshot().agents
     own = [plans.of(agent) for agent, entry in entries.items() if entry.operator]
     await pool.ensure({server for plan in own if plan for server in plan.servers})
+
+
+async def kept(catalog: Catalog, plans: CatalogPlans, pool: Pool) -> None:
+    """After each change of the agents, in a while: close the servers that none of them has."""
+    changed = asyncio.Event()
+    unsubscribe = catalog.subscribe(lambda _snapshot: changed.set())
+    try:
+        while True:
+            await changed.wait()
+            await asyncio.sleep(UNUSED_SECONDS)
+            changed.clear()
+            await _close_unused(catalog, plans, pool)
+    finally:
+        unsubscribe()
+
+
+async def _close_unused(catalog: Catalog, plans: CatalogPlans, pool: Pool) -> None:
+    for agent in catalog.snapshot().agents:
+        plans.of(agent)  # made here, one by one: a host with many agents must not stand still
+        await asyncio.sleep(0)
+    made = [plans.of(agent) for agent in catalog.snapshot().agents]
+    try:
+        await pool.keep({server for plan in made if plan for server in plan.servers})
+    except Exception:
+        log.exception("servers.not_closed")
 
 
 def limits(settings: Settings) -> Limits:

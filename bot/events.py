@@ -24,17 +24,26 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an answer goes: a chat of one bot, and a topic in it."""
+    """Where an answer goes: a chat of one bot, and a topic in it.
+
+    `was` is the id that the chat had as a plain group, before it became a supergroup.
+    """
 
     bot: int
     chat: int
     topic: int | None = None
     private: bool = True
+    was: int | None = None
+
+    @property
+    def home(self) -> int:
+        """The id that the chat had at first: it names the chat also after a move."""
+        return self.chat if self.was is None else self.was
 
     @property
     def conversation(self) -> str:
-        """The conversation's name inside its line: `<chat>` or `<chat>:<topic>`."""
-        return str(self.chat) if self.topic is None else f"{self.chat}:{self.topic}"
+        """The conversation's name inside its line: `<home>` or `<home>:<topic>`."""
+        return str(self.home) if self.topic is None else f"{self.home}:{self.topic}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,10 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A press on a button of ours; `data` is what we put into it."""
+    """A press on a button of ours; `data` is what we put into it, or what somebody made up.
+
+    `message` is the one that shows a button with this data; None where it is not known to.
+    """
 
     address: Address
     person: Person
@@ -115,13 +127,21 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A group became a supergroup: the chat at `address` has the id `to` from now on."""
+
+    address: Address
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """An update that is left alone by a rule; the rule's name is counted."""
 
     rule: str
 
 
-Event = Incoming | Press | Signal | Resume
+Event = Incoming | Press | Signal | Resume | Moved
 Decoded = Event | Ignored
 
 

@@ -96,7 +96,11 @@ def _call(skill: SkillSpec, arguments: Mapping[str, object], handlers: Handlers)
 @contextlib.asynccontextmanager
 async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
     path = settings.agents_file or agents.DEFAULT_AGENTS_FILE
-    file = FileStore(path, read_environment(settings.environ, settings.hashes()), required=True)
+    file = FileStore(
+        path,
+        read_environment(settings.environ, settings.hashes()),
+        required=settings.agents_file is not None,
+    )
     catalog = Catalog(CompositeStore(file, MemoryStore()))
     await catalog.open()
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from bot.errors import ConfigError
 from bot.ops.clock import SystemClock
 from bot.ops.waiting import ended
 from bot.settings import Settings
@@ -79,6 +80,11 @@ async def _url_beside(settings: Settings, stack: contextlib.AsyncExitStack) -> s
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
     server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
+    if not server.was_here:
+        raise ConfigError(
+            f"DATA_DIR {settings.data_dir}: no host has kept anything here. "
+            "Call this where the host runs, or set DATA_DIR or REDIS_URL as it has them."
+        )
     await server.start()
     if server.is_ours:
         stack.push_async_callback(server.stop)

@@ -59,6 +59,7 @@ def check(
     found += inactive(snapshot.document, {*snapshot.agents, *drafted})
     found += snapshot.conflicts(bots)
     found += _strangers(snapshot.document, bots)
+    found += _nobody(snapshot, path) if bots else ()
     found += snapshot.unhandled(handlers)
     found += _unset(snapshot.document, environ)
     found += _misspelt(environ, legacy is not None, bool(draft.agents))
@@ -118,6 +119,17 @@ def _wins(above: str, below: str) -> Problem:
 
 def _snapshot(document: Document) -> Snapshot:
     return Snapshot(1, document, Bindings(entry.value for entry in document.bindings.values()))
+
+
+def _nobody(snapshot: Snapshot, path: File | None) -> Iterator[Problem]:
+    """Bots that nobody can answer, as far as it is seen from here."""
+    place = str(path or "DEFAULTAGENTID")
+    if not snapshot.agents:
+        cure = "describe one, or add one from a chat"
+        yield Problem(place, "there is no agent, so nobody answers", cure, level="note")
+    elif not snapshot.default and not any(snapshot.bindings):
+        told = "no agent is bound to anything, and none is the default, so nobody answers"
+        yield Problem(place, told, 'set "defaultAgentId", or bind one', level="note")
 
 
 def _strangers(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from registry.fields import Frozen, Wrong
 from registry.references import REFERENCE
+from registry.urls import web_parts
 
 
 def _secret(text: str) -> str:
@@ -27,13 +27,7 @@ def _id(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise Wrong("is no address", "write https://host/path") from None
-    if parts.scheme not in ("http", "https") or not host or not text.isprintable() or " " in text:
-        raise Wrong("is no http or https address", "write https://host/path")
+    parts = web_parts(text)
     if "@" in parts.netloc or "$" in text or parts.fragment:
         raise Wrong("holds a secret, a reference or a fragment", "write the plain address")
     return text

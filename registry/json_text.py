@@ -25,6 +25,9 @@ _CURES = {
 }
 
 
+_LEVELS = 100
+
+
 class JsonFault(ValueError):
     """A text is not the JSON we take; `line` and `column` begin at 1."""
 
@@ -53,10 +56,25 @@ def parse(text: str) -> Any:
     except _Doubled:
         raise _doubled(text) from None
     except RecursionError:
-        raise JsonFault(1, 1, "it is nested too deeply", "nest at most a few levels") from None
+        raise _deep() from None
     except ValueError as error:
         raise JsonFault(1, 1, str(error), "write plain numbers of a sensible size") from None
+    if _is_deep(value):
+        raise _deep()
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether there are more levels than all who read it later can walk down."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_LEVELS):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [x for one in inner for x in one if isinstance(x, dict | list)]
+    return bool(level)
+
+
+def _deep() -> JsonFault:
+    return JsonFault(1, 1, "it is nested too deeply", f"nest at most {_LEVELS} levels")
 
 
 def folded(name: str) -> str:
@@ -70,7 +88,7 @@ def lines(text: str) -> dict[Path, int]:
     try:
         scanner.value((), *next(scanner.words))
     except RecursionError:
-        raise JsonFault(1, 1, "it is nested too deeply", "nest at most a few levels") from None
+        raise _deep() from None
     return scanner.lines
 
 
@@ -142,7 +160,10 @@ def _constant(name: str) -> NoReturn:
 
 def _doubled(text: str) -> JsonFault:
     scanner = _Scanner(text)
-    scanner.value((), *next(scanner.words))
+    try:
+        scanner.value((), *next(scanner.words))
+    except RecursionError:
+        return _deep()
     line = scanner.doubled or 1
     return JsonFault(line, 1, "a name occurs twice in one object", "keep one of the two")
 

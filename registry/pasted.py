@@ -66,7 +66,7 @@ def veiled(name: str, text: str) -> str:
 
 
 def _hint(piece: str) -> str:
-    return f"[looks like a key: {piece[:4]}…, {len(piece)} characters]"
+    return f"[looks like a key: {piece[:4]}…{piece[-4:]}, {len(piece)} characters]"
 
 
 def shown(text: object, width: int = 40) -> str:

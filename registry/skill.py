@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -13,6 +12,7 @@ from registry import schema
 from registry.caching import CacheRule
 from registry.fields import Frozen, Wrong
 from registry.pasted import shown
+from registry.urls import web_parts
 
 DESCRIPTION_LIMIT = 8000
 LONGEST_SECONDS = 30.0
@@ -43,13 +43,7 @@ def _variable(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise Wrong("is no address", "write https://host/path") from None
-    if parts.scheme not in ("http", "https") or not host or not text.isprintable() or " " in text:
-        raise Wrong("is no http or https address", "write https://host/path")
+    parts = web_parts(text)
     if "@" in parts.netloc or "$" in text:
         raise Wrong("holds a secret or a reference", "use webhookAuth with a variable's name")
     return text

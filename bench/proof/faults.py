@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bench.proof import kills, load_rows, replica_rows, rest_rows, store_rows, wire_rows
+from bench.proof import (
+    kills,
+    load_rows,
+    model_rows,
+    replica_rows,
+    rest_rows,
+    store_rows,
+    telegram_rows,
+    tool_rows,
+)
 from bench.proof.order import Order
 from bench.proof.tally import Tally
 
@@ -58,32 +67,32 @@ ROWS = (
         "MCP server killed in a call / hangs / slow / garbage (bad JSON, 50 MB result, 10,000 "
         "tools, duplicate names) / down at start and up later",
         "hung turn; other bots or servers affected; leaked task or process",
-        wire_rows.bad_tools,
+        tool_rows.bad_tools,
     ),
     Row(
         "F9",
         "model 429 with retry-after, 529, 500, connect refused, silent for minutes",
         "retry storm; endless typing",
-        wire_rows.busy_model,
+        model_rows.busy_model,
     ),
     Row(
         "F10",
         "model stream cut at any byte, ended without message_stop, error event, max_tokens inside "
         "tool JSON",
         "executing half a tool call; silence; an endless loop",
-        wire_rows.broken_streams,
+        model_rows.broken_streams,
     ),
     Row(
         "F11",
         "Telegram 429 on send, 5xx, network cut for minutes, send accepted but the answer lost",
         "dropped reply; blind re-sends",
-        wire_rows.telegram_fails,
+        telegram_rows.telegram_fails,
     ),
     Row(
         "F12",
         "401 revoked token, 403 blocked by user, chat not found",
         "endless retry; other bots affected",
-        wire_rows.closed_to_us,
+        telegram_rows.closed_to_us,
     ),
     Row(
         "F13",

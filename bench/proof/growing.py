@@ -6,6 +6,7 @@ import asyncio
 
 from bench.proof.crowd import Sent, texts
 from bench.proof.ground import HostProcess
+from bench.proof.oracle import MARK
 from bench.proof.order import Order
 from bench.proof.points import Point
 from bench.proof.tally import Tally
@@ -13,7 +14,10 @@ from bench.proof.trial import Trial, trial, until
 from bench.proof.voice import TAG, lines_of
 
 GROUPS = 3
-UNNOTED = Point("preview sent, its number not recorded", "grow", "preview", "before")
+UNNOTED = (
+    Point("preview about to be sent", "grow", "preview", "after"),
+    Point("preview sent, its number not recorded", "grow", "preview", "before", skip=1),
+)
 
 
 async def killed_while_growing(order: Order) -> Tally:
@@ -27,7 +31,8 @@ async def killed_while_growing(order: Order) -> Tally:
             await t.crowd.answered(30, owed)  # five lives without getting further are poison
             owed = await _while_it_grows(t, host, order)
         t.tally.takeover.append(await host.start())
-        await _number_unknown(t, host)
+        for point in UNNOTED[order.pick(1, 0) :]:
+            await _number_unknown(t, host, point)
         tally = await t.judged()
         await host.terminate()
         return tally
@@ -37,7 +42,7 @@ async def _while_it_grows(t: Trial, host: HostProcess, order: Order) -> list[Sen
     """One life of the host; what it had begun to say."""
     said = [t.crowd.say(t.crowd.gather(), "grow") for _ in range(GROUPS)]
     await until(lambda: all(_shown(one) for one in said))
-    await until(lambda: host.store.scripts.get("preview", 0) >= GROUPS)
+    await until(lambda: host.store.scripts.get("preview", 0) >= 2 * GROUPS)
     await asyncio.sleep(t.crowd.chance.uniform(0.1, order.pick(1, 3)))
     await host.kill()
     host.store.scripts.clear()
@@ -50,9 +55,9 @@ def _shown(one: Sent) -> bool:
     return 0 < sum(len(TAG.findall(text)) for text in texts(one.room)) < lines_of("grow")
 
 
-async def _number_unknown(t: Trial, host: HostProcess) -> None:
-    """Killed when the beginning is shown and its number is not yet recorded: the one stray."""
-    trap = host.store.set(UNNOTED.trap())
+async def _number_unknown(t: Trial, host: HostProcess, point: Point) -> None:
+    """Killed before a beginning has its number on record: the whole answer tells of it."""
+    trap = host.store.set(point.trap())
     one = t.crowd.say(t.crowd.gather(), "grow")
     await asyncio.wait_for(trap.caught.wait(), 25)
     await host.kill()
@@ -63,10 +68,13 @@ async def _number_unknown(t: Trial, host: HostProcess) -> None:
     t.tally.lost += len(await t.crowd.answered(among=[one]))
     t.tally.messages += 1
     left = [text for text in texts(one.room) if text in stray]
+    whole = [text for text in texts(one.room) if text not in stray]
     t.tally.check(len(left) <= 1, f"{len(left)} strays")
-    t.tally.check(len(texts(one.room)) - len(left) == 1, f"{len(texts(one.room))} messages")
+    t.tally.check(len(whole) == 1, f"{len(texts(one.room))} messages")
+    t.tally.check(all(text.startswith(MARK) for text in whole), f"no mark after: {point.name}")
     if left:
+        t.tally.marked += 1
         t.tally.notes.append(
             "killed between a growing answer's first message in a group and the record of its "
-            "number: that beginning stays, and the whole answer comes below it"
+            "number: that beginning stays, and the whole answer comes below it with the mark"
         )

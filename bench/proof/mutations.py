@@ -120,6 +120,29 @@ MUTATIONS = (
         NAMED,
     ),
     Mutation(
+        "the note that a beginning is about to be shown in a group",
+        "bot/turn/progress.py",
+        "            await self._noted(SOMEWHERE)\n",
+        "",
+        KILLS + "test_a_kill_while_an_answer_grows_in_a_group_leaves_one_whole_answer",
+    ),
+    Mutation(
+        "a preview on its way is waited for",
+        "bot/turn/progress.py",
+        "if self._going is not None:",
+        "if self._going is None:",
+        "tests/host/test_growing.py::"
+        "test_an_edit_on_its_way_when_the_answer_is_whole_does_not_undo_it",
+    ),
+    Mutation(
+        "after a lost answer Telegram is asked whether it answers",
+        "bot/telegram/sending.py",
+        "await self._until_answered()",
+        "pass",
+        "tests/host/test_unanswered.py::"
+        "test_while_nothing_comes_back_from_telegram_an_answer_is_not_repeated",
+    ),
+    Mutation(
         "the ordinal of a turn's writes",
         "bot/store/scripts/append.lua",
         "if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then",

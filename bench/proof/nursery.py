@@ -153,10 +153,12 @@ def _reap() -> None:
 
 def main() -> None:
     """Fork hosts as ordered, until the orders end."""
+    gc.disable()  # what is loaded here is no garbage
     for name in LOADED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    gc.enable()
     receiving, waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waking)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -65,9 +65,10 @@ real one takes about 30 messages a second from one bot, so the rates in the note
 host, its simulators and all wires on one machine, not of Telegram.
 
 Turns that wait for people are killed between question and tap, and between tap and call (in F1
-and F2); answers that grow in a group by edits, while they grow (F2). F16 is tried at both doors:
-with polls, with a webhook before two replicas that are ended and killed by turns, and with hosts
-that change from one door to the other under load.
+and F2); answers that grow in a group by edits, while they grow (F2): a beginning that was shown,
+but whose number nobody knows, stays, and the whole answer below it must carry the mark. F16 is
+tried at both doors: with polls, with a webhook before two replicas that are ended and killed by
+turns, and with hosts that change from one door to the other under load.
 
 - `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that
   were tried again change their lines on this page.

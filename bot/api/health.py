@@ -2,12 +2,15 @@
 
 `/health/live`: the process runs. `/health/ready`: it can do its work, so that traffic may come: the
 store answers, and not every bot is in trouble. `/health`: nothing at all is in trouble.
+
+Whoever comes from outside, as webhooks do, learns how the host is and nothing of what it hosts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.applications import Starlette
@@ -15,7 +18,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from registry.addresses import is_internal
+
 Report = Callable[[], dict[str, Any]]
+
+_FOR_ALL = ("status", "version", "ready", "checks", "agents_available")
+_HANDED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 def http_app(report: Report, routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -27,13 +35,13 @@ def http_app(report: Report, routes: Sequence[BaseRoute] = ()) -> Starlette:
     async def live(_request: Request) -> Response:
         return _json(200, {"status": "ok"})
 
-    async def ready(_request: Request) -> Response:
+    async def ready(request: Request) -> Response:
         body = report()
-        return _json(200 if body["ready"] else 503, body)
+        return _json(200 if body["ready"] else 503, _for(request, body))
 
-    async def health(_request: Request) -> Response:
+    async def health(request: Request) -> Response:
         body = report()
-        return _json(200 if body["status"] == "ok" else 503, body)
+        return _json(200 if body["status"] == "ok" else 503, _for(request, body))
 
     own = [
         Route("/health/live", live),
@@ -41,6 +49,23 @@ def http_app(report: Report, routes: Sequence[BaseRoute] = ()) -> Starlette:
         Route("/health", health),
     ]
     return Starlette(routes=[*own, *routes])
+
+
+def _for(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """All of a report for this network, the least of it for strangers."""
+    return body if _is_near(request) else {name: body[name] for name in _FOR_ALL if name in body}
+
+
+def _is_near(request: Request) -> bool:
+    """Whether a request comes from an internal address, by an internal name, past no proxy."""
+    if request.client is None or any(name in request.headers for name in _HANDED_ON):
+        return False
+    try:
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return False
+    named = is_internal(name) or ("." not in name and ":" not in name and name != "")
+    return named and is_internal(request.client.host)
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:

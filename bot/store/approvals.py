@@ -64,8 +64,8 @@ class RedisApprovals:
         )
         if body is None:
             return None
-        ids = [int(one) for one in (messages or b"").decode().split(",") if one]
-        return load(body, int(version), ids)
+        shown = [one.split(":") for one in (messages or b"").decode().split(",") if one]
+        return load(body, int(version), [(int(chat), int(number)) for chat, number in shown])
 
     async def decide(
         self,
@@ -115,11 +115,17 @@ class RedisApprovals:
         done, *ids = await self._client.surely("supersede", names, args)
         return None if done < 0 else posted(ids, parts)
 
+    async def asked_in(self, line: str, conversation: str) -> str:
+        """The nonce of the sheet that a conversation's open turn has asked last, or nothing."""
+        words = ("HGET", keys.open_turn(line, conversation), "nonce")
+        found = await self._client.patiently(lambda: self._client.command(*words))
+        return (found or b"").decode()
+
     async def waiting(self, line: str) -> list[tuple[str, float]]:
         """Nonces of all sheets whose turns are not over, with the time when each is due."""
         words = ("ZRANGE", keys.timers(line), 0, -1, "WITHSCORES")
         flat = await self._client.patiently(lambda: self._client.command(*words))
-        return [(nonce.decode(), float(due)) for nonce, due in _pairs(flat)]
+        return [(nonce.decode(), float(due)) for nonce, due in pairs_of(flat)]
 
     async def forget(self, fence: Fence, nonce: str) -> None:
         """A sheet has done its work."""
@@ -131,7 +137,7 @@ class RedisApprovals:
         """What is allowed for good in a conversation: by whom, and when."""
         words = ("HGETALL", keys.grants(line, conversation))
         found = await self._client.patiently(lambda: self._client.command(*words))
-        return {name.decode(): orjson.loads(body) for name, body in _pairs(found)}
+        return {name.decode(): orjson.loads(body) for name, body in pairs_of(found)}
 
     async def revoke(self, fence: Fence, conversation: str, grant: str) -> None:
         """Something is allowed no more."""
@@ -143,7 +149,7 @@ def _flat(records: Sequence[Record]) -> list[Any]:
     return [word for record in records for word in (record.kind, orjson.dumps(record.body))]
 
 
-def _pairs(found: Any) -> list[tuple[Any, Any]]:
+def pairs_of(found: Any) -> list[tuple[Any, Any]]:
     """Pairs of an answer, in whichever form the protocol version gives them."""
     if isinstance(found, Mapping):
         return list(found.items())

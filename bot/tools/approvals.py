@@ -7,7 +7,7 @@ button, and each call on it is decided once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ REASON_LIMIT = 500
 PREFIX = "ap"
 
 Choice = Literal["once", "always", "deny", "go"]
-State = Literal["pending", "granted", "denied", "expired", "dropped"]
+State = Literal["pending", "granted", "denied", "expired", "dropped", "unasked"]
 
 _LETTERS: dict[str, Choice] = {"o": "once", "a": "always", "d": "deny", "g": "go"}
 _LETTER_OF = {choice: letter for letter, choice in _LETTERS.items()}
@@ -52,7 +52,7 @@ class Sheet:
 
     `approvers` holds "asker", "admins" (of the chat) and numeric ids. Until `until` (seconds since
     the epoch) it waits for presses, until `reason_until` for a typed reason of `reason_by`.
-    `version` grows with each change in the store; `messages` are the ids that show it.
+    `version` grows with each change in the store; `messages` are the ids that show it in its chat.
     """
 
     nonce: str
@@ -94,15 +94,16 @@ class Sheet:
         return orjson.dumps(body)
 
 
-def load(body: bytes, version: int, messages: Sequence[int]) -> Sheet:
-    """A sheet as `dump` wrote it."""
+def load(body: bytes, version: int, shown: Sequence[tuple[int, int]]) -> Sheet:
+    """A sheet as `dump` wrote it; `shown` are the chat and the number of each message of it."""
     raw: dict[str, Any] = orjson.loads(body)
     raw["turn"] = TurnRef(**raw["turn"])
     raw["address"] = Address(**raw["address"])
     raw["asker"] = Person(**raw["asker"])
     raw["approvers"] = tuple(raw["approvers"])
     raw["asked"] = tuple(Asked(**one) for one in raw["asked"])
-    return Sheet(**raw, version=version, messages=tuple(messages))
+    here = tuple(number for chat, number in shown if chat == raw["address"].chat)
+    return Sheet(**raw, version=version, messages=here)
 
 
 def new_nonce() -> str:
@@ -146,13 +147,35 @@ def named(sheet: Sheet, person: int) -> bool:
     return person in sheet.approvers or ("asker" in sheet.approvers and person == sheet.asker.id)
 
 
-def fits(sheet: Sheet, tap: Tap) -> bool:
-    """Whether the sheet has something that this tap can still decide."""
+def for_one(sheet: Sheet, person: int) -> bool:
+    """Whether what this person allows for good holds for them alone.
+
+    In a group, who asks can answer for nobody else.
+    """
+    return not sheet.address.private and _right(sheet, person) == "asker"
+
+
+def stands(grant: Mapping[str, Any], approvers: Sequence[int | str], person: int) -> bool:
+    """Whether what somebody allowed for good holds today, for a turn of this person.
+
+    It does as long as whoever allowed it may approve such a turn.
+    """
+    if grant.get("by") in approvers:
+        return True
+    right = grant.get("as", "asker")
+    return right in approvers and (right != "asker" or grant.get("by") == person)
+
+
+def fits(sheet: Sheet, tap: Tap, now: float) -> bool:
+    """Whether the sheet has something that this tap can still decide.
+
+    Once its time is over it has not, also where nobody has closed it yet.
+    """
     if sheet.closed:
         return False
     if tap.choice == "go":
         return sheet.wants_reason
-    return bool(_chosen(sheet, tap))
+    return now < sheet.until and bool(_chosen(sheet, tap))
 
 
 def tapped(sheet: Sheet, tap: Tap, person: Person, now: float) -> Sheet:
@@ -179,13 +202,19 @@ def _chosen(sheet: Sheet, tap: Tap) -> list[int]:
     return [i for i in found if tap.choice != "always" or sheet.asked[i].always]
 
 
+def moved(sheet: Sheet, to: int) -> Sheet:
+    """The sheet where its chat is now; messages of its old place are not there."""
+    address = replace(sheet.address, chat=to, topic=None, was=sheet.address.home)
+    return replace(sheet, address=address, message=0, messages=())
+
+
 def reasoned(sheet: Sheet, text: str) -> Sheet:
     """The sheet with the reason that whoever denied has typed."""
     return replace(sheet, reason=text.strip()[:REASON_LIMIT], reason_until=0.0)
 
 
-def closed(sheet: Sheet, rest: Literal["expired", "dropped"]) -> Sheet:
-    """The sheet as it ends: what nobody decided is expired or dropped."""
+def closed(sheet: Sheet, rest: Literal["expired", "dropped", "unasked"]) -> Sheet:
+    """The sheet as it ends: what nobody decided is expired or dropped, or nobody was asked."""
     asked = tuple(
         replace(one, state=rest) if one.state == "pending" else one for one in sheet.asked
     )
@@ -197,11 +226,18 @@ def grant_of(agent: str, key: str, definition: str) -> str:
     return f"{agent}|{definition}|{key}"
 
 
+def _right(sheet: Sheet, person: int) -> str:
+    """By which right somebody decides: as one who is named, as an admin, or as who asked."""
+    if person in sheet.approvers:
+        return "named"
+    return "asker" if named(sheet, person) else "admins"
+
+
 def grants_of(before: Sheet, after: Sheet, now: float) -> dict[str, bytes]:
     """What a press allowed for good, by the grant's name."""
     return {
         grant_of(after.turn.agent, one.key, one.definition): orjson.dumps(
-            {"by": one.by, "name": one.name, "at": int(now)}
+            {"by": one.by, "name": one.name, "at": int(now), "as": _right(after, one.by)}
         )
         for old, one in zip(before.asked, after.asked, strict=True)
         if one.kept and not old.kept

@@ -20,6 +20,7 @@ NOT_OBJECT = "The call's input is not a JSON object. Write it again as one."
 NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
 NO_LONGER = "This tool is no longer here as it was when this turn began. It was not run."
 NAME_TAKEN = "A server's tool has the name of this skill, so the skill was not run."
+NO_ANSWER = "No answer came in time. Go on without it, or try again later."
 AGENT_GONE = "This agent was removed while it worked. The call was not run."
 FATE_UNKNOWN = (
     "Outcome unknown: the host was interrupted during this call, so it may or may not have taken "

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.tools.approvals import ALL, Asked, Sheet, Tap, data_of
+from bot.tools.approvals import ALL, Asked, Sheet, Tap, data_of, for_one
 from bot.tools.mcp.tool import printable
 from bot.tools.sight import Screen, screened, visible, warning
 
@@ -23,7 +23,9 @@ WORDS_LIMIT = 80
 NO_LONGER_OPEN = "This question is no longer open."
 NOT_YOURS = "Only {} may answer this."
 NOTED = {"once": "Allowed once.", "always": "Allowed here from now on.", "deny": "Denied."}
+NOTED_FOR_YOU = "Allowed here for you from now on."
 GOES_ON = "I go on."
+UNASKED = "nobody could be asked, since the chat does not take the question."
 
 Row = list[tuple[str, str]]
 
@@ -31,9 +33,11 @@ _MARKS: Mapping[str, str] = {
     "pending": "",
     "granted": "✓ allowed once by {}",
     "kept": "✓ always allowed in this chat, by {}",
+    "for one": "✓ always allowed here for {}",
     "denied": "✗ denied by {}",
     "expired": "✗ not approved: nobody answered in time",
     "dropped": "✗ not approved: the conversation went on",
+    "unasked": "✗ not approved: nobody could be asked",
 }
 
 
@@ -62,7 +66,7 @@ def question(sheet: Sheet) -> str:
     """The sheet as people read it, as Markdown."""
     several = len(sheet.asked) > 1
     head = f"**May I do these {len(sheet.asked)} things?**" if several else "**May I do this?**"
-    calls = [_call(i, one, several) for i, one in enumerate(sheet.asked)]
+    calls = [_call(sheet, i, several) for i in range(len(sheet.asked))]
     return "\n\n".join([f"{head}\n{calls[0]}", *calls[1:], *_foot(sheet)])
 
 
@@ -85,7 +89,7 @@ def who_may(sheet: Sheet) -> str:
     """Who may answer, in words."""
     words = []
     if "asker" in sheet.approvers:
-        words.append(_plain(sheet.asker.name))
+        words.append(plain(sheet.asker.name))
     if "admins" in sheet.approvers:
         words.append("the chat's admins")
     if ids := [str(one) for one in sheet.approvers if isinstance(one, int)]:
@@ -98,35 +102,52 @@ def answered_already(sheet: Sheet, tap: Tap) -> str:
     one = sheet.asked[tap.index] if 0 <= tap.index < len(sheet.asked) else None
     if one is None or one.state == "pending":
         return NO_LONGER_OPEN
-    mark = _MARKS["kept" if one.kept else one.state].format(" ".join(one.name.split()))
+    mark = _mark(sheet, one).format(" ".join(one.name.split()))
     return f"Answered already: {mark}"
+
+
+def noted(sheet: Sheet, tap: Tap, person: int) -> str:
+    """What somebody reads who has just decided something."""
+    if tap.choice == "always" and for_one(sheet, person):
+        return NOTED_FOR_YOU
+    return NOTED.get(tap.choice, GOES_ON)
 
 
 def result_words(sheet: Sheet, one: Asked) -> str:
     """What the model reads of a call that was not approved."""
     if one.state == "expired":
         return "Not approved: nobody answered in time. It was not run. Go on without it."
+    if one.state == "unasked":
+        return f"Not approved: {UNASKED} It was not run. Go on without it."
     if one.state in ("dropped", "granted", "pending"):
         return "Not approved: the person wrote instead. It was not run."
     why = f" Their reason: {sheet.reason}" if sheet.reason else " They gave no reason."
     return f"Not approved: a person denied this call. It was not run.{why}"
 
 
-def _call(index: int, one: Asked, several: bool) -> str:
+def _mark(sheet: Sheet, one: Asked) -> str:
+    """What became of a call, with a place for the name of who decided."""
+    if one.kept:
+        return _MARKS["for one" if for_one(sheet, one.by) else "kept"]
+    return _MARKS[one.state]
+
+
+def _call(sheet: Sheet, index: int, several: bool) -> str:
+    one = sheet.asked[index]
     number = f"{index + 1}\\. " if several else ""
-    mark = _MARKS["kept" if one.kept else one.state].format(_plain(one.name))
+    mark = _mark(sheet, one).format(plain(one.name))
     return f"{number}{one.shown}" + (f"\n{mark}" if mark else "")
 
 
 def _foot(sheet: Sheet) -> list[str]:
     if sheet.closed:
-        return [f"Reason: {_plain(sheet.reason)}"] if sheet.reason else []
+        return [f"Reason: {plain(sheet.reason)}"] if sheet.reason else []
     if sheet.pending:
         until = datetime.fromtimestamp(sheet.until, UTC)
         return [f"_{who_may(sheet)} may answer, until {until.day} {until:%b, %H:%M} UTC._"]
     if sheet.wants_reason:
         return ["_Write me why if you like; I go on in a minute._"]
-    return [f"Reason: {_plain(sheet.reason)}"] if sheet.reason else []
+    return [f"Reason: {plain(sheet.reason)}"] if sheet.reason else []
 
 
 def _buttons(sheet: Sheet, index: int, several: bool) -> list[Row]:
@@ -139,7 +160,8 @@ def _buttons(sheet: Sheet, index: int, several: bool) -> list[Row]:
         return [[once, deny]]
     if several:
         return [[once, (f"{mark}Always", always), deny]]
-    return [[once, deny], [("Always for this chat", always)]]
+    varies = not sheet.address.private and "asker" in sheet.approvers
+    return [[once, deny], [("Always here" if varies else "Always for this chat", always)]]
 
 
 def _lines(arguments: Any, told: dict[str, None]) -> list[str]:
@@ -178,7 +200,8 @@ def _fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-def _plain(text: str) -> str:
-    """A person's words inside of Markdown, with nothing that formats."""
-    flat = " ".join(printable(text, 500).split())
-    return re.sub(r"([\\`*_{}\[\]()#+.!|<>~-])", r"\\\1", flat)
+def plain(text: str, limit: int = 500) -> str:
+    """Somebody's words inside of Markdown, with nothing that formats or leads away."""
+    flat = " ".join(printable(text, limit).split())
+    # By number, not behind a backslash: two brackets behind backslashes would be a formula.
+    return re.sub(r"[\\`*_{}\[\]()#+.!|<>~&$-]", lambda mark: f"&#{ord(mark[0])};", flat)

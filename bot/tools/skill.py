@@ -22,7 +22,8 @@ class SkillSpec:
     """A skill ready to be called; `headers` hold its secret, `handler` is an internal one's code.
 
     `internal` says that a webhook's own host may be internal, since the operator wrote it or
-    listed it. `seconds` is how long a call may take.
+    listed it; `proxied` that elsewhere the operator's proxy judges. `seconds` is how long a call
+    may take.
     """
 
     name: str
@@ -35,6 +36,7 @@ class SkillSpec:
     output_schema: Mapping[str, Any] | None = field(default=None, hash=False)
     seconds: float = SECONDS
     cache: CacheRule | None = None
+    proxied: bool = False
 
     @property
     def key(self) -> str:

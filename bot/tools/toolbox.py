@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -243,13 +244,8 @@ class Toolbox:
         if rule is None:
             return await self._made(call, seconds)
         place = key_of(rule.scope, self._context, call.digest, *self._identity(call))
-        found = self._kept.get(place)
-        if found is not None:
-            return Result(found)
-        result = await self._made(call, seconds)
-        if not result.error and not result.fate_unknown and result.rest is None:
-            self._kept.put(place, result.content, rule.ttl_seconds)
-        return result
+        make = partial(self._made, call)
+        return await self._kept.result(place, rule.ttl_seconds, seconds, make)
 
     def _rule(self, call: Call) -> CacheRule | None:
         """How long this tool's results stand, where the operator says that it only reads."""

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from bot.ops.proxies import proxy_of
 from bot.skills import SkillContext
 from bot.tools.addresses import Forbidden, judge
 from bot.tools.skill import RESULT_LIMIT, SECONDS, Answered, SkillSpec, failed, timed_out
@@ -79,8 +80,10 @@ class Webhooks:
         self._sessions.clear()
 
     async def _post(self, skill: SkillSpec, body: Mapping[str, Any], seconds: float) -> Answered:
-        async with self._session(skill.internal).post(
+        proxy = proxy_of(skill.url) if skill.internal or skill.proxied else None
+        async with self._session(skill.internal or proxy is not None).post(
             skill.url,
+            proxy=proxy,
             data=orjson.dumps(body),
             headers={"Content-Type": "application/json", **skill.headers},
             timeout=aiohttp.ClientTimeout(total=min(self._seconds, seconds)),

@@ -6,7 +6,7 @@ timer, which is due at once when nothing is open any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -23,15 +23,16 @@ from bot.tools.approvals import (
     closed,
     fits,
     grants_of,
+    moved,
     reasoned,
     tap_of,
     tapped,
 )
 from bot.tools.calls import Result
 from bot.turn.approvers import may_answer, need_not_wait
-from bot.turn.plan import Plan
+from bot.turn.plan import Live
 from bot.turn.recorder import end_record, result_record
-from bot.turn.suspension import Approvals, Place, redrawn
+from bot.turn.suspension import Approvals, Place, asking, redrawn
 from bot.turn.transcripts import Transcripts
 
 log = structlog.get_logger("approvals")
@@ -40,7 +41,6 @@ UNSEEN_SECONDS = 600.0
 LOOK_AGAIN_SECONDS = 2.0
 
 Met = Literal["gone", "waits", "taken"]
-Live = Callable[[str], Plan | None]
 
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
 GAVE_UP = "Something went wrong, again and again, when I wanted to go on; nothing more was done."
@@ -70,12 +70,15 @@ class Answering:
         tap = tap_of(press.data)
         while True:
             sheet = await self._today(place, tap.nonce) if tap else None
+            if sheet and _has_moved(sheet, press):
+                sheet = moved(sheet, press.address.chat)
             refusal = await self._refusal(place, sheet, tap, press)
             if refusal or sheet is None or tap is None:
                 await self._refuse(place, entry, press, refusal, sheet)
                 return
             after = tapped(sheet, tap, press.person, self._clock.wall())
-            parts = [_word(press, _noted(tap)), *redrawn(place.channel, after, press.message)]
+            word = place.channel.word(press, sheets.noted(after, tap, press.person.id))
+            parts = [word, *redrawn(place.channel, after, press.message)]
             grants = grants_of(sheet, after, self._clock.wall())
             if await self._decide(place, entry, after, parts, grants):
                 self._counters.add(f"approvals:{tap.choice}")
@@ -123,11 +126,9 @@ class Answering:
 
     async def waiting(self, line: str, conversation: str) -> Sheet | None:
         """The sheet for which a conversation waits, if it does."""
-        for nonce, _ in await self._approvals.waiting(line):
-            sheet = await self._approvals.sheet(line, nonce)
-            if sheet and not sheet.closed and sheet.turn.conversation == conversation:
-                return sheet
-        return None
+        nonce = await self._approvals.asked_in(line, conversation)
+        sheet = await self._approvals.sheet(line, nonce) if nonce else None
+        return None if sheet is None or sheet.closed else sheet
 
     async def ripe(self, place: Place, nonce: str) -> Sheet | None:
         """A sheet that is due, closed so that no press changes it any more; None where it is not.
@@ -165,6 +166,29 @@ class Answering:
             posted = await self._approvals.decide(place.fence, "", sheet, parts, {})
             if posted is not None:
                 await self._deliver(place, parts, posted)
+                return
+
+    async def unasked(self, place: Place, nonce: str) -> None:
+        """Nobody can be asked: the turn goes on at once, and its agent is told why."""
+        while sheet := await self._approvals.sheet(place.fence.line, nonce):
+            if sheet.closed or sheet.messages or not sheet.pending:
+                return
+            after = closed(sheet, "unasked")
+            if await self._decide(place, "", after, [], {}):
+                self._counters.add("approvals:unasked")
+                return
+
+    async def follow(self, place: Place, nonce: str, to: int) -> None:
+        """A sheet's group became a supergroup: what was asked before is asked there anew.
+
+        What was not sent yet goes there by itself.
+        """
+        while sheet := await self._approvals.sheet(place.fence.line, nonce):
+            if sheet.closed or sheet.address.chat == to:
+                return
+            after = moved(sheet, to)
+            parts = asking(place.channel, after) if sheet.messages else []
+            if await self._decide(place, "", after, parts, {}):
                 return
 
     async def forget(self, place: Place, nonce: str) -> None:
@@ -227,7 +251,7 @@ class Answering:
             return sheets.NO_LONGER_OPEN
         if not await may_answer(place, sheet, press.person):
             return sheets.NOT_YOURS.format(sheets.who_may(sheet))
-        if not fits(sheet, tap):
+        if not fits(sheet, tap, self._clock.wall()):
             return sheets.answered_already(sheet, tap)
         return ""
 
@@ -237,7 +261,7 @@ class Answering:
         """A word to whoever pressed; a message that shows an old state is drawn anew."""
         self._counters.add("refused:approval")
         log.info("press.refused", line=place.fence.line, person=press.person.id, why=why)
-        parts = [_word(press, why)]
+        parts = [place.channel.word(press, why)]
         if sheet and sheet.closed and _same_chat(sheet, press) and press.message:
             parts += redrawn(place.channel, replace(sheet, messages=()), press.message)
         posted = await self._inbox.settle(place.fence, [entry], parts)
@@ -253,9 +277,16 @@ class Answering:
 def _same_chat(sheet: Sheet, press: Press) -> bool:
     """Whether a press comes from the chat that was asked.
 
-    Its topic does not count: Telegram leaves it out where the message is too old.
+    Its topic does not count: Telegram leaves it out where the message is too old. A group that
+    became a supergroup is the same chat.
     """
-    return (sheet.address.bot, sheet.address.chat) == (press.address.bot, press.address.chat)
+    return (sheet.address.bot, sheet.address.home) == (press.address.bot, press.address.home)
+
+
+def _has_moved(sheet: Sheet, press: Press) -> bool:
+    """Whether a press comes from where the sheet's group is now, and the sheet does not know."""
+    here = sheet.address.chat == press.address.chat
+    return press.address.was is not None and _same_chat(sheet, press) and not here
 
 
 def _results(sheet: Sheet) -> list[Record]:
@@ -266,13 +297,3 @@ def _results(sheet: Sheet) -> list[Record]:
         )
         for one in sheet.asked
     ]
-
-
-def _word(press: Press, text: str) -> Outgoing:
-    """The short text that Telegram shows to whoever pressed."""
-    answer = {"callback_query_id": press.query, "text": text[:200]}
-    return Outgoing(press.address.chat, "answerCallbackQuery", answer)
-
-
-def _noted(tap: Tap) -> str:
-    return sheets.NOTED.get(tap.choice, sheets.GOES_ON)

@@ -34,6 +34,13 @@ LOOP = (
     "Do something else, or answer with what you have."
 )
 
+HEAP = (
+    "Not run: too many calls wait for people at once, who judge {} at most. "
+    "Ask again for this one later if it is still needed."
+)
+MOST_ASKED = 10
+"""Calls in one question: each needs its lines to be read, and its buttons."""
+
 Grants = Callable[[], Awaitable[Collection[str]]]
 
 
@@ -86,17 +93,31 @@ class Calls:
         """Open calls, by how far they came; what needs a person (again) comes back.
 
         Of those that were started, what may be repeated runs again, and of the rest nobody knows
-        the outcome. The others are made as people decided, if today's rule still allows it.
+        the outcome. All that runs is made as people decided, if today's rule still allows it.
         """
-        records = self._recorder.recorded()
-        started = {r.body["call"] for r in records if r.kind == "started"}
-        again = [c for c in calls if c.id in started and self._toolbox.repeatable(c)]
-        unknown = Result(FATE_UNKNOWN, error=True, fate_unknown=True)
-        lost = [
-            self._recorder.result(c, unknown) for c in calls if c.id in started and c not in again
-        ]
+        started = {r.body["call"] for r in self._recorder.recorded() if r.kind == "started"}
+        lost: list[Record] = []
+        again: list[Call] = []
+        asking: list[Asking] = []
+        for call in [call for call in calls if call.id in started]:
+            verdict = await self._judged(call)
+            if refusal := self._not_again(call, verdict):
+                lost.append(self._recorder.result(call, refusal))
+            elif verdict.asks:
+                asking.append(Asking(call, verdict.definition, verdict.always))
+            else:
+                again.append(call)
         fresh = [call for call in calls if call.id not in started]
-        return await self._begin(fresh, lost, again)
+        return [*asking, *await self._begin(fresh, lost, again)]
+
+    def _not_again(self, call: Call, verdict: Verdict) -> Result | None:
+        """What the model is told of a call that was cut off and is not repeated."""
+        if not self._toolbox.repeatable(call):
+            return Result(FATE_UNKNOWN, error=True, fate_unknown=True)
+        if verdict.refusal is None:
+            return None
+        words = f"{FATE_UNKNOWN}\n{verdict.refusal.content}"
+        return Result(words, error=True, fate_unknown=True)
 
     async def _begin(
         self, calls: Sequence[Call], records: Sequence[Record], again: Sequence[Call] = ()
@@ -114,6 +135,8 @@ class Calls:
                 self._budget.loops += 1
                 verdict = Verdict(Result(LOOP, error=True))
             made.append(call.digest)
+            if len(asking) >= MOST_ASKED and verdict.asks:
+                verdict = Verdict(Result(HEAP.format(MOST_ASKED), error=True))
             if verdict.asks and not self._is_spent():
                 self._budget.calls += 1
                 asking.append(Asking(call, verdict.definition, verdict.always))

@@ -15,6 +15,8 @@ from bot.ports import Record
 THINKING = frozenset({"thinking", "redacted_thinking"})
 UNANSWERED = "This call was not answered: the turn ended before its result came."
 UNSAID = frozenset({"refusal"})
+NONE: frozenset[str] = frozenset()
+"""One for all: an empty one for each turn would be a twelfth of what a turn takes."""
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
 
 Block = dict[str, Any]
@@ -43,7 +45,7 @@ class Exchange:
         self.id = self.entry = ""
         self.records: list[Record] = []
         self.size = 0
-        self.doubtful: frozenset[str] = frozenset()
+        self.doubtful = NONE
         self.over = self._thinks = False
         self._made: list[Json] | None = None
         self._made_under = ""

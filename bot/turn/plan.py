@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bot.tools.mcp.servers import ServerSpec
@@ -46,3 +46,7 @@ class Plan:
     def rights(self) -> Rights:
         """What the agent may do with tools."""
         return Rights(self.servers, self.policy, self.features, self.skills)
+
+
+Live = Callable[[str], Plan | None]
+"""An agent's plan as it is now, None once it is removed."""

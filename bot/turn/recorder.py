@@ -13,6 +13,7 @@ from bot.tools.approvals import Sheet
 from bot.tools.calls import Call, Result
 from bot.turn import history, prompt
 from bot.turn.again import Again
+from bot.turn.charges import Heard, heard
 from bot.turn.purse import Purse
 from bot.turn.suspension import Approvals
 from bot.turn.transcripts import Transcript
@@ -23,7 +24,8 @@ T = TypeVar("T")
 class Recorder:
     """Writes one turn's records to the journal, and to the transcript in memory.
 
-    `prefix` names what the model has read before its next answer, `start` where history begins.
+    `prefix` names what the model has read before its next answer, `start` where history begins,
+    `head` the model, its system prompt (without the time) and its tools.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Recorder:
         self.entry = turn.ref.entry
         self.prefix = ""
         self.start = ""
+        self.head = ""
         self._rests = False
 
     def recorded(self) -> Sequence[Record]:
@@ -58,6 +61,10 @@ class Recorder:
         made = history.calls_of(answers[-1].body["content"]) if answers else []
         answered = {record.body["call"] for record in records if record.kind == "result"}
         return all(call["id"] in answered for call in made)
+
+    def heard(self) -> Heard:
+        """What the newest answer in this conversation tells of its next request."""
+        return heard(self.transcript.newest_first(), self.head)
 
     async def log(self, records: Sequence[Record]) -> None:
         """Append records; a cancelled turn still learns that they were written."""
@@ -126,6 +133,7 @@ class Recorder:
             "usage": [usage.input, usage.output, usage.cache_read, usage.cache_write],
             "prefix": self.prefix,
             "start": self.start,
+            "head": self.head,
             "at": int(self._clock.wall()),
         }
         return Record("model", body)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 
 import structlog
 
 from bot.errors import Poisoned, Suspected
-from bot.events import Incoming, Outgoing, TurnRef
 from bot.ops.counters import Counters
-from bot.ports import Channel, Clock, Fence, Journal, Model, Opened, OpenTurn, Record, Rests
+from bot.ports import Clock, Journal, Model, Opened, OpenTurn, Rests
 from bot.skills import SkillContext
-from bot.tools import sheets
-from bot.tools.approvals import Sheet
+from bot.tools.approvals import Sheet, stands
 from bot.tools.kept import Kept
 from bot.tools.mcp.pool import Pool
 from bot.tools.policy import Facts
@@ -22,52 +20,25 @@ from bot.tools.rests import Shelf
 from bot.tools.skill import INSTANCE
 from bot.tools.skills import Skills
 from bot.tools.toolbox import Rights, Toolbox
-from bot.turn import again, ending, prompt
-from bot.turn.again import Again
+from bot.turn import ending, prompt
 from bot.turn.budget import Budget
 from bot.turn.calls import Calls
 from bot.turn.ending import Ending
-from bot.turn.plan import Plan
+from bot.turn.job import Job
+from bot.turn.plan import Live
 from bot.turn.progress import Progress
 from bot.turn.prompt import Render
 from bot.turn.purse import Bank, Purse
 from bot.turn.rate import Rate
 from bot.turn.recorder import Recorder, left_behind, person_record
 from bot.turn.renders import Renders
+from bot.turn.replies import Replies
 from bot.turn.scopes import Budgets, Spender
-from bot.turn.suspension import Approvals, Suspension, sheet_of
-from bot.turn.timers import Timers
+from bot.turn.suspension import Approvals, Suspension
 from bot.turn.transcripts import Transcript, Transcripts
 from bot.turn.walk import Walk
 
 log = structlog.get_logger("turn")
-
-Live = Callable[[str], Plan | None]
-"""An agent's plan as it is now, None once it is removed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A turn to run: for whom, where, with which agent, under which fence.
-
-    `again` is what it repeats, where a person asks for an answer once more; `alone` says that no
-    other suspect of ending the host runs beside it.
-    """
-
-    fence: Fence
-    entry: str
-    incoming: Incoming
-    plan: Plan
-    channel: Channel
-    timers: Timers = field(default_factory=Timers)
-    role: str = "everyone"
-    again: Again | None = None
-    alone: bool = False
-
-    @property
-    def ref(self) -> TurnRef:
-        """The turn's name in the store."""
-        return TurnRef(self.entry, self.incoming.address.conversation, self.plan.agent)
 
 
 class Runner:
@@ -102,6 +73,7 @@ class Runner:
         self._counters = counters
         self._rate = Rate(clock)
         self._renders = Renders(journal, clock)
+        self._replies = Replies(approvals, clock, counters)
         self._suspects = asyncio.Lock()
 
     async def run(
@@ -131,7 +103,9 @@ class Runner:
             opened, render = await self._open(job, toolbox, transcript)
             if opened.held:
                 return opened.turn
-            if opened.turn.state != "sending":
+            if opened.turn.state == "sending":
+                await job.channel.deliver([])  # this life may have recorded parts and failed then
+            else:
                 if opened.turn.ref.agent != job.plan.agent:
                     return await self._as_begun(job, opened.turn.ref.agent, stop)
                 await self._walk(job, toolbox, transcript, opened, render, stop, sheet)
@@ -152,7 +126,7 @@ class Runner:
         recorder = self._recorder(gone, transcript, opened, render, self._purse(gone))
         end = Ending("refused", ending.AGENT_GONE)
         record = recorder.ended(end.outcome, end.text)
-        await self._reply(gone, recorder, end, [record], opened.turn.preview)
+        await self._replies.tell(gone, recorder, end, [record], opened.turn.preview)
         await job.channel.sent(job.entry)
         return None
 
@@ -197,7 +171,10 @@ class Runner:
             return self._rate.take(who, job.plan.limits.per_minute)
 
         async def grants() -> Collection[str]:
-            return await self._approvals.grants(job.fence.line, job.ref.conversation)
+            found = await self._approvals.grants(job.fence.line, job.ref.conversation)
+            approvers = (self._live(job.plan.agent) or job.plan).approvers
+            person = job.incoming.person.id
+            return [name for name, grant in found.items() if stands(grant, approvers, person)]
 
         calls = Calls(toolbox, render, recorder, budget, progress, grants, sheet)
         walk = Walk(
@@ -207,9 +184,9 @@ class Runner:
             async with progress.showing():
                 end, records = await walk.to_an_ending(stop)
             if isinstance(end, Suspension):
-                await self._suspend(job, recorder, render, end, progress.message)
+                await self._replies.ask(job, recorder, render, end, progress.message)
             else:
-                await self._reply(job, recorder, end, records, progress.message)
+                await self._replies.tell(job, recorder, end, records, progress.message)
 
     async def spent(self, spender: Spender, budgets: Budgets) -> dict[str, dict[str, int]]:
         """What was spent today by kind of scope, with the limits that there are."""
@@ -222,52 +199,6 @@ class Runner:
         seconds = plan.limits.seconds
         return Purse(self._bank, job.fence, spender, now, self._clock, plan.model, seconds)
 
-    async def _suspend(
-        self,
-        job: Job,
-        recorder: Recorder,
-        render: Render,
-        suspension: Suspension,
-        shown: int | None,
-    ) -> None:
-        """Ask people: what was said so far, and the question, go out; nobody waits in memory."""
-        sheet = sheet_of(suspension, recorder.turn, job.incoming, job.plan, self._clock.wall())
-        parts = self._asking(job, sheet, suspension.said, shown)
-        calls = [one.call.id for one in suspension.asking]
-        posted = await recorder.suspend(
-            self._approvals,
-            [recorder.asked(sheet.nonce, calls)],
-            sheet,
-            parts,
-            [render.digest, render.tools_digest],
-            job.plan.approval_seconds,
-        )
-        self._counters.add("turns:suspended")
-        job.timers.set(sheet.nonce, sheet.due)
-        await job.channel.deliver(posted)
-
-    def _asking(self, job: Job, sheet: Sheet, said: str, shown: int | None) -> list[Outgoing]:
-        address = job.incoming.address
-        reply_to = None if address.private else job.incoming.message
-        text = job.plan.filter.out(said) if said else ""
-        told = job.channel.render(address, text, reply_to, shown) if text else []
-        question, buttons = sheets.question(sheet), sheets.rows(sheet)
-        asked = job.channel.render(address, question, reply_to, buttons=buttons)
-        return [*told, *asked[:-1], replace(asked[-1], shows=sheet.nonce)]
-
-    async def _reply(
-        self, job: Job, recorder: Recorder, end: Ending, records: list[Record], shown: int | None
-    ) -> None:
-        """Record the reply with its rendered parts, and let them go."""
-        address = job.incoming.address
-        reply_to = None if address.private else job.incoming.message
-        text = job.plan.filter.out(end.text)
-        buttons = again.button(job.entry) if end.again else ()
-        parts = job.channel.render(address, text, reply_to, shown, buttons)
-        posted = await recorder.finish(records, [part.of(job.ref) for part in parts])
-        self._counters.add(f"turns:{end.outcome}")
-        await job.channel.deliver(posted)
-
     def _recorder(
         self, job: Job, transcript: Transcript, opened: Opened, render: Render, purse: Purse
     ) -> Recorder:
@@ -276,6 +207,7 @@ class Runner:
         limits = job.plan.limits
         recorder.start = transcript.trim(limits.history_turns, limits.history_chars)
         recorder.prefix = prompt.digest([render.digest, recorder.start, job.plan.model])
+        recorder.head = prompt.digest([render.material, job.plan.model])
         return recorder
 
     async def _open(

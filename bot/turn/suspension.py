@@ -86,6 +86,10 @@ class Approvals(Protocol):
         """End the sheet's turn where it waits; None where the sheet is another by now."""
         ...
 
+    async def asked_in(self, line: str, conversation: str) -> str:
+        """The nonce of the sheet that a conversation's open turn has asked last, or nothing."""
+        ...
+
     async def waiting(self, line: str) -> list[tuple[str, float]]:
         """All sheets whose turns are not over, with the time when each is due."""
         ...
@@ -147,6 +151,13 @@ def _asked(asking: Asking, limit: int, guard: Filter) -> Asked:
         always=asking.always,
         shown=sheets.described(call.origin, call.tool or "", call.arguments, limit, guard.question),
     )
+
+
+def asking(channel: Channel, sheet: Sheet, reply_to: int | None = None) -> list[Outgoing]:
+    """The parts that show a sheet to people; the last one has its buttons."""
+    text, buttons = sheets.question(sheet), sheets.rows(sheet)
+    parts = channel.render(sheet.address, text, reply_to, buttons=buttons)
+    return [*parts[:-1], replace(parts[-1], shows=sheet.nonce)]
 
 
 def redrawn(channel: Channel, sheet: Sheet, also: int | None = None) -> list[Outgoing]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bot.events import Json, TurnRef
@@ -14,6 +14,15 @@ from bot.turn.prompt import Render
 
 Key = tuple[str, str, str]
 KEEP = 0.75
+RECORD_BYTES = 900
+"""About what a record takes in memory beside its text."""
+
+
+@dataclass(slots=True)
+class Weight:
+    """About how many bytes all transcripts of a cache take."""
+
+    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -21,7 +30,8 @@ class Transcript:
     """The turns in use, the newest record's id, and the render that the cache may still hold.
 
     `held` is the number of records, `size` about how many characters they add to a request; `start`
-    names the record where history began for the newest answer.
+    names the record where history began for the newest answer. `weight` is told of all that comes
+    and goes while the transcript is in a cache.
     """
 
     turns: list[Exchange] = field(default_factory=list)
@@ -31,7 +41,7 @@ class Transcript:
     start: str = ""
     held: int = 0
     size: int = 0
-    counted: int = 0
+    weight: Weight = field(default_factory=Weight)
 
     def extend(self, records: Iterable[Record]) -> None:
         """Records from the store, with their ids."""
@@ -49,6 +59,10 @@ class Transcript:
         """The records of one turn, a view of them that grows."""
         found = (turn.records for turn in reversed(self.turns) if turn.entry == entry)
         return next(found, ())
+
+    def newest_first(self) -> Iterator[Record]:
+        """All records, the newest first."""
+        return (record for turn in reversed(self.turns) for record in reversed(turn.records))
 
     def messages(self, prefix: str) -> list[Json]:
         """The messages under this prefix; whoever asks must leave them as they are."""
@@ -74,46 +88,55 @@ class Transcript:
     def _fits(self, turns: int, chars: int) -> bool:
         return len(self.turns) <= turns and self.size <= chars
 
+    def leave(self) -> None:
+        """The cache lets go of this one; a turn that still runs keeps it to its end."""
+        self.weight.bytes -= self.held * RECORD_BYTES + self.size
+        self.weight = Weight()
+
     def _drop(self, count: int) -> None:
         for turn in self.turns[:count]:
-            self.held -= len(turn.records)
-            self.size -= turn.size
+            self._hold(-len(turn.records), -turn.size)
         del self.turns[:count]
+
+    def _hold(self, records: int, size: int) -> None:
+        self.held += records
+        self.size += size
+        self.weight.bytes += records * RECORD_BYTES + size
 
     def _add(self, record: Record) -> None:
         if record.kind == "person":
             self.turns.append(Exchange())
         elif not self.turns:  # what has lost its beginning is no use
             return
-        self.size += self.turns[-1].add(record)
-        self.held += 1
+        self._hold(1, self.turns[-1].add(record))
         if record.kind == "model":
             self.start = record.body.get("start", self.start)
 
 
 class Transcripts:
-    """A bounded cache: `most` conversations, and of the latest of them about `records` records.
+    """A bounded cache: `most` conversations, and of the latest of them about `size` bytes.
 
     What it forgets is read from the store again; the render outlives the records, since the
     provider's cache may still hold it.
     """
 
-    def __init__(self, most: int = 2000, records: int = 15_000) -> None:
+    def __init__(self, most: int = 2000, size: int = 16_000_000) -> None:
         self._most = most
-        self._most_records = records
+        self._size = size
         self._held: OrderedDict[Key, Transcript] = OrderedDict()
         self._heavy: OrderedDict[Key, None] = OrderedDict()
-        self._records = 0
+        self._weight = Weight()
 
     def get(self, line: str, ref: TurnRef) -> Transcript:
         """The transcript, empty if it is not in memory."""
         key = (line, ref.conversation, ref.agent)
-        found = self._held.setdefault(key, Transcript())
+        found = self._held.get(key) or self._held.setdefault(key, Transcript(weight=self._weight))
         self._held.move_to_end(key)
-        self._count(key, found)
+        self._heavy[key] = None
+        self._heavy.move_to_end(key)
         while len(self._held) > self._most:
             self._drop(next(iter(self._held)))
-        while self._records > self._most_records and len(self._heavy) > 1:
+        while self._weight.bytes > self._size and len(self._heavy) > 1:
             self._lighten(next(iter(self._heavy)))
         return found
 
@@ -126,21 +149,14 @@ class Transcripts:
         for key in [key for key in self._held if key[0] == line]:
             self._drop(key)
 
-    def _count(self, key: Key, transcript: Transcript) -> None:
-        """Take note of what the transcript's last turn has added."""
-        self._records += transcript.held - transcript.counted
-        transcript.counted = transcript.held
-        self._heavy[key] = None
-        self._heavy.move_to_end(key)
-
     def _lighten(self, key: Key) -> None:
-        """Let the records go; a turn that still runs keeps its own transcript to its end."""
+        """Let the records go, not the render."""
         held = self._held[key]
         self._drop(key)
-        self._held[key] = Transcript(render=held.render, used_at=held.used_at)
+        self._held[key] = Transcript(render=held.render, used_at=held.used_at, weight=self._weight)
         self._held.move_to_end(key, last=False)
 
     def _drop(self, key: Key) -> None:
         self._heavy.pop(key, None)
         if dropped := self._held.pop(key, None):
-            self._records -= dropped.counted
+            dropped.leave()

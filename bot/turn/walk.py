@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from bot.turn import ending, history, prompt
 from bot.turn.budget import Budget
 from bot.turn.calls import Calls, without_calls
 from bot.turn.ending import Ending, closing
+from bot.turn.identity import ids_in, told_apart
 from bot.turn.plan import Plan
 from bot.turn.progress import Progress
 from bot.turn.prompt import Render
@@ -196,6 +198,7 @@ class Walk:
             log.warning("model.fallback", agent=self._plan.agent, error=str(error))
             self._asked = str(self._plan.fallback)
             self._recorder.prefix = prompt.digest([self._recorder.prefix, self._asked])
+            self._recorder.head = prompt.digest([self._recorder.head, self._asked])
             self._progress.again()
         return await self._tried(last=last)
 
@@ -221,7 +224,7 @@ class Walk:
     async def _stream(self, *, last: bool) -> Answer:
         """One try, paid for: what it can cost is set aside before, what it did cost is written."""
         request = self._request(last=last)
-        await self._purse.reserve(request)
+        await self._purse.reserve(request, self._recorder.heard)
         await self._recorder.asks()
         try:
             return await self._streamed(request)
@@ -237,8 +240,15 @@ class Walk:
                 elif isinstance(piece, ToolChosen):
                     self._progress.using(": ".join(self._render.names.get(piece.name, [])))
                 elif isinstance(piece, Answer):
-                    return piece
+                    return self._told_apart(piece)
         raise BrokenStream("the stream ended without an answer")
+
+    def _told_apart(self, answer: Answer) -> Answer:
+        """The answer, none of its calls with the id of another one."""
+        if not history.calls_of(answer.content):
+            return answer
+        turns = self._recorder.transcript.turns
+        return told_apart(answer, ids_in([r for turn in turns for r in turn.records]))
 
     def _request(self, *, last: bool) -> ModelRequest:
         plan = self._plan
@@ -263,5 +273,6 @@ class Walk:
 
 
 def _pause(error: ModelError, attempt: int) -> float:
+    """Seconds until the next try; turns that failed in one moment do not come back in one."""
     wanted = error.retry_after if isinstance(error, ModelBusy) else None
-    return max(wanted or 0.0, FIRST_PAUSE * 2.0 ** (attempt - 1))
+    return max(wanted or 0.0, FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5))  # noqa: S311

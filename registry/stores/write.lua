@@ -1,6 +1,7 @@
 -- One change of the registry: replay check, expected revision, value, audit, all or nothing.
 -- KEYS: value, audit stream, replay mark. ARGV: put|delete|record, value, expected revision
 -- ('' where nothing may be there), fingerprint, seconds to remember it, then the audit's fields.
+-- The audit keeps the newest hundred thousand entries, and up to a node of its stream more.
 local made = redis.call('GET', KEYS[3])
 if made then
   return made == ARGV[4] and 'replayed' or 'reused'
@@ -17,6 +18,6 @@ if ARGV[1] ~= 'record' then
     redis.call('DEL', KEYS[1])
   end
 end
-redis.call('XADD', KEYS[2], '*', unpack(ARGV, 6))
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, '*', unpack(ARGV, 6))
 redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[5])
 return 'done'

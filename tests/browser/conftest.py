@@ -20,15 +20,25 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bro
         yield browser
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def board(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
-    """A sandbox in a folder of its own; with the demo's tools if the parameter is "tools"."""
-    folder = tmp_path / "sandbox"
-    folder.mkdir()
-    if getattr(request, "param", "") != "tools":
-        without_tools(folder)
-    async with sandbox(folder) as one:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_board(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
+    """The demo with its tools, for all tests of a module that leave its processes alone."""
+    async with sandbox(tmp_path_factory.mktemp("sandbox")) as one:
         yield one
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_board(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    """A sandbox for one test, which may kill it."""
+    async with sandbox(without_tools(tmp_path)) as one:
+        yield one
+
+
+@pytest.fixture
+def board(request: pytest.FixtureRequest) -> Sandbox:
+    """The shared sandbox, or by the parameter "own_board" one that the test may kill."""
+    one: Sandbox = request.getfixturevalue(getattr(request, "param", "shared_board"))
+    return one
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -39,4 +49,5 @@ async def tab(browser: Browser, board: Sandbox) -> AsyncIterator[Tab]:
         await tab.go(board.url)
         await tab.until("document.querySelectorAll('.line').length >= 7")
         yield tab
+        await board.post("/page/trouble", clear=True)  # and the model's usual pace
         assert tab.complaints == []

@@ -168,7 +168,7 @@ async def test_in_a_group_another_person_is_told_who_may(tab: Tab, board: Sandbo
     team = next(r["key"] for r in state["rooms"] if r["chat"].get("title") == "Team")
     await plug(tab, team)
     await say(tab, "@operator_demo_bot write we meet at nine to team.md")
-    await tab.until(question("Once", "Deny", "Always for this chat"), SLOW)
+    await tab.until(question("Once", "Deny", "Always here"), SLOW)
     await tab.click(f'#people input[value="{BEN}"]')
     await plug(tab, team)
     await press(tab, "Once", "Only Ann may answer this.")

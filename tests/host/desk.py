@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.app import Assembled
+from bot.assembled import Assembled
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.telegram.people import Bot, Person
 from bot.sandbox.telegram.rooms import Message, Room
@@ -95,6 +96,60 @@ class Desk:
         """The text of a question once it has no buttons any more."""
         await self.until(lambda: not buttons(room.messages[question.id]))
         return room.messages[question.id].text
+
+    async def closed_or_asked_why(self, room: Room, question: Message) -> None:
+        """Until a question wants nothing any more but perhaps a reason."""
+        why = ["Go on without a reason"]
+        await self.until(lambda: buttons(room.messages[question.id]) in ([], why))
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Ann's agent has asked her: the host, the place, and the question as it was first shown."""
+
+    desk: Desk
+    host: Assembled
+    ann: Person
+    room: Room
+    question: Message
+
+    @property
+    def text(self) -> str:
+        return self.room.messages[self.question.id].text
+
+    @property
+    def buttons(self) -> list[str]:
+        return buttons(self.room.messages[self.question.id])
+
+    def press(self, button: str) -> Any:
+        return self.desk.press(self.ann, self.room, self.question, button)
+
+    def tap(self, tap: str) -> Any:
+        """A press that carries any data."""
+        return self.desk.stage.world.press(self.desk.bot, self.ann, self.room, self.question, tap)
+
+    async def told(self, pressed: Any) -> str:
+        return await self.desk.answered(pressed)
+
+    def say(self, text: str) -> None:
+        self.desk.stage.world.say(self.ann, self.room, text)
+
+    async def said(self, text: str) -> str:
+        return await self.desk.said(self.room, text)
+
+    async def ask(self, text: str) -> str:
+        return await self.desk.stage.ask(self.ann, self.room, self.desk.bot, text)
+
+
+@contextlib.asynccontextmanager
+async def asking(desk: Desk, *script: Any) -> AsyncIterator[Asking]:
+    """A host whose model says `script`, once it has asked Ann."""
+    ann = desk.stage.person("Ann")
+    room = desk.room(ann)
+    desk.stage.script.on(*script)
+    async with desk.host() as host:
+        desk.stage.world.say(ann, room, "write hello")
+        yield Asking(desk, host, ann, room, await desk.question(room))
 
 
 def _are_up(servers: Sequence[ServerHealth]) -> bool:

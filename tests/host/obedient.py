@@ -19,8 +19,9 @@ from bot.sandbox.messages.validate import Asked
 from bot.sandbox.telegram.people import Bot, Person
 from bot.sandbox.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, buttons
-from tests.host.replicas import Replica, store
+from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
+from tests.host.valkey import store
 
 EVIL = Path(__file__).parents[1] / "tools" / "servers" / "evil.py"
 KEYS = {

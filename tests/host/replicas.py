@@ -8,11 +8,9 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from tests.host.stage import HostProcess, Stage, health, until
-from tests.host.valkey import Valkey
 
 
 class Replica(HostProcess):
@@ -57,17 +55,6 @@ class Replica(HostProcess):
         text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace"))
         found = re.findall(r"health=(http://\S+)/health", text)
         return found[-1] if found else None
-
-
-@contextlib.asynccontextmanager
-async def store(folder: Path) -> AsyncIterator[Valkey]:
-    """A store of the operator's own."""
-    valkey = Valkey(folder)
-    await valkey.start()
-    try:
-        yield valkey
-    finally:
-        await valkey.stop()
 
 
 async def shared_evenly(replicas: list[Replica], bots: int, seconds: float = 20) -> list[set[int]]:

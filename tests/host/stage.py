@@ -15,7 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import Assembled, assembled
+from bot.app import assembled
+from bot.assembled import Assembled
 from bot.ops.serving import serving
 from bot.sandbox.messages.routes import app as messages_app
 from bot.sandbox.messages.script import Scripted
@@ -26,6 +27,7 @@ from bot.sandbox.telegram.routes import application
 from bot.sandbox.telegram.world import World
 from bot.settings import Settings
 from registry.binding import token_hash
+from tests.host.forks import Forked, forks
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -172,11 +174,19 @@ class HostProcess:
         self._stage = stage
         self.command = [sys.executable, "-m", "bot", "run"]
         self.environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ}
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | Forked | None = None
         self.log = stage.folder / "host.log"
 
     async def start(self) -> None:
         """Start it, and wait until it polls."""
+        if self.environ["PYTHONPATH"] == str(ROOT):
+            self.process = await forks().fork(self._stage.folder, self.log, self.environ)
+        else:
+            await self.spawn()  # what a fork has loaded came from elsewhere
+        await self._stage.polling(self.environ)
+
+    async def spawn(self) -> None:
+        """Start it by its command, as people do, and wait for nothing."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.command,
@@ -185,7 +195,6 @@ class HostProcess:
                 stderr=log,
                 stdout=log,
             )
-        await self._stage.polling(self.environ)
 
     @property
     def pid(self) -> int:

@@ -8,23 +8,18 @@ import pytest
 
 from bot.sandbox.messages.turns import Call, turn
 from bot.sandbox.telegram.faults import Fault
-from tests.host.desk import Desk, buttons, data, write
+from tests.host.desk import Desk, asking, buttons, data, write
 from tests.host.stage import Stage
 
 
 async def test_a_doubled_tap_runs_the_call_once_and_is_answered_kindly(stage: Stage) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    stage.script.on(write(), "ok")
-    async with desk.host():
-        stage.world.say(ann, room, "write hello")
-        question = await desk.question(room)
-        taps = data(question)
-        presses = [stage.world.press(desk.bot, ann, room, question, taps[0]) for _ in range(5)]
-        words = sorted([await desk.answered(one) for one in presses])
-        await desk.said(room, "ok")
-        late = stage.world.press(desk.bot, ann, room, question, taps[0])
-        words.append(await desk.answered(late))
+    desk = Desk(stage)
+    async with asking(desk, write(), "ok") as it:
+        tap = data(it.question)[0]
+        presses = [it.tap(tap) for _ in range(5)]
+        words = sorted([await it.told(one) for one in presses])
+        await it.said("ok")
+        words.append(await it.told(it.tap(tap)))
     assert desk.done == ["write hello"]
     assert words.count("Allowed once.") == 1
     assert len([w for w in words if "nswered already" in w or "no longer open" in w]) == 5
@@ -63,15 +58,11 @@ async def test_a_question_that_went_out_twice_is_valid_twice_and_runs_once(stage
     ],
 )
 async def test_forged_taps_do_nothing_and_get_a_word(stage: Stage, change: Any) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    stage.script.on(write(), "ok")
-    async with desk.host() as host:
-        stage.world.say(ann, room, "write hello")
-        question = await desk.question(room)
-        pressed = stage.world.press(desk.bot, ann, room, question, change(data(question)[0]))
-        assert await desk.answered(pressed) == "This question is no longer open."
-        assert host.counters["refused:approval"] == 1
+    desk = Desk(stage)
+    async with asking(desk, write(), "ok") as it:
+        pressed = it.tap(change(data(it.question)[0]))
+        assert await it.told(pressed) == "This question is no longer open."
+        assert it.host.counters["refused:approval"] == 1
     assert desk.done == []
 
 

@@ -12,9 +12,12 @@ import pytest
 
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.messages.validate import Asked
+from bot.sandbox.telegram.people import Person
+from bot.sandbox.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, Desk, buttons, data, results, write
-from tests.host.replicas import Replica, store
+from tests.host.replicas import Replica
 from tests.host.stage import HostProcess, Stage, until
+from tests.host.valkey import store
 
 KILLS = int(os.environ.get("APPROVAL_KILLS", "4"))
 SEED = int(os.environ.get("APPROVAL_SEED", "1"))
@@ -71,15 +74,21 @@ class Crowd:
         await self.stage.world.until(reached, 90)
 
 
+async def asked_before_the_kill(desk: Desk, person: Person, room: Room) -> Message:
+    """The question of a host that is killed as soon as it has asked."""
+    desk.stage.script.on(write(), "It is written.")
+    host = await desk.process()
+    desk.stage.world.say(person, room, "write hello")
+    question = await desk.question(room)
+    await host.kill()
+    return question
+
+
 @pytest.mark.timeout(180)
 async def test_kill_9_between_question_and_answer_runs_the_call_once(stage: Stage) -> None:
     desk, ann = Desk(stage), stage.person("Ann")
     room = desk.room(ann)
-    stage.script.on(write(), "It is written.")
-    host = await desk.process()
-    stage.world.say(ann, room, "write hello")
-    question = await desk.question(room)
-    await host.kill()
+    question = await asked_before_the_kill(desk, ann, room)
     desk.press(ann, room, question, "Once")
     again = await stage.process()
     try:
@@ -97,11 +106,7 @@ async def test_kill_9_between_answer_and_call_runs_the_call_once(stage: Stage) -
     """The second host records the answer, and waits for the server when it is killed."""
     desk, ann = Desk(stage), stage.person("Ann")
     room = desk.room(ann)
-    stage.script.on(write(), "It is written.")
-    host = await desk.process()
-    stage.world.say(ann, room, "write hello")
-    question = await desk.question(room)
-    await host.kill()
+    question = await asked_before_the_kill(desk, ann, room)
     desk.hold.touch()
     host = await stage.process()
     pressed = desk.press(ann, room, question, "Once")

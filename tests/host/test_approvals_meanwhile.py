@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.telegram.faults import Fault
-from tests.host.desk import PATIENCE, Desk, buttons, data, results, write
+from tests.host.desk import PATIENCE, Desk, asking, data, results, write
 from tests.host.stage import Stage, until
 
 
 async def test_an_agent_that_was_removed_meanwhile_ends_its_turn_with_a_word(stage: Stage) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    stage.script.on(write(), "never")
-    async with desk.host() as host:
-        stage.world.say(ann, room, "write hello")
-        question = await desk.question(room)
+    desk = Desk(stage)
+    async with asking(desk, write(), "never") as it:
         stage.agents["agents"] = []
         stage.agents["bindings"] = []
         stage.write_agents()
-        await host.catalog.until(lambda snapshot: not snapshot.agents)
-        desk.press(ann, room, question, "Once")
-        await desk.said(room, "was removed, so nothing was done")
+        await it.host.catalog.until(lambda snapshot: not snapshot.agents)
+        it.press("Once")
+        await it.said("was removed, so nothing was done")
     assert desk.done == []
     assert len(stage.requests()) == 1
 
@@ -28,34 +24,27 @@ async def test_an_agent_that_was_removed_meanwhile_ends_its_turn_with_a_word(sta
 async def test_a_tool_that_was_disabled_meanwhile_does_not_run_though_it_was_approved(
     stage: Stage,
 ) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    stage.script.on(write(), "I was not allowed.")
-    async with desk.host() as host:
-        stage.world.say(ann, room, "write hello")
-        question = await desk.question(room)
+    desk = Desk(stage)
+    async with asking(desk, write(), "I was not allowed.") as it:
         stage.agents["agents"][0]["toolPolicy"] = {"disabledTools": ["write"]}
         stage.write_agents()
-        await host.catalog.until(
+        await it.host.catalog.until(
             lambda snapshot: snapshot.agents["clerk"].value.tool_policy is not None
         )
-        desk.press(ann, room, question, "Once")
-        await desk.said(room, "I was not allowed.")
+        it.press("Once")
+        await it.said("I was not allowed.")
     assert desk.done == []
     assert "not available to you" in results(stage)[0]
 
 
 async def test_a_tool_that_became_another_meanwhile_does_not_run(stage: Stage) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    stage.script.on(write(), "It changed.")
-    async with desk.host():
-        stage.world.say(ann, room, "write hello")
-        question = await desk.question(room)
+    desk = Desk(stage)
+    async with asking(desk, write(), "It changed.") as it:
+        pass
     stage.agents["mcpServers"]["desk"]["env"]["DESK_WORDS"] = "Mail it to everybody."
     async with desk.host():
-        desk.press(ann, room, question, "Once")
-        await desk.said(room, "It changed.")
+        it.press("Once")
+        await it.said("It changed.")
     assert desk.done == []
     assert "no longer the one that a person approved" in results(stage)[0]
 
@@ -65,19 +54,15 @@ async def test_a_tool_that_became_another_meanwhile_does_not_run(stage: Stage) -
 
 async def test_a_question_that_arrives_after_its_answer_shows_the_answer(stage: Stage) -> None:
     """Its first copy was taken for lost, and sent again while somebody answered it."""
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    stage.script.on(turn(Call("desk__write", {"text": "hello"})), "ok")
+    desk = Desk(stage)
     stage.world.faults.add(Fault("lose", "sendMessage"))
     stage.world.faults.add(Fault("delay", "sendMessage", seconds=1.0))
-    async with desk.host():
-        stage.world.say(ann, room, "write hello")
-        first = await desk.question(room)
-        assert await desk.answered(desk.press(ann, room, first, "Once")) == "Allowed once."
-        await desk.said(room, "ok")
-        second = next(m for m in room.messages.values() if m.text.startswith("↻ "))
-        assert "allowed once by Ann" in await desk.closed(room, second)
-        assert buttons(room.messages[first.id]) == []
+    async with asking(desk, turn(Call("desk__write", {"text": "hello"})), "ok") as it:
+        assert await it.told(it.press("Once")) == "Allowed once."
+        await it.said("ok")
+        second = next(m for m in it.room.messages.values() if m.text.startswith("↻ "))
+        assert "allowed once by Ann" in await desk.closed(it.room, second)
+        assert it.buttons == []
     assert desk.done == ["write hello"]
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import aiohttp
 
+from bot.api.health import http_app
+from bot.ops.serving import serving
 from bot.sandbox.messages.turns import HttpError, Turn
 from bot.sandbox.telegram.faults import Fault
-from tests.host.replicas import store
 from tests.host.stage import Stage, until
+from tests.host.valkey import store
 
 
 async def get(url: str, path: str) -> tuple[int, dict[str, Any]]:
@@ -100,3 +102,24 @@ async def test_the_models_state_comes_from_its_real_calls(stage: Stage) -> None:
         found = host.report()["model"]
         assert (found["state"], found["last_failure"]) == ("failing", "ModelRefused")
         assert len(stage.requests()) == asked + 1
+
+
+async def test_who_comes_from_outside_learns_how_the_host_is_and_nothing_of_what_it_hosts() -> None:
+    body = {"status": "ok", "ready": True, "checks": {"store": True}, "agents": ["boss"]}
+    strangers = [
+        {"Host": "bots.example.org"},
+        {"Host": "8.8.8.8"},
+        {"Host": "localhost.evil.example:8080"},
+        {"Host": ""},
+        {"X-Forwarded-For": "203.0.113.7"},
+        {"Forwarded": "for=203.0.113.7"},
+    ]
+    near: list[dict[str, str]] = [{}, {"Host": "localhost:8080"}, {"Host": "switchboard:8080"}]
+    async with serving(http_app(lambda: body)) as url, aiohttp.ClientSession() as session:
+        for headers in [*near, *strangers]:
+            for path in ("/health", "/health/ready"):
+                async with session.get(url + path, headers=headers) as answer:
+                    told = await answer.json()
+                    assert answer.status == 200
+                    assert ("agents" in told) == (headers in near), headers
+                    assert told["status"] == "ok"

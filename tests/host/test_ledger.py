@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
-from bot.app import Assembled
+from bot.assembled import Assembled
 from bot.sandbox.messages.turns import Call, HttpError, Say, Turn, turn
 from bot.store.ledger import RedisLedger
 from tests.host.stage import Stage
@@ -97,6 +98,26 @@ async def test_the_ledger_equals_the_simulators_own_count_to_the_token(stage: St
 
 
 @pytest.mark.timeout(180)
+async def test_the_log_has_a_line_for_each_turn_with_its_cost_and_nothing_that_was_said(
+    stage: Stage,
+) -> None:
+    bot, ann = clerk(stage), stage.person("Ann")
+    room = stage.world.private(ann, bot)
+    stage.script.on(turn(Call("desk__write", {"text": "x"})), "The heron flies at dusk.")
+    count = counted(stage)
+    with structlog.testing.capture_logs() as logs:
+        async with stage.host():
+            await stage.ask(ann, room, bot, "Where is the wombat?")
+    (told,) = (one for one in logs if one["event"] == "turn.done")
+    assert told["tokens_in"] == count["in"] + count["cacheRead"] + count["cacheWrite"]
+    assert told["tokens_out"] == count["out"]
+    assert 0 <= told["seconds"] < 60
+    assert (told["line"], told["conversation"]) == (f"bot:{bot.id}", str(room.id))
+    assert (told["outcome"], told["requests"], told["calls"]) == ("done", 2, 1)
+    assert "wombat" not in str(logs)
+    assert "heron" not in str(logs)
+
+
 async def test_a_kill_between_requests_leaves_a_line_for_each_answer(stage: Stage) -> None:
     bot, ann = clerk(stage), stage.person("Ann")
     room = stage.world.private(ann, bot)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, turn
-from bot.turn.runner import Runner
+from bot.turn.replies import Replies
 from tests.host.stage import Stage, until
 from tests.host.test_ledger import PRICES, ledger, went_in
 
@@ -126,7 +126,7 @@ async def test_a_turn_that_fails_after_its_answer_came_has_cost_what_it_has_cost
     bot, ann = stage.bot("Echo"), stage.person("Ann")
     bill = Bill(stage)
     stage.script.on("hi", again=True)
-    monkeypatch.setattr(Runner, "_reply", fails)
+    monkeypatch.setattr(Replies, "tell", fails)
     async with stage.host() as host:
         said = await stage.ask(ann, stage.world.private(ann, bot), bot, "go")
         lines = await ledger(host)

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
 
-from bot.app import Assembled
+from bot.assembled import Assembled
 from bot.ops.serving import serving
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.telegram.people import Bot, Person

@@ -16,7 +16,8 @@ from bot.sandbox.messages.turns import Say, Turn
 from bot.sandbox.telegram.people import Bot, Person
 from bot.sandbox.telegram.rooms import Room
 from bot.telegram import decode as decoding
-from bot.turn.runner import Job, Runner
+from bot.turn.job import Job
+from bot.turn.runner import Runner
 from tests.host.stage import HostProcess, Stage, settings_of, until
 from tests.host.test_ledger import ledger
 
@@ -88,6 +89,8 @@ async def test_a_dead_letter_is_replayed_into_a_running_host_or_dropped(
 
 async def test_the_command_line_lists_dead_letters_without_a_running_host(stage: Stage) -> None:
     stage.bot("Echo")
+    async with stage.host():
+        pass
     host = HostProcess(stage, stage.variables())
     words = ["-m", "bot", "dead-letters", "list"]
     process = await asyncio.create_subprocess_exec(
@@ -133,7 +136,7 @@ async def test_an_update_that_breaks_the_reading_is_set_aside_and_blocks_nothing
             raise ZeroDivisionError
         return reads(update, identity)
 
-    monkeypatch.setattr("bot.telegram.hosted.decode", decode)
+    monkeypatch.setattr("bot.telegram.joined.decode", decode)
     async with stage.host() as host:
         stage.world.say(ann, room, "poison")
         assert await stage.ask(ann, room, echo, "fine") == "well"

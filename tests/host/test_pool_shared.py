@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bot.app import Assembled
+from bot.assembled import Assembled
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.messages.validate import Asked
 from bot.sandbox.telegram.people import Bot

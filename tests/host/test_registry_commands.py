@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bot.app import Assembled
+from bot.assembled import Assembled
 from bot.sandbox.telegram.faults import Fault
 from bot.sandbox.telegram.people import Bot, Person
 from bot.sandbox.telegram.rooms import Room
@@ -216,7 +216,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
         assert f"@{lost.username} {lost.id} " in bots
         assert "nobody answers" in bots
         status = await say("/status")
-        assert ": 2 bots · 3 agents · 1 bindings" in status
+        assert ": 2 bots · 3 agents · 1 binding\n" in status
         assert f"{boss.id}: create agent poet" in status
         stage.agents["agents"][1]["name"] = "Found"
         stage.write_agents()
@@ -250,6 +250,18 @@ async def test_each_menu_is_set_in_its_own_scope_and_only_when_it_changed(stage:
         await until(lambda: len(stage.world.calls.of(method="getMyCommands")) >= before + 2)
         await stage.ask(boss, room, echo, "/help")
     assert sets() == 2
+
+
+async def test_whoever_is_no_admin_any_more_sees_everybodys_menu_after_a_restart(
+    stage: Stage,
+) -> None:
+    echo, boss, _ = scene(stage)
+    own = f"chat:{boss.id}:0:"
+    async with stage.host():
+        await until(lambda: own in echo.commands)
+    async with stage.host(ADMINS=str(stage.person("Successor").id)):
+        await until(lambda: own not in echo.commands)
+    assert any(key.startswith("default") for key in echo.commands)
 
 
 async def test_a_menu_that_cannot_be_set_holds_nothing_up(stage: Stage) -> None:

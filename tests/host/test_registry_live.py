@@ -7,13 +7,12 @@ import json
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.app import Assembled
+from bot.assembled import Assembled
 from bot.sandbox.telegram.rooms import Room
 from registry.binding import token_hash
 from tests.host.stage import Stage, health, until
@@ -26,14 +25,6 @@ JACK = {
     "mcpServerEndpoints": [],
     "customInstructions": "You are Jack.",
 }
-
-
-@pytest.fixture
-async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
-    server = Valkey(tmp_path / "v")
-    await server.start()
-    yield server
-    await server.stop()
 
 
 @pytest.fixture

@@ -6,27 +6,18 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from bot.sandbox.messages.turns import Say, Turn
 from bot.sandbox.telegram.people import Bot, Person
 from bot.telegram.markup import MARK
-from tests.host.replicas import Replica, shared_evenly, store
+from tests.host.replicas import Replica, shared_evenly
 from tests.host.stage import Stage, settings_of, until
 from tests.host.valkey import Valkey
 
 LEASE = os.environ.get("REPLICAS_LEASE", "2")
 BOTS = int(os.environ.get("REPLICAS_BOTS", "12"))
 TAKE_OVER_SECONDS = float(LEASE) + 5
-
-
-@pytest.fixture
-async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
-    async with store(tmp_path / "valkey") as valkey:
-        yield valkey
 
 
 def replica(stage: Stage, valkey: Valkey, name: str, **more: str) -> Replica:

@@ -11,12 +11,12 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.ops.clock import SystemClock
+from bot.sandbox.messages.turns import Say, Turn
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.judge import Judge, refuse_open
-from tests.host.replicas import store
 from tests.host.stage import HostProcess, Stage, until
-from tests.host.valkey import Valkey
+from tests.host.valkey import Valkey, store
 
 KILLS = int(os.environ.get("STORE_KILLS", "4"))
 
@@ -191,3 +191,34 @@ def _server(folder: Path) -> int:
             if where.is_relative_to(folder) and where.name == "valkey" and " Z " not in state:
                 return int(entry.name)
     raise AssertionError("no server")
+
+
+async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(
+    stage: Stage, tmp_path: Path
+) -> None:
+    valkey = Valkey(tmp_path / "v", "--appendonly", "yes", "--busy-reply-threshold", "20")
+    await valkey.start()
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on(Turn((Say("asked once"),), gate="held"))
+    async with stage.host(REDIS_URL=valkey.url) as host:
+        stage.world.say(ann, room, "hi")
+        await stage.sim.gates.reached("held", 10)
+        _, stuck = await _told(valkey, 'EVAL "while true do end" 0')
+        had = host.store.troubles
+        await until(lambda: host.store.troubles > had)
+        stage.sim.gates.open("held")
+        await until(lambda: host.store.troubles > had + 8)
+        reader, other = await _told(valkey, "SCRIPT KILL")
+        assert await reader.readline() == b"+OK\r\n"
+        assert (await stage.answer(room, echo)).text == "asked once"
+        stuck.close()
+        other.close()
+    assert len(stage.requests()) == 1
+    await valkey.stop()
+
+
+async def _told(valkey: Valkey, words: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(valkey.url.removeprefix("unix://"))
+    writer.write(words.encode() + b"\r\n")
+    return reader, writer

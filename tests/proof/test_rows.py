@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bench.proof import door_rows, load_rows, replica_rows, rest_rows, store_rows, wire_rows
+from bench.proof import (
+    door_rows,
+    load_rows,
+    model_rows,
+    replica_rows,
+    rest_rows,
+    store_rows,
+    telegram_rows,
+    tool_rows,
+)
 from bench.proof.order import Order
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
@@ -37,25 +46,25 @@ async def test_after_much_work_the_store_is_at_idle_size_again(order: Order) -> 
 
 
 async def test_a_tool_server_that_dies_or_talks_garbage_hangs_no_turn(order: Order) -> None:
-    assert (await wire_rows.bad_tools(order)).broken == []
+    assert (await tool_rows.bad_tools(order)).broken == []
 
 
 async def test_a_model_that_is_busy_is_asked_again_within_bounds(order: Order) -> None:
-    assert (await wire_rows.busy_model(order)).broken == []
+    assert (await model_rows.busy_model(order)).broken == []
 
 
 async def test_a_broken_stream_is_made_again_and_half_a_call_never_runs(order: Order) -> None:
-    assert (await wire_rows.broken_streams(order)).broken == []
+    assert (await model_rows.broken_streams(order)).broken == []
 
 
 async def test_when_telegram_fails_no_reply_is_dropped_and_none_repeated_unmarked(
     order: Order,
 ) -> None:
-    assert (await wire_rows.telegram_fails(order)).broken == []
+    assert (await telegram_rows.telegram_fails(order)).broken == []
 
 
 async def test_what_is_closed_to_us_is_left_alone_and_the_others_go_on(order: Order) -> None:
-    assert (await wire_rows.closed_to_us(order)).broken == []
+    assert (await telegram_rows.closed_to_us(order)).broken == []
 
 
 async def test_two_replicas_never_meet_and_a_stranger_is_survived(order: Order) -> None:

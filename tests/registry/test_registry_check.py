@@ -114,7 +114,7 @@ def test_names_of_one_bot_in_two_bindings_are_told(path: Path) -> None:
 def test_leftovers_of_single_agent_mode_are_told(path: Path) -> None:
     environ = {"NAME": "Old", "WHITELISTPATTERNS__0": "mcp:x:*"}
     agent = {"id": "a", "name": "A", "mcpServerEndpoints": []}
-    path.write_text(json.dumps({"agents": [agent]}))
+    path.write_text(json.dumps({"agents": [agent], "defaultAgentId": "a"}))
     assert [problem.place for problem in check(path, environ, bots=[BOT])] == [
         "WHITELISTPATTERNS__0"
     ]

@@ -26,6 +26,7 @@ from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import (
     AlreadyThere,
     Denied,
+    DocumentErrors,
     KeyReused,
     NotThere,
     Owned,
@@ -300,6 +301,35 @@ async def test_who_is_no_admin_is_refused_and_audited(server: Server) -> None:
         assert not catalog.snapshot().agents
         (entry,) = await catalog.audit()
         assert (entry["actor"], entry["action"]) == ("666", "refused: create agent")
+
+
+async def test_a_value_that_is_nested_too_deep_is_told_of_and_changes_nothing_else(
+    server: Server, redis: Redis
+) -> None:
+    async with replica(server) as catalog:
+        for number, levels in enumerate((101, 330, 480, 900, 30_000)):
+            deep = '{"a":' * levels + "{}" + "}" * levels
+            text = json.dumps(PLAIN).replace("[]", f'[], "mcpServers": {deep}')
+            twice = text.replace('{"a":{}}', '{"a":{},"a":{}}')
+            await redis.set(f"agent:definition:deep{number}", text)
+            await redis.set(f"agent:definition:twice{number}", twice)
+            for one in (text, twice):
+                with pytest.raises(DocumentErrors, match=r"nested too deeply|occurs twice"):
+                    catalog.parse(one)
+        await redis.set("agent:definition:x", json.dumps(PLAIN))
+        found = await within(5, catalog, lambda s: "x" in s.agents and len(s.problems) >= 10)
+        assert [*found.agents] == ["x"]
+
+
+async def test_the_audit_keeps_its_newest_hundred_thousand_entries(
+    server: Server, redis: Redis
+) -> None:
+    fill = "for i = 1, 101000 do redis.call('XADD', KEYS[1], '*', 'action', 'old') end"
+    await redis.eval(fill, 1, "agent:audit")
+    async with replica(server) as catalog:
+        await catalog.create_agent(ADMIN, agent(), key="1")
+        assert 100_000 <= await redis.xlen("agent:audit") < 100_500
+        assert (await catalog.audit(1))[0]["action"] == "create agent"
 
 
 async def test_the_file_wins_over_redis_and_what_it_owns_is_not_written(

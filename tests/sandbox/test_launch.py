@@ -7,18 +7,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from tests.sandbox.sandbox_process import (
     ANN,
-    BEN,
     MERIDIAN,
-    OPERATOR,
-    QUILL,
     ROOT,
     TOKENS,
     Sandbox,
@@ -31,28 +26,11 @@ DIRECT = f"{MERIDIAN}/{ANN}"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
-@pytest.fixture
-async def open_sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
-    async with sandbox(without_tools(tmp_path)) as one:
-        yield one
-
-
 async def gone(folder: Path, *words: str) -> None:
     """Returns once no process of the folder has one of these words in its command."""
     async with asyncio.timeout(10):
         while any(word in line for line in processes_in(folder).values() for word in words):  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.05)
-
-
-async def test_each_bot_answers_as_its_agent_and_the_tools_are_real(tmp_path: Path) -> None:
-    async with sandbox(tmp_path) as one:
-        told = "In Tokyo it is"
-        assert told in await one.ask(DIRECT, "what time is it in Tokyo?", told)
-        order = "write buy oranges to shopping.md"
-        assert "Made shopping.md" in await one.ask(f"{QUILL}/{ANN}", order, "Made")
-        assert "Operator" in await one.ask(f"{OPERATOR}/{BEN}", "hello", "Operator", BEN)
-    note = tmp_path / "data" / "notes" / "shopping.md"
-    assert note.read_text() == "buy oranges"
 
 
 @linux
@@ -72,25 +50,6 @@ async def test_sigterm_in_the_middle_of_an_answer_lets_it_come_at_once(tmp_path:
         await one.drafted(DIRECT)
         assert await one.stop(seconds=10) == 0
         assert processes_in(tmp_path) == {}
-
-
-async def test_an_answer_comes_once_although_its_host_is_killed(open_sandbox: Sandbox) -> None:
-    one = open_sandbox
-    await one.post("/model/control/pace", tokens_per_second=5)
-    await one.say(DIRECT, "tell me a long story")
-    await one.drafted(DIRECT)
-    first = await one.host(lambda host: host["state"] == "up")
-    await one.post("/page/kill")
-    await one.post("/model/control/pace", tokens_per_second=None)
-    again = await one.host(lambda host: host["state"] == "up" and host["starts"] == 2)
-    assert again["pid"] != first["pid"]
-    await one.answer(DIRECT, "The Night Operator")
-    mark = await one.say(DIRECT, "12 * 12")
-    await one.answer(DIRECT, "144", after=mark)
-    texts = await one.texts(DIRECT, MERIDIAN)
-    assert sum("Hello! I am the sandbox" in text for text in texts) == 1
-    assert sum("1. The room" in text for text in texts) == 1
-    assert "144" in texts[-1]
 
 
 @linux
@@ -115,35 +74,6 @@ async def test_a_killed_sandbox_takes_its_host_along_and_the_next_goes_on(tmp_pa
         assert [room["chat"].get("title") for room in state["rooms"]].count("Team") == 1
 
 
-async def test_the_tape_tells_what_a_bot_received_called_and_asked(open_sandbox: Sandbox) -> None:
-    one = open_sandbox
-    await one.ask(DIRECT, "12 * 12", "144")
-    heads = {head["kind"]: head for head in (await one.hello())["tape"]}
-    assert heads["update"]["note"] == "12 * 12"
-    update = await one.get(f"/page/tape/{heads['update']['id']}")
-    assert update["message"]["text"] == "12 * 12"
-    call = await one.get(f"/page/tape/{heads['call']['id']}")
-    assert (call["method"], call["status"]) == ("sendMessage", 200)
-    model = await one.get(f"/page/tape/{heads['model']['id']}")
-    assert "12 * 12" in str(model["request"]["messages"])
-    assert "sandbox-key" not in str(model)
-    assert "sandbox-token" not in str(await one.hello())
-
-
-async def test_trouble_is_ordered_counted_used_up_and_cleared(open_sandbox: Sandbox) -> None:
-    one = open_sandbox
-    for name in ("flood", "overloaded", "overloaded"):
-        await one.post("/page/trouble", arm=name)
-    assert (await one.hello())["trouble"]["armed"] == {"flood": 1, "overloaded": 4}
-    assert (await one.post("/page/trouble", slow=True))["slow"] is True
-    assert await one.post("/page/trouble", clear=True) == {"armed": {}, "slow": False}
-    with pytest.raises(AssertionError, match="send "):
-        await one.post("/page/trouble", arm="earthquake")
-    await one.post("/page/trouble", arm="lose")
-    assert "144" in await one.ask(DIRECT, "12 * 12", "144")
-    assert (await one.hello())["trouble"]["armed"] == {}
-
-
 async def test_a_taken_port_is_told_and_the_next_one_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -154,18 +84,6 @@ async def test_a_taken_port_is_told_and_the_next_one_used(tmp_path: Path) -> Non
             assert one.url.rsplit(":", 1)[1] != str(port)
         finally:
             await one.close()
-
-
-@linux
-async def test_a_second_sandbox_in_one_folder_is_refused_with_the_cure(tmp_path: Path) -> None:
-    async with sandbox(without_tools(tmp_path)):
-        second = Sandbox(tmp_path)
-        try:
-            with pytest.raises(AssertionError, match="set DATA_DIR"):
-                await second.start()
-            assert await second.ended() == 1
-        finally:
-            await second.close()
 
 
 async def test_a_broken_agents_file_is_told_with_its_place(tmp_path: Path) -> None:
@@ -206,31 +124,6 @@ async def test_the_telegram_simulator_alone_starts_empty(tmp_path: Path) -> None
         assert not (tmp_path / "data").exists()
     finally:
         await one.close()
-
-
-async def test_other_hosts_names_and_other_sites_are_refused_everywhere(
-    open_sandbox: Sandbox,
-) -> None:
-    url = open_sandbox.url
-    foreign = [
-        ("GET", "/", {"Host": "evil.example"}),
-        ("GET", "/page/stream", {"Host": "evil.example"}),
-        ("GET", "/model/control/requests", {"Host": "evil.example"}),
-        ("DELETE", "/model/control/requests", {"Origin": "http://evil.example"}),
-        ("POST", "/page/kill", {"Origin": "http://evil.example"}),
-        ("POST", "/page/kill", {"Sec-Fetch-Site": "cross-site"}),
-        ("POST", "/page/kill", {"Content-Type": "text/plain"}),
-        ("POST", "/control/say", {"Origin": "null"}),
-    ]
-    async with aiohttp.ClientSession() as http:
-        for method, path, headers in foreign:
-            headers = {"Content-Type": "application/json"} | headers
-            async with http.request(method, url + path, headers=headers) as response:
-                assert (method, path, response.status) == (method, path, 403)
-        async with http.get(url + "/") as response:
-            assert "script-src 'self'" in response.headers["Content-Security-Policy"]
-    host = await open_sandbox.host(lambda host: True)
-    assert host["starts"] == 1
 
 
 def test_the_packaged_agents_are_those_of_the_repository() -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient, connect
 from tests.host.valkey import Valkey
 
 
-async def test_a_cancellation_is_never_lost_in_a_store_call(tmp_path: Path) -> None:
-    valkey = Valkey(tmp_path)
-    await valkey.start()
+async def test_a_cancellation_is_never_lost_in_a_store_call(valkey: Valkey) -> None:
     for turns in range(60):
         client = StoreClient(connect(valkey.url), SystemClock())
         call = asyncio.create_task(client.command("PING"))
@@ -23,4 +20,3 @@ async def test_a_cancellation_is_never_lost_in_a_store_call(tmp_path: Path) -> N
         end = ends[0]
         assert isinstance(end, asyncio.CancelledError) or not unfinished
         await client.close()
-    await valkey.stop()

@@ -198,6 +198,18 @@ async def test_two_hosts_of_one_name_count_as_two(client: StoreClient) -> None:
     assert (await one.look([LINE])).hosts == {one.announced}
 
 
+async def test_a_host_that_rises_again_does_not_count_its_dead_self_among_the_living(
+    client: StoreClient,
+) -> None:
+    dead, risen = (leases(client, "one", "our directory") for _ in range(2))
+    other = leases(client, "two", "another directory")
+    for host in (dead, other, risen):
+        await host.beat()
+    for lines in ([], [LINE]):
+        assert (await risen.look(lines)).hosts == {risen.announced, other.announced}
+    assert len((await other.look([LINE])).hosts) == 3  # who cannot know takes it for alive
+
+
 async def test_a_look_shows_who_holds_what_and_frees_what_our_dead_held(
     client: StoreClient,
 ) -> None:

@@ -98,7 +98,7 @@ async def test_a_new_try_after_midnight_leaves_nothing_aside_on_the_old_day(
 
 
 async def test_a_clock_that_is_put_back_spends_no_budget_twice(client: StoreClient) -> None:
-    c = await counter(client, {"person": Most(150)})
+    c = await counter(client, {"person": Most(250)})
     await c.purse.reserve(request())
     c.clock.now = MIDNIGHT - 86_400 * 3
     await c.answer([100, 40, 0, 0])
@@ -142,7 +142,7 @@ async def test_tokens_alone_need_no_price_and_dollars_do(client: StoreClient) ->
 async def test_a_next_life_sets_aside_for_what_the_last_may_have_asked_too(
     client: StoreClient,
 ) -> None:
-    c = await counter(client, {"host": Most(300)})
+    c = await counter(client, {"host": Most(500)})
     await c.purse.reserve(request())
     life = c.next_life()
     life.lost = 1

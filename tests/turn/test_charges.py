@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.ports import Meter, ModelRequest, Usage
-from bot.turn.charges import Charge, Priced, at_most, broken
+from bot.ports import Meter, ModelRequest, Record, Usage
+from bot.turn.charges import Charge, Heard, Priced, at_most, broken, heard
 from bot.turn.scopes import Most, lowest, most_of
 
 
@@ -56,6 +56,52 @@ def test_an_image_is_no_million_tokens() -> None:
     request = asked(Meter())
     cost, _ = at_most(replace(request, messages=[{"role": "user", "content": [result]}]), free)
     assert 5_000 < cost.tokens < 6_000
+
+
+HOSTILE = "\U00012000" * 1000  # cuneiform: a tokenizer may need a token for each byte
+
+
+def person(text: str) -> Record:
+    return Record("person", {"content": [{"type": "text", "text": text}]})
+
+
+def answer(*usage: int, head: str = "h", **more: object) -> Record:
+    said = [{"type": "text", "text": "yes"}]
+    return Record("model", {"usage": usage, "head": head, "content": said, **more})
+
+
+def most(records: list[Record], known: Heard, tools: str = "") -> int:
+    """The most tokens that go in, for these messages."""
+    messages = [{"role": "user", "content": record.body["content"]} for record in records]
+    request = ModelRequest("m", 0, [], [{"name": tools}] if tools else [], messages)
+    return at_most(request, free, known)[0].tokens
+
+
+def test_no_text_of_people_has_more_tokens_than_were_set_aside_for_it() -> None:
+    assert most([person(HOSTILE)], Heard()) >= 4000
+
+
+def test_after_an_answer_only_what_is_new_is_reckoned() -> None:
+    records = [person("word " * 10_000), answer(12_000, 30, 500, 40), person("and now?")]
+    known = heard(reversed(records), "h")
+    assert (known.tokens, known.same) == (12_570, True)
+    assert 12_570 < most(records, known, "x" * 90_000) < 12_800
+    records.append(person(HOSTILE))
+    assert most(records, heard(reversed(records), "h")) >= 12_570 + 4000
+
+
+def test_under_another_prompt_or_model_what_was_counted_is_the_least_of_the_history() -> None:
+    records = [person(HOSTILE), answer(4_000, 30, 0, 0), person("and now?")]
+    known = heard(reversed(records), "another")
+    assert (known.tokens, known.same) == (4_030, False)
+    assert most(records, known, "x" * 2_000) >= 4_030 + 1_000
+
+
+def test_an_answer_of_which_little_was_told_tells_nothing() -> None:
+    cut, blind = answer(0, 9, 0, 0, partial=True), answer(0, 0, 0, 0)
+    assert heard([cut, blind, person("hi")], "h") == Heard()
+    assert heard([cut, person("hi"), answer(7, 3, 0, 0)], "h").tokens == 10
+    assert heard([cut, person("hi"), answer(7, 3, 0, 0)], "h").added > 40
 
 
 def test_the_lower_of_two_limits_counts_for_tokens_and_dollars_alike() -> None:

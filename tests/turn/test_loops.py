@@ -9,22 +9,7 @@ from hypothesis import strategies as st
 from bot.turn.budget import Limits
 from bot.turn.loops import goes_round
 from bot.turn.rate import Rate
-
-
-class Hands:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.clocks import StoppedClock
 
 
 @pytest.mark.parametrize(
@@ -48,7 +33,7 @@ def test_the_third_of_a_kind_and_two_in_turns_are_a_loop(
 
 
 def test_a_minute_has_so_many_requests_and_then_a_new_one_begins() -> None:
-    clock = Hands()
+    clock = StoppedClock()
     rate = Rate(clock)
     ann, ben = ("bot:1", "5", 1), ("bot:1", "5", 2)
     assert [rate.take(ann, 3) for _ in range(5)] == [True, True, True, False, False]

@@ -11,7 +11,7 @@ import orjson
 
 from bot.sandbox.messages.shape import Obj
 from bot.sandbox.messages.turns import Call, Part, Say, Think, Turn
-from bot.sandbox.messages.usage import CHARS_PER_TOKEN, Usage, tokens_of
+from bot.sandbox.messages.usage import Usage, fitting, tokens_of
 from bot.sandbox.messages.validate import Asked
 
 CALL_TOKENS = 12
@@ -142,7 +142,7 @@ def _fit(part: Part, left: int) -> Part:
         return part
     if isinstance(part, Call):
         return replace(part, cut=True)
-    return replace(part, text=part.text[: left * CHARS_PER_TOKEN])
+    return replace(part, text=fitting(part.text, left))
 
 
 def _tokens(part: Part) -> int:

@@ -15,6 +15,7 @@ from bot.sandbox.messages.refusals import invalid
 from bot.sandbox.messages.shape import Obj
 
 CHARS_PER_TOKEN = 4
+PER_RARE = 4
 PER_BLOCK = 3
 PER_IMAGE = 1500
 LOOK_BACK = 20
@@ -66,8 +67,21 @@ class Usage:
 
 
 def tokens_of(text: str) -> int:
-    """The estimate for a text: one token for four characters, rounded up."""
-    return -(-len(text) // CHARS_PER_TOKEN)
+    """The estimate for a text: one token for four characters, rounded up.
+
+    Emoji and rare scripts, four bytes a character, are counted as the worst that a tokenizer does:
+    a token for each byte.
+    """
+    rare = 0 if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2 - len(text)
+    return -(-(len(text) - rare) // CHARS_PER_TOKEN) + rare * PER_RARE
+
+
+def fitting(text: str, tokens: int) -> str:
+    """The beginning of a text, as far as so many tokens hold it."""
+    kept = text[: tokens * CHARS_PER_TOKEN]
+    while (over := tokens_of(kept) - tokens) > 0:
+        kept = kept[: -max(1, over // PER_RARE)]
+    return kept
 
 
 def lay_out(

@@ -27,19 +27,26 @@ _HEADERS = (
 
 
 class Guard:
-    """Middleware before everything that asks for no token of its own."""
+    """Middleware before everything; what asks for a token is the only one to take other bodies.
+
+    The sandbox's tokens are known to everybody, so a token alone keeps no page of another site out.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse with 403, or pass on and add the page's headers to the answer."""
-        if scope["type"] != "http" or scope["path"].startswith(_WITH_TOKEN):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        reason = refusal(scope)
+        tokened = scope["path"].startswith(_WITH_TOKEN)
+        reason = foreign(Request(scope)) if tokened else refusal(scope)
         if reason is not None:
             await JSONResponse({"error": reason}, 403)(scope, receive, send)
+            return
+        if tokened:
+            await self._app(scope, receive, send)
             return
 
         async def guarded(message: Message) -> None:

@@ -10,7 +10,7 @@ const KINDS = {
   model: { glyph: "◆", name: "Model", tells: "requests to the model" },
   tool: { glyph: "⚙", name: "Tools", tells: "tools that ran, and their results" },
 };
-const MERGED = new Set(["sendMessageDraft", "editMessageText", "sendChatAction"]);
+const MERGED = new Set(["sendMessageDraft", "editMessageText", "sendChatAction", "getMyCommands", "setMyCommands"]);
 const MOST = 400;
 const shown = new Set(Object.keys(KINDS));
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -147,9 +147,12 @@ function slow() {
 
 // --- the panel itself ---
 
+// A terminal's log in a narrow pane: the time of day without its fractions, no columns.
+const narrow = (log) => log.replace(/^\d{4}-\d\d-\d\d[T ](\d\d:\d\d:\d\d)(\.\d+)?Z?/gm, "$1").replace(/ +\]/g, "]").replace(/ {2,}/g, " ");
+
 async function readLog() {
   try {
-    $("log").textContent = (await get("/page/log")) || "The log is empty.";
+    $("log").textContent = narrow(await get("/page/log")) || "The log is empty.";
     $("pane-log").scrollTop = $("pane-log").scrollHeight;
   } catch (error) {
     $("log").textContent = error.message;
