@@ -101,7 +101,8 @@ class Gate:
                 self._try(seconds)
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), seconds or LOOK_AGAIN_SECONDS)
+                async with asyncio.timeout(seconds or LOOK_AGAIN_SECONDS):
+                    await self._changed.wait()
 
     def _try(self, seconds: float) -> None:
         """Whether one may pass before its time, as limits are lifted too; raises ModelBusy."""

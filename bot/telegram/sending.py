@@ -34,8 +34,11 @@ log = structlog.get_logger("channel")
 SEND_SECONDS = 25.0
 ASK_SECONDS = 8.0
 LONGEST_PAUSE = 30.0
-MOST_COPIES = 6
-"""After so many sends to which no answer came, while others were answered, it is enough."""
+MOST_COPIES = 20
+"""After so many sends to which no answer came, while others were answered, it surely is there.
+
+With their pauses they take a quarter of an hour: fewer could all be lost by a bad network.
+"""
 
 
 async def _nothing(_nonce: str) -> None:

@@ -61,7 +61,8 @@ class Internals:
     async def _in_thread(self, work: Callable[[], Any], seconds: float) -> Any:
         begun = time.monotonic()
         try:
-            await asyncio.wait_for(self._free.acquire(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._free.acquire()
         except TimeoutError:
             raise _NotStarted from None
         left = max(0.0, seconds - (time.monotonic() - begun))
