@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.sandbox.messages.turns import HttpError, turn
-from tests.host.stage import Stage
+from tests.host.stage import Stage, until
 
 
 async def test_a_limit_that_one_chat_meets_is_obeyed_by_all_and_everybody_is_answered(
@@ -18,7 +18,7 @@ async def test_a_limit_that_one_chat_meets_is_obeyed_by_all_and_everybody_is_ans
     stage.script.on("there", user="second", again=True)
     async with stage.host():
         stage.world.say(people[0], rooms[0], "first")
-        await stage.world.until(lambda: len(stage.requests()) == 1, 10)
+        await until(lambda: len(stage.requests()) == 1)
         clock = asyncio.get_running_loop().time
         began = clock()
         others = zip(people[1:], rooms[1:], strict=True)

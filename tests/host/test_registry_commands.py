@@ -220,7 +220,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
         assert f"{boss.id}: create agent poet" in status
         stage.agents["agents"][1]["name"] = "Found"
         stage.write_agents()
-        assert "Read again: 3 agents, 1 bindings." in await say("/reload")
+        assert "Read again: 3 agents, 1 binding." in await say("/reload")
         assert "lost Found" in await say("/agents")
         assert "poet" not in await say("/agents found")
 
