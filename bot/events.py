@@ -48,10 +48,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A bot command as typed: `/name arguments`."""
+    """A bot command as typed: `/name arguments`; `named` where it was surely meant for this bot."""
 
     name: str
     arguments: str = ""
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,8 +187,10 @@ class Router:
     ) -> None:
         row = self._commands.find(command.name)
         if row is None:
-            known = UNKNOWN_COMMAND.format(command.name) if incoming.address.private else ""
-            await self._say(line, entry, incoming, known)
+            ours = incoming.address.private or command.named  # else it may be another bot's
+            await self._say(
+                line, entry, incoming, UNKNOWN_COMMAND.format(command.name) if ours else ""
+            )
             return
         found = self._plans.resolution(line, incoming.address, incoming.person)
         plan = self._plans.plan(found)

@@ -48,7 +48,8 @@ def words_of(message: dict[str, Any], bot: BotIdentity, *, commands: bool) -> Wo
     name, named = match.groups()
     if named is not None and named.casefold() != bot.username.casefold():
         return Words(text, bool(mentions), foreign=True)
-    return Words(text, bool(mentions), Command(name.lower(), text[match.end() :].strip()))
+    command = Command(name.lower(), text[match.end() :].strip(), bool(named or mentions))
+    return Words(text, bool(mentions), command)
 
 
 def _text(message: dict[str, Any]) -> tuple[str, list[Any]]:

@@ -65,6 +65,18 @@ async def test_an_unknown_command_and_an_unbound_bot_are_told_kindly(stage: Stag
         assert "agents.json" in await stage.ask(ann, room, echo, "hi")
 
 
+async def test_in_a_group_an_unknown_command_is_told_only_to_whoever_named_the_bot(
+    stage: Stage,
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.group("Team", [ann, echo])
+    async with stage.host():
+        stage.world.say(ann, room, "/frobnicate")
+        said = await stage.ask(ann, room, echo, f"/mend@{echo.username}")
+    assert said == "I don't know /mend. /help lists what I know."
+    assert stage.texts(room, echo.id) == [said]
+
+
 async def test_an_update_that_is_offered_twice_is_answered_once(stage: Stage) -> None:
     echo = stage.bot("Echo")
     ann = stage.person("Ann")
