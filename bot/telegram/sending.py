@@ -34,10 +34,11 @@ log = structlog.get_logger("channel")
 SEND_SECONDS = 25.0
 ASK_SECONDS = 8.0
 LONGEST_PAUSE = 30.0
+LONGEST_BEFORE_A_COPY = 240.0
 MOST_COPIES = 20
 """After so many sends to which no answer came, while others were answered, it surely is there.
 
-With their pauses they take a quarter of an hour: fewer could all be lost by a bad network.
+With their pauses they take the better part of an hour: fewer could all be lost by a bad network.
 """
 
 
@@ -45,9 +46,9 @@ async def _nothing(_nonce: str) -> None:
     """For a sender that nobody wants to hear of."""
 
 
-def pause_after(failures: int) -> float:
+def pause_after(failures: int, longest: float = LONGEST_PAUSE) -> float:
     """Seconds to wait after so many failures in a row."""
-    return min(0.5 * 2.0 ** min(failures - 1, 8), LONGEST_PAUSE)
+    return min(0.5 * 2.0 ** min(failures - 1, 10), longest)
 
 
 class Sender:
@@ -150,9 +151,11 @@ class Sender:
             return outgoing
         if isinstance(error, (FateUnknown, ServerFault)):
             self._counters.add("send:fate_unknown")
-            await self._pause(error, tries)
             if isinstance(error, FateUnknown):
+                await self._pause(error, tries, LONGEST_BEFORE_A_COPY)
                 await self._until_answered()
+            else:
+                await self._pause(error, tries)
             return parts.marked(outgoing)
         other = parts.other_way(outgoing, error)
         if other is None:
@@ -184,8 +187,10 @@ class Sender:
         log.error("send.unanswered", line=self._fence.line, chat=outgoing.chat, times=unknown)
         return True
 
-    async def _pause(self, error: TelegramError, tries: int) -> None:
-        pause = pause_after(tries)
+    async def _pause(
+        self, error: TelegramError, tries: int, longest: float = LONGEST_PAUSE
+    ) -> None:
+        pause = pause_after(tries, longest)
         log.warning("send.again", line=self._fence.line, error=str(error), pause=pause)
         await self._clock.sleep(pause)
 
