@@ -61,6 +61,14 @@ MUTATIONS = (
         PAIR,
     ),
     Mutation(
+        "after a gap in its lease a host looks at all its lines",
+        "bot/store/scripts/beat.lua",
+        "if ARGV[4] ~= 'all' and redis.call('GET', KEYS[2]) ~= owner then return {} end",
+        "",
+        "tests/store/test_leases.py::"
+        "test_a_host_that_was_frozen_hears_of_every_line_that_was_taken_meanwhile",
+    ),
+    Mutation(
         "the seen-set",
         "bot/store/scripts/accept.lua",
         "if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[i]) == 1 then",
