@@ -165,6 +165,8 @@ def make_venv() -> None:
             f"{sys.executable} comes without its module {problem.name!r}.\n{cure(1)}"
         ) from None
     say(f"making .venv with Python {sys.version.split()[0]} ({why})")
+    if VENV.is_symlink():
+        VENV.unlink()  # what it leads to is somebody else's, and would be emptied
     done, words = call(sys.executable, "-m", "venv", "--clear", str(VENV))
     if not done:
         raise SetupFailed(f"python -m venv failed:\n{words}\n{cure(1)}")

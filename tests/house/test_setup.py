@@ -29,6 +29,15 @@ sys.argv = [{script!r}]
 runpy.run_path({script!r}, run_name="__main__")
 """
 
+OFFLINE = {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_FIND_LINKS": "",
+    "PIP_NO_CACHE_DIR": "1",
+    "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+    "UV_NO_CACHE": "1",
+}
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
@@ -80,17 +89,7 @@ def test_an_old_python_hands_over_to_a_newer_one_on_the_path(checkout: Path) -> 
 
 
 def test_an_index_out_of_reach_is_named_as_such_and_leaves_no_stamp(checkout: Path) -> None:
-    nowhere = "http://127.0.0.1:9/simple"
-    done = call(
-        sys.executable,
-        str(checkout / "deploy/setup.py"),
-        PIP_CONFIG_FILE=os.devnull,
-        PIP_INDEX_URL=nowhere,
-        PIP_FIND_LINKS="",
-        PIP_NO_CACHE_DIR="1",
-        UV_DEFAULT_INDEX=nowhere,
-        UV_NO_CACHE="1",
-    )
+    done = call(sys.executable, str(checkout / "deploy/setup.py"), **OFFLINE)
     assert done.returncode == 1
     assert "The package index cannot be reached." in done.stderr
     assert "Cure: check the network" in done.stderr
@@ -116,6 +115,17 @@ def test_an_environment_that_was_moved_with_its_checkout_is_made_anew(checkout: 
     (place / "python").touch()
     (place / "activate").write_text(f'VIRTUAL_ENV="/before{checkout}/.venv"\n')
     assert "another place" in loaded(checkout)["broken"]()
+
+
+def test_an_environment_that_a_link_leads_to_is_left_alone(checkout: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "of somebody else" / "bin" / "activate"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("VIRTUAL_ENV=/elsewhere\n")
+    (checkout / ".venv").symlink_to(kept.parents[1])
+    done = call(sys.executable, str(checkout / "deploy/setup.py"), **OFFLINE)
+    assert "making .venv" in done.stdout + done.stderr
+    assert kept.read_text() == "VIRTUAL_ENV=/elsewhere\n"
+    assert not (checkout / ".venv").is_symlink()
 
 
 def test_the_command_runs_from_a_path_with_spaces(checkout: Path) -> None:
