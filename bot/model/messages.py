@@ -145,9 +145,12 @@ class MessagesModel:
 
     def _gate(self, model: str) -> Gate:
         """The gate of a model: its limits are its own, and shared by all who have this key."""
-        if len(self._gates) > GATES:
-            self._gates = {name: gate for name, gate in self._gates.items() if not gate.is_open}
-        return self._gates.setdefault(wire_id(model), Gate(self._clock, model))
+        name = wire_id(model)
+        if (gate := self._gates.get(name)) is None:
+            if len(self._gates) > GATES:
+                self._gates = {n: one for n, one in self._gates.items() if not one.is_open}
+            gate = self._gates[name] = Gate(self._clock, model)
+        return gate
 
     def _failure(self, error: Exception) -> ModelError:
         import anthropic

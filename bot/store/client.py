@@ -32,10 +32,19 @@ from bot.ports import Clock
 T = TypeVar("T")
 log = structlog.get_logger("store")
 
-STIRRING = frozenset({"accept", "post", "replay"})
-LEDGERED = frozenset({"append", "finish", "reserve", "unhold"})
-LEASING = frozenset({"acquire", "look"})
-UNFENCED = frozenset({"beat"}) | LEASING | STIRRING
+PRELUDES = {
+    "accept": ("stir",),
+    "acquire": ("alive",),
+    "append": ("fence", "ledger"),
+    "beat": (),
+    "finish": ("fence", "ledger"),
+    "look": ("alive",),
+    "post": ("stir",),
+    "replay": ("stir",),
+    "reserve": ("fence", "ledger"),
+    "unhold": ("fence", "ledger"),
+}
+"""What stands in front of a script. Every other one is an owner's, and begins with the fence."""
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
 AWAY_WORDS = (
     "MISCONF",
@@ -154,18 +163,10 @@ class StoreClient:
 
 @functools.cache
 def script_source(name: str) -> str:
-    """A script's text, with the fence check in front where it is an owner's, else what it needs."""
+    """A script's text, with what it needs in front."""
     folder = files("bot.store.scripts")
-    body = folder.joinpath(f"{name}.lua").read_text()
-    if name in STIRRING:
-        return folder.joinpath("stir.lua").read_text() + body
-    if name in LEASING:
-        return folder.joinpath("alive.lua").read_text() + body
-    if name in UNFENCED:
-        return body
-    if name in LEDGERED:
-        body = folder.joinpath("ledger.lua").read_text() + body
-    return folder.joinpath("fence.lua").read_text() + body
+    parts = (*PRELUDES.get(name, ("fence",)), name)
+    return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
 
 
 def connect(url: str, connections: int = 64) -> Redis:

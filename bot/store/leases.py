@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import structlog
@@ -93,19 +94,20 @@ class Leases:
 
     async def acquire(self, line: str, lost: Callable[[], None]) -> Fence | None:
         """The line's fence if it is free or provably abandoned, else None."""
-        names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN, self._key]
-        args = [self._owner, self.host.proof, line]
-        await self._beat_where_over()
-        token, *rest = await self._client.run("acquire", names, args)
+        token, *rest = await self._tried(line)
         if token < 0:  # a store that does not know us has been emptied, or was frozen
             self._until = 0.0
-            await self._beat_where_over()
-            token, *rest = await self._client.run("acquire", names, args)
+            token, *rest = await self._tried(line)
         if token <= 0:
             log.info("line.held", line=line, by=rest[0].decode().split("|")[0] if rest else "?")
             return None
         self._held[line] = _Held(token, lost)
         return Fence(line, token)
+
+    async def _tried(self, line: str) -> list[Any]:
+        await self._beat_where_over()
+        names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN, self._key]
+        return list(await self._client.run("acquire", names, [self._owner, self.host.proof, line]))
 
     def left(self, line: str) -> float:
         """Seconds for which the line is surely ours; zero or less: nothing may be sent."""

@@ -11,6 +11,8 @@ import pytest
 from bot.assembled import Assembled
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.messages.validate import Asked
+from bot.sandbox.telegram.people import Person
+from bot.sandbox.telegram.rooms import Room
 from bot.store.keys import outbox
 from registry.policy import ToolPolicy
 from tests.host.desk import PATIENCE, Desk, data, results, write
@@ -77,10 +79,8 @@ async def test_a_tap_after_the_end_of_a_question_decides_nothing_though_nobody_c
     assert desk.done == []
 
 
-@pytest.mark.timeout(120)
-async def test_a_repeatable_call_that_was_cut_off_is_not_repeated_once_its_tool_is_disabled(
-    stage: Stage,
-) -> None:
+async def cut_off(stage: Stage) -> tuple[Desk, Person, Room]:
+    """A call that may be repeated has run, and the host was killed before it heard so."""
     desk, ann = Desk(stage, whitelistPatterns=["mcp:desk:slow"]), stage.person("Ann")
     stage.agents["mcpServers"]["desk"]["repeatable"] = ["slow"]
     room = desk.room(ann)
@@ -89,6 +89,14 @@ async def test_a_repeatable_call_that_was_cut_off_is_not_repeated_once_its_tool_
     stage.world.say(ann, room, "slow x")
     await until(lambda: desk.done == ["slow x"], PATIENCE)
     await host.kill()
+    return desk, ann, room
+
+
+@pytest.mark.timeout(120)
+async def test_a_repeatable_call_that_was_cut_off_is_not_repeated_once_its_tool_is_disabled(
+    stage: Stage,
+) -> None:
+    desk, _, room = await cut_off(stage)
     stage.agents["agents"][0]["toolPolicy"] = {"disabledTools": ["slow"]}
     host = await stage.process()
     try:
@@ -104,14 +112,7 @@ async def test_a_repeatable_call_that_was_cut_off_is_not_repeated_once_its_tool_
 async def test_a_repeatable_call_that_was_cut_off_asks_first_where_it_may_not_run_unasked_now(
     stage: Stage,
 ) -> None:
-    desk, ann = Desk(stage, whitelistPatterns=["mcp:desk:slow"]), stage.person("Ann")
-    stage.agents["mcpServers"]["desk"]["repeatable"] = ["slow"]
-    room = desk.room(ann)
-    stage.script.on(turn(Call("desk__slow", {"text": "x"})), "as you wish")
-    host = await desk.process()
-    stage.world.say(ann, room, "slow x")
-    await until(lambda: desk.done == ["slow x"], PATIENCE)
-    await host.kill()
+    desk, ann, room = await cut_off(stage)
     stage.agents["agents"][0]["whitelistPatterns"] = []
     host = await stage.process()
     try:
