@@ -26,6 +26,7 @@ QUIET = (
     "uvicorn",
     "asyncio",
 )
+_MANY_LINES = ("exception", "stack")
 MUTE = ("mcp.client",)
 """Prints a traceback for each server that goes away; the pool says it in a line."""
 
@@ -72,7 +73,7 @@ def configure(level: str, form: str, secrets: Iterable[str] = ()) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    tail = [structlog.processors.format_exc_info, redactor, _renderer(form)]
+    tail = [structlog.processors.format_exc_info, redactor, *_renderers(form)]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -100,7 +101,36 @@ def configure(level: str, form: str, secrets: Iterable[str] = ()) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _renderer(form: str) -> Any:
+def _renderers(form: str) -> list[Any]:
     if form == "json":
-        return structlog.processors.JSONRenderer()
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        return [structlog.processors.JSONRenderer()]
+    return [_on_its_line, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+class _Written:
+    """A text whose characters that cannot be printed are written out, as Python writes them."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in self._text)
+
+
+def _on_its_line(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """The event with nothing in it that moves a terminal or looks like another line of the log."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = _set_in(value) if key in _MANY_LINES else _Written(value)
+    return event
+
+
+def _set_in(text: str) -> str:
+    return "\n".join(f"    {_Written(line)}" for line in text.split("\n"))
