@@ -1,7 +1,7 @@
 # make help lists the targets. Needs python3 (3.11 or newer) and nothing else; works from GNU make 3.81 on.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup dev run test screenshots proof bench bench-quick check walls style rooms imports types lock docs
+.PHONY: help setup dev run test screenshots attack proof bench bench-quick check walls style rooms imports types lock docs
 
 PYTHON ?= python3
 BIN ?= .venv/bin
@@ -30,6 +30,9 @@ test: check  ## the static checks, then all tests; failures once more, alone (so
 
 screenshots: dev  ## make the pictures of the documentation anew (needs a Chromium)
 	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals"
+
+attack: dev  ## try every known attack again, and say what held (some: ROWS=ssrf, ROWS=A7,66)
+	@$(BIN)/python -m tests.attacks $(if $(ROWS),--rows $(ROWS))
 
 proof: dev  ## kill, cut and fill everything, and write docs/reliability.md (SEED=7 ROWS=F1,F2 KILLS=50)
 	@$(BIN)/python -m bench.proof --write $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) \
@@ -64,5 +67,6 @@ lock: dev  ## write the lock files anew from pyproject.toml (newest versions: UP
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-docs: dev  ## write the table in docs/configuration.md anew from the settings
+docs: dev  ## write the tables of settings and of attacks in docs/ anew
 	@$(BIN)/python deploy/reference.py
+	@$(BIN)/python -m tests.attacks --write

@@ -11,6 +11,34 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.host.valkey import Valkey, store
 
 ROOT = Path(__file__).parents[1]
+COLLECTED = pytest.StashKey[frozenset[str]]()
+"""The ids of all tests that were found, also of those that do not run this time."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--attacks", action="store_true", help="run the tests marked `attack` as well")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if _tries_attacks(config):
+        return None
+    return "attacks: tests marked `attack` are left out; make attack, --attacks or -m run them"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless somebody asks for it."""
+    config.stash[COLLECTED] = frozenset(item.nodeid for item in items)
+    if _tries_attacks(config):
+        return
+    left_out = [item for item in items if item.get_closest_marker("attack")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("attack")]
+
+
+def _tries_attacks(config: pytest.Config) -> bool:
+    return config.getoption("attacks") or "attack" in config.getoption("markexpr")
 
 
 class WholeFilesWhereTheyShare(LoadScopeScheduling):  # type: ignore[misc]

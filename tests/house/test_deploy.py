@@ -111,6 +111,15 @@ def test_the_host_may_write_to_its_data_alone_and_has_time_to_end() -> None:
     assert host["environment"]["DATA_DIR"] == "/data"
 
 
+def test_the_container_has_neither_rights_nor_tools_that_the_host_does_not_need() -> None:
+    host = COMPOSE["services"]["host"]
+    assert host["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in host["security_opt"]
+    assert re.search(r"pip uninstall .*\buv pip$", DOCKERFILE, re.MULTILINE)
+    assert UNIT["NoNewPrivileges"] == "yes"
+    assert UNIT["ProtectSystem"] == "strict"
+
+
 def test_who_stops_the_host_waits_for_its_last_turns_and_leaves_its_store_alone() -> None:
     drain = Settings.model_fields["drain_seconds"].default
     assert int(COMPOSE["services"]["host"]["stop_grace_period"].removesuffix("s")) > drain

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import runpy
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,24 @@ def test_the_versions_it_takes_are_those_of_the_project(checkout: Path) -> None:
     (_, oldest), (_, newest) = setup["OLDEST"], setup["NEWEST"]
     project = (ROOT / "pyproject.toml").read_text()
     assert f'requires-python = ">=3.{oldest},<3.{newest + 1}"' in project
+
+
+def test_a_package_whose_bytes_are_not_the_locked_ones_is_not_installed(
+    checkout: Path, tmp_path: Path
+) -> None:
+    wheel = tmp_path / "planted-1.0-py3-none-any.whl"
+    about = "planted-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as package:
+        package.writestr(
+            f"{about}/METADATA", "Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n"
+        )
+        package.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        package.writestr(f"{about}/RECORD", "")
+    lock, flags = tmp_path / "lock", ("--dry-run", "--no-index", "--find-links", str(tmp_path))
+    pip = (sys.executable, "-m", "pip", "install", *flags, *loaded(checkout)["BY_HASH"])
+    outcomes = {}
+    for name, words in (("as it was", b""), ("planted", b"x"), ("without a hash", None)):
+        digest = "" if words is None else hashlib.sha256(wheel.read_bytes() + words).hexdigest()
+        lock.write_text("planted==1.0" + (f" --hash=sha256:{digest}" if digest else "") + "\n")
+        outcomes[name] = call(*pip, "-r", str(lock)).returncode
+    assert outcomes == {"as it was": 0, "planted": 1, "without a hash": 1}

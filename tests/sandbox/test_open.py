@@ -8,12 +8,14 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.attacks.raw import status_of
 from tests.sandbox.sandbox_process import (
     ANN,
     BEN,
     MERIDIAN,
     OPERATOR,
     QUILL,
+    TOKENS,
     Sandbox,
     sandbox,
 )
@@ -117,6 +119,50 @@ async def test_other_hosts_names_and_other_sites_are_refused_everywhere(
             assert "script-src 'self'" in response.headers["Content-Security-Policy"]
     host = await open_sandbox.host(lambda host: True)
     assert (host["starts"], host["pid"]) == (before["starts"], before["pid"])
+
+
+async def test_no_spelling_of_a_host_or_an_origin_opens_the_page(open_sandbox: Sandbox) -> None:
+    url, port = open_sandbox.url, open_sandbox.url.rpartition(":")[2]
+    hosts = [b"", b"Host:\r\n", b"Host: 127.0.0.1.nip.example\r\n", b"Host: 0.0.0.0\r\n"]
+    hosts += [b"Host: localhost.\r\n", b"Host: localhost@evil.example\r\n"]
+    hosts += [b"Host: [::1\r\n", b"Host: evil.example#127.0.0.1\r\n"]
+    for host in hosts:
+        for path in (b"/", b"/page/log", b"/control/state"):
+            request = b"GET " + path + b" HTTP/1.1\r\n" + host + b"\r\n"
+            assert (host, await status_of(url, request)) == (host, 403)
+    here = f"Host: 127.0.0.1:{port}\r\n"
+    origins = ["null", f"http://127.0.0.1:{int(port) + 1}", f"https://127.0.0.1:{port}"]
+    origins += [f"http://127.0.0.1:{port}.evil.example", f"http://localhost:{port}"]
+    kinds = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+    wrong = [f"Origin: {one}\r\nContent-Type: application/json\r\n" for one in origins]
+    wrong += [f"Content-Type: {kind}\r\n" for kind in kinds]
+    for headers in wrong:
+        head = f"POST /page/kill HTTP/1.1\r\n{here}{headers}Content-Length: 2\r\n\r\n{{}}"
+        assert (headers, await status_of(url, head.encode())) == (headers, 403)
+    assert (await open_sandbox.host(lambda host: True))["state"] == "up"
+
+
+async def test_no_path_leads_out_of_what_the_page_may_show(open_sandbox: Sandbox) -> None:
+    url = open_sandbox.url
+    paths = [
+        "/static/../launch.py",
+        "/static/..%2flaunch.py",
+        "/static/%2e%2e/launch.py",
+        "/static//etc/passwd",
+        "/static/%2fetc%2fpasswd",
+        "/static/..%5claunch.py",
+        "/static/index.html%00.css",
+        "/page/file/../../agents.json",
+        "/page/file/..%2f..%2fworld.jsonl",
+        "/page/tape/-1",
+        f"/page/tape/{10**23}",
+        "/page/tape/1e3",
+        f"/file/bot{TOKENS[MERIDIAN]}/../../world.jsonl",
+        f"/file/bot{TOKENS[MERIDIAN]}/%2e%2e/%2e%2e/world.jsonl",
+    ]
+    for path in paths:
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        assert (path, await status_of(url, request)) == (path, 404)
 
 
 async def test_an_answer_comes_once_although_its_host_is_killed(open_sandbox: Sandbox) -> None:
