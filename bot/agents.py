@@ -14,6 +14,7 @@ from bot.dispatch.plans import CatalogPlans
 from bot.model.parameters import DEFAULT_URL, Provider, advice
 from bot.settings import Settings
 from bot.store.client import StoreClient
+from bot.telegram import markup
 from bot.telegram.fleet import Fleet
 from bot.tools.installed import Handlers
 from bot.tools.mcp.pool import Pool
@@ -134,7 +135,7 @@ def limits(settings: Settings) -> Limits:
 def guard(settings: Settings) -> Filter:
     """What no agent may let out on this host; an agent may be stricter and never looser."""
     given = settings.limits
-    return Filter(given.topics, given.piihandling, tuple(settings.secrets()))
+    return Filter(given.topics, given.piihandling, settings.secrets, markup.seen)
 
 
 def budgets(settings: Settings) -> dict[str, Most]:

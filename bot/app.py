@@ -35,6 +35,7 @@ from bot.telegram.fleet import Fleet
 from bot.telegram.hosted import HostedBot
 from bot.tools.installed import installed
 from bot.tools.mcp.pool import Pool
+from registry.references import TOO_SHORT, TOO_SHORT_CURE
 
 log = structlog.get_logger("switchboard")
 
@@ -145,7 +146,7 @@ def _model(settings: Settings, clock: SystemClock) -> MessagesModel:
 async def _open_doors(settings: Settings, stack: contextlib.AsyncExitStack, host: Assembled) -> str:
     """Serve health and webhooks over HTTP; the address."""
     doors = {bot.hook.path: Door(bot.hook.secret, bot.push) for bot in host.fleet.bots if bot.hook}
-    app = http_app(host.report, webhook_routes(doors, host.counters))
+    app = http_app(host.report, webhook_routes(doors, host.counters), settings.secrets)
     place = (settings.http_host, settings.http_port)
     try:
         return await stack.enter_async_context(serving(app, *place))
@@ -167,6 +168,8 @@ def _announce(settings: Settings, host: Assembled) -> None:
         log.warning("no agents", cure="describe one in agents.json; until then nobody answers")
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         log.warning("no model", cure="set ANTHROPIC_API_KEY; until then no agent can answer")
+    for name in settings.short_secrets():
+        log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
     for problem in host.handlers.problems:
         log.error("skills", problem=str(problem))
     for problem in [*snapshot.problems, *snapshot.unhandled(host.handlers.skills)]:

@@ -17,6 +17,7 @@ from bot import agents
 from bot.model.prices import Prices
 from bot.ops.proxies import proxy_of
 from bot.ports import Usage
+from bot.redaction import too_short
 from bot.settings import ENV_FILE, Settings, environment
 from bot.store.client import connect
 from bot.tokens import Bot
@@ -26,6 +27,7 @@ from registry.binding import BotIdentity
 from registry.check import check
 from registry.document import Document
 from registry.errors import Problem, RegistryError
+from registry.references import TOO_SHORT, TOO_SHORT_CURE
 from registry.stores.redis import RedisStore
 
 STORE_SECONDS = 3.0
@@ -55,6 +57,7 @@ def mistakes(*, env_file: bool = True) -> list[Problem]:
         defaults=agents.defaults(settings),
         advice=agents.adviser(settings),
         handlers=handlers.skills,
+        too_short=too_short,
     )
     return sorted(dict.fromkeys(found), key=lambda problem: _LEVELS.index(problem.level))
 
@@ -117,10 +120,7 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         if person <= 0:
             cure = "write the numeric ids of persons, which are positive"
             yield Problem("ADMINS", f"{person} is no person's id", cure, "warning")
-    for name in sorted(settings.agent_secrets):
-        if not environ.get(name):
-            told = f"it lists {name}, which is not set"
-            yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
+    yield from _secrets(settings, environ)
     for host in sorted(settings.internal_hosts):
         if not _HOST.match(host):
             cure = "write the bare name or number of a host, without scheme, port and path"
@@ -128,6 +128,16 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
     yield from _unpriced(settings)
     yield from _unproxied(settings)
     yield from _misspelt(environ)
+
+
+def _secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Secrets that are not there, or that nobody can find in a text."""
+    for name in sorted(settings.agent_secrets):
+        if not environ.get(name):
+            told = f"it lists {name}, which is not set"
+            yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
+    for name in settings.short_secrets():
+        yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning")
 
 
 def _unproxied(settings: Settings) -> Iterator[Problem]:

@@ -144,7 +144,7 @@ def _print_lines(
     """Print what a verb has to say, beside a log of what is at least this bad."""
     from bot.ops.logs import configure
 
-    configure(level, settings.log_format, settings.secrets())
+    configure(level, settings.log_format, settings.secrets)
     for line in _loop_run(work):
         print(line)
     return 0
@@ -157,7 +157,7 @@ def _run(given: argparse.Namespace) -> int:
     settings = _settings(env_file=not given.no_env_file)
     from bot.ops.logs import configure
 
-    configure(settings.log_level, settings.log_format, settings.secrets())
+    configure(settings.log_level, settings.log_format, settings.secrets)
     _find_our_programs()
     from bot.app import serve
 

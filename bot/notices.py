@@ -29,6 +29,7 @@ def admins_told(
         SystemClock(),
         served=lambda: host.fleet.served(),
         nudge=lambda line: host.fleet.nudge(line),
+        hide=settings.secrets.hidden,
     )
 
 

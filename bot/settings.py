@@ -7,8 +7,10 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.request import getproxies_environment
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -23,6 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bot.addresses import store_address, web_address
 from bot.ceilings import Budgets, Guardrails, OwnPrices, checked
+from bot.redaction import Secrets, credentials_in, too_short
 from bot.tokens import Bot
 from registry.models import EFFORTS
 
@@ -41,6 +44,7 @@ AGENT_VARIABLES: Mapping[str, str] = {
     "AGENTS__<n>__WHITELISTPATTERNS__0": "What it may call unasked: `mcp:<server>:<tool>`.",
     "AGENTS__<n>__LLMOVERRIDES__MODEL": "Its model; so also `TEMPERATURE`, `MAXTOKENS` and "
     "`REASONINGEFFORT`.",
+    "AGENTS__<n>__LINKPREVIEWS": "true: Telegram may fetch the first link of its answers.",
     "BINDINGS__<n>__AGENTID": "A binding: the agent that answers.",
     "BINDINGS__<n>__TYPE": "TelegramBot, ChatId or UserId.",
     "BINDINGS__<n>__BINDINGKEY": "The bot's hash, id or @username; or a chat's or person's id.",
@@ -272,11 +276,25 @@ class Settings(BaseSettings):
         found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
         return {n: bot.hash for n, bot in zip(sorted(found), self.bots, strict=False)}
 
-    def secrets(self) -> list[str]:
-        """All secret values, for the redaction of logs."""
-        found = [self.redis_url, self.anthropic_api_key, *(bot.token for bot in self.bots)]
-        named = [self._environ.get(name, "") for name in self.agent_secrets]
-        return [secret.get_secret_value() for secret in found if secret] + list(filter(None, named))
+    @cached_property
+    def secrets(self) -> Secrets:
+        """All that nobody may read: what is set here, and what is learnt while the host runs."""
+        key, store = self.anthropic_api_key, self.redis_url
+        known = Secrets(bot.token.get_secret_value() for bot in self.bots)
+        known.add(key.get_secret_value() if key else "")
+        known.add(*(self._environ.get(name, "") for name in self.agent_secrets))
+        known.add_within(store.get_secret_value() if store else "")
+        addresses = (self.anthropic_base_url, self.telegram_api_url, self.webhook_url)
+        known.add_within(*filter(None, addresses), *getproxies_environment().values())
+        return known
+
+    def short_secrets(self) -> list[str]:
+        """The names of variables whose secret is too short to be found in a text."""
+        store = self.redis_url.get_secret_value() if self.redis_url else ""
+        inside = {"REDIS_URL": store, "ANTHROPIC_BASE_URL": self.anthropic_base_url or ""}
+        found = [name for name, url in inside.items() if any(map(too_short, credentials_in(url)))]
+        named = {name: self._environ.get(name, "") for name in sorted(self.agent_secrets)}
+        return found + [name for name, value in named.items() if too_short(value)]
 
 
 def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:

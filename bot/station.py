@@ -100,6 +100,7 @@ async def opened_station(
         clock=shared.clock,
         counters=host.counters,
         poll_seconds=settings.poll_seconds,
+        secrets=settings.secrets,
         webhook_url=settings.webhook_url,
         deaf_seconds=settings.deaf_seconds or settings.poll_seconds + DEAF_MARGIN,
         drain_seconds=settings.drain_seconds,

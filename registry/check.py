@@ -16,7 +16,7 @@ from registry.errors import DocumentErrors, Problem
 from registry.json_text import Path
 from registry.legacy import read_legacy
 from registry.reading import read_file_text
-from registry.references import names
+from registry.references import TOO_SHORT, TOO_SHORT_CURE, names
 from registry.snapshot import Snapshot, inactive
 from registry.stores.composite import joined
 
@@ -38,12 +38,13 @@ def check(
     defaults: LlmConfiguration | None = None,
     advice: Advice | None = None,
     handlers: Collection[str] = (),
+    too_short: Callable[[str], bool] = lambda _value: False,
 ) -> list[Problem]:
     """Errors first, then warnings and notes, of a file under an environment.
 
     `bots` are the configured ones, `hashes` their token hashes by the index in `BOTS__<n>__`;
     `runtime` is what a store holds besides; `advice` tells which settings a model will drop;
-    `handlers` are the internal skills of installed packages.
+    `handlers` are the internal skills of installed packages; `too_short` judges a secret's value.
     """
     found: list[Problem] = []
     file = _file(path, required, found)
@@ -62,6 +63,7 @@ def check(
     found += _nobody(snapshot, path) if bots else ()
     found += snapshot.unhandled(handlers)
     found += _unset(snapshot.document, environ)
+    found += _short(snapshot.document, environ, too_short)
     found += _misspelt(environ, legacy is not None, bool(draft.agents))
     found += _surprises(snapshot, defaults or LlmConfiguration(), advice)
     return sorted(dict.fromkeys(found), key=lambda problem: _LEVELS.index(problem.level))
@@ -147,25 +149,42 @@ def _strangers(document: Document, bots: Collection[BotIdentity]) -> Iterator[Pr
 
 def _unset(document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
     """References to variables that have no value here."""
+    for name, server, place in _all_servers(document):
+        for reference in dict.fromkeys(_references(server)):
+            if not environ.get(reference):
+                told = f"server '{name}' refers to ${{{reference}}}, which is not set"
+                yield Problem(place, told, f"set {reference}", level="warning")
+
+
+def _short(
+    document: Document, environ: Mapping[str, str], too_short: Callable[[str], bool]
+) -> Iterator[Problem]:
+    """Variables that are referred to, and whose secret nobody can find in a text."""
+    named = [name for _, server, _ in _all_servers(document) for name in _references(server)]
+    for entry in document.agents.values():
+        auths = (skill.webhook_auth for skill in entry.value.skills)
+        named += [auth.variable for auth in auths if auth]
+    for name in dict.fromkeys(named):
+        if too_short(environ.get(name, "")):
+            yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, level="warning")
+
+
+def _all_servers(document: Document) -> Iterator[tuple[str, McpServer, str]]:
+    """Every server, shared ones and agents' own, with its name and its place."""
     for name, shared in document.mcp_servers.items():
-        yield from _unset_in(name, shared.value, shared.place, environ)
+        yield name, shared.value, shared.place
     for entry in document.agents.values():
         place = entry.origins.get("mcpServers", entry.place)
         if isinstance(entry.value.mcp_servers, Mapping):
-            for name, server in entry.value.mcp_servers.items():
-                yield from _unset_in(name, server, place, environ)
+            yield from ((name, one, place) for name, one in entry.value.mcp_servers.items())
 
 
-def _unset_in(
-    name: str, server: McpServer, place: str, environ: Mapping[str, str]
-) -> Iterator[Problem]:
+def _references(server: McpServer) -> Iterator[str]:
+    """The names that a server's definition refers to."""
     texts = [server.url or "", *server.env.values(), *server.headers.values()]
     if server.auth is not None:
         texts += [server.auth.client_id, server.auth.client_secret]
-    for reference in dict.fromkeys(found for text in texts for found in names(text)):
-        if not environ.get(reference):
-            told = f"server '{name}' refers to ${{{reference}}}, which is not set"
-            yield Problem(place, told, f"set {reference}", level="warning")
+    return (name for text in texts for name in names(text))
 
 
 def _misspelt(environ: Mapping[str, str], legacy: bool, agents: bool) -> Iterator[Problem]:

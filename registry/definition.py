@@ -193,7 +193,8 @@ class AgentDefinition(Frozen):
     """An agent as data.
 
     `mcp_servers` names top-level servers, or is an object of the agent's own; None means every
-    top-level server. `mcp_server_endpoints` come on top, each named by its host.
+    top-level server. `mcp_server_endpoints` come on top, each named by its host. `link_previews`
+    lets Telegram fetch the first link of an answer.
     """
 
     id: Slug
@@ -208,6 +209,7 @@ class AgentDefinition(Frozen):
     cost_config: CostConfig | None = None
     custom_instructions: _Text | None = None
     llm_overrides: LlmConfiguration | None = None
+    link_previews: bool = False
 
     @model_validator(mode="after")
     def _endpoints_said(self) -> AgentDefinition:

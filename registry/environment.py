@@ -20,7 +20,10 @@ DOCUMENT = "environment"
 _ROOTS = ("agents", "bindings", "bots", "mcpservers")
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d+)?\Z")
 _TRUTH = {"true": True, "false": False}
-_PLAIN = {"maxtokens": "number", "temperature": "number", "trustannotations": "truth"}
+_PLAIN = {
+    **dict.fromkeys(("maxtokens", "temperature"), "number"),
+    **dict.fromkeys(("trustannotations", "linkpreviews"), "truth"),
+}
 
 
 def read_environment(environ: Mapping[str, str], bots: Mapping[int, str] | None = None) -> Draft:

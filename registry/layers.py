@@ -72,6 +72,7 @@ class EffectiveAgent:
     skills: Sourced[tuple[NamedSkill, ...]]
     safety: Sourced[SafetyConfig | None]
     cost: Sourced[CostConfig]
+    link_previews: Sourced[bool]
     revision: str = ""
 
     @property
@@ -133,6 +134,7 @@ def effective(
         skills=said("skills", tuple(NamedSkill(s, operator) for s in definition.skills)),
         safety=said("safetyConfig", definition.safety_config),
         cost=said("costConfig", definition.cost_config or CostConfig()),
+        link_previews=said("linkPreviews", definition.link_previews),
         revision=revision,
     )
 

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from registry.errors import ReferenceMissing
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+TOO_SHORT = "its value is too short to be found in texts, so they may show it"
+TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is no secret in clear"
 _OPENING = re.compile(r"\$\{")
 
 

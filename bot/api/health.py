@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from bot.redaction import Secrets
 from registry.addresses import is_internal
 
 Report = Callable[[], dict[str, Any]]
@@ -26,22 +27,31 @@ _FOR_ALL = ("status", "version", "ready", "checks", "agents_available")
 _HANDED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
-def http_app(report: Report, routes: Sequence[BaseRoute] = ()) -> Starlette:
+def http_app(
+    report: Report, routes: Sequence[BaseRoute] = (), secrets: Secrets | None = None
+) -> Starlette:
     """The web application.
 
-    `report()["status"]` is `ok`, `degraded` or `down`; `report()["ready"]` a truth value.
+    `report()["status"]` is `ok`, `degraded` or `down`; `report()["ready"]` a truth value. What is
+    shown has none of the `secrets`, whoever wrote it.
     """
 
+    def shown(status: int, body: dict[str, Any]) -> Response:
+        text = orjson.dumps(body)
+        if secrets is not None and secrets.found(text.decode()):
+            text = orjson.dumps(secrets.hidden_in(body))
+        return Response(text, status, media_type="application/json")
+
     async def live(_request: Request) -> Response:
-        return _json(200, {"status": "ok"})
+        return Response(b'{"status":"ok"}', media_type="application/json")
 
     async def ready(request: Request) -> Response:
         body = report()
-        return _json(200 if body["ready"] else 503, _for(request, body))
+        return shown(200 if body["ready"] else 503, _for(request, body))
 
     async def health(request: Request) -> Response:
         body = report()
-        return _json(200 if body["status"] == "ok" else 503, _for(request, body))
+        return shown(200 if body["status"] == "ok" else 503, _for(request, body))
 
     own = [
         Route("/health/live", live),
@@ -66,7 +76,3 @@ def _is_near(request: Request) -> bool:
         return False
     named = is_internal(name) or ("." not in name and ":" not in name and name != "")
     return named and is_internal(request.client.host)
-
-
-def _json(status: int, body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")

@@ -45,6 +45,7 @@ def _settings(agent: EffectiveAgent) -> Iterator[str]:
     yield _shown("toolPolicy", rules, agent.tool_policy)
     servers = ", ".join(map(_server, agent.servers.value))
     yield _shown("servers", servers, agent.servers)
+    yield _shown("linkPreviews", str(agent.link_previews.value).lower(), agent.link_previews)
 
 
 def _row(name: str, field: Sourced[Any]) -> str:

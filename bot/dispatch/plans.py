@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
@@ -12,6 +13,7 @@ from bot.dispatch.guards import filter_of
 from bot.dispatch.line import Line
 from bot.errors import ConfigError
 from bot.events import Address, Person
+from bot.redaction import too_short
 from bot.skills import InternalSkill
 from bot.tools.mcp.servers import Credentials, ServerSpec
 from bot.tools.policy import Condition, Policy
@@ -27,7 +29,7 @@ from registry.definition import LlmConfiguration
 from registry.errors import ReferenceMissing
 from registry.guardrails import Budgets, SafetyConfig
 from registry.layers import EffectiveAgent, NamedSkill
-from registry.references import expand
+from registry.references import TOO_SHORT, TOO_SHORT_CURE, expand, names
 from registry.servers import NamedServer
 
 log = structlog.get_logger("plans")
@@ -70,6 +72,7 @@ class CatalogPlans:
         self._environ = environ
         self._secrets = secrets
         self._made: dict[str, Plan | None] = {}
+        self._told: set[str] = set()
         self._number = -1
 
     def resolution(self, line: Line, address: Address, person: Person) -> Resolution:
@@ -127,19 +130,32 @@ class CatalogPlans:
                 tokens=cost.max_tokens_per_request,
                 per_minute=cost.max_requests_per_minute,
             ),
-            filter=filter_of(self._guard, agent.safety.value, servers, skills_),
+            filter=filter_of(self._guard, agent.safety.value),
+            link_previews=agent.link_previews.value,
         )
 
     def _skill(self, named: NamedSkill) -> SkillSpec | None:
         """The skill with its secret or its handler, or None where it is off or cannot be had."""
-        allowed = None if named.operator else self._secrets
         return skills.ready(
             named.skill,
             self._handlers,
-            lambda value: expand(value, self._environ, allowed),
+            partial(self._filled, operator=named.operator),
+            self._guard.secrets,
             internal=named.operator or self._is_listed(named.skill.webhook_url),
             proxied=self._proxied,
         )
+
+    def _filled(self, value: str, *, operator: bool) -> str:
+        """A value with its references expanded; what they stand for is secret from now on."""
+        text = expand(value, self._environ, None if operator else self._secrets)
+        for name in names(value):
+            self._guard.secrets.add(self._environ[name])
+            if too_short(self._environ[name]) and name not in self._told:
+                self._told.add(name)
+                log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
+        if text != value:
+            self._guard.secrets.add_within(text)
+        return text
 
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""
@@ -147,11 +163,8 @@ class CatalogPlans:
 
     def _spec(self, named: NamedServer) -> ServerSpec | None:
         """The server with its references expanded, or None where one of them is missing."""
-        server, allowed = named.server, None if named.operator else self._secrets
-
-        def filled(value: str) -> str:
-            return expand(value, self._environ, allowed)
-
+        server = named.server
+        filled = partial(self._filled, operator=named.operator)
         try:
             url = filled(server.url) if server.url else None
             return ServerSpec(
@@ -170,6 +183,7 @@ class CatalogPlans:
                 auth=self._auth(named, filled),
                 proxied=self._proxied,
                 result_cap=self._limits.result_chars,
+                secrets=self._guard.secrets,
             )
         except (ReferenceMissing, ConfigError) as error:
             log.error("server.left_out", server=named.name, why=str(error))
@@ -180,7 +194,7 @@ class CatalogPlans:
         auth = named.server.auth
         if auth is None:
             return None
-        return Credentials(
+        found = Credentials(
             client_id=filled(auth.client_id),
             client_secret=filled(auth.client_secret),
             token_url=auth.token_url,
@@ -190,6 +204,8 @@ class CatalogPlans:
             internal=named.operator or self._is_listed(auth.token_url or auth.issuer),
             proxied=self._proxied,
         )
+        self._guard.secrets.add(found.pair)
+        return found
 
 
 def _budgets(agent: EffectiveAgent) -> dict[str, Most]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import structlog
 
+from bot.redaction import Secrets
 from bot.skills import InternalSkill
 from bot.tools.skill import SkillSpec
 from registry.errors import ReferenceMissing
@@ -22,6 +23,7 @@ def ready(
     skill: Skill,
     handlers: Mapping[str, InternalSkill],
     fill: Fill,
+    secrets: Secrets,
     *,
     internal: bool,
     proxied: bool = False,
@@ -29,14 +31,14 @@ def ready(
     """The skill as a turn calls it; None, and a line in the log, where it is off or cannot be had.
 
     `internal` says that a webhook may lead to an internal host, `proxied` that elsewhere the
-    operator's proxy judges.
+    operator's proxy judges. No answer of the skill may show one of the `secrets`.
     """
     if not skill.enabled:
         return None
     try:
         if skill.execution_type == "internal":
-            return _internal(skill, handlers)
-        return replace(_webhook(skill, fill, internal), proxied=proxied)
+            return replace(_internal(skill, handlers), secrets=secrets)
+        return replace(_webhook(skill, fill, internal), proxied=proxied, secrets=secrets)
     except ReferenceMissing as error:
         log.error("skill.left_out", skill=skill.name, why=str(error))
         return None

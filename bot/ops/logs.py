@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import bisect
 import logging
 import re
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
-BLOT = "[secret]"
+from bot.redaction import SECRET, Secrets
+
 SHAPES = re.compile(
     r"\b\d{6,12}:[A-Za-z0-9_-]{30,}\b"  # a bot token
     r"|\bsk-[A-Za-z0-9_-]{16,}"  # a model key
@@ -34,9 +34,8 @@ MUTE = ("mcp.client",)
 class Redactor:
     """A processor that blots known secrets, and whatever looks like one, out of every event."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._known = sorted({s for s in secrets if len(s) > 5}, key=len, reverse=True)
-        self._lengths = [-len(secret) for secret in self._known]
+    def __init__(self, secrets: Secrets | None = None) -> None:
+        self._secrets = secrets or Secrets()
 
     def __call__(
         self, _logger: Any, _method: str, event: MutableMapping[str, Any]
@@ -46,10 +45,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """A text without secrets."""
-        fitting = bisect.bisect_left(self._lengths, -len(text))  # a thousand tokens fit nowhere
-        for secret in self._known[fitting:]:
-            text = text.replace(secret, BLOT)
-        return SHAPES.sub(BLOT, text)
+        return SHAPES.sub(SECRET, self._secrets.hidden(text))
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -65,8 +61,11 @@ class Redactor:
         return value
 
 
-def configure(level: str, form: str, secrets: Iterable[str] = ()) -> None:
-    """Set up all logging of the process: `form` is `console` or `json`."""
+def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
+    """Set up all logging of the process: `form` is `console` or `json`.
+
+    What is added to `secrets` later is blotted out from then on.
+    """
     redactor = Redactor(secrets)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

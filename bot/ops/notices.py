@@ -38,7 +38,8 @@ class Acquaintances(Protocol):
 class Notices:
     """Each notice goes to each admin once, over a line of this replica where there is one.
 
-    `served` are the lines that this replica owns now; `nudge` has one of them look at its outbox.
+    `served` are the lines that this replica owns now; `nudge` has one of them look at its outbox;
+    `hide` takes secrets out of what is told.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Notices:
         clock: Clock,
         served: Callable[[], Collection[str]],
         nudge: Callable[[str], Awaitable[None]],
+        hide: Callable[[str], str] = str,
     ) -> None:
+        self._hide = hide
         self._outbox = outbox
         self._known = known
         self._admins = admins
@@ -70,7 +73,7 @@ class Notices:
     async def tell(self, key: str, text: str) -> None:
         """Plain text to every admin who has a chat with us, once for the key on all replicas."""
         try:
-            await self._tell(key, text[:MOST_CHARACTERS])
+            await self._tell(key, self._hide(text)[:MOST_CHARACTERS])
         except StoreError as error:
             log.warning("notice.not_sent", error=str(error))
 

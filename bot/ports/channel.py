@@ -25,11 +25,14 @@ class Channel(Protocol):
         reply_to: int | None = None,
         edit: int | None = None,
         buttons: Buttons = (),
+        *,
+        link_previews: bool = False,
     ) -> list[Outgoing]:
         """Markdown as the parts of an answer, the first as an edit where a message is given.
 
         Where its beginning is `SOMEWHERE` the first has the mark of what may be there twice. The
-        last part has the buttons; an edit without any takes away those that were there.
+        last part has the buttons; an edit without any takes away those that were there. Nobody
+        fetches what is linked to, unless `link_previews` says that it may be.
         """
         ...
 
@@ -57,7 +60,13 @@ class Channel(Protocol):
         ...
 
     async def preview(
-        self, address: Address, draft: int, markdown: str, message: int | None
+        self,
+        address: Address,
+        draft: int,
+        markdown: str,
+        message: int | None,
+        *,
+        link_previews: bool = False,
     ) -> int | None:
         """Show a growing answer if the chat has a free slot; the message id that shows it."""
         ...

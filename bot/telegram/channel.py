@@ -19,6 +19,7 @@ from bot.events import Address, Outgoing, Press
 from bot.ops.counters import Counters
 from bot.ops.waiting import ended
 from bot.ports import Buttons, Clock, Fence, Outbox, Posted
+from bot.redaction import Secrets
 from bot.telegram import parts
 from bot.telegram.members import Members
 from bot.telegram.ownership import Lease
@@ -44,8 +45,9 @@ class _Chat:
 class TelegramChannel:
     """Implements `ports.Channel` for one bot.
 
-    `lease` gives the seconds for which the line is surely ours: nothing is sent beyond them.
-    `lost` is set once another owner has the line, `revoked` once Telegram knows the token no more.
+    `lease` gives the seconds for which the line is surely ours: nothing is sent beyond them. What
+    is rendered, shown or said here has none of the `secrets`, whoever wrote it. `lost` is set once
+    another owner has the line, `revoked` once Telegram knows the token no more.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class TelegramChannel:
         lease: Lease,
         clock: Clock,
         counters: Counters,
+        secrets: Secrets,
     ) -> None:
+        self._secrets = secrets
         self._wire = wire
         self._outbox = outbox
         self._fence = fence
@@ -64,7 +68,7 @@ class TelegramChannel:
         self._counters = counters
         pace = Pace(clock)
         self.sender = Sender(wire, outbox, fence, lease, clock, counters, pace)
-        self._previews = Previews(wire, lease, clock, pace)
+        self._previews = Previews(wire, lease, clock, pace, secrets)
         self._members = Members(wire, fence.line)
         self._chats: dict[int, _Chat] = {}
         self._closed = False
@@ -82,13 +86,17 @@ class TelegramChannel:
         reply_to: int | None = None,
         edit: int | None = None,
         buttons: Buttons = (),
+        *,
+        link_previews: bool = False,
     ) -> list[Outgoing]:
         """Markdown as parts: the first edits a message where one is given, the last has buttons."""
-        return parts.render(address, markdown, reply_to, edit, buttons)
+        return parts.render(
+            address, markdown, self._secrets, reply_to, edit, buttons, link_previews=link_previews
+        )
 
     def word(self, press: Press, text: str) -> Outgoing:
         """What is shown for a moment to whoever pressed."""
-        return parts.word(press, text)
+        return parts.word(press, self._secrets.hidden(text))
 
     async def administers(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of the chat."""
@@ -196,12 +204,20 @@ class TelegramChannel:
                 waiting.set()
 
     async def preview(
-        self, address: Address, draft: int, markdown: str, message: int | None
+        self,
+        address: Address,
+        draft: int,
+        markdown: str,
+        message: int | None,
+        *,
+        link_previews: bool = False,
     ) -> int | None:
         """Show a growing answer, unless parts wait for the chat; see `Previews.show`."""
         if address.chat in self._chats:
             return None
-        return await self._previews.show(address, draft, markdown, message)
+        return await self._previews.show(
+            address, draft, markdown, message, link_previews=link_previews
+        )
 
     async def typing(self, address: Address) -> None:
         """Show that an answer is coming, unless parts wait for the chat."""

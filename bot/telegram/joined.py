@@ -54,7 +54,7 @@ def joined(s: Station, way: Way, fence: Fence, moves: Moves, lost: asyncio.Event
     def decoded(raw: bytes) -> Decoded:
         return moves.placed(decode(orjson.loads(raw), way.identity))
 
-    channel = TelegramChannel(way.wire, s.outbox, fence, lease, s.clock, s.counters)
+    channel = TelegramChannel(way.wire, s.outbox, fence, lease, s.clock, s.counters, s.secrets)
     line = Line(fence, way.identity.id, way.identity.username, way.token_hash, channel)
     channel.sender.overtaken = partial(s.suspended.answering.redraw, line)
     channel.sender.unasked = partial(s.suspended.answering.unasked, line)

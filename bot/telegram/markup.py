@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any, Final
 
-from bot.events import RichText
+from bot.events import Json, RichText
 from bot.telegram.nesting import in_order, placed
 from bot.telegram.source import prepare
 from bot.telegram.splitting import ENTITY_LIMIT, TEXT_LIMIT, is_blank, split, utf16_units
+from bot.tools.sight import readable
 
 __all__ = [
     "ENTITY_LIMIT",
@@ -19,6 +21,7 @@ __all__ = [
     "marked",
     "plain",
     "render",
+    "seen",
     "split",
     "utf16_units",
 ]
@@ -36,9 +39,10 @@ _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 def render(markdown: str) -> RichText:
     """Markdown as one text of any length with its entities; `split` makes messages of it.
 
-    Never raises: what cannot be converted, or would vanish, is shown as it was written.
+    Never raises: what cannot be converted, or would vanish, is shown as it was written. What nobody
+    sees is left out, also where Markdown names it (`&zwj;`).
     """
-    text = _cleaned(markdown)
+    text = readable(_cleaned(markdown))
     if is_blank(text):
         return RichText("")
     try:
@@ -48,6 +52,12 @@ def render(markdown: str) -> RichText:
     except BaseException:  # noqa: BLE001 a panic in the parser's native code is no Exception
         return RichText(text)
     return RichText(text) if is_blank(rich.text) else rich
+
+
+@lru_cache(maxsize=32)
+def seen(markdown: str) -> RichText:
+    """The same, remembered for a while: what is rendered to be looked at is rendered to be sent."""
+    return render(markdown)
 
 
 def plain(rich: RichText) -> RichText:
@@ -75,8 +85,30 @@ def _converted(text: str) -> RichText:
 
     source = prepare(text)
     shown, entities = convert(source.markdown, latex_escape=source.latex, config=_symbols())
-    found = (entity.to_dict() for entity in entities)
-    return RichText(shown, in_order(found, utf16_units(shown)))
+    return _readable(shown, [entity.to_dict() for entity in entities])
+
+
+def _readable(shown: str, entities: Sequence[Json]) -> RichText:
+    """The text without what nobody sees; its entities close up."""
+    text = readable(shown)
+    if text != shown:
+        homes = _homes(shown, text)
+        entities = [
+            placed(one, homes[one["offset"]], homes[one["offset"] + one["length"]])
+            for one in entities
+        ]
+    return RichText(text, in_order(entities, utf16_units(text)))
+
+
+def _homes(shown: str, text: str) -> list[int]:
+    """For each UTF-16 unit of `shown`, and its end, how many of those before it are in `text`."""
+    homes, at, units = list[int](), 0, 0
+    for char in shown:
+        width = 2 if char > "\uffff" else 1
+        homes += [units] * width
+        if at < len(text) and text[at] == char:
+            at, units = at + 1, units + width
+    return [*homes, units]
 
 
 @cache

@@ -15,27 +15,35 @@ from bot.errors import (
 )
 from bot.events import Address, Outgoing, Press, RichText
 from bot.ports import SOMEWHERE, Buttons
+from bot.redaction import Secrets
 from bot.telegram import markup
 from bot.turn.ending import SILENT
+from bot.turn.filters import shows_a_secret
 
 WORD_LIMIT = 200
+PREVIEWED = frozenset({"sendMessage", "editMessageText"})
+"""Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
 
 def render(
     address: Address,
     markdown: str,
+    secrets: Secrets,
     reply_to: int | None = None,
     edit: int | None = None,
     buttons: Buttons = (),
+    *,
+    link_previews: bool = False,
 ) -> list[Outgoing]:
     """Markdown as parts: the first edits a message where one is given, the last has buttons.
 
     An answer whose beginning may be in the chat already, nobody knows where, begins with the mark.
     """
     parts = []
+    shown = without_secrets(markup.seen(markdown), secrets)
     blank = [RichText(SILENT)] if markdown else []  # an answer always says something
-    for rich in markup.split(markup.render(markdown), markup.PART_LIMIT) or blank:
-        body = payload(address, rich, reply_to)
+    for rich in markup.split(shown, markup.PART_LIMIT) or blank:
+        body = payload(address, rich, reply_to, link_previews=link_previews)
         if edit == SOMEWHERE:
             parts.append(marked(Outgoing(address.chat, "sendMessage", body)))
         elif edit is not None:
@@ -56,9 +64,31 @@ def word(press: Press, text: str) -> Outgoing:
     return Outgoing(press.address.chat, "answerCallbackQuery", answer)
 
 
-def payload(address: Address, rich: RichText, reply_to: int | None) -> dict[str, Any]:
+def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
+    """A text as people will see it, without secrets; where it had one, as plain text."""
+    if not shows_a_secret(rich, secrets):
+        return rich
+    return RichText(secrets.hidden(rich.text))
+
+
+def closed(method: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """A call in which Telegram fetches no link, unless the call itself says that it may.
+
+    An edit needs it as well: one that says nothing would have the first link fetched after all. A
+    draft has no place for it and needs none, since it is text alone until the message is sent.
+    """
+    if method not in PREVIEWED or "link_preview_options" in payload:
+        return payload
+    return payload | {"link_preview_options": {"is_disabled": True}}
+
+
+def payload(
+    address: Address, rich: RichText, reply_to: int | None, *, link_previews: bool = False
+) -> dict[str, Any]:
     """One message's JSON without its chat: text, entities, topic, what it replies to."""
     body: dict[str, Any] = {"text": rich.text}
+    if link_previews:
+        body["link_preview_options"] = {"is_disabled": False}
     if rich.entities:
         body["entities"] = list(rich.entities)
     if address.topic is not None:

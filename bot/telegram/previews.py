@@ -7,10 +7,12 @@ from typing import Any
 from bot.errors import NotModified, TooManyRequests
 from bot.events import Address
 from bot.ports import Clock
+from bot.redaction import Secrets
 from bot.telegram import markup, parts
 from bot.telegram.ownership import LEAST_LEASE, Lease
 from bot.telegram.pacing import Pace
 from bot.telegram.wire import Wire
+from bot.turn.filters import shows_a_secret
 
 SECONDS = 8.0
 
@@ -18,27 +20,41 @@ SECONDS = 8.0
 class Previews:
     """The previews of one bot's line, as far as its lease goes; raises `TelegramError` kinds."""
 
-    def __init__(self, wire: Wire, lease: Lease, clock: Clock, pace: Pace) -> None:
+    def __init__(
+        self, wire: Wire, lease: Lease, clock: Clock, pace: Pace, secrets: Secrets
+    ) -> None:
+        self._secrets = secrets
         self._wire = wire
         self._lease = lease
         self._clock = clock
         self._pace = pace
 
     async def show(
-        self, address: Address, draft: int, markdown: str, message: int | None
+        self,
+        address: Address,
+        draft: int,
+        markdown: str,
+        message: int | None,
+        *,
+        link_previews: bool = False,
     ) -> int | None:
-        """Show a growing answer; its message id (0 for a draft), or None if there was no slot."""
+        """Show a growing answer; its message id (0 for a draft), or None where it is not shown.
+
+        That is where there is no slot, and where a secret seems to come out between the marks.
+        """
         if not self._has_slot(address.chat):
             return None
-        grown = markup.split(markup.render(markdown), markup.PART_LIMIT)
-        if not grown:
+        rich = markup.render(markdown)
+        grown = markup.split(rich, markup.PART_LIMIT)
+        if not grown or shows_a_secret(rich, self._secrets, begun=True):
             return None
         self._pace.spend(address.chat, preview=True)
-        payload = parts.payload(address, grown[-1 if address.private else 0], None)
         if address.private:
-            body = payload | {"draft_id": draft, "can_stop": True}
+            body = parts.payload(address, grown[-1], None)
+            body |= {"draft_id": draft, "can_stop": True}
             await self._shed(address, "sendMessageDraft", body)
             return 0
+        payload = parts.payload(address, grown[0], None, link_previews=link_previews)
         if message is None:
             return parts.number("sendMessage", await self._shed(address, "sendMessage", payload))
         await self._shed(address, "editMessageText", payload | {"message_id": message})
@@ -57,10 +73,9 @@ class Previews:
 
     async def _shed(self, address: Address, method: str, payload: dict[str, Any]) -> Any:
         seconds = min(SECONDS, self._lease())
+        body = parts.closed(method, payload | {"chat_id": address.chat})
         try:
-            return await self._wire.call(
-                method, payload | {"chat_id": address.chat}, timeout=seconds
-            )
+            return await self._wire.call(method, body, timeout=seconds)
         except NotModified:
             return {"message_id": payload.get("message_id", 0)}
         except TooManyRequests as error:

@@ -128,7 +128,7 @@ class Sender:
             await self._clock.sleep(0.1)
 
     async def _call(self, outgoing: Outgoing) -> Any:
-        payload = dict(outgoing.payload)
+        payload = parts.closed(outgoing.method, dict(outgoing.payload))
         if not outgoing.method.startswith("answer"):
             payload["chat_id"] = outgoing.chat
         self._pace.spend(outgoing.chat)

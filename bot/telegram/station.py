@@ -12,6 +12,7 @@ from bot.dispatch.router import Router
 from bot.dispatch.suspended import Suspended
 from bot.ops.counters import Counters
 from bot.ports import Clock, Inbox, Outbox
+from bot.redaction import Secrets
 from bot.telegram.menus import Menus
 from bot.telegram.ownership import Leases
 from bot.turn.transcripts import Transcripts
@@ -33,6 +34,7 @@ class Station:
     clock: Clock
     counters: Counters
     poll_seconds: int
+    secrets: Secrets
     menus: Menus | None = None
     identified: Callable[[], None] = lambda: None
     webhook_url: str | None = None

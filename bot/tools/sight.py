@@ -1,7 +1,8 @@
 """What a model or a server wrote, so that people can trust their eyes.
 
-Characters that nobody sees are written out, and so are letters of other alphabets where they stand
-for Latin ones; what looks like a secret is not shown at all.
+Characters that nobody sees are written out where people decide, and left out where they only read;
+letters of other alphabets are written out where they stand for Latin ones; what looks like a secret
+is not shown at all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from bot.redaction import HIDDEN
 from registry.pasted import veiled
 
 Screen = Callable[[str], str]
@@ -31,6 +33,46 @@ _BARE_LATIN = frozenset("\u0131\u0237\u0251\u0261")  # i and j without dots, a a
 _TOKEN = re.compile(r"[^\s,;()<>\[\]{}\"']+")
 _PART = re.compile(r"[^\W_]+")
 _ADDRESS = re.compile(r"@|/|\w\.\w")
+
+_UNSEEN = re.compile(f"[{HIDDEN}]+")
+_EMOJI = re.compile(
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f"
+    "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
+)
+_JOINING = re.compile(  # of scripts that join their letters, or hold them apart
+    "[\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u180a\u1810-\u18af\u1900-\u1cff\ua840-\ua8ff"
+    "\ua980-\uaaff\uabc0-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00010fff"
+    "\U00011000-\U00011fff]"
+)
+_STYLES = ("\ufe0e", "\ufe0f")
+_FLAGS = tuple(  # of England, Scotland and Wales: a black flag and its letters, as tags
+    "".join(chr(0xE0000 + ord(letter)) for letter in region) + "\U000e007f"
+    for region in ("gbeng", "gbsct", "gbwls")
+)
+
+
+def readable(text: str) -> str:
+    """The text without characters that nobody sees: marks of direction, tags, zero width.
+
+    Those stay that an emoji, a flag or a word of a script that joins its letters is written with.
+    """
+    return text if text.isascii() else _UNSEEN.sub(_needed, text)
+
+
+def _needed(unseen: re.Match[str]) -> str:
+    """What of some unseen characters belongs to those around them."""
+    run, text, (start, end) = unseen[0], unseen.string, unseen.span()
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if _EMOJI.match(before):
+        style = run[0] if run[0] in _STYLES else ""
+        joined = run[len(style) :] == "\u200d" and _EMOJI.match(after)
+        flag = next((f for f in _FLAGS if run.startswith(f)), "") if before == "\U0001f3f4" else ""
+        return flag or (run if joined else style)
+    if run in _JOINERS and _JOINING.match(before) and _JOINING.match(after):
+        return run
+    is_keycap = run == "\ufe0f" and after == "\u20e3" and before in (*"0123456789#*",)
+    is_form = "\u1820" <= before <= "\u18aa" and "\u180b" <= run[0] <= "\u180f"
+    return run[0] if is_keycap or is_form else ""
 
 
 def screened(value: Any, screen: Screen, name: str = "") -> Any:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.redaction import Secrets
 from bot.skills import InternalSkill
 from registry.caching import CacheRule
 
 SECONDS = 30.0
 RESULT_LIMIT = 200_000
 INSTANCE = "default"
-_SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class SkillSpec:
 
     `internal` says that a webhook's own host may be internal, since the operator wrote it or
     listed it; `proxied` that elsewhere the operator's proxy judges. `seconds` is how long a call
-    may take.
+    may take. No answer shows one of the `secrets`.
     """
 
     name: str
@@ -37,6 +37,7 @@ class SkillSpec:
     seconds: float = SECONDS
     cache: CacheRule | None = None
     proxied: bool = False
+    secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -55,12 +56,6 @@ class SkillSpec:
         """A digest of all that its answer may depend on, with its secret."""
         said = [self.digest, sorted(self.headers.items()), self.output_schema]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def secrets(self) -> list[str]:
-        """What nobody may read in an answer."""
-        values = [text.removeprefix("Bearer ") for text in self.headers.values()]
-        return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -65,8 +64,7 @@ def _judged(skill: SkillSpec, answer: Answered) -> Answered:
     if _is_deep(answer.body):
         return failed(TOO_DEEP)
     try:
-        text = answer.text
-        size = len(text.encode())
+        size = len(answer.text.encode())
     except (ValueError, TypeError):
         return failed(NO_TEXT)
     if skill.handler is not None and size > RESULT_LIMIT:
@@ -74,8 +72,8 @@ def _judged(skill: SkillSpec, answer: Answered) -> Answered:
     if not answer.error and (wrong := _unfit(skill, answer.body)):
         return failed(f"{UNFIT}: {wrong}")
     own = isinstance(answer.body, dict) and bool(answer.body.get("error"))
-    hidden = _hidden(text, skill.secrets)
-    return replace(answer, body=json.loads(hidden), error=answer.error or own)
+    body = skill.secrets.hidden_in(answer.body)
+    return replace(answer, body=body, error=answer.error or own)
 
 
 def _is_deep(body: Any) -> bool:
@@ -89,9 +87,3 @@ def _is_deep(body: Any) -> bool:
 
 def _unfit(skill: SkillSpec, body: Any) -> str | None:
     return None if skill.output_schema is None else invalid(skill.output_schema, body)
-
-
-def _hidden(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], "***")
-    return text

@@ -47,7 +47,8 @@ class Toolbox:
     """The tools of one agent, as one turn uses them.
 
     `live` gives the agent's rights as they are now, None once it is removed; `facts` say for whom
-    and where the turn runs, and `context` says it to skills. `hide` takes secrets out of a result.
+    and where the turn runs, and `context` says it to skills. `hide` takes secrets out of words that
+    did not pass by where a server or a skill is heard.
     """
 
     def __init__(
@@ -272,15 +273,12 @@ class Toolbox:
             pinned = self._pins.get(call.id, "")
             found = await self._pool.call(server, call.tool, call.arguments, limit, pinned)
         except ToolFateUnknown as error:
-            return Result(f"Outcome unknown: {error}", error=True, fate_unknown=True)
+            words = self._hide(f"Outcome unknown: {error}")
+            return Result(words, error=True, fate_unknown=True)
         except ToolError as error:
-            return Result(f"The tool did not run: {error}", error=True)
-        rest = Rest(call.key, self._hide(found.rest), found.whole) if found.rest else None
-        shown = [
-            block | {"text": self._hide(block["text"])} if block["type"] == "text" else block
-            for block in found.content
-        ]
-        return Result(shown, error=found.is_error, rest=rest)
+            return Result(self._hide(f"The tool did not run: {error}"), error=True)
+        rest = Rest(call.key, found.rest, found.whole) if found.rest else None
+        return Result(found.content, error=found.is_error, rest=rest)
 
     async def _run_skill(self, skill: SkillSpec, call: Call, seconds: float) -> Result:
         found = await self._caller.call(skill, call.arguments, self._context, seconds)

@@ -20,7 +20,8 @@ class Plan:
 
     `approvers` says who may allow a call: "asker", "admins" (of the chat) and numeric ids;
     `approval_seconds` is how long a question stays open. `budgets` are the most that may be spent,
-    by kind of scope: turn, person, chat, agent, account, host. `filter` is what may not go out.
+    by kind of scope: turn, person, chat, agent, account, host. `filter` is what may not go out;
+    `link_previews` lets Telegram fetch what the agent links to.
     """
 
     agent: str
@@ -41,6 +42,7 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     budgets: Mapping[str, Most] = field(default_factory=dict)
     filter: Filter = field(default_factory=Filter)
+    link_previews: bool = False
 
     @property
     def rights(self) -> Rights:

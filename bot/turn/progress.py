@@ -47,8 +47,12 @@ class Progress:
         clock: Clock,
         noted: Noted,
         guard: Filter,
+        *,
+        link_previews: bool = False,
     ) -> None:
         self._filter = guard
+        self._sieve = guard.secrets.growing()
+        self._link_previews = link_previews
         self._channel = channel
         self._address = address
         self._clock = clock
@@ -139,7 +143,7 @@ class Progress:
 
     def _draw(self) -> str:
         note = f"_{self._tool} …_" if self._tool else ""
-        said = self._filter.preview(self.said)
+        said = self._filter.preview(self.said, self._sieve)
         return "\n\n".join(part for part in (said, note) if part)
 
     async def _preview(self) -> None:
@@ -153,7 +157,7 @@ class Progress:
     async def _grow(self, text: str) -> int | None:
         """Draw it anew. An edit of unknown fate may come late, so the answer is no edit then."""
         try:
-            return await self._channel.preview(self._address, self._draft, text, self.message)
+            return await self._show_it(text, self.message)
         except FateUnknown:
             self.message = None if self._address.private else SOMEWHERE
             raise
@@ -167,7 +171,7 @@ class Progress:
             return None
         self.message = SOMEWHERE
         try:
-            self.message = await self._channel.preview(self._address, self._draft, text, None)
+            self.message = await self._show_it(text, None)
         except (FateUnknown, ServerFault):
             raise
         except TelegramError:
@@ -176,3 +180,9 @@ class Progress:
         if self.message is not None:
             await self._noted(self.message)
         return self.message
+
+    async def _show_it(self, text: str, message: int | None) -> int | None:
+        links = self._link_previews
+        return await self._channel.preview(
+            self._address, self._draft, text, message, link_previews=links
+        )

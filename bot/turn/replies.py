@@ -57,7 +57,10 @@ class Replies:
         address = job.incoming.address
         reply_to = None if address.private else job.incoming.message or None
         text = job.plan.filter.out(said) if said else ""
-        told = job.channel.render(address, text, reply_to, shown) if text else []
+        links = job.plan.link_previews
+        told = (
+            job.channel.render(address, text, reply_to, shown, link_previews=links) if text else []
+        )
         return [*told, *asking(job.channel, sheet, reply_to)]
 
     async def tell(
@@ -68,7 +71,8 @@ class Replies:
         reply_to = None if address.private else job.incoming.message or None
         text = job.plan.filter.out(end.text)
         buttons = again.button(job.entry) if end.again else ()
-        parts = job.channel.render(address, text, reply_to, shown, buttons)
+        links = job.plan.link_previews
+        parts = job.channel.render(address, text, reply_to, shown, buttons, link_previews=links)
         posted = await recorder.finish(records, [part.of(job.ref) for part in parts])
         self._counters.add(f"turns:{end.outcome}")
         self._note(job, recorder, end)

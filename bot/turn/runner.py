@@ -142,7 +142,7 @@ class Runner:
         context = SkillContext(INSTANCE, str(whom), conversation, job.plan.agent)
         rights = job.plan.rights
         shelf = Shelf(self._rests, job.fence, job.ref, job.plan.limits.result_chars)
-        hide = job.plan.filter.kept
+        hide = job.plan.filter.secrets.hidden
         return Toolbox(
             self._pool, rights, live, self._skills, self._kept, context, shelf, facts, hide
         )
@@ -161,7 +161,13 @@ class Runner:
         recorder = self._recorder(job, transcript, opened, render, purse)
         address, clock = job.incoming.address, self._clock
         progress = Progress(
-            job.channel, address, job.entry, clock, recorder.preview, job.plan.filter
+            job.channel,
+            address,
+            job.entry,
+            clock,
+            recorder.preview,
+            job.plan.filter,
+            link_previews=job.plan.link_previews,
         )
         progress.message = opened.turn.preview
         budget = Budget(job.plan.limits, clock)

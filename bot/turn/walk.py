@@ -108,7 +108,7 @@ class Walk:
         return end, self._unrecorded(end)
 
     def _broken_off(self, by_person: bool) -> Ending:
-        said = self._progress.said
+        said = self._plan.filter.words(self._progress.said, cut=True)
         if by_person:
             return closing("stopped", said, ending.STOPPED if said else ending.STOPPED_EARLY)
         return closing("failed", said, ending.TIRED)
@@ -119,6 +119,7 @@ class Walk:
         records = [record for record in self._answers if id(record) not in logged]
         records += self._calls.late
         if partial := self._progress.said[len(self._said()) :].strip():
+            partial = self._plan.filter.words(partial, cut=True)
             text = [{"type": "text", "text": partial}]
             records.append(self._recorder.partial(Answer(text, end.outcome)))
         return [*records, self._recorder.ended(end.outcome, end.text)]
@@ -240,7 +241,7 @@ class Walk:
                 elif isinstance(piece, ToolChosen):
                     self._progress.using(": ".join(self._render.names.get(piece.name, [])))
                 elif isinstance(piece, Answer):
-                    return self._told_apart(piece)
+                    return self._told_apart(self._plan.filter.answer(piece))
         raise BrokenStream("the stream ended without an answer")
 
     def _told_apart(self, answer: Answer) -> Answer:

@@ -112,6 +112,30 @@ def test_a_good_configuration_is_well_and_exits_with_zero(
     assert capsys.readouterr().out == "all is well\n"
 
 
+def test_a_secret_too_short_to_be_found_is_named_and_its_value_is_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skill = {
+        "name": "ask",
+        "description": "Ask.",
+        "webhookUrl": "https://x.example",
+        "inputSchema": {"type": "object"},
+        "webhookAuth": {"type": "bearer", "tokenEnv": "SKILL_PIN"},
+    }
+    server = {"url": "https://d.example/", "headers": {"X-A": "${A_PIN}", "X-B": "${LONG_ENOUGH}"}}
+    agent = GOOD["agents"][0] | {"mcpServers": {"d": server}, "skills": [skill]}
+    (folder / "agents.json").write_text(json.dumps(GOOD | {"agents": [agent]}))
+    short = {"A_PIN": "77123", "SKILL_PIN": "Bearer 77123", "LISTED": "7_7_1_2_3"}
+    more = {"LONG_ENOUGH": "771234", "AGENT_SECRETS": "LISTED", "REDIS_URL": "redis://:77123@h/0"}
+    for name, value in (short | more).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("bot.checking.STORE_SECONDS", 0.1)
+    _, problems = checked(capsys)
+    named = {p["place"]: p["level"] for p in problems if "too short to be found" in p["message"]}
+    assert named == dict.fromkeys([*short, "REDIS_URL"], "warning")
+    assert "77123" not in str(problems)
+
+
 def test_the_env_file_is_looked_at_unless_told_otherwise(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot.redaction import SECRET
 from bot.sandbox.messages.turns import Call, Say, Turn, turn
 from bot.sandbox.telegram.people import Bot
-from bot.turn.filters import BLOCKED, SECRET, WARNING, WITHHELD
+from bot.turn.filters import BLOCKED, WARNING, WITHHELD
 from tests.host.stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -38,3 +38,15 @@ def test_a_binding_without_an_agent_is_refused_by_the_fields_name() -> None:
     binding = {"type": "ChatId", "bindingKey": "5"}
     with pytest.raises(DocumentErrors, match="agentId"):
         load_document(json.dumps({"bindings": [binding]}))
+
+
+def test_links_are_fetched_only_where_an_agent_says_so() -> None:
+    assert loaded().link_previews is False
+    assert loaded(linkPreviews=True).to_json()["linkPreviews"] is True
+    assert "linkPreviews" not in loaded(linkPreviews=False).to_json()
+
+
+@pytest.mark.parametrize("value", ["true", 1, None, {"enabled": True}])
+def test_another_word_for_it_is_refused_by_the_fields_name(value: Any) -> None:
+    with pytest.raises(DocumentErrors, match=r"linkPreviews.*must be true or false"):
+        loaded(linkPreviews=value)

@@ -59,6 +59,7 @@ def test_every_field_of_an_agent_has_a_variable() -> None:
         "AGENTS__0__LLMOVERRIDES__MAXTOKENS": "512",
         "AGENTS__0__LLMOVERRIDES__TEMPERATURE": "0.5",
         "AGENTS__0__LLMOVERRIDES__REASONINGEFFORT": "LOW",
+        "AGENTS__0__LINKPREVIEWS": "true",
         "AGENTS__0__MCPSERVERS__TIME__COMMAND": "mcp-server-time",
         "AGENTS__0__MCPSERVERS__TIME__ARGS__0": "--local-timezone=UTC",
         "AGENTS__0__MCPSERVERS__TIME__ENV__Api_Key": "${TIME_KEY}",
@@ -67,6 +68,7 @@ def test_every_field_of_an_agent_has_a_variable() -> None:
     document = combine(Draft(), read_environment(environ))
     jack = document.agents["jack"].value
     assert jack.description == "Films"
+    assert jack.link_previews is True
     assert jack.llm_overrides == LlmConfiguration(
         model="claude-haiku-5-5", max_tokens=512, temperature=0.5, reasoning_effort="low"
     )

@@ -160,6 +160,17 @@ def test_half_a_surrogate_pair_and_control_characters_do_not_get_through() -> No
     assert render("a\ud83db\x00c\r\nd").text == "a\ufffdb c\nd"
 
 
+def test_what_nobody_sees_does_not_get_through_by_its_name_either() -> None:
+    rich = markup.render(
+        "a&zwj;b **b\u200bo&#8203;ld** 👩&zwj;💻 &#x202e;[x](http://a.example)&shy;"
+    )
+    assert rich.text == "ab bold 👩\u200d💻 x"
+    assert [(one["type"], one["offset"], one["length"]) for one in rich.entities] == [
+        ("bold", 3, 4),
+        ("text_link", 14, 1),
+    ]
+
+
 def test_a_failing_converter_leaves_the_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     class PanicError(BaseException):
         pass

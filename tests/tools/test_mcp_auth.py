@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from bot.errors import ToolUnavailable
 from bot.ops.serving import serving
+from bot.redaction import Secrets
 from bot.tools.mcp.auth import ClientCredentials, tokens_of
 from bot.tools.mcp.courier import Courier, NotAuthorised
 from bot.tools.mcp.pool import Pool
@@ -113,6 +115,17 @@ async def test_a_token_that_lasts_no_time_is_used_once() -> None:
     async with granting(lasts=0) as (url, server):
         tokens = ClientCredentials(credentials(server), url)
         assert await tokens.good() != await tokens.good()
+
+
+async def test_a_token_that_was_fetched_is_a_secret_until_the_one_after_the_next() -> None:
+    async with granting(lasts=0) as (url, server):
+        secrets = Secrets()
+        tokens = tokens_of(replace(docs(url, credentials(server)), secrets=secrets))
+        assert tokens is not None
+        first, second = await tokens.good(), await tokens.good()
+        assert secrets.hidden(f"{first} {second}") == "[secret] [secret]"
+        assert secrets.hidden(await tokens.good()) == "[secret]"
+        assert secrets.hidden(first) == first
 
 
 async def test_calls_side_by_side_fetch_one_token() -> None:

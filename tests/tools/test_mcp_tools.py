@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mcp import types
 
+from bot.redaction import Secrets
 from bot.tools.mcp.lines import LineSplitter, TooLong
 from bot.tools.mcp.results import result_from
 from bot.tools.mcp.tool import Tool, printable, tools_from
@@ -197,3 +198,33 @@ def test_very_many_parts_that_cannot_be_shown_are_counted() -> None:
     found = result_from(answer(*[sound] * 10_000), 1_000)
     assert len(found.content) < 210
     assert found.content[-1]["text"] == "[9800 more parts that cannot be shown here]"
+
+
+def test_a_secret_is_taken_out_of_what_a_server_says_before_it_is_cut() -> None:
+    secrets = Secrets(["hunter2-plain"])
+    result = result_from(answer(text("x" * 6 + "hunter2-plain")), 8, secrets.hidden)
+    assert result.content[0]["text"] == "xxxxxx[s"
+    assert result.rest == "ecret]"
+    sound = types.AudioContent(data="", mime_type="audio/hunter2-plain")
+    assert result_from(answer(sound), 100, secrets.hidden).text.startswith(
+        "[a sound of type audio/[secret]"
+    )
+    more = result_from(answer(text("y" * 600_000), text("hunter2-plain")), 100, secrets.hidden)
+    assert not more.whole
+    assert len(more.rest) <= 500_000
+
+
+def test_a_tool_is_left_out_where_a_call_would_need_a_secret() -> None:
+    hide = Secrets(["hunter2-plain"]).hidden
+    choice = {"type": "object", "properties": {"a": {"enum": ["hunter2-plain"]}}}
+    told = {"type": "object", "properties": {"a": {"description": "of hunter2-plain"}}}
+    raw = [
+        tool("by-hunter2-plain"),
+        tool("choose", input_schema=choice),
+        tool("good", description="Tells hunter2-plain.", input_schema=told),
+    ]
+    (good,), notes = tools_from(raw, hide)
+    assert good.description == "Tells [secret]."
+    assert good.input_schema["properties"]["a"]["description"] == "of [secret]"
+    assert len(notes) == 2
+    assert "hunter2" not in str(notes)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.tools.sheets import SHOWN_LIMIT, described
-from bot.tools.sight import screened, visible
+from bot.tools.sight import readable, screened, visible
 from registry.pasted import veiled
 
 
@@ -40,6 +40,53 @@ def test_what_deceives_is_written_out(text: str, expected: str) -> None:
     shown, told = visible(text)
     assert shown == expected
     assert told
+
+
+WITH_JOINERS = [
+    "👩‍💻 👨‍👩‍👧‍👦 🏳️‍🌈 ❤️‍🔥 👁️‍🗨️ 👍🏽 👩🏽‍🚒 ☺︎ 1️⃣ #️⃣",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+    "🏴\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f",
+    "می‌خواهم نمی‌شود",
+    "क्‍ष र्‍य ක්‍ර",
+    "Füße, Привет, 日本, a\tb\nc",
+]
+
+
+@pytest.mark.parametrize("text", WITH_JOINERS)
+def test_characters_that_emoji_flags_and_words_need_stay(text: str) -> None:
+    assert readable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\u202egnp.exe\u2066 a\u200eb\u061c", "gnp.exe ab"),
+        ("a\u200bb\u2060c\ufeffd\u00ade\u034ff", "abcdef"),
+        ("a\u200db\u200c c", "ab c"),
+        ("می\u200c\u200cخ می\u200c.", "میخ می."),
+        ("😀\ufe0f\ufe0f\U000e0100\u200d", "😀\ufe0f"),
+        ("x\ufe0f 1\ufe0f \ufe0f\u20e3", "x 1 \u20e3"),
+        ("🏴\U000e0068\U000e0069\U000e007f hi", "🏴 hi"),
+        ("a\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "a"),
+        (
+            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f\U000e0061",
+            WITH_JOINERS[1],
+        ),
+        ("葛\U000e0100", "葛"),
+    ],
+)
+def test_what_nobody_sees_is_left_out_where_people_only_read(text: str, expected: str) -> None:
+    assert readable(text) == expected
+
+
+@given(
+    st.text(st.sampled_from("a1#می😀🏴👩क्\u200b\u200c\u200d\ufe0f\u20e3\u202e\U000e0067\U000e007f"))
+)
+def test_what_is_readable_stays_so_and_grows_as_its_text_does(text: str) -> None:
+    whole = readable(text)
+    assert readable(whole) == whole
+    assert all(whole.startswith(readable(text[:end])) for end in range(len(text)))
 
 
 @pytest.mark.parametrize(

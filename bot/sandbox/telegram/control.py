@@ -33,6 +33,7 @@ def control_routes(world: World, prefix: str = "/control") -> list[Route]:
     return [
         Route(f"{prefix}/state", _guarded(page.state), methods=["GET"]),
         Route(f"{prefix}/calls", _guarded(page.calls), methods=["GET"]),
+        Route(f"{prefix}/previews", _guarded(page.previews), methods=["GET"]),
         Route(f"{prefix}/updates", _guarded(page.updates), methods=["GET"]),
         Route(f"{prefix}/messages", _guarded(page.messages), methods=["GET"]),
         Route(f"{prefix}/events", _guarded(page.events), methods=["GET"]),
@@ -70,6 +71,10 @@ class _Control:
         after = float(_number(query.get("after"), "after") or 0)
         records = self._world.calls.of(bot=bot, method=query.get("method"))
         return JsonAnswer([r.show() for r in records if r.at >= after])
+
+    async def previews(self, request: Request) -> Response:
+        bot = _number(request.query_params.get("bot"), "bot")
+        return JsonAnswer([record.show() for record in self._world.fetches.of(bot=bot)])
 
     async def updates(self, request: Request) -> Response:
         bot = self._world.bots.get(_number(request.query_params.get("bot"), "bot") or 0)

@@ -20,6 +20,7 @@ from bot.sandbox.telegram.files import Files
 from bot.sandbox.telegram.flood import Flood, Newcomers
 from bot.sandbox.telegram.happenings import Happenings
 from bot.sandbox.telegram.people import Bot, Person
+from bot.sandbox.telegram.previews import Fetches
 from bot.sandbox.telegram.refusals import STALE_QUERY, RefusedError
 from bot.sandbox.telegram.rooms import Message, Room
 
@@ -58,6 +59,7 @@ class State:
         self.files = Files()
         self.happenings = Happenings()
         self.calls = Calls()
+        self.fetches = Fetches()
         self.faults = Faults()
         self.flood = Flood(now)
         self.newcomers = Newcomers(now)

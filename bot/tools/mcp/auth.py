@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
@@ -41,18 +41,29 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,16000}\Z")
 
 def tokens_of(spec: ServerSpec) -> ClientCredentials | None:
     """Where tokens for this server come from; None where its headers say all."""
-    return None if spec.auth is None else ClientCredentials(spec.auth, spec.url or "")
+    if spec.auth is None:
+        return None
+    return ClientCredentials(spec.auth, spec.url or "", fetched=spec.renewed)
+
+
+def _nobody(_token: str) -> None:
+    """For tokens that nobody has to know of."""
 
 
 class ClientCredentials:
     """Tokens of one client: fetched once, and again before they run out.
 
-    `now` is a clock in seconds that only goes forward.
+    `now` is a clock in seconds that only goes forward; `fetched` hears of each new token.
     """
 
     def __init__(
-        self, credentials: Credentials, resource: str, now: Callable[[], float] = time.monotonic
+        self,
+        credentials: Credentials,
+        resource: str,
+        now: Callable[[], float] = time.monotonic,
+        fetched: Callable[[str], None] = _nobody,
     ) -> None:
+        self._fetched = fetched
         self._credentials = credentials
         self._resource = resource.partition("#")[0]
         self._now = now
@@ -65,6 +76,7 @@ class ClientCredentials:
         async with self._fetching:
             if self._token in ("", unlike) or self._now() >= self._good_until:
                 self._token, lasts = await self._fetch()
+                self._fetched(self._token)
                 self._good_until = self._now() + lasts - min(EARLY_SECONDS, lasts / 2)
             return self._token
 
@@ -79,7 +91,7 @@ class ClientCredentials:
         if in_body:
             given |= {"client_id": known.client_id, "client_secret": known.client_secret}
         else:
-            headers["Authorization"] = f"Basic {_basic(known)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(known.pair.encode()).decode()}"
         asked = httpx2.Request("POST", url, data=given, headers=headers)
         status, answer = await _asked(asked, known)
         return _token_in(status, answer)
@@ -173,8 +185,3 @@ def _token_in(status: int, answer: Mapping[str, Any]) -> tuple[str, float]:
     except ValueError:
         seconds = NO_EXPIRY_SECONDS
     return token, max(0.0, min(seconds, 30 * 24 * 3600.0))
-
-
-def _basic(known: Credentials) -> str:
-    both = f"{quote(known.client_id, safe='')}:{quote(known.client_secret, safe='')}"
-    return base64.b64encode(both.encode()).decode()

@@ -35,6 +35,7 @@ _PROBE_SECONDS = 5.0
 _REFRESH_PAUSE = 0.2
 _REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
+_WORDS = 4_000
 _CLOSED = "Connection closed"
 _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotification)
 
@@ -64,7 +65,7 @@ class Connection:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(OPEN_SECONDS):
                     client = await stack.enter_async_context(self._new_client())
-                    self.listing = await listing_of(client, self._log)
+                    self.listing = await listing_of(client, self._log, self._spec.without_secrets)
                 self._client = client
                 self._on_listing(self)
                 async with self._hearing(client):
@@ -101,7 +102,7 @@ class Connection:
             return self._refused(error, departure)
         except ValidationError:
             return error_result("The tool ran, but its answer breaks the protocol.")
-        return result_from(raw, cap)
+        return result_from(raw, cap, self._spec.without_secrets)
 
     async def probe(self) -> None:
         """Lose the connection if the server does not even list its tools within seconds."""
@@ -123,7 +124,7 @@ class Connection:
         )
 
     def _refused(self, error: MCPError, departure: Departure) -> ToolResult:
-        words = self._spec.redact(printable(error.message, 1_000))
+        words = printable(self._spec.redact(error.message[:_WORDS]), 1_000)
         if not departure.left:
             raise Lost(words, left=False)
         if _is_forgotten(error):
@@ -161,7 +162,7 @@ class Connection:
 
     async def _refresh(self, client: mcp.Client) -> None:
         try:
-            self.listing = await listing_of(client, self._log)
+            self.listing = await listing_of(client, self._log, self._spec.without_secrets)
         except (MCPError, ValidationError) as error:
             if _is_gone(error) or (_is_away(error) and self._was_away):
                 raise

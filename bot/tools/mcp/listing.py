@@ -28,18 +28,18 @@ class Listing:
     prompts: tuple[str, ...] = ()
 
 
-async def listing_of(client: mcp.Client, log: Any) -> Listing:
-    """The server's listing now; prompts that cannot be read are left out.
+async def listing_of(client: mcp.Client, log: Any, hide: Callable[[str], str]) -> Listing:
+    """The server's listing now, without what `hide` takes out; unreadable prompts are left out.
 
     Raises MCPError or ValidationError where the tools cannot be read.
     """
     can = client.server_capabilities
-    tools = await _tools(client, log) if can.tools is not None else ()
-    prompts = await _prompts(client, log) if can.prompts is not None else ()
+    tools = await _tools(client, log, hide) if can.tools is not None else ()
+    prompts = await _prompts(client, log, hide) if can.prompts is not None else ()
     return Listing(tools, prompts)
 
 
-async def _tools(client: mcp.Client, log: Any) -> tuple[Tool, ...]:
+async def _tools(client: mcp.Client, log: Any, hide: Callable[[str], str]) -> tuple[Tool, ...]:
     raw: list[types.Tool] = []
 
     async def page(cursor: str | None) -> str | None:
@@ -48,18 +48,18 @@ async def _tools(client: mcp.Client, log: Any) -> tuple[Tool, ...]:
         return answer.next_cursor if len(raw) <= TOOLS_LIMIT else None
 
     await _each_page(page)
-    tools, notes = await asyncio.to_thread(tools_from, raw)
+    tools, notes = await asyncio.to_thread(tools_from, raw, hide)
     for note in notes[:10]:
         log.warning("tool list", note=note)
     return tools
 
 
-async def _prompts(client: mcp.Client, log: Any) -> tuple[str, ...]:
+async def _prompts(client: mcp.Client, log: Any, hide: Callable[[str], str]) -> tuple[str, ...]:
     texts: list[str] = []
     try:
         async with asyncio.timeout(_PROMPTS_SECONDS):
             for name in await _prompt_names(client):
-                texts.append(await _prompt(client, name))  # noqa: PERF401 - some may be all
+                texts.append(await _prompt(client, name, hide))  # noqa: PERF401 - some may be all
     except (MCPError, ValidationError, TimeoutError) as error:
         log.warning("prompts cannot be read", why=type(error).__name__, read=len(texts))
     return tuple(text for text in texts if text)
@@ -77,10 +77,11 @@ async def _prompt_names(client: mcp.Client) -> list[str]:
     return sorted(names)[:_PROMPTS]
 
 
-async def _prompt(client: mcp.Client, name: str) -> str:
+async def _prompt(client: mcp.Client, name: str, hide: Callable[[str], str]) -> str:
     answer = await client.get_prompt(name)
     texts = [_text_of(message.content) for message in answer.messages]
-    return printable("\n\n".join(text for text in texts if text), _PROMPT_CHARACTERS).strip()
+    text = hide("\n\n".join(text for text in texts if text)[: 2 * _PROMPT_CHARACTERS])
+    return printable(text, _PROMPT_CHARACTERS).strip()
 
 
 async def _each_page(page: Callable[[str | None], Awaitable[str | None]]) -> None:

@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 REST_LIMIT = 500_000
 BLOCKS_LIMIT = 200
@@ -46,15 +46,28 @@ def error_result(words: str) -> ToolResult:
     return ToolResult([{"type": "text", "text": _encodable(words)}], is_error=True)
 
 
-def result_from(raw: Any, cap: int) -> ToolResult:
-    """The SDK's CallToolResult as ours, with at most `cap` characters of text."""
-    sheet = _Sheet(cap)
+class Hide(Protocol):
+    """Takes secrets out of a text, whose end may be `cut` off."""
+
+    def __call__(self, text: str, *, cut: bool = False) -> str: ...  # noqa: D102
+
+
+def _as_it_is(text: str, *, cut: bool = False) -> str:  # noqa: ARG001
+    return text
+
+
+def result_from(raw: Any, cap: int, hide: Hide = _as_it_is) -> ToolResult:
+    """The SDK's CallToolResult as ours, with at most `cap` characters of text.
+
+    `hide` looks at a text before it is cut: nobody would find two halves of a secret.
+    """
+    sheet = _Sheet(cap, hide)
     for block in raw.content:
         _READERS[block.type](sheet, block)
     if not sheet.has_text and raw.structured_content is not None:
         sheet.write(json.dumps(raw.structured_content, ensure_ascii=False))
     rest = sheet.rest()
-    whole = len(rest) <= REST_LIMIT
+    whole = len(rest) <= REST_LIMIT and not sheet.lost
     return ToolResult(sheet.blocks(), bool(raw.is_error), rest[:REST_LIMIT], whole)
 
 
@@ -63,8 +76,10 @@ class _Sheet:
     """Blocks being written, up to a number of characters."""
 
     cap: int
+    hide: Hide
     written: int = 0
     offered: int = 0
+    lost: int = 0
     images: int = 0
     unsaid: int = 0
     has_text: bool = False
@@ -74,6 +89,10 @@ class _Sheet:
 
     def write(self, text: str) -> None:
         self.has_text = self.has_text or bool(text.strip())
+        most = max(0, self.cap + REST_LIMIT - self.offered)
+        self.lost += max(0, len(text) - most)
+        self.offered += max(0, len(text) - most)
+        text = self.hide(text[:most], cut=len(text) > most)
         self.offered += len(text)
         kept = text[: self.cap - self.written]
         self.written += len(kept)
@@ -95,7 +114,7 @@ class _Sheet:
 
     def say(self, words: str) -> None:
         if len(self._blocks) < BLOCKS_LIMIT:
-            self._end(words)
+            self._end(self.hide(words))
         else:
             self.unsaid += 1
 

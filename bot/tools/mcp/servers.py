@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bot.errors import ConfigError
+from bot.redaction import Secrets
 from registry.caching import ServerCache
 
 Transport = Literal["stdio", "sse", "http"]
 
 _NAME_LIMIT = 64
 _KNOWN_KEYS = frozenset({"command", "args", "env", "cwd", "url", "headers", "type", "transport"})
-_SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ class Credentials:
     internal: bool = False
     proxied: bool = False
 
+    @property
+    def pair(self) -> str:
+        """Id and secret as basic authentication takes them."""
+        return f"{quote(self.client_id, safe='')}:{quote(self.client_secret, safe='')}"
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
@@ -47,7 +52,9 @@ class ServerSpec:
     it; else each address is judged before we connect, by the operator's proxy where `proxied` says
     so. `repeatable` are globs of tool names (matched
     with case) that an admin declared safe to run twice; `trust_annotations` lets the server's own
-    hints say the same. `deadline` is in seconds, `result_cap` in characters of text.
+    hints say the same. `deadline` is in seconds, `result_cap` in characters of text. Nothing that
+    the server says shows one of the `secrets` of its host; where none are given, nothing that is
+    logged shows the values of its own environment and headers.
     """
 
     name: str
@@ -67,6 +74,7 @@ class ServerSpec:
     internal: bool = False
     auth: Credentials | None = field(default=None, repr=False)
     proxied: bool = False
+    secrets: Secrets | None = field(default=None, repr=False, compare=False)
     share_key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -92,14 +100,25 @@ class ServerSpec:
         return rule if rule and any(fnmatchcase(tool, glob) for glob in rule.tools) else None
 
     def redact(self, text: str) -> str:
-        """The text without the values of our environment and headers, and without our URL."""
-        own = (self.auth.client_secret,) if self.auth else ()
-        for secret in (*self.env.values(), *self.headers.values(), *own):
-            if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, "***")
+        """The text without secrets, not even the beginning of one at its end, and without our URL.
+
+        Cut it afterwards: two halves of a secret are not found.
+        """
+        own = [self.auth.client_secret] if self.auth else []
+        known = self.secrets or Secrets([*self.env.values(), *self.headers.values(), *own])
+        text = known.hidden(text, cut=True)
         if self.url is not None:
             text = text.replace(self.url, urlsplit(self.url).hostname or "its URL")
         return text
+
+    def without_secrets(self, text: str, *, cut: bool = False) -> str:
+        """What the server said, as a model may read it; perhaps its end was `cut` off."""
+        return self.secrets.hidden(text, cut=cut) if self.secrets else text
+
+    def renewed(self, token: str) -> None:
+        """The server is shown another token from now on."""
+        if self.secrets is not None:
+            self.secrets.renew(self.share_key, token)
 
     @classmethod
     def from_config(cls, name: str, config: Mapping[str, Any], **limits: Any) -> ServerSpec:

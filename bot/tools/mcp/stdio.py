@@ -35,6 +35,7 @@ _REAP_SECONDS = 2.0
 _GARBAGE_BYTES = 1024 * 1024
 _GARBAGE_LINES = 10_000
 _GARBAGE_SHOWN = 3
+_GARBAGE_LINE = 200
 _STDERR_LINE = 1_000
 _STDERR_LINES = 200
 _STDERR_WINDOW = 60.0
@@ -164,8 +165,8 @@ class _Reader:
         self._garbage_lines += 1
         if line.strip() and self._shown < _GARBAGE_SHOWN:
             self._shown += 1
-            text = self._spec.redact(line[:200].decode(errors="replace"))
-            self._log.warning("no message on standard output", line=text)
+            text = self._spec.redact(line[:_STDERR_LINE].decode(errors="replace"))
+            self._log.warning("no message on standard output", line=text[:_GARBAGE_LINE])
 
     def _spews(self) -> bool:
         spews = self._garbage_bytes > _GARBAGE_BYTES or self._garbage_lines > _GARBAGE_LINES

@@ -32,6 +32,7 @@ _JOIN_SECONDS = 2.0
 _REFUSED = "Server returned an error response"
 _CLOSED = frozenset({"BrokenResourceError", "ClosedResourceError", "EndOfStream"})
 _LEAVE_SECONDS = 10.0
+_WORDS = 4_000
 
 
 class Tasks:
@@ -167,8 +168,8 @@ class Supervisor:
             words = f"{type(error).__name__}: {error}"
         if connection.trouble and _REFUSED in words:  # the SDK's word for what we know better
             words = ""
-        told = printable(f"{words} {connection.trouble}".strip(), 500).replace("\n", " ")
-        return self._spec.redact(told)
+        told = self._spec.redact(f"{words} {connection.trouble}".strip()[:_WORDS])
+        return printable(told, 500).replace("\n", " ")
 
     def _listed(self, connection: Connection) -> None:
         if connection.lost.is_set():

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ _KEPT_CONTROLS = frozenset("\n\t")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
 _JOINERS = frozenset("\u200c\u200d")
 _ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
+
+Hide = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,15 @@ class RawTool(Protocol):
     def annotations(self) -> RawAnnotations | None: ...  # noqa: D102
 
 
-def tools_from(raw: Iterable[RawTool]) -> tuple[tuple[Tool, ...], list[str]]:
-    """The usable tools sorted by name, and a sentence for each that had to be left out."""
+def tools_from(raw: Iterable[RawTool], hide: Hide = str) -> tuple[tuple[Tool, ...], list[str]]:
+    """The usable tools sorted by name, and a sentence for each that had to be left out.
+
+    `hide` takes secrets out of what models read; where a call would need one, the tool is left out.
+    """
     tools: dict[str, Tool] = {}
     notes: list[str] = []
     for item in raw:
-        name = printable(item.name[:80])
+        name = printable(hide(item.name[: 2 * NAME_LIMIT])[:80])
         if len(tools) >= TOOLS_LIMIT:
             notes.append(f"more than {TOOLS_LIMIT} tools: the others are left out")
             break
@@ -86,8 +91,10 @@ def tools_from(raw: Iterable[RawTool]) -> tuple[tuple[Tool, ...], list[str]]:
             notes.append(f"tool {name!r} is listed twice: the first stays")
         elif reason := _refusal(item):
             notes.append(f"tool {name!r} is left out: {reason}")
+        elif _has_a_secret(tool := _tool(item, hide), hide):
+            notes.append(f"tool {name!r} is left out: its name or its input schema has a secret")
         else:
-            tools[item.name] = _tool(item)
+            tools[item.name] = tool
     return tuple(tools[name] for name in sorted(tools)), notes
 
 
@@ -171,9 +178,15 @@ def _draft_refusal(schema: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _tool(raw: RawTool) -> Tool:
-    description = printable(raw.description or "", DESCRIPTION_LIMIT)
-    schema = _readable(_as_object(raw.input_schema))
+def _has_a_secret(tool: Tool, hide: Hide) -> bool:
+    """Whether a call would need what nobody may read."""
+    said = json.dumps([tool.name, tool.input_schema], ensure_ascii=False)
+    return hide(said) != said
+
+
+def _tool(raw: RawTool, hide: Hide) -> Tool:
+    description = _words(raw.description or "", hide)
+    schema = _readable(_as_object(raw.input_schema), hide)
     said = json.dumps([raw.name, description, schema], sort_keys=True)
     hints = raw.annotations
     return Tool(
@@ -201,15 +214,20 @@ def _as_object(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "type": "object"}
 
 
-def _readable(schema: dict[str, Any]) -> dict[str, Any]:
-    return {key: _readable_value(key, value) for key, value in schema.items()}
+def _readable(schema: dict[str, Any], hide: Hide) -> dict[str, Any]:
+    return {key: _readable_value(key, value, hide) for key, value in schema.items()}
 
 
-def _readable_value(key: str, value: Any) -> Any:
+def _readable_value(key: str, value: Any, hide: Hide) -> Any:
     if isinstance(value, dict):
-        return _readable(value)
+        return _readable(value, hide)
     if isinstance(value, list):
-        return [_readable_value("", item) for item in value]
+        return [_readable_value("", item, hide) for item in value]
     if isinstance(value, str) and key in _FOR_READERS:
-        return printable(value, DESCRIPTION_LIMIT)
+        return _words(value, hide)
     return value
+
+
+def _words(text: str, hide: Hide) -> str:
+    """What a server says of a tool, as a model may read it."""
+    return printable(hide(text[: 2 * DESCRIPTION_LIMIT]), DESCRIPTION_LIMIT)

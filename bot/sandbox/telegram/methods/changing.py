@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.telegram import keyboards, richtext
+from bot.sandbox.telegram import keyboards, previews, richtext
 from bot.sandbox.telegram.methods import rich
 from bot.sandbox.telegram.methods.call import Call
 from bot.sandbox.telegram.refusals import NOT_MODIFIED, RefusedError, bad_request
@@ -22,16 +22,22 @@ _EMOJI = frozenset(_FACES + _HANDS + _THINGS) | _JOINED
 
 
 def edit_message_text(call: Call) -> Json:
-    """editMessageText: another text, and another inline keyboard (none when it is left out)."""
+    """editMessageText: another text, and another inline keyboard (none when it is left out).
+
+    What a message was sent with says nothing of its preview from now on: the edit itself does.
+    """
     if call.params.has("rich_message"):
         return _edit_rich(call)
     text = richtext.message_text(call.params, call.world.user)
+    shown = previews.options(call.params)
     room, message, inline = _target(call)
     if not {"text", "rich_message"} & message.body.keys():
         raise bad_request("there is no text in the message to edit")
     content = {"text": text.text, "entities": text.entities or None, "reply_markup": inline}
-    content["rich_message"] = None
-    return _change(call, room, message, content)
+    content |= {"rich_message": None, "link_preview_options": shown or None}
+    body = _change(call, room, message, content)
+    call.world.fetches.look(room, message)
+    return body
 
 
 def _edit_rich(call: Call) -> Json:

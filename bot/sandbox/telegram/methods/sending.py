@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bot.sandbox.telegram import keyboards, records, richblocks, richtext
+from bot.sandbox.telegram import keyboards, previews, records, richblocks, richtext
 from bot.sandbox.telegram.files import KINDS, UPLOAD_LIMIT, Stored
 from bot.sandbox.telegram.methods.call import Call
 from bot.sandbox.telegram.refusals import RefusedError, bad_request
@@ -33,12 +33,17 @@ _COPIED = (
 
 
 def send_message(call: Call) -> Json:
-    """sendMessage: a text."""
+    """sendMessage: a text, whose first link is fetched for its preview."""
     rich = richtext.message_text(call.params, call.world.user)
     content: Json = {"text": rich.text}
     if rich.entities:
         content["entities"] = rich.entities
-    return post(call, content).body
+    if shown := previews.options(call.params):
+        content["link_preview_options"] = shown
+    room = call.room(write=True)
+    message = post(call, content, room)
+    call.world.fetches.look(room, message)
+    return message.body
 
 
 def send_file(kind: str) -> Callable[[Call], Json]:
