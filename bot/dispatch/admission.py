@@ -156,9 +156,10 @@ class Admission:
                 added=added,
             )
         )
-        if request is None:
+        if request == "many":
             self._counters.add("access:too_many")
             log.warning("access.too_many", line=line.fence.line, why="many strangers in one hour")
+        if not isinstance(request, Request):
             return
         ways = await self._notices.ways(line.fence.line)
         for admin, way in ways.items():
@@ -216,15 +217,16 @@ class Admission:
         outcome = await self._grants.change(
             replace(change, name=request.title or request.name, nonce=tap.nonce)
         )
-        parts = [line.channel.word(press, cards.LET_IN if tap.role == MEMBER else cards.SHUT_OUT)]
+        said = cards.LET_IN if tap.role == MEMBER else cards.SHUT_OUT
         if outcome.kind == "done":
             await self._close(line, tap.nonce)
-        else:
-            request = await self._grants.find(tap.nonce) or request
+        request = await self._grants.find(tap.nonce) or request
+        if outcome.kind != "done":
             said = cards.answered(request) if request.role is not None else cards.GONE
-            parts = [line.channel.word(press, said)]
-            if press.message is not None and request.role is not None:
-                parts += _drawn(line, request, press.person.id, [press.message])
+        parts = [line.channel.word(press, said)]
+        if press.message is not None and request.role is not None:
+            # Also where the store does not know this message: it was sent by a host that ended.
+            parts += _drawn(line, request, press.person.id, [press.message])
         await self._settle(line, entry, parts)
 
     async def give(self, line: Line, entry: Entry, person: Person, wish: GiveRole) -> str:

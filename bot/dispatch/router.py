@@ -177,7 +177,8 @@ class Router:
         if isinstance(event, Resume):
             await self._suspended.give_up(line, event)
             return
-        parts = line.channel.render(event.address, word)
+        admitted = self._admission.admits(event)
+        parts = line.channel.render(event.address, word) if admitted else []
         conversation = event.address.conversation
         posted = await self._inbox.bury(line.fence, entry.id, why, parts, conversation)
         self._transcripts.forget_line(line.fence.line)

@@ -82,8 +82,11 @@ class Grants(Protocol):
         """Make a change, once for its key, and put it in force here."""
         ...
 
-    async def knock(self, request: Request) -> Request | None:
-        """Open a request, or find the open one of its subject; None where there are too many."""
+    async def knock(self, request: Request) -> Request | Literal["known", "many"]:
+        """Open a request, or find the open one of its subject.
+
+        known: an admin has decided on the subject; many: too many requests were opened lately.
+        """
         ...
 
     async def find(self, nonce: str) -> Request | None:

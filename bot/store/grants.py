@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from bot.access import Access, Grant, Role, Subject
+from bot.access import EVERYWHERE, Access, Grant, Role, Subject
 from bot.events import Address, Outgoing
 from bot.ports import Card, Change, Fence, Outcome, Posted, Request
 from bot.store import keys
@@ -71,14 +71,18 @@ class RedisGrants:
         await self._client.patiently(self.refresh)
         return Outcome(kind, *nonce)
 
-    async def knock(self, request: Request) -> Request | None:
+    async def knock(self, request: Request) -> Request | Literal["known", "many"]:
         """Open a request, or find the open one of its subject."""
         subject = request.subject
+        everywhere = subject._replace(bot=EVERYWHERE)
         names = [keys.request_of(subject.name), keys.request(request.nonce)]
-        names += [keys.REQUESTS_OPEN, keys.requests_lately(subject.bot)]
+        names += [keys.REQUESTS_OPEN, keys.requests_lately(subject.bot), keys.GRANTS]
         args = [request.nonce, _dump(request), REQUEST_FOR_S, int(time.time()), REQUESTS_AN_HOUR]
-        nonce = (await self._client.surely("knock", names, args)).decode()
-        return await self.find(nonce) if nonce else None
+        args += [subject.name, everywhere.name]
+        found = (await self._client.surely("knock", names, args)).decode()
+        if found in ("known", "many"):
+            return found  # type: ignore[no-any-return]
+        return await self.find(found) or "known"
 
     async def find(self, nonce: str) -> Request | None:
         """A request with its cards, open or decided a while ago."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -53,6 +54,10 @@ class Private:
     def cards(self, office: Room) -> list[Message]:
         mine = [m for m in office.messages.values() if m.author == self.bot.id]
         return [m for m in mine if m.text.startswith("May this ")]
+
+    def is_answered(self, room: Room, card: Message) -> bool:
+        """Whether a card has no buttons any more."""
+        return not buttons(room.messages[card.id])
 
     async def press(self, person: Person, room: Room, card: Message, button: str) -> str | None:
         """The word that is shown to whoever pressed; None where there is none."""
@@ -236,7 +241,7 @@ async def test_the_first_of_two_admins_decides_and_both_cards_say_so(
             ["Answered already: let in by Cat.", "Let in."],
         )
         for room, card in ((private.office, mine), (hers, other)):
-            await stage.world.until(lambda r=room, c=card: not buttons(r.messages[c.id]), PATIENCE)
+            await stage.world.until(partial(private.is_answered, room, card), PATIENCE)
         said = {private.office.messages[mine.id].text, hers.messages[other.id].text}
         assert len(said) == 1
 
