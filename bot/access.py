@@ -122,7 +122,8 @@ class Access:
         self.grants = dict(grants)
         self.version += 1
         self._members, self._blocked = holders(MEMBER), holders(BLOCKED)
-        granted = {who.id for who in holders(ENGINEER) if who.kind == "person"}
+        everywhere = {who for who in holders(ENGINEER) if who.bot == EVERYWHERE}
+        granted = {who.id for who in everywhere if who.kind == "person"}
         before, self.admins = self.admins, self.listed | (granted - {ANONYMOUS_ADMIN})
         if self.admins != before:
             self.admins_changed()
