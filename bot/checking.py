@@ -112,8 +112,8 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         told = "it is not set, so no agent can answer"
         yield Problem("ANTHROPIC_API_KEY", told, "set it to your key", "warning")
     if not settings.admins:
-        told = "nobody can administer from a chat until somebody sends /claim"
-        cure = "send the code that `switchboard run` prints to a bot, or set it to numeric ids"
+        told = "nobody administers this host, unless somebody has claimed it"
+        cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
         yield Problem("ADMINS", told, cure, "note")
     for person in sorted(settings.admins):
         if person <= 0:

@@ -26,9 +26,9 @@ def board(desk: Desk, people: PeopleCommands) -> Commands:
     rows += everyone()
     rows.append(BotCommand("help", "what can be sent here", help_text, beside=True))
     rows += [approvals.row(), usage.row()]
-    rows += people.rows()
     rows += AgentCommands(desk).rows()
     rows += BindingCommands(desk).rows()
+    rows += people.rows()
     rows += HouseCommands(desk).rows()
     return Commands(rows, desk.refused)
 
