@@ -105,6 +105,7 @@ class Stage:
             "ANTHROPIC_API_KEY": "sk-ant-bench-key-of-no-worth",
             "LLM__MODEL": "claude-haiku-5-5",
             "HTTP_PORT": "0",
+            "ACCESS": "open",
             "LIMITS__REQUESTSPERMINUTE": "1000000",  # a load is not a person in a hurry
             **more,
         }

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator
 import structlog
 
 from bot import agents
+from bot.access import Access
+from bot.access_report import access_problems, offer_claim
 from bot.api.health import http_app
 from bot.api.webhooks import Door, webhook_routes
 from bot.assembled import Assembled
@@ -29,6 +31,7 @@ from bot.settings import Settings
 from bot.station import opened_station
 from bot.storage import background, opened_store
 from bot.store.embedded import HostLock
+from bot.store.grants import RedisGrants
 from bot.store.leases import Host, Leases
 from bot.store.wakes import Wakes
 from bot.telegram.fleet import Fleet
@@ -116,15 +119,19 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.push_async_callback(pool.close)
         model = _model(settings, clock)
         stack.push_async_callback(model.close)
-        host = Assembled(catalog, pool, client, counters, judge, WatchedModel(model, clock))
+        grants = RedisGrants(client, Access(settings.admins, settings.rules()))
+        await client.patiently(grants.refresh)
+        watched = WatchedModel(model, clock)
+        host = Assembled(catalog, pool, client, counters, judge, watched, grants)
         await background(stack, _loaded(model, host.loaded), "model.warm")
         host.handlers = await installed()
         station = await opened_station(settings, stack, client, leases, host)
         bots = [HostedBot(bot.id, bot.token, station) for bot in settings.bots]
-        wakes = Wakes(client, clock)
+        wakes = Wakes(client, clock, grants)
         host.fleet = Fleet(bots, leases, wakes, clock, settings.sweep_seconds)
         host.url = await _open_doors(settings, stack, host)
         _announce(settings, host)
+        await offer_claim(settings, grants)
         yield host
 
 
@@ -170,6 +177,8 @@ def _announce(settings: Settings, host: Assembled) -> None:
         log.warning("no model", cure="set ANTHROPIC_API_KEY; until then no agent can answer")
     for name in settings.short_secrets():
         log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
+    for problem in access_problems(settings):
+        log.warning("access", problem=str(problem))
     for problem in host.handlers.problems:
         log.error("skills", problem=str(problem))
     for problem in [*snapshot.problems, *snapshot.unhandled(host.handlers.skills)]:

@@ -9,6 +9,7 @@ from bot import agents, report
 from bot.ops.counters import Counters
 from bot.ops.watched import WatchedModel
 from bot.store.client import StoreClient
+from bot.store.grants import RedisGrants
 from bot.store.judge import Judge
 from bot.telegram.fleet import Fleet
 from bot.tools.installed import Handlers
@@ -27,7 +28,9 @@ class Assembled:
         counters: Counters,
         judge: Judge,
         model: WatchedModel,
+        grants: RedisGrants,
     ) -> None:
+        self.grants = grants
         self.judge = judge
         self.model = model
         self.fleet = Fleet([])

@@ -14,6 +14,7 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from bot import agents
+from bot.access_report import access_problems
 from bot.model.prices import Prices
 from bot.ops.proxies import proxy_of
 from bot.ports import Usage
@@ -114,7 +115,8 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         told = "it is not set, so no agent can answer"
         yield Problem("ANTHROPIC_API_KEY", told, "set it to your key", "warning")
     if not settings.admins:
-        told, cure = "nobody can administer from a chat", "set it to numeric ids"
+        told = "nobody administers this host, unless somebody has claimed it"
+        cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
         yield Problem("ADMINS", told, cure, "note")
     for person in sorted(settings.admins):
         if person <= 0:
@@ -125,6 +127,7 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         if not _HOST.match(host):
             cure = "write the bare name or number of a host, without scheme, port and path"
             yield Problem("INTERNAL_HOSTS", f"{host!r} is no host", cure, "warning")
+    yield from access_problems(settings)
     yield from _unpriced(settings)
     yield from _unproxied(settings)
     yield from _misspelt(environ)

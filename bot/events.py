@@ -90,6 +90,7 @@ class Incoming:
     unsupported: str | None = None
     addressed: bool = True
     quoted: Quoted | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,26 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """The bot came into a chat or is in it no more, by what `person` did.
+
+    In a private chat that person took it back, or blocked it. `title` is the group's name.
+    """
+
+    address: Address
+    person: Person
+    inside: bool
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """An update that is left alone by a rule; the rule's name is counted."""
 
     rule: str
 
 
-Event = Incoming | Press | Signal | Resume | Moved
+Event = Incoming | Press | Signal | Resume | Moved | Membership
 Decoded = Event | Ignored
 
 

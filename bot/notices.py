@@ -6,6 +6,7 @@ import contextlib
 
 from bot import agents
 from bot.assembled import Assembled
+from bot.dispatch.admission import Admission
 from bot.dispatch.line import Line
 from bot.dispatch.router import AdminSeen
 from bot.events import Person
@@ -13,19 +14,16 @@ from bot.ops.clock import SystemClock
 from bot.ops.notices import Notices
 from bot.ops.troubles import Troubles
 from bot.ports import Outbox
-from bot.settings import Settings
 from bot.store.acquaintances import RedisAcquaintances
 from bot.store.client import StoreClient
 
 
-def admins_told(
-    settings: Settings, client: StoreClient, outbox: Outbox, host: Assembled
-) -> Notices:
+def admins_told(client: StoreClient, outbox: Outbox, host: Assembled) -> Notices:
     """The way of a notice to the admins, over the lines that the host serves by then."""
     return Notices(
         outbox,
         RedisAcquaintances(client),
-        settings.admins,
+        lambda: host.grants.access.admins,
         SystemClock(),
         served=lambda: host.fleet.served(),
         nudge=lambda line: host.fleet.nudge(line),
@@ -44,11 +42,12 @@ def bad_agents_told(
     return troubles
 
 
-def meeting(notices: Notices, host: Assembled) -> AdminSeen:
-    """What happens when an admin writes: notices may go there, and the menu appears."""
+def meeting(notices: Notices, host: Assembled, admission: Admission) -> AdminSeen:
+    """What happens when an admin writes: notices and cards may go there, and the menu appears."""
 
     async def seen(person: Person, line: Line) -> None:
         if await notices.seen(person.id, line.fence.line):
             host.fleet.show_menu(line.fence.line, person.id)
+            await admission.deliver(line, person.id)
 
     return seen

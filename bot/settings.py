@@ -23,10 +23,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bot.access import Mode, Rule
 from bot.addresses import store_address, web_address
 from bot.ceilings import Budgets, Guardrails, OwnPrices, checked
 from bot.redaction import Secrets, credentials_in, too_short
-from bot.tokens import Bot
+from bot.tokens import Bot, groups, persons, separated
 from registry.models import EFFORTS
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
@@ -129,7 +130,25 @@ class Settings(BaseSettings):
     )
     llm: Llm = Field(default_factory=lambda: Llm(), description="Default model settings.")
     admins: Annotated[frozenset[int], NoDecode] = Field(
-        frozenset(), description="Numeric Telegram ids of the admins, separated by commas."
+        frozenset(),
+        description="Numeric Telegram ids of the admins, separated by commas; `/id` tells anybody "
+        "theirs.",
+    )
+    access: Mode = Field(
+        "request",
+        description="Who may talk to the bots: `open` to everybody; `request`: admins, whom they "
+        "let in, `PEOPLE` and `CHATS`, and admins are asked for strangers; `listed`: the same "
+        "without asking.",
+    )
+    people: Annotated[frozenset[int], NoDecode] = Field(
+        frozenset(),
+        description="Numeric ids of persons who may talk in private, separated by commas; `/id` "
+        "tells anybody theirs.",
+    )
+    chats: Annotated[frozenset[int], NoDecode] = Field(
+        frozenset(),
+        description="Ids of groups whose members may all talk there, separated by commas; they "
+        "are negative, and `/id` tells them.",
     )
     agent_secrets: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(),
@@ -247,14 +266,23 @@ class Settings(BaseSettings):
             raise ValueError(f"bot {twice[0]} is there twice; give each bot one BOTS__<n>__TOKEN")
         return bots
 
-    @field_validator("admins", "agent_secrets", "agent_skills", "internal_hosts", mode="before")
+    @field_validator(
+        "admins", "people", "chats", "agent_secrets", "agent_skills", "internal_hosts",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _separated(cls, value: Any) -> Any:
-        """`1,2 3` as well as a JSON list."""
-        if isinstance(value, str):
-            bare = value.strip("[] ").replace(",", " ").replace('"', " ")
-            return bare.split()
-        return value
+        return separated(value)
+
+    @field_validator("people")
+    @classmethod
+    def _of_persons(cls, ids: frozenset[int]) -> frozenset[int]:
+        return persons(ids)
+
+    @field_validator("chats")
+    @classmethod
+    def _of_groups(cls, ids: frozenset[int]) -> frozenset[int]:
+        return groups(ids)
 
     @field_validator("prices")
     @classmethod
@@ -273,8 +301,21 @@ class Settings(BaseSettings):
 
     def hashes(self) -> dict[int, str]:
         """Token hashes of the bots by the number in their `BOTS__<n>__…`."""
+        return {number: bot.hash for number, bot in self.numbered().items()}
+
+    def numbered(self) -> dict[int, Bot]:
+        """The bots by the number in their `BOTS__<n>__…`."""
         found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
-        return {n: bot.hash for n, bot in zip(sorted(found), self.bots, strict=False)}
+        return dict(zip(sorted(found), self.bots, strict=False))
+
+    def rules(self) -> dict[int, Rule]:
+        """Who may talk to each bot, by the bot's id."""
+        return {
+            bot.id: Rule(
+                bot.access or self.access, self.people | bot.people, self.chats | bot.chats
+            )
+            for bot in self.bots
+        }
 
     @cached_property
     def secrets(self) -> Secrets:

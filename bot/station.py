@@ -6,10 +6,12 @@ import contextlib
 from dataclasses import dataclass
 
 from bot import agents
+from bot.access import Access
 from bot.assembled import Assembled
 from bot.commands.board import board
+from bot.commands.people import PeopleCommands
 from bot.commands.table import Commands
-from bot.dispatch.access import Access
+from bot.dispatch.admission import Admission
 from bot.dispatch.again import Retries
 from bot.dispatch.plans import CatalogPlans
 from bot.dispatch.router import Router
@@ -36,6 +38,7 @@ from bot.telegram.wire import new_session
 from bot.tools.kept import Kept
 from bot.tools.skills import Skills
 from bot.turn.answering import Answering
+from bot.turn.approvers import Approvers
 from bot.turn.purse import Bank
 from bot.turn.runner import Runner
 from bot.turn.transcripts import Transcripts
@@ -57,7 +60,9 @@ class _Shared:
         self.approvals = RedisApprovals(client)
         self.moves = RedisMoves(client)
         self.transcripts = Transcripts()
-        self.access = Access(settings.admins)
+        self.grants = host.grants
+        self.access = host.grants.access
+        self.approvers = Approvers(self.access)
         self.plans = agents.plans(settings, host.catalog, host.handlers)
 
 
@@ -81,8 +86,11 @@ async def opened_station(
     session = new_session(proxy=proxy_of(settings.telegram_api_url))
     stack.push_async_callback(session.close)
     shared = _Shared(settings, client, host)
-    commands = board(agents.desk(settings, host.catalog, lambda: host.fleet, host.report))
-    notices = admins_told(settings, client, shared.outbox, host)
+    desk = agents.desk(settings, host.catalog, lambda: host.fleet, host.report)
+    people = PeopleCommands(shared.access, shared.grants.open_requests)
+    commands = board(desk, people)
+    notices = admins_told(client, shared.outbox, host)
+    shared.access.admins_changed = lambda: host.fleet.show_menus()
     troubles = bad_agents_told(stack, host, notices)
     await background(stack, _servers_up(host, shared.plans), "servers.up")
     await background(stack, agents.kept(host.catalog, shared.plans, host.pool), "servers.kept")
@@ -105,7 +113,7 @@ async def opened_station(
         deaf_seconds=settings.deaf_seconds or settings.poll_seconds + DEAF_MARGIN,
         drain_seconds=settings.drain_seconds,
         turns_at_once=settings.turns_at_once,
-        menus=_menus(commands, settings, client),
+        menus=_menus(commands, shared.access, client),
         identified=troubles.look_soon,
     )
 
@@ -133,8 +141,9 @@ async def _turns(s: _Shared, stack: contextlib.AsyncExitStack, notices: Notices)
         skills,
         Kept(s.clock, counters),
         RedisRests(s.client),
+        s.approvers,
     )
-    answering = Answering(s.approvals, s.inbox, s.transcripts, live, s.clock, counters)
+    answering = Answering(s.approvals, s.inbox, s.transcripts, live, s.clock, counters, s.approvers)
     suspended = Suspended(s.approvals, answering, runner, live, s.access, s.clock, s.moves)
     retries = Retries(s.plans, runner, s.journal, s.inbox, s.outbox, answering, s.access, s.clock)
     return _Turns(runner, suspended, retries)
@@ -147,6 +156,7 @@ async def _bank(s: _Shared, stack: contextlib.AsyncExitStack, notices: Notices) 
 
 
 def _router(s: _Shared, turns: _Turns, commands: Commands, notices: Notices) -> Router:
+    admission = Admission(s.access, s.grants, notices, s.inbox, s.outbox, s.clock, s.host.counters)
     return Router(
         s.access,
         commands,
@@ -159,12 +169,14 @@ def _router(s: _Shared, turns: _Turns, commands: Commands, notices: Notices) -> 
         s.host.counters,
         turns.suspended,
         turns.retries,
-        admin_seen=meeting(notices, s.host),
+        admission,
+        admin_seen=meeting(notices, s.host, admission),
     )
 
 
-def _menus(commands: Commands, settings: Settings, client: StoreClient) -> Menus:
+def _menus(commands: Commands, access: Access, client: StoreClient) -> Menus:
     def rows(*, admin: bool) -> list[tuple[str, str]]:
         return [(row.name, row.help) for row in commands.visible(admin=admin)]
 
-    return Menus(rows(admin=False), rows(admin=True), settings.admins, RedisMenuOwners(client))
+    owners = RedisMenuOwners(client)
+    return Menus(rows(admin=False), rows(admin=True), lambda: access.admins, owners)

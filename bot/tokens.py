@@ -7,7 +7,31 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from bot.access import Mode
 from registry.binding import token_hash
+
+
+def separated(value: Any) -> Any:
+    """The parts of `1,2 3`, as well as those of a JSON list."""
+    if isinstance(value, str):
+        return value.strip("[] ").replace(",", " ").replace('"', " ").split()
+    return value
+
+
+def persons(ids: frozenset[int]) -> frozenset[int]:
+    """Ids of persons; raises ValueError where another's is among them."""
+    if wrong := sorted(id for id in ids if id <= 0):
+        raise ValueError(f"{wrong[0]} is not a person's id; put the ids of groups into CHATS")
+    return ids
+
+
+def groups(ids: frozenset[int]) -> frozenset[int]:
+    """Ids of groups; raises ValueError where another's is among them."""
+    if wrong := sorted(id for id in ids if id >= 0):
+        raise ValueError(
+            f"{wrong[0]} is not a group's id, which is negative; put those of persons into PEOPLE"
+        )
+    return ids
 
 
 class Bot(BaseModel):
@@ -21,6 +45,15 @@ class Bot(BaseModel):
     )
     agentid: str | None = Field(
         None, description="The agent that answers this bot: a binding in short."
+    )
+    access: Mode | None = Field(
+        None, description="Who may talk to this bot; unset: as `ACCESS` says."
+    )
+    people: frozenset[int] = Field(
+        frozenset(), description="Persons who may talk to this bot, beside those of `PEOPLE`."
+    )
+    chats: frozenset[int] = Field(
+        frozenset(), description="Groups that may talk to this bot, beside those of `CHATS`."
     )
 
     @model_validator(mode="before")
@@ -39,6 +72,21 @@ class Bot(BaseModel):
             raise ValueError(
                 f"TOKEN_FILE {path} cannot be read: {why}; put the token there, or name another"
             ) from None
+
+    @field_validator("people", "chats", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        return separated(value)
+
+    @field_validator("people")
+    @classmethod
+    def _of_persons(cls, ids: frozenset[int]) -> frozenset[int]:
+        return persons(ids)
+
+    @field_validator("chats")
+    @classmethod
+    def _of_groups(cls, ids: frozenset[int]) -> frozenset[int]:
+        return groups(ids)
 
     @field_validator("token")
     @classmethod

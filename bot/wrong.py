@@ -47,7 +47,7 @@ def _problem(one: Any) -> Problem:
 
 def _place(loc: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The variable, and the place inside its value."""
-    ends = len(loc)
+    ends = min(len(loc), 3)  # BOTS, its number, and one of its fields
     if loc[0] != "bots":
         ends = next((n for n in range(1, len(loc)) if _model(loc[:n]) is None), ends)
     return loc[:ends], loc[ends:]

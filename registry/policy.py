@@ -16,6 +16,7 @@ REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
 
 _PATTERN = re.compile(r"[^\s\[\]{}\\\x00-\x1f\x7f]{1,256}\Z")
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_WORDS = ("asker", "admins", "hostAdmins")
 _FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 
 
@@ -48,10 +49,10 @@ def _condition(text: str) -> str:
 
 
 def _approver(value: Any) -> Any:
-    if isinstance(value, bool) or not (isinstance(value, int) or value in ("asker", "admins")):
+    if isinstance(value, bool) or not (isinstance(value, int) or value in _WORDS):
         raise Wrong(
             f"{shown(str(value))} is nobody who can approve",
-            'write "asker", "admins", or a numeric Telegram id',
+            'write "asker", "admins", "hostAdmins", or a numeric Telegram id',
         )
     return value
 
@@ -85,7 +86,7 @@ class ToolPolicy(Frozen):
 
     `allowed_toolsets` and `allowed_individual_tools` together are the agent's tools: where both
     are absent it has all, where what is given is empty it has none. `approval_minutes` is how
-    long a question stays open; None leaves it to the host.
+    long a question stays open. `approvers` and `approval_minutes` are left to the host by None.
     """
 
     toolsets: Mapping[str, Patterns] = Field(default_factory=dict)
@@ -95,7 +96,7 @@ class ToolPolicy(Frozen):
     require_confirmation: Patterns = REQUIRE_CONFIRMATION
     conditions: Annotated[tuple[ToolCondition, ...], Field(strict=False, max_length=64)] = ()
     features: _Flags = ()
-    approvers: Annotated[tuple[_Approver, ...], Field(strict=False, max_length=64)] = ("asker",)
+    approvers: Annotated[tuple[_Approver, ...], Field(strict=False, max_length=64)] | None = None
     approval_minutes: Annotated[float, Field(gt=0, le=60 * 24 * 14)] | None = None
 
     @model_validator(mode="after")
@@ -109,8 +110,9 @@ class ToolPolicy(Frozen):
                 known = ", ".join(sorted(self.toolsets)) or "none"
                 cure = f"define it under 'toolsets'; known: {known}"
                 raise Wrong(f"no toolset {shown(name)} is defined", cure)
-        if not self.approvers:
-            raise Wrong("'approvers' names nobody", 'write "asker", "admins", or numeric ids')
+        if self.approvers == ():
+            cure = 'write "asker", "admins", "hostAdmins", or numeric ids'
+            raise Wrong("'approvers' names nobody", cure)
         return self
 
     @property

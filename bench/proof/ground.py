@@ -159,6 +159,7 @@ class HostProcess:
             "ANTHROPIC_BASE_URL": self.messages.url,
             "ANTHROPIC_API_KEY": "sk-ant-key-of-the-proof",
             "HTTP_PORT": "0",
+            "ACCESS": "open",
             "LEASE_SECONDS": "3",
             "POLL_SECONDS": "2",
             "LIMITS__REQUESTSPERMINUTE": "100000",  # people of a trial write without pause

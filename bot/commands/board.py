@@ -10,11 +10,12 @@ from bot.commands.bindings import BindingCommands
 from bot.commands.desk import Desk
 from bot.commands.everyone import everyone
 from bot.commands.house import HouseCommands
-from bot.commands.table import BotCommand, Commands, Context, Intent, Role, Say
+from bot.commands.people import PeopleCommands
+from bot.commands.table import BotCommand, Commands, Context, Intent, Needs, Say
 from bot.commands.words import listed, plain
 
 
-def board(desk: Desk) -> Commands:
+def board(desk: Desk, people: PeopleCommands) -> Commands:
     """Every command of this host."""
     rows: list[BotCommand] = []
 
@@ -27,12 +28,13 @@ def board(desk: Desk) -> Commands:
     rows += [approvals.row(), usage.row()]
     rows += AgentCommands(desk).rows()
     rows += BindingCommands(desk).rows()
+    rows += people.rows()
     rows += HouseCommands(desk).rows()
     return Commands(rows, desk.refused)
 
 
-def _lines(rows: Iterable[BotCommand], role: Role) -> str:
-    return "\n".join(sorted(_line(row) for row in rows if row.role == role))
+def _lines(rows: Iterable[BotCommand], role: Needs) -> str:
+    return "\n".join(sorted(_line(row) for row in rows if row.role == role and not row.hidden))
 
 
 def _line(row: BotCommand) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.access import Role, Subject
 from bot.events import Incoming
 from bot.turn.suspension import Granted
 from registry.binding import BotIdentity, Resolution
 
-Role = Literal["everyone", "admin"]
+Needs = Literal["everyone", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,23 @@ class BeginAnew:
     text: str
 
 
-Intent = Say | BeginAnew
+@dataclass(frozen=True, slots=True)
+class GiveRole:
+    """Give roles, or (None) take them away; say `done` where one was changed, else `absent`."""
+
+    changes: tuple[tuple[Subject, Role | None], ...]
+    done: str
+    absent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Make the sender the admin, if this is the host's claim code."""
+
+    code: str
+
+
+Intent = Say | BeginAnew | GiveRole | Claim
 Fetch = Callable[[str, int], Awaitable[bytes]]
 Spent = Callable[[], Awaitable[dict[str, dict[str, int]]]]
 
@@ -74,15 +91,16 @@ Refused = Callable[["BotCommand", Context], Awaitable[None]]
 class BotCommand:
     """One row; `usage` is what may stand behind the name.
 
-    `beside` commands touch no conversation and wait for nothing.
+    `beside` commands touch no conversation and wait for nothing; `hidden` ones are in no list.
     """
 
     name: str
     help: str
     function: Function
-    role: Role = "everyone"
+    role: Needs = "everyone"
     beside: bool = False
     usage: str = ""
+    hidden: bool = False
 
 
 class Commands:
@@ -98,7 +116,8 @@ class Commands:
 
     def visible(self, *, admin: bool) -> list[BotCommand]:
         """The rows that this person may use."""
-        return [row for row in self._rows.values() if row.role == "everyone" or admin]
+        rows = [row for row in self._rows.values() if not row.hidden]
+        return [row for row in rows if row.role == "everyone" or admin]
 
     async def refuse(self, row: BotCommand, context: Context) -> None:
         """Leave a trace of a refusal."""

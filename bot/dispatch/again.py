@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.dispatch.access import Access
+from bot.access import Access
 from bot.dispatch.line import Line
 from bot.dispatch.plans import CatalogPlans
 from bot.events import Incoming, Outgoing, Press, TurnRef
@@ -85,7 +85,7 @@ class Retries:
     def _job(self, line: Line, entry: Entry, press: Press, found: Again, plan: Plan) -> Job:
         message = 0 if press.address.was else found.message  # it may be one of the old chat
         incoming = Incoming(press.address, press.person, message, sent_at=int(self._clock.wall()))
-        role = self._access.role(press.person)
+        role = self._access.role(press.person.id)
         return Job(
             line.fence, entry.id, incoming, plan, line.channel, line.timers, role, again=found
         )

@@ -1,8 +1,9 @@
 """Lanes: strict order inside a conversation, all conversations side by side.
 
 Signals reach a running turn at once; what touches no conversation runs beside; turns and
-conversation commands queue in their conversation's lane. A long queue is a list of ids: only what
-comes next is held in memory whole, the rest is read from the inbox when its turn comes.
+conversation commands queue in their conversation's lane. Each passes the gate first. A long queue
+is a list of ids: only what comes next is held in memory whole, the rest is read from the inbox when
+its turn comes.
 """
 
 from __future__ import annotations
@@ -229,8 +230,13 @@ class Lanes:
 
     async def _do(self, entry: Entry, event: Event, work: Work) -> None:
         """One entry to its recorded outcome: after some tries, the dead letters are one."""
+
+        async def admitted() -> None:
+            if await self._router.admits(self._line, entry, event):
+                await work()
+
         try:
-            if why := await self._tried(work):
+            if why := await self._tried(admitted):
                 await self._bury(entry, event, why)
         except FencedOut:
             self.lost.set()

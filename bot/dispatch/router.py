@@ -1,4 +1,4 @@
-"""What becomes of an entry: access first; then a command, a press, or a turn."""
+"""What becomes of an entry that was admitted: a command, a press, or a turn."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Protocol
 
 import structlog
 
+from bot.access import Access
 from bot.commands.everyone import NOTHING_RUNS
-from bot.commands.table import BeginAnew, Commands, Context, Intent
+from bot.commands.people import UNGATED
+from bot.commands.table import BeginAnew, Claim, Commands, Context, GiveRole, Intent
 from bot.commands.words import plain
-from bot.dispatch.access import Access
+from bot.dispatch import cards
+from bot.dispatch.admission import Admission
 from bot.dispatch.again import Retries
 from bot.dispatch.line import Line
 from bot.dispatch.suspended import Suspended
@@ -20,6 +23,7 @@ from bot.events import (
     Command,
     Event,
     Incoming,
+    Membership,
     Moved,
     Outgoing,
     Person,
@@ -35,6 +39,7 @@ from bot.turn import again
 from bot.turn.ending import STOPPED_EARLY
 from bot.turn.job import Job
 from bot.turn.plan import Plan
+from bot.turn.rate import Rate
 from bot.turn.runner import Runner
 from bot.turn.scopes import Spender
 from bot.turn.transcripts import Transcripts
@@ -51,6 +56,8 @@ UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
 UNSUPPORTED = "I can't take {} yet, only text. Please write it to me."
 ADMINS_ONLY = "Only admins of this host may send this."
 STALE_PRESS = "This button no longer does anything."
+REFUSALS_A_MINUTE = 1
+UNGATED_A_MINUTE = 5
 
 
 class Plans(Protocol):
@@ -88,8 +95,11 @@ class Router:
         counters: Counters,
         suspended: Suspended,
         retries: Retries,
+        admission: Admission,
         admin_seen: AdminSeen = nobody_cares,
     ) -> None:
+        self._admission = admission
+        self._refusals = Rate(clock)
         self._suspended = suspended
         self._retries = retries
         self._admin_seen = admin_seen
@@ -108,9 +118,16 @@ class Router:
         if isinstance(event, Incoming) and event.command:
             row = self._commands.find(event.command.name)
             return row is None or row.beside
-        if isinstance(event, Moved):
+        if isinstance(event, Moved | Membership):
             return True
         return isinstance(event, Press) and again.wanted(event.data) is None
+
+    async def admits(self, line: Line, entry: Entry, event: Event) -> bool:
+        """Whether an entry may go any further; one that may not is settled."""
+        if self._admission.admits(event):
+            return True
+        await self._admission.refuse(line, entry, event)
+        return False
 
     async def handle(self, line: Line, entry: Entry, event: Event, stop: asyncio.Event) -> bool:
         """One entry to its outcome; False where it must wait for a turn that waits for people."""
@@ -123,6 +140,8 @@ class Router:
         elif isinstance(event, Moved):
             await self._suspended.follow(line, event)
             await self._settle(line, entry, [])
+        elif isinstance(event, Membership):
+            await self._admission.membership(line, entry, event)
         return True
 
     async def stop_waiting(self, line: Line, entry: Entry, signal: Signal) -> bool:
@@ -139,12 +158,27 @@ class Router:
         parts = line.channel.render(signal.address, NOTHING_RUNS) if typed else []
         await self._settle(line, entry, parts)
 
+    async def overtaken(self, line: Line, shown: str) -> None:
+        """Draw what was decided while the message that shows it was on its way."""
+        if card := cards.shown(shown):
+            await self._admission.redraw(line, card)
+        else:
+            await self._suspended.answering.redraw(line, shown)
+
+    async def undelivered(self, line: Line, shown: str) -> None:
+        """The message that shows something cannot be delivered."""
+        if card := cards.shown(shown):
+            await self._admission.undelivered(line, card)
+        else:
+            await self._suspended.answering.unasked(line, shown)
+
     async def bury(self, line: Line, entry: Entry, event: Event, word: str, why: str) -> None:
         """Set a poisonous entry aside, with word to the person."""
         if isinstance(event, Resume):
             await self._suspended.give_up(line, event)
             return
-        parts = line.channel.render(event.address, word)
+        admitted = self._admission.admits(event)
+        parts = line.channel.render(event.address, word) if admitted else []
         conversation = event.address.conversation
         posted = await self._inbox.bury(line.fence, entry.id, why, parts, conversation)
         self._transcripts.forget_line(line.fence.line)
@@ -153,7 +187,7 @@ class Router:
     async def _message(
         self, line: Line, entry: Entry, incoming: Incoming, stop: asyncio.Event
     ) -> bool:
-        if incoming.address.private and self._access.is_admin(incoming.person):
+        if incoming.address.private and self._access.is_admin(incoming.person.id):
             await self._admin_seen(incoming.person, line)
         if incoming.command:
             await self._command(line, entry, incoming, incoming.command)
@@ -170,11 +204,11 @@ class Router:
         found = self._plans.resolution(line, incoming.address, incoming.person)
         plan = self._plans.plan(found)
         if plan is None:
-            admin = self._access.is_admin(incoming.person)
+            admin = self._access.is_admin(incoming.person.id)
             cure = f"\n\n{NO_AGENT_CURE.format(plain(found.why))}" if admin else ""
             await self._say(line, entry, incoming, NO_AGENT + cure)
             return True
-        role = self._access.role(incoming.person)
+        role = self._access.role(incoming.person.id)
         job = Job(line.fence, entry.id, incoming, plan, line.channel, line.timers, role)
         while held := await self._runner.run(job, stop):
             met = await self._suspended.answering.met(line, entry.id, incoming, held)
@@ -186,21 +220,39 @@ class Router:
         self, line: Line, entry: Entry, incoming: Incoming, command: Command
     ) -> None:
         row = self._commands.find(command.name)
-        if row is None:
-            ours = incoming.address.private or command.named  # else it may be another bot's
-            await self._say(
-                line, entry, incoming, UNKNOWN_COMMAND.format(command.name) if ours else ""
-            )
-            return
         found = self._plans.resolution(line, incoming.address, incoming.person)
         plan = self._plans.plan(found)
+        if row is None:
+            if incoming.address.private or command.named:
+                said = UNKNOWN_COMMAND.format(command.name)
+                await self._refuse(line, entry, incoming, said, plan)
+            else:  # it may be another bot's
+                await self._settle(line, entry, [])
+            return
         context = self._context(line, entry, incoming, found, plan)
         if row.role == "admin" and not context.admin:
             self._counters.add("refused:admin")
             await self._commands.refuse(row, context)
-            await self._say(line, entry, incoming, ADMINS_ONLY)
+            await self._refuse(line, entry, incoming, ADMINS_ONLY, plan)
+            return
+        if row.name in UNGATED and not self._takes(line, incoming, "ungated", UNGATED_A_MINUTE):
+            await self._settle(line, entry, [])
             return
         await self._fulfil(line, entry, incoming, await row.function(context), plan)
+
+    async def _refuse(
+        self, line: Line, entry: Entry, incoming: Incoming, text: str, plan: Plan | None
+    ) -> None:
+        """Say no, at most once a minute; each refusal counts as a request of the person."""
+        if plan is not None:
+            where, person = incoming.address.conversation, incoming.person.id
+            self._runner.counts(line.fence.line, where, person, plan.limits.per_minute)
+        told = self._takes(line, incoming, "refused", REFUSALS_A_MINUTE)
+        await self._say(line, entry, incoming, text if told else "")
+
+    def _takes(self, line: Line, incoming: Incoming, what: str, most: int) -> bool:
+        """Count an answer of a kind to a person, or say that there were enough in this minute."""
+        return self._refusals.take((line.fence.line, what, incoming.person.id), most)
 
     def _context(
         self, line: Line, entry: Entry, incoming: Incoming, found: Resolution, plan: Plan | None
@@ -208,7 +260,7 @@ class Router:
         return Context(
             incoming,
             agent=plan.name if plan else None,
-            admin=self._access.is_admin(incoming.person),
+            admin=self._access.is_admin(incoming.person.id),
             key=f"{line.fence.line}:{entry.id}",
             bot=line.identity,
             resolution=found,
@@ -240,12 +292,24 @@ class Router:
             posted = await self._journal.boundary(line.fence, ref, record, parts)
             self._transcripts.forget(line.fence.line, ref)
             await line.channel.deliver(posted)
+            return
+        person = incoming.person
+        if isinstance(intent, GiveRole):
+            text = await self._admission.give(line, entry, person, intent)
+        elif isinstance(intent, Claim):
+            text = await self._admission.claim(line, entry, person, intent.code)
+            if self._access.is_admin(person.id):
+                await self._admin_seen(person, line)
         else:
-            await self._say(line, entry, incoming, intent.text)
+            text = intent.text
+        await self._say(line, entry, incoming, text)
 
     async def _press(self, line: Line, entry: Entry, press: Press, stop: asyncio.Event) -> None:
         if turn := again.wanted(press.data):
             await self._retries.press(line, entry, press, turn, stop)
+            return
+        if cards.is_card(press.data):
+            await self._admission.press(line, entry, press)
             return
         if is_ours(press.data):
             await self._suspended.answering.press(line, entry.id, press)

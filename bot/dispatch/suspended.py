@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from bot.dispatch.access import Access
+from bot.access import Access
 from bot.dispatch.line import Line
 from bot.dispatch.moves import Register
 from bot.errors import FencedOut
@@ -85,13 +85,20 @@ class Suspended:
                 line.timers.set(nonce, self._clock.wall() + AGAIN_SECONDS)
 
     async def take_up(self, line: Line, event: Resume, stop: asyncio.Event) -> None:
-        """Let a turn go on as people decided; where its agent was removed, it ends with a word."""
+        """Let a turn go on as people decided.
+
+        Where its agent was removed it ends with a word; where its asker may not talk any more, with
+        none.
+        """
         sheet = await self.answering.ripe(line, event.nonce)
         if sheet is None:
             return
         plan = self._live(sheet.turn.agent)
         if plan is None:
             await self.answering.give_up(line, sheet, AGENT_GONE)
+            return
+        if self._access.verdict(sheet.address, sheet.asker.id) != "admitted":
+            await self.answering.give_up(line, sheet, "")
             return
         job = Job(
             fence=line.fence,
@@ -100,7 +107,7 @@ class Suspended:
             plan=plan,
             channel=line.channel,
             timers=line.timers,
-            role=self._access.role(sheet.asker),
+            role=self._access.role(sheet.asker.id),
         )
         await self._runner.run(job, stop, sheet)
         await self.answering.forget(line, sheet.nonce)

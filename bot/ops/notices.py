@@ -26,6 +26,10 @@ class Acquaintances(Protocol):
         """A person wrote to a line in private."""
         ...
 
+    async def forget(self, person: int, line: str) -> None:
+        """A person cannot be reached over a line."""
+        ...
+
     async def lines(self) -> dict[int, list[str]]:
         """The lines of each person."""
         ...
@@ -38,15 +42,15 @@ class Acquaintances(Protocol):
 class Notices:
     """Each notice goes to each admin once, over a line of this replica where there is one.
 
-    `served` are the lines that this replica owns now; `nudge` has one of them look at its outbox;
-    `hide` takes secrets out of what is told.
+    `admins` are those of the moment, `served` the lines that this replica owns now; `nudge` has one
+    of them look at its outbox; `hide` takes secrets out of what is told.
     """
 
     def __init__(
         self,
         outbox: Outbox,
         known: Acquaintances,
-        admins: Collection[int],
+        admins: Callable[[], Collection[int]],
         clock: Clock,
         served: Callable[[], Collection[str]],
         nudge: Callable[[str], Awaitable[None]],
@@ -58,7 +62,7 @@ class Notices:
         self._admins = admins
         self._clock = clock
         self._served = served
-        self._nudge = nudge
+        self.nudge = nudge
         self._met: set[tuple[int, str]] = set()
 
     async def seen(self, person: int, line: str) -> bool:
@@ -70,6 +74,19 @@ class Notices:
             self._met.add((person, line))
         return True
 
+    async def lost(self, person: int, line: str) -> None:
+        """An admin cannot be reached over a line, until they write there again."""
+        self._met.discard((person, line))
+        with suppress(StoreError):
+            await self._known.forget(person, line)
+
+    async def ways(self, first: str = "") -> dict[int, str]:
+        """The line over which each admin can be reached: the first one, where they know that."""
+        known = await self._known.lines()
+        return {
+            person: self._way(known[person], first) for person in self._admins() if person in known
+        }
+
     async def tell(self, key: str, text: str) -> None:
         """Plain text to every admin who has a chat with us, once for the key on all replicas."""
         try:
@@ -78,8 +95,7 @@ class Notices:
             log.warning("notice.not_sent", error=str(error))
 
     async def _tell(self, key: str, text: str) -> None:
-        known = await self._known.lines()
-        ways = {person: self._way(known[person]) for person in self._admins if person in known}
+        ways = await self.ways()
         if not ways:
             log.warning("notice.nobody", why="no admin has written to one of the bots yet")
             return
@@ -91,12 +107,12 @@ class Notices:
             part = Outgoing(person, "sendMessage", {"text": text})
             await self._outbox.post(line, f"{key}:{person}", [part])
         for line in set(ways.values()):
-            await self._nudge(line)
+            await self.nudge(line)
 
-    def _way(self, lines: Iterable[str]) -> str:
-        """The line to take: one that is served here, if any; always the same one."""
+    def _way(self, lines: Iterable[str], first: str) -> str:
+        """The line to take: the first, or one that is served here; always the same one."""
         served = self._served()
-        return min(lines, key=lambda line: (line not in served, line))
+        return min(lines, key=lambda line: (line != first, line not in served, line))
 
 
 def key_of(text: str, at: float) -> str:

@@ -3,6 +3,7 @@
 from bot.ports.channel import SOMEWHERE, Buttons, Channel
 from bot.ports.clock import Clock
 from bot.ports.fence import Fence
+from bot.ports.grants import Card, Change, Grants, Outcome, Request
 from bot.ports.inbox import Accepted, Entry, Inbox, Update
 from bot.ports.journal import Journal, Opened, OpenTurn, Record
 from bot.ports.model import (
@@ -24,10 +25,13 @@ __all__ = [
     "Accepted",
     "Answer",
     "Buttons",
+    "Card",
+    "Change",
     "Channel",
     "Clock",
     "Entry",
     "Fence",
+    "Grants",
     "Inbox",
     "Journal",
     "Meter",
@@ -36,9 +40,11 @@ __all__ = [
     "OpenTurn",
     "Opened",
     "Outbox",
+    "Outcome",
     "Piece",
     "Posted",
     "Record",
+    "Request",
     "Rest",
     "Rests",
     "TextDelta",

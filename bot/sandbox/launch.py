@@ -40,7 +40,8 @@ Part = Literal["all", "telegram", "messages"]
 _DUMMY_KEY = "sandbox-key-that-opens-nothing"
 _PACKAGED = Path(__file__).with_name("agents.json")
 _OURS = (
-    *("BOTS__", "AGENTS_FILE", "ADMINS", "DATA_DIR", "REDIS_URL", "REPLICA_NAME", "LEASE_SECONDS"),
+    *("BOTS__", "AGENTS_FILE", "DATA_DIR", "REDIS_URL", "REPLICA_NAME", "LEASE_SECONDS"),
+    *("ADMINS", "ACCESS", "PEOPLE", "CHATS"),
     *("TELEGRAM_API_URL", "WEBHOOK_", "HTTP_HOST", "HTTP_PORT", "ANTHROPIC_", "LOG_FORMAT"),
 )
 _START_SECONDS = 60.0
@@ -166,6 +167,7 @@ def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
         "AGENTS_FILE": str(given.agents_file or _PACKAGED),
         "DATA_DIR": str(folder),
         "ADMINS": str(demo.ANN),
+        "ACCESS": "open",
         "HTTP_PORT": "0",
         "LOG_FORMAT": "console",
         "NO_COLOR": "1",

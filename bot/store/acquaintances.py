@@ -22,6 +22,10 @@ class RedisAcquaintances:
         """A person wrote to a line in private."""
         await self._client.command("SADD", KNOWN, f"{person} {line}")
 
+    async def forget(self, person: int, line: str) -> None:
+        """A person cannot be reached over a line."""
+        await self._client.command("SREM", KNOWN, f"{person} {line}")
+
     async def lines(self) -> dict[int, list[str]]:
         """The lines of each person."""
         found: dict[int, list[str]] = {}

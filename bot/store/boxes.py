@@ -117,10 +117,16 @@ class RedisOutbox:
         await self._client.surely("receipt", names, args)
 
     async def shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
-        """A message of a chat shows a sheet; whether that has changed since it was asked."""
+        """A message of a chat shows a sheet; whether that has changed since it was asked.
+
+        So does one that shows an admin's card, which is named `access:<nonce>:<admin>`.
+        """
         names = [keys.fence(fence.line), keys.approval(fence.line, nonce)]
-        args = [fence.token, f"{chat}:{message}"]
-        return bool(await self._client.surely("shown", names, args) == 2)
+        args: list[Any] = [fence.token, f"{chat}:{message}"]
+        script, kind, *rest = "shown", *nonce.split(":")
+        if kind == "access":
+            script, names[1], args[1:] = "carded", keys.request(rest[0]), [rest[1], message]
+        return bool(await self._client.surely(script, names, args) == 2)
 
 
 def dump(part: Outgoing) -> bytes:

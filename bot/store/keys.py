@@ -8,6 +8,11 @@ LINES_STIRRED = "lines:stirred"
 STIRS = "lines:stirs"
 WAKES = "wake:*"
 FREED = "lines:free"
+GRANTS = "access:grants"
+GRANTS_VERSION = "access:version"
+GRANTS_CHANGED = "access:changed"
+REQUESTS_OPEN = "access:open"
+CLAIM = "access:claim"
 
 
 def line_key(line: str, *rest: str) -> str:
@@ -106,3 +111,33 @@ def budget(scope: str) -> str:
 def notice(line: str, key: str) -> str:
     """That a notice was posted."""
     return line_key(line, "notice", key)
+
+
+def told(line: str, chat: int) -> str:
+    """That a chat was told lately that the bot is private."""
+    return line_key(line, "told", str(chat))
+
+
+def request(nonce: str) -> str:
+    """A stranger's wish to be let in, with the admins' cards (hash)."""
+    return f"access:request:{nonce}"
+
+
+def request_of(subject: str) -> str:
+    """The nonce of the open request of a person or chat at a bot."""
+    return f"access:of:{subject}"
+
+
+def requests_lately(bot: int) -> str:
+    """How many requests were opened at a bot in this hour."""
+    return f"access:lately:{bot}"
+
+
+def change_made(key: str) -> str:
+    """That a change of a grant was made under its key, and which request it closed."""
+    return f"access:made:{key}"
+
+
+def claim_tries(person: int) -> str:
+    """How often somebody tried a claim code in this hour."""
+    return f"access:tries:{person}"

@@ -1,4 +1,7 @@
-"""How owners hear of what others put into their lines: a message, and a count as the net."""
+"""How replicas hear of what others did: a message, and a count as the net.
+
+Owners hear of what was put into their lines, everybody of what admins have granted.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from bot.errors import StoreError
 from bot.ports import Clock
 from bot.store import keys
 from bot.store.client import StoreClient
+from bot.store.grants import RedisGrants
 
 log = structlog.get_logger("wakes")
 
@@ -20,20 +24,29 @@ LISTEN_PAUSES = (0.2, 5.0)
 
 
 class Wakes:
-    """Hears `wake:{line}` and `lines:free`; what a lost message told, `stirred` tells again."""
+    """Hears `wake:{line}`, `lines:free` and `access:changed`.
 
-    def __init__(self, client: StoreClient, clock: Clock) -> None:
+    What a lost message told, `stirred` tells again.
+    """
+
+    def __init__(self, client: StoreClient, clock: Clock, grants: RedisGrants) -> None:
         self._client = client
+        self._grants = grants
         self._clock = clock
         self._count: int | None = None
 
     async def stirred(self) -> set[str]:
-        """Lines that others have put something into since the last call."""
+        """Lines that others have put something into since the last call.
+
+        Grants that have changed are put in force as well.
+        """
         read = self._client.command
+        stirs, version = await read("MGET", keys.STIRS, keys.GRANTS_VERSION)
+        await self._grants.stay(int(version or 0))
+        now = int(stirs or 0)
         if self._count is None:
-            self._count = int(await read("GET", keys.STIRS) or 0)
+            self._count = now
             return set()
-        now = int(await read("GET", keys.STIRS) or 0)
         if now == self._count:
             return set()
         if now < self._count:  # another store, or one that was emptied
@@ -55,13 +68,15 @@ class Wakes:
         messages = self._client.messages()
         try:
             await messages.psubscribe(keys.WAKES)
-            await messages.subscribe(keys.FREED)
+            await messages.subscribe(keys.FREED, keys.GRANTS_CHANGED)
             while True:
                 found = await messages.get_message(timeout=None)
                 if found is None:
                     freed()  # we listen from now on: look at what we have missed
                 elif found["channel"] == keys.FREED.encode():
                     freed()
+                elif found["channel"] == keys.GRANTS_CHANGED.encode():
+                    await self._grants.refresh()
                 else:
                     wake(found["data"].decode())
         finally:

@@ -8,7 +8,8 @@ The rules, each counted under its name where an update is left alone:
   be given rights by: so it is refused with a word where it needs some.
 - `bot`: written by a bot. `via`: another bot's content, sent through a person.
 - `service`: joins, pins, new titles and all else that says nothing to us. `business`: written to
-  a person's own account. `reaction`, `membership`, `inline`, `other`: kinds not asked for.
+  a person's own account. `membership`: a change after which the bot is in the chat as before.
+  `reaction`, `inline`, `other`: kinds not asked for.
 - `malformed`: not what the Bot API promises.
 """
 
@@ -22,6 +23,7 @@ from bot.events import (
     Decoded,
     Ignored,
     Incoming,
+    Membership,
     Moved,
     Person,
     Press,
@@ -31,7 +33,12 @@ from bot.telegram.addressing import BotIdentity, addressed, words_of
 from bot.telegram.fields import OddError, int_of, object_of, str_of
 from bot.telegram.quoting import quoted
 
-ALLOWED_UPDATES: Final = ("message", "callback_query", "stopped_message_generation")
+ALLOWED_UPDATES: Final = (
+    "message",
+    "callback_query",
+    "stopped_message_generation",
+    "my_chat_member",
+)
 """The kinds of updates to ask for; Telegram keeps the choice until the next one."""
 
 _LEFT_ALONE: Final = {
@@ -44,7 +51,6 @@ _LEFT_ALONE: Final = {
     "deleted_business_messages": "business",
     "message_reaction": "reaction",
     "message_reaction_count": "reaction",
-    "my_chat_member": "membership",
     "chat_member": "membership",
     "chat_join_request": "membership",
     "inline_query": "inline",
@@ -99,6 +105,8 @@ def _decode(update: Any, bot: BotIdentity) -> Decoded:
         return _press(object_of(update, "callback_query"), bot)
     if "stopped_message_generation" in update:
         return _stopped(object_of(update, "stopped_message_generation"), bot)
+    if "my_chat_member" in update:
+        return _membership(object_of(update, "my_chat_member"), bot)
     return Ignored(next((_LEFT_ALONE[kind] for kind in _LEFT_ALONE if kind in update), "other"))
 
 
@@ -129,6 +137,7 @@ def _message(message: dict[str, Any], bot: BotIdentity) -> Decoded:
         unsupported=unsupported,
         addressed=address.private or addressed(message, words, bot),
         quoted=quoted(message) if words.command is not None else None,
+        title=_title(chat),
     )
 
 
@@ -176,6 +185,31 @@ def _press(query: dict[str, Any], bot: BotIdentity) -> Decoded:
         data=str_of(query, "data"),
         message=int_of(message, "message_id") if _has_button(message, query["data"]) else None,
     )
+
+
+def _membership(change: dict[str, Any], bot: BotIdentity) -> Decoded:
+    chat = object_of(change, "chat")
+    if chat.get("type") == "channel":
+        return Ignored("channel")
+    before, now = (_inside(object_of(change, f"{age}_chat_member")) for age in ("old", "new"))
+    if before == now:
+        return Ignored("membership")
+    private = str_of(chat, "type") == "private"
+    address = Address(bot.id, int_of(chat, "id"), private=private)
+    return Membership(address, _person(object_of(change, "from")), now, _title(chat))
+
+
+def _inside(member: dict[str, Any]) -> bool:
+    """Whether somebody with this standing is in the chat."""
+    status = str_of(member, "status")
+    if status == "restricted":
+        return member.get("is_member") is True
+    return status in ("creator", "administrator", "member")
+
+
+def _title(chat: dict[str, Any]) -> str:
+    title = chat.get("title")
+    return title if isinstance(title, str) else ""
 
 
 def _moved(message: dict[str, Any], chat: dict[str, Any], bot: BotIdentity) -> Moved | None:

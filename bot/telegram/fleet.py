@@ -94,6 +94,12 @@ class Fleet:
         if bot := self._by_line.get(line):
             bot.show_menu(person)
 
+    def show_menus(self) -> None:
+        """Set all menus anew: the admins are others now."""
+        for bot in self.bots:
+            if bot.is_served:
+                bot.show_menu()
+
     def _wake(self, line: str) -> None:
         if bot := self._by_line.get(line):
             bot.wake()

@@ -56,8 +56,8 @@ def joined(s: Station, way: Way, fence: Fence, moves: Moves, lost: asyncio.Event
 
     channel = TelegramChannel(way.wire, s.outbox, fence, lease, s.clock, s.counters, s.secrets)
     line = Line(fence, way.identity.id, way.identity.username, way.token_hash, channel)
-    channel.sender.overtaken = partial(s.suspended.answering.redraw, line)
-    channel.sender.unasked = partial(s.suspended.answering.unasked, line)
+    channel.sender.overtaken = partial(s.router.overtaken, line)
+    channel.sender.unasked = partial(s.router.undelivered, line)
     lanes = Lanes(line, s.router, s.inbox, decoded, s.clock, s.counters, s.turns_at_once)
     feed = Feed(fence, s.inbox, lanes, decoded, s.counters)
     return Joined(line, lanes, feed, channel, _intake(s, way, fence.line, feed), lost)

@@ -1,13 +1,13 @@
 """The menus of commands that Telegram shows: everybody's, and each admin's own.
 
 Telegram does not tell who has a menu of their own. So it is noted before it is set, and whoever is
-no admin any more loses it when the bot is next served.
+no admin any more loses it when the menus are shown next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -45,13 +45,13 @@ class Menus:
         self,
         everyone: Sequence[Row],
         admins_rows: Sequence[Row],
-        admins: Collection[int],
+        admins: Callable[[], Collection[int]],
         owners: Owners,
     ) -> None:
         self._owners = owners
         self._everyone = _commands(everyone)
         self._own = _commands(admins_rows)
-        self._admins = frozenset(admins)
+        self._admins = admins
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def show(self, wire: Wire, line: str) -> None:
@@ -61,13 +61,13 @@ class Menus:
         """
         async with self._places:
             if await self._put(wire, {"type": "default"}, self._everyone):
-                for person in sorted(self._admins):
+                for person in sorted(self._admins()):
                     await self.show_to(wire, line, person)
                 await self._take_back(wire, line)
 
     async def show_to(self, wire: Wire, line: str, person: int) -> None:
         """The menu of one admin, who must have written to the bot."""
-        if person not in self._admins:
+        if person not in self._admins():
             return
         try:
             await self._owners.note(person, line)
@@ -79,7 +79,7 @@ class Menus:
     async def _take_back(self, wire: Wire, line: str) -> None:
         """Whoever is no admin any more sees everybody's menu again."""
         try:
-            for person in sorted(set(await self._owners.of(line)) - self._admins):
+            for person in sorted(set(await self._owners.of(line)) - set(self._admins())):
                 await wire.call("deleteMyCommands", {"scope": _chat(person)}, timeout=SECONDS)
                 await self._owners.forget(person, line)
         except (StoreError, TelegramError) as error:

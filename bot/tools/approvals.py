@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
+from bot.access import HOST_ADMINS
 from bot.events import Address, Person, TurnRef
 
 REASON_SECONDS = 60.0
@@ -50,9 +51,10 @@ class Asked:
 class Sheet:
     """Calls of one suspended turn that wait for people.
 
-    `approvers` holds "asker", "admins" (of the chat) and numeric ids. Until `until` (seconds since
-    the epoch) it waits for presses, until `reason_until` for a typed reason of `reason_by`.
-    `version` grows with each change in the store; `messages` are the ids that show it in its chat.
+    `approvers` holds "asker", "admins" (of the chat), "hostAdmins" and numeric ids. Until `until`
+    (seconds since the epoch) it waits for presses, until `reason_until` for a typed reason of
+    `reason_by`. `version` grows with each change in the store; `messages` are the ids that show it
+    in its chat.
     """
 
     nonce: str
@@ -226,19 +228,26 @@ def grant_of(agent: str, key: str, definition: str) -> str:
     return f"{agent}|{definition}|{key}"
 
 
-def _right(sheet: Sheet, person: int) -> str:
-    """By which right somebody decides: as one who is named, as an admin, or as who asked."""
+def _right(sheet: Sheet, person: int, *, host_admin: bool = False) -> str:
+    """By which right somebody decides: as one who is named, as who asked, or as which admin."""
     if person in sheet.approvers:
         return "named"
-    return "asker" if named(sheet, person) else "admins"
+    if named(sheet, person):
+        return "asker"
+    return HOST_ADMINS if host_admin and HOST_ADMINS in sheet.approvers else "admins"
 
 
-def grants_of(before: Sheet, after: Sheet, now: float) -> dict[str, bytes]:
-    """What a press allowed for good, by the grant's name."""
+def grants_of(
+    before: Sheet, after: Sheet, now: float, *, host_admin: bool = False
+) -> dict[str, bytes]:
+    """What a press allowed for good, by the grant's name; `host_admin`: whether one pressed."""
+
+    def body(one: Asked) -> bytes:
+        right = _right(after, one.by, host_admin=host_admin)
+        return orjson.dumps({"by": one.by, "name": one.name, "at": int(now), "as": right})
+
     return {
-        grant_of(after.turn.agent, one.key, one.definition): orjson.dumps(
-            {"by": one.by, "name": one.name, "at": int(now), "as": _right(after, one.by)}
-        )
+        grant_of(after.turn.agent, one.key, one.definition): body(one)
         for old, one in zip(before.asked, after.asked, strict=True)
         if one.kept and not old.kept
     }

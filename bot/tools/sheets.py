@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.access import HOST_ADMINS
 from bot.tools.approvals import ALL, Asked, Sheet, Tap, data_of, for_one
 from bot.tools.mcp.tool import printable
 from bot.tools.sight import Screen, screened, visible, warning
@@ -92,6 +93,8 @@ def who_may(sheet: Sheet) -> str:
         words.append(plain(sheet.asker.name))
     if "admins" in sheet.approvers:
         words.append("the chat's admins")
+    if HOST_ADMINS in sheet.approvers:
+        words.append("the admins of this host")
     if ids := [str(one) for one in sheet.approvers if isinstance(one, int)]:
         words.append(f"whoever has the id {' or '.join(ids)}")
     return " or ".join(words)

@@ -29,7 +29,7 @@ from bot.tools.approvals import (
     tapped,
 )
 from bot.tools.calls import Result
-from bot.turn.approvers import may_answer, need_not_wait
+from bot.turn.approvers import Approvers
 from bot.turn.plan import Live
 from bot.turn.recorder import end_record, result_record
 from bot.turn.suspension import Approvals, Place, asking, redrawn
@@ -57,7 +57,9 @@ class Answering:
         live: Live,
         clock: Clock,
         counters: Counters,
+        approvers: Approvers,
     ) -> None:
+        self._approvers = approvers
         self._live = live
         self._approvals = approvals
         self._inbox = inbox
@@ -79,7 +81,8 @@ class Answering:
             after = tapped(sheet, tap, press.person, self._clock.wall())
             word = place.channel.word(press, sheets.noted(after, tap, press.person.id))
             parts = [word, *redrawn(place.channel, after, press.message)]
-            grants = grants_of(sheet, after, self._clock.wall())
+            admin = self._approvers.access.is_admin(press.person.id)
+            grants = grants_of(sheet, after, self._clock.wall(), host_admin=admin)
             if await self._decide(place, entry, after, parts, grants):
                 self._counters.add(f"approvals:{tap.choice}")
                 return
@@ -99,7 +102,9 @@ class Answering:
                 parts = redrawn(place.channel, after)
                 if await self._decide(place, entry, after, parts, {}):
                     return "taken"
-            elif not sheet.pending or not await need_not_wait(place, sheet, incoming.person):
+            elif not sheet.pending or not await self._approvers.need_not_wait(
+                place, sheet, incoming.person
+            ):
                 return "waits"
             elif await self._supersede(place, sheet, []):
                 return "gone"
@@ -200,7 +205,9 @@ class Answering:
         """A sheet with whom its agent lets approve now, where there still is that agent."""
         sheet = await self._approvals.sheet(place.fence.line, nonce)
         plan = self._live(sheet.turn.agent) if sheet else None
-        return replace(sheet, approvers=plan.approvers) if sheet and plan else sheet
+        if sheet is None or plan is None:
+            return sheet
+        return replace(sheet, approvers=self._approvers.of(plan, sheet.address.bot))
 
     async def _of(self, place: Place, turn: OpenTurn) -> Sheet:
         sheet = await self._today(place, turn.nonce) if turn.nonce else None
@@ -249,7 +256,7 @@ class Answering:
         """Why a press decides nothing; empty if it may."""
         if sheet is None or tap is None or not _same_chat(sheet, press):
             return sheets.NO_LONGER_OPEN
-        if not await may_answer(place, sheet, press.person):
+        if not await self._approvers.may_answer(place, sheet, press.person):
             return sheets.NOT_YOURS.format(sheets.who_may(sheet))
         if not fits(sheet, tap, self._clock.wall()):
             return sheets.answered_already(sheet, tap)

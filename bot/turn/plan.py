@@ -18,10 +18,11 @@ from bot.turn.scopes import Most
 class Plan:
     """One agent, ready to run. `revision` changes whenever the agent does.
 
-    `approvers` says who may allow a call: "asker", "admins" (of the chat) and numeric ids;
-    `approval_seconds` is how long a question stays open. `budgets` are the most that may be spent,
-    by kind of scope: turn, person, chat, agent, account, host. `filter` is what may not go out;
-    `link_previews` lets Telegram fetch what the agent links to.
+    `approvers` says who may allow a call: "asker", "admins" (of the chat), "hostAdmins" and numeric
+    ids; None where the agent does not say. `approval_seconds` is how long a question stays open.
+    `budgets` are the most that may be spent, by kind of scope: turn, person, chat, agent, account,
+    host. `filter` is what may not go out; `link_previews` lets Telegram fetch what the agent links
+    to.
     """
 
     agent: str
@@ -35,7 +36,7 @@ class Plan:
     instructions: str | None = None
     policy: Policy = field(default_factory=Policy)
     features: frozenset[str] = frozenset()
-    approvers: tuple[int | str, ...] = ("asker",)
+    approvers: tuple[int | str, ...] | None = None
     approval_seconds: float = 3600.0
     servers: tuple[ServerSpec, ...] = ()
     skills: tuple[SkillSpec, ...] = ()

@@ -9,6 +9,7 @@ from bot.ops.counters import Counters
 from bot.ports import Clock, Record
 from bot.tools.approvals import Sheet
 from bot.turn import again
+from bot.turn.approvers import Approvers
 from bot.turn.ending import Ending
 from bot.turn.job import Job
 from bot.turn.prompt import Render
@@ -24,8 +25,11 @@ OUTPUT = 1
 class Replies:
     """Replies and questions; `shown` is the message that shows the growing answer, if one does."""
 
-    def __init__(self, approvals: Approvals, clock: Clock, counters: Counters) -> None:
+    def __init__(
+        self, approvals: Approvals, approvers: Approvers, clock: Clock, counters: Counters
+    ) -> None:
         self._approvals = approvals
+        self._approvers = approvers
         self._clock = clock
         self._counters = counters
 
@@ -38,7 +42,9 @@ class Replies:
         shown: int | None,
     ) -> None:
         """Ask people: what was said so far, and the question, go out; nobody waits in memory."""
-        sheet = sheet_of(suspension, recorder.turn, job.incoming, job.plan, self._clock.wall())
+        approvers = self._approvers.of(job.plan, job.incoming.address.bot)
+        now = self._clock.wall()
+        sheet = sheet_of(suspension, recorder.turn, job.incoming, job.plan, approvers, now)
         parts = self._asking(job, sheet, suspension.said, shown)
         calls = [one.call.id for one in suspension.asking]
         posted = await recorder.suspend(

@@ -12,7 +12,7 @@ from bot.errors import Poisoned, Suspected
 from bot.ops.counters import Counters
 from bot.ports import Clock, Journal, Model, Opened, OpenTurn, Rests
 from bot.skills import SkillContext
-from bot.tools.approvals import Sheet, stands
+from bot.tools.approvals import Sheet
 from bot.tools.kept import Kept
 from bot.tools.mcp.pool import Pool
 from bot.tools.policy import Facts
@@ -21,6 +21,7 @@ from bot.tools.skill import INSTANCE
 from bot.tools.skills import Skills
 from bot.tools.toolbox import Rights, Toolbox
 from bot.turn import ending, prompt
+from bot.turn.approvers import Approvers
 from bot.turn.budget import Budget
 from bot.turn.calls import Calls
 from bot.turn.ending import Ending
@@ -58,7 +59,9 @@ class Runner:
         skills: Skills,
         kept: Kept,
         rests: Rests,
+        approvers: Approvers,
     ) -> None:
+        self._approvers = approvers
         self._rests = rests
         self._skills = skills
         self._kept = kept
@@ -73,7 +76,7 @@ class Runner:
         self._counters = counters
         self._rate = Rate(clock)
         self._renders = Renders(journal, clock)
-        self._replies = Replies(approvals, clock, counters)
+        self._replies = Replies(approvals, approvers, clock, counters)
         self._suspects = asyncio.Lock()
 
     async def run(
@@ -178,9 +181,8 @@ class Runner:
 
         async def grants() -> Collection[str]:
             found = await self._approvals.grants(job.fence.line, job.ref.conversation)
-            approvers = (self._live(job.plan.agent) or job.plan).approvers
-            person = job.incoming.person.id
-            return [name for name, grant in found.items() if stands(grant, approvers, person)]
+            today = self._live(job.plan.agent) or job.plan
+            return self._approvers.standing(found, today, address.bot, job.incoming.person.id)
 
         calls = Calls(toolbox, render, recorder, budget, progress, grants, sheet)
         walk = Walk(
@@ -193,6 +195,13 @@ class Runner:
                 await self._replies.ask(job, recorder, render, end, progress.message)
             else:
                 await self._replies.tell(job, recorder, end, records, progress.message)
+
+    def counts(self, line: str, conversation: str, person: int, most: int) -> bool:
+        """Count something against the requests that a person may make in a minute.
+
+        False where they have made so many already.
+        """
+        return self._rate.take((line, conversation, person), most)
 
     async def spent(self, spender: Spender, budgets: Budgets) -> dict[str, dict[str, int]]:
         """What was spent today by kind of scope, with the limits that there are."""

@@ -125,7 +125,12 @@ class Granted:
 
 
 def sheet_of(
-    suspension: Suspension, turn: OpenTurn, incoming: Incoming, plan: Plan, now: float
+    suspension: Suspension,
+    turn: OpenTurn,
+    incoming: Incoming,
+    plan: Plan,
+    approvers: tuple[int | str, ...],
+    now: float,
 ) -> Sheet:
     """The sheet for calls that wait from now on."""
     limit = sheets.SHOWN_LIMIT // len(suspension.asking)
@@ -135,7 +140,7 @@ def sheet_of(
         address=incoming.address,
         asker=incoming.person,
         message=incoming.message,
-        approvers=plan.approvers,
+        approvers=approvers,
         asked=tuple(_asked(one, limit, plan.filter) for one in suspension.asking),
         until=now + plan.approval_seconds,
     )

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from bot.access import Access
 from bot.commands.board import board
 from bot.commands.desk import BotState, Desk
+from bot.commands.people import PeopleCommands
 from bot.commands.table import Commands, Context, Say
 from bot.commands.words import plain
 from bot.events import Address, Attachment, Command, Incoming, Person, Quoted
+from bot.ports import Request
 from bot.telegram.markup import render
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
@@ -50,7 +53,11 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
     )
-    return board(desk)
+    return board(desk, PeopleCommands(Access(), nobody_waits))
+
+
+async def nobody_waits() -> list[Request]:
+    return []
 
 
 def context(text: str, key: str, catalog: Catalog, quoted: Quoted | None = None) -> Context:

@@ -240,3 +240,42 @@ def test_lines_of_the_env_file_that_set_nothing_are_named(
     places = [p["place"] for p in problems if "sets nothing" in p["message"]]
     assert places == [".env:3", ".env:4"]
     assert "sk-ant-x" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, {}),
+        (
+            {"ACCESS": "open"},
+            {
+                "ACCESS": "bot 7000001 is open to everybody",
+                "BUDGETS": "a bot is open to everybody, and no budget is set",
+            },
+        ),
+        (
+            {"BOTS__0__ACCESS": "open", "BUDGETS__HOST__TOKENS": "1000000"},
+            {"BOTS__0__ACCESS": "bot 7000001 is open to everybody"},
+        ),
+        (
+            {"ACCESS": "listed", "ADMINS": ""},
+            {"ACCESS": "bot 7000001 answers nobody until an admin lets somebody in"},
+        ),
+        ({"ACCESS": "listed", "CHATS": "-1001", "ADMINS": ""}, {}),
+    ],
+)
+def test_who_may_talk_is_told_where_it_is_everybody_or_nobody(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    told: dict[str, str],
+) -> None:
+    (folder / "agents.json").write_text(json.dumps(GOOD))
+    for name in ("BOTS__0__TOKEN", "ANTHROPIC_API_KEY", "ADMINS"):
+        monkeypatch.setenv(name, VARIABLES[name])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    status, problems = checked(capsys)
+    assert status == 0
+    assert {p["place"]: p["message"] for p in problems if p["place"] != "ADMINS"} == told

@@ -60,6 +60,9 @@ class Desk:
             self.now -= 1
         return True
 
+    async def admits(self, line: Line, entry: Entry, event: Event) -> bool:
+        return True
+
     async def stop_waiting(self, line: Line, entry: Entry, signal: Signal) -> bool:
         return False
 

@@ -52,7 +52,11 @@ class Stage:
     # --- setting the stage ---
 
     def bot(self, name: str = "Echo", **agent: Any) -> Bot:
-        """A bot, and an agent of that name bound to it by its token's hash."""
+        """A bot, and an agent of that name bound to it by its token's hash.
+
+        The bots of a stage are open to everybody, and who asks approves: tests of who may talk, and
+        of what is so by default, say otherwise.
+        """
         number = 7_000_001 + len(self.bots)
         token = f"{number}:AA{secrets.token_hex(16)}"
         bot = self.world.bot(token, name, f"{name.lower()}_{number}_bot")
@@ -68,7 +72,8 @@ class Stage:
             "mcpServers": [],
             "customInstructions": f"You are {name}.",
         }
-        self.agents["agents"].append(definition | agent)
+        policy = {"approvers": ["asker"], **agent.pop("toolPolicy", {})}
+        self.agents["agents"].append(definition | agent | {"toolPolicy": policy})
         binding = {"agentId": name.lower(), "type": "TelegramBot"}
         self.agents["bindings"].append(binding | {"bindingKey": token_hash(bot.token)})
         return bot
@@ -96,6 +101,7 @@ class Stage:
             "HTTP_PORT": "0",
             "LEASE_SECONDS": "3",
             "LLM__MODEL": "claude-haiku-5-5",
+            "ACCESS": "open",
             **self.environ,
             **more,
         }

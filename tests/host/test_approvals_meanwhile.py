@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.sandbox.messages.turns import Call, Turn, turn
 from bot.sandbox.telegram.faults import Fault
+from registry.policy import ToolPolicy
 from tests.host.desk import PATIENCE, Desk, asking, data, results, write
 from tests.host.stage import Stage, until
 
@@ -26,11 +27,10 @@ async def test_a_tool_that_was_disabled_meanwhile_does_not_run_though_it_was_app
 ) -> None:
     desk = Desk(stage)
     async with asking(desk, write(), "I was not allowed.") as it:
-        stage.agents["agents"][0]["toolPolicy"] = {"disabledTools": ["write"]}
+        stage.agents["agents"][0]["toolPolicy"]["disabledTools"] = ["write"]
         stage.write_agents()
-        await it.host.catalog.until(
-            lambda snapshot: snapshot.agents["clerk"].value.tool_policy is not None
-        )
+        now = ToolPolicy(approvers=("asker",), disabled_tools=("write",))
+        await it.host.catalog.until(lambda found: found.agents["clerk"].value.tool_policy == now)
         it.press("Once")
         await it.said("I was not allowed.")
     assert desk.done == []

@@ -51,9 +51,10 @@ def test_deleting_and_publishing_ask_unless_the_agent_says_otherwise() -> None:
     assert policy(requireConfirmation=["drop"]).require_confirmation == ("drop",)
 
 
-def test_the_asker_approves_unless_others_are_named() -> None:
-    assert policy().approvers == ("asker",)
+def test_who_approves_is_left_to_the_host_unless_somebody_is_named() -> None:
+    assert policy().approvers is None
     assert policy(approvers=["admins", 42]).approvers == ("admins", 42)
+    assert policy(approvers=["hostAdmins"]).approvers == ("hostAdmins",)
 
 
 def test_a_policy_comes_back_from_json_as_it_was() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bot.access import Access
 from bot.events import Outgoing
 from bot.ops.clock import SystemClock
 from bot.ports import Fence, Update
 from bot.store import keys
 from bot.store.boxes import RedisInbox, RedisOutbox
 from bot.store.client import StoreClient
+from bot.store.grants import RedisGrants
 from bot.store.leases import Host, Leases
 from bot.store.letters import DeadLetters
 from bot.store.wakes import Wakes
@@ -69,7 +71,11 @@ async def test_a_notice_whose_answer_was_lost_is_posted_once_and_known(valkey: V
 async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does_not(
     client: StoreClient,
 ) -> None:
-    fence, inbox, wakes = await owned(client), RedisInbox(client), Wakes(client, SystemClock())
+    fence, inbox, wakes = (
+        await owned(client),
+        RedisInbox(client),
+        Wakes(client, SystemClock(), RedisGrants(client, Access())),
+    )
     assert await wakes.stirred() == set()
     await inbox.accept(LINE, [update(1)], fence)
     assert await wakes.stirred() == set()
@@ -88,14 +94,14 @@ async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
     former, inbox = await owned(client), RedisInbox(client)
     await client.command("DEL", keys.lease(LINE))
     await owned(client)
-    wakes = Wakes(client, SystemClock())
+    wakes = Wakes(client, SystemClock(), RedisGrants(client, Access()))
     await wakes.stirred()
     await inbox.accept(LINE, [update(1)], former)
     assert await wakes.stirred() == {LINE}
 
 
 async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreClient) -> None:
-    inbox, wakes = RedisInbox(client), Wakes(client, SystemClock())
+    inbox, wakes = RedisInbox(client), Wakes(client, SystemClock(), RedisGrants(client, Access()))
     for number in range(5):
         await inbox.accept(LINE, [update(number)])
     await wakes.stirred()
@@ -127,7 +133,7 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     one, two = await letters.of(await letters.lines())
     assert (one.update, one.why, one.raw) == (1, "it broke", b'{"update_id":1}')
     assert one.at > 1_700_000_000
-    wakes = Wakes(client, SystemClock())
+    wakes = Wakes(client, SystemClock(), RedisGrants(client, Access()))
     await wakes.stirred()
     assert await letters.replay(one)
     assert not await letters.replay(one)

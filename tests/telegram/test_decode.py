@@ -15,6 +15,7 @@ from bot.events import (
     Decoded,
     Ignored,
     Incoming,
+    Membership,
     Person,
     Press,
     Signal,
@@ -333,7 +334,6 @@ def test_a_service_message_is_left_alone(fields: dict[str, Any]) -> None:
         ("channel_post", "channel"),
         ("edited_channel_post", "channel"),
         ("message_reaction", "reaction"),
-        ("my_chat_member", "membership"),
         ("inline_query", "inline"),
         ("business_message", "business"),
         ("next_years_kind", "other"),
@@ -343,8 +343,64 @@ def test_kinds_that_ask_for_nothing_are_left_alone(kind: str, rule: str) -> None
     assert decode({"update_id": 1, kind: message(text="/delete all")}, BOT) == Ignored(rule)
 
 
+# --- where the bot is ----------------------------------------------------------------------------
+
+
+def moved_from(old: Any, new: Any, chat: dict[str, Any] = GROUP) -> Decoded:
+    """What we read of a change of our own membership."""
+    members = {"old_chat_member": old, "new_chat_member": new}
+    return decode({"my_chat_member": {"chat": chat, "from": ANNA, "date": 1, **members}}, BOT)
+
+
+def member(status: str, **more: Any) -> dict[str, Any]:
+    return {"user": {"id": BOT.id, "is_bot": True}, "status": status, **more}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "inside"),
+    [
+        (member("left"), member("member"), True),
+        (member("kicked"), member("administrator"), True),
+        (member("left"), member("restricted", is_member=True), True),
+        (member("member"), member("kicked"), False),
+        (member("administrator"), member("left"), False),
+        (member("restricted", is_member=True), member("restricted", is_member=False), False),
+    ],
+)
+def test_that_we_came_into_a_group_or_left_it_is_read_with_who_did_it(
+    old: Any, new: Any, inside: bool
+) -> None:
+    place = Address(BOT.id, -100200, private=False)
+    anna = Person(7, "Anna Bell", "anna", "de")
+    assert moved_from(old, new) == Membership(place, anna, inside, "Team")
+
+
+def test_a_block_in_a_private_chat_is_read() -> None:
+    event = moved_from(member("member"), member("kicked"), PRIVATE)
+    assert isinstance(event, Membership)
+    assert (event.address, event.inside) == (Address(BOT.id, 7), False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "chat", "rule"),
+    [
+        (member("member"), member("administrator"), GROUP, "membership"),
+        (member("left"), member("kicked"), GROUP, "membership"),
+        (member("left"), member("administrator"), {"id": -1, "type": "channel"}, "channel"),
+        (member("left"), {"status": 5}, GROUP, "malformed"),
+        (None, member("member"), GROUP, "malformed"),
+        (member("left"), member("member"), {"id": "-1", "type": "group"}, "malformed"),
+    ],
+)
+def test_changes_that_leave_us_where_we_were_and_odd_ones_are_left_alone(
+    old: Any, new: Any, chat: dict[str, Any], rule: str
+) -> None:
+    assert moved_from(old, new, chat) == Ignored(rule)
+
+
 def test_we_ask_for_the_kinds_that_we_read() -> None:
-    assert ALLOWED_UPDATES == ("message", "callback_query", "stopped_message_generation")
+    asked = ("message", "callback_query", "stopped_message_generation", "my_chat_member")
+    assert asked == ALLOWED_UPDATES
     assert orjson.loads(orjson.dumps(ALLOWED_UPDATES)) == list(ALLOWED_UPDATES)
 
 
