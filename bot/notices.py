@@ -14,11 +14,12 @@ from bot.ops.clock import SystemClock
 from bot.ops.notices import Notices
 from bot.ops.troubles import Troubles
 from bot.ports import Outbox
+from bot.redaction import Secrets
 from bot.store.acquaintances import RedisAcquaintances
 from bot.store.client import StoreClient
 
 
-def admins_told(client: StoreClient, outbox: Outbox, host: Assembled) -> Notices:
+def admins_told(client: StoreClient, outbox: Outbox, host: Assembled, secrets: Secrets) -> Notices:
     """The way of a notice to the admins, over the lines that the host serves by then."""
     return Notices(
         outbox,
@@ -27,7 +28,7 @@ def admins_told(client: StoreClient, outbox: Outbox, host: Assembled) -> Notices
         SystemClock(),
         served=lambda: host.fleet.served(),
         nudge=lambda line: host.fleet.nudge(line),
-        hide=settings.secrets.hidden,
+        hide=secrets.hidden,
     )
 
 

@@ -89,7 +89,7 @@ async def opened_station(
     desk = agents.desk(settings, host.catalog, lambda: host.fleet, host.report)
     people = PeopleCommands(shared.access, shared.grants.open_requests)
     commands = board(desk, people)
-    notices = admins_told(client, shared.outbox, host)
+    notices = admins_told(client, shared.outbox, host, settings.secrets)
     shared.access.admins_changed = lambda: host.fleet.show_menus()
     troubles = bad_agents_told(stack, host, notices)
     await background(stack, _servers_up(host, shared.plans), "servers.up")
