@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,21 @@ def missing(name: str, root: Path = ROOT) -> str | None:
     path = root / file
     if not (file.startswith("tests/") and path.name.startswith("test_") and path.is_file()):
         return f"{name}: there is no file of tests {file}"
-    defined = {
+    defined = _defined(path)
+    if not defined or (inner and not (len(inner) == 1 and inner[0] in defined)):
+        return f"{name}: there is no such test in {file}"
+    return None
+
+
+@cache
+def _defined(path: Path) -> frozenset[str]:
+    """The tests of a file."""
+    return frozenset(
         node.name
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.name.startswith("test_")
-    }
-    if not defined or (inner and not (len(inner) == 1 and inner[0] in defined)):
-        return f"{name}: there is no such test in {file}"
-    return None
+    )
 
 
 def all_names(table: Table = TABLE) -> Iterator[tuple[Attack, str]]:
@@ -87,16 +94,15 @@ def _file(name: str) -> str:
     return name.partition("::")[0]
 
 
-def test_what_is_pending_is_named_and_pends_no_longer_than_its_tests_are_missing(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_what_is_pending_is_listed_and_pends_no_longer_than_its_tests_are_missing() -> None:
     pending = [attack for attack in TABLE.attacks if attack.state == "pending"]
-    with capsys.disabled():
-        for change, count in sorted(Counter(attack.pending for attack in pending).items()):
-            ids = ", ".join(attack.id for attack in pending if attack.pending == change)
-            sys.stdout.write(f"\n{count} attacks wait for {change}: {ids}")
     there = [one.id for one in pending if one.tests and not any(map(missing, one.tests))]
     assert there == [], "their tests are there: take `pending` out of attacks.toml"
+    if pending:  # a skip is the one way to say something that the summary of every run shows
+        changes = {one.pending: "" for one in pending}
+        for one in pending:
+            changes[one.pending] += f" {one.id}"
+        pytest.skip("; ".join(f"pending: {change}{ids}" for change, ids in changes.items()))
 
 
 def test_every_test_marked_attack_is_named_by_an_attack() -> None:
