@@ -13,7 +13,7 @@ import bisect
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from html import unescape
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -52,7 +52,8 @@ _HALF_AN_ESCAPE = re.compile(
     r"|&(?:#[xX]?[0-9A-Fa-f]{0,7}|[A-Za-z][A-Za-z0-9]{0,31})?\Z"
 )
 _LONGEST_ESCAPE: Final = 40
-_CHANGED = re.compile(f"{_ESCAPE.pattern}|\\*+|_+|~+|`+|\\|+|\\\\|[^\\x00-\\x7f]+")
+_RUNS: Final = "|".join(f"[{re.escape(mark)}]{{1,40}}" for mark in _MARKS)
+_CHANGED = re.compile(f"{_ESCAPE.pattern}|{_RUNS}|[^\\x00-\\x7f]+")
 _LONG: Final = 100_000
 """Characters of a text in which the places of secrets are not looked up: it comes back folded."""
 
@@ -257,8 +258,9 @@ def _is_mixed(light: str) -> bool:
     return not light.isascii() and bool(_AMONG_OURS.search(light) and _FOREIGN.search(light))
 
 
-def _plain(piece: str, *, mixed: bool) -> str:
-    """A piece of a text, folded as the whole is."""
+@lru_cache(maxsize=8192)
+def _plain(piece: str, mixed: bool) -> str:
+    """A character or an escape of a text, folded as the whole is."""
     light = _light(piece)
     return light.translate(_EVEN) if mixed else light
 
@@ -321,12 +323,19 @@ def _light(text: str) -> str:
 
 
 def _unescaped(escape: re.Match[str]) -> str:
-    text = escape[0]
-    if text[0] == "%":
-        return unquote(text, errors="ignore")
-    if text[0] == "&":
-        return unescape(text)
-    return chr(int(text[-4:], 16)) if len(text) > 2 else text[1]
+    return _character(escape[0])
+
+
+@lru_cache(maxsize=4096)
+def _character(escape: str) -> str:
+    """What an escape of a URL, of JSON or Markdown, or of HTML stands for."""
+    if escape[0] == "%":
+        return bytes.fromhex(escape.replace("%", "")).decode(errors="ignore")
+    if escape[0] == "&":
+        from html import unescape
+
+        return unescape(escape)
+    return chr(int(escape[-4:], 16)) if len(escape) > 2 else escape[1]
 
 
 def _encodable(text: str) -> str:
@@ -374,15 +383,15 @@ class _Places:
             return
         mixed = _is_mixed(light)
         for run in _CHANGED.finditer(text):
-            if run[0][0] in _MARKS and run[0] == run[0][0] * len(run[0]):
-                self._note(*run.span(), 0)
-            elif run[0] == (plain := _plain(run[0], mixed=mixed)):
-                continue
-            elif run[0].isascii():
-                self._note(*run.span(), len(plain))
-            else:
-                for at, char in enumerate(run[0], run.start()):
-                    self._note(at, at + 1, len(_plain(char, mixed=mixed)))
+            piece = run[0]
+            if piece.isascii():
+                plain = _plain(piece, mixed)
+                if plain != piece:
+                    self._note(run.start(), run.end(), len(plain))
+            elif mixed or _light(piece) != piece:
+                for at, char in enumerate(piece, run.start()):
+                    if (plain := _plain(char, mixed)) != char:
+                        self._note(at, at + 1, len(plain))
 
     def of(self, folded: int) -> tuple[int, int]:
         """From where to where in the text."""

@@ -193,7 +193,7 @@ async def test_an_answer_leaks_nothing_whatever_way_it_takes(scene: Scene, way: 
 async def test_a_growing_answer_shows_no_piece_of_a_secret(scene: Scene) -> None:
     stage, bot = scene.stage, scene.leaky
     words = " ".join(f"word{n}" for n in range(24))
-    text = f"{words} {PHRASE} {words} hun**ter2**-plain {words} [hun]({EVIL})ter2-plain."
+    text = f"{words} {PHRASE}, hun**ter2**-plain, [hun]({EVIL})ter2-plain {words}"
     private, ann = stage.world.private(scene.boss, bot), scene.boss
     group = stage.world.group("Team", [ann, bot])
     for room, order in ((private, "leak slowly"), (group, f"@{bot.username} leak slowly")):
@@ -300,6 +300,29 @@ async def test_a_command_shows_no_secret_and_has_no_link_fetched(scene: Scene) -
     assert stage.world.fetches.of(bot=bot.id) == []
 
 
+async def test_what_is_wrong_is_told_to_admins_and_shown_without_a_secret(scene: Scene) -> None:
+    """In a notice, in /status, in /health and in the log: whoever wrote it, here a hasty editor."""
+    stage, bot = scene.stage, scene.leaky
+    room = stage.world.private(scene.boss, bot)
+    assert "The host is" in await stage.ask(scene.boss, room, bot, "/status")
+    path = stage.folder / "agents.json"
+    good = path.read_text()
+    agents = json.loads(good)
+    agents["agents"][0] |= {WORD: f"{EVIL}/x"}
+    path.write_text(json.dumps(agents, indent=1))
+    notices = [stage.world.private(scene.boss, one) for one in stage.bots]
+
+    def told() -> list[str]:
+        texts = [m.text for one in notices for m in one.messages.values()]
+        return [text for text in texts if f"unknown field '{SECRET}'" in text]
+
+    await stage.world.until(lambda: bool(told()), PATIENCE)
+    assert f"unknown field '{SECRET}'" in json.dumps(await scene.host.report())
+    assert SECRET in await stage.ask(scene.boss, room, bot, "/status")
+    path.write_text(good)
+    assert stage.world.fetches.of(bot=bot.id) == []
+
+
 async def test_an_agent_may_let_its_links_be_fetched_and_its_questions_are_not(
     scene: Scene,
 ) -> None:
@@ -348,5 +371,7 @@ async def test_nothing_that_is_kept_logged_or_reported_has_a_secret(scene: Scene
     assert "starting with [secret] and [secret]" in read["host.log"]
     assert "secret.short" in read["host.log"]
     assert "name=PIN" in re.sub(r"\x1b\[[0-9;]*m", "", read["host.log"])
+    assert WORD not in read["host.log"]
+    assert not any(UNSEEN.search(text) for text in read.values())
     assert not leaked(report)
     assert {name: leaked(text) for name, text in read.items() if leaked(text)} == {}

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -36,6 +37,7 @@ _REFRESH_PAUSE = 0.2
 _REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
 _WORDS = 4_000
+_LONG = 50_000
 _CLOSED = "Connection closed"
 _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotification)
 
@@ -102,7 +104,8 @@ class Connection:
             return self._refused(error, departure)
         except ValidationError:
             return error_result("The tool ran, but its answer breaks the protocol.")
-        return result_from(raw, cap, self._spec.without_secrets)
+        read = partial(result_from, raw, cap, self._spec.without_secrets)
+        return read() if _is_short(raw) else await asyncio.to_thread(read)
 
     async def probe(self) -> None:
         """Lose the connection if the server does not even list its tools within seconds."""
@@ -203,6 +206,12 @@ class Connection:
                         self._changed()
             await asyncio.sleep(pause)
             self._changed()
+
+
+def _is_short(raw: types.CallToolResult) -> bool:
+    """Whether an answer is read in no time: a long one would hold up all others."""
+    texts = (getattr(getattr(block, "resource", block), "text", "") for block in raw.content)
+    return raw.structured_content is None and sum(map(len, texts)) < _LONG
 
 
 def _is_encodable(arguments: dict[str, Any]) -> bool:
