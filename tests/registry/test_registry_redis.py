@@ -155,6 +155,10 @@ async def test_what_was_there_before_is_read_at_the_start(server: Server, redis:
         ('{"id":"x","name":"X"}', "mcpServerEndpoints"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"command":"sh"}}}', "a command"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"url":"http://127.1/"}}}', "internal"),
+        (
+            '{"id":"x","name":"X","mcpServers":{"t":{"url":"http://[fd00::5efe:808:808]/"}}}',
+            "internal",
+        ),
         ('{"id":"x","name":"X","mcpServers":{"t":{"url":"https://e.com/${K}"}}}', "reference"),
         (
             (
