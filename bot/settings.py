@@ -166,6 +166,11 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", description="Where health is served.")
     http_port: int = Field(8080, ge=0, le=65535, description="`/health`; 0 takes a free port.")
+    http_connections: int = Field(
+        512,
+        ge=1,
+        description="How many connections the port holds at once; with more, idle ones give way.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is logged."
     )

@@ -48,7 +48,7 @@ _V6_SPECIAL = tuple(
         "3fff::/20",  # documentation
     )
 )
-_OWN = (
+_OWN: tuple[IPv4Network | IPv6Network, ...] = (
     *map(IPv4Network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")),
     *map(IPv4Network, ("100.64.0.0/10", "169.254.0.0/16")),
     *map(IPv6Network, ("::1/128", "fc00::/7", "fe80::/10")),
