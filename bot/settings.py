@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,11 +24,17 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from bot.addresses import store_address, web_address
 from bot.ceilings import Budgets, Guardrails, OwnPrices, checked
 from bot.tokens import Bot
+from registry import references
 from registry.models import EFFORTS
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS = 8000
 ENV_FILE = ".env"
+_OWN = ("AGENTS__", "ANTHROPIC_", "BOTS__", "MCPSERVERS__", "REDIS_URL", "VALKEY_PASSWORD")
+_COMMON = re.compile(
+    r"(?i)(PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LC_[A-Z]+|TZ|TMPDIR|PWD|[A-Z]+_PROXY"
+    r"|SSL_CERT_(FILE|DIR)|PYTHON[A-Z]+)\Z"
+)
 _BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
 
 AGENT_VARIABLES: Mapping[str, str] = {
@@ -282,6 +288,17 @@ class Settings(BaseSettings):
         found = [self.redis_url, self.anthropic_api_key, *(bot.token for bot in self.bots)]
         named = [self._environ.get(name, "") for name in self.agent_secrets]
         return [secret.get_secret_value() for secret in found if secret] + list(filter(None, named))
+
+    def own_variables(self, more: Iterable[str] = ()) -> set[str]:
+        """Variables that nobody but this host needs, once these settings are read: its secrets.
+
+        They are those that it reads by itself, and those that a `${NAME}` in an agent (or in one
+        of the texts `more`) refers to, but for what every program looks at.
+        """
+        own = {name for name in self._environ if name.upper().startswith(_OWN)}
+        texts = (*self._environ.values(), *more)
+        named = {name for text in texts if "${" in text for name in references.names(text)}
+        return {name for name in own | named | self.agent_secrets if not _COMMON.match(name)}
 
 
 def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:

@@ -6,11 +6,9 @@ It is a process of its own, so that what it costs is not taken for what it does 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import resource
 import sys
-import time
 from collections import Counter
 
 SOURCE = "127.0.0.2"  # not the address that it connects to: a stranger, as far as the host knows
@@ -39,43 +37,64 @@ KINDS = {
 }
 
 
-async def attack(port: int, payload: bytes, until: float, ends: Counter[str]) -> None:
-    """One connection after another, each held open for as long as the host lets it."""
-    while time.monotonic() < until:
+class Flood:
+    """Connections to a port, each made anew whenever the host has ended it."""
+
+    def __init__(self, port: int, payload: bytes, connections: int) -> None:
+        self._port = port
+        self._payload = payload
+        self._missing = connections
+        self._connections = connections
+        self.all_sent = asyncio.Event()
+        self.ends: Counter[str] = Counter()
+
+    async def run(self, seconds: float) -> None:
+        """Until each connection has sent everything once, and for some seconds more."""
+        attacks = [asyncio.create_task(self._attack()) for _ in range(self._connections)]
+        await asyncio.wait_for(self.all_sent.wait(), 30)
+        await asyncio.sleep(seconds)
+        for one in attacks:
+            one.cancel()
+        await asyncio.wait(attacks)
+
+    async def _attack(self) -> None:
+        await self._connect(first=True)
+        while True:
+            await self._connect(first=False)
+
+    async def _connect(self, *, first: bool) -> None:
         try:
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1", port, local_addr=(SOURCE, 0)
-            )
+            here = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(SOURCE, 0))
         except OSError:
-            ends["no connection"] += 1
+            self.ends["no connection"] += 1
             await asyncio.sleep(0.05)
-            continue
+            return
+        finally:
+            if first:
+                self._missing -= 1
+        reader, writer = here
         try:
-            async with asyncio.timeout_at(
-                asyncio.get_running_loop().time() + until - time.monotonic()
-            ):
-                writer.write(payload)
-                await writer.drain()
-                first = await reader.readline()
-                while await reader.read(65_536):
-                    pass
-            ends[first[9:12].decode(errors="replace") or "closed"] += 1
-        except TimeoutError:
-            ends["held"] += 1
+            writer.write(self._payload)
+            if first and not self._missing:
+                self.all_sent.set()
+            await writer.drain()
+            status = await reader.readline()
+            while await reader.read(65_536):
+                pass
+            self.ends[status[9:12].decode(errors="replace") or "closed"] += 1
         except OSError:
-            ends["closed"] += 1
+            self.ends["closed"] += 1
+        except asyncio.CancelledError:
+            self.ends["held"] += 1
+            raise
         finally:
             writer.transport.abort()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
 
 async def main(port: int, kind: str, connections: int, seconds: float) -> None:
-    ends: Counter[str] = Counter()
-    until = time.monotonic() + seconds
-    attacks = (attack(port, KINDS[kind], until, ends) for _ in range(connections))
-    await asyncio.gather(*attacks)
-    sys.stdout.write(json.dumps(ends))
+    flood = Flood(port, KINDS[kind], connections)
+    await flood.run(seconds)
+    sys.stdout.write(json.dumps(flood.ends))
 
 
 if __name__ == "__main__":

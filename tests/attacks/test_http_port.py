@@ -118,22 +118,21 @@ class Scene:
             return answer.status == 200
 
 
-async def flooded(stage: Stage, kinds: list[str], seconds: float) -> dict[str, dict[str, int]]:
-    """How each kind of flood ended; the host's memory has hardly grown."""
+async def flooded(stage: Stage, kinds: list[str], seconds: float) -> dict[str, int]:
+    """What the host has counted after floods of these kinds; its memory has hardly grown."""
     scene = Scene(stage, free_port())
     host = await scene.host()
     try:
         await scene.warm()
         with Memory(host.pid).watched() as memory:
-            ends = {}
             for kind in kinds:
-                ends[kind] = await scene.flood(kind, seconds)
-                assert memory.growth < MOST_MEMORY, (kind, memory.growth)
+                ends = await scene.flood(kind, seconds)
+                assert memory.growth < MOST_MEMORY, (kind, memory.growth, ends)
         _, report = await health(f"http://127.0.0.1:{scene.port}")
-        assert report["counters"]["http:gave_way"] > 0
         assert report["status"] == "ok"
-        assert host.log.read_text().count("http.crowded") <= 1 + len(kinds) * seconds / 60
-        return ends
+        assert host.log.read_text().count("http.crowded") <= 2  # once a minute
+        counters: dict[str, int] = report["counters"]
+        return counters
     finally:
         await host.end()
 
@@ -141,14 +140,14 @@ async def flooded(stage: Stage, kinds: list[str], seconds: float) -> dict[str, d
 async def test_a_thousand_slow_connections_and_60_megabytes_of_headers_are_refused_cheaply(
     stage: Stage,
 ) -> None:
-    ends = await flooded(stage, FEW, 1.0)
-    assert ends["half a request"]["closed"] > 0
-    assert ends["60 KB of headers"]["431"] > 0
+    counters = await flooded(stage, FEW, 0.0)
+    assert counters["http:gave_way"] >= CONNECTIONS / 4
+    assert counters["http:431"] >= CONNECTIONS / 4
 
 
 @pytest.mark.attack
 async def test_no_kind_of_flood_costs_the_host_its_memory_or_its_bots(stage: Stage) -> None:
-    await flooded(stage, sorted(KINDS), 1.0)
+    await flooded(stage, sorted(KINDS), 0.2)
 
 
 @pytest.mark.attack
