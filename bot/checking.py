@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from bot import agents
 from bot.model.prices import Prices
+from bot.ops.hardening import open_to_others
 from bot.ops.proxies import proxy_of
 from bot.ports import Usage
 from bot.settings import ENV_FILE, Settings, environment
@@ -125,9 +126,17 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         if not _HOST.match(host):
             cure = "write the bare name or number of a host, without scheme, port and path"
             yield Problem("INTERNAL_HOSTS", f"{host!r} is no host", cure, "warning")
+    yield from _shared_folder(settings)
     yield from _unpriced(settings)
     yield from _unproxied(settings)
     yield from _misspelt(environ)
+
+
+def _shared_folder(settings: Settings) -> Iterator[Problem]:
+    """A data directory in which others could put something; the host refuses it."""
+    with suppress(OSError):
+        if found := open_to_others(settings.data_dir):
+            yield Problem("DATA_DIR", *found)
 
 
 def _unproxied(settings: Settings) -> Iterator[Problem]:

@@ -136,9 +136,6 @@ def _letter_words(letters: argparse.ArgumentParser) -> None:
 
 
 def _dead_letters(given: argparse.Namespace) -> int:
-    from bot.ops.hardening import keep_private
-
-    keep_private()
     settings = _settings()
     from bot.deadletters import dead_letters
 
@@ -163,8 +160,8 @@ def _run(given: argparse.Namespace) -> int:
     from bot.ops.hardening import keep_private
 
     collector.loading()
-    keep_private(dumpable=given.dumpable)
     settings = _settings(env_file=not given.no_env_file)
+    keep_private(dumpable=given.dumpable)
     from bot.ops.logs import configure
 
     configure(settings.log_level, settings.log_format, settings.secrets())
@@ -183,8 +180,8 @@ def _sandbox(given: argparse.Namespace) -> int:
     from bot.ops.hardening import keep_private
     from bot.sandbox.launch import Given, launch
 
-    keep_private()
     settings = _settings()
+    keep_private()
     key = settings.anthropic_api_key
     wanted = Given(
         data_dir=settings.data_dir,
