@@ -199,10 +199,10 @@ async def test_keys_that_hold_no_text_are_told_in_health_and_to_the_admins(
     bound = f"agent:binding:chatid:{boss.id}"
     async with stage.host(REDIS_URL=valkey.url) as host:
         await stage.ask(boss, room, echo, "hi")
-        await redis.rpush("agent:definition:jack", json.dumps(JACK))  # type: ignore[misc]
+        await redis.rpush("agent:definition:jack", json.dumps(JACK))
         assert "agent:definition:jack" in (await stage.answer(room, echo, 2)).text
-        await redis.hset("agent:default", "id", "jack")  # type: ignore[misc]
-        await redis.sadd(bound, "jack")  # type: ignore[misc]
+        await redis.hset("agent:default", "id", "jack")
+        await redis.sadd(bound, "jack")
         places = ("agent:definition:jack: it holds a list", "agent:default: it holds a hash", bound)
         await until(lambda: all(_told(host, place) for place in places))
         shown = (await health(host.url))[1]["problems"]

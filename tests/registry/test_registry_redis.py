@@ -233,8 +233,8 @@ async def test_a_key_that_holds_no_text_is_reported_and_the_last_good_value_stay
 async def test_what_holds_no_text_at_the_start_is_reported_as_well(
     server: Server, redis: Redis
 ) -> None:
-    await redis.rpush("agent:definition:x", "a")  # type: ignore[misc]
-    await redis.hset("agent:default", "a", "b")  # type: ignore[misc]
+    await redis.rpush("agent:definition:x", "a")
+    await redis.hset("agent:default", "a", "b")
     async with replica(server) as catalog:
         places = sorted(problem.place for problem in catalog.snapshot().problems)
         assert places == ["agent:default", "agent:definition:x"]
@@ -243,7 +243,7 @@ async def test_what_holds_no_text_at_the_start_is_reported_as_well(
 async def test_an_audit_that_is_no_stream_stops_a_change_whole_and_is_named(
     server: Server, redis: Redis
 ) -> None:
-    await redis.rpush("agent:audit", "a")  # type: ignore[misc]
+    await redis.rpush("agent:audit", "a")
     async with replica(server) as catalog:
         with pytest.raises(WrongKind, match="agent:audit holds a list in the store, not a stream"):
             await catalog.create_agent(ADMIN, agent(), key="k")
