@@ -8,10 +8,25 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CPU_CLOCK = 2  # of clock_getcpuclockid(3): the time that all threads of a process have run
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A figure of memory: where it stands in /proc, and its name."""
+
+    field: str
+    words: str
+
+
+SHARE = Measure("Pss:", "the proportional share (Pss)")
+RESIDENT = Measure("VmRSS:", "all that is resident (VmRSS), as the share could not be read")
+MEASURES: set[Measure] = set()
+"""Those that were taken in this run."""
 
 
 class Process:
@@ -115,9 +130,14 @@ def cpu_of(pid: int) -> float:
 def memory_of(pid: int) -> float:
     """MB of one process: its share of shared pages, or else all resident ones."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        wanted = "Pss:"
+        text, measure = Path(f"/proc/{pid}/smaps_rollup").read_text(), SHARE
     except OSError:
-        text, wanted = Path(f"/proc/{pid}/status").read_text(), "VmRSS:"
-    line = next(line for line in text.splitlines() if line.startswith(wanted))
+        text, measure = Path(f"/proc/{pid}/status").read_text(), RESIDENT
+    MEASURES.add(measure)
+    line = next(line for line in text.splitlines() if line.startswith(measure.field))
     return int(line.split()[1]) / 1024
+
+
+def measures() -> str:
+    """What the figures of memory so far are, in words."""
+    return " and ".join(sorted(measure.words for measure in MEASURES)) or "not looked at"

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.picture import bars_picture
+from bench.process import measures
 from bench.results import Section, Table
 
 LIBRARIES = (
@@ -34,8 +35,8 @@ benchmark: `bench/server/`) run in a process of their own; what they cost is in 
 ![Throughput and CPU, side by side](images/performance.svg)
 """
 PEERS = """\
-- **switchboard**: the host as `switchboard run` starts it, with its bundled Valkey: each message is
-  stored, run, recorded and receipted.
+- **switchboard**: the host as `switchboard run --dumpable` starts it (so that its memory can be
+  looked at), with its bundled Valkey: each message is stored, run, recorded and receipted.
 - **aiogram**, **python-telegram-bot**: the obvious handler: the library's own polling, the SDK's
   `messages.stream()`, one reply. A dictionary for the history, no store. python-telegram-bot runs
   with `concurrent_updates`.
@@ -83,7 +84,8 @@ def _machine(load: float) -> str:
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return (
         f"{when}; {cpus} cores ({_cpu()}), {_memory()} GB, {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}; {libraries}. {shared}\n"
+        f"{platform.release()}, Python {platform.python_version()}; {libraries}. {shared} "
+        f"Memory is {measures()}.\n"
     )
 
 

@@ -109,7 +109,7 @@ class Stage:
             "LIMITS__REQUESTSPERMINUTE": "1000000",  # a load is not a person in a hurry
             **more,
         }
-        words = ("-m", "bot", "run")
+        words = ("-m", "bot", "run", "--dumpable")  # else nobody reads its share of the memory
         process = Process(HOST, words, self.folder / f"host-{first}.log", **environ)
         await process.start()
         return process, first

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import resource
 import socket
 from collections.abc import AsyncIterator
 
@@ -24,7 +25,7 @@ from bot.model.messages import MessagesModel
 from bot.ops import collector
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
-from bot.ops.serving import serving
+from bot.ops.serving import Limits, serving
 from bot.ops.waiting import ended, first
 from bot.ops.watched import WatchedModel
 from bot.settings import Settings
@@ -155,8 +156,11 @@ async def _open_doors(settings: Settings, stack: contextlib.AsyncExitStack, host
     doors = {bot.hook.path: Door(bot.hook.secret, bot.push) for bot in host.fleet.bots if bot.hook}
     app = http_app(host.report, webhook_routes(doors, host.counters), settings.secrets)
     place = (settings.http_host, settings.http_port)
+    # Strangers must not use up the descriptors that the bots need.
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    limits = Limits(min(settings.http_connections, files // 4), count=host.counters.add)
     try:
-        return await stack.enter_async_context(serving(app, *place))
+        return await stack.enter_async_context(serving(app, *place, limits))
     except OSError as error:
         raise ConfigError(
             f"HTTP_HOST:HTTP_PORT {place[0]}:{place[1]} cannot be used: {error.strerror}. "

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from bot import agents
 from bot.access_report import access_problems
 from bot.model.prices import Prices
+from bot.ops.hardening import open_to_others
 from bot.ops.proxies import proxy_of
 from bot.ports import Usage
 from bot.redaction import too_short
@@ -128,6 +129,7 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
             cure = "write the bare name or number of a host, without scheme, port and path"
             yield Problem("INTERNAL_HOSTS", f"{host!r} is no host", cure, "warning")
     yield from access_problems(settings)
+    yield from _shared_folder(settings)
     yield from _unpriced(settings)
     yield from _unproxied(settings)
     yield from _misspelt(environ)
@@ -141,6 +143,13 @@ def _secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem
             yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
     for name in settings.short_secrets():
         yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning")
+
+
+def _shared_folder(settings: Settings) -> Iterator[Problem]:
+    """A data directory in which others could put something; the host refuses it."""
+    with suppress(OSError):
+        if found := open_to_others(settings.data_dir):
+            yield Problem("DATA_DIR", *found)
 
 
 def _unproxied(settings: Settings) -> Iterator[Problem]:

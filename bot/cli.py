@@ -44,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run = verbs.add_parser("run", help="host the bots of the environment")
     run.add_argument("--no-env-file", action="store_true", help="do not read .env")
+    run.add_argument(
+        "--dumpable",
+        action="store_true",
+        help="let debuggers and profilers of this user read the host's memory, secrets and all",
+    )
     run.set_defaults(verb=_run)
     _sandbox_words(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
     checking = verbs.add_parser("check", help="every mistake of the configuration in one run")
@@ -152,12 +157,15 @@ def _print_lines(
 
 def _run(given: argparse.Namespace) -> int:
     from bot.ops import collector
+    from bot.ops.hardening import keep_private
 
     collector.loading()
     settings = _settings(env_file=not given.no_env_file)
+    keep_private(dumpable=given.dumpable)
     from bot.ops.logs import configure
 
     configure(settings.log_level, settings.log_format, settings.secrets)
+    _forget_secrets(settings)
     _find_our_programs()
     from bot.app import serve
 
@@ -169,9 +177,11 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _sandbox(given: argparse.Namespace) -> int:
+    from bot.ops.hardening import keep_private
     from bot.sandbox.launch import Given, launch
 
     settings = _settings()
+    keep_private()
     key = settings.anthropic_api_key
     wanted = Given(
         data_dir=settings.data_dir,
@@ -180,8 +190,20 @@ def _sandbox(given: argparse.Namespace) -> int:
         base_url=settings.anthropic_base_url,
         variables=settings.environ,
     )
+    _forget_secrets(settings)
     browser = not given.no_open
     return _loop_run(launch(given.port, part=given.part, given=wanted, browser=browser))
+
+
+def _forget_secrets(settings: Settings) -> None:
+    """What the settings have read stands in the environment no more; they keep it themselves."""
+    from bot.ops.hardening import forget
+
+    file = settings.agents_file or _if_there(Path("agents.json"))
+    texts = []
+    with contextlib.suppress(OSError):
+        texts = [file.read_text(errors="replace")] if file else []
+    forget(settings.own_variables(texts))
 
 
 def _if_there(path: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -28,11 +28,17 @@ from bot.addresses import store_address, web_address
 from bot.ceilings import Budgets, Guardrails, OwnPrices, checked
 from bot.redaction import Secrets, credentials_in, too_short
 from bot.tokens import Bot, groups, persons, separated
+from registry import references
 from registry.models import EFFORTS
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS = 8000
 ENV_FILE = ".env"
+_OWN = ("AGENTS__", "ANTHROPIC_", "BOTS__", "MCPSERVERS__", "REDIS_URL", "VALKEY_PASSWORD")
+_COMMON = re.compile(
+    r"(?i)(PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LC_[A-Z]+|TZ|TMPDIR|PWD|[A-Z]+_PROXY"
+    r"|SSL_CERT_(FILE|DIR)|PYTHON[A-Z]+)\Z"
+)
 _BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
 
 AGENT_VARIABLES: Mapping[str, str] = {
@@ -189,6 +195,11 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", description="Where health is served.")
     http_port: int = Field(8080, ge=0, le=65535, description="`/health`; 0 takes a free port.")
+    http_connections: int = Field(
+        512,
+        ge=1,
+        description="How many connections the port holds at once; with more, idle ones give way.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is logged."
     )
@@ -336,6 +347,17 @@ class Settings(BaseSettings):
         found = [name for name, url in inside.items() if any(map(too_short, credentials_in(url)))]
         named = {name: self._environ.get(name, "") for name in sorted(self.agent_secrets)}
         return found + [name for name, value in named.items() if too_short(value)]
+
+    def own_variables(self, more: Iterable[str] = ()) -> set[str]:
+        """Variables that nobody but this host needs, once these settings are read: its secrets.
+
+        They are those that it reads by itself, and those that a `${NAME}` in an agent (or in one
+        of the texts `more`) refers to, but for what every program looks at.
+        """
+        own = {name for name in self._environ if name.upper().startswith(_OWN)}
+        texts = (*self._environ.values(), *more)
+        named = {name for text in texts if "${" in text for name in references.names(text)}
+        return {name for name in own | named | self.agent_secrets if not _COMMON.match(name)}
 
 
 def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:

@@ -9,6 +9,7 @@ RegistryError
 ├── RevisionConflict      somebody else changed it meanwhile
 ├── KeyReused             an idempotency key came again with another change
 ├── ReferenceMissing      a `${NAME}` has no value, or may not be used here
+├── WrongKind             a key of the store holds a list or the like where a text should be
 └── RegistryUnavailable   the store is away; a repeat with the same key is safe
 """
 
@@ -76,6 +77,13 @@ class KeyReused(RegistryError):
 
 class ReferenceMissing(RegistryError):
     """A `${NAME}` has no value here, or this document may not use it."""
+
+
+class WrongKind(RegistryError):
+    """A key of the store holds another kind of value than it should: no repeat will help."""
+
+    def __init__(self, key: str, held: str, wanted: str = "text") -> None:
+        super().__init__(f"{key} holds a {held} in the store, not a {wanted}: DEL it there")
 
 
 class RegistryUnavailable(RegistryError):

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bot.redaction import Secrets
-from registry.addresses import is_internal
+from registry.addresses import is_own_network
 
 Report = Callable[[], dict[str, Any]]
 
@@ -67,12 +67,12 @@ def _for(request: Request, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_near(request: Request) -> bool:
-    """Whether a request comes from an internal address, by an internal name, past no proxy."""
+    """Whether a request comes from our own network, by a name of it, past no proxy."""
     if request.client is None or any(name in request.headers for name in _HANDED_ON):
         return False
     try:
         name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     except ValueError:
         return False
-    named = is_internal(name) or ("." not in name and ":" not in name and name != "")
-    return named and is_internal(request.client.host)
+    named = is_own_network(name) or ("." not in name and ":" not in name and name != "")
+    return named and is_own_network(request.client.host)

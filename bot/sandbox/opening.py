@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from bot.errors import ConfigError
+from bot.ops.hardening import opened, private_folder, unusable
 from bot.ops.serving import serving
 
 _PORTS_TRIED = 20
@@ -48,8 +50,14 @@ async def listening(app: ASGIApp, port: int) -> AsyncIterator[str]:
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """The folder is ours; ConfigError while another sandbox uses it."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "sandbox.lock").open("a") as file:
+    data_dir = folder.parent
+    private_folder(data_dir, data_dir)
+    private_folder(folder, data_dir)
+    try:
+        descriptor = opened(folder / "sandbox.lock", os.O_WRONLY | os.O_CREAT)
+    except OSError as error:
+        raise unusable(data_dir, error) from None
+    with os.fdopen(descriptor, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 import structlog
 
 from bot.errors import ConfigError
+from bot.ops.hardening import opened, private_folder, replaceable, unusable
 
 log = structlog.get_logger("valkey")
 
@@ -47,6 +49,13 @@ class HostLock:
     """The right of one process to use a data directory; `proof` names directory and machine."""
 
     def __init__(self, folder: Path) -> None:
+        private_folder(folder, folder)
+        if above := replaceable(folder):
+            log.warning(
+                "data_dir.replaceable",
+                why=f"everybody may write to {above}, and put another folder in this one's place",
+                cure=f"chmod o-w {above}",
+            )
         self._descriptor = _lock_in(folder, "host.lock", data_dir=folder)
         if not _try_lock(self._descriptor):
             os.close(self._descriptor)
@@ -64,11 +73,16 @@ class HostLock:
 def _proof(folder: Path, status: os.stat_result) -> str:
     """A name that a copied directory, another machine or a reboot would change."""
     name = folder / "host-id"
-    if not name.exists():
-        name.write_text(uuid.uuid4().hex)
+    try:
+        with contextlib.suppress(FileExistsError):
+            _write(name, uuid.uuid4().hex, os.O_EXCL)
+        with os.fdopen(opened(name, os.O_RDONLY)) as file:
+            known = file.read()
+    except OSError as error:
+        raise unusable(folder, error) from None
     boot = Path("/proc/sys/kernel/random/boot_id")
     machine = boot.read_text() if boot.exists() else str(uuid.getnode())
-    facts = (name.read_text(), machine, str(status.st_dev), str(status.st_ino))
+    facts = (known, machine, str(status.st_dev), str(status.st_ino))
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:24]
 
 
@@ -96,6 +110,8 @@ class EmbeddedValkey:
     async def start(self) -> None:
         """Adopt the server that runs already, or start one; ready when this returns."""
         began = time.monotonic()
+        private_folder(self._data_dir, self._data_dir)
+        private_folder(self._folder, self._data_dir)
         lock = self._open_lock()
         try:
             if _try_lock(lock):
@@ -136,7 +152,10 @@ class EmbeddedValkey:
         self._socket.unlink(missing_ok=True)
         config = self._folder / "valkey.conf"
         text = CONFIG.format(socket=self._socket, folder=self._folder, fsync=self._fsync)
-        config.write_text(text)
+        try:
+            _write(config, text, os.O_TRUNC)
+        except OSError as error:
+            raise unusable(self._data_dir, error) from None
         self._process = subprocess.Popen(
             [str(get_binary_path()), str(config)],
             pass_fds=[lock],
@@ -145,6 +164,7 @@ class EmbeddedValkey:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=self._folder,
+            umask=0o077,
             env={"PATH": os.environ.get("PATH", "")},
         )
 
@@ -191,13 +211,15 @@ class EmbeddedValkey:
 def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
     """A lock's file, made where it is not there yet, and opened; raises ConfigError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return opened(folder / name, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise ConfigError(
-            f"DATA_DIR {data_dir} cannot be used: {error.strerror}. "
-            "Make it a folder that this user may write to, or choose another DATA_DIR."
-        ) from None
+        raise unusable(data_dir, error) from None
+
+
+def _write(path: Path, text: str, flags: int) -> None:
+    """Write a file of our own; raises OSError, also where a link stands in its place."""
+    with os.fdopen(opened(path, os.O_WRONLY | os.O_CREAT | flags), "w") as file:
+        file.write(text)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -216,6 +238,10 @@ def _socket_path(folder: Path) -> Path:
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     short = Path(tempfile.gettempdir()) / f"switchboard-{os.getuid()}-{digest}"
     short.mkdir(mode=0o700, exist_ok=True)
-    if short.stat().st_uid != os.getuid():
-        raise ConfigError(f"{short} belongs to somebody else. Choose a shorter DATA_DIR.")
+    found = short.lstat()  # the folder above is everybody's: a link may have been put here before
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigError(
+            f"{short} is not a folder that this user alone may use. Remove it, or choose a shorter "
+            "DATA_DIR, in which the socket finds room."
+        )
     return short / "valkey.sock"

@@ -10,7 +10,9 @@ The rules, each counted under its name where an update is left alone:
 - `service`: joins, pins, new titles and all else that says nothing to us. `business`: written to
   a person's own account. `membership`: a change after which the bot is in the chat as before.
   `reaction`, `inline`, `other`: kinds not asked for.
-- `malformed`: not what the Bot API promises.
+- `malformed`: not what the Bot API promises. `nested`: nested too deep to be read at all.
+
+An absurd date is moved into the time that calendars have; nothing else that is odd is mended.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from bot.events import (
     Signal,
 )
 from bot.telegram.addressing import BotIdentity, addressed, words_of
-from bot.telegram.fields import OddError, int_of, object_of, str_of
+from bot.telegram.fields import OddError, id_of, moment_of, object_of, str_of
 from bot.telegram.quoting import quoted
 
 ALLOWED_UPDATES: Final = (
@@ -55,6 +57,7 @@ _LEFT_ALONE: Final = {
     "chat_join_request": "membership",
     "inline_query": "inline",
     "chosen_inline_result": "inline",
+    "nested": "nested",
 }
 
 # In this order: an animation is also sent as a document, a venue also as a location.
@@ -124,7 +127,7 @@ def _message(message: dict[str, Any], bot: BotIdentity) -> Decoded:
         return Ignored(rule)
     address = _address(chat, message, bot)
     person = _person(object_of(message, "from"))
-    number, sent_at = int_of(message, "message_id"), int_of(message, "date")
+    number, sent_at = id_of(message, "message_id"), moment_of(message, "date")
     if words.command is not None and words.command.name == "stop":
         return Signal(address, "stop", person)
     return Incoming(
@@ -183,7 +186,7 @@ def _press(query: dict[str, Any], bot: BotIdentity) -> Decoded:
         person=_person(person),
         query=str_of(query, "id"),
         data=str_of(query, "data"),
-        message=int_of(message, "message_id") if _has_button(message, query["data"]) else None,
+        message=id_of(message, "message_id") if _has_button(message, query["data"]) else None,
     )
 
 
@@ -195,7 +198,7 @@ def _membership(change: dict[str, Any], bot: BotIdentity) -> Decoded:
     if before == now:
         return Ignored("membership")
     private = str_of(chat, "type") == "private"
-    address = Address(bot.id, int_of(chat, "id"), private=private)
+    address = Address(bot.id, id_of(chat, "id"), private=private)
     return Membership(address, _person(object_of(change, "from")), now, _title(chat))
 
 
@@ -214,11 +217,11 @@ def _title(chat: dict[str, Any]) -> str:
 
 def _moved(message: dict[str, Any], chat: dict[str, Any], bot: BotIdentity) -> Moved | None:
     """A group's word that it is a supergroup from now on: the old one and the new one say it."""
-    here = int_of(chat, "id")
-    if type(to := message.get("migrate_to_chat_id")) is int:
-        return Moved(Address(bot.id, here, private=False), to)
-    if type(before := message.get("migrate_from_chat_id")) is int:
-        return Moved(Address(bot.id, before, private=False), here)
+    here = id_of(chat, "id")
+    if "migrate_to_chat_id" in message:
+        return Moved(Address(bot.id, here, private=False), id_of(message, "migrate_to_chat_id"))
+    if "migrate_from_chat_id" in message:
+        return Moved(Address(bot.id, id_of(message, "migrate_from_chat_id"), private=False), here)
     return None
 
 
@@ -232,27 +235,25 @@ def _has_button(message: dict[str, Any], data: Any) -> bool:
 
 def _stopped(stopped: dict[str, Any], bot: BotIdentity) -> Decoded:
     chat = object_of(stopped, "chat")
-    topic = int_of(stopped, "message_thread_id") if "message_thread_id" in stopped else None
+    topic = id_of(stopped, "message_thread_id") if "message_thread_id" in stopped else None
     private = str_of(chat, "type") == "private"
     return Signal(
-        address=Address(bot.id, int_of(chat, "id"), topic, private),
+        address=Address(bot.id, id_of(chat, "id"), topic, private),
         kind="stop",
         # A private chat has its person's id and names.
         person=_person(chat) if private else None,
-        draft=int_of(stopped, "draft_id"),
+        draft=id_of(stopped, "draft_id"),
     )
 
 
 def _address(chat: dict[str, Any], message: dict[str, Any], bot: BotIdentity) -> Address:
     # Replies in plain groups carry a thread id as well; only a topic's is a place.
-    topic = (
-        int_of(message, "message_thread_id") if message.get("is_topic_message") is True else None
-    )
-    return Address(bot.id, int_of(chat, "id"), topic, str_of(chat, "type") == "private")
+    topic = id_of(message, "message_thread_id") if message.get("is_topic_message") is True else None
+    return Address(bot.id, id_of(chat, "id"), topic, str_of(chat, "type") == "private")
 
 
 def _person(user: dict[str, Any]) -> Person:
-    number = int_of(user, "id")
+    number = id_of(user, "id")
     names = (user.get("first_name"), user.get("last_name"))
     name = " ".join(part for part in names if isinstance(part, str) and part)
     username, language = user.get("username"), user.get("language_code")

@@ -14,6 +14,7 @@ from bot.dispatch.moves import Moves
 from bot.errors import FencedOut, StoreUnavailable, Unauthorized
 from bot.ops.waiting import ended, first
 from bot.ports import Fence
+from bot.telegram.documents import TooDeep
 from bot.telegram.intake import Hook, hook_of
 from bot.telegram.joined import Joined, Way, joined
 from bot.telegram.poller import identify, update_of
@@ -105,8 +106,15 @@ class HostedBot:
         self._woken.set()
 
     async def push(self, raw: bytes) -> None:
-        """Take an update that Telegram pushed; raises ValueError and StoreUnavailable."""
-        update = update_of(raw)
+        """Take an update that Telegram pushed; raises ValueError and StoreUnavailable.
+
+        One that will never be read is counted: refused, it would come again and again.
+        """
+        try:
+            update = update_of(raw)
+        except TooDeep:
+            self._station.counters.add("ignored:nested")
+            return
         if self._serving is not None:
             try:
                 await self._serving.feed.accept([update])

@@ -11,15 +11,21 @@ from typing import Any, Literal, cast
 import structlog
 from redis.asyncio import Connection, Redis
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from registry.document import Document
-from registry.errors import KeyReused, Problem, RegistryUnavailable, RevisionConflict
+from registry.errors import (
+    KeyReused,
+    Problem,
+    RegistryUnavailable,
+    RevisionConflict,
+    WrongKind,
+)
 from registry.keys import AUDIT, BINDING, DEFAULT, DEFINITION, PREFIX, replay_key, revision_of
 from registry.screening import Authority
 from registry.stores.news import News
 from registry.stores.port import Held, Listener, Listeners, Note, fingerprint
-from registry.stores.shelf import Raw, Shelf
+from registry.stores.shelf import NoText, Raw, Shelf
 
 _log = structlog.get_logger("registry")
 _SCRIPT = (Path(__file__).parent / "write.lua").read_text()
@@ -72,7 +78,7 @@ class RedisStore:
 
     async def get(self, key: str) -> Held | None:
         """A raw value, or None."""
-        async with self._asked():
+        async with self._asked(key):
             value = await self._client.get(key)
         if value is None:
             return None
@@ -98,7 +104,7 @@ class RedisStore:
 
     async def replayed(self, note: Note, fingerprint: str) -> bool:
         """Whether this change was made before."""
-        async with self._asked():
+        async with self._asked(replay_key(note.key)):
             made = await self._client.get(replay_key(note.key))
         if made is not None and _text(made) != fingerprint:
             raise KeyReused(f"the key of this {note.action} made another change before")
@@ -111,7 +117,7 @@ class RedisStore:
 
     async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
         """The newest audit entries, newest first, each with its stream id as `id`."""
-        async with self._asked():
+        async with self._asked(AUDIT):
             entries: Any = await self._client.xrevrange(AUDIT, count=count)
         return [_entry(identity, fields) for identity, fields in entries]
 
@@ -120,11 +126,29 @@ class RedisStore:
         return self._listeners.add(listener)
 
     @asynccontextmanager
-    async def _asked(self) -> AsyncIterator[None]:
+    async def _asked(self, *keys: str) -> AsyncIterator[None]:
+        """What is done with these keys; raises RegistryUnavailable, or WrongKind of one of them."""
         try:
             yield
         except (RedisError, OSError) as error:
+            if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
+                await self._tell_wrong_kind(keys)
             raise RegistryUnavailable(f"Redis did not answer ({type(error).__name__})") from error
+
+    async def _tell_wrong_kind(self, keys: Sequence[str]) -> None:
+        async with self._asked():
+            kinds = await self._kinds(keys)
+        for key, kind in kinds.items():
+            wanted = "stream" if key == AUDIT else "string"
+            if kind not in (wanted, "none"):
+                raise WrongKind(key, kind, "stream" if key == AUDIT else "text")
+
+    async def _kinds(self, keys: Sequence[str]) -> dict[str, str]:
+        """What each key holds, as the server names it; `none` where there is nothing."""
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.type(key)
+            return dict(zip(keys, map(_text, await pipeline.execute()), strict=True))
 
     async def _write(
         self,
@@ -136,9 +160,10 @@ class RedisStore:
         note: Note,
     ) -> None:
         audit = [text for pair in note.fields().items() for text in pair]
-        async with self._asked():
+        keys = (key, AUDIT, replay_key(note.key))
+        async with self._asked(*keys):
             answer = await self._write_script(
-                keys=[key, AUDIT, replay_key(note.key)],
+                keys=keys,
                 args=[kind, value, expected, mark, _REMEMBER_SECONDS, *audit],
             )
             await self._refresh([] if kind == "record" else [key])
@@ -204,7 +229,12 @@ class RedisStore:
 
     async def _read(self, keys: Sequence[str]) -> dict[str, Raw]:
         values: Iterable[Any] = await self._client.mget(keys)
-        return dict(zip(keys, values, strict=True))
+        found: dict[str, Raw] = dict(zip(keys, values, strict=True))
+        absent = [key for key, value in found.items() if value is None]
+        if absent:  # or of a kind that MGET passes over in silence
+            for key, kind in (await self._kinds(absent)).items():
+                found[key] = None if kind in ("none", "string") else NoText(kind)
+        return found
 
     def _show(self) -> None:
         self.document = self._shelf.document(*(() if self._away is None else (self._away,)))

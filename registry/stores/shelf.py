@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from registry.binding import AgentBinding
@@ -18,7 +19,16 @@ from registry.reading import read_value
 from registry.screening import Authority
 
 T = TypeVar("T")
-Raw = bytes | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoText:
+    """What a key holds in the place of a text, as the store names it: `list`, `hash` …."""
+
+    kind: str
+
+
+Raw = bytes | str | NoText | None
 
 
 class _Kept(Generic[T]):
@@ -73,7 +83,7 @@ class Shelf:
         """Take over raw values by key (None: nothing is there any more); whether that was news."""
         news = False
         for key, value in values.items():
-            revision = None if value is None else revision_of(value)
+            revision = _revision(value)
             if self._seen.get(key) == revision:
                 continue
             news = True
@@ -94,7 +104,12 @@ class Shelf:
         elif key == DEFAULT:
             self._default = None
 
-    def _take(self, key: str, raw: bytes | str, revision: str) -> None:
+    def _take(self, key: str, raw: bytes | str | NoText, revision: str) -> None:
+        if isinstance(raw, NoText):
+            value = "the id of an agent" if key == DEFAULT else "one JSON object"
+            told, cure = f"it holds a {raw.kind}, not a text", f"DEL it, then SET it to {value}"
+            self._bad[key] = (Problem(key, told, cure),)
+            return
         try:
             text = raw.decode() if isinstance(raw, bytes) else raw
             self._read(key, text, revision)
@@ -140,6 +155,12 @@ class Shelf:
 
     def _revised(self, entry: Entry[T], revision: str) -> Entry[T]:
         return Entry(entry.value, self._name, entry.place, operator=False, revision=revision)
+
+
+def _revision(value: Raw) -> str | None:
+    if isinstance(value, NoText):
+        return f"no text but a {value.kind}"
+    return None if value is None else revision_of(value)
 
 
 def _stop_at(problems: list[Problem]) -> None:

@@ -12,12 +12,13 @@ if ARGV[1] ~= 'record' then
   if revision ~= ARGV[3] then
     return 'conflict'
   end
-  if ARGV[1] == 'put' then
-    redis.call('SET', KEYS[1], ARGV[2])
-  else
-    redis.call('DEL', KEYS[1])
-  end
 end
+-- First what can fail: where the audit's key holds something else, nothing is changed.
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, '*', unpack(ARGV, 6))
+if ARGV[1] == 'put' then
+  redis.call('SET', KEYS[1], ARGV[2])
+elseif ARGV[1] == 'delete' then
+  redis.call('DEL', KEYS[1])
+end
 redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[5])
 return 'done'

@@ -92,6 +92,15 @@ def test_a_data_dir_that_cannot_be_used_is_named_with_its_cure(folder: str) -> N
         HostLock(Path(folder))
 
 
+def test_a_data_dir_that_others_may_write_to_is_a_mistake() -> None:
+    assert [found for found in mistakes() if found.place == "DATA_DIR"] == []
+    Path("data").mkdir()
+    Path("data").chmod(0o777)
+    (found,) = [found for found in mistakes() if found.place == "DATA_DIR"]
+    assert (found.level, found.message) == ("error", "others may write to data (mode 0777)")
+    assert "chmod 700 data" in found.cure
+
+
 def test_dead_letters_are_not_looked_for_where_no_host_was(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

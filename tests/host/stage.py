@@ -253,12 +253,13 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
             sim.close()
             world.close()
             for pid in processes_in(folder):  # whatever a failed test has left behind
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def processes_in(folder: Path) -> list[int]:
-    """Processes that live in a folder: hosts, bundled stores."""
-    found = []
+    """Processes that live in a folder, or hold a lock there: hosts, bundled stores."""
+    found = set(lockers_in(folder))
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -267,8 +268,17 @@ def processes_in(folder: Path) -> list[int]:
             except OSError:
                 continue
             if where.is_relative_to(folder) and not dead:
-                found.append(int(entry.name))
-    return found
+                found.add(int(entry.name))
+    return sorted(found)
+
+
+def lockers_in(folder: Path) -> list[int]:
+    """Hosts and sandboxes whose locks are in a folder: one may see no more than this of them."""
+    names = ("host.lock", "sandbox.lock")
+    locks = {path.stat().st_ino for name in names for path in folder.rglob(name)}
+    rows = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    held = [(int(row[4]), int(row[5].rpartition(":")[2])) for row in rows if row[1] == "FLOCK"]
+    return [pid for pid, inode in held if inode in locks and pid > 0]
 
 
 async def health(url: str) -> tuple[int, dict[str, Any]]:

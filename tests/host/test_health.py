@@ -110,6 +110,7 @@ async def test_who_comes_from_outside_learns_how_the_host_is_and_nothing_of_what
         {"Host": "bots.example.org"},
         {"Host": "8.8.8.8"},
         {"Host": "localhost.evil.example:8080"},
+        {"Host": "[2600::5efe:7f00:1]:8080"},
         {"Host": ""},
         {"X-Forwarded-For": "203.0.113.7"},
         {"Forwarded": "for=203.0.113.7"},

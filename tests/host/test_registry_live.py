@@ -189,6 +189,47 @@ async def test_agents_of_the_store_survive_a_restart_with_the_bundled_server(
         assert await stage.ask(boss, room, echo, "hi") == "from Jack"
 
 
+async def test_keys_that_hold_no_text_are_told_in_health_and_to_the_admins(
+    stage: Stage, valkey: Valkey, redis: Redis
+) -> None:
+    echo, boss = stage.bot("Echo"), stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    room = stage.world.private(boss, echo)
+    stage.script.on("still here", again=True)
+    bound = f"agent:binding:chatid:{boss.id}"
+    async with stage.host(REDIS_URL=valkey.url) as host:
+        await stage.ask(boss, room, echo, "hi")
+        await redis.rpush("agent:definition:jack", json.dumps(JACK))
+        assert "agent:definition:jack" in (await stage.answer(room, echo, 2)).text
+        await redis.hset("agent:default", "id", "jack")
+        await redis.sadd(bound, "jack")
+        places = ("agent:definition:jack: it holds a list", "agent:default: it holds a hash", bound)
+        await until(lambda: all(_told(host, place) for place in places))
+        shown = (await health(host.url))[1]["problems"]
+        assert "DEL it, then SET it to one JSON object" in str(shown)
+        assert "jack holds a list" in await _answered(
+            stage, room, echo, boss, f"/addagent {json.dumps(JACK)}"
+        )
+        assert await _answered(stage, room, echo, boss, "you?") == "still here"
+        for key in ("agent:definition:jack", "agent:default", bound):
+            await redis.delete(key)
+        await redis.set("agent:definition:jack", json.dumps(JACK))
+        await known(host, "jack")
+        await until(lambda: _problems(host) == [])
+
+
+async def _answered(stage: Stage, room: Room, bot: Any, person: Any, text: str) -> str:
+    """What answers a message; what admins are told meanwhile is none."""
+
+    def others() -> list[str]:
+        return [one for one in stage.texts(room, bot.id) if "a problem" not in one]
+
+    had = len(others())
+    stage.world.say(person, room, text)
+    await stage.world.until(lambda: len(others()) > had, 10)
+    return others()[had]
+
+
 # --- the file -------------------------------------------------------------------------------------
 
 

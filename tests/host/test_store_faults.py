@@ -11,7 +11,9 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.ops.clock import SystemClock
+from bot.ops.hardening import opened
 from bot.sandbox.messages.turns import Say, Turn
+from bot.store import embedded
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.judge import Judge, refuse_open
@@ -160,15 +162,15 @@ async def test_a_supervisor_that_meets_a_full_disk_goes_on_trying(
     server = EmbeddedValkey(tmp_path, "always")
     await server.start()
     watching = asyncio.create_task(server.watch_forever())
-    writes, failures = Path.write_text, [2]
+    failures = [2]
 
-    def write_text(self: Path, *words: str, **more: str) -> int:
-        if self.name == "valkey.conf" and failures[0]:
+    def full(path: Path, flags: int) -> int:
+        if path.name == "valkey.conf" and failures[0]:
             failures[0] -= 1
             raise OSError(28, "No space left on device")
-        return writes(self, *words, **more)
+        return opened(path, flags)
 
-    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(embedded, "opened", full)
     client = StoreClient(connect(server.url), SystemClock())
     os.kill(_server(tmp_path), 9)
     await until(lambda: failures[0] == 0, 10)

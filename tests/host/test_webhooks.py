@@ -109,7 +109,7 @@ async def test_what_is_too_long_or_no_update_is_refused(stage: Stage) -> None:
         assert host.report()["ready"]
         url, secret = echo.webhook.url, echo.webhook.secret
         assert await post(url, secret, b"x" * (1024 * 1024 + 1)) == 413
-        for body in (b"no json", b"[]", b'{"message":{}}', b"[" * 900_000):
+        for body in (b"no json", b"[]", b'{"message":{}}', b'{"update_id":true}'):
             assert await post(url, secret, body) == 400
         headers = {"X-Telegram-Bot-Api-Secret-Token": secret}
         with contextlib.suppress(aiohttp.ClientError):

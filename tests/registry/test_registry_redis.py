@@ -7,7 +7,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from registry.errors import (
     Owned,
     RegistryUnavailable,
     RevisionConflict,
+    WrongKind,
 )
 from registry.screening import Authority
 from registry.snapshot import Snapshot
@@ -155,6 +156,10 @@ async def test_what_was_there_before_is_read_at_the_start(server: Server, redis:
         ('{"id":"x","name":"X"}', "mcpServerEndpoints"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"command":"sh"}}}', "a command"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"url":"http://127.1/"}}}', "internal"),
+        (
+            '{"id":"x","name":"X","mcpServers":{"t":{"url":"http://[fd00::5efe:808:808]/"}}}',
+            "internal",
+        ),
         ('{"id":"x","name":"X","mcpServers":{"t":{"url":"https://e.com/${K}"}}}', "reference"),
         (
             (
@@ -179,6 +184,73 @@ async def test_a_bad_value_is_reported_and_the_last_good_one_stays(
         await redis.set("agent:definition:x", json.dumps({**PLAIN, "name": "Mended"}))
         mended = await within(1, catalog, lambda s: not s.problems)
         assert mended.agents["x"].value.name == "Mended"
+
+
+@pytest.mark.parametrize(
+    ("kind", "write"),
+    [
+        ("list", ["RPUSH", "{}", "a"]),
+        ("hash", ["HSET", "{}", "a", "b"]),
+        ("set", ["SADD", "{}", "a"]),
+        ("zset", ["ZADD", "{}", "1", "a"]),
+        ("stream", ["XADD", "{}", "*", "a", "b"]),
+    ],
+)
+async def test_a_key_that_holds_no_text_is_reported_and_the_last_good_value_stays(
+    server: Server, redis: Redis, kind: str, write: list[str]
+) -> None:
+    bound = {"agentId": "x", "type": "ChatId", "bindingKey": "5"}
+    good = {
+        "agent:definition:x": json.dumps(PLAIN),
+        "agent:binding:chatid:5": json.dumps(bound),
+        "agent:default": "x",
+    }
+    changes: dict[str, Callable[[Catalog], Awaitable[object]]] = {
+        "agent:definition:x": lambda catalog: catalog.delete_agent(ADMIN, "x", key="1"),
+        "agent:binding:chatid:5": lambda catalog: catalog.unbind(ADMIN, "chatid:5", key="2"),
+        "agent:default": lambda catalog: catalog.set_default(ADMIN, "x", key="3"),
+    }
+    await redis.mset(good)
+    async with replica(server) as catalog:
+        for key, value in good.items():
+            async with redis.pipeline() as swap:
+                swap.delete(key)
+                swap.execute_command(*(word.format(key) for word in write))
+                await swap.execute()
+            bad = await within(1, catalog, lambda s: s.problems)
+            (problem,) = bad.problems
+            assert (problem.place, problem.level) == (key, "error")
+            assert f"it holds a {kind}, not a text" in problem.message
+            assert "DEL it, then SET it" in problem.cure
+            assert bad.resolve(BOT, 5, 9).agent_id == bad.default == "x"
+            with pytest.raises(WrongKind, match=f"{key} holds a {kind}"):
+                await changes[key](catalog)
+            await redis.delete(key)
+            await redis.set(key, value)
+            await within(1, catalog, lambda s: not s.problems)
+
+
+async def test_what_holds_no_text_at_the_start_is_reported_as_well(
+    server: Server, redis: Redis
+) -> None:
+    await redis.rpush("agent:definition:x", "a")
+    await redis.hset("agent:default", "a", "b")
+    async with replica(server) as catalog:
+        places = sorted(problem.place for problem in catalog.snapshot().problems)
+        assert places == ["agent:default", "agent:definition:x"]
+
+
+async def test_an_audit_that_is_no_stream_stops_a_change_whole_and_is_named(
+    server: Server, redis: Redis
+) -> None:
+    await redis.rpush("agent:audit", "a")
+    async with replica(server) as catalog:
+        with pytest.raises(WrongKind, match="agent:audit holds a list in the store, not a stream"):
+            await catalog.create_agent(ADMIN, agent(), key="k")
+        assert await redis.exists("agent:definition:x") == 0
+        await redis.delete("agent:audit")
+        await catalog.create_agent(ADMIN, agent(), key="k")
+        assert "x" in catalog.snapshot().agents
 
 
 async def test_flushdb_empties_the_registry(server: Server, redis: Redis) -> None:

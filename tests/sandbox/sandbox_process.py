@@ -16,6 +16,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.host.stage import lockers_in
+
 ROOT = Path(__file__).resolve().parents[2]
 ANN, BEN = 5_000_001, 5_000_002
 MERIDIAN, QUILL, OPERATOR = 7_000_001, 7_000_002, 7_000_003
@@ -204,10 +206,12 @@ async def sandbox(folder: Path, **variables: str) -> AsyncIterator[Sandbox]:
 def processes_in(folder: Path) -> dict[int, str]:
     """Processes that were started in a folder or below it, and what they are."""
     found: dict[int, str] = {}
+    lockers = lockers_in(folder)
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                inside = (entry / "cwd").readlink().is_relative_to(folder)
+                inside = int(entry.name) in lockers
+                inside = inside or (entry / "cwd").readlink().is_relative_to(folder)
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if inside and command:
                     found[int(entry.name)] = command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -109,6 +110,10 @@ async def test_real_tokens_and_stores_of_the_operator_stay_outside(tmp_path: Pat
             await one.answer(DIRECT, "144")
             log = (tmp_path / "data" / "sandbox" / "host.log").read_text()
             assert "bots=3" in log
+            with contextlib.suppress(OSError):  # who may look at everything finds no token
+                shown = (Path("/proc") / str(one.process.pid) / "environ").read_bytes()
+                assert b"BOTS__8__TOKEN=" in shown
+                assert b"another-real-token" not in shown
         with pytest.raises(BlockingIOError):
             store.accept()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import orjson
@@ -499,4 +500,16 @@ def test_a_message_with_any_odd_field_is_decoded_without_an_error(
     fields: dict[str, Any], group: bool
 ) -> None:
     update = {"message": {**message(GROUP if group else PRIVATE, text="@our_bot hi"), **fields}}
-    assert isinstance(decode(update, BOT), get_args(Decoded))
+    event = decode(update, BOT)
+    assert isinstance(event, get_args(Decoded))
+    if isinstance(event, Incoming):
+        assert 1970 <= datetime.fromtimestamp(event.sent_at, UTC).year <= 2106
+        numbers = (event.message, event.person.id, event.address.chat, event.address.topic or 0)
+        assert max(map(abs, numbers)) < 2**53
+
+
+@pytest.mark.parametrize(
+    ("date", "year"), [(10**18, 2106), (-(10**18), 1970), (1e30, 2106), (-1e300, 1970), (0, 1970)]
+)
+def test_an_absurd_date_is_moved_into_the_calendar(date: float, year: int) -> None:
+    assert datetime.fromtimestamp(incoming(text="x", date=date).sent_at, UTC).year == year

@@ -504,7 +504,37 @@ async def test_half_a_surrogate_pair_in_one_update_does_not_stop_the_intake(
     assert [(number, orjson.loads(raw)["m"]) for number, raw in got] == [(1, "?"), (2, "é")]
 
 
-@pytest.mark.parametrize("result", [True, [{}], [{"update_id": "1"}], [7]])
+async def test_an_update_that_nobody_can_read_is_named_and_those_beside_it_come(
+    session: aiohttp.ClientSession,
+) -> None:
+    deep = b'{"update_id":2,"m":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    waiting = {1: b'{"update_id":1}', 2: deep, 3: b'{"update_id":3}'}
+
+    async def handler(request: web.Request) -> web.Response:
+        asked = orjson.loads(await request.read())
+        batch = [raw for number, raw in waiting.items() if number >= asked.get("offset", 0)]
+        body = b'{"ok":true,"result":[' + b",".join(batch[: asked["limit"]]) + b"]}"
+        return web.Response(body=body, content_type="application/json")
+
+    got: list[tuple[int, Any]] = []
+    async with served(handler) as base:
+        for _ in range(3):
+            found = await to(session, base).updates(got[-1][0] + 1 if got else None, 100, 0, ())
+            got += [(number, orjson.loads(raw)) for number, raw in found]
+    nested = (2, {"update_id": 2, "nested": True})
+    assert got == [(1, {"update_id": 1}), nested, (3, {"update_id": 3})]
+
+
+async def test_what_is_no_update_in_a_batch_costs_only_itself(
+    session: aiohttp.ClientSession,
+) -> None:
+    batch = [7, {"update_id": 1}, {"update_id": True}, {"update_id": "2"}, {}, None]
+    async with served(answering({"ok": True, "result": batch})) as base:
+        got = await to(session, base).updates(None, 100, 0, ())
+    assert [number for number, _ in got] == [1]
+
+
+@pytest.mark.parametrize("result", [True, 7, {"a": 1}, [{}], [{"update_id": "1"}], [7]])
 async def test_a_poll_that_brings_no_updates_is_a_fault_of_the_server(
     session: aiohttp.ClientSession, result: Any
 ) -> None:

@@ -19,7 +19,7 @@ from bot.tools.mcp.pool import Pool
 from bot.tools.mcp.servers import ServerSpec
 from tests.tools.servers.starting import pool_of
 
-PUBLIC, OTHER = "192.88.99.9", "2606:4700::6810"
+PUBLIC, OTHER = "9.9.9.9", "2606:4700::6810"
 
 
 class Wire(httpcore2.AsyncNetworkBackend):
@@ -85,6 +85,7 @@ def state(pool: Pool) -> tuple[str, str]:
         *("127.1", "169.254.169.254", "10.0.0.1", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
         *("::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::"),
         *("::127.0.0.1", "2600::5efe:7f00:1", "fd00::1", "fe80::1", "metadata.internal"),
+        *("fd00::5efe:808:808", "fe80::200:5efe:808:808", "fe80::5efe:808:808%eth0"),
     ],
 )
 async def test_no_connection_goes_to_an_internal_address_however_it_is_written(host: str) -> None:

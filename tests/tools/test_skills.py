@@ -213,6 +213,8 @@ async def test_a_service_that_is_not_there_surely_did_not_run(skills: Skills) ->
         "[2002:7f00:1::]",
         "[fd00::1]",
         "[fe80::1]",
+        "[fd00::5efe:808:808]",
+        "[fe80::200:5efe:808:808]",
         "metadata.internal",
         "①②⑦.0.0.1",
         "127。0。0。1",

@@ -1,5 +1,7 @@
 """Runs a command that dies when its parent does: `python -I -S leash.py <parent pid> <command…>`.
 
+`<parent pid>,<umask>` runs it with this umask, in octal digits.
+
 Standard library only, and started as a file: it must come up in a few milliseconds.
 On Linux the kernel kills the command with the thread that started it; elsewhere it just runs, and
 ends by itself when its standard input does.
@@ -24,8 +26,11 @@ def _tie_to_parent(parent: int) -> None:
 
 def main(argv: list[str]) -> None:
     """Tie this process to its parent and become the command; exits 127 if it cannot be run."""
+    parent, _, umask = argv[0].partition(",")
+    if umask:
+        os.umask(int(umask, 8))
     if sys.platform == "linux":
-        _tie_to_parent(int(argv[0]))
+        _tie_to_parent(int(parent))
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     try:

@@ -23,6 +23,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
+from bot.ops.hardening import given_umask
 from bot.tools.mcp import leash
 from bot.tools.mcp.fate import Ears
 from bot.tools.mcp.lines import LineSplitter, TooLong, request_of
@@ -85,7 +86,8 @@ async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(
         lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
-        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), command, *spec.args),
+        *(sys.executable, "-I", "-S", leash.__file__, f"{os.getpid()}{_umask()}"),
+        *(command, *spec.args),
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
@@ -94,6 +96,12 @@ async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport
         start_new_session=True,
     )
     return Process(transport, protocol, loop), transport
+
+
+def _umask() -> str:
+    """The operator's, not ours: what a server makes may be meant for others."""
+    given = given_umask()
+    return "" if given is None else f",{given:o}"
 
 
 def _program(spec: ServerSpec, env: dict[str, str]) -> str:
