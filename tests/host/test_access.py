@@ -246,6 +246,24 @@ async def test_the_first_of_two_admins_decides_and_both_cards_say_so(
         assert len(said) == 1
 
 
+async def test_whoever_is_no_admin_any_more_decides_nothing_by_the_card_that_they_have(
+    private: Private, stage: Stage
+) -> None:
+    cat = stage.person("Cat")
+    hers = stage.world.private(cat, private.bot)
+    async with private.host() as host:
+        await stage.ask(private.boss, private.office, private.bot, f"/people admin {cat.id}")
+        await stage.answer(hers, private.bot)
+        await stage.ask(cat, hers, private.bot, "hi")
+        stage.world.say(private.ann, private.room, "hello")
+        card = await private.card(hers)
+        await stage.ask(private.boss, private.office, private.bot, f"/people remove {cat.id}")
+        stage.world.press_button(cat, hers, card.id, "Allow")
+        await until(lambda: host.counters["refused:card"] == 1)
+        await private.quiet()
+        assert host.grants.access.grants == {}
+
+
 async def test_a_card_waits_for_an_admin_who_has_not_written_yet(
     private: Private, stage: Stage
 ) -> None:
@@ -348,8 +366,10 @@ async def test_a_group_that_the_bot_was_in_before_asks_when_the_bot_is_spoken_to
 ) -> None:
     team = stage.world.group("Old Team", [private.ann, private.bot])
     async with private.host() as host:
-        stage.world.say(private.ann, team, "/help")
+        stage.world.say(private.ann, team, "/help")  # which may be meant for another bot
         await until(lambda: host.counters["refused:stranger"] == 1)
+        await private.quiet()
+        assert private.texts(team) == private.cards(private.office) == []
         said = await stage.ask(private.ann, team, private.bot, f"@{private.bot.username} hi")
         card = await private.card()
         assert await private.press(private.boss, private.office, card, "Block") == "Blocked."
