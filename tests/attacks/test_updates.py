@@ -170,14 +170,20 @@ def unreadable() -> list[bytes]:
         b'{"update_id":"1","message":{}}',
         b'{"update_id":1.5}',
         b'{"update_id":NaN}',
-        b'{"update_id":1,"x":1e400}',
         b'{"update_id":1}{"update_id":2}',
+        b"\x00",
+        b"POST / HTTP/1.1\r\n\r\n",
+    ]
+
+
+def readable_in_part() -> list[bytes]:
+    """Bodies that can be read as far as their number, or are nested too deep to be read at all."""
+    return [
+        b'{"update_id":1,"x":1e400}',
         b'{"update_id":' + b"9" * 400 + b"}",
         b'{"update_id":1,"x":"\xff\xfe"}',
         b'{"update_id":1,"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
         b'{"update_id":1,"x":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"}",
-        b"\x00",
-        b"POST / HTTP/1.1\r\n\r\n",
     ]
 
 
@@ -240,6 +246,7 @@ def answered(first: int, who: int) -> list[str]:
 async def test_bodies_that_are_no_update_are_refused_and_hold_nobody_up(pushed: Door) -> None:
     statuses = [await pushed.pushed(body) for body in unreadable()]
     assert set(statuses) == {400}
+    assert {await pushed.pushed(body) for body in readable_in_part()} == {200}
     await pushed.is_well()
 
 
