@@ -32,6 +32,7 @@ def _agent(id: str, **more: object) -> dict[str, object]:
         "name": id.title(),
         "mcpServers": ["notes"],
         "whitelistPatterns": READS,
+        "toolPolicy": {"approvers": ["asker"]},
     } | more
 
 
@@ -40,7 +41,7 @@ AGENTS = {
     "agents": [
         _agent("operator"),
         _agent("quill", whitelistPatterns=["mcp:notes:*"]),
-        _agent("hasty", toolPolicy={"approvalMinutes": 0.03}),
+        _agent("hasty", toolPolicy={"approvers": ["asker"], "approvalMinutes": 0.03}),
     ],
     "bindings": [
         {"agentId": "quill", "type": "TelegramBot", "bindingKey": "@quill_demo_bot"},

@@ -152,7 +152,7 @@ async def test_the_sentence_comes_once_an_hour_also_after_a_restart(
             assert len(private.texts(private.room)) == 1
             assert 3500 < await host.store.command("TTL", mark) <= 3600
             if life:
-                await host.store.command("PEXPIRE", mark, 1)
+                await host.store.command("DEL", mark)
                 await stage.ask(private.ann, private.room, private.bot, "an hour later")
     assert private.texts(private.room) == [STRANGER.format(private.ann.id)] * 2
     assert len(private.cards(private.office)) == 1
@@ -244,6 +244,24 @@ async def test_the_first_of_two_admins_decides_and_both_cards_say_so(
             await stage.world.until(partial(private.is_answered, room, card), PATIENCE)
         said = {private.office.messages[mine.id].text, hers.messages[other.id].text}
         assert len(said) == 1
+
+
+async def test_whoever_is_no_admin_any_more_decides_nothing_by_the_card_that_they_have(
+    private: Private, stage: Stage
+) -> None:
+    cat = stage.person("Cat")
+    hers = stage.world.private(cat, private.bot)
+    async with private.host() as host:
+        await stage.ask(private.boss, private.office, private.bot, f"/people admin {cat.id}")
+        await stage.answer(hers, private.bot)
+        await stage.ask(cat, hers, private.bot, "hi")
+        stage.world.say(private.ann, private.room, "hello")
+        card = await private.card(hers)
+        await stage.ask(private.boss, private.office, private.bot, f"/people remove {cat.id}")
+        stage.world.press_button(cat, hers, card.id, "Allow")
+        await until(lambda: host.counters["refused:card"] == 1)
+        await private.quiet()
+        assert host.grants.access.grants == {}
 
 
 async def test_a_card_waits_for_an_admin_who_has_not_written_yet(
@@ -348,8 +366,10 @@ async def test_a_group_that_the_bot_was_in_before_asks_when_the_bot_is_spoken_to
 ) -> None:
     team = stage.world.group("Old Team", [private.ann, private.bot])
     async with private.host() as host:
-        stage.world.say(private.ann, team, "/help")
+        stage.world.say(private.ann, team, "/help")  # which may be meant for another bot
         await until(lambda: host.counters["refused:stranger"] == 1)
+        await private.quiet()
+        assert private.texts(team) == private.cards(private.office) == []
         said = await stage.ask(private.ann, team, private.bot, f"@{private.bot.username} hi")
         card = await private.card()
         assert await private.press(private.boss, private.office, card, "Block") == "Blocked."
@@ -358,6 +378,17 @@ async def test_a_group_that_the_bot_was_in_before_asks_when_the_bot_is_spoken_to
         await private.quiet()
         assert private.texts(team) == [said] == [STRANGE_GROUP.format(team.id)]
     assert f"Old Team (id {team.id}): Ann (id {private.ann.id}) wrote to" in card.text
+
+
+async def test_an_admin_lets_a_group_in_by_a_command_in_it(private: Private, stage: Stage) -> None:
+    team = stage.world.group("Team", [private.ann, private.boss, private.bot])
+    at = f"@{private.bot.username}"
+    async with private.host() as host:
+        said = await stage.ask(private.boss, team, private.bot, f"/people{at} allow")
+        assert said == f"{team.id} may talk to this bot now."
+        assert await stage.ask(private.ann, team, private.bot, f"{at} hello") == "from Echo"
+        stage.world.say(private.ann, team, f"/people{at} block {private.boss.id}")
+        await until(lambda: host.counters["refused:admin"] == 1)
 
 
 async def test_what_was_granted_to_a_group_goes_along_when_it_becomes_a_supergroup(
@@ -488,6 +519,7 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         assert f"Let in:\n• {ann} · by {private.boss.id}" in listed
         assert "Waiting" not in listed
         assert await say(f"/people admin {cat.id}") == f"{cat.id} is an admin of this host now."
+        assert (await stage.answer(hers, private.bot)).text.startswith("You are an admin of this")
         assert "1 bot" in await stage.ask(cat, hers, private.bot, "/status")
         assert "is an admin" in await say(f"/people block {cat.id}")
         assert "taken back" in await say(f"/people remove {cat.id}")

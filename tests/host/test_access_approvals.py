@@ -160,3 +160,28 @@ async def _block(stage: Stage, bot: Bot, boss: Person, who: Person) -> None:
     office = stage.world.private(boss, bot)
     said = await stage.ask(boss, office, bot, f"/people block {who.id} everywhere")
     assert said == f"{who.id} is blocked at all bots now."
+
+
+async def test_what_an_admin_allowed_for_good_is_void_once_they_are_no_admin_any_more(
+    stage: Stage,
+) -> None:
+    desk, boss, cat = Desk(stage), stage.person("Boss"), stage.person("Cat")
+    del stage.agents["agents"][0]["toolPolicy"]
+    stage.environ["ADMINS"] = str(boss.id)
+    office, hers = desk.room(boss), desk.room(cat)
+    stage.script.on(_writes, again=True)
+    async with desk.host():
+        await stage.ask(boss, office, desk.bot, f"/people admin {cat.id}")
+        await stage.answer(hers, desk.bot)
+        stage.world.say(cat, hers, "write one")
+        pressed = desk.press(cat, hers, await desk.question(hers), "Always for this chat")
+        assert await desk.answered(pressed) == "Allowed here from now on."
+        await desk.until(lambda: desk.done == ["write one"])
+        stage.world.say(cat, hers, "write two")
+        await desk.until(lambda: desk.done == ["write one", "write two"])
+        await stage.ask(boss, office, desk.bot, f"/people remove {cat.id}")
+        stage.world.say(cat, hers, "write three")
+        question = await desk.question(hers)
+        word = await desk.answered(desk.press(cat, hers, question, "Once"))
+        assert word == "Only the admins of this host may answer this."
+    assert desk.done == ["write one", "write two"]

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from bot.sandbox.messages.turns import turn
 from bot.store import keys
 from bot.store.grants import RedisGrants
 from tests.host.desk import PATIENCE
@@ -135,3 +136,25 @@ async def test_only_the_newest_code_makes_an_admin_and_both_replicas_know_them_a
             assert said.startswith("This code is not valid")
             assert a.grants.access.admins == b.grants.access.admins == {private.ann.id}
             assert await a.store.command("GET", keys.CLAIM) is None
+
+
+@pytest.mark.timeout(120)
+async def test_a_turn_that_was_open_when_its_person_was_shut_out_holds_nothing_up_later(
+    stage: Stage,
+) -> None:
+    stage.script.on(turn("never", gate="held"), user="a long story")
+    private = Private(stage)
+    host = await stage.process(PEOPLE=str(private.ann.id))
+    await stage.ask(private.boss, private.office, private.bot, "hi")
+    stage.world.say(private.ann, private.room, "a long story")
+    await stage.sim.gates.reached("held", 30)
+    await host.kill()
+    open_turn = keys.open_turn(private.line, str(private.ann.id))
+    async with stage.host() as again:
+        said = (await stage.answer(private.room, private.bot)).text
+        assert said == STRANGER.format(private.ann.id)
+        assert await again.store.command("EXISTS", open_turn) == 0
+        card = await private.card()
+        assert await private.press(private.boss, private.office, card, "Allow") == "Let in."
+        await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
+        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"

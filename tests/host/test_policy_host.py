@@ -8,6 +8,7 @@ from typing import Any
 
 from bot.sandbox.messages.turns import Call, turn
 from bot.sandbox.telegram.people import Bot
+from registry.policy import ToolPolicy
 from tests.host.stage import Stage
 
 DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
@@ -113,7 +114,8 @@ async def test_the_rule_is_read_at_each_call_of_a_running_turn(stage: Stage) -> 
         await stage.sim.gates.reached("held", 30)
         stage.agents["agents"][0]["toolPolicy"] = {"disabledTools": ["mcp:desk:write"]}
         stage.write_agents()
-        await host.catalog.until(lambda s: s.agents["clerk"].value.tool_policy is not None)
+        now = ToolPolicy(disabled_tools=("mcp:desk:write",))
+        await host.catalog.until(lambda s: s.agents["clerk"].value.tool_policy == now)
         stage.sim.gates.open("held")
         assert (await stage.answer(room, bot, seconds=20)).text == "then not"
     assert log.read_text() == "write x\n"
