@@ -75,10 +75,6 @@ class Admission:
         verdict = self._verdict(event)
         return verdict == "admitted" or (verdict == "stranger" and _is_ungated(event))
 
-    def admits_person(self, address: Address, person: Person) -> bool:
-        """Whether somebody may talk in a chat now."""
-        return self._access.verdict(address, person.id) == "admitted"
-
     def _verdict(self, event: Event) -> Verdict:
         person: Person | None = getattr(event, "person", None)
         return self._access.verdict(event.address, person.id if person else None)
@@ -163,7 +159,8 @@ class Admission:
             return
         ways = await self._notices.ways(line.fence.line)
         for admin, way in ways.items():
-            await self._give_card(line, request, admin, way)
+            if admin not in request.cards:
+                await self._give_card(line, request, admin, way)
         if not ways:
             log.warning(
                 "access.nobody_asked",
