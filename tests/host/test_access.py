@@ -294,7 +294,7 @@ async def test_a_card_waits_for_an_admin_who_has_not_written_yet(
         await stage.answer(private.room, private.bot)
         assert private.cards(private.office) == []
     async with stage.host() as host:
-        await stage.ask(private.boss, private.office, private.bot, "hi")
+        await private.quiet()
         card = await private.card()
         assert await private.press(private.boss, private.office, card, "Allow") == "Let in."
         assert await stage.ask(private.ann, private.room, private.bot, "hello")
