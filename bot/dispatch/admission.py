@@ -35,10 +35,10 @@ HOUR_SECONDS = 3600.0
 FORGET_ABOVE = 10_000
 
 CLAIMED = (
-    "You are an admin of this host now. /help lists your commands; write the id {} into ADMINS "
-    "to stay one whatever becomes of the store."
+    "You are an admin of this host now; /help lists your commands. Add your id ({}) to ADMINS to "
+    "stay one even if the store is lost."
 )
-WRONG_CODE = "This code is not valid. The newest one stands in the host's log."
+WRONG_CODE = "This code is not valid. The host prints a new one at each start."
 TOO_MANY_TRIES = "Too many tries. Please wait an hour."
 
 

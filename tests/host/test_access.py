@@ -475,7 +475,7 @@ async def test_the_code_makes_one_admin_once_and_their_commands_and_menu_work_at
         stored = await host.store.command("GET", keys.CLAIM)
         assert code.replace("-", "").encode() not in stored
         said = await stage.ask(private.ann, private.room, private.bot, f"/claim {code.lower()}")
-        assert said.startswith("You are an admin of this host now.")
+        assert said.startswith("You are an admin of this host now;")
         own = f"chat:{private.ann.id}:0:"
         await until(lambda: own in private.bot.commands)
         assert "private" not in await stage.ask(private.ann, private.room, private.bot, "/status")
@@ -499,7 +499,7 @@ async def test_the_code_is_printed_for_people_whatever_the_log_is_for(
         assert "This host has no admin yet." in printed
         claim = f"/claim {code_in(printed)}"
         said = await stage.ask(private.ann, private.room, private.bot, claim)
-        assert said.startswith("You are an admin of this host now.")
+        assert said.startswith("You are an admin of this host now;")
     finally:
         await host.end()
 
@@ -546,7 +546,7 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         stage.world.say(private.ann, private.room, "hello")
         await private.card()
         listed = await say("/people")
-        assert f"@{private.bot.username} is for whom admins let in" in listed
+        assert f"@{private.bot.username} is private; strangers may ask to be let in." in listed
         assert f"Waiting:\n• {ann} Ann" in listed
         assert await say(f"/people allow {ann}") == f"{ann} may talk to this bot now."
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
