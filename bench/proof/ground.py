@@ -74,6 +74,7 @@ class Ground:
             "mcpServerEndpoints": [],
             "mcpServers": ["counter"],
             "whitelistPatterns": ["mcp:counter:*"],
+            "toolPolicy": {"approvers": ["asker"]},
             "customInstructions": "Say again what you are told.",
         }
         bindings = [
@@ -136,6 +137,7 @@ class HostProcess:
         self.folder = ground.folder / name
         self.log = ground.folder / f"{name}.log"
         self.began = 0.0
+        self._logged = 0
 
     async def wire(self) -> None:
         """Open the wires."""
@@ -171,6 +173,7 @@ class HostProcess:
 
     async def spawn(self) -> None:
         """Start it, without waiting for anything."""
+        self._logged = len(self._log())
         if self._ground.nursery is not None and "LD_PRELOAD" not in self._more:
             self.began = time.monotonic()
             place, log_file = str(self.folder), str(self.log)
@@ -247,9 +250,16 @@ class HostProcess:
         async with aiohttp.ClientSession() as session, session.get(_plain(url)) as response:
             return response.status, await response.json()
 
+    def has_started(self) -> bool:
+        """Whether it has said so since it was spawned last."""
+        return "started" in self._log()[self._logged :]
+
     def last_words(self) -> str:
         """The end of its log."""
-        return self.log.read_text()[-600:] if self.log.exists() else ""
+        return self._log()[-600:]
+
+    def _log(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
 
     async def end(self) -> None:
         """Nothing of it is left."""

@@ -57,7 +57,7 @@ async def _one_name(order: Order) -> Tally:
                 await gone.kill()
                 t.tally.takeover.append(await owned_by(t.place, [stays], began))
                 await gone.spawn()
-                await until(lambda host=gone: "started" in host.last_words())  # type: ignore[misc]
+                await until(gone.has_started)
                 t.tally.tries += 1
         both = [fence for host in hosts for fence in host.store.fences]
         t.tally.check(len(both) == len(set(both)), f"a fence was given twice: {sorted(both)}")
@@ -135,7 +135,7 @@ async def _owner_and_other(
     t: Trial, hosts: Sequence[HostProcess]
 ) -> tuple[HostProcess, HostProcess]:
     """Once both are there: who holds the bot, and who waits for it."""
-    await until(lambda: all("started" in host.last_words() for host in hosts))
+    await until(lambda: all(host.has_started() for host in hosts))
     await asyncio.sleep(1.5)
     await owned_by(t.place, hosts, time.monotonic())
     name = _owner(hosts, t.place.bots[0].id)

@@ -30,14 +30,14 @@ HOW = (
     f"Write /people {USAGE}. Ids of groups are negative; in a group, no id means that group. "
     "/id tells anybody theirs."
 )
-HOW_TO_CLAIM = "Send /claim and the code that stands in the host's log."
+HOW_TO_CLAIM = "Send /claim with the code that the host printed at its start."
 CLAIM_IN_PRIVATE = "Send it to me in a private chat: whoever reads the code here can use it."
 LAST_ADMIN = "You are the only admin. Make somebody else one first: /people admin ID."
 _NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
 _MODES = {
     "open": "open to everybody",
-    "request": "for whom admins let in; strangers may ask",
-    "listed": "for whom admins let in",
+    "request": "private; strangers may ask to be let in",
+    "listed": "private",
 }
 
 Waiting = Callable[[], Awaitable[Sequence[Request]]]

@@ -35,10 +35,10 @@ HOUR_SECONDS = 3600.0
 FORGET_ABOVE = 10_000
 
 CLAIMED = (
-    "You are an admin of this host now. /help lists your commands; write the id {} into ADMINS "
-    "to stay one whatever becomes of the store."
+    "You are an admin of this host now; /help lists your commands. Add your id ({}) to ADMINS to "
+    "stay one even if the store is lost."
 )
-WRONG_CODE = "This code is not valid. The newest one stands in the host's log."
+WRONG_CODE = "This code is not valid. The host prints a new one at each start."
 TOO_MANY_TRIES = "Too many tries. Please wait an hour."
 
 
@@ -74,10 +74,6 @@ class Admission:
             return True  # judged by who presses
         verdict = self._verdict(event)
         return verdict == "admitted" or (verdict == "stranger" and _is_ungated(event))
-
-    def admits_person(self, address: Address, person: Person) -> bool:
-        """Whether somebody may talk in a chat now."""
-        return self._access.verdict(address, person.id) == "admitted"
 
     def _verdict(self, event: Event) -> Verdict:
         person: Person | None = getattr(event, "person", None)
@@ -163,7 +159,8 @@ class Admission:
             return
         ways = await self._notices.ways(line.fence.line)
         for admin, way in ways.items():
-            await self._give_card(line, request, admin, way)
+            if admin not in request.cards:
+                await self._give_card(line, request, admin, way)
         if not ways:
             log.warning(
                 "access.nobody_asked",

@@ -162,11 +162,13 @@ class Stage:
         await self.world.until(there, seconds)
         return [m for m in room.messages.values() if m.author == bot.id][count - 1]
 
-    async def ask(self, person: Person, room: Room, bot: Bot, text: str) -> str:
+    async def ask(
+        self, person: Person, room: Room, bot: Bot, text: str, seconds: float = 10
+    ) -> str:
         """Say something, and wait for the next message of the bot."""
         had = len(self.texts(room, bot.id))
         self.world.say(person, room, text)
-        return (await self.answer(room, bot, had + 1)).text
+        return (await self.answer(room, bot, had + 1, seconds)).text
 
     def requests(self) -> list[dict[str, Any]]:
         """Bodies of the model requests so far."""

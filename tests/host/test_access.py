@@ -39,7 +39,7 @@ class Private:
     async def host(self, **more: str) -> AsyncIterator[Assembled]:
         """A host whose admin has written before."""
         async with self.stage.host(**more) as host:
-            assert await self.stage.ask(self.boss, self.office, self.bot, "hi") == "from Echo"
+            await self.quiet()
             yield host
 
     def texts(self, room: Room) -> list[str]:
@@ -160,11 +160,32 @@ async def test_the_sentence_comes_once_an_hour_also_after_a_restart(
 
 async def test_listed_asks_nobody(stage: Stage) -> None:
     private = Private(stage, "listed")
+    team = stage.world.group("Team", [private.ann])
     async with private.host():
         said = await stage.ask(private.ann, private.room, private.bot, "hello")
+        assert said == STRANGER.format(private.ann.id)
+        stage.world.join(team, private.bot)
+        told = (await stage.answer(team, private.bot)).text
+        assert told == STRANGE_GROUP.format(team.id)
         await private.quiet()
         assert private.cards(private.office) == []
-    assert said == STRANGER.format(private.ann.id)
+
+
+async def test_an_open_bot_says_nothing_about_it_in_chats_and_all_about_it_in_the_log(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = Private(stage, "open")
+    team = stage.world.group("Team", [private.ann])
+    async with private.host() as host:
+        stage.world.join(team, private.bot)
+        await until(lambda: host.counters["joined:group"] == 1)
+        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
+        await private.quiet()
+        assert private.texts(team) == []
+        assert private.cards(private.office) == []
+    said = capsys.readouterr().out
+    assert f"ACCESS: bot {private.bot.id} is open to everybody" in said
+    assert "a bot is open to everybody, and no budget is set" in said
 
 
 async def test_lists_in_the_environment_let_in_and_modes_are_each_bots_own(stage: Stage) -> None:
@@ -257,6 +278,7 @@ async def test_whoever_is_no_admin_any_more_decides_nothing_by_the_card_that_the
         await stage.ask(cat, hers, private.bot, "hi")
         stage.world.say(private.ann, private.room, "hello")
         card = await private.card(hers)
+        await private.card()
         await stage.ask(private.boss, private.office, private.bot, f"/people remove {cat.id}")
         stage.world.press_button(cat, hers, card.id, "Allow")
         await until(lambda: host.counters["refused:card"] == 1)
@@ -272,7 +294,7 @@ async def test_a_card_waits_for_an_admin_who_has_not_written_yet(
         await stage.answer(private.room, private.bot)
         assert private.cards(private.office) == []
     async with stage.host() as host:
-        await stage.ask(private.boss, private.office, private.bot, "hi")
+        await private.quiet()
         card = await private.card()
         assert await private.press(private.boss, private.office, card, "Allow") == "Let in."
         assert await stage.ask(private.ann, private.room, private.bot, "hello")
@@ -369,7 +391,8 @@ async def test_a_group_that_the_bot_was_in_before_asks_when_the_bot_is_spoken_to
         stage.world.say(private.ann, team, "/help")  # which may be meant for another bot
         await until(lambda: host.counters["refused:stranger"] == 1)
         await private.quiet()
-        assert private.texts(team) == private.cards(private.office) == []
+        assert private.texts(team) == []
+        assert private.cards(private.office) == []
         said = await stage.ask(private.ann, team, private.bot, f"@{private.bot.username} hi")
         card = await private.card()
         assert await private.press(private.boss, private.office, card, "Block") == "Blocked."
@@ -452,7 +475,7 @@ async def test_the_code_makes_one_admin_once_and_their_commands_and_menu_work_at
         stored = await host.store.command("GET", keys.CLAIM)
         assert code.replace("-", "").encode() not in stored
         said = await stage.ask(private.ann, private.room, private.bot, f"/claim {code.lower()}")
-        assert said.startswith("You are an admin of this host now.")
+        assert said.startswith("You are an admin of this host now;")
         own = f"chat:{private.ann.id}:0:"
         await until(lambda: own in private.bot.commands)
         assert "private" not in await stage.ask(private.ann, private.room, private.bot, "/status")
@@ -465,6 +488,20 @@ async def test_the_code_makes_one_admin_once_and_their_commands_and_menu_work_at
     async with stage.host():
         assert "/claim" not in capsys.readouterr().err
         assert "1 bot" in await stage.ask(private.ann, private.room, private.bot, "/status")
+
+
+async def test_the_code_is_printed_for_people_whatever_the_log_is_for(
+    private: Private, stage: Stage
+) -> None:
+    host = await stage.process(ADMINS="", LOG_FORMAT="json", LOG_LEVEL="ERROR")
+    try:
+        printed = host.log.read_text()
+        assert "This host has no admin yet." in printed
+        claim = f"/claim {code_in(printed)}"
+        said = await stage.ask(private.ann, private.room, private.bot, claim)
+        assert said.startswith("You are an admin of this host now;")
+    finally:
+        await host.end()
 
 
 async def test_wrong_codes_are_few_and_a_code_of_an_earlier_start_is_wrong(
@@ -509,7 +546,7 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         stage.world.say(private.ann, private.room, "hello")
         await private.card()
         listed = await say("/people")
-        assert f"@{private.bot.username} is for whom admins let in" in listed
+        assert f"@{private.bot.username} is private; strangers may ask to be let in." in listed
         assert f"Waiting:\n• {ann} Ann" in listed
         assert await say(f"/people allow {ann}") == f"{ann} may talk to this bot now."
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)

@@ -85,7 +85,7 @@ async def test_an_answer_on_one_replica_counts_on_the_other_within_a_second(
         REDIS_URL=valkey.url, BOTS__0__TOKEN="", REPLICA_NAME="b", DATA_DIR=second_folder
     )
     async with first as a, second as b:
-        assert await stage.ask(private.boss, office, other, "hi") == "from Echo"
+        assert await stage.ask(private.boss, office, other, "hi", PATIENCE) == "from Echo"
         stage.world.say(private.ann, private.room, "hello")
 
         def cards() -> list[str]:
