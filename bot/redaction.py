@@ -54,10 +54,14 @@ _HALF_AN_ESCAPE = re.compile(
 _LONGEST_ESCAPE: Final = 40
 _RUNS: Final = "|".join(f"[{re.escape(mark)}]{{1,40}}" for mark in _MARKS)
 _CHANGED = re.compile(f"{_ESCAPE.pattern}|{_RUNS}|[^\\x00-\\x7f]+")
+_WIDEST: Final = 8
+"""Characters, about, in which an escape writes one of a secret."""
+_SHORT: Final = 1_000
+_REMEMBERED: Final = 256
 _LONG: Final = 100_000
 """Characters of a text in which the places of secrets are not looked up: it comes back folded."""
 
-_SCHEME = re.compile(r"(?i)(?:[\w-]+:)?\s*(?:bearer|basic|token|apikey|digest)\s+(\S+)\Z")
+_SCHEME = re.compile(r"(?i)\A(?:[\w-]{1,64}:)?\s*(?:bearer|basic|token|apikey|digest)\s+(\S+)\Z")
 _USERINFO = re.compile(r"://([^\s/?#]*)@")
 _NAMED = re.compile(
     r"(?i)(?:password|passwd|pwd|secret|token|key|signature|sig)[\"']?\s*[=:]\s*"
@@ -111,9 +115,11 @@ class Secrets:
         """The text without secrets; where it was `cut` off, without the beginning of one either."""
         if len(text) < LEAST_BEGINNING or not (finder := self._found()):
             return text
+        if not cut:
+            return _replaced(text, spans) if (spans := finder.spans_in(text)) else text
         folded = fold(text)
         spans = finder.spans(folded)
-        if cut and (begins := _begins(finder, text, spans, folded)) is not None:
+        if (begins := _begins(finder, text, spans, folded)) is not None:
             return _replaced(text[:begins], spans) + SECRET
         return _replaced(text, spans) if spans else text
 
@@ -145,14 +151,14 @@ class Secrets:
 
     def found(self, text: str) -> bool:
         """Whether a secret is in the text."""
-        return bool((finder := self._found()) and finder.spans(fold(text)))
+        return bool((finder := self._found()) and finder.spans_in(text))
 
     def begun(self, text: str) -> bool:
-        """Whether a secret is in the text, or begins at its end."""
+        """Whether a secret begins at the end of the text."""
         if not (finder := self._found()):
             return False
-        folded = fold(text)
-        return bool(finder.spans(folded)) or finder.begins(folded, 0, LEAST_BEGINNING) < len(folded)
+        end = fold(text[-_WIDEST * finder.longest :])
+        return finder.begins(end, 0, LEAST_BEGINNING) < len(end)
 
     def growing(self) -> Growing:
         """What may be shown of a text while it grows."""
@@ -207,6 +213,21 @@ class _Finder:
             self._heads.setdefault(one[:LEAST], []).append(one)
         self._starts = {head[:n] for head in self._heads for n in range(1, LEAST)}
         self._automaton = _automaton(sorted(folded)) if folded else None
+        self._clean: set[str] = set()
+
+    def spans_in(self, text: str) -> list[tuple[int, int]]:
+        """The same for a text that is not folded yet; one that has none is known for a while.
+
+        An answer passes several doors, and the log says the same words again and again.
+        """
+        if text in self._clean:
+            return []
+        found = self.spans(fold(text))
+        if not found and len(text) <= _SHORT:
+            if len(self._clean) >= _REMEMBERED:
+                self._clean.clear()
+            self._clean.add(text)
+        return found
 
     def spans(self, folded: str) -> list[tuple[int, int]]:
         """Where secrets stand, from left to right, the longest where several begin."""

@@ -39,9 +39,8 @@ _LOOKS = 3
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _BRINGS_TOGETHER = re.compile(r"[\[<&$]|\\[(\[]")  # links, tags and formulas, which are not shown
 
-_UNFINISHED = [
-    re.compile(form + r"\Z") for form in (r"<[^<>\n]{0,200}", r"!?\[[^\n]{0,200}", r"\Z")
-]
+_LONGEST_END = 200
+_UNFINISHED = [re.compile(form) for form in (r"<[^<>\n]*\Z", r"!?\[[^\[\n]*\Z", r"\Z")]
 """What may vanish from the end of a text once it is whole: a tag, a link; or nothing."""
 
 NO_TOOL = "no_such_tool"
@@ -175,10 +174,16 @@ def shows_a_secret(rich: RichText, secrets: Secrets, *, begun: bool = False) -> 
     A text that grows should not end in the beginning of one either, nor in one that has `begun`
     before a tag or a link that may vanish once it is whole.
     """
-    text = rich.text
-    if begun and any(secrets.begun(end.sub("", text)) for end in _UNFINISHED):
+    told = (rich.text, *told_by_marks(rich))
+    if any(map(secrets.found, told)):
         return True
-    return secrets.found(text) or any(map(secrets.found, told_by_marks(rich)))
+    return begun and any(secrets.begun(_before(end, rich.text)) for end in _UNFINISHED)
+
+
+def _before(end: re.Pattern[str], text: str) -> str:
+    """The text before its end, where it has this one."""
+    found = end.search(text, max(0, len(text) - _LONGEST_END))
+    return text[: found.start()] if found else text
 
 
 def told_by_marks(rich: RichText) -> list[str]:
