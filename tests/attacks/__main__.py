@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks.table import PAGE, Attack, Table, holds, load, named_tests, renewed
 
-WORKERS = "2"
+WORKERS = "3"
 MARKS = {"held": "held", "broken": "BROKEN", "pending": "pending", "untried": "not tried"}
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from bot.assembled import Assembled
 from bot.sandbox.telegram.people import Bot, Person
-
-BOUND = 10.0
+from tests.host.desk import PATIENCE
 
 
 async def bound(host: Assembled, bot: Bot, person: Person, agent: Mapping[str, Any]) -> None:
@@ -19,7 +18,7 @@ async def bound(host: Assembled, bot: Bot, person: Person, agent: Mapping[str, A
     binding = {"agentId": name, "type": "ChatId", "bindingKey": str(person.id), "bot": str(bot.id)}
     await host.store.redis.set(f"agent:definition:{name}", json.dumps(agent))
     await host.store.redis.set(slot, json.dumps(binding))
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         await host.catalog.until(lambda found: name in found.agents and _has(found.bindings, slot))
 
 

@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 
 from tests.attacks.raw import exchanged, status_of
+from tests.host.desk import PATIENCE
 from tests.host.stage import staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BOUND = 10.0
 NEXT = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 """A second request, which a server that misreads the first would answer as well."""
 PUSH = b"POST /telegram/x HTTP/1.1\r\nHost: localhost\r\n"
@@ -54,7 +54,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
 async def test_a_request_that_can_be_read_in_two_ways_is_read_in_none(url: str, name: str) -> None:
-    answer = await asyncio.wait_for(exchanged(url, AMBIGUOUS[name], whole=True), BOUND)
+    answer = await asyncio.wait_for(exchanged(url, AMBIGUOUS[name], whole=True), PATIENCE)
     assert answer.split(b" ")[1] == b"400"
     assert b"connection: close" in answer.lower()
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -64,7 +64,7 @@ async def test_a_request_that_can_be_read_in_two_ways_is_read_in_none(url: str, 
 async def told(url: str, head: bytes) -> bytes:
     """What a request for the health of the host brings, head and body."""
     request = b"GET /health " + head + b"Connection: close\r\n\r\n"
-    return await asyncio.wait_for(exchanged(url, request, whole=True), BOUND)
+    return await asyncio.wait_for(exchanged(url, request, whole=True), PATIENCE)
 
 
 async def test_who_names_the_host_as_the_world_does_or_not_at_all_learns_little(url: str) -> None:

@@ -24,7 +24,8 @@ from bot.sandbox.messages.turns import Call, turn
 from tests.attacks.binding import bound
 from tests.attacks.inner import Inner, inner
 from tests.attacks.network import Network
-from tests.host.desk import results
+from tests.attacks.talk import asked
+from tests.host.desk import PATIENCE, results
 from tests.host.stage import Stage, staged, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +44,6 @@ INSIDE = {
     "wiki": "10.1.2.3",
 }
 """Names, one of them from /etc/hosts as it were, and the inner address that each leads to."""
-PATIENCE = 30.0
 REFUSED = "leads to an internal host"
 
 
@@ -74,7 +74,7 @@ class Scene:
             order = f"as {name}, {number}"
             calls = [Call(f"skill__s{n}", {"again": number}) for n in range(len(urls))]
             self.stage.script.on(turn(*calls), "done", user=order)
-            await self.stage.ask(ann, self.stage.world.private(ann, bot), bot, order)
+            await asked(self.stage, ann, self.stage.world.private(ann, bot), bot, order)
             told += results(self.stage)
         return told
 
@@ -83,7 +83,7 @@ class Scene:
         name, ann = await self.agent(mcpServers=servers)
         bot = self.stage.bots[0]
         self.stage.script.on("hello", user=f"as {name}")
-        await self.stage.ask(ann, self.stage.world.private(ann, bot), bot, f"as {name}")
+        await asked(self.stage, ann, self.stage.world.private(ann, bot), bot, f"as {name}")
 
         def reasons() -> dict[str, str]:
             found = self.host.report()["servers"]

@@ -21,13 +21,13 @@ from registry.snapshot import Snapshot
 from tests.attacks.binding import bound
 from tests.attacks.calm import calm
 from tests.attacks.inner import Inner, inner
-from tests.host.desk import results
+from tests.attacks.talk import asked
+from tests.host.desk import PATIENCE, results
 from tests.host.stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CANARY = "canary-of-the-host-51d2e84b06"
-BOUND = 20.0
 BUSY = 0.5
 """Seconds that the loop may be busy in one go, of which some go into what the test itself does."""
 
@@ -45,7 +45,7 @@ class Scene:
         """The registry once it has read these values; they are gone again afterwards."""
         redis, catalog = self.host.store.redis, self.host.catalog
         mark = f"agent:definition:mark-{next(self.numbers)}"
-        async with asyncio.timeout(BOUND), calm(BUSY):
+        async with asyncio.timeout(PATIENCE), calm(BUSY):
             await redis.mset({**values, mark: "{"})
             found = await catalog.until(lambda s: any(p.place == mark for p in s.problems))
             await redis.delete(*values, mark)
@@ -217,7 +217,7 @@ async def test_a_schema_that_leads_round_and_round_ends_a_call_soon(scene: Scene
         stage.script.on(turn(Call("skill__s", {"a": 1})), "It ended.", user=f"round {number}")
         room = stage.world.private(ann, echo)
         async with calm(BUSY):
-            assert await stage.ask(ann, room, echo, f"round {number}") == "It ended."
+            assert await asked(stage, ann, room, echo, f"round {number}") == "It ended."
         assert "Invalid input" in results(stage)[0]
     assert scene.inner.visits == []
 

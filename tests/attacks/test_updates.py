@@ -23,12 +23,13 @@ from bot.sandbox.telegram.people import Bot, Person
 from bot.sandbox.telegram.updates import Update
 from bot.store import keys
 from tests.attacks.raw import status_of
+from tests.attacks.talk import asked
+from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
 from tests.host.test_webhooks import pushed_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BOUND = 10.0
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
 
@@ -44,7 +45,7 @@ class Door:
 
     async def is_well(self) -> None:
         """The next message is answered, and nothing was set aside or left undone."""
-        assert await self.stage.ask(self.ann, self.room, self.bot, "there?") == "still here"
+        assert await asked(self.stage, self.ann, self.room, self.bot, "there?") == "still here"
         await self.host.fleet.bots[0].idle()
         line = f"bot:{self.bot.id}"
         for key in (keys.dead(line), keys.inbox(line)):
@@ -101,11 +102,11 @@ async def test_without_the_very_secret_no_body_is_waited_for_by_any_path_or_meth
     for method, where, secret, wanted in cases:
         head = f"{method} {where} HTTP/1.1\r\nHost: x\r\n{SECRET_HEADER}: {secret}\r\n"
         request = f"{head}Content-Length: 900000\r\n\r\n".encode("latin-1")
-        found = await asyncio.wait_for(status_of(pushed.host.url, request), BOUND)
+        found = await asyncio.wait_for(status_of(pushed.host.url, request), PATIENCE)
         assert (method, where, found) == (method, where, wanted)
     twice = f"{SECRET_HEADER}: x\r\n{SECRET_HEADER}: {right}\r\n"
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{twice}Content-Length: 900000\r\n\r\n"
-    assert await asyncio.wait_for(status_of(pushed.host.url, head.encode()), BOUND) == 401
+    assert await asyncio.wait_for(status_of(pushed.host.url, head.encode()), PATIENCE) == 401
     await pushed.is_well()
 
 
@@ -244,28 +245,32 @@ def answered(first: int, who: int) -> list[str]:
 
 
 async def test_bodies_that_are_no_update_are_refused_and_hold_nobody_up(pushed: Door) -> None:
+    requests, counted = len(pushed.stage.requests()), ignored(pushed.host)
     statuses = [await pushed.pushed(body) for body in unreadable()]
     assert set(statuses) == {400}
-    assert {await pushed.pushed(body) for body in readable_in_part()} == {200}
+    read = readable_in_part()
+    assert {await pushed.pushed(body) for body in read} == {200}
+    await until(lambda: ignored(pushed.host) == counted + len(read), PATIENCE)
+    assert len(pushed.stage.requests()) == requests
     await pushed.is_well()
 
 
 async def test_odd_updates_that_are_pushed_are_left_alone_and_counted(pushed: Door) -> None:
     before = ignored(pushed.host)
-    asked, bodies = len(pushed.stage.requests()), odd(10**9)
+    requests, bodies = len(pushed.stage.requests()), odd(10**9)
     assert {await pushed.pushed(body.encode()) for body in bodies} == {200}
-    await until(lambda: ignored(pushed.host) == before + len(bodies))
-    assert len(pushed.stage.requests()) == asked
+    await until(lambda: ignored(pushed.host) == before + len(bodies), PATIENCE)
+    assert len(pushed.stage.requests()) == requests
     await pushed.is_well()
 
 
 async def test_odd_updates_that_are_polled_are_left_alone_and_counted(polled: Door) -> None:
     before, bot = ignored(polled.host), polled.bot
-    asked, bodies = len(polled.stage.requests()), odd(bot.updates.next_id)
+    requests, bodies = len(polled.stage.requests()), odd(bot.updates.next_id)
     for body in bodies:
         given(bot, body)
-    await until(lambda: ignored(polled.host) == before + len(bodies))
-    assert len(polled.stage.requests()) == asked
+    await until(lambda: ignored(polled.host) == before + len(bodies), PATIENCE)
+    assert len(polled.stage.requests()) == requests
     await polled.is_well()
 
 
@@ -282,7 +287,7 @@ async def test_strange_messages_are_messages_and_answered(
             assert await door.pushed(body.encode()) == 200
         else:
             given(door.bot, body)
-    await door.stage.answer(door.room, door.bot, had + len(bodies), BOUND)
+    await door.stage.answer(door.room, door.bot, had + len(bodies), PATIENCE)
     await door.is_well()
 
 

@@ -16,7 +16,9 @@ import pytest_asyncio
 
 from bot.assembled import Assembled
 from bot.sandbox.telegram.people import Bot
+from tests.attacks.talk import asked
 from tests.attacks.test_updates import given
+from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,7 +48,7 @@ class Scene:
     async def nothing_was_planted(self) -> None:
         """All that came before has been handled, and the agents are those of the file."""
         room = self.stage.world.private(self.eve, self.bot)
-        said = await self.stage.ask(self.eve, room, self.bot, "are you there?")
+        said = await asked(self.stage, self.eve, room, self.bot, "are you there?")
         assert said == "from the model"
         await self.host.fleet.bots[0].idle()
         assert sorted(self.host.catalog.snapshot().agents) == ["echo"]
@@ -72,9 +74,9 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 
 async def test_the_admin_s_own_command_is_done_or_these_tests_show_nothing(scene: Scene) -> None:
     scene.send({})
-    await until(lambda: "planted" in scene.host.catalog.snapshot().agents)
+    await until(lambda: "planted" in scene.host.catalog.snapshot().agents, PATIENCE)
     scene.send({"text": "/deleteagent planted"})
-    await until(lambda: "planted" not in scene.host.catalog.snapshot().agents)
+    await until(lambda: "planted" not in scene.host.catalog.snapshot().agents, PATIENCE)
     await scene.host.store.redis.delete("agent:audit")
 
 
@@ -125,9 +127,9 @@ async def test_a_stranger_is_refused_whatever_name_reply_or_forward_lends_them_t
         room = world.private(person, scene.bot)
         mine = {"chat": chat, "from": person.user()}
         scene.send(mine | {"forward_origin": origin})
-        assert (await scene.stage.answer(room, scene.bot)).text == "from the model"
+        assert (await scene.stage.answer(room, scene.bot, 1, PATIENCE)).text == "from the model"
         scene.send(mine | fields)
-        assert "Only admins" in (await scene.stage.answer(room, scene.bot, 2)).text
+        assert "Only admins" in (await scene.stage.answer(room, scene.bot, 2, PATIENCE)).text
     assert (await scene.refused())[had:] == [str(twin.id), str(other.id)]
     await scene.nothing_was_planted()
 
@@ -138,7 +140,7 @@ async def test_the_anonymous_admin_of_a_group_is_nobody_s_admin(scene: Scene) ->
     user = {"id": ANONYMOUS, "is_bot": True, "first_name": "Group", "username": "GroupAnonymousBot"}
     text = ADD.replace("/addagent", f"/addagent@{scene.bot.username}")
     scene.send({"chat": chat, "sender_chat": chat, "text": text, "from": user})
-    assert "Only admins" in (await scene.stage.answer(scene.group, scene.bot)).text
+    assert "Only admins" in (await scene.stage.answer(scene.group, scene.bot, 1, PATIENCE)).text
     assert (await scene.refused())[had:] == [str(ANONYMOUS)]
     await scene.nothing_was_planted()
 
@@ -162,7 +164,7 @@ async def test_a_command_that_is_hidden_in_a_text_is_a_text(scene: Scene) -> Non
     for fields in texts:
         scene.send(fields)
     scene.send({"text": None, "photo": [{"file_id": "x"}], "caption": ADD})
-    await scene.stage.answer(room, scene.bot, had + len(texts) + 1)
+    await scene.stage.answer(room, scene.bot, had + len(texts) + 1, PATIENCE)
     said = scene.stage.texts(room, scene.bot.id)[had:]
     assert said.count("from the model") == len(texts), said
     await scene.nothing_was_planted()
