@@ -22,6 +22,7 @@ SPY = Path(__file__).parents[1] / "tools" / "servers" / "spy.py"
 PYTHON = Path("/usr/bin/python3")
 NOBODY = 65_534
 BY_REFERENCE = "by-reference-4f1d0b7c"
+OF_A_SKILL = "of-a-skill-7bd0c1a9"
 LISTED = "listed-93ae55d1"
 OF_NOBODY = "of-nobody-20c6e8f4"
 LOOKS = ("environ", "maps", "mem", "files", "peek")
@@ -37,8 +38,12 @@ def spied(stage: Stage, *words: str, umask: str = "022") -> HostProcess:
         "args": where,
         "env": {"OF_THE_SERVER": "${HUB_KEY}"},
     }
-    stage.bot("Echo", mcpServers=["spy"])
+    auth = {"type": "bearer", "tokenEnv": "SKILL_KEY"}
+    address = {"webhookUrl": "http://127.0.0.1:9/", "webhookAuth": auth}
+    skill = {"name": "look", "description": "Look.", "inputSchema": {"type": "object"}}
+    stage.bot("Echo", mcpServers=["spy"], skills=[skill | address])
     more = {"HUB_KEY": BY_REFERENCE, "LISTED_KEY": LISTED, "OTHER_KEY": OF_NOBODY}
+    more["SKILL_KEY"] = OF_A_SKILL
     variables = stage.variables(**more, AGENT_SECRETS="LISTED_KEY")
     host = HostProcess(stage, variables | {"REDIS_URL": "", "HOME": str(stage.folder)})
     powerless = [sys.executable, str(SPY), "--powerless", umask]
@@ -90,7 +95,7 @@ async def test_a_tool_server_of_the_same_user_reads_nothing_of_the_host_and_inhe
         return
     # Who may look at everything, as root may, finds the names and not the values.
     (token,) = (bot.token for bot in stage.bots)
-    for secret in (token, host.environ["ANTHROPIC_API_KEY"], BY_REFERENCE, LISTED):
+    for secret in (token, host.environ["ANTHROPIC_API_KEY"], BY_REFERENCE, LISTED, OF_A_SKILL):
         assert secret not in shown
     assert "HUB_KEY=\0" in shown
     assert OF_NOBODY in shown  # a skill of the operator's may want it
