@@ -156,9 +156,7 @@ async def _open_doors(settings: Settings, stack: contextlib.AsyncExitStack, host
     doors = {bot.hook.path: Door(bot.hook.secret, bot.push) for bot in host.fleet.bots if bot.hook}
     app = http_app(host.report, webhook_routes(doors, host.counters), settings.secrets)
     place = (settings.http_host, settings.http_port)
-    # Strangers must not use up the descriptors that the bots need.
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    limits = Limits(min(settings.http_connections, files // 4), count=host.counters.add)
+    limits = Limits(_connections(settings), count=host.counters.add)
     try:
         return await stack.enter_async_context(serving(app, *place, limits))
     except OSError as error:
@@ -166,6 +164,14 @@ async def _open_doors(settings: Settings, stack: contextlib.AsyncExitStack, host
             f"HTTP_HOST:HTTP_PORT {place[0]}:{place[1]} cannot be used: {error.strerror}. "
             "Stop what listens there, or choose another HTTP_PORT or HTTP_HOST."
         ) from None
+
+
+def _connections(settings: Settings) -> int:
+    """How many the port may hold: strangers must not use up the descriptors that bots need."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return settings.http_connections
+    return max(1, min(settings.http_connections, files // 4))
 
 
 def _announce(settings: Settings, host: Assembled) -> None:

@@ -200,10 +200,10 @@ def _forget_secrets(settings: Settings) -> None:
     from bot.ops.hardening import forget
 
     file = settings.agents_file or _if_there(Path("agents.json"))
-    texts = []
+    document = ""
     with contextlib.suppress(OSError):
-        texts = [file.read_text(errors="replace")] if file else []
-    forget(settings.own_variables(texts))
+        document = file.read_text(errors="replace") if file else ""
+    forget(settings.own_variables(document))
 
 
 def _if_there(path: Path) -> Path | None:

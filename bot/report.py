@@ -45,6 +45,7 @@ def _bot(bot: HostedBot) -> dict[str, Any]:
         "state": bot.state,
         "last_poll_s": None if age is None else round(age, 1),
         "backlog": bot.backlog,
+        **({"why": bot.why} if bot.why else {}),
     }
 
 

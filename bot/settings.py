@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,8 @@ _COMMON = re.compile(
     r"(?i)(PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LC_[A-Z]+|TZ|TMPDIR|PWD|[A-Z]+_PROXY"
     r"|SSL_CERT_(FILE|DIR)|PYTHON[A-Z]+)\Z"
 )
+_NAMED = re.compile(r'"(?:token|key)Env"\s*:\s*"([A-Za-z_][A-Za-z0-9_]*)"')
+_NAMES = re.compile(r"(?i)__(TOKEN|KEY)ENV\Z")
 _BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
 
 AGENT_VARIABLES: Mapping[str, str] = {
@@ -348,16 +350,19 @@ class Settings(BaseSettings):
         named = {name: self._environ.get(name, "") for name in sorted(self.agent_secrets)}
         return found + [name for name, value in named.items() if too_short(value)]
 
-    def own_variables(self, more: Iterable[str] = ()) -> set[str]:
+    def own_variables(self, document: str = "") -> set[str]:
         """Variables that nobody but this host needs, once these settings are read: its secrets.
 
-        They are those that it reads by itself, and those that a `${NAME}` in an agent (or in one
-        of the texts `more`) refers to, but for what every program looks at.
+        They are those that it reads by itself, and those that an agent of the environment or of
+        the file (its text is `document`) names, but for what every program looks at.
         """
-        own = {name for name in self._environ if name.upper().startswith(_OWN)}
-        texts = (*self._environ.values(), *more)
-        named = {name for text in texts if "${" in text for name in references.names(text)}
-        return {name for name in own | named | self.agent_secrets if not _COMMON.match(name)}
+        found = {name for name in self._environ if name.upper().startswith(_OWN)}
+        for text in (document, *self._environ.values()):
+            if "${" in text:
+                found.update(references.names(text))
+        found.update(_NAMED.findall(document))
+        found.update(value for name, value in self._environ.items() if _NAMES.search(name))
+        return {name for name in found | self.agent_secrets if not _COMMON.match(name)}
 
 
 def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:

@@ -204,7 +204,10 @@ class _Guarded(_Protocol):
                 for start in range(0, len(whole), _PIECE):
                     self._feed(whole[start : start + _PIECE])
         except httptools.HttpParserUpgrade:  # it is answered as if it had not asked for that
-            self.cycle.keep_alive = False
+            if self._over is None:
+                self.cycle.keep_alive = False
+            else:
+                self._refuse(self._over)
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST)
         else:
@@ -250,6 +253,7 @@ class _Guarded(_Protocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._crowd.busy(self)
         self._requests += self._size + len(self.headers) * _FIELD + _REQUEST
         self._hold(self._requests)
         if self._over is not None:
@@ -257,7 +261,6 @@ class _Guarded(_Protocol):
         super().on_headers_complete()  # raises where the address is none
         self._in_header, self._in_body = False, True
         self._expect_nothing()
-        self._crowd.busy(self)
         if self._size > _LIGHT:  # what it said would stay in memory as long as it does
             self.cycle.keep_alive = False
 

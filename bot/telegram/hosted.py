@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from bot.dispatch.moves import Moves
-from bot.errors import FencedOut, StoreUnavailable, Unauthorized
+from bot.errors import FencedOut, StoreError, StoreUnavailable, Unauthorized
 from bot.ops.waiting import ended, first
 from bot.ports import Fence
 from bot.telegram.documents import TooDeep
@@ -41,6 +41,7 @@ class HostedBot:
         base = station.webhook_url
         self.hook: Hook | None = hook_of(base, token) if base else None
         self._state = "starting"
+        self._why = ""
         self._serving: Joined | None = None
         self._errands: set[asyncio.Task[None]] = set()
         self._may_try = asyncio.Event()
@@ -55,6 +56,11 @@ class HostedBot:
     def state(self) -> str:
         """How the bot is doing, in a word: starting, waiting, polling, conflict, quarantined …."""
         return self._serving.intake.state if self._serving else self._state
+
+    @property
+    def why(self) -> str | None:
+        """Of a bot that is failing: what went wrong last, without a secret."""
+        return self._why if self.state == "failing" else None
 
     @property
     def poll_age(self) -> float | None:
@@ -154,8 +160,9 @@ class HostedBot:
                     cure="get a new token from @BotFather and set it; the other bots go on",
                 )
                 return
-            except Exception:
+            except Exception as error:
                 log.exception("bot.failed", bot=self.id)
+                self._state, self._why = "failing", _words(error)
                 await self._station.clock.sleep(RETRY_SECONDS)
         self._state = "stopped"
 
@@ -253,3 +260,8 @@ class HostedBot:
             return await task if task.done() else None
         finally:
             await ended([task])
+
+
+def _words(error: Exception) -> str:
+    """The store's own words; of all else the kind alone, as nobody knows what its words hold."""
+    return str(error) if isinstance(error, StoreError) else type(error).__name__

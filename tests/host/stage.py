@@ -254,14 +254,15 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         finally:
             sim.close()
             world.close()
-            for pid in processes_in(folder):  # whatever a failed test has left behind
+            # Whatever a failed test has left behind.
+            for pid in {*processes_in(folder), *lockers_in(folder)}:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
 
 def processes_in(folder: Path) -> list[int]:
-    """Processes that live in a folder, or hold a lock there: hosts, bundled stores."""
-    found = set(lockers_in(folder))
+    """Processes that live in a folder: hosts, bundled stores."""
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -270,17 +271,17 @@ def processes_in(folder: Path) -> list[int]:
             except OSError:
                 continue
             if where.is_relative_to(folder) and not dead:
-                found.add(int(entry.name))
-    return sorted(found)
+                found.append(int(entry.name))
+    return found
 
 
 def lockers_in(folder: Path) -> list[int]:
-    """Hosts and sandboxes whose locks are in a folder: one may see no more than this of them."""
+    """Hosts and sandboxes whose locks are in a folder: most users see no more than this of them."""
     names = ("host.lock", "sandbox.lock")
     locks = {path.stat().st_ino for name in names for path in folder.rglob(name)}
     rows = (line.split() for line in Path("/proc/locks").read_text().splitlines())
     held = [(int(row[4]), int(row[5].rpartition(":")[2])) for row in rows if row[1] == "FLOCK"]
-    return [pid for pid, inode in held if inode in locks and pid > 0]
+    return [pid for pid, inode in held if inode in locks and pid not in (-1, os.getpid())]
 
 
 async def health(url: str) -> tuple[int, dict[str, Any]]:

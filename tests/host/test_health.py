@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from redis.asyncio import Redis
 
 from bot.api.health import http_app
+from bot.app import assembled
+from bot.assembled import Assembled
 from bot.ops.serving import serving
 from bot.sandbox.messages.turns import HttpError, Turn
 from bot.sandbox.telegram.faults import Fault
-from tests.host.stage import Stage, until
-from tests.host.valkey import store
+from bot.store import keys
+from tests.host.stage import Stage, settings_of, until
+from tests.host.valkey import Valkey, store
+
+
+@contextlib.asynccontextmanager
+async def running(stage: Stage, **more: str) -> AsyncIterator[Assembled]:
+    """A host of which not every bot need poll."""
+    async with assembled(settings_of(stage.variables(**more))) as host:
+        fleet = asyncio.create_task(host.fleet.run())
+        try:
+            yield host
+        finally:
+            host.fleet.leave()
+            await asyncio.wait_for(fleet, 30)
 
 
 async def get(url: str, path: str) -> tuple[int, dict[str, Any]]:
@@ -70,6 +89,29 @@ async def test_one_bot_in_trouble_is_told_and_does_not_make_the_host_unready(sta
         stage.world.revoke(two)
         await until(lambda: host.fleet.bots[1].state == "quarantined")
         assert await statuses(host.url) == [200, 503, 503]
+
+
+async def test_a_bot_whose_key_holds_something_else_is_failing_and_comes_back_when_it_is_gone(
+    stage: Stage, valkey: Valkey
+) -> None:
+    one, two = stage.bot("One"), stage.bot("Two")
+    ann = stage.person("Ann")
+    stage.script.on("fine", again=True)
+    wrong = keys.inbox(f"bot:{one.id}")
+    async with Redis(unix_socket_path=valkey.url.removeprefix("unix://")) as redis:
+        await redis.set(wrong, "no stream")
+        async with running(stage, REDIS_URL=valkey.url) as host:
+            await until(lambda: [b.state for b in host.fleet.bots] == ["failing", "polling"], 10)
+            status, body = await get(host.url, "/health")
+            assert (status, body["status"]) == (503, "degraded")
+            assert "WRONGTYPE" in body["bots"][0]["why"]
+            assert "why" not in body["bots"][1]
+            assert await stage.ask(ann, stage.world.private(ann, two), two, "hi") == "fine"
+            await redis.delete(wrong)
+            stage.world.say(ann, stage.world.private(ann, one), "hi")
+            answer = await stage.answer(stage.world.private(ann, one), one, seconds=20)
+            assert answer.text == "fine"
+            await until(lambda: host.report()["status"] == "ok")
 
 
 async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:

@@ -180,6 +180,8 @@ async def test_what_is_no_http_is_refused_without_a_line_in_the_log(
         for odd in (chunked, both, b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"):
             assert (await here.say(odd)).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
         assert (await here.say(upgrade)).endswith(b"home")  # as if it had not asked for more
+        heavy = upgrade[:-2] + fields(100, 1) + b"\r\n"
+        assert (await here.say(heavy)).startswith(b"HTTP/1.1 431 ")
     assert caplog.records == []
 
 

@@ -1,7 +1,8 @@
 """A tool server that looks around instead, and what starts a host that is as powerless as it is.
 
-`spy.py FILE` writes what it can read of its parent; `spy.py --powerless UMASK COMMAND…` runs a
-command that may do nothing that other programs of its user may not, even where that user is root.
+`spy.py FILE FOLDER` writes what it can read of its parent and in a folder; `spy.py --powerless
+UMASK COMMAND…` runs a command that may do nothing that other programs of its user may not, even
+where that user is root.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def memory(process: Path) -> str:
         return "open"
 
 
-def look_around(file: str, pid: int) -> None:
+def look_around(file: str, pid: int, folder: str) -> None:
     umask = os.umask(0o022)
     files = {one.name: tried(one.readlink) for one in Path("/proc/self/fd").iterdir()}
     process = Path(f"/proc/{pid}")
@@ -57,6 +58,8 @@ def look_around(file: str, pid: int) -> None:
         "mem": tried(lambda: memory(process)),
         "files": tried(lambda: str((process / "fd" / "2").readlink())),
         "peek": tried(lambda: peeked(pid)),
+        "folder": tried(lambda: sorted(one.name for one in Path(folder).iterdir())),
+        "own pid": os.getpid(),
         "own environ": dict(os.environ),
         "own files": {name: str(file) for name, file in files.items()},
         "own umask": umask,
@@ -68,5 +71,5 @@ def look_around(file: str, pid: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "--powerless":
         powerless(sys.argv[2], sys.argv[3:])
-    look_around(sys.argv[1], os.getppid())
+    look_around(sys.argv[1], os.getppid(), sys.argv[2])
     sys.stdin.read()  # a server ends when its input does
