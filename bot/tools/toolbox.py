@@ -29,6 +29,7 @@ from bot.tools.skill import SkillSpec
 from bot.tools.skills import Skills
 from registry.caching import CacheRule
 
+OUTCOME_UNKNOWN = "Outcome unknown: {}"
 READY_SECONDS = 10.0
 READY_FOR_APPROVED_SECONDS = 60.0
 
@@ -272,9 +273,11 @@ class Toolbox:
             pinned = self._pins.get(call.id, "")
             found = await self._pool.call(server, call.tool, call.arguments, limit, pinned)
         except ToolFateUnknown as error:
-            return Result(f"Outcome unknown: {error}", error=True, fate_unknown=True)
+            return Result(OUTCOME_UNKNOWN.format(error), error=True, fate_unknown=True)
         except ToolError as error:
             return Result(f"The tool did not run: {error}", error=True)
+        if found.unread:
+            return Result(OUTCOME_UNKNOWN.format(found.text), error=True, fate_unknown=True)
         rest = Rest(call.key, self._hide(found.rest), found.whole) if found.rest else None
         shown = [
             block | {"text": self._hide(block["text"])} if block["type"] == "text" else block
