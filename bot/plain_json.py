@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import orjson
 
+LEVELS = 100
 LARGEST = 2**64 - 1
 SMALLEST = -(2**63)
 """The whole numbers that every reader takes; beyond them many make something else of a number."""
@@ -27,6 +28,7 @@ _ESCAPE = re.compile(
 _BEGUN = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _BEGUN_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
 _LONGEST_ESCAPE = 12
+_MOST_DIGITS = 4_000
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
@@ -39,9 +41,33 @@ def read(raw: bytes) -> Any:
             pass
     try:
         text = mended(raw).decode("utf-8-sig")
-        return json.loads(text, parse_constant=_constant, parse_float=_finite)
+        return json.loads(
+            text, parse_constant=_constant, parse_float=_finite, parse_int=_whole_number
+        )
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise NotPlain("more levels than anybody can walk down") from None
+
+
+class NotPlain(ValueError):
+    """JSON by its letters, with a number or a nesting that nobody can hold."""
+
+
+def is_deep(value: Any, levels: int = LEVELS) -> bool:
+    """Whether there are more levels than whoever reads it later can be sure to walk down."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [x for one in inner for x in one if isinstance(x, dict | list)]
+    return bool(level)
+
+
+def with_long_numbers_as_texts(value: Any) -> Any:
+    """A value that is not deep, with the digits of whole numbers that not every reader takes."""
+    if isinstance(value, dict):
+        return {name: with_long_numbers_as_texts(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [with_long_numbers_as_texts(one) for one in value]
+    return str(value) if has_long_number(value) else value
 
 
 def has_long_number(value: Any) -> bool:
@@ -105,11 +131,17 @@ def _is_escape(text: bytes, at: int) -> bool:
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise NotPlain(f"{name}, which is no number")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise NotPlain("a number that is too large to be held")
+    return int(digits)
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise ValueError("a number that is too large")
+        raise NotPlain("a number that is too large to be held")
     return number

@@ -6,6 +6,7 @@ from bot.ports.fence import Fence
 from bot.ports.inbox import Accepted, Entry, Inbox, Update
 from bot.ports.journal import Journal, Opened, OpenTurn, Record
 from bot.ports.model import (
+    UNFIT,
     Answer,
     Meter,
     Model,
@@ -21,6 +22,7 @@ from bot.ports.rests import Rest, Rests
 
 __all__ = [
     "SOMEWHERE",
+    "UNFIT",
     "Accepted",
     "Answer",
     "Buttons",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -16,7 +18,9 @@ __all__ = [
     "MARK",
     "PART_LIMIT",
     "TEXT_LIMIT",
+    "edge",
     "marked",
+    "messages",
     "plain",
     "render",
     "split",
@@ -28,6 +32,10 @@ MARK: Final = "↻ "
 PART_LIMIT: Final = TEXT_LIMIT - len(MARK)
 """UTF-16 units of a part that still has room for the mark."""
 
+PIECE: Final = 16_000
+"""Characters of Markdown that are converted in one go."""
+
+_FENCES: Final = re.compile(r"^ {0,3}(?P<marks>`{3,}|~{3,})(?P<info>[^\n]*)", re.MULTILINE)
 # Telegram takes no control characters; half a surrogate pair is no text at all.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
@@ -48,6 +56,59 @@ def render(markdown: str) -> RichText:
     except BaseException:  # noqa: BLE001 a panic in the parser's native code is no Exception
         return RichText(text)
     return RichText(text) if is_blank(rich.text) else rich
+
+
+def messages(markdown: str, limit: int = TEXT_LIMIT) -> list[RichText]:
+    """Markdown as the messages that say it; a long one piece by piece, paragraphs kept whole."""
+    pieces = _pieces(markdown) if len(markdown) > PIECE else [markdown]
+    return [part for piece in pieces for part in split(render(piece), limit)]
+
+
+def edge(markdown: str, *, last: bool) -> str:
+    """Of a long Markdown the last or the first piece, as much as a preview can show."""
+    if len(markdown) <= PIECE:
+        return markdown
+    pieces = _pieces(markdown)
+    return deque(pieces, maxlen=1)[0] if last else next(pieces)
+
+
+def _pieces(markdown: str) -> Iterator[str]:
+    """A long Markdown in pieces that stand alone: code that is cut goes on as code."""
+    at, fence = 0, ""
+    while at < len(markdown):
+        end = _end_of_piece(markdown, at)
+        text = f"{fence}\n{markdown[at:end]}" if fence else markdown[at:end]
+        fence = _open_fence(text)
+        yield f"{text}\n{_closing(fence)}" if fence else text
+        at = end
+
+
+def _end_of_piece(markdown: str, at: int) -> int:
+    """Behind the last paragraph that fits, else behind the last line, else where it has to be."""
+    end = at + PIECE
+    if end >= len(markdown):
+        return len(markdown)
+    for border in ("\n\n", "\n", " "):
+        found = markdown.rfind(border, at + PIECE // 2, end)
+        if found >= 0:
+            return found + len(border)
+    return end
+
+
+def _open_fence(text: str) -> str:
+    """The line that begins the code in which a text ends, or nothing."""
+    opening = ""
+    for found in _FENCES.finditer(text):
+        if not opening:
+            opening = found.group()
+        elif found.group().strip().startswith(_closing(opening)) and not found["info"].strip():
+            opening = ""
+    return opening
+
+
+def _closing(fence: str) -> str:
+    found = _FENCES.match(fence)
+    return found["marks"] if found else ""
 
 
 def plain(rich: RichText) -> RichText:

@@ -34,7 +34,7 @@ def render(
     """
     parts = []
     blank = [RichText(SILENT)] if markdown else []  # an answer always says something
-    for rich in markup.split(markup.render(markdown), markup.PART_LIMIT) or blank:
+    for rich in markup.messages(markdown, markup.PART_LIMIT) or blank:
         body = payload(address, rich, reply_to)
         if edit == SOMEWHERE:
             parts.append(marked(Outgoing(address.chat, "sendMessage", body)))

@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.errors import NotModified, TooManyRequests
 from bot.events import Address
+from bot.ops.aside import over
 from bot.ports import Clock
 from bot.telegram import markup, parts
 from bot.telegram.ownership import LEAST_LEASE, Lease
@@ -30,7 +31,8 @@ class Previews:
         """Show a growing answer; its message id (0 for a draft), or None if there was no slot."""
         if not self._has_slot(address.chat):
             return None
-        grown = markup.split(markup.render(markdown), markup.PART_LIMIT)
+        part = markup.edge(markdown, last=address.private)
+        grown = await over(part, lambda: markup.messages(part, markup.PART_LIMIT))
         if not grown:
             return None
         self._pace.spend(address.chat, preview=True)

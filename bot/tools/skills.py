@@ -9,10 +9,11 @@ from typing import Any
 
 import structlog
 
+from bot.plain_json import is_deep
 from bot.skills import SkillContext
 from bot.tools.internal import Internals
 from bot.tools.skill import RESULT_LIMIT, Answered, SkillSpec, failed, unread
-from bot.tools.validation import Validation, is_deep
+from bot.tools.validation import Validation
 from bot.tools.webhooks import Webhooks
 
 log = structlog.get_logger("skills")

@@ -175,6 +175,8 @@ class Toolbox:
         skill = self._skills.get(call.tool or "") if call.server == SKILL else None
         if mine is None and skill is None and call.server != HOST:
             return calls.UNKNOWN_TOOL
+        if call.unfit:
+            return calls.NOT_PLAIN.format(call.unfit)
         if not isinstance(call.arguments, Mapping):
             return calls.NOT_OBJECT
         if call.server == HOST:

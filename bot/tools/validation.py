@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from bot.plain_json import LEVELS, is_deep
 from bot.tools.mcp.tool import printable
 from registry import fitting, schema
 from registry.fields import Wrong
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("validation")
 
 VALUE_LIMIT = 1_000_000
-LEVELS_LIMIT = 100
 SECONDS = 2.0
 WAIT_SECONDS = 10.0
 START_SECONDS = 10.0
@@ -46,7 +46,7 @@ Found = tuple[str, str] | None
 """What is wrong with a value, and where in it."""
 
 TOO_LARGE = (f"it is larger than {VALUE_LIMIT} bytes", "$")
-TOO_DEEP = (f"it is nested deeper than {LEVELS_LIMIT} levels", "$")
+TOO_DEEP = (f"it is nested deeper than {LEVELS} levels", "$")
 NOT_PLAIN = ("it is no plain JSON", "$")
 TOO_SLOW = ("it cannot be judged by its schema in the time that there is", "$")
 
@@ -114,15 +114,6 @@ class Validation:
         while len(self._plans) > REMEMBERED:
             self._plans.popitem(last=False)
         return known
-
-
-def is_deep(value: Any) -> bool:
-    """Whether there are more levels than whoever reads it later can be sure to walk down."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(LEVELS_LIMIT):
-        inner = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [x for one in inner for x in one if isinstance(x, dict | list)]
-    return bool(level)
 
 
 def _planned(wanted: Mapping[str, Any]) -> _Plan:
