@@ -13,7 +13,7 @@ from bot.settings import Settings
 from bot.skills import SkillContext
 from bot.tools.installed import Handlers, installed
 from bot.tools.skill import INSTANCE, SkillSpec
-from bot.tools.skills import Skills, invalid
+from bot.tools.skills import Skills
 from registry.catalog import Catalog
 from registry.environment import read_environment
 from registry.skill import Skill
@@ -47,13 +47,13 @@ async def skill_test(
     handlers = await installed()
     skill = await _found(settings, agent, name, handlers)
     arguments = _arguments(given)
-    if wrong := invalid(skill.input_schema, arguments):
-        raise ConfigError(f"the input does not fit inputSchema: {wrong}")
-    lines = [*_call(skill, arguments, handlers)]
-    if not send:
-        return [*lines, "", "Nothing was sent; --send does."]
     skills = Skills()
     try:
+        if wrong := await skills.invalid(skill, arguments):
+            raise ConfigError(f"the input does not fit inputSchema: {wrong}")
+        lines = [*_call(skill, arguments, handlers)]
+        if not send:
+            return [*lines, "", "Nothing was sent; --send does."]
         answer = await skills.call(skill, arguments, CALLER, skill.seconds)
     finally:
         await skills.close()

@@ -23,7 +23,7 @@ from registry.stores.composite import joined
 Advice = Callable[[LlmConfiguration], list[str]]
 _LEVELS = ("error", "warning", "note")
 _HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
-_NEARLY = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_+(\w+)\Z")
+_NEARLY = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
 _EXACTLY = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
 
 

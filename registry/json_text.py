@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 Path = tuple[str | int, ...]
 
-_WORD = re.compile(r'\n|"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_WORD = re.compile(r'\n|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\],:]|[^\s{}\[\],:"]+')
 _MISPLACED = re.compile(r"[^\s]")
 _CURES = {
     "Expecting property name enclosed in double quotes": "write every name in double quotes",

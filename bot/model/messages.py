@@ -7,6 +7,7 @@ Nothing is retried here, and nothing is read from the environment or the disk.
 from __future__ import annotations
 
 import asyncio
+import json
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from bot import plain_json
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
 from bot.model.caching import marked, unmarked
 from bot.model.errors import event_error, retry_after, status_error
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     Stream = anthropic.AsyncStream[object]
 
+_BEGINS = '"content_block_start"'
+"""An event that may hold a call's whole input, whose numbers are kept as they are."""
 GATES = 1000
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
@@ -234,12 +238,20 @@ async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
 
 def _json(data: str) -> Mapping[str, Any]:
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BrokenStream(f"an event of the stream is no JSON: {error.msg}") from None
+        value = orjson.loads(data) if _BEGINS not in data else plain_json.read(data.encode())
+    except ValueError:
+        value = _leniently(data)
     if not isinstance(value, dict):
         raise BrokenStream("an event of the stream is no JSON object")
     return value
+
+
+def _leniently(data: str) -> Any:
+    """An event with half of a surrogate pair, whose other half may come with the next one."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BrokenStream(f"an event of the stream is no JSON: {error}") from None
 
 
 async def _drained(decoded: AsyncGenerator[Any, None]) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
+from bot import plain_json
 from bot.errors import BrokenStream, ModelError
 from bot.events import Json
 from bot.model.errors import event_error
-from bot.ports import Answer, Meter, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.ports import UNFIT, Answer, Meter, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
 
 Block = dict[str, Any]
 
@@ -21,6 +22,10 @@ USAGE_FIELDS = {
     "cache_write": "cache_creation_input_tokens",
 }
 
+INPUT_LIMIT = 500_000
+LONG_NUMBER = "it holds a whole number of more than 64 bits"
+ANSWER_LIMIT = 4_000_000
+"""Characters of one answer; more than any model writes."""
 MOST_TOKENS = 10**9
 """No true count comes near; a sum of such ones is still exact."""
 
@@ -42,7 +47,8 @@ class Gathered:
         self._grown: dict[int, dict[str, list[str]]] = {}
         self._usage: dict[str, int] = {}
         self._stop: str | None = None
-        self._model = ""
+        self._model = self._half = ""
+        self._size = 0
 
     def feed(self, event: Json) -> list[Piece]:
         """The pieces in one event; raises `ModelError` kinds for errors and nonsense."""
@@ -103,6 +109,7 @@ class Gathered:
     def _open(self, index: int, start: Json) -> Iterator[Piece]:
         block = dict(start)
         self._blocks[index] = block
+        self._half = ""
         match block["type"]:
             case "tool_use":
                 yield ToolChosen(_word(block["name"]))
@@ -110,12 +117,13 @@ class Gathered:
                 self._blocks[index] = {
                     key: value for key, value in start.items() if value is not None
                 }
-                yield from _spoken(_word(block["text"]))
+                self._blocks[index]["text"] = text = _whole(_word(block["text"]))
+                yield from _spoken(text)
 
     def _grow(self, index: int, delta: Json) -> Iterator[Piece]:
         match delta["type"]:
             case "text_delta":
-                yield from _spoken(self._extend(index, "text", delta["text"]))
+                yield from _spoken(self._joined(self._extend(index, "text", delta["text"])))
             case "thinking_delta":
                 yield from _thought(self._extend(index, "thinking", delta["thinking"]))
             case "input_json_delta":
@@ -127,10 +135,19 @@ class Gathered:
                 fields = {key: value for key, value in delta.items() if key != "type"}
                 self._blocks[index].update(fields)
 
+    def _joined(self, word: str) -> str:
+        """A piece of text that can be shown: half of a pair waits for its other half."""
+        text = self._half + word
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return _whole(text[: len(text) - len(self._half)])
+
     def _extend(self, index: int, field: str, value: object) -> str:
         if index not in self._blocks:
             raise KeyError(index)
         word = _word(value)
+        self._size += len(word)
+        if self._size > ANSWER_LIMIT:
+            raise ValueError(f"more than {ANSWER_LIMIT} characters")
         self._meter.streamed += len(word.encode(errors="replace"))
         self._grown.setdefault(index, {}).setdefault(field, []).append(word)
         return word
@@ -140,18 +157,28 @@ class Gathered:
         for field, words in self._grown.get(index, {}).items():
             written = _whole("".join(words))
             if field == "input":
-                block["input"] = self._input(block, written)
+                block |= self._input(block, written)
             else:
                 block[field] = block.get(field, "") + written
-        return block
+        return block | _checked(block["input"]) if "input" in block else block
 
-    def _input(self, block: Block, written: str) -> object:
+    def _input(self, block: Block, written: str) -> Block:
+        """A call's input, and under `unfit` why it cannot be passed on as it is, if so."""
         if not written:
-            return block.get("input", {})
-        parsed = _parsed(written)
-        if parsed is None and self._stop == "tool_use":
+            return {"input": block.get("input", {})}
+        if len(written) > INPUT_LIMIT:
+            return {"input": {}, UNFIT: f"it has more than {INPUT_LIMIT} characters"}
+        try:
+            value = plain_json.read(written.encode())
+        except plain_json.NotPlain as beyond:
+            return {"input": {}, UNFIT: f"it holds {beyond}"}
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            return {"input": value}
+        if self._stop == "tool_use":
             raise BrokenStream(f"the input of {block.get('name', 'a tool')} is not a JSON object")
-        return parsed or {}
+        return {"input": {}}
 
 
 def _spoken(text: str) -> Iterator[Piece]:
@@ -170,12 +197,13 @@ def _word(value: object) -> str:
     return value
 
 
-def _parsed(written: str) -> Block | None:
-    try:
-        value = orjson.loads(written)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
+def _checked(value: object) -> Block:
+    """An input as it can be recorded, and why it cannot be passed on, where that is so."""
+    if plain_json.is_deep(value):
+        return {"input": {}, UNFIT: "it is nested too deep"}
+    if plain_json.has_long_number(value):
+        return {"input": plain_json.with_long_numbers_as_texts(value), UNFIT: LONG_NUMBER}
+    return {"input": value}
 
 
 def _whole(text: str) -> str:

@@ -5,8 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+QUICK = 4_000
+"""Characters of a text that anything may be done with on the loop."""
+
+T = TypeVar("T")
+_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+async def over(text: str, work: Callable[[], T]) -> T:
+    """What a piece of work over a text comes to: made at once, or in a thread where that is long.
+
+    There one such work follows the other, so that the loop never shares its time with more of them.
+    """
+    if len(text) <= QUICK:
+        return work()
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        found: T = await aside(work)
+        return found
 
 
 def aside(work: Callable[[], Any], ended: Callable[[], None] | None = None) -> asyncio.Future[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -15,7 +14,6 @@ from registry.errors import Problem
 log = structlog.get_logger("troubles")
 
 SOON = 0.2
-_LINE = re.compile(r"(:\d+)+\Z")
 
 
 class Troubles:
@@ -68,5 +66,9 @@ class Troubles:
 
 
 def _source(problem: Problem) -> str:
-    """The document of a problem, without its line."""
-    return _LINE.sub("", problem.place)
+    """The document of a problem, without its line and column."""
+    place = problem.place
+    for _ in range(2):
+        before, _, number = place.rpartition(":")
+        place = before if before and number.isdecimal() else place
+    return place

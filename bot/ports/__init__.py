@@ -7,6 +7,7 @@ from bot.ports.grants import Card, Change, Grants, Outcome, Request
 from bot.ports.inbox import Accepted, Entry, Inbox, Update
 from bot.ports.journal import Journal, Opened, OpenTurn, Record
 from bot.ports.model import (
+    UNFIT,
     Answer,
     Meter,
     Model,
@@ -22,6 +23,7 @@ from bot.ports.rests import Rest, Rests
 
 __all__ = [
     "SOMEWHERE",
+    "UNFIT",
     "Accepted",
     "Answer",
     "Buttons",

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from bot.events import Json
 
+UNFIT = "unfit"
+"""Where a call's block notes why its input cannot be passed on; no server is sent this note."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

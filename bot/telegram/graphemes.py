@@ -5,6 +5,7 @@ The rules that chats meet: combining marks, joined and toned emoji, flags, keyca
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -13,12 +14,18 @@ _EMOJI_STYLE: Final = "\ufe0f"
 # Zero-width (non-)joiners, half-width voicing marks; tones and tags are ranges below.
 _EXTENDING: Final = frozenset("\u200c\u200d\uff9e\uff9f")
 _MARKS: Final = frozenset(("Mn", "Mc", "Me"))
+_FLAG_HALVES: Final = re.compile("[\U0001f1e6-\U0001f1ff]*")
 
 
 def is_border(text: str, index: int) -> bool:
     """Whether `text` may be cut before `index` without breaking a visible character."""
     if index <= 0 or index >= len(text):
         return True
+    return _is_inner_border(text, index)
+
+
+def _is_inner_border(text: str, index: int, flag_halves: int | None = None) -> bool:
+    """The same inside of a text; `flag_halves` stand before the index, if that is known."""
     before, after = text[index - 1], text[index]
     if before < "\u0300" and after < "\u0300":
         return not (before == "\r" and after == "\n")
@@ -27,7 +34,8 @@ def is_border(text: str, index: int) -> bool:
     if before == _JOINER or _extends(after):
         return False
     if _is_flag_half(before) and _is_flag_half(after):
-        return _flag_halves_before(text, index) % 2 == 0
+        count = _flag_halves_before(text, index) if flag_halves is None else flag_halves
+        return count % 2 == 0
     return not _hangul_joins(before, after)
 
 
@@ -35,12 +43,14 @@ def width(text: str) -> int:
     """Columns that `text` takes in a fixed-width font; wide characters and emoji take two."""
     if text.isascii():
         return len(text)
-    columns, start = 0, 0
-    for index in range(1, len(text) + 1):
-        if is_border(text, index):
+    columns, start, halves = 0, 0, 0
+    for index in range(1, len(text)):
+        # Counted on the way: to look back from each of many flags would take for ever.
+        halves = halves + 1 if _is_flag_half(text[index - 1]) else 0
+        if _is_inner_border(text, index, halves):
             columns += _columns(text[start:index])
             start = index
-    return columns
+    return columns + _columns(text[start:])
 
 
 def _columns(cluster: str) -> int:
@@ -65,10 +75,8 @@ def _is_flag_half(char: str) -> bool:
 
 
 def _flag_halves_before(text: str, index: int) -> int:
-    start = index
-    while start > 0 and _is_flag_half(text[start - 1]):
-        start -= 1
-    return index - start
+    found = _FLAG_HALVES.match(text[:index][::-1])
+    return found.end() if found else 0
 
 
 def _hangul_joins(before: str, after: str) -> bool:

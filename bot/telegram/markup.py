@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -18,7 +19,10 @@ __all__ = [
     "MARK",
     "PART_LIMIT",
     "TEXT_LIMIT",
+    "edge",
+    "joined",
     "marked",
+    "pieces",
     "plain",
     "render",
     "seen",
@@ -31,6 +35,10 @@ MARK: Final = "↻ "
 PART_LIMIT: Final = TEXT_LIMIT - len(MARK)
 """UTF-16 units of a part that still has room for the mark."""
 
+PIECE: Final = 16_000
+"""Characters of Markdown that are converted in one go."""
+
+_FENCES: Final = re.compile(r"^ {0,3}(?P<marks>`{3,}|~{3,})(?P<info>[^\n]*)", re.MULTILINE)
 # Telegram takes no control characters; half a surrogate pair is no text at all.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
@@ -56,8 +64,79 @@ def render(markdown: str) -> RichText:
 
 @lru_cache(maxsize=32)
 def seen(markdown: str) -> RichText:
-    """The same, remembered for a while: what is rendered to be looked at is rendered to be sent."""
-    return render(markdown)
+    """The same, remembered for a while: what is rendered to be looked at is rendered to be sent.
+
+    A long text is rendered piece by piece, as it is sent.
+    """
+    if len(markdown) <= PIECE:
+        return render(markdown)
+    return joined([render(piece) for piece in _pieces(markdown)])
+
+
+def joined(rich: Sequence[RichText]) -> RichText:
+    """Texts one right behind the other, each with its entities."""
+    entities: list[Json] = []
+    shift = 0
+    for one in rich:
+        entities += [
+            placed(e, e["offset"] + shift, e["offset"] + e["length"] + shift) for e in one.entities
+        ]
+        shift += utf16_units(one.text)
+    return RichText("".join(one.text for one in rich), tuple(entities))
+
+
+def pieces(markdown: str) -> list[RichText]:
+    """Markdown as rich texts, one for each piece of a long one."""
+    if len(markdown) <= PIECE:
+        return [seen(markdown)]
+    return [render(piece) for piece in _pieces(markdown)]
+
+
+def edge(markdown: str, *, last: bool) -> str:
+    """Of a long Markdown the last or the first piece, as much as a preview can show."""
+    if len(markdown) <= PIECE:
+        return markdown
+    pieces = _pieces(markdown)
+    return deque(pieces, maxlen=1)[0] if last else next(pieces)
+
+
+def _pieces(markdown: str) -> Iterator[str]:
+    """A long Markdown in pieces that stand alone: code that is cut goes on as code."""
+    at, fence = 0, ""
+    while at < len(markdown):
+        end = _end_of_piece(markdown, at)
+        text = f"{fence}\n{markdown[at:end]}" if fence else markdown[at:end]
+        fence = _open_fence(text)
+        yield f"{text}\n{_closing(fence)}" if fence else text
+        at = end
+
+
+def _end_of_piece(markdown: str, at: int) -> int:
+    """Behind the last paragraph that fits, else behind the last line, else where it has to be."""
+    end = at + PIECE
+    if end >= len(markdown):
+        return len(markdown)
+    for border in ("\n\n", "\n", " "):
+        found = markdown.rfind(border, at + PIECE // 2, end)
+        if found >= 0:
+            return found + len(border)
+    return end
+
+
+def _open_fence(text: str) -> str:
+    """The line that begins the code in which a text ends, or nothing."""
+    opening = ""
+    for found in _FENCES.finditer(text):
+        if not opening:
+            opening = found.group()
+        elif found.group().strip().startswith(_closing(opening)) and not found["info"].strip():
+            opening = ""
+    return opening
+
+
+def _closing(fence: str) -> str:
+    found = _FENCES.match(fence)
+    return found["marks"] if found else ""
 
 
 def plain(rich: RichText) -> RichText:

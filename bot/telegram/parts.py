@@ -40,9 +40,8 @@ def render(
     An answer whose beginning may be in the chat already, nobody knows where, begins with the mark.
     """
     parts = []
-    shown = without_secrets(markup.seen(markdown), secrets)
     blank = [RichText(SILENT)] if markdown else []  # an answer always says something
-    for rich in markup.split(shown, markup.PART_LIMIT) or blank:
+    for rich in _shown(markdown, secrets) or blank:
         body = payload(address, rich, reply_to, link_previews=link_previews)
         if edit == SOMEWHERE:
             parts.append(marked(Outgoing(address.chat, "sendMessage", body)))
@@ -56,6 +55,17 @@ def render(
         keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
         parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
     return parts
+
+
+def _shown(markdown: str, secrets: Secrets) -> list[RichText]:
+    """Markdown as the messages that say it, without what nobody may read.
+
+    A secret that two pieces of a long text would show together is looked for as well.
+    """
+    found = [without_secrets(rich, secrets) for rich in markup.pieces(markdown)]
+    if len(found) > 1 and shows_a_secret(whole := markup.joined(found), secrets):
+        found = [without_secrets(RichText(whole.text), secrets)]
+    return [part for rich in found for part in markup.split(rich, markup.PART_LIMIT)]
 
 
 def word(press: Press, text: str) -> Outgoing:

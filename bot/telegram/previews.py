@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.errors import NotModified, TooManyRequests
 from bot.events import Address
+from bot.ops.aside import over
 from bot.ports import Clock
 from bot.redaction import Secrets
 from bot.telegram import markup, parts
@@ -44,7 +45,8 @@ class Previews:
         """
         if not self._has_slot(address.chat):
             return None
-        rich = markup.render(markdown)
+        part = markup.edge(markdown, last=address.private)
+        rich = await over(part, lambda: markup.render(part))
         grown = markup.split(rich, markup.PART_LIMIT)
         if not grown or shows_a_secret(rich, self._secrets, begun=True):
             return None

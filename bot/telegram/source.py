@@ -17,17 +17,28 @@ Events = list[tuple[Any, Any]]
 _Edit = tuple[int, int, bytes]
 
 _PASSES: Final = 12
+_MOST_FORMULAS: Final = 64
+"""Brackets of LaTeX in a text that the converter looks at: it reads all of it from each of them."""
+_MOST_NESTED: Final = 8
+"""Lists that one line may open inside of each other; each of them indents all that is inside."""
+_NESTED: Final = re.compile(
+    rf"^(?:[ \t>]*(?:[-*+]|\d{{1,9}}[.)])(?=[ \t])){{{_MOST_NESTED + 1}}}.*", re.MULTILINE
+)
 _BREAK: Final = re.compile(rb"<br\s*/?>[ \t]*(\r?\n)?", re.IGNORECASE)
 _FENCE: Final = re.compile(rb"[ \t>]*(```|~~~)")
 _MARGIN: Final = re.compile(rb"[ \t>]*")
 _SPOILER: Final = ("<tg-spoiler>", "</tg-spoiler>")
 _LATEX: Final = ("\\(", "\\[")
-_LATEX_SPAN: Final = re.compile(rb"\\\(.*?\\\)|\\\[.*?\\\]", re.DOTALL)
+_LATEX_OPENS: Final = re.compile(rb"\\[(\[]")
+_LATEX_CLOSES: Final = {b"\\(": b"\\)", b"\\[": b"\\]"}
 _TAG_START: Final = re.compile(rb"(?<!\\)<(?=[A-Za-z/!?])")
 
 
 class TangledError(ValueError):
-    """HTML that does not come apart within a few passes; the text is better shown as it is."""
+    """HTML that does not come apart within a few passes, or lists within lists without an end.
+
+    The text is better shown as it is.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,10 @@ class Source:
 
 def prepare(markdown: str) -> Source:
     """Markdown without tags and tables; raises `TangledError`."""
-    latex = not any(mark in markdown for mark in _LATEX) or not _latex_in_code(markdown)
+    if any(not _is_rule(found.group()) for found in _NESTED.finditer(markdown)):
+        raise TangledError
+    formulas = sum(markdown.count(mark) for mark in _LATEX)
+    latex = not formulas or (formulas <= _MOST_FORMULAS and not _latex_in_code(markdown))
     if "<" in markdown:
         markdown = _without_tags(markdown)
     if "|" in markdown:
@@ -48,12 +62,18 @@ def prepare(markdown: str) -> Source:
     return Source(markdown, latex)
 
 
+def _is_rule(line: str) -> bool:
+    """Whether a line of dashes or stars alone is drawn across the text."""
+    return set(line) <= set("- \t") or set(line) <= set("* \t")
+
+
 def _parse(markdown: str) -> Events:
     """The parser's events with their ranges in bytes, under the converter's own options."""
     import pyromark
     from telegramify_markdown.converter import STANDARD_OPTIONS
 
-    return list(pyromark.events_with_range(markdown, options=STANDARD_OPTIONS))
+    # One by one: a list made in one go would hold up all other threads until it is made.
+    return [event for event in pyromark.events_with_range(markdown, options=STANDARD_OPTIONS)]  # noqa: C416
 
 
 def _latex_in_code(markdown: str) -> bool:
@@ -83,7 +103,7 @@ def _without_tags(markdown: str) -> str:
 
 def _tag_edits(data: bytes, events: Events) -> list[_Edit]:
     edits: list[_Edit] = []
-    prose = _LATEX_SPAN.sub(lambda span: b" " * len(span.group()), data)
+    prose = _without_latex(data)
     in_table = in_code = False
     for event, span in events:
         match event:
@@ -101,6 +121,22 @@ def _tag_edits(data: bytes, events: Events) -> list[_Edit]:
             case _:
                 pass
     return edits
+
+
+def _without_latex(data: bytes) -> bytes:
+    """The text with blanks for its formulas, each from a bracket that opens to one that closes."""
+    parts, at, closed_for_good = [], 0, set[bytes]()
+    for opens in _LATEX_OPENS.finditer(data):
+        kind = opens.group()
+        if opens.start() < at or kind in closed_for_good:
+            continue
+        end = data.find(_LATEX_CLOSES[kind], opens.end())
+        if end < 0:  # nor does a later one find its end: looking again would take for ever
+            closed_for_good.add(kind)
+            continue
+        parts += [data[at : opens.start()], b" " * (end + 2 - opens.start())]
+        at = end + 2
+    return b"".join((*parts, data[at:]))
 
 
 def _text_edits(prose: bytes, start: int, end: int) -> Iterator[_Edit]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bot.ports import Rest
+from bot.ports import UNFIT, Rest
 from bot.tools.rests import HOST
 
 SKILL = ""
@@ -17,6 +17,10 @@ SKILL = ""
 
 UNKNOWN_TOOL = "There is no tool of this name."
 NOT_OBJECT = "The call's input is not a JSON object. Write it again as one."
+NOT_PLAIN = (
+    "The call's input is not plain JSON: {}. It was not run. Write it again: a long number as a "
+    "text in quotes, a long text in parts."
+)
 NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
 NO_LONGER = "This tool is no longer here as it was when this turn began. It was not run."
 NAME_TAKEN = "A server's tool has the name of this skill, so the skill was not run."
@@ -30,13 +34,17 @@ FATE_UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool_use of the model: `tool` is what its wire name means, if anything."""
+    """One tool_use of the model: `tool` is what its wire name means, if anything.
+
+    `unfit` says why its arguments cannot be passed on as they were written, where that is so.
+    """
 
     id: str
     name: str
     server: str | None
     tool: str | None
     arguments: Any
+    unfit: str = ""
 
     @property
     def origin(self) -> str:
@@ -84,4 +92,5 @@ class Verdict:
 def call_of(block: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Call:
     """A tool_use block, read with the wire names of its render."""
     server, tool = names.get(block["name"], (None, None))
-    return Call(block["id"], block["name"], server, tool, block["input"])
+    unfit = str(block.get(UNFIT) or "")
+    return Call(block["id"], block["name"], server, tool, block["input"], unfit)

@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from bot.ops.aside import aside
 from bot.skills import SkillContext, SkillError, Unfit
-from bot.tools.skill import Answered, SkillSpec, failed, timed_out
+from bot.tools.skill import Answered, SkillSpec, failed, timed_out, unread
 
 log = structlog.get_logger("skills")
 
@@ -105,7 +105,7 @@ def _answer(result: Any) -> Answered:
     try:
         return Answered(to_jsonable_python(result))
     except (PydanticSerializationError, ValueError, TypeError):
-        return failed(NOT_JSON)
+        return unread(NOT_JSON)
 
 
 def _heard(future: asyncio.Future[Any]) -> None:

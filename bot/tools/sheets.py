@@ -6,9 +6,10 @@ and never longer than fits into one message.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,10 @@ from bot.tools.sight import Screen, screened, visible, warning
 SHOWN_LIMIT = 2400
 VALUE_LIMIT = 600
 WORDS_LIMIT = 80
+MOST_LEVELS = 20
+ONE_VALUE = 10
+LOOKED_AT = 2_000
+"""Characters of one text that are looked at, and at least of all; many more than are shown."""
 
 NO_LONGER_OPEN = "This question is no longer open."
 NOT_YOURS = "Only {} may answer this."
@@ -54,7 +59,7 @@ def described(
     `screen` takes out of the arguments what people should not read.
     """
     told: dict[str, None] = {}
-    lines = [*_lines(screened(arguments, screen), told)]
+    lines = [*_lines(arguments, _Excerpt(max(LOOKED_AT, 4 * limit)), screen, told)]
     head = _named(tool, told) + (f" of {_named(server, told)}" if server else "")
     text = "\n".join(lines)
     if len(text) > limit:
@@ -167,28 +172,80 @@ def _buttons(sheet: Sheet, index: int, several: bool) -> list[Row]:
     return [[once, deny], [("Always here" if varies else "Always for this chat", always)]]
 
 
-def _lines(arguments: Any, told: dict[str, None]) -> list[str]:
+def _lines(
+    arguments: Any, excerpt: _Excerpt, screen: Screen, told: dict[str, None]
+) -> Iterator[str]:
+    """A line for each argument; no more of them than anybody reads."""
     if not isinstance(arguments, Mapping):
-        return [_value(arguments, told)]
-    return [
-        f"{_seen(str(name), told, name=True)}: {_value(value, told)}"
-        for name, value in arguments.items()
-    ]
+        yield _value(arguments, excerpt, screen, told)
+        return
+    for count, (name, value) in enumerate(arguments.items()):
+        if excerpt.is_full:
+            yield f"[{len(arguments) - count} more arguments]"
+            return
+        short = excerpt.of(str(name))
+        title = _seen(screen(short), told, name=True)
+        yield f"{title}: {_value(value, excerpt, screen, told, short)}"
 
 
-def _value(value: Any, told: dict[str, None]) -> str:
+def _value(
+    value: Any, excerpt: _Excerpt, screen: Screen, told: dict[str, None], name: str = ""
+) -> str:
+    """A value as it is, without what people should not read; what deceives in it is noted."""
+    unread = max(0, len(value) - LOOKED_AT) if isinstance(value, str) else 0
+    shown = screened(excerpt.of(value), screen, name)
     text, deceives = visible(
-        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
     )
     told.update(dict.fromkeys(deceives))
-    if len(text) > VALUE_LIMIT:
-        text = f"{text[:VALUE_LIMIT]}… [{len(text) - VALUE_LIMIT} more characters]"
+    if unread or len(text) > VALUE_LIMIT:
+        rest = max(0, len(text) - VALUE_LIMIT) + unread
+        text = f"{text[:VALUE_LIMIT]}… [{rest} more characters]"
     return text.replace("\n", "\n  ")
+
+
+class _Excerpt:
+    """As much of what a model wrote as is looked at for one question; the rest is not shown."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is looked at."""
+        return self._room <= 0
+
+    def of(self, value: Any, levels: int = MOST_LEVELS) -> Any:
+        """A value, or its beginning."""
+        self._room -= ONE_VALUE
+        if isinstance(value, str):
+            text = _start(value)
+            self._room -= len(text)
+            return text
+        if not isinstance(value, Mapping | list | tuple) or not value:
+            return value
+        if not levels:
+            return "…"
+        if isinstance(value, Mapping):
+            pairs = itertools.takewhile(lambda _: not self.is_full, value.items())
+            kept = {self.of(str(name)): self.of(one, levels - 1) for name, one in pairs}
+            return kept if len(kept) == len(value) else kept | {"…": "…"}
+        items = itertools.takewhile(lambda _: not self.is_full, value)
+        found = [self.of(one, levels - 1) for one in items]
+        return found if len(found) == len(value) else [*found, "…"]
+
+
+def _start(text: str) -> str:
+    """A text up to where it is looked at; the word that is cut there could be half a secret."""
+    if len(text) <= LOOKED_AT:
+        return text
+    cut = text[:LOOKED_AT]
+    return cut.rpartition(" ")[0] or cut
 
 
 def _seen(text: str, told: dict[str, None], *, name: bool) -> str:
     """A short text in one line, as it is; what deceives in it is noted."""
-    shown, deceives = visible(" ".join(text.split()), name=name)
+    shown, deceives = visible(" ".join(text[:LOOKED_AT].split()), name=name)
     told.update(dict.fromkeys(deceives))
     return shown if len(shown) <= WORDS_LIMIT else f"{shown[:WORDS_LIMIT]}…"
 

@@ -80,6 +80,11 @@ def timed_out(words: str) -> Answered:
     return failed(words, unknown=True, retry=True, suggestion=CAUTION)
 
 
+def unread(words: str) -> Answered:
+    """A call that may have taken effect, and whose answer nobody can read."""
+    return failed(f"Outcome unknown: {words}", unknown=True, suggestion=CAUTION)
+
+
 def failed(words: str, *, unknown: bool = False, **more: Any) -> Answered:
     """A failure in the spec's shape."""
     return Answered({"error": words} | more, error=True, unknown=unknown)

@@ -8,16 +8,15 @@ from typing import Any
 
 import structlog
 
+from bot.plain_json import is_deep
 from bot.skills import SkillContext
 from bot.tools.internal import Internals
-from bot.tools.mcp.tool import printable
-from bot.tools.skill import RESULT_LIMIT, Answered, SkillSpec, failed
+from bot.tools.skill import RESULT_LIMIT, Answered, SkillSpec, failed, unread
+from bot.tools.validation import Validation
 from bot.tools.webhooks import Webhooks
-from registry import schema
 
 log = structlog.get_logger("skills")
 
-DEPTH_LIMIT = 100
 TOO_DEEP = "Skill answered with JSON that is nested too deep"
 NO_TEXT = "Skill answered with what cannot be written as JSON"
 TOO_LONG = f"Skill answered with more than {RESULT_LIMIT} bytes"
@@ -30,17 +29,22 @@ class Skills:
     def __init__(self) -> None:
         self._webhooks = Webhooks()
         self._internals = Internals()
+        self._validation = Validation()
         self._told: set[tuple[str, str]] = set()
 
     async def call(
         self, skill: SkillSpec, arguments: Mapping[str, Any], context: SkillContext, seconds: float
     ) -> Answered:
         """The skill's answer within `seconds` and its own deadline."""
-        if wrong := invalid(skill.input_schema, arguments):
+        if wrong := await self.invalid(skill, arguments):
             return failed(f"Invalid input: {wrong}")
         kind = self._internals if skill.handler else self._webhooks
         found = await kind.call(skill, arguments, context, min(seconds, skill.seconds))
-        return _judged(skill, found)
+        return await self._judged(skill, found)
+
+    async def invalid(self, skill: SkillSpec, arguments: Mapping[str, Any]) -> str | None:
+        """What is wrong with a skill's arguments, in a sentence; None where they fit."""
+        return await self._validation.misfit(skill.input_schema, arguments)
 
     def clashes(self, skill: str, tool: str) -> None:
         """Tell the operator, once, that a skill stands back behind a server's tool."""
@@ -51,39 +55,27 @@ class Skills:
     async def close(self) -> None:
         """Close all connections."""
         await self._webhooks.close()
+        await self._validation.close()
 
+    async def _judged(self, skill: SkillSpec, answer: Answered) -> Answered:
+        """The answer as the model may read it: of a bounded size, of the right shape, no secret.
 
-def invalid(wanted: Mapping[str, Any], value: Any) -> str | None:
-    """What is wrong with a value, in a sentence; None where it fits the schema."""
-    found = schema.misfit(wanted, value)
-    return None if found is None else f"{printable(found[0], 300)} at {found[1][:80]}"
+        The skill has run: an answer that nobody can use tells nothing of what it did.
+        """
+        if is_deep(answer.body):
+            return unread(TOO_DEEP)
+        try:
+            size = len(answer.text.encode())
+        except (ValueError, TypeError):
+            return unread(NO_TEXT)
+        if skill.handler is not None and size > RESULT_LIMIT:
+            return unread(TOO_LONG)
+        if not answer.error and (wrong := await self._unfit(skill, answer.body)):
+            return unread(f"{UNFIT}: {wrong}")
+        own = isinstance(answer.body, dict) and bool(answer.body.get("error"))
+        body = skill.secrets.hidden_in(answer.body)
+        return replace(answer, body=body, error=answer.error or own)
 
-
-def _judged(skill: SkillSpec, answer: Answered) -> Answered:
-    """The answer as the model may read it: of a bounded size, of the right shape, no secret."""
-    if _is_deep(answer.body):
-        return failed(TOO_DEEP)
-    try:
-        size = len(answer.text.encode())
-    except (ValueError, TypeError):
-        return failed(NO_TEXT)
-    if skill.handler is not None and size > RESULT_LIMIT:
-        return failed(TOO_LONG)
-    if not answer.error and (wrong := _unfit(skill, answer.body)):
-        return failed(f"{UNFIT}: {wrong}")
-    own = isinstance(answer.body, dict) and bool(answer.body.get("error"))
-    body = skill.secrets.hidden_in(answer.body)
-    return replace(answer, body=body, error=answer.error or own)
-
-
-def _is_deep(body: Any) -> bool:
-    """Whether there are more levels than whoever reads it later can be sure to walk down."""
-    level = [body] if isinstance(body, dict | list) else []
-    for _ in range(DEPTH_LIMIT):
-        inner = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [x for one in inner for x in one if isinstance(x, dict | list)]
-    return bool(level)
-
-
-def _unfit(skill: SkillSpec, body: Any) -> str | None:
-    return None if skill.output_schema is None else invalid(skill.output_schema, body)
+    async def _unfit(self, skill: SkillSpec, body: Any) -> str | None:
+        wanted = skill.output_schema
+        return None if wanted is None else await self._validation.misfit(wanted, body)

@@ -29,6 +29,7 @@ from bot.tools.skill import SkillSpec
 from bot.tools.skills import Skills
 from registry.caching import CacheRule
 
+OUTCOME_UNKNOWN = "Outcome unknown: {}"
 READY_SECONDS = 10.0
 READY_FOR_APPROVED_SECONDS = 60.0
 
@@ -175,6 +176,8 @@ class Toolbox:
         skill = self._skills.get(call.tool or "") if call.server == SKILL else None
         if mine is None and skill is None and call.server != HOST:
             return calls.UNKNOWN_TOOL
+        if call.unfit:
+            return calls.NOT_PLAIN.format(call.unfit)
         if not isinstance(call.arguments, Mapping):
             return calls.NOT_OBJECT
         if call.server == HOST:
@@ -273,10 +276,13 @@ class Toolbox:
             pinned = self._pins.get(call.id, "")
             found = await self._pool.call(server, call.tool, call.arguments, limit, pinned)
         except ToolFateUnknown as error:
-            words = self._hide(f"Outcome unknown: {error}")
+            words = self._hide(OUTCOME_UNKNOWN.format(error))
             return Result(words, error=True, fate_unknown=True)
         except ToolError as error:
             return Result(self._hide(f"The tool did not run: {error}"), error=True)
+        if found.unread:
+            words = self._hide(OUTCOME_UNKNOWN.format(found.text))
+            return Result(words, error=True, fate_unknown=True)
         rest = Rest(call.key, found.rest, found.whole) if found.rest else None
         return Result(found.content, error=found.is_error, rest=rest)
 

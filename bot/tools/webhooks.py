@@ -16,10 +16,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from bot import plain_json
 from bot.ops.proxies import proxy_of
 from bot.skills import SkillContext
 from bot.tools.addresses import Forbidden, judge
-from bot.tools.skill import RESULT_LIMIT, SECONDS, Answered, SkillSpec, failed, timed_out
+from bot.tools.skill import RESULT_LIMIT, SECONDS, Answered, SkillSpec, failed, timed_out, unread
 from registry.addresses import is_internal
 
 REFUSED = "Skill webhook refused: its address leads to an internal host"
@@ -29,6 +30,10 @@ NOT_A_REQUEST = "Skill webhook was not called: its address or its input cannot b
 LOST = "Skill webhook broke off; it may or may not have taken effect"
 NOT_JSON = "Skill webhook did not answer with JSON"
 TOO_LONG = f"Skill webhook answered with more than {RESULT_LIMIT} bytes"
+
+
+_TAKEN_AND_LED_ON = frozenset({302, 303})
+"""Redirects by which many a service tells that it took what it was sent; they are not followed."""
 
 
 class Judging(AbstractResolver):
@@ -116,16 +121,17 @@ def _leads_inside(url: str) -> bool:
 async def _read(response: aiohttp.ClientResponse, resource: Any) -> Answered:
     status = response.status
     if status >= 300:
-        return Answered(_refusal(status, resource), error=True, unknown=status >= 500)
+        doubtful = status in _TAKEN_AND_LED_ON or status >= 500
+        return Answered(_refusal(status, resource), error=True, unknown=doubtful)
     raw = bytearray()
     async for chunk in response.content.iter_chunked(65_536):
         raw += chunk
         if len(raw) > RESULT_LIMIT:
-            return failed(TOO_LONG)
+            return unread(TOO_LONG)
     try:
-        return Answered(orjson.loads(raw))
-    except orjson.JSONDecodeError:
-        return failed(NOT_JSON)
+        return Answered(plain_json.read(bytes(raw)))
+    except ValueError:
+        return unread(NOT_JSON)
 
 
 def _refusal(status: int, resource: Any) -> dict[str, Any]:

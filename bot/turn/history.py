@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bot.events import Json
-from bot.ports import Record
+from bot.ports import UNFIT, Record
 
 THINKING = frozenset({"thinking", "redacted_thinking"})
 UNANSWERED = "This call was not answered: the turn ended before its result came."
@@ -137,7 +137,7 @@ def _said(record: Record, prefix: str) -> list[Block]:
     """An answer's blocks as they may be sent back: thinking only under its own prefix."""
     fits = record.body["prefix"] == prefix
     said = [
-        block
+        _without_notes(block)
         for block in record.body["content"]
         if (block["type"] not in THINKING or fits)
         and (block["type"] != "text" or block["text"].strip())
@@ -145,6 +145,11 @@ def _said(record: Record, prefix: str) -> list[Block]:
     while said and said[-1]["type"] in THINKING:  # the API refuses an answer that ends in one
         said.pop()
     return said
+
+
+def _without_notes(block: Block) -> Block:
+    """A block without what we noted of it ourselves: the API takes no field that is not its own."""
+    return {key: one for key, one in block.items() if key != UNFIT} if UNFIT in block else block
 
 
 def _result(call: Block, results: dict[str, Record]) -> Block:

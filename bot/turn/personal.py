@@ -43,7 +43,8 @@ _IDENTITIES = {
 }
 _ENDS = re.compile(r"[A-Za-z\d](?![A-Za-z\d])")
 _MARKS = re.compile(r"[\\*`~]")
-_OPEN = re.compile(r"[!-~\u00a1-\u058f]*\Z")
+_OPEN = re.compile(r"[!-~\u00a1-\u058f]*")
+"""What may still grow at the end of a text; looked for from behind."""
 _WORD = re.compile(r"\S+")
 _DIGIT = re.compile(r"\d")
 _MAY_BEGIN = re.compile(r"[\d+(]")
@@ -88,8 +89,8 @@ def settled(text: str) -> int:
     before = text.rfind("\n") + 1
     line = text[before:]
     bare, places = _bare(line)
-    tail = _OPEN.search(bare)
-    at = tail.start() if tail else len(bare)
+    tail = _OPEN.match(bare[::-1])
+    at = len(bare) - (tail.end() if tail else 0)
     near = max(0, len(bare) - REACH)
     words = _WORD.finditer(bare, max(bare.rfind(" ", 0, near), bare.rfind("\t", 0, near)) + 1)
     at = min([at, *(word.start() for word in words if _MAY_BEGIN.search(word[0]))])

@@ -11,6 +11,7 @@ import structlog
 
 from bot.errors import FateUnknown, ServerFault, SwitchboardError, TelegramError
 from bot.events import Address
+from bot.ops.aside import over
 from bot.ops.waiting import ended
 from bot.ports import SOMEWHERE, Channel, Clock
 from bot.tools.sheets import WORDS_LIMIT, plain
@@ -59,7 +60,8 @@ class Progress:
         self._noted = noted
         self._draft = draft_of(entry)
         self._earlier = ""
-        self._now = ""
+        self._pieces: list[str] = []
+        self._size = 0
         self._tool = ""
         self._shown = ""
         self._step = 0
@@ -71,7 +73,8 @@ class Progress:
 
     def add(self, text: str) -> None:
         """More of the answer."""
-        self._now += text
+        self._pieces.append(text)
+        self._size += len(text)
         self._tool = ""
 
     def using(self, tool: str) -> None:
@@ -80,18 +83,23 @@ class Progress:
 
     def again(self) -> None:
         """The step is made again: what it said so far does not count."""
+        self._begin_step()
+
+    def _begin_step(self) -> None:
         self._step += 1
-        self._now = ""
+        self._pieces, self._size = [], 0
 
     def keep(self, text: str) -> None:
         """The step is over, and this is all that was said in the turn."""
-        self._step += 1
-        self._earlier, self._now = text, ""
+        self._begin_step()
+        self._earlier = text
 
     @property
     def said(self) -> str:
         """All that the person can have seen."""
-        return "\n\n".join(part for part in (self._earlier, self._now.strip()) if part)
+        self._pieces = ["".join(self._pieces)]
+        now = self._pieces[0].strip()
+        return "\n\n".join(part for part in (self._earlier, now) if part)
 
     @contextlib.asynccontextmanager
     async def showing(self) -> AsyncIterator[Progress]:
@@ -115,7 +123,7 @@ class Progress:
             await self._clock.sleep(LOOK_EVERY)
             now = self._clock.monotonic()
             try:
-                if self._worth_a_preview(now - began):
+                if await self._worth_a_preview(now - began):
                     self._going = asyncio.ensure_future(self._preview())
                     await asyncio.shield(self._going)
                 elif now >= type_at:
@@ -126,28 +134,30 @@ class Progress:
             except Exception:
                 log.exception("progress.failed")  # an answer does not depend on its previews
 
-    def _worth_a_preview(self, elapsed: float) -> bool:
-        text = self._text()
-        if text == self._shown or elapsed < PREVIEW_AFTER or self._over:
-            return False
+    async def _worth_a_preview(self, elapsed: float) -> bool:
         if self.message == SOMEWHERE:  # another one would stand below it
+            return False
+        text = await self._text()
+        if text == self._shown or elapsed < PREVIEW_AFTER or self._over:
             return False
         return bool(text) if self._address.private else len(text) >= ENOUGH_FOR_A_GROUP
 
-    def _text(self) -> str:
+    async def _text(self) -> str:
         """What may be shown now; drawn anew only where something was added, as looks are many."""
-        state = (self._step, len(self._now), self._tool)
+        state = (self._step, self._size, self._tool)
         if state != self._drawn:
-            self._drawn, self._drawing = state, self._draw()
+            self._drawing = await self._draw()
+            self._drawn = state
         return self._drawing
 
-    def _draw(self) -> str:
+    async def _draw(self) -> str:
         note = f"_{self._tool} …_" if self._tool else ""
-        said = self._filter.preview(self.said, self._sieve)
-        return "\n\n".join(part for part in (said, note) if part)
+        said = self.said
+        shown = await over(said, lambda: self._filter.preview(said, self._sieve))
+        return "\n\n".join(part for part in (shown, note) if part)
 
     async def _preview(self) -> None:
-        text = self._text()
+        text = self._drawing
         shown = await (
             self._grow(text) if self._address.private or self.message else self._begin(text)
         )

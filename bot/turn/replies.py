@@ -5,8 +5,9 @@ from __future__ import annotations
 import structlog
 
 from bot.events import Outgoing
+from bot.ops.aside import over
 from bot.ops.counters import Counters
-from bot.ports import Clock, Record
+from bot.ports import Buttons, Clock, Record
 from bot.tools.approvals import Sheet
 from bot.turn import again
 from bot.turn.approvers import Approvers
@@ -45,7 +46,7 @@ class Replies:
         approvers = self._approvers.of(job.plan, job.incoming.address.bot)
         now = self._clock.wall()
         sheet = sheet_of(suspension, recorder.turn, job.incoming, job.plan, approvers, now)
-        parts = self._asking(job, sheet, suspension.said, shown)
+        parts = await self._asking(job, sheet, suspension.said, shown)
         calls = [one.call.id for one in suspension.asking]
         posted = await recorder.suspend(
             self._approvals,
@@ -59,26 +60,33 @@ class Replies:
         job.timers.set(sheet.nonce, sheet.due)
         await job.channel.deliver(posted)
 
-    def _asking(self, job: Job, sheet: Sheet, said: str, shown: int | None) -> list[Outgoing]:
+    async def _asking(self, job: Job, sheet: Sheet, said: str, shown: int | None) -> list[Outgoing]:
+        told = await self._said(job, said, shown) if said else []
+        reply_to = None if job.incoming.address.private else job.incoming.message or None
+        return [*told, *asking(job.channel, sheet, reply_to)]
+
+    async def _said(
+        self, job: Job, text: str, shown: int | None, buttons: Buttons = ()
+    ) -> list[Outgoing]:
+        """What the agent says, as its filter lets it out, in parts."""
         address = job.incoming.address
         reply_to = None if address.private else job.incoming.message or None
-        text = job.plan.filter.out(said) if said else ""
         links = job.plan.link_previews
-        told = (
-            job.channel.render(address, text, reply_to, shown, link_previews=links) if text else []
-        )
-        return [*told, *asking(job.channel, sheet, reply_to)]
+
+        def said() -> list[Outgoing]:
+            out = job.plan.filter.out(text)
+            if not out:
+                return []
+            return job.channel.render(address, out, reply_to, shown, buttons, link_previews=links)
+
+        return await over(text, said)
 
     async def tell(
         self, job: Job, recorder: Recorder, end: Ending, records: list[Record], shown: int | None
     ) -> None:
         """Record the reply with its rendered parts, and let them go."""
-        address = job.incoming.address
-        reply_to = None if address.private else job.incoming.message or None
-        text = job.plan.filter.out(end.text)
         buttons = again.button(job.entry) if end.again else ()
-        links = job.plan.link_previews
-        parts = job.channel.render(address, text, reply_to, shown, buttons, link_previews=links)
+        parts = await self._said(job, end.text, shown, buttons)
         posted = await recorder.finish(records, [part.of(job.ref) for part in parts])
         self._counters.add(f"turns:{end.outcome}")
         self._note(job, recorder, end)

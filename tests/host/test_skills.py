@@ -205,7 +205,7 @@ async def test_a_skill_is_tried_from_the_command_line(stage: Stage, hub: Hub) ->
     assert SECRET not in shown + sent
     assert 'ok: {"found": {"status": "won"}}' in sent
     assert len(hub.calls) == 1
-    assert "the input does not fit inputSchema: 3 is not of type 'string'" in refused
+    assert 'the input does not fit inputSchema: 3 is not of type "string"' in refused
     assert "has no skill 'nothing' that can be called; it has: query_deals" in unknown
 
 

@@ -81,6 +81,11 @@ def told(stage: Stage, request: int = -1) -> list[str]:
     return [one["content"] for one in blocks if one["type"] == "tool_result"]
 
 
+def unread(words: str) -> dict[str, str]:
+    """What is told of an answer that nobody can read."""
+    return {"error": f"Outcome unknown: {words}", "suggestion": CAUTION}
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     return install(tmp_path / "site", "shelf", SHELF)
@@ -160,8 +165,8 @@ async def test_every_end_of_a_function_is_a_result_and_the_host_goes_on(
             {"error": "the shelf is closed until nine", "retry": True},
             {"error": "Skill failed: ValueError", "type": "ValueError"},
             {"error": "Skill failed: RuntimeError", "type": "RuntimeError"},
-            {"error": "Skill answered with more than 200000 bytes"},
-            {"error": "Skill gave back what is no JSON"},
+            unread("Skill answered with more than 200000 bytes"),
+            unread("Skill gave back what is no JSON"),
         ]
         assert "canary" not in json.dumps(stage.requests())
         assert await stage.ask(ann, room, bot, "again") == "still here"

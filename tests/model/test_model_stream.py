@@ -297,6 +297,52 @@ def test_a_pair_that_is_parted_by_two_pieces_is_one_character_again() -> None:
 
 
 def test_an_answer_that_no_journal_can_hold_is_a_broken_stream() -> None:
-    deep = '{"a":' * 300 + "1" + "}" * 300
+    deep: Any = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    said = block(0, {"type": "server_thing", "data": deep})
     with pytest.raises(BrokenStream, match="cannot be recorded"):
-        gather(BEGIN, *call(0, deep), end("tool_use"), STOP)
+        gather(BEGIN, *said, end(), STOP)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept", "why"),
+    [
+        (f'{{"n": {10**30}}}', {"n": str(10**30)}, "a whole number of more than 64 bits"),
+        (f'{{"a": [{{"n": -{2**64}}}]}}', {"a": [{"n": str(-(2**64))}]}, "more than 64 bits"),
+        ('{"n": 1e400}', {}, "a number that is too large to be held"),
+        ('{"n": NaN}', {}, "NaN, which is no number"),
+        (f'{{"n": {"9" * 5_000}}}', {}, "a number that is too large to be held"),
+        ('{"a":' * 300 + "1" + "}" * 300, {}, "it is nested too deep"),
+        (f'{{"a": "{"x" * 600_000}"}}', {}, "more than 500000 characters"),
+    ],
+)
+def test_an_input_that_cannot_be_passed_on_is_noted_as_such(
+    written: str, kept: Any, why: str
+) -> None:
+    parts = [written[at : at + 70_000] for at in range(0, len(written), 70_000)]
+    _, answer = gather(BEGIN, *call(0, *parts), end("tool_use"), STOP)
+    assert answer.content[0]["input"] == kept
+    assert why in answer.content[0]["unfit"]
+
+
+def test_an_input_that_came_whole_is_judged_as_well() -> None:
+    start = {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {"n": 10**25}}
+    _, answer = gather(BEGIN, *block(0, start), end("tool_use"), STOP)
+    assert "more than 64 bits" in answer.content[0]["unfit"]
+
+
+def test_half_of_a_pair_in_an_input_costs_one_character() -> None:
+    _, answer = gather(BEGIN, *call(0, '{"q": "cut \\ud83d"}'), end("tool_use"), STOP)
+    assert answer.content[0]["input"] == {"q": "cut \ufffd"}
+
+
+def test_pieces_of_a_text_never_hold_half_of_a_pair() -> None:
+    pieces, _ = gather(BEGIN, *text(0, "a\ud83d", "\ude00b\ud83d", "c"), end(), STOP)
+    assert pieces == [TextDelta("a"), TextDelta("😀b"), TextDelta("\ufffdc")]
+
+
+def test_an_answer_without_an_end_is_a_broken_stream() -> None:
+    words = ("x" * 1_000_000 for _ in range(5))
+    with pytest.raises(BrokenStream, match="more than 4000000 characters"):
+        gather(BEGIN, *text(0, *words), end(), STOP)

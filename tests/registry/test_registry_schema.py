@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from typing import Any
@@ -9,9 +10,7 @@ from typing import Any
 import pytest
 
 from registry.fields import Wrong
-from registry.schema import checked, misfit
-
-EVIL = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+from registry.schema import Cost, checked, cost
 
 
 def _nested(depth: int) -> dict[str, Any]:
@@ -19,14 +18,6 @@ def _nested(depth: int) -> dict[str, Any]:
     for _ in range(depth):
         schema = {"type": "object", "properties": {"a": schema}}
     return schema
-
-
-def _laughs() -> dict[str, Any]:
-    """Each step refers to the one below twice: a thousand million steps in all."""
-    steps: dict[str, Any] = {"a0": {}}
-    for n in range(1, 31):
-        steps[f"a{n}"] = {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2}
-    return {"type": "object", "$defs": steps, "$ref": "#/$defs/a30"}
 
 
 @pytest.mark.parametrize(
@@ -55,33 +46,87 @@ def test_names_of_properties_are_no_keywords() -> None:
     checked({"type": "object", "properties": {name: {"type": "string"} for name in names}})
 
 
-def test_a_reference_inside_is_followed() -> None:
-    schema = {"type": "object", "$defs": {"n": {"type": "number"}},
-              "properties": {"a": {"$ref": "#/$defs/n"}}}  # fmt: skip
-    assert misfit(checked(schema), {"a": 1}) is None
-    assert misfit(schema, {"a": "x"}) == ("'x' is not of type 'number'", "$.a")
+def _doubled(steps: int, keyword: str = "allOf") -> dict[str, Any]:
+    """Each step refers to the one below twice."""
+    below = {f"a{n}": {keyword: [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(steps)}
+    return {"type": "object", "$defs": below | {f"a{steps}": {}}, "$ref": "#/$defs/a0"}
 
 
-@pytest.mark.parametrize("schema", [_laughs(), {"type": "object", "$ref": "#"}])
-def test_a_schema_that_goes_round_ends_soon(schema: dict[str, Any]) -> None:
-    begun = time.process_time()
-    assert misfit(schema, {}) == ("the schema itself leads round and round", "$")
-    assert time.process_time() - begun < 5
+def _depending(steps: int) -> dict[str, Any]:
+    """What doubles where it is built, not where it is used."""
+    step = {"dependentSchemas": {"a": {"$ref": ""}, "b": {"$ref": ""}}}
+    defs = {
+        f"a{n}": json.loads(json.dumps(step).replace('""', f'"#/$defs/a{n + 1}"'))
+        for n in range(steps)
+    }
+    root = {"type": "object", "$ref": "#/$defs/a0", "unevaluatedProperties": False}
+    return root | {"$defs": defs | {f"a{steps}": {}}}
 
 
-def test_no_pattern_can_drive_a_match_mad() -> None:
-    begun = time.process_time()
-    found = misfit(checked(EVIL), {"a": "a" * 5_000 + "b"})
-    assert found is not None
-    assert "does not match" in found[0]
-    assert misfit(EVIL, {"a": "aaa"}) is None
-    assert time.process_time() - begun < 5
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (_doubled(30), "more than 100000 parts"),
+        (_doubled(900), "more than 100000 parts"),
+        (_doubled(30, "anyOf"), "more than 100000 parts"),
+        (_depending(12), "parts below 'unevaluated…'"),
+        (_depending(400), "more than 100000 parts"),
+        ({"type": "object", "$ref": "#"}, "leads round and round"),
+        (
+            {
+                "type": "object",
+                "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}},
+                "if": {"$ref": "#/$defs/a"},
+            },
+            "leads round and round",
+        ),
+        ({"type": "object", "properties": {"a": {"$id": "x", "$ref": "#/y"}}}, "$id of its own"),
+        ({"type": "object", "allOf": [{"pattern": f"a{n}"} for n in range(99)]}, "64 patterns"),
+        (
+            {"type": "object", "properties": {"a": {"pattern": "((a{1,900}){1,900}){1,900}"}}},
+            "the pattern",
+        ),
+        ({"type": "object", "required": [1, "a", None, {}] * 4_000}, "is no JSON Schema"),
+    ],
+)
+def test_a_schema_that_would_take_for_ever_is_refused_in_a_moment(
+    schema: dict[str, Any], words: str
+) -> None:
+    checked({"type": "object"})  # the library is loaded
+    begun = time.thread_time()
+    with pytest.raises(Wrong) as raised:
+        checked(schema)
+    assert words in raised.value.message
+    assert time.thread_time() - begun < 1
 
 
-def test_a_reference_that_slipped_through_is_not_fetched() -> None:
+def test_what_a_schema_can_cost_is_counted_with_its_references_written_out() -> None:
+    plain = {"type": "object", "properties": {"a": {"type": "string"}}}
+    assert cost(plain) == Cost(parts=5)
+    assert (cost(_doubled(3)).parts or 0) > 2**3
+    assert cost(plain | {"anyOf": [{"required": ["a"]}]}).branches
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+    assert cost(tree) == Cost(parts=None)
+    assert cost(plain | {"unevaluatedProperties": False}).parts is None
+
+
+@pytest.mark.parametrize("reference", ["#/$defs/n", "#/$defs/a~1b", "#/$defs/%6E", "#here", "#"])
+def test_a_reference_is_followed_as_json_schema_writes_it(reference: str) -> None:
+    defs = {"n": {"type": "number"}, "a/b": {}, "c": {"$anchor": "here"}}
+    checked({"type": "object", "$defs": defs, "properties": {"a": {"$ref": reference}}})
+
+
+def test_what_stands_under_an_unknown_keyword_is_no_schema() -> None:
+    said = {"$ref": 5, "pattern": 7, "$id": ["x"], "$anchor": {}}
+    checked({"type": "object", "x-note": said, "default": {"$ref": "#/no"}})
+
+
+def test_no_schema_makes_anybody_ask_for_another_document() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         place = f"http://127.0.0.1:{server.getsockname()[1]}/schema"
-        assert misfit({"type": "object", "$ref": place}, {}) is not None
+        checked({"type": "object", "$schema": place, "$id": place})
+        with pytest.raises(Wrong):
+            checked({"type": "object", "$ref": place})
         with pytest.raises(TimeoutError):
             server.accept()

@@ -31,6 +31,11 @@ SCHEMA = {
 }
 
 
+def unread(words: str) -> dict[str, str]:
+    """What is told of an answer that nobody can read."""
+    return {"error": f"Outcome unknown: {words}", "suggestion": CAUTION}
+
+
 class Service:
     """A CRM on loopback that keeps what came."""
 
@@ -139,7 +144,7 @@ async def test_input_that_does_not_fit_the_schema_is_never_sent(
     service: Service, skills: Skills
 ) -> None:
     found = await skills.call(skill(f"{service.base}/deals"), {"status": "lost"}, ANN, 10)
-    assert found.body["error"].startswith("Invalid input: 'lost' is not one of")
+    assert found.body["error"].startswith('Invalid input: "lost" is not one of')
     assert found.error
     assert service.seen == []
 
@@ -157,13 +162,13 @@ async def test_input_that_does_not_fit_the_schema_is_never_sent(
         ("away", {"error": "Skill webhook error: 307"}, False),
         ("around", {"error": "Skill webhook error: 307"}, False),
         ("drip", SLOW, True),
-        ("text", {"error": "Skill webhook did not answer with JSON"}, False),
-        ("html", {"error": "Skill webhook did not answer with JSON"}, False),
-        ("empty", {"error": "Skill webhook did not answer with JSON"}, False),
-        ("bomb", {"error": "Skill webhook answered with more than 200000 bytes"}, False),
-        ("deep", {"error": "Skill answered with JSON that is nested too deep"}, False),
+        ("text", unread("Skill webhook did not answer with JSON"), True),
+        ("html", unread("Skill webhook did not answer with JSON"), True),
+        ("empty", unread("Skill webhook did not answer with JSON"), True),
+        ("bomb", unread("Skill webhook answered with more than 200000 bytes"), True),
+        ("deep", unread("Skill answered with JSON that is nested too deep"), True),
         ("fat-header", {"error": LOST}, True),
-        ("big", {"error": "Skill webhook answered with more than 200000 bytes"}, False),
+        ("big", unread("Skill webhook answered with more than 200000 bytes"), True),
         (
             "cut",
             {"error": "Skill webhook broke off; it may or may not have taken effect"},
@@ -271,9 +276,10 @@ async def test_a_result_must_fit_the_output_schema(service: Service, skills: Ski
         for path in ("deals", "number")
     ]
     assert (right.error, wrong.error) == (False, True)
+    assert (right.unknown, wrong.unknown) == (False, True)
     assert wrong.body["error"] == (
-        "Skill answered with what does not fit its outputSchema: "
-        "'none' is not of type 'array' at $.deals"
+        "Outcome unknown: Skill answered with what does not fit its outputSchema: "
+        '"none" is not of type "array" at $.deals'
     )
 
 

@@ -24,20 +24,23 @@ _LIST = re.compile(
 _SEARCH = re.compile(
     r"\b(?:search|look)\b(?:\s+(?:in|through))?(?:\s+(?:my|the|all))*(?:\s+(?:files?|notes?))?"
     r"\s+for\s+(?P<after>.+)|"
-    r"\bfind\s+(?P<before>.+?)\s+in\s+(?:(?:my|the|all)\s+)*(?:files?|notes?)\b|"
     r"\bwhich\s+(?:files?|notes?)\s+(?:mention|contain|say)s?\s+(?P<which>.+)",
     re.IGNORECASE,
 )
+_FIND = re.compile(r"\bfind\s", re.IGNORECASE)
+_IN_FILES = re.compile(r"\sin\s+(?:(?:my|the|all)\s+)*(?:files?|notes?)\b", re.IGNORECASE)
 _LIST_OF = re.compile(r"\b(?:in|of|from|ls)\s+[\"'`]?([\w./~-]+)", re.IGNORECASE)
 _READ = re.compile(
     r"\b(?:read|open|show(?: me)?|cat)\s+(?:the\s+)?(?:file\s+)?[\"'`]?([\w./~-]+\.\w+)",
     re.IGNORECASE,
 )
-_WRITE = re.compile(
-    r"\b(?:write|save|put)\s+(?P<text>.+?)\s+(?:to|into|in)\s+(?:the\s+)?(?:file\s+)?"
-    r"[\"'`]?(?P<path>[\w./~-]+\.\w+)|"
-    r"\b(?:write|create)\s+(?:the\s+|a\s+)?(?:file\s+)?[\"'`]?(?P<path2>[\w./~-]+\.\w+)[\"'`]?"
-    r"(?:\s*(?::|with|saying)\s*(?P<text2>.+))?",
+_WRITE = re.compile(r"\b(?:write|save|put)\s", re.IGNORECASE)
+_INTO = re.compile(
+    r"\s(?:to|into|in)\s+(?:the\s+)?(?:file\s+)?[\"'`]?(?P<path>[\w./~-]+\.\w+)", re.IGNORECASE
+)
+_CREATE = re.compile(
+    r"\b(?:write|create)\s+(?:the\s+|a\s+)?(?:file\s+)?[\"'`]?(?P<path>[\w./~-]+\.\w+)[\"'`]?"
+    r"(?:\s*(?::|with|saying)\s*(?P<text>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
 _DELETE = re.compile(
@@ -140,18 +143,42 @@ def _read(text: str, desk: Desk) -> Errand | None:
 
 
 def _search(text: str, desk: Desk) -> Errand | None:
-    wanted = _SEARCH.search(text)
+    wanted, plain = _between(text, _FIND, _IN_FILES), _SEARCH.search(text)
+    if plain and (wanted is None or plain.start() < wanted.at):
+        wanted = _Between(plain.start(), plain["after"] or plain["which"])
     if wanted is None:
         return None
     names = ("search_files", "search_notes", "search_text", "grep", "search")
     tool = desk.find(*names)
     if tool is None:
         return _without(names)
-    found = wanted["after"] or wanted["before"] or wanted["which"]
-    given: dict[str, Any] = dict.fromkeys(_first(tool, _QUERIES), found.strip().strip("\"'`?.! "))
+    words = wanted.words.strip().strip("\"'`?.! ")
+    given: dict[str, Any] = dict.fromkeys(_first(tool, _QUERIES), words)
     if "path" in _required(tool):
         given["path"] = desk.roots[0] if desk.roots else "."
     return Errand((Call(tool["name"], given),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """What stands between a verb (which is `at`) and where it goes."""
+
+    at: int
+    words: str
+    path: str = ""
+
+
+def _between(text: str, verb: re.Pattern[str], place: re.Pattern[str]) -> _Between | None:
+    """What stands between the first verb and the first place after it, if anything does.
+
+    Two patterns, as one would read the text anew from each verb.
+    """
+    begins = verb.search(text)
+    ends = place.search(text, begins.end()) if begins else None
+    if begins is None or ends is None:
+        return None
+    words = text[begins.end() : ends.start()]
+    return _Between(begins.start(), words, ends.groupdict().get("path") or "")
 
 
 def _without(names: Sequence[str]) -> Errand:
@@ -159,11 +186,12 @@ def _without(names: Sequence[str]) -> Errand:
 
 
 def _write(text: str, desk: Desk) -> Errand | None:
-    wanted = _WRITE.search(text)
+    wanted, plain = _between(text, _WRITE, _INTO), _CREATE.search(text)
+    if plain and (wanted is None or plain.start() < wanted.at):
+        wanted = _Between(plain.start(), plain["text"] or "", plain["path"])
     if wanted is None:
         return None
-    path = wanted["path"] or wanted["path2"]
-    words = (wanted["text"] or wanted["text2"] or "").strip().strip("\"'`")
+    path, words = wanted.path, wanted.words.strip().strip("\"'`")
     names = ("write_file", "write_text_file", "create_file", "save_file", "put_file", "write")
     return _on_file(desk, names, path, words or "Written by the sandbox's small script.")
 

@@ -7,28 +7,35 @@ connection of all who share it. Streams of events have a limit for each event.
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 
+from bot.plain_json import Mending, mended
 from bot.tools.mcp.lines import LINE_LIMIT
 
 UNREADABLE = -32090
 """The code of an error that stands for an answer which we did not take; its words say why."""
 
 _JSON = "application/json"
+_EVENTS = "text/event-stream"
 
 
 async def bounded(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
     """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
 
-    Raises httpx2.TransportError where the body breaks off, or is compressed although we asked for
-    it as it is: a few bytes could become gigabytes.
+    Half of a surrogate pair in it, or in a stream of events, is U+FFFD. Raises
+    httpx2.TransportError where the body breaks off, or is compressed although we asked for it as it
+    is: a few bytes could become gigabytes.
     """
     if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
         await response.aclose()
         raise httpx2.RemoteProtocolError("the answer is compressed", request=response.request)
-    if not response.headers.get("content-type", "").lower().startswith(_JSON):
+    kind = response.headers.get("content-type", "").lower()
+    if kind.startswith(_EVENTS):
+        response.stream = _MendedStream(response.stream)
+    if not kind.startswith(_JSON):
         return response
     body = bytearray()
     async for chunk in response.aiter_raw():
@@ -36,7 +43,26 @@ async def bounded(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.
         if len(body) > limit:
             await response.aclose()
             return _too_large(response.request, limit)
-    return _whole(response, bytes(body))
+    return _whole(response, mended(bytes(body)))
+
+
+class _MendedStream(httpx2.AsyncByteStream):
+    """A stream of events whose texts can all be read."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        mending = Mending()
+        async for piece in self._inner:
+            if whole := mending.feed(piece):
+                yield whole
+        if rest := mending.end():
+            yield rest
+
+    async def aclose(self) -> None:
+        """Close the stream that this one reads."""
+        await self._inner.aclose()
 
 
 def too_large(limit: int) -> str:

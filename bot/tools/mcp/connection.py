@@ -24,7 +24,8 @@ from bot.tools.mcp.bodies import UNREADABLE, too_large
 from bot.tools.mcp.fate import Departure, Lost, departure_of_call
 from bot.tools.mcp.lines import LINE_LIMIT
 from bot.tools.mcp.listing import Listing, listing_of
-from bot.tools.mcp.results import ToolResult, error_result, result_from
+from bot.tools.mcp.messages import BROKEN
+from bot.tools.mcp.results import ToolResult, error_result, result_from, unread_result
 from bot.tools.mcp.servers import ServerSpec
 from bot.tools.mcp.tool import printable
 from bot.tools.mcp.transports import open_transport
@@ -39,6 +40,13 @@ _LISTEN_PAUSES = (1.0, 5.0, 30.0)
 _WORDS = 4_000
 _LONG = 50_000
 _CLOSED = "Connection closed"
+_UNREAD_CODES = frozenset({types.PARSE_ERROR, types.INVALID_REQUEST})
+_UNREAD = (
+    "Failed to parse",
+    "Unexpected content type",
+    "server answered a request with 202",
+    "Redirect to ",
+)
 _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotification)
 
 
@@ -103,7 +111,7 @@ class Connection:
         except MCPError as error:
             return self._refused(error, departure)
         except ValidationError:
-            return error_result("The tool ran, but its answer breaks the protocol.")
+            return unread_result(BROKEN)
         read = partial(result_from, raw, cap, self._spec.without_secrets)
         return read() if _is_short(raw) else await asyncio.to_thread(read)
 
@@ -130,16 +138,19 @@ class Connection:
         words = printable(self._spec.redact(error.message[:_WORDS]), 1_000)
         if not departure.left:
             raise Lost(words, left=False)
+        if error.code == types.CONNECTION_CLOSED and words.endswith("byte limit."):
+            return unread_result(too_large(LINE_LIMIT))
+        if error.code == UNREADABLE:
+            return unread_result(words)
+        if _is_unread(error):
+            self._log.warning("an answer cannot be read", why=words[:200])
+            return unread_result(BROKEN)
         if _is_forgotten(error):
             raise Lost(words, left=False)
-        if error.code == types.CONNECTION_CLOSED and words.endswith("byte limit."):
-            return error_result(too_large(LINE_LIMIT))
         if error.code == types.CONNECTION_CLOSED:
             raise Lost(words, left=True, connection=words == _CLOSED)
         if _is_away(error):
             raise Lost(words, left=True, connection=False)
-        if error.code == UNREADABLE:
-            return error_result(words)
         self._changed()  # it may have been started anew with other tools
         return error_result(f"The server refused the call: {words}")
 
@@ -226,6 +237,11 @@ def _is_an_answer(error: Exception) -> bool:
     if isinstance(error, MCPError):
         return error.code not in {types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
     return isinstance(error, ValidationError)
+
+
+def _is_unread(error: MCPError) -> bool:
+    """Whether this is the SDK's own word for an answer that is no message of the protocol."""
+    return error.code in _UNREAD_CODES and error.message.startswith(_UNREAD)
 
 
 def _is_forgotten(error: MCPError) -> bool:

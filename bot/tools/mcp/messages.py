@@ -8,6 +8,7 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
+from bot.plain_json import mended
 from bot.tools.mcp.bodies import UNREADABLE
 
 BROKEN = "The tool ran, but its answer breaks the protocol."
@@ -16,7 +17,11 @@ _LONG = 256 * 1024
 
 
 def parsed(raw: bytes) -> JSONRPCMessage:
-    """The message in these bytes; raises ValueError where there is none."""
+    """The message in these bytes; raises ValueError where there is none.
+
+    Half of a surrogate pair in a text is read as U+FFFD: the rest of it is worth having.
+    """
+    raw = mended(raw)
     if len(raw) > _LONG:
         # Five times as fast where an answer has very many parts, and all on this loop wait for it.
         with suppress(orjson.JSONDecodeError):

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 REST_LIMIT = 500_000
@@ -27,13 +27,14 @@ class ToolResult:
     """The content of a `tool_result` block: text and image blocks, never empty.
 
     `rest` is the text that was cut off, at most `REST_LIMIT` characters; `whole` says whether that
-    is all of it.
+    is all of it. `unread` says that the tool may have run, and nobody can read what it answered.
     """
 
     content: list[dict[str, Any]]
     is_error: bool = False
     rest: str = ""
     whole: bool = True
+    unread: bool = False
 
     @property
     def text(self) -> str:
@@ -44,6 +45,11 @@ class ToolResult:
 def error_result(words: str) -> ToolResult:
     """A result that says what went wrong, for the model to read."""
     return ToolResult([{"type": "text", "text": _encodable(words)}], is_error=True)
+
+
+def unread_result(words: str) -> ToolResult:
+    """A result that says why the answer cannot be read; what the call did is not known."""
+    return replace(error_result(words), unread=True)
 
 
 class Hide(Protocol):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from registry.schema import fault
+
 DESCRIPTION_LIMIT = 8_000
 NAME_LIMIT = 512
 SCHEMA_LIMIT = 64_000
@@ -166,16 +168,9 @@ def _hides(text: str) -> bool:
 
 
 def _draft_refusal(schema: Mapping[str, Any]) -> str | None:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
-
-    try:
-        Draft202012Validator.check_schema(_as_object(schema))
-    except SchemaError as error:
-        return f"its input schema is no JSON Schema, at {printable(error.json_path[:80])}"
-    except RecursionError:
-        return "its input schema is nested too deep"
-    return None
+    if (found := fault(_as_object(schema))) is None:
+        return None
+    return f"its input schema is no JSON Schema, at {printable(found[1][:80])}"
 
 
 def _has_a_secret(tool: Tool, hide: Hide) -> bool:

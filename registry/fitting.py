@@ -1,0 +1,122 @@
+"""Whether a value fits a JSON Schema, by a library that nothing can interrupt while it looks.
+
+What may take long is therefore looked at by a process of its own, which is this file, run as
+`python -I fitting.py`: it can be ended. Knows nothing of bounds; whoever asks has counted before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator, ValidationError
+
+PATTERN_BYTES = 1_000_000
+"""What one pattern may come to in memory."""
+HEAD = struct.Struct(">dI")
+"""Before each question: the seconds that it may take, and how many bytes follow."""
+
+READY = "ready"
+"""What the process says once it can be asked."""
+UNUSABLE = "the schema itself cannot be used"
+
+_MEMORY = 1 << 30
+_META = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+_LONGEST = 250
+
+
+def validator(schema: Mapping[str, Any] | bool) -> Draft202012Validator:
+    """What judges values by a schema; raises ValueError where the library takes it for none."""
+    from jsonschema_rs import Draft202012Validator, ReferencingError, RegexOptions
+
+    engine = RegexOptions(size_limit=PATTERN_BYTES)  # in linear time, whatever the pattern
+    plain = schema if isinstance(schema, bool) else dict(schema)
+    try:
+        return Draft202012Validator(plain, pattern_options=engine, offline=True)
+    except ReferencingError as error:
+        raise ValueError(str(error)) from None
+
+
+def grammar() -> Draft202012Validator:
+    """What judges schemas themselves, as values."""
+    return validator(_META)
+
+
+def misfit(judge: Draft202012Validator, value: Any) -> tuple[str, str] | None:
+    """What is wrong with a value, and where; None where it fits."""
+    from jsonschema_rs import ValidationError
+
+    try:
+        judge.validate(value)
+    except ValidationError as error:
+        return _end_of(error.message), place(error)
+    except (ValueError, RecursionError):  # half a surrogate pair, or too deep for the library
+        return "it holds what no JSON can hold", "$"
+    return None
+
+
+def _end_of(message: str) -> str:
+    """A message begins with the value, however long that is; what is wrong with it comes after."""
+    return message if len(message) <= _LONGEST else f"…{message[-_LONGEST:]}"
+
+
+def place(error: ValidationError) -> str:
+    """Where in the value: `$.a[0]`."""
+    return "$" + "".join(_steps(error.instance_path))
+
+
+def _steps(path: Iterable[str | int]) -> Iterable[str]:
+    return (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+
+
+def main() -> None:
+    """Answer questions, a schema and a value each, until they end.
+
+    Whatever takes longer than it may ends the process: the kernel's alarm waits for no interpreter.
+    """
+    os.nice(5)
+    _bound_memory()
+    validator(True)  # load the library: a question's time does not count for that
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    _tell(answers, READY)
+    while head := questions.read(HEAD.size):
+        seconds, size = HEAD.unpack(head)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        answer = _answered(questions, size)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _tell(answers, answer)
+
+
+def _tell(answers: BinaryIO, answer: Any) -> None:
+    answers.write(json.dumps(answer).encode() + b"\n")
+    answers.flush()
+
+
+def _answered(questions: BinaryIO, size: int) -> tuple[str, str] | None:
+    schema, value = json.loads(questions.read(size))
+    try:
+        judge = validator(schema)
+    except (ValueError, RecursionError):
+        return UNUSABLE, "$"
+    return misfit(judge, value)
+
+
+def _bound_memory() -> None:
+    import resource
+
+    for limit, most in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(limit)[1]
+        known = hard != resource.RLIM_INFINITY and hard < most
+        with suppress(ValueError, OSError):  # some systems take no such limit
+            resource.setrlimit(limit, (hard if known else most, hard))
+
+
+if __name__ == "__main__":
+    main()

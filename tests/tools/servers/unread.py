@@ -1,0 +1,227 @@
+"""Answers that nobody can read, and whoever gives them: MCP over stdio, and over HTTP in two ways.
+
+Run as `unread.py` it is the server over stdio. Each run of a tool leaves a line in the file that
+LOG names: the way in, and the manner of the answer, which is the tool's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TEXT = "half \ud83d end"
+INFO = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "unread", "version": "0"},
+}
+
+
+def _result(id: Any, result: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": id, "result": result}).encode()
+
+
+def _text(id: Any, text: str) -> bytes:
+    return _result(id, {"content": [{"type": "text", "text": text}]})
+
+
+def _deep(id: Any) -> bytes:
+    nested = "[" * 3_000 + "]" * 3_000
+    return _result(id, {"content": [], "structuredContent": {"a": "?"}}).replace(
+        b'"?"', nested.encode()
+    )
+
+
+BODIES: dict[str, Callable[[Any], bytes]] = {
+    "html": lambda _: b"<html><body>Gateway says hello</body></html>",
+    "deep": _deep,
+    "shape": lambda id: json.dumps({"jsonrpc": "2.0", "id": id, "outcome": "fine"}).encode(),
+    "list": lambda _: b"[1, 2]",
+    "empty": lambda _: b"",
+    "bytes": lambda id: _text(id, "?").replace(b"?", b"\xff\xfe"),
+    "cut": lambda id: _text(id, "x" * 200)[:150],
+    "torn": lambda id: _text(id, "x" * 200),
+    "huge": lambda id: _text(id, "x" * 9_000_000),
+    "zipped": lambda id: gzip.compress(_text(id, "x" * 200))[:-9],
+    "kind": lambda id: _text(id, "x"),
+    "nan": lambda id: _result(id, {"content": [], "structuredContent": {"n": 1}}).replace(
+        b": 1}", b": NaN}"
+    ),
+    "words": lambda id: _result(id, {"content": "a text where a list belongs"}),
+    "accepted": lambda _: b"",
+    "nothing": lambda _: b"",
+    "elsewhere": lambda _: b"",
+    "broken": lambda _: b"<html>500</html>",
+    "half": lambda id: _text(id, TEXT),
+}
+"""What is sent, by manner; `id` is the request's."""
+STATUS = {"accepted": 202, "nothing": 204, "elsewhere": 303, "broken": 500}
+KINDS = {
+    "html": "text/html",
+    "broken": "text/html",
+    "kind": "application/xml",
+    "nothing": "",
+    "elsewhere": "",
+}
+TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in BODIES]
+
+
+def plain(message: dict[str, Any]) -> bytes | None:
+    """The answer to whatever is no call; None where there is none."""
+    if "id" not in message:
+        return None
+    match message["method"]:
+        case "initialize":
+            return _result(message["id"], INFO)
+        case "tools/list":
+            return _result(message["id"], {"tools": TOOLS})
+        case _:
+            error = {"code": -32601, "message": "Method not found"}
+            return json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode()
+
+
+class Unread:
+    """An MCP server and a webhook on one port, by hand: a line of `runs` for each run."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.runs: list[str] = []
+        self._server: asyncio.Server | None = None
+        self._events: asyncio.StreamWriter | None = None
+        self._over = asyncio.Event()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._over.set()
+        self._server.close()
+        if self._events is not None:
+            self._events.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await _head(reader):
+                method, path, length = head
+                body = await reader.readexactly(length)
+                if not await self._answered(method, path, body, writer):
+                    return
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            if writer is not self._events:
+                writer.close()
+
+    async def _answered(
+        self, method: str, path: str, body: bytes, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answer one request; whether the connection can take the next one."""
+        if method != "POST":
+            if path != "/sse":
+                writer.write(_response(405, "", b""))
+                return True
+            self._events = writer
+            writer.write(_response(200, "text/event-stream", b"", length=False))
+            writer.write(b"event: endpoint\ndata: /messages\n\n")
+            await writer.drain()
+            await self._over.wait()
+            return False
+        message = json.loads(body)
+        if path.startswith("/hook/"):
+            return self._run("hook", path.removeprefix("/hook/"), 1, writer)
+        if message.get("method") == "tools/call":
+            return self._run(path.strip("/"), message["params"]["name"], message["id"], writer)
+        told = plain(message)
+        if path == "/messages":
+            writer.write(_response(202, "", b""))
+            self._event(told)
+        elif told is None:
+            writer.write(_response(202, "", b""))
+        else:
+            writer.write(_response(200, "application/json", told))
+        return True
+
+    def _run(self, door: str, manner: str, id: Any, writer: asyncio.StreamWriter) -> bool:
+        self.runs.append(f"{door} {manner}")
+        body = BODIES[manner](id)
+        if door == "messages":
+            writer.write(_response(202, "", b""))
+            self._event(body)
+            return True
+        if door == "stream":
+            writer.write(_response(200, "text/event-stream", b"", length=False))
+            writer.write(b"data: " + body + b"\n\n" if body else b": nothing\n\n")
+            return False
+        packed = manner == "zipped"
+        kind = KINDS.get(manner, "application/json")
+        size = len(body) + 50 * (manner == "torn")
+        writer.write(_response(STATUS.get(manner, 200), kind, body, packed=packed, size=size))
+        return manner != "torn"
+
+    def _event(self, data: bytes | None) -> None:
+        if data is not None and self._events is not None:
+            self._events.write(b"event: message\ndata: " + data + b"\n\n")
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, str, int] | None:
+    line = await reader.readline()
+    if not line:
+        return None
+    method, path, _ = line.decode().split()
+    length = 0
+    while (header := (await reader.readline()).decode().strip()) != "":
+        name, _, value = header.partition(":")
+        length = int(value) if name.lower() == "content-length" else length
+    return method, path, length
+
+
+def _response(
+    status: int,
+    kind: str,
+    body: bytes,
+    *,
+    packed: bool = False,
+    length: bool = True,
+    size: int | None = None,
+) -> bytes:
+    lines = [f"HTTP/1.1 {status} Fine"]
+    if kind:
+        lines.append(f"Content-Type: {kind}")
+    if packed:
+        lines.append("Content-Encoding: gzip")
+    if status == 303:
+        lines.append("Location: /elsewhere")
+    if length:
+        lines.append(f"Content-Length: {len(body) if size is None else size}")
+    else:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def main() -> None:
+    log = Path(os.environ["LOG"])
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message.get("method") != "tools/call":
+            told = plain(message)
+        else:
+            manner = message["params"]["name"]
+            with log.open("a") as file:
+                file.write(f"stdio {manner}\n")
+            told = BODIES[manner](message["id"])
+        if told is not None:
+            sys.stdout.buffer.write(told + b"\n")
+            sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
