@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,7 +14,7 @@ from registry.definition import AgentDefinition, McpServer, check_server_names
 from registry.document import Document, Entry
 from registry.draft import Draft, Part, merge
 from registry.errors import DocumentErrors, Problem
-from registry.fields import Finding, Frozen, Wrong, findings
+from registry.fields import MOST_FINDINGS, Finding, Frozen, Wrong, findings
 from registry.keys import SLUG_RULE, is_slug, revision_of
 from registry.pasted import shown
 from registry.reading import read_file_text, read_value
@@ -84,7 +85,7 @@ def read_agent(
 
     Where `shared` is None the top-level servers are not known here, and are judged elsewhere.
     """
-    found = list(secrets_in(part.value))
+    found = _secrets(part.value)
     agent = _validated(part, AgentDefinition, found)
     if agent is not None:
         found += screen_agent(agent, authority)
@@ -97,7 +98,7 @@ def read_binding(
     part: Part, authority: Authority, problems: list[Problem]
 ) -> Entry[AgentBinding] | None:
     """A binding with its place; mistakes go into `problems`, and with an error there is None."""
-    found = list(secrets_in(part.value))
+    found = _secrets(part.value)
     binding = _validated(part, AgentBinding, found)
     if binding is not None:
         found += _idle_bot(binding)
@@ -135,6 +136,10 @@ def _default(part: Part | None, authority: Authority, problems: list[Problem]) -
     return Entry(part.value, part.document, part.place, operator=authority.operator)
 
 
+def _secrets(value: Any) -> list[Finding]:
+    return [*itertools.islice(secrets_in(value), MOST_FINDINGS)]
+
+
 def _validated(part: Part, model: type[F], found: list[Finding]) -> F | None:
     try:
         return model.model_validate(part.value)
@@ -167,8 +172,11 @@ def _revised(entry: Entry[AgentDefinition]) -> Entry[AgentDefinition]:
 
 
 def _once(found: Iterable[Finding]) -> list[Finding]:
+    """Each finding once, and no more of them than people read."""
     seen: dict[tuple[object, str], Finding] = {}
     for finding in found:
+        if len(seen) == MOST_FINDINGS:
+            break
         seen.setdefault((finding.path, finding.cure), finding)
     return list(seen.values())
 

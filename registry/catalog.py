@@ -29,6 +29,7 @@ from registry.stores.port import Note, Store, fingerprint
 from registry.stores.shelf import default_text
 
 _log = structlog.get_logger("registry")
+_QUICK = 16_000  # characters of a definition that are read on the loop
 Subscriber = Callable[[Snapshot], None]
 
 
@@ -146,6 +147,12 @@ class Catalog:
         """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`."""
         return parse_agent(text, place, self._authority, self._snapshot.servers)
 
+    async def parsed(self, text: str, place: str = "message") -> AgentDefinition:
+        """The same; a long text is read in a thread, as that takes a while."""
+        if len(text) > _QUICK:
+            return await asyncio.to_thread(self.parse, text, place)
+        return self.parse(text, place)
+
     async def create_agent(
         self, actor: Actor, agent: AgentDefinition, *, key: str
     ) -> AgentDefinition:
@@ -155,7 +162,7 @@ class Catalog:
         if await self._store.replayed(note, fingerprint(note.action, where, value)):
             return agent
         self._refuse_owned(where, note)
-        self.parse(value, agent.id)
+        await self.parsed(value, agent.id)
         try:
             await self._store.put(where, value, None, note)
         except RevisionConflict:
@@ -172,7 +179,7 @@ class Catalog:
         if await self._store.replayed(note, fingerprint(note.action, where, value)):
             return agent
         self._refuse_owned(where, note)
-        self.parse(value, agent.id)
+        await self.parsed(value, agent.id)
         held = await self._store.get(where)
         if held is None:
             raise NotThere(f"there is no agent '{agent.id}' to update")

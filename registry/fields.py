@@ -15,6 +15,9 @@ from registry.errors import Level
 from registry.json_text import Path, dotted, folded
 from registry.pasted import shown
 
+MOST_FINDINGS = 50
+MOST_NAMES = 1_000
+_LONGEST_NAME = 200
 _TAGS = {"names", "servers"}
 
 
@@ -63,6 +66,8 @@ def field_names(model: type[Frozen]) -> list[str]:
 
 def canonical(value: Mapping[str, Any], model: type[Frozen]) -> dict[str, Any]:
     """The same value with the model's own spelling of its names; unknown names stay."""
+    if len(value) > MOST_NAMES:
+        raise Wrong(f"has more than {MOST_NAMES} fields", "keep those that are known")
     known = {folded(name): name for name in field_names(model)}
     result: dict[str, Any] = {}
     for name, item in value.items():
@@ -74,9 +79,9 @@ def canonical(value: Mapping[str, Any], model: type[Frozen]) -> dict[str, Any]:
 
 
 def findings(error: ValidationError, model: type[Frozen]) -> Iterator[Finding]:
-    """The mistakes of a validation as sentences, each with its path."""
+    """The mistakes of a validation as sentences, each with its path; no more than people read."""
     told = error.errors(include_url=False, include_input=False)
-    for details in sorted(told, key=lambda one: one["type"] == "missing"):
+    for details in sorted(told, key=lambda one: one["type"] == "missing")[:MOST_FINDINGS]:
         path = _path(details["loc"])
         message, cure = _sentence(details, path, model)
         yield Finding(path, message, cure)
@@ -108,6 +113,7 @@ def _unknown(path: Path, model: type[Frozen]) -> tuple[str, str]:
 
 def unknown_name(name: str, known: list[str]) -> tuple[str, str]:
     """What to say of a name that nothing here has: the nearest one, or all there are."""
+    name = name[:_LONGEST_NAME]
     near = difflib.get_close_matches(folded(name), [folded(k) for k in known], n=1, cutoff=0.6)
     match = next((k for k in known if near and folded(k) == near[0]), None)
     cure = f"did you mean '{match}'?" if match else f"remove it; known are {', '.join(known)}"

@@ -26,6 +26,7 @@ _CURES = {
 
 
 _LEVELS = 100
+_LONGEST = 100
 
 
 class JsonFault(ValueError):
@@ -93,9 +94,9 @@ def lines(text: str) -> dict[Path, int]:
 
 
 def dotted(path: Path) -> str:
-    """A path as people write it: `agents[0].name`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
+    """A path as people write it: `agents[0].name`; a name is as long as anybody reads."""
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part[:_LONGEST]}" for part in path)
+    return "".join(steps).removeprefix(".")
 
 
 class _Scanner:

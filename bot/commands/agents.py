@@ -78,7 +78,8 @@ class AgentCommands:
             return Say(f"I could not read the file: {plain(_why(error))}.")
         if not text:
             return Say(plain(HOW_TO_ADD))
-        return await self._store(context, self._desk.catalog.parse(text, place), replace=replace)
+        agent = await self._desk.catalog.parsed(text, place)
+        return await self._store(context, agent, replace=replace)
 
     async def delete(self, context: Context) -> Intent:
         """An agent away; what is bound to it stays bound, inactive."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from bot.model.gate import Gate
 from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.stream import Gathered
 from bot.ports import Clock, Meter, ModelRequest, Piece
+from bot.tools.mcp.lines import LINE_LIMIT, LineSplitter, TooLong
 from registry.models import known, wire_id
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     Stream = anthropic.AsyncStream[object]
 
-_BEGINS = '"content_block_start"'
+_BEGINS = b'"content_block_start"'
 """An event that may hold a call's whole input, whose numbers are kept as they are."""
 GATES = 1000
 KEEP_ALIVE = 100
@@ -230,17 +231,32 @@ def body(request: ModelRequest, settings: Parameters) -> dict[str, Any]:
 
 
 async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
-    raw: AsyncIterator[Any] = events.raw_events(events.response)
-    async for event in raw:
-        if event.data:
-            yield _json(event.data)
+    """The data of each event; raises BrokenStream where one has no end, or is no JSON.
+
+    The library's own reader goes over an event anew with each line of it.
+    """
+    lines, data, size = LineSplitter(), list[bytes](), 0
+    async for chunk in events.response.aiter_bytes():
+        for line in lines.feed(chunk):
+            size += line.size if isinstance(line, TooLong) else len(line)
+            if size > LINE_LIMIT:
+                break
+            field = line.rstrip(b"\r") if isinstance(line, bytes) else b""
+            if field.startswith(b"data:"):
+                data.append(field.removeprefix(b"data:").removeprefix(b" "))
+            elif not field:
+                if data:
+                    yield _json(b"\n".join(data))
+                data, size = [], 0
+        if size > LINE_LIMIT or lines.is_endless:
+            raise BrokenStream(f"an event of the stream has more than {LINE_LIMIT} bytes")
 
 
-def _json(data: str) -> Mapping[str, Any]:
+def _json(data: bytes) -> Mapping[str, Any]:
     try:
-        value = orjson.loads(data) if _BEGINS not in data else plain_json.read(data.encode())
+        value = orjson.loads(data) if _BEGINS not in data else plain_json.read(data)
     except ValueError:
-        value = _leniently(data)
+        value = _leniently(data.decode())
     if not isinstance(value, dict):
         raise BrokenStream("an event of the stream is no JSON object")
     return value

@@ -25,12 +25,13 @@ from registry.keys import AUDIT, BINDING, DEFAULT, DEFINITION, PREFIX, replay_ke
 from registry.screening import Authority
 from registry.stores.news import News
 from registry.stores.port import Held, Listener, Listeners, Note, fingerprint
-from registry.stores.shelf import NoText, Raw, Shelf
+from registry.stores.shelf import VALUE_LIMIT, NoText, Raw, Reading, Shelf, TooLarge
 
 _log = structlog.get_logger("registry")
 _SCRIPT = (Path(__file__).parent / "write.lua").read_text()
 _GUEST = Authority(operator=False)
 _REMEMBER_SECONDS = 3 * 24 * 3600
+_QUICK = 32_000  # bytes that are read and validated on the loop
 _CHUNK = 50  # values read and validated between two breaths of the loop
 _SILENCE_SECONDS = 2.0
 _RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0)
@@ -222,19 +223,35 @@ class RedisStore:
         for start in range(0, len(keys), _CHUNK):
             async with self._turn:
                 values = await self._read(keys[start : start + _CHUNK])
-                changed |= self._shelf.apply(values)
+                changed |= self._shelf.take(await self._understood(values))
             await asyncio.sleep(0)
         if changed:
             self._show()
 
+    async def _understood(self, values: Mapping[str, Raw]) -> Sequence[Reading]:
+        """What values say; long ones are read in a thread."""
+        if sum(len(value) for value in values.values() if isinstance(value, bytes)) > _QUICK:
+            return await asyncio.to_thread(self._shelf.read, values)
+        return self._shelf.read(values)
+
     async def _read(self, keys: Sequence[str]) -> dict[str, Raw]:
-        values: Iterable[Any] = await self._client.mget(keys)
-        found: dict[str, Raw] = dict(zip(keys, values, strict=True))
-        absent = [key for key, value in found.items() if value is None]
-        if absent:  # or of a kind that MGET passes over in silence
-            for key, kind in (await self._kinds(absent)).items():
+        """Raw values by key; what is too large, or no text, is not fetched."""
+        async with self._client.pipeline(transaction=False) as asked:
+            for key in keys:
+                asked.strlen(key)
+            sizes: list[Any] = await asked.execute(raise_on_error=False)
+        found: dict[str, Raw] = {
+            key: TooLarge(size)
+            for key, size in zip(keys, sizes, strict=True)
+            if isinstance(size, int) and size > VALUE_LIMIT
+        }
+        odd = [key for key, size in zip(keys, sizes, strict=True) if _is_no_text(size)]
+        if odd:
+            for key, kind in (await self._kinds(odd)).items():
                 found[key] = None if kind in ("none", "string") else NoText(kind)
-        return found
+        wanted = [key for key in keys if key not in found]
+        values: Iterable[Any] = await self._client.mget(wanted) if wanted else ()
+        return {**dict(zip(wanted, values, strict=True)), **found}
 
     def _show(self) -> None:
         self.document = self._shelf.document(*(() if self._away is None else (self._away,)))
@@ -256,6 +273,15 @@ class RedisStore:
             told = f"the store is away ({fault}); the last known agents stay in use"
             self._away = Problem(self._name, told, "start it, or correct REDIS_URL")
             self._show()
+
+
+def _is_no_text(size: Any) -> bool:
+    """Whether STRLEN says that a key holds something else; raises any other error."""
+    if not isinstance(size, Exception):
+        return False
+    if "WRONGTYPE" not in str(size):
+        raise size
+    return True
 
 
 def _ours(key: str) -> bool:

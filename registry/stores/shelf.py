@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +19,8 @@ from registry.reading import read_value
 from registry.screening import Authority
 
 T = TypeVar("T")
+VALUE_LIMIT = 256 * 1024
+"""Bytes of one value; a file that an admin sends to a bot may have as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,24 @@ class NoText:
     kind: str
 
 
-Raw = bytes | str | NoText | None
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """A value that was not fetched, for its size in bytes."""
+
+    size: int
+
+
+Raw = bytes | str | NoText | TooLarge | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one value says: an entry, or what is wrong; nothing is there without a revision."""
+
+    key: str
+    revision: str | None
+    problems: tuple[Problem, ...] = ()
+    entry: Entry[Any] | None = None
 
 
 class _Kept(Generic[T]):
@@ -81,20 +100,42 @@ class Shelf:
 
     def apply(self, values: Mapping[str, Raw]) -> bool:
         """Take over raw values by key (None: nothing is there any more); whether that was news."""
-        news = False
+        return self.take(self.read(values))
+
+    def read(self, values: Mapping[str, Raw]) -> list[Reading]:
+        """Read what is new of some raw values. Changes nothing, so that a thread can do it."""
+        found: list[Reading] = []
         for key, value in values.items():
             revision = _revision(value)
-            if self._seen.get(key) == revision:
-                continue
+            if self._seen.get(key) != revision:
+                found.append(self._reading(key, value, revision))
+        return found
+
+    def take(self, readings: Iterable[Reading]) -> bool:
+        """Take over what was read; whether there was anything."""
+        news = False
+        for reading in readings:
             news = True
+            key = reading.key
             self._bad.pop(key, None)
-            if value is None or revision is None:
-                del self._seen[key]
+            if reading.revision is None:
+                self._seen.pop(key, None)
                 self._drop(key)
-            else:
-                self._seen[key] = revision
-                self._take(key, value, revision)
+                continue
+            self._seen[key] = reading.revision
+            if reading.problems:
+                self._bad[key] = reading.problems
+            if reading.entry is not None:
+                self._keep(key, reading.entry)
         return news
+
+    def _keep(self, key: str, entry: Entry[Any]) -> None:
+        if key.startswith(DEFINITION):
+            self._agents.put(entry.value.id, entry)
+        elif key.startswith(BINDING):
+            self._bindings.put(entry.value.slot, entry)
+        elif key == DEFAULT:
+            self._default = entry
 
     def _drop(self, key: str) -> None:
         if key.startswith(DEFINITION):
@@ -104,39 +145,45 @@ class Shelf:
         elif key == DEFAULT:
             self._default = None
 
-    def _take(self, key: str, raw: bytes | str | NoText, revision: str) -> None:
+    def _reading(self, key: str, raw: Raw, revision: str | None) -> Reading:
+        if raw is None or revision is None:
+            return Reading(key, None)
         if isinstance(raw, NoText):
             value = "the id of an agent" if key == DEFAULT else "one JSON object"
             told, cure = f"it holds a {raw.kind}, not a text", f"DEL it, then SET it to {value}"
-            self._bad[key] = (Problem(key, told, cure),)
-            return
+            return Reading(key, revision, (Problem(key, told, cure),))
         try:
+            if isinstance(raw, bytes | str) and len(raw) > VALUE_LIMIT:
+                raw = TooLarge(len(raw))
+            if isinstance(raw, TooLarge):
+                told = f"its value has {raw.size} bytes, more than {VALUE_LIMIT}"
+                raise DocumentErrors([Problem(key, told, "make it smaller")])
             text = raw.decode() if isinstance(raw, bytes) else raw
-            self._read(key, text, revision)
+            return self._read(key, text, revision)
         except UnicodeDecodeError:
             told, cure = "its value is no UTF-8 text", "SET it to one JSON object"
-            self._bad[key] = (Problem(key, told, cure),)
+            return Reading(key, revision, (Problem(key, told, cure),))
         except DocumentErrors as errors:
-            self._bad[key] = errors.problems
+            return Reading(key, revision, errors.problems)
 
-    def _read(self, key: str, text: str, revision: str) -> None:
+    def _read(self, key: str, text: str, revision: str) -> Reading:
         problems: list[Problem] = []
+        entry: Entry[Any] | None = None
         if key.startswith(DEFINITION):
             agent = read_agent(self._part(key, text), self._authority, None, problems)
             _stop_at(problems)
             if agent:
                 _same(key, DEFINITION + agent.value.id)
-                self._agents.put(agent.value.id, self._revised(agent, revision))
+                entry = self._revised(agent, revision)
         elif key.startswith(BINDING):
             binding = read_binding(self._part(key, text), self._authority, problems)
             _stop_at(problems)
             if binding:
                 _same(key, BINDING + binding.value.slot)
-                self._bindings.put(binding.value.slot, self._revised(binding, revision))
+                entry = self._revised(binding, revision)
         elif key == DEFAULT:
-            self._default = self._default_entry(key, text, revision)
-        if problems:
-            self._bad[key] = tuple(problems)
+            entry = self._default_entry(key, text, revision)
+        return Reading(key, revision, tuple(problems), entry)
 
     def _part(self, key: str, text: str) -> Part:
         part = read_value(text, key, numbered=False)
@@ -157,10 +204,13 @@ class Shelf:
         return Entry(entry.value, self._name, entry.place, operator=False, revision=revision)
 
 
-def _revision(value: Raw) -> str | None:
-    if isinstance(value, NoText):
-        return f"no text but a {value.kind}"
-    return None if value is None else revision_of(value)
+def _revision(raw: Raw) -> str | None:
+    """The revision of a value; one that is too large is known by its size."""
+    if isinstance(raw, NoText):
+        return f"no text but a {raw.kind}"
+    if isinstance(raw, bytes | str):
+        return revision_of(raw) if len(raw) <= VALUE_LIMIT else f"{len(raw)} bytes"
+    return None if raw is None else f"{raw.size} bytes"
 
 
 def _stop_at(problems: list[Problem]) -> None:

@@ -206,7 +206,6 @@ async def test_a_schema_reaches_no_other_document_by_any_keyword(scene: Scene) -
 async def test_a_schema_that_leads_round_and_round_ends_a_call_soon(scene: Scene) -> None:
     stage, echo = scene.stage, scene.stage.bots[0]
     schemas: list[dict[str, Any]] = [
-        _doubled(26),
         {"type": "object", "$ref": "#"},
         {"type": "object", "$schema": f"{scene.inner.url}/draft", "required": ["b"]},
     ]
