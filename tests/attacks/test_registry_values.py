@@ -198,26 +198,23 @@ async def test_a_schema_reaches_no_other_document_by_any_keyword(scene: Scene) -
         {"properties": {"a": {"pattern": "(?=a)(?!b)"}}},
         {"properties": {"a": {"pattern": "((((a{1000}){1000}){1000}){1000})"}}},
         {"properties": {"a": {"pattern": "(a)\\1"}}},
+        {"$ref": "#"},
+        _doubled(26),
     ]
     fields = [skilled(inputSchema={"type": "object", **schema}) for schema in schemas]
     await refuses(scene, fields)
 
 
-async def test_a_schema_that_leads_round_and_round_ends_a_call_soon(scene: Scene) -> None:
-    stage, echo = scene.stage, scene.stage.bots[0]
-    schemas: list[dict[str, Any]] = [
-        {"type": "object", "$ref": "#"},
-        {"type": "object", "$schema": f"{scene.inner.url}/draft", "required": ["b"]},
-    ]
-    for number, schema in enumerate(schemas):
-        ann = stage.person("Ann")
-        spy = agent(f"spy{number}", whitelistPatterns=["skill:*"], **skilled(inputSchema=schema))
-        await bound(scene.host, echo, ann, spy)
-        stage.script.on(turn(Call("skill__s", {"a": 1})), "It ended.", user=f"round {number}")
-        room = stage.world.private(ann, echo)
-        async with calm(BUSY):
-            assert await asked(stage, ann, room, echo, f"round {number}") == "It ended."
-        assert "Invalid input" in results(stage)[0]
+async def test_the_draft_that_a_schema_names_is_not_fetched(scene: Scene) -> None:
+    stage, echo, ann = scene.stage, scene.stage.bots[0], scene.stage.person("Ann")
+    schema = {"type": "object", "$schema": f"{scene.inner.url}/draft", "required": ["b"]}
+    spy = agent("spy0", whitelistPatterns=["skill:*"], **skilled(inputSchema=schema))
+    await bound(scene.host, echo, ann, spy)
+    stage.script.on(turn(Call("skill__s", {"a": 1})), "It ended.", user="round")
+    room = stage.world.private(ann, echo)
+    async with calm(BUSY):
+        assert await asked(stage, ann, room, echo, "round") == "It ended."
+    assert "Invalid input" in results(stage)[0]
     assert scene.inner.visits == []
 
 
