@@ -54,7 +54,7 @@ style:
 		echo "these files are not formatted: run $(BIN)/ruff format"; $(BIN)/ruff format --check; exit 1; }
 
 rooms:
-	@$(BIN)/python deploy/docstrings_only.py bot registry
+	@$(BIN)/python deploy/docstrings_only.py bot registry simulators
 
 imports:
 	@out=$$($(BIN)/lint-imports --no-logo) || { echo "$$out"; exit 1; }

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 from bench.process import cpu_of
-from bot.sandbox.telegram.people import Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.telegram.people import Person
+from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, processes_in, staged
 
 BOTS = 100

@@ -78,9 +78,9 @@ def _token(number: int) -> str:
 
 async def _serve(bots: int, messages: int) -> None:
     sys.path.insert(0, str(ROOT))
-    from bot.ops.serving import serving
-    from bot.sandbox.telegram.routes import application
-    from bot.sandbox.telegram.world import World
+    from simulators.http_server import serving
+    from simulators.telegram.routes import application
+    from simulators.telegram.world import World
 
     world = World()
     ann = world.person("Ann", id=_CHAT)

@@ -18,7 +18,7 @@ from bot.access_report import access_problems
 from bot.model.prices import Prices
 from bot.ops.hardening import open_to_others
 from bot.ops.proxies import proxy_of
-from bot.ports import Usage
+from bot.ports.model import Usage
 from bot.redaction import too_short
 from bot.settings import ENV_FILE, Settings, environment
 from bot.store.client import connect

@@ -13,7 +13,7 @@ from bot.events import Person
 from bot.ops.clock import SystemClock
 from bot.ops.notices import Notices
 from bot.ops.troubles import Troubles
-from bot.ports import Outbox
+from bot.ports.outbox import Outbox
 from bot.redaction import Secrets
 from bot.store.acquaintances import RedisAcquaintances
 from bot.store.client import StoreClient

@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.proof.ground import Ground
 from bench.proof.voice import TAG, lines_of
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Message, Room
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
 
 KINDS = ("plain",) * 5 + ("tool",) * 2 + ("look", "long", "long")
 STILL_SECONDS = 45.0

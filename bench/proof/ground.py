@@ -21,14 +21,14 @@ from bench.proof.relay import Place, Relay, TelegramRelay
 from bench.proof.store_relay import StoreRelay
 from bench.proof.valkey import Valkey
 from bench.proof.voice import Voice
-from bot.ops.serving import serving
-from bot.sandbox.messages.routes import app as messages_app
-from bot.sandbox.messages.sim import MessagesSim
-from bot.sandbox.telegram.people import Bot
-from bot.sandbox.telegram.refusals import RefusedError
-from bot.sandbox.telegram.routes import application
-from bot.sandbox.telegram.world import World
 from registry.binding import token_hash
+from simulators.http_server import serving
+from simulators.messages.routes import app as messages_app
+from simulators.messages.sim import MessagesSim
+from simulators.telegram.people import Bot
+from simulators.telegram.refusals import RefusedError
+from simulators.telegram.routes import application
+from simulators.telegram.world import World
 
 ROOT = Path(__file__).parents[2]
 COUNTER = Path(__file__).with_name("counter.py")

@@ -21,10 +21,10 @@ from bench.proof.books import Books, compared
 from bench.proof.ground import COUNTER, Ground, HostProcess, ground
 from bench.proof.ledger_voice import KINDS, LedgerVoice
 from bench.proof.trial import settled
-from bot.sandbox.telegram.people import Person
-from bot.sandbox.telegram.rooms import Room
 from bot.turn.scopes import day_of
 from registry.binding import token_hash
+from simulators.telegram.people import Person
+from simulators.telegram.rooms import Room
 
 MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
 PRICE = {"input": 1, "output": 5, "cacheRead": 0.1, "cacheWrite": 1.25}

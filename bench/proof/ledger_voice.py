@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.sandbox.messages.sim import MessagesSim
-from bot.sandbox.messages.turns import (
+from simulators.messages.sim import MessagesSim
+from simulators.messages.turns import (
     Call,
     Cut,
     Drop,
@@ -23,7 +23,7 @@ from bot.sandbox.messages.turns import (
     Think,
     Turn,
 )
-from bot.sandbox.messages.validate import Asked
+from simulators.messages.validate import Asked
 
 CALLING = {"tool": 1, "pair": 1, "chain": 2, "half": 1}
 FAULTY = ("busy", "broken", "early", "error", "drop", "worn")

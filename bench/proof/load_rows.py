@@ -16,9 +16,9 @@ from bench.proof.order import Order
 from bench.proof.tally import Tally
 from bench.proof.trial import Trial, resident, settled, trial, until
 from bench.proof.voice import TAG
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
 from bot.store import keys
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 
 BOTS = 8
 COMMAND = "/help"

@@ -10,8 +10,8 @@ from bench.proof.ground import HostProcess
 from bench.proof.order import Order
 from bench.proof.tally import Tally
 from bench.proof.trial import Trial, trial
-from bot.sandbox.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall
-from bot.sandbox.messages.turns import Fault as ModelFault
+from simulators.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall
+from simulators.messages.turns import Fault as ModelFault
 
 
 async def busy_model(order: Order) -> Tally:

@@ -16,8 +16,8 @@ from bench.proof.order import Order
 from bench.proof.store_relay import Trap
 from bench.proof.tally import Tally
 from bench.proof.trial import Trial, chatting, trial, until
-from bot.sandbox.telegram.refusals import RefusedError
 from bot.store import keys
+from simulators.telegram.refusals import RefusedError
 
 STRANGER = "Conflict: terminated by other getUpdates request; make sure that only one bot"
 

@@ -8,8 +8,8 @@ from bench.proof.crowd import Crowd
 from bench.proof.order import Order
 from bench.proof.tally import Tally
 from bench.proof.trial import Trial, chatting, trial, until
-from bot.sandbox.telegram.calls import CallRecord
-from bot.sandbox.telegram.faults import Fault
+from simulators.telegram.calls import CallRecord
+from simulators.telegram.faults import Fault
 
 
 async def telegram_fails(order: Order) -> Tally:

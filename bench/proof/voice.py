@@ -9,8 +9,8 @@ import random
 import re
 from dataclasses import dataclass, field
 
-from bot.sandbox.messages.turns import Call, Fault, Say, Turn
-from bot.sandbox.messages.validate import Asked
+from simulators.messages.turns import Call, Fault, Say, Turn
+from simulators.messages.validate import Asked
 
 ASK = re.compile(r"\b(n\d+) (plain|quick|long|grow|tool|look|die|hang|huge|nonsense|garbage|cut)\b")
 TAG = re.compile(r"(n\d+)/(\d{3})")

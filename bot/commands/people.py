@@ -20,7 +20,7 @@ from bot.access import (
 from bot.commands.table import BotCommand, Claim, Context, GiveRole, Intent, Say
 from bot.commands.words import code, first, listed, plain
 from bot.events import ANONYMOUS_ADMIN
-from bot.ports import Request
+from bot.ports.grants import Request
 
 UNGATED = frozenset({"id", "claim"})
 """Commands that strangers may send as well."""

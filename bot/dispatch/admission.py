@@ -26,7 +26,10 @@ from bot.events import (
 )
 from bot.ops.counters import Counters
 from bot.ops.notices import Notices
-from bot.ports import Change, Clock, Entry, Grants, Inbox, Outbox, Request
+from bot.ports.clock import Clock
+from bot.ports.grants import Change, Grants, Request
+from bot.ports.inbox import Entry, Inbox
+from bot.ports.outbox import Outbox
 from bot.tools.approvals import new_nonce
 
 log = structlog.get_logger("access")

@@ -8,7 +8,10 @@ from bot.access import Access
 from bot.dispatch.line import Line
 from bot.dispatch.plans import CatalogPlans
 from bot.events import Incoming, Outgoing, Press, TurnRef
-from bot.ports import Clock, Entry, Inbox, Journal, Outbox
+from bot.ports.clock import Clock
+from bot.ports.inbox import Entry, Inbox
+from bot.ports.journal import Journal
+from bot.ports.outbox import Outbox
 from bot.turn import again
 from bot.turn.again import Again
 from bot.turn.answering import Answering

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from bot.access import BLOCKED, MEMBER, Role
-from bot.ports import Buttons, Request
+from bot.ports.channel import Buttons
+from bot.ports.grants import Request
 from bot.tools.sheets import plain
 
 PREFIX = "ac"

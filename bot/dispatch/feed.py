@@ -11,7 +11,8 @@ from bot.dispatch.lanes import Decode, Lanes
 from bot.errors import FencedOut
 from bot.events import Decoded, Ignored
 from bot.ops.counters import Counters
-from bot.ports import Entry, Fence, Inbox, Update
+from bot.ports.fence import Fence
+from bot.ports.inbox import Entry, Inbox, Update
 
 log = structlog.get_logger("feed")
 

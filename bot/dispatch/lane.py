@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from bot.events import Event
-from bot.ports import Entry
+from bot.ports.inbox import Entry
 
 Item = tuple[Entry, Event]
 

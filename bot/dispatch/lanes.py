@@ -24,7 +24,8 @@ from bot.errors import FencedOut, Poisoned, StoreError
 from bot.events import Decoded, Event, Ignored, Resume, Signal
 from bot.ops.counters import Counters
 from bot.ops.waiting import ended
-from bot.ports import Clock, Entry, Inbox
+from bot.ports.clock import Clock
+from bot.ports.inbox import Entry, Inbox
 from bot.turn.progress import draft_of
 
 log = structlog.get_logger("lanes")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bot.ports import Channel, Fence
+from bot.ports.channel import Channel
+from bot.ports.fence import Fence
 from bot.turn.timers import Timers
 from registry.binding import BotIdentity
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from bot.events import Decoded, Ignored, Moved
-from bot.ports import Fence
+from bot.ports.fence import Fence
 
 
 class Register(Protocol):

@@ -33,7 +33,9 @@ from bot.events import (
     TurnRef,
 )
 from bot.ops.counters import Counters
-from bot.ports import Clock, Entry, Inbox, Journal, Record
+from bot.ports.clock import Clock
+from bot.ports.inbox import Entry, Inbox
+from bot.ports.journal import Journal, Record
 from bot.tools.approvals import is_ours
 from bot.turn import again
 from bot.turn.ending import STOPPED_EARLY

@@ -12,7 +12,7 @@ from bot.dispatch.line import Line
 from bot.dispatch.moves import Register
 from bot.errors import FencedOut
 from bot.events import Incoming, Moved, Resume
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.turn.answering import AGENT_GONE, GAVE_UP, Answering
 from bot.turn.job import Job
 from bot.turn.plan import Live

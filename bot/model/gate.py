@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import structlog
 
 from bot.errors import ModelBusy
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 log = structlog.get_logger("model")
 

@@ -24,7 +24,8 @@ from bot.model.errors import event_error, retry_after, status_error
 from bot.model.gate import Gate
 from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.stream import Gathered
-from bot.ports import Clock, Meter, ModelRequest, Piece
+from bot.ports.clock import Clock
+from bot.ports.model import Meter, ModelRequest, Piece
 from bot.tools.mcp.lines import LINE_LIMIT, LineSplitter, TooLong
 from registry.models import known, wire_id
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from bot.ports import Usage
+from bot.ports.model import Usage
 from bot.turn.charges import Priced
 
 log = structlog.get_logger("prices")

@@ -11,7 +11,7 @@ from bot import plain_json
 from bot.errors import BrokenStream, ModelError
 from bot.events import Json
 from bot.model.errors import event_error
-from bot.ports import UNFIT, Answer, Meter, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.ports.model import UNFIT, Answer, Meter, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
 
 Block = dict[str, Any]
 

@@ -11,7 +11,8 @@ import structlog
 
 from bot.errors import StoreError
 from bot.events import Outgoing
-from bot.ports import Clock, Outbox
+from bot.ports.clock import Clock
+from bot.ports.outbox import Outbox
 
 log = structlog.get_logger("notices")
 

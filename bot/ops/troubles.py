@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from bot.ops.notices import Notices, key_of
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from registry.errors import Problem
 
 log = structlog.get_logger("troubles")

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from bot.errors import ModelError
-from bot.ports import Answer, Clock, Model, ModelRequest, Piece
+from bot.ports.clock import Clock
+from bot.ports.model import Answer, Model, ModelRequest, Piece
 
 
 class WatchedModel:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.settling import Settlement
-from bot.sandbox.telegram.world import World
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.population import Settlement
+from simulators.telegram.world import World
 
 ANN = 5_000_001
 _FOR_EVER = 1e6

@@ -20,20 +20,21 @@ from starlette.types import ASGIApp
 
 from bot.errors import ConfigError
 from bot.sandbox import demo
-from bot.sandbox.hosting import Host
-from bot.sandbox.messages import control as model_control
-from bot.sandbox.messages import routes as model
-from bot.sandbox.messages.sim import PEOPLE, MessagesSim
-from bot.sandbox.opening import alone_in, listening, say
+from bot.sandbox.host_process import Host
+from bot.sandbox.page.fault_injection import Trouble
 from bot.sandbox.page.feed import Feed
 from bot.sandbox.page.guard import Guard
 from bot.sandbox.page.routes import page_routes
-from bot.sandbox.page.trouble import Trouble
-from bot.sandbox.telegram import control, routes
-from bot.sandbox.telegram.webhooks import pushing
-from bot.sandbox.telegram.world import World
+from bot.sandbox.startup import alone_in, listening, say
 from registry.building import load_document
 from registry.errors import DocumentErrors
+from simulators.messages import control as model_control
+from simulators.messages import routes as model
+from simulators.messages.sim import PEOPLE, MessagesSim
+from simulators.telegram import control, routes
+from simulators.telegram.journal import NotAJournal
+from simulators.telegram.webhooks import pushing
+from simulators.telegram.world import World
 
 Part = Literal["all", "telegram", "messages"]
 
@@ -97,7 +98,10 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
     async with AsyncExitStack() as stack:
         stack.enter_context(alone_in(folder))
         world, sim = World(), MessagesSim(pace=PEOPLE)
-        world.persist(folder / "world.jsonl")
+        try:
+            world.persist(folder / "world.jsonl")
+        except NotAJournal as error:
+            raise ConfigError(str(error)) from None
         stack.callback(world.close)
         demo.settle(world)
         trouble = Trouble(world, sim)

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from bot.events import Outgoing
-from bot.ports import Fence, OpenTurn, Posted, Record
+from bot.ports.fence import Fence
+from bot.ports.journal import OpenTurn, Record
+from bot.ports.outbox import Posted
 from bot.store import keys
 from bot.store.boxes import dump, posted
 from bot.store.client import StoreClient

@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 
 from bot.events import Outgoing, TurnRef
-from bot.ports import Accepted, Entry, Fence, Posted, Update
+from bot.ports.fence import Fence
+from bot.ports.inbox import Accepted, Entry, Update
+from bot.ports.outbox import Posted
 from bot.store import keys
 from bot.store.client import StoreClient
 

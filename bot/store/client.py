@@ -27,7 +27,7 @@ from redis.exceptions import (
 )
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 T = TypeVar("T")
 log = structlog.get_logger("store")

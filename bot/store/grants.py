@@ -1,4 +1,4 @@
-"""Grants, requests of strangers and the claim code; implements `bot.ports.Grants`."""
+"""Grants, requests of strangers and the claim code; implements `bot.ports.grants.Grants`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import structlog
 
 from bot.access import EVERYWHERE, Access, Grant, Role, Subject
 from bot.events import Address, Outgoing
-from bot.ports import Card, Change, Fence, Outcome, Posted, Request
+from bot.ports.fence import Fence
+from bot.ports.grants import Card, Change, Outcome, Request
+from bot.ports.outbox import Posted
 from bot.store import keys
 from bot.store.approvals import pairs_of
 from bot.store.boxes import dump, posted

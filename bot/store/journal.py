@@ -11,7 +11,9 @@ import orjson
 
 from bot.errors import Poisoned, Suspected
 from bot.events import Outgoing, TurnRef
-from bot.ports import Fence, Opened, OpenTurn, Posted, Record
+from bot.ports.fence import Fence
+from bot.ports.journal import Opened, OpenTurn, Record
+from bot.ports.outbox import Posted
 from bot.store import keys
 from bot.store.boxes import dump, posted
 from bot.store.client import StoreClient

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from bot.errors import ConfigError, StoreError, StoreUnavailable
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.store.client import StoreClient
 
 log = structlog.get_logger("store")

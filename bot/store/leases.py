@@ -14,7 +14,8 @@ import orjson
 import structlog
 
 from bot.errors import FencedOut, StoreUnavailable
-from bot.ports import Clock, Fence
+from bot.ports.clock import Clock
+from bot.ports.fence import Fence
 from bot.store import keys
 from bot.store.client import StoreClient
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bot.ports import Fence
+from bot.ports.fence import Fence
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.turn.scopes import Cost, Most

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.ports import Fence
+from bot.ports.fence import Fence
 from bot.store import keys
 from bot.store.approvals import pairs_of
 from bot.store.client import StoreClient

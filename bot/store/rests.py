@@ -7,7 +7,8 @@ import zlib
 import orjson
 
 from bot.events import TurnRef
-from bot.ports import Fence, Rest
+from bot.ports.fence import Fence
+from bot.ports.rests import Rest
 from bot.store import keys
 from bot.store.client import StoreClient
 

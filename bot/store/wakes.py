@@ -13,7 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from bot.errors import StoreError
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.grants import RedisGrants

@@ -18,7 +18,10 @@ from bot.errors import FencedOut
 from bot.events import Address, Outgoing, Press
 from bot.ops.counters import Counters
 from bot.ops.waiting import ended
-from bot.ports import Buttons, Clock, Fence, Outbox, Posted
+from bot.ports.channel import Buttons
+from bot.ports.clock import Clock
+from bot.ports.fence import Fence
+from bot.ports.outbox import Outbox, Posted
 from bot.redaction import Secrets
 from bot.telegram import parts
 from bot.telegram.members import Members

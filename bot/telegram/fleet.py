@@ -16,7 +16,7 @@ import structlog
 from bot.dispatch.shares import shares
 from bot.errors import StoreError
 from bot.ops.waiting import ended
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.telegram.hosted import HostedBot
 from bot.telegram.ownership import Leases, View, Wakes
 

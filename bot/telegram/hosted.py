@@ -13,7 +13,7 @@ import structlog
 from bot.dispatch.moves import Moves
 from bot.errors import FencedOut, StoreError, StoreUnavailable, Unauthorized
 from bot.ops.waiting import ended, first
-from bot.ports import Fence
+from bot.ports.fence import Fence
 from bot.telegram.documents import TooDeep
 from bot.telegram.intake import Hook, hook_of
 from bot.telegram.joined import Joined, Way, joined

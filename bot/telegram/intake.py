@@ -13,7 +13,7 @@ import structlog
 
 from bot.errors import TelegramError, Unauthorized
 from bot.ops.counters import Counters
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.telegram.decode import ALLOWED_UPDATES
 from bot.telegram.poller import Poller
 from bot.telegram.wire import Secret, Wire

@@ -13,7 +13,7 @@ from bot.dispatch.lanes import Lanes
 from bot.dispatch.line import Line
 from bot.dispatch.moves import Moves
 from bot.events import Decoded
-from bot.ports import Fence
+from bot.ports.fence import Fence
 from bot.telegram.addressing import BotIdentity
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.decode import decode

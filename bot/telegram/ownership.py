@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from bot.ports import Fence
+from bot.ports.fence import Fence
 
 Lease = Callable[[], float]
 """Seconds for which a line is surely ours."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 _PRIVATE_GAP: Final = 1.0
 _GROUP_GAP: Final = 3.0

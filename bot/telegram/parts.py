@@ -14,7 +14,7 @@ from bot.errors import (
     TelegramError,
 )
 from bot.events import Address, Outgoing, Press, RichText
-from bot.ports import SOMEWHERE, Buttons
+from bot.ports.channel import SOMEWHERE, Buttons
 from bot.redaction import Secrets
 from bot.telegram import markup
 from bot.turn.ending import SILENT

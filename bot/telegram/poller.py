@@ -9,15 +9,10 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
-from bot.errors import (
-    Conflict,
-    StoreUnavailable,
-    TelegramError,
-    TooManyRequests,
-    Unauthorized,
-)
+from bot.errors import Conflict, StoreUnavailable, TelegramError, TooManyRequests, Unauthorized
 from bot.ops.counters import Counters
-from bot.ports import Clock, Update
+from bot.ports.clock import Clock
+from bot.ports.inbox import Update
 from bot.telegram.addressing import BotIdentity
 from bot.telegram.decode import ALLOWED_UPDATES
 from bot.telegram.documents import document_of, dumped

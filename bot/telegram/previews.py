@@ -7,7 +7,7 @@ from typing import Any
 from bot.errors import NotModified, TooManyRequests
 from bot.events import Address
 from bot.ops.aside import over
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.redaction import Secrets
 from bot.telegram import markup, parts
 from bot.telegram.ownership import LEAST_LEASE, Lease

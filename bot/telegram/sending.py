@@ -23,7 +23,9 @@ from bot.errors import (
 )
 from bot.events import Outgoing
 from bot.ops.counters import Counters
-from bot.ports import Clock, Fence, Outbox, Posted
+from bot.ports.clock import Clock
+from bot.ports.fence import Fence
+from bot.ports.outbox import Outbox, Posted
 from bot.telegram import parts
 from bot.telegram.ownership import LEAST_LEASE, Lease
 from bot.telegram.pacing import Pace

@@ -11,7 +11,9 @@ from bot.dispatch.moves import Register
 from bot.dispatch.router import Router
 from bot.dispatch.suspended import Suspended
 from bot.ops.counters import Counters
-from bot.ports import Clock, Inbox, Outbox
+from bot.ports.clock import Clock
+from bot.ports.inbox import Inbox
+from bot.ports.outbox import Outbox
 from bot.redaction import Secrets
 from bot.telegram.menus import Menus
 from bot.telegram.ownership import Leases

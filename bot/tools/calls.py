@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from bot.ports import UNFIT, Rest
+from bot.ports.model import UNFIT
+from bot.ports.rests import Rest
 from bot.tools.rests import HOST
 
 SKILL = ""

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from bot.ops.counters import Counters
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.skills import SkillContext
 from bot.tools.calls import NO_ANSWER, Result
 from registry.caching import Scope

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.events import TurnRef
-from bot.ports import Fence, Rest, Rests
+from bot.ports.fence import Fence
+from bot.ports.rests import Rest, Rests
 
 HOST = ":"
 """Stands for the server where a tool is the host's own; no server's name has a colon."""

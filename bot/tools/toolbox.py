@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from bot.errors import ToolError, ToolFateUnknown
-from bot.ports import Rest
+from bot.ports.rests import Rest
 from bot.skills import SkillContext
 from bot.tools import calls, rests
 from bot.tools.calls import SKILL, Call, Result, Verdict

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.events import Json, Person
-from bot.ports import Buttons, Record
+from bot.ports.channel import Buttons
+from bot.ports.journal import Record
 
 PREFIX = "again:"
 BUTTON = "Try again"

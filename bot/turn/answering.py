@@ -15,19 +15,12 @@ import structlog
 from bot.errors import StoreError
 from bot.events import Incoming, Outgoing, Press
 from bot.ops.counters import Counters
-from bot.ports import Clock, Inbox, OpenTurn, Posted, Record
+from bot.ports.clock import Clock
+from bot.ports.inbox import Inbox
+from bot.ports.journal import OpenTurn, Record
+from bot.ports.outbox import Posted
 from bot.tools import sheets
-from bot.tools.approvals import (
-    Sheet,
-    Tap,
-    closed,
-    fits,
-    grants_of,
-    moved,
-    reasoned,
-    tap_of,
-    tapped,
-)
+from bot.tools.approvals import Sheet, Tap, closed, fits, grants_of, moved, reasoned, tap_of, tapped
 from bot.tools.calls import Result
 from bot.turn.approvers import Approvers
 from bot.turn.plan import Live

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 MOST_LOOPS = 2
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from bot.ports import Answer, Record
+from bot.ports.journal import Record
+from bot.ports.model import Answer
 from bot.tools import sheets
 from bot.tools.approvals import Asked, Sheet, grant_of
 from bot.tools.calls import FATE_UNKNOWN, Call, Result, Verdict, call_of

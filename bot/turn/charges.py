@@ -14,7 +14,8 @@ from typing import Any, Literal
 import orjson
 
 from bot.events import Json
-from bot.ports import ModelRequest, Record, Usage
+from bot.ports.journal import Record
+from bot.ports.model import ModelRequest, Usage
 from bot.turn.scopes import Cost
 
 Count = Literal["told", "estimated", "guessed"]

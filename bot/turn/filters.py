@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bot.events import RichText
-from bot.ports import Answer
+from bot.ports.model import Answer
 from bot.redaction import SECRET, Growing, Secrets
 from bot.tools.sight import readable
 from bot.turn import history

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bot.events import Json
-from bot.ports import UNFIT, Record
+from bot.ports.journal import Record
+from bot.ports.model import UNFIT
 
 THINKING = frozenset({"thinking", "redacted_thinking"})
 UNANSWERED = "This call was not answered: the turn ended before its result came."

@@ -12,7 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bot.ports import Answer, Record
+from bot.ports.journal import Record
+from bot.ports.model import Answer
 from bot.turn.history import calls_of
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")

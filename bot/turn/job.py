@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bot.events import Incoming, TurnRef
-from bot.ports import Channel, Fence
+from bot.ports.channel import Channel
+from bot.ports.fence import Fence
 from bot.turn.again import Again
 from bot.turn.plan import Plan
 from bot.turn.timers import Timers

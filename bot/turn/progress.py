@@ -13,7 +13,8 @@ from bot.errors import FateUnknown, ServerFault, SwitchboardError, TelegramError
 from bot.events import Address
 from bot.ops.aside import over
 from bot.ops.waiting import ended
-from bot.ports import SOMEWHERE, Channel, Clock
+from bot.ports.channel import SOMEWHERE, Channel
+from bot.ports.clock import Clock
 from bot.tools.sheets import WORDS_LIMIT, plain
 from bot.turn.filters import Filter
 

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.errors import OutOfBudget
-from bot.ports import Clock, Fence, ModelRequest, Record
-from bot.turn.charges import (
-    Charge,
-    Heard,
-    Pricing,
-    at_most,
-    broken,
-    kinds,
-    unheard,
-    usage_of,
-)
+from bot.ports.clock import Clock
+from bot.ports.fence import Fence
+from bot.ports.journal import Record
+from bot.ports.model import ModelRequest
+from bot.turn.charges import Charge, Heard, Pricing, at_most, broken, kinds, unheard, usage_of
 from bot.turn.scopes import WORDS, Budgets, Cost, Most, Spender, day_of
 
 LEDGER = "$"

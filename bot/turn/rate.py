@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 WINDOW_SECONDS = 60.0
 FORGET_ABOVE = 10_000

@@ -8,7 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
 from bot.events import Incoming, Outgoing
-from bot.ports import Answer, Clock, Fence, Journal, Opened, OpenTurn, Posted, Record
+from bot.ports.clock import Clock
+from bot.ports.fence import Fence
+from bot.ports.journal import Journal, Opened, OpenTurn, Record
+from bot.ports.model import Answer
+from bot.ports.outbox import Posted
 from bot.tools.approvals import Sheet
 from bot.tools.calls import Call, Result
 from bot.turn import history, prompt

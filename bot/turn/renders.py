@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bot.ports import Clock, Journal
+from bot.ports.clock import Clock
+from bot.ports.journal import Journal
 from bot.tools.toolbox import Toolbox
 from bot.turn import prompt
 from bot.turn.plan import Plan

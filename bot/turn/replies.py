@@ -7,7 +7,9 @@ import structlog
 from bot.events import Outgoing
 from bot.ops.aside import over
 from bot.ops.counters import Counters
-from bot.ports import Buttons, Clock, Record
+from bot.ports.channel import Buttons
+from bot.ports.clock import Clock
+from bot.ports.journal import Record
 from bot.tools.approvals import Sheet
 from bot.turn import again
 from bot.turn.approvers import Approvers

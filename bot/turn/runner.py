@@ -10,7 +10,10 @@ import structlog
 
 from bot.errors import Poisoned, Suspected
 from bot.ops.counters import Counters
-from bot.ports import Clock, Journal, Model, Opened, OpenTurn, Rests
+from bot.ports.clock import Clock
+from bot.ports.journal import Journal, Opened, OpenTurn
+from bot.ports.model import Model
+from bot.ports.rests import Rests
 from bot.skills import SkillContext
 from bot.tools.approvals import Sheet
 from bot.tools.kept import Kept

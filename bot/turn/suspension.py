@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bot.events import Incoming, Outgoing
-from bot.ports import Channel, Fence, OpenTurn, Posted, Record
+from bot.ports.channel import Channel
+from bot.ports.fence import Fence
+from bot.ports.journal import OpenTurn, Record
+from bot.ports.outbox import Posted
 from bot.tools import sheets
 from bot.tools.approvals import Asked, Sheet, new_nonce
 from bot.tools.calls import Call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 
 class Timers:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bot.events import Json, TurnRef
-from bot.ports import Record
+from bot.ports.journal import Record
 from bot.turn import history
 from bot.turn.history import Exchange
 from bot.turn.prompt import Render

@@ -14,15 +14,10 @@ from dataclasses import replace
 
 import structlog
 
-from bot.errors import (
-    BrokenStream,
-    ModelBusy,
-    ModelError,
-    ModelRefused,
-    OutOfBudget,
-    StaleThinking,
-)
-from bot.ports import Answer, Clock, Model, ModelRequest, Record, TextDelta, ToolChosen
+from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, OutOfBudget, StaleThinking
+from bot.ports.clock import Clock
+from bot.ports.journal import Record
+from bot.ports.model import Answer, Model, ModelRequest, TextDelta, ToolChosen
 from bot.turn import ending, history, prompt
 from bot.turn.budget import Budget
 from bot.turn.calls import Calls, without_calls

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.assembled import Assembled
-from bot.sandbox.telegram.people import Bot, Person
+from simulators.telegram.people import Bot, Person
 from tests.host.desk import PATIENCE
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bot.ops.serving import serving
+from simulators.http_server import serving
 
 
 class Inner:

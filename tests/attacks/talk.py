@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE
 from tests.host.stage import Stage
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.sandbox.telegram.people import Bot, Person
 from bot.turn.ending import TOO_OFTEN
+from simulators.telegram.people import Bot, Person
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged
 

@@ -14,8 +14,8 @@ from time import monotonic
 import aiohttp
 import pytest
 
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.attacks.flood import KINDS
 from tests.host.stage import HostProcess, Stage, health, staged
 from tests.host.test_webhooks import free_port

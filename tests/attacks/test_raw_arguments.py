@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bot.assembled import Assembled
-from bot.ops.serving import serving
+from simulators.http_server import serving
 from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
 

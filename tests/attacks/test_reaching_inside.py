@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bot.assembled import Assembled
-from bot.ops.serving import serving
-from bot.sandbox.messages.turns import Call, turn
+from simulators.http_server import serving
+from simulators.messages.turns import Call, turn
 from tests.attacks.binding import bound
 from tests.attacks.inner import Inner, inner
 from tests.attacks.network import Network

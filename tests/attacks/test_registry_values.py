@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from bot.assembled import Assembled
-from bot.sandbox.messages.turns import Call, turn
 from registry.snapshot import Snapshot
+from simulators.messages.turns import Call, turn
 from tests.attacks.binding import bound
 from tests.attacks.calm import calm
 from tests.attacks.inner import Inner, inner

@@ -19,9 +19,9 @@ import pytest
 import pytest_asyncio
 
 from bot.assembled import Assembled
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.updates import Update
 from bot.store import keys
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.updates import Update
 from tests.attacks.raw import status_of
 from tests.attacks.talk import asked
 from tests.host.desk import PATIENCE

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from bot.assembled import Assembled
-from bot.sandbox.telegram.people import Bot
+from simulators.telegram.people import Bot
 from tests.attacks.talk import asked
 from tests.attacks.test_updates import given
 from tests.host.desk import PATIENCE

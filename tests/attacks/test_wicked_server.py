@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Message, Room
-from bot.sandbox.telegram.state import Pressed
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
+from simulators.telegram.state import Pressed
 from tests.attacks.inner import Inner, inner
 from tests.attacks.talk import asked
 from tests.host.desk import PATIENCE, buttons, data, results

@@ -15,7 +15,7 @@ from bot.commands.people import PeopleCommands
 from bot.commands.table import Commands, Context, Say
 from bot.commands.words import plain
 from bot.events import Address, Attachment, Command, Incoming, Person, Quoted
-from bot.ports import Request
+from bot.ports.grants import Request
 from bot.telegram.markup import render
 from registry.binding import BotIdentity
 from registry.catalog import Catalog

@@ -10,7 +10,7 @@ from bot.commands.board import board
 from bot.commands.desk import Desk
 from bot.commands.people import PeopleCommands
 from bot.commands.table import Commands
-from bot.ports import Request
+from bot.ports.grants import Request
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.stores.memory import MemoryStore

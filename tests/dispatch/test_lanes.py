@@ -19,7 +19,9 @@ from bot.errors import FencedOut, StoreError
 from bot.events import Address, Decoded, Event, Ignored, Incoming, Person, Signal
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
-from bot.ports import Channel, Entry, Fence, Update
+from bot.ports.channel import Channel
+from bot.ports.fence import Fence
+from bot.ports.inbox import Entry, Update
 from bot.store.boxes import RedisInbox
 from bot.store.client import StoreClient, connect
 from bot.store.leases import Host, Leases

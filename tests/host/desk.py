@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bot.assembled import Assembled
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Message, Room
 from bot.tools.mcp.pool import ServerHealth
+from simulators.messages.turns import Call, Turn, turn
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
 from tests.host.stage import HostProcess, Stage, until
 
 DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"

@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from bot.ops.serving import serving
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Message, Room
+from simulators.http_server import serving
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, buttons
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until

@@ -17,16 +17,16 @@ import aiohttp
 
 from bot.app import assembled
 from bot.assembled import Assembled
-from bot.ops.serving import serving
-from bot.sandbox.messages.routes import app as messages_app
-from bot.sandbox.messages.script import Scripted
-from bot.sandbox.messages.sim import MessagesSim
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Message, Room
-from bot.sandbox.telegram.routes import application
-from bot.sandbox.telegram.world import World
 from bot.settings import Settings
 from registry.binding import token_hash
+from simulators.http_server import serving
+from simulators.messages.routes import app as messages_app
+from simulators.messages.script import Scripted
+from simulators.messages.sim import MessagesSim
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
+from simulators.telegram.routes import application
+from simulators.telegram.world import World
 from tests.host.forks import Forked, forks
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bot.assembled import Assembled
-from bot.sandbox.telegram.people import Person
-from bot.sandbox.telegram.rooms import Message, Room
 from bot.store import keys
+from simulators.telegram.people import Person
+from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, buttons, data
 from tests.host.stage import Stage, until
 

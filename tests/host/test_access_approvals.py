@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Message, Room
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, Desk, buttons
 from tests.host.stage import Stage, until
 

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from bot.sandbox.messages.turns import turn
 from bot.store import keys
 from bot.store.grants import RedisGrants
+from simulators.messages.turns import turn
 from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, until
 from tests.host.test_access import STRANGER, WELCOME, Private, code_in

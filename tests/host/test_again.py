@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bot.dispatch.router import STALE_PRESS
-from bot.sandbox.messages.turns import HttpError, Say, Turn, turn
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Message, Room
+from simulators.messages.turns import HttpError, Say, Turn, turn
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
 from tests.host.stage import Stage
 
 TOO_LONG = 3600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.sandbox.messages.turns import Call, turn
+from simulators.messages.turns import Call, turn
 from tests.host.desk import Desk, asking, buttons, data, results, write
 from tests.host.stage import Stage
 

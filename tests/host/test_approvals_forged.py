@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.messages.turns import Call, turn
-from bot.sandbox.telegram.faults import Fault
+from simulators.messages.turns import Call, turn
+from simulators.telegram.faults import Fault
 from tests.host.desk import Desk, asking, buttons, data, write
 from tests.host.stage import Stage
 

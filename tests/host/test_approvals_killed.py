@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Person
-from bot.sandbox.telegram.rooms import Message, Room
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Person
+from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, Desk, buttons, data, results, write
 from tests.host.replicas import Replica
 from tests.host.stage import HostProcess, Stage, until

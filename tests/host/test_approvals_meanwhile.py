@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.telegram.faults import Fault
 from registry.policy import ToolPolicy
+from simulators.messages.turns import Call, Turn, turn
+from simulators.telegram.faults import Fault
 from tests.host.desk import PATIENCE, Desk, asking, data, results, write
 from tests.host.stage import Stage, until
 

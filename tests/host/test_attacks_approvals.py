@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from bot.assembled import Assembled
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Person
-from bot.sandbox.telegram.rooms import Room
 from bot.store.keys import outbox
 from registry.policy import ToolPolicy
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Person
+from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE, Desk, data, results, write
 from tests.host.stage import Stage, until
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.sandbox.messages.turns import Call, turn
+from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage
 from tests.tools.test_proxies import OUTSIDE, Proxy, proxy
 

@@ -9,12 +9,12 @@ import pytest
 import pytest_asyncio
 
 from bot.assembled import Assembled
-from bot.sandbox.messages.turns import Say, Stall, Turn
-from bot.sandbox.telegram.faults import Fault
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
 from bot.telegram import pacing
 from bot.telegram.markup import MARK
+from simulators.messages.turns import Say, Stall, Turn
+from simulators.telegram.faults import Fault
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, staged, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.sandbox.messages.turns import Call, Say, Turn, turn
-from bot.sandbox.telegram.people import Bot, Person
 from bot.turn.ending import TIRED, TOO_OFTEN
+from simulators.messages.turns import Call, Say, Turn, turn
+from simulators.telegram.people import Bot, Person
 from tests.host.stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

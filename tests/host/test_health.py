@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from bot.api.health import http_app
 from bot.app import assembled
 from bot.assembled import Assembled
-from bot.ops.serving import serving
-from bot.sandbox.messages.turns import HttpError, Turn
-from bot.sandbox.telegram.faults import Fault
 from bot.store import keys
+from simulators.http_server import serving
+from simulators.messages.turns import HttpError, Turn
+from simulators.telegram.faults import Fault
 from tests.host.stage import Stage, settings_of, until
 from tests.host.valkey import Valkey, store
 

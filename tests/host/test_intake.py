@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.sandbox.telegram.refusals import RefusedError
+from simulators.telegram.refusals import RefusedError
 from tests.host.stage import Stage, until
 
 

@@ -22,9 +22,9 @@ import pytest
 import pytest_asyncio
 
 from bot.redaction import SECRET
-from bot.sandbox.messages.turns import Call, Say, Stall, Turn, turn
-from bot.sandbox.telegram.people import Bot
-from bot.sandbox.telegram.rooms import Room
+from simulators.messages.turns import Call, Say, Stall, Turn, turn
+from simulators.telegram.people import Bot
+from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until

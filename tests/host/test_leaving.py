@@ -7,8 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from bot.sandbox.messages.turns import Say, Turn
-from bot.sandbox.telegram.faults import Fault
+from simulators.messages.turns import Say, Turn
+from simulators.telegram.faults import Fault
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, until
 

@@ -15,8 +15,8 @@ import pytest
 import structlog
 
 from bot.assembled import Assembled
-from bot.sandbox.messages.turns import Call, HttpError, Say, Turn, turn
 from bot.store.ledger import RedisLedger
+from simulators.messages.turns import Call, HttpError, Say, Turn, turn
 from tests.host.stage import Stage
 
 DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, turn
 from bot.turn.replies import Replies
+from simulators.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, turn
 from tests.host.stage import Stage, until
 from tests.host.test_ledger import PRICES, ledger, went_in
 

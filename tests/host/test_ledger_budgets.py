@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.messages.turns import Call, turn
+from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage, settings_of
 from tests.host.test_ledger import PRICES, clerk, ledger
 

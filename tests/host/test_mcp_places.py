@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 
-from bot.sandbox.messages.turns import Call, turn
+from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage, health, until
 from tests.tools.servers.granting import CLIENT, SECRET, Granting, granting
 

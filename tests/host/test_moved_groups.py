@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.messages.turns import Call, turn
-from bot.sandbox.telegram.people import Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.messages.turns import Call, turn
+from simulators.telegram.people import Person
+from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE, Desk, buttons, write
 from tests.host.stage import Stage, until
 

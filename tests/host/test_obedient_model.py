@@ -25,8 +25,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
 from tests.host.desk import PATIENCE, buttons, data
 from tests.host.obedient import KEYS, OBEYS, House, opened, wicked
 

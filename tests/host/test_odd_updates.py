@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from bot.assembled import Assembled
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.updates import Update
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.updates import Update
 from tests.host.stage import Stage, until
 from tests.host.test_webhooks import post, pushed_to
 

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from bot.redaction import SECRET
-from bot.sandbox.messages.turns import Call, Say, Turn, turn
-from bot.sandbox.telegram.people import Bot
 from bot.turn.filters import BLOCKED, WARNING, WITHHELD
+from simulators.messages.turns import Call, Say, Turn, turn
+from simulators.telegram.people import Bot
 from tests.host.stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -11,10 +11,10 @@ import pytest
 from mcp.server.mcpserver import Context, MCPServer
 
 from bot.assembled import Assembled
-from bot.ops.serving import serving
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.http_server import serving
+from simulators.messages.turns import Call, Turn, turn
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE, results
 from tests.host.stage import Stage, until
 

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from bot.deadletters import dead_letters
+from bot.dispatch.router import Router
 from bot.errors import ConfigError
-from bot.sandbox.messages.turns import Say, Turn
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
 from bot.telegram import decode as decoding
 from bot.turn.job import Job
 from bot.turn.runner import Runner
+from simulators.messages.turns import Say, Turn
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.host.stage import HostProcess, Stage, settings_of, until
 from tests.host.test_ledger import ledger
 

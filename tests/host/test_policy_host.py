@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bot.sandbox.messages.turns import Call, turn
-from bot.sandbox.telegram.people import Bot
 from registry.policy import ToolPolicy
+from simulators.messages.turns import Call, turn
+from simulators.telegram.people import Bot
 from tests.host.stage import Stage
 
 DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"

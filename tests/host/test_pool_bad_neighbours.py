@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.host.stage import HostProcess, Stage, until
 from tests.tools.servers.starting import HERE, runs
 from tests.tools.test_mcp_http import free_port, serving

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from bot.assembled import Assembled
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Bot
-from bot.sandbox.telegram.rooms import Room
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Bot
+from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, until
 from tests.tools.servers.starting import HERE
 from tests.tools.test_mcp_http import PATHS, free_port, serving

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.sandbox.messages.turns import HttpError, turn
+from simulators.messages.turns import HttpError, turn
 from tests.host.stage import Stage, until
 
 

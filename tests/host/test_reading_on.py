@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from mcp.server.mcpserver import MCPServer
 
-from bot.ops.serving import serving
-from bot.sandbox.messages.turns import Call, Turn, turn
-from bot.sandbox.messages.validate import Asked
-from bot.sandbox.telegram.people import Bot
 from bot.tools.mcp.results import REST_LIMIT
+from simulators.http_server import serving
+from simulators.messages.turns import Call, Turn, turn
+from simulators.messages.validate import Asked
+from simulators.telegram.people import Bot
 from tests.host.stage import Stage
 
 SHOWN = 1000

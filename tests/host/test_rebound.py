@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.sandbox.messages.turns import Say, Turn
+from simulators.messages.turns import Say, Turn
 from tests.host.stage import Stage
 
 

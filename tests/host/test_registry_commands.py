@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from bot.assembled import Assembled
-from bot.sandbox.telegram.faults import Fault
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.telegram.faults import Fault
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, until
 
 POET: dict[str, Any] = {

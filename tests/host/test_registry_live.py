@@ -13,8 +13,8 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.assembled import Assembled
-from bot.sandbox.telegram.rooms import Room
 from registry.binding import token_hash
+from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, health, until
 from tests.host.valkey import Valkey
 from tests.registry.test_registry_file import BROKEN

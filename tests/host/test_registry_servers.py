@@ -10,8 +10,8 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bot.ops.serving import serving
-from bot.sandbox.messages.turns import Call, turn
+from simulators.http_server import serving
+from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage
 
 SECRET = "a-long-secret-of-the-docs-server"

@@ -8,9 +8,9 @@ import signal
 import time
 from pathlib import Path
 
-from bot.sandbox.messages.turns import Say, Turn
-from bot.sandbox.telegram.people import Bot, Person
 from bot.telegram.markup import MARK
+from simulators.messages.turns import Say, Turn
+from simulators.telegram.people import Bot, Person
 from tests.host.replicas import Replica, shared_evenly
 from tests.host.stage import Stage, settings_of, until
 from tests.host.valkey import Valkey

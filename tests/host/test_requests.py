@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.ports import Record
-from bot.sandbox.messages.turns import Call, turn
+from bot.ports.journal import Record
 from bot.turn.prompt import BASE
 from bot.turn.transcripts import Transcript
+from simulators.messages.turns import Call, turn
 from tests.host.stage import TIME_SERVER, Stage
 
 SUMMARIES = {"type": "adaptive", "display": "summarized"}

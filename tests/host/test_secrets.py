@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from bot.sandbox.messages.turns import Call, HttpError, turn
-from bot.sandbox.telegram.faults import Fault
+from simulators.messages.turns import Call, HttpError, turn
+from simulators.telegram.faults import Fault
 from tests.host.stage import Stage, health, until
 
 KEY = "sk-ant-canary-0123456789abcdef0123456789"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.sandbox.messages.turns import Say, Turn
-from bot.sandbox.telegram.faults import Fault
+from simulators.messages.turns import Say, Turn
+from simulators.telegram.faults import Fault
 from tests.host.stage import Stage, until
 
 LONG = "\n\n".join(f"Paragraph {n}: " + "words and more words " * 20 for n in range(30))

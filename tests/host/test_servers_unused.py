@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot import agents
-from bot.sandbox.messages.turns import Call, turn
+from simulators.messages.turns import Call, turn
 from tests.host.desk import PATIENCE, Desk
 from tests.host.stage import Stage, until
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.sandbox.messages.turns import Call, turn
 from bot.tools.skill import CAUTION
 from registry.building import build, load_document
 from registry.draft import Draft
 from registry.errors import DocumentErrors
 from registry.reading import read_file_text
 from registry.screening import Authority
+from simulators.messages.turns import Call, turn
 from tests.host.stage import ROOT, Stage
 
 SCHEMA = {"type": "object", "properties": {"status": {"type": "string"}}}

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.messages.turns import Call, turn
 from bot.tools.skill import CAUTION
+from simulators.messages.turns import Call, turn
 from tests.host.stage import ROOT, Stage, health, until
 from tests.packages import WORKDAYS, install
 

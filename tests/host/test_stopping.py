@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from bot.sandbox.messages.turns import Say, Turn
+from simulators.messages.turns import Say, Turn
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, until
 

@@ -12,11 +12,11 @@ import pytest
 from bot.errors import ConfigError
 from bot.ops.clock import SystemClock
 from bot.ops.hardening import opened
-from bot.sandbox.messages.turns import Say, Turn
 from bot.store import embedded
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.judge import Judge, refuse_open
+from simulators.messages.turns import Say, Turn
 from tests.host.stage import HostProcess, Stage, until
 from tests.host.valkey import Valkey, store
 

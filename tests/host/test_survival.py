@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from bot.sandbox.messages.turns import Say, Turn
+from simulators.messages.turns import Say, Turn
 from tests.host.stage import Stage, health, processes_in, until
 from tests.host.valkey import Valkey
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.sandbox.messages.turns import Call, turn
-from bot.sandbox.telegram.people import Bot
+from simulators.messages.turns import Call, turn
+from simulators.telegram.people import Bot
 from tests.host.stage import Stage, until
 
 DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.events import TurnRef
-from bot.ports import Record
+from bot.ports.journal import Record
 from bot.turn.prompt import render
 from bot.turn.transcripts import RECORD_BYTES, Transcript, Transcripts
 

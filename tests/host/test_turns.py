@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.sandbox.messages.turns import (
+from simulators.messages.turns import (
     Call,
     Cut,
     EndEarly,

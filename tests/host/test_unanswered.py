@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bot.sandbox.messages.turns import Say, Turn
-from bot.sandbox.telegram.faults import Fault
 from bot.telegram import sending
 from bot.telegram.markup import MARK
 from bot.turn.recorder import Recorder
+from simulators.messages.turns import Say, Turn
+from simulators.telegram.faults import Fault
 from tests.host.stage import Stage
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.sandbox.messages.turns import Call, turn
-from bot.sandbox.telegram.people import Bot, Person
-from bot.sandbox.telegram.rooms import Room
+from simulators.messages.turns import Call, turn
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE, buttons
 from tests.host.stage import Stage, staged, until
 from tests.tools.servers.starting import HERE

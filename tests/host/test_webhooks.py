@@ -14,8 +14,8 @@ import pytest
 
 from bot.app import assembled
 from bot.assembled import Assembled
-from bot.sandbox.messages.turns import Say, Turn
 from bot.store import keys
+from simulators.messages.turns import Say, Turn
 from tests.host.stage import Stage, settings_of, until
 from tests.host.valkey import Valkey, store
 

@@ -14,7 +14,7 @@ from bot.model.errors import retry_after
 from bot.model.gate import FIRST_FEW, LONGEST_WAIT, Gate
 from bot.model.messages import MessagesModel
 from bot.ops.clock import SystemClock
-from bot.ports import Answer, ModelRequest
+from bot.ports.model import Answer, ModelRequest
 from tests.model.test_model_messages import WHOLE, Api, api, model, refuse, speak
 
 __all__ = ["api", "model"]

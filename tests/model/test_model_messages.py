@@ -16,18 +16,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.errors import (
-    BrokenStream,
-    ConfigError,
-    ModelBusy,
-    ModelError,
-    ModelRefused,
-    StaleThinking,
-)
+from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused, StaleThinking
 from bot.model.messages import MessagesModel, body
 from bot.model.parameters import Provider, parameters
 from bot.ops.logs import QUIET
-from bot.ports import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen, Usage
+from bot.ports.model import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen, Usage
 
 KEY = "sk-test-4f1d-not-a-real-key"
 WAIT = 5.0

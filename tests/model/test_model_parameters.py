@@ -16,7 +16,7 @@ from bot.model.parameters import (
     advice,
     parameters,
 )
-from bot.ports import ModelRequest
+from bot.ports.model import ModelRequest
 from registry.models import EFFORTS, known, table
 
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}

@@ -12,15 +12,16 @@ from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleT
 from bot.model.messages import MessagesModel
 from bot.model.parameters import LEVELS
 from bot.ops.clock import SystemClock
-from bot.ops.serving import serving
-from bot.ports import Answer, ModelRequest, ToolChosen
-from bot.sandbox.messages.models import MODELS
-from bot.sandbox.messages.models import Model as SimModel
-from bot.sandbox.messages.routes import app
-from bot.sandbox.messages.script import Answer as Scene
-from bot.sandbox.messages.script import scripted
-from bot.sandbox.messages.sim import MessagesSim
-from bot.sandbox.messages.turns import (
+from bot.ports.model import Answer, ModelRequest, ToolChosen
+from registry.models import known
+from simulators.http_server import serving
+from simulators.messages.models import MODELS
+from simulators.messages.models import Model as SimModel
+from simulators.messages.routes import app
+from simulators.messages.script import Answer as Scene
+from simulators.messages.script import scripted
+from simulators.messages.sim import MessagesSim
+from simulators.messages.turns import (
     Call,
     Cut,
     Drop,
@@ -32,7 +33,6 @@ from bot.sandbox.messages.turns import (
     Turn,
     turn,
 )
-from registry.models import known
 
 KEY = "sk-test-of-the-sandbox"
 WAIT = 20.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
 from bot.model.stream import Gathered
-from bot.ports import Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.ports.model import Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
 
 Event = dict[str, Any]
 

@@ -9,7 +9,7 @@ from bench.proof.faults import ROWS
 from bench.proof.oracle import judge_room
 from bench.proof.report import page, renewed
 from bench.proof.tally import Tally
-from bot.sandbox.telegram.rooms import Message, Room
+from simulators.telegram.rooms import Message, Room
 
 BOT, PERSON = 7, 5
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bot.access import Access
 from bot.events import Outgoing
 from bot.ops.clock import SystemClock
-from bot.ports import Fence, Update
+from bot.ports.fence import Fence
+from bot.ports.inbox import Update
 from bot.store import keys
 from bot.store.boxes import RedisInbox, RedisOutbox
 from bot.store.client import StoreClient

@@ -12,7 +12,7 @@ import pytest
 from bot.access import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject
 from bot.events import Outgoing
 from bot.ops.clock import SystemClock
-from bot.ports import Change, Request
+from bot.ports.grants import Change, Request
 from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.grants import RedisGrants

@@ -9,7 +9,9 @@ import pytest
 from bot.errors import Poisoned, Suspected
 from bot.events import Outgoing, TurnRef
 from bot.ops.clock import SystemClock
-from bot.ports import Fence, Opened, Record, Update
+from bot.ports.fence import Fence
+from bot.ports.inbox import Update
+from bot.ports.journal import Opened, Record
 from bot.store import keys
 from bot.store.boxes import RedisInbox, RedisOutbox
 from bot.store.client import StoreClient

@@ -10,7 +10,7 @@ import pytest
 
 from bot.errors import FencedOut, StoreUnavailable
 from bot.ops.clock import SystemClock
-from bot.ports import Update
+from bot.ports.inbox import Update
 from bot.store import keys
 from bot.store.boxes import RedisInbox
 from bot.store.client import StoreClient

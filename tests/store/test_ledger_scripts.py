@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from bot.ops.clock import SystemClock
-from bot.ports import Fence, Record
+from bot.ports.fence import Fence
+from bot.ports.journal import Record
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.leases import Host, Leases

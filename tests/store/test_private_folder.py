@@ -12,7 +12,7 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.ops.hardening import replaceable
-from bot.sandbox.opening import alone_in
+from bot.sandbox.startup import alone_in
 from bot.store.embedded import EmbeddedValkey, HostLock
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,8 @@ import pytest
 
 from bot.errors import OutOfBudget, Poisoned
 from bot.model.prices import Prices
-from bot.ports import ModelRequest, Opened, Record
+from bot.ports.journal import Opened, Record
+from bot.ports.model import ModelRequest
 from bot.store.client import StoreClient
 from bot.store.journal import LIVES
 from bot.store.ledger import RedisLedger

@@ -7,7 +7,8 @@ import pytest
 from bot.errors import FencedOut
 from bot.events import TurnRef
 from bot.ops.clock import SystemClock
-from bot.ports import Fence, Rest
+from bot.ports.fence import Fence
+from bot.ports.rests import Rest
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.leases import Host, Leases

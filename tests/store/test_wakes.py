@@ -6,7 +6,7 @@ import asyncio
 
 from bot.access import Access
 from bot.ops.clock import SystemClock
-from bot.ports import Update
+from bot.ports.inbox import Update
 from bot.store.boxes import RedisInbox
 from bot.store.client import StoreClient
 from bot.store.grants import RedisGrants

@@ -8,7 +8,8 @@ from typing import cast
 from bot.events import Outgoing
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
-from bot.ports import Fence, Outbox, Posted
+from bot.ports.fence import Fence
+from bot.ports.outbox import Outbox, Posted
 from bot.redaction import Secrets
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.wire import Wire

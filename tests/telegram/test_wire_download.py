@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.errors import ServerFault, TelegramError, TooLong
-from bot.ops.serving import serving
 from bot.telegram.wire import Wire, new_session
+from simulators.http_server import serving
 
 TOKEN = "7000001:AAcanaryabcdefghijklmnopqrstuvwxyz0"
 

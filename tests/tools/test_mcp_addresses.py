@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from bot.ops.serving import serving
 from bot.tools.mcp.courier import InternalAddress, JudgedTransport, JudgingBackend
 from bot.tools.mcp.pool import Pool
 from bot.tools.mcp.servers import ServerSpec
+from simulators.http_server import serving
 from tests.tools.servers.starting import pool_of
 
 PUBLIC, OTHER = "9.9.9.9", "2606:4700::6810"

@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.errors import ToolUnavailable
-from bot.ops.serving import serving
 from bot.redaction import Secrets
 from bot.tools.mcp.auth import ClientCredentials, tokens_of
 from bot.tools.mcp.courier import Courier, NotAuthorised
 from bot.tools.mcp.pool import Pool
 from bot.tools.mcp.servers import Credentials, ServerSpec
+from simulators.http_server import serving
 from tests.tools.servers.granting import CLIENT, SECRET, Granting, granting
 from tests.tools.servers.starting import pool_of
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.ports import Meter, ModelRequest, Record, Usage
+from bot.ports.journal import Record
+from bot.ports.model import Meter, ModelRequest, Usage
 from bot.turn.charges import Charge, Heard, Priced, at_most, broken, heard
 from bot.turn.scopes import Most, lowest, most_of
 

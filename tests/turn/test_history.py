@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.ports import Record
+from bot.ports.journal import Record
 from bot.turn.history import SET_ASIDE, UNANSWERED
 from bot.turn.transcripts import Transcript
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot.ports import Answer
+from bot.ports.model import Answer
 from bot.redaction import SECRET, Secrets, credentials_in, fold, too_short
 from bot.telegram import markup
 from bot.turn.filters import Filter, shows_a_secret

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bot.sandbox.messages.records import Record
-from bot.sandbox.messages.sim import MessagesSim
-from bot.sandbox.page.tape import Tape
-from bot.sandbox.page.trouble import Trouble, switches
-from bot.sandbox.telegram import showing
-from bot.sandbox.telegram.happenings import Happening
-from bot.sandbox.telegram.wire import encode
-from bot.sandbox.telegram.world import World
+from bot.sandbox.page.fault_injection import Trouble, switches
+from bot.sandbox.page.timeline import Tape
+from simulators.messages.records import Record
+from simulators.messages.sim import MessagesSim
+from simulators.telegram import snapshot
+from simulators.telegram.events import Happening
+from simulators.telegram.wire import encode
+from simulators.telegram.world import World
 
 Json = dict[str, Any]
 
@@ -102,7 +102,7 @@ class Feed:
     def _hello(self) -> Json:
         return {
             "about": self._about,
-            "world": showing.world_state(self._world),
+            "world": snapshot.world_state(self._world),
             "tape": self.tape.heads(),
             "host": self.host,
             "trouble": self._trouble.show(),

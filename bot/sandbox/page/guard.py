@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot.sandbox.guard import foreign, is_json
+from simulators.guard import foreign, is_json
 
 _WITH_TOKEN = ("/bot", "/file/bot", "/v1/")
 _SAFE = frozenset({"GET", "HEAD"})

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from bot.sandbox.page.fault_injection import Trouble
 from bot.sandbox.page.feed import Feed
-from bot.sandbox.page.trouble import Trouble
-from bot.sandbox.telegram.wire import JsonAnswer
-from bot.sandbox.telegram.world import World
+from simulators.telegram.wire import JsonAnswer
+from simulators.telegram.world import World
 
 _STATIC = Path(__file__).with_name("static")
 _SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp")

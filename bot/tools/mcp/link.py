@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.tools.mcp.breaker import Breaker
+from bot.tools.mcp.connection import Connection
 from bot.tools.mcp.fate import Departure, Lost
+from bot.tools.mcp.results import ToolResult
 from bot.tools.mcp.servers import ServerSpec
 from bot.tools.mcp.supervisor import Supervisor, Tasks
 from bot.tools.mcp.tool import printable

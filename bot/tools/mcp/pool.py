@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import ToolUnavailable
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.tools.mcp.link import Link, LinkHealth
+from bot.tools.mcp.results import ToolResult
 from bot.tools.mcp.servers import ServerSpec
 from bot.tools.mcp.tool import Tool
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import ToolUnavailable
-from bot.ports import Clock
+from bot.ports.clock import Clock
 from bot.tools.mcp.breaker import Breaker
+from bot.tools.mcp.connection import Connection
 from bot.tools.mcp.servers import ServerSpec
 from bot.tools.mcp.tool import Tool, printable
 

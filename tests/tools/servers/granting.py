@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bot.ops.serving import serving
+from simulators.http_server import serving
 
 CLIENT, SECRET = "gateway: one", "the-very:secret of the client"
 

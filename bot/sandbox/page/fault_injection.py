@@ -1,0 +1,146 @@
+"""Trouble on order, for people who want to see it survived: each switch arms one fault."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from simulators.messages.script import Script
+from simulators.messages.sim import PEOPLE, MessagesSim
+from simulators.messages.turns import Cut, HttpError, Turn
+from simulators.messages.turns import Fault as ModelFault
+from simulators.messages.validate import Asked
+from simulators.telegram.faults import Fault
+from simulators.telegram.state import State
+
+Json = dict[str, Any]
+SLOW = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One switch of the page; `side` is whose fault it is."""
+
+    name: str
+    side: Literal["telegram", "model"]
+    label: str
+    tells: str
+    telegram: Callable[[], Fault] | None = None
+    model: ModelFault | None = None
+    times: int = 1
+
+
+SWITCHES = (
+    Switch(
+        "flood",
+        "telegram",
+        "429 Too Many Requests",
+        "The next sendMessage is refused for 3 seconds. The chat waits, then the answer comes.",
+        telegram=lambda: Fault(
+            "answer",
+            "sendMessage",
+            status=429,
+            description="Too Many Requests: retry after 3",
+            parameters={"retry_after": 3},
+        ),
+    ),
+    Switch(
+        "error",
+        "telegram",
+        "500 Internal Server Error",
+        "The next two sendMessage calls fail. They are tried again.",
+        telegram=lambda: Fault("answer", "sendMessage", times=2),
+    ),
+    Switch(
+        "drop",
+        "telegram",
+        "Connection cut",
+        "The next sendMessage never arrives: the line goes dead before it.",
+        telegram=lambda: Fault("drop", "sendMessage"),
+    ),
+    Switch(
+        "lose",
+        "telegram",
+        "Answer lost",
+        "The next sendMessage arrives, but nobody tells the bot. A repeat is marked with ↻.",
+        telegram=lambda: Fault("lose", "sendMessage"),
+    ),
+    Switch(
+        "overloaded",
+        "model",
+        "529 Overloaded",
+        "The next two model requests are refused. They are made again.",
+        model=HttpError(529),
+        times=2,
+    ),
+    Switch(
+        "cut",
+        "model",
+        "Stream cut",
+        "The next answer breaks off in the middle. The step is made again.",
+        model=Cut(events=12),
+    ),
+)
+_BY_NAME = {switch.name: switch for switch in SWITCHES}
+
+
+class Trouble:
+    """What is armed now. As a Script it stands before the real one and spoils its turns."""
+
+    def __init__(self, world: State, sim: MessagesSim) -> None:
+        self._world = world
+        self._sim = sim
+        self._script: Script = sim.script
+        self._models: deque[tuple[str, ModelFault]] = deque()
+        self._faults: list[tuple[str, Fault]] = []
+
+    def answer(self, asked: Asked) -> Turn:
+        """The script's turn, with an armed fault in it."""
+        turn = self._script.answer(asked)
+        return replace(turn, fault=self._models.popleft()[1]) if self._models else turn
+
+    def arm(self, name: str) -> None:
+        """Arm one switch; raises KeyError for a name that is none."""
+        switch = _BY_NAME[name]
+        if switch.telegram is not None:
+            fault = self._world.faults.add(switch.telegram())
+            self._faults.append((name, fault))
+        if switch.model is not None:
+            if self._sim.script is not self:
+                self._script, self._sim.script = self._sim.script, self
+            self._models.extend([(name, switch.model)] * switch.times)
+
+    def slow(self, on: bool) -> None:
+        """A model that takes its time, or one at its usual pace."""
+        self._sim.pace = SLOW if on else PEOPLE
+
+    def clear(self) -> None:
+        """Everything goes well again."""
+        self._models.clear()
+        self._faults.clear()
+        self._world.faults.clear()
+        self._sim.pace = PEOPLE
+
+    def hasten(self) -> None:
+        """Let every answer that is being given come at once, so that all can end."""
+        self._models.clear()
+        self._sim.pace = None
+        self._sim.close()
+
+    def show(self) -> Json:
+        """The armed faults by switch, and whether the model is slow."""
+        still = {id(fault) for fault in self._world.faults.open}
+        self._faults = [(name, fault) for name, fault in self._faults if id(fault) in still]
+        armed: dict[str, int] = {}
+        for name, fault in self._faults:
+            armed[name] = armed.get(name, 0) + fault.times
+        for name, _ in self._models:
+            armed[name] = armed.get(name, 0) + 1
+        return {"armed": armed, "slow": self._sim.pace == SLOW}
+
+
+def switches() -> list[Json]:
+    """All switches, as the page draws them."""
+    return [{"name": s.name, "side": s.side, "label": s.label, "tells": s.tells} for s in SWITCHES]

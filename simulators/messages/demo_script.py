@@ -1,0 +1,148 @@
+"""The script that people meet in the sandbox: small, useful, and open about what it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from simulators.messages.arithmetic import worked_out
+from simulators.messages.tool_intents import Desk, errand, is_roots, roots_in
+from simulators.messages.tool_reply import Called, told, trail
+from simulators.messages.turns import Part, Say, Think, Turn, turn
+from simulators.messages.validate import Asked
+
+INTRODUCTION = (
+    "Hello! I am the sandbox's small script, **not a language model**: I know a few plain requests "
+    "and nothing else."
+)
+_STORY = re.compile(
+    r"\b(?:tell|write|give)\b.*\bstory\b|\blong (?:text|answer|story)\b", re.IGNORECASE
+)
+_THINK = re.compile(
+    r"\bthink (?:hard |carefully )?(?:about|of|over)\s+(.+)", re.IGNORECASE | re.DOTALL
+)
+_HELLO = re.compile(
+    r"^\W*(?:hi|hello|hey|good (?:morning|day|evening)|/?start|/?help|what can you do|who are you|"
+    r"what are you)\b",
+    re.IGNORECASE,
+)
+_STAMP = re.compile(
+    r"^\W*(?:message |this |it )?(?:was )?(?:sent|written|received|local time|time)\b"
+    r".{0,100}\d\d?:\d\d.{0,40}$",
+    re.IGNORECASE,
+)
+_HEAD = re.compile(r"^\s*\[sent [^\[\]\n]*\d\d?:\d\d[^\[\]\n]*\][ \t]*\n?")
+_NAMED = re.compile(r"\b(?:You are|Your name is)\s+(?:an? |the )?([^\s.,;:\n][^.,;:\n]{0,59})")
+_MOST_TOOLS = 20
+
+
+class HonestScript:
+    """Answers what it can by rules and by the agent's own tools, and says so when it cannot."""
+
+    def answer(self, asked: Asked) -> Turn:
+        """The turn for a request; the first of a conversation says what is speaking."""
+        found = _answer(asked)
+        if any(said.role == "assistant" for said in asked.said):
+            return found
+        thoughts = [part for part in found.parts if isinstance(part, Think)]
+        rest = [part for part in found.parts if not isinstance(part, Think)]
+        return Turn((*thoughts, *_introduced(rest)))
+
+
+def _introduced(parts: Sequence[Part]) -> list[Part]:
+    if parts and isinstance(parts[0], Say):
+        return [Say(f"{INTRODUCTION}\n\n{parts[0].text}"), *parts[1:]]
+    return [Say(INTRODUCTION), *parts]
+
+
+def _answer(asked: Asked) -> Turn:
+    made = trail(asked)
+    if made and not is_roots(made[-1].name):
+        return turn("\n\n".join(told(called) for called in made if not is_roots(called.name)))
+    if made and made[-1].failed:
+        return turn(told(made[-1]))
+    texts = _wishes(asked.user_texts)
+    for text in reversed(texts):
+        found = _known(text, asked, made)
+        if found is not None:
+            return found
+    return turn(_unknown(texts[-1] if texts else "", asked))
+
+
+def _wishes(given: Sequence[str]) -> list[str]:
+    """What the person wrote, without the line in which a host says when and by whom."""
+    bare = [_HEAD.sub("", text) for text in given]
+    return [text for text in bare if text.strip() and not _STAMP.match(text)]
+
+
+def _known(text: str, asked: Asked, made: list[Called]) -> Turn | None:
+    if _STORY.search(text):
+        return turn(STORY)
+    thought = _THINK.search(text)
+    if thought:
+        return _thought(thought[1].strip(), asked)
+    roots = [root for called in made for root in roots_in(called.result)]
+    todo = errand(text, Desk(asked.tools, roots))
+    if todo is not None:
+        return turn(*todo.calls) if todo.calls else turn(f"{todo.lack} {_tools(asked)}")
+    sum_ = worked_out(text)
+    if sum_ is not None:
+        return turn(f"**{sum_}**")
+    return turn(_abilities(asked)) if _HELLO.search(text) else None
+
+
+def _thought(subject: str, asked: Asked) -> Turn:
+    words = len(subject.split())
+    said = (
+        f"I was asked to think about “{subject[:200]}”. I count {words} "
+        f"{'word' if words == 1 else 'words'} and {len(subject)} characters; that is as deep as a "
+        "script thinks."
+    )
+    if not asked.thinking.on:
+        return turn(f"{said}\n\nThinking is turned off for this request, so I did not show any.")
+    steps = (
+        f"The subject is “{subject[:200]}”. First I take it apart: {words} words. "
+        "Then I look for something that I know about it. I am a script, so there is nothing. "
+        "I will say exactly that."
+    )
+    return turn(Think(steps), said)
+
+
+def _abilities(asked: Asked) -> str:
+    lines = [
+        "- a sum: `12 * (3 + 4)`",
+        "- `tell me a long story`: a long answer with headings, lists, code and a table",
+        "- `think about rivers`: an answer with thinking before it",
+        "- `what time is it in Tokyo?` and `convert 14:00 from Berlin to Tokyo`, with a time tool",
+        "- `list my files`, `read notes.md`, `write hello to notes.md`, with file tools",
+        "- `delete notes.md`, with a tool that deletes",
+        "- `search my notes for milk`, with a tool that searches",
+        "- `use <tool> {…}`: any tool of this agent, with the input you give",
+    ]
+    return "\n".join([f"{_who(asked)} What I understand:", "", *lines, "", _tools(asked)])
+
+
+def _unknown(text: str, asked: Asked) -> str:
+    if not text:
+        return f"There were no words in that message.\n\n{_abilities(asked)}"
+    quoted = " ".join(text.split())
+    shown = f"{quoted[:200]}…" if len(quoted) > 200 else quoted
+    return f"You wrote: “{shown}”. My script has no answer to that.\n\n{_abilities(asked)}"
+
+
+def _who(asked: Asked) -> str:
+    named = _NAMED.search(asked.system_text)
+    agent = f"the agent “{named[1].strip()}”" if named else "an agent without a name"
+    return f"I was asked as {agent}, on the model `{asked.model.id}`."
+
+
+def _tools(asked: Asked) -> str:
+    names = [f"`{tool['name']}`" for tool in asked.tools]
+    if not names:
+        return "This agent has no tools."
+    more = f" and {len(names) - _MOST_TOOLS} more" if len(names) > _MOST_TOOLS else ""
+    return f"This agent's tools: {', '.join(names[:_MOST_TOOLS])}{more}."
+
+
+STORY = Path(__file__).with_name("story.md").read_text(encoding="utf-8")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.errors import ConfigError
+from simulators.telegram.snapshot import room_messages, world_state
+from simulators.telegram.world import World
+
+TOKEN = "7001:secret"
+
+
+def lived(path: Path) -> World:
+    """A world in which everything happened once."""
+    world = World()
+    world.persist(path)
+    bot = world.bot(TOKEN, "First", "first_bot", first_update=500)
+    ann = world.person("Ann", username="ann")
+    chat = world.private(ann, bot)
+    group = world.group("Team", [ann, bot], forum=True)
+    world.topic(group, "Plans", ann)
+    said = world.say(ann, chat, "tpyo")
+    world.edit(ann, chat, said.id, "typo")
+    world.react(ann, chat, said.id, "👍")
+    world.attach(ann, chat, "document", b"\x00bytes", name="x.bin")
+    gone = world.say(ann, chat, "gone")
+    world.remove(chat, gone)
+    world.block(ann, bot)
+    bot.updates.confirm(502)
+    return world
+
+
+def test_a_restarted_world_is_the_same_world(tmp_path: Path) -> None:
+    path = tmp_path / "sandbox" / "journal.jsonl"
+    before = lived(path)
+    before.close()
+    after = World()
+    after.persist(path)
+    assert world_state(after) == world_state(before)
+    for key, room in before.rooms.items():
+        assert room_messages(after.rooms[key]) == room_messages(room)
+        assert after.rooms[key].next_id == room.next_id
+    stored = next(iter(after.files.all()))
+    assert stored == next(iter(before.files.all()))
+    after.close()
+
+
+def test_unconfirmed_updates_come_again_and_their_ids_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    before = lived(path)
+    left = [u.raw for u in before.bots[7001].updates.waiting]
+    following = before.bots[7001].updates.next_id
+    before.close()
+    for _ in range(2):
+        after = World()
+        after.persist(path)
+        updates = after.bots[7001].updates
+        assert [u.raw for u in updates.waiting] == left
+        assert updates.waiting[0].id == 502
+        assert updates.next_id == following
+        assert after.tokens[TOKEN].id == 7001
+        after.close()
+
+
+def test_a_revoked_token_stays_revoked(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    world = lived(path)
+    fresh = world.revoke(world.bots[7001])
+    world.close()
+    again = World()
+    again.persist(path)
+    assert list(again.tokens) == [fresh]
+    again.close()
+
+
+def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    lived(path).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'["message",{"room"')
+    world = World()
+    world.persist(path)
+    assert len(world.rooms["7001/5000001"].messages) == 2
+    world.close()
+
+
+def test_a_file_that_is_no_journal_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("hello\n")
+    with pytest.raises(ConfigError, match=r"journal\.jsonl, line 1: .* move the file away"):
+        World().persist(path)
