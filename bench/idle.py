@@ -23,7 +23,7 @@ COUNTS = (1, 100, 1000)
 SILENCE = 15.0
 POLL = 50.0
 LOADED = {
-    "the host's own wire (aiohttp, orjson)": "bot.telegram.wire",
+    "the host's own wire (aiohttp, orjson)": "bot.telegram.client",
     "aiogram": "aiogram",
     "python-telegram-bot": "telegram.ext",
     "anthropic": "anthropic",

@@ -17,13 +17,13 @@ from pathlib import Path
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
+from registry.authorization import WriterPermissions
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.screening import Authority
-from registry.stores.composite import CompositeStore
-from registry.stores.file import FileStore
-from registry.stores.redis import RedisStore
+from registry.sources.composite import CompositeStore
+from registry.sources.file import FileStore
+from registry.sources.redis import RedisStore
 
 ROUNDS = 5
 CHANGES = 50
@@ -90,7 +90,7 @@ async def measure(client: StoreClient, count: int) -> None:
 
 
 def opened(client: StoreClient) -> Catalog:
-    below = RedisStore(client.redis, Authority(operator=False))
+    below = RedisStore(client.redis, WriterPermissions(operator=False))
     return Catalog(CompositeStore(FileStore(None), below))
 
 

@@ -7,6 +7,7 @@ import time
 
 from bench.results import Bar, Section, Table, median, quantile, short
 from bench.stage import AGENT, Stage, stored
+from registry.snapshot import Snapshot
 
 MANY = 10_000
 LOOKS = 20_000  # the first half of them meets every agent for the first time
@@ -29,7 +30,7 @@ async def _measured(url: str) -> Section:
     from redis.asyncio import Redis
 
     from registry.catalog import Catalog
-    from registry.stores.redis import RedisStore
+    from registry.sources.redis import RedisStore
 
     client = Redis.from_url(url)
     await _fill(client)
@@ -84,20 +85,20 @@ async def _fill(client: object) -> None:
 
 def _looked_up(catalog: object) -> list[float]:
     """Seconds of each look-up, over chats and persons that are bound and some that are not."""
-    from bot.dispatch.line import Line
-    from bot.dispatch.plans import CatalogPlans
-    from bot.events import Address, Person
+    from bot.agents.resolver import AgentResolver
+    from bot.line_context import LineContext
+    from bot.messages import Address, User
     from registry.catalog import Catalog
     from registry.definition import LlmConfiguration
 
     assert isinstance(catalog, Catalog)
-    plans = CatalogPlans(catalog, LlmConfiguration(model="claude-haiku-5-5", max_tokens=100), {})
-    line = Line(None, 7_000_001, "bench_bot", "0" * 64, None)  # type: ignore[arg-type]
+    plans = AgentResolver(catalog, LlmConfiguration(model="claude-haiku-5-5", max_tokens=100), {})
+    line = LineContext(None, 7_000_001, "bench_bot", "0" * 64, None)  # type: ignore[arg-type]
     found = []
     for n in range(LOOKS):
         bound = 10_000_000 + n % MANY
         chat, user = (bound, 5) if n % 2 == 0 else (5, bound)
-        address, person = Address(7_000_001, chat), Person(user, "Ann")
+        address, person = Address(7_000_001, chat), User(user, "Ann")
         began = time.perf_counter()
         plan = plans.plan(plans.resolution(line, address, person))
         found.append(time.perf_counter() - began)
@@ -110,7 +111,6 @@ async def _changed(catalog: object, client: object, number: int) -> float:
 
     from registry.catalog import Catalog
     from registry.keys import definition_key
-    from registry.snapshot import Snapshot
 
     assert isinstance(catalog, Catalog)
     assert isinstance(client, Redis)

@@ -10,36 +10,84 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import structlog
 
-from bot import agents
-from bot.access import Access
-from bot.access_report import access_problems, offer_claim
-from bot.api.health import http_app
-from bot.api.webhooks import Door, webhook_routes
-from bot.assembled import Assembled
+from bot.access.command import PeopleCommands
+from bot.access.gate import AccessGate
+from bot.access.report import access_problems, offer_claim
+from bot.access.rules import Access
+from bot.access.store import GrantStore
+from bot.admins.alerts import AdminAlerts, ProblemAlerts
+from bot.admins.contacts import AdminContacts, MenuOwners
+from bot.agents.resolver import AgentResolver
+from bot.agents.runnable import Limits
+from bot.approvals.service import ApprovalService, Approvers
+from bot.approvals.store import ApprovalStore
+from bot.command import Commands
+from bot.commands.admin_context import AdminContext, BotState
+from bot.commands.table import all_commands
+from bot.conversations.chat_migrations import ChatMigrationStore
+from bot.conversations.retry import Retries
+from bot.conversations.router import AdminSeen, Router
+from bot.conversations.suspended_turns import SuspendedTurns
 from bot.errors import ConfigError
-from bot.model.messages import MessagesModel
-from bot.ops import collector
+from bot.hosting.fleet import Fleet
+from bot.hosting.leases import HostIdentity, Leases
+from bot.hosting.line import AppContext, HostedLine
+from bot.hosting.notifications import Notifications
+from bot.http import health
+from bot.http.health import http_app
+from bot.http.server import HttpLimits, serving
+from bot.http.webhooks import WebhookEndpoint, webhook_routes
+from bot.line_context import LineContext
+from bot.mcp.pool import Pool
+from bot.messages import User
+from bot.model.client import MessagesModel
+from bot.model.health import WatchedModel
+from bot.model.parameters import DEFAULT_URL, Provider, advice
+from bot.ops import gc_tuning
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
-from bot.ops.serving import Limits, serving
-from bot.ops.waiting import ended, first
-from bot.ops.watched import WatchedModel
+from bot.ops.proxies import proxy_of
+from bot.ops.redaction import Secrets
+from bot.ops.tasks import cancel_and_wait, wait_first
+from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
-from bot.station import opened_station
-from bot.storage import background, opened_store
-from bot.store.embedded import HostLock
-from bot.store.grants import RedisGrants
-from bot.store.leases import Host, Leases
-from bot.store.wakes import Wakes
-from bot.telegram.fleet import Fleet
-from bot.telegram.hosted import HostedBot
-from bot.tools.installed import installed
-from bot.tools.mcp.pool import Pool
-from registry.references import TOO_SHORT, TOO_SHORT_CURE
+from bot.skills.discovery import InstalledSkills, discover_skills
+from bot.skills.runner import SkillRunner
+from bot.store.client import StoreClient, connect
+from bot.store.dead_letters import DeadLetters
+from bot.store.embedded import EmbeddedValkey, HostLock
+from bot.store.health import StoreHealth, require_password
+from bot.store.inbox import UpdateInbox
+from bot.store.journal import Journal
+from bot.store.outbox import Outbox
+from bot.telegram.client import new_session
+from bot.telegram.markdown import renderer
+from bot.telegram.menus import Menus
+from bot.tools.cache import ToolResultCache
+from bot.tools.read_more import TruncatedResults
+from bot.turn.runner import Runner
+from bot.turn.turn import Transcripts
+from bot.usage.ledger import Ledger
+from bot.usage.limits import KINDS, SpendLimit, spend_limit
+from bot.usage.pricing import Prices
+from bot.usage.reservation import BudgetService
+from registry.authorization import WriterPermissions
+from registry.binding import BotIdentity
+from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
+from registry.errors import Problem, RegistryUnavailable
+from registry.secrets import TOO_SHORT, TOO_SHORT_CURE
+from registry.sources.composite import CompositeStore
+from registry.sources.environment import read_environment, read_legacy
+from registry.sources.file import FileStore
+from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
 
@@ -59,12 +107,12 @@ async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -
         await stop.wait()
         log.info("stopping", why="asked to", waits_up_to_s=settings.drain_seconds)
         host.fleet.leave()
-        await first(running, hurry)
+        await wait_first(running, hurry)
         if hurry.is_set():
             log.warning(
                 "stopping at once", why="asked to again", unfinished="goes on at the next start"
             )
-            await ended([running])
+            await cancel_and_wait([running])
         else:
             await running
     log.info("stopped")
@@ -87,7 +135,7 @@ async def _unless(stop: asyncio.Event) -> AsyncIterator[None]:
             try:
                 yield
             finally:
-                await ended([asked])
+                await cancel_and_wait([asked])
     except TimeoutError:
         if not stop.is_set():
             raise
@@ -98,7 +146,7 @@ async def _loaded(model: MessagesModel, done: asyncio.Event) -> None:
     try:
         await model.warm()
     finally:
-        collector.loaded()
+        gc_tuning.loaded()
         done.set()
 
 
@@ -111,24 +159,24 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.callback(lock.release)
         client, judge = await opened_store(settings, clock, stack)
         name = settings.replica_name or socket.gethostname()
-        me, offers = Host.new(name, lock.proof), _offers(settings)
+        me, offers = HostIdentity.new(name, lock.proof), _offers(settings)
         leases = Leases(client, me, clock, settings.lease_seconds, offers)
         await background(stack, leases.beat_forever(), "leases")
-        catalog = await agents.opened_catalog(settings, client)
+        catalog = await opened_catalog(settings, client)
         stack.push_async_callback(catalog.close)
         pool = Pool(clock)
         stack.push_async_callback(pool.close)
         model = _model(settings, clock)
         stack.push_async_callback(model.close)
-        grants = RedisGrants(client, Access(settings.admins, settings.rules()))
+        grants = GrantStore(client, Access(settings.admins, settings.rules()))
         await client.patiently(grants.refresh)
         watched = WatchedModel(model, clock)
         host = Assembled(catalog, pool, client, counters, judge, watched, grants)
         await background(stack, _loaded(model, host.loaded), "model.warm")
-        host.handlers = await installed()
+        host.handlers = await discover_skills()
         station = await opened_station(settings, stack, client, leases, host)
-        bots = [HostedBot(bot.id, bot.token, station) for bot in settings.bots]
-        wakes = Wakes(client, clock, grants)
+        bots = [HostedLine(bot.id, bot.token, station) for bot in settings.bots]
+        wakes = Notifications(client, clock, grants)
         host.fleet = Fleet(bots, leases, wakes, clock, settings.sweep_seconds)
         host.url = await _open_doors(settings, stack, host)
         _announce(settings, host)
@@ -153,10 +201,14 @@ def _model(settings: Settings, clock: SystemClock) -> MessagesModel:
 
 async def _open_doors(settings: Settings, stack: contextlib.AsyncExitStack, host: Assembled) -> str:
     """Serve health and webhooks over HTTP; the address."""
-    doors = {bot.hook.path: Door(bot.hook.secret, bot.push) for bot in host.fleet.bots if bot.hook}
+    doors = {
+        bot.hook.path: WebhookEndpoint(bot.hook.secret, bot.push)
+        for bot in host.fleet.bots
+        if bot.hook
+    }
     app = http_app(host.report, webhook_routes(doors, host.counters), settings.secrets)
     place = (settings.http_host, settings.http_port)
-    limits = Limits(_connections(settings), count=host.counters.add)
+    limits = HttpLimits(_connections(settings), count=host.counters.add)
     try:
         return await stack.enter_async_context(serving(app, *place, limits))
     except OSError as error:
@@ -194,3 +246,475 @@ def _announce(settings: Settings, host: Assembled) -> None:
     for problem in [*snapshot.problems, *snapshot.unhandled(host.handlers.skills)]:
         if problem.level != "error":  # those are told as `agents.bad`
             log.warning("agents", problem=str(problem))
+
+
+class Assembled:
+    """The joined parts of a running host; the fleet, made last, is an empty one until then."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        pool: Pool,
+        store: StoreClient,
+        counters: Counters,
+        judge: StoreHealth,
+        model: WatchedModel,
+        grants: GrantStore,
+    ) -> None:
+        self.grants = grants
+        self.judge = judge
+        self.model = model
+        self.fleet = Fleet([])
+        self.catalog = catalog
+        self.pool = pool
+        self.store = store
+        self.counters = counters
+        self.url = ""
+        self.loaded = asyncio.Event()
+        self.handlers = InstalledSkills()
+
+    def report(self) -> dict[str, Any]:
+        """What `/health` shows."""
+        bots = health.bot_states(self.fleet)
+        store = self.judge.report()
+        return {
+            **health.overall(bots, store),
+            "bots": bots,
+            "store": store,
+            "model": self.model.report(),
+            "agents": sorted(self.catalog.snapshot().agents),
+            "agents_available": len(self.catalog.snapshot().agents),
+            "problems": [str(one) for one in problems(self.catalog, self.fleet, self.handlers)],
+            "servers": health.server_states(self.pool),
+            "counters": self.counters.snapshot(),
+            "store_round_trips": self.store.trips,
+        }
+
+
+DEAF_MARGIN = 40.0
+
+
+class _Shared:
+    """What the joined parts have in common."""
+
+    def __init__(self, settings: Settings, client: StoreClient, host: Assembled) -> None:
+        self.settings = settings
+        self.client = client
+        self.host = host
+        self.clock = SystemClock()
+        self.inbox = UpdateInbox(client)
+        self.outbox = Outbox(client)
+        self.journal = Journal(client)
+        self.approvals = ApprovalStore(client)
+        self.moves = ChatMigrationStore(client)
+        self.transcripts = Transcripts()
+        self.grants = host.grants
+        self.access = host.grants.access
+        self.approvers = Approvers(self.access)
+        self.plans = plans(settings, host.catalog, host.handlers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """What begins a turn, resumes it, and makes it again."""
+
+    runner: Runner
+    suspended: SuspendedTurns
+    retries: Retries
+
+
+async def opened_station(
+    settings: Settings,
+    stack: contextlib.AsyncExitStack,
+    client: StoreClient,
+    leases: Leases,
+    host: Assembled,
+) -> AppContext:
+    """The station of a host whose agents, tools and model are there; its fleet may come later."""
+    session = new_session(proxy=proxy_of(settings.telegram_api_url))
+    stack.push_async_callback(session.close)
+    shared = _Shared(settings, client, host)
+    desk = desk(settings, host.catalog, lambda: host.fleet, host.report)
+    people = PeopleCommands(shared.access, shared.grants.open_requests)
+    commands = all_commands(desk, people)
+    notices = admins_told(client, shared.outbox, host, settings.secrets)
+    shared.access.admins_changed = lambda: host.fleet.show_menus()
+    troubles = bad_agents_told(stack, host, notices)
+    await background(stack, _servers_up(host, shared.plans), "servers.up")
+    await background(stack, kept(host.catalog, shared.plans, host.pool), "servers.kept")
+    turns = await _turns(shared, stack, notices)
+    return AppContext(
+        session=session,
+        api_url=settings.telegram_api_url,
+        leases=leases,
+        inbox=shared.inbox,
+        outbox=shared.outbox,
+        moves=shared.moves,
+        router=_router(shared, turns, commands, notices),
+        suspended=turns.suspended,
+        transcripts=shared.transcripts,
+        clock=shared.clock,
+        counters=host.counters,
+        poll_seconds=settings.poll_seconds,
+        secrets=settings.secrets,
+        webhook_url=settings.webhook_url,
+        deaf_seconds=settings.deaf_seconds or settings.poll_seconds + DEAF_MARGIN,
+        drain_seconds=settings.drain_seconds,
+        turns_at_once=settings.turns_at_once,
+        menus=_menus(commands, shared.access, client),
+        identified=troubles.look_soon,
+    )
+
+
+async def _servers_up(host: Assembled, plans: AgentResolver) -> None:
+    await host.loaded.wait()  # the lines first, then the model, then its tools
+    await connected(host.catalog, plans, host.pool)
+
+
+async def _turns(s: _Shared, stack: contextlib.AsyncExitStack, notices: AdminAlerts) -> _Turns:
+    live, counters = s.plans.of, s.host.counters
+    bank = await _bank(s, stack, notices)
+    skills = SkillRunner()
+    stack.push_async_callback(skills.close)
+    runner = Runner(
+        s.host.model,
+        s.host.pool,
+        s.journal,
+        s.transcripts,
+        s.clock,
+        counters,
+        s.approvals,
+        live,
+        bank,
+        skills,
+        ToolResultCache(s.clock, counters),
+        TruncatedResults(s.client),
+        s.approvers,
+    )
+    answering = ApprovalService(
+        s.approvals, s.inbox, s.transcripts, live, s.clock, counters, s.approvers
+    )
+    suspended = SuspendedTurns(s.approvals, answering, runner, live, s.access, s.clock, s.moves)
+    retries = Retries(s.plans, runner, s.journal, s.inbox, s.outbox, answering, s.access, s.clock)
+    return _Turns(runner, suspended, retries)
+
+
+async def _bank(
+    s: _Shared, stack: contextlib.AsyncExitStack, notices: AdminAlerts
+) -> BudgetService:
+    prices = Prices(s.settings.prices, listed=s.settings.anthropic_base_url is None)
+    await background(stack, prices.warm(), "prices.warm")
+    return BudgetService(Ledger(s.client), prices.price, notices.tell)
+
+
+def _router(s: _Shared, turns: _Turns, commands: Commands, notices: AdminAlerts) -> Router:
+    admission = AccessGate(s.access, s.grants, notices, s.inbox, s.outbox, s.clock, s.host.counters)
+    return Router(
+        s.access,
+        commands,
+        s.plans,
+        turns.runner,
+        s.inbox,
+        s.journal,
+        s.transcripts,
+        s.clock,
+        s.host.counters,
+        turns.suspended,
+        turns.retries,
+        admission,
+        admin_seen=meeting(notices, s.host, admission),
+    )
+
+
+def _menus(commands: Commands, access: Access, client: StoreClient) -> Menus:
+    def rows(*, admin: bool) -> list[tuple[str, str]]:
+        return [(row.name, row.help) for row in commands.visible(admin=admin)]
+
+    owners = MenuOwners(client)
+    return Menus(rows(admin=False), rows(admin=True), lambda: access.admins, owners)
+
+
+def admins_told(
+    client: StoreClient, outbox: Outbox, host: Assembled, secrets: Secrets
+) -> AdminAlerts:
+    """The way of a notice to the admins, over the lines that the host serves by then."""
+    return AdminAlerts(
+        outbox,
+        AdminContacts(client),
+        lambda: host.grants.access.admins,
+        SystemClock(),
+        served=lambda: host.fleet.served(),
+        nudge=lambda line: host.fleet.nudge(line),
+        hide=secrets.hidden,
+    )
+
+
+def bad_agents_told(
+    stack: contextlib.AsyncExitStack, host: Assembled, notices: AdminAlerts
+) -> ProblemAlerts:
+    """What tells admins of bad agents, for as long as the host lives."""
+    troubles = ProblemAlerts(lambda: errors(host.catalog, host.fleet), notices, SystemClock())
+    stack.push_async_callback(troubles.close)
+    stack.callback(host.catalog.subscribe(lambda _snapshot: troubles.look()))
+    troubles.look()
+    return troubles
+
+
+def meeting(notices: AdminAlerts, host: Assembled, admission: AccessGate) -> AdminSeen:
+    """What happens when an admin writes: notices and cards may go there, and the menu appears."""
+
+    async def seen(person: User, line: LineContext) -> None:
+        if await notices.seen(person.id, line.fence.line):
+            host.fleet.show_menu(line.fence.line, person.id)
+            await admission.deliver(line, person.id)
+
+    return seen
+
+
+async def opened_store(
+    settings: Settings, clock: SystemClock, stack: contextlib.AsyncExitStack
+) -> tuple[StoreClient, StoreHealth]:
+    """The store's client, and who looks after it; raises ConfigError for a store not to be used."""
+    url = await _url(settings, stack)
+    client = StoreClient(connect(url), clock)
+    stack.push_async_callback(client.close)
+    judge = StoreHealth(client, clock)
+    await judge.admit(volatile=settings.allow_volatile_redis)
+    await background(stack, judge.watch_forever(), "store.judge")
+    return client, judge
+
+
+async def _url(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+        await require_password(url, allowed=settings.allow_open_redis)
+        return url
+    server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
+    await server.start()
+    stack.push_async_callback(server.stop)
+    await background(stack, server.watch_forever(), "valkey.watch")
+    return server.url
+
+
+async def background(
+    stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None], name: str
+) -> None:
+    """A task for as long as the stack lives; one that ends by a fault is told of."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_told)
+
+    async def end() -> None:
+        await cancel_and_wait([task])
+
+    stack.push_async_callback(end)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task.failed", task=task.get_name(), exc_info=error)
+
+
+@contextlib.asynccontextmanager
+async def opened_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
+    """The dead letters, for the command line; beside a running host or without one."""
+    async with contextlib.AsyncExitStack() as stack:
+        url = await _url_beside(settings, stack)
+        client = StoreClient(connect(url), SystemClock())
+        stack.push_async_callback(client.close)
+        await client.command("PING")
+        yield DeadLetters(client)
+
+
+async def _url_beside(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
+    """As `_url`, but a bundled server that runs already is left running."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
+    if not server.was_here:
+        raise ConfigError(
+            f"DATA_DIR {settings.data_dir}: no host has kept anything here. "
+            "Call this where the host runs, or set DATA_DIR or REDIS_URL as it has them."
+        )
+    await server.start()
+    if server.is_ours:
+        stack.push_async_callback(server.stop)
+    return server.url
+
+
+DEFAULT_AGENTS_FILE = Path("agents.json")
+PAUSE_S = 1.0
+UNUSED_SECONDS = 60.0
+
+
+async def opened_catalog(settings: Settings, client: StoreClient) -> Catalog:
+    """The catalog over file, environment and store, once the store answers."""
+    while True:
+        catalog = _catalog(settings, client)
+        try:
+            await catalog.open()
+        except RegistryUnavailable as error:
+            log.warning("store.away", error=str(error), again_in=PAUSE_S)
+            await asyncio.sleep(PAUSE_S)
+        else:
+            return catalog
+
+
+def _catalog(settings: Settings, client: StoreClient) -> Catalog:
+    allowed = authority(settings)
+    file = FileStore(
+        settings.agents_file or DEFAULT_AGENTS_FILE,
+        read_environment(settings.environ, settings.hashes()),
+        read_legacy(settings.environ, bool(settings.bots)),
+        required=settings.agents_file is not None,
+    )
+    store = CompositeStore(file, RedisStore(client.redis, allowed))
+    return Catalog(store, authority=allowed)
+
+
+def authority(settings: Settings) -> WriterPermissions:
+    """What agents from the store or a chat may name."""
+    hosts = frozenset(host.lower() for host in settings.internal_hosts)
+    return WriterPermissions(False, settings.agent_secrets, hosts, settings.agent_skills)
+
+
+def plans(
+    settings: Settings, catalog: Catalog, handlers: InstalledSkills | None = None
+) -> AgentResolver:
+    """Who answers, resolved to plain values."""
+    return AgentResolver(
+        catalog,
+        defaults(settings),
+        settings.environ,
+        settings.agent_secrets,
+        settings.approval_minutes,
+        limits(settings),
+        frozenset(host.lower() for host in settings.internal_hosts),
+        budgets(settings),
+        handlers.skills if handlers else {},
+        guard(settings),
+        proxied=settings.proxy_judges,
+    )
+
+
+async def connected(catalog: Catalog, plans: AgentResolver, pool: Pool) -> None:
+    """The operator's MCP servers are on their way up before the first message needs them."""
+    entries = catalog.snapshot().agents
+    own = [plans.of(agent) for agent, entry in entries.items() if entry.operator]
+    await pool.ensure({server for plan in own if plan for server in plan.servers})
+
+
+async def kept(catalog: Catalog, plans: AgentResolver, pool: Pool) -> None:
+    """After each change of the agents, in a while: close the servers that none of them has."""
+    changed = asyncio.Event()
+    unsubscribe = catalog.subscribe(lambda _snapshot: changed.set())
+    try:
+        while True:
+            await changed.wait()
+            await asyncio.sleep(UNUSED_SECONDS)
+            changed.clear()
+            await _close_unused(catalog, plans, pool)
+    finally:
+        unsubscribe()
+
+
+async def _close_unused(catalog: Catalog, plans: AgentResolver, pool: Pool) -> None:
+    for agent in catalog.snapshot().agents:
+        plans.of(agent)  # made here, one by one: a host with many agents must not stand still
+        await asyncio.sleep(0)
+    made = [plans.of(agent) for agent in catalog.snapshot().agents]
+    try:
+        await pool.keep({server for plan in made if plan for server in plan.servers})
+    except Exception:
+        log.exception("servers.not_closed")
+
+
+def limits(settings: Settings) -> Limits:
+    """What one turn may use on this host; an agent may have less and never more."""
+    most = settings.limits
+    return Limits(
+        requests=most.iterations,
+        calls=most.toolcalls,
+        seconds=most.turnseconds,
+        tokens=most.tokensperrequest,
+        per_minute=most.requestsperminute,
+        result_chars=most.resultcharacters,
+    )
+
+
+def guard(settings: Settings) -> OutputFilter:
+    """What no agent may let out on this host; an agent may be stricter and never looser."""
+    given = settings.limits
+    return OutputFilter(given.topics, given.piihandling, settings.secrets, renderer.seen)
+
+
+def budgets(settings: Settings) -> dict[str, SpendLimit]:
+    """What may be spent on this host, by kind of scope; an agent may have less and never more."""
+    given = {kind: getattr(settings.budgets, kind) for kind in KINDS}
+    return {
+        kind: spend_limit(one.tokens, one.usd)
+        for kind, one in given.items()
+        if one.tokens is not None or one.usd is not None
+    }
+
+
+def defaults(settings: Settings) -> LlmConfiguration:
+    """The model settings of agents that say nothing."""
+    llm = settings.llm
+    return LlmConfiguration(
+        model=llm.model,
+        temperature=llm.temperature,
+        max_tokens=llm.maxtokens,
+        reasoning_effort=llm.reasoningeffort,
+        fallback_model=llm.fallbackmodel,
+    )
+
+
+def adviser(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
+    """What an admin should know of model settings, in sentences."""
+    provider = Provider(settings.anthropic_base_url or DEFAULT_URL)
+
+    def advise(llm: LlmConfiguration) -> list[str]:
+        return advice(
+            llm.model or "",
+            max_tokens=llm.max_tokens,
+            temperature=llm.temperature,
+            reasoning_effort=llm.reasoning_effort,
+            provider=provider,
+        )
+
+    return advise
+
+
+def desk(
+    settings: Settings,
+    catalog: Catalog,
+    fleet: Callable[[], Fleet],
+    report: Callable[[], dict[str, Any]],
+) -> AdminContext:
+    """What admin commands work with; the fleet is made later than they are."""
+
+    def bots() -> list[BotState]:
+        states = zip(identities(fleet()), fleet().bots, strict=True)
+        return [BotState(identity, bot.state, bot.backlog) for identity, bot in states]
+
+    return AdminContext(catalog, defaults(settings), adviser(settings), bots, report)
+
+
+def identities(fleet: Fleet) -> list[BotIdentity]:
+    """The bots of this replica by every name that is known of them."""
+    return [BotIdentity(bot.token_hash, bot.id, bot.username or None) for bot in fleet.bots]
+
+
+def problems(catalog: Catalog, fleet: Fleet, handlers: InstalledSkills) -> Sequence[Problem]:
+    """All that is wrong with agents, bindings and packages, also what only bots' names show."""
+    snapshot = catalog.snapshot()
+    wanted = snapshot.unhandled(handlers.skills)
+    conflicts = snapshot.conflicts(identities(fleet))
+    return [*snapshot.problems, *conflicts, *handlers.problems, *wanted]
+
+
+def errors(catalog: Catalog, fleet: Fleet) -> list[Problem]:
+    """What an admin must mend; quick also with ten thousand agents, as it runs at each change."""
+    snapshot = catalog.snapshot()
+    found = [*snapshot.document.problems, *snapshot.conflicts(identities(fleet))]
+    return [problem for problem in found if problem.level == "error"]

@@ -56,11 +56,11 @@ class FencedOut(StoreError):
     """A write came with a stale fence: another owner holds the line now."""
 
 
-class Suspected(StoreError):
+class CrashSuspect(StoreError):
     """A turn was open at several ends of the host: alone it will show whether it was at fault."""
 
 
-class Poisoned(StoreError):
+class PoisonMessage(StoreError):
     """A turn was begun again and again and recorded nothing new: its entry is set aside.
 
     `opened` is what was found of it.

@@ -11,7 +11,7 @@ import ast
 import sys
 from pathlib import Path
 
-FRONTS = ("bot.ports",)
+FRONTS = ("-",)
 
 
 def beyond_docstring(path: Path) -> int | None:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from registry.definition import Slug
-from registry.fields import Frozen, Wrong
-from registry.pasted import known_secret, shown
+from registry.fields import InvalidValue, RegistryModel
+from registry.secrets import detect_secret, shown
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _USERNAME = re.compile(r"@[a-z][a-z0-9_]{3,31}\Z")
@@ -32,7 +32,7 @@ class AgentBindingType(StrEnum):
 _TYPES = {kind.value.lower(): kind for kind in AgentBindingType}
 
 
-class AgentBinding(Frozen):
+class AgentBinding(RegistryModel):
     """A patch cord: a bot, a chat or a person gets an agent; `bot` narrows it to one bot.
 
     A bot is given by the SHA-256 of its token in hex, by its numeric id, or by its @username.
@@ -54,7 +54,7 @@ class AgentBinding(Frozen):
     def _any_type(cls, value: Any) -> Any:
         kind = _TYPES.get(value.replace("_", "").lower()) if isinstance(value, str) else None
         if kind is None and not isinstance(value, AgentBindingType):
-            raise Wrong("is no binding type", "write TelegramBot, ChatId or UserId")
+            raise InvalidValue("is no binding type", "write TelegramBot, ChatId or UserId")
         return kind or value
 
     @field_validator("binding_key", "bot", mode="before")
@@ -71,7 +71,7 @@ class AgentBinding(Frozen):
     def _key(self) -> AgentBinding:
         if self.type is AgentBindingType.TelegramBot:
             if self.bot is not None:
-                raise Wrong("'bot' belongs to ChatId and UserId bindings", "remove it")
+                raise InvalidValue("'bot' belongs to ChatId and UserId bindings", "remove it")
             key = bot_key(self.binding_key)
         else:
             key = _number_key(self.binding_key, self.type)
@@ -92,8 +92,10 @@ def token_hash(token: str) -> str:
 
 def bot_key(text: str) -> str:
     """A bot's key as it is compared: a hash, an id, an @username, or a name kept as it is."""
-    if known_secret(text) == "a bot token":
-        raise Wrong("a bot token is written in clear", "write its hash: switchboard token-hash")
+    if detect_secret(text) == "a bot token":
+        raise InvalidValue(
+            "a bot token is written in clear", "write its hash: switchboard token-hash"
+        )
     lowered = text.strip().lower()
     if _HASH.match(lowered) or _USERNAME.match(lowered):
         return lowered
@@ -102,7 +104,7 @@ def bot_key(text: str) -> str:
     if _OTHER.match(text):
         return text
     cure = "write the SHA-256 of its token in hex, its numeric id, or its @username"
-    raise Wrong(f"{shown(text)} names no bot", cure)
+    raise InvalidValue(f"{shown(text)} names no bot", cure)
 
 
 def is_bot_key(text: str) -> bool:
@@ -115,9 +117,9 @@ def _number_key(text: str, kind: AgentBindingType) -> str:
     plain = digits.removeprefix("-")
     person = kind is AgentBindingType.UserId
     if not (plain.isascii() and plain.isdigit()) or len(plain) > 19 or not int(plain):
-        raise Wrong(f"{shown(text)} is no numeric id", "write the numeric id, not a name")
+        raise InvalidValue(f"{shown(text)} is no numeric id", "write the numeric id, not a name")
     if person and digits.startswith("-"):
-        raise Wrong("a person's id is positive", "a negative id is a chat: use ChatId")
+        raise InvalidValue("a person's id is positive", "a negative id is a chat: use ChatId")
     return str(int(digits))
 
 

@@ -10,23 +10,14 @@ from itertools import count
 
 import structlog
 
+from registry.authorization import WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings
-from registry.building import parse_agent
 from registry.definition import AgentDefinition
-from registry.document import Document
-from registry.errors import (
-    AlreadyThere,
-    Denied,
-    NotThere,
-    Owned,
-    RegistryError,
-    RevisionConflict,
-)
+from registry.errors import AlreadyThere, Denied, NotThere, Owned, RegistryError, RevisionConflict
 from registry.keys import DEFAULT, binding_key, definition_key
-from registry.screening import Authority
-from registry.snapshot import Snapshot
-from registry.stores.port import Note, Store, fingerprint
-from registry.stores.shelf import default_text
+from registry.snapshot import Document, Snapshot
+from registry.sources.store import AuditEntry, Store, default_text, fingerprint
+from registry.validation import parse_agent
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
@@ -60,12 +51,12 @@ class Catalog:
         self,
         store: Store,
         *,
-        authority: Authority | None = None,
+        authority: WriterPermissions | None = None,
         may: Judge = admins_only,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._authority = authority or Authority(operator=False)
+        self._authority = authority or WriterPermissions(operator=False)
         self._may = may
         self._wall = wall
         self._numbers = count(1)
@@ -220,13 +211,13 @@ class Catalog:
     ) -> None:
         """Leave an audit entry of what somebody tried; a store that is away is only logged."""
         at = self._wall()
-        refused = Note(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
+        refused = AuditEntry(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
         try:
             await self._store.record(refused)
         except RegistryError as error:
             _log.warning("audit of a refusal failed", action=action, error=str(error))
 
-    async def _set(self, where: str, value: str, note: Note) -> None:
+    async def _set(self, where: str, value: str, note: AuditEntry) -> None:
         if await self._store.replayed(note, fingerprint(note.action, where, value)):
             return
         self._refuse_owned(where, note)
@@ -234,7 +225,7 @@ class Catalog:
         await self._store.put(where, value, held.revision if held else None, note)
         self._refresh()
 
-    async def _remove(self, where: str, note: Note, expected: str | None) -> bool:
+    async def _remove(self, where: str, note: AuditEntry, expected: str | None) -> bool:
         if await self._store.replayed(note, fingerprint(note.action, where)):
             return True
         self._refuse_owned(where, note)
@@ -247,14 +238,14 @@ class Catalog:
 
     async def _note(
         self, actor: Actor, action: str, target: str, key: str, detail: str = ""
-    ) -> Note:
-        note = Note(actor.id, action, target, key, self._wall(), detail)
+    ) -> AuditEntry:
+        note = AuditEntry(actor.id, action, target, key, self._wall(), detail)
         if self._may(actor, action, target):
             return note
         await self.refused(actor, action, target, key=key, detail=detail)
         raise Denied(f"you may not {action}: only admins may")
 
-    def _refuse_owned(self, where: str, note: Note) -> None:
+    def _refuse_owned(self, where: str, note: AuditEntry) -> None:
         if place := self._store.owner(where):
             raise Owned(note.target, place)
 

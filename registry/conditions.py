@@ -62,7 +62,7 @@ class ConditionWrong(ValueError):
         self.cure = cure
 
 
-class Doubtful(Exception):
+class AmbiguousComparison(Exception):
     """Two texts differ by letter case or width alone: nobody knows which of them was meant."""
 
 
@@ -75,8 +75,8 @@ class _Text(str):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, str) or str.__eq__(self, other):
             return isinstance(other, str)
-        if even(self) == even(other):
-            raise Doubtful
+        if normalized(self) == normalized(other):
+            raise AmbiguousComparison
         return False
 
     def __ne__(self, other: object) -> bool:
@@ -97,7 +97,7 @@ def holds(text: str, facts: Mapping[str, Any]) -> bool:
 
 
 @functools.lru_cache(maxsize=8192)
-def even(text: str) -> str:
+def normalized(text: str) -> str:
     """Without differences of letter case and width, by which a name could slip past a list."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 

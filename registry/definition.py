@@ -1,10 +1,13 @@
-"""What an agent is: its definition, its model settings, its MCP servers (the spec's JSON names)."""
+"""How the host shows itself to an MCP server, as data: an OAuth client of its own."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,15 +20,71 @@ from pydantic import (
     model_validator,
 )
 
-from registry.caching import ServerCache
-from registry.credentials import ClientCredentials
-from registry.fields import Frozen, Wrong
-from registry.guardrails import CostConfig, SafetyConfig
+from registry.fields import InvalidValue, RegistryModel, ValidationIssue
 from registry.keys import SLUG_RULE, is_slug, slug
-from registry.pasted import shown
+from registry.limits import CostConfig, SafetyConfig
 from registry.policy import Patterns, ToolPolicy
-from registry.references import REFERENCE
-from registry.skill import Skill, Skills
+from registry.secrets import REFERENCE, shown
+from registry.skill import ServerCache, Skill, Skills
+from registry.urls import web_parts
+
+
+def _secret(text: str) -> str:
+    if not REFERENCE.fullmatch(text):
+        raise InvalidValue(
+            "is written in clear",
+            "put it into an environment variable, refer to it as ${NAME}, and replace the secret",
+        )
+    return text
+
+
+def _id(text: str) -> str:
+    if not text.isprintable() or " " in text:
+        raise InvalidValue("has spaces or control characters", "write the client's id, or ${NAME}")
+    return text
+
+
+def _oauth_url(text: str) -> str:
+    parts = web_parts(text)
+    if "@" in parts.netloc or "$" in text or parts.fragment:
+        raise InvalidValue("holds a secret, a reference or a fragment", "write the plain address")
+    return text
+
+
+def _scope(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or set(text) & set(' "\\'):
+        raise InvalidValue("is no scope", "write each scope as a text of its own, with no spaces")
+    return text
+
+
+_Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_oauth_url)]
+_Scope = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_scope)]
+
+
+class ClientCredentials(RegistryModel):
+    """OAuth client credentials of a server: who asks for tokens, where, and for what.
+
+    Tokens come from `token_url`, or from where the metadata of `issuer` say. `method` says how
+    the secret is sent there: in a header of its own, or in the body.
+    """
+
+    type: Literal["clientCredentials"] = "clientCredentials"
+    client_id: Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_id)]
+    client_secret: Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
+    token_url: _Url | None = None
+    issuer: _Url | None = None
+    scopes: Annotated[tuple[_Scope, ...], Field(strict=False, max_length=64)] = ()
+    method: Literal["basic", "post"] = "basic"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ClientCredentials:
+        if (self.token_url is None) == (self.issuer is None):
+            raise InvalidValue(
+                "tokens come from either 'tokenUrl' or 'issuer'",
+                "give the address of tokens, or the issuer whose metadata name it",
+            )
+        return self
+
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
@@ -35,13 +94,13 @@ _EFFORTS = "none, minimal, low, medium, high, xhigh or max"
 
 def _one_line(text: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise Wrong("has control characters", "write it on one plain line")
+        raise InvalidValue("has control characters", "write it on one plain line")
     return text
 
 
 def _plain_text(text: str) -> str:
     if any(ord(c) < 32 and c not in "\t\n\r" for c in text):
-        raise Wrong("has control characters", "keep only line breaks and tabs")
+        raise InvalidValue("has control characters", "keep only line breaks and tabs")
     return text
 
 
@@ -50,7 +109,7 @@ def _slug(text: str) -> str:
         return text
     near = slug(text)
     cure = f"write '{near}'" if near and shown(text) != "(hidden)" else "choose another"
-    raise Wrong(f"{shown(text)} is no id ({SLUG_RULE})", cure)
+    raise InvalidValue(f"{shown(text)} is no id ({SLUG_RULE})", cure)
 
 
 def _url(text: str) -> str:
@@ -62,17 +121,17 @@ def _url(text: str) -> str:
         host = parts.hostname
         _ = parts.port
     except ValueError:
-        raise Wrong("is no address", "write http://host:port/path") from None
+        raise InvalidValue("is no address", "write http://host:port/path") from None
     if parts.scheme not in ("http", "https") or not host or " " in text:
-        raise Wrong("is no http or https address", "write http://host:port/path")
+        raise InvalidValue("is no http or https address", "write http://host:port/path")
     if "@" in parts.netloc:
-        raise Wrong("has a user or password in it", "put it into headers as ${NAME}")
+        raise InvalidValue("has a user or password in it", "put it into headers as ${NAME}")
     return text
 
 
 def _endpoint(text: str) -> str:
     if "$" in urlsplit(_url(text)).netloc or REFERENCE.match(text):
-        raise Wrong(
+        raise InvalidValue(
             "takes its host from a reference, so it has no name",
             'give it one: "mcpServers": {"name": {"url": …}}',
         )
@@ -81,7 +140,7 @@ def _endpoint(text: str) -> str:
 
 def _effort(text: str) -> str:
     if text.lower() not in _EFFORTS.replace(" or", ",").replace(",", "").split():
-        raise Wrong(f"{shown(text)} is no effort", f"write {_EFFORTS}")
+        raise InvalidValue(f"{shown(text)} is no effort", f"write {_EFFORTS}")
     return text.lower()
 
 
@@ -93,10 +152,10 @@ _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_e
 _Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
 
 
-_Nested = dict[str | int, type[Frozen]]
+_Nested = dict[str | int, type[RegistryModel]]
 
 
-class LlmConfiguration(Frozen):
+class LlmConfiguration(RegistryModel):
     """Model settings; what is None is left to a less specific layer. maxTokens counts tokens.
 
     `fallback_model` answers where `model` stays busy or breaks off.
@@ -109,7 +168,7 @@ class LlmConfiguration(Frozen):
     fallback_model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
 
 
-class McpServer(Frozen):
+class McpServer(RegistryModel):
     """One MCP server: a `command` to start, or a `url` to reach; secrets only as `${NAME}`."""
 
     command: _Line | None = None
@@ -136,27 +195,31 @@ class McpServer(Frozen):
     @model_validator(mode="after")
     def _one_kind(self) -> McpServer:
         if (self.command is None) == (self.url is None):
-            raise Wrong("a server has either 'command' or 'url'", "give exactly one of the two")
+            raise InvalidValue(
+                "a server has either 'command' or 'url'", "give exactly one of the two"
+            )
         if self.url is not None and (self.args or self.env or self.cwd):
-            raise Wrong("'args', 'env' and 'cwd' belong to a 'command'", "remove them")
+            raise InvalidValue("'args', 'env' and 'cwd' belong to a 'command'", "remove them")
         if self.command is not None and (self.headers or self.auth):
-            raise Wrong("'headers' and 'auth' belong to a 'url'", "remove them")
+            raise InvalidValue("'headers' and 'auth' belong to a 'url'", "remove them")
         if self.type is not None and (self.type == "stdio") != (self.url is None):
-            raise Wrong("'type' does not fit 'command' or 'url'", "correct or remove it")
+            raise InvalidValue("'type' does not fit 'command' or 'url'", "correct or remove it")
         return self
 
     @model_validator(mode="after")
     def _names(self) -> McpServer:
         for name in self.env:
             if not _ENV_NAME.match(name):
-                raise Wrong(f"{shown(name)} is no variable name", "use letters, digits and _")
+                raise InvalidValue(
+                    f"{shown(name)} is no variable name", "use letters, digits and _"
+                )
         for name in self.headers:
             if not _HEADER_NAME.match(name):
-                raise Wrong(f"{shown(name)} is no header name", "use letters, digits and -")
+                raise InvalidValue(f"{shown(name)} is no header name", "use letters, digits and -")
         if len({name.lower() for name in self.headers}) != len(self.headers):
-            raise Wrong("a header is given twice", "keep one of the two")
+            raise InvalidValue("a header is given twice", "keep one of the two")
         if self.auth and "authorization" in {name.lower() for name in self.headers}:
-            raise Wrong("'auth' and the header Authorization exclude each other", "keep one")
+            raise InvalidValue("'auth' and the header Authorization exclude each other", "keep one")
         return self
 
     @classmethod
@@ -170,9 +233,9 @@ def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in names:
         if not _SERVER_NAME.match(name):
             cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-            raise Wrong(f"{shown(name)} is no server name", cure)
+            raise InvalidValue(f"{shown(name)} is no server name", cure)
     if len({name.lower() for name in names}) != len(names):
-        raise Wrong("two server names differ only in letter case", "rename one of them")
+        raise InvalidValue("two server names differ only in letter case", "rename one of them")
     return names
 
 
@@ -189,7 +252,7 @@ _McpServers = Annotated[
 ]
 
 
-class AgentDefinition(Frozen):
+class AgentDefinition(RegistryModel):
     """An agent as data.
 
     `mcp_servers` names top-level servers, or is an object of the agent's own; None means every
@@ -214,11 +277,11 @@ class AgentDefinition(Frozen):
     @model_validator(mode="after")
     def _endpoints_said(self) -> AgentDefinition:
         if "mcp_server_endpoints" not in self.model_fields_set and self.mcp_servers is None:
-            raise Wrong("'mcpServerEndpoints' is missing", 'add "mcpServerEndpoints": []')
+            raise InvalidValue("'mcpServerEndpoints' is missing", 'add "mcpServerEndpoints": []')
         return self
 
     @classmethod
-    def nested(cls) -> dict[str | int, type[Frozen]]:
+    def nested(cls) -> dict[str | int, type[RegistryModel]]:
         """The models inside, by field name: whose fields an error message should suggest."""
         return {
             "llmOverrides": LlmConfiguration,
@@ -242,3 +305,104 @@ class AgentDefinition(Frozen):
 
 
 _ORDER = [field.alias or name for name, field in AgentDefinition.model_fields.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedServer:
+    """A server under its name; `operator` says whether the file or the environment wrote it."""
+
+    name: str
+    server: McpServer
+    operator: bool = True
+
+
+def host_names(endpoints: Sequence[str]) -> list[str]:
+    """A name for each endpoint: its host, or `host-port` where endpoints share a host."""
+    parts = [urlsplit(endpoint) for endpoint in endpoints]
+    hosts = [_worn(part.hostname or "") for part in parts]
+    shared = Counter(hosts)
+    return [
+        host if shared[host] == 1 else f"{host}-{part.port or _PORTS.get(part.scheme, 0)}"
+        for host, part in zip(hosts, parts, strict=True)
+    ]
+
+
+def servers_of(
+    agent: AgentDefinition, shared: Mapping[str, McpServer], operator: bool = True
+) -> tuple[NamedServer, ...]:
+    """The agent's servers, each name once; names that `shared` does not have are left out."""
+    own = agent.mcp_servers
+    found: dict[str, NamedServer] = {}
+    if isinstance(own, Mapping):
+        found = {name: NamedServer(name, server, operator) for name, server in own.items()}
+    else:
+        wanted = shared if own is None else [name for name in own if name in shared]
+        found = {name: NamedServer(name, shared[name]) for name in wanted}
+    names = host_names(agent.mcp_server_endpoints)
+    for name, url in zip(names, agent.mcp_server_endpoints, strict=True):
+        found.setdefault(name, NamedServer(name, McpServer(url=url), operator))
+    return tuple(found.values())
+
+
+def name_clashes(
+    agent: AgentDefinition, shared: Mapping[str, McpServer]
+) -> Iterator[ValidationIssue]:
+    """Where two of an agent's servers would have one name."""
+    own = agent.mcp_servers
+    given = list(shared if own is None else own)
+    taken = {name.lower() for name in given}
+    names = host_names(agent.mcp_server_endpoints)
+    for index, name in enumerate(names):
+        if name.lower() in taken:
+            yield ValidationIssue(
+                ("mcpServerEndpoints", index),
+                f"its name '{name}' is taken by another server of this agent",
+                "remove the doubled one, or name it in mcpServers",
+            )
+        taken.add(name.lower())
+
+
+def missing_names(
+    agent: AgentDefinition, shared: Mapping[str, McpServer]
+) -> Iterator[ValidationIssue]:
+    """Top-level servers that the agent names and nobody defines."""
+    own = agent.mcp_servers
+    if own is None or isinstance(own, Mapping):
+        return
+    known = ", ".join(sorted(shared)) or "none"
+    for index, name in enumerate(own):
+        if name not in shared:
+            yield ValidationIssue(
+                ("mcpServers", index),
+                f"no server '{name[:64]}' is defined at the top level",
+                f"define it under mcpServers; known: {known}",
+            )
+
+
+def idle_patterns(
+    agent: AgentDefinition, shared: Mapping[str, McpServer]
+) -> Iterator[ValidationIssue]:
+    """Whitelist patterns that name no server of the agent, or a host that two servers share."""
+    names = [server.name for server in servers_of(agent, shared)]
+    split = {_worn(urlsplit(e).hostname or "") for e in agent.mcp_server_endpoints} - set(names)
+    for index, pattern in enumerate(agent.whitelist_patterns):
+        if not pattern.startswith("mcp:"):
+            continue
+        wanted = pattern.split(":", 2)[1]
+        if any(fnmatchcase(name, wanted) for name in names):
+            continue
+        near = [name for name in names if wanted in split and name.startswith(f"{wanted}-")]
+        cure = f"write {' or '.join(near or names)}" if names else "give the agent a server"
+        yield ValidationIssue(
+            ("whitelistPatterns", index),
+            f"'{pattern}' matches no server of this agent",
+            cure,
+            level="warning",
+        )
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _worn(host: str) -> str:
+    return re.sub(r"[^a-z0-9._-]", "-", host.lower()).lstrip(".-_") or "host"

@@ -12,8 +12,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from registry.errors import Level
-from registry.json_text import Path, dotted, folded
-from registry.pasted import shown
+from registry.json_text import Path, casefolded, dotted
+from registry.secrets import shown
 
 MOST_FINDINGS = 50
 MOST_NAMES = 1_000
@@ -21,7 +21,7 @@ _LONGEST_NAME = 200
 _TAGS = {"names", "servers"}
 
 
-class Wrong(ValueError):
+class InvalidValue(ValueError):
     """A value that a field refuses; says what and the cure, and never the value of a secret."""
 
     def __init__(self, message: str, cure: str) -> None:
@@ -31,7 +31,7 @@ class Wrong(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ValidationIssue:
     """A mistake inside one value: where in it, what, and the cure."""
 
     path: Path
@@ -40,7 +40,7 @@ class Finding:
     level: Level = "error"
 
 
-class Frozen(BaseModel):
+class RegistryModel(BaseModel):
     """A frozen value; names in any case on input, camelCase on output, unknown names refused."""
 
     model_config = ConfigDict(
@@ -59,32 +59,34 @@ class Frozen(BaseModel):
         return canonical(value, cls) if isinstance(value, Mapping) else value
 
 
-def field_names(model: type[Frozen]) -> list[str]:
+def field_names(model: type[RegistryModel]) -> list[str]:
     """The names of a model's fields as they are written in JSON."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def canonical(value: Mapping[str, Any], model: type[Frozen]) -> dict[str, Any]:
+def canonical(value: Mapping[str, Any], model: type[RegistryModel]) -> dict[str, Any]:
     """The same value with the model's own spelling of its names; unknown names stay."""
     if len(value) > MOST_NAMES:
-        raise Wrong(f"has more than {MOST_NAMES} fields", "keep those that are known")
-    known = {folded(name): name for name in field_names(model)}
+        raise InvalidValue(f"has more than {MOST_NAMES} fields", "keep those that are known")
+    known = {casefolded(name): name for name in field_names(model)}
     result: dict[str, Any] = {}
     for name, item in value.items():
-        spelled = known.get(folded(str(name)), str(name))
+        spelled = known.get(casefolded(str(name)), str(name))
         if spelled in result:
-            raise Wrong(f"'{spelled}' is given twice, in two spellings", "keep one of the two")
+            raise InvalidValue(
+                f"'{spelled}' is given twice, in two spellings", "keep one of the two"
+            )
         result[spelled] = item
     return result
 
 
-def findings(error: ValidationError, model: type[Frozen]) -> Iterator[Finding]:
+def issues_of(error: ValidationError, model: type[RegistryModel]) -> Iterator[ValidationIssue]:
     """The mistakes of a validation as sentences, each with its path; no more than people read."""
     told = error.errors(include_url=False, include_input=False)
     for details in sorted(told, key=lambda one: one["type"] == "missing")[:MOST_FINDINGS]:
         path = _path(details["loc"])
         message, cure = _sentence(details, path, model)
-        yield Finding(path, message, cure)
+        yield ValidationIssue(path, message, cure)
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:
@@ -93,11 +95,11 @@ def _path(loc: tuple[int | str, ...]) -> Path:
     return tuple(part for part in loc if part != "[key]")
 
 
-def _sentence(details: ErrorDetails, path: Path, model: type[Frozen]) -> tuple[str, str]:
+def _sentence(details: ErrorDetails, path: Path, model: type[RegistryModel]) -> tuple[str, str]:
     kind, context = details["type"], details.get("ctx", {})
     where = f"'{dotted(path)}'" if path else "it"
     wrong = context.get("error")
-    if isinstance(wrong, Wrong):
+    if isinstance(wrong, InvalidValue):
         return (f"{where}: {wrong.message}" if path else wrong.message), wrong.cure
     if kind == "missing":
         return f"{where} is missing", f"add {where}"
@@ -106,7 +108,7 @@ def _sentence(details: ErrorDetails, path: Path, model: type[Frozen]) -> tuple[s
     return f"{where} {_phrase(kind, context, details['msg'])}", "correct it"
 
 
-def _unknown(path: Path, model: type[Frozen]) -> tuple[str, str]:
+def _unknown(path: Path, model: type[RegistryModel]) -> tuple[str, str]:
     known = field_names(_model_at(path[:-1], model))
     return unknown_name(str(path[-1]), known)
 
@@ -114,13 +116,15 @@ def _unknown(path: Path, model: type[Frozen]) -> tuple[str, str]:
 def unknown_name(name: str, known: list[str]) -> tuple[str, str]:
     """What to say of a name that nothing here has: the nearest one, or all there are."""
     name = name[:_LONGEST_NAME]
-    near = difflib.get_close_matches(folded(name), [folded(k) for k in known], n=1, cutoff=0.6)
-    match = next((k for k in known if near and folded(k) == near[0]), None)
+    near = difflib.get_close_matches(
+        casefolded(name), [casefolded(k) for k in known], n=1, cutoff=0.6
+    )
+    match = next((k for k in known if near and casefolded(k) == near[0]), None)
     cure = f"did you mean '{match}'?" if match else f"remove it; known are {', '.join(known)}"
     return f"unknown field {shown(name)}", cure
 
 
-def _model_at(path: Path, model: type[Frozen]) -> type[Frozen]:
+def _model_at(path: Path, model: type[RegistryModel]) -> type[RegistryModel]:
     for part in path:
         nested = getattr(model, "nested", None)
         model = (nested().get(part) if nested else None) or model

@@ -78,7 +78,7 @@ def _deep() -> JsonFault:
     return JsonFault(1, 1, "it is nested too deeply", f"nest at most {_LEVELS} levels")
 
 
-def folded(name: str) -> str:
+def casefolded(name: str) -> str:
     """A name as it is compared: any letter case, with or without underscores."""
     return name.replace("_", "").lower()
 
@@ -126,8 +126,8 @@ class _Scanner:
                 self.doubled = line
             seen.add(name)
             next(self.words)
-            self.lines.setdefault((*path, folded(name)), line)
-            self.value((*path, folded(name)), *next(self.words))
+            self.lines.setdefault((*path, casefolded(name)), line)
+            self.value((*path, casefolded(name)), *next(self.words))
 
     def _items(self, path: Path) -> None:
         index = 0

@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from registry.definition import AgentDefinition, LlmConfiguration, McpServer
-from registry.guardrails import CostConfig, SafetyConfig
+from registry.definition import (
+    AgentDefinition,
+    LlmConfiguration,
+    McpServer,
+    NamedServer,
+    servers_of,
+)
+from registry.limits import CostConfig, SafetyConfig
 from registry.policy import ToolPolicy
-from registry.servers import NamedServer, servers_of
 from registry.skill import Skill
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from registry.conditions import ConditionWrong, check
-from registry.fields import Frozen, Wrong
-from registry.pasted import shown
+from registry.fields import InvalidValue, RegistryModel
+from registry.secrets import shown
 
 REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
 
@@ -23,9 +23,11 @@ _FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 def _pattern(text: str) -> str:
     if not _PATTERN.match(text) or "**" in text:
         cure = "write mcp:<server>:<tool> or skill:<name>, with * and ? as wildcards"
-        raise Wrong(f"{shown(text)} is no pattern", cure)
+        raise InvalidValue(f"{shown(text)} is no pattern", cure)
     if text.startswith("mcp:") and not all(_segments(text)):
-        raise Wrong(f"{shown(text)} does not name server and tool", "write mcp:<server>:<tool>")
+        raise InvalidValue(
+            f"{shown(text)} does not name server and tool", "write mcp:<server>:<tool>"
+        )
     return text
 
 
@@ -36,7 +38,7 @@ def _segments(pattern: str) -> list[str]:
 
 def _flag(text: str) -> str:
     if not _FLAG.match(text):
-        raise Wrong(f"{shown(text)} is no name of a flag", "use letters, digits, _, . and -")
+        raise InvalidValue(f"{shown(text)} is no name of a flag", "use letters, digits, _, . and -")
     return text
 
 
@@ -44,13 +46,13 @@ def _condition(text: str) -> str:
     try:
         check(text)
     except ConditionWrong as wrong:
-        raise Wrong(f"{shown(text)} {wrong.message}", wrong.cure) from None
+        raise InvalidValue(f"{shown(text)} {wrong.message}", wrong.cure) from None
     return text
 
 
 def _approver(value: Any) -> Any:
     if isinstance(value, bool) or not (isinstance(value, int) or value in _WORDS):
-        raise Wrong(
+        raise InvalidValue(
             f"{shown(str(value))} is nobody who can approve",
             'write "asker", "admins", "hostAdmins", or a numeric Telegram id',
         )
@@ -67,7 +69,7 @@ _Flags = Annotated[
 ]
 
 
-class ToolCondition(Frozen):
+class ToolCondition(RegistryModel):
     """`tools` are there only for people of one of `roles`, and only where all `features` are on.
 
     And only where the condition `when` holds; `registry.conditions` says what it may speak of.
@@ -81,7 +83,7 @@ class ToolCondition(Frozen):
     when: Annotated[str, AfterValidator(_condition)] | None = None
 
 
-class ToolPolicy(Frozen):
+class ToolPolicy(RegistryModel):
     """Which tools an agent has, which of them ask a person every time, and who may approve.
 
     `allowed_toolsets` and `allowed_individual_tools` together are the agent's tools: where both
@@ -104,15 +106,15 @@ class ToolPolicy(Frozen):
         for name in self.toolsets:
             if not _SET_NAME.match(name):
                 cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-                raise Wrong(f"{shown(name)} is no name of a toolset", cure)
+                raise InvalidValue(f"{shown(name)} is no name of a toolset", cure)
         for name in self.allowed_toolsets or ():
             if name not in self.toolsets:
                 known = ", ".join(sorted(self.toolsets)) or "none"
                 cure = f"define it under 'toolsets'; known: {known}"
-                raise Wrong(f"no toolset {shown(name)} is defined", cure)
+                raise InvalidValue(f"no toolset {shown(name)} is defined", cure)
         if self.approvers == ():
             cure = 'write "asker", "admins", "hostAdmins", or numeric ids'
-            raise Wrong("'approvers' names nobody", cure)
+            raise InvalidValue("'approvers' names nobody", cure)
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""A skill: a tool that is a webhook or an internal handler, as data (the spec's names)."""
+"""Which results may be used again, for how long and for whom: what a document says of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,31 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from registry import schema
-from registry.caching import CacheRule
-from registry.fields import Frozen, Wrong
-from registry.pasted import shown
+from registry import tool_schema
+from registry.fields import InvalidValue, RegistryModel
+from registry.secrets import shown
 from registry.urls import web_parts
+
+LONGEST_CACHE_SECONDS = 86_400.0
+
+Scope = Literal["person", "conversation", "agent"]
+"""Who shares a kept result: one person in one conversation, all of it, or all of the agent."""
+
+_Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class CacheRule(RegistryModel):
+    """A promise that a tool only reads: its result stands for `ttl_seconds`, within its `scope`."""
+
+    ttl_seconds: Annotated[float, Field(gt=0, le=LONGEST_CACHE_SECONDS, strict=False)]
+    scope: Scope = "person"
+
+
+class ServerCache(CacheRule):
+    """The same for those tools of a server whose names match `tools` (`*` and `?`)."""
+
+    tools: Annotated[tuple[_Glob, ...], Field(strict=False, min_length=1, max_length=256)]
+
 
 DESCRIPTION_LIMIT = 8000
 LONGEST_SECONDS = 30.0
@@ -32,27 +52,29 @@ _FRAMING = frozenset(
 
 def _name(text: str) -> str:
     if not NAME.match(text):
-        raise Wrong(f"{shown(text)} is no name of a skill", f"use {NAME_RULE}")
+        raise InvalidValue(f"{shown(text)} is no name of a skill", f"use {NAME_RULE}")
     return text
 
 
 def _variable(text: str) -> str:
     if not _VARIABLE.match(text):
-        raise Wrong("is no name of a variable", "write the variable's name, not its value")
+        raise InvalidValue("is no name of a variable", "write the variable's name, not its value")
     return text
 
 
 def _url(text: str) -> str:
     parts = web_parts(text)
     if "@" in parts.netloc or "$" in text:
-        raise Wrong("holds a secret or a reference", "use webhookAuth with a variable's name")
+        raise InvalidValue(
+            "holds a secret or a reference", "use webhookAuth with a variable's name"
+        )
     return text
 
 
 Variable = Annotated[str, AfterValidator(_variable)]
 
 
-class WebhookAuth(Frozen):
+class WebhookAuth(RegistryModel):
     """How a skill shows who calls: by variables of the host, never by their values."""
 
     type: Literal["bearer", "api_key"]
@@ -64,15 +86,17 @@ class WebhookAuth(Frozen):
     def _whole(self) -> WebhookAuth:
         bearer = self.type == "bearer"
         if bearer and (self.token_env is None or self.header or self.key_env):
-            raise Wrong(
+            raise InvalidValue(
                 "a bearer takes 'tokenEnv' alone", 'write {"type": "bearer", "tokenEnv": …}'
             )
         if not bearer and (self.header is None or self.key_env is None or self.token_env):
-            raise Wrong("an api_key takes 'header' and 'keyEnv'", "give both, and nothing else")
+            raise InvalidValue(
+                "an api_key takes 'header' and 'keyEnv'", "give both, and nothing else"
+            )
         if self.header is not None and not _HEADER.match(self.header):
-            raise Wrong("'header' is no name of a header", "use letters, digits and -")
+            raise InvalidValue("'header' is no name of a header", "use letters, digits and -")
         if self.header is not None and self.header.lower() in _FRAMING:
-            raise Wrong(f"'header' may not be {self.header}", "name the header of your key")
+            raise InvalidValue(f"'header' may not be {self.header}", "name the header of your key")
         return self
 
     @property
@@ -81,7 +105,7 @@ class WebhookAuth(Frozen):
         return self.token_env or self.key_env or ""
 
 
-class Skill(Frozen):
+class Skill(RegistryModel):
     """A tool of an agent's own: a webhook, or an internal handler that a package registers.
 
     An internal one takes description and input schema from its handler where it gives none.
@@ -93,8 +117,8 @@ class Skill(Frozen):
     description: (
         Annotated[str, StringConstraints(min_length=1, max_length=DESCRIPTION_LIMIT)] | None
     ) = None
-    input_schema: Annotated[Mapping[str, Any], AfterValidator(schema.checked)] | None = None
-    output_schema: Annotated[Mapping[str, Any], AfterValidator(schema.usable)] | None = None
+    input_schema: Annotated[Mapping[str, Any], AfterValidator(tool_schema.checked)] | None = None
+    output_schema: Annotated[Mapping[str, Any], AfterValidator(tool_schema.usable)] | None = None
     execution_type: Literal["webhook", "internal"] = "webhook"
     webhook_url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = (
         None
@@ -109,7 +133,7 @@ class Skill(Frozen):
     enabled: bool = True
 
     @classmethod
-    def nested(cls) -> dict[str | int, type[Frozen]]:
+    def nested(cls) -> dict[str | int, type[RegistryModel]]:
         """The models inside, by field name."""
         return {"webhookAuth": WebhookAuth, "cache": CacheRule}
 
@@ -118,10 +142,10 @@ class Skill(Frozen):
         needed, strange = _FIELDS[self.execution_type]
         if missing := [name for name, field in needed.items() if getattr(self, field) is None]:
             told = f"a skill of type '{self.execution_type}' needs '{missing[0]}'"
-            raise Wrong(told, f"add '{missing[0]}'")
+            raise InvalidValue(told, f"add '{missing[0]}'")
         if extra := [name for name, field in strange.items() if getattr(self, field) is not None]:
             told = f"a skill of type '{self.execution_type}' takes no '{extra[0]}'"
-            raise Wrong(told, "remove it, or change 'executionType'")
+            raise InvalidValue(told, "remove it, or change 'executionType'")
         return self
 
 
@@ -146,7 +170,7 @@ def check_names(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:
     """The same skills; raises `Wrong` where two have one name."""
     names = [skill.name.lower() for skill in skills]
     if twice := next((n for n in names if names.count(n) > 1), None):
-        raise Wrong(f"two skills have the name {shown(twice)}", "rename one of them")
+        raise InvalidValue(f"two skills have the name {shown(twice)}", "rename one of them")
     return skills
 
 

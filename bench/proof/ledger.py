@@ -21,7 +21,7 @@ from bench.proof.books import Books, compared
 from bench.proof.ground import COUNTER, Ground, HostProcess, ground
 from bench.proof.ledger_voice import KINDS, LedgerVoice
 from bench.proof.trial import settled
-from bot.turn.scopes import day_of
+from bot.usage.limits import day_of
 from registry.binding import token_hash
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Room

@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 
 LOADED = (
     "bot.app",
-    "bot.cli",
-    "bot.ops.logs",
+    "bot.cli.main",
+    "bot.ops.logging",
     "uvloop",
     "anthropic",
     "anthropic.types",
     "anthropic.resources.messages",
-    "bot.tools.mcp.connection",
+    "bot.mcp.connection",
     "mcp",
     "mcp.client.stdio",
     "mcp.client.streamable_http",
@@ -136,7 +136,7 @@ def _become_a_host(order: dict[str, Any]) -> NoReturn:
     sys.argv = ["switchboard", "run"]
     status = 1
     try:
-        status = importlib.import_module("bot.cli").main(["run"])
+        status = importlib.import_module("bot.cli.main").main(["run"])
     finally:
         sys.stderr.flush()
         os._exit(status)

@@ -1,1 +1,1 @@
-"""Bot commands as a table; each yields intents and sends nothing itself."""
+"""The bot commands of everybody and of admins."""

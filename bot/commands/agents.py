@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bot.commands.desk import Desk, actor
-from bot.commands.guarded import guarded
-from bot.commands.sheet import sheet
-from bot.commands.table import BotCommand, Context, Intent, Say
-from bot.commands.words import code, counted, first, listed, plain, problem_lines
+from bot.command import (
+    BotCommand,
+    CommandContext,
+    CommandResult,
+    Reply,
+    code,
+    counted,
+    escape_markdown,
+    first_items,
+    paragraphs,
+    problem_lines,
+)
+from bot.commands.admin_context import AdminContext, actor, retrying
+from bot.commands.agent_page import agent_page
 from bot.errors import TelegramError
 from registry.definition import AgentDefinition
-from registry.document import Entry
 from registry.errors import AlreadyThere
+from registry.snapshot import Entry
 
 MOST_SHOWN = 50
 MOST_BYTES = 256 * 1024
@@ -28,7 +37,7 @@ _REPLACE = re.compile(r"\Areplace\b\s*")
 class AgentCommands:
     """The rows that read and change agents."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: AdminContext) -> None:
         self._desk = desk
 
     def rows(self) -> Iterator[BotCommand]:
@@ -39,14 +48,14 @@ class AgentCommands:
             "admin", True, "ID",
         )  # fmt: skip
         yield BotCommand(
-            "addagent", "add an agent, or replace one, from its JSON", guarded(self.add),
+            "addagent", "add an agent, or replace one, from its JSON", retrying(self.add),
             "admin", False, "[replace] JSON",
         )  # fmt: skip
         yield BotCommand(
-            "deleteagent", "delete an agent", guarded(self.delete), "admin", False, "ID"
+            "deleteagent", "delete an agent", retrying(self.delete), "admin", False, "ID"
         )
 
-    async def agents(self, context: Context) -> Intent:
+    async def agents(self, context: CommandContext) -> CommandResult:
         """All agents, or those with a word in id or name."""
         snapshot = self._desk.catalog.snapshot()
         wanted = context.arguments.lower()
@@ -56,46 +65,46 @@ class AgentCommands:
             if wanted in entry.value.id or wanted in entry.value.name.lower()
         ]
         if not entries:
-            return Say("No such agent." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
-        shown, more = first(entries, MOST_SHOWN)
+            return Reply("No such agent." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
+        shown, more = first_items(entries, MOST_SHOWN)
         lines = [_line(entry, entry.value.id == snapshot.default) for entry in shown]
-        return Say("\n".join(lines) + more)
+        return Reply("\n".join(lines) + more)
 
-    async def agent(self, context: Context) -> Intent:
+    async def agent(self, context: CommandContext) -> CommandResult:
         """The effective settings of one agent, each with its origin."""
         wanted = context.arguments.lower() or context.resolution.agent_id
         if not wanted:
-            return Say("Say which: /agent ID; /agents lists them.")
-        found = sheet(self._desk, wanted)
-        return Say(found or f"There is no agent {code(wanted)}; /agents lists them.")
+            return Reply("Say which: /agent ID; /agents lists them.")
+        found = agent_page(self._desk, wanted)
+        return Reply(found or f"There is no agent {code(wanted)}; /agents lists them.")
 
-    async def add(self, context: Context) -> Intent:
+    async def add(self, context: CommandContext) -> CommandResult:
         """An agent from pasted JSON, from the text replied to, or from the file replied to."""
         replace = _REPLACE.match(context.arguments) is not None
         try:
             text, place = await self._document(context)
         except (TelegramError, UnicodeDecodeError) as error:
-            return Say(f"I could not read the file: {plain(_why(error))}.")
+            return Reply(f"I could not read the file: {escape_markdown(_why(error))}.")
         if not text:
-            return Say(plain(HOW_TO_ADD))
+            return Reply(escape_markdown(HOW_TO_ADD))
         agent = await self._desk.catalog.parsed(text, place)
         return await self._store(context, agent, replace=replace)
 
-    async def delete(self, context: Context) -> Intent:
+    async def delete(self, context: CommandContext) -> CommandResult:
         """An agent away; what is bound to it stays bound, inactive."""
         if len(context.words) != 1:
-            return Say("Say which: /deleteagent ID; /agents lists them.")
+            return Reply("Say which: /deleteagent ID; /agents lists them.")
         wanted = context.words[0].lower()
         catalog = self._desk.catalog
         if not await catalog.delete_agent(actor(context), wanted, key=context.key):
-            return Say(f"There is no agent {code(wanted)}.")
+            return Reply(f"There is no agent {code(wanted)}.")
         left = [b for b in catalog.snapshot().bindings if b.agent_id == wanted]
         still = (
             f" Inactive now, until you /unbind: {counted(len(left), 'binding')}." if left else ""
         )
-        return Say(f"Agent {code(wanted)} is deleted.{still}")
+        return Reply(f"Agent {code(wanted)} is deleted.{still}")
 
-    async def _document(self, context: Context) -> tuple[str, str]:
+    async def _document(self, context: CommandContext) -> tuple[str, str]:
         """The JSON and where it is from."""
         text = _REPLACE.sub("", context.arguments)
         quoted = context.incoming.quoted
@@ -106,7 +115,9 @@ class AgentCommands:
         content = await context.fetch(quoted.file.id, MOST_BYTES)
         return content.decode("utf-8-sig"), quoted.file.name or "file"
 
-    async def _store(self, context: Context, agent: AgentDefinition, *, replace: bool) -> Intent:
+    async def _store(
+        self, context: CommandContext, agent: AgentDefinition, *, replace: bool
+    ) -> CommandResult:
         catalog, who = self._desk.catalog, actor(context)
         try:
             if replace:
@@ -114,23 +125,27 @@ class AgentCommands:
             else:
                 await catalog.create_agent(who, agent, key=context.key)
         except AlreadyThere:
-            return Say(f"An agent {code(agent.id)} is there already; /addagent replace changes it.")
+            return Reply(
+                f"An agent {code(agent.id)} is there already; /addagent replace changes it."
+            )
         done = "changed" if replace else "there"
-        said = f"Agent **{plain(agent.name)}** ({code(agent.id)}) is {done}."
-        bind = "" if replace else f"{plain(f'/bind {agent.id}')} lets it answer here."
-        return Say(listed(said, bind, self._odd(agent.id)))
+        said = f"Agent **{escape_markdown(agent.name)}** ({code(agent.id)}) is {done}."
+        bind = "" if replace else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here."
+        return Reply(paragraphs(said, bind, self._odd(agent.id)))
 
     def _odd(self, agent_id: str) -> str:
         """What is legal but surprising in the agent that was just stored."""
         snapshot = self._desk.catalog.snapshot()
         found = snapshot.effective(agent_id, self._desk.defaults)
-        advice = [f"⚠ {plain(one)}" for one in self._desk.advice(found.llm)] if found else []
+        advice = (
+            [f"⚠ {escape_markdown(one)}" for one in self._desk.advice(found.llm)] if found else []
+        )
         return "\n".join(filter(None, [problem_lines(snapshot.review(agent_id)), *advice]))
 
 
 def _line(entry: Entry[AgentDefinition], default: bool) -> str:
     mark = " (the default)" if default else ""
-    return f"• {code(entry.value.id)} {plain(entry.value.name)}{mark} · {plain(entry.place)}"
+    return f"• {code(entry.value.id)} {escape_markdown(entry.value.name)}{mark} · {escape_markdown(entry.place)}"
 
 
 def _bare(text: str) -> str:

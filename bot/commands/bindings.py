@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.commands.desk import Desk, actor
-from bot.commands.guarded import guarded
-from bot.commands.table import BotCommand, Context, Intent, Say
-from bot.commands.words import code, plain
+from bot.command import BotCommand, CommandContext, CommandResult, Reply, code, escape_markdown
+from bot.commands.admin_context import AdminContext, actor, retrying
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 
 WHERE = "[bot | chat ID | user ID] [everywhere]"
@@ -52,76 +50,78 @@ class Target:
 class BindingCommands:
     """The rows that read and change bindings and the default agent."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: AdminContext) -> None:
         self._desk = desk
 
     def rows(self) -> Iterator[BotCommand]:
         """The rows of the table."""
         yield BotCommand(
-            "bind", "let an agent answer here, or elsewhere", guarded(self.bind),
+            "bind", "let an agent answer here, or elsewhere", retrying(self.bind),
             "admin", False, f"AGENT {WHERE}",
         )  # fmt: skip
         yield BotCommand(
-            "unbind", "take a binding away", guarded(self.unbind), "admin", False, WHERE
+            "unbind", "take a binding away", retrying(self.unbind), "admin", False, WHERE
         )
         yield BotCommand(
-            "default", "show or set the agent of everybody else", guarded(self.default),
+            "default", "show or set the agent of everybody else", retrying(self.default),
             "admin", False, "[AGENT | none]",
         )  # fmt: skip
 
-    async def bind(self, context: Context) -> Intent:
+    async def bind(self, context: CommandContext) -> CommandResult:
         """A binding, in place of what was bound there."""
         words = context.words
         target = _target(context, words[1:]) if words else None
         if target is None:
-            return Say(plain(HOW_TO_BIND))
+            return Reply(escape_markdown(HOW_TO_BIND))
         catalog = self._desk.catalog
         try:
             binding = target.binding(words[0].lower(), catalog.snapshot().bindings)
         except ValueError:
-            return Say(plain(f"'{words[0][:64]}' or the id behind it is no id. {HOW_TO_BIND}"))
+            return Reply(
+                escape_markdown(f"'{words[0][:64]}' or the id behind it is no id. {HOW_TO_BIND}")
+            )
         await catalog.bind(actor(context), binding, key=context.key)
         absent = "" if binding.agent_id in catalog.snapshot().agents else (
             f" There is no agent {code(binding.agent_id)} yet: until then this binding is inactive."
         )  # fmt: skip
         bound = f"{code(binding.slot)} is bound to {code(binding.agent_id)}.{absent}"
-        return Say(f"{bound}\n{self._here(context)}")
+        return Reply(f"{bound}\n{self._here(context)}")
 
-    async def unbind(self, context: Context) -> Intent:
+    async def unbind(self, context: CommandContext) -> CommandResult:
         """A binding away."""
         target = _target(context, context.words)
         if target is None:
-            return Say(plain(HOW_TO_UNBIND))
+            return Reply(escape_markdown(HOW_TO_UNBIND))
         catalog = self._desk.catalog
         try:
             slot = target.binding("any", catalog.snapshot().bindings).slot
         except ValueError:
-            return Say(plain(HOW_TO_UNBIND))
+            return Reply(escape_markdown(HOW_TO_UNBIND))
         if not await catalog.unbind(actor(context), slot, key=context.key):
-            return Say(f"Nothing is bound at {code(slot)}. {self._here(context)}")
-        return Say(f"{code(slot)} is bound no more.\n{self._here(context)}")
+            return Reply(f"Nothing is bound at {code(slot)}. {self._here(context)}")
+        return Reply(f"{code(slot)} is bound no more.\n{self._here(context)}")
 
-    async def default(self, context: Context) -> Intent:
+    async def default(self, context: CommandContext) -> CommandResult:
         """The default agent: shown, set, or taken away."""
         catalog, words = self._desk.catalog, context.words
         if not words:
             default = catalog.snapshot().default
-            return Say(f"The default agent is {code(default)}." if default else "There is none.")
+            return Reply(f"The default agent is {code(default)}." if default else "There is none.")
         wanted = None if words[0].lower() == "none" else words[0].lower()
         await catalog.set_default(actor(context), wanted, key=context.key)
         if wanted is None:
-            return Say("There is no default agent any more.")
-        return Say(f"{code(wanted)} answers everybody who is bound to no other agent.")
+            return Reply("There is no default agent any more.")
+        return Reply(f"{code(wanted)} answers everybody who is bound to no other agent.")
 
-    def _here(self, context: Context) -> str:
+    def _here(self, context: CommandContext) -> str:
         """Who answers in this chat now, and why."""
         chat, person = context.incoming.address.chat, context.incoming.person.id
         found = self._desk.catalog.snapshot().resolve(context.bot, chat, person)
         who = f"Here answers {code(found.agent_id)}" if found.agent_id else "Here answers nobody"
-        return f"{who}: {plain(found.why)}."
+        return f"{who}: {escape_markdown(found.why)}."
 
 
-def _target(context: Context, words: Sequence[str]) -> Target | None:
+def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
     """What the words mean; None where they mean nothing."""
     said = [word.lower() for word in words]
     everywhere = said[-1:] == ["everywhere"]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bot.commands.table import BeginAnew, BotCommand, Context, Intent, Say
-from bot.commands.words import plain
+from bot.command import (
+    BotCommand,
+    CommandContext,
+    CommandResult,
+    Reply,
+    StartNewConversation,
+    escape_markdown,
+)
 
 NOTHING_RUNS = "Nothing is running here."
 
@@ -18,18 +24,24 @@ def everyone() -> Iterator[BotCommand]:
     yield BotCommand("stop", "stop the answer that is being written", stop, beside=True)
 
 
-async def start(context: Context) -> Intent:
+async def start(context: CommandContext) -> CommandResult:
     """A greeting in the agent's name."""
-    who = f"I am **{plain(context.agent)}**." if context.agent else "No agent answers here yet."
-    name = plain(context.incoming.person.name)
-    return Say(f"Hello {name}! {who} Just write to me; /help lists more.")
+    who = (
+        f"I am **{escape_markdown(context.agent)}**."
+        if context.agent
+        else "No agent answers here yet."
+    )
+    name = escape_markdown(context.incoming.person.name)
+    return Reply(f"Hello {name}! {who} Just write to me; /help lists more.")
 
 
-async def new(_context: Context) -> Intent:
+async def new(_context: CommandContext) -> CommandResult:
     """A boundary."""
-    return BeginAnew("A new conversation begins here; I no longer read what was said before.")
+    return StartNewConversation(
+        "A new conversation begins here; I no longer read what was said before."
+    )
 
 
-async def stop(_context: Context) -> Intent:
+async def stop(_context: CommandContext) -> CommandResult:
     """A word for a stop that came another way than as a signal."""
-    return Say(NOTHING_RUNS)
+    return Reply(NOTHING_RUNS)

@@ -1,125 +1,51 @@
-"""The table of bot commands: name, role, help, function; and what a command may want to happen.
-
-A command yields intents and sends nothing itself.
-"""
+"""The whole board of commands."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable
 
-from bot.access import Role, Subject
-from bot.events import Incoming
-from bot.turn.suspension import Granted
-from registry.binding import BotIdentity, Resolution
-
-Needs = Literal["everyone", "admin"]
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Answer with this Markdown."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class BeginAnew:
-    """Set a boundary: what was said before is not read any more; then say this."""
-
-    text: str
+from bot.access.command import PeopleCommands
+from bot.approvals import command as approvals_command
+from bot.command import (
+    BotCommand,
+    CommandContext,
+    CommandResult,
+    Commands,
+    Needs,
+    Reply,
+    escape_markdown,
+    paragraphs,
+)
+from bot.commands.admin_context import AdminContext
+from bot.commands.agents import AgentCommands
+from bot.commands.bindings import BindingCommands
+from bot.commands.everyone import everyone
+from bot.commands.host import HostCommands
+from bot.usage import command as usage_command
 
 
-@dataclass(frozen=True, slots=True)
-class GiveRole:
-    """Give roles, or (None) take them away; say `done` where one was changed, else `absent`."""
+def all_commands(desk: AdminContext, people: PeopleCommands) -> Commands:
+    """Every command of this host."""
+    rows: list[BotCommand] = []
 
-    changes: tuple[tuple[Subject, Role | None], ...]
-    done: str
-    absent: str
+    async def help_text(context: CommandContext) -> CommandResult:
+        own, admins = (_lines(rows, role) for role in ("everyone", "admin"))
+        return Reply(paragraphs(own, f"For admins:\n{admins}") if context.admin else own)
 
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Make the sender the admin, if this is the host's claim code."""
-
-    code: str
-
-
-Intent = Say | BeginAnew | GiveRole | Claim
-Fetch = Callable[[str, int], Awaitable[bytes]]
-Spent = Callable[[], Awaitable[dict[str, dict[str, int]]]]
+    rows += everyone()
+    rows.append(BotCommand("help", "what can be sent here", help_text, beside=True))
+    rows += [approvals_command.command(), usage_command.command()]
+    rows += AgentCommands(desk).rows()
+    rows += BindingCommands(desk).rows()
+    rows += people.rows()
+    rows += HostCommands(desk).rows()
+    return Commands(rows, desk.refused)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a command sees of its message.
-
-    `agent` is the name of who answers here and `resolution` why. `key` names the message for good:
-    a change under it is made once, however often the message is handled. `fetch` reads a file of
-    this bot by its id, up to a number of bytes. `granted` is what was allowed here for good,
-    `spent` tells what was used today by kind of scope.
-    """
-
-    incoming: Incoming
-    agent: str | None
-    admin: bool
-    key: str
-    bot: BotIdentity
-    resolution: Resolution
-    fetch: Fetch
-    granted: Granted | None = None
-    spent: Spent | None = None
-
-    @property
-    def words(self) -> list[str]:
-        """The words behind the command."""
-        return self.arguments.split()
-
-    @property
-    def arguments(self) -> str:
-        """All that stands behind the command."""
-        return self.incoming.command.arguments if self.incoming.command else ""
+def _lines(rows: Iterable[BotCommand], role: Needs) -> str:
+    return "\n".join(sorted(_line(row) for row in rows if row.role == role and not row.hidden))
 
 
-Function = Callable[[Context], Awaitable[Intent]]
-Refused = Callable[["BotCommand", Context], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class BotCommand:
-    """One row; `usage` is what may stand behind the name.
-
-    `beside` commands touch no conversation and wait for nothing; `hidden` ones are in no list.
-    """
-
-    name: str
-    help: str
-    function: Function
-    role: Needs = "everyone"
-    beside: bool = False
-    usage: str = ""
-    hidden: bool = False
-
-
-class Commands:
-    """The rows by name; `refused` hears of those who may not use what they tried."""
-
-    def __init__(self, rows: Iterable[BotCommand], refused: Refused | None = None) -> None:
-        self._rows = {row.name: row for row in rows}
-        self._refused = refused
-
-    def find(self, name: str) -> BotCommand | None:
-        """A row by the name that was typed, in any case."""
-        return self._rows.get(name.lower())
-
-    def visible(self, *, admin: bool) -> list[BotCommand]:
-        """The rows that this person may use."""
-        rows = [row for row in self._rows.values() if not row.hidden]
-        return [row for row in rows if row.role == "everyone" or admin]
-
-    async def refuse(self, row: BotCommand, context: Context) -> None:
-        """Leave a trace of a refusal."""
-        if self._refused is not None:
-            await self._refused(row, context)
+def _line(row: BotCommand) -> str:
+    usage = f" {escape_markdown(row.usage)}" if row.usage else ""
+    return f"/{row.name}{usage} – {row.help}"

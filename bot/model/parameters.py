@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from bot.ports.model import ModelRequest
+from bot.messages import ModelRequest
 from registry.models import EFFORTS, ModelInfo, known, table, wire_id
 
 DEFAULT_URL = "https://api.anthropic.com"

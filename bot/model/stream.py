@@ -7,11 +7,20 @@ from typing import Any
 
 import orjson
 
-from bot import plain_json
 from bot.errors import BrokenStream, ModelError
-from bot.events import Json
+from bot.messages import (
+    UNFIT,
+    Answer,
+    Json,
+    Meter,
+    Piece,
+    TextDelta,
+    ThinkingDelta,
+    ToolChosen,
+    Usage,
+)
 from bot.model.errors import event_error
-from bot.ports.model import UNFIT, Answer, Meter, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.ops import plain_json
 
 Block = dict[str, Any]
 
@@ -30,7 +39,7 @@ MOST_TOKENS = 10**9
 """No true count comes near; a sum of such ones is still exact."""
 
 
-class Gathered:
+class StreamAccumulator:
     """What has come of one answer so far; `refusal` makes the error of an `error` event.
 
     `meter` is told what the answer has cost until now.

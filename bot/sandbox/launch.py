@@ -26,8 +26,8 @@ from bot.sandbox.page.feed import Feed
 from bot.sandbox.page.guard import Guard
 from bot.sandbox.page.routes import page_routes
 from bot.sandbox.startup import alone_in, listening, say
-from registry.building import load_document
 from registry.errors import DocumentErrors
+from registry.validation import load_document
 from simulators.messages import control as model_control
 from simulators.messages import routes as model
 from simulators.messages.sim import PEOPLE, MessagesSim

@@ -1,1 +1,1 @@
-"""Lines, inbox, outbox and transcripts on the Redis protocol."""
+"""The Redis protocol: scripts, keys and a line's durable records."""

@@ -27,7 +27,7 @@ from redis.exceptions import (
 )
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable
-from bot.ports.clock import Clock
+from bot.messages import Clock
 
 T = TypeVar("T")
 log = structlog.get_logger("store")

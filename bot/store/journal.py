@@ -1,30 +1,85 @@
-"""Transcripts and open turns; the transcript is the journal from which a turn resumes."""
+"""Transcripts and open turns. The transcript is the journal from which a turn resumes."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 
-from bot.errors import Poisoned, Suspected
-from bot.events import Outgoing, TurnRef
-from bot.ports.fence import Fence
-from bot.ports.journal import Opened, OpenTurn, Record
-from bot.ports.outbox import Posted
+from bot.errors import CrashSuspect, PoisonMessage
+from bot.messages import (
+    Fence,
+    Json,
+    OutboxItem,
+    OutgoingPart,
+    TurnRef,
+)
 from bot.store import keys
-from bot.store.boxes import dump, posted
 from bot.store.client import StoreClient
+from bot.store.outbox import dump_part, outbox_items
+
+
+def end_record(entry: str, outcome: str, text: str) -> Record:
+    """The record of how a turn ended, and what the person was told."""
+    return Record("end", {"turn": entry, "outcome": outcome, "text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry of a transcript: `kind` says what, `body` is its JSON; `id` is set once stored."""
+
+    kind: str
+    body: Json
+    id: str = ""
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """A turn as recorded: its state, how often it was begun, and how many writes it has made.
+
+    `preview` is the message that shows the answer while it grows, where the chat has one; `nonce`
+    names the last sheet of calls that waited, or waits, for people. `lost` is how many earlier
+    lives of the turn may have asked the model and could not write it down. `writing` lets one write
+    after the other go, since each has its ordinal.
+    """
+
+    ref: TurnRef
+    state: Literal["running", "suspended", "sending"]
+    render: str
+    writes: int = 0
+    tries: int = 1
+    preview: int | None = None
+    nonce: str = ""
+    lost: int = 0
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What `begin` found: the turn, whether it was open before (a recovery), and the transcript.
+
+    `held` is set where another turn of the conversation is open: `turn` is that one then.
+    `records` are those after the last known one, or else the newest turns since the last boundary.
+    """
+
+    turn: OpenTurn
+    resumed: bool
+    records: list[Record]
+    held: bool = False
+
 
 RENDER_FOR_S = 2 * 3600
-LIVES = 5
-SUSPECT = 3
+MAX_ATTEMPTS = 5
+SUSPECT_AFTER = 3
 RESUMED, HELD, IS_SUSPECT = 1, 2, 3
 
 
-class RedisJournal:
+class Journal:
     """Implements `ports.Journal`: one script for each step of a turn."""
 
     def __init__(self, client: StoreClient) -> None:
@@ -51,15 +106,15 @@ class RedisJournal:
         head = [fence.token, ref.entry, ref.agent, render, message.kind, orjson.dumps(message.body)]
         names.append(keys.inbox(line))
         args = [*head, known, turns, RENDER_FOR_S, *renders.values()]
-        args += [0 if alone else SUSPECT, secrets.token_hex(6)]
+        args += [0 if alone else SUSPECT_AFTER, secrets.token_hex(6)]
         resumed, fields, records = await self._client.surely("begin", names, args)
         turn = _open_turn(ref.conversation, fields)
         if resumed == IS_SUSPECT:
-            raise Suspected(f"open at {turn.tries} ends of the host")
+            raise CrashSuspect(f"open at {turn.tries} ends of the host")
         held = resumed == HELD
-        if not held and turn.state != "sending" and turn.tries > LIVES:
+        if not held and turn.state != "sending" and turn.tries > MAX_ATTEMPTS:
             found = Opened(turn, True, [_record(*item) for item in records])
-            raise Poisoned(f"begun {turn.tries - 1} times without coming to anything", found)
+            raise PoisonMessage(f"begun {turn.tries - 1} times without coming to anything", found)
         return Opened(turn, resumed == RESUMED, [_record(*item) for item in records], held)
 
     async def append(self, fence: Fence, turn: OpenTurn, records: Sequence[Record]) -> str:
@@ -75,18 +130,18 @@ class RedisJournal:
         fence: Fence,
         turn: OpenTurn,
         records: Sequence[Record],
-        parts: Sequence[Outgoing],
-    ) -> tuple[str, list[Posted]]:
+        parts: Sequence[OutgoingPart],
+    ) -> tuple[str, list[OutboxItem]]:
         """Log the reply and put its parts into the outbox; the id of the newest record."""
         line = fence.line
         names = [*_turn_keys(line, turn.ref), keys.outbox(line), keys.inbox(line)]
         async with turn.writing:
             head = [fence.token, turn.ref.entry, turn.writes + 1, len(records)]
-            args = [*head, *_flat(records), *map(dump, parts)]
+            args = [*head, *_flat(records), *map(dump_part, parts)]
             last, *ids = await self._client.surely("finish", names, args)
             turn.writes += 1
         turn.state = "sending"
-        return last.decode(), posted(ids, parts)
+        return last.decode(), outbox_items(ids, parts)
 
     async def note_preview(self, fence: Fence, turn: OpenTurn, message: int) -> None:
         """Remember the message that shows the growing answer."""
@@ -95,14 +150,14 @@ class RedisJournal:
         turn.preview = message
 
     async def boundary(
-        self, fence: Fence, ref: TurnRef, record: Record, parts: Sequence[Outgoing]
-    ) -> list[Posted]:
+        self, fence: Fence, ref: TurnRef, record: Record, parts: Sequence[OutgoingPart]
+    ) -> list[OutboxItem]:
         """Log a boundary; its inbox entry goes with it."""
         line = fence.line
         log = keys.log(line, ref.conversation, ref.agent)
         names = [keys.fence(line), keys.inbox(line), keys.outbox(line), log]
-        args = [fence.token, ref.entry, *_flat([record]), *map(dump, parts)]
-        return posted(await self._client.surely("boundary", names, args), parts)
+        args = [fence.token, ref.entry, *_flat([record]), *map(dump_part, parts)]
+        return outbox_items(await self._client.surely("boundary", names, args), parts)
 
     async def newest(self, line: str, ref: TurnRef, count: int = 400) -> list[Record]:
         """The newest records since the last boundary, at most `count`, the oldest first."""

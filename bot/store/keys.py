@@ -4,10 +4,10 @@ from __future__ import annotations
 
 LINES_OPEN = "lines:open"
 HOSTS_ALIVE = "hosts:alive"
-LINES_STIRRED = "lines:stirred"
-STIRS = "lines:stirs"
-WAKES = "wake:*"
-FREED = "lines:free"
+LINES_CHANGED = "lines:stirred"
+LINE_CHANGES = "lines:stirs"
+NOTIFICATIONS = "wake:*"
+LINES_FREE = "lines:free"
 GRANTS = "access:grants"
 GRANTS_VERSION = "access:version"
 GRANTS_CHANGED = "access:changed"
@@ -70,7 +70,7 @@ def grants(line: str, conversation: str) -> str:
     return line_key(line, "conv", conversation, "grants")
 
 
-def rests(line: str, conversation: str, agent: str) -> str:
+def truncated_results(line: str, conversation: str, agent: str) -> str:
     """What was cut off results in one transcript, by handle (hash)."""
     return line_key(line, "conv", conversation, agent, "rests")
 
@@ -85,7 +85,7 @@ def timers(line: str) -> str:
     return line_key(line, "timers")
 
 
-def moved(line: str) -> str:
+def migrations(line: str) -> str:
     """Groups that became supergroups: the id of today, and the one before (hash)."""
     return line_key(line, "moved")
 

@@ -14,22 +14,18 @@ from functools import partial
 
 import structlog
 
-from bot.errors import FencedOut
-from bot.events import Address, Outgoing, Press
+from bot.errors import FencedOut, TelegramError
+from bot.hosting.leases import SecondsLeft
+from bot.messages import Address, Buttons, CallbackPress, Clock, Fence, OutboxItem, OutgoingPart
 from bot.ops.counters import Counters
-from bot.ops.waiting import ended
-from bot.ports.channel import Buttons
-from bot.ports.clock import Clock
-from bot.ports.fence import Fence
-from bot.ports.outbox import Outbox, Posted
-from bot.redaction import Secrets
+from bot.ops.redaction import Secrets
+from bot.ops.tasks import cancel_and_wait
+from bot.store.outbox import Outbox
 from bot.telegram import parts
-from bot.telegram.members import Members
-from bot.telegram.ownership import Lease
-from bot.telegram.pacing import Pace
+from bot.telegram.client import TelegramClient
 from bot.telegram.previews import Previews
-from bot.telegram.sending import SEND_SECONDS, Sender, pause_after
-from bot.telegram.wire import Wire
+from bot.telegram.rate_limit import ChatRateLimiter
+from bot.telegram.sender import SEND_SECONDS, Sender, pause_after
 
 log = structlog.get_logger("channel")
 
@@ -41,7 +37,7 @@ Step = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Chat:
-    queue: deque[Posted] = field(default_factory=deque)
+    queue: deque[OutboxItem] = field(default_factory=deque)
     task: asyncio.Task[None] | None = None
 
 
@@ -55,10 +51,10 @@ class TelegramChannel:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: TelegramClient,
         outbox: Outbox,
         fence: Fence,
-        lease: Lease,
+        lease: SecondsLeft,
         clock: Clock,
         counters: Counters,
         secrets: Secrets,
@@ -69,7 +65,7 @@ class TelegramChannel:
         self._fence = fence
         self._clock = clock
         self._counters = counters
-        pace = Pace(clock)
+        pace = ChatRateLimiter(clock)
         self.sender = Sender(wire, outbox, fence, lease, clock, counters, pace)
         self._previews = Previews(wire, lease, clock, pace, secrets)
         self._members = Members(wire, fence.line)
@@ -91,15 +87,15 @@ class TelegramChannel:
         buttons: Buttons = (),
         *,
         link_previews: bool = False,
-    ) -> list[Outgoing]:
+    ) -> list[OutgoingPart]:
         """Markdown as parts: the first edits a message where one is given, the last has buttons."""
         return parts.render(
             address, markdown, self._secrets, reply_to, edit, buttons, link_previews=link_previews
         )
 
-    def word(self, press: Press, text: str) -> Outgoing:
+    def word(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to whoever pressed."""
-        return parts.word(press, self._secrets.hidden(text))
+        return parts.callback_answer(press, self._secrets.hidden(text))
 
     async def administers(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of the chat."""
@@ -109,7 +105,7 @@ class TelegramChannel:
         """Whether somebody is surely not in the chat any more."""
         return await self._members.has_left(address, person)
 
-    async def deliver(self, parts: Sequence[Posted]) -> None:
+    async def deliver(self, parts: Sequence[OutboxItem]) -> None:
         """Queue parts that are in the outbox; an empty list means: look there for new ones."""
         for part in parts or await self._unsent():
             self._enqueue(replace(part, doubtful=False))
@@ -123,8 +119,8 @@ class TelegramChannel:
             heads.add(chat)
         return len(found)
 
-    async def _unsent(self) -> list[Posted]:
-        found: list[Posted] = []
+    async def _unsent(self) -> list[OutboxItem]:
+        found: list[OutboxItem] = []
         while page := await self._outbox.unsent(self._fence.line, found[-1].id if found else ""):
             found += page
         return found
@@ -144,9 +140,9 @@ class TelegramChannel:
         """Stop sending, for good: what is handed over later is the next owner's to send."""
         self._closed = True
         tasks = [chat.task for chat in self._chats.values() if chat.task]
-        await ended(tasks)
+        await cancel_and_wait(tasks)
 
-    def _enqueue(self, part: Posted) -> None:
+    def _enqueue(self, part: OutboxItem) -> None:
         if self._closed or part.id in self._known or part.id in self._gone:
             return
         self._known.add(part.id)
@@ -172,7 +168,7 @@ class TelegramChannel:
             self._forget(part)
         self._chats.pop(number, None)
 
-    async def _receipt(self, part: Posted) -> None:
+    async def _receipt(self, part: OutboxItem) -> None:
         await self._outbox.receipt(self._fence, part.id, part.outgoing.turn)
 
     async def _insisting(self, step: Step, most: int | None = None) -> None:
@@ -191,7 +187,7 @@ class TelegramChannel:
                 return
         self._counters.add("send:failed")
 
-    def _forget(self, part: Posted) -> None:
+    def _forget(self, part: OutboxItem) -> None:
         """A part is done; its id stays known, since a reading of the outbox may be under way."""
         self._known.discard(part.id)
         self._gone[part.id] = None
@@ -230,3 +226,34 @@ class TelegramChannel:
     async def fetch(self, file: str, most: int) -> bytes:
         """A file by its id."""
         return await self._wire.download(file, most, timeout=SEND_SECONDS)
+
+
+MEMBER_SECONDS = 8.0
+
+
+class Members:
+    """The members of one bot's chats; `line` names the bot in the log."""
+
+    def __init__(self, wire: TelegramClient, line: str) -> None:
+        self._wire = wire
+        self._line = line
+
+    async def administers(self, address: Address, person: int) -> bool:
+        """Whether somebody is an admin of the chat, as Telegram says now; where it does not, no."""
+        if address.private:
+            return person == address.chat
+        return await self._standing(address, person) in ("creator", "administrator")
+
+    async def has_left(self, address: Address, person: int) -> bool:
+        """Whether somebody is in the chat no more, as Telegram says now; where it does not, no."""
+        return not address.private and await self._standing(address, person) in ("left", "kicked")
+
+    async def _standing(self, address: Address, person: int) -> str:
+        """What Telegram calls somebody in a chat; empty where it does not say."""
+        ask = {"chat_id": address.chat, "user_id": person}
+        try:
+            member = await self._wire.call("getChatMember", ask, timeout=MEMBER_SECONDS)
+        except TelegramError as error:
+            log.warning("member.unknown", line=self._line, error=str(error))
+            return ""
+        return str(member.get("status", ""))

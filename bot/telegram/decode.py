@@ -1,39 +1,189 @@
-"""An update's JSON as one of the frozen events of the house; pure, and never raises.
-
-The rules, each counted under its name where an update is left alone:
-
-- `edited`: an edit never asks again. `channel`: posts of channels, and presses under them.
-- `anonymous`: sent in the name of a chat (anonymous admins, linked channels): no person, no rights.
-  A command of a group's anonymous admin comes through all the same, under an id that nobody can
-  be given rights by: so it is refused with a word where it needs some.
-- `bot`: written by a bot. `via`: another bot's content, sent through a person.
-- `service`: joins, pins, new titles and all else that says nothing to us. `business`: written to
-  a person's own account. `membership`: a change after which the bot is in the chat as before.
-  `reaction`, `inline`, `other`: kinds not asked for.
-- `malformed`: not what the Bot API promises. `nested`: nested too deep to be read at all.
-
-An absurd date is moved into the time that calendars have; nothing else that is odd is mended.
-"""
+"""The fields of an update's objects, each checked for what the Bot API promises."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from bot.events import (
+from bot.messages import (
     ANONYMOUS_ADMIN,
     Address,
+    Attachment,
+    CallbackPress,
+    ChatMigration,
+    Command,
     Decoded,
     Ignored,
-    Incoming,
+    IncomingMessage,
     Membership,
-    Moved,
-    Person,
-    Press,
+    QuotedMessage,
     Signal,
+    User,
 )
-from bot.telegram.addressing import BotIdentity, addressed, words_of
-from bot.telegram.fields import OddError, id_of, moment_of, object_of, str_of
-from bot.telegram.quoting import quoted
+
+_ID_BITS: Final = 53
+"""Ids have 52 bits at most, the Bot API says; what has more would be rounded by other programs."""
+_LAST_MOMENT: Final = 2**32 - 1
+"""The end of Unix time in 32 bits, in the year 2106: any calendar can show it."""
+
+
+class MalformedUpdate(ValueError):
+    """The update is not what the Bot API promises."""
+
+
+def object_of(source: dict[str, Any], key: str) -> dict[str, Any]:
+    """A field that is an object; raises OddError."""
+    value = source.get(key)
+    if not isinstance(value, dict):
+        raise MalformedUpdate(key)
+    return value
+
+
+def int_of(source: dict[str, Any], key: str) -> int:
+    """A field that is a whole number; raises OddError."""
+    value = source.get(key)
+    if type(value) is not int:
+        raise MalformedUpdate(key)
+    return value
+
+
+def id_of(source: dict[str, Any], key: str) -> int:
+    """A field that can be the id of something; raises OddError."""
+    value = int_of(source, key)
+    if value.bit_length() > _ID_BITS:
+        raise MalformedUpdate(key)
+    return value
+
+
+def moment_of(source: dict[str, Any], key: str) -> int:
+    """A field that is a moment, in seconds since 1970; an absurd one is moved into 1970 to 2106.
+
+    Raises OddError.
+    """
+    value: Any = source.get(key)
+    if type(value) not in (int, float) or value != value:  # no number is no time
+        raise MalformedUpdate(key)
+    return int(min(max(value, 0), _LAST_MOMENT))
+
+
+def str_of(source: dict[str, Any], key: str) -> str:
+    """A field that is a string; raises OddError."""
+    value = source.get(key)
+    if not isinstance(value, str):
+        raise MalformedUpdate(key)
+    return value
+
+
+_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
+_AFTER_MENTION: Final = " \t\n,:"
+
+
+@dataclass(frozen=True, slots=True)
+class BotUser:
+    """Which bot reads: its numeric id and its @username without the @."""
+
+    id: int
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedText:
+    """What was written: the text without a leading mention of us, and whom it speaks to."""
+
+    text: str
+    mentioned: bool
+    command: Command | None = None
+    foreign: bool = False
+
+
+def parse_text(message: dict[str, Any], bot: BotUser, *, commands: bool) -> ParsedText:
+    """A message's text or caption, read as a command only where those are wanted."""
+    text, entities = _text(message)
+    if "forward_origin" in message or "forward_date" in message:
+        return ParsedText(text, mentioned=False)
+    mentions = list(_mentions(text, entities, bot))
+    text = _without_leading(text, mentions)
+    match = _COMMAND.match(text) if commands else None
+    if match is None:
+        return ParsedText(text, bool(mentions))
+    name, named = match.groups()
+    if named is not None and named.casefold() != bot.username.casefold():
+        return ParsedText(text, bool(mentions), foreign=True)
+    command = Command(name.lower(), text[match.end() :].strip(), bool(named or mentions))
+    return ParsedText(text, bool(mentions), command)
+
+
+def _text(message: dict[str, Any]) -> tuple[str, list[Any]]:
+    prefix = "" if isinstance(message.get("text"), str) else "caption_"
+    text = message.get("caption" if prefix else "text", "")
+    entities = message.get(f"{prefix}entities", [])
+    if not isinstance(text, str):
+        raise MalformedUpdate
+    return text, entities if isinstance(entities, list) else []
+
+
+def _mentions(text: str, entities: list[Any], bot: BotUser) -> Iterator[tuple[int, int]]:
+    """Start and end of each mention of us, as UTF-16 offsets."""
+    units = text.encode("utf-16-le", "surrogatepass") if entities else b""
+    for entity in entities:
+        if not isinstance(entity, dict):
+            continue
+        start, length, kind = entity.get("offset"), entity.get("length"), entity.get("type")
+        if type(start) is not int or type(length) is not int or start < 0 or length <= 0:
+            continue
+        as_long = kind == "mention" and length == len(bot.username) + 1
+        said = units[2 * start : 2 * (start + length)].decode("utf-16-le", "replace") * as_long
+        ours = as_long and said.casefold() == f"@{bot.username}".casefold()
+        user = entity.get("user")
+        meant = kind == "text_mention" and isinstance(user, dict) and user.get("id") == bot.id
+        if ours or meant:
+            yield start, start + length
+
+
+def _without_leading(text: str, mentions: list[tuple[int, int]]) -> str:
+    end = next((end for start, end in mentions if start == 0), 0)
+    units = text.encode("utf-16-le", "surrogatepass") if end else b""
+    rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
+    return rest or text
+
+
+def addressed(message: dict[str, Any], words: ParsedText, bot: BotUser) -> bool:
+    """Whether a message of a group speaks to this bot."""
+    if words.foreign:
+        return False
+    return words.mentioned or words.command is not None or _replies_to(message, bot)
+
+
+def _replies_to(message: dict[str, Any], bot: BotUser) -> bool:
+    """Whether the message answers one of ours; every message of a topic "answers" its first."""
+    first = message.get("reply_to_message")
+    if not isinstance(first, dict) or "forum_topic_created" in first:
+        return False
+    sender = first.get("from")
+    return isinstance(sender, dict) and sender.get("id") == bot.id
+
+
+def replied_to(message: Mapping[str, Any]) -> QuotedMessage | None:
+    """The text and the file of the message replied to; what is odd in it counts as absent."""
+    first = message.get("reply_to_message")
+    if not isinstance(first, dict):
+        return None
+    text = first.get("text", first.get("caption"))
+    return QuotedMessage(text if isinstance(text, str) else "", _file(first.get("document")))
+
+
+def _file(document: Any) -> Attachment | None:
+    if not isinstance(document, dict) or not isinstance(document.get("file_id"), str):
+        return None
+    name, size = document.get("file_name"), document.get("file_size")
+    return Attachment(
+        document["file_id"],
+        name if isinstance(name, str) else "",
+        size if type(size) is int else 0,
+    )
+
 
 ALLOWED_UPDATES: Final = (
     "message",
@@ -86,7 +236,7 @@ _UNSUPPORTED: Final = {
 }
 
 
-def decode(update: Any, bot: BotIdentity) -> Decoded:
+def decode(update: Any, bot: BotUser) -> Decoded:
     """The event that an update of this bot means, or `Ignored` with the rule that leaves it.
 
     A command's name is in lower case. A message with nothing but our mention keeps it as text.
@@ -95,13 +245,13 @@ def decode(update: Any, bot: BotIdentity) -> Decoded:
     """
     try:
         return _decode(update, bot)
-    except OddError:
+    except MalformedUpdate:
         return Ignored("malformed")
 
 
-def _decode(update: Any, bot: BotIdentity) -> Decoded:
+def _decode(update: Any, bot: BotUser) -> Decoded:
     if not isinstance(update, dict):
-        raise OddError
+        raise MalformedUpdate
     if "message" in update:
         return _message(object_of(update, "message"), bot)
     if "callback_query" in update:
@@ -113,14 +263,14 @@ def _decode(update: Any, bot: BotIdentity) -> Decoded:
     return Ignored(next((_LEFT_ALONE[kind] for kind in _LEFT_ALONE if kind in update), "other"))
 
 
-def _message(message: dict[str, Any], bot: BotIdentity) -> Decoded:
+def _message(message: dict[str, Any], bot: BotUser) -> Decoded:
     chat, unsupported = object_of(message, "chat"), _unsupported(message)
     if moved := _moved(message, chat, bot):
         return moved
     rule = _rule(message, chat)
     if rule is None and unsupported is None and not isinstance(message.get("text"), str):
         rule = "service"
-    words = words_of(message, bot, commands=unsupported is None)
+    words = parse_text(message, bot, commands=unsupported is None)
     if rule == "anonymous" and words.command is not None and _anonymous_admin(message, chat):
         rule = None
     if rule is not None:
@@ -130,7 +280,7 @@ def _message(message: dict[str, Any], bot: BotIdentity) -> Decoded:
     number, sent_at = id_of(message, "message_id"), moment_of(message, "date")
     if words.command is not None and words.command.name == "stop":
         return Signal(address, "stop", person)
-    return Incoming(
+    return IncomingMessage(
         address=address,
         person=person,
         message=number,
@@ -139,7 +289,7 @@ def _message(message: dict[str, Any], bot: BotIdentity) -> Decoded:
         command=words.command,
         unsupported=unsupported,
         addressed=address.private or addressed(message, words, bot),
-        quoted=quoted(message) if words.command is not None else None,
+        quoted=replied_to(message) if words.command is not None else None,
         title=_title(chat),
     )
 
@@ -170,7 +320,7 @@ def _unsupported(message: dict[str, Any]) -> str | None:
     return next((noun for kind, noun in _UNSUPPORTED.items() if kind in message), None)
 
 
-def _press(query: dict[str, Any], bot: BotIdentity) -> Decoded:
+def _press(query: dict[str, Any], bot: BotUser) -> Decoded:
     if "message" not in query:
         return Ignored("inline")
     if "data" not in query:
@@ -181,7 +331,7 @@ def _press(query: dict[str, Any], bot: BotIdentity) -> Decoded:
         return Ignored("channel")
     if person.get("is_bot") is True:
         return Ignored("bot")
-    return Press(
+    return CallbackPress(
         address=_address(chat, message, bot),
         person=_person(person),
         query=str_of(query, "id"),
@@ -190,7 +340,7 @@ def _press(query: dict[str, Any], bot: BotIdentity) -> Decoded:
     )
 
 
-def _membership(change: dict[str, Any], bot: BotIdentity) -> Decoded:
+def _membership(change: dict[str, Any], bot: BotUser) -> Decoded:
     chat = object_of(change, "chat")
     if chat.get("type") == "channel":
         return Ignored("channel")
@@ -215,13 +365,17 @@ def _title(chat: dict[str, Any]) -> str:
     return title if isinstance(title, str) else ""
 
 
-def _moved(message: dict[str, Any], chat: dict[str, Any], bot: BotIdentity) -> Moved | None:
+def _moved(message: dict[str, Any], chat: dict[str, Any], bot: BotUser) -> ChatMigration | None:
     """A group's word that it is a supergroup from now on: the old one and the new one say it."""
     here = id_of(chat, "id")
     if "migrate_to_chat_id" in message:
-        return Moved(Address(bot.id, here, private=False), id_of(message, "migrate_to_chat_id"))
+        return ChatMigration(
+            Address(bot.id, here, private=False), id_of(message, "migrate_to_chat_id")
+        )
     if "migrate_from_chat_id" in message:
-        return Moved(Address(bot.id, id_of(message, "migrate_from_chat_id"), private=False), here)
+        return ChatMigration(
+            Address(bot.id, id_of(message, "migrate_from_chat_id"), private=False), here
+        )
     return None
 
 
@@ -233,7 +387,7 @@ def _has_button(message: dict[str, Any], data: Any) -> bool:
     return any(isinstance(one, dict) and one.get("callback_data") == data for one in buttons)
 
 
-def _stopped(stopped: dict[str, Any], bot: BotIdentity) -> Decoded:
+def _stopped(stopped: dict[str, Any], bot: BotUser) -> Decoded:
     chat = object_of(stopped, "chat")
     topic = id_of(stopped, "message_thread_id") if "message_thread_id" in stopped else None
     private = str_of(chat, "type") == "private"
@@ -246,18 +400,18 @@ def _stopped(stopped: dict[str, Any], bot: BotIdentity) -> Decoded:
     )
 
 
-def _address(chat: dict[str, Any], message: dict[str, Any], bot: BotIdentity) -> Address:
+def _address(chat: dict[str, Any], message: dict[str, Any], bot: BotUser) -> Address:
     # Replies in plain groups carry a thread id as well; only a topic's is a place.
     topic = id_of(message, "message_thread_id") if message.get("is_topic_message") is True else None
     return Address(bot.id, id_of(chat, "id"), topic, str_of(chat, "type") == "private")
 
 
-def _person(user: dict[str, Any]) -> Person:
+def _person(user: dict[str, Any]) -> User:
     number = id_of(user, "id")
     names = (user.get("first_name"), user.get("last_name"))
     name = " ".join(part for part in names if isinstance(part, str) and part)
     username, language = user.get("username"), user.get("language_code")
-    return Person(
+    return User(
         id=number,
         name=name or str(number),
         username=username if isinstance(username, str) else None,

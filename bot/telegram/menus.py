@@ -8,34 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
+from bot.admins.contacts import MenuOwners
 from bot.errors import NotSent, StoreError, TelegramError, Unreachable
-from bot.telegram.wire import Wire
+from bot.telegram.client import TelegramClient
 
 log = structlog.get_logger("menus")
 
 SECONDS = 20.0
 AT_ONCE = 4
 Row = tuple[str, str]
-
-
-class Owners(Protocol):
-    """Who may have a menu of their own at a line."""
-
-    async def note(self, person: int, line: str) -> None:
-        """A person is about to have one."""
-        ...
-
-    async def of(self, line: str) -> Collection[int]:
-        """All persons who may have one."""
-        ...
-
-    async def forget(self, person: int, line: str) -> None:
-        """A person has none any more."""
-        ...
 
 
 class Menus:
@@ -46,7 +31,7 @@ class Menus:
         everyone: Sequence[Row],
         admins_rows: Sequence[Row],
         admins: Callable[[], Collection[int]],
-        owners: Owners,
+        owners: MenuOwners,
     ) -> None:
         self._owners = owners
         self._everyone = _commands(everyone)
@@ -54,7 +39,7 @@ class Menus:
         self._admins = admins
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def show(self, wire: Wire, line: str) -> None:
+    async def show(self, wire: TelegramClient, line: str) -> None:
         """Set what is not as it should be at a line; faults are only logged.
 
         A few bots at a time: a thousand that start together have polls to make first.
@@ -65,7 +50,7 @@ class Menus:
                     await self.show_to(wire, line, person)
                 await self._take_back(wire, line)
 
-    async def show_to(self, wire: Wire, line: str, person: int) -> None:
+    async def show_to(self, wire: TelegramClient, line: str, person: int) -> None:
         """The menu of one admin, who must have written to the bot."""
         if person not in self._admins():
             return
@@ -76,7 +61,7 @@ class Menus:
         else:
             await self._put(wire, _chat(person), self._own)
 
-    async def _take_back(self, wire: Wire, line: str) -> None:
+    async def _take_back(self, wire: TelegramClient, line: str) -> None:
         """Whoever is no admin any more sees everybody's menu again."""
         try:
             for person in sorted(set(await self._owners.of(line)) - set(self._admins())):
@@ -85,7 +70,9 @@ class Menus:
         except (StoreError, TelegramError) as error:
             log.warning("menu.not_taken_back", line=line, error=str(error))
 
-    async def _put(self, wire: Wire, scope: dict[str, Any], wanted: list[dict[str, str]]) -> bool:
+    async def _put(
+        self, wire: TelegramClient, scope: dict[str, Any], wanted: list[dict[str, str]]
+    ) -> bool:
         """Whether the server answers at all."""
         try:
             there = await wire.call("getMyCommands", {"scope": scope}, timeout=SECONDS)

@@ -13,12 +13,11 @@ from bot.errors import (
     MessageGone,
     TelegramError,
 )
-from bot.events import Address, Outgoing, Press, RichText
-from bot.ports.channel import SOMEWHERE, Buttons
-from bot.redaction import Secrets
-from bot.telegram import markup
-from bot.turn.ending import SILENT
-from bot.turn.filters import shows_a_secret
+from bot.messages import UNKNOWN_MESSAGE, Address, Buttons, CallbackPress, OutgoingPart, RichText
+from bot.ops.redaction import Secrets
+from bot.safety.output_filter import shows_a_secret
+from bot.telegram.markdown import renderer
+from bot.turn.results import SILENT
 
 WORD_LIMIT = 200
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
@@ -34,7 +33,7 @@ def render(
     buttons: Buttons = (),
     *,
     link_previews: bool = False,
-) -> list[Outgoing]:
+) -> list[OutgoingPart]:
     """Markdown as parts: the first edits a message where one is given, the last has buttons.
 
     An answer whose beginning may be in the chat already, nobody knows where, begins with the mark.
@@ -43,13 +42,13 @@ def render(
     blank = [RichText(SILENT)] if markdown else []  # an answer always says something
     for rich in _shown(markdown, secrets) or blank:
         body = payload(address, rich, reply_to, link_previews=link_previews)
-        if edit == SOMEWHERE:
-            parts.append(marked(Outgoing(address.chat, "sendMessage", body)))
+        if edit == UNKNOWN_MESSAGE:
+            parts.append(mark_repeated(OutgoingPart(address.chat, "sendMessage", body)))
         elif edit is not None:
             body = {"message_id": edit} | _without(body, "reply_parameters")
-            parts.append(Outgoing(address.chat, "editMessageText", body))
+            parts.append(OutgoingPart(address.chat, "editMessageText", body))
         else:
-            parts.append(Outgoing(address.chat, "sendMessage", body))
+            parts.append(OutgoingPart(address.chat, "sendMessage", body))
         reply_to = edit = None
     if buttons and parts:
         keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
@@ -62,16 +61,16 @@ def _shown(markdown: str, secrets: Secrets) -> list[RichText]:
 
     A secret that two pieces of a long text would show together is looked for as well.
     """
-    found = [without_secrets(rich, secrets) for rich in markup.pieces(markdown)]
-    if len(found) > 1 and shows_a_secret(whole := markup.joined(found), secrets):
+    found = [without_secrets(rich, secrets) for rich in renderer.pieces(markdown)]
+    if len(found) > 1 and shows_a_secret(whole := renderer.joined(found), secrets):
         found = [without_secrets(RichText(whole.text), secrets)]
-    return [part for rich in found for part in markup.split(rich, markup.PART_LIMIT)]
+    return [part for rich in found for part in renderer.split(rich, renderer.PART_LIMIT)]
 
 
-def word(press: Press, text: str) -> Outgoing:
+def callback_answer(press: CallbackPress, text: str) -> OutgoingPart:
     """The short text that is shown to whoever pressed, cut where it is too long to be shown."""
     answer = {"callback_query_id": press.query, "text": text[:WORD_LIMIT]}
-    return Outgoing(press.address.chat, "answerCallbackQuery", answer)
+    return OutgoingPart(press.address.chat, "answerCallbackQuery", answer)
 
 
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
@@ -119,17 +118,17 @@ def _without(payload: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in payload.items() if name != key}
 
 
-def marked(outgoing: Outgoing) -> Outgoing:
+def mark_repeated(outgoing: OutgoingPart) -> OutgoingPart:
     """A message that may be there already, with the mark that says so; an edit needs none."""
     text = outgoing.payload.get("text", "")
-    if outgoing.method != "sendMessage" or text.startswith(markup.MARK):
+    if outgoing.method != "sendMessage" or text.startswith(renderer.MARK):
         return outgoing
     entities = tuple(outgoing.payload.get("entities", ()))
-    rich = markup.marked(RichText(text, entities), markup.MARK)
+    rich = renderer.with_mark(RichText(text, entities), renderer.MARK)
     return replace(outgoing, payload=_with_text(outgoing, rich))
 
 
-def _with_text(outgoing: Outgoing, rich: RichText) -> dict[str, Any]:
+def _with_text(outgoing: OutgoingPart, rich: RichText) -> dict[str, Any]:
     payload = _without(dict(outgoing.payload), "entities") | {"text": rich.text}
     return payload | ({"entities": list(rich.entities)} if rich.entities else {})
 
@@ -142,7 +141,7 @@ def number(method: str, sent: Any) -> int:
     return found
 
 
-def _moved(outgoing: Outgoing, to: int) -> Outgoing | None:
+def _moved(outgoing: OutgoingPart, to: int) -> OutgoingPart | None:
     """The same part in the chat's new place, where the numbers of old messages mean others."""
     payload = _without(_without(dict(outgoing.payload), "message_id"), "reply_parameters")
     if outgoing.method == "editMessageText" and not outgoing.lapses:
@@ -152,7 +151,7 @@ def _moved(outgoing: Outgoing, to: int) -> Outgoing | None:
     return replace(outgoing, chat=to, payload=payload)
 
 
-def other_way(outgoing: Outgoing, error: TelegramError) -> Outgoing | None:
+def other_way(outgoing: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
     """Another form of the same part that may pass: nothing of an answer is lost to a refusal."""
     payload = dict(outgoing.payload)
     if isinstance(error, ChatMigrated):

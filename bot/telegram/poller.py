@@ -2,21 +2,81 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import orjson
 import structlog
 
 from bot.errors import Conflict, StoreUnavailable, TelegramError, TooManyRequests, Unauthorized
+from bot.messages import Clock
 from bot.ops.counters import Counters
-from bot.ports.clock import Clock
-from bot.ports.inbox import Update
-from bot.telegram.addressing import BotIdentity
-from bot.telegram.decode import ALLOWED_UPDATES
-from bot.telegram.documents import document_of, dumped
-from bot.telegram.wire import Wire
+from bot.store.inbox import Update
+from bot.telegram.client import TelegramClient
+from bot.telegram.decode import ALLOWED_UPDATES, BotUser
+from bot.telegram.json import document_of, dumped
+
+
+class PollingTransport:
+    """Polls, and begins anew with another poller where one has become deaf.
+
+    Deaf is a poller whose getUpdates has neither answered nor failed within `deaf_seconds`.
+    """
+
+    def __init__(
+        self, make: Callable[[], Poller], clock: Clock, counters: Counters, deaf_seconds: float
+    ) -> None:
+        self._make = make
+        self._poller = make()
+        self._clock = clock
+        self._counters = counters
+        self._deaf_seconds = deaf_seconds
+        self._heard_at: float | None = None
+        self._over = ""
+        self._was_deaf = False
+
+    @property
+    def state(self) -> str:
+        """The poller's state; deaf until the poller, or the one built in its place, hears again."""
+        deaf = self._is_deaf() or (self._was_deaf and self._poller.state == "starting")
+        return self._over or ("deaf" if deaf else self._poller.state)
+
+    @state.setter
+    def state(self, word: str) -> None:
+        self._over = word
+
+    @property
+    def finished_at(self) -> float | None:
+        """When a getUpdates last came to a good end."""
+        return self._poller.finished_at or self._heard_at
+
+    async def run(self) -> None:
+        """Poll until cancelled; raises Unauthorized."""
+        while True:
+            polling = asyncio.create_task(self._poller.run(), name="poll")
+            try:
+                await self._watch(polling)
+            finally:
+                polling.cancel()
+                await asyncio.wait({polling}, timeout=1.0)
+            self._counters.add("poll:rebuilt")
+            log.error("poll.deaf", seconds=self._deaf_seconds, again="with a new poller")
+            self._heard_at, self._was_deaf = self.finished_at, True
+            self._poller = self._make()
+
+    async def _watch(self, polling: asyncio.Task[None]) -> None:
+        """Return once the poller is deaf; raises what it raised."""
+        while not self._is_deaf():
+            left = self._deaf_seconds - self._poller.silent_for
+            await asyncio.wait({polling}, timeout=max(left, 0.0) + self._deaf_seconds / 10)
+            if polling.done():
+                polling.result()
+
+    def _is_deaf(self) -> bool:
+        return self._poller.silent_for > self._deaf_seconds
+
 
 log = structlog.get_logger("poller")
 
@@ -41,7 +101,7 @@ class Poller:
     def __init__(
         self,
         line: str,
-        wire: Wire,
+        wire: TelegramClient,
         feed: Takes,
         clock: Clock,
         counters: Counters,
@@ -172,13 +232,13 @@ def _pause(failures: int, first: float, most: float) -> float:
     return pause * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-async def identify(wire: Wire, clock: Clock) -> BotIdentity:
+async def identify(wire: TelegramClient, clock: Clock) -> BotUser:
     """Who the bot is, asked until the server answers; raises Unauthorized."""
     failures = 0
     while True:
         try:
             me = await wire.call("getMe", {}, timeout=20)
-            return BotIdentity(me["id"], me["username"])
+            return BotUser(me["id"], me["username"])
         except Unauthorized:
             raise
         except TooManyRequests as error:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from bot.errors import NotModified, TooManyRequests
-from bot.events import Address
-from bot.ops.aside import over
-from bot.ports.clock import Clock
-from bot.redaction import Secrets
-from bot.telegram import markup, parts
-from bot.telegram.ownership import LEAST_LEASE, Lease
-from bot.telegram.pacing import Pace
-from bot.telegram.wire import Wire
-from bot.turn.filters import shows_a_secret
+from bot.hosting.leases import LEAST_LEASE, SecondsLeft
+from bot.messages import Address, Clock
+from bot.ops.redaction import Secrets
+from bot.ops.tasks import over
+from bot.safety.output_filter import shows_a_secret
+from bot.telegram import parts
+from bot.telegram.client import TelegramClient
+from bot.telegram.markdown import renderer
+from bot.telegram.rate_limit import ChatRateLimiter
 
 SECONDS = 8.0
 
@@ -22,7 +22,12 @@ class Previews:
     """The previews of one bot's line, as far as its lease goes; raises `TelegramError` kinds."""
 
     def __init__(
-        self, wire: Wire, lease: Lease, clock: Clock, pace: Pace, secrets: Secrets
+        self,
+        wire: TelegramClient,
+        lease: SecondsLeft,
+        clock: Clock,
+        pace: ChatRateLimiter,
+        secrets: Secrets,
     ) -> None:
         self._secrets = secrets
         self._wire = wire
@@ -45,9 +50,9 @@ class Previews:
         """
         if not self._has_slot(address.chat):
             return None
-        part = markup.edge(markdown, last=address.private)
-        rich = await over(part, lambda: markup.render(part))
-        grown = markup.split(rich, markup.PART_LIMIT)
+        part = renderer.edge(markdown, last=address.private)
+        rich = await over(part, lambda: renderer.render(part))
+        grown = renderer.split(rich, renderer.PART_LIMIT)
         if not grown or shows_a_secret(rich, self._secrets, begun=True):
             return None
         self._pace.spend(address.chat, preview=True)

@@ -1,1 +1,1 @@
-"""The tools of one turn, and the policy that guards them."""
+"""The tools of one turn and the policy that guards them."""

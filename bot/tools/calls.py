@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from bot.ports.model import UNFIT
-from bot.ports.rests import Rest
-from bot.tools.rests import HOST
+from bot.messages import UNFIT
+from bot.store.journal import Record
+from bot.tools.read_more import HOST, Remainder
 
 SKILL = ""
 """Stands for the server where a tool is a skill; no server has an empty name."""
@@ -73,11 +73,11 @@ class Result:
     content: Any
     error: bool = False
     fate_unknown: bool = False
-    rest: Rest | None = None
+    rest: Remainder | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PolicyResult:
     """What happens to a call now: refused with a result, asked of a person, or run.
 
     `definition` is the digest of what the tool is; `always` says whether a person may allow it for
@@ -95,3 +95,9 @@ def call_of(block: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Cal
     server, tool = names.get(block["name"], (None, None))
     unfit = str(block.get(UNFIT) or "")
     return Call(block["id"], block["name"], server, tool, block["input"], unfit)
+
+
+def result_record(entry: str, call: str, result: Result) -> Record:
+    """The record of what a call of a turn came to."""
+    body = {"turn": entry, "call": call, "content": result.content, "error": result.error}
+    return Record("result", body | {"unknown": True} if result.fate_unknown else body)

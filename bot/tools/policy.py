@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from registry import conditions
-from registry.conditions import even
+from registry.conditions import normalized
 
 SEGMENTS = 2
 
@@ -32,7 +32,7 @@ class Decision(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CallContext:
     """Of whom, where and under which switches a call is made.
 
     `role` is admin or everyone, `chat` is private or group, `person` a numeric id.
@@ -68,7 +68,7 @@ class Condition:
     features: frozenset[str] = frozenset()
     when: str = ""
 
-    def holds(self, facts: Facts, key: str) -> bool:
+    def holds(self, facts: CallContext, key: str) -> bool:
         """Whether the facts fulfil it; an admin is one of everyone, a failure fulfils nothing."""
         fits = facts.role in self.roles or "everyone" in self.roles
         if not fits or not self.features <= facts.features:
@@ -102,7 +102,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class OfferedTools:
     """Keys of all tools that the agent's servers offer now.
 
     `complete` is False while a server has not told yet what it has: then no bare name is surely
@@ -121,7 +121,7 @@ class Offer:
         return self.complete and key in self.keys and self._names[name_of(key)] == 1
 
 
-def decide(policy: Policy, key: str, offer: Offer, facts: Facts) -> Decision:
+def decide(policy: Policy, key: str, offer: OfferedTools, facts: CallContext) -> Decision:
     """What happens to a call of the tool with this key."""
     if not _is_key(key) or _denied(policy, key, offer, facts):
         return Decision.DENY
@@ -131,7 +131,7 @@ def decide(policy: Policy, key: str, offer: Offer, facts: Facts) -> Decision:
     return Decision.RUN if runs else Decision.ASK
 
 
-def decide_own(policy: Policy, key: str, facts: Facts) -> Decision:
+def decide_own(policy: Policy, key: str, facts: CallContext) -> Decision:
     """What happens to a call of one of the host's own tools, which gives nothing new.
 
     Lists that deny or ask hold for it, lists that allow do not.
@@ -142,7 +142,7 @@ def decide_own(policy: Policy, key: str, facts: Facts) -> Decision:
     return Decision.CONFIRM if asks else Decision.RUN
 
 
-def permits(pattern: str, key: str, offer: Offer) -> bool:
+def permits(pattern: str, key: str, offer: OfferedTools) -> bool:
     """Whether a pattern of a list that allows covers a tool."""
     if ":" not in pattern:
         return offer.is_single(key) and _glob(pattern, name_of(key), exact=True)
@@ -155,10 +155,11 @@ def permits(pattern: str, key: str, offer: Offer) -> bool:
 def forbids(pattern: str, key: str) -> bool:
     """Whether a pattern of a list that denies or asks covers a tool."""
     if ":" not in pattern:
-        return _glob(even(pattern), even(name_of(key)), exact=False)
+        return _glob(normalized(pattern), normalized(name_of(key)), exact=False)
     wanted, found = _segments(pattern), _segments(key)
     return len(wanted) == len(found) and all(
-        _glob(even(one), even(other), exact=False) for one, other in zip(wanted, found, strict=True)
+        _glob(normalized(one), normalized(other), exact=False)
+        for one, other in zip(wanted, found, strict=True)
     )
 
 
@@ -167,12 +168,12 @@ def name_of(key: str) -> str:
     return _segments(key)[-1]
 
 
-def _denied(policy: Policy, key: str, offer: Offer, facts: Facts) -> bool:
+def _denied(policy: Policy, key: str, offer: OfferedTools, facts: CallContext) -> bool:
     allowed = all(any(permits(p, key, offer) for p in layer) for layer in policy.allowed)
     return not allowed or _taken_away(policy, key, facts)
 
 
-def _taken_away(policy: Policy, key: str, facts: Facts) -> bool:
+def _taken_away(policy: Policy, key: str, facts: CallContext) -> bool:
     if any(forbids(pattern, key) for pattern in policy.disabled):
         return True
     return any(

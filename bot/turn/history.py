@@ -9,21 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bot.events import Json
-from bot.ports.journal import Record
-from bot.ports.model import UNFIT
+from bot.messages import THINKING, UNFIT, Block, Json
+from bot.store.journal import Record
 
-THINKING = frozenset({"thinking", "redacted_thinking"})
 UNANSWERED = "This call was not answered: the turn ended before its result came."
 UNSAID = frozenset({"refusal"})
 NONE: frozenset[str] = frozenset()
 """One for all: an empty one for each turn would be a twelfth of what a turn takes."""
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
 
-Block = dict[str, Any]
 
-
-class Exchange:
+class TurnHistory:
     """One turn's records, the person's message first; its messages are made once, then kept.
 
     `size` is about how many characters they add to a request, `doubtful` the digests of calls whose
@@ -77,7 +73,7 @@ class Exchange:
         return {body["digest"] for body in started if body["call"] == call}
 
 
-def joined(exchanges: Sequence[Exchange], prefix: str) -> list[Json]:
+def to_messages(exchanges: Sequence[TurnHistory], prefix: str) -> list[Json]:
     """The messages of these turns, in order, adjacent ones of one role joined.
 
     Of a turn that never came to an end only that is told, unless it is the last: what was poison
@@ -115,11 +111,6 @@ def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
 def calls_of(content: Iterable[Block]) -> list[Block]:
     """The tool_use blocks of an answer."""
     return [block for block in content if block["type"] == "tool_use"]
-
-
-def text_of(content: Iterable[Block]) -> str:
-    """The text of an answer."""
-    return "".join(block["text"] for block in content if block["type"] == "text").strip()
 
 
 def size_of(record: Record) -> int:

@@ -9,14 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
+from bot.approvals.view import WORDS_LIMIT
 from bot.errors import FateUnknown, ServerFault, SwitchboardError, TelegramError
-from bot.events import Address
-from bot.ops.aside import over
-from bot.ops.waiting import ended
-from bot.ports.channel import SOMEWHERE, Channel
-from bot.ports.clock import Clock
-from bot.tools.sheets import WORDS_LIMIT, plain
-from bot.turn.filters import Filter
+from bot.messages import UNKNOWN_MESSAGE, Address, Channel, Clock
+from bot.ops.tasks import cancel_and_wait, over
+from bot.safety.output_filter import OutputFilter
+from bot.safety.text_safety import safe_text
 
 log = structlog.get_logger("progress")
 
@@ -48,7 +46,7 @@ class Progress:
         entry: str,
         clock: Clock,
         noted: Noted,
-        guard: Filter,
+        guard: OutputFilter,
         *,
         link_previews: bool = False,
     ) -> None:
@@ -80,7 +78,7 @@ class Progress:
 
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown as it is."""
-        self._tool = plain(tool, WORDS_LIMIT)
+        self._tool = safe_text(tool, WORDS_LIMIT)
 
     def again(self) -> None:
         """The step is made again: what it said so far does not count."""
@@ -115,7 +113,7 @@ class Progress:
             if self._going is not None:
                 await asyncio.wait({self._going})
         finally:
-            await ended([*tasks, self._going] if self._going else tasks)
+            await cancel_and_wait([*tasks, self._going] if self._going else tasks)
 
     async def _show(self) -> None:
         began = self._clock.monotonic()
@@ -136,7 +134,7 @@ class Progress:
                 log.exception("progress.failed")  # an answer does not depend on its previews
 
     async def _worth_a_preview(self, elapsed: float) -> bool:
-        if self.message == SOMEWHERE:  # another one would stand below it
+        if self.message == UNKNOWN_MESSAGE:  # another one would stand below it
             return False
         text = await self._text()
         if text == self._shown or elapsed < PREVIEW_AFTER or self._over:
@@ -170,17 +168,17 @@ class Progress:
         try:
             return await self._show_it(text, self.message)
         except FateUnknown:
-            self.message = None if self._address.private else SOMEWHERE
+            self.message = None if self._address.private else UNKNOWN_MESSAGE
             raise
 
     async def _begin(self, text: str) -> int | None:
         """Put the beginning into a group; it is there surely only once its number is known."""
         if not self._intended:
-            await self._noted(SOMEWHERE)
+            await self._noted(UNKNOWN_MESSAGE)
             self._intended = True
         if self._over:
             return None
-        self.message = SOMEWHERE
+        self.message = UNKNOWN_MESSAGE
         try:
             self.message = await self._show_it(text, None)
         except (FateUnknown, ServerFault):

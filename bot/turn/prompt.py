@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from bot.events import Incoming, Json
+from bot.messages import IncomingMessage, Json
 
 BASE = """\
 You answer people in a Telegram chat through a bot. Write in the language of the person, in plain \
@@ -28,7 +28,7 @@ what no tool confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Render:
+class RenderedPrompt:
     """System and tools as they go to the model, and which tool each wire name means.
 
     `material` is the digest of everything but the time line: while it is unchanged and the
@@ -55,27 +55,27 @@ def render(
     prompts: Sequence[str],
     tools: Sequence[Json],
     names: Mapping[str, Sequence[str]],
-) -> Render:
+) -> RenderedPrompt:
     """Render for a turn that begins now."""
     texts = [text for text in (custom, BASE, *prompts) if text and text.strip()]
-    tools_digest = digest([tools, names])
+    tools_digest = content_hash([tools, names])
     time_line = datetime.fromtimestamp(now, UTC).strftime("Current time: %Y-%m-%d %H:%M UTC")
     system = tuple({"type": "text", "text": text} for text in (time_line, *texts))
-    return Render(
+    return RenderedPrompt(
         system=system,
         tools=tuple(tools),
         names=names,
-        digest=digest([system, tools_digest]),
+        digest=content_hash([system, tools_digest]),
         tools_digest=tools_digest,
-        material=digest([texts, tools_digest]),
+        material=content_hash([texts, tools_digest]),
     )
 
 
-def restore(name: str, body: bytes, tools: bytes) -> Render:
+def restore(name: str, body: bytes, tools: bytes) -> RenderedPrompt:
     """A render as `stored` wrote it."""
     head, tail = orjson.loads(body), orjson.loads(tools)
     system, found = tuple(head["system"]), tuple(tail["tools"])
-    return Render(system, found, tail["names"], name, head["tools"], head["material"])
+    return RenderedPrompt(system, found, tail["names"], name, head["tools"], head["material"])
 
 
 def tools_of(body: bytes) -> str:
@@ -83,12 +83,12 @@ def tools_of(body: bytes) -> str:
     return str(orjson.loads(body)["tools"])
 
 
-def digest(value: Any) -> str:
+def content_hash(value: Any) -> str:
     """A short name of a JSON value."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
 
 
-def person_content(incoming: Incoming) -> list[Json]:
+def person_content(incoming: IncomingMessage) -> list[Json]:
     """The person's message: a line with the exact time of sending and who wrote, then the text."""
     sent = datetime.fromtimestamp(incoming.sent_at, UTC).strftime("%A %Y-%m-%d, %H:%M:%S")
     name = " ".join(incoming.person.name.replace("[", "(").replace("]", ")").split())[:64]

@@ -8,39 +8,33 @@ from dataclasses import replace
 
 import structlog
 
-from bot.errors import Poisoned, Suspected
+from bot.agents.runnable import CurrentAgent
+from bot.approvals.request import ApprovalRequest
+from bot.approvals.service import Approvers, Suspension
+from bot.approvals.store import ApprovalStore
+from bot.errors import CrashSuspect, PoisonMessage
+from bot.mcp.pool import Pool
+from bot.messages import Clock, Model
 from bot.ops.counters import Counters
-from bot.ports.clock import Clock
-from bot.ports.journal import Journal, Opened, OpenTurn
-from bot.ports.model import Model
-from bot.ports.rests import Rests
-from bot.skills import SkillContext
-from bot.tools.approvals import Sheet
-from bot.tools.kept import Kept
-from bot.tools.mcp.pool import Pool
-from bot.tools.policy import Facts
-from bot.tools.rests import Shelf
-from bot.tools.skill import INSTANCE
-from bot.tools.skills import Skills
-from bot.tools.toolbox import Rights, Toolbox
-from bot.turn import ending, prompt
-from bot.turn.approvers import Approvers
-from bot.turn.budget import Budget
-from bot.turn.calls import Calls
-from bot.turn.ending import Ending
-from bot.turn.job import Job
-from bot.turn.plan import Live
+from bot.skills.api import SkillContext
+from bot.skills.runner import SkillRunner
+from bot.skills.spec import INSTANCE
+from bot.store.journal import Journal, Opened, OpenTurn
+from bot.tools.cache import ToolResultCache
+from bot.tools.policy import CallContext
+from bot.tools.read_more import ReadMore, TruncatedResults
+from bot.tools.toolset import ToolPermissions, Toolset
+from bot.turn import prompt, results
+from bot.turn.limits import RequestRate, TurnUsage
+from bot.turn.loop import AgentLoop
 from bot.turn.progress import Progress
-from bot.turn.prompt import Render
-from bot.turn.purse import Bank, Purse
-from bot.turn.rate import Rate
-from bot.turn.recorder import Recorder, left_behind, person_record
-from bot.turn.renders import Renders
-from bot.turn.replies import Replies
-from bot.turn.scopes import Budgets, Spender
-from bot.turn.suspension import Approvals, Suspension
-from bot.turn.transcripts import Transcript, Transcripts
-from bot.turn.walk import Walk
+from bot.turn.prompt import RenderedPrompt
+from bot.turn.prompt_cache import PromptCache
+from bot.turn.results import Responder, TurnRequest, TurnResult
+from bot.turn.tool_calls import ToolCalls
+from bot.turn.turn import Recorder, Transcript, Transcripts, person_record, record_abandoned
+from bot.usage.limits import Budgets, Spender
+from bot.usage.reservation import BudgetService, TurnBudget
 
 log = structlog.get_logger("turn")
 
@@ -56,12 +50,12 @@ class Runner:
         transcripts: Transcripts,
         clock: Clock,
         counters: Counters,
-        approvals: Approvals,
-        live: Live,
-        bank: Bank,
-        skills: Skills,
-        kept: Kept,
-        rests: Rests,
+        approvals: ApprovalStore,
+        live: CurrentAgent,
+        bank: BudgetService,
+        skills: SkillRunner,
+        kept: ToolResultCache,
+        rests: TruncatedResults,
         approvers: Approvers,
     ) -> None:
         self._approvers = approvers
@@ -77,13 +71,13 @@ class Runner:
         self._transcripts = transcripts
         self._clock = clock
         self._counters = counters
-        self._rate = Rate(clock)
-        self._renders = Renders(journal, clock)
-        self._replies = Replies(approvals, approvers, clock, counters)
+        self._rate = RequestRate(clock)
+        self._renders = PromptCache(journal, clock)
+        self._replies = Responder(approvals, approvers, clock, counters)
         self._suspects = asyncio.Lock()
 
     async def run(
-        self, job: Job, stop: asyncio.Event, sheet: Sheet | None = None
+        self, job: TurnRequest, stop: asyncio.Event, sheet: ApprovalRequest | None = None
     ) -> OpenTurn | None:
         """Run a turn until its reply is sent or it waits for people; `stop` ends it early.
 
@@ -93,14 +87,14 @@ class Runner:
         """
         try:
             return await self._run(job, stop, sheet)
-        except Suspected as error:
+        except CrashSuspect as error:
             self._counters.add("turns:suspected")
             log.warning("turn.suspected", line=job.fence.line, turn=job.entry, why=str(error))
         async with self._suspects:
             return await self._run(replace(job, alone=True), stop, sheet)
 
     async def _run(
-        self, job: Job, stop: asyncio.Event, sheet: Sheet | None = None
+        self, job: TurnRequest, stop: asyncio.Event, sheet: ApprovalRequest | None = None
     ) -> OpenTurn | None:
         toolbox = self._toolbox(job)
         await toolbox.ready(approved=sheet is not None)
@@ -122,7 +116,7 @@ class Runner:
             raise
         return None
 
-    async def _as_begun(self, job: Job, agent: str, stop: asyncio.Event) -> OpenTurn | None:
+    async def _as_begun(self, job: TurnRequest, agent: str, stop: asyncio.Event) -> OpenTurn | None:
         """A turn goes on with the agent that began it, whoever is bound to the chat by now."""
         if plan := self._live(agent):
             return await self._run(replace(job, plan=plan), stop)
@@ -130,38 +124,38 @@ class Runner:
         transcript = self._transcripts.get(job.fence.line, gone.ref)
         opened, render = await self._open(gone, self._toolbox(gone), transcript)
         recorder = self._recorder(gone, transcript, opened, render, self._purse(gone))
-        end = Ending("refused", ending.AGENT_GONE)
+        end = TurnResult("refused", results.AGENT_GONE)
         record = recorder.ended(end.outcome, end.text)
         await self._replies.tell(gone, recorder, end, [record], opened.turn.preview)
         await job.channel.sent(job.entry)
         return None
 
-    def _toolbox(self, job: Job) -> Toolbox:
-        def live() -> Rights | None:
+    def _toolbox(self, job: TurnRequest) -> Toolset:
+        def live() -> ToolPermissions | None:
             plan = self._live(job.plan.agent)
             return plan.rights if plan else None
 
         whom, where = job.incoming.person.id, job.incoming.address
         chat = "private" if where.private else "group"
-        facts = Facts(role=job.role, person=whom, chat=chat, agent=job.plan.agent)
+        facts = CallContext(role=job.role, person=whom, chat=chat, agent=job.plan.agent)
         conversation = f"{job.fence.line}/{where.conversation}"
         context = SkillContext(INSTANCE, str(whom), conversation, job.plan.agent)
         rights = job.plan.rights
-        shelf = Shelf(self._rests, job.fence, job.ref, job.plan.limits.result_chars)
+        shelf = ReadMore(self._rests, job.fence, job.ref, job.plan.limits.result_chars)
         hide = job.plan.filter.secrets.hidden
-        return Toolbox(
+        return Toolset(
             self._pool, rights, live, self._skills, self._kept, context, shelf, facts, hide
         )
 
     async def _walk(
         self,
-        job: Job,
-        toolbox: Toolbox,
+        job: TurnRequest,
+        toolbox: Toolset,
         transcript: Transcript,
         opened: Opened,
-        render: Render,
+        render: RenderedPrompt,
         stop: asyncio.Event,
-        sheet: Sheet | None,
+        sheet: ApprovalRequest | None,
     ) -> None:
         purse = self._purse(job)
         recorder = self._recorder(job, transcript, opened, render, purse)
@@ -176,7 +170,7 @@ class Runner:
             link_previews=job.plan.link_previews,
         )
         progress.message = opened.turn.preview
-        budget = Budget(job.plan.limits, clock)
+        budget = TurnUsage(job.plan.limits, clock)
         who = (job.fence.line, job.ref.conversation, job.incoming.person.id)
 
         def may_ask() -> bool:
@@ -187,8 +181,8 @@ class Runner:
             today = self._live(job.plan.agent) or job.plan
             return self._approvers.standing(found, today, address.bot, job.incoming.person.id)
 
-        calls = Calls(toolbox, render, recorder, budget, progress, grants, sheet)
-        walk = Walk(
+        calls = ToolCalls(toolbox, render, recorder, budget, progress, grants, sheet)
+        walk = AgentLoop(
             self._model, job.plan, render, recorder, calls, budget, progress, clock, may_ask, purse
         )
         async with recorder.accounting():
@@ -210,27 +204,32 @@ class Runner:
         """What was spent today by kind of scope, with the limits that there are."""
         return await self._bank.spent(spender, budgets, self._clock.wall())
 
-    def _purse(self, job: Job) -> Purse:
+    def _purse(self, job: TurnRequest) -> TurnBudget:
         ref, person = job.ref, job.incoming.person.id
         spender = Spender(job.fence.line, ref.conversation, ref.agent, person, ref.entry)
         plan, now = job.plan, lambda: (self._live(ref.agent) or job.plan).budgets
         seconds = plan.limits.seconds
-        return Purse(self._bank, job.fence, spender, now, self._clock, plan.model, seconds)
+        return TurnBudget(self._bank, job.fence, spender, now, self._clock, plan.model, seconds)
 
     def _recorder(
-        self, job: Job, transcript: Transcript, opened: Opened, render: Render, purse: Purse
+        self,
+        job: TurnRequest,
+        transcript: Transcript,
+        opened: Opened,
+        render: RenderedPrompt,
+        purse: TurnBudget,
     ) -> Recorder:
         recorder = Recorder(self._journal, job.fence, opened.turn, transcript, purse, self._clock)
         purse.lost = opened.turn.lost if recorder.asks_next else 0
         limits = job.plan.limits
         recorder.start = transcript.trim(limits.history_turns, limits.history_chars)
-        recorder.prefix = prompt.digest([render.digest, recorder.start, job.plan.model])
-        recorder.head = prompt.digest([render.material, job.plan.model])
+        recorder.prefix = prompt.content_hash([render.digest, recorder.start, job.plan.model])
+        recorder.head = prompt.content_hash([render.material, job.plan.model])
         return recorder
 
     async def _open(
-        self, job: Job, toolbox: Toolbox, transcript: Transcript
-    ) -> tuple[Opened, Render]:
+        self, job: TurnRequest, toolbox: Toolset, transcript: Transcript
+    ) -> tuple[Opened, RenderedPrompt]:
         renders = self._renders
         render = renders.of(job.plan, toolbox, transcript)
         try:
@@ -244,8 +243,8 @@ class Runner:
                 turns=job.plan.limits.history_turns,
                 alone=job.alone,
             )
-        except Poisoned as error:
-            await left_behind(self._journal, job.fence, error.opened, self._purse(job))
+        except PoisonMessage as error:
+            await record_abandoned(self._journal, job.fence, error.opened, self._purse(job))
             raise
         if opened.held:
             return opened, render

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.telegram.people import Bot, Person
 from tests.host.desk import PATIENCE
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.turn.ending import TOO_OFTEN
+from bot.turn.results import TOO_OFTEN
 from simulators.telegram.people import Bot, Person
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged

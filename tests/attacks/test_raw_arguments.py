@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.http_server import serving
 from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until

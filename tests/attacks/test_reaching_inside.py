@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.http_server import serving
 from simulators.messages.turns import Call, turn
 from tests.attacks.binding import bound

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from registry.snapshot import Snapshot
 from simulators.messages.turns import Call, turn
 from tests.attacks.binding import bound

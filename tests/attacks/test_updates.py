@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from bot.store import keys
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.updates import Update

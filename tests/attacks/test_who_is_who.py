@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.telegram.people import Bot
 from tests.attacks.talk import asked
 from tests.attacks.test_updates import given

@@ -8,23 +8,22 @@ from typing import Any
 
 import pytest
 
-from bot.access import Access
-from bot.commands.board import board
-from bot.commands.desk import BotState, Desk
-from bot.commands.people import PeopleCommands
-from bot.commands.table import Commands, Context, Say
-from bot.commands.words import plain
-from bot.events import Address, Attachment, Command, Incoming, Person, Quoted
-from bot.ports.grants import Request
-from bot.telegram.markup import render
+from bot.access.command import PeopleCommands
+from bot.access.rules import Access
+from bot.access.store import AccessRequest
+from bot.command import CommandContext, Commands, Reply, escape_markdown
+from bot.commands.admin_context import AdminContext, BotState
+from bot.commands.table import all_commands
+from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
+from bot.telegram.markdown.renderer import render
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import RegistryUnavailable
-from registry.stores.composite import CompositeStore
-from registry.stores.file import FileStore
-from registry.stores.memory import MemoryStore
-from registry.stores.port import Note
+from registry.sources.composite import CompositeStore
+from registry.sources.file import FileStore
+from registry.sources.memory import MemoryStore
+from registry.sources.store import AuditEntry
 
 BOT = BotIdentity("a" * 64, 123, "DemoBot")
 JACK = json.dumps({"id": "jack", "name": "Jack *the* first_", "mcpServerEndpoints": []})
@@ -46,26 +45,28 @@ def commands(catalog: Catalog) -> Commands:
 def with_desk(catalog: Catalog) -> Commands:
     """Every command over this catalog."""
     report: dict[str, Any] = {"status": "ok", "bots": [], "servers": [], "problems": []}
-    desk = Desk(
+    desk = AdminContext(
         catalog,
         LlmConfiguration(model="m"),
         lambda _llm: [],
         lambda: [BotState(BOT, "polling")],
         lambda: report,
     )
-    return board(desk, PeopleCommands(Access(), nobody_waits))
+    return all_commands(desk, PeopleCommands(Access(), nobody_waits))
 
 
-async def nobody_waits() -> list[Request]:
+async def nobody_waits() -> list[AccessRequest]:
     return []
 
 
-def context(text: str, key: str, catalog: Catalog, quoted: Quoted | None = None) -> Context:
+def context(
+    text: str, key: str, catalog: Catalog, quoted: QuotedMessage | None = None
+) -> CommandContext:
     """A command of an admin in the private chat 9."""
     name, _, arguments = text.removeprefix("/").partition(" ")
-    incoming = Incoming(
+    incoming = IncomingMessage(
         Address(BOT.id, 9),
-        Person(9, "Boss"),
+        User(9, "Boss"),
         message=1,
         sent_at=0,
         command=Command(name, arguments),
@@ -76,17 +77,19 @@ def context(text: str, key: str, catalog: Catalog, quoted: Quoted | None = None)
         return JACK.encode()
 
     found = catalog.snapshot().resolve(BOT, 9, 9)
-    return Context(incoming, None, admin=True, key=key, bot=BOT, resolution=found, fetch=fetch)
+    return CommandContext(
+        incoming, None, admin=True, key=key, bot=BOT, resolution=found, fetch=fetch
+    )
 
 
 async def said(
-    commands: Commands, catalog: Catalog, text: str, key: str, quoted: Quoted | None = None
+    commands: Commands, catalog: Catalog, text: str, key: str, quoted: QuotedMessage | None = None
 ) -> str:
     """What a command answers."""
     row = commands.find(text.removeprefix("/").split()[0])
     assert row is not None
     intent = await row.function(context(text, key, catalog, quoted))
-    assert isinstance(intent, Say)
+    assert isinstance(intent, Reply)
     return intent.text
 
 
@@ -118,12 +121,12 @@ class Forgetful(MemoryStore):
         super().__init__()
         self.writes = 0
 
-    async def put(self, key: str, value: str, expected: str | None, note: Note) -> str:
+    async def put(self, key: str, value: str, expected: str | None, note: AuditEntry) -> str:
         revision = await super().put(key, value, expected, note)
         self._lose()
         return revision
 
-    async def delete(self, key: str, expected: str, note: Note) -> None:
+    async def delete(self, key: str, expected: str, note: AuditEntry) -> None:
         await super().delete(key, expected, note)
         self._lose()
 
@@ -153,7 +156,7 @@ async def test_the_same_entry_id_on_two_lines_is_two_changes(
 
 
 async def test_a_file_that_is_replied_to_is_read(commands: Commands, catalog: Catalog) -> None:
-    quoted = Quoted(file=Attachment("F1", "jack.json", 10))
+    quoted = QuotedMessage(file=Attachment("F1", "jack.json", 10))
     assert "is there" in await said(commands, catalog, "/addagent", "k", quoted)
 
 
@@ -181,7 +184,7 @@ async def test_help_tells_what_stands_behind_a_command(
 
 def test_plain_text_stays_as_it_is_whatever_stands_in_it() -> None:
     odd = r"(1 to a-z, 0-9) [a](http://b) \(x\-y\) \[c \| d\] $5 and $6 &lt; **b** _i_ `c` <d> #e"
-    shown = render(plain(odd))
+    shown = render(escape_markdown(odd))
     assert (shown.text, shown.entities) == (odd, ())
 
 

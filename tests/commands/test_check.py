@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.cli import main
+from bot.cli.main import main
 from registry.binding import token_hash
 
 TOKEN = "7000001:AAabcdefghijklmnop"
@@ -129,7 +129,7 @@ def test_a_secret_too_short_to_be_found_is_named_and_its_value_is_not(
     more = {"LONG_ENOUGH": "771234", "AGENT_SECRETS": "LISTED", "REDIS_URL": "redis://:77123@h/0"}
     for name, value in (short | more).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("bot.checking.STORE_SECONDS", 0.1)
+    monkeypatch.setattr("bot.cli.check.STORE_SECONDS", 0.1)
     _, problems = checked(capsys)
     named = {p["place"]: p["level"] for p in problems if "too short to be found" in p["message"]}
     assert named == dict.fromkeys([*short, "REDIS_URL"], "warning")

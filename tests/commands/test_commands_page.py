@@ -5,25 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bot.access import Access
-from bot.commands.board import board
-from bot.commands.desk import Desk
-from bot.commands.people import PeopleCommands
-from bot.commands.table import Commands
-from bot.ports.grants import Request
+from bot.access.command import PeopleCommands
+from bot.access.rules import Access
+from bot.access.store import AccessRequest
+from bot.command import Commands
+from bot.commands.admin_context import AdminContext
+from bot.commands.table import all_commands
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.stores.memory import MemoryStore
+from registry.sources.memory import MemoryStore
 
 PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 
 def whole_board() -> Commands:
-    desk = Desk(Catalog(MemoryStore()), LlmConfiguration(), lambda _: [], list, dict)
-    return board(desk, PeopleCommands(Access(), nobody_waits))
+    desk = AdminContext(Catalog(MemoryStore()), LlmConfiguration(), lambda _: [], list, dict)
+    return all_commands(desk, PeopleCommands(Access(), nobody_waits))
 
 
-async def nobody_waits() -> list[Request]:
+async def nobody_waits() -> list[AccessRequest]:
     return []
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.checking import mistakes
-from bot.cli import main
+from bot.cli.check import mistakes
+from bot.cli.main import main
 from bot.errors import ConfigError
 from bot.store.embedded import HostLock
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.access import (
+from bot.access.gate import AccessGate
+from bot.access.rules import (
     BLOCKED,
     ENGINEER,
     EVERYWHERE,
@@ -23,21 +24,20 @@ from bot.access import (
     Subject,
     Verdict,
     new_code,
-    same_code,
+    normalize_code,
 )
-from bot.dispatch.admission import Admission
-from bot.events import (
+from bot.messages import (
     ANONYMOUS_ADMIN,
     Address,
+    CallbackPress,
+    ChatMigration,
     Command,
     Event,
-    Incoming,
+    IncomingMessage,
     Membership,
-    Moved,
-    Person,
-    Press,
-    Resume,
+    ResumeTurn,
     Signal,
+    User,
 )
 
 BOT, ANN, TEAM = 7, 5, -100
@@ -149,23 +149,26 @@ def test_no_grants_let_in_whom_none_of_them_names(
 
 # --- the gate -------------------------------------------------------------------------------------
 
-STRANGER = Person(6, "Eve")
+STRANGER = User(6, "Eve")
 CHATS = [Address(BOT, 6), GROUP]
 SAID: dict[type, list[Any]] = {
-    Incoming: [
-        Incoming(place, STRANGER, 1, 1, "hello", command)
+    IncomingMessage: [
+        IncomingMessage(place, STRANGER, 1, 1, "hello", command)
         for place, command in product(CHATS, [None, Command("start"), Command("people", "x")])
     ],
-    Press: [Press(place, STRANGER, "1", data) for place, data in product(CHATS, ["ap:x:0:o", ""])],
+    CallbackPress: [
+        CallbackPress(place, STRANGER, "1", data)
+        for place, data in product(CHATS, ["ap:x:0:o", ""])
+    ],
     Signal: [Signal(place, "stop", who) for place, who in product(CHATS, [STRANGER, None])],
 }
-PASSES = {Resume, Moved, Membership}
+PASSES = {ResumeTurn, ChatMigration, Membership}
 """What nobody says: it is the host's own, or Telegram's on a chat, and leads to no agent."""
 
 
-def gate(found: Access) -> Admission:
+def gate(found: Access) -> AccessGate:
     nothing: Any = None
-    return Admission(found, nothing, nothing, nothing, nothing, nothing, nothing)
+    return AccessGate(found, nothing, nothing, nothing, nothing, nothing, nothing)
 
 
 def test_every_kind_of_event_passes_the_gate_or_is_stopped_by_it() -> None:
@@ -189,7 +192,9 @@ def test_what_nobody_has_thought_of_is_stopped() -> None:
 
 
 def test_strangers_may_ask_for_their_id_and_claim_but_whoever_is_blocked_may_not() -> None:
-    asked = [Incoming(CHATS[0], STRANGER, 1, 1, "", Command(name)) for name in ("id", "claim")]
+    asked = [
+        IncomingMessage(CHATS[0], STRANGER, 1, 1, "", Command(name)) for name in ("id", "claim")
+    ]
     assert all(gate(access()).admits(event) for event in asked)
     blocked = granted(("person", 6, BOT, BLOCKED))
     assert not any(gate(blocked).admits(event) for event in asked)
@@ -201,4 +206,4 @@ def test_a_code_has_enough_letters_and_is_known_however_it_is_typed() -> None:
     for code in codes:
         bare = code.replace("-", "")
         assert len(bare) == 16
-        assert same_code(f" {code.lower()}\n") == same_code(bare) == bare
+        assert normalize_code(f" {code.lower()}\n") == normalize_code(bare) == bare

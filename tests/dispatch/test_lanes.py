@@ -10,32 +10,39 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from bot.dispatch import lanes as module
-from bot.dispatch.feed import Feed
-from bot.dispatch.lanes import AT_ONCE, WHOLE, Lanes
-from bot.dispatch.line import Line
-from bot.dispatch.router import Router
+from bot.conversations import queue as module
+from bot.conversations.inbox_reader import InboxReader
+from bot.conversations.queue import AT_ONCE, WHOLE, ConversationQueues
+from bot.conversations.router import Router
 from bot.errors import FencedOut, StoreError
-from bot.events import Address, Decoded, Event, Ignored, Incoming, Person, Signal
+from bot.hosting.leases import HostIdentity, Leases
+from bot.line_context import LineContext
+from bot.messages import (
+    Address,
+    Channel,
+    Decoded,
+    Event,
+    Fence,
+    Ignored,
+    IncomingMessage,
+    Signal,
+    User,
+)
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
-from bot.ports.channel import Channel
-from bot.ports.fence import Fence
-from bot.ports.inbox import Entry, Update
-from bot.store.boxes import RedisInbox
 from bot.store.client import StoreClient, connect
-from bot.store.leases import Host, Leases
+from bot.store.inbox import InboxEntry, Update, UpdateInbox
 from tests.host.stage import until
 from tests.host.valkey import Valkey
 
 LINE = "bot:1"
-ANN = Person(1, "Ann")
+ANN = User(1, "Ann")
 
 
 class Desk:
     """What becomes of entries: they are noted, perhaps after a wait, and leave the inbox."""
 
-    def __init__(self, inbox: RedisInbox, fence: Fence) -> None:
+    def __init__(self, inbox: UpdateInbox, fence: Fence) -> None:
         self.inbox = inbox
         self.fence = fence
         self.done: list[tuple[int, str]] = []
@@ -49,7 +56,9 @@ class Desk:
     def runs_beside(self, _event: Event) -> bool:
         return False
 
-    async def handle(self, line: Line, entry: Entry, event: Incoming, stop: asyncio.Event) -> bool:
+    async def handle(
+        self, line: LineContext, entry: InboxEntry, event: IncomingMessage, stop: asyncio.Event
+    ) -> bool:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -62,13 +71,15 @@ class Desk:
             self.now -= 1
         return True
 
-    async def admits(self, line: Line, entry: Entry, event: Event) -> bool:
+    async def admits(self, line: LineContext, entry: InboxEntry, event: Event) -> bool:
         return True
 
-    async def stop_waiting(self, line: Line, entry: Entry, signal: Signal) -> bool:
+    async def stop_waiting(self, line: LineContext, entry: InboxEntry, signal: Signal) -> bool:
         return False
 
-    async def signalled(self, line: Line, entry: Entry, signal: Signal, *, running: bool) -> None:
+    async def signalled(
+        self, line: LineContext, entry: InboxEntry, signal: Signal, *, running: bool
+    ) -> None:
         self.stopped.append(running)
         await self.inbox.settle(self.fence, [entry.id])
 
@@ -80,7 +91,7 @@ def decoded(raw: bytes) -> Decoded:
         return Signal(address, "stop", ANN)
     if body["text"] == "ignored":
         return Ignored("a rule")
-    return Incoming(address, ANN, 1, 1, body["text"])
+    return IncomingMessage(address, ANN, 1, 1, body["text"])
 
 
 def update(number: int, chat: int, text: str) -> Update:
@@ -91,12 +102,12 @@ class Scene:
     """A line with its inbox, feed and lanes."""
 
     def __init__(self, client: StoreClient, fence: Fence) -> None:
-        self.inbox = RedisInbox(client)
+        self.inbox = UpdateInbox(client)
         self.desk = Desk(self.inbox, fence)
-        line = Line(fence, 1, "echo_bot", "hash", cast("Channel", None))
+        line = LineContext(fence, 1, "echo_bot", "hash", cast("Channel", None))
         counters, router = Counters(), cast("Router", self.desk)
-        self.lanes = Lanes(line, router, self.inbox, decoded, SystemClock(), counters)
-        self.feed = Feed(fence, self.inbox, self.lanes, decoded, counters)
+        self.lanes = ConversationQueues(line, router, self.inbox, decoded, SystemClock(), counters)
+        self.feed = InboxReader(fence, self.inbox, self.lanes, decoded, counters)
 
     async def quiet(self, seconds: float = 30) -> None:
         await until(lambda: self.lanes.backlog == 0, seconds)
@@ -105,7 +116,9 @@ class Scene:
 @pytest.fixture
 async def scene(valkey: Valkey) -> AsyncIterator[Scene]:
     client = StoreClient(connect(valkey.url), SystemClock())
-    fence = await Leases(client, Host.new("a", ""), SystemClock()).acquire(LINE, lambda: None)
+    fence = await Leases(client, HostIdentity.new("a", ""), SystemClock()).acquire(
+        LINE, lambda: None
+    )
     assert fence is not None
     scene = Scene(client, fence)
     yield scene
@@ -234,7 +247,7 @@ async def test_an_entry_that_cannot_be_read_for_a_while_holds_its_lane_up_only_s
     monkeypatch.setattr(module, "BURY_PAUSES", (0.01, 0.01))
     works, failures = scene.inbox.fetch, [StoreError("WRONG"), StoreError("WRONG")]
 
-    async def fetch(line: str, id: str) -> Entry | None:
+    async def fetch(line: str, id: str) -> InboxEntry | None:
         if failures:
             raise failures.pop()
         return await works(line, id)

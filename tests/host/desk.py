@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.assembled import Assembled
-from bot.tools.mcp.pool import ServerHealth
+from bot.app import Assembled
+from bot.mcp.pool import ServerHealth
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room

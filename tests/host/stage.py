@@ -15,8 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import assembled
-from bot.assembled import Assembled
+from bot.app import Assembled, assembled
 from bot.settings import Settings
 from registry.binding import token_hash
 from simulators.http_server import serving

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from bot.store import keys
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
@@ -339,7 +339,7 @@ async def test_a_name_in_a_card_formats_and_links_nothing(private: Private, stag
 async def test_a_crowd_of_strangers_does_not_flood_the_admin(
     private: Private, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.store.grants.REQUESTS_AN_HOUR", 3)
+    monkeypatch.setattr("bot.access.store.REQUESTS_AN_HOUR", 3)
     crowd = [stage.person(f"P{n}") for n in range(6)]
     async with private.host() as host:
         for one in crowd:

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
+from bot.access.store import GrantStore
 from bot.store import keys
-from bot.store.grants import RedisGrants
 from simulators.messages.turns import turn
 from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, until
@@ -48,7 +48,7 @@ async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
     """The step is made, and its host gets no further: what is left of it begins the entry anew."""
     private = Private(stage)
     reached: list[str] = []
-    step = getattr(RedisGrants, after)
+    step = getattr(GrantStore, after)
 
     async def and_no_further(*given: object) -> object:
         done = await step(*given)
@@ -57,7 +57,7 @@ async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
         reached.append("dead")
         raise RuntimeError("killed here")
 
-    monkeypatch.setattr(RedisGrants, after, and_no_further)
+    monkeypatch.setattr(GrantStore, after, and_no_further)
     async with private.host() as host:
         stage.world.say(private.ann, private.room, "hello")
         card = await private.card()

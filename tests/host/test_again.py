@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.dispatch.router import STALE_PRESS
+from bot.conversations.router import STALE_PRESS
 from simulators.messages.turns import HttpError, Say, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from bot.store.keys import outbox
 from registry.policy import ToolPolicy
 from simulators.messages.turns import Call, Turn, turn

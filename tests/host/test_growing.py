@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.assembled import Assembled
-from bot.telegram import pacing
-from bot.telegram.markup import MARK
+from bot.app import Assembled
+from bot.telegram import rate_limit
+from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Say, Stall, Turn
 from simulators.telegram.faults import Fault
 from simulators.telegram.people import Bot, Person
@@ -97,7 +97,7 @@ async def test_a_beginning_on_its_way_when_the_answer_is_whole_becomes_the_answe
 async def test_an_edit_on_its_way_when_the_answer_is_whole_does_not_undo_it(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "_GROUP_EDIT_GAP", 0.3)
+    monkeypatch.setattr(rate_limit, "_GROUP_EDIT_GAP", 0.3)
     group.faults.add(Fault("delay", "editMessageText", seconds=1.5))
     await group.grown()
     await until(lambda: group.calls().count("editMessageText") == 2)
@@ -107,7 +107,7 @@ async def test_an_edit_on_its_way_when_the_answer_is_whole_does_not_undo_it(
 async def test_an_edit_of_unknown_fate_cannot_undo_the_answer(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "_GROUP_EDIT_GAP", 0.3)
+    monkeypatch.setattr(rate_limit, "_GROUP_EDIT_GAP", 0.3)
     group.faults.add(Fault("lose", "editMessageText"))
     beginning, answer = await group.grown()
     assert ANSWER.startswith(beginning)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.turn.ending import TIRED, TOO_OFTEN
+from bot.turn.results import TIRED, TOO_OFTEN
 from simulators.messages.turns import Call, Say, Turn, turn
 from simulators.telegram.people import Bot, Person
 from tests.host.stage import Stage, staged

@@ -11,9 +11,8 @@ from typing import Any
 import aiohttp
 from redis.asyncio import Redis
 
-from bot.api.health import http_app
-from bot.app import assembled
-from bot.assembled import Assembled
+from bot.app import Assembled, assembled
+from bot.http.health import http_app
 from bot.store import keys
 from simulators.http_server import serving
 from simulators.messages.turns import HttpError, Turn

@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from bot.api.health import http_app
-from bot.api.webhooks import Door, webhook_routes
+from bot.http.health import http_app
+from bot.http.server import HttpLimits, serving
+from bot.http.webhooks import WebhookEndpoint, webhook_routes
 from bot.ops.counters import Counters
-from bot.ops.serving import Limits, serving
 from tests.host.stage import until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -114,7 +114,7 @@ async def port(**limits: Any) -> AsyncIterator[Port]:
         Route("/take", take, methods=["POST"]),
         Route("/much", much),
     ]
-    far = Limits(header_seconds=LONG, body_seconds=LONG, answer_seconds=LONG)
+    far = HttpLimits(header_seconds=LONG, body_seconds=LONG, answer_seconds=LONG)
     given = replace(far, **limits, count=lambda name: found.refused.update([name]))
     async with serving(Starlette(routes=routes), limits=given) as url:
         found.number = int(url.rpartition(":")[2])
@@ -350,11 +350,11 @@ async def test_no_host_header_breaks_a_route(host: str, caplog: pytest.LogCaptur
     async def take(raw: bytes) -> None:
         taken.append(raw)
 
-    doors = {"/telegram/a": Door("word", take)}
+    doors = {"/telegram/a": WebhookEndpoint("word", take)}
     app = http_app(lambda: {"status": "ok", "ready": True}, webhook_routes(doors, Counters()))
     head = "{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n{}\r\n"
     said = "X-Telegram-Bot-Api-Secret-Token: word\r\n"
-    async with serving(app, limits=Limits()) as url:
+    async with serving(app, limits=HttpLimits()) as url:
         here = Port(int(url.rpartition(":")[2]))
         for path, more, status in (
             ("GET /health", "", b" 200 "),

@@ -21,7 +21,7 @@ import aiogram.methods
 import pytest
 import pytest_asyncio
 
-from bot.redaction import SECRET
+from bot.ops.redaction import SECRET
 from simulators.messages.turns import Call, Say, Stall, Turn, turn
 from simulators.telegram.people import Bot
 from simulators.telegram.rooms import Room

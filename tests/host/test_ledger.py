@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import structlog
 
-from bot.assembled import Assembled
-from bot.store.ledger import RedisLedger
+from bot.app import Assembled
+from bot.usage.ledger import Ledger
 from simulators.messages.turns import Call, HttpError, Say, Turn, turn
 from tests.host.stage import Stage
 
@@ -47,7 +47,7 @@ def today() -> str:
 
 
 async def ledger(host: Assembled) -> list[dict[str, Any]]:
-    return await RedisLedger(host.store).lines(today(), count=100_000)
+    return await Ledger(host.store).lines(today(), count=100_000)
 
 
 def summed(lines: list[dict[str, Any]]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.updates import Update
 from tests.host.stage import Stage, until

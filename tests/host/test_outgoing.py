@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.redaction import SECRET
-from bot.turn.filters import BLOCKED, WARNING, WITHHELD
+from bot.ops.redaction import SECRET
+from bot.safety.output_filter import BLOCKED, WARNING, WITHHELD
 from simulators.messages.turns import Call, Say, Turn, turn
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage, staged

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person

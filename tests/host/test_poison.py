@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bot.deadletters import dead_letters
-from bot.dispatch.router import Router
+from bot.cli.dead_letters import dead_letters
+from bot.conversations.router import Router
 from bot.errors import ConfigError
 from bot.telegram import decode as decoding
-from bot.turn.job import Job
+from bot.turn.results import TurnRequest
 from bot.turn.runner import Runner
 from simulators.messages.turns import Say, Turn
 from simulators.telegram.people import Bot, Person
@@ -28,7 +28,7 @@ def poisonous(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """A turn that fails on a certain word for as long as the list holds True."""
     works, bad = Runner.run, [True]
 
-    async def run(self: Runner, job: Job, *more: Any) -> Any:
+    async def run(self: Runner, job: TurnRequest, *more: Any) -> Any:
         if bad[0] and job.incoming.text == "poison":
             raise ZeroDivisionError("secret words")
         return await works(self, job, *more)
@@ -137,7 +137,7 @@ async def test_an_update_that_breaks_the_reading_is_set_aside_and_blocks_nothing
             raise ZeroDivisionError
         return reads(update, identity)
 
-    monkeypatch.setattr("bot.telegram.joined.decode", decode)
+    monkeypatch.setattr("bot.hosting.line.decode", decode)
     async with stage.host() as host:
         stage.world.say(ann, room, "poison")
         assert await stage.ask(ann, room, echo, "fine") == "well"
@@ -149,10 +149,10 @@ async def test_an_update_that_breaks_the_reading_is_set_aside_and_blocks_nothing
 async def test_a_burial_that_fails_is_tried_again(
     stage: Stage, poisonous: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bot.dispatch import lanes
-    from bot.dispatch.router import Router
+    from bot.conversations import queue
+    from bot.conversations.router import Router
 
-    monkeypatch.setattr(lanes, "BURY_PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(queue, "BURY_PAUSES", (0.05, 0.1))
     echo, ann, room = scene(stage)
     stage.script.on("well")
     buries, failures = Router.bury, [3]

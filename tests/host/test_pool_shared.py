@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.messages.turns import Call, Turn, turn
 from simulators.messages.validate import Asked
 from simulators.telegram.people import Bot

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from mcp.server.mcpserver import MCPServer
 
-from bot.tools.mcp.results import REST_LIMIT
+from bot.mcp.result import REST_LIMIT
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
 from simulators.messages.validate import Asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from simulators.telegram.faults import Fault
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from registry.binding import token_hash
 from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, health, until

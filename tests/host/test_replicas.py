@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from bot.telegram.markup import MARK
+from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Say, Turn
 from simulators.telegram.people import Bot, Person
 from tests.host.replicas import Replica, shared_evenly

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.ports.journal import Record
+from bot.store.journal import Record
 from bot.turn.prompt import BASE
-from bot.turn.transcripts import Transcript
+from bot.turn.turn import Transcript
 from simulators.messages.turns import Call, turn
 from tests.host.stage import TIME_SERVER, Stage
 

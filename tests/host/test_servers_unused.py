@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import agents
+from bot import app
 from simulators.messages.turns import Call, turn
 from tests.host.desk import PATIENCE, Desk
 from tests.host.stage import Stage, until
@@ -16,7 +16,7 @@ from tests.host.stage import Stage, until
 async def test_a_server_that_no_agent_names_any_more_is_closed_and_one_that_stays_is_not(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agents, "UNUSED_SECONDS", 0.05)
+    monkeypatch.setattr(app, "UNUSED_SECONDS", 0.05)
     desk, ann = Desk(stage, whitelistPatterns=["*"]), stage.person("Ann")
     room = desk.room(ann)
     one = stage.agents["mcpServers"]["desk"]

@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.tools.skill import CAUTION
-from registry.building import build, load_document
-from registry.draft import Draft
+from bot.skills.spec import CAUTION
+from registry.authorization import WriterPermissions
 from registry.errors import DocumentErrors
-from registry.reading import read_file_text
-from registry.screening import Authority
+from registry.validation import RawDocument, build, load_document, read_file_text
 from simulators.messages.turns import Call, turn
 from tests.host.stage import ROOT, Stage
 
@@ -263,7 +261,7 @@ def test_an_unknown_field_of_a_skill_is_told_with_the_nearest_that_there_is(
 
 def _refused(text: str) -> str:
     with pytest.raises(DocumentErrors) as raised:
-        build(read_file_text(text, "chat"), Authority(operator=False))
+        build(read_file_text(text, "chat"), WriterPermissions(operator=False))
     return " ".join(problem.message for problem in raised.value.problems)
 
 
@@ -271,7 +269,10 @@ def test_an_agent_from_a_chat_may_not_use_any_internal_skill_nor_keep_results() 
     inner = {"name": "x", "executionType": "internal", "internalHandler": "wages"}
     text = _agent(inner)
     assert "the internal skill 'wages' may not be used" in _refused(text)
-    build(read_file_text(text, "chat"), Authority(operator=False, handlers=frozenset({"wages"})))
+    build(
+        read_file_text(text, "chat"),
+        WriterPermissions(operator=False, handlers=frozenset({"wages"})),
+    )
     kept = deals("https://example.org/") | {"webhookAuth": None, "cache": {"ttlSeconds": 5}}
     assert "only the operator may have results used again" in _refused(_agent(kept))
 
@@ -285,7 +286,7 @@ def test_an_agent_from_a_chat_may_not_use_any_internal_skill_nor_keep_results() 
     ],
 )
 def test_a_skill_from_a_chat_may_not_lead_inside_nor_name_any_secret(url: str, words: str) -> None:
-    draft: Draft = read_file_text(_agent(deals(url)), "chat")
+    draft: RawDocument = read_file_text(_agent(deals(url)), "chat")
     with pytest.raises(DocumentErrors) as raised:
-        build(draft, Authority(operator=False))
+        build(draft, WriterPermissions(operator=False))
     assert any(words in problem.message for problem in raised.value.problems)

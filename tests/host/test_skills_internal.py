@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from bot.tools.skill import CAUTION
+from bot.skills.spec import CAUTION
 from simulators.messages.turns import Call, turn
 from tests.host.stage import ROOT, Stage, health, until
 from tests.packages import WORKDAYS, install
 
 SHELF = '''
 import asyncio, threading, time
-from bot.skills import SkillContext, SkillError, skill
+from bot.skills.api import SkillContext, SkillError, skill
 
 RUNS = []
 

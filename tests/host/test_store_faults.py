@@ -15,7 +15,7 @@ from bot.ops.hardening import opened
 from bot.store import embedded
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
-from bot.store.judge import Judge, refuse_open
+from bot.store.health import StoreHealth, require_password
 from simulators.messages.turns import Say, Turn
 from tests.host.stage import HostProcess, Stage, until
 from tests.host.valkey import Valkey, store
@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("STORE_KILLS", "4"))
 async def admitted(valkey: Valkey, *, volatile: bool = False) -> None:
     client = StoreClient(connect(valkey.url), SystemClock())
     try:
-        await Judge(client, SystemClock()).admit(volatile=volatile)
+        await StoreHealth(client, SystemClock()).admit(volatile=volatile)
     finally:
         await client.close()
 
@@ -64,7 +64,7 @@ async def test_a_password_that_is_missing_stops_the_start(tmp_path: Path) -> Non
 
 async def test_a_store_on_another_machine_needs_a_password() -> None:
     with pytest.raises(ConfigError, match="ALLOW_OPEN_REDIS"):
-        await refuse_open("redis://192.0.2.7:6379/0", allowed=False)
+        await require_password("redis://192.0.2.7:6379/0", allowed=False)
     for url in (
         "redis://:word@192.0.2.7:6379/0",
         "rediss://user:word@192.0.2.7",
@@ -73,8 +73,8 @@ async def test_a_store_on_another_machine_needs_a_password() -> None:
         "redis://localhost",
         "unix:///run/valkey.sock",
     ):
-        await refuse_open(url, allowed=False)
-    await refuse_open("redis://192.0.2.7:6379/0", allowed=True)
+        await require_password(url, allowed=False)
+    await require_password("redis://192.0.2.7:6379/0", allowed=True)
 
 
 async def test_the_host_says_why_it_will_not_run_and_ends(stage: Stage, tmp_path: Path) -> None:

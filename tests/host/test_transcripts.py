@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bot.events import TurnRef
-from bot.ports.journal import Record
+from bot.messages import TurnRef
+from bot.store.journal import Record
 from bot.turn.prompt import render
-from bot.turn.transcripts import RECORD_BYTES, Transcript, Transcripts
+from bot.turn.turn import RECORD_BYTES, Transcript, Transcripts
 
 
 def ref(chat: int) -> TurnRef:

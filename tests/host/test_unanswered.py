@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.telegram import sending
-from bot.telegram.markup import MARK
-from bot.turn.recorder import Recorder
+from bot.telegram import sender
+from bot.telegram.markdown.renderer import MARK
+from bot.turn.turn import Recorder
 from simulators.messages.turns import Say, Turn
 from simulators.telegram.faults import Fault
 from tests.host.stage import Stage
@@ -33,18 +33,18 @@ async def test_while_nothing_comes_back_from_telegram_an_answer_is_not_repeated(
 async def test_a_message_to_which_no_answer_ever_comes_does_not_hold_its_chat_up_for_ever(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "pause_after", lambda _failures, _longest: 0.01)
+    monkeypatch.setattr(sender, "pause_after", lambda _failures, _longest: 0.01)
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on("unheard", "next")
-    stage.world.faults.add(Fault("lose", "sendMessage", times=sending.MOST_COPIES))
+    stage.world.faults.add(Fault("lose", "sendMessage", times=sender.MOST_COPIES))
     async with stage.host() as host:
         stage.world.say(ann, room, "hi")
         stage.world.say(ann, room, "and?")
-        await stage.answer(room, echo, sending.MOST_COPIES + 1)
+        await stage.answer(room, echo, sender.MOST_COPIES + 1)
         await host.fleet.bots[0].idle()
         assert host.counters["send:unanswered"] == 1
-    copies = [f"{MARK}unheard"] * (sending.MOST_COPIES - 1)
+    copies = [f"{MARK}unheard"] * (sender.MOST_COPIES - 1)
     assert stage.texts(room, echo.id) == ["unheard", *copies, "next"]
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.assembled import Assembled
+from bot.app import Assembled
 from bot.store import keys
 from tests.host.desk import Desk, write
 from tests.host.stage import Stage

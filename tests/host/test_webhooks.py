@@ -12,8 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.app import assembled
-from bot.assembled import Assembled
+from bot.app import Assembled, assembled
 from bot.store import keys
 from simulators.messages.turns import Say, Turn
 from tests.host.stage import Stage, settings_of, until
@@ -191,7 +190,7 @@ async def test_a_push_to_another_replica_is_answered_by_the_owner(
 async def test_a_webhook_that_somebody_took_away_is_registered_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.telegram.intake.REGISTER_AGAIN", 0.2)
+    monkeypatch.setattr("bot.telegram.webhook.REGISTER_AGAIN", 0.2)
     echo = stage.bot("Echo")
     ann = stage.person("Ann")
     stage.script.on("still here")

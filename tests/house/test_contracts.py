@@ -73,8 +73,8 @@ def test_the_house_as_it_stands_passes(house: Path) -> None:
         ),
         (
             "bot/turn/planted.py",
-            "from bot.ports.fence import Fence\n\nPLANTED = Fence\n",
-            "bot.turn.planted -> bot.ports.fence (l.5)",
+            "from bot.messages import Fence\n\nPLANTED = Fence\n",
+            "bot.turn.planted -> bot.messages (l.5)",
         ),
     ],
 )
@@ -135,7 +135,7 @@ def test_code_in_an_init_is_named(house: Path, code: str) -> None:
     assert "bot/ops/__init__.py:3: an __init__.py is a docstring and nothing else" in said
 
 
-@pytest.mark.parametrize("code", ["import os\n", "from bot.events import Json\n", "PORTS = 1\n"])
+@pytest.mark.parametrize("code", ["import os\n", "from bot.messages import Json\n", "PORTS = 1\n"])
 def test_a_front_door_that_does_more_than_hand_on_its_own_names_is_named(
     house: Path, code: str
 ) -> None:

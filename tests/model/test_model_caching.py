@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.events import Json
-from bot.model.caching import BLOCKS_BETWEEN_MARKS, Prompt, marked, unmarked
+from bot.messages import Json
+from bot.model.cache_control import BLOCKS_BETWEEN_MARKS, Prompt, marked, unmarked
 
 MARK = {"type": "ephemeral"}
 

@@ -10,11 +10,11 @@ import pytest
 from aiohttp import web
 
 from bot.errors import ModelBusy
+from bot.messages import Answer, ModelRequest
+from bot.model.client import MessagesModel
 from bot.model.errors import retry_after
-from bot.model.gate import FIRST_FEW, LONGEST_WAIT, Gate
-from bot.model.messages import MessagesModel
+from bot.model.rate_limiter import FIRST_FEW, LONGEST_WAIT, RateLimiter
 from bot.ops.clock import SystemClock
-from bot.ports.model import Answer, ModelRequest
 from tests.model.test_model_messages import WHOLE, Api, api, model, refuse, speak
 
 __all__ = ["api", "model"]
@@ -93,7 +93,7 @@ async def test_whoever_would_wait_too_long_hears_so_at_once_and_nothing_is_sent(
 
 async def test_what_was_on_its_way_when_the_gate_was_shut_does_not_open_it() -> None:
     clock = Hands()
-    gate = Gate(clock, "m")
+    gate = RateLimiter(clock, "m")
     early = [gate.passage() for _ in range(200)]
     passages = [await one.__aenter__() for one in early]
     passages[0].refused(429, 30)
@@ -123,7 +123,7 @@ class Hands:
 
 async def test_one_in_a_minute_finds_out_whether_a_long_limit_is_lifted() -> None:
     clock = Hands()
-    gate = Gate(clock, "m")
+    gate = RateLimiter(clock, "m")
     gate.close(3600)
     clock.now += LONGEST_WAIT - 1
     with pytest.raises(ModelBusy, match="takes no request for 3541 s"):
@@ -153,7 +153,7 @@ async def test_an_overloaded_server_is_asked_by_a_few_until_it_answers(
 
 
 async def test_a_gate_that_was_shut_is_wide_open_again_after_enough_have_passed() -> None:
-    gate = Gate(SystemClock(), "m")
+    gate = RateLimiter(SystemClock(), "m")
     gate.close(0)
     for _ in range(200):
         async with gate.passage() as passage:
@@ -162,7 +162,7 @@ async def test_a_gate_that_was_shut_is_wide_open_again_after_enough_have_passed(
 
 
 async def test_one_who_leaves_while_it_waits_takes_nobodys_place() -> None:
-    gate = Gate(SystemClock(), "m")
+    gate = RateLimiter(SystemClock(), "m")
     gate.close(0)
     inside = [gate.passage() for _ in range(FIRST_FEW)]
     for passage in inside:

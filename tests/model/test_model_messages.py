@@ -17,10 +17,10 @@ import pytest
 from aiohttp import web
 
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused, StaleThinking
-from bot.model.messages import MessagesModel, body
+from bot.messages import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen, Usage
+from bot.model.client import MessagesModel, body
 from bot.model.parameters import Provider, parameters
-from bot.ops.logs import QUIET
-from bot.ports.model import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen, Usage
+from bot.ops.logging import QUIET
 
 KEY = "sk-test-4f1d-not-a-real-key"
 WAIT = 5.0
@@ -678,7 +678,7 @@ def test_the_prompt_given_is_left_as_it_is() -> None:
 
 def test_the_client_library_is_not_loaded_before_it_is_needed() -> None:
     code = (
-        "import sys; from bot.model.messages import MessagesModel; "
+        "import sys; from bot.model.client import MessagesModel; "
         "MessagesModel('k', '', None); print('anthropic' in sys.modules, 'httpx2' in sys.modules)"
     )
     told = subprocess.run(

@@ -7,6 +7,7 @@ from anthropic.types import OutputConfigParam
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.messages import ModelRequest
 from bot.model.parameters import (
     BUDGETS,
     LEVELS,
@@ -16,7 +17,6 @@ from bot.model.parameters import (
     advice,
     parameters,
 )
-from bot.ports.model import ModelRequest
 from registry.models import EFFORTS, known, table
 
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
-from bot.model.messages import MessagesModel
+from bot.messages import Answer, ModelRequest, ToolChosen
+from bot.model.client import MessagesModel
 from bot.model.parameters import LEVELS
 from bot.ops.clock import SystemClock
-from bot.ports.model import Answer, ModelRequest, ToolChosen
 from registry.models import known
 from simulators.http_server import serving
 from simulators.messages.models import MODELS

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
-from bot.model.stream import Gathered
-from bot.ports.model import Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.messages import Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.model.stream import StreamAccumulator
 
 Event = dict[str, Any]
 
@@ -62,7 +62,7 @@ def call(index: int, *json_parts: str, name: str = "clock") -> list[Event]:
 
 
 def gather(*events: Event) -> tuple[list[Piece], Answer]:
-    gathered = Gathered()
+    gathered = StreamAccumulator()
     pieces = [piece for event in events for piece in gathered.feed(event)]
     return pieces, gathered.answer()
 
@@ -227,7 +227,7 @@ def test_a_stream_without_a_stop_reason_is_broken() -> None:
     ],
 )
 def test_a_malformed_event_breaks_the_stream(event: Event) -> None:
-    gathered = Gathered()
+    gathered = StreamAccumulator()
     for opening in (BEGIN, *text(0, "x")):
         gathered.feed(opening)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry.addresses import is_internal, is_own_network
+from registry.urls import is_internal, is_own_network
 
 V4_BESIDES = [
     ipaddress.IPv4Network(net) for net in ("192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32")

@@ -13,18 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.binding import AgentBinding, BotIdentity
-from registry.building import combine
 from registry.catalog import Actor, Catalog
-from registry.definition import AgentDefinition, LlmConfiguration
-from registry.environment import read_environment
+from registry.definition import AgentDefinition, LlmConfiguration, servers_of
 from registry.errors import AlreadyThere, Denied, DocumentErrors, KeyReused, NotThere, Owned
 from registry.layers import Layer, effective
-from registry.reading import read_file_text
-from registry.servers import servers_of
 from registry.snapshot import Snapshot
-from registry.stores.composite import CompositeStore, joined
-from registry.stores.file import FileStore
-from registry.stores.memory import MemoryStore
+from registry.sources.composite import CompositeStore, joined
+from registry.sources.environment import read_environment
+from registry.sources.file import FileStore
+from registry.sources.memory import MemoryStore
+from registry.validation import combine, read_file_text
 
 ADMIN = Actor("7", admin=True)
 BOT = BotIdentity("a" * 64, 123, "demobot")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from registry.binding import BotIdentity, token_hash
-from registry.check import check
+from registry.config_check import check
 from registry.definition import LlmConfiguration
-from registry.stores.memory import MemoryStore
+from registry.sources.memory import MemoryStore
 
 TOKEN = "123:abc"
 BOT = BotIdentity(token_hash(TOKEN), 123)

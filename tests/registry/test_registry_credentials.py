@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from registry.building import parse_agent
-from registry.check import check
+from registry.authorization import OPERATOR, WriterPermissions
+from registry.config_check import check
 from registry.errors import DocumentErrors
-from registry.screening import OPERATOR, Authority
+from registry.validation import parse_agent
 
 GOOD = {"clientId": "gateway", "clientSecret": "${DOCS_SECRET}", "issuer": "https://id.example/x"}
-GUEST = Authority(operator=False)
+GUEST = WriterPermissions(operator=False)
 
 
 def agent(auth: object, **server: Any) -> str:
@@ -93,7 +93,7 @@ def test_auth_from_a_chat_names_only_listed_secrets_and_reachable_hosts(
     with pytest.raises(DocumentErrors) as caught:
         parse_agent(agent(auth), "message", GUEST)
     assert words in str(caught.value)
-    listed = Authority(operator=False, secrets=frozenset({"DOCS_SECRET"}))
+    listed = WriterPermissions(operator=False, secrets=frozenset({"DOCS_SECRET"}))
     assert parse_agent(agent(GOOD), "message", listed).id == "a"
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from registry.building import load_document
 from registry.definition import AgentDefinition, McpServer
-from registry.document import Document
 from registry.errors import DocumentErrors, Problem
 from registry.json_text import JsonFault, lines, parse
+from registry.snapshot import Document
+from registry.validation import load_document
 
 SPEC = """{
   "agents": [

@@ -9,14 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.binding import token_hash
-from registry.building import combine
 from registry.definition import LlmConfiguration
-from registry.draft import Draft
-from registry.environment import read_environment
 from registry.errors import DocumentErrors
 from registry.layers import effective
-from registry.legacy import read_legacy
-from registry.reading import read_file_text
+from registry.sources.environment import read_environment, read_legacy
+from registry.validation import RawDocument, combine, read_file_text
 
 SPEC = {
     "AGENTS__0__ID": "jack",
@@ -33,7 +30,7 @@ LEGACY = {
 }
 
 
-def file(**roots: object) -> Draft:
+def file(**roots: object) -> RawDocument:
     return read_file_text(json.dumps(roots), "agents.json")
 
 
@@ -42,7 +39,7 @@ def plain(agent_id: str, **fields: object) -> dict[str, object]:
 
 
 def test_the_documents_own_example_loads_as_written() -> None:
-    document = combine(Draft(), read_environment(SPEC))
+    document = combine(RawDocument(), read_environment(SPEC))
     jack = document.agents["jack"]
     assert jack.value.mcp_server_endpoints == ("http://mcp-library:8080/sse",)
     assert jack.origins["customInstructions"] == "AGENTS__0__CUSTOMINSTRUCTIONS"
@@ -65,7 +62,7 @@ def test_every_field_of_an_agent_has_a_variable() -> None:
         "AGENTS__0__MCPSERVERS__TIME__ENV__Api_Key": "${TIME_KEY}",
         "MCPSERVERS__DOCS__URL": "https://docs.example/sse",
     }
-    document = combine(Draft(), read_environment(environ))
+    document = combine(RawDocument(), read_environment(environ))
     jack = document.agents["jack"].value
     assert jack.description == "Films"
     assert jack.link_previews is True
@@ -88,11 +85,11 @@ def test_entries_follow_their_numbers_and_gaps_are_harmless() -> None:
         "agents__2__mcpservers__0": "nowhere",
     }
     with pytest.raises(DocumentErrors) as raised:
-        combine(Draft(), read_environment(environ))
+        combine(RawDocument(), read_environment(environ))
     assert raised.value.problems[0].place == "agents__2__mcpservers__0"
     del environ["agents__2__mcpservers__0"]
     environ["agents__2__mcpserverendpoints__0"] = "http://c/"
-    agents = combine(Draft(), read_environment(environ)).agents
+    agents = combine(RawDocument(), read_environment(environ)).agents
     assert list(agents) == ["two", "ten"]
     assert agents["ten"].value.mcp_server_endpoints == ("http://a/", "http://b/")
 
@@ -113,20 +110,22 @@ def test_entries_follow_their_numbers_and_gaps_are_harmless() -> None:
 )
 def test_a_wrong_variable_is_named_with_its_cure(variable: str, value: str, words: str) -> None:
     with pytest.raises(DocumentErrors) as raised:
-        combine(Draft(), read_environment({**SPEC, variable: value}))
+        combine(RawDocument(), read_environment({**SPEC, variable: value}))
     assert words in str(raised.value)
     assert variable.rsplit("__", 1)[0] in str(raised.value)
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
     environ = {**SPEC, "AGENTS__0__DESCRIPTION": "", "AGENTS__1__ID": ""}
-    assert combine(Draft(), read_environment(environ)).agents["jack"].value.description is None
+    assert (
+        combine(RawDocument(), read_environment(environ)).agents["jack"].value.description is None
+    )
 
 
 def test_a_bots_short_form_is_a_binding_by_its_tokens_hash() -> None:
     environ = {**SPEC, "BOTS__0__TOKEN": "1:x", "BOTS__0__AGENTID": "jack", "BOTS__1__AGENTID": "b"}
     draft = read_environment(environ, {1: "f" * 64})
-    bindings = combine(Draft(), draft).bindings
+    bindings = combine(RawDocument(), draft).bindings
     assert list(bindings) == [f"telegrambot:{token_hash('1:x')}", f"telegrambot:{'f' * 64}"]
     assert bindings[f"telegrambot:{'f' * 64}"].place == "BOTS__1__AGENTID"
 
@@ -138,7 +137,7 @@ def test_a_binding_is_read_with_its_bot() -> None:
         "BINDINGS__0__BINDINGKEY": "-100",
         "BINDINGS__0__BOT": "@DemoBot",
     }
-    assert list(combine(Draft(), read_environment(environ)).bindings) == [
+    assert list(combine(RawDocument(), read_environment(environ)).bindings) == [
         "chatid:-100:bot:@demobot"
     ]
 
@@ -193,16 +192,16 @@ def test_a_single_agent_needs_a_bot_and_no_other_agents() -> None:
     assert read_legacy(LEGACY, has_bot=False) is None
     assert read_legacy({"NAME": " "}, has_bot=True) is None
     legacy = read_legacy(LEGACY, has_bot=True)
-    assert set(combine(file(agents=[plain("a")]), Draft(), legacy).agents) == {"a"}
+    assert set(combine(file(agents=[plain("a")]), RawDocument(), legacy).agents) == {"a"}
     assert set(combine(file(), read_environment(SPEC), legacy).agents) == {"jack"}
 
 
 def test_a_name_without_letters_is_refused_and_a_bad_endpoint_names_its_variable() -> None:
     with pytest.raises(DocumentErrors, match="NAME"):
-        combine(Draft(), Draft(), read_legacy({"NAME": "Ёж"}, has_bot=True))
+        combine(RawDocument(), RawDocument(), read_legacy({"NAME": "Ёж"}, has_bot=True))
     wrong = {**LEGACY, "MCPSERVERS__1__ENDPOINT": "two"}
     with pytest.raises(DocumentErrors, match="MCPSERVERS__1__ENDPOINT"):
-        combine(Draft(), Draft(), read_legacy(wrong, has_bot=True))
+        combine(RawDocument(), RawDocument(), read_legacy(wrong, has_bot=True))
 
 
 FIELDS = ("name", "description", "customInstructions")

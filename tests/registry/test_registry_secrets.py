@@ -6,17 +6,16 @@ import json
 
 import pytest
 
-from registry.addresses import is_internal
-from registry.building import load_document, parse_agent
+from registry.authorization import WriterPermissions
 from registry.errors import DocumentErrors, ReferenceMissing
-from registry.pasted import known_secret, secret_value, shown
-from registry.references import expand
-from registry.screening import Authority
+from registry.secrets import detect_secret, expand, secret_value, shown
+from registry.urls import is_internal
+from registry.validation import load_document, parse_agent
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0"
 KEY = "sk-ant-api03-abcDEF123456ghiJKL"
 RANDOM = "f3K9xQ2mZ7pL0vB4nW8sT1yR6uD5"
-GUEST = Authority(operator=False, secrets=frozenset({"DOCS_KEY"}))
+GUEST = WriterPermissions(operator=False, secrets=frozenset({"DOCS_KEY"}))
 
 
 def agent(**fields: object) -> str:
@@ -80,7 +79,7 @@ def test_what_is_no_secret_passes(name: str, value: str) -> None:
 
 
 def test_prose_about_keys_is_no_secret() -> None:
-    assert known_secret("Never tell a token such as 123:abc, or sk-ant keys, to anyone.") is None
+    assert detect_secret("Never tell a token such as 123:abc, or sk-ant keys, to anyone.") is None
 
 
 def test_what_an_error_repeats_is_short_and_hides_secrets() -> None:
@@ -117,7 +116,7 @@ def test_a_document_from_a_chat_may_use_what_is_listed() -> None:
     server = {"url": "https://h.example/", "headers": {"Authorization": "Bearer ${DOCS_KEY}"}}
     found = parse_agent(agent(mcpServers={"d": server}), "message", GUEST)
     assert found.mcp_servers is not None
-    listed = Authority(operator=False, internal_hosts=frozenset({"127.0.0.1"}))
+    listed = WriterPermissions(operator=False, internal_hosts=frozenset({"127.0.0.1"}))
     inside = agent(mcpServers={"d": {"url": "http://127.0.0.1:1/"}})
     assert parse_agent(inside, "message", listed).id == "a"
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from bot.access import Access
-from bot.events import Outgoing
+from bot.access.rules import Access
+from bot.access.store import GrantStore
+from bot.hosting.leases import HostIdentity, Leases
+from bot.hosting.notifications import Notifications
+from bot.messages import Fence, OutgoingPart
 from bot.ops.clock import SystemClock
-from bot.ports.fence import Fence
-from bot.ports.inbox import Update
 from bot.store import keys
-from bot.store.boxes import RedisInbox, RedisOutbox
 from bot.store.client import StoreClient
-from bot.store.grants import RedisGrants
-from bot.store.leases import Host, Leases
-from bot.store.letters import DeadLetters
-from bot.store.wakes import Wakes
+from bot.store.dead_letters import DeadLetters
+from bot.store.inbox import Update, UpdateInbox
+from bot.store.outbox import Outbox
 from tests.host.valkey import Valkey
 from tests.store.forgetful import Forgetful
 
@@ -21,7 +20,9 @@ LINE = "bot:1"
 
 
 async def owned(client: StoreClient) -> Fence:
-    fence = await Leases(client, Host.new("a", ""), SystemClock()).acquire(LINE, lambda: None)
+    fence = await Leases(client, HostIdentity.new("a", ""), SystemClock()).acquire(
+        LINE, lambda: None
+    )
     assert fence is not None
     return fence
 
@@ -30,12 +31,12 @@ def update(number: int, name: str = "") -> Update:
     return Update(number, b'{"update_id":%d}' % number, name)
 
 
-def said(text: str) -> Outgoing:
-    return Outgoing(5, "sendMessage", {"text": text})
+def said(text: str) -> OutgoingPart:
+    return OutgoingPart(5, "sendMessage", {"text": text})
 
 
 async def test_lower_update_ids_after_a_quiet_week_are_accepted(client: StoreClient) -> None:
-    inbox = RedisInbox(client)
+    inbox = UpdateInbox(client)
     for numbers in ((900, 901), (12, 13), (13, 901)):
         await inbox.accept(LINE, [update(number) for number in numbers])
     found = await inbox.pending(LINE)
@@ -43,13 +44,13 @@ async def test_lower_update_ids_after_a_quiet_week_are_accepted(client: StoreCli
 
 
 async def test_a_press_under_two_update_ids_is_accepted_once(client: StoreClient) -> None:
-    inbox = RedisInbox(client)
+    inbox = UpdateInbox(client)
     await inbox.accept(LINE, [update(1, "press:77")])
     assert (await inbox.accept(LINE, [update(2, "press:77")])).entries == []
 
 
 async def test_what_is_accepted_names_the_entry_before_it(client: StoreClient) -> None:
-    inbox = RedisInbox(client)
+    inbox = UpdateInbox(client)
     first = await inbox.accept(LINE, [update(1)])
     second = await inbox.accept(LINE, [update(2), update(3)])
     assert first.before == "0-0"
@@ -60,7 +61,7 @@ async def test_what_is_accepted_names_the_entry_before_it(client: StoreClient) -
 
 async def test_a_notice_whose_answer_was_lost_is_posted_once_and_known(valkey: Valkey) -> None:
     client = Forgetful(valkey.url)
-    outbox = RedisOutbox(client)
+    outbox = Outbox(client)
     client.lost = 1
     posted = await outbox.post(LINE, "key", [said("one"), said("two")])
     unsent = await outbox.unsent(LINE)
@@ -74,8 +75,8 @@ async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does
 ) -> None:
     fence, inbox, wakes = (
         await owned(client),
-        RedisInbox(client),
-        Wakes(client, SystemClock(), RedisGrants(client, Access())),
+        UpdateInbox(client),
+        Notifications(client, SystemClock(), GrantStore(client, Access())),
     )
     assert await wakes.stirred() == set()
     await inbox.accept(LINE, [update(1)], fence)
@@ -83,7 +84,7 @@ async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does
     await inbox.accept(LINE, [update(2)])
     assert await wakes.stirred() == {LINE}
     assert await wakes.stirred() == set()
-    await RedisOutbox(client).post("bot:2", "k", [said("hi")])
+    await Outbox(client).post("bot:2", "k", [said("hi")])
     assert await wakes.stirred() == {"bot:2"}
     await inbox.accept(LINE, [update(2)])
     assert await wakes.stirred() == set()
@@ -92,17 +93,20 @@ async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does
 async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
     client: StoreClient,
 ) -> None:
-    former, inbox = await owned(client), RedisInbox(client)
+    former, inbox = await owned(client), UpdateInbox(client)
     await client.command("DEL", keys.lease(LINE))
     await owned(client)
-    wakes = Wakes(client, SystemClock(), RedisGrants(client, Access()))
+    wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
     await wakes.stirred()
     await inbox.accept(LINE, [update(1)], former)
     assert await wakes.stirred() == {LINE}
 
 
 async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreClient) -> None:
-    inbox, wakes = RedisInbox(client), Wakes(client, SystemClock(), RedisGrants(client, Access()))
+    inbox, wakes = (
+        UpdateInbox(client),
+        Notifications(client, SystemClock(), GrantStore(client, Access())),
+    )
     for number in range(5):
         await inbox.accept(LINE, [update(number)])
     await wakes.stirred()
@@ -112,7 +116,7 @@ async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreC
 
 
 async def test_settling_an_entry_closes_the_turn_that_is_open_for_it(client: StoreClient) -> None:
-    fence, inbox = await owned(client), RedisInbox(client)
+    fence, inbox = await owned(client), UpdateInbox(client)
     (entry,) = (await inbox.accept(LINE, [update(1)])).entries
     open_turn = keys.open_turn(LINE, "5")
     await client.command("HSET", open_turn, "entry", entry.id)
@@ -127,14 +131,14 @@ async def test_settling_an_entry_closes_the_turn_that_is_open_for_it(client: Sto
 async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     client: StoreClient,
 ) -> None:
-    fence, inbox, letters = await owned(client), RedisInbox(client), DeadLetters(client)
+    fence, inbox, letters = await owned(client), UpdateInbox(client), DeadLetters(client)
     found = (await inbox.accept(LINE, [update(1), update(2)])).entries
     for entry in found:
         await inbox.bury(fence, entry.id, "it broke", [said("sorry")], "5")
     one, two = await letters.of(await letters.lines())
     assert (one.update, one.why, one.raw) == (1, "it broke", b'{"update_id":1}')
     assert one.at > 1_700_000_000
-    wakes = Wakes(client, SystemClock(), RedisGrants(client, Access()))
+    wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
     await wakes.stirred()
     assert await letters.replay(one)
     assert not await letters.replay(one)
@@ -146,15 +150,15 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
 
 async def test_a_burial_whose_answer_was_lost_happens_once(valkey: Valkey) -> None:
     client = Forgetful(valkey.url)
-    fence, inbox = await owned(client), RedisInbox(client)
+    fence, inbox = await owned(client), UpdateInbox(client)
     (entry,) = (await inbox.accept(LINE, [update(1)])).entries
     client.lost = 1
     await inbox.bury(fence, entry.id, "why", [said("sorry")], "5")
     assert await DeadLetters(client).count(LINE) == 1
-    assert len(await RedisOutbox(client).unsent(LINE)) == 1
+    assert len(await Outbox(client).unsent(LINE)) == 1
     await client.close()
 
 
 async def test_the_seen_set_goes_with_time(client: StoreClient) -> None:
-    await RedisInbox(client).accept(LINE, [update(1)])
+    await UpdateInbox(client).accept(LINE, [update(1)])
     assert 0 < await client.command("PTTL", keys.seen(LINE)) <= 48 * 3_600_000

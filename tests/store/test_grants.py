@@ -9,40 +9,41 @@ from dataclasses import replace
 
 import pytest
 
-from bot.access import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject
-from bot.events import Outgoing
+from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject
+from bot.access.store import AccessRequest, GrantChange, GrantStore
+from bot.hosting.notifications import Notifications
+from bot.messages import OutgoingPart
 from bot.ops.clock import SystemClock
-from bot.ports.grants import Change, Request
 from bot.store import keys
 from bot.store.client import StoreClient, connect
-from bot.store.grants import RedisGrants
-from bot.store.wakes import Wakes
 from registry.keys import AUDIT
 from tests.host.stage import until
 from tests.host.valkey import Valkey
 
 ANN = Subject("person", 5, 7)
-ASKED = Request("nonce", ANN, "bot:7", "echo_bot", 5, "Ann")
-CARD = Outgoing(9, "sendMessage", {"text": "May Ann?"})
+ASKED = AccessRequest("nonce", ANN, "bot:7", "echo_bot", 5, "Ann")
+CARD = OutgoingPart(9, "sendMessage", {"text": "May Ann?"})
 
 
-def change(key: str, role: Role | None = MEMBER, who: Subject = ANN, nonce: str = "") -> Change:
-    return Change(who, role, 9, f"Boss {key}", key, "Ann", nonce)
+def change(
+    key: str, role: Role | None = MEMBER, who: Subject = ANN, nonce: str = ""
+) -> GrantChange:
+    return GrantChange(who, role, 9, f"Boss {key}", key, "Ann", nonce)
 
 
 @asynccontextmanager
-async def another(valkey: Valkey) -> AsyncIterator[RedisGrants]:
+async def another(valkey: Valkey) -> AsyncIterator[GrantStore]:
     """What another replica has of it."""
     client = StoreClient(connect(valkey.url), SystemClock())
     try:
-        yield RedisGrants(client, Access())
+        yield GrantStore(client, Access())
     finally:
         await client.close()
 
 
 @pytest.fixture
-def grants(client: StoreClient) -> RedisGrants:
-    return RedisGrants(client, Access())
+def grants(client: StoreClient) -> GrantStore:
+    return GrantStore(client, Access())
 
 
 async def audited(client: StoreClient) -> int:
@@ -50,7 +51,7 @@ async def audited(client: StoreClient) -> int:
 
 
 async def test_a_change_is_made_and_audited_once_for_its_key(
-    grants: RedisGrants, client: StoreClient
+    grants: GrantStore, client: StoreClient
 ) -> None:
     for _ in range(2):
         assert (await grants.change(change("a"))).kind == "done"
@@ -63,7 +64,7 @@ async def test_a_change_is_made_and_audited_once_for_its_key(
 
 
 async def test_of_two_answers_to_one_request_one_counts_whatever_the_order(
-    grants: RedisGrants, client: StoreClient, valkey: Valkey
+    grants: GrantStore, client: StoreClient, valkey: Valkey
 ) -> None:
     async with another(valkey) as others:
         for number in range(50):
@@ -83,7 +84,7 @@ async def test_of_two_answers_to_one_request_one_counts_whatever_the_order(
 
 
 async def test_a_subject_has_one_open_request_and_each_admin_one_card_of_it(
-    grants: RedisGrants, client: StoreClient
+    grants: GrantStore, client: StoreClient
 ) -> None:
     first = await grants.knock(ASKED)
     again = await grants.knock(replace(ASKED, nonce="other"))
@@ -105,10 +106,10 @@ async def test_a_subject_has_one_open_request_and_each_admin_one_card_of_it(
 
 
 async def test_another_replica_hears_of_a_change_and_without_the_message_within_a_sweep(
-    grants: RedisGrants, valkey: Valkey, client: StoreClient
+    grants: GrantStore, valkey: Valkey, client: StoreClient
 ) -> None:
     async with another(valkey) as others:
-        wakes = Wakes(client, SystemClock(), others)
+        wakes = Notifications(client, SystemClock(), others)
         freed: list[int] = []
         listening = asyncio.create_task(
             wakes.listen_forever(lambda _: None, lambda: freed.append(1))
@@ -128,7 +129,7 @@ async def test_another_replica_hears_of_a_change_and_without_the_message_within_
 
 
 async def test_two_who_know_the_code_do_not_both_become_admin(
-    grants: RedisGrants, valkey: Valkey
+    grants: GrantStore, valkey: Valkey
 ) -> None:
     async with another(valkey) as others:
         for number in range(20):
@@ -148,7 +149,7 @@ async def test_two_who_know_the_code_do_not_both_become_admin(
 
 
 async def test_a_grant_that_cannot_be_read_grants_nothing_and_hides_no_other(
-    grants: RedisGrants, client: StoreClient
+    grants: GrantStore, client: StoreClient
 ) -> None:
     await grants.change(change("a"))
     odd = {"person:6@7": "{", "person:7@7": '{"role": 5, "x": 1}', "king:5@7": "{}", "x": "y"}

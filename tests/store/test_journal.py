@@ -6,17 +6,15 @@ import asyncio
 
 import pytest
 
-from bot.errors import Poisoned, Suspected
-from bot.events import Outgoing, TurnRef
+from bot.errors import CrashSuspect, PoisonMessage
+from bot.hosting.leases import HostIdentity, Leases
+from bot.messages import Fence, OutgoingPart, TurnRef
 from bot.ops.clock import SystemClock
-from bot.ports.fence import Fence
-from bot.ports.inbox import Update
-from bot.ports.journal import Opened, Record
 from bot.store import keys
-from bot.store.boxes import RedisInbox, RedisOutbox
 from bot.store.client import StoreClient
-from bot.store.journal import LIVES, SUSPECT, RedisJournal
-from bot.store.leases import Host, Leases
+from bot.store.inbox import Update, UpdateInbox
+from bot.store.journal import MAX_ATTEMPTS, SUSPECT_AFTER, Journal, Opened, Record
+from bot.store.outbox import Outbox
 from tests.host.valkey import Valkey
 from tests.store.forgetful import Forgetful
 
@@ -30,17 +28,17 @@ class Desk:
         self.client = client
         self.fence = fence
         self.ref = TurnRef(entry, "5", "echo")
-        self.journal = RedisJournal(client)
-        self.inbox = RedisInbox(client)
-        self.outbox = RedisOutbox(client)
+        self.journal = Journal(client)
+        self.inbox = UpdateInbox(client)
+        self.outbox = Outbox(client)
 
     async def begin(self, ref: TurnRef | None = None, *, alone: bool = False) -> Opened:
         message = Record("person", {"turn": (ref or self.ref).entry})
         ref = ref or self.ref
         return await self.journal.begin(self.fence, ref, "hash", message, {}, alone=alone)
 
-    def part(self, text: str) -> Outgoing:
-        return Outgoing(5, "sendMessage", {"text": text}, self.ref)
+    def part(self, text: str) -> OutgoingPart:
+        return OutgoingPart(5, "sendMessage", {"text": text}, self.ref)
 
     async def kinds(self) -> list[str]:
         found = await self.client.command("XRANGE", keys.log(LINE, "5", "echo"), "-", "+")
@@ -48,9 +46,11 @@ class Desk:
 
 
 async def desk(client: StoreClient) -> Desk:
-    fence = await Leases(client, Host.new("a", ""), SystemClock()).acquire(LINE, lambda: None)
+    fence = await Leases(client, HostIdentity.new("a", ""), SystemClock()).acquire(
+        LINE, lambda: None
+    )
     assert fence is not None
-    (entry,) = (await RedisInbox(client).accept(LINE, [Update(1, b"{}")])).entries
+    (entry,) = (await UpdateInbox(client).accept(LINE, [Update(1, b"{}")])).entries
     return Desk(client, fence, entry.id)
 
 
@@ -149,19 +149,19 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
     client: StoreClient,
 ) -> None:
     d = await desk(client)
-    for _ in range(SUSPECT):
+    for _ in range(SUSPECT_AFTER):
         await d.begin()
-    for _ in range(LIVES - SUSPECT):
-        with pytest.raises(Suspected):
+    for _ in range(MAX_ATTEMPTS - SUSPECT_AFTER):
+        with pytest.raises(CrashSuspect):
             await d.begin()
         await d.begin(alone=True)
-    with pytest.raises(Poisoned):
+    with pytest.raises(PoisonMessage):
         await d.begin(alone=True)
 
 
 async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:
     d = await desk(client)
-    for number in range(LIVES * 3):
+    for number in range(MAX_ATTEMPTS * 3):
         turn = (await d.begin()).turn
         assert turn.tries <= 2, number
         await d.journal.append(d.fence, turn, [Record("model", {})])

@@ -9,18 +9,17 @@ from typing import Any
 import pytest
 
 from bot.errors import FencedOut, StoreUnavailable
+from bot.hosting.leases import CHECKED_AT_ONCE, HostIdentity, Leases
 from bot.ops.clock import SystemClock
-from bot.ports.inbox import Update
 from bot.store import keys
-from bot.store.boxes import RedisInbox
 from bot.store.client import StoreClient
-from bot.store.leases import CHECKED_AT_ONCE, Host, Leases
+from bot.store.inbox import Update, UpdateInbox
 
 LINE = "bot:1"
 
 
 def leases(client: StoreClient, name: str, proof: str = "", lifetime: float = 10.0) -> Leases:
-    return Leases(client, Host.new(name, proof), SystemClock(), lifetime, "offers")
+    return Leases(client, HostIdentity.new(name, proof), SystemClock(), lifetime, "offers")
 
 
 async def gone(client: StoreClient, host: Leases) -> None:
@@ -80,7 +79,7 @@ async def test_an_owner_who_lost_its_line_is_told_and_refused(client: StoreClien
     assert fence is not None
     await gone(client, one)  # it was frozen
     assert await two.acquire(LINE, lambda: None)
-    inbox = RedisInbox(client)
+    inbox = UpdateInbox(client)
     with pytest.raises(FencedOut):
         await inbox.settle(fence, ["1-1"])
     await one.beat()
@@ -242,7 +241,7 @@ async def test_a_host_whose_beat_lies_in_the_future_is_not_alive(client: StoreCl
 
 
 async def test_a_jump_of_the_clock_forgets_no_update(client: StoreClient) -> None:
-    inbox = RedisInbox(client)
+    inbox = UpdateInbox(client)
     assert len((await inbox.accept(LINE, [Update(7, b"{}")])).entries) == 1
     for hours in (1, -2):
         score = 3_600_000 * hours

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
+from bot.hosting.leases import HostIdentity, Leases
+from bot.messages import Fence
 from bot.ops.clock import SystemClock
-from bot.ports.fence import Fence
-from bot.ports.journal import Record
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.store.leases import Host, Leases
-from bot.store.ledger import RedisLedger
-from bot.turn.scopes import Cost, Most, Spender
+from bot.store.journal import Record
+from bot.usage.ledger import Ledger
+from bot.usage.limits import Cost, Spender, SpendLimit
 from tests.store.test_journal import LINE, desk
 
 DAY = "2026-01-31"
@@ -29,9 +29,11 @@ class Till:
     def __init__(self, client: StoreClient, fence: Fence) -> None:
         self.client = client
         self.fence = fence
-        self.ledger = RedisLedger(client)
+        self.ledger = Ledger(client)
 
-    async def reserve(self, hold: str, cost: Cost, limits: dict[str, Most], s: float = 60) -> Any:
+    async def reserve(
+        self, hold: str, cost: Cost, limits: dict[str, SpendLimit], s: float = 60
+    ) -> Any:
         return await self.ledger.reserve(self.fence, hold, cost, limits, s)
 
     async def of(self, scope: str) -> dict[str, int]:
@@ -46,14 +48,16 @@ def line(tokens: int, micros: int, hold: str, *scopes: str, day: str = DAY) -> R
 
 
 async def till(client: StoreClient) -> Till:
-    fence = await Leases(client, Host.new("a", ""), SystemClock()).acquire("bot:9", lambda: None)
+    fence = await Leases(client, HostIdentity.new("a", ""), SystemClock()).acquire(
+        "bot:9", lambda: None
+    )
     assert fence is not None
     return Till(client, fence)
 
 
 async def test_all_scopes_are_taken_or_none(client: StoreClient) -> None:
     t = await till(client)
-    limits = {"person:1": Most(100), "chat:1": Most(100), HOST: Most(50)}
+    limits = {"person:1": SpendLimit(100), "chat:1": SpendLimit(100), HOST: SpendLimit(50)}
     assert await t.reserve("a", Cost(40, 0), limits) is None
     assert await t.reserve("b", Cost(40, 0), limits) == HOST
     assert [(await t.of(scope))["heldTokens"] for scope in limits] == [40, 40, 40]
@@ -61,7 +65,7 @@ async def test_all_scopes_are_taken_or_none(client: StoreClient) -> None:
 
 async def test_a_budget_in_money_counts_money_alone(client: StoreClient) -> None:
     t = await till(client)
-    limits = {HOST: Most(None, 1_000)}
+    limits = {HOST: SpendLimit(None, 1_000)}
     assert await t.reserve("a", Cost(10**9, 900), limits) is None
     assert await t.reserve("b", Cost(1, 200), limits) == HOST
     assert await t.reserve("c", Cost(1, 100), limits) is None
@@ -71,7 +75,7 @@ async def test_the_same_name_again_takes_the_place_of_what_it_had(client: StoreC
     """A turn that goes on in its next life finds its own money, and not somebody else's."""
     t = await till(client)
     for cost in (90, 100, 10):
-        assert await t.reserve("a", Cost(cost, 0), {HOST: Most(100)}) is None
+        assert await t.reserve("a", Cost(cost, 0), {HOST: SpendLimit(100)}) is None
     assert (await t.of(HOST))["heldTokens"] == 10
     await t.ledger.release(t.fence, "a", [HOST])
     await t.ledger.release(t.fence, "a", [HOST])
@@ -80,9 +84,9 @@ async def test_the_same_name_again_takes_the_place_of_what_it_had(client: StoreC
 
 async def test_what_nobody_takes_up_lapses_by_the_servers_clock(client: StoreClient) -> None:
     t = await till(client)
-    assert await t.reserve("dead", Cost(100, 7), {HOST: Most(100)}, 0.0) is None
+    assert await t.reserve("dead", Cost(100, 7), {HOST: SpendLimit(100)}, 0.0) is None
     async with asyncio.timeout(5):
-        while await t.reserve("b", Cost(100, 0), {HOST: Most(100)}):
+        while await t.reserve("b", Cost(100, 0), {HOST: SpendLimit(100)}):
             pass
     assert await t.of(HOST) == {
         "tokens": 0, "micros": 0, "requests": 0, "heldTokens": 100, "heldMicros": 0
@@ -93,20 +97,20 @@ async def test_a_budget_that_is_lowered_below_what_is_set_aside_lets_nothing_mor
     client: StoreClient,
 ) -> None:
     t = await till(client)
-    assert await t.reserve("a", Cost(80, 0), {HOST: Most(100)}) is None
-    assert await t.reserve("b", Cost(1, 0), {HOST: Most(50)}) == HOST
+    assert await t.reserve("a", Cost(80, 0), {HOST: SpendLimit(100)}) is None
+    assert await t.reserve("b", Cost(1, 0), {HOST: SpendLimit(50)}) == HOST
     d = await desk(client)
     turn = (await d.begin()).turn
     await d.journal.append(d.fence, turn, [line(80, 0, "a", HOST)])
-    assert await t.reserve("b", Cost(1, 0), {HOST: Most(50)}) == HOST
+    assert await t.reserve("b", Cost(1, 0), {HOST: SpendLimit(50)}) == HOST
     assert (await t.of(HOST))["heldTokens"] == 0
-    assert await t.reserve("b", Cost(20, 0), {HOST: Most(100)}) is None
+    assert await t.reserve("b", Cost(20, 0), {HOST: SpendLimit(100)}) is None
 
 
 async def test_a_line_settles_on_the_day_on_which_it_was_set_aside(client: StoreClient) -> None:
     """Midnight in the middle of a request moves nothing from one day to the next."""
     t = await till(client)
-    assert await t.reserve("a", Cost(80, 0), {HOST: Most(100)}) is None
+    assert await t.reserve("a", Cost(80, 0), {HOST: SpendLimit(100)}) is None
     d = await desk(client)
     turn = (await d.begin()).turn
     await d.journal.append(d.fence, turn, [line(30, 5, "a", HOST)])
@@ -132,7 +136,9 @@ async def test_no_scope_is_ever_overrun_by_a_storm_of_reservations(
     t, d = await till(client), await desk(client)
     turn = (await d.begin()).turn
     scopes = [f"person:{n}" for n in range(3)] + ["chat:1", "agent:a", "account:default", HOST]
-    most = {scope: Most(chance.randint(500, 3000), chance.randint(500, 3000)) for scope in scopes}
+    most = {
+        scope: SpendLimit(chance.randint(500, 3000), chance.randint(500, 3000)) for scope in scopes
+    }
     refused = 0
 
     async def within() -> None:
@@ -200,4 +206,4 @@ async def test_lines_that_are_written_twice_stand_once(client: StoreClient) -> N
         args = [d.fence.token, d.ref.entry, 1, "$", orjson.dumps(line(5, 5, "", HOST).body)]
         names = [keys.fence(LINE), keys.open_turn(LINE, "5"), keys.log(LINE, "5", "echo")]
         await client.surely("append", names, args)
-    assert len(await RedisLedger(client).lines(DAY)) == 1
+    assert len(await Ledger(client).lines(DAY)) == 1

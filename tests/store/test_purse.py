@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.errors import OutOfBudget, Poisoned
-from bot.model.prices import Prices
-from bot.ports.journal import Opened, Record
-from bot.ports.model import ModelRequest
+from bot.errors import OutOfBudget, PoisonMessage
+from bot.messages import ModelRequest
 from bot.store.client import StoreClient
-from bot.store.journal import LIVES
-from bot.store.ledger import RedisLedger
-from bot.turn.purse import Bank, Purse
-from bot.turn.scopes import Budgets, Most, Spender
+from bot.store.journal import MAX_ATTEMPTS, Opened, Record
+from bot.usage.ledger import Ledger
+from bot.usage.limits import Budgets, Spender, SpendLimit
+from bot.usage.pricing import Prices
+from bot.usage.reservation import BudgetService, TurnBudget
 from tests.store.test_journal import Desk, desk
 
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
@@ -40,18 +39,20 @@ class SetClock:
 class Counter:
     """A purse, and what it is made of."""
 
-    def __init__(self, d: Desk, budgets: dict[str, Most], own: dict[str, dict[str, float]]) -> None:
+    def __init__(
+        self, d: Desk, budgets: dict[str, SpendLimit], own: dict[str, dict[str, float]]
+    ) -> None:
         self.desk = d
         self.budgets = budgets
         self.clock = SetClock()
         self.told: list[tuple[str, str]] = []
-        self.ledger = RedisLedger(d.client)
-        self.bank = Bank(self.ledger, Prices(own, listed=False).price, self.tell)
+        self.ledger = Ledger(d.client)
+        self.bank = BudgetService(self.ledger, Prices(own, listed=False).price, self.tell)
         self.spender = Spender("bot:1", "5", "echo", 5, d.ref.entry)
         self.purse = self.next_life()
 
-    def next_life(self) -> Purse:
-        return Purse(self.bank, self.desk.fence, self.spender, self.now, self.clock, "m")
+    def next_life(self) -> TurnBudget:
+        return TurnBudget(self.bank, self.desk.fence, self.spender, self.now, self.clock, "m")
 
     async def tell(self, key: str, text: str) -> None:
         self.told.append((key, text))
@@ -71,13 +72,15 @@ def request(model: str = "m", tokens: int = 100) -> ModelRequest:
 
 
 async def counter(
-    client: StoreClient, budgets: dict[str, Most], own: dict[str, dict[str, float]] | None = None
+    client: StoreClient,
+    budgets: dict[str, SpendLimit],
+    own: dict[str, dict[str, float]] | None = None,
 ) -> Counter:
     return Counter(await desk(client), budgets, OWN if own is None else own)
 
 
 async def test_a_request_counts_on_the_day_on_which_it_began(client: StoreClient) -> None:
-    c = await counter(client, {"person": Most(1000)})
+    c = await counter(client, {"person": SpendLimit(1000)})
     await c.purse.reserve(request())
     c.clock.now = MIDNIGHT + 1
     await c.answer([7, 3, 0, 0])
@@ -90,7 +93,7 @@ async def test_a_request_counts_on_the_day_on_which_it_began(client: StoreClient
 async def test_a_new_try_after_midnight_leaves_nothing_aside_on_the_old_day(
     client: StoreClient,
 ) -> None:
-    c = await counter(client, {"person": Most(1000)})
+    c = await counter(client, {"person": SpendLimit(1000)})
     await c.purse.reserve(request())
     c.clock.now = MIDNIGHT + 1
     await c.purse.reserve(request())
@@ -99,7 +102,7 @@ async def test_a_new_try_after_midnight_leaves_nothing_aside_on_the_old_day(
 
 
 async def test_a_clock_that_is_put_back_spends_no_budget_twice(client: StoreClient) -> None:
-    c = await counter(client, {"person": Most(250)})
+    c = await counter(client, {"person": SpendLimit(250)})
     await c.purse.reserve(request())
     c.clock.now = MIDNIGHT - 86_400 * 3
     await c.answer([100, 40, 0, 0])
@@ -109,9 +112,9 @@ async def test_a_clock_that_is_put_back_spends_no_budget_twice(client: StoreClie
 
 
 async def test_budgets_are_read_anew_before_each_request(client: StoreClient) -> None:
-    c = await counter(client, {"agent": Most(1000)})
+    c = await counter(client, {"agent": SpendLimit(1000)})
     await c.purse.reserve(request())
-    c.budgets = {"agent": Most(50)}
+    c.budgets = {"agent": SpendLimit(50)}
     with pytest.raises(OutOfBudget, match="this agent has used up"):
         await c.purse.reserve(request())
     c.budgets = {}
@@ -124,7 +127,7 @@ async def test_budgets_are_read_anew_before_each_request(client: StoreClient) ->
 async def test_a_price_by_the_name_that_was_asked_for_counts_where_the_answer_has_another(
     client: StoreClient,
 ) -> None:
-    c = await counter(client, {"host": Most(None, 10**6)})
+    c = await counter(client, {"host": SpendLimit(None, 10**6)})
     await c.purse.reserve(request())
     await c.answer([7, 3, 0, 0], model="m-20260101")
     (line,) = await c.ledger.lines("2026-01-31")
@@ -132,9 +135,9 @@ async def test_a_price_by_the_name_that_was_asked_for_counts_where_the_answer_ha
 
 
 async def test_tokens_alone_need_no_price_and_dollars_do(client: StoreClient) -> None:
-    c = await counter(client, {"host": Most(10**6)}, own={})
+    c = await counter(client, {"host": SpendLimit(10**6)}, own={})
     await c.purse.reserve(request())
-    c.budgets = {"host": Most(10**6, 10**6)}
+    c.budgets = {"host": SpendLimit(10**6, 10**6)}
     with pytest.raises(OutOfBudget, match="nobody knows what this model costs"):
         await c.purse.reserve(request())
     assert "PRICES" in c.told[0][1]
@@ -143,7 +146,7 @@ async def test_tokens_alone_need_no_price_and_dollars_do(client: StoreClient) ->
 async def test_a_next_life_sets_aside_for_what_the_last_may_have_asked_too(
     client: StoreClient,
 ) -> None:
-    c = await counter(client, {"host": Most(500)})
+    c = await counter(client, {"host": SpendLimit(500)})
     await c.purse.reserve(request())
     life = c.next_life()
     life.lost = 1
@@ -157,10 +160,10 @@ async def test_a_turn_that_comes_to_nothing_still_tells_what_its_lives_may_have_
     client: StoreClient,
 ) -> None:
     d = await desk(client)
-    for _ in range(LIVES):
+    for _ in range(MAX_ATTEMPTS):
         await d.begin(alone=True)
-    with pytest.raises(Poisoned) as caught:
+    with pytest.raises(PoisonMessage) as caught:
         await d.begin(alone=True)
     opened = caught.value.opened
     assert isinstance(opened, Opened)
-    assert opened.turn.lost == LIVES
+    assert opened.turn.lost == MAX_ATTEMPTS

@@ -10,21 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.events import (
+from bot.messages import (
     Address,
+    CallbackPress,
     Command,
     Decoded,
     Ignored,
-    Incoming,
+    IncomingMessage,
     Membership,
-    Person,
-    Press,
     Signal,
+    User,
 )
-from bot.telegram.addressing import BotIdentity
-from bot.telegram.decode import ALLOWED_UPDATES, decode
+from bot.telegram.decode import ALLOWED_UPDATES, BotUser, decode
 
-BOT = BotIdentity(id=100, username="Our_bot")
+BOT = BotUser(id=100, username="Our_bot")
 ANNA: dict[str, Any] = {
     "id": 7,
     "is_bot": False,
@@ -46,9 +45,9 @@ def decoded(chat: dict[str, Any] = PRIVATE, **fields: Any) -> Decoded:
     return decode({"update_id": 1, "message": message(chat, **fields)}, BOT)
 
 
-def incoming(chat: dict[str, Any] = PRIVATE, **fields: Any) -> Incoming:
+def incoming(chat: dict[str, Any] = PRIVATE, **fields: Any) -> IncomingMessage:
     event = decoded(chat, **fields)
-    assert isinstance(event, Incoming)
+    assert isinstance(event, IncomingMessage)
     return event
 
 
@@ -61,9 +60,9 @@ def mention(text: str, of: str = "@our_bot", kind: str = "mention", **more: Any)
 
 
 def test_a_private_message_is_incoming_with_its_person_and_place() -> None:
-    assert decoded(text="hello") == Incoming(
+    assert decoded(text="hello") == IncomingMessage(
         address=Address(bot=100, chat=7, topic=None, private=True),
-        person=Person(id=7, name="Anna Bell", username="anna", language="de"),
+        person=User(id=7, name="Anna Bell", username="anna", language="de"),
         message=11,
         sent_at=1_790_000_000,
         text="hello",
@@ -75,8 +74,8 @@ def test_a_person_without_names_is_called_by_the_id() -> None:
         {"message": {**message(text="x"), "from": {"id": 9, "is_bot": False, "first_name": ""}}},
         BOT,
     )
-    assert isinstance(event, Incoming)
-    assert event.person == Person(id=9, name="9")
+    assert isinstance(event, IncomingMessage)
+    assert event.person == User(id=9, name="9")
 
 
 def test_only_a_message_in_a_topic_has_a_topic() -> None:
@@ -141,7 +140,7 @@ def test_a_caption_is_never_a_command() -> None:
 @pytest.mark.parametrize("mark", ["forward_origin", "forward_date"])
 def test_forwarded_text_is_never_a_command_a_signal_or_a_mention(mark: str) -> None:
     assert incoming(text="/delete all", **{mark: {}}).command is None
-    assert isinstance(decoded(text="/stop", **{mark: {}}), Incoming)
+    assert isinstance(decoded(text="/stop", **{mark: {}}), IncomingMessage)
     text = "@our_bot hello"
     event = incoming(GROUP, text=text, entities=[mention(text)], **{mark: {}})
     assert (event.text, event.addressed) == (text, False)
@@ -164,7 +163,7 @@ def test_stop_for_another_bot_is_no_signal() -> None:
 def test_the_stop_button_under_a_draft_is_a_signal_with_the_drafts_id() -> None:
     stopped = {"chat": PRIVATE, "draft_id": 55, "message_thread_id": 4}
     event = decode({"update_id": 1, "stopped_message_generation": stopped}, BOT)
-    person = Person(id=7, name="Anna", username="anna")
+    person = User(id=7, name="Anna", username="anna")
     assert event == Signal(Address(100, 7, 4, private=True), "stop", person, draft=55)
 
 
@@ -253,9 +252,9 @@ def press(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_press_carries_its_data_and_the_message_it_stood_under() -> None:
-    assert decode(press(), BOT) == Press(
+    assert decode(press(), BOT) == CallbackPress(
         address=Address(100, -100200, None, private=False),
-        person=Person(7, "Anna Bell", "anna", "de"),
+        person=User(7, "Anna Bell", "anna", "de"),
         query="42",
         data="a:x",
         message=3,
@@ -265,14 +264,14 @@ def test_a_press_carries_its_data_and_the_message_it_stood_under() -> None:
 @pytest.mark.parametrize("markup", [None, {}, {"inline_keyboard": [[{"text": "B"}], 7]}, "x"])
 def test_a_press_is_tied_to_no_message_that_has_no_such_button(markup: Any) -> None:
     event = decode(press(message={**OURS, "chat": GROUP, "reply_markup": markup}), BOT)
-    assert isinstance(event, Press)
+    assert isinstance(event, CallbackPress)
     assert (event.data, event.message) == ("a:x", None)
 
 
 def test_a_press_under_a_message_too_old_to_be_shown_still_counts() -> None:
     old = {"chat": PRIVATE, "message_id": 3, "date": 0}
     event = decode(press(message=old), BOT)
-    assert isinstance(event, Press)
+    assert isinstance(event, CallbackPress)
     assert event.address.private
 
 
@@ -309,7 +308,7 @@ def test_of_an_anonymous_admin_only_a_command_comes_through_under_nobodys_id() -
     sender = {"from": {"id": 1087968824, "is_bot": True, "first_name": "Group"}}
     sent = {**sender, "sender_chat": GROUP}
     command = decode({"message": {**message(GROUP, text="/bind poet"), **sent}}, BOT)
-    assert isinstance(command, Incoming)
+    assert isinstance(command, IncomingMessage)
     assert command.person.id == 1087968824
     talk = decode({"message": {**message(GROUP, text="hello"), **sent}}, BOT)
     assert talk == Ignored("anonymous")
@@ -372,7 +371,7 @@ def test_that_we_came_into_a_group_or_left_it_is_read_with_who_did_it(
     old: Any, new: Any, inside: bool
 ) -> None:
     place = Address(BOT.id, -100200, private=False)
-    anna = Person(7, "Anna Bell", "anna", "de")
+    anna = User(7, "Anna Bell", "anna", "de")
     assert moved_from(old, new) == Membership(place, anna, inside, "Team")
 
 
@@ -502,7 +501,7 @@ def test_a_message_with_any_odd_field_is_decoded_without_an_error(
     update = {"message": {**message(GROUP if group else PRIVATE, text="@our_bot hi"), **fields}}
     event = decode(update, BOT)
     assert isinstance(event, get_args(Decoded))
-    if isinstance(event, Incoming):
+    if isinstance(event, IncomingMessage):
         assert 1970 <= datetime.fromtimestamp(event.sent_at, UTC).year <= 2106
         numbers = (event.message, event.person.id, event.address.chat, event.address.topic or 0)
         assert max(map(abs, numbers)) < 2**53

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.events import RichText
-from bot.telegram import markup
-from bot.telegram.graphemes import is_border, width
-from bot.telegram.markup import (
+from bot.messages import RichText
+from bot.telegram.markdown import renderer
+from bot.telegram.markdown.entities import normalize_entities
+from bot.telegram.markdown.graphemes import is_border, width
+from bot.telegram.markdown.renderer import (
     ENTITY_LIMIT,
     MARK,
     PART_LIMIT,
     TEXT_LIMIT,
-    marked,
-    plain,
     render,
     split,
     utf16_units,
+    with_mark,
+    without_entities,
 )
-from bot.telegram.nesting import in_order
 
 CODE = ("pre", "code")
 FAMILY = "👩‍👩‍👧‍👦"
@@ -161,7 +161,7 @@ def test_half_a_surrogate_pair_and_control_characters_do_not_get_through() -> No
 
 
 def test_what_nobody_sees_does_not_get_through_by_its_name_either() -> None:
-    rich = markup.render(
+    rich = renderer.render(
         "a&zwj;b **b\u200bo&#8203;ld** 👩&zwj;💻 &#x202e;[x](http://a.example)&shy;"
     )
     assert rich.text == "ab bold 👩\u200d💻 x"
@@ -178,7 +178,7 @@ def test_a_failing_converter_leaves_the_plain_text(monkeypatch: pytest.MonkeyPat
     def panic(_: str) -> None:
         raise PanicError
 
-    monkeypatch.setattr(markup, "prepare", panic)
+    monkeypatch.setattr(renderer, "prepare", panic)
     assert render("**a** <T>") == RichText("**a** <T>")
 
 
@@ -189,7 +189,7 @@ def test_html_without_end_is_shown_as_written() -> None:
 
 def test_the_converter_is_loaded_with_the_first_answer_only() -> None:
     code = (
-        "import sys, bot.telegram.markup as m\n"
+        "import sys, bot.telegram.markdown.renderer as m\n"
         "assert 'telegramify_markdown' not in sys.modules and 'pyromark' not in sys.modules\n"
         "m.render('x')\n"
         "assert 'telegramify_markdown' in sys.modules"
@@ -245,7 +245,7 @@ def is_valid(rich: RichText) -> None:
 
 
 def test_entities_that_cross_are_cut_into_nested_ones() -> None:
-    ordered = in_order([entity("bold", 0, 6), entity("spoiler", 4, 9)], 9)
+    ordered = normalize_entities([entity("bold", 0, 6), entity("spoiler", 4, 9)], 9)
     assert [tuple(e.values()) for e in ordered] == [
         ("bold", 0, 6),
         ("spoiler", 4, 2),
@@ -254,7 +254,7 @@ def test_entities_that_cross_are_cut_into_nested_ones() -> None:
 
 
 def test_a_style_is_cut_at_the_border_of_a_link() -> None:
-    ordered = in_order([entity("bold", 0, 6), entity("text_link", 4, 9, url="u")], 9)
+    ordered = normalize_entities([entity("bold", 0, 6), entity("text_link", 4, 9, url="u")], 9)
     assert [(e["type"], e["offset"], e["length"]) for e in ordered] == [
         ("bold", 0, 4),
         ("text_link", 4, 5),
@@ -263,7 +263,9 @@ def test_a_style_is_cut_at_the_border_of_a_link() -> None:
 
 
 def test_entities_outside_of_the_text_are_clipped_or_dropped() -> None:
-    ordered = in_order([entity("bold", 2, 99), entity("italic", 5, 6), entity("code", -3, 1)], 5)
+    ordered = normalize_entities(
+        [entity("bold", 2, 99), entity("italic", 5, 6), entity("code", -3, 1)], 5
+    )
     assert [(e["type"], e["offset"], e["length"]) for e in ordered] == [
         ("code", 0, 1),
         ("bold", 2, 3),
@@ -286,7 +288,7 @@ ENTITIES = st.lists(
 def test_any_entities_are_brought_into_a_valid_order(
     entities: list[dict[str, Any]], units: int
 ) -> None:
-    is_valid(RichText("x" * units, in_order(entities, units)))
+    is_valid(RichText("x" * units, normalize_entities(entities, units)))
 
 
 # --- split ----------------------------------------------------------------------------------------
@@ -419,7 +421,7 @@ TEXTS = st.text(
 def test_parts_keep_all_that_is_visible_and_stay_within_all_bounds(
     text: str, entities: list[dict[str, Any]], limit: int
 ) -> None:
-    rich = RichText(text, in_order(entities, utf16_units(text)))
+    rich = RichText(text, normalize_entities(entities, utf16_units(text)))
     parts = split(rich, limit)
     assert visible("".join(part.text for part in parts)) == visible(text)
     for part in parts:
@@ -461,16 +463,16 @@ def test_no_part_ends_inside_a_visible_character_that_fits(text: str, limit: int
 
 
 def test_plain_is_the_same_text_without_entities() -> None:
-    assert plain(render("**a** b")) == RichText("a b")
+    assert without_entities(render("**a** b")) == RichText("a b")
 
 
 def test_a_mark_stands_in_front_and_moves_the_entities() -> None:
-    rich = marked(render("a **b**"))
+    rich = with_mark(render("a **b**"))
     assert rich.text == "↻ a b"
     assert shown(rich) == [("bold", "b")]
-    assert shown(marked(render("**b**"), "😀 ")) == [("bold", "b")]
+    assert shown(with_mark(render("**b**"), "😀 ")) == [("bold", "b")]
 
 
 def test_a_part_leaves_room_for_the_mark() -> None:
     (part, *_) = split(RichText("a" * 9000), PART_LIMIT)
-    assert utf16_units(marked(part, MARK).text) == TEXT_LIMIT
+    assert utf16_units(with_mark(part, MARK).text) == TEXT_LIMIT

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from bot.dispatch.moves import Moves
+from bot.conversations.chat_migrations import ChatMigrations
 from bot.errors import ChatMigrated
-from bot.events import Address, Ignored, Incoming, Moved, Outgoing
-from bot.telegram.addressing import BotIdentity
-from bot.telegram.decode import decode
+from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart
+from bot.telegram.decode import BotUser, decode
 from bot.telegram.parts import other_way
 
-BOT = BotIdentity(100, "our_bot")
+BOT = BotUser(100, "our_bot")
 OLD, NEW = -42, -100200
 ANN = {"id": 7, "is_bot": False, "first_name": "Ann"}
 GONE = ChatMigrated("any", "group chat was upgraded to a supergroup chat", NEW)
@@ -33,29 +32,29 @@ def said(chat: int, kind: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_the_old_and_the_new_group_tell_the_same_move(update: dict[str, Any]) -> None:
-    assert decode(update, BOT) == Moved(Address(100, OLD, private=False), NEW)
+    assert decode(update, BOT) == ChatMigration(Address(100, OLD, private=False), NEW)
 
 
 def test_what_is_said_after_the_move_is_said_in_the_old_conversation() -> None:
-    moves = Moves()
+    moves = ChatMigrations()
     before = moves.placed(decode(said(OLD, "group", text="@our_bot hi"), BOT))
     moves.placed(decode(said(OLD, "group", migrate_to_chat_id=NEW), BOT))
     after = moves.placed(decode(said(NEW, "supergroup", text="@our_bot hi"), BOT))
-    assert isinstance(before, Incoming)
-    assert isinstance(after, Incoming)
+    assert isinstance(before, IncomingMessage)
+    assert isinstance(after, IncomingMessage)
     assert (after.address.chat, after.address.was) == (NEW, OLD)
     assert after.address.conversation == before.address.conversation == str(OLD)
     assert moves.placed(Ignored("service")) == Ignored("service")
 
 
-def part(method: str, *, lapses: bool = False, **payload: Any) -> Outgoing:
-    return Outgoing(OLD, method, {"text": "x", **payload}, lapses=lapses)
+def part(method: str, *, lapses: bool = False, **payload: Any) -> OutgoingPart:
+    return OutgoingPart(OLD, method, {"text": "x", **payload}, lapses=lapses)
 
 
 def test_no_number_of_a_message_is_taken_along_since_it_means_another_one_there() -> None:
     reply = other_way(part("sendMessage", reply_parameters={"message_id": 5}), GONE)
-    assert reply == Outgoing(NEW, "sendMessage", {"text": "x"})
+    assert reply == OutgoingPart(NEW, "sendMessage", {"text": "x"})
     answer = other_way(part("editMessageText", message_id=5), GONE)
-    assert answer == Outgoing(NEW, "sendMessage", {"text": "x"})
+    assert answer == OutgoingPart(NEW, "sendMessage", {"text": "x"})
     assert other_way(part("editMessageText", message_id=5, lapses=True), GONE) is None
     assert other_way(part("editMessageReplyMarkup", message_id=5), GONE) is None

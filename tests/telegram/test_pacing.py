@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.telegram.pacing import Pace
+from bot.telegram.rate_limit import ChatRateLimiter
 from tests.clocks import StoppedClock
 
 ANNA, TEAM = 7, -100200
@@ -16,11 +16,11 @@ def clock() -> StoppedClock:
 
 
 @pytest.fixture
-def pace(clock: StoppedClock) -> Pace:
-    return Pace(clock)
+def pace(clock: StoppedClock) -> ChatRateLimiter:
+    return ChatRateLimiter(clock)
 
 
-def previews(pace: Pace, clock: StoppedClock, chat: int, count: int) -> list[float]:
+def previews(pace: ChatRateLimiter, clock: StoppedClock, chat: int, count: int) -> list[float]:
     """The gaps between previews that take each slot as soon as it is there."""
     gaps = []
     for _ in range(count):
@@ -31,7 +31,7 @@ def previews(pace: Pace, clock: StoppedClock, chat: int, count: int) -> list[flo
     return gaps
 
 
-def test_a_chat_that_was_never_called_has_a_slot(pace: Pace) -> None:
+def test_a_chat_that_was_never_called_has_a_slot(pace: ChatRateLimiter) -> None:
     assert pace.may_preview(ANNA)
     assert pace.may_preview(TEAM)
     assert pace.open_in(ANNA) == 0
@@ -39,7 +39,7 @@ def test_a_chat_that_was_never_called_has_a_slot(pace: Pace) -> None:
 
 @pytest.mark.parametrize(("chat", "gap"), [(ANNA, 1.0), (TEAM, 3.0)])
 def test_a_call_takes_the_slot_of_its_chat_alone(
-    pace: Pace, clock: StoppedClock, chat: int, gap: float
+    pace: ChatRateLimiter, clock: StoppedClock, chat: int, gap: float
 ) -> None:
     pace.spend(chat)
     assert not pace.may_preview(chat)
@@ -50,27 +50,29 @@ def test_a_call_takes_the_slot_of_its_chat_alone(
     assert pace.may_preview(chat)
 
 
-def test_time_can_be_given_instead_of_read(pace: Pace) -> None:
+def test_time_can_be_given_instead_of_read(pace: ChatRateLimiter) -> None:
     pace.spend(ANNA, 50.0)
     assert not pace.may_preview(ANNA, 50.9)
     assert pace.may_preview(ANNA, 51.0)
 
 
-def test_finals_do_not_wait_but_push_previews_back(pace: Pace, clock: StoppedClock) -> None:
+def test_finals_do_not_wait_but_push_previews_back(
+    pace: ChatRateLimiter, clock: StoppedClock
+) -> None:
     for _ in range(3):
         assert pace.open_in(TEAM) == 0
         pace.spend(TEAM)
     assert pace.preview_in(TEAM) == 9.0
 
 
-def test_the_debt_of_many_finals_is_at_most_a_minute(pace: Pace) -> None:
+def test_the_debt_of_many_finals_is_at_most_a_minute(pace: ChatRateLimiter) -> None:
     for _ in range(100):
         pace.spend(TEAM)
     assert pace.preview_in(TEAM) == 60.0
 
 
 def test_edits_in_a_group_slow_down_from_three_to_five_seconds(
-    pace: Pace, clock: StoppedClock
+    pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     pace.begin(TEAM)
     assert previews(pace, clock, TEAM, 7) == [3.0, 3.5, 4.0, 4.5, 5.0, 5.0, 5.0]
@@ -79,7 +81,7 @@ def test_edits_in_a_group_slow_down_from_three_to_five_seconds(
 
 
 def test_drafts_start_after_half_a_second_and_go_on_each_second(
-    pace: Pace, clock: StoppedClock
+    pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     pace.begin(ANNA)
     assert pace.preview_in(ANNA) == 0.5
@@ -88,7 +90,7 @@ def test_drafts_start_after_half_a_second_and_go_on_each_second(
 
 
 def test_a_group_never_takes_more_than_twenty_previews_a_minute(
-    pace: Pace, clock: StoppedClock
+    pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     start, calls = clock.now, 0
     while clock.now < start + 60:
@@ -100,7 +102,7 @@ def test_a_group_never_takes_more_than_twenty_previews_a_minute(
 
 
 def test_a_freeze_closes_the_chat_for_everything_and_no_other(
-    pace: Pace, clock: StoppedClock
+    pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     pace.freeze(ANNA, clock.now + 30)
     assert pace.open_in(ANNA) == 30
@@ -111,14 +113,16 @@ def test_a_freeze_closes_the_chat_for_everything_and_no_other(
     assert pace.may_preview(ANNA)
 
 
-def test_a_shorter_freeze_does_not_end_a_longer_one(pace: Pace, clock: StoppedClock) -> None:
+def test_a_shorter_freeze_does_not_end_a_longer_one(
+    pace: ChatRateLimiter, clock: StoppedClock
+) -> None:
     pace.freeze(ANNA, clock.now + 30)
     pace.freeze(ANNA, clock.now + 5)
     assert pace.open_in(ANNA) == 30
 
 
 def test_after_a_freeze_a_chat_goes_at_half_speed_for_a_minute(
-    pace: Pace, clock: StoppedClock
+    pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     pace.freeze(ANNA, clock.now + 10)
     clock.now += 10
@@ -126,7 +130,9 @@ def test_after_a_freeze_a_chat_goes_at_half_speed_for_a_minute(
     assert previews(pace, clock, ANNA, 1) == [1.0]
 
 
-def test_idle_chats_are_forgotten_and_busy_ones_are_not(pace: Pace, clock: StoppedClock) -> None:
+def test_idle_chats_are_forgotten_and_busy_ones_are_not(
+    pace: ChatRateLimiter, clock: StoppedClock
+) -> None:
     pace.freeze(TEAM, clock.now + 7200)
     for chat in range(1, 20_001):
         pace.spend(chat)
@@ -136,7 +142,7 @@ def test_idle_chats_are_forgotten_and_busy_ones_are_not(pace: Pace, clock: Stopp
 
 
 def test_a_burst_of_chats_within_a_minute_is_remembered_whole(
-    pace: Pace, clock: StoppedClock
+    pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     for chat in range(1, 3001):
         pace.spend(chat)

@@ -34,8 +34,8 @@ from bot.errors import (
     UnknownMethod,
     Unreachable,
 )
-from bot.telegram import wire as wire_module
-from bot.telegram.wire import Wire, new_session
+from bot.telegram import client as wire_module
+from bot.telegram.client import TelegramClient, new_session
 
 TOKEN = "123456:canary-AAbbCC_dd"
 BOUND = 5.0
@@ -107,11 +107,11 @@ def refusing(
     return answering(document, status, headers)
 
 
-def to(session: aiohttp.ClientSession, base: str) -> Wire:
-    return Wire(session, base, SecretStr(TOKEN))
+def to(session: aiohttp.ClientSession, base: str) -> TelegramClient:
+    return TelegramClient(session, base, SecretStr(TOKEN))
 
 
-async def failure(wire: Wire, timeout: float = BOUND) -> TelegramError:
+async def failure(wire: TelegramClient, timeout: float = BOUND) -> TelegramError:
     with pytest.raises(TelegramError) as caught:
         await asyncio.wait_for(wire.call("sendMessage", {"chat_id": 1}, timeout=timeout), BOUND)
     shows_no_token(caught.value)

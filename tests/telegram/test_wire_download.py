@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.errors import ServerFault, TelegramError, TooLong
-from bot.telegram.wire import Wire, new_session
+from bot.telegram.client import TelegramClient, new_session
 from simulators.http_server import serving
 
 TOKEN = "7000001:AAcanaryabcdefghijklmnopqrstuvwxyz0"
@@ -23,7 +23,7 @@ TOKEN = "7000001:AAcanaryabcdefghijklmnopqrstuvwxyz0"
 @asynccontextmanager
 async def wire(
     file: dict[str, Any], content: bytes = b"", status: int = 200
-) -> AsyncIterator[Wire]:
+) -> AsyncIterator[TelegramClient]:
     """A wire to a server whose getFile answers `file`, and whose every file is `content`."""
 
     async def get_file(_: Request) -> Response:
@@ -37,7 +37,7 @@ async def wire(
         Route("/file/bot{token}/{path:path}", download),
     ]
     async with serving(Starlette(routes=routes)) as url, new_session() as session:
-        yield Wire(session, url, SecretStr(TOKEN))
+        yield TelegramClient(session, url, SecretStr(TOKEN))
 
 
 async def test_a_file_comes_as_it_is() -> None:

@@ -16,4 +16,4 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that do not go by themselves are killed soon."""
-    monkeypatch.setattr("bot.tools.mcp.stdio._GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("bot.mcp.transports.stdio._GRACE_SECONDS", 0.1)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bot.ops.counters import Counters
-from bot.skills import SkillContext
+from bot.skills.api import SkillContext
+from bot.tools.cache import ToolResultCache, cache_key
 from bot.tools.calls import NO_ANSWER, Result
-from bot.tools.kept import Kept, key_of
-from registry.caching import Scope
+from registry.skill import Scope
 from tests.clocks import StoppedClock
 
 
@@ -48,7 +48,7 @@ def calls() -> Calls:
 
 def test_a_result_is_there_until_its_time_is_over() -> None:
     clock, counters = StoppedClock(), Counters()
-    kept = Kept(clock, counters)
+    kept = ToolResultCache(clock, counters)
     kept.put("a", [{"type": "text", "text": "rain"}], 60)
     clock.now += 59.9
     assert kept.get("a") == [{"type": "text", "text": "rain"}]
@@ -59,7 +59,7 @@ def test_a_result_is_there_until_its_time_is_over() -> None:
 
 
 def test_what_is_kept_cannot_be_changed_by_who_got_it() -> None:
-    kept = Kept(StoppedClock(), Counters())
+    kept = ToolResultCache(StoppedClock(), Counters())
     kept.put("a", [{"text": "rain"}], 60)
     found = kept.get("a")
     assert found is not None
@@ -68,7 +68,7 @@ def test_what_is_kept_cannot_be_changed_by_who_got_it() -> None:
 
 
 def test_the_whole_stays_under_its_limit_and_the_longest_unused_goes_first() -> None:
-    kept = Kept(StoppedClock(), Counters(), limit=16_000)
+    kept = ToolResultCache(StoppedClock(), Counters(), limit=16_000)
     for name in range(40):
         kept.put(str(name), "x" * 600, 60)
         kept.get("0")
@@ -80,7 +80,7 @@ def test_the_whole_stays_under_its_limit_and_the_longest_unused_goes_first() -> 
 
 def test_a_result_that_is_too_large_is_not_kept_and_drops_nothing() -> None:
     counters = Counters()
-    kept = Kept(StoppedClock(), counters, limit=16_000)
+    kept = ToolResultCache(StoppedClock(), counters, limit=16_000)
     kept.put("a", "small", 60)
     kept.put("b", "x" * 2_000, 60)
     assert (kept.get("a"), kept.get("b")) == ("small", None)
@@ -93,7 +93,7 @@ Asked = Callable[..., "asyncio.Task[Result]"]
 @pytest.fixture
 def asked(calls: Calls) -> Asked:
     """Asks one tool the same thing; each time by another turn."""
-    kept = Kept(StoppedClock(), Counters())
+    kept = ToolResultCache(StoppedClock(), Counters())
 
     def ask(seconds: float = 60) -> asyncio.Task[Result]:
         call: Coroutine[Any, Any, Result] = kept.result("a", 60, seconds, calls.make)
@@ -207,5 +207,5 @@ ANN = SkillContext("default", "1", "bot:1/7", "clerk")
     ],
 )
 def test_a_key_is_shared_as_far_as_its_scope(scope: Scope, other: SkillContext, same: bool) -> None:
-    assert (key_of(scope, ANN, "call", "id") == key_of(scope, other, "call", "id")) is same
-    assert key_of(scope, ANN, "call", "id") != key_of(scope, ANN, "call", "other secret")
+    assert (cache_key(scope, ANN, "call", "id") == cache_key(scope, other, "call", "id")) is same
+    assert cache_key(scope, ANN, "call", "id") != cache_key(scope, ANN, "call", "other secret")

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from bot.tools.mcp.courier import InternalAddress, JudgedTransport, JudgingBackend
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.servers import ServerSpec
+from bot.mcp.pool import Pool
+from bot.mcp.server_spec import ServerSpec
+from bot.mcp.transports.http import InternalAddress, SsrfGuardBackend, SsrfGuardTransport
 from simulators.http_server import serving
 from tests.tools.servers.starting import pool_of
 
@@ -91,7 +91,7 @@ def state(pool: Pool) -> tuple[str, str]:
 async def test_no_connection_goes_to_an_internal_address_however_it_is_written(host: str) -> None:
     wire, resolver = Wire(), Resolver([PUBLIC])
     with pytest.raises(InternalAddress):
-        await JudgingBackend(resolver, wire).connect_tcp(host, 80)
+        await SsrfGuardBackend(resolver, wire).connect_tcp(host, 80)
     assert (wire.asked, resolver.asked) == ([], 0)
 
 
@@ -99,13 +99,13 @@ async def test_no_connection_goes_to_an_internal_address_however_it_is_written(h
 async def test_a_name_with_one_internal_address_among_others_is_refused(address: str) -> None:
     wire = Wire()
     with pytest.raises(InternalAddress):
-        await JudgingBackend(Resolver([PUBLIC, address]), wire).connect_tcp("docs.example", 80)
+        await SsrfGuardBackend(Resolver([PUBLIC, address]), wire).connect_tcp("docs.example", 80)
     assert wire.asked == []
 
 
 async def test_a_name_that_leads_elsewhere_a_moment_later_gains_nothing() -> None:
     wire, resolver = Wire(), Resolver([OTHER, PUBLIC], ["127.0.0.1"])
-    transport = JudgedTransport(JudgingBackend(resolver, wire))
+    transport = SsrfGuardTransport(SsrfGuardBackend(resolver, wire))
     async with httpx2.AsyncClient(transport=transport) as client:
         with pytest.raises(httpx2.ConnectError, match="nobody there"):
             await client.get("http://docs.example/mcp")
@@ -117,8 +117,8 @@ async def test_a_name_that_leads_elsewhere_a_moment_later_gains_nothing() -> Non
 
 async def test_a_redirect_is_judged_like_the_first_address() -> None:
     away = b"HTTP/1.1 307 Away\r\nLocation: http://2130706433:1/\r\nContent-Length: 0\r\n\r\n"
-    backend = JudgingBackend(Resolver([PUBLIC]), httpcore2.AsyncMockBackend([away]))
-    transport = JudgedTransport(backend)
+    backend = SsrfGuardBackend(Resolver([PUBLIC]), httpcore2.AsyncMockBackend([away]))
+    transport = SsrfGuardTransport(backend)
     async with httpx2.AsyncClient(transport=transport, follow_redirects=True) as client:
         with pytest.raises(httpx2.ConnectError, match="refused"):
             await client.get("http://docs.example/mcp")

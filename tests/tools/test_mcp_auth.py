@@ -14,24 +14,24 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.errors import ToolUnavailable
-from bot.redaction import Secrets
-from bot.tools.mcp.auth import ClientCredentials, tokens_of
-from bot.tools.mcp.courier import Courier, NotAuthorised
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.servers import Credentials, ServerSpec
+from bot.mcp.auth import ClientCredentials, tokens_of
+from bot.mcp.pool import Pool
+from bot.mcp.server_spec import OAuthCredentials, ServerSpec
+from bot.mcp.transports.http import GuardedHttpClient, NotAuthorized
+from bot.ops.redaction import Secrets
 from simulators.http_server import serving
 from tests.tools.servers.granting import CLIENT, SECRET, Granting, granting
 from tests.tools.servers.starting import pool_of
 
 
-def credentials(server: Granting, **fields: Any) -> Credentials:
+def credentials(server: Granting, **fields: Any) -> OAuthCredentials:
     if "issuer" not in fields:
         fields.setdefault("token_url", f"{server.url}/token")
     given: dict[str, Any] = {"client_secret": SECRET, "internal": True}
-    return Credentials(CLIENT, **(given | fields))
+    return OAuthCredentials(CLIENT, **(given | fields))
 
 
-def docs(url: str, auth: Credentials) -> ServerSpec:
+def docs(url: str, auth: OAuthCredentials) -> ServerSpec:
     return ServerSpec("docs", url=url, auth=auth, internal=True)
 
 
@@ -89,7 +89,7 @@ class Heard:
 async def test_a_server_that_refuses_every_token_is_asked_twice_and_no_more() -> None:
     async with granting(gives=False) as (url, server):
         spec, heard = docs(url, credentials(server)), Heard()
-        async with Courier(spec, heard, tokens=tokens_of(spec)) as client:
+        async with GuardedHttpClient(spec, heard, tokens=tokens_of(spec)) as client:
             assert (await client.post(url)).status_code == 401
         assert (server.tokens, heard.told) == (2, ["HTTP 401"])
         async with pool_of(docs(url, credentials(server))) as pool:
@@ -210,6 +210,8 @@ async def test_an_answer_that_is_no_token_is_none(body: Any, words: str) -> None
         return JSONResponse(body)
 
     async with serving(Starlette(routes=[Route("/", answer, methods=["POST"])])) as url:
-        tokens = ClientCredentials(Credentials("c", "s" * 9, token_url=url, internal=True), url)
-        with pytest.raises(NotAuthorised, match=words):
+        tokens = ClientCredentials(
+            OAuthCredentials("c", "s" * 9, token_url=url, internal=True), url
+        )
+        with pytest.raises(NotAuthorized, match=words):
             await tokens.good()

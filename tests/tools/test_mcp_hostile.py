@@ -13,9 +13,9 @@ import pytest
 import structlog
 
 from bot.errors import ToolUnavailable
-from bot.tools.mcp.breaker import Breaker
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.servers import ServerSpec
+from bot.mcp.pool import Pool
+from bot.mcp.server import Breaker
+from bot.mcp.server_spec import ServerSpec
 from tests.tools.servers.starting import (
     BOUND,
     HERE,
@@ -55,7 +55,7 @@ async def test_a_list_that_changes_during_a_call_does_not_end_the_call(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It does one thing at a time: the list cannot be read again before the call is done.
-    monkeypatch.setattr("bot.tools.mcp.connection._ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("bot.mcp.connection._ANSWER_SECONDS", 0.2)
     async with pool_of(plain(log)) as pool:
         log.with_suffix(".tools").write_text("echo stir")
         result = await pool.call("plain", "stir", {"word": "a", "seconds": 1})
@@ -80,7 +80,7 @@ async def test_a_server_that_comes_back_with_other_tools_is_called_by_its_new_li
 async def test_an_http_server_that_dies_idle_is_noticed_and_comes_back_with_other_tools(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.tools.mcp.connection._LISTEN_PAUSES", (0.05,))
+    monkeypatch.setattr("bot.mcp.connection._LISTEN_PAUSES", (0.05,))
     port, pool = free_port(), Pool(QuickClock())
     try:
         async with serving("workshop.py", "http", port, log=log):
@@ -109,7 +109,7 @@ async def test_a_tool_that_went_away_unannounced_is_noticed_when_it_is_called(lo
 async def test_whoever_tells_of_changes_without_an_end_is_asked_ever_more_seldom(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.tools.mcp.connection._REFRESH_PAUSE", 0.01)
+    monkeypatch.setattr("bot.mcp.connection._REFRESH_PAUSE", 0.01)
     with structlog.testing.capture_logs() as logs:
         async with pool_of(server("rude", "rude.py", "restless")):
             began = time.monotonic()
@@ -120,7 +120,7 @@ async def test_whoever_tells_of_changes_without_an_end_is_asked_ever_more_seldom
 async def test_prompts_that_take_too_long_do_not_keep_a_server_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.tools.mcp.listing._PROMPTS_SECONDS", 0.3)
+    monkeypatch.setattr("bot.mcp.tool_spec._PROMPTS_SECONDS", 0.3)
     async with pool_of(server("rude", "rude.py", "slow prompts")) as pool:
         assert pool.prompts(["rude"]) == ["prompt one"]
         assert (await pool.call("rude", "fine", {})).text == "called fine"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.servers import ServerSpec
+from bot.mcp.pool import Pool
+from bot.mcp.server_spec import ServerSpec
 from tests.tools.servers.starting import BOUND, HERE, QuickClock, until, words
 
 PATHS = {"http": "/mcp", "sse": "/sse"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.tools.mcp.names import WIRE_LIMIT, WireNames
+from bot.mcp.tool_spec import WIRE_LIMIT, WireNames
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

@@ -17,9 +17,9 @@ import pytest
 import structlog
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.results import ToolResult
-from bot.tools.mcp.servers import ServerSpec
+from bot.mcp.pool import Pool
+from bot.mcp.result import ToolResult
+from bot.mcp.server_spec import ServerSpec
 from tests.tools.servers.starting import (
     BOUND,
     HERE,
@@ -161,7 +161,7 @@ async def test_a_hanging_server_costs_its_callers_their_deadline_and_others_noth
 async def test_a_server_that_hangs_again_and_again_rests_and_is_replaced(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.tools.mcp.connection._PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("bot.mcp.connection._PROBE_SECONDS", 0.2)
     clock = QuickClock()
     async with pool_of(plain(log), clock=clock) as pool:
         pid = await pid_of(pool, "plain")
@@ -192,7 +192,7 @@ async def test_a_caller_who_waits_in_vain_for_a_slot_is_told_that_nothing_ran(lo
 
 @pytest.mark.parametrize("manner", ["flood", "endless"])
 async def test_a_server_that_spews_is_cut_off(manner: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.tools.mcp.lines.ENDLESS", 4_000_000)
+    monkeypatch.setattr("bot.mcp.transports.messages.ENDLESS", 4_000_000)
     async with pool_of(server("rude", "rude.py", manner), server("other", "plain.py")) as pool:
         spewing = asyncio.create_task(pool.call("rude", "fine", {}, deadline=BOUND))
         assert (await pool.call("other", "echo", {"text": "x"}, deadline=2)).text == "x"
@@ -245,7 +245,7 @@ async def test_a_server_that_never_answers_holds_nobody_up(
 async def test_a_server_that_does_not_open_in_time_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.tools.mcp.connection.OPEN_SECONDS", 0.3)
+    monkeypatch.setattr("bot.mcp.connection.OPEN_SECONDS", 0.3)
     async with pool_of(server("silent", "rude.py", "silent")) as pool:
         assert pool.health()[0].link.reason == "the server did not answer in time"
 
@@ -364,5 +364,5 @@ def test_a_host_that_is_killed_takes_its_servers_with_it(log: Path) -> None:
 
 
 def test_the_sdk_is_not_loaded_before_a_server_is_asked_for() -> None:
-    code = "import sys, bot.tools.mcp.pool, bot.tools.mcp.names; sys.exit('mcp' in sys.modules)"
+    code = "import sys, bot.mcp.pool, bot.mcp.tool_spec; sys.exit('mcp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bot.errors import ConfigError
-from bot.tools.mcp import leash
-from bot.tools.mcp.breaker import Breaker
-from bot.tools.mcp.servers import ServerSpec, specs_from
+from bot.mcp.server import Breaker
+from bot.mcp.server_spec import ServerSpec, specs_from
+from bot.mcp.transports import parent_death
 
 
 def test_the_ecosystems_shape_is_read() -> None:
@@ -113,7 +113,14 @@ def test_the_breaker_opens_after_five_failures_and_lets_one_try_through_after_a_
 
 
 def test_the_leash_says_what_it_cannot_run() -> None:
-    command = [sys.executable, "-I", "-S", leash.__file__, str(_own_pid()), "/no/such/program"]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        parent_death.__file__,
+        str(_own_pid()),
+        "/no/such/program",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 127
     assert "cannot run /no/such/program" in ended.stderr
@@ -127,6 +134,6 @@ def _own_pid() -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux alone tells of parents")
 def test_the_leash_runs_nothing_once_its_parent_is_gone() -> None:
-    command = [sys.executable, "-I", "-S", leash.__file__, "1", "/bin/echo", "ran"]
+    command = [sys.executable, "-I", "-S", parent_death.__file__, "1", "/bin/echo", "ran"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from bot.errors import ToolFateUnknown
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.servers import ServerSpec
+from bot.mcp.pool import Pool
+from bot.mcp.server_spec import ServerSpec
 from tests.tools.servers.starting import QuickClock
 from tests.tools.test_mcp_http import free_port, serving, up
 

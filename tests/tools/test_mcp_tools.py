@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from mcp import types
 
-from bot.redaction import Secrets
-from bot.tools.mcp.lines import LineSplitter, TooLong
-from bot.tools.mcp.results import result_from
-from bot.tools.mcp.tool import Tool, printable, tools_from
+from bot.mcp.result import result_from
+from bot.mcp.tool_spec import Tool, tools_from
+from bot.mcp.transports.messages import LineSplitter, LineTooLong
+from bot.ops.redaction import Secrets
+from bot.safety.text_safety import printable
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n....").decode()
 
@@ -179,9 +180,9 @@ def test_a_line_over_the_limit_is_dropped_and_its_request_known_from_either_end(
     nowhere = b'{"result": "' + b"x" * 900 + b'"}\n'
     pieces = [front[:300], front[300:] + back + nowhere + b"short\n"]
     assert [line for piece in pieces for line in lines.feed(piece)] == [
-        TooLong(len(front) - 1, 12),
-        TooLong(len(back) - 1, 13),
-        TooLong(len(nowhere) - 1, None),
+        LineTooLong(len(front) - 1, 12),
+        LineTooLong(len(back) - 1, 13),
+        LineTooLong(len(nowhere) - 1, None),
         b"short",
     ]
 

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from bot.errors import ToolFateUnknown
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.servers import ServerSpec, specs_from
+from bot.mcp.pool import Pool
+from bot.mcp.server_spec import ServerSpec, specs_from
 from tests.tools.servers.starting import pool_of, server, until, words
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,25 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.tools.policy import (
+    CallContext,
     Condition,
     Decision,
-    Facts,
-    Offer,
+    OfferedTools,
     Policy,
     decide,
     forbids,
     permits,
 )
 
-ANN = Facts()
-ADMIN = Facts(role="admin")
+ANN = CallContext()
+ADMIN = CallContext(role="admin")
 
 
-def offer(*keys: str, complete: bool = True) -> Offer:
-    return Offer(frozenset(keys), complete)
+def offer(*keys: str, complete: bool = True) -> OfferedTools:
+    return OfferedTools(frozenset(keys), complete)
 
 
-def decided(policy: Policy, key: str, *others: str, facts: Facts = ANN) -> Decision:
+def decided(policy: Policy, key: str, *others: str, facts: CallContext = ANN) -> Decision:
     return decide(policy, key, offer(key, *others), facts)
 
 
@@ -76,7 +76,7 @@ def test_a_bare_name_allows_only_where_it_is_unambiguous() -> None:
     policy = Policy(runs=("read",))
     assert decided(policy, "mcp:a:read") is Decision.RUN
     assert decided(policy, "mcp:a:read", "mcp:evil:read") is Decision.ASK
-    unheard = Offer(frozenset({"mcp:a:read"}), complete=False)
+    unheard = OfferedTools(frozenset({"mcp:a:read"}), complete=False)
     assert decide(policy, "mcp:a:read", unheard, ANN) is Decision.ASK
 
 
@@ -129,7 +129,8 @@ def test_a_condition_takes_a_tool_from_all_whom_it_does_not_fit() -> None:
     assert decided(policy, "mcp:a:approve_budget", facts=ADMIN) is Decision.RUN
     assert decided(policy, "mcp:a:generate_x", facts=ADMIN) is Decision.DENY
     assert (
-        decided(policy, "mcp:a:generate_x", facts=Facts("admin", frozenset({"ai"}))) is Decision.RUN
+        decided(policy, "mcp:a:generate_x", facts=CallContext("admin", frozenset({"ai"})))
+        is Decision.RUN
     )
     assert decided(policy, "mcp:a:other") is Decision.RUN
 
@@ -159,7 +160,7 @@ patterns = st.one_of(
     st.just("mcp:*:*"),
 )
 lists = st.lists(patterns, max_size=3).map(tuple)
-WHENS: dict[str, Callable[[str, Facts], bool]] = {
+WHENS: dict[str, Callable[[str, CallContext], bool]] = {
     "": lambda _key, _facts: True,
     'role == "admin"': lambda _key, facts: facts.role == "admin",
     '"f" in features or person == 7': lambda _, f: "f" in f.features or f.person == 7,
@@ -183,13 +184,13 @@ policies = st.builds(
     Policy, lists, st.lists(lists, max_size=2).map(tuple), lists, lists, conditions
 )
 people = st.builds(
-    Facts,
+    CallContext,
     st.sampled_from(["everyone", "admin"]),
     st.sampled_from([frozenset[str](), frozenset({"f"})]),
     st.sampled_from([0, 7]),
     st.sampled_from(["private", "group"]),
 )
-offers = st.builds(Offer, st.frozensets(keys, max_size=4), st.booleans())
+offers = st.builds(OfferedTools, st.frozensets(keys, max_size=4), st.booleans())
 
 
 def _folded(text: str) -> str:
@@ -208,7 +209,7 @@ def _server(key: str) -> str:
     return "" if key.startswith("skill:") else _parts(key)[1]
 
 
-def said_to_hold(condition: Condition, key: str, facts: Facts) -> bool:
+def said_to_hold(condition: Condition, key: str, facts: CallContext) -> bool:
     """The written rule for conditions."""
     fits = "everyone" in condition.roles or facts.role in condition.roles
     if not fits or condition.features - facts.features:
@@ -228,7 +229,7 @@ def said_to_cover(pattern: str, key: str) -> bool:
     )
 
 
-def said_to_allow(pattern: str, key: str, offered: Offer) -> bool:
+def said_to_allow(pattern: str, key: str, offered: OfferedTools) -> bool:
     """The written rule for lists that allow."""
     if ":" not in pattern:
         same = [k for k in offered.keys if _parts(k)[-1] == _parts(key)[-1]]
@@ -244,7 +245,7 @@ def said_to_allow(pattern: str, key: str, offered: Offer) -> bool:
 
 @given(policies, keys, offers, people)
 def test_a_decision_is_what_the_written_rule_says(
-    policy: Policy, key: str, offered: Offer, facts: Facts
+    policy: Policy, key: str, offered: OfferedTools, facts: CallContext
 ) -> None:
     found = decide(policy, key, offered, facts)
     disabled = any(said_to_cover(p, key) for p in policy.disabled)
@@ -265,7 +266,7 @@ def test_a_decision_is_what_the_written_rule_says(
 
 @given(policies, st.lists(policies, max_size=3), keys, offers, people)
 def test_a_further_layer_never_makes_a_decision_milder(
-    policy: Policy, layers: list[Policy], key: str, offered: Offer, facts: Facts
+    policy: Policy, layers: list[Policy], key: str, offered: OfferedTools, facts: CallContext
 ) -> None:
     before = decide(policy, key, offered, facts)
     for layer in layers:
@@ -290,11 +291,15 @@ SPELLINGS: list[Callable[[str], str]] = [
 
 @given(policies, keys, offers, people, st.sampled_from(SPELLINGS))
 def test_no_other_spelling_of_a_name_gets_past_what_denies_it_or_asks(
-    policy: Policy, key: str, offered: Offer, facts: Facts, respelt: Callable[[str], str]
+    policy: Policy,
+    key: str,
+    offered: OfferedTools,
+    facts: CallContext,
+    respelt: Callable[[str], str],
 ) -> None:
     *head, name = _parts(key)
     other = ":".join([*head[:1], *map(respelt, head[1:]), respelt(name)])
-    more = Offer(offered.keys | {key, other}, offered.complete)
+    more = OfferedTools(offered.keys | {key, other}, offered.complete)
     found = decide(policy, other, more, facts)
     if any(said_to_cover(p, key) for p in policy.disabled):
         assert found is Decision.DENY
@@ -313,7 +318,7 @@ def test_no_other_spelling_of_a_name_gets_past_what_denies_it_or_asks(
 
 @given(policies, keys, offers, people, people)
 def test_what_must_be_confirmed_never_runs_unasked_whoever_calls(
-    policy: Policy, key: str, offered: Offer, ann: Facts, ben: Facts
+    policy: Policy, key: str, offered: OfferedTools, ann: CallContext, ben: CallContext
 ) -> None:
     asked = replace(policy, confirm=(*policy.confirm, key))
     for facts in (ann, ben):
@@ -322,13 +327,13 @@ def test_what_must_be_confirmed_never_runs_unasked_whoever_calls(
 
 @given(policies, keys, offers, keys)
 def test_another_servers_tool_never_makes_a_decision_milder(
-    policy: Policy, key: str, offered: Offer, other: str
+    policy: Policy, key: str, offered: OfferedTools, other: str
 ) -> None:
-    more = Offer(offered.keys | {key, other}, offered.complete)
-    alone = Offer(offered.keys | {key}, offered.complete)
+    more = OfferedTools(offered.keys | {key, other}, offered.complete)
+    alone = OfferedTools(offered.keys | {key}, offered.complete)
     assert decide(policy, key, more, ANN) >= decide(policy, key, alone, ANN)
 
 
 @given(policies, st.text(max_size=12), offers)
-def test_no_text_at_all_makes_it_fail(policy: Policy, key: str, offered: Offer) -> None:
+def test_no_text_at_all_makes_it_fail(policy: Policy, key: str, offered: OfferedTools) -> None:
     decide(policy, key, offered, ANN)

@@ -10,13 +10,13 @@ from contextlib import suppress
 import httpx2
 import pytest
 
+from bot.mcp.server_spec import ServerSpec
+from bot.mcp.transports.http import GuardedHttpClient
 from bot.ops.proxies import proxy_of
-from bot.skills import SkillContext
-from bot.telegram.wire import new_session
-from bot.tools.mcp.courier import Courier
-from bot.tools.mcp.servers import ServerSpec
-from bot.tools.skill import SkillSpec
-from bot.tools.webhooks import REFUSED, Webhooks
+from bot.skills.api import SkillContext
+from bot.skills.spec import SkillSpec
+from bot.skills.webhook_skill import REFUSED, WebhookSkillRunner
+from bot.telegram.client import new_session
 
 WHO = SkillContext("default", "1")
 # A name that does not resolve: who reaches it has gone through the proxy.
@@ -69,7 +69,7 @@ class Deaf:
 async def got(url: str, *, internal: bool, proxied: bool) -> str:
     """The body of a server's answer, or why there is none."""
     spec = ServerSpec("web", url=url, internal=internal, proxied=proxied)
-    async with Courier(spec, Deaf()) as client:
+    async with GuardedHttpClient(spec, Deaf()) as client:
         try:
             async with client.stream("GET", url) as response:
                 return (await response.aread()).decode()
@@ -80,7 +80,7 @@ async def got(url: str, *, internal: bool, proxied: bool) -> str:
 async def called(url: str, *, internal: bool, proxied: bool) -> object:
     """What a webhook's call comes to."""
     skill = SkillSpec("q", "Q.", {}, url, {}, internal, seconds=5.0, proxied=proxied)
-    webhooks = Webhooks()
+    webhooks = WebhookSkillRunner()
     try:
         return (await webhooks.call(skill, {}, WHO, 5)).body
     finally:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.tools.sheets import SHOWN_LIMIT, described
-from bot.tools.sight import readable, screened, visible
-from registry.pasted import veiled
+from bot.approvals.view import SHOWN_LIMIT, describe_call
+from bot.safety.text_safety import readable, redact_values, visible
+from registry.secrets import redact
 
 
 def asked(arguments: Any, server: str = "mail", tool: str = "send") -> str:
-    return described(server, tool, arguments)
+    return describe_call(server, tool, arguments)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_what_is_screened_is_screened_before_it_is_cut() -> None:
 
 def test_ordinary_values_are_shown_as_they_are() -> None:
     arguments = {"n": 3, "x": 1.5, "on": True, "none": None, "list": ["a", {"b": 2}]}
-    assert screened(arguments, str) == arguments
+    assert redact_values(arguments, str) == arguments
     uuid = "550e8400-e29b-41d4-a716-446655440000"
-    assert veiled("id", uuid) == uuid
+    assert redact("id", uuid) == uuid
 
 
 json_values = st.recursive(

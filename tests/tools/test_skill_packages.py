@@ -11,15 +11,15 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from bot.skills import InternalSkill, SkillContext, Unfit, skill
-from bot.tools.installed import Handlers, installed
-from bot.tools.internal import Internals
-from bot.tools.skill import SkillSpec
+from bot.skills.api import InternalSkill, InvalidArguments, SkillContext, skill
+from bot.skills.discovery import InstalledSkills, discover_skills
+from bot.skills.python_skill import PythonSkillRunner
+from bot.skills.spec import SkillSpec
 from tests.packages import install
 
 ANN = SkillContext("default", "42", "bot:1/7", "clerk")
 GOOD = '''
-from bot.skills import skill
+from bot.skills.api import skill
 
 @skill
 def hello() -> str:
@@ -45,9 +45,9 @@ def order(
     return article, day, context.user_id, pieces, price
 
 
-async def _handlers(site: Path, monkeypatch: pytest.MonkeyPatch, **more: float) -> Handlers:
+async def _handlers(site: Path, monkeypatch: pytest.MonkeyPatch, **more: float) -> InstalledSkills:
     monkeypatch.syspath_prepend(site)
-    return await installed(**more)
+    return await discover_skills(**more)
 
 
 async def test_a_package_gives_all_skills_of_a_module_or_the_one_that_it_names(
@@ -73,7 +73,7 @@ async def test_a_package_gives_all_skills_of_a_module_or_the_one_that_it_names(
         ("held", HELD, "was not imported within 0.5 s"),
         (
             "unhinted",
-            "from bot.skills import skill\n@skill\ndef f(x):\n  'x'",
+            "from bot.skills.api import skill\n@skill\ndef f(x):\n  'x'",
             "the parameter 'x' a type hint",
         ),
     ],
@@ -103,7 +103,7 @@ def test_arguments_arrive_as_their_hints_say() -> None:
     given = {"article": "nail", "day": "2026-11-21", "price": "1.50"}
     made = order.bound(given, ANN)()
     assert made == ("nail", date(2026, 11, 21), "42", 1, Decimal("1.50"))
-    with pytest.raises(Unfit, match="valid date"):
+    with pytest.raises(InvalidArguments, match="valid date"):
         order.bound({"article": "nail", "day": "soon"}, ANN)
     assert order("nail", date(2026, 1, 1), ANN)[2] == "42"  # itself it can be called as before
 
@@ -143,7 +143,7 @@ async def test_slow_plain_functions_never_take_more_threads_than_there_are() -> 
         gate.wait(10)
         return "through"
 
-    spec, internals = SkillSpec("wait", "Wait.", {}, handler=wait), Internals(threads=1)
+    spec, internals = SkillSpec("wait", "Wait.", {}, handler=wait), PythonSkillRunner(threads=1)
     first = await internals.call(spec, {}, ANN, 0.1)
     second = await internals.call(spec, {}, ANN, 0.1)
     assert (first.body["error"], first.unknown) == (

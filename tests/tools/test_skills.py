@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.redaction import SECRET, Secrets
-from bot.skills import SkillContext
-from bot.tools.addresses import Forbidden
-from bot.tools.skill import CAUTION, RESULT_LIMIT, SECONDS, SkillSpec
-from bot.tools.skills import Skills
-from bot.tools.webhooks import LOST, Judging
+from bot.ops.redaction import SECRET, Secrets
+from bot.safety.ssrf import Forbidden
+from bot.skills.api import SkillContext
+from bot.skills.runner import SkillRunner
+from bot.skills.spec import CAUTION, RESULT_LIMIT, SECONDS, SkillSpec
+from bot.skills.webhook_skill import LOST, GuardedResolver
 
 ANN = SkillContext("default", "42")
 DENIED = "this skill has no access to what was asked for"
@@ -114,8 +114,8 @@ async def service() -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def skills() -> AsyncIterator[Skills]:
-    made = Skills()
+async def skills() -> AsyncIterator[SkillRunner]:
+    made = SkillRunner()
     yield made
     await made.close()
 
@@ -125,7 +125,7 @@ def skill(url: str, *, internal: bool = True, **headers: str) -> SkillSpec:
 
 
 async def test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json(
-    service: Service, skills: Skills
+    service: Service, skills: SkillRunner
 ) -> None:
     one = skill(f"{service.base}/deals", Authorization="Bearer s3cret")
     found = await skills.call(one, {"status": "open"}, ANN, 10)
@@ -141,7 +141,7 @@ async def test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json(
 
 
 async def test_input_that_does_not_fit_the_schema_is_never_sent(
-    service: Service, skills: Skills
+    service: Service, skills: SkillRunner
 ) -> None:
     found = await skills.call(skill(f"{service.base}/deals"), {"status": "lost"}, ANN, 10)
     assert found.body["error"].startswith('Invalid input: "lost" is not one of')
@@ -177,7 +177,7 @@ async def test_input_that_does_not_fit_the_schema_is_never_sent(
     ],
 )
 async def test_every_failure_has_the_specs_shape_and_names_no_address(
-    service: Service, skills: Skills, path: str, body: dict[str, Any], unknown: bool
+    service: Service, skills: SkillRunner, path: str, body: dict[str, Any], unknown: bool
 ) -> None:
     one = skill(f"{service.base}/{path}", Authorization="Bearer s3cret")
     found = await skills.call(one, {"status": "open", "id": "deal-7"}, ANN, 10)
@@ -188,7 +188,7 @@ async def test_every_failure_has_the_specs_shape_and_names_no_address(
     assert "s3cret" not in found.text + repr(one)
 
 
-async def test_a_service_that_is_not_there_surely_did_not_run(skills: Skills) -> None:
+async def test_a_service_that_is_not_there_surely_did_not_run(skills: SkillRunner) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
@@ -227,7 +227,7 @@ async def test_a_service_that_is_not_there_surely_did_not_run(skills: Skills) ->
     ],
 )
 async def test_an_internal_address_is_refused_however_it_is_written(
-    service: Service, skills: Skills, host: str
+    service: Service, skills: SkillRunner, host: str
 ) -> None:
     port = service.base.rpartition(":")[2]
     one = skill(f"http://{host}:{port}/deals", internal=False)
@@ -237,7 +237,7 @@ async def test_an_internal_address_is_refused_however_it_is_written(
 
 
 async def test_a_name_that_leads_to_an_internal_address_is_refused_when_it_resolves(
-    service: Service, skills: Skills
+    service: Service, skills: SkillRunner
 ) -> None:
     name = socket.gethostname()
     try:
@@ -246,7 +246,7 @@ async def test_a_name_that_leads_to_an_internal_address_is_refused_when_it_resol
         pytest.skip("this machine's name does not resolve")
     assert not address.startswith("8.")
     with pytest.raises(Forbidden):
-        await Judging().resolve(name, 80)
+        await GuardedResolver().resolve(name, 80)
     port = service.base.rpartition(":")[2]
     one = skill(f"http://{name}:{port}/deals", internal=False)
     found = await skills.call(one, {"status": "open"}, ANN, 10)
@@ -254,17 +254,19 @@ async def test_a_name_that_leads_to_an_internal_address_is_refused_when_it_resol
     assert service.seen == []
 
 
-async def test_a_result_is_data_as_json_text(service: Service, skills: Skills) -> None:
+async def test_a_result_is_data_as_json_text(service: Service, skills: SkillRunner) -> None:
     found = await skills.call(skill(f"{service.base}/deals"), {"status": "won"}, ANN, 10)
     assert json.loads(found.text) == {"deals": [1, 2], "status": "won"}
 
 
-async def test_json_counts_whatever_type_the_service_says(service: Service, skills: Skills) -> None:
+async def test_json_counts_whatever_type_the_service_says(
+    service: Service, skills: SkillRunner
+) -> None:
     found = await skills.call(skill(f"{service.base}/plain"), {"status": "won"}, ANN, 10)
     assert (found.body, found.error) == ({"deals": []}, False)
 
 
-async def test_a_result_must_fit_the_output_schema(service: Service, skills: Skills) -> None:
+async def test_a_result_must_fit_the_output_schema(service: Service, skills: SkillRunner) -> None:
     wanted = {"type": "object", "properties": {"deals": {"type": "array"}}}
     right, wrong = [
         await skills.call(
@@ -284,7 +286,7 @@ async def test_a_result_must_fit_the_output_schema(service: Service, skills: Ski
 
 
 async def test_a_secret_that_a_service_gives_back_is_taken_out(
-    service: Service, skills: Skills
+    service: Service, skills: SkillRunner
 ) -> None:
     key = 's3cr"et\\-key'
     secrets = Secrets([key])
@@ -295,7 +297,7 @@ async def test_a_secret_that_a_service_gives_back_is_taken_out(
 
 
 async def test_a_request_that_cannot_be_written_is_an_answer_and_nothing_is_sent(
-    service: Service, skills: Skills
+    service: Service, skills: SkillRunner
 ) -> None:
     one = replace(skill(f"{service.base}/deals"), headers={"X-Key": "a\r\nX-Admin: yes"})
     found = await skills.call(one, {"status": "won"}, ANN, 10)

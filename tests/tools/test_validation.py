@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bot.tools.validation import Validation
-from registry.schema import checked, usable
+from bot.safety.validation import Validation
+from registry.tool_schema import checked, usable
 from tests.tools.servers.starting import until
 
 TREE = {"type": "object", "properties": {"next": {"$ref": "#"}, "size": {"type": "integer"}}}
@@ -144,7 +144,7 @@ async def test_a_process_that_was_killed_is_started_again(validation: Validation
 async def test_an_idle_process_leaves(
     validation: Validation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.tools.validation.IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("bot.safety.validation.IDLE_SECONDS", 0.01)
     assert await validation.misfit(usable(TREE), {"size": 1}) is None
     await until(lambda: helper(validation) is None)
 

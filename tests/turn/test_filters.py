@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot.redaction import SECRET, Secrets
-from bot.tools.sight import readable
-from bot.turn.filters import BLOCKED, WARNING, WITHHELD, Filter, stricter
-from bot.turn.personal import personal
+from bot.ops.redaction import SECRET, Secrets
+from bot.safety.output_filter import BLOCKED, WARNING, WITHHELD, OutputFilter, stricter
+from bot.safety.pii import find_pii
+from bot.safety.text_safety import readable
 
 PERSONAL = {
     "ann.smith+x@mail.example.org": "e-mail address",
@@ -37,7 +37,7 @@ PERSONAL = {
     "RCCMNL83S18D969H": "identity number",
     "2 95 10 99 126 111 93": "identity number",
 }
-REDACT, TOPICS = Filter(personal="redact"), Filter(topics=("secret sauce", "weapons"))
+REDACT, TOPICS = OutputFilter(personal="redact"), OutputFilter(topics=("secret sauce", "weapons"))
 ROOT = Path(__file__).parents[2]
 KEY = "sk-host-4f9a8b7c6d5e"
 
@@ -84,11 +84,11 @@ def test_what_stands_beside_it_neither_hides_it_nor_goes_with_it(text: str, expe
 
 def test_each_handling_does_what_it_says() -> None:
     text = "It is a@b.org"
-    assert Filter(personal="redact").out(text) == "It is [e-mail address removed]"
-    assert Filter(personal="warn").out(text) == f"{text}\n\n{WARNING}"
-    assert Filter(personal="block").out(text) == WITHHELD
-    assert Filter().out(text) == text
-    assert Filter(personal="block").out("nothing") == "nothing"
+    assert OutputFilter(personal="redact").out(text) == "It is [e-mail address removed]"
+    assert OutputFilter(personal="warn").out(text) == f"{text}\n\n{WARNING}"
+    assert OutputFilter(personal="block").out(text) == WITHHELD
+    assert OutputFilter().out(text) == text
+    assert OutputFilter(personal="block").out("nothing") == "nothing"
 
 
 def test_of_several_handlings_the_strictest_counts() -> None:
@@ -102,7 +102,7 @@ def test_of_several_handlings_the_strictest_counts() -> None:
     ["Some Illegal  Activity.", "illegal-activity", "il\u200blegal_activity", "ｉllegal activity"],
 )
 def test_a_blocked_topic_is_not_talked_about(text: str) -> None:
-    guard = Filter(topics=("illegal_activity", "武器"))
+    guard = OutputFilter(topics=("illegal_activity", "武器"))
     assert guard.out(text) == BLOCKED
     assert guard.preview(f"{text} here ") == ""
     assert guard.out("legal activity, paraillegal activity") != BLOCKED
@@ -111,24 +111,24 @@ def test_a_blocked_topic_is_not_talked_about(text: str) -> None:
 
 
 def test_a_secret_that_the_host_knows_never_goes_out() -> None:
-    guard = Filter(secrets=Secrets([KEY, f"{KEY}-longer", "short"]))
+    guard = OutputFilter(secrets=Secrets([KEY, f"{KEY}-longer", "short"]))
     assert guard.out(f"It is {KEY}-longer or {KEY}.") == f"It is {SECRET} or {SECRET}."
     assert guard.out("short is no secret") == "short is no secret"
     assert KEY not in repr(guard)
 
 
 def test_a_question_shows_the_ends_of_personal_data_and_nothing_of_a_secret() -> None:
-    guard = Filter(personal="block", secrets=Secrets([KEY]))
+    guard = OutputFilter(personal="block", secrets=Secrets([KEY]))
     text = f"ann@x.org pays 4111 1111 1111 1111 with {KEY}, 12345678Z"
     assert guard.question(text) == (
         f"a…@x.org pays [card number that ends in 1111] with {SECRET}, [identity number hidden]"
     )
-    assert Filter().question("ann@x.org") == "ann@x.org"
+    assert OutputFilter().question("ann@x.org") == "ann@x.org"
 
 
 def test_detectors_are_loaded_only_where_somebody_asks_for_them() -> None:
     code = (
-        "import sys; from bot.turn.filters import Filter; from bot.tools.sight import visible\n"
+        "import sys; from bot.safety.output_filter import Filter; from bot.safety.text_safety import visible\n"
         "loaded = lambda: [n for n in ('stdnum', 'phonenumbers', 'confusable_homoglyphs') "
         "if n in sys.modules]\n"
         "Filter(topics=('x',)).out('call +49 170 1234567'); visible('Füße'); print(loaded())\n"
@@ -163,7 +163,7 @@ texts = st.lists(st.tuples(words, glue), max_size=8).map(
 @example("call +49 170 1234567 2024 1 2 3 4 5")
 @example("4111 1111 1111 1111 1111 1")
 def test_no_preview_shows_what_the_final_text_does_not(text: str) -> None:
-    guard = Filter(personal="redact", secrets=Secrets([KEY]))
+    guard = OutputFilter(personal="redact", secrets=Secrets([KEY]))
     final = guard.out(text)
     for end in range(len(text) + 1):
         assert final.startswith(guard.preview(text[:end]))
@@ -186,7 +186,7 @@ def test_no_preview_shows_a_piece_of_a_blocked_topic(text: str) -> None:
 
 @given(texts)
 def test_a_preview_never_takes_back_what_it_showed_unless_all_of_it(text: str) -> None:
-    guard = Filter(personal="block", topics=("weapons",), secrets=Secrets([KEY]))
+    guard = OutputFilter(personal="block", topics=("weapons",), secrets=Secrets([KEY]))
     before = ""
     for end in range(len(text) + 1):
         shown = guard.preview(text[:end])
@@ -196,19 +196,19 @@ def test_a_preview_never_takes_back_what_it_showed_unless_all_of_it(text: str) -
 
 @given(texts, st.sampled_from(["redact", "warn", "block"]))
 def test_what_went_through_once_has_nothing_left_to_take_out(text: str, how: str) -> None:
-    guard = Filter(personal="redact", secrets=Secrets([KEY]))
+    guard = OutputFilter(personal="redact", secrets=Secrets([KEY]))
     out = guard.out(text)
     assert KEY not in out
-    assert guard.out(out) == out or personal(out)
-    assert Filter(personal=how).out("") == ""  # type: ignore[arg-type]
+    assert guard.out(out) == out or find_pii(out)
+    assert OutputFilter(personal=how).out("") == ""  # type: ignore[arg-type]
 
 
 @given(st.text(max_size=40), st.integers(0, 40))
 def test_without_a_filter_all_passes_and_with_one_a_preview_is_a_beginning(
     text: str, end: int
 ) -> None:
-    assert Filter().preview(text[:end]) == readable(text[:end])
-    assert readable(text).startswith(Filter(personal="warn").preview(text[:end]))
+    assert OutputFilter().preview(text[:end]) == readable(text[:end])
+    assert readable(text).startswith(OutputFilter(personal="warn").preview(text[:end]))
 
 
 @pytest.mark.parametrize(
@@ -229,5 +229,5 @@ def test_without_a_filter_all_passes_and_with_one_a_preview_is_a_beginning(
 def test_no_text_takes_long(piece: str) -> None:
     text = piece * (16_000 // len(piece))
     began = time.perf_counter()
-    Filter(personal="redact", topics=("abc",), secrets=Secrets([KEY])).preview(text)
+    OutputFilter(personal="redact", topics=("abc",), secrets=Secrets([KEY])).preview(text)
     assert time.perf_counter() - began < 3

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.ports.journal import Record
+from bot.store.journal import Record
 from bot.turn.history import SET_ASIDE, UNANSWERED
-from bot.turn.transcripts import Transcript
+from bot.turn.turn import Transcript
 
 Block = dict[str, Any]
 

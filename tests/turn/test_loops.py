@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.turn.budget import Limits
-from bot.turn.loops import goes_round
-from bot.turn.rate import Rate
+from bot.agents.runnable import Limits
+from bot.turn.limits import RequestRate
+from bot.turn.tool_calls import is_repeating
 from tests.clocks import StoppedClock
 
 
@@ -29,12 +29,12 @@ from tests.clocks import StoppedClock
 def test_the_third_of_a_kind_and_two_in_turns_are_a_loop(
     made: str, call: str, round_: bool
 ) -> None:
-    assert goes_round(list(made), call) is round_
+    assert is_repeating(list(made), call) is round_
 
 
 def test_a_minute_has_so_many_requests_and_then_a_new_one_begins() -> None:
     clock = StoppedClock()
-    rate = Rate(clock)
+    rate = RequestRate(clock)
     ann, ben = ("bot:1", "5", 1), ("bot:1", "5", 2)
     assert [rate.take(ann, 3) for _ in range(5)] == [True, True, True, False, False]
     assert rate.take(ben, 3)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot.ports.model import Answer
-from bot.redaction import SECRET, Secrets, credentials_in, fold, too_short
-from bot.telegram import markup
-from bot.turn.filters import Filter, shows_a_secret
+from bot.messages import Answer
+from bot.ops.redaction import SECRET, Secrets, credentials_in, fold, too_short
+from bot.safety.output_filter import OutputFilter, shows_a_secret
+from bot.telegram.markdown import renderer
 
 KEY = "hunter2-plain"
 AWKWARD = 'pa"ss w\\ör_d/1'
@@ -135,7 +135,7 @@ def test_a_text_that_was_cut_does_not_end_in_the_beginning_of_one(end: int) -> N
 
 
 def test_an_answer_loses_its_secrets_wherever_they_stand_and_then_its_thinking() -> None:
-    guard = Filter(secrets=Secrets([KEY]), look=markup.seen)
+    guard = OutputFilter(secrets=Secrets([KEY]), look=renderer.seen)
     call = {"type": "tool_use", "id": "a", "name": "t", "input": {"x": [f"{KEY}!"]}}
     thinking = {"type": "thinking", "thinking": "hm", "signature": "s"}
     clean = Answer([thinking, {"type": "text", "text": "Hello"}, call | {"input": {}}], "tool_use")
@@ -178,9 +178,9 @@ def test_whatever_stands_between_its_pieces_nobody_reads_it(
     before: str, cuts: list[tuple[int, str]], after: str
 ) -> None:
     secrets = Secrets([KEY])
-    guard = Filter(secrets=secrets, look=markup.seen)
+    guard = OutputFilter(secrets=secrets, look=renderer.seen)
     shown = guard.words(f"{before}{written(cuts)}{after} and on")
-    assert not shows_a_secret(markup.render(shown), secrets)
+    assert not shows_a_secret(renderer.render(shown), secrets)
     assert KEY not in fold(shown)
     assert guard.words(shown) == shown
 

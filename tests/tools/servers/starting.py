@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bot.tools.mcp.pool import Pool
-from bot.tools.mcp.servers import ServerSpec
+from bot.mcp.pool import Pool
+from bot.mcp.server_spec import ServerSpec
 
 HERE = Path(__file__).parent
 BOUND = 20.0

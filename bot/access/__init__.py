@@ -1,0 +1,1 @@
+"""Who may talk to a bot: rules, grants, requests, and the gate."""

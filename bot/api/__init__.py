@@ -1,1 +1,0 @@
-"""HTTP in front of the host: health."""

@@ -1,0 +1,1 @@
+"""Tool calls that need a person: asked, decided, resumed."""

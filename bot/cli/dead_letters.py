@@ -1,0 +1,64 @@
+"""`switchboard dead-letters list | replay | drop`: what was set aside, for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import orjson
+
+from bot.app import opened_letters
+from bot.errors import ConfigError, StoreError
+from bot.settings import Settings
+from bot.store.dead_letters import DeadLetter, DeadLetters
+
+Verb = Literal["list", "replay", "drop"]
+
+
+async def dead_letters(
+    settings: Settings, verb: Verb, bot: int | None, ids: Sequence[str], *, every: bool
+) -> list[str]:
+    """Do it, and say what was done, in lines; raises ConfigError where it cannot be done."""
+    if verb != "list" and not ids and not every:
+        raise ConfigError(f"dead-letters {verb}: name the letters (as `list` shows them), or --all")
+    try:
+        async with opened_letters(settings) as letters:
+            return await _done(letters, verb, bot, frozenset(ids))
+    except StoreError as error:
+        raise ConfigError(f"the store does not answer: {error}") from None
+
+
+async def _done(
+    letters: DeadLetters, verb: Verb, bot: int | None, ids: frozenset[str]
+) -> list[str]:
+    lines = await letters.lines() if bot is None else [f"bot:{bot}"]
+    found = [one for one in await letters.of(lines) if not ids or _name(one) in ids]
+    missing = ids - {_name(one) for one in found}
+    if missing:
+        raise ConfigError(f"there is no dead letter {', '.join(sorted(missing))}")
+    if verb == "list":
+        return [_shown(letter) for letter in found] or ["no dead letters"]
+    act = letters.replay if verb == "replay" else letters.drop
+    done = [letter for letter in found if await act(letter)]
+    word = "back in the inbox" if verb == "replay" else "dropped"
+    return [f"{_name(letter)} {word}" for letter in done] or ["no dead letters"]
+
+
+def _name(letter: DeadLetter) -> str:
+    return f"{letter.line}/{letter.id}"
+
+
+def _shown(letter: DeadLetter) -> str:
+    """One line: name, time, chat and why. What the person wrote is not shown."""
+    at = datetime.fromtimestamp(letter.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{_name(letter)}  {at}  chat {_chat(letter.raw)}  {letter.why}"
+
+
+def _chat(raw: bytes) -> str:
+    try:
+        body = orjson.loads(raw)
+        held = body.get("message") or body.get("callback_query", {}).get("message") or {}
+        return str(held.get("chat", {}).get("id", "?"))
+    except (ValueError, AttributeError):
+        return "?"

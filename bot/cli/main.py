@@ -1,0 +1,270 @@
+"""The command line: `switchboard run | sandbox | check | skill | dead-letters | token-hash`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.errors import ConfigError
+from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+T = TypeVar("T")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; 0 when it ended well, 1 with one line on stderr when it could not."""
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.verb(given))
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"switchboard: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="switchboard", description="Many Telegram bots, each answered by its own agent."
+    )
+    parser.add_argument("--version", action=_Version)
+    verbs = parser.add_subparsers(
+        required=True, metavar="run | sandbox | check | skill | dead-letters | token-hash"
+    )
+    run = verbs.add_parser("run", help="host the bots of the environment")
+    run.add_argument("--no-env-file", action="store_true", help="do not read .env")
+    run.add_argument(
+        "--dumpable",
+        action="store_true",
+        help="let debuggers and profilers of this user read the host's memory, secrets and all",
+    )
+    run.set_defaults(verb=_run)
+    _sandbox_words(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
+    checking = verbs.add_parser("check", help="every mistake of the configuration in one run")
+    checking.add_argument("--json", action="store_true", help="for machines")
+    checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
+    checking.set_defaults(verb=_check)
+    _skill_words(verbs.add_parser("skill", help="the skills there are; try one"))
+    _letter_words(verbs.add_parser("dead-letters", help="messages that were set aside"))
+    hashing = verbs.add_parser("token-hash", help="the bindingKey of a bot, from its token")
+    hashing.add_argument("token", nargs="?", help="read from standard input when left out")
+    hashing.set_defaults(verb=_token_hash)
+    return parser
+
+
+class _Version(argparse.Action):
+    """The version is looked up only when it is asked for: that takes time."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"switchboard {version('switchboard-bots')}")
+        parser.exit()
+
+
+def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
+    sandbox.add_argument(
+        "--port", type=_port, default=8300, help="of the page (default 8300; 0: any that is free)"
+    )
+    sandbox.add_argument("--no-open", action="store_true", help="do not open a browser")
+    only = sandbox.add_mutually_exclusive_group()
+    for part, name in (("telegram", "Bot API"), ("messages", "Messages API")):
+        only.add_argument(
+            f"--{part}-only",
+            action="store_const",
+            const=part,
+            dest="part",
+            help=f"the {name} simulator alone, with nothing in it",
+        )
+    sandbox.set_defaults(verb=_sandbox, part="all")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 0 to 65535")
+    return int(text)
+
+
+def _skill_words(skill: argparse.ArgumentParser) -> None:
+    acts = skill.add_subparsers(required=True, metavar="list | test")
+    listing = acts.add_parser("list", help="the skills of packages and agents")
+    listing.add_argument("agent", nargs="?", help="of this agent alone, by its id")
+    listing.set_defaults(verb=_skills)
+    test = acts.add_parser("test", help="what a skill would be sent, and what it answers")
+    test.add_argument("agent", help="the agent's id")
+    test.add_argument("name", help="the skill's name")
+    test.add_argument("input", nargs="?", default="{}", help="a JSON object")
+    test.add_argument("--send", action="store_true", help="really call it")
+    test.set_defaults(verb=_skill)
+
+
+def _skills(given: argparse.Namespace) -> int:
+    settings = _settings()
+    from bot.cli.skills import skill_list
+
+    return _print_lines(settings, skill_list(settings, given.agent), level="CRITICAL")
+
+
+def _skill(given: argparse.Namespace) -> int:
+    settings = _settings()
+    from bot.cli.skills import skill_test
+
+    work = skill_test(settings, given.agent, given.name, given.input, send=given.send)
+    return _print_lines(settings, work)
+
+
+def _letter_words(letters: argparse.ArgumentParser) -> None:
+    letters.add_argument("act", choices=["list", "replay", "drop"])
+    letters.add_argument("letters", nargs="*", help="names as `list` shows them")
+    letters.add_argument("--bot", type=int, help="of this bot alone, by its numeric id")
+    letters.add_argument("--all", action="store_true", help="all of them")
+    letters.set_defaults(verb=_dead_letters)
+
+
+def _dead_letters(given: argparse.Namespace) -> int:
+    settings = _settings()
+    from bot.cli.dead_letters import dead_letters
+
+    work = dead_letters(settings, given.act, given.bot, given.letters, every=given.all)
+    return _print_lines(settings, work)
+
+
+def _print_lines(
+    settings: Settings, work: Coroutine[Any, Any, Sequence[str]], *, level: str = "WARNING"
+) -> int:
+    """Print what a verb has to say, beside a log of what is at least this bad."""
+    from bot.ops.logging import configure
+
+    configure(level, settings.log_format, settings.secrets)
+    for line in _loop_run(work):
+        print(line)
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from bot.ops import gc_tuning
+    from bot.ops.hardening import keep_private
+
+    gc_tuning.loading()
+    settings = _settings(env_file=not given.no_env_file)
+    keep_private(dumpable=given.dumpable)
+    from bot.ops.logging import configure
+
+    configure(settings.log_level, settings.log_format, settings.secrets)
+    _forget_secrets(settings)
+    _find_our_programs()
+    from bot.app import serve
+
+    async def until_signalled() -> None:
+        await serve(settings, *_stop_on_signals())
+
+    _loop_run(until_signalled())
+    return 0
+
+
+def _sandbox(given: argparse.Namespace) -> int:
+    from bot.ops.hardening import keep_private
+    from bot.sandbox.launch import Given, launch
+
+    settings = _settings()
+    keep_private()
+    key = settings.anthropic_api_key
+    wanted = Given(
+        data_dir=settings.data_dir,
+        agents_file=settings.agents_file or _if_there(Path("agents.json")),
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.anthropic_base_url,
+        variables=settings.environ,
+    )
+    _forget_secrets(settings)
+    browser = not given.no_open
+    return _loop_run(launch(given.port, part=given.part, given=wanted, browser=browser))
+
+
+def _forget_secrets(settings: Settings) -> None:
+    """What the settings have read stands in the environment no more; they keep it themselves."""
+    from bot.ops.hardening import forget
+
+    file = settings.agents_file or _if_there(Path("agents.json"))
+    document = ""
+    with contextlib.suppress(OSError):
+        document = file.read_text(errors="replace") if file else ""
+    forget(settings.own_variables(document))
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
+def _find_our_programs() -> None:
+    """Programs that were installed with us, such as demo MCP servers, are found by name."""
+    ours = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([ours, os.environ.get("PATH", os.defpath)])
+
+
+def _check(given: argparse.Namespace) -> int:
+    from bot.cli.check import as_json, mistakes, words
+
+    found = mistakes(env_file=not given.no_env_file)
+    print(json.dumps(as_json(found), indent=2) if given.json else words(found))
+    return 1 if any(problem.level == "error" for problem in found) else 0
+
+
+def _token_hash(given: argparse.Namespace) -> int:
+    from registry.binding import token_hash
+
+    token = (given.token or sys.stdin.readline()).strip()
+    number, _, secret = token.partition(":")
+    if not number.isdigit() or not secret:
+        raise ConfigError("token-hash: that is no bot token; it looks like 123456789:AA…")
+    print(token_hash(token))
+    return 0
+
+
+def _settings(*, env_file: bool = True) -> Settings:
+    from pydantic import ValidationError
+
+    from bot.settings import Settings
+
+    try:
+        return Settings() if env_file else Settings(_env_file=None)
+    except ValidationError as error:
+        from bot.cli.settings_errors import wrong_settings
+
+        raise ConfigError("\n".join(map(str, wrong_settings(error)))) from None
+
+
+def _stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first SIGTERM or SIGINT, and by a second SIGINT: somebody presses Ctrl-C again."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    return stop, hurry
+
+
+def _loop_run(work: Coroutine[Any, Any, T]) -> T:
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.run(work)
+    return asyncio.run(work)

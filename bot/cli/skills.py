@@ -1,0 +1,139 @@
+"""`switchboard skill`: which skills there are, what one would be sent, and what it answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+from bot import app
+from bot.agents.resolver import AgentResolver
+from bot.errors import ConfigError
+from bot.settings import Settings
+from bot.skills.api import SkillContext
+from bot.skills.discovery import InstalledSkills, discover_skills
+from bot.skills.runner import SkillRunner
+from bot.skills.spec import INSTANCE, SkillSpec
+from registry.catalog import Catalog
+from registry.skill import Skill
+from registry.sources.composite import CompositeStore
+from registry.sources.environment import read_environment
+from registry.sources.file import FileStore
+from registry.sources.memory import MemoryStore
+
+CALLER = SkillContext(INSTANCE, "test", "test", "")
+
+
+async def skill_list(settings: Settings, agent: str | None) -> list[str]:
+    """The internal skills of installed packages, then those of each agent (or of one), in lines."""
+    handlers = await discover_skills()
+    async with _catalog(settings) as catalog:
+        known = catalog.snapshot().agents
+        if agent is not None and agent not in known:
+            raise _no_agent(settings, catalog, agent)
+        plans = app.plans(settings, catalog, handlers)
+        shown = [agent] if agent else sorted(known)
+        own = [line for one in shown for line in _of_agent(one, known[one].value.skills, plans)]
+    return [*_installed(handlers), "", *(own or ["no agent has a skill"])]
+
+
+async def skill_test(
+    settings: Settings, agent: str, name: str, given: str, *, send: bool
+) -> list[str]:
+    """The call, and the answer where it is made, in lines.
+
+    Raises ConfigError where there is no such skill, or the input does not fit it.
+    """
+    handlers = await discover_skills()
+    skill = await _found(settings, agent, name, handlers)
+    arguments = _arguments(given)
+    skills = SkillRunner()
+    try:
+        if wrong := await skills.invalid(skill, arguments):
+            raise ConfigError(f"the input does not fit inputSchema: {wrong}")
+        lines = [*_call(skill, arguments, handlers)]
+        if not send:
+            return [*lines, "", "Nothing was sent; --send does."]
+        answer = await skills.call(skill, arguments, CALLER, skill.seconds)
+    finally:
+        await skills.close()
+    return [*lines, "", f"{'error' if answer.error else 'ok'}: {answer.text}"]
+
+
+def _installed(handlers: InstalledSkills) -> Iterator[str]:
+    yield "internal skills of installed packages:"
+    for name, skill in sorted(handlers.skills.items()):
+        yield f"  {name}  {handlers.origins[name]}  {skill.description.splitlines()[0][:80]}"
+    for problem in handlers.problems:
+        yield f"  ! {problem}"
+    if not handlers.skills and not handlers.problems:
+        yield "  none"
+
+
+def _of_agent(agent: str, skills: tuple[Skill, ...], plans: AgentResolver) -> Iterator[str]:
+    plan = plans.of(agent)
+    there = {skill.name for skill in plan.skills} if plan else set()
+    for skill in skills:
+        state = "ready" if skill.name in there else "left out"
+        leads = skill.internal_handler or skill.webhook_url
+        asks = ", asks first" if skill.requires_approval else ""
+        yield f"{agent}: {skill.name}  {skill.execution_type} {leads}  " + (
+            f"{state}{asks}" if skill.enabled else "disabled"
+        )
+
+
+def _call(
+    skill: SkillSpec, arguments: Mapping[str, object], handlers: InstalledSkills
+) -> Iterator[str]:
+    if skill.handler is not None:
+        yield f"CALL {skill.handler.name} of {handlers.origins[skill.handler.name]}"
+        yield json.dumps(arguments, ensure_ascii=False)
+        return
+    yield f"POST {skill.url}"
+    yield from (f"{header}: ***" for header in skill.headers)
+    context = {"instance_id": CALLER.instance_id, "user_id": CALLER.user_id}
+    yield json.dumps({"input": arguments, "context": context}, ensure_ascii=False)
+
+
+@contextlib.asynccontextmanager
+async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
+    path = settings.agents_file or app.DEFAULT_AGENTS_FILE
+    file = FileStore(
+        path,
+        read_environment(settings.environ, settings.hashes()),
+        required=settings.agents_file is not None,
+    )
+    catalog = Catalog(CompositeStore(file, MemoryStore()))
+    await catalog.open()
+    try:
+        yield catalog
+    finally:
+        await catalog.close()
+
+
+async def _found(settings: Settings, agent: str, name: str, handlers: InstalledSkills) -> SkillSpec:
+    async with _catalog(settings) as catalog:
+        plan = app.plans(settings, catalog, handlers).of(agent)
+        if plan is None:
+            raise _no_agent(settings, catalog, agent)
+    for skill in plan.skills:
+        if skill.name == name:
+            return skill
+    known = ", ".join(skill.name for skill in plan.skills) or "none"
+    raise ConfigError(f"agent '{agent}' has no skill '{name}' that can be called; it has: {known}")
+
+
+def _no_agent(settings: Settings, catalog: Catalog, agent: str) -> ConfigError:
+    path = settings.agents_file or app.DEFAULT_AGENTS_FILE
+    known = ", ".join(sorted(catalog.snapshot().agents)) or "none"
+    return ConfigError(f"there is no agent '{agent}' in {path}; there are: {known}")
+
+
+def _arguments(given: str) -> dict[str, object]:
+    try:
+        value = json.loads(given)
+    except ValueError:
+        raise ConfigError(f"the input is no JSON: {given[:60]!r}; write '{{}}'") from None
+    if not isinstance(value, dict):
+        raise ConfigError("the input must be a JSON object; write '{}'")
+    return value

@@ -1,0 +1,1 @@
+"""From the inbox to an outcome: queues, access, routes."""

@@ -1,1 +1,0 @@
-"""What happens to an accepted update: access, lanes, routes."""

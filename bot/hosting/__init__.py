@@ -1,0 +1,1 @@
+"""Owning lines: leases, take-over, recovery, rebalancing. Knows no wire."""

@@ -1,0 +1,1 @@
+"""MCP servers: connected once, shared, watched; their tools made safe."""

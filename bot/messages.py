@@ -1,0 +1,422 @@
+"""Values that travel between the packages, and the three protocols: Channel, Model, Clock.
+
+No wire's types are known here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """A part in the outbox. `doubtful` is set where an earlier owner may have sent it already."""
+
+    id: str
+    outgoing: OutgoingPart
+    doubtful: bool = False
+
+
+def new_nonce() -> str:
+    """An opaque name of a sheet that nobody can guess."""
+    return secrets.token_urlsafe(16)
+
+
+def text_of(content: Iterable[Block]) -> str:
+    """The text of an answer."""
+    return "".join(block["text"] for block in content if block["type"] == "text").strip()
+
+
+THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+Block = dict[str, Any]
+
+
+Json = Mapping[str, Any]
+
+ANONYMOUS_ADMIN = 1087968824
+"""The id under which Telegram shows every anonymous admin of every group: nobody's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who wrote or pressed; `id` is the only thing that decides rights."""
+
+    id: int
+    name: str
+    username: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an answer goes: a chat of one bot, and a topic in it.
+
+    `was` is the id that the chat had as a plain group, before it became a supergroup.
+    """
+
+    bot: int
+    chat: int
+    topic: int | None = None
+    private: bool = True
+    was: int | None = None
+
+    @property
+    def home(self) -> int:
+        """The id that the chat had at first: it names the chat also after a move."""
+        return self.chat if self.was is None else self.was
+
+    @property
+    def conversation(self) -> str:
+        """The conversation's name inside its line: `<home>` or `<home>:<topic>`."""
+        return str(self.home) if self.topic is None else f"{self.home}:{self.topic}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A bot command as typed: `/name arguments`; `named` where it was surely meant for this bot."""
+
+    name: str
+    arguments: str = ""
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of a message, to be fetched by its `id`; `size` is in bytes, 0 where it is unknown."""
+
+    id: str
+    name: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedMessage:
+    """The message that was replied to, whoever wrote it: its text or caption, and its file."""
+
+    text: str = ""
+    file: Attachment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """A message that asks for an answer.
+
+    `text` is what the person wrote (or a caption); `unsupported` names a kind of message that we
+    do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
+    message that a command replies to.
+    """
+
+    address: Address
+    person: User
+    message: int
+    sent_at: int
+    text: str = ""
+    command: Command | None = None
+    unsupported: str | None = None
+    addressed: bool = True
+    quoted: QuotedMessage | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackPress:
+    """A press on a button of ours; `data` is what we put into it, or what somebody made up.
+
+    `message` is the one that shows a button with this data; None where it is not known to.
+    """
+
+    address: Address
+    person: User
+    query: str
+    data: str
+    message: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that reaches a running turn at once instead of queueing behind it.
+
+    `draft` is set where the person pressed Stop on a growing answer: it names that answer.
+    """
+
+    address: Address
+    kind: Literal["stop"]
+    person: User | None = None
+    draft: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeTurn:
+    """A turn that waited for people goes on; `nonce` names the sheet that it waited for."""
+
+    address: Address
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMigration:
+    """A group became a supergroup: the chat at `address` has the id `to` from now on."""
+
+    address: Address
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The bot came into a chat or is in it no more, by what `person` did.
+
+    In a private chat that person took it back, or blocked it. `title` is the group's name.
+    """
+
+    address: Address
+    person: User
+    inside: bool
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An update that is left alone by a rule; the rule's name is counted."""
+
+    rule: str
+
+
+Event = IncomingMessage | CallbackPress | Signal | ResumeTurn | ChatMigration | Membership
+Decoded = Event | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRef:
+    """Which turn: its inbox entry, its conversation and the agent whose transcript it is."""
+
+    entry: str
+    conversation: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingPart:
+    """One call to a chat, rendered and ready: a part of an answer, a notice, a reply to a press.
+
+    `payload` is the method's JSON without a chat id. Parts of one chat go out in order. `shows`
+    names a sheet of calls that this message shows: the message's id is remembered for it. An edit
+    that `lapses` is dropped where its message is gone; any other is sent as a message then.
+    """
+
+    chat: int
+    method: str
+    payload: Json
+    turn: TurnRef | None = None
+    shows: str = ""
+    lapses: bool = False
+
+    def of(self, turn: TurnRef) -> OutgoingPart:
+        """The same call as a part of a turn's reply."""
+        return replace(self, turn=turn)
+
+
+@dataclass(frozen=True, slots=True)
+class RichText:
+    """A text with entities as the Bot API takes them; offsets count UTF-16 units."""
+
+    text: str
+    entities: tuple[Json, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The right to write for a line: the number of the acquisition that gave it."""
+
+    line: str
+    token: int
+
+
+class Clock(Protocol):
+    """Wall time for people, monotonic time for deadlines, and sleeping; tests bring their own."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only goes forward, also while the machine sleeps."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; a negative time is none."""
+        ...
+
+
+UNFIT = "unfit"
+"""Where a call's block notes why its input cannot be passed on; no server is sent this note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request, by kind; `input` excludes both cache kinds."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+
+@dataclass(slots=True)
+class Meter:
+    """What is known of a request so far, for one that is cut off too.
+
+    `sent`: it may have come to the server, which did not refuse it. `started`: the server told what
+    went in (`usage`), its name of the answer and its model. `ended`: it told what came out as well.
+    `streamed`: bytes of the answer so far.
+    """
+
+    sent: bool = False
+    started: bool = False
+    ended: bool = False
+    message: str = ""
+    model: str = ""
+    usage: Usage = field(default_factory=Usage)
+    streamed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One request to a model: settings by the spec's names, and the rendered prompt.
+
+    `system` are text blocks, `tools` and `messages` as the Messages API takes them, without cache
+    marks: where those go is the model adapter's knowledge. `no_tools` keeps the tools in the prefix
+    but forbids a call: the request that ends a turn which came to its limits. `meter` is filled
+    while the request runs.
+    """
+
+    model: str
+    max_tokens: int
+    system: Sequence[Json]
+    tools: Sequence[Json]
+    messages: Sequence[Json]
+    temperature: float | None = None
+    reasoning_effort: str | None = None
+    no_tools: bool = False
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """A piece of the summarised thinking."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChosen:
+    """The model began to write a call of this tool (by its wire name)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The whole answer of one request; always the last thing that a stream yields.
+
+    `content` holds the blocks ready to be sent back; `stop` is the API's stop reason.
+    """
+
+    content: list[dict[str, Any]]
+    stop: str
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+
+
+Piece = TextDelta | ThinkingDelta | ToolChosen | Answer
+
+
+class Model(Protocol):
+    """A way to the Messages API."""
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
+        """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
+        ...
+
+
+Buttons = Sequence[Sequence[tuple[str, str]]]
+"""Rows of buttons under a message, each with its text and its data."""
+
+UNKNOWN_MESSAGE = 0
+"""In place of a message's number: it may be in the chat, and nobody knows under which number."""
+
+
+class Channel(Protocol):
+    """A line's way to its people: renders, sends, previews."""
+
+    def render(
+        self,
+        address: Address,
+        markdown: str,
+        reply_to: int | None = None,
+        edit: int | None = None,
+        buttons: Buttons = (),
+        *,
+        link_previews: bool = False,
+    ) -> list[OutgoingPart]:
+        """Markdown as the parts of an answer, the first as an edit where a message is given.
+
+        Where its beginning is `SOMEWHERE` the first has the mark of what may be there twice. The
+        last part has the buttons; an edit without any takes away those that were there. Nobody
+        fetches what is linked to, unless `link_previews` says that it may be.
+        """
+        ...
+
+    def word(self, press: CallbackPress, text: str) -> OutgoingPart:
+        """What is shown for a moment to whoever pressed."""
+        ...
+
+    async def administers(self, address: Address, person: int) -> bool:
+        """Whether somebody is an admin of this chat; in a private one, its person is."""
+        ...
+
+    async def has_left(self, address: Address, person: int) -> bool:
+        """Whether somebody is surely not in this chat any more."""
+        ...
+
+    async def deliver(self, parts: Sequence[OutboxItem]) -> None:
+        """Parts that are in the outbox now: send them in the order of their chat.
+
+        An empty list means that the step was done before: the outbox is read for what is new.
+        """
+        ...
+
+    async def sent(self, entry: str) -> None:
+        """Return once no part of this turn is left to send."""
+        ...
+
+    async def preview(
+        self,
+        address: Address,
+        draft: int,
+        markdown: str,
+        message: int | None,
+        *,
+        link_previews: bool = False,
+    ) -> int | None:
+        """Show a growing answer if the chat has a free slot; the message id that shows it."""
+        ...
+
+    async def typing(self, address: Address) -> None:
+        """Show that an answer is coming, if the chat has a free slot."""
+        ...
+
+    async def fetch(self, file: str, most: int) -> bytes:
+        """A file that a person sent, of at most `most` bytes; raises `TelegramError` kinds."""
+        ...

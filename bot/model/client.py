@@ -1,0 +1,330 @@
+"""The way to the Messages API: one shared client, one POST a request, the answer as pieces.
+
+The client library is loaded at the first use, in a thread: its import takes a second and more.
+Nothing is retried here, and nothing is read from the environment or the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import warnings
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
+from bot.mcp.transports.messages import LINE_LIMIT, LineSplitter, LineTooLong
+from bot.messages import Clock, Meter, ModelRequest, Piece
+from bot.model.cache_control import marked, unmarked
+from bot.model.errors import event_error, retry_after, status_error
+from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
+from bot.model.rate_limiter import RateLimiter
+from bot.model.stream import StreamAccumulator
+from bot.ops import plain_json
+from registry.models import known, wire_id
+
+if TYPE_CHECKING:
+    import anthropic
+    import httpx2
+
+    Stream = anthropic.AsyncStream[object]
+
+_BEGINS = b'"content_block_start"'
+"""An event that may hold a call's whole input, whose numbers are kept as they are."""
+GATES = 1000
+KEEP_ALIVE = 100
+KEEP_ALIVE_SECONDS = 30.0
+DRAIN_SECONDS = 0.5
+LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
+class MessagesModel:
+    """A `Model` over the Messages API; made without I/O, connected at the first request."""
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str,
+        clock: Clock,
+        *,
+        connect_seconds: float = 10.0,
+        silence_seconds: float = 90.0,
+    ) -> None:
+        self.provider = Provider(_checked_url(base_url or DEFAULT_URL))
+        self._key = api_key.strip()
+        self._clock = clock
+        self._connect = connect_seconds
+        self._silence = silence_seconds
+        self._loading = asyncio.Lock()
+        self._client: anthropic.AsyncAnthropic | None = None
+        self._gates: dict[str, RateLimiter] = {}
+
+    async def warm(self) -> None:
+        """Load the client library and make the client, off the loop."""
+        await self._connected()
+
+    async def close(self) -> None:
+        """Close all connections; a later request makes new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
+        """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
+        self._check_key()
+        client = await self._connected()
+        events = await self._open(client, request)
+        try:
+            async with aclosing(self._pieces(events, request.meter)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            await events.close()
+
+    def _check_key(self) -> None:
+        if not self._key:
+            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
+        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
+            raise ModelRefused(
+                "ANTHROPIC_API_KEY holds a character that no key has (a space, a line break, "
+                "a letter outside ASCII): set it again"
+            )
+
+    async def _connected(self) -> anthropic.AsyncAnthropic:
+        if self._client is not None:
+            return self._client
+        async with self._loading:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._load)
+            return self._client
+
+    def _load(self) -> anthropic.AsyncAnthropic:
+        import anthropic
+        import httpx2
+
+        _hush_deprecations()
+        timeout = httpx2.Timeout(self._silence, connect=self._connect, pool=self._connect)
+        client = anthropic.AsyncAnthropic(
+            api_key=self._key,
+            base_url=self.provider.base_url,
+            timeout=timeout,
+            max_retries=0,
+            open_telemetry=False,
+            http_client=_http_client(timeout),
+        )
+        # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
+        client._custom_headers = {} if self.provider.native else {"x-api-key": self._key}  # noqa: SLF001
+        return client
+
+    async def _open(self, client: anthropic.AsyncAnthropic, request: ModelRequest) -> Stream:
+        import anthropic
+        import httpx2
+
+        settings = parameters(request, self.provider)
+        async with self._gate(request.model).passage() as passage:
+            request.meter.sent = True
+            try:
+                # The typed method copies and checks the whole conversation at each request.
+                stream = await client.post(
+                    "/v1/messages",
+                    content=orjson.dumps(body(request, settings), default=dict),
+                    options={"headers": dict(settings.extra_headers)},
+                    cast_to=object,
+                    stream=True,
+                    stream_cls=anthropic.AsyncStream[object],
+                )
+            except (anthropic.AnthropicError, httpx2.HTTPError) as error:
+                failure = self._failure(error)
+                request.meter.sent = not _surely_free(error)
+                if isinstance(error, anthropic.APIStatusError):
+                    passage.refused(error.status_code, getattr(failure, "retry_after", None))
+            else:
+                passage.passed()
+                return stream
+        raise failure  # outside of the handler: the library's error holds the request and its key
+
+    def _gate(self, model: str) -> RateLimiter:
+        """The gate of a model: its limits are its own, and shared by all who have this key."""
+        name = wire_id(model)
+        if (gate := self._gates.get(name)) is None:
+            if len(self._gates) > GATES:
+                self._gates = {n: one for n, one in self._gates.items() if not one.is_open}
+            gate = self._gates[name] = RateLimiter(self._clock, model)
+        return gate
+
+    def _failure(self, error: Exception) -> ModelError:
+        import anthropic
+
+        if isinstance(error, anthropic.APIStatusError):
+            wait = retry_after(error.response.headers, self._clock.wall())
+            return status_error(error.status_code, error.body, wait, self._key)
+        if isinstance(error, anthropic.APITimeoutError):
+            return ModelBusy(f"{self._place} did not answer in time")
+        cause = type(error.__cause__ or error).__name__
+        return ModelBusy(f"{self._place} cannot be reached ({cause})")
+
+    @property
+    def _place(self) -> str:
+        url = urlsplit(self.provider.base_url)
+        return f"the Messages API at {url.hostname}" + (f":{url.port}" if url.port else "")
+
+    async def _pieces(self, events: Stream, meter: Meter) -> AsyncGenerator[Piece, None]:
+        import httpx2
+
+        gathered = StreamAccumulator(partial(event_error, secret=self._key), meter)
+        try:
+            async with aclosing(_decoded(events)) as decoded:
+                async for event in decoded:
+                    for piece in gathered.feed(event):
+                        yield piece
+                    if gathered.complete:
+                        await _drained(decoded)
+                        break
+        except (httpx2.HTTPError, UnicodeDecodeError) as error:
+            failure = self._cut(error, gathered)
+        else:
+            _check_kind(events.response, gathered)
+            yield gathered.answer()
+            return
+        raise failure
+
+    def _cut(self, error: Exception, gathered: StreamAccumulator) -> ModelError:
+        import httpx2
+
+        silent = isinstance(error, httpx2.TimeoutException)
+        how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
+        text = f"{self._place} {how} ({type(error).__name__})"
+        return BrokenStream(text) if gathered.started else ModelBusy(text)
+
+
+def _surely_free(error: Exception) -> bool:
+    """Whether the server has refused the request, or never had it."""
+    import aiohttp
+    import anthropic
+    import httpx2
+
+    cause = error.__cause__
+    if isinstance(cause, httpx2.ConnectError):  # also where it was sent, and the server hung up
+        return isinstance(cause.__cause__, aiohttp.ClientConnectorError)
+    unsent = (httpx2.ConnectTimeout, httpx2.PoolTimeout)
+    return isinstance(error, anthropic.APIStatusError) or isinstance(cause, unsent)
+
+
+def body(request: ModelRequest, settings: Parameters) -> dict[str, Any]:
+    """A request's JSON: settings, prompt and cache marks."""
+    place_marks = marked if known(request.model) else unmarked
+    prompt = place_marks(request.system, request.tools, request.messages)
+    parts = {"system": prompt.system, "tools": prompt.tools}
+    return {
+        **settings.body,
+        **{name: blocks for name, blocks in parts.items() if blocks},
+        **({"tool_choice": {"type": "none"}} if request.no_tools else {}),
+        "messages": prompt.messages,
+        **settings.extra_body,
+        "stream": True,
+    }
+
+
+async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
+    """The data of each event; raises BrokenStream where one has no end, or is no JSON.
+
+    The library's own reader goes over an event anew with each line of it.
+    """
+    lines, data, size = LineSplitter(), list[bytes](), 0
+    async for chunk in events.response.aiter_bytes():
+        for line in lines.feed(chunk):
+            size += line.size if isinstance(line, LineTooLong) else len(line)
+            if size > LINE_LIMIT:
+                break
+            field = line.rstrip(b"\r") if isinstance(line, bytes) else b""
+            if field.startswith(b"data:"):
+                data.append(field.removeprefix(b"data:").removeprefix(b" "))
+            elif not field:
+                if data:
+                    yield _json(b"\n".join(data))
+                data, size = [], 0
+        if size > LINE_LIMIT or lines.is_endless:
+            raise BrokenStream(f"an event of the stream has more than {LINE_LIMIT} bytes")
+
+
+def _json(data: bytes) -> Mapping[str, Any]:
+    try:
+        value = orjson.loads(data) if _BEGINS not in data else plain_json.read(data)
+    except ValueError:
+        value = _leniently(data.decode())
+    if not isinstance(value, dict):
+        raise BrokenStream("an event of the stream is no JSON object")
+    return value
+
+
+def _leniently(data: str) -> Any:
+    """An event with half of a surrogate pair, whose other half may come with the next one."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BrokenStream(f"an event of the stream is no JSON: {error}") from None
+
+
+async def _drained(decoded: AsyncGenerator[Any, None]) -> None:
+    """Read to the end of the body, so that the connection can serve again."""
+    import httpx2
+
+    with suppress(TimeoutError, httpx2.HTTPError, UnicodeDecodeError, BrokenStream):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in decoded:
+                pass
+
+
+def _check_kind(response: httpx2.Response, gathered: StreamAccumulator) -> None:
+    kind = response.headers.get("content-type", "")
+    if not gathered.started and kind and not kind.startswith("text/event-stream"):
+        raise ModelRefused(
+            f"the Messages API answered with {kind[:50]} in place of a stream; "
+            "check ANTHROPIC_BASE_URL"
+        )
+
+
+def _checked_url(base_url: str) -> str:
+    if not _is_address(base_url):
+        raise ConfigError(
+            "ANTHROPIC_BASE_URL is not an address such as https://host/path "
+            "(without a name, a password or a query): set it again"
+        )
+    return base_url
+
+
+def _is_address(base_url: str) -> bool:
+    try:
+        url = urlsplit(base_url)
+        _ = url.port  # checked only when it is asked for
+    except ValueError:
+        return False
+    bare = not (url.query or url.fragment or url.username or url.password)
+    return url.scheme in ("http", "https") and bool(url.hostname) and bare
+
+
+def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
+    import anthropic
+    import httpx2
+
+    limits = httpx2.Limits(
+        max_connections=0,  # none: the transport reads None as its own default of 100
+        max_keepalive_connections=KEEP_ALIVE,
+        keepalive_expiry=KEEP_ALIVE_SECONDS,
+    )
+    return anthropic.DefaultAioHttpClient(
+        timeout=timeout,
+        limits=limits,
+        follow_redirects=False,  # a redirect would carry the key to another host
+        mounts=dict.fromkeys(LOOPBACK),  # no proxy of the environment between us and a simulator
+    )
+
+
+def _hush_deprecations() -> None:
+    # Our own table tells admins of retirement dates, once, where agents are checked.
+    warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)

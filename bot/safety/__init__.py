@@ -1,0 +1,1 @@
+"""What may not go out, and where requests may not go."""

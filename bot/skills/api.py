@@ -1,0 +1,183 @@
+"""Skills in Python: functions of a package of yours that agents may call as tools.
+
+    from bot.skills.api import SkillContext, skill
+
+    @skill
+    async def in_stock(article: str, context: SkillContext) -> dict[str, int]:
+        '''How many pieces of an article are in stock.'''
+        return {"pieces": await count(article)}
+
+The package names the module, or the function, in its entry points under the group
+`switchboard.skills`; an agent's document names the skill as `internalHandler`. Knows nothing of
+agents, of chats, or of how a skill is run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NotRequired, Required, TypeVar, cast, overload
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from typing_extensions import TypedDict
+
+from registry import tool_schema
+from registry.fields import InvalidValue
+from registry.skill import DESCRIPTION_LIMIT, NAME, NAME_RULE
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+GROUP = "switchboard.skills"
+
+
+@dataclass(frozen=True, slots=True)
+class SkillContext:
+    """For whom a skill runs: a parameter with this type is filled by the host, not by the model.
+
+    `instance_id` is the account, `user_id` the person, `conversation` the chat (and topic) with
+    its line, `agent` the agent's id.
+    """
+
+    instance_id: str
+    user_id: str
+    conversation: str = ""
+    agent: str = ""
+
+
+class SkillError(Exception):
+    """A failure in words that the model may read; `retry` says that another try may help."""
+
+    def __init__(self, words: str, *, retry: bool = False) -> None:
+        super().__init__(words)
+        self.retry = retry
+
+
+class InvalidArguments(ValueError):
+    """Arguments that do not fit; says what and where, without more of them than is needed."""
+
+
+@dataclass(frozen=True, eq=False)
+class InternalSkill:
+    """A function that agents may call by `name`; itself it can be called as before."""
+
+    name: str
+    description: str
+    input_schema: Mapping[str, Any]
+    function: Callable[..., Any]
+    _adapter: TypeAdapter[Any] | None = field(default=None, repr=False)
+    _context: str | None = field(default=None, repr=False)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on the host's event loop; a plain function gets a thread."""
+        return inspect.iscoroutinefunction(self.function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function itself."""
+        return self.function(*args, **kwargs)
+
+    def bound(self, arguments: Mapping[str, Any], context: SkillContext) -> Callable[[], Any]:
+        """The call, ready to be made, with its arguments as their hints say; raises Unfit."""
+        given = dict(arguments)
+        if self._adapter is not None:
+            try:
+                given = dict(self._adapter.validate_python(given))
+            except ValidationError as error:
+                raise InvalidArguments(_first(error)) from None
+        if self._context is not None:
+            given[self._context] = context
+        return lambda: self.function(**given)
+
+
+@overload
+def skill(function: F, /) -> InternalSkill: ...
+@overload
+def skill(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    input_schema: Mapping[str, Any] | None = None,
+) -> Callable[[F], InternalSkill]: ...
+
+
+def skill(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    input_schema: Mapping[str, Any] | None = None,
+) -> InternalSkill | Callable[[F], InternalSkill]:
+    """Make a function a skill: name and description from it, the schema from its type hints.
+
+    With a schema of its own, arguments arrive as plain JSON values. Raises TypeError, which names
+    the function and the cure, where it cannot be a skill.
+    """
+
+    def made(wrapped: Callable[..., Any]) -> InternalSkill:
+        own = name or wrapped.__name__
+        words = (description or inspect.getdoc(wrapped) or "").strip()
+        _check(own, words)
+        context, hints = _parameters(own, wrapped, hinted=input_schema is None)
+        adapter = TypeAdapter(_input(own, hints)) if input_schema is None else None
+        said = (
+            adapter.json_schema(schema_generator=_Schema) if adapter else dict(input_schema or {})
+        )
+        try:
+            tool_schema.checked(said)
+        except InvalidValue as wrong:
+            raise TypeError(f"skill {own!r}: its input {wrong.message}; {wrong.cure}") from None
+        return InternalSkill(own, words, said, wrapped, adapter, context)
+
+    return made if function is None else made(function)
+
+
+def _check(name: str, words: str) -> None:
+    if not NAME.match(name):
+        raise TypeError(f"skill {name!r}: name it with {NAME_RULE}")
+    if not words:
+        raise TypeError(f"skill {name!r}: the model needs words on it; write a docstring")
+    if len(words) > DESCRIPTION_LIMIT:
+        raise TypeError(f"skill {name!r}: its description is too long; shorten it")
+
+
+def _parameters(
+    name: str, function: Callable[..., Any], *, hinted: bool
+) -> tuple[str | None, dict[str, Any]]:
+    """The parameter for the context, if there is one, and the hints of all others."""
+    types = typing.get_type_hints(function, include_extras=True)
+    context, hints = None, {}
+    for one in inspect.signature(function).parameters.values():
+        hint = types.get(one.name)
+        if hint is SkillContext:
+            context = one.name
+        elif hinted and (hint is None or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)):
+            raise TypeError(
+                f"skill {name!r}: give the parameter {one.name!r} a type hint, "
+                "or the skill an input_schema"
+            )
+        elif hinted:
+            hints[one.name] = Required[hint] if one.default is one.empty else NotRequired[hint]
+        if one.kind is one.POSITIONAL_ONLY:
+            raise TypeError(f"skill {name!r}: {one.name!r} must be taken by name; remove the '/'")
+    return context, hints
+
+
+def _input(name: str, hints: dict[str, Any]) -> Any:
+    made = cast("Any", TypedDict)(name, hints)
+    made.__pydantic_config__ = ConfigDict(extra="forbid")
+    return made
+
+
+class _Schema(GenerateJsonSchema):
+    def decimal_schema(self, schema: Any) -> JsonSchemaValue:  # noqa: ARG002
+        """Without the library's pattern, which looks around: the value itself is judged anyway."""
+        return {"anyOf": [{"type": "number"}, {"type": "string"}]}
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)[0]
+    return f"{found['msg']} at {'.'.join(map(str, found['loc']))}"

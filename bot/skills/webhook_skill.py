@@ -1,0 +1,167 @@
+"""Webhooks: skills that are web addresses, called without ever reaching where they must not.
+
+A name is resolved once, each of its addresses is judged, and the connection goes to an address that
+was judged; a redirect is never followed. What comes back is data of a bounded size.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from bot.ops import plain_json
+from bot.ops.proxies import proxy_of
+from bot.safety.ssrf import Forbidden, require_public
+from bot.skills.api import SkillContext
+from bot.skills.spec import (
+    RESULT_LIMIT,
+    SECONDS,
+    SkillResult,
+    SkillSpec,
+    skill_error,
+    timed_out,
+    unread,
+)
+from registry.urls import is_internal
+
+REFUSED = "Skill webhook refused: its address leads to an internal host"
+TIMED_OUT = "Skill webhook timed out"
+NOT_SENT = "Skill webhook could not be reached"
+NOT_A_REQUEST = "Skill webhook was not called: its address or its input cannot be sent"
+LOST = "Skill webhook broke off; it may or may not have taken effect"
+NOT_JSON = "Skill webhook did not answer with JSON"
+TOO_LONG = f"Skill webhook answered with more than {RESULT_LIMIT} bytes"
+
+
+_TAKEN_AND_LED_ON = frozenset({302, 303})
+"""Redirects by which many a service tells that it took what it was sent; they are not followed."""
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves a name and gives back only addresses that are not internal."""
+
+    def __init__(self) -> None:
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses; raises Forbidden where one of them is internal."""
+        found = await self._inner.resolve(host, port, family)
+        require_public(host, (one["host"] for one in found))
+        return found
+
+    async def close(self) -> None:
+        """Nothing to close."""
+        await self._inner.close()
+
+
+class WebhookSkillRunner:
+    """Calls webhooks; one session for those that may be internal, one for all others."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def call(
+        self, skill: SkillSpec, arguments: Mapping[str, Any], context: SkillContext, seconds: float
+    ) -> SkillResult:
+        """The webhook's answer within `seconds`; whatever goes wrong is an answer as well."""
+        if not skill.internal and _leads_inside(skill.url):
+            return skill_error(REFUSED)
+        who = {"instance_id": context.instance_id, "user_id": context.user_id}
+        try:
+            return await self._post(skill, {"input": arguments, "context": who}, seconds)
+        except TimeoutError:
+            return timed_out(TIMED_OUT)
+        except (aiohttp.ClientError, OSError) as error:
+            return _failed(error)
+        except (ValueError, TypeError):  # a header, an address or a number that no request can hold
+            return skill_error(NOT_A_REQUEST)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+    async def _post(self, skill: SkillSpec, body: Mapping[str, Any], seconds: float) -> SkillResult:
+        proxy = proxy_of(skill.url) if skill.internal or skill.proxied else None
+        async with self._session(skill.internal or proxy is not None).post(
+            skill.url,
+            proxy=proxy,
+            data=orjson.dumps(body),
+            headers={"Content-Type": "application/json", **skill.headers},
+            timeout=aiohttp.ClientTimeout(total=min(self._seconds, seconds)),
+            allow_redirects=False,
+        ) as response:
+            return await _read(response, body["input"].get("id"))
+
+    def _session(self, internal: bool) -> aiohttp.ClientSession:
+        if internal not in self._sessions:
+            resolver = None if internal else GuardedResolver()
+            connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=64)
+            self._sessions[internal] = aiohttp.ClientSession(
+                connector=connector,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                auto_decompress=False,  # a small answer cannot unfold into a large one
+            )
+        return self._sessions[internal]
+
+
+def _leads_inside(url: str) -> bool:
+    """Whether the host is internal as the client reads it: to it a circled digit is a digit."""
+    try:
+        return is_internal(URL(url).raw_host or "")
+    except ValueError:
+        return False  # then the client cannot read it either, and sends nothing
+
+
+async def _read(response: aiohttp.ClientResponse, resource: Any) -> SkillResult:
+    status = response.status
+    if status >= 300:
+        doubtful = status in _TAKEN_AND_LED_ON or status >= 500
+        return SkillResult(_refusal(status, resource), error=True, unknown=doubtful)
+    raw = bytearray()
+    async for chunk in response.content.iter_chunked(65_536):
+        raw += chunk
+        if len(raw) > RESULT_LIMIT:
+            return unread(TOO_LONG)
+    try:
+        return SkillResult(plain_json.read(bytes(raw)))
+    except ValueError:
+        return unread(NOT_JSON)
+
+
+def _refusal(status: int, resource: Any) -> dict[str, Any]:
+    """The spec's shape of a refusal, with what the model can make of it."""
+    body: dict[str, Any] = {"error": f"Skill webhook error: {status}"}
+    if status == 401:
+        body["action_required"] = "refresh_token"
+    if status == 403:
+        body["required_permission"] = "this skill has no access to what was asked for"
+    if status == 404:
+        body["resource"] = resource if isinstance(resource, str | int) else None
+    if status == 429 or status >= 500:
+        body["retry"] = True
+    return body
+
+
+def _failed(error: Exception) -> SkillResult:
+    """A connection that was not made, or broke; its own words name addresses, so they stay here."""
+    if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
+        return skill_error(REFUSED)
+    if isinstance(error, aiohttp.InvalidURL):
+        return skill_error(NOT_A_REQUEST)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return skill_error(NOT_SENT, retry=True)
+    return skill_error(LOST, unknown=True)

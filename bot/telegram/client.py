@@ -1,0 +1,358 @@
+"""The plain wire to the Bot API: one call, one JSON answer, typed errors.
+
+It is the only place that puts the token into a URL; it knows nothing of chats, order or pace.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import aiohttp
+import orjson
+
+from bot.errors import (
+    BadRequest,
+    CannotParse,
+    ChatMigrated,
+    ConfigError,
+    Conflict,
+    FateUnknown,
+    MessageGone,
+    NotModified,
+    NotSent,
+    ServerFault,
+    TelegramError,
+    TooLong,
+    TooManyRequests,
+    Unauthorized,
+    UnknownMethod,
+    Unreachable,
+)
+from bot.telegram.json import TooDeep, document_of, dumped, first_update
+
+POLL_MARGIN: Final = 10.0
+"""Seconds that a poll may take beyond the time the server was asked to hold it."""
+
+_CONNECT: Final = 10.0
+_PIECE: Final = 64 * 1024
+_PATH: Final = re.compile(r"[A-Za-z0-9_./ -]{1,512}")
+_JSON: Final = {"Content-Type": "application/json"}
+# Raised by the connector alone, before a byte of the request is written. Everything else, also a
+# kept-alive connection that turns out to be closed, may have reached the server.
+_NEVER_LEFT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+
+
+class BotToken(Protocol):
+    """A value that shows itself only when asked, such as pydantic's SecretStr."""
+
+    def get_secret_value(self) -> str:
+        """The value in clear."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    reason: str
+    retry_after: str | None
+    body: bytes
+
+
+def new_session(
+    *, ssl_context: ssl.SSLContext | None = None, proxy: str | None = None
+) -> aiohttp.ClientSession:
+    """The one session that all bots share; call it inside the running loop, close it at the end.
+
+    Connections are not limited (each long poll holds one) and live 75 s idle; names are cached
+    for five minutes; without `ssl_context` all share aiohttp's one verifying context. Cookies,
+    netrc and proxy variables of the environment are not read: a proxy is given by name.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=0, keepalive_timeout=75, ttl_dns_cache=300, ssl=ssl_context or True
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, proxy=proxy
+    )
+
+
+class TelegramClient:
+    """The Bot API of one token."""
+
+    __slots__ = ("_base", "_host", "_session", "_token")
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: BotToken) -> None:
+        """`base_url` is `https://api.telegram.org` or another server's; raises ConfigError."""
+        if not base_url.startswith(("https://", "http://")):
+            shown = base_url.rpartition("@")[2]
+            raise ConfigError(f"Bot API base URL {shown!r}: write it as http(s)://host[:port]")
+        self._session = session
+        self._base = base_url.rstrip("/")
+        self._host = self._base.partition("://")[2].rpartition("@")[2]
+        self._token = token
+
+    def __repr__(self) -> str:
+        return f"Wire({self._host})"
+
+    async def call(self, method: str, params: Mapping[str, Any], *, timeout: float) -> Any:
+        """The `result` of one method within `timeout` seconds; raises `TelegramError` kinds.
+
+        `NotSent` is only said where no byte left us; a connection gets half of the time, at most
+        10 s. What came back in no readable form is `FateUnknown`.
+        """
+        answer = await self._answered(method, params, timeout)
+        try:
+            return self._result(method, answer, document_of(answer.body))
+        except TooDeep:
+            raise self._failure(method, answer, None) from None
+
+    async def updates(
+        self, offset: int | None, limit: int, timeout: int, allowed: Sequence[str]
+    ) -> list[tuple[int, bytes]]:
+        """One getUpdates: (update id, the update's JSON) in the server's order.
+
+        `timeout` is how long the server may hold the poll, in seconds; 10 s are added for the way.
+        """
+        params: dict[str, Any] = {
+            "limit": limit,
+            "timeout": timeout,
+            "allowed_updates": list(allowed),
+        }
+        if offset is not None:
+            params["offset"] = offset
+        answer = await self._answered("getUpdates", params, timeout + POLL_MARGIN)
+        try:
+            batch = self._result("getUpdates", answer, document_of(answer.body))
+        except TooDeep:
+            if limit > 1:  # the others need not wait for the one that nobody can read
+                return await self.updates(offset, 1, 0, allowed)
+            return [self._unread(answer)]
+        found = list(filter(_is_update, batch)) if isinstance(batch, list) else []
+        if batch and not found:
+            raise ServerFault("getUpdates", "an answer that is no list of updates")
+        return [(update["update_id"], dumped(update)) for update in found]
+
+    def _unread(self, answer: _Answer) -> tuple[int, bytes]:
+        """In place of an update that is nested too deep, one that says only this."""
+        number = first_update(answer.body)
+        if number is None:
+            raise self._failure("getUpdates", answer, None)
+        return number, dumped({"update_id": number, "nested": True})
+
+    async def download(self, file: str, most: int, *, timeout: float) -> bytes:
+        """A file of at most `most` bytes by its id; raises `TelegramError` kinds."""
+        found = await self.call("getFile", {"file_id": file}, timeout=timeout)
+        path = found.get("file_path") if isinstance(found, dict) else None
+        if not isinstance(path, str) or not _PATH.fullmatch(path) or ".." in path:
+            raise ServerFault("getFile", "an answer without a path")
+        return await self._read(path, most, timeout)
+
+    async def _read(self, path: str, most: int, timeout: float) -> bytes:
+        url = f"{self._base}/file/bot{self._token.get_secret_value()}/{path}"
+        limits = aiohttp.ClientTimeout(total=timeout)
+        failed = TelegramError("download", f"{self._host} did not give the file")
+        try:
+            async with self._session.get(url, timeout=limits, allow_redirects=False) as response:
+                content = b""
+                async for piece in response.content.iter_chunked(_PIECE):
+                    content += piece
+                    if len(content) > most:
+                        break
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            raise failed from None  # an error of the library would drag the URL behind it
+        if response.status != 200:
+            raise failed
+        if len(content) > most:
+            raise TooLong("download", f"the file is over {most // 1024} KB")
+        return content
+
+    async def _answered(self, method: str, params: Mapping[str, Any], timeout: float) -> _Answer:
+        answer = await self._exchange(method, _dump(params), timeout)
+        if isinstance(answer, TelegramError):
+            raise answer
+        return answer
+
+    def _result(self, method: str, answer: _Answer, document: dict[str, Any] | None) -> Any:
+        if document is not None and document.get("ok") is True and "result" in document:
+            return document["result"]
+        raise self._failure(method, answer, document)
+
+    async def _exchange(self, method: str, body: bytes, timeout: float) -> _Answer | TelegramError:
+        """The server's answer. Failures are values, so that no error drags a URL behind it."""
+        if self._session.closed:
+            return NotSent(method, "the session is closed")
+        # Without the ceiling the connection always gives up before the whole call does.
+        limits = aiohttp.ClientTimeout(
+            total=timeout, connect=min(_CONNECT, timeout / 2), ceil_threshold=math.inf
+        )
+        url = f"{self._base}/bot{self._token.get_secret_value()}/{method}"
+        try:
+            async with self._session.post(
+                url, data=body, headers=_JSON, timeout=limits, allow_redirects=False
+            ) as response:
+                content = await response.read()
+        except _NEVER_LEFT as error:
+            return NotSent(method, f"no connection to {self._host}: {_connection_word(error)}")
+        except TimeoutError:
+            return FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            return FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
+        after = response.headers.get("Retry-After")
+        return _Answer(response.status, response.reason or "", after, content)
+
+    def _failure(
+        self, method: str, answer: _Answer, document: dict[str, Any] | None
+    ) -> TelegramError:
+        if document is None:
+            words = self._redacted(f"{answer.status} {answer.reason}, without JSON")
+            return error_without_json(method, answer.status, words, answer.retry_after)
+        code, said = document.get("error_code"), document.get("description")
+        status = code if isinstance(code, int) else answer.status
+        words = self._redacted(said if isinstance(said, str) else f"{status} {answer.reason}")
+        parameters = document.get("parameters")
+        known = parameters if isinstance(parameters, dict) else {}
+        return error_from(method, status, words, known, answer.retry_after)
+
+    def _redacted(self, words: str) -> str:
+        token = self._token.get_secret_value()
+        for form in (token, token.replace(":", "%3A"), token.replace(":", "%3a")):
+            words = words.replace(form, "<token>") if form else words
+        return words[:500]
+
+
+def _connection_word(error: Exception) -> str:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return "not in time"
+        case aiohttp.ClientConnectorDNSError():
+            return "the name is not known"
+        case aiohttp.ClientConnectorCertificateError():
+            return "its certificate is not trusted"
+        case aiohttp.ClientConnectorSSLError():
+            return "TLS failed"
+        case aiohttp.ClientConnectorError():
+            return error.os_error.strerror or "failed"
+        case _:
+            return type(error).__name__
+
+
+def _is_update(update: Any) -> bool:
+    return isinstance(update, dict) and type(update.get("update_id")) is int
+
+
+def _dump(params: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(params, default=dict)
+    except TypeError:
+        # Half a surrogate pair is no text for orjson: it goes out as a question mark.
+        return json.dumps(params, default=dict, ensure_ascii=False).encode("utf-8", "replace")
+
+
+_BY_STATUS: Final[dict[int, type[TelegramError]]] = {
+    401: Unauthorized,
+    403: Unreachable,
+    404: UnknownMethod,
+    409: Conflict,
+    413: TooLong,
+}
+
+# The first line that fits decides. Words in capitals are codes that the server passes through.
+_BY_WORDS: Final[tuple[tuple[type[TelegramError], tuple[str, ...]], ...]] = (
+    (NotModified, ("message is not modified",)),
+    (CannotParse, ("can't parse", "entity_", "entities_too_long")),
+    (
+        MessageGone,
+        (
+            "message to edit not found",
+            "message to delete not found",
+            "message can't be edited",
+            "message can't be deleted",
+            "message_id_invalid",
+            "message identifier is not specified",
+        ),
+    ),
+    (TooLong, ("text is too long", "message is too long", "caption is too long", "_too_long")),
+    (
+        Unreachable,
+        (
+            "chat not found",
+            "user not found",
+            "message thread not found",
+            "not enough rights to send",
+            "need administrator rights",
+            "have no rights to send",
+            "peer_id_invalid",
+            "chat_write_forbidden",
+            "chat_restricted",
+            "topic_closed",
+            "topic_deleted",
+        ),
+    ),
+)
+
+_RETRY_AFTER: Final = 5.0
+
+
+def error_from(
+    method: str, status: int, words: str, parameters: dict[str, Any], header: str | None
+) -> TelegramError:
+    """The error for a JSON answer that says no; `header` is the answer's Retry-After."""
+    to = parameters.get("migrate_to_chat_id")
+    if isinstance(to, int):
+        return ChatMigrated(method, words, to)
+    if status == 429:
+        return TooManyRequests(method, words, _retry_seconds(parameters.get("retry_after"), header))
+    if status >= 500:
+        return ServerFault(method, words)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](method, words)
+    if status < 400:  # neither a result nor a refusal
+        return FateUnknown(method, words)
+    return _bad_request(words)(method, words)
+
+
+def error_without_json(method: str, status: int, words: str, header: str | None) -> TelegramError:
+    """The error for an answer that is not JSON, so that something on the way has written it.
+
+    A token or a chat is never judged by such an answer: what is no plain refusal is a fault that
+    may pass, and below 400 nobody knows what became of the call.
+    """
+    if status < 400:
+        return FateUnknown(method, words)
+    if status == 429:
+        return TooManyRequests(method, words, _retry_seconds(None, header))
+    kinds: dict[int, type[TelegramError]] = {400: BadRequest, 413: TooLong}
+    return kinds.get(status, ServerFault)(method, words)
+
+
+def _bad_request(words: str) -> type[TelegramError]:
+    said = words.casefold()
+    for kind, marks in _BY_WORDS:
+        if any(mark in said for mark in marks):
+            return kind
+    return BadRequest
+
+
+def _retry_seconds(parameter: object, header: str | None) -> float:
+    """Seconds to wait: the answer's own parameter, else its header, else five."""
+    for value in (parameter, header):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            continue
+        try:
+            seconds = float(value)
+        except ValueError:
+            continue
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    return _RETRY_AFTER

@@ -1,1 +1,0 @@
-"""The pool of MCP connections: one supervised connection per server."""

@@ -1,0 +1,154 @@
+"""Secrets that were pasted into a document: found by their shape, never repeated."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from registry.errors import ReferenceMissing
+
+REDACTED = "[secret]"
+
+_SHAPES = {
+    "a bot token": r"\b\d{6,12}:[A-Za-z0-9_-]{30,}",
+    "an API key": (
+        r"\bsk-ant-[A-Za-z0-9_-]{8,}|\bAIza[A-Za-z0-9_-]{35}|\bAKIA[A-Z0-9]{16}\b"
+        # Tried once for each run of these characters, or a text of many "sk-" would be read as
+        # often as it is long: the first "sk-" of a run has all that a later one could have.
+        r"|(?<![A-Za-z0-9_-])(?:(?!\bsk-)[A-Za-z0-9_-])*+"
+        r"sk-(?:[A-Za-z0-9]{0,23}[_-])*+[A-Za-z0-9]{24,}"
+    ),
+    "an access token": (
+        r"\bgh[oprsu]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"
+        r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bhf_[A-Za-z0-9]{30,}|\bnpm_[A-Za-z0-9]{30,}"
+        r"|(?<![\w-])(?:(?!\beyJ)[\w-])*+eyJ[\w-]{10,}+\.eyJ[\w-]{10,}+\.[\w-]*"
+    ),
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+}
+_KNOWN = {what: re.compile(shape) for what, shape in _SHAPES.items()}
+_HINTS = {
+    "a bot token": (":",),
+    "an API key": ("sk-", "AIza", "AKIA"),
+    "an access token": (
+        *("gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox", "hf_", "npm_"),
+        "eyJ",
+    ),
+    "a private key": ("-----BEGIN",),
+}
+"""What a text with a secret of a kind has in it: looking for that is much quicker."""
+_CREDENTIAL = re.compile(r"(?i)\b(?:bearer|basic)\s+(?!\$\{)[^\s,;]+")
+_NAMES = re.compile(
+    r"(?i)(?:^|[_-])(?:authorization|cookie|token|secret|password|passwd|credentials?|apikey"
+    r"|(?:api|private|access|auth|secret)[_-]key)$"
+)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_SEPARATORS = re.compile(r"[\s,;:=&?'\"()<>|]+")
+_PIECE = re.compile(r"[^\s,;:=&?'\"()<>|]+")
+_LOOKED_AT = 4096
+_OPAQUE = re.compile(r"[A-Za-z0-9+/_.~-]{24,}\Z")
+
+
+def detect_secret(text: str) -> str | None:
+    """What kind of well-known secret a text contains, or None."""
+    return next((what for what, shape in _likely(text) if shape.search(text)), None)
+
+
+def _likely(text: str) -> list[tuple[str, re.Pattern[str]]]:
+    """The kinds of secrets that a text may hold."""
+    hinted = ((what, shape, _HINTS[what]) for what, shape in _KNOWN.items())
+    return [(what, shape) for what, shape, hints in hinted if any(hint in text for hint in hints)]
+
+
+def secret_value(name: str, text: str) -> str | None:
+    """What kind of secret a header or variable of this name holds in clear, or None."""
+    if known := detect_secret(text):
+        return known
+    if _CREDENTIAL.search(text):
+        return "a credential"
+    clear = REFERENCE.sub(" ", text)
+    if _NAMES.search(name) and _says_something(clear):
+        return "a secret"
+    if any(_random(piece) for piece in _SEPARATORS.split(clear)):
+        return "a long random text"
+    return None
+
+
+def redact(name: str, text: str) -> str:
+    """A text as people may read it: a word for each secret; nothing where its name says secret."""
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    if text.strip() and (_NAMES.search(plain) or _KNOWN["a private key"].search(text)):
+        return REDACTED
+    for what, shape in _likely(text):
+        text = shape.sub(f"[{what}]", text)
+    text = _CREDENTIAL.sub("[a credential]", text)
+    return _PIECE.sub(lambda m: _hint(m[0]) if _random(m[0]) else m[0], text)
+
+
+def _hint(piece: str) -> str:
+    return f"[looks like a key: {piece[:4]}…{piece[-4:]}, {len(piece)} characters]"
+
+
+def shown(text: object, width: int = 40) -> str:
+    """A value as an error may repeat it: short, one line, and never one that holds a secret."""
+    plain = str(text)[:_LOOKED_AT]
+    if detect_secret(plain) or any(_random(piece) for piece in _SEPARATORS.split(plain)):
+        return "(hidden)"
+    line = "".join(c if c.isprintable() else "·" for c in plain)
+    return f"'{line}'" if len(line) <= width else f"'{line[:width]}…'"
+
+
+def _says_something(text: str) -> bool:
+    words = [w for w in text.split() if w.lower() not in {"bearer", "basic", "token"}]
+    return any(len(word) >= 6 and not word.isdigit() for word in words)
+
+
+def _random(piece: str) -> bool:
+    if not _OPAQUE.match(piece) or piece.startswith(("/", ".", "~")) or _UUID.match(piece):
+        return False
+    if not any(c.isdigit() for c in piece) or not any(c.isalpha() for c in piece):
+        return False
+    counts = Counter(piece).values()
+    entropy = -sum(n / len(piece) * math.log2(n / len(piece)) for n in counts)
+    digits = sum(c.isdigit() for c in piece)
+    return entropy >= 3.3 and (digits >= 4 or entropy >= 4.2)
+
+
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+TOO_SHORT = "its value is too short to be found in texts, so they may show it"
+TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is no secret in clear"
+_OPENING = re.compile(r"\$\{")
+
+
+def reference_names(text: str) -> tuple[str, ...]:
+    """The names that a text refers to, in order."""
+    return tuple(REFERENCE.findall(text))
+
+
+def malformed_reference(text: str) -> bool:
+    """Whether a `${` opens something that is no plain `${NAME}`."""
+    return len(_OPENING.findall(text)) != len(REFERENCE.findall(text))
+
+
+def expand(value: str, environ: Mapping[str, str], allowed: Collection[str] | None = None) -> str:
+    """A value with its references replaced; raises `ReferenceMissing` by name, never by value.
+
+    With `allowed` given only these names may be used.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1]
+        if allowed is not None and name not in allowed:
+            raise ReferenceMissing(f"${{{name}}} may not be used here; list it in AGENT_SECRETS")
+        if name not in environ:
+            raise ReferenceMissing(f"${{{name}}} is not set; set it in the host's environment")
+        return _one_line(name, environ[name])
+
+    return REFERENCE.sub(replaced, value)
+
+
+def _one_line(name: str, value: str) -> str:
+    if any(ord(character) < 32 and character != "\t" for character in value):
+        raise ReferenceMissing(f"${{{name}}} holds control characters; set it to one plain line")
+    return value

@@ -1,1 +1,0 @@
-"""Where documents live: one storage port, several forms."""

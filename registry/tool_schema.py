@@ -1,0 +1,325 @@
+"""JSON Schemas of tools: judged when they are written, and what they can cost counted before use.
+
+Everything here takes time that grows with the schema's own size alone, whatever it says.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from registry import schema_worker
+from registry.fields import InvalidValue
+from registry.secrets import shown
+
+SIZE_LIMIT = 64_000
+DEPTH_LIMIT = 48
+PARTS_LIMIT = 100_000
+"""Parts of a schema that may look at one and the same value, with references written out."""
+EVALUATED_LIMIT = 2_000
+"""The same below `unevaluatedProperties` and `unevaluatedItems`, which go through all of them."""
+PATTERNS_LIMIT = 64
+PATTERN_LIMIT = 1_000
+
+_WEIGHTS = {"pattern": 1_000, "multipleOf": 20}
+"""Keywords that cost as much as so many parts."""
+
+_REFUSED = {
+    "$dynamicRef": "use $ref",
+    "$recursiveRef": "use $ref",
+    "patternProperties": "name the properties under 'properties'",
+}
+_DATA = frozenset({"enum", "const", "default", "examples"})
+_DEFINITIONS = frozenset({"$defs", "definitions"})
+_HERE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"})
+"""Keywords whose schemas look at the same value; those of all others look at what is inside it."""
+_NAMED = frozenset({"properties", "dependentSchemas", *_DEFINITIONS})
+_BRANCHES = frozenset({"anyOf", "oneOf"})
+_EVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
+_MANY = 1_000_000_000
+_WORDS = re.compile(r"[^a-z0-9]")
+_CREDENTIALS = frozenset(
+    {
+        *("password", "passwd", "passphrase", "secret", "credentials", "credential", "apikey"),
+        *("apisecret", "apitoken", "accesstoken", "refreshtoken", "authtoken", "bearertoken"),
+        *("clientsecret", "privatekey", "secretkey", "accesskey", "authorization"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it can cost to judge a value by a schema.
+
+    `parts` is how many parts it has with all references written out; each of them looks at each
+    part of a value once at most. None where that has no end, or cannot be told. `branches` says
+    whether a value that does not fit is told of once for each of several ways.
+    """
+
+    parts: int | None
+    branches: bool = False
+
+
+def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of an object, as it is; raises Wrong where it is none that a host can use."""
+    if value.get("type") != "object":
+        raise InvalidValue("must describe an object", 'begin with "type": "object"')
+    _bounded(value)
+    parts = _judged(value)
+    for name in parts.properties():
+        if _WORDS.sub("", name.lower()) in _CREDENTIALS:
+            cure = "take it out, and give the tool its secret by webhookAuth or the environment"
+            raise InvalidValue(f"asks the model for a credential, {shown(name)}", cure)
+    return value
+
+
+def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Any JSON Schema, as it is; raises Wrong where it is none that a host can use."""
+    _bounded(value)
+    _judged(value)
+    return value
+
+
+def cost(value: Mapping[str, Any]) -> Cost:
+    """What a usable schema can cost; raises Wrong for any other."""
+    _bounded(value)
+    return _judged(value).cost()
+
+
+def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why a value is no JSON Schema at all, and where; None where it is one."""
+    return schema_worker.misfit(_grammar(), value)
+
+
+@functools.cache
+def _grammar() -> Any:
+    return schema_worker.grammar()
+
+
+def _bounded(value: Any) -> None:
+    """Refuse what is too large or nested too deep before anything else looks at it."""
+    size, level = 0, [value]
+    for _ in range(DEPTH_LIMIT + 1):
+        inner: list[Any] = []
+        for node in level:
+            if isinstance(node, Mapping):
+                size += sum(len(str(name)) + 4 for name in node)
+                inner += node.values()
+            elif isinstance(node, list | tuple):
+                size += len(node)
+                inner += node
+            else:
+                size += len(node) + 2 if isinstance(node, str) else 4
+            if size > SIZE_LIMIT:
+                raise InvalidValue(f"has more than {SIZE_LIMIT} characters", "make it smaller")
+        level = inner
+    if level:
+        raise InvalidValue("is nested too deep", "make it flatter")
+
+
+def _judged(value: Mapping[str, Any]) -> _Parts:
+    if found := fault(value):
+        raise InvalidValue(f"is no JSON Schema, at {found[1][:80]}", "correct it")
+    parts = _Parts(value)
+    parts.count()
+    return parts
+
+
+@dataclass(slots=True)
+class _Part:
+    """One schema inside a schema: the schemas that look at the same value, and those inside it."""
+
+    size: int = 1
+    here: list[int] = field(default_factory=list)
+    inside: list[int] = field(default_factory=list)
+    evaluates: bool = False
+
+
+class _Parts:
+    """A schema's parts by the identity of their objects, each linked to those that it leads to."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._parts: dict[int, _Part] = {}
+        self._nodes: dict[int, Mapping[str, Any]] = {}
+        self._anchors: dict[str, Mapping[str, Any]] = {}
+        self._patterns: set[str] = set()
+        self._references: list[tuple[_Part, str]] = []
+        self._whole: int | None = 0
+        self._branches = False
+        self._walk(root)
+        self._follow()
+
+    def cost(self) -> Cost:
+        """What the schema can cost."""
+        return Cost(self._whole, self._branches)
+
+    def properties(self) -> Iterator[str]:
+        """The names of all properties, at every depth."""
+        for node in self._nodes.values():
+            if isinstance(named := node.get("properties"), Mapping):
+                yield from map(str, named)
+
+    def count(self) -> None:
+        """Count what references come to, and refuse what comes to too much or goes round."""
+        counted = _sums(self._parts, lambda part: part.here)
+        if counted is None:
+            raise InvalidValue("leads round and round", "let each $ref lead further inside")
+        if max(counted.values()) > PARTS_LIMIT:
+            told = f"comes to more than {PARTS_LIMIT} parts for one value"
+            raise InvalidValue(told, "refer to the same part less often")
+        evaluated = [counted[key] for key, part in self._parts.items() if part.evaluates]
+        if sum(evaluated) > EVALUATED_LIMIT:
+            told = f"has more than {EVALUATED_LIMIT} parts below 'unevaluated…'"
+            raise InvalidValue(told, "use additionalProperties, or refer less often")
+        whole = _sums(self._parts, lambda part: [*part.here, *part.inside])
+        endless = whole is None or evaluated or whole[id(self._root)] >= _MANY
+        self._whole = None if whole is None or endless else whole[id(self._root)]
+
+    def _walk(self, root: Mapping[str, Any]) -> None:
+        """Take in a schema with all that is inside of it."""
+        waiting: list[Mapping[str, Any]] = [root]
+        while waiting:
+            node = waiting.pop()
+            if id(node) in self._parts:
+                continue
+            weight = sum(_WEIGHTS.get(keyword, 1) for keyword in node)
+            part = self._parts[id(node)] = _Part(size=1 + weight)
+            self._nodes[id(node)] = node
+            for keyword, item in node.items():
+                waiting += self._keyword(part, node, keyword, item)
+
+    def _keyword(
+        self, part: _Part, node: Mapping[str, Any], keyword: str, item: Any
+    ) -> Iterable[Mapping[str, Any]]:
+        """Note what a keyword says; the schemas that it holds."""
+        if isinstance(item, str):
+            self._text(part, node, keyword, item)
+        if keyword in _REFUSED:
+            raise InvalidValue(f"has {keyword}, which is not taken here", _REFUSED[keyword])
+        if keyword in _DATA:
+            part.size += _size(item)
+            return ()
+        found = [one for one in _schemas(keyword, item) if isinstance(one, Mapping)]
+        if keyword in _HERE:
+            part.here += map(id, found)
+        elif keyword not in _DEFINITIONS:
+            part.inside += map(id, found)
+        part.evaluates = part.evaluates or keyword in _EVALUATED
+        self._branches = self._branches or keyword in _BRANCHES
+        return found
+
+    def _text(self, part: _Part, node: Mapping[str, Any], keyword: str, text: str) -> None:
+        """Note what a keyword says that is a text; raises Wrong where it may not say it."""
+        match keyword:
+            case "$id" if node is not self._root:
+                raise InvalidValue("has a part with an $id of its own", "take the $id out")
+            case "$ref" if not text.startswith("#"):
+                cure = "put it under $defs, refer to #/$defs/…"
+                raise InvalidValue("has a $ref to another document", cure)
+            case "$ref":
+                self._references.append((part, text))
+            case "$anchor" | "$dynamicAnchor":
+                self._anchors[text] = node
+            case "pattern" if text not in self._patterns:
+                self._pattern(text)
+
+    def _pattern(self, text: str) -> None:
+        self._patterns.add(text)
+        if len(self._patterns) > PATTERNS_LIMIT:
+            raise InvalidValue(f"has more than {PATTERNS_LIMIT} patterns", "use fewer")
+        if len(text) > PATTERN_LIMIT or not _is_linear(text):
+            cure = "write it without look-around and back-references, and shorter"
+            raise InvalidValue(f"has the pattern {shown(text)}, which is not taken here", cure)
+
+    def _follow(self) -> None:
+        """Link each reference with what it leads to, which may hold references of its own."""
+        targets: dict[str, Any] = {}
+        while self._references:
+            part, reference = self._references.pop()
+            if reference not in targets:
+                targets[reference] = self._target(reference)
+                if isinstance(targets[reference], Mapping):
+                    self._walk(targets[reference])
+            if isinstance(targets[reference], Mapping):
+                part.here.append(id(targets[reference]))
+
+    def _target(self, reference: str) -> Mapping[str, Any] | bool:
+        pointer = unquote(reference[1:])
+        node: Any = self._anchors.get(pointer, self._root if not pointer else None)
+        if pointer.startswith("/"):
+            node = self._root
+            for step in pointer[1:].split("/"):
+                node = _inner(node, step.replace("~1", "/").replace("~0", "~"))
+        if not isinstance(node, Mapping | bool):
+            raise InvalidValue(f"has a $ref {shown(reference)} that leads nowhere", "correct it")
+        return node
+
+
+def _schemas(keyword: str, item: Any) -> Iterable[Any]:
+    """The schemas that a keyword holds: itself one, or a list or an object of them."""
+    if keyword in _NAMED and isinstance(item, Mapping):
+        return item.values()
+    return item if isinstance(item, list | tuple) else (item,)
+
+
+def _inner(node: Any, step: str) -> Any:
+    if isinstance(node, Mapping):
+        return node.get(step)
+    is_index = isinstance(node, list | tuple) and step.isdecimal() and len(step) < 7
+    return node[int(step)] if is_index and int(step) < len(node) else None
+
+
+def _size(value: Any) -> int:
+    """How many values there are in a value."""
+    count, waiting = 0, [value]
+    while waiting:
+        count += 1
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            waiting += node.values()
+        elif isinstance(node, list | tuple):
+            waiting += node
+    return count
+
+
+def _sums(
+    parts: Mapping[int, _Part], following: Callable[[_Part], list[int]]
+) -> dict[int, int] | None:
+    """For each part its size with all that follow, counted as often as led to; None if in circles.
+
+    What comes to very much is counted no further.
+    """
+    sums: dict[int, int] = {}
+    under_way: set[int] = set()
+    waiting = list(parts)
+    while waiting:
+        key = waiting[-1]
+        if key in sums:
+            waiting.pop()
+            continue
+        after = following(parts[key])
+        if missing := [one for one in after if one not in sums]:
+            if key in under_way:
+                return None
+            under_way.add(key)
+            waiting += missing
+        else:
+            sums[key] = min(_MANY, parts[key].size + sum(sums[one] for one in after))
+            under_way.discard(key)
+            waiting.pop()
+    return sums
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_linear(pattern: str) -> bool:
+    """Whether the engine that takes linear time takes a pattern, and at a sensible size."""
+    try:
+        schema_worker.validator({"pattern": pattern})
+    except ValueError:
+        return False
+    return True
