@@ -19,7 +19,6 @@ import structlog
 
 from bot.access.command import PeopleCommands
 from bot.access.gate import AccessGate
-from bot.access.report import access_problems, offer_claim
 from bot.access.rules import Access
 from bot.access.store import GrantStore
 from bot.admins.alerts import AdminAlerts, ProblemAlerts
@@ -60,6 +59,7 @@ from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
 from bot.skills.discovery import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
+from bot.startup import access_problems, offer_claim
 from bot.store.client import StoreClient, connect
 from bot.store.dead_letters import DeadLetters
 from bot.store.embedded import EmbeddedValkey, HostLock
@@ -334,9 +334,9 @@ async def opened_station(
     session = new_session(proxy=proxy_of(settings.telegram_api_url))
     stack.push_async_callback(session.close)
     shared = _Shared(settings, client, host)
-    desk = desk(settings, host.catalog, lambda: host.fleet, host.report)
+    context = desk(settings, host.catalog, lambda: host.fleet, host.report)
     people = PeopleCommands(shared.access, shared.grants.open_requests)
-    commands = all_commands(desk, people)
+    commands = all_commands(context, people)
     notices = admins_told(client, shared.outbox, host, settings.secrets)
     shared.access.admins_changed = lambda: host.fleet.show_menus()
     troubles = bad_agents_told(stack, host, notices)
@@ -392,7 +392,7 @@ async def _turns(s: _Shared, stack: contextlib.AsyncExitStack, notices: AdminAle
         s.approvers,
     )
     answering = ApprovalService(
-        s.approvals, s.inbox, s.transcripts, live, s.clock, counters, s.approvers
+        s.approvals, s.inbox, s.transcripts.forget, live, s.clock, counters, s.approvers
     )
     suspended = SuspendedTurns(s.approvals, answering, runner, live, s.access, s.clock, s.moves)
     retries = Retries(s.plans, runner, s.journal, s.inbox, s.outbox, answering, s.access, s.clock)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from bot.access.rules import Role, Subject
-from bot.approvals.service import Grants
 from bot.messages import IncomingMessage
 from registry.binding import BotIdentity, Resolution
 from registry.errors import Problem
@@ -19,39 +17,30 @@ from registry.errors import Problem
 Needs = Literal["everyone", "admin"]
 
 
+class CommandResult:
+    """What a command wants to happen; a feature whose commands want more has a kind of its own."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(CommandResult):
     """Answer with this Markdown."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class StartNewConversation:
+class StartNewConversation(CommandResult):
     """Set a boundary: what was said before is not read any more; then say this."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class GiveRole:
-    """Give roles, or (None) take them away; say `done` where one was changed, else `absent`."""
-
-    changes: tuple[tuple[Subject, Role | None], ...]
-    done: str
-    absent: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Make the sender the admin, if this is the host's claim code."""
-
-    code: str
-
-
-CommandResult = Reply | StartNewConversation | GiveRole | Claim
 Fetch = Callable[[str, int], Awaitable[bytes]]
 Spent = Callable[[], Awaitable[dict[str, dict[str, int]]]]
+Grants = Callable[[], Awaitable[dict[str, dict[str, Any]]]]
+RevokeGrant = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +49,8 @@ class CommandContext:
 
     `agent` is the name of who answers here and `resolution` why. `key` names the message for good:
     a change under it is made once, however often the message is handled. `fetch` reads a file of
-    this bot by its id, up to a number of bytes. `granted` is what was allowed here for good,
-    `spent` tells what was used today by kind of scope.
+    this bot by its id, up to a number of bytes. `grants` tells what was allowed here for
+    good, `spent` what was used today by kind of scope.
     """
 
     incoming: IncomingMessage
@@ -71,7 +60,8 @@ class CommandContext:
     bot: BotIdentity
     resolution: Resolution
     fetch: Fetch
-    granted: Grants | None = None
+    grants: Grants | None = None
+    revoke_grant: RevokeGrant | None = None
     spent: Spent | None = None
 
     @property

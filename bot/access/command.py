@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from bot.access.rules import (
     BLOCKED,
@@ -20,10 +21,8 @@ from bot.access.rules import (
 from bot.access.store import AccessRequest
 from bot.command import (
     BotCommand,
-    Claim,
     CommandContext,
     CommandResult,
-    GiveRole,
     Reply,
     code,
     escape_markdown,
@@ -31,6 +30,23 @@ from bot.command import (
     paragraphs,
 )
 from bot.messages import ANONYMOUS_ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class GiveRole(CommandResult):
+    """Give roles, or (None) take them away; say `done` where one was changed, else `absent`."""
+
+    changes: tuple[tuple[Subject, Role | None], ...]
+    done: str
+    absent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(CommandResult):
+    """Make the sender the admin, if this is the host's claim code."""
+
+    code: str
+
 
 UNGATED = frozenset({"id", "claim"})
 """Commands that strangers may send as well."""

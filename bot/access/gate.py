@@ -8,11 +8,10 @@ from dataclasses import replace
 import structlog
 
 from bot.access import cards
-from bot.access.command import UNGATED
+from bot.access.command import UNGATED, GiveRole
 from bot.access.rules import ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject, Verdict
 from bot.access.store import AccessRequest, GrantChange, GrantStore
 from bot.admins.alerts import AdminAlerts
-from bot.command import GiveRole
 from bot.line_context import LineContext
 from bot.messages import (
     Address,

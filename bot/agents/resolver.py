@@ -1,4 +1,4 @@
-"""From an address to the agent that answers it: binding, definition, layers, all values resolved."""
+"""From an address to the agent that answers there: binding, definition, layers."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ def command() -> BotCommand:
 
 async def approvals(context: CommandContext) -> CommandResult:
     """The list, or a revocation."""
-    if context.granted is None:
+    if context.grants is None:
         return Reply(NOTHING)
-    found = sorted((await context.granted.all()).items(), key=lambda pair: pair[1]["at"])
+    found = sorted((await context.grants()).items(), key=lambda pair: pair[1]["at"])
     words = context.words
     if not found:
         return Reply(NOTHING)
@@ -37,7 +37,7 @@ async def approvals(context: CommandContext) -> CommandResult:
 
 
 async def _revoke(context: CommandContext, names: list[str], which: str) -> CommandResult:
-    assert context.granted is not None
+    assert context.revoke_grant is not None
     if which.lower() == "all":
         chosen = names
     elif which.isascii() and which.isdigit() and 0 < int(which) <= len(names):
@@ -45,7 +45,7 @@ async def _revoke(context: CommandContext, names: list[str], which: str) -> Comm
     else:
         return Reply(NO_SUCH.format(escape_markdown(which[:20])))
     for name in chosen:
-        await context.granted.revoke(name)
+        await context.revoke_grant(name)
     listed = ", ".join(code(_tool(name)) for name in chosen)
     return Reply(f"Taken back: {listed}. I ask again from now on.")
 
@@ -54,7 +54,8 @@ def _line(name: str, body: Mapping[str, Any], group: bool) -> str:
     at = datetime.fromtimestamp(body["at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
     agent = name.split("|", 1)[0]
     alone = ", for their own messages" if group and body.get("as") == "asker" else ""
-    return f"{code(_tool(name))} for {escape_markdown(agent)}, by {escape_markdown(str(body['name']))}{alone}, {at}"
+    who = escape_markdown(str(body["name"]))
+    return f"{code(_tool(name))} for {escape_markdown(agent)}, by {who}{alone}, {at}"
 
 
 def _tool(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -32,10 +32,10 @@ from bot.messages import (
     CallbackPress,
     Channel,
     Clock,
-    Fence,
     IncomingMessage,
     OutboxItem,
     OutgoingPart,
+    TurnRef,
     User,
     new_nonce,
 )
@@ -44,7 +44,6 @@ from bot.safety.output_filter import OutputFilter
 from bot.store.inbox import UpdateInbox
 from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, result_record
-from bot.turn.turn import Transcripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +61,6 @@ class Suspension:
 
     asking: tuple[PendingCall, ...]
     said: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Grants:
-    """What was allowed for good in one conversation."""
-
-    approvals: ApprovalStore
-    fence: Fence
-    conversation: str
-
-    async def all(self) -> dict[str, dict[str, Any]]:
-        """By its name: who allowed it, and when."""
-        return await self.approvals.grants(self.fence.line, self.conversation)
-
-    async def revoke(self, grant: str) -> None:
-        """Allow it no more."""
-        await self.approvals.revoke(self.fence, self.conversation, grant)
 
 
 def new_request(
@@ -157,7 +139,7 @@ class ApprovalService:
         self,
         approvals: ApprovalStore,
         inbox: UpdateInbox,
-        transcripts: Transcripts,
+        forget_transcript: Callable[[str, TurnRef], None],
         live: CurrentAgent,
         clock: Clock,
         counters: Counters,
@@ -167,7 +149,7 @@ class ApprovalService:
         self._live = live
         self._approvals = approvals
         self._inbox = inbox
-        self._transcripts = transcripts
+        self._forget_transcript = forget_transcript
         self._clock = clock
         self._counters = counters
 
@@ -233,7 +215,7 @@ class ApprovalService:
         told = [*redraw_parts(place.channel, after), *place.channel.render(sheet.address, word)]
         records = [end_record(after.turn.entry, "failed", word)]
         posted = await self._approvals.supersede(place.fence, after, records, told)
-        self._transcripts.forget(place.fence.line, after.turn)
+        self._forget_transcript(place.fence.line, after.turn)
         place.timers.drop(sheet.nonce)
         await self._deliver(place, told, posted or [])
 
@@ -353,7 +335,7 @@ class ApprovalService:
         if posted is None:
             return False
         place.timers.drop(after.nonce)
-        self._transcripts.forget(place.fence.line, after.turn)
+        self._forget_transcript(place.fence.line, after.turn)
         self._counters.add("turns:superseded")
         await self._deliver(place, told, posted)
         return True

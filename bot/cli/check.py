@@ -14,7 +14,6 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from bot import app
-from bot.access.report import access_problems
 from bot.cli.settings_errors import wrong_settings
 from bot.messages import Usage
 from bot.ops.hardening import open_to_others
@@ -22,6 +21,7 @@ from bot.ops.proxies import proxy_of
 from bot.ops.redaction import too_short
 from bot.settings import ENV_FILE, Bot, Settings, environment
 from bot.skills.discovery import discover_skills
+from bot.startup import access_problems
 from bot.store.client import connect
 from bot.usage.pricing import Prices
 from registry.binding import BotIdentity

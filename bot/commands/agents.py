@@ -145,7 +145,8 @@ class AgentCommands:
 
 def _line(entry: Entry[AgentDefinition], default: bool) -> str:
     mark = " (the default)" if default else ""
-    return f"• {code(entry.value.id)} {escape_markdown(entry.value.name)}{mark} · {escape_markdown(entry.place)}"
+    name, place = escape_markdown(entry.value.name), escape_markdown(entry.place)
+    return f"• {code(entry.value.id)} {name}{mark} · {place}"
 
 
 def _bare(text: str) -> str:

@@ -93,4 +93,5 @@ def _server(server: Mapping[str, object]) -> str:
 
 def _change(entry: Mapping[str, str]) -> str:
     detail = f" {entry['detail']}" if entry.get("detail") else ""
-    return f"• {code(entry['actor'])}: {escape_markdown(entry['action'])} {code(entry['target'] + detail)}"
+    action = escape_markdown(entry["action"])
+    return f"• {code(entry['actor'])}: {action} {code(entry['target'] + detail)}"

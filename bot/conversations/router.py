@@ -8,18 +8,17 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from bot.access import cards
-from bot.access.command import UNGATED
+from bot.access.command import UNGATED, Claim, GiveRole
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.agents.resolver import AgentResolver
 from bot.agents.runnable import RunnableAgent
 from bot.approvals.request import is_ours
 from bot.command import (
-    Claim,
     CommandContext,
     CommandResult,
     Commands,
-    GiveRole,
+    Reply,
     StartNewConversation,
     escape_markdown,
 )
@@ -276,7 +275,10 @@ class Router:
             bot=line.identity,
             resolution=found,
             fetch=line.channel.fetch,
-            granted=self._suspended.granted(line, incoming.address.conversation),
+            grants=lambda: self._suspended.grants(line, incoming.address.conversation),
+            revoke_grant=lambda grant: self._suspended.revoke(
+                line, incoming.address.conversation, grant
+            ),
             spent=lambda: self._runner.spent(
                 Spender(
                     line.fence.line,
@@ -317,6 +319,7 @@ class Router:
             if self._access.is_admin(person.id):
                 await self._admin_seen(person, line)
         else:
+            assert isinstance(intent, Reply | StartNewConversation)
             text = intent.text
         await self._say(line, entry, incoming, text)
 

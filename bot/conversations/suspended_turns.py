@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from bot.access.rules import Access
 from bot.agents.runnable import CurrentAgent
-from bot.approvals.service import AGENT_GONE, GAVE_UP, ApprovalService, Grants
+from bot.approvals.service import AGENT_GONE, GAVE_UP, ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.conversations.chat_migrations import ChatMigrationStore
 from bot.errors import FencedOut
@@ -55,9 +55,13 @@ class SuspendedTurns:
         self._access = access
         self._clock = clock
 
-    def granted(self, line: LineContext, conversation: str) -> Grants:
-        """What was allowed for good in a conversation."""
-        return Grants(self._approvals, line.fence, conversation)
+    async def grants(self, line: LineContext, conversation: str) -> dict[str, dict[str, Any]]:
+        """What was allowed for good in a conversation, by the grant's name."""
+        return await self._approvals.grants(line.fence.line, conversation)
+
+    async def revoke(self, line: LineContext, conversation: str, grant: str) -> None:
+        """Take a permission back."""
+        await self._approvals.revoke(line.fence, conversation, grant)
 
     async def recover(self, line: LineContext, lanes: ResumeQueue) -> int:
         """Know what waits; what is due goes to the head of its lane, before any entry."""

@@ -27,6 +27,7 @@ def printable(text: str, limit: int | None = None) -> str:
 
 
 def is_printable(char: str) -> bool:
+    """Whether a character is one that people see; line breaks and tabs count as seen."""
     if char in _KEPT_CONTROLS:
         return True
     hidden_selector = "\U000e0100" <= char <= "\U000e01ef"

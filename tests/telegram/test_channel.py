@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 from bot.messages import Fence, OutboxItem, OutgoingPart
 from bot.ops.clock import SystemClock
@@ -14,7 +14,7 @@ from bot.telegram.channel import TelegramChannel
 
 
 async def test_what_is_handed_over_after_the_end_is_left_to_the_next_owner() -> None:
-    wire, outbox = cast("Wire", None), cast("Outbox", None)
+    wire, outbox = cast("Any", None), cast("Outbox", None)
     fence, clock = Fence("bot:1", 1), SystemClock()
     channel = TelegramChannel(wire, outbox, fence, lambda: 10.0, clock, Counters(), Secrets())
     await channel.close()

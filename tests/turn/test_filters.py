@@ -128,7 +128,8 @@ def test_a_question_shows_the_ends_of_personal_data_and_nothing_of_a_secret() ->
 
 def test_detectors_are_loaded_only_where_somebody_asks_for_them() -> None:
     code = (
-        "import sys; from bot.safety.output_filter import Filter; from bot.safety.text_safety import visible\n"
+        "import sys; from bot.safety.output_filter import OutputFilter as Filter\n"
+        "from bot.safety.text_safety import visible\n"
         "loaded = lambda: [n for n in ('stdnum', 'phonenumbers', 'confusable_homoglyphs') "
         "if n in sys.modules]\n"
         "Filter(topics=('x',)).out('call +49 170 1234567'); visible('Füße'); print(loaded())\n"

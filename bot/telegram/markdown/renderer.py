@@ -21,13 +21,13 @@ __all__ = [
     "TEXT_LIMIT",
     "edge",
     "joined",
-    "with_mark",
     "pieces",
-    "without_entities",
     "render",
     "seen",
     "split",
     "utf16_units",
+    "with_mark",
+    "without_entities",
 ]
 
 MARK: Final = "↻ "
