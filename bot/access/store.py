@@ -14,10 +14,9 @@ import orjson
 import structlog
 
 from bot.access.rules import EVERYWHERE, Access, Grant, Role, Subject
-from bot.approvals.store import pairs_of
 from bot.messages import Address, Fence, OutboxItem, OutgoingPart
 from bot.store import keys
-from bot.store.client import StoreClient
+from bot.store.client import StoreClient, pairs_of
 from bot.store.outbox import dump_part, outbox_items
 from registry.keys import AUDIT
 from registry.sources.store import AuditEntry

@@ -10,7 +10,7 @@ import orjson
 from bot.approvals.request import ApprovalRequest, load_request
 from bot.messages import Fence, OutboxItem, OutgoingPart
 from bot.store import keys
-from bot.store.client import StoreClient
+from bot.store.client import StoreClient, pairs_of
 from bot.store.journal import OpenTurn, Record
 from bot.store.outbox import dump_part, outbox_items
 
@@ -149,12 +149,3 @@ class ApprovalStore:
 
 def _flat(records: Sequence[Record]) -> list[Any]:
     return [word for record in records for word in (record.kind, orjson.dumps(record.body))]
-
-
-def pairs_of(found: Any) -> list[tuple[Any, Any]]:
-    """Pairs of an answer, in whichever form the protocol version gives them."""
-    if isinstance(found, Mapping):
-        return list(found.items())
-    if found and isinstance(found[0], list | tuple):
-        return [tuple(pair) for pair in found]
-    return list(zip(found[::2], found[1::2], strict=True))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bot.approvals.store import pairs_of
 from bot.messages import ChatMigration, Decoded, Fence, Ignored
 from bot.store import keys
-from bot.store.client import StoreClient
+from bot.store.client import StoreClient, pairs_of
 
 
 class ChatMigrations:

@@ -5,12 +5,10 @@ Owners hear of what was put into their lines, everybody of what admins have gran
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 
 import structlog
-from redis.exceptions import RedisError
 
 from bot.access.store import GrantStore
 from bot.errors import StoreError
@@ -59,25 +57,19 @@ class Notifications:
         """Call `wake` with a line's name, and `freed` when some line was given back."""
         pause, longest = LISTEN_PAUSES
         while True:
-            with contextlib.suppress(StoreError, RedisError, OSError):
+            with contextlib.suppress(StoreError):
                 await self._listen(wake, freed)
             await self._clock.sleep(pause)
             pause = min(pause * 2, longest)
 
     async def _listen(self, wake: Callable[[str], None], freed: Callable[[], None]) -> None:
-        messages = self._client.messages()
-        try:
-            await messages.psubscribe(keys.NOTIFICATIONS)
-            await messages.subscribe(keys.LINES_FREE, keys.GRANTS_CHANGED)
-            while True:
-                found = await messages.get_message(timeout=None)
-                if found is None:
-                    freed()  # we listen from now on: look at what we have missed
-                elif found["channel"] == keys.LINES_FREE.encode():
-                    freed()
-                elif found["channel"] == keys.GRANTS_CHANGED.encode():
+        channels = (keys.LINES_FREE, keys.GRANTS_CHANGED)
+        listening = self._client.listen(channels, keys.NOTIFICATIONS)
+        async with contextlib.aclosing(listening) as messages:
+            async for found in messages:
+                if found is None or found[0] == keys.LINES_FREE:
+                    freed()  # also once we listen: look at what we have missed
+                elif found[0] == keys.GRANTS_CHANGED:
                     await self._grants.refresh()
                 else:
-                    wake(found["data"].decode())
-        finally:
-            await asyncio.shield(messages.aclose())  # type: ignore[no-untyped-call]
+                    wake(found[1])

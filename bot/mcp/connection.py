@@ -24,8 +24,9 @@ from bot.mcp.call_outcome import CallLost, RequestSent, departure_of_call
 from bot.mcp.result import ToolResult, error_result, result_from, unread_result
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Listing, list_server
-from bot.mcp.transports.messages import BROKEN, LINE_LIMIT, UNREADABLE, too_large
+from bot.mcp.transports.messages import BROKEN, UNREADABLE, too_large
 from bot.mcp.transports.open import open_transport
+from bot.ops.line_reader import LINE_LIMIT
 from bot.safety.text_safety import printable
 
 OPEN_SECONDS = 40.0

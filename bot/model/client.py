@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import orjson
 
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
-from bot.mcp.transports.messages import LINE_LIMIT, LineSplitter, LineTooLong
 from bot.messages import Clock, Meter, ModelRequest, Piece
 from bot.model.cache_control import marked, unmarked
 from bot.model.errors import event_error, retry_after, status_error
@@ -26,6 +25,7 @@ from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.rate_limiter import RateLimiter
 from bot.model.stream import StreamAccumulator
 from bot.ops import plain_json
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
 from registry.models import known, wire_id
 
 if TYPE_CHECKING:

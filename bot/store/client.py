@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -28,6 +27,16 @@ from redis.exceptions import (
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable
 from bot.messages import Clock
+
+
+def pairs_of(found: Any) -> list[tuple[Any, Any]]:
+    """Pairs of an answer, in whichever form the protocol version gives them."""
+    if isinstance(found, Mapping):
+        return list(found.items())
+    if found and isinstance(found[0], list | tuple):
+        return [tuple(pair) for pair in found]
+    return list(zip(found[::2], found[1::2], strict=True))
+
 
 T = TypeVar("T")
 log = structlog.get_logger("store")
@@ -149,9 +158,25 @@ class StoreClient:
         """Close all connections."""
         await self._redis.aclose()
 
-    def messages(self) -> PubSub:
-        """A subscription of its own connection."""
-        return self._redis.pubsub(ignore_subscribe_messages=True)
+    async def listen(
+        self, channels: Sequence[str], pattern: str
+    ) -> AsyncGenerator[tuple[str, str] | None, None]:
+        """Published messages as (channel, data), over a connection of its own, for ever.
+
+        None comes once the subscription stands: what was published before is missed. Raises
+        StoreUnavailable when the connection is lost.
+        """
+        subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            await subscription.psubscribe(pattern)
+            await subscription.subscribe(*channels)
+            while True:
+                found = await subscription.get_message(timeout=None)
+                yield found and (found["channel"].decode(), found["data"].decode())
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(_words(error)) from None
+        finally:
+            await asyncio.shield(subscription.aclose())  # type: ignore[no-untyped-call]
 
     def _refused(self, error: ResponseError) -> StoreError:
         found = _refusal(error)

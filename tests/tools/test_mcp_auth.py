@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.errors import ToolUnavailable
-from bot.mcp.auth import ClientCredentials, tokens_of
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import OAuthCredentials, ServerSpec
+from bot.mcp.transports.auth import ClientCredentials, tokens_of
 from bot.mcp.transports.http import GuardedHttpClient, NotAuthorized
 from bot.ops.redaction import Secrets
 from simulators.http_server import serving

@@ -192,7 +192,7 @@ async def test_a_caller_who_waits_in_vain_for_a_slot_is_told_that_nothing_ran(lo
 
 @pytest.mark.parametrize("manner", ["flood", "endless"])
 async def test_a_server_that_spews_is_cut_off(manner: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.mcp.transports.messages.ENDLESS", 4_000_000)
+    monkeypatch.setattr("bot.ops.line_reader.ENDLESS", 4_000_000)
     async with pool_of(server("rude", "rude.py", manner), server("other", "plain.py")) as pool:
         spewing = asyncio.create_task(pool.call("rude", "fine", {}, deadline=BOUND))
         assert (await pool.call("other", "echo", {"text": "x"}, deadline=2)).text == "x"

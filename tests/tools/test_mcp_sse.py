@@ -10,8 +10,8 @@ import pytest
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCResponse
 
-from bot.mcp.transports.messages import LINE_LIMIT
 from bot.mcp.transports.sse import Events
+from bot.ops.line_reader import LINE_LIMIT
 
 URL = "http://desk.test:80/sse"
 ENDPOINT = b"event: endpoint\r\ndata: /messages/?session_id=1\r\n\r\n"

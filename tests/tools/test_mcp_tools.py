@@ -10,7 +10,7 @@ from mcp import types
 
 from bot.mcp.result import result_from
 from bot.mcp.tool_spec import Tool, tools_from
-from bot.mcp.transports.messages import LineSplitter, LineTooLong
+from bot.ops.line_reader import LineSplitter, LineTooLong
 from bot.ops.redaction import Secrets
 from bot.safety.text_safety import printable
 

@@ -13,14 +13,14 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
-from bot.mcp.auth import tokens_of
 from bot.mcp.call_outcome import TransportCallbacks, departure_of_call
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import TOOLS_LIMIT
+from bot.mcp.transports.auth import tokens_of
 from bot.mcp.transports.http import GuardedHttpClient
-from bot.mcp.transports.messages import LINE_LIMIT
 from bot.mcp.transports.sse import sse_streams
 from bot.mcp.transports.stdio import stdio_streams
+from bot.ops.line_reader import LINE_LIMIT
 
 _WINDOW = 0.1
 _MESSAGES_A_WINDOW = 200

@@ -19,16 +19,8 @@ from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
 from mcp.shared.message import SessionMessage
 
 from bot.mcp.call_outcome import TransportCallbacks
-from bot.mcp.transports.messages import (
-    BROKEN,
-    LINE_LIMIT,
-    LineSplitter,
-    LineTooLong,
-    error,
-    parsed,
-    request_of,
-    too_long,
-)
+from bot.mcp.transports.messages import BROKEN, error, parsed, too_long
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, request_of
 
 _EVENTS = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
 _KIND = "text/event-stream"

@@ -26,16 +26,9 @@ from mcp.shared.message import SessionMessage
 from bot.mcp.call_outcome import TransportCallbacks
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
-from bot.mcp.transports.messages import (
-    BROKEN,
-    LineSplitter,
-    LineTooLong,
-    error,
-    parsed,
-    request_of,
-    too_long,
-)
+from bot.mcp.transports.messages import BROKEN, error, parsed, too_long
 from bot.ops.hardening import given_umask
+from bot.ops.line_reader import LineSplitter, LineTooLong, request_of
 
 _CHUNK = 64 * 1024
 _GRACE_SECONDS = 1.0
