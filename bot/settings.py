@@ -33,6 +33,226 @@ from registry import secrets
 from registry.binding import token_hash
 from registry.models import EFFORTS
 
+DEAREST = 100_000.0
+OwnPrices = dict[str, dict[str, float]]
+
+
+class LimitSettings(BaseModel):
+    """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    iterations: int = Field(25, ge=1, description="Model requests of one turn.")
+    toolcalls: int = Field(10, ge=1, description="Tool calls of one turn.")
+    turnseconds: float = Field(600.0, gt=0, description="Seconds that one turn may work.")
+    tokensperrequest: int = Field(8000, ge=1, description="Output tokens of one model request.")
+    requestsperminute: int = Field(
+        60, ge=1, description="Model requests a minute of one person in a conversation."
+    )
+    resultcharacters: int = Field(
+        100_000,
+        ge=1000,
+        description="Characters of one tool result that the model reads at once; it may read on.",
+    )
+    piihandling: Literal["off", "warn", "redact", "block"] = Field(
+        "off", description="Personal data in what goes out; an agent may be stricter."
+    )
+    blockedtopics: str | None = Field(
+        None, description="Topics of which no agent may talk, separated by commas."
+    )
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The blocked topics one by one."""
+        given = (self.blockedtopics or "").split(",")
+        return tuple(topic.strip() for topic in given if topic.strip())
+
+
+class BudgetSetting(BaseModel):
+    """The most that one of a kind may spend: `BUDGETS__<kind>__…`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int | None = Field(None, ge=1, le=10**15, description="In tokens of all kinds.")
+    usd: float | None = Field(
+        None,
+        gt=0,
+        le=10**9,
+        allow_inf_nan=False,
+        description="In dollars; needs a price for each model, see `PRICES`.",
+    )
+
+
+class BudgetSettings(BaseModel):
+    """The most that may be spent: of one turn, else in a day (UTC); an agent may set less."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    turn: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One answer.")
+    person: BudgetSetting = Field(
+        default_factory=lambda: BudgetSetting(), description="One person, everywhere."
+    )
+    chat: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One chat.")
+    agent: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One agent.")
+    account: BudgetSetting = Field(
+        default_factory=lambda: BudgetSetting(), description="One account."
+    )
+    host: BudgetSetting = Field(
+        default_factory=lambda: BudgetSetting(), description="All together."
+    )
+
+
+class Price(BaseModel):
+    """What a model costs, in dollars for a million tokens; the cache costs as much as `input`."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+    input: float = Field(ge=0, le=DEAREST, allow_inf_nan=False)
+    output: float = Field(ge=0, le=DEAREST, allow_inf_nan=False)
+    cache_read: float = Field(0, ge=0, le=DEAREST, allow_inf_nan=False)
+    cache_write: float = Field(0, ge=0, le=DEAREST, allow_inf_nan=False)
+
+
+def check_prices(prices: Mapping[str, Mapping[str, float]]) -> OwnPrices:
+    """Prices that can be counted with; ValueError with the place and the cure for others."""
+    for model, price in prices.items():
+        try:
+            Price.model_validate(price)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join([model, *map(str, first["loc"])])
+            raise ValueError(
+                f"{place}: {first['msg']}; a price has input and output, and may have cacheRead "
+                "and cacheWrite, all in dollars for a million tokens"
+            ) from None
+    return {model: dict(price) for model, price in prices.items()}
+
+
+def separated(value: Any) -> Any:
+    """The parts of `1,2 3`, as well as those of a JSON list."""
+    if isinstance(value, str):
+        return value.strip("[] ").replace(",", " ").replace('"', " ").split()
+    return value
+
+
+def persons(ids: frozenset[int]) -> frozenset[int]:
+    """Ids of persons; raises ValueError where another's is among them."""
+    if wrong := sorted(id for id in ids if id <= 0):
+        raise ValueError(f"{wrong[0]} is not a person's id; put the ids of groups into CHATS")
+    return ids
+
+
+def groups(ids: frozenset[int]) -> frozenset[int]:
+    """Ids of groups; raises ValueError where another's is among them."""
+    if wrong := sorted(id for id in ids if id >= 0):
+        raise ValueError(
+            f"{wrong[0]} is not a group's id, which is negative; put those of persons into PEOPLE"
+        )
+    return ids
+
+
+class Bot(BaseModel):
+    """One bot: `BOTS__<n>__…`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: SecretStr = Field(description="The bot's token from @BotFather.")
+    token_file: Path | None = Field(
+        None, description="A file with the token, in place of `BOTS__<n>__TOKEN`."
+    )
+    agentid: str | None = Field(
+        None, description="The agent that answers this bot: a binding in short."
+    )
+    access: Mode | None = Field(
+        None, description="Who may talk to this bot; unset: as `ACCESS` says."
+    )
+    people: frozenset[int] = Field(
+        frozenset(), description="Persons who may talk to this bot, beside those of `PEOPLE`."
+    )
+    chats: frozenset[int] = Field(
+        frozenset(), description="Groups that may talk to this bot, beside those of `CHATS`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, given: Any) -> Any:
+        """The token out of its file; a mounted secret ends with a line break."""
+        path = given.get("token_file") if isinstance(given, dict) else None
+        if not path:
+            return given
+        if given.get("token"):
+            raise ValueError("has a TOKEN and a TOKEN_FILE: keep one of the two")
+        try:
+            return given | {"token": Path(path).read_text(encoding="utf-8").strip()}
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise ValueError(
+                f"TOKEN_FILE {path} cannot be read: {why}; put the token there, or name another"
+            ) from None
+
+    @field_validator("people", "chats", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        return separated(value)
+
+    @field_validator("people")
+    @classmethod
+    def _of_persons(cls, ids: frozenset[int]) -> frozenset[int]:
+        return persons(ids)
+
+    @field_validator("chats")
+    @classmethod
+    def _of_groups(cls, ids: frozenset[int]) -> frozenset[int]:
+        return groups(ids)
+
+    @field_validator("token")
+    @classmethod
+    def _has_the_shape_of_a_token(cls, token: SecretStr) -> SecretStr:
+        number, _, secret = token.get_secret_value().strip().partition(":")
+        if not number.isdigit() or len(secret) < 8:
+            raise ValueError(
+                "is not a bot token: it should look like 123456789:AA…; "
+                "copy it again from @BotFather"
+            )
+        return SecretStr(token.get_secret_value().strip())
+
+    @property
+    def id(self) -> int:
+        """The bot's numeric id, which its token begins with."""
+        return int(self.token.get_secret_value().partition(":")[0])
+
+    @property
+    def hash(self) -> str:
+        """The SHA-256 of its token in hex."""
+        return token_hash(self.token.get_secret_value())
+
+
+def web_address(url: str) -> str:
+    """The address of a web server; ValueError with the cure for what is none."""
+    if not _is_address(url, "http", "https"):
+        raise ValueError("is no web address; write https://host or http://host:port")
+    return url
+
+
+def store_address(url: str) -> str:
+    """The address of a Redis or Valkey; ValueError with the cure for what is none."""
+    if not _is_address(url, "redis", "rediss") and not url.startswith("unix://"):
+        raise ValueError(
+            "is no address of a store; write redis://:password@host:6379/0, "
+            "rediss://… for TLS, or unix:///path/to/socket"
+        )
+    return url
+
+
+def _is_address(url: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at only when it is asked for
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.hostname)
+
+
 DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS = 8000
 ENV_FILE = ".env"
@@ -372,223 +592,3 @@ def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:
     # Uninterpolated: a ${NAME} in a header stays a reference, and no secret becomes plain text.
     below = dotenv_values(env_file, interpolate=False) if env_file else {}
     return {name: value for name, value in below.items() if value is not None} | dict(os.environ)
-
-
-DEAREST = 100_000.0
-OwnPrices = dict[str, dict[str, float]]
-
-
-class LimitSettings(BaseModel):
-    """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    iterations: int = Field(25, ge=1, description="Model requests of one turn.")
-    toolcalls: int = Field(10, ge=1, description="Tool calls of one turn.")
-    turnseconds: float = Field(600.0, gt=0, description="Seconds that one turn may work.")
-    tokensperrequest: int = Field(8000, ge=1, description="Output tokens of one model request.")
-    requestsperminute: int = Field(
-        60, ge=1, description="Model requests a minute of one person in a conversation."
-    )
-    resultcharacters: int = Field(
-        100_000,
-        ge=1000,
-        description="Characters of one tool result that the model reads at once; it may read on.",
-    )
-    piihandling: Literal["off", "warn", "redact", "block"] = Field(
-        "off", description="Personal data in what goes out; an agent may be stricter."
-    )
-    blockedtopics: str | None = Field(
-        None, description="Topics of which no agent may talk, separated by commas."
-    )
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """The blocked topics one by one."""
-        given = (self.blockedtopics or "").split(",")
-        return tuple(topic.strip() for topic in given if topic.strip())
-
-
-class BudgetSetting(BaseModel):
-    """The most that one of a kind may spend: `BUDGETS__<kind>__…`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tokens: int | None = Field(None, ge=1, le=10**15, description="In tokens of all kinds.")
-    usd: float | None = Field(
-        None,
-        gt=0,
-        le=10**9,
-        allow_inf_nan=False,
-        description="In dollars; needs a price for each model, see `PRICES`.",
-    )
-
-
-class BudgetSettings(BaseModel):
-    """The most that may be spent: of one turn, else in a day (UTC); an agent may set less."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    turn: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One answer.")
-    person: BudgetSetting = Field(
-        default_factory=lambda: BudgetSetting(), description="One person, everywhere."
-    )
-    chat: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One chat.")
-    agent: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One agent.")
-    account: BudgetSetting = Field(
-        default_factory=lambda: BudgetSetting(), description="One account."
-    )
-    host: BudgetSetting = Field(
-        default_factory=lambda: BudgetSetting(), description="All together."
-    )
-
-
-class Price(BaseModel):
-    """What a model costs, in dollars for a million tokens; the cache costs as much as `input`."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
-
-    input: float = Field(ge=0, le=DEAREST, allow_inf_nan=False)
-    output: float = Field(ge=0, le=DEAREST, allow_inf_nan=False)
-    cache_read: float = Field(0, ge=0, le=DEAREST, allow_inf_nan=False)
-    cache_write: float = Field(0, ge=0, le=DEAREST, allow_inf_nan=False)
-
-
-def check_prices(prices: Mapping[str, Mapping[str, float]]) -> OwnPrices:
-    """Prices that can be counted with; ValueError with the place and the cure for others."""
-    for model, price in prices.items():
-        try:
-            Price.model_validate(price)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join([model, *map(str, first["loc"])])
-            raise ValueError(
-                f"{place}: {first['msg']}; a price has input and output, and may have cacheRead "
-                "and cacheWrite, all in dollars for a million tokens"
-            ) from None
-    return {model: dict(price) for model, price in prices.items()}
-
-
-def separated(value: Any) -> Any:
-    """The parts of `1,2 3`, as well as those of a JSON list."""
-    if isinstance(value, str):
-        return value.strip("[] ").replace(",", " ").replace('"', " ").split()
-    return value
-
-
-def persons(ids: frozenset[int]) -> frozenset[int]:
-    """Ids of persons; raises ValueError where another's is among them."""
-    if wrong := sorted(id for id in ids if id <= 0):
-        raise ValueError(f"{wrong[0]} is not a person's id; put the ids of groups into CHATS")
-    return ids
-
-
-def groups(ids: frozenset[int]) -> frozenset[int]:
-    """Ids of groups; raises ValueError where another's is among them."""
-    if wrong := sorted(id for id in ids if id >= 0):
-        raise ValueError(
-            f"{wrong[0]} is not a group's id, which is negative; put those of persons into PEOPLE"
-        )
-    return ids
-
-
-class Bot(BaseModel):
-    """One bot: `BOTS__<n>__…`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    token: SecretStr = Field(description="The bot's token from @BotFather.")
-    token_file: Path | None = Field(
-        None, description="A file with the token, in place of `BOTS__<n>__TOKEN`."
-    )
-    agentid: str | None = Field(
-        None, description="The agent that answers this bot: a binding in short."
-    )
-    access: Mode | None = Field(
-        None, description="Who may talk to this bot; unset: as `ACCESS` says."
-    )
-    people: frozenset[int] = Field(
-        frozenset(), description="Persons who may talk to this bot, beside those of `PEOPLE`."
-    )
-    chats: frozenset[int] = Field(
-        frozenset(), description="Groups that may talk to this bot, beside those of `CHATS`."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_file(cls, given: Any) -> Any:
-        """The token out of its file; a mounted secret ends with a line break."""
-        path = given.get("token_file") if isinstance(given, dict) else None
-        if not path:
-            return given
-        if given.get("token"):
-            raise ValueError("has a TOKEN and a TOKEN_FILE: keep one of the two")
-        try:
-            return given | {"token": Path(path).read_text(encoding="utf-8").strip()}
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
-            raise ValueError(
-                f"TOKEN_FILE {path} cannot be read: {why}; put the token there, or name another"
-            ) from None
-
-    @field_validator("people", "chats", mode="before")
-    @classmethod
-    def _separated(cls, value: Any) -> Any:
-        return separated(value)
-
-    @field_validator("people")
-    @classmethod
-    def _of_persons(cls, ids: frozenset[int]) -> frozenset[int]:
-        return persons(ids)
-
-    @field_validator("chats")
-    @classmethod
-    def _of_groups(cls, ids: frozenset[int]) -> frozenset[int]:
-        return groups(ids)
-
-    @field_validator("token")
-    @classmethod
-    def _has_the_shape_of_a_token(cls, token: SecretStr) -> SecretStr:
-        number, _, secret = token.get_secret_value().strip().partition(":")
-        if not number.isdigit() or len(secret) < 8:
-            raise ValueError(
-                "is not a bot token: it should look like 123456789:AA…; "
-                "copy it again from @BotFather"
-            )
-        return SecretStr(token.get_secret_value().strip())
-
-    @property
-    def id(self) -> int:
-        """The bot's numeric id, which its token begins with."""
-        return int(self.token.get_secret_value().partition(":")[0])
-
-    @property
-    def hash(self) -> str:
-        """The SHA-256 of its token in hex."""
-        return token_hash(self.token.get_secret_value())
-
-
-def web_address(url: str) -> str:
-    """The address of a web server; ValueError with the cure for what is none."""
-    if not _is_address(url, "http", "https"):
-        raise ValueError("is no web address; write https://host or http://host:port")
-    return url
-
-
-def store_address(url: str) -> str:
-    """The address of a Redis or Valkey; ValueError with the cure for what is none."""
-    if not _is_address(url, "redis", "rediss") and not url.startswith("unix://"):
-        raise ValueError(
-            "is no address of a store; write redis://:password@host:6379/0, "
-            "rediss://… for TLS, or unix:///path/to/socket"
-        )
-    return url
-
-
-def _is_address(url: str, *schemes: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # looked at only when it is asked for
-    except ValueError:
-        return False
-    return parts.scheme in schemes and bool(parts.hostname)

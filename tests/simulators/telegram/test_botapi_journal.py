@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import ConfigError
+from simulators.telegram.journal import NotAJournal
 from simulators.telegram.snapshot import room_messages, world_state
 from simulators.telegram.world import World
 
@@ -88,5 +88,5 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
 def test_a_file_that_is_no_journal_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text("hello\n")
-    with pytest.raises(ConfigError, match=r"journal\.jsonl, line 1: .* move the file away"):
+    with pytest.raises(NotAJournal, match=r"journal\.jsonl, line 1: .* move the file away"):
         World().persist(path)
