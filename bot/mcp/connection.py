@@ -21,9 +21,9 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from bot.mcp.call_outcome import CallLost, RequestSent, departure_of_call
+from bot.mcp.listing import Listing, list_server
 from bot.mcp.result import ToolResult, error_result, result_from, unread_result
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import Listing, list_server
 from bot.mcp.transports.messages import BROKEN, UNREADABLE, too_large
 from bot.mcp.transports.open import open_transport
 from bot.ops.line_reader import LINE_LIMIT

@@ -244,7 +244,7 @@ async def test_a_cancellation_that_leaks_out_of_a_library_is_a_failed_try_and_en
 async def test_an_entry_that_cannot_be_read_for_a_while_holds_its_lane_up_only_so_long(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BURY_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(module, "DEAD_LETTER_PAUSES", (0.01, 0.01))
     works, failures = scene.inbox.fetch, [StoreError("WRONG"), StoreError("WRONG")]
 
     async def fetch(line: str, id: str) -> InboxEntry | None:

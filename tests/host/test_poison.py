@@ -152,7 +152,7 @@ async def test_a_burial_that_fails_is_tried_again(
     from bot.conversations import queue
     from bot.conversations.router import Router
 
-    monkeypatch.setattr(queue, "BURY_PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(queue, "DEAD_LETTER_PAUSES", (0.05, 0.1))
     echo, ann, room = scene(stage)
     stage.script.on("well")
     buries, failures = Router.bury, [3]

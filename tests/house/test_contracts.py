@@ -73,8 +73,28 @@ def test_the_house_as_it_stands_passes(house: Path) -> None:
         ),
         (
             "bot/turn/planted.py",
-            "from bot.messages import Fence\n\nPLANTED = Fence\n",
-            "bot.turn.planted -> bot.messages (l.5)",
+            "import simulators\n\nPLANTED = simulators\n",
+            "bot.turn.planted -> simulators (l.5)",
+        ),
+        (
+            "simulators/planted.py",
+            "import bot.errors\n\nPLANTED = bot.errors\n",
+            "simulators.planted -> bot.errors (l.5)",
+        ),
+        (
+            "bot/hosting/planted.py",
+            "import bot.telegram\n\nPLANTED = bot.telegram\n",
+            "bot.hosting.planted -> bot.telegram (l.5)",
+        ),
+        (
+            "bot/approvals/planted.py",
+            "import bot.turn\n\nPLANTED = bot.turn\n",
+            "bot.approvals.planted -> bot.turn (l.5)",
+        ),
+        (
+            "bot/stray.py",
+            "import bot.errors\n\nPLANTED = bot.errors\n",
+            "bot.stray",
         ),
     ],
 )
@@ -139,12 +159,12 @@ def test_code_in_an_init_is_named(house: Path, code: str) -> None:
 def test_a_front_door_that_does_more_than_hand_on_its_own_names_is_named(
     house: Path, code: str
 ) -> None:
-    door = house / "bot/ports/__init__.py"
+    door = house / "bot/skills/__init__.py"
     lines = door.read_text().count("\n")
     door.write_text(door.read_text() + code)
     exit_code, said = walls(house)
     assert exit_code != 0
-    assert f"bot/ports/__init__.py:{lines + 1}: an __init__.py is a docstring" in said
+    assert f"bot/skills/__init__.py:{lines + 1}: an __init__.py is a docstring" in said
 
 
 def test_an_init_without_a_docstring_is_named(house: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_failing_converter_leaves_the_plain_text(monkeypatch: pytest.MonkeyPat
     def panic(_: str) -> None:
         raise PanicError
 
-    monkeypatch.setattr(renderer, "prepare", panic)
+    monkeypatch.setattr(renderer, "preprocess_markdown", panic)
     assert render("**a** <T>") == RichText("**a** <T>")
 
 
