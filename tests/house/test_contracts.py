@@ -18,7 +18,7 @@ HEAD = '"""A planted room."""\n\nfrom __future__ import annotations\n'
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """A copy of the house's code with its rules."""
-    for package in ("bot", "registry"):
+    for package in ("bot", "registry", "simulators"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=only_folders_and_code)
     for file in FILES:
         (tmp_path / file).parent.mkdir(exist_ok=True)
