@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from bot.errors import FencedOut, TelegramError
+from bot.errors import FencedOut
 from bot.hosting.leases import SecondsLeft
 from bot.messages import Address, Buttons, CallbackPress, Clock, Fence, OutboxItem, OutgoingPart
 from bot.ops.counters import Counters
@@ -23,6 +23,7 @@ from bot.ops.tasks import cancel_and_wait
 from bot.store.outbox import Outbox
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
+from bot.telegram.errors import TelegramError
 from bot.telegram.previews import Previews
 from bot.telegram.rate_limit import ChatRateLimiter
 from bot.telegram.sender import SEND_SECONDS, Sender, pause_after

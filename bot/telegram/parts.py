@@ -5,14 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bot.errors import (
-    BadRequest,
-    CannotParse,
-    ChatMigrated,
-    FateUnknown,
-    MessageGone,
-    TelegramError,
-)
 from bot.messages import (
     UNKNOWN_MESSAGE,
     Address,
@@ -24,6 +16,14 @@ from bot.messages import (
 )
 from bot.ops.redaction import Secrets
 from bot.safety.output_filter import shows_a_secret
+from bot.telegram.errors import (
+    BadRequest,
+    CannotParse,
+    ChatMigrated,
+    FateUnknown,
+    MessageGone,
+    TelegramError,
+)
 from bot.telegram.markdown import renderer
 from bot.turn.results import SILENT
 

@@ -9,24 +9,23 @@ from typing import Any
 
 import structlog
 
-from bot.errors import (
-    FateUnknown,
-    FencedOut,
-    NotModified,
-    NotSent,
-    ServerFault,
-    StoreError,
-    TelegramError,
-    TooManyRequests,
-    Unauthorized,
-    Unreachable,
-)
+from bot.errors import FencedOut, StoreError
 from bot.hosting.leases import LEAST_LEASE, SecondsLeft
 from bot.messages import Clock, Fence, OutboxItem, OutgoingPart
 from bot.ops.counters import Counters
 from bot.store.outbox import Outbox
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
+from bot.telegram.errors import (
+    FateUnknown,
+    NotModified,
+    NotSent,
+    ServerFault,
+    TelegramError,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+)
 from bot.telegram.rate_limit import ChatRateLimiter
 
 log = structlog.get_logger("channel")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bot.conversations.chat_migrations import ChatMigrations
-from bot.errors import ChatMigrated
 from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart, PartKind
 from bot.telegram.decode import BotUser, decode
+from bot.telegram.errors import ChatMigrated
 from bot.telegram.parts import other_way
 
 BOT = BotUser(100, "our_bot")
