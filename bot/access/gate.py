@@ -140,7 +140,7 @@ class AccessGate:
         self, line: LineContext, address: Address, person: User, title: str, *, added: bool
     ) -> None:
         """Give each admin who can be reached a card, if they have none; once an hour is enough."""
-        subject = Subject("person" if address.private else "chat", address.home, line.bot)
+        subject = Subject("person" if address.private else "chat", address.original_id, line.bot)
         now, version = self._clock.monotonic(), self._access.version
         known = self._asked.get(subject)
         if known is not None and known[0] == version and now < known[1]:
@@ -190,7 +190,7 @@ class AccessGate:
         (part,) = line.channel.render(
             Address(line.bot, admin), cards.render(request), buttons=cards.buttons(request)
         )
-        part = replace(part, shows=cards.card_id(request.nonce, admin))
+        part = replace(part, tracks=cards.card_id(request.nonce, admin))
         if await self._grants.ask(request.nonce, admin, way, part):
             self._counters.add("access:cards")
             await self._notices.nudge(way)
@@ -216,7 +216,7 @@ class AccessGate:
         request = await self._grants.find(tap.nonce)
         if request is None or not _is_theirs(request, line, press):
             self._counters.add("refused:card")
-            await self._settle(line, entry, [line.channel.word(press, cards.GONE)])
+            await self._settle(line, entry, [line.channel.callback_answer(press, cards.GONE)])
             return
         change = self._change(line, entry, press.person, request.subject, tap.role)
         outcome = await self._grants.change(
@@ -228,7 +228,7 @@ class AccessGate:
         request = await self._grants.find(tap.nonce) or request
         if outcome.kind != "done":
             said = cards.answered(request) if request.role is not None else cards.GONE
-        parts = [line.channel.word(press, said)]
+        parts = [line.channel.callback_answer(press, said)]
         if press.message is not None and request.role is not None:
             # Also where the store does not know this message: it was sent by a host that ended.
             parts += _drawn(line, request, press.person.id, [press.message])
@@ -335,7 +335,7 @@ def _drawn(
     """Edits of every message that shows a card to an admin."""
     address, words = Address(line.bot, admin), cards.render(request)
     return [
-        replace(part, lapses=True)
+        replace(part, best_effort=True)
         for message in messages
         for part in line.channel.render(
             address, words, edit=message, buttons=cards.buttons(request)

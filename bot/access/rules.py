@@ -148,7 +148,7 @@ class Access:
         """Whether what somebody does in a chat may go any further; None: nobody says who it is."""
         if person is not None and self.is_admin(person):
             return "admitted"
-        bot, places = address.bot, {address.chat, address.home}
+        bot, places = address.bot, {address.chat, address.original_id}
         if person is not None and self.is_blocked("person", person, bot):
             return "blocked"
         if not address.private and any(self.is_blocked("chat", one, bot) for one in places):

@@ -173,7 +173,7 @@ class GrantStore:
         """Settle an entry, and say something in its chat, at most once an hour."""
         line = fence.line
         names = [keys.fence(line), keys.inbox(line), keys.outbox(line)]
-        names += [keys.told(line, address.home), keys.open_turn(line, address.conversation)]
+        names += [keys.told(line, address.original_id), keys.open_turn(line, address.conversation)]
         args = [fence.token, entry, HOUR_S, *map(dump_part, parts)]
         said, *ids = await self._client.surely("turn_away", names, args)
         return None if said == 0 else outbox_items(ids, parts)

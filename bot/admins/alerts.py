@@ -86,7 +86,7 @@ class AdminAlerts:
         if not await self._known.claim(key):
             return
         for person, line in ways.items():
-            part = OutgoingPart(person, "sendMessage", {"text": text})
+            part = OutgoingPart(person, "message", {"text": text})
             await self._outbox.post(line, f"{key}:{person}", [part])
         for line in set(ways.values()):
             await self.nudge(line)

@@ -92,6 +92,7 @@ class ApprovalRequest:
         """The sheet as it is stored, without what the store keeps beside it."""
         body = asdict(self)
         del body["version"], body["messages"]
+        body["address"]["was"] = body["address"].pop("migrated_from")  # its name in the store
         return orjson.dumps(body)
 
 
@@ -99,6 +100,7 @@ def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) ->
     """A sheet as `dump` wrote it; `shown` are the chat and the number of each message of it."""
     raw: dict[str, Any] = orjson.loads(body)
     raw["turn"] = TurnRef(**raw["turn"])
+    raw["address"]["migrated_from"] = raw["address"].pop("was", None)
     raw["address"] = Address(**raw["address"])
     raw["asker"] = User(**raw["asker"])
     raw["approvers"] = tuple(raw["approvers"])
@@ -202,7 +204,7 @@ def _chosen(sheet: ApprovalRequest, tap: ApprovalDecision) -> list[int]:
 
 def move_to_chat(sheet: ApprovalRequest, to: int) -> ApprovalRequest:
     """The sheet where its chat is now; messages of its old place are not there."""
-    address = replace(sheet.address, chat=to, topic=None, was=sheet.address.home)
+    address = replace(sheet.address, chat=to, topic=None, migrated_from=sheet.address.original_id)
     return replace(sheet, address=address, message=0, messages=())
 
 

@@ -105,7 +105,7 @@ def question_parts(
     """The parts that show a sheet to people; the last one has its buttons."""
     text, buttons = view.render(sheet), view.buttons(sheet)
     parts = channel.render(sheet.address, text, reply_to, buttons=buttons)
-    return [*parts[:-1], replace(parts[-1], shows=sheet.nonce)]
+    return [*parts[:-1], replace(parts[-1], tracks=sheet.nonce)]
 
 
 def redraw_parts(
@@ -115,7 +115,7 @@ def redraw_parts(
     messages = dict.fromkeys([*sheet.messages, *([also] if also else [])])
     text, buttons = view.render(sheet), view.buttons(sheet)
     return [
-        replace(part, lapses=True)
+        replace(part, best_effort=True)
         for message in messages
         for part in channel.render(sheet.address, text, edit=message, buttons=buttons)
     ]
@@ -165,7 +165,9 @@ class ApprovalService:
                 await self._refuse(place, entry, press, refusal, sheet)
                 return
             after = apply_decision(sheet, tap, press.person, self._clock.wall())
-            word = place.channel.word(press, view.acknowledgement(after, tap, press.person.id))
+            word = place.channel.callback_answer(
+                press, view.acknowledgement(after, tap, press.person.id)
+            )
             parts = [word, *redraw_parts(place.channel, after, press.message)]
             admin = self._approvers.access.is_admin(press.person.id)
             grants = new_grants(sheet, after, self._clock.wall(), host_admin=admin)
@@ -181,7 +183,7 @@ class ApprovalService:
         That turn is gone now, or the message waits too, or it was a reason and is taken.
         """
         if turn.state == "sending":
-            await place.channel.sent(turn.ref.entry)
+            await place.channel.wait_until_sent(turn.ref.entry)
             return "gone"
         while True:
             sheet = await self._of(place, turn)
@@ -367,7 +369,7 @@ class ApprovalService:
         """A word to whoever pressed; a message that shows an old state is drawn anew."""
         self._counters.add("refused:approval")
         log.info("press.refused", line=place.fence.line, person=press.person.id, why=why)
-        parts = [place.channel.word(press, why)]
+        parts = [place.channel.callback_answer(press, why)]
         if sheet and sheet.closed and _same_chat(sheet, press) and press.message:
             parts += redraw_parts(place.channel, replace(sheet, messages=()), press.message)
         posted = await self._inbox.settle(place.fence, [entry], parts)
@@ -386,13 +388,16 @@ def _same_chat(sheet: ApprovalRequest, press: CallbackPress) -> bool:
     Its topic does not count: Telegram leaves it out where the message is too old. A group that
     became a supergroup is the same chat.
     """
-    return (sheet.address.bot, sheet.address.home) == (press.address.bot, press.address.home)
+    return (sheet.address.bot, sheet.address.original_id) == (
+        press.address.bot,
+        press.address.original_id,
+    )
 
 
 def _has_moved(sheet: ApprovalRequest, press: CallbackPress) -> bool:
     """Whether a press comes from where the sheet's group is now, and the sheet does not know."""
     here = sheet.address.chat == press.address.chat
-    return press.address.was is not None and _same_chat(sheet, press) and not here
+    return press.address.migrated_from is not None and _same_chat(sheet, press) and not here
 
 
 def _results(sheet: ApprovalRequest) -> list[Record]:
@@ -444,7 +449,7 @@ class Approvers:
             return True
         if "admins" not in sheet.approvers:
             return False
-        return await place.channel.administers(sheet.address, person.id)
+        return await place.channel.is_chat_admin(sheet.address, person.id)
 
     async def need_not_wait(self, place: LineContext, sheet: ApprovalRequest, person: User) -> bool:
         """Whether a message of this person means that the turn need not wait any more."""
