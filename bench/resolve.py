@@ -85,14 +85,16 @@ async def _fill(client: object) -> None:
 
 def _looked_up(catalog: object) -> list[float]:
     """Seconds of each look-up, over chats and persons that are bound and some that are not."""
-    from bot.agents.resolver import AgentResolver
+    from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
     from bot.line_context import LineContext
     from bot.messages import Address, User
+    from bot.ops.redaction import Secrets
     from registry.catalog import Catalog
     from registry.definition import LlmConfiguration
 
     assert isinstance(catalog, Catalog)
-    plans = AgentResolver(catalog, LlmConfiguration(model="claude-haiku-5-5", max_tokens=100), {})
+    rules = HostRules(LlmConfiguration(model="claude-haiku-5-5", max_tokens=100))
+    agents = AgentResolver(catalog, rules, SecretReferences({}, (), Secrets()))
     line = LineContext(None, 7_000_001, "bench_bot", "0" * 64, None)  # type: ignore[arg-type]
     found = []
     for n in range(LOOKS):
@@ -100,9 +102,9 @@ def _looked_up(catalog: object) -> list[float]:
         chat, user = (bound, 5) if n % 2 == 0 else (5, bound)
         address, person = Address(7_000_001, chat), User(user, "Ann")
         began = time.perf_counter()
-        plan = plans.plan(plans.resolution(line, address, person))
+        _, agent = agents.resolve(line, address, person)
         found.append(time.perf_counter() - began)
-        assert plan is not None, n
+        assert agent is not None, n
     return found
 
 

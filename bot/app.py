@@ -23,7 +23,7 @@ from bot.access.rules import Access
 from bot.access.store import GrantStore
 from bot.admins.alerts import AdminAlerts, ProblemAlerts
 from bot.admins.contacts import AdminContacts, MenuOwners
-from bot.agents.resolver import AgentResolver
+from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.approvals.service import ApprovalService, Approvers
 from bot.approvals.store import ApprovalStore
 from bot.command import Commands
@@ -71,8 +71,10 @@ from bot.telegram.markdown import renderer
 from bot.telegram.menus import Menus
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
-from bot.turn.runner import Runner
-from bot.turn.turn import Transcripts
+from bot.tools.toolset import ToolsetFactory
+from bot.turn.runner import TurnRunner
+from bot.turn.transcript import Transcripts
+from bot.turn.turn import TurnServices
 from bot.usage.ledger import Ledger
 from bot.usage.limits import spend_limits
 from bot.usage.pricing import Prices
@@ -317,7 +319,7 @@ class _Shared:
 class _Turns:
     """What begins a turn, resumes it, and makes it again."""
 
-    runner: Runner
+    runner: TurnRunner
     suspended: SuspendedTurns
     retries: Retries
 
@@ -371,24 +373,28 @@ async def _servers_up(host: Assembled, plans: AgentResolver) -> None:
 
 
 async def _turns(s: _Shared, stack: contextlib.AsyncExitStack, notices: AdminAlerts) -> _Turns:
-    live, counters = s.plans.of, s.host.counters
+    live, counters = s.plans.current, s.host.counters
     bank = await _bank(s, stack, notices)
     skills = SkillRunner()
     stack.push_async_callback(skills.close)
-    runner = Runner(
-        s.host.model,
-        s.host.pool,
-        s.journal,
-        s.transcripts,
-        s.clock,
-        counters,
-        s.approvals,
-        live,
-        bank,
-        skills,
-        ToolResultCache(s.clock, counters),
-        TruncatedResults(s.client),
-        s.approvers,
+    runner = TurnRunner(
+        TurnServices(
+            journal=s.journal,
+            approvals=s.approvals,
+            approvers=s.approvers,
+            current_agent=live,
+            clock=s.clock,
+            counters=counters,
+        ),
+        transcripts=s.transcripts,
+        model=s.host.model,
+        tools=ToolsetFactory(
+            s.host.pool,
+            skills,
+            cache=ToolResultCache(s.clock, counters),
+            truncated=TruncatedResults(s.client),
+        ),
+        budgets=bank,
     )
     answering = ApprovalService(
         s.approvals, s.inbox, s.transcripts.forget, live, s.clock, counters, s.approvers
@@ -580,26 +586,25 @@ def plans(
     settings: Settings, catalog: Catalog, handlers: InstalledSkills | None = None
 ) -> AgentResolver:
     """Who answers, resolved to plain values."""
-    return AgentResolver(
-        catalog,
-        defaults(settings),
-        settings.environ,
-        settings.agent_secrets,
-        settings.approval_minutes,
-        settings.limits,
-        frozenset(host.lower() for host in settings.internal_hosts),
-        spend_limits(settings.budgets),
-        handlers.skills if handlers else {},
-        guard(settings),
+    output_filter = guard(settings)
+    rules = HostRules(
+        llm=defaults(settings),
+        limits=settings.limits,
+        budgets=spend_limits(settings.budgets),
+        filter=output_filter,
+        approval_minutes=settings.approval_minutes,
+        internal_hosts=frozenset(host.lower() for host in settings.internal_hosts),
         proxied=settings.proxy_judges,
     )
+    references = SecretReferences(settings.environ, settings.agent_secrets, output_filter.secrets)
+    return AgentResolver(catalog, rules, references, handlers.skills if handlers else {})
 
 
 async def connected(catalog: Catalog, plans: AgentResolver, pool: Pool) -> None:
     """The operator's MCP servers are on their way up before the first message needs them."""
     entries = catalog.snapshot().agents
-    own = [plans.of(agent) for agent, entry in entries.items() if entry.operator]
-    await pool.ensure({server for plan in own if plan for server in plan.servers})
+    own = [plans.current(agent) for agent, entry in entries.items() if entry.operator]
+    await pool.ensure({server for plan in own if plan for server in plan.tools.servers})
 
 
 async def kept(catalog: Catalog, plans: AgentResolver, pool: Pool) -> None:
@@ -618,11 +623,11 @@ async def kept(catalog: Catalog, plans: AgentResolver, pool: Pool) -> None:
 
 async def _close_unused(catalog: Catalog, plans: AgentResolver, pool: Pool) -> None:
     for agent in catalog.snapshot().agents:
-        plans.of(agent)  # made here, one by one: a host with many agents must not stand still
+        plans.current(agent)  # made here, one by one: a host with many agents must not stand still
         await asyncio.sleep(0)
-    made = [plans.of(agent) for agent in catalog.snapshot().agents]
+    made = [plans.current(agent) for agent in catalog.snapshot().agents]
     try:
-        await pool.keep({server for plan in made if plan for server in plan.servers})
+        await pool.keep({server for plan in made if plan for server in plan.tools.servers})
     except Exception:
         log.exception("servers.not_closed")
 

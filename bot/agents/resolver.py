@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -13,14 +13,14 @@ from bot.agents.runnable import RunnableAgent
 from bot.errors import ConfigError
 from bot.line_context import LineContext
 from bot.mcp.server_spec import OAuthCredentials, ServerSpec
-from bot.messages import Address, User
+from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, User
 from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, stricter
 from bot.skills.api import InternalSkill
 from bot.skills.spec import SkillSpec
-from bot.tools.policy import Condition, Policy
-from bot.usage.limits import Budgets as Ceilings
-from bot.usage.limits import lowest_limits, spend_limits
+from bot.tools.policy import Policy
+from bot.tools.toolset import ToolPermissions
+from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration, NamedServer
@@ -30,99 +30,116 @@ from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 from registry.skill import Skill, WebhookAuth
 
-log = structlog.get_logger("plans")
+log = structlog.get_logger("agents")
 
-_CHATS = ("chat of this bot", "chat")
-"""The rules that bind a chat: those of a group hold also after it became a supergroup."""
+_CHAT_RULES = ("chat of this bot", "chat")
+"""The rules that bind a chat: a group's binding still holds once it is a supergroup."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """What the host sets for every agent.
+
+    `llm` are the model settings of agents that say nothing. An agent may have lower `limits` and
+    `budgets` and a stricter `filter`. `internal_hosts` are those that every agent may reach;
+    `proxied`: the operator's proxy judges all other addresses.
+    """
+
+    llm: LlmConfiguration
+    limits: TurnLimits = field(default_factory=lambda: TurnLimits())
+    budgets: Mapping[str, SpendLimit] = field(default_factory=dict)
+    filter: OutputFilter = field(default_factory=OutputFilter)
+    approval_minutes: float = 60.0
+    internal_hosts: Collection[str] = ()
+    proxied: bool = False
+
+
+class SecretReferences:
+    """Expands `${NAME}` references from the environment; their values are redacted from then on.
+
+    Documents that no operator wrote may use only the names that are `allowed`.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], allowed: Collection[str], secrets: Secrets
+    ) -> None:
+        self._environ = environ
+        self._allowed = allowed
+        self._secrets = secrets
+        self._warned: set[str] = set()
+
+    def expand(self, value: str, *, operator: bool) -> str:
+        """A value with its references expanded; raises ReferenceMissing."""
+        text = expand(value, self._environ, None if operator else self._allowed)
+        for name in reference_names(value):
+            self._secrets.add(self._environ[name])
+            if too_short(self._environ[name]) and name not in self._warned:
+                self._warned.add(name)
+                log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
+        if text != value:
+            self._secrets.add_within(text)
+        return text
 
 
 class AgentResolver:
-    """Plans from the catalog's snapshot; made once for each agent and snapshot.
+    """Runnable agents from the catalog's snapshot, each made once for a snapshot.
 
-    `environ` is what `${NAME}` references are expanded from; documents that no operator wrote may
-    use only the names in `secrets`. `proxied` says that the operator's proxy judges addresses.
+    `handlers` are the skills of installed packages, by name.
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        defaults: LlmConfiguration,
-        environ: Mapping[str, str],
-        secrets: Collection[str] = (),
-        approval_minutes: float = 60.0,
-        limits: TurnLimits | None = None,
-        internal_hosts: Collection[str] = (),
-        budgets: Ceilings | None = None,
+        rules: HostRules,
+        references: SecretReferences,
         handlers: Mapping[str, InternalSkill] | None = None,
-        guard: OutputFilter | None = None,
-        *,
-        proxied: bool = False,
     ) -> None:
-        self._proxied = proxied
-        self._guard = guard or OutputFilter()
-        self._budgets = budgets or {}
-        self._internal_hosts = internal_hosts
-        self._handlers = handlers or {}
-        self._limits = limits or TurnLimits()
-        self._minutes = approval_minutes
         self._catalog = catalog
-        self._defaults = defaults
-        self._environ = environ
-        self._secrets = secrets
+        self._rules = rules
+        self._references = references
+        self._handlers = handlers or {}
         self._made: dict[str, RunnableAgent | None] = {}
-        self._told: set[str] = set()
-        self._number = -1
+        self._snapshot_number = -1
 
-    def resolution(self, line: LineContext, address: Address, person: User) -> Resolution:
-        """Which agent answers, by which rule, and why."""
+    def resolve(
+        self, line: LineContext, address: Address, person: User
+    ) -> tuple[Resolution, RunnableAgent | None]:
+        """Which agent answers, by which rule and why; and the agent, None where there is none."""
         snapshot = self._catalog.snapshot()
         found = snapshot.resolve(line.identity, address.chat, person.id)
-        if address.migrated_from is None or found.rule in _CHATS:
-            return found
-        before = snapshot.resolve(line.identity, address.migrated_from, person.id)
-        return before if before.rule in _CHATS else found
+        if address.migrated_from is not None and found.rule not in _CHAT_RULES:
+            before = snapshot.resolve(line.identity, address.migrated_from, person.id)
+            found = before if before.rule in _CHAT_RULES else found
+        return found, None if found.agent_id is None else self.current(found.agent_id)
 
-    def plan(self, resolution: Resolution) -> RunnableAgent | None:
-        """The plan of the agent that was found, or None where none was."""
-        return None if resolution.agent_id is None else self._of(resolution.agent_id)
-
-    def of(self, agent: str) -> RunnableAgent | None:
-        """The plan of an agent as it is now, or None where there is no such agent."""
-        return self._of(agent)
-
-    def _of(self, agent: str) -> RunnableAgent | None:
+    def current(self, agent: str) -> RunnableAgent | None:
+        """An agent by its id as it is now, or None where there is no such agent."""
         snapshot = self._catalog.snapshot()
-        if snapshot.number != self._number:
+        if snapshot.number != self._snapshot_number:
             self._made.clear()
-            self._number = snapshot.number
+            self._snapshot_number = snapshot.number
         if agent not in self._made:
-            found = snapshot.effective(agent, self._defaults)
+            found = snapshot.effective(agent, self._rules.llm)
             self._made[agent] = self._make(found) if found else None
         return self._made[agent]
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
-        servers = tuple(spec for spec in map(self._spec, agent.servers.value) if spec)
-        skills_ = tuple(spec for spec in map(self._skill, agent.skills.value) if spec)
+        rules, policy = self._rules, agent.tool_policy.value
+        servers = map(self._server, agent.servers.value)
+        skills = map(self._skill, agent.skills.value)
         return RunnableAgent(
-            agent=agent.id,
-            name=agent.name.value,
-            revision=agent.revision,
-            model=agent.model.value or "",
-            max_tokens=agent.max_tokens.value or 0,
-            temperature=agent.temperature.value,
-            reasoning_effort=agent.reasoning_effort.value,
-            fallback=agent.fallback_model.value,
-            instructions=agent.instructions.value,
-            policy=_policy(agent),
-            features=frozenset(agent.tool_policy.value.features),
-            approvers=agent.tool_policy.value.approvers,
-            approval_seconds=(agent.tool_policy.value.approval_minutes or self._minutes) * 60,
-            servers=servers,
-            skills=skills_,
-            budgets=lowest_limits(self._budgets, spend_limits(agent.cost.value.budgets or ())),
-            limits=self._limits.lowered(agent.safety.value, agent.cost.value),
-            filter=agent_filter(self._guard, agent.safety.value),
-            link_previews=agent.link_previews.value,
+            effective=agent,
+            attribution=Attribution(DEFAULT_ACCOUNT, agent.id, agent.revision),
+            tools=ToolPermissions(
+                servers=tuple(spec for spec in servers if spec),
+                skills=tuple(spec for spec in skills if spec),
+                policy=_policy(agent),
+                features=frozenset(policy.features),
+            ),
+            limits=rules.limits.lowered(agent.safety.value, agent.cost.value),
+            budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.value.budgets or ())),
+            approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
+            filter=_stricter_filter(rules.filter, agent.safety.value),
         )
 
     def _skill(self, named: NamedSkill) -> SkillSpec | None:
@@ -130,32 +147,20 @@ class AgentResolver:
         return prepare_skill(
             named.skill,
             self._handlers,
-            partial(self._filled, operator=named.operator),
-            self._guard.secrets,
+            partial(self._references.expand, operator=named.operator),
+            self._rules.filter.secrets,
             internal=named.operator or self._is_listed(named.skill.webhook_url),
-            proxied=self._proxied,
+            proxied=self._rules.proxied,
         )
-
-    def _filled(self, value: str, *, operator: bool) -> str:
-        """A value with its references expanded; what they stand for is secret from now on."""
-        text = expand(value, self._environ, None if operator else self._secrets)
-        for name in reference_names(value):
-            self._guard.secrets.add(self._environ[name])
-            if too_short(self._environ[name]) and name not in self._told:
-                self._told.add(name)
-                log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
-        if text != value:
-            self._guard.secrets.add_within(text)
-        return text
 
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""
-        return (urlsplit(url or "").hostname or "") in self._internal_hosts
+        return (urlsplit(url or "").hostname or "") in self._rules.internal_hosts
 
-    def _spec(self, named: NamedServer) -> ServerSpec | None:
+    def _server(self, named: NamedServer) -> ServerSpec | None:
         """The server with its references expanded, or None where one of them is missing."""
         server = named.server
-        filled = partial(self._filled, operator=named.operator)
+        filled = partial(self._references.expand, operator=named.operator)
         try:
             url = filled(server.url) if server.url else None
             return ServerSpec(
@@ -172,9 +177,9 @@ class AgentResolver:
                 cache=server.cache,
                 internal=named.operator or self._is_listed(url),
                 auth=self._auth(named, filled),
-                proxied=self._proxied,
-                result_cap=self._limits.result_chars,
-                secrets=self._guard.secrets,
+                proxied=self._rules.proxied,
+                result_cap=self._rules.limits.result_chars,
+                secrets=self._rules.filter.secrets,
             )
         except (ReferenceMissing, ConfigError) as error:
             log.error("server.left_out", server=named.name, why=str(error))
@@ -193,32 +198,29 @@ class AgentResolver:
             scopes=auth.scopes,
             in_body=auth.method == "post",
             internal=named.operator or self._is_listed(auth.token_url or auth.issuer),
-            proxied=self._proxied,
+            proxied=self._rules.proxied,
         )
-        self._guard.secrets.add(found.pair)
+        self._rules.filter.secrets.add(found.pair)
         return found
 
 
 def _policy(agent: EffectiveAgent) -> Policy:
-    """The written rule of one agent, as the decision takes it."""
-    data, safety = agent.tool_policy.value, agent.safety.value or SafetyConfig()
+    """The written rule of one agent: its own lists, and what its skills and safety settings say."""
+    written, safety = agent.tool_policy.value, agent.safety.value or SafetyConfig()
     skills = [named.skill for named in agent.skills.value]
-    unasked = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
-    asked = [f"skill:{skill.name}" for skill in skills if skill.requires_approval]
+    runs = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
+    confirm = [f"skill:{skill.name}" for skill in skills if skill.requires_approval]
     return Policy(
-        runs=(*agent.whitelist_patterns.value, *unasked),
-        allowed=() if data.allowed is None else (data.allowed,),
-        disabled=data.disabled_tools,
-        confirm=(*data.require_confirmation, *asked, *safety.require_tool_confirmation),
-        conditions=tuple(
-            Condition(one.tools, frozenset(one.roles), frozenset(one.features), one.when or "")
-            for one in data.conditions
-        ),
+        runs=(*agent.whitelist_patterns.value, *runs),
+        allowed=() if written.allowed is None else (written.allowed,),
+        disabled=written.disabled_tools,
+        confirm=(*written.require_confirmation, *confirm, *safety.require_tool_confirmation),
+        conditions=written.conditions,
     )
 
 
-def agent_filter(host: OutputFilter, safety: SafetyConfig | None) -> OutputFilter:
-    """The filter of one agent; it may be stricter than the host, never looser.
+def _stricter_filter(host: OutputFilter, safety: SafetyConfig | None) -> OutputFilter:
+    """The filter of one agent; it may be stricter than the host's, never looser.
 
     Secrets are the same for all agents: none may let out what another one was given.
     """

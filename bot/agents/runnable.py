@@ -1,61 +1,68 @@
-"""What a turn needs of its effective agent: plain values, resolved before the turn begins."""
+"""One agent as a turn runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bot.mcp.server_spec import ServerSpec
-from bot.messages import DEFAULT_ACCOUNT, Attribution
+from bot.messages import Attribution
 from bot.safety.output_filter import OutputFilter
-from bot.skills.spec import SkillSpec
-from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.limits import SpendLimit
+from registry.layers import EffectiveAgent
 from registry.limits import TurnLimits
 
 
 @dataclass(frozen=True, slots=True)
 class RunnableAgent:
-    """One agent, ready to run. `revision` changes whenever the agent does.
+    """The effective agent, with what this host made of it.
 
-    `approvers` says who may allow a call: "asker", "admins" (of the chat), "hostAdmins" and numeric
-    ids; None where the agent does not say. `approval_seconds` is how long a question stays open.
-    `budgets` are the most that may be spent, by kind of scope: turn, person, chat, agent, account,
-    host. `filter` is what may not go out; `link_previews` lets Telegram fetch what the agent links
-    to.
+    `tools` has servers and skills with their secrets filled in. `limits` and `budgets` (by kind of
+    scope: turn, person, chat, agent, account, host) are the lower ones of host and agent, `filter`
+    is the stricter one. `approval_seconds` is how long a request for approval stays open.
     """
 
-    agent: str
-    name: str
-    revision: str
-    model: str
-    max_tokens: int
-    temperature: float | None = None
-    reasoning_effort: str | None = None
-    fallback: str | None = None
-    instructions: str | None = None
-    policy: Policy = field(default_factory=Policy)
-    features: frozenset[str] = frozenset()
-    approvers: tuple[int | str, ...] | None = None
-    approval_seconds: float = 3600.0
-    servers: tuple[ServerSpec, ...] = ()
-    skills: tuple[SkillSpec, ...] = ()
-    limits: TurnLimits = field(default_factory=lambda: TurnLimits())
-    budgets: Mapping[str, SpendLimit] = field(default_factory=dict)
+    effective: EffectiveAgent = field(repr=False)
+    attribution: Attribution
+    tools: ToolPermissions = field(repr=False)
+    limits: TurnLimits
+    budgets: Mapping[str, SpendLimit]
+    approval_seconds: float
     filter: OutputFilter = field(default_factory=OutputFilter)
-    link_previews: bool = False
 
     @property
-    def attribution(self) -> Attribution:
-        """Who answers, as it is stamped on what a turn leaves behind."""
-        return Attribution(DEFAULT_ACCOUNT, self.agent, self.revision)
+    def id(self) -> str:
+        """The agent's id, which also names its transcripts."""
+        return self.attribution.agent
 
     @property
-    def rights(self) -> ToolPermissions:
-        """What the agent may do with tools."""
-        return ToolPermissions(self.servers, self.policy, self.features, self.skills)
+    def name(self) -> str:
+        """The agent's name, as people see it."""
+        return self.effective.name.value
+
+    @property
+    def model(self) -> str:
+        """The model that is asked first; '' where neither agent nor host names one."""
+        return self.effective.model.value or ""
+
+    @property
+    def max_tokens(self) -> int:
+        """Output tokens of one request, not more than the limits allow."""
+        return min(self.effective.max_tokens.value or 0, self.limits.tokens)
+
+    @property
+    def approvers(self) -> tuple[int | str, ...] | None:
+        """Who may approve a call: "asker", "admins" (of the chat), "hostAdmins", numeric ids.
+
+        None where the agent does not say.
+        """
+        return self.effective.tool_policy.value.approvers
+
+    def in_place_of(self, removed: str) -> RunnableAgent:
+        """An agent without tools, to end a turn that an agent began which was `removed`."""
+        attribution = replace(self.attribution, agent=removed, revision="")
+        return replace(self, attribution=attribution, tools=ToolPermissions())
 
 
 CurrentAgent = Callable[[str], RunnableAgent | None]
-"""An agent's plan as it is now, None once it is removed."""
+"""An agent by its id as it is now, None once it is removed."""

@@ -67,7 +67,7 @@ def new_request(
     suspension: Suspension,
     turn: OpenTurn,
     incoming: IncomingMessage,
-    plan: RunnableAgent,
+    agent: RunnableAgent,
     approvers: tuple[int | str, ...],
     now: float,
 ) -> ApprovalRequest:
@@ -80,8 +80,8 @@ def new_request(
         asker=incoming.person,
         message=incoming.message,
         approvers=approvers,
-        asked=tuple(_as_approval(one, limit, plan.filter) for one in suspension.asking),
-        until=now + plan.approval_seconds,
+        asked=tuple(_as_approval(one, limit, agent.filter) for one in suspension.asking),
+        until=now + agent.approval_seconds,
     )
 
 

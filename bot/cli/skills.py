@@ -72,8 +72,8 @@ def _installed(handlers: InstalledSkills) -> Iterator[str]:
 
 
 def _of_agent(agent: str, skills: tuple[Skill, ...], plans: AgentResolver) -> Iterator[str]:
-    plan = plans.of(agent)
-    there = {skill.name for skill in plan.skills} if plan else set()
+    plan = plans.current(agent)
+    there = {skill.name for skill in plan.tools.skills} if plan else set()
     for skill in skills:
         state = "ready" if skill.name in there else "left out"
         leads = skill.internal_handler or skill.webhook_url
@@ -114,13 +114,13 @@ async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
 
 async def _found(settings: Settings, agent: str, name: str, handlers: InstalledSkills) -> SkillSpec:
     async with _catalog(settings) as catalog:
-        plan = app.plans(settings, catalog, handlers).of(agent)
+        plan = app.plans(settings, catalog, handlers).current(agent)
         if plan is None:
             raise _no_agent(settings, catalog, agent)
-    for skill in plan.skills:
+    for skill in plan.tools.skills:
         if skill.name == name:
             return skill
-    known = ", ".join(skill.name for skill in plan.skills) or "none"
+    known = ", ".join(skill.name for skill in plan.tools.skills) or "none"
     raise ConfigError(f"agent '{agent}' has no skill '{name}' that can be called; it has: {known}")
 
 

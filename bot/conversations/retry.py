@@ -14,9 +14,9 @@ from bot.store.inbox import InboxEntry, UpdateInbox
 from bot.store.journal import Journal
 from bot.store.outbox import Outbox
 from bot.turn import retry
-from bot.turn.results import TurnRequest
 from bot.turn.retry import Retry
-from bot.turn.runner import Runner
+from bot.turn.runner import TurnRunner
+from bot.turn.turn import TurnRequest
 
 OPEN_QUESTION = "Something waits for an answer here. Please answer that first."
 
@@ -27,7 +27,7 @@ class Retries:
     def __init__(
         self,
         plans: AgentResolver,
-        runner: Runner,
+        runner: TurnRunner,
         journal: Journal,
         inbox: UpdateInbox,
         outbox: Outbox,
@@ -53,7 +53,7 @@ class Retries:
         stop: asyncio.Event,
     ) -> None:
         """One press to its outcome: a turn, or a word why there is none."""
-        plan = self._plans.plan(self._plans.resolution(line, press.address, press.person))
+        _, plan = self._plans.resolve(line, press.address, press.person)
         found = await self._sought(line, entry, press, turn, plan)
         if plan is None or isinstance(found, str):
             word = retry.TOO_FAR if plan is None else str(found)
@@ -79,7 +79,7 @@ class Retries:
             return retry.TOO_FAR
         if await self._answering.waiting(line.fence.line, conversation):
             return OPEN_QUESTION
-        ref = TurnRef(entry.id, conversation, plan.agent)
+        ref = TurnRef(entry.id, conversation, plan.id)
         records = await self._journal.newest(line.fence.line, ref)
         private = press.address.private
         return retry.find_retry(records, turn, entry.id, press.person.id, private=private)
@@ -109,6 +109,4 @@ class Retries:
             press.address, press.person, message, sent_at=int(self._clock.wall())
         )
         role = self._access.role(press.person.id)
-        return TurnRequest(
-            line.fence, entry.id, incoming, plan, line.channel, line.timers, role, again=found
-        )
+        return TurnRequest(line, entry.id, incoming, plan, role, retry=found)

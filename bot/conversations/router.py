@@ -45,9 +45,10 @@ from bot.store.inbox import InboxEntry, UpdateInbox
 from bot.store.journal import Journal, Record
 from bot.turn import retry
 from bot.turn.limits import RequestRate
-from bot.turn.results import STOPPED_EARLY, TurnRequest
-from bot.turn.runner import Runner
-from bot.turn.turn import Transcripts
+from bot.turn.results import STOPPED_EARLY
+from bot.turn.runner import TurnRunner
+from bot.turn.transcript import Transcripts
+from bot.turn.turn import TurnRequest
 from bot.usage.limits import Spender
 from registry.binding import Resolution
 
@@ -81,7 +82,7 @@ class Router:
         access: Access,
         commands: Commands,
         plans: AgentResolver,
-        runner: Runner,
+        runner: TurnRunner,
         inbox: UpdateInbox,
         journal: Journal,
         transcripts: Transcripts,
@@ -201,15 +202,14 @@ class Router:
     async def _turn(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, stop: asyncio.Event
     ) -> bool:
-        found = self._plans.resolution(line, incoming.address, incoming.person)
-        plan = self._plans.plan(found)
+        found, plan = self._plans.resolve(line, incoming.address, incoming.person)
         if plan is None:
             admin = self._access.is_admin(incoming.person.id)
             cure = f"\n\n{NO_AGENT_CURE.format(escape_markdown(found.why))}" if admin else ""
             await self._say(line, entry, incoming, NO_AGENT + cure)
             return True
         role = self._access.role(incoming.person.id)
-        job = TurnRequest(line.fence, entry.id, incoming, plan, line.channel, line.timers, role)
+        job = TurnRequest(line, entry.id, incoming, plan, role)
         while held := await self._runner.run(job, stop):
             met = await self._suspended.answering.met(line, entry.id, incoming, held)
             if met != "gone":
@@ -220,8 +220,7 @@ class Router:
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, command: Command
     ) -> None:
         row = self._commands.find(command.name)
-        found = self._plans.resolution(line, incoming.address, incoming.person)
-        plan = self._plans.plan(found)
+        found, plan = self._plans.resolve(line, incoming.address, incoming.person)
         if row is None:
             if incoming.address.private or command.named:
                 said = UNKNOWN_COMMAND.format(command.name)
@@ -251,7 +250,7 @@ class Router:
         """Say no, at most once a minute; each refusal counts as a request of the person."""
         if plan is not None:
             where, person = incoming.address.conversation, incoming.person.id
-            self._runner.counts(line.fence.line, where, person, plan.limits.per_minute)
+            self._runner.rate.take((line.fence.line, where, person), plan.limits.per_minute)
         told = self._takes(line, incoming, "refused", REFUSALS_A_MINUTE)
         await self._say(line, entry, incoming, text if told else "")
 
@@ -279,15 +278,16 @@ class Router:
             revoke_grant=lambda grant: self._suspended.revoke(
                 line, incoming.address.conversation, grant
             ),
-            spent=lambda: self._runner.spent(
+            spent=lambda: self._runner.budgets.spent(
                 Spender(
                     line.fence.line,
                     incoming.address.conversation,
-                    plan.agent if plan else "",
+                    plan.id if plan else "",
                     incoming.person.id,
                     entry.id,
                 ),
                 plan.budgets if plan else {},
+                self._clock.wall(),
             ),
         )
 
@@ -304,7 +304,7 @@ class Router:
             answering = self._suspended.answering
             if sheet := await answering.waiting(line.fence.line, conversation):
                 await answering.end(line, sheet, "")
-            ref = TurnRef(entry.id, incoming.address.conversation, plan.agent)
+            ref = TurnRef(entry.id, incoming.address.conversation, plan.id)
             record = Record("boundary", {"turn": entry.id, "at": incoming.sent_at})
             parts = line.channel.render(incoming.address, intent.text)
             posted = await self._journal.boundary(line.fence, ref, record, parts)

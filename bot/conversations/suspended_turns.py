@@ -15,8 +15,8 @@ from bot.conversations.chat_migrations import ChatMigrationStore
 from bot.errors import FencedOut
 from bot.line_context import LineContext
 from bot.messages import ChatMigration, Clock, IncomingMessage, ResumeTurn
-from bot.turn.results import TurnRequest
-from bot.turn.runner import Runner
+from bot.turn.runner import TurnRunner
+from bot.turn.turn import TurnRequest
 
 log = structlog.get_logger("suspended")
 
@@ -41,7 +41,7 @@ class SuspendedTurns:
         self,
         approvals: ApprovalStore,
         answering: ApprovalService,
-        runner: Runner,
+        runner: TurnRunner,
         live: CurrentAgent,
         access: Access,
         clock: Clock,
@@ -104,12 +104,10 @@ class SuspendedTurns:
             await self.answering.give_up(line, sheet, "")
             return
         job = TurnRequest(
-            fence=line.fence,
+            line=line,
             entry=sheet.turn.entry,
             incoming=IncomingMessage(sheet.address, sheet.asker, sheet.message, 0),
-            plan=plan,
-            channel=line.channel,
-            timers=line.timers,
+            agent=plan,
             role=self._access.role(sheet.asker.id),
         )
         await self._runner.run(job, stop, sheet)

@@ -36,7 +36,7 @@ from bot.telegram.json import TooDeep
 from bot.telegram.menus import Menus
 from bot.telegram.poller import Poller, PollingTransport, identify, update_of
 from bot.telegram.webhook import Transport, WebhookConfig, WebhookTransport, webhook_config
-from bot.turn.turn import Transcripts
+from bot.turn.transcript import Transcripts
 
 T = TypeVar("T")
 log = structlog.get_logger("bot")

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
 
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import (
+    Attribution,
     Fence,
     Json,
     OutboxItem,
@@ -29,6 +30,10 @@ def end_record(entry: str, outcome: str, text: str) -> Record:
     return Record("end", {"turn": entry, "outcome": outcome, "text": text})
 
 
+ATTRIBUTION = "attribution"
+"""Where a stored record, and an open turn, says who answers: `Attribution` as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One entry of a transcript: `kind` says what, `body` is its JSON; `id` is set once stored."""
@@ -36,6 +41,10 @@ class Record:
     kind: str
     body: Json
     id: str = ""
+
+    def attributed(self, attribution: Attribution) -> Record:
+        """The record as it is stored, with who answers."""
+        return replace(self, body={**self.body, ATTRIBUTION: asdict(attribution)})
 
 
 @dataclass(slots=True)
@@ -95,6 +104,8 @@ class Journal:
         known: str = "",
         turns: int = 1000,
         alone: bool = False,
+        *,
+        attribution: Attribution,
     ) -> Opened:
         """Open the turn, or find it open; the transcript comes along.
 
@@ -103,9 +114,11 @@ class Journal:
         """
         line = fence.line
         names = [*_turn_keys(line, ref), *(keys.render(line, digest) for digest in renders)]
-        head = [fence.token, ref.entry, ref.agent, render, message.kind, orjson.dumps(message.body)]
+        body = orjson.dumps(message.attributed(attribution).body)
+        head = [fence.token, ref.entry, ref.agent, render, message.kind, body]
         names.append(keys.inbox(line))
         args = [*head, known, turns, RENDER_FOR_S, *renders.values()]
+        args += [orjson.dumps(asdict(attribution))]
         args += [0 if alone else SUSPECT_AFTER, secrets.token_hex(6)]
         resumed, fields, records = await self._client.surely("begin", names, args)
         turn = _open_turn(ref.conversation, fields)
@@ -186,7 +199,9 @@ def _flat(records: Sequence[Record]) -> list[Any]:
 
 
 def _record(id: bytes, kind: bytes, body: bytes) -> Record:
-    return Record(kind.decode(), orjson.loads(body), id.decode())
+    found = orjson.loads(body)
+    found.pop(ATTRIBUTION, None)  # a turn does not read it, and it takes much memory
+    return Record(kind.decode(), found, id.decode())
 
 
 def _open_turn(conversation: str, fields: Sequence[bytes]) -> OpenTurn:

@@ -1,8 +1,4 @@
-"""Results that may be used again: in memory, bounded in bytes, each within its scope and its time.
-
-Equal calls at once share one run. Knows nothing of policy: whoever asks has been allowed to make
-the call.
-"""
+"""Results of tools that may be used again: in memory, bounded, each within its scope and time."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,27 +15,48 @@ import orjson
 from bot.messages import Clock
 from bot.ops.counters import Counters
 from bot.skills.api import SkillContext
-from bot.tools.calls import NO_ANSWER, Result
+from bot.tools.calls import NO_ANSWER, Call, Result
+from bot.tools.sources import WrappedTools
 from registry.skill import Scope
 
-BYTES_LIMIT = 16_000_000
-SHARE = 16
-"""One result may take up this part of the whole at most."""
+MAX_BYTES = 16_000_000
+MAX_SHARE = 16
+"""One result may take up this part of the whole at most: a sixteenth."""
 ENTRY_BYTES = 200
 
-Make = Callable[[float], Coroutine[Any, Any, Result]]
+MakeCall = Callable[[float], Coroutine[Any, Any, Result]]
 """Makes the call within so many seconds."""
 
 
-def cache_key(scope: Scope, context: SkillContext, *what: object) -> str:
-    """The key of a result: `what` was called, under this definition, and who may share it."""
+@dataclass(frozen=True, slots=True)
+class CachedTools(WrappedTools):
+    """Uses results again, of tools that the operator said only read.
+
+    Knows nothing of policy: the call has been allowed before it comes here.
+    """
+
+    cache: ToolResultCache
+    context: SkillContext
+
+    async def call(self, call: Call, seconds: float) -> Result:
+        """A result that is still good, else the call is made."""
+        tool = self.tools.find(call)
+        if tool is None or tool.cache is None:
+            return await self.tools.call(call, seconds)
+        key = cache_key(tool.cache.scope, self.context, call.digest, *tool.identity)
+        make = partial(self.tools.call, call)
+        return await self.cache.result(key, tool.cache.ttl_seconds, seconds, make)
+
+
+def cache_key(scope: Scope, context: SkillContext, *called: object) -> str:
+    """The key of a result: what was `called`, for whom, and who else may share it."""
     shared = {
         "agent": (),
         "conversation": (context.conversation,),
         "person": (context.conversation, context.user_id),
     }[scope]
     who = [context.instance_id, context.agent, scope, *shared]
-    body = orjson.dumps([who, what], option=orjson.OPT_SORT_KEYS)
+    body = orjson.dumps([who, called], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body).hexdigest()
 
 
@@ -50,47 +68,48 @@ class _CachedResult:
 
 
 @dataclass(slots=True)
-class _Run:
-    """A call that is being made, and how many wait for it."""
-
+class _RunningCall:
     task: asyncio.Task[Result]
     waiting: int = 0
 
 
 class ToolResultCache:
-    """Results by key; the ones used longest ago go first, `limit` is in bytes."""
+    """Results by key, `max_bytes` at most: the least recently used goes first.
 
-    def __init__(self, clock: Clock, counters: Counters, limit: int = BYTES_LIMIT) -> None:
+    Equal calls at the same time share one run.
+    """
+
+    def __init__(self, clock: Clock, counters: Counters, max_bytes: int = MAX_BYTES) -> None:
         self._clock = clock
         self._counters = counters
-        self._limit = limit
+        self._max_bytes = max_bytes
         self._results: OrderedDict[str, _CachedResult] = OrderedDict()
-        self._runs: dict[str, _Run] = {}
-        self._leaving: set[asyncio.Task[Result]] = set()
+        self._running: dict[str, _RunningCall] = {}
+        self._cancelled: set[asyncio.Task[Result]] = set()
         self.size = 0
 
-    async def result(self, key: str, keep: float, seconds: float, make: Make) -> Result:
-        """A kept result, that of an equal call that runs now, or one that is made and then kept.
+    async def result(self, key: str, ttl: float, seconds: float, make: MakeCall) -> Result:
+        """A cached result, that of an equal call that runs now, or one that is made and cached.
 
-        `keep` is for how many seconds it stands, `seconds` how long this caller has. A run goes on
-        as long as anybody waits for it. Its failure belongs to whoever began it, who may have had
-        less time: those who only waited make the call once more, together.
+        `ttl` is how long a new result stays valid, `seconds` how long this caller may wait. A run
+        goes on while at least one caller waits for it. Its failure belongs to whoever began it, who
+        may have had less time: the others make the call once more, together.
         """
         ends = self._clock.monotonic() + seconds
         if (found := self.get(key)) is not None:
             return Result(found)
-        if (run := self._runs.get(key)) is not None:
+        if (run := self._running.get(key)) is not None:
             self._counters.add("tool_cache:joined")
-            result = await self._awaited(key, run, seconds)
+            result = await self._wait(key, run, seconds)
             if not result.error or ends <= self._clock.monotonic():
                 return _copied(result)
         left = ends - self._clock.monotonic()
-        if (run := self._runs.get(key)) is not None:
-            return _copied(await self._awaited(key, run, left))
-        return await self._awaited(key, self._begun(key, keep, make(left)))
+        if (run := self._running.get(key)) is not None:
+            return _copied(await self._wait(key, run, left))
+        return await self._wait(key, self._start(key, ttl, make(left)))
 
     def get(self, key: str) -> Any | None:
-        """The content that was kept under a key, None where there is none or its time is over."""
+        """The content cached under a key, None where there is none or its time is over."""
         found = self._results.get(key)
         if found is not None and found.until <= self._clock.monotonic():
             self._drop(key)
@@ -101,57 +120,52 @@ class ToolResultCache:
         self._results.move_to_end(key)
         return orjson.loads(found.raw)
 
-    def put(self, key: str, content: Any, seconds: float) -> None:
-        """Keep a content for so long; one that is too large is not kept."""
+    def put(self, key: str, content: Any, ttl: float) -> None:
+        """Cache a content for `ttl` seconds; one that is too large is not cached."""
         raw = orjson.dumps(content)
         size = len(raw) + len(key) + ENTRY_BYTES
         self._drop(key)
-        if size > self._limit // SHARE:
+        if size > self._max_bytes // MAX_SHARE:
             self._counters.add("tool_cache:too_large")
             return
-        self._results[key] = _CachedResult(raw, size, self._clock.monotonic() + seconds)
+        self._results[key] = _CachedResult(raw, size, self._clock.monotonic() + ttl)
         self.size += size
-        while self.size > self._limit:
+        while self.size > self._max_bytes:
             self._drop(next(iter(self._results)))
 
-    def _begun(self, key: str, keep: float, call: Coroutine[Any, Any, Result]) -> _Run:
+    def _start(self, key: str, ttl: float, call: Coroutine[Any, Any, Result]) -> _RunningCall:
         self._counters.add("tool_cache:miss")
-        run = _Run(asyncio.create_task(call))
-        self._runs[key] = run
+        run = self._running[key] = _RunningCall(asyncio.create_task(call))
 
         def ended(task: asyncio.Task[Result]) -> None:
-            self._over(key, run)
+            self._remove(key, run)
             if task.cancelled() or task.exception() is not None:
                 return
             result = task.result()
             if not result.error and not result.fate_unknown and result.rest is None:
-                self.put(key, result.content, keep)
+                self.put(key, result.content, ttl)
 
         run.task.add_done_callback(ended)
         return run
 
-    async def _awaited(self, key: str, run: _Run, seconds: float | None = None) -> Result:
-        """What a run comes to, or that the time was over; who leaves last ends it."""
+    async def _wait(self, key: str, run: _RunningCall, seconds: float | None = None) -> Result:
+        """The result of a run, or that the time was over; the last one to leave cancels it."""
         run.waiting += 1
         try:
             await asyncio.wait({run.task}, timeout=seconds)
         finally:
             run.waiting -= 1
             if not run.waiting and not run.task.done():
-                self._over(key, run)
-                self._end(run.task)
+                self._remove(key, run)
+                self._cancelled.add(run.task)  # the loop holds tasks weakly
+                run.task.add_done_callback(self._cancelled.discard)
+                run.task.cancel()
         answered = run.task.done() and not run.task.cancelled()
         return run.task.result() if answered else Result(NO_ANSWER, error=True)
 
-    def _end(self, task: asyncio.Task[Result]) -> None:
-        """Cancel a run, and hold it until it has left."""
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-        task.cancel()
-
-    def _over(self, key: str, run: _Run) -> None:
-        if self._runs.get(key) is run:
-            del self._runs[key]
+    def _remove(self, key: str, run: _RunningCall) -> None:
+        if self._running.get(key) is run:
+            del self._running[key]
 
     def _drop(self, key: str) -> None:
         if found := self._results.pop(key, None):
@@ -159,5 +173,5 @@ class ToolResultCache:
 
 
 def _copied(result: Result) -> Result:
-    """The same result, whose content is the caller's own."""
+    """The same result, with a content of the caller's own."""
     return replace(result, content=orjson.loads(orjson.dumps(result.content)))

@@ -1,4 +1,4 @@
-"""Who may run what: one small pure module that decides; everything else obeys it.
+"""Which tools may run, and which need approval. Pure: the one place where this is decided.
 
 Tools are named `mcp:<server>:<tool>` and `skill:<name>`. A pattern is matched segment by segment
 (`*` any characters, `?` one): a name can never reach into another segment, whatever it contains.
@@ -17,6 +17,7 @@ from enum import IntEnum
 from bot.messages import DEFAULT_ACCOUNT
 from registry import conditions
 from registry.conditions import normalized
+from registry.policy import ToolCondition
 
 SEGMENTS = 2
 
@@ -34,7 +35,7 @@ class Decision(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """Of whom, where and under which switches a call is made.
+    """For whom and where a call is made, and which features are on.
 
     `role` is admin or everyone, `chat` is private or group, `person` a numeric id.
     """
@@ -46,8 +47,8 @@ class CallContext:
     agent: str = ""
     account: str = DEFAULT_ACCOUNT
 
-    def about(self, key: str) -> dict[str, object]:
-        """All that a condition on the tool with this key may speak of, by its name there."""
+    def variables(self, key: str) -> dict[str, object]:
+        """The variables of a condition on the tool with this key, by name."""
         return {
             "role": self.role,
             "features": self.features,
@@ -61,38 +62,21 @@ class CallContext:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """These tools are there only for these roles, where all these features are on, and `when`."""
-
-    tools: tuple[str, ...]
-    roles: frozenset[str] = frozenset({"everyone"})
-    features: frozenset[str] = frozenset()
-    when: str = ""
-
-    def holds(self, facts: CallContext, key: str) -> bool:
-        """Whether the facts fulfil it; an admin is one of everyone, a failure fulfils nothing."""
-        fits = facts.role in self.roles or "everyone" in self.roles
-        if not fits or not self.features <= facts.features:
-            return False
-        return not self.when or conditions.holds(self.when, facts.about(key))
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
-    """The written rule. `allowed` is a list of lists: a tool must be in each one of them.
+    """The written rule, as lists of patterns; `allowed` is a list of lists that must all match.
 
-    `runs` matches what runs unasked, `confirm` what asks a person every time, `disabled` what is
-    neither shown nor run.
+    `runs` matches what runs without approval, `confirm` what needs it every time, `disabled` what
+    is neither shown nor run.
     """
 
     runs: tuple[str, ...] = ()
     allowed: tuple[tuple[str, ...], ...] = ()
     disabled: tuple[str, ...] = ()
     confirm: tuple[str, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[ToolCondition, ...] = ()
 
     def under(self, layer: Policy) -> Policy:
-        """This policy narrowed by a further layer, which can take away and never add."""
+        """This policy narrowed by a further layer, which can only take away."""
         return Policy(
             runs=self.runs,
             allowed=(*self.allowed, *layer.allowed),
@@ -104,10 +88,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class OfferedTools:
-    """Keys of all tools that the agent's servers offer now.
+    """Keys of all tools that the agent's servers and skills offer now.
 
-    `complete` is False while a server has not told yet what it has: then no bare name is surely
-    unambiguous, and none counts in a list that allows.
+    `complete` is False until every server has listed its tools: until then no bare name is known to
+    be unambiguous, and none counts in a list that allows.
     """
 
     keys: frozenset[str]
@@ -118,50 +102,36 @@ class OfferedTools:
         object.__setattr__(self, "_names", Counter(map(name_of, self.keys)))
 
     def is_single(self, key: str) -> bool:
-        """Whether this tool surely is the only one of its name."""
+        """Whether this tool is known to be the only one of its name."""
         return self.complete and key in self.keys and self._names[name_of(key)] == 1
 
 
-def decide(policy: Policy, key: str, offer: OfferedTools, facts: CallContext) -> Decision:
-    """What happens to a call of the tool with this key."""
-    if not _is_key(key) or _denied(policy, key, offer, facts):
+def decide(policy: Policy, key: str, offered: OfferedTools, context: CallContext) -> Decision:
+    """What happens to a call of the tool with this key.
+
+    A tool of the host's own (`host:…`) needs no list that allows it, since it gives nothing new.
+    """
+    is_own = key.startswith("host:")
+    if not is_own and not (_is_key(key) and _is_allowed(policy, key, offered)):
+        return Decision.DENY
+    if _is_taken_away(policy, key, context):
         return Decision.DENY
     if any(forbids(pattern, key) for pattern in policy.confirm):
         return Decision.CONFIRM
-    runs = any(permits(pattern, key, offer) for pattern in policy.runs)
+    runs = is_own or any(permits(pattern, key, offered) for pattern in policy.runs)
     return Decision.RUN if runs else Decision.ASK
 
 
-def decide_own(policy: Policy, key: str, facts: CallContext) -> Decision:
-    """What happens to a call of one of the host's own tools, which gives nothing new.
-
-    Lists that deny or ask hold for it, lists that allow do not.
-    """
-    if _taken_away(policy, key, facts):
-        return Decision.DENY
-    asks = any(forbids(pattern, key) for pattern in policy.confirm)
-    return Decision.CONFIRM if asks else Decision.RUN
-
-
-def permits(pattern: str, key: str, offer: OfferedTools) -> bool:
+def permits(pattern: str, key: str, offered: OfferedTools) -> bool:
     """Whether a pattern of a list that allows covers a tool."""
-    if ":" not in pattern:
-        return offer.is_single(key) and _glob(pattern, name_of(key), exact=True)
-    wanted, found = _segments(pattern), _segments(key)
-    return len(wanted) == len(found) and all(
-        _glob(one, other, exact=True) for one, other in zip(wanted, found, strict=True)
-    )
+    if ":" not in pattern and not offered.is_single(key):
+        return False
+    return _covers(pattern, key, exact=True)
 
 
 def forbids(pattern: str, key: str) -> bool:
     """Whether a pattern of a list that denies or asks covers a tool."""
-    if ":" not in pattern:
-        return _glob(normalized(pattern), normalized(name_of(key)), exact=False)
-    wanted, found = _segments(pattern), _segments(key)
-    return len(wanted) == len(found) and all(
-        _glob(normalized(one), normalized(other), exact=False)
-        for one, other in zip(wanted, found, strict=True)
-    )
+    return _covers(pattern, key, exact=False)
 
 
 def name_of(key: str) -> str:
@@ -169,19 +139,26 @@ def name_of(key: str) -> str:
     return _segments(key)[-1]
 
 
-def _denied(policy: Policy, key: str, offer: OfferedTools, facts: CallContext) -> bool:
-    allowed = all(any(permits(p, key, offer) for p in layer) for layer in policy.allowed)
-    return not allowed or _taken_away(policy, key, facts)
+def _is_allowed(policy: Policy, key: str, offered: OfferedTools) -> bool:
+    return all(any(permits(p, key, offered) for p in layer) for layer in policy.allowed)
 
 
-def _taken_away(policy: Policy, key: str, facts: CallContext) -> bool:
+def _is_taken_away(policy: Policy, key: str, context: CallContext) -> bool:
     if any(forbids(pattern, key) for pattern in policy.disabled):
         return True
     return any(
-        not condition.holds(facts, key)
+        not _is_met(condition, key, context)
         for condition in policy.conditions
         if any(forbids(pattern, key) for pattern in condition.tools)
     )
+
+
+def _is_met(condition: ToolCondition, key: str, context: CallContext) -> bool:
+    """Whether a call meets a condition; "everyone" includes admins, a failed `when` is false."""
+    fits = "everyone" in condition.roles or context.role in condition.roles
+    if not fits or not context.features.issuperset(condition.features):
+        return False
+    return not condition.when or conditions.holds(condition.when, context.variables(key))
 
 
 def _is_key(key: str) -> bool:
@@ -193,10 +170,25 @@ def _segments(key: str) -> list[str]:
     return key.split(":", 1 if key.startswith("skill:") else SEGMENTS)
 
 
-def _glob(pattern: str, text: str, *, exact: bool) -> bool:
-    """Whether the whole text fits; at most pattern times text steps, whatever they contain.
+def _covers(pattern: str, key: str, *, exact: bool) -> bool:
+    """Whether each segment matches; not `exact`: letter case and width do not count.
 
-    Where `exact` is set, a wildcard stands for no control character.
+    Segments are taken apart first: a name may have a character that becomes a colon.
+    """
+    wanted, found = _segments(pattern), _segments(key)
+    if ":" not in pattern:
+        wanted, found = [pattern], [name_of(key)]
+    if not exact:
+        wanted, found = [*map(normalized, wanted)], [*map(normalized, found)]
+    return len(wanted) == len(found) and all(
+        _glob(one, other, exact=exact) for one, other in zip(wanted, found, strict=True)
+    )
+
+
+def _glob(pattern: str, text: str, *, exact: bool) -> bool:
+    """Whether the whole text matches, in at most len(pattern) * len(text) steps.
+
+    Where `exact` is set, a wildcard matches no control character.
     """
     if exact and any(_is_control(c) for c in text):
         return pattern == text

@@ -1,11 +1,10 @@
-"""What was cut off the results of tools, to be read on."""
+"""Long results: the model reads the beginning, and the rest with the host's tool `read_more`."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,53 +13,14 @@ import orjson
 from bot.messages import Fence, TurnRef
 from bot.store import keys
 from bot.store.client import StoreClient
-
-
-@dataclass(frozen=True, slots=True)
-class Remainder:
-    """What was cut off a tool's result: whose it was (its key), and the text.
-
-    `whole` is False where not even the rest was kept to its end.
-    """
-
-    key: str
-    text: str
-    whole: bool = True
-
+from bot.tools.calls import HOST, Call, Remainder, Result
 
 KEPT_FOR_EACH = 8
+"""Remainders of one conversation with one agent; the oldest goes first."""
 SECONDS = 24 * 3600
 
-
-class TruncatedResults:
-    """Implements `ports.Rests`."""
-
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
-
-    async def keep(self, fence: Fence, ref: TurnRef, handle: str, rest: Remainder) -> None:
-        """Keep a rest under its handle; done again, it replaces itself."""
-        names = [
-            keys.fence(fence.line),
-            keys.truncated_results(fence.line, ref.conversation, ref.agent),
-        ]
-        body = zlib.compress(orjson.dumps([rest.key, rest.text, rest.whole]), 1)
-        await self._client.surely(
-            "shelve", names, [fence.token, handle, body, KEPT_FOR_EACH, SECONDS]
-        )
-
-    async def rest(self, line: str, ref: TurnRef, handle: str) -> Remainder | None:
-        """A rest by its handle, or None where it is not kept any more."""
-        name = keys.truncated_results(line, ref.conversation, ref.agent)
-        found = await self._client.patiently(lambda: self._client.command("HGET", name, handle))
-        return Remainder(*orjson.loads(zlib.decompress(found))) if found else None
-
-
-HOST = ":"
-"""Stands for the server where a tool is the host's own; no server's name has a colon."""
 READ_MORE = "read_more"
 KEY = f"host:{READ_MORE}"
-
 TOOL: dict[str, Any] = {
     "name": READ_MORE,
     "description": "Reads on in a tool result that was cut. The cut result names the handle.",
@@ -73,71 +33,86 @@ TOOL: dict[str, Any] = {
         "required": ["handle"],
     },
 }
+WIRE_NAME = (HOST, READ_MORE)
 
 BAD_INPUT = "Give a handle that a cut result names, and an offset of 0 or more."
 LOST = (
-    "There is nothing to read on under this handle any more: rests are kept for a day, and only "
-    "the newest few. Call the tool again, and ask it for less."
+    "There is nothing left to read under this handle: what was cut off is kept for a day, and only "
+    "for the newest few results. Call the tool again, and ask it for less."
 )
-BEYOND = "There is nothing at this offset: the rest has {} characters."
+BEYOND = "There is nothing at this offset: {} characters were cut off."
 NOT_ALL = "what follows was too long to be kept; ask the tool for less"
-
 
 _HANDLE = re.compile(r"[0-9a-f]{10}\Z")
 
 
+class TruncatedResults:
+    """What was cut off results, in the store: for a day, the newest few of each transcript."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def save(self, fence: Fence, ref: TurnRef, handle: str, rest: Remainder) -> None:
+        """Keep a remainder under its handle; saved again, it replaces itself."""
+        names = [
+            keys.fence(fence.line),
+            keys.truncated_results(fence.line, ref.conversation, ref.agent),
+        ]
+        body = zlib.compress(orjson.dumps([rest.key, rest.text, rest.whole]), 1)
+        await self._client.surely(
+            "shelve", names, [fence.token, handle, body, KEPT_FOR_EACH, SECONDS]
+        )
+
+    async def load(self, line: str, ref: TurnRef, handle: str) -> Remainder | None:
+        """A remainder by its handle, None where it is not kept any more."""
+        name = keys.truncated_results(line, ref.conversation, ref.agent)
+        found = await self._client.patiently(lambda: self._client.command("HGET", name, handle))
+        return Remainder(*orjson.loads(zlib.decompress(found))) if found else None
+
+
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A piece of a rest, and the key of the tool it came from; or what is wrong with the asking."""
-
-    text: str
-    key: str = ""
-    error: bool = False
-
-
 class ReadMore:
-    """The rests of one transcript; `shown` is how many characters the model reads at once."""
+    """The tool `read_more` in one turn; `result_chars` is how much the model reads at once."""
 
-    def __init__(self, rests: TruncatedResults, fence: Fence, ref: TurnRef, shown: int) -> None:
-        self._rests = rests
-        self._fence = fence
-        self._ref = ref
-        self.shown = shown
+    results: TruncatedResults
+    fence: Fence
+    ref: TurnRef
+    result_chars: int
 
-    async def keep(self, call: str, rest: Remainder) -> str:
-        """Keep what was cut off the result of a call; how to read on, in a sentence."""
-        handle = hashlib.sha256(f"{self._ref.entry} {call}".encode()).hexdigest()[:10]
-        await self._rests.keep(self._fence, self._ref, handle, rest)
+    async def save(self, call: str, rest: Remainder) -> str:
+        """Keep what was cut off the result of a call; a sentence that says how to read on."""
+        handle = hashlib.sha256(f"{self.ref.entry} {call}".encode()).hexdigest()[:10]
+        await self.results.save(self.fence, self.ref, handle, rest)
         return f'[read on with {READ_MORE}: {{"handle": "{handle}", "offset": 0}}]'
 
-    async def page(self, arguments: Mapping[str, Any]) -> Page:
-        """The piece of a rest that a call asks for."""
-        handle, offset = arguments.get("handle"), arguments.get("offset", 0)
+    async def call(self, call: Call) -> Result:
+        """The piece of a remainder that a call asks for."""
+        handle, offset = call.arguments.get("handle"), call.arguments.get("offset", 0)
         if not isinstance(handle, str) or not _is_offset(offset):
-            return Page(BAD_INPUT, error=True)
+            return Result(BAD_INPUT, error=True)
         rest = None
         if _HANDLE.match(handle):
-            rest = await self._rests.rest(self._fence.line, self._ref, handle)
+            rest = await self.results.load(self.fence.line, self.ref, handle)
         if rest is None:
-            return Page(LOST, error=True)
+            return Result(LOST, error=True)
         if offset >= len(rest.text):
-            return Page(BEYOND.format(len(rest.text)), rest.key, error=True)
-        return Page(_piece(rest, offset, self.shown), rest.key)
+            return Result(BEYOND.format(len(rest.text)), error=True, read_from=rest.key)
+        return Result(_piece(rest, offset, self.result_chars), read_from=rest.key)
 
 
-def truncate(text: str, shown: int) -> tuple[list[dict[str, Any]], str]:
+def truncate(text: str, result_chars: int) -> tuple[list[dict[str, Any]], str]:
     """The first characters of a text as a result's blocks, and what was cut off."""
-    told = f"[cut: the first {shown} of {len(text)} characters are shown]"
-    blocks = [{"type": "text", "text": part} for part in (text[:shown], told)]
-    return blocks, text[shown:]
+    note = f"[cut: the first {result_chars} of {len(text)} characters are shown]"
+    blocks = [{"type": "text", "text": part} for part in (text[:result_chars], note)]
+    return blocks, text[result_chars:]
 
 
 def _is_offset(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _piece(rest: Remainder, offset: int, shown: int) -> str:
-    end = min(offset + shown, len(rest.text))
+def _piece(rest: Remainder, offset: int, result_chars: int) -> str:
+    end = min(offset + result_chars, len(rest.text))
     where = f"characters {offset} to {end} of the {len(rest.text)} that were cut off"
     then = f"read on at offset {end}" if end < len(rest.text) else "this is the end"
     if end == len(rest.text) and not rest.whole:

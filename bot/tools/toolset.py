@@ -1,295 +1,218 @@
-"""The tools of one turn: what the model is shown, and what becomes of each call.
-
-What is shown is frozen with the turn's render; what is allowed is decided anew at each call.
-"""
+"""The tools of one turn under the agent's policy, and how they are put together."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
-
-from bot.errors import ToolError, ToolFateUnknown
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool, WireNames
+from bot.messages import Fence, TurnRef
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
 from bot.tools import calls, read_more
-from bot.tools.cache import ToolResultCache, cache_key
-from bot.tools.calls import SKILL, Call, PolicyResult, Result
-from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide, decide_own
-from bot.tools.read_more import HOST, ReadMore, Remainder, truncate
-from registry.skill import CacheRule
+from bot.tools.cache import CachedTools, ToolResultCache
+from bot.tools.calls import HOST, SKILL, Call, FoundTool, PolicyResult, Result, refused
+from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide
+from bot.tools.read_more import ReadMore, TruncatedResults
+from bot.tools.sources import McpTools, SkillTools, Tools, WrappedTools
 
-OUTCOME_UNKNOWN = "Outcome unknown: {}"
-READY_SECONDS = 10.0
-READY_FOR_APPROVED_SECONDS = 60.0
+NOTHING_OFFERED = OfferedTools(frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class ToolPermissions:
-    """What an agent may do with tools: its servers, the written rule, the flags that are on."""
+    """What an agent may do with tools, by the written rule and the features that are on."""
 
-    servers: tuple[ServerSpec, ...]
-    policy: Policy
-    features: frozenset[str] = frozenset()
+    servers: tuple[ServerSpec, ...] = ()
     skills: tuple[SkillSpec, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    features: frozenset[str] = frozenset()
+
+    def decide(
+        self, key: str, context: CallContext, offered: OfferedTools = NOTHING_OFFERED
+    ) -> Decision:
+        """What happens to a call of the tool with this key."""
+        return decide(self.policy, key, offered, replace(context, features=self.features))
+
+    def include(self, source: ServerSpec | SkillSpec | None) -> bool:
+        """Whether a server or a skill is still the agent's, unchanged; the host's own always is."""
+        if isinstance(source, ServerSpec):
+            same = (one for one in self.servers if one.name == source.name)
+            return any(one.share_key == source.share_key for one in same)
+        return source is None or source in self.skills
 
 
+@dataclass(frozen=True, slots=True)
+class PinnedTools(WrappedTools):
+    """Runs an approved call only while its tool is the one that was approved."""
+
+    async def call(self, call: Call, seconds: float) -> Result:
+        """The result, or that the tool has changed."""
+        if call.approved:
+            tool = self.tools.find(call)
+            if tool is None or tool.definition != call.approved:
+                return Result(calls.NO_LONGER, error=True)
+        return await self.tools.call(call, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class TruncatedTools(WrappedTools):
+    """Keeps what was cut off results, so that the model can read on with the tool `read_more`."""
+
+    read_more: ReadMore
+
+    def find(self, call: Call) -> FoundTool | None:
+        """The tool that a call means; `read_more` is one of them."""
+        if call.server == HOST:
+            return FoundTool(None, read_more.READ_MORE, repeatable=True)
+        return self.tools.find(call)
+
+    async def call(self, call: Call, seconds: float) -> Result:
+        """The result, with a sentence that says how to read on where it was cut."""
+        if call.server == HOST:
+            return await self.read_more.call(call)
+        result = await self.tools.call(call, seconds)
+        if result.rest is None:
+            return result
+        how = {"type": "text", "text": await self.read_more.save(call.id, result.rest)}
+        return replace(result, content=[*result.content, how])
+
+
+@dataclass(frozen=True, slots=True)
 class Toolset:
-    """The tools of one agent, as one turn uses them.
+    """The tools of one agent in one turn, under its policy.
 
-    `live` gives the agent's rights as they are now, None once it is removed; `facts` say for whom
-    and where the turn runs, and `context` says it to skills. `hide` takes secrets out of words that
-    did not pass by where a server or a skill is heard.
+    What the model is shown is frozen with the turn's prompt; what is allowed is decided anew at
+    each call: `current` gives the agent's permissions now, None once it is removed.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        rights: ToolPermissions,
-        live: Callable[[], ToolPermissions | None],
-        skills: SkillRunner,
-        kept: ToolResultCache,
-        context: SkillContext,
-        shelf: ReadMore,
-        facts: CallContext | None = None,
-        hide: Callable[[str], str] = str,
-    ) -> None:
-        self._hide = hide
-        self._pins: dict[str, str] = {}
-        self._shelf = shelf
-        self._caller = skills
-        self._kept = kept
-        self._context = context
-        self._skills = {skill.name: skill for skill in rights.skills}
-        self._pool = pool
-        self._rights = rights
-        self._live = live
-        self._facts = facts or CallContext()
-        self._servers = {server.name: server for server in rights.servers}
-
-    async def ready(self, *, approved: bool = False) -> None:
-        """Servers are connected, or have had their time: a turn waits once, and not for long.
-
-        Longer where a person `approved` a call: that should not go to waste.
-        """
-        if self._servers:
-            await self._pool.ensure(self._servers.values())
-            seconds = READY_FOR_APPROVED_SECONDS if approved else READY_SECONDS
-            await self._pool.ready(self._servers.values(), seconds)
+    mcp: McpTools
+    tools: Tools
+    permissions: ToolPermissions
+    current: Callable[[], ToolPermissions | None]
+    context: CallContext
 
     def offer(self) -> tuple[list[dict[str, Any]], dict[str, Sequence[str]]]:
         """The tools as the model takes them, and what each wire name means; in a stable order."""
-        offer = self._offered()
-        known: list[Tool | SkillSpec] = [*self._pool.tools(self._servers.values())]
-        tools = [
-            tool
-            for tool in [*known, *self._unclashed()]
-            if self._decided(self._rights, tool.key, offer) is not Decision.DENY
-        ]
-        wire = WireNames(tools)
-        shown = sorted(tools, key=wire.wire)
-        offered: list[dict[str, Any]] = [
-            {
-                "name": wire.wire(tool),
-                "description": tool.description or tool.name,
-                "input_schema": tool.input_schema,
-            }
-            for tool in shown
-        ]
-        names: dict[str, Sequence[str]] = {
-            wire.wire(tool): (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
-            for tool in shown
-        }
-        if shown and self._decided_own(self._rights) is not Decision.DENY:
-            offered.append(read_more.TOOL)
-            names[read_more.READ_MORE] = (HOST, read_more.READ_MORE)
-        return offered, names
+        offered = self._offered()
+        allowed = [t for t in self.tools.offered() if self._is_allowed(t.key, offered)]
+        wire = WireNames(allowed)
+        shown = sorted(allowed, key=wire.wire)
+        tools = [_as_offered(tool, wire.wire(tool)) for tool in shown]
+        names = {wire.wire(tool): _meaning(tool) for tool in shown}
+        if shown and self._is_allowed(read_more.KEY, offered):
+            tools.append(read_more.TOOL)
+            names[read_more.READ_MORE] = read_more.WIRE_NAME
+        return tools, names
 
-    def prompts(self) -> list[str]:
-        """The texts that the servers add to the system prompt."""
-        return self._pool.prompts(self._servers.values())
+    def decide(self, call: Call, uncertain: Collection[str] = ()) -> PolicyResult:
+        """What happens to a call by the rule that holds now.
 
-    def judge(self, call: Call, doubtful: frozenset[str]) -> PolicyResult:
-        """What happens to this call by today's rule.
-
-        `doubtful` are digests of calls whose outcome nobody knows.
+        `uncertain` are digests of calls whose outcome is unknown: one that may not run twice needs
+        approval then.
         """
-        live = self._live()
-        if refusal := self._refusal(call, live):
-            return PolicyResult(Result(refusal, error=True))
-        assert live is not None
-        if call.server == HOST:
-            decision = self._decided_own(live)
-        else:
-            decision = self._decided(live, call.key, self._offered())
+        current, tool = self.current(), self.tools.find(call)
+        if current is None:
+            return refused(calls.AGENT_GONE)
+        if tool is None:
+            return refused(calls.UNKNOWN_TOOL)
+        if refusal := _refusal(call, tool, current):
+            return refused(refusal)
+        decision = current.decide(call.key, self.context, self._offered())
         if decision is Decision.DENY:
-            return PolicyResult(Result(calls.NOT_ALLOWED, error=True))
-        definition = self.definition(call)
-        doubt = call.digest in doubtful and not self.repeatable(call)
-        if decision is Decision.RUN and not doubt:
-            return PolicyResult(definition=definition)
-        if not definition:
-            return PolicyResult(Result(calls.NO_LONGER, error=True))
-        return PolicyResult(
-            asks=True, always=decision is Decision.ASK and not doubt, definition=definition
-        )
+            return refused(calls.NOT_ALLOWED)
+        is_uncertain = call.digest in uncertain and not tool.repeatable
+        if decision is Decision.RUN and not is_uncertain:
+            return PolicyResult(definition=tool.definition)
+        if not tool.definition:
+            return refused(calls.NO_LONGER)
+        always = decision is Decision.ASK and not is_uncertain
+        return PolicyResult(needs_approval=True, always=always, definition=tool.definition)
 
-    def definition(self, call: Call) -> str:
-        """A digest of what the tool is now and where it runs; empty where it is not offered."""
-        if call.server == HOST:
-            return read_more.READ_MORE
-        if call.server == SKILL:
-            skill = self._skills.get(call.tool or "")
-            return skill.digest[:24] if skill else ""
-        server = self._servers.get(call.server or "")
-        digest = self._digest(call)
-        if server is None or not digest:
-            return ""
-        place = [server.command, server.args, server.cwd, server.url, digest]
-        return hashlib.sha256(orjson.dumps(place)).hexdigest()[:24]
+    def is_repeatable(self, call: Call) -> bool:
+        """Whether an admin said that this tool may run twice, itself or by trusting its server."""
+        tool = self.tools.find(call)
+        return tool is not None and tool.repeatable
 
-    def pin(self, call: Call, definition: str) -> None:
-        """People allowed the tool of this definition: if it becomes another, the call won't run."""
-        if call.server not in (HOST, SKILL):
-            same = self.definition(call) == definition
-            self._pins[call.id] = self._digest(call) if same else definition
+    async def call(self, call: Call, seconds: float) -> Result:
+        """Make a call that was allowed, or use a result again; every failure is a result too.
 
-    def _digest(self, call: Call) -> str:
-        server = self._servers.get(call.server or "")
-        found = [t for t in self._pool.tools([server] if server else []) if t.name == call.tool]
-        return found[0].digest if found else ""
+        A piece of an earlier result is shown only while the tool that it came from is allowed.
+        """
+        result = await self.tools.call(call, seconds)
+        if not result.read_from:
+            return result
+        current = self.current()
+        if current is None:
+            return Result(calls.AGENT_GONE, error=True)
+        decision = current.decide(result.read_from, self.context, self._offered())
+        if decision is Decision.DENY:
+            return Result(calls.NOT_ALLOWED, error=True)
+        return result
 
-    def _refusal(self, call: Call, live: ToolPermissions | None) -> str | None:
-        if live is None:
-            return calls.AGENT_GONE
-        mine = self._servers.get(call.server or "")
-        skill = self._skills.get(call.tool or "") if call.server == SKILL else None
-        if mine is None and skill is None and call.server != HOST:
-            return calls.UNKNOWN_TOOL
-        if call.unfit:
-            return calls.NOT_PLAIN.format(call.unfit)
-        if not isinstance(call.arguments, Mapping):
-            return calls.NOT_OBJECT
-        if call.server == HOST:
-            return None
-        if skill is not None:
-            if skill not in self._unclashed():
-                return calls.NAME_TAKEN
-            return None if skill in live.skills else calls.NO_LONGER
-        assert mine is not None
-        now = next((one for one in live.servers if one.name == mine.name), None)
-        return calls.NO_LONGER if now is None or now.share_key != mine.share_key else None
-
-    def _unclashed(self) -> list[SkillSpec]:
-        """The skills, without those whose name one of the servers' tools has."""
-        offered = self._pool.tools(self._servers.values())
-        tools = {tool.name.casefold(): tool.key for tool in offered}
-        taken = [skill for skill in self._skills.values() if skill.name.casefold() in tools]
-        for skill in taken:
-            self._caller.clashes(skill.name, tools[skill.name.casefold()])
-        return [skill for skill in self._skills.values() if skill not in taken]
-
-    def _decided(self, rights: ToolPermissions, key: str, offer: OfferedTools) -> Decision:
-        facts = replace(self._facts, features=rights.features)
-        return decide(rights.policy, key, offer, facts)
-
-    def _decided_own(self, rights: ToolPermissions) -> Decision:
-        return decide_own(
-            rights.policy, read_more.KEY, replace(self._facts, features=rights.features)
-        )
+    def _is_allowed(self, key: str, offered: OfferedTools) -> bool:
+        return self.permissions.decide(key, self.context, offered) is not Decision.DENY
 
     def _offered(self) -> OfferedTools:
-        servers = self._servers.values()
-        keys = frozenset(tool.key for tool in self._pool.tools(servers))
-        keys |= {skill.key for skill in self._skills.values()}
-        return OfferedTools(keys, complete=self._pool.have_listed(servers))
+        keys = {tool.key for tool in self.mcp.offered()}
+        keys |= {skill.key for skill in self.permissions.skills}
+        return OfferedTools(frozenset(keys), complete=self.mcp.have_listed())
 
-    def repeatable(self, call: Call) -> bool:
-        """Whether an admin said that this tool may run twice, itself or by trusting its server."""
-        if call.server == HOST or self._rule(call) is not None:
-            return True
-        server = self._servers.get(call.server or "")
-        if server is None or call.tool is None:
-            return False
-        if server.is_repeatable(call.tool):
-            return True
-        found = [t for t in self._pool.tools([server]) if t.name == call.tool]
-        return server.trust_annotations and any(t.read_only or t.idempotent for t in found)
 
-    async def run(self, call: Call, seconds: float) -> Result:
-        """Make the call, or use a result again that is still good; every end of it is a result."""
-        if call.server == HOST:
-            return await self._read_more(call)
-        result = await self._kept_or_made(call, seconds)
-        if result.rest is None or self._decided_own(self._rights) is Decision.DENY:
-            return result
-        how = await self._shelf.keep(call.id, result.rest)
-        return replace(result, content=[*result.content, {"type": "text", "text": how}])
+def _refusal(call: Call, tool: FoundTool, current: ToolPermissions) -> str:
+    if call.invalid:
+        return calls.NOT_PLAIN.format(call.invalid)
+    if not isinstance(call.arguments, Mapping):
+        return calls.NOT_OBJECT
+    return tool.refusal or ("" if current.include(tool.source) else calls.NO_LONGER)
 
-    async def _read_more(self, call: Call) -> Result:
-        """A piece of what was cut off, as long as the tool that it came from is not taken away."""
-        page, live = await self._shelf.page(call.arguments), self._live()
-        if live is None:
-            return Result(calls.AGENT_GONE, error=True)
-        if page.key and self._decided(live, page.key, self._offered()) is Decision.DENY:
-            return Result(calls.NOT_ALLOWED, error=True)
-        return Result(page.text, error=page.error)
 
-    async def _kept_or_made(self, call: Call, seconds: float) -> Result:
-        rule = self._rule(call)
-        if rule is None:
-            return await self._made(call, seconds)
-        place = cache_key(rule.scope, self._context, call.digest, *self._identity(call))
-        make = partial(self._made, call)
-        return await self._kept.result(place, rule.ttl_seconds, seconds, make)
+def _as_offered(tool: Tool | SkillSpec, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": tool.description or tool.name,
+        "input_schema": tool.input_schema,
+    }
 
-    def _rule(self, call: Call) -> CacheRule | None:
-        """How long this tool's results stand, where the operator says that it only reads."""
-        if call.server == SKILL:
-            skill = self._skills.get(call.tool or "")
-            return skill.cache if skill else None
-        server = self._servers.get(call.server or "")
-        return server.cached(call.tool) if server and call.tool else None
 
-    def _identity(self, call: Call) -> tuple[str, str]:
-        """What is called, and where and as whom: another secret may give another answer."""
-        if call.server == SKILL:
-            return self._skills[call.tool or ""].identity, ""
-        return self._servers[call.server or ""].share_key, self.definition(call)
+def _meaning(tool: Tool | SkillSpec) -> Sequence[str]:
+    return (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
 
-    async def _made(self, call: Call, seconds: float) -> Result:
-        assert call.server is not None
-        assert call.tool is not None
-        if call.server == SKILL:
-            return await self._run_skill(self._skills[call.tool], call, seconds)
-        limit = min(seconds, self._servers[call.server].deadline)
-        try:
-            server = self._servers[call.server]
-            pinned = self._pins.get(call.id, "")
-            found = await self._pool.call(server, call.tool, call.arguments, limit, pinned)
-        except ToolFateUnknown as error:
-            words = self._hide(OUTCOME_UNKNOWN.format(error))
-            return Result(words, error=True, fate_unknown=True)
-        except ToolError as error:
-            return Result(self._hide(f"The tool did not run: {error}"), error=True)
-        if found.unread:
-            words = self._hide(OUTCOME_UNKNOWN.format(found.text))
-            return Result(words, error=True, fate_unknown=True)
-        rest = Remainder(call.key, found.rest, found.whole) if found.rest else None
-        return Result(found.content, error=found.is_error, rest=rest)
 
-    async def _run_skill(self, skill: SkillSpec, call: Call, seconds: float) -> Result:
-        found = await self._caller.call(skill, call.arguments, self._context, seconds)
-        text, shown = found.text, self._shelf.shown
-        if len(text) <= shown:
-            return Result(text, error=found.error, fate_unknown=found.unknown)
-        blocks, rest = truncate(text, shown)
-        return Result(blocks, found.error, found.unknown, Remainder(call.key, rest))
+@dataclass(frozen=True, slots=True)
+class ToolsetFactory:
+    """What the toolsets of all turns share."""
+
+    pool: Pool
+    skills: SkillRunner
+    cache: ToolResultCache
+    truncated: TruncatedResults
+
+    def make(
+        self,
+        permissions: ToolPermissions,
+        current: Callable[[], ToolPermissions | None],
+        context: CallContext,
+        fence: Fence,
+        ref: TurnRef,
+        result_chars: int,
+        redact: Callable[[str], str] = str,
+    ) -> Toolset:
+        """The toolset of one turn.
+
+        `result_chars` is how much of a result the model reads at once; `redact` takes secrets out
+        of the host's own words about calls.
+        """
+        conversation = f"{fence.line}/{ref.conversation}"
+        caller = SkillContext(context.account, str(context.person), conversation, context.agent)
+        mcp = McpTools(self.pool, permissions.servers, redact)
+        tools: Tools = SkillTools(mcp, self.skills, permissions.skills, caller, result_chars)
+        tools = PinnedTools(CachedTools(tools, self.cache, caller))
+        if permissions.decide(read_more.KEY, context) is not Decision.DENY:
+            reading = ReadMore(self.truncated, fence, ref, result_chars)
+            tools = TruncatedTools(tools, reading)
+        return Toolset(mcp, tools, permissions, current, context)

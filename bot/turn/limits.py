@@ -1,4 +1,4 @@
-"""The limits of one turn, and how much of them is used."""
+"""How much of its limits a turn has used, and how many requests a person made in a minute."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from bot.messages import Clock
 from registry.limits import TurnLimits
 
 MAX_LOOPS = 2
+WINDOW_SECONDS = 60.0
+MAX_KNOWN = 10_000
 
 
 class TurnUsage:
-    """The use of one turn."""
+    """What one turn has used: `requests` counts every try, `loops` calls that went in circles."""
 
     def __init__(self, limits: TurnLimits, clock: Clock) -> None:
         self.limits = limits
@@ -26,21 +28,20 @@ class TurnUsage:
         """Wall-clock seconds that this turn may still run."""
         return self._until - self._clock.monotonic()
 
-    def spent(self) -> str | None:
-        """Why the next request has to be the last one, in words, or None."""
-        if self.requests >= self.limits.requests - 1:
-            return f"{self.limits.requests} model requests"
-        if self.calls >= self.limits.calls:
-            return f"{self.limits.calls} tool calls"
-        if self.loops >= MAX_LOOPS:
-            return "calls that go round in circles"
-        return None
+    @property
+    def has_calls_left(self) -> bool:
+        """Whether the turn may make another tool call."""
+        return self.calls < self.limits.calls
+
+    @property
+    def is_last_request(self) -> bool:
+        """Whether the next request has to be the last one, without tools."""
+        used_up = self.requests >= self.limits.requests - 1 or self.loops >= MAX_LOOPS
+        return used_up or not self.has_calls_left
 
 
-WINDOW_SECONDS = 60.0
-FORGET_ABOVE = 10_000
-
-Who = tuple[str, str, int]
+Requester = tuple[str, str, int]
+"""Line, conversation (or what else is counted), person."""
 
 
 class RequestRate:
@@ -51,17 +52,17 @@ class RequestRate:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._made: dict[Who, deque[float]] = {}
+        self._made: dict[Requester, deque[float]] = {}
 
-    def take(self, who: Who, most: int) -> bool:
-        """Count a request, or say that there were `most` already in the last minute."""
+    def take(self, who: Requester, limit: int) -> bool:
+        """Count a request; False, and not counted, if there were `limit` in the last minute."""
         now = self._clock.monotonic()
-        if len(self._made) > FORGET_ABOVE:
+        if len(self._made) > MAX_KNOWN:
             self._made = {w: at for w, at in self._made.items() if now - at[-1] < WINDOW_SECONDS}
         made = self._made.setdefault(who, deque())
         while made and now - made[0] >= WINDOW_SECONDS:
             made.popleft()
-        if len(made) >= most:
+        if len(made) >= limit:
             return False
         made.append(now)
         return True

@@ -1,176 +1,102 @@
-"""The walk of one turn over its transcript.
+"""The agent loop: ask the model, run its tool calls, until the turn ends or is suspended.
 
 Each step looks at what is recorded, does the next thing and records it; so a turn that was cut off
-anywhere goes on from there by the same walk.
+anywhere goes on from there by the same loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import structlog
 
-from bot import messages
-from bot.agents.runnable import RunnableAgent
 from bot.approvals.service import PendingCall, Suspension
-from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, OutOfBudget, StaleThinking
-from bot.messages import Answer, Clock, Model, ModelRequest, TextDelta, ToolChosen
-from bot.store.journal import Record
-from bot.turn import history, prompt, results
-from bot.turn.limits import TurnUsage
+from bot.errors import ModelError, ModelRefused, OutOfBudget
+from bot.messages import Answer
+from bot.turn import results
+from bot.turn.limits import RequestRate
+from bot.turn.model_caller import ModelCaller
 from bot.turn.progress import Progress
-from bot.turn.prompt import RenderedPrompt
-from bot.turn.results import TurnResult, turn_result
-from bot.turn.tool_calls import ToolCalls, call_ids, ensure_unique_call_ids, without_calls
-from bot.turn.turn import Recorder
-from bot.usage.reservation import TurnBudget
+from bot.turn.results import Outcome, TurnResult, turn_result
+from bot.turn.tool_calls import ToolCalls
+from bot.turn.turn import Turn
 
 log = structlog.get_logger("turn")
 
-FIRST_PAUSE = 0.5
 
-
+@dataclass(frozen=True, slots=True)
 class AgentLoop:
-    """Asks the model and makes its calls until there is an ending."""
+    """Takes one turn to its end, or until people must approve something."""
 
-    def __init__(
-        self,
-        model: Model,
-        plan: RunnableAgent,
-        render: RenderedPrompt,
-        recorder: Recorder,
-        calls: ToolCalls,
-        budget: TurnUsage,
-        progress: Progress,
-        clock: Clock,
-        may_ask: Callable[[], bool],
-        purse: TurnBudget,
-    ) -> None:
-        self._purse = purse
-        self._may_ask = may_ask
-        self._model = model
-        self._plan = plan
-        self._asked = plan.model
-        self._render = render
-        self._recorder = recorder
-        self._calls = calls
-        self._budget = budget
-        self._progress = progress
-        self._clock = clock
-        self._answers = [r for r in recorder.recorded() if r.kind == "model"]
-        self._told = 0
-        self._recall()
+    turn: Turn
+    model: ModelCaller
+    calls: ToolCalls
+    progress: Progress
+    rate: RequestRate
 
-    def _recall(self) -> None:
-        """Take up what an earlier life of this turn has recorded."""
-        self._budget.requests = len(self._answers)
-        records = self._recorder.recorded()
-        started = [r for r in records if r.kind == "started"]
-        asked = [i for i, r in enumerate(records) if r.kind == "asked"]
-        self._told = sum(r.kind == "model" for r in records[: asked[-1]]) if asked else 0
-        self._budget.calls = len(started)
-        if self._answers:
-            self._recorder.prefix = self._answers[-1].body["prefix"]
-        self._progress.keep(self._said())
+    async def run(self, stop: asyncio.Event) -> TurnResult | Suspension:
+        """How the turn ends; its last records are not written yet.
 
-    async def to_an_ending(
-        self, stop: asyncio.Event
-    ) -> tuple[TurnResult | Suspension, list[Record]]:
-        """How the turn ends, or that it waits for people, and the records that go with that.
-
-        The person's stop and the wall clock end it wherever it is; what was said stays.
+        The person's stop and the turn's time limit end it wherever it is; what was said stays.
         """
-        walk = asyncio.ensure_future(self._to_an_ending())
-        stopped = asyncio.ensure_future(stop.wait())
+        time_limit = asyncio.timeout(self.turn.usage.seconds_left)
         try:
-            await asyncio.wait(
-                {walk, stopped},
-                return_when=asyncio.FIRST_COMPLETED,
-                timeout=self._budget.seconds_left,
-            )
-            if not walk.done():
-                walk.cancel()
-                await asyncio.wait({walk})
-            end = self._broken_off(stopped.done()) if walk.cancelled() else walk.result()
-            if isinstance(end, Suspension):
-                return end, []
-        finally:
-            walk.cancel()
-            stopped.cancel()
-        return end, self._unrecorded(end)
-
-    def _broken_off(self, by_person: bool) -> TurnResult:
-        said = self._plan.filter.words(self._progress.said, cut=True)
-        if by_person:
-            return turn_result("stopped", said, results.STOPPED if said else results.STOPPED_EARLY)
-        return turn_result("failed", said, results.TIRED)
-
-    def _unrecorded(self, end: TurnResult) -> list[Record]:
-        """Answers and results that are not in the journal yet, then the end."""
-        logged = {id(record) for record in self._recorder.recorded()}
-        records = [record for record in self._answers if id(record) not in logged]
-        records += self._calls.late
-        if partial := self._progress.said[len(self._said()) :].strip():
-            partial = self._plan.filter.words(partial, cut=True)
-            text = [{"type": "text", "text": partial}]
-            records.append(self._recorder.partial(Answer(text, end.outcome)))
-        return [*records, self._recorder.ended(end.outcome, end.text)]
-
-    async def _to_an_ending(self) -> TurnResult | Suspension:
-        try:
-            while True:
-                if end := await self._step():
-                    return end
-        except OutOfBudget as short:
-            self._progress.again()
-            return turn_result("refused", self._said(), results.SPENT.format(short))
+            async with time_limit:
+                with _expiring_on(stop, time_limit):
+                    while (end := await self.step()) is None:
+                        pass
+        except TimeoutError:
+            if not time_limit.expired():
+                raise
+            return self._interrupted(by_person=stop.is_set())
+        except OutOfBudget as error:
+            return self._gave_up("refused", results.OUT_OF_BUDGET.format(error))
         except ModelRefused as error:
-            log.error("model.refused", agent=self._plan.agent, error=str(error))
-            return self._given_up(results.BROKEN)
+            log.error("model.refused", agent=self.turn.agent.id, error=str(error))
+            return self._gave_up("failed", results.BROKEN)
         except ModelError as error:
-            log.warning("model.gave_up", agent=self._plan.agent, error=str(error))
-            return replace(self._given_up(results.BUSY), again=True)
+            log.warning("model.gave_up", agent=self.turn.agent.id, error=str(error))
+            return replace(self._gave_up("failed", results.BUSY), can_retry=True)
+        return end
 
-    def _given_up(self, note: str) -> TurnResult:
-        self._progress.again()  # a stream that broke leaves nothing
-        return turn_result("failed", self._said(), note)
-
-    async def _step(self) -> TurnResult | Suspension | None:
-        """Take up calls that are open, or ask the model; an ending when there is one."""
-        if calls := self._calls.open():
-            return self._waits(await self._calls.take_up(calls))
-        if not self._may_ask():
-            return turn_result("refused", self._said(), results.TOO_OFTEN)
-        last = self._budget.spent() is not None
-        answer = await self._ask(last=last)
-        calls_made = bool(history.calls_of(answer.content))
-        cut = answer.stop == "max_tokens" and calls_made and not self._was_cut()
-        wanted = answer.stop == "tool_use" and calls_made
-        if last or not (wanted or cut or answer.stop == "pause_turn"):
+    async def step(self) -> TurnResult | Suspension | None:
+        """Resume the calls that are open, or ask the model; the end if this was the last step."""
+        turn, request = self.turn, self.turn.request
+        if open_calls := turn.open_calls():
+            return self._suspension(await self.calls.resume(open_calls))
+        person = request.incoming.person.id
+        who = (request.line.fence.line, turn.opened.ref.conversation, person)
+        if not self.rate.take(who, turn.usage.limits.per_minute):
+            return turn_result("refused", turn.said(), results.TOO_MANY_REQUESTS)
+        last = turn.usage.is_last_request
+        answer = await self.model.ask(last=last)
+        has_calls = any(block["type"] == "tool_use" for block in answer.content)
+        calls_cut = answer.stop == "max_tokens" and has_calls and not self._was_cut()
+        wants_calls = answer.stop == "tool_use" and has_calls
+        if last or not (wants_calls or calls_cut or answer.stop == "pause_turn"):
             return self._end_with(answer)
-        return await self._go_on(self._keep(answer), wanted=wanted, cut=cut)
-
-    async def _go_on(self, record: Record, *, wanted: bool, cut: bool) -> Suspension | None:
-        """An answer that wants more steps is recorded, and its calls are made."""
-        if wanted:
-            return self._waits(await self._calls.take(record))
-        if cut:
-            await self._calls.take_cut(record)
+        record = turn.add_answer(answer)
+        self.progress.end_step()
+        if wants_calls:
+            return self._suspension(await self.calls.run(record))
+        if calls_cut:
+            await self.calls.refuse_cut(record)
         else:
-            await self._recorder.log([record])
+            await turn.log()
         return None
 
-    def _waits(self, asking: list[PendingCall]) -> Suspension | None:
-        return Suspension(tuple(asking), self._said()) if asking else None
+    def _suspension(self, pending: list[PendingCall]) -> Suspension | None:
+        return Suspension(tuple(pending), self.turn.said()) if pending else None
 
     def _end_with(self, answer: Answer) -> TurnResult:
-        """The last answer; its record goes out with the reply, in one step."""
-        self._keep(without_calls(answer))
-        said = self._said()
+        """The last answer, without calls; its record is written with the reply, in one step."""
+        spoken = [block for block in answer.content if block["type"] != "tool_use"]
+        self.turn.add_answer(replace(answer, content=spoken))
+        self.progress.end_step()
+        said = self.turn.said()
         if answer.stop == "refusal":
             return turn_result("refused", said, results.REFUSED)
         if answer.stop == "max_tokens":
@@ -179,97 +105,39 @@ class AgentLoop:
             return turn_result("failed", said, results.FULL)
         return turn_result("done", said)
 
-    def _keep(self, answer: Answer) -> Record:
-        record = self._recorder.answered(answer)
-        self._answers.append(record)
-        self._progress.keep(self._said())
-        return record
+    def _gave_up(self, outcome: Outcome, note: str) -> TurnResult:
+        self.progress.restart_step()  # a stream that broke leaves nothing
+        return turn_result(outcome, self.turn.said(), note)
 
-    async def _ask(self, *, last: bool) -> Answer:
-        """One answer, of the agent's model or, where that one gives none, of its fallback."""
-        try:
-            return await self._tried(last=last)
-        except (ModelBusy, BrokenStream) as error:
-            if self._plan.fallback in (None, self._asked):
-                raise
-            log.warning("model.fallback", agent=self._plan.agent, error=str(error))
-            self._asked = str(self._plan.fallback)
-            self._recorder.prefix = prompt.content_hash([self._recorder.prefix, self._asked])
-            self._recorder.head = prompt.content_hash([self._recorder.head, self._asked])
-            self._progress.again()
-        return await self._tried(last=last)
-
-    async def _tried(self, *, last: bool) -> Answer:
-        """One answer; a broken stream or a busy server is tried again, within bounds."""
-        attempts = self._budget.limits.attempts
-        for attempt in range(1, attempts + 1):
-            self._budget.requests += 1
-            try:
-                return await self._stream(last=last)
-            except StaleThinking:
-                self._recorder.prefix = prompt.content_hash([self._recorder.prefix, attempt])
-            except (ModelBusy, BrokenStream) as error:
-                pause = _pause(error, attempt)
-                if attempt == attempts or pause > self._budget.seconds_left:
-                    raise
-                log.info("model.again", error=str(error), attempt=attempt, pause=pause)
-                self._progress.again()
-                self._progress.using(results.AGAIN)
-                await self._clock.sleep(pause)
-        raise ModelBusy("no usable answer in the allowed number of tries")
-
-    async def _stream(self, *, last: bool) -> Answer:
-        """One try, paid for: what it can cost is set aside before, what it did cost is written."""
-        request = self._request(last=last)
-        await self._purse.reserve(request, self._recorder.heard)
-        await self._recorder.asks()
-        try:
-            return await self._streamed(request)
-        except ModelError:
-            await self._recorder.broke()
-            raise
-
-    async def _streamed(self, request: ModelRequest) -> Answer:
-        async with contextlib.aclosing(self._model.stream(request)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, TextDelta):
-                    self._progress.add(piece.text)
-                elif isinstance(piece, ToolChosen):
-                    self._progress.using(": ".join(self._render.names.get(piece.name, [])))
-                elif isinstance(piece, Answer):
-                    return self._told_apart(self._plan.filter.answer(piece))
-        raise BrokenStream("the stream ended without an answer")
-
-    def _told_apart(self, answer: Answer) -> Answer:
-        """The answer, none of its calls with the id of another one."""
-        if not history.calls_of(answer.content):
-            return answer
-        turns = self._recorder.transcript.turns
-        return ensure_unique_call_ids(answer, call_ids([r for turn in turns for r in turn.records]))
-
-    def _request(self, *, last: bool) -> ModelRequest:
-        plan = self._plan
-        return ModelRequest(
-            model=self._asked,
-            max_tokens=min(plan.max_tokens, plan.limits.tokens),
-            system=self._render.system,
-            tools=self._render.tools,
-            messages=self._recorder.transcript.messages(self._recorder.prefix),
-            temperature=plan.temperature,
-            reasoning_effort=plan.reasoning_effort,
-            no_tools=last and bool(self._render.tools),
-        )
-
-    def _said(self) -> str:
-        """All text of this turn's answers that was not told before the turn last waited."""
-        texts = [messages.text_of(r.body["content"]) for r in self._answers[self._told :]]
-        return "\n\n".join(text for text in texts if text)
+    def _interrupted(self, *, by_person: bool) -> TurnResult:
+        outcome: Outcome = "stopped" if by_person else "failed"
+        hide, shown = self.turn.agent.filter.words, self.progress.said
+        said = hide(shown, cut=True)
+        if partial := shown[len(self.turn.said()) :].strip():
+            text = [{"type": "text", "text": hide(partial, cut=True)}]
+            self.turn.add_answer(Answer(text, outcome), partial=True)
+        if by_person:
+            note = results.STOPPED if said else results.STOPPED_EARLY
+            return turn_result(outcome, said, note)
+        return turn_result(outcome, said, results.OUT_OF_TIME)
 
     def _was_cut(self) -> bool:
-        return any(record.body["stop"] == "max_tokens" for record in self._answers)
+        return any(record.body["stop"] == "max_tokens" for record in self.turn.answers)
 
 
-def _pause(error: ModelError, attempt: int) -> float:
-    """Seconds until the next try; turns that failed in one moment do not come back in one."""
-    wanted = error.retry_after if isinstance(error, ModelBusy) else None
-    return max(wanted or 0.0, FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5))  # noqa: S311
+@contextlib.contextmanager
+def _expiring_on(stop: asyncio.Event, time_limit: asyncio.Timeout) -> Iterator[None]:
+    """Let a time limit expire as soon as `stop` is set."""
+    loop = asyncio.get_running_loop()
+
+    def expire(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the time limit is over already
+            time_limit.reschedule(loop.time())
+
+    stopped = asyncio.create_task(stop.wait())
+    stopped.add_done_callback(expire)
+    try:
+        yield
+    finally:
+        stopped.remove_done_callback(expire)
+        stopped.cancel()

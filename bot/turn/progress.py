@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import structlog
 
 from bot.approvals.view import WORDS_LIMIT
 from bot.errors import ChannelError, ChannelFailed, ChannelFateUnknown, SwitchboardError
-from bot.messages import UNKNOWN_MESSAGE, Address, Channel, Clock
+from bot.messages import UNKNOWN_MESSAGE
 from bot.ops.tasks import cancel_and_wait, over
-from bot.safety.output_filter import OutputFilter
 from bot.safety.text_safety import safe_text
+from bot.turn.turn import Turn
 
 log = structlog.get_logger("progress")
 
@@ -24,8 +24,6 @@ PREVIEW_AFTER = 0.5
 LOOK_EVERY = 0.25
 ENOUGH_FOR_A_GROUP = 40
 
-Noted = Callable[[int], Awaitable[None]]
-
 
 def draft_of(entry: str) -> int:
     """The number under which a turn's growing answer is shown; never zero."""
@@ -33,42 +31,30 @@ def draft_of(entry: str) -> int:
 
 
 class Progress:
-    """Shows a turn's progress; whatever it cannot show is left out, never waited for.
+    """Shows how far a turn is; what cannot be shown is left out, never waited for.
 
-    `message` is what shows the answer in a group, `SOMEWHERE` where that may be there or not: that
-    is noted before it is sent, so that no later life takes it for unsent.
+    `message` is what shows the answer in a group, UNKNOWN_MESSAGE where it may be there or not:
+    that is recorded before it is sent, so that it is not taken for unsent after a crash.
     """
 
-    def __init__(
-        self,
-        channel: Channel,
-        address: Address,
-        entry: str,
-        clock: Clock,
-        noted: Noted,
-        guard: OutputFilter,
-        *,
-        link_previews: bool = False,
-    ) -> None:
-        self._filter = guard
-        self._sieve = guard.secrets.growing()
-        self._link_previews = link_previews
-        self._channel = channel
-        self._address = address
-        self._clock = clock
-        self._noted = noted
-        self._draft = draft_of(entry)
-        self._earlier = ""
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._channel = turn.request.line.channel
+        self._address = turn.request.incoming.address
+        self._filter = turn.agent.filter
+        self._growing = self._filter.secrets.growing()
+        self._draft = draft_of(turn.request.entry)
+        self._earlier = turn.said()
         self._pieces: list[str] = []
         self._size = 0
         self._tool = ""
-        self._shown = ""
         self._step = 0
+        self._shown = ""
         self._drawn: tuple[int, int, str] = (-1, 0, "")
         self._drawing = ""
-        self._going: asyncio.Future[None] | None = None
-        self._intended = self._over = False
-        self.message: int | None = None
+        self._sending: asyncio.Future[None] | None = None
+        self._is_noted = self._is_over = False
+        self.message = turn.opened.preview
 
     def add(self, text: str) -> None:
         """More of the answer."""
@@ -77,21 +63,18 @@ class Progress:
         self._tool = ""
 
     def using(self, tool: str) -> None:
-        """A tool is about to run; its name is its server's choice, and is shown as it is."""
+        """A tool is about to run; its name is its server's choice, and is shown safely."""
         self._tool = safe_text(tool, WORDS_LIMIT)
 
-    def again(self) -> None:
+    def restart_step(self) -> None:
         """The step is made again: what it said so far does not count."""
-        self._begin_step()
-
-    def _begin_step(self) -> None:
         self._step += 1
         self._pieces, self._size = [], 0
 
-    def keep(self, text: str) -> None:
-        """The step is over, and this is all that was said in the turn."""
-        self._begin_step()
-        self._earlier = text
+    def end_step(self) -> None:
+        """The step is over, and the turn has its answer."""
+        self.restart_step()
+        self._earlier = self._turn.said()
 
     @property
     def said(self) -> str:
@@ -109,22 +92,23 @@ class Progress:
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._show(), name="progress")]
         try:
             yield self
-            self._over = True
-            if self._going is not None:
-                await asyncio.wait({self._going})
+            self._is_over = True
+            if self._sending is not None:
+                await asyncio.wait({self._sending})
         finally:
-            await cancel_and_wait([*tasks, self._going] if self._going else tasks)
+            await cancel_and_wait([*tasks, self._sending] if self._sending else tasks)
 
     async def _show(self) -> None:
-        began = self._clock.monotonic()
+        clock = self._turn.services.clock
+        began = clock.monotonic()
         type_at = began + TYPING_AFTER
-        while not self._over:
-            await self._clock.sleep(LOOK_EVERY)
-            now = self._clock.monotonic()
+        while not self._is_over:
+            await clock.sleep(LOOK_EVERY)
+            now = clock.monotonic()
             try:
-                if await self._worth_a_preview(now - began):
-                    self._going = asyncio.ensure_future(self._preview())
-                    await asyncio.shield(self._going)
+                if await self._is_worth_a_preview(now - began):
+                    self._sending = asyncio.ensure_future(self._preview())
+                    await asyncio.shield(self._sending)
                 elif now >= type_at:
                     type_at = now + TYPING_EVERY
                     await self._channel.typing(self._address)
@@ -133,65 +117,62 @@ class Progress:
             except Exception:
                 log.exception("progress.failed")  # an answer does not depend on its previews
 
-    async def _worth_a_preview(self, elapsed: float) -> bool:
+    async def _is_worth_a_preview(self, elapsed: float) -> bool:
         if self.message == UNKNOWN_MESSAGE:  # another one would stand below it
             return False
         text = await self._text()
-        if text == self._shown or elapsed < PREVIEW_AFTER or self._over:
+        if text == self._shown or elapsed < PREVIEW_AFTER or self._is_over:
             return False
         return bool(text) if self._address.private else len(text) >= ENOUGH_FOR_A_GROUP
 
     async def _text(self) -> str:
-        """What may be shown now; drawn anew only where something was added, as looks are many."""
+        """What may be shown now; drawn again only where something was added."""
         state = (self._step, self._size, self._tool)
         if state != self._drawn:
-            self._drawing = await self._draw()
+            said, note = self.said, f"_{self._tool} …_" if self._tool else ""
+            shown = await over(said, lambda: self._filter.preview(said, self._growing))
+            self._drawing = "\n\n".join(part for part in (shown, note) if part)
             self._drawn = state
         return self._drawing
 
-    async def _draw(self) -> str:
-        note = f"_{self._tool} …_" if self._tool else ""
-        said = self.said
-        shown = await over(said, lambda: self._filter.preview(said, self._sieve))
-        return "\n\n".join(part for part in (shown, note) if part)
-
     async def _preview(self) -> None:
         text = self._drawing
-        shown = await (
-            self._grow(text) if self._address.private or self.message else self._begin(text)
-        )
-        if shown is not None:
+        grows = self._address.private or self.message
+        if await (self._update(text) if grows else self._begin(text)) is not None:
             self._shown = text
 
-    async def _grow(self, text: str) -> int | None:
-        """Draw it anew. An edit of unknown fate may come late, so the answer is no edit then."""
+    async def _update(self, text: str) -> int | None:
+        """Show the text in the message that is there.
+
+        An edit whose fate is unknown may come late: the answer must be a message of its own then.
+        """
         try:
-            return await self._show_it(text, self.message)
+            return await self._send(text, self.message)
         except ChannelFateUnknown:
             self.message = None if self._address.private else UNKNOWN_MESSAGE
             raise
 
     async def _begin(self, text: str) -> int | None:
-        """Put the beginning into a group; it is there surely only once its number is known."""
-        if not self._intended:
-            await self._noted(UNKNOWN_MESSAGE)
-            self._intended = True
-        if self._over:
+        """Send the beginning to a group; it is surely there only once its number is known."""
+        if not self._is_noted:
+            await self._turn.note_preview(UNKNOWN_MESSAGE)
+            self._is_noted = True
+        if self._is_over:
             return None
         self.message = UNKNOWN_MESSAGE
         try:
-            self.message = await self._show_it(text, None)
+            self.message = await self._send(text, None)
         except (ChannelFailed, ChannelFateUnknown):
             raise
         except ChannelError:
             self.message = None
             raise
         if self.message is not None:
-            await self._noted(self.message)
+            await self._turn.note_preview(self.message)
         return self.message
 
-    async def _show_it(self, text: str, message: int | None) -> int | None:
-        links = self._link_previews
+    async def _send(self, text: str, message: int | None) -> int | None:
+        links = self._turn.agent.effective.link_previews.value
         return await self._channel.preview(
             self._address, self._draft, text, message, link_previews=links
         )

@@ -7,14 +7,18 @@ servers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from bot.messages import IncomingMessage, Json
+from bot.agents.runnable import RunnableAgent
+from bot.messages import Clock, IncomingMessage, Json, TurnRef
+from bot.store.journal import Journal
+from bot.tools.toolset import Toolset
 
 BASE = """\
 You answer people in a Telegram chat through a bot. Write in the language of the person, in plain \
@@ -31,8 +35,8 @@ what no tool confirmed."""
 class RenderedPrompt:
     """System and tools as they go to the model, and which tool each wire name means.
 
-    `material` is the digest of everything but the time line: while it is unchanged and the
-    provider's cache is warm, the same render serves the conversation's next turn.
+    `content` is the digest of everything but the time line: while it is unchanged and the
+    provider's cache is warm, the conversation's next turn uses the same prompt.
     """
 
     system: tuple[Json, ...]
@@ -40,11 +44,11 @@ class RenderedPrompt:
     names: Mapping[str, Sequence[str]]
     digest: str
     tools_digest: str
-    material: str
+    content: str
 
-    def stored(self) -> dict[str, bytes]:
-        """What to keep in the store, by digest."""
-        body = {"system": self.system, "tools": self.tools_digest, "material": self.material}
+    def to_store(self) -> dict[str, bytes]:
+        """The prompt as it is stored, in two values by their digests."""
+        body = {"system": self.system, "tools": self.tools_digest, "material": self.content}
         tools = {"tools": self.tools, "names": self.names}
         return {self.digest: orjson.dumps(body), self.tools_digest: orjson.dumps(tools)}
 
@@ -56,7 +60,7 @@ def render(
     tools: Sequence[Json],
     names: Mapping[str, Sequence[str]],
 ) -> RenderedPrompt:
-    """Render for a turn that begins now."""
+    """Render the prompt of a turn that begins now."""
     texts = [text for text in (custom, BASE, *prompts) if text and text.strip()]
     tools_digest = content_hash([tools, names])
     time_line = datetime.fromtimestamp(now, UTC).strftime("Current time: %Y-%m-%d %H:%M UTC")
@@ -67,24 +71,12 @@ def render(
         names=names,
         digest=content_hash([system, tools_digest]),
         tools_digest=tools_digest,
-        material=content_hash([texts, tools_digest]),
+        content=content_hash([texts, tools_digest]),
     )
 
 
-def restore(name: str, body: bytes, tools: bytes) -> RenderedPrompt:
-    """A render as `stored` wrote it."""
-    head, tail = orjson.loads(body), orjson.loads(tools)
-    system, found = tuple(head["system"]), tuple(tail["tools"])
-    return RenderedPrompt(system, found, tail["names"], name, head["tools"], head["material"])
-
-
-def tools_of(body: bytes) -> str:
-    """The digest of the tools that a stored render goes with."""
-    return str(orjson.loads(body)["tools"])
-
-
 def content_hash(value: Any) -> str:
-    """A short name of a JSON value."""
+    """A short digest of a JSON value."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
 
 
@@ -94,3 +86,86 @@ def person_content(incoming: IncomingMessage) -> list[Json]:
     name = " ".join(incoming.person.name.replace("[", "(").replace("]", ")").split())[:64]
     head = f"[sent {sent} (UTC) by {name or 'somebody'}]"
     return [{"type": "text", "text": f"{head}\n{incoming.text}"}]
+
+
+WARM_SECONDS = 300.0
+"""How long a provider keeps what it has read."""
+STORE_AGAIN_SECONDS = 1800.0
+"""Less than the store keeps a prompt, which may be needed until its turn is over."""
+MAX_STORED = 10_000
+
+Key = tuple[str, str, str]
+
+
+class PromptCache:
+    """Prompts that providers still have in their caches, and which of them the store has."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._warm: OrderedDict[Key, tuple[float, RenderedPrompt]] = OrderedDict()
+        self._stored: dict[tuple[str, str], float] = {}
+
+    def current(
+        self, line: str, ref: TurnRef, agent: RunnableAgent, toolset: Toolset
+    ) -> RenderedPrompt:
+        """The conversation's prompt while that is warm and unchanged, else a new one."""
+        topics, instructions = agent.filter.prompt(), agent.effective.instructions.value
+        prompts = [*([topics] if topics else []), *toolset.mcp.prompts()]
+        new = render(self._clock.wall(), instructions, prompts, *toolset.offer())
+        self._drop_cold()
+        _, warm = self._warm.get(_key(line, ref), (0.0, new))
+        return warm if warm.content == new.content else new
+
+    def used(self, line: str, ref: TurnRef, prompt: RenderedPrompt) -> None:
+        """The provider has just read this prompt."""
+        self._warm[_key(line, ref)] = self._clock.wall(), prompt
+        self._warm.move_to_end(_key(line, ref))
+
+    def to_store(self, line: str, prompt: RenderedPrompt) -> dict[str, bytes]:
+        """What the store is not known to have for long enough yet, by digest."""
+        since = self._clock.monotonic() - STORE_AGAIN_SECONDS
+        return {
+            digest: body
+            for digest, body in prompt.to_store().items()
+            if self._stored.get((line, digest), since) <= since
+        }
+
+    def stored(self, line: str, digests: Iterable[str]) -> None:
+        """These values are in the store, as of now."""
+        now = self._clock.monotonic()
+        if len(self._stored) > MAX_STORED:
+            since = now - STORE_AGAIN_SECONDS
+            self._stored = {key: at for key, at in self._stored.items() if at > since}
+        self._stored |= {(line, digest): now for digest in digests}
+
+    async def load(self, line: str, digest: str) -> RenderedPrompt | None:
+        """A stored prompt, for a turn that goes on; None once it has expired."""
+        if (body := await self._journal.render(line, digest)) is None:
+            return None
+        head = orjson.loads(body)
+        if (tools := await self._journal.render(line, head["tools"])) is None:
+            return None
+        tail = orjson.loads(tools)
+        return RenderedPrompt(
+            system=tuple(head["system"]),
+            tools=tuple(tail["tools"]),
+            names=tail["names"],
+            digest=digest,
+            tools_digest=head["tools"],
+            content=head["material"],
+        )
+
+    def forget(self, line: str, ref: TurnRef) -> None:
+        """A write failed: nothing is known of what the store has."""
+        self._warm.pop(_key(line, ref), None)
+        self._stored.clear()
+
+    def _drop_cold(self) -> None:
+        cold = self._clock.wall() - WARM_SECONDS
+        while self._warm and next(iter(self._warm.values()))[0] <= cold:
+            self._warm.popitem(last=False)
+
+
+def _key(line: str, ref: TurnRef) -> Key:
+    return (line, ref.conversation, ref.agent)

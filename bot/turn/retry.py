@@ -11,10 +11,10 @@ from bot.store.journal import Record
 PREFIX = "again:"
 BUTTON = "Try again"
 TRYING = "Trying again."
-TOO_FAR = "I don't have that message at hand any more. Please write it again."
-TRIED = "This was tried again already."
+TOO_FAR = "I no longer have that message. Please write it again."
+TRIED = "This was already tried again."
 NOT_YOURS = "Only the person who asked can do this."
-ASKED_AGAIN = "[{} asks for this once more: the answer did not come.]"
+ASKED_AGAIN = "[{} asks for this again: the answer did not come.]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Retry:
     message: int
     content: Sequence[Json]
 
-    def said_by(self, person: User) -> list[Json]:
-        """The content as the new turn's: with a line that tells why it is there twice."""
+    def content_for(self, person: User) -> list[Json]:
+        """The content in the new turn, with a line that says why it is there twice."""
         return [{"type": "text", "text": ASKED_AGAIN.format(person.name)}, *self.content]
 
 
@@ -36,24 +36,24 @@ def retry_button(turn: str) -> Buttons:
 
 
 def parse_retry(data: str) -> str | None:
-    """The turn that a press asks for again, or None where it asks for something else."""
+    """The turn that a button asks for again, or None where it asks for something else."""
     return data.removeprefix(PREFIX) if data.startswith(PREFIX) else None
 
 
 def find_retry(
     records: Sequence[Record], turn: str, entry: str, person: int, *, private: bool
 ) -> Retry | str:
-    """What the press `entry` asks for, from the newest records, or the word why it gets nothing.
+    """What the press `entry` asks for, from the newest records, or in words why that can't be had.
 
     A turn is tried again by one press only, however often the button was pressed.
     """
-    persons = [record for record in records if record.kind == "person"]
-    asked = next((r for r in persons if r.body["turn"] == turn), None)
+    messages = [record for record in records if record.kind == "person"]
+    asked = next((one for one in messages if one.body["turn"] == turn), None)
     if asked is None:
         return TOO_FAR
     if not private and asked.body.get("by") != person:
         return NOT_YOURS
-    if any(r.body.get("again") == turn and r.body["turn"] != entry for r in persons):
+    if any(one.body.get("again") == turn and one.body["turn"] != entry for one in messages):
         return TRIED
     first = 1 if "again" in asked.body else 0
     return Retry(turn, asked.body["message"], asked.body["content"][first:])

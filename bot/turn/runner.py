@@ -3,258 +3,198 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import contextlib
 from dataclasses import replace
 
 import structlog
 
-from bot.agents.runnable import CurrentAgent
 from bot.approvals.request import ApprovalRequest
-from bot.approvals.service import Approvers, Suspension
-from bot.approvals.store import ApprovalStore
+from bot.approvals.service import Suspension
 from bot.errors import CrashSuspect, PoisonMessage
-from bot.mcp.pool import Pool
-from bot.messages import Clock, Model
-from bot.ops.counters import Counters
-from bot.skills.api import SkillContext
-from bot.skills.runner import SkillRunner
-from bot.store.journal import Journal, Opened, OpenTurn
-from bot.tools.cache import ToolResultCache
+from bot.messages import Model
+from bot.store.journal import Opened, OpenTurn
 from bot.tools.policy import CallContext
-from bot.tools.read_more import ReadMore, TruncatedResults
-from bot.tools.toolset import ToolPermissions, Toolset
-from bot.turn import prompt, results
-from bot.turn.limits import RequestRate, TurnUsage
+from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
+from bot.turn import results
+from bot.turn.limits import RequestRate
 from bot.turn.loop import AgentLoop
+from bot.turn.model_caller import ModelCaller
 from bot.turn.progress import Progress
-from bot.turn.prompt import RenderedPrompt
-from bot.turn.prompt_cache import PromptCache
-from bot.turn.results import Responder, TurnRequest, TurnResult
+from bot.turn.prompt import PromptCache
+from bot.turn.results import TurnResult
 from bot.turn.tool_calls import ToolCalls
-from bot.turn.turn import Recorder, Transcript, Transcripts, person_record, record_abandoned
-from bot.usage.limits import Budgets, Spender
+from bot.turn.transcript import Transcripts, size_of
+from bot.turn.turn import Turn, TurnRequest, TurnServices
+from bot.usage.limits import Spender
 from bot.usage.reservation import BudgetService, TurnBudget
 
 log = structlog.get_logger("turn")
 
 
-class Runner:
-    """Runs turns; holds nothing of a turn that the store does not have."""
+class TurnRunner:
+    """Runs turns; holds nothing of a turn that the store does not have.
+
+    `rate` counts the model requests that people make in a minute.
+    """
 
     def __init__(
         self,
-        model: Model,
-        pool: Pool,
-        journal: Journal,
+        services: TurnServices,
         transcripts: Transcripts,
-        clock: Clock,
-        counters: Counters,
-        approvals: ApprovalStore,
-        live: CurrentAgent,
-        bank: BudgetService,
-        skills: SkillRunner,
-        kept: ToolResultCache,
-        rests: TruncatedResults,
-        approvers: Approvers,
+        model: Model,
+        tools: ToolsetFactory,
+        budgets: BudgetService,
     ) -> None:
-        self._approvers = approvers
-        self._rests = rests
-        self._skills = skills
-        self._kept = kept
-        self._bank = bank
-        self._approvals = approvals
-        self._live = live
-        self._model = model
-        self._pool = pool
-        self._journal = journal
+        self._services = services
         self._transcripts = transcripts
-        self._clock = clock
-        self._counters = counters
-        self._rate = RequestRate(clock)
-        self._renders = PromptCache(journal, clock)
-        self._replies = Responder(approvals, approvers, clock, counters)
+        self._model = model
+        self._tools = tools
+        self._prompts = PromptCache(services.journal, services.clock)
         self._suspects = asyncio.Lock()
+        self.budgets = budgets
+        self.rate = RequestRate(services.clock)
 
     async def run(
-        self, job: TurnRequest, stop: asyncio.Event, sheet: ApprovalRequest | None = None
+        self, request: TurnRequest, stop: asyncio.Event, approval: ApprovalRequest | None = None
     ) -> OpenTurn | None:
-        """Run a turn until its reply is sent or it waits for people; `stop` ends it early.
+        """Run a turn until its reply is sent or it waits for approval; `stop` ends it early.
 
-        `sheet` is given for a turn that has waited. Where another turn of the conversation is open
-        nothing is done, and that turn comes back. Turns that were open at several ends of the host
-        run one by one, so that a poisonous one does not take those beside it along.
+        `approval` is given for a turn that has waited. Where another turn of the conversation is
+        open, nothing is done and that turn comes back.
         """
+        line, ref, channel = request.line.fence.line, request.ref, request.line.channel
         try:
-            return await self._run(job, stop, sheet)
-        except CrashSuspect as error:
-            self._counters.add("turns:suspected")
-            log.warning("turn.suspected", line=job.fence.line, turn=job.entry, why=str(error))
-        async with self._suspects:
-            return await self._run(replace(job, alone=True), stop, sheet)
-
-    async def _run(
-        self, job: TurnRequest, stop: asyncio.Event, sheet: ApprovalRequest | None = None
-    ) -> OpenTurn | None:
-        toolbox = self._toolbox(job)
-        await toolbox.ready(approved=sheet is not None)
-        transcript = self._transcripts.get(job.fence.line, job.ref)
-        try:
-            opened, render = await self._open(job, toolbox, transcript)
-            if opened.held:
-                return opened.turn
-            if opened.turn.state == "sending":
-                await job.channel.deliver([])  # this life may have recorded parts and failed then
-            else:
-                if opened.turn.ref.agent != job.plan.agent:
-                    return await self._as_begun(job, opened.turn.ref.agent, stop)
-                await self._walk(job, toolbox, transcript, opened, render, stop, sheet)
-            await job.channel.wait_until_sent(job.entry)
+            async with contextlib.AsyncExitStack() as stack:
+                loop = await self._open_isolated(request, approval, stack)
+                if isinstance(loop, OpenTurn):
+                    return loop
+                turn, progress = loop.turn, loop.progress
+                if turn.opened.state == "sending":
+                    await channel.deliver([])  # a try that failed may have recorded parts
+                elif (began := turn.opened.ref.agent) != ref.agent:  # another is bound by now
+                    agent = self._services.current_agent(began) or turn.agent.in_place_of(began)
+                    return await self.run(replace(turn.request, agent=agent), stop)
+                elif self._services.current_agent(began) is None:
+                    removed = TurnResult("refused", results.AGENT_GONE)
+                    await turn.finish(removed, turn.opened.preview)
+                else:
+                    async with turn.accounting():
+                        async with progress.showing():
+                            end = await loop.run(stop)
+                        if isinstance(end, Suspension):
+                            await turn.suspend(end, progress.message)
+                        else:
+                            await turn.finish(end, progress.message)
+                    self._prompts.used(line, ref, turn.prompt)
+                await channel.wait_until_sent(request.entry)
         except BaseException:
-            self._transcripts.forget(job.fence.line, job.ref)
-            self._renders.forget()
+            self._transcripts.forget(line, ref)
+            self._prompts.forget(line, ref)
             raise
         return None
 
-    async def _as_begun(self, job: TurnRequest, agent: str, stop: asyncio.Event) -> OpenTurn | None:
-        """A turn goes on with the agent that began it, whoever is bound to the chat by now."""
-        if plan := self._live(agent):
-            return await self._run(replace(job, plan=plan), stop)
-        gone = replace(job, plan=replace(job.plan, agent=agent, servers=(), skills=()))
-        transcript = self._transcripts.get(job.fence.line, gone.ref)
-        opened, render = await self._open(gone, self._toolbox(gone), transcript)
-        recorder = self._recorder(gone, transcript, opened, render, self._purse(gone))
-        end = TurnResult("refused", results.AGENT_GONE)
-        record = recorder.ended(end.outcome, end.text)
-        await self._replies.tell(gone, recorder, end, [record], opened.turn.preview)
-        await job.channel.wait_until_sent(job.entry)
-        return None
-
-    def _toolbox(self, job: TurnRequest) -> Toolset:
-        def live() -> ToolPermissions | None:
-            plan = self._live(job.plan.agent)
-            return plan.rights if plan else None
-
-        whom, where = job.incoming.person.id, job.incoming.address
-        chat = "private" if where.private else "group"
-        account = job.plan.attribution.account
-        facts = CallContext(
-            role=job.role, person=whom, chat=chat, agent=job.plan.agent, account=account
-        )
-        conversation = f"{job.fence.line}/{where.conversation}"
-        context = SkillContext(account, str(whom), conversation, job.plan.agent)
-        rights = job.plan.rights
-        shelf = ReadMore(self._rests, job.fence, job.ref, job.plan.limits.result_chars)
-        hide = job.plan.filter.secrets.hidden
-        return Toolset(
-            self._pool, rights, live, self._skills, self._kept, context, shelf, facts, hide
-        )
-
-    async def _walk(
+    async def _open_isolated(
         self,
-        job: TurnRequest,
-        toolbox: Toolset,
-        transcript: Transcript,
-        opened: Opened,
-        render: RenderedPrompt,
-        stop: asyncio.Event,
-        sheet: ApprovalRequest | None,
-    ) -> None:
-        purse = self._purse(job)
-        recorder = self._recorder(job, transcript, opened, render, purse)
-        address, clock = job.incoming.address, self._clock
-        progress = Progress(
-            job.channel,
-            address,
-            job.entry,
-            clock,
-            recorder.preview,
-            job.plan.filter,
-            link_previews=job.plan.link_previews,
-        )
-        progress.message = opened.turn.preview
-        budget = TurnUsage(job.plan.limits, clock)
-        who = (job.fence.line, job.ref.conversation, job.incoming.person.id)
+        request: TurnRequest,
+        approval: ApprovalRequest | None,
+        stack: contextlib.AsyncExitStack,
+    ) -> AgentLoop | OpenTurn:
+        """Open the turn; one that was open at several crashes of the host runs alone.
 
-        def may_ask() -> bool:
-            return self._rate.take(who, job.plan.limits.per_minute)
-
-        async def grants() -> Collection[str]:
-            found = await self._approvals.grants(job.fence.line, job.ref.conversation)
-            today = self._live(job.plan.agent) or job.plan
-            return self._approvers.standing(found, today, address.bot, job.incoming.person.id)
-
-        calls = ToolCalls(toolbox, render, recorder, budget, progress, grants, sheet)
-        walk = AgentLoop(
-            self._model, job.plan, render, recorder, calls, budget, progress, clock, may_ask, purse
-        )
-        async with recorder.accounting():
-            async with progress.showing():
-                end, records = await walk.to_an_ending(stop)
-            if isinstance(end, Suspension):
-                await self._replies.ask(job, recorder, render, end, progress.message)
-            else:
-                await self._replies.tell(job, recorder, end, records, progress.message)
-
-    def counts(self, line: str, conversation: str, person: int, most: int) -> bool:
-        """Count something against the requests that a person may make in a minute.
-
-        False where they have made so many already.
+        So a turn that crashes the host does not take those beside it along.
         """
-        return self._rate.take((line, conversation, person), most)
-
-    async def spent(self, spender: Spender, budgets: Budgets) -> dict[str, dict[str, int]]:
-        """What was spent today by kind of scope, with the limits that there are."""
-        return await self._bank.spent(spender, budgets, self._clock.wall())
-
-    def _purse(self, job: TurnRequest) -> TurnBudget:
-        ref, person = job.ref, job.incoming.person.id
-        account = job.plan.attribution.account
-        spender = Spender(job.fence.line, ref.conversation, ref.agent, person, ref.entry, account)
-        plan, now = job.plan, lambda: (self._live(ref.agent) or job.plan).budgets
-        seconds = plan.limits.seconds
-        return TurnBudget(self._bank, job.fence, spender, now, self._clock, plan.model, seconds)
-
-    def _recorder(
-        self,
-        job: TurnRequest,
-        transcript: Transcript,
-        opened: Opened,
-        render: RenderedPrompt,
-        purse: TurnBudget,
-    ) -> Recorder:
-        recorder = Recorder(self._journal, job.fence, opened.turn, transcript, purse, self._clock)
-        purse.lost = opened.turn.lost if recorder.asks_next else 0
-        limits = job.plan.limits
-        recorder.start = transcript.trim(limits.history_turns, limits.history_chars)
-        recorder.prefix = prompt.content_hash([render.digest, recorder.start, job.plan.model])
-        recorder.head = prompt.content_hash([render.material, job.plan.model])
-        return recorder
+        try:
+            return await self._open(request, approval)
+        except CrashSuspect as error:
+            self._services.counters.add("turns:suspected")
+            fence = request.line.fence
+            log.warning("turn.suspected", line=fence.line, turn=request.entry, why=str(error))
+        await stack.enter_async_context(self._suspects)
+        return await self._open(replace(request, isolated=True), approval)
 
     async def _open(
-        self, job: TurnRequest, toolbox: Toolset, transcript: Transcript
-    ) -> tuple[Opened, RenderedPrompt]:
-        renders = self._renders
-        render = renders.of(job.plan, toolbox, transcript)
+        self, request: TurnRequest, approval: ApprovalRequest | None
+    ) -> AgentLoop | OpenTurn:
+        """Begin the turn in the journal, or find it open; the other turn where that is open."""
+        services, agent, fence = self._services, request.agent, request.line.fence
+        toolset = self._toolset(request)
+        await toolset.mcp.connect(approved=approval is not None)
+        transcript = self._transcripts.get(fence.line, request.ref)
+        prompt = self._prompts.current(fence.line, request.ref, agent, toolset)
+        to_store = self._prompts.to_store(fence.line, prompt)
+        budget = self._budget(request)
         try:
-            opened = await self._journal.begin(
-                job.fence,
-                job.ref,
-                render.digest,
-                person_record(job.entry, job.incoming, job.again),
-                renders.to_keep(job.fence.line, render),
-                known=transcript.known,
-                turns=job.plan.limits.history_turns,
-                alone=job.alone,
+            opened = await services.journal.begin(
+                fence,
+                request.ref,
+                prompt.digest,
+                request.person_record(),
+                to_store,
+                known=transcript.newest,
+                turns=agent.limits.history_turns,
+                alone=request.isolated,
+                attribution=agent.attribution,
             )
         except PoisonMessage as error:
-            await record_abandoned(self._journal, job.fence, error.opened, self._purse(job))
+            await self._record_abandoned(request, error.opened, budget)
             raise
         if opened.held:
-            return opened, render
-        transcript.extend(opened.records)
+            return opened.turn
+        transcript.load(opened.records)
         if opened.resumed:
-            self._counters.add("turns:resumed")
-            self._renders.forget()
-            render = await renders.stored(job.fence.line, opened.turn.render) or render
-        transcript.render = render
-        return opened, render
+            services.counters.add("turns:resumed")
+            prompt = await self._prompts.load(fence.line, opened.turn.render) or prompt
+        else:
+            self._prompts.stored(fence.line, to_store)
+        turn = Turn(services, request, opened.turn, transcript, prompt, budget)
+        progress = Progress(turn)
+        model = ModelCaller(self._model, turn, progress)
+        calls = ToolCalls(toolset, turn, progress, approval)
+        return AgentLoop(turn, model, calls, progress, self.rate)
+
+    async def _record_abandoned(
+        self, request: TurnRequest, opened: object, budget: TurnBudget
+    ) -> None:
+        """Write what a turn has cost that is given up: nothing else will."""
+        if isinstance(opened, Opened):
+            budget.lost = opened.turn.lost
+            if lines := budget.lines([], sum(map(size_of, opened.records))):
+                await self._services.journal.append(request.line.fence, opened.turn, lines)
+
+    def _toolset(self, request: TurnRequest) -> Toolset:
+        agent, incoming = request.agent, request.incoming
+
+        def current() -> ToolPermissions | None:
+            found = self._services.current_agent(agent.id)
+            return found.tools if found else None
+
+        context = CallContext(
+            role=request.role,
+            person=incoming.person.id,
+            chat="private" if incoming.address.private else "group",
+            agent=agent.id,
+            account=agent.attribution.account,
+        )
+        return self._tools.make(
+            agent.tools,
+            current,
+            context,
+            fence=request.line.fence,
+            ref=request.ref,
+            result_chars=agent.limits.result_chars,
+            redact=agent.filter.secrets.hidden,
+        )
+
+    def _budget(self, request: TurnRequest) -> TurnBudget:
+        agent, fence, ref = request.agent, request.line.fence, request.ref
+        person, account = request.incoming.person.id, agent.attribution.account
+        spender = Spender(fence.line, ref.conversation, ref.agent, person, ref.entry, account)
+        return TurnBudget(
+            self.budgets,
+            fence,
+            spender,
+            lambda: (self._services.current_agent(ref.agent) or agent).budgets,
+            self._services.clock,
+            agent.model,
+            agent.limits.seconds,
+        )

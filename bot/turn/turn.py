@@ -1,146 +1,171 @@
-"""What a turn writes down: its records, in the order in which they must be there."""
+"""One turn: its records in the journal and in memory, and what goes out at its end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.approvals.request import ApprovalRequest
+import structlog
+
+from bot.agents.runnable import CurrentAgent, RunnableAgent
+from bot.approvals.service import Approvers, Suspension, new_request, question_parts
 from bot.approvals.store import ApprovalStore
-from bot.messages import (
-    Answer,
-    Clock,
-    Fence,
-    IncomingMessage,
-    Json,
-    OutboxItem,
-    OutgoingPart,
-    TurnRef,
-)
-from bot.store.journal import Journal, Opened, OpenTurn, Record, end_record
-from bot.tools.calls import Call, Result, result_record
-from bot.turn import history, prompt
-from bot.turn.history import TurnHistory
-from bot.turn.prompt import RenderedPrompt
+from bot.line_context import LineContext
+from bot.messages import Answer, Buttons, Clock, IncomingMessage, OutgoingPart, TurnRef, text_of
+from bot.ops.counters import Counters
+from bot.ops.tasks import over
+from bot.store.journal import Journal, OpenTurn, Record, end_record
+from bot.tools.calls import Call, Result, read_call, result_record
+from bot.turn import retry
+from bot.turn.limits import TurnUsage
+from bot.turn.prompt import RenderedPrompt, content_hash, person_content
+from bot.turn.results import TurnResult
 from bot.turn.retry import Retry
+from bot.turn.transcript import Transcript, calls_of
 from bot.usage.pricing import KnownPrompt, known_prompt
 from bot.usage.reservation import TurnBudget
 
 T = TypeVar("T")
 
+log = structlog.get_logger("turn")
 
-class Recorder:
-    """Writes one turn's records to the journal, and to the transcript in memory.
 
-    `prefix` names what the model has read before its next answer, `start` where history begins,
-    `head` the model, its system prompt (without the time) and its tools.
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """A turn to run: whose message, in which line, with which agent.
+
+    `entry` is the inbox entry that the turn settles, `retry` what it repeats where a person asks
+    for an answer again. `isolated`: no other suspect of crashing the host runs beside it.
+    """
+
+    line: LineContext
+    entry: str
+    incoming: IncomingMessage
+    agent: RunnableAgent
+    role: str = "everyone"
+    retry: Retry | None = None
+    isolated: bool = False
+
+    @property
+    def ref(self) -> TurnRef:
+        """The turn's name in the store."""
+        return TurnRef(self.entry, self.incoming.address.conversation, self.agent.id)
+
+    def person_record(self) -> Record:
+        """The turn's first record: the message that it answers."""
+        incoming, again = self.incoming, self.retry
+        body = {
+            "turn": self.entry,
+            "at": incoming.sent_at,
+            "message": incoming.message,
+            "by": incoming.person.id,
+            "content": again.content_for(incoming.person) if again else person_content(incoming),
+        }
+        return Record("person", body | {"again": again.turn} if again else body)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnServices:
+    """What all turns share: where they are recorded, and who may approve their calls."""
+
+    journal: Journal
+    approvals: ApprovalStore
+    approvers: Approvers
+    current_agent: CurrentAgent
+    clock: Clock
+    counters: Counters
+
+
+class Turn:
+    """An open turn: what is recorded of it, what it has used, and how it ends.
+
+    Each step is recorded before the next one is made: after a crash the turn goes on from its
+    records. `prefix` names what the model has read before its next answer, `head` the model, its
+    system prompt (without the time) and its tools, `start` the record where history begins.
     """
 
     def __init__(
         self,
-        journal: Journal,
-        fence: Fence,
-        turn: OpenTurn,
+        services: TurnServices,
+        request: TurnRequest,
+        opened: OpenTurn,
         transcript: Transcript,
-        purse: TurnBudget,
-        clock: Clock,
+        prompt: RenderedPrompt,
+        budget: TurnBudget,
     ) -> None:
-        self._purse = purse
-        self._journal = journal
-        self._fence = fence
-        self._clock = clock
-        self.turn = turn
+        self.services = services
+        self.request = request
+        self.opened = opened
         self.transcript = transcript
-        self.entry = turn.ref.entry
-        self.prefix = ""
-        self.start = ""
-        self.head = ""
-        self._rests = False
+        self.prompt = prompt
+        self.budget = budget
+        self.agent = request.agent
+        limits, model = self.agent.limits, self.agent.model
+        self.usage = TurnUsage(limits, services.clock)
+        self.start = transcript.trim(limits.history_turns, limits.history_chars)
+        self.prefix = content_hash([prompt.digest, self.start, model])
+        self.head = content_hash([prompt.content, model])
+        self.answers: list[Record] = []
+        self._answers_shown = 0
+        self._unwritten: list[Record] = []
+        self._note_next_request = False
+        self._resume()
+
+    def _resume(self) -> None:
+        """Take over what was recorded of this turn before a crash or an approval."""
+        for record in self.recorded():
+            if record.kind == "model":
+                self.answers.append(record)
+                self.prefix = record.body["prefix"]
+            elif record.kind == "asked":
+                self._answers_shown = len(self.answers)
+            elif record.kind == "started":
+                self.usage.calls += 1
+        self.usage.requests = len(self.answers)
+        self.budget.lost = 0 if self.open_calls() else self.opened.lost
 
     def recorded(self) -> Sequence[Record]:
-        """All records of this turn so far."""
-        return self.transcript.of_turn(self.entry)
+        """All records of this turn that are in the journal."""
+        return self.transcript.of_turn(self.request.entry)
 
-    @property
-    def asks_next(self) -> bool:
-        """Whether the turn's next step is to ask the model: no call is without its result."""
-        records = self.recorded()
-        answers = [record for record in records if record.kind == "model"]
-        made = history.calls_of(answers[-1].body["content"]) if answers else []
-        answered = {record.body["call"] for record in records if record.kind == "result"}
-        return all(call["id"] in answered for call in made)
+    def said(self) -> str:
+        """The text of this turn's answers that was not sent before the turn last waited."""
+        texts = [text_of(answer.body["content"]) for answer in self.answers[self._answers_shown :]]
+        return "\n\n".join(text for text in texts if text)
 
-    def heard(self) -> KnownPrompt:
-        """What the newest answer in this conversation tells of its next request."""
+    def calls(self, answer: Record) -> list[Call]:
+        """The calls of an answer."""
+        blocks = calls_of(answer.body["content"])
+        return [read_call(block, self.prompt.names) for block in blocks]
+
+    def open_calls(self) -> list[Call]:
+        """The newest answer's calls that have no result: they waited, or the host ended."""
+        results = {r.body["call"] for r in self.recorded() if r.kind == "result"}
+        newest = self.calls(self.answers[-1]) if self.answers else []
+        return [call for call in newest if call.id not in results]
+
+    def known_prompt(self) -> KnownPrompt:
+        """What the newest answer in this conversation tells about the size of its next request."""
         return known_prompt(self.transcript.newest_first(), self.head)
 
-    async def log(self, records: Sequence[Record]) -> None:
-        """Append records; a cancelled turn still learns that they were written."""
-        await shielded(self._append(records))
+    async def grants(self) -> Collection[str]:
+        """What people allowed for good in this conversation, and is valid for this person today."""
+        line, person = self.request.line.fence.line, self.request.incoming.person.id
+        found = await self.services.approvals.grants(line, self.opened.ref.conversation)
+        agent = self.services.current_agent(self.agent.id) or self.agent
+        bot = self.request.incoming.address.bot
+        return self.services.approvers.standing(found, agent, bot, person)
 
-    @contextlib.asynccontextmanager
-    async def accounting(self) -> AsyncIterator[None]:
-        """What fails in this block has cost something all the same."""
-        try:
-            yield
-        except Exception:
-            await self.broke()
-            raise
+    # --- recording ---
 
-    async def broke(self) -> None:
-        """A request was cut off: what it cost goes into the ledger at once."""
-        before, lines = self._purse.lost, self._purse.broke()
-        self._rests = bool(lines) or self._purse.lost > before
-        if lines:
-            await shielded(self._journal.append(self._fence, self.turn, lines))
-
-    async def asks(self) -> None:
-        """A request is about to be made: after one that broke, the record has to say so again."""
-        if self._rests:
-            self._rests = False
-            await shielded(self._journal.append(self._fence, self.turn, []))
-
-    async def finish(
-        self, records: Sequence[Record], parts: Sequence[OutgoingPart]
-    ) -> list[OutboxItem]:
-        """Append the last records, and hand the reply's parts to the outbox."""
-        written = [*records, *self._purse.lines(records, self.transcript.size)]
-        newest, posted = await self._journal.finish(self._fence, self.turn, written, parts)
-        self.transcript.logged(records, newest)
-        self.transcript.used_at = self._clock.wall()
-        await self._purse.release()
-        return posted
-
-    async def suspend(
-        self,
-        approvals: ApprovalStore,
-        records: Sequence[Record],
-        sheet: ApprovalRequest,
-        parts: Sequence[OutgoingPart],
-        renders: Sequence[str],
-        seconds: float,
-    ) -> list[OutboxItem]:
-        """Append the last records before the turn waits, with the sheet and the question."""
-        newest, posted = await approvals.suspend(
-            self._fence, self.turn, records, sheet, parts, renders, seconds
-        )
-        self.transcript.logged(records, newest)
-        self.transcript.used_at = self._clock.wall()
-        return posted
-
-    async def preview(self, message: int) -> None:
-        """Note the message that shows the growing answer."""
-        await shielded(self._journal.note_preview(self._fence, self.turn, message))
-
-    def answered(self, answer: Answer) -> Record:
-        """The record of a model's answer."""
+    def add_answer(self, answer: Answer, *, partial: bool = False) -> Record:
+        """Make the record of an answer, perhaps of a `partial` one; `log` and `finish` write it."""
         usage = answer.usage
         body = {
-            "turn": self.entry,
+            "turn": self.request.entry,
             "content": answer.content,
             "stop": answer.stop,
             "model": answer.model,
@@ -148,218 +173,168 @@ class Recorder:
             "prefix": self.prefix,
             "start": self.start,
             "head": self.head,
-            "at": int(self._clock.wall()),
+            "at": int(self.services.clock.wall()),
         }
-        return Record("model", body)
+        record = Record("model", body | {"partial": True} if partial else body)
+        self.answers.append(record)
+        self._unwritten.append(record)
+        return record
 
-    def partial(self, answer: Answer) -> Record:
-        """The record of what had come of an answer that was cut off."""
-        record = self.answered(answer)
-        return Record(record.kind, {**record.body, "partial": True})
+    def add_interrupted(self, call: Call, result: Result) -> None:
+        """Make the record of a call that was stopped; `finish` writes it."""
+        self._unwritten.append(self.result(call, result))
 
     def started(self, call: Call) -> Record:
         """The record that a call is about to be made."""
-        body = {"turn": self.entry, "call": call.id, "key": call.key, "digest": call.digest}
+        body = {"turn": self.request.entry, "call": call.id, "key": call.key, "digest": call.digest}
         return Record("started", body)
 
     def result(self, call: Call, result: Result) -> Record:
-        """The record of what a call came to."""
-        return result_record(self.entry, call.id, result)
+        """The record of a call's result."""
+        return result_record(self.request.entry, call.id, result)
 
-    def asked(self, nonce: str, calls: Sequence[str]) -> Record:
-        """The record that calls wait for people; what was said before it has been told."""
-        return Record("asked", {"turn": self.entry, "nonce": nonce, "calls": list(calls)})
-
-    def ended(self, outcome: str, text: str) -> Record:
-        """The record of how the turn ended, and what the person was told."""
-        return end_record(self.entry, outcome, text)
+    async def log(self, *records: Record) -> None:
+        """Write what is not written yet, then these records; a cancellation waits for it."""
+        written = self._with_unwritten(*records)
+        if written:
+            await shielded(self._append(written))
 
     async def _append(self, records: Sequence[Record]) -> None:
-        written = [*records, *self._purse.lines(records)]
-        newest = await self._journal.append(self._fence, self.turn, written)
-        self.transcript.logged(records, newest)
+        stored = [*self._attributed(records), *self.budget.lines(records)]
+        newest = await self._journal_append(stored)
+        self.transcript.append(records, newest)
 
+    def _attributed(self, records: Sequence[Record]) -> list[Record]:
+        return [record.attributed(self.agent.attribution) for record in records]
 
-async def record_abandoned(
-    journal: Journal, fence: Fence, opened: object, purse: TurnBudget
-) -> None:
-    """A turn came to nothing, and no later life of it will write what it has cost."""
-    if isinstance(opened, Opened):
-        size = sum(history.size_of(record) for record in opened.records)
-        purse.lost = opened.turn.lost
-        if lines := purse.lines([], size):
-            await journal.append(fence, opened.turn, lines)
+    async def _journal_append(self, records: Sequence[Record]) -> str:
+        journal, fence = self.services.journal, self.request.line.fence
+        return await journal.append(fence, self.opened, records)
 
+    def _with_unwritten(self, *records: Record) -> list[Record]:
+        written, self._unwritten = [*self._unwritten, *records], []
+        return written
 
-def person_record(entry: str, incoming: IncomingMessage, again: Retry | None) -> Record:
-    """The record of a message that a turn answers, or answers once more."""
-    body = {
-        "turn": entry,
-        "at": incoming.sent_at,
-        "message": incoming.message,
-        "by": incoming.person.id,
-        "content": prompt.person_content(incoming),
-    }
-    if again is not None:
-        body |= {"again": again.turn, "content": again.said_by(incoming.person)}
-    return Record("person", body)
+    async def before_request(self) -> None:
+        """Note that the model is asked, where the record does not say so yet."""
+        if self._note_next_request:
+            self._note_next_request = False
+            await shielded(self._journal_append([]))
+
+    async def request_failed(self) -> None:
+        """A request was cut off: write what it cost into the ledger at once."""
+        lost_before, lines = self.budget.lost, self.budget.broke()
+        self._note_next_request = bool(lines) or self.budget.lost > lost_before
+        if lines:
+            await shielded(self._journal_append(lines))
+
+    @contextlib.asynccontextmanager
+    async def accounting(self) -> AsyncIterator[None]:
+        """What fails in the block has cost something all the same."""
+        try:
+            yield
+        except Exception:
+            await self.request_failed()
+            raise
+
+    async def note_preview(self, message: int) -> None:
+        """Record which message shows the growing answer."""
+        journal, fence = self.services.journal, self.request.line.fence
+        await shielded(journal.note_preview(fence, self.opened, message))
+
+    # --- ending ---
+
+    async def finish(self, result: TurnResult, shown: int | None) -> None:
+        """Record the reply with its rendered parts, and send them.
+
+        `shown` is the message that shows the growing answer, if one does.
+        """
+        request, services = self.request, self.services
+        buttons = retry.retry_button(request.entry) if result.can_retry else ()
+        parts = [part.of(request.ref) for part in await self._render(result.text, shown, buttons)]
+        records = self._with_unwritten(end_record(request.entry, result.outcome, result.text))
+        lines = self.budget.lines(records, self.transcript.size)
+        stored = [*self._attributed(records), *lines]
+        fence = request.line.fence
+        newest, posted = await services.journal.finish(fence, self.opened, stored, parts)
+        self.transcript.append(records, newest)
+        await self.budget.release()
+        services.counters.add(f"turns:{result.outcome}")
+        self._log_result(result)
+        await request.line.channel.deliver(posted)
+
+    async def suspend(self, suspension: Suspension, shown: int | None) -> None:
+        """Send what was said so far, and ask people; the turn waits in the store alone."""
+        request, services, line = self.request, self.services, self.request.line
+        approvers = services.approvers.of(self.agent, request.incoming.address.bot)
+        now = services.clock.wall()
+        approval = new_request(
+            suspension, self.opened, request.incoming, self.agent, approvers, now
+        )
+        said = await self._render(suspension.said, shown) if suspension.said else []
+        parts = [*said, *question_parts(line.channel, approval, self._reply_to)]
+        calls = [pending.call.id for pending in suspension.asking]
+        body = {"turn": request.entry, "nonce": approval.nonce, "calls": calls}
+        records = self._with_unwritten(Record("asked", body))
+        newest, posted = await services.approvals.suspend(
+            line.fence,
+            self.opened,
+            self._attributed(records),
+            approval,
+            parts,
+            [self.prompt.digest, self.prompt.tools_digest],
+            self.agent.approval_seconds,
+        )
+        self.transcript.append(records, newest)
+        services.counters.add("turns:suspended")
+        line.timers.set(approval.nonce, approval.due)
+        await line.channel.deliver(posted)
+
+    @property
+    def _reply_to(self) -> int | None:
+        incoming = self.request.incoming
+        return None if incoming.address.private else incoming.message or None
+
+    async def _render(
+        self, text: str, shown: int | None, buttons: Buttons = ()
+    ) -> list[OutgoingPart]:
+        """The parts that show what the agent says, as its filter lets it out."""
+        channel, address = self.request.line.channel, self.request.incoming.address
+        links = self.agent.effective.link_previews.value
+
+        def rendered() -> list[OutgoingPart]:
+            out = self.agent.filter.out(text)
+            if not out:
+                return []
+            return channel.render(address, out, self._reply_to, shown, buttons, link_previews=links)
+
+        return await over(text, rendered)
+
+    def _log_result(self, result: TurnResult) -> None:
+        """A line for operators: whose turn it was and what it took, nothing of what was said."""
+        records = self.recorded()
+        used = [record.body["usage"] for record in records if record.kind == "model"]
+        accepted_at = int(self.request.entry.partition("-")[0]) / 1000  # an entry's id is its time
+        tokens_out = sum(usage[1] for usage in used)
+        log.info(
+            "turn.done",
+            line=self.request.line.fence.line,
+            conversation=self.opened.ref.conversation,
+            agent=self.agent.id,
+            outcome=result.outcome,
+            seconds=round(self.services.clock.wall() - accepted_at, 2),
+            requests=len(used),
+            calls=sum(record.kind == "result" for record in records),
+            tokens_in=sum(map(sum, used)) - tokens_out,
+            tokens_out=tokens_out,
+        )
 
 
 async def shielded(write: Awaitable[T]) -> T:
-    """A write that is not cut in two by a cancellation: that waits until it is made."""
+    """Shield a write from cancellation: it is made whole, and the cancellation raised after it."""
     task = asyncio.ensure_future(write)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await task
         raise
-
-
-Key = tuple[str, str, str]
-KEEP = 0.75
-RECORD_BYTES = 900
-"""About what a record takes in memory beside its text."""
-
-
-@dataclass(slots=True)
-class Weight:
-    """About how many bytes all transcripts of a cache take."""
-
-    bytes: int = 0
-
-
-@dataclass(slots=True)
-class Transcript:
-    """The turns in use, the newest record's id, and the render that the cache may still hold.
-
-    `held` is the number of records, `size` about how many characters they add to a request; `start`
-    names the record where history began for the newest answer. `weight` is told of all that comes
-    and goes while the transcript is in a cache.
-    """
-
-    turns: list[TurnHistory] = field(default_factory=list)
-    known: str = ""
-    render: RenderedPrompt | None = None
-    used_at: float = 0.0
-    start: str = ""
-    held: int = 0
-    size: int = 0
-    weight: Weight = field(default_factory=Weight)
-
-    def extend(self, records: Iterable[Record]) -> None:
-        """Records from the store, with their ids."""
-        for record in records:
-            self._add(record)
-            self.known = record.id
-
-    def logged(self, records: Iterable[Record], newest: str) -> None:
-        """Records that we have just written."""
-        for record in records:
-            self._add(record)
-        self.known = newest
-
-    def of_turn(self, entry: str) -> Sequence[Record]:
-        """The records of one turn, a view of them that grows."""
-        found = (turn.records for turn in reversed(self.turns) if turn.entry == entry)
-        return next(found, ())
-
-    def newest_first(self) -> Iterator[Record]:
-        """All records, the newest first."""
-        return (record for turn in reversed(self.turns) for record in reversed(turn.records))
-
-    def messages(self, prefix: str) -> list[Json]:
-        """The messages under this prefix; whoever asks must leave them as they are."""
-        return history.to_messages(self.turns, prefix)
-
-    def doubtful(self) -> frozenset[str]:
-        """Digests of calls whose outcome nobody knows."""
-        return frozenset().union(*(turn.doubtful for turn in self.turns))
-
-    def trim(self, turns: int, chars: int) -> str:
-        """Forget what is before the start of history; the id of the record where it starts.
-
-        It stays where it was until a limit is passed, then it moves over whole turns until three
-        quarters of the limits are left: so the prefix changes, and the cache is lost, only once in
-        many turns.
-        """
-        self._drop(next((i for i, turn in enumerate(self.turns) if turn.id == self.start), 0))
-        if not self._fits(turns, chars):
-            while len(self.turns) > 1 and not self._fits(int(turns * KEEP), int(chars * KEEP)):
-                self._drop(1)
-        return self.turns[0].id if self.turns else ""
-
-    def _fits(self, turns: int, chars: int) -> bool:
-        return len(self.turns) <= turns and self.size <= chars
-
-    def leave(self) -> None:
-        """The cache lets go of this one; a turn that still runs keeps it to its end."""
-        self.weight.bytes -= self.held * RECORD_BYTES + self.size
-        self.weight = Weight()
-
-    def _drop(self, count: int) -> None:
-        for turn in self.turns[:count]:
-            self._hold(-len(turn.records), -turn.size)
-        del self.turns[:count]
-
-    def _hold(self, records: int, size: int) -> None:
-        self.held += records
-        self.size += size
-        self.weight.bytes += records * RECORD_BYTES + size
-
-    def _add(self, record: Record) -> None:
-        if record.kind == "person":
-            self.turns.append(TurnHistory())
-        elif not self.turns:  # what has lost its beginning is no use
-            return
-        self._hold(1, self.turns[-1].add(record))
-        if record.kind == "model":
-            self.start = record.body.get("start", self.start)
-
-
-class Transcripts:
-    """A bounded cache: `most` conversations, and of the latest of them about `size` bytes.
-
-    What it forgets is read from the store again; the render outlives the records, since the
-    provider's cache may still hold it.
-    """
-
-    def __init__(self, most: int = 2000, size: int = 16_000_000) -> None:
-        self._most = most
-        self._size = size
-        self._held: OrderedDict[Key, Transcript] = OrderedDict()
-        self._heavy: OrderedDict[Key, None] = OrderedDict()
-        self._weight = Weight()
-
-    def get(self, line: str, ref: TurnRef) -> Transcript:
-        """The transcript, empty if it is not in memory."""
-        key = (line, ref.conversation, ref.agent)
-        found = self._held.get(key) or self._held.setdefault(key, Transcript(weight=self._weight))
-        self._held.move_to_end(key)
-        self._heavy[key] = None
-        self._heavy.move_to_end(key)
-        while len(self._held) > self._most:
-            self._drop(next(iter(self._held)))
-        while self._weight.bytes > self._size and len(self._heavy) > 1:
-            self._lighten(next(iter(self._heavy)))
-        return found
-
-    def forget(self, line: str, ref: TurnRef) -> None:
-        """Drop one conversation: it began anew, or a write of it failed."""
-        self._drop((line, ref.conversation, ref.agent))
-
-    def forget_line(self, line: str) -> None:
-        """Drop a whole line: another owner may write it now."""
-        for key in [key for key in self._held if key[0] == line]:
-            self._drop(key)
-
-    def _lighten(self, key: Key) -> None:
-        """Let the records go, not the render."""
-        held = self._held[key]
-        self._drop(key)
-        self._held[key] = Transcript(render=held.render, used_at=held.used_at, weight=self._weight)
-        self._held.move_to_end(key, last=False)
-
-    def _drop(self, key: Key) -> None:
-        self._heavy.pop(key, None)
-        if dropped := self._held.pop(key, None):
-            dropped.leave()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.turn.results import TOO_OFTEN
+from bot.turn.results import TOO_MANY_REQUESTS
 from simulators.telegram.people import Bot, Person
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged
@@ -78,7 +78,7 @@ async def test_ten_megabytes_of_one_person_hold_nobody_else_up(scene: Scene) -> 
     assert scene.resident() - before < GROWTH
 
     def told_to_wait() -> bool:
-        return TOO_OFTEN in scene.stage.texts(room, scene.bot.id)
+        return TOO_MANY_REQUESTS in scene.stage.texts(room, scene.bot.id)
 
     await scene.stage.world.until(told_to_wait, PATIENCE)
     assert len(scene.stage.requests()) - asked < 60 + 4 * 8 + 10

@@ -54,7 +54,7 @@ async def test_the_button_under_an_apology_brings_the_answer_and_goes_away(stage
         await stage.world.until(lambda: not keyboard(room.messages[message.id]), 5)
     (asked,) = stage.requests()[-1]["messages"]
     texts = [block["text"] for block in asked["content"]]
-    assert texts[1] == "[Ann asks for this once more: the answer did not come.]"
+    assert texts[1] == "[Ann asks for this again: the answer did not come.]"
     assert [text.splitlines()[-1] for text in (texts[0], texts[2])] == ["what is it?"] * 2
 
 
@@ -67,7 +67,7 @@ async def test_however_often_it_is_pressed_the_message_gets_one_turn(stage: Stag
         data = keyboard(message)[0]["callback_data"]
         presses = [stage.world.press(echo, ann, room, message, data) for _ in range(4)]
         words = sorted([await word(stage, one) for one in presses])
-        assert words == ["This was tried again already."] * 3 + ["Trying again."]
+        assert words == ["This was already tried again."] * 3 + ["Trying again."]
     assert stage.texts(room, echo.id)[1:] == ["once"]
     assert len(stage.requests()) == 2
 
@@ -84,7 +84,7 @@ async def test_a_retry_that_fails_too_offers_the_next_one(stage: Stage) -> None:
         stage.world.press_button(ann, room, second.id, "Try again")
         assert (await stage.answer(room, echo, 3)).text == "at last"
     content = stage.requests()[-1]["messages"][-1]["content"]
-    assert sum("asks for this once more" in block["text"] for block in content) == 2
+    assert sum("asks for this again" in block["text"] for block in content) == 2
     assert sum("go" in block["text"].splitlines() for block in content) == 3
 
 
@@ -111,7 +111,7 @@ async def test_a_button_from_before_the_conversation_began_anew_gets_a_word(stag
         for data in (keyboard(message)[0]["callback_data"], "again:0-1", "again:"):
             pressed = stage.world.press(echo, ann, room, message, data)
             assert await word(stage, pressed) in (
-                "I don't have that message at hand any more. Please write it again.",
+                "I no longer have that message. Please write it again.",
                 STALE_PRESS,
             )
     assert len(stage.requests()) == 1

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.turn.results import TIRED, TOO_OFTEN
+from bot.turn.results import OUT_OF_TIME, TOO_MANY_REQUESTS
 from simulators.messages.turns import Call, Say, Turn, turn
 from simulators.telegram.people import Bot, Person
 from tests.host.stage import Stage, staged
@@ -159,7 +159,7 @@ async def test_60_requests_of_one_person_in_a_minute_are_the_most(scene: Scene) 
         scene.stage.script.on(*[nothing(n) for n in range(24)], "Done.", user=walk)
         assert await scene.asked(scene.greedy, walk, ann) == "Done."
     scene.stage.script.on(*[nothing(n) for n in range(24)], "Done.", user="busy three")
-    assert await scene.asked(scene.greedy, "busy three", ann) == TOO_OFTEN
+    assert await scene.asked(scene.greedy, "busy three", ann) == TOO_MANY_REQUESTS
     assert len(scene.requests("busy")) == 60
 
 
@@ -169,7 +169,7 @@ async def test_too_many_requests_of_one_person_get_a_word_and_others_do_not_noti
     ann = scene.stage.person("Ann")
     scene.stage.script.on("ok", user="please", again=True)
     told = [await scene.asked(scene.seldom, "please", ann) for _ in range(3)]
-    assert told == ["ok", "ok", TOO_OFTEN]
+    assert told == ["ok", "ok", TOO_MANY_REQUESTS]
     assert await scene.asked(scene.seldom, "please") == "ok"
 
 
@@ -180,7 +180,7 @@ async def test_a_turn_ends_when_its_time_is_over_and_keeps_what_was_said(scene: 
     )
     scene.stage.script.on(turn("too late", gate=gate), user="wait")
     said = await scene.asked(scene.hasty, "wait")
-    assert said == f"I look.\n\n{TIRED}"
+    assert said == f"I look.\n\n{OUT_OF_TIME}"
     assert scene.done("slowly") == ["write slowly"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.turn.results import Responder
+from bot.turn.turn import Turn
 from simulators.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, turn
 from tests.host.stage import Stage, until
 from tests.host.test_ledger import PRICES, ledger, went_in
@@ -126,7 +126,7 @@ async def test_a_turn_that_fails_after_its_answer_came_has_cost_what_it_has_cost
     bot, ann = stage.bot("Echo"), stage.person("Ann")
     bill = Bill(stage)
     stage.script.on("hi", again=True)
-    monkeypatch.setattr(Responder, "tell", fails)
+    monkeypatch.setattr(Turn, "finish", fails)
     async with stage.host() as host:
         said = await stage.ask(ann, stage.world.private(ann, bot), bot, "go")
         lines = await ledger(host)

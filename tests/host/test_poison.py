@@ -14,8 +14,8 @@ from bot.cli.dead_letters import dead_letters
 from bot.conversations.router import Router
 from bot.errors import ConfigError
 from bot.telegram import decode as decoding
-from bot.turn.results import TurnRequest
-from bot.turn.runner import Runner
+from bot.turn.runner import TurnRunner
+from bot.turn.turn import TurnRequest
 from simulators.messages.turns import Say, Turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
@@ -26,14 +26,14 @@ from tests.host.test_ledger import ledger
 @pytest.fixture
 def poisonous(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """A turn that fails on a certain word for as long as the list holds True."""
-    works, bad = Runner.run, [True]
+    works, bad = TurnRunner.run, [True]
 
-    async def run(self: Runner, job: TurnRequest, *more: Any) -> Any:
-        if bad[0] and job.incoming.text == "poison":
+    async def run(self: TurnRunner, request: TurnRequest, *more: Any) -> Any:
+        if bad[0] and request.incoming.text == "poison":
             raise ZeroDivisionError("secret words")
-        return await works(self, job, *more)
+        return await works(self, request, *more)
 
-    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(TurnRunner, "run", run)
     return bad
 
 

@@ -153,11 +153,11 @@ async def test_what_was_cut_is_read_in_its_own_chat_and_nowhere_else(
         for wrong in (known, "0123456789", "order", "../../x"):
             stage.script.on(more(stage, of=wrong), "Nothing.")
             await stage.ask(bob, there, bot, "and here?")
-            assert "nothing to read on under this handle" in results(stage)[0]
+            assert "nothing left to read under this handle" in results(stage)[0]
             assert "<00" not in results(stage)[0]
         stage.script.on(more(stage, 99_999), "Beyond.")
         await stage.ask(ann, here, bot, "beyond")
-        assert results(stage)[0] == "There is nothing at this offset: the rest has 1520 characters."
+        assert results(stage)[0] == "There is nothing at this offset: 1520 characters were cut off."
         stage.script.on(more(stage, -1), "Before.")
         await stage.ask(ann, here, bot, "before")
         assert "an offset of 0 or more" in results(stage)[0]

@@ -10,7 +10,7 @@ import pytest
 
 from bot.store.journal import Record
 from bot.turn.prompt import BASE
-from bot.turn.turn import Transcript
+from bot.turn.transcript import Transcript
 from simulators.messages.turns import Call, turn
 from tests.host.stage import TIME_SERVER, Stage
 
@@ -156,14 +156,14 @@ def test_a_long_history_is_trimmed_in_blocks_and_never_parts_a_call_from_its_res
     for number in range(60):
         turn_id = str(number)
         ask = {"turn": turn_id, "content": [{"type": "text", "text": f"question {number}"}]}
-        transcript.extend([Record("person", ask, f"{number}-0")])
+        transcript.load([Record("person", ask, f"{number}-0")])
         starts.append(transcript.trim(turns=16, chars=10**6))
         use = {"type": "tool_use", "id": f"t{number}", "name": "x", "input": {}}
         body = {"turn": turn_id, "content": [use], "stop": "tool_use", "prefix": "p"}
         result = {"turn": turn_id, "call": f"t{number}", "content": "r" * 9, "error": False}
         answer = Record("model", body | {"start": starts[-1]})
         end = Record("end", {"turn": turn_id, "outcome": "done", "text": ""})
-        transcript.logged([answer, Record("result", result), end], "")
+        transcript.append([answer, Record("result", result), end], "")
     moves = [a for a, b in pairwise(starts) if a != b]
     assert 0 < len(moves) <= 60 / 4
     shown = transcript.messages("p")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bot.store.journal import Journal
 from bot.telegram import sender
 from bot.telegram.markdown.renderer import MARK
-from bot.turn.turn import Recorder
 from simulators.messages.turns import Say, Turn
 from simulators.telegram.faults import Fault
 from tests.host.stage import Stage
@@ -51,17 +51,17 @@ async def test_a_message_to_which_no_answer_ever_comes_does_not_hold_its_chat_up
 async def test_a_reply_that_was_recorded_by_a_try_that_failed_is_sent_by_the_next(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works = Recorder.finish
+    works = Journal.finish
     failed: list[object] = []
 
-    async def finish(self: Recorder, *given: object) -> object:
+    async def finish(self: Journal, *given: object) -> object:
         posted = await works(self, *given)  # type: ignore[arg-type]
         if not failed:
             failed.append(posted)
             raise OSError
         return posted
 
-    monkeypatch.setattr(Recorder, "finish", finish)
+    monkeypatch.setattr(Journal, "finish", finish)
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on(Turn((Say("recorded"),)))

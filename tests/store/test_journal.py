@@ -8,7 +8,7 @@ import pytest
 
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.hosting.leases import HostIdentity, Leases
-from bot.messages import Fence, OutgoingPart, TurnRef
+from bot.messages import Attribution, Fence, OutgoingPart, TurnRef
 from bot.ops.clock import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
@@ -19,6 +19,7 @@ from tests.host.valkey import Valkey
 from tests.store.forgetful import Forgetful
 
 LINE = "bot:1"
+ECHO = Attribution("default", "echo", "7")
 
 
 class Desk:
@@ -35,7 +36,9 @@ class Desk:
     async def begin(self, ref: TurnRef | None = None, *, alone: bool = False) -> Opened:
         message = Record("person", {"turn": (ref or self.ref).entry})
         ref = ref or self.ref
-        return await self.journal.begin(self.fence, ref, "hash", message, {}, alone=alone)
+        return await self.journal.begin(
+            self.fence, ref, "hash", message, {}, alone=alone, attribution=ECHO
+        )
 
     def part(self, text: str) -> OutgoingPart:
         return OutgoingPart(5, "message", {"text": text}, self.ref)

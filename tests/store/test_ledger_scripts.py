@@ -17,7 +17,7 @@ from bot.store.client import StoreClient
 from bot.store.journal import Record
 from bot.usage.ledger import Ledger
 from bot.usage.limits import Cost, Spender, SpendLimit
-from tests.store.test_journal import LINE, desk
+from tests.store.test_journal import ECHO, LINE, desk
 
 DAY = "2026-01-31"
 HOST = f"host:{DAY}"
@@ -195,7 +195,7 @@ async def test_a_look_by_another_agent_is_no_life(client: StoreClient) -> None:
     await d.begin(alone=True)
     message = Record("person", {"turn": d.ref.entry})
     other = type(d.ref)(d.ref.entry, "5", "other")
-    await d.journal.begin(d.fence, other, "hash", message, {})
+    await d.journal.begin(d.fence, other, "hash", message, {}, attribution=ECHO)
     assert (await d.begin()).turn.lost == 1
 
 

@@ -1,8 +1,8 @@
 -- Open a turn with the person's message, or find it open; bring the transcript along.
 -- KEYS: fence, open, log, then a key for each render to keep, then inbox
 -- ARGV: token, entry, agent, render, kind, body, last known log id, turns, lifetime of renders (s),
---   a body for each render, then how many tries make a turn suspect (0: it may be begun all the
---   same), then a name of this call: the same call made again counts once
+--   a body for each render, then who answers, then how many tries make a turn suspect (0: it may be
+--   begun all the same), then a name of this call: the same call made again counts once
 -- Returns {1 if it was open, 2 if another turn is, 3 if it is suspect, else 0, {field, value …} of the open turn, {id, kind, body …} of the log}.
 -- A turn that nobody will ever go on with must not hold its conversation up for ever: one that is
 -- neither in the inbox nor asks anybody, or one whose parts are gone from the outbox.
@@ -35,7 +35,7 @@ elseif redis.call('EXISTS', KEYS[2]) == 1 and not forsaken() then
 else
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'entry', ARGV[2], 'agent', ARGV[3], 'state', 'running',
-    'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1)
+    'attribution', ARGV[#ARGV - 2], 'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1)
   redis.call('XADD', KEYS[3], '*', 'k', ARGV[5], 'b', ARGV[6])
   for i = 4, #KEYS - 1 do
     redis.call('SET', KEYS[i], ARGV[i + 6], 'EX', ARGV[9])

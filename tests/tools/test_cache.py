@@ -68,7 +68,7 @@ def test_what_is_kept_cannot_be_changed_by_who_got_it() -> None:
 
 
 def test_the_whole_stays_under_its_limit_and_the_longest_unused_goes_first() -> None:
-    kept = ToolResultCache(StoppedClock(), Counters(), limit=16_000)
+    kept = ToolResultCache(StoppedClock(), Counters(), max_bytes=16_000)
     for name in range(40):
         kept.put(str(name), "x" * 600, 60)
         kept.get("0")
@@ -80,7 +80,7 @@ def test_the_whole_stays_under_its_limit_and_the_longest_unused_goes_first() -> 
 
 def test_a_result_that_is_too_large_is_not_kept_and_drops_nothing() -> None:
     counters = Counters()
-    kept = ToolResultCache(StoppedClock(), counters, limit=16_000)
+    kept = ToolResultCache(StoppedClock(), counters, max_bytes=16_000)
     kept.put("a", "small", 60)
     kept.put("b", "x" * 2_000, 60)
     assert (kept.get("a"), kept.get("b")) == ("small", None)

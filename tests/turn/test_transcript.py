@@ -1,4 +1,4 @@
-"""A conversation as the model reads it: what is kept of it in memory changes nothing."""
+"""A conversation as the model reads it, and what of it stays in memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.messages import TurnRef
 from bot.store.journal import Record
-from bot.turn.history import SET_ASIDE, UNANSWERED
-from bot.turn.turn import Transcript
+from bot.turn.transcript import (
+    RECORD_BYTES,
+    SET_ASIDE,
+    UNANSWERED,
+    Transcript,
+    Transcripts,
+)
 
 Block = dict[str, Any]
 
@@ -53,7 +59,7 @@ def called(turn: int, step: int, fate: str) -> list[Record]:
 def anew(transcript: Transcript) -> Transcript:
     records = [record for turn in transcript.turns for record in turn.records]
     fresh = Transcript()
-    fresh.extend(copy.deepcopy(records))
+    fresh.load(copy.deepcopy(records))
     return fresh
 
 
@@ -63,25 +69,25 @@ def test_a_conversation_that_was_followed_reads_like_one_that_is_read_anew(
 ) -> None:
     followed = Transcript()
     for turn, steps in enumerate(talk):
-        followed.extend([person(turn)])
+        followed.load([person(turn)])
         start = followed.trim(*limit)
         for step, (content, prefix, stop, fate) in enumerate(steps):
             more = {"prefix": prefix, "stop": stop, "start": start}
-            followed.logged([answer(turn, step, content, **more), *called(turn, step, fate)], "")
+            followed.append([answer(turn, step, content, **more), *called(turn, step, fate)], "")
             fresh = anew(followed)
             for under in ("one", "two"):
                 assert followed.messages(under) == fresh.messages(under)
-            assert (followed.doubtful(), followed.held) == (fresh.doubtful(), fresh.held)
+            assert (followed.uncertain(), followed.count) == (fresh.uncertain(), fresh.count)
 
 
 @given(talks)
 def test_what_the_model_reads_takes_turns_and_answers_every_call(talk: list[Any]) -> None:
     transcript = Transcript()
     for turn, steps in enumerate(talk):
-        transcript.extend([person(turn)])
+        transcript.load([person(turn)])
         for step, (content, prefix, stop, fate) in enumerate(steps):
             written = answer(turn, step, content, prefix=prefix, stop=stop)
-            transcript.logged([written, *called(turn, step, fate)], "")
+            transcript.append([written, *called(turn, step, fate)], "")
     read = transcript.messages("one")
 
     assert all(a["role"] != b["role"] for a, b in pairwise(read))
@@ -96,8 +102,8 @@ def test_thinking_comes_back_when_its_own_prefix_does() -> None:
     transcript = Transcript()
     thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
     said = {"type": "text", "text": "yes"}
-    transcript.extend([person(0)])
-    transcript.logged([answer(0, 0, [thought, said])], "")
+    transcript.load([person(0)])
+    transcript.append([answer(0, 0, [thought, said])], "")
 
     read = [transcript.messages(prefix)[1]["content"] for prefix in ("p", "another", "p")]
 
@@ -106,12 +112,12 @@ def test_thinking_comes_back_when_its_own_prefix_does() -> None:
 
 def test_a_result_that_comes_later_takes_the_place_of_the_word_that_none_came() -> None:
     transcript = Transcript()
-    transcript.extend([person(0)])
-    transcript.logged(
+    transcript.load([person(0)])
+    transcript.append(
         [answer(0, 7, [{"type": "tool_use", "id": "", "name": "n", "input": {}}])], ""
     )
     (open_,) = transcript.messages("p")[2]["content"]
-    transcript.logged(called(0, 7, "answered"), "")
+    transcript.append(called(0, 7, "answered"), "")
     (answered,) = transcript.messages("p")[2]["content"]
 
     assert (open_["content"], open_["is_error"]) == (UNANSWERED, True)
@@ -122,19 +128,19 @@ def test_a_result_that_comes_later_takes_the_place_of_the_word_that_none_came() 
 def test_an_unknown_outcome_makes_a_call_doubtful_only_in_its_own_turn() -> None:
     transcript = Transcript()
     for turn, fate in enumerate(("unknown", "answered")):  # some providers count calls anew
-        transcript.extend([person(turn)])
-        transcript.logged(called(turn, 0, fate), "")
+        transcript.load([person(turn)])
+        transcript.append(called(turn, 0, fate), "")
 
-    assert transcript.doubtful() == {"digest 0 0"}
+    assert transcript.uncertain() == {"digest 0 0"}
 
 
 def test_what_is_behind_the_limits_is_given_up_in_blocks_of_whole_turns() -> None:
     transcript = Transcript()
     starts = []
     for turn in range(40):
-        transcript.extend([person(turn)])
+        transcript.load([person(turn)])
         starts.append(transcript.trim(8, 10**6))
-        transcript.logged([answer(turn, 0, [], start=starts[-1])], "")
+        transcript.append([answer(turn, 0, [], start=starts[-1])], "")
 
     moved = [after for before, after in pairwise(starts) if before != after]
     assert [int(start.removesuffix("-0")) for start in moved] == list(range(3, 34, 3))
@@ -144,12 +150,91 @@ def test_what_is_behind_the_limits_is_given_up_in_blocks_of_whole_turns() -> Non
 def test_of_a_turn_without_an_end_the_next_ones_learn_only_that_it_was() -> None:
     transcript = Transcript()
     for turn, end in enumerate((True, False, True)):
-        transcript.extend([person(turn)])
+        transcript.load([person(turn)])
         said = [answer(turn, 0, [{"type": "text", "text": f"said {turn}"}])]
-        transcript.logged(said + [Record("end", {"turn": str(turn)})] * end, "")
+        transcript.append(said + [Record("end", {"turn": str(turn)})] * end, "")
 
     blocks = [block for message in transcript.messages("p") for block in message["content"]]
     texts = [block["text"] for block in blocks]
 
     assert [text for text in texts if text.startswith("said")] == ["said 0", "said 2"]
     assert texts.count(SET_ASIDE) == 1
+
+
+def ref(chat: int) -> TurnRef:
+    return TurnRef("1-0", str(chat), "echo")
+
+
+def records(count: int) -> list[Record]:
+    return [Record("person", {"turn": "1-0", "content": []}, f"{n}-0") for n in range(count)]
+
+
+def test_records_beyond_the_bound_are_forgotten_from_the_conversation_that_is_silent_longest() -> (
+    None
+):
+    cache = Transcripts(max_bytes=25 * RECORD_BYTES)
+    for chat in range(3):
+        cache.get("bot:1", ref(chat)).load(records(10))
+    cache.get("bot:1", ref(3))
+
+    assert [cache.get("bot:1", ref(chat)).count for chat in (2, 1, 0)] == [10, 10, 0]
+
+
+def test_what_is_forgotten_is_read_from_the_store_again() -> None:
+    cache = Transcripts(max_bytes=5 * RECORD_BYTES)
+    cache.get("bot:1", ref(1)).load(records(10))
+    cache.get("bot:1", ref(2))
+
+    again = cache.get("bot:1", ref(1))
+
+    assert (again.turns, again.newest) == ([], "")
+
+
+def test_a_turn_that_runs_keeps_its_records() -> None:
+    cache = Transcripts(max_bytes=5 * RECORD_BYTES)
+    running = cache.get("bot:1", ref(1))
+    running.load(records(10))
+
+    for chat in range(2, 5):
+        cache.get("bot:1", ref(chat)).load(records(10))
+
+    assert running.count == len(running.turns) == 10
+
+
+def test_the_bound_counts_what_was_forgotten_by_name_only_once() -> None:
+    cache = Transcripts(max_bytes=25 * RECORD_BYTES)
+    for _ in range(5):
+        cache.get("bot:1", ref(1)).load(records(10))
+        cache.get("bot:1", ref(1))
+        cache.forget("bot:1", ref(1))
+    cache.get("bot:1", ref(2)).load(records(10))
+    cache.get("bot:1", ref(3)).load(records(10))
+    cache.get("bot:1", ref(3))
+
+    assert cache.get("bot:1", ref(2)).count == 10
+
+
+def test_what_is_read_again_counts_at_once_however_many_take_turns() -> None:
+    cache = Transcripts(max_bytes=25 * RECORD_BYTES)
+    in_memory: dict[int, Transcript] = {}
+    for turn in range(30):
+        transcript = cache.get("bot:1", ref(turn % 10))
+        if transcript.count == 0:
+            transcript.load(records(10))
+        in_memory[turn % 10] = transcript
+
+    cache.get("bot:1", ref(99))
+
+    kept = [chat for chat, found in in_memory.items() if cache.get("bot:1", ref(chat)) is found]
+    assert kept == [8, 9]
+
+
+def test_long_texts_weigh_more_than_short_ones() -> None:
+    text = {"type": "text", "text": "x" * 600_000}
+    long = Record("person", {"turn": "1-0", "content": [text]}, "1-0")
+    for more, kept in ((records(1), 11), ([long], 0)):
+        cache = Transcripts(max_bytes=1_000_000)
+        cache.get("bot:1", ref(1)).load([*records(10), *more])
+        cache.get("bot:1", ref(2)).load([long])
+        cache.get("bot:1", ref(3))
+        assert cache.get("bot:1", ref(1)).count == kept

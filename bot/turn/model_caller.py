@@ -1,0 +1,141 @@
+"""One answer of the model: asked again where that may help, by another model, and paid for."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import secrets
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from bot.errors import BrokenStream, ModelBusy, ModelError, StaleThinking
+from bot.messages import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen
+from bot.turn.progress import Progress
+from bot.turn.prompt import content_hash
+from bot.turn.results import TRYING_AGAIN
+from bot.turn.turn import Turn
+
+log = structlog.get_logger("turn")
+
+FIRST_PAUSE = 0.5
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+
+
+class ModelCaller:
+    """Asks the agent's model for a turn, and its fallback model once that one gives no answer."""
+
+    def __init__(self, model: Model, turn: Turn, progress: Progress) -> None:
+        self._model = model
+        self._turn = turn
+        self._progress = progress
+        self._model_name = turn.agent.model
+
+    async def ask(self, *, last: bool) -> Answer:
+        """One answer, without tool calls where it is the `last`; raises ModelError, OutOfBudget."""
+        attempt = 1
+        while True:
+            self._turn.usage.requests += 1
+            request = self._request(last=last)
+            try:
+                async with (
+                    self._metered(request),
+                    contextlib.aclosing(self._model.stream(request)) as pieces,
+                ):
+                    async for piece in pieces:
+                        if isinstance(piece, Answer):
+                            return self._cleaned(piece)
+                        self._show(piece)
+                    raise BrokenStream("the stream ended without an answer")
+            except (ModelBusy, BrokenStream, StaleThinking) as error:
+                attempt = await self._next_attempt(error, attempt)
+
+    def _request(self, *, last: bool) -> ModelRequest:
+        turn, agent = self._turn, self._turn.agent.effective
+        return ModelRequest(
+            model=self._model_name,
+            max_tokens=turn.agent.max_tokens,
+            system=turn.prompt.system,
+            tools=turn.prompt.tools,
+            messages=turn.transcript.messages(turn.prefix),
+            temperature=agent.temperature.value,
+            reasoning_effort=agent.reasoning_effort.value,
+            no_tools=last and bool(turn.prompt.tools),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _metered(self, request: ModelRequest) -> AsyncIterator[None]:
+        """Reserve the most that a request can cost; what a failed one cost is written at once."""
+        await self._turn.budget.reserve(request, self._turn.known_prompt)
+        await self._turn.before_request()
+        try:
+            yield
+        except ModelError:
+            await self._turn.request_failed()
+            raise
+
+    def _show(self, piece: Piece) -> None:
+        if isinstance(piece, TextDelta):
+            self._progress.add(piece.text)
+        elif isinstance(piece, ToolChosen):
+            self._progress.using(": ".join(self._turn.prompt.names.get(piece.name, [])))
+
+    def _cleaned(self, answer: Answer) -> Answer:
+        """The answer without secrets, and with no call that has the id of another one."""
+        answer = self._turn.agent.filter.answer(answer)
+        if all(block["type"] != "tool_use" for block in answer.content):
+            return answer
+        return ensure_unique_call_ids(answer, self._turn.transcript.call_ids())
+
+    async def _next_attempt(self, error: ModelError, attempt: int) -> int:
+        """The number of the next attempt, after a pause; raises where there is none.
+
+        The fallback model begins with the first one again.
+        """
+        turn = self._turn
+        has_more = attempt < turn.usage.limits.attempts
+        if isinstance(error, StaleThinking):
+            turn.prefix = content_hash([turn.prefix, attempt])
+            if has_more:
+                return attempt + 1
+            error = ModelBusy("no usable answer in the allowed number of tries")
+        elif has_more and (pause := _pause(error, attempt)) <= turn.usage.seconds_left:
+            log.info("model.retry", error=str(error), attempt=attempt, pause=pause)
+            self._progress.restart_step()
+            self._progress.using(TRYING_AGAIN)
+            await turn.services.clock.sleep(pause)
+            return attempt + 1
+        fallback = turn.agent.effective.fallback_model.value
+        if fallback in (None, self._model_name):
+            raise error
+        log.warning("model.fallback", agent=turn.agent.id, error=str(error))
+        self._model_name = str(fallback)
+        turn.prefix = content_hash([turn.prefix, fallback])
+        turn.head = content_hash([turn.head, fallback])
+        self._progress.restart_step()
+        return 1
+
+
+def _pause(error: ModelError, attempt: int) -> float:
+    """Seconds until the next attempt; turns that failed together do not come back together."""
+    wanted = error.retry_after if isinstance(error, ModelBusy) else None
+    return max(wanted or 0.0, FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5))  # noqa: S311
+
+
+def ensure_unique_call_ids(answer: Answer, taken: Collection[str]) -> Answer:
+    """The answer, with a new id for each call whose own is `taken`, there twice, or no id."""
+    seen, content = set(taken), []
+    for block in answer.content:
+        if block["type"] == "tool_use":
+            if not _is_free(block.get("id"), seen):
+                block = {**block, "id": f"toolu_{secrets.token_hex(12)}"}
+            seen.add(block["id"])
+        content.append(block)
+    return replace(answer, content=content)
+
+
+def _is_free(given: Any, seen: Collection[str]) -> bool:
+    return isinstance(given, str) and _CALL_ID.match(given) is not None and given not in seen

@@ -1,0 +1,302 @@
+"""What was said in a conversation with one agent: as records, and as the Messages API's messages.
+
+A call is never parted from its result, and every call has one: where the record has none, the
+message says so. Thinking blocks are kept only under the prefix that they were made under.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef
+from bot.store.journal import Record
+
+UNANSWERED = "This call was not answered: the turn ended before its result came."
+SET_ASIDE = "[A message here was set aside: it could not be answered.]"
+NOT_SENT_BACK = frozenset({"refusal"})
+"""Stop reasons of answers that no later request repeats."""
+NONE: frozenset[str] = frozenset()
+"""One for all: an empty one for each turn would be a twelfth of what a turn takes."""
+
+
+class TurnHistory:
+    """One turn's records, the person's message first; its messages are made once and kept.
+
+    `size` is about how many characters they add to a request, `uncertain` the digests of calls
+    whose outcome is unknown. `ended` is set once the turn's end is recorded.
+    """
+
+    __slots__ = (
+        "_has_thinking",
+        "_made",
+        "_made_under",
+        "ended",
+        "entry",
+        "id",
+        "records",
+        "size",
+        "uncertain",
+    )
+
+    def __init__(self) -> None:
+        self.id = self.entry = ""
+        self.records: list[Record] = []
+        self.size = 0
+        self.uncertain = NONE
+        self.ended = self._has_thinking = False
+        self._made: list[Json] | None = None
+        self._made_under = ""
+
+    def add(self, record: Record) -> int:
+        """Append the turn's next record; its size."""
+        self.records.append(record)
+        self.size += (size := size_of(record))
+        self._made = None
+        if record.kind == "person":
+            self.id, self.entry = record.id, record.body["turn"]
+        elif record.kind == "end":
+            self.ended = True
+        elif record.kind == "model":
+            self._has_thinking |= any(b["type"] in THINKING for b in record.body["content"])
+        elif record.kind == "result" and record.body.get("unknown"):
+            started = (one.body for one in self.records if one.kind == "started")
+            call = record.body["call"]
+            self.uncertain |= {body["digest"] for body in started if body["call"] == call}
+        return size
+
+    def messages(self, prefix: str) -> list[Json]:
+        """The turn's messages under this prefix; callers must not change them."""
+        if self._made is None or (self._has_thinking and self._made_under != prefix):
+            self._made, self._made_under = _messages(self.records, prefix), prefix
+        return self._made
+
+
+def to_messages(turns: Sequence[TurnHistory], prefix: str) -> list[Json]:
+    """The messages of these turns in order, adjacent ones of one role joined.
+
+    A turn that never ended is replaced by a note, unless it is the last one: what made it fail
+    would make every later turn fail.
+    """
+    found: list[Json] = []
+    for turn in turns:
+        if turn.ended or turn is turns[-1]:
+            said = turn.messages(prefix)
+        else:
+            said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
+        if found and said and found[-1]["role"] == said[0]["role"]:
+            content = [*found[-1]["content"], *said[0]["content"]]
+            found[-1] = {"role": said[0]["role"], "content": content}
+            said = said[1:]
+        found += said
+    return found
+
+
+def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
+    results = {r.body["call"]: r for r in records if r.kind == "result"}
+    found: list[Block] = []
+    for record in records:
+        if record.kind == "person":
+            _join(found, "user", list(record.body["content"]))
+        elif record.kind == "model" and record.body["stop"] not in NOT_SENT_BACK:
+            content = _sent_back(record, prefix)
+            _join(found, "assistant", content)
+            _join(found, "user", [_result(call, results) for call in calls_of(content)])
+    return [*found]
+
+
+def calls_of(content: Iterable[Block]) -> list[Block]:
+    """The tool_use blocks of an answer."""
+    return [block for block in content if block["type"] == "tool_use"]
+
+
+def size_of(record: Record) -> int:
+    """About how many characters a record adds to a request."""
+    content = record.body.get("content", ())
+    return len(content) if isinstance(content, str) else sum(map(_block_size, content))
+
+
+def _block_size(block: Json) -> int:
+    if block["type"] == "image":
+        return 6000
+    return len(str(block.get("text") or block.get("input") or block.get("content") or ""))
+
+
+def _sent_back(record: Record, prefix: str) -> list[Block]:
+    """An answer's blocks as the API takes them back: thinking only under its own prefix."""
+    keeps_thinking = record.body["prefix"] == prefix
+    content = [
+        {name: value for name, value in block.items() if name != INVALID_INPUT}
+        if INVALID_INPUT in block  # our own note: the API refuses unknown fields
+        else block
+        for block in record.body["content"]
+        if (block["type"] not in THINKING or keeps_thinking)
+        and (block["type"] != "text" or block["text"].strip())
+    ]
+    while content and content[-1]["type"] in THINKING:  # the API refuses an answer that ends so
+        content.pop()
+    return content
+
+
+def _result(call: Block, results: dict[str, Record]) -> Block:
+    record = results.get(call["id"])
+    content: Any = record.body["content"] if record else UNANSWERED
+    block: Block = {"type": "tool_result", "tool_use_id": call["id"], "content": content}
+    return block | {"is_error": True} if record is None or record.body["error"] else block
+
+
+def _join(found: list[Block], role: str, content: list[Block]) -> None:
+    if not content:
+        return
+    if found and found[-1]["role"] == role:
+        found[-1]["content"] = [*found[-1]["content"], *content]
+    else:
+        found.append({"role": role, "content": content})
+
+
+Key = tuple[str, str, str]
+TRIM_TO = 0.75
+RECORD_BYTES = 900
+"""About what a record takes in memory beside its text."""
+
+
+@dataclass(slots=True)
+class CacheSize:
+    """About how many bytes all transcripts of a cache take."""
+
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Transcript:
+    """The turns that the model reads again, in memory.
+
+    `newest` is the id of the newest record, `start` that of the record where history began for the
+    newest answer. `count` is the number of records, `size` about how many characters they add to a
+    request. `cache_size` is kept up to date while the transcript is in a cache.
+    """
+
+    turns: list[TurnHistory] = field(default_factory=list)
+    newest: str = ""
+    start: str = ""
+    count: int = 0
+    size: int = 0
+    cache_size: CacheSize = field(default_factory=CacheSize)
+
+    def load(self, records: Iterable[Record]) -> None:
+        """Add records from the store, with their ids."""
+        for record in records:
+            self._add(record)
+            self.newest = record.id
+
+    def append(self, records: Iterable[Record], newest: str) -> None:
+        """Add records that we have just written; the last one's id is `newest`."""
+        for record in records:
+            self._add(record)
+        self.newest = newest
+
+    def of_turn(self, entry: str) -> Sequence[Record]:
+        """The records of one turn, as a view that grows."""
+        found = (turn.records for turn in reversed(self.turns) if turn.entry == entry)
+        return next(found, ())
+
+    def newest_first(self) -> Iterator[Record]:
+        """All records, the newest first."""
+        return (record for turn in reversed(self.turns) for record in reversed(turn.records))
+
+    def messages(self, prefix: str) -> list[Json]:
+        """The messages under this prefix; callers must not change them."""
+        return to_messages(self.turns, prefix)
+
+    def uncertain(self) -> frozenset[str]:
+        """Digests of calls whose outcome is unknown."""
+        return frozenset().union(*(turn.uncertain for turn in self.turns))
+
+    def call_ids(self) -> set[str]:
+        """The ids of all calls."""
+        answers = (one.body["content"] for one in self.newest_first() if one.kind == "model")
+        return {block["id"] for content in answers for block in calls_of(content)}
+
+    def trim(self, turns: int, chars: int) -> str:
+        """Drop what is before the start of history; the id of the record where it starts.
+
+        The start stays where it was until a limit is passed, then it moves over whole turns until
+        three quarters of the limits are left: so the prefix changes, and the provider's cache is
+        lost, only once in many turns.
+        """
+        self._drop(next((i for i, turn in enumerate(self.turns) if turn.id == self.start), 0))
+        if not self._fits(turns, chars):
+            while len(self.turns) > 1 and not self._fits(
+                int(turns * TRIM_TO), int(chars * TRIM_TO)
+            ):
+                self._drop(1)
+        return self.turns[0].id if self.turns else ""
+
+    def leave_cache(self) -> None:
+        """Called on eviction; a running turn may keep its reference."""
+        self.cache_size.bytes -= self.count * RECORD_BYTES + self.size
+        self.cache_size = CacheSize()
+
+    def _fits(self, turns: int, chars: int) -> bool:
+        return len(self.turns) <= turns and self.size <= chars
+
+    def _drop(self, count: int) -> None:
+        for turn in self.turns[:count]:
+            self._grow(-len(turn.records), -turn.size)
+        del self.turns[:count]
+
+    def _grow(self, records: int, size: int) -> None:
+        self.count += records
+        self.size += size
+        self.cache_size.bytes += records * RECORD_BYTES + size
+
+    def _add(self, record: Record) -> None:
+        if record.kind == "person":
+            self.turns.append(TurnHistory())
+        elif not self.turns:  # the beginning of its turn is not here
+            return
+        self._grow(1, self.turns[-1].add(record))
+        if record.kind == "model":
+            self.start = record.body.get("start", self.start)
+
+
+class Transcripts:
+    """A bounded cache of transcripts: `max_count` of them, about `max_bytes` in all.
+
+    What is evicted is read from the store again.
+    """
+
+    def __init__(self, max_count: int = 2000, max_bytes: int = 16_000_000) -> None:
+        self._max_count = max_count
+        self._max_bytes = max_bytes
+        self._cached: OrderedDict[Key, Transcript] = OrderedDict()
+        self._size = CacheSize()
+
+    def get(self, line: str, ref: TurnRef) -> Transcript:
+        """The transcript, empty if it is not in memory."""
+        key = (line, ref.conversation, ref.agent)
+        found = self._cached.get(key)
+        if found is None:
+            found = self._cached[key] = Transcript(cache_size=self._size)
+        self._cached.move_to_end(key)
+        while len(self._cached) > 1 and self._is_full():
+            self._drop(next(iter(self._cached)))
+        return found
+
+    def forget(self, line: str, ref: TurnRef) -> None:
+        """Drop one conversation: it began anew, or a write of it failed."""
+        self._drop((line, ref.conversation, ref.agent))
+
+    def forget_line(self, line: str) -> None:
+        """Drop a whole line: another owner may write it now."""
+        for key in [key for key in self._cached if key[0] == line]:
+            self._drop(key)
+
+    def _is_full(self) -> bool:
+        return len(self._cached) > self._max_count or self._size.bytes > self._max_bytes
+
+    def _drop(self, key: Key) -> None:
+        if dropped := self._cached.pop(key, None):
+            dropped.leave_cache()
