@@ -1,4 +1,4 @@
-"""The tour in docs/tour.md is the way that a message really takes."""
+"""The tour in docs/tour.md is the way that a message really takes, and it is short."""
 
 from __future__ import annotations
 
@@ -8,54 +8,88 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.host.stage import ROOT, Stage
+import pytest
+
+from simulators.messages.turns import Call, turn
+from tests.host.stage import ROOT, TIME_SERVER, Stage
 
 TOUR = ROOT / "docs" / "tour.md"
-HOP = re.compile(r"^\s*\d+\. `([\w.]+):([\w.]+)`", re.MULTILINE)
+FUNCTION = re.compile(r"`(bot[\w.]+):([\w.]+)`")
+HOP = re.compile(r"^\d+\. `bot[\w.]+:[\w.]+`", re.MULTILINE)
+FILE = re.compile(r"\| `([\w/]+\.py)` \|")
+MOST_FRAMES = 10
+QUEUE, MODEL = "ConversationQueues.", "MessagesModel.stream"
 
 
 class Trace:
-    """The functions of the house, each time that one is called or goes on after waiting."""
+    """The host's functions in the order of their calls, and the frames down to the model."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, str]] = []
+        self.called: list[tuple[str, str]] = []
+        self.chain: list[str] = []
 
     def __call__(self, frame: FrameType, event: str, _argument: Any) -> None:
         module = frame.f_globals.get("__name__", "")
-        if event == "call" and module.startswith("bot."):
-            self.seen.append((module, frame.f_code.co_qualname))
+        if event != "call" or not module.startswith("bot."):
+            return
+        self.called.append((module, frame.f_code.co_qualname))
+        if frame.f_code.co_qualname == MODEL and not self.chain:
+            self.chain = chain_to(frame)
 
 
-def hops(text: str) -> list[tuple[str, str]]:
-    """The tour's hops: module and function, in order."""
-    return HOP.findall(text)
+def chain_to(frame: FrameType | None) -> list[str]:
+    """The frames from the conversation queue's task down to this one, the task's own first."""
+    names = []
+    while frame is not None:
+        names.append(frame.f_code.co_qualname)
+        frame = frame.f_back
+    first = max(at for at, name in enumerate(names) if name.startswith(QUEUE))
+    return names[first::-1]
 
 
-async def test_the_tour_is_the_way_that_a_message_takes(stage: Stage) -> None:
-    echo = stage.bot("Echo")
+def functions(text: str) -> list[tuple[str, str]]:
+    """The functions that a page names, in its order: module and qualified name."""
+    return FUNCTION.findall(text)
+
+
+@pytest.fixture
+async def trace(stage: Stage) -> Trace:
+    """A message whose answer calls a tool first, through a host that is warm."""
+    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    bot = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
     ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on("warm", "hello")
+    room = stage.world.private(ann, bot)
+    call = Call("time__get_current_time", {"timezone": "UTC"})
+    stage.script.on(turn(call), "warm", turn(call), "hello")
     trace = Trace()
     async with stage.host() as host:
-        await stage.ask(ann, room, echo, "warm up")
+        await stage.ask(ann, room, bot, "warm up")
         await host.fleet.bots[0].idle()
-        await echo.updates.wait_until_polled()
+        await bot.updates.wait_until_polled()
         sys.setprofile(trace)
         try:
-            await stage.ask(ann, room, echo, "hi")
+            await stage.ask(ann, room, bot, "hi")
             await host.fleet.bots[0].idle()
         finally:
             sys.setprofile(None)
-    tour = hops(TOUR.read_text())
-    steps = iter(trace.seen)
-    missed = [hop for hop in tour if hop not in steps]  # each hop after the one before it
+    return trace
+
+
+async def test_the_tour_is_the_way_that_a_message_takes_and_few_frames_lead_to_the_model(
+    trace: Trace,
+) -> None:
+    steps = iter(trace.called)
+    missed = [one for one in functions(TOUR.read_text()) if one not in steps]  # each after the last
     assert missed == []
+    assert 1 < len(trace.chain) <= MOST_FRAMES, trace.chain
 
 
-def test_every_hop_of_the_tour_stands_where_it_says() -> None:
-    tour = hops(TOUR.read_text())
-    assert len(tour) == 18
-    for module, function in tour:
+def test_the_tour_has_nine_hops_and_each_function_and_file_is_where_it_says() -> None:
+    page = TOUR.read_text()
+    assert len(HOP.findall(page)) == 9
+    for module, function in functions(page):
         source = ROOT / Path(*module.split(".")).with_suffix(".py")
         assert f"def {function.rpartition('.')[2]}(" in source.read_text(), (module, function)
+    files = FILE.findall(page)
+    assert len(files) == 10
+    assert [file for file in files if not (ROOT / file).is_file()] == []
