@@ -52,7 +52,8 @@ def slim(raw: bytes) -> bytes:
 def cut(result: dict[str, Any]) -> None:
     """Take away what is beyond the first parts of a result, and say so."""
     for name in ("content", "messages", "prompts"):
-        if isinstance(parts := result.get(name), list) and len(parts) > PARTS:
+        # One more may stand there: our own word on what was cut before.
+        if isinstance(parts := result.get(name), list) and len(parts) > PARTS + 1:
             result[name] = parts[:PARTS]
             if name == "content":
                 told = f"[{len(parts) - PARTS} more parts are left out]"
