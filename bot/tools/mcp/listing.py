@@ -12,7 +12,7 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from bot.tools.mcp.tool import TOOLS_LIMIT, Tool, printable, tools_from
+from bot.tools.mcp.tool import Sieve, Tool, printable
 
 _PAGES = 100
 _PROMPTS = 20
@@ -40,18 +40,17 @@ async def listing_of(client: mcp.Client, log: Any, hide: Callable[[str], str]) -
 
 
 async def _tools(client: mcp.Client, log: Any, hide: Callable[[str], str]) -> tuple[Tool, ...]:
-    raw: list[types.Tool] = []
+    sieve = Sieve(hide)
 
     async def page(cursor: str | None) -> str | None:
         answer = await client.list_tools(cursor=cursor)
-        raw.extend(answer.tools)
-        return answer.next_cursor if len(raw) <= TOOLS_LIMIT else None
+        await asyncio.to_thread(sieve.take, answer.tools)
+        return None if sieve.is_full else answer.next_cursor
 
     await _each_page(page)
-    tools, notes = await asyncio.to_thread(tools_from, raw, hide)
-    for note in notes[:10]:
+    for note in sieve.notes[:10]:
         log.warning("tool list", note=note)
-    return tools
+    return sieve.tools
 
 
 async def _prompts(client: mcp.Client, log: Any, hide: Callable[[str], str]) -> tuple[str, ...]:

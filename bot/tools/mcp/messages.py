@@ -8,21 +8,15 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from bot.plain_json import mended
 from bot.tools.mcp.bodies import UNREADABLE
+from bot.tools.mcp.slim import LONG
 
 BROKEN = "The tool ran, but its answer breaks the protocol."
 
-_LONG = 256 * 1024
-
 
 def parsed(raw: bytes) -> JSONRPCMessage:
-    """The message in these bytes; raises ValueError where there is none.
-
-    Half of a surrogate pair in a text is read as U+FFFD: the rest of it is worth having.
-    """
-    raw = mended(raw)
-    if len(raw) > _LONG:
+    """The message in these bytes, once they are `slimmed`; raises ValueError where it is none."""
+    if len(raw) > LONG:
         # Five times as fast where an answer has very many parts, and all on this loop wait for it.
         with suppress(orjson.JSONDecodeError):
             return jsonrpc_message_adapter.validate_python(orjson.loads(raw), by_name=False)

@@ -29,6 +29,7 @@ from bot.tools.mcp.fate import Ears
 from bot.tools.mcp.lines import LineSplitter, TooLong, request_of
 from bot.tools.mcp.messages import BROKEN, error, parsed, too_long
 from bot.tools.mcp.servers import ServerSpec
+from bot.tools.mcp.slim import Crowded, slimmed
 
 _CHUNK = 64 * 1024
 _GRACE_SECONDS = 1.0
@@ -147,14 +148,17 @@ class _Reader:
 
     async def _take(self, chunk: bytes) -> None:
         for line in self._lines.feed(chunk):
-            if (message := self._message(line)) is not None:
+            if (message := await self._message(line)) is not None:
                 await self._inbox.send(message)
 
-    def _message(self, line: bytes | TooLong) -> SessionMessage | None:
+    async def _message(self, line: bytes | TooLong) -> SessionMessage | None:
         if isinstance(line, TooLong):
             return self._too_long(line)
         try:
-            message = parsed(line)
+            message = parsed(await slimmed(line))
+        except Crowded as crowded:
+            request = request_of(line)
+            return None if request is None else error(request, str(crowded))
         except ValueError:
             self._garbage(line)
             request = request_of(line)

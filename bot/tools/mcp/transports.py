@@ -18,13 +18,13 @@ from bot.tools.mcp.courier import Courier
 from bot.tools.mcp.fate import Ears, departure_of_call
 from bot.tools.mcp.lines import LINE_LIMIT
 from bot.tools.mcp.servers import ServerSpec
+from bot.tools.mcp.slim import PARTS, cut
 from bot.tools.mcp.sse import sse_streams
 from bot.tools.mcp.stdio import stdio_streams
 from bot.tools.mcp.tool import TOOLS_LIMIT
 
 _WINDOW = 0.1
 _MESSAGES_A_WINDOW = 200
-_PARTS = 2_000
 _GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 Streams = tuple[Any, Any]
@@ -147,19 +147,11 @@ def _mended(item: Any) -> Any:
     # One tool without a proper schema would cost its server the whole list.
     message = getattr(item, "message", None)
     if isinstance(message, JSONRPCResponse):
-        for name in ("content", "messages", "prompts"):
-            if isinstance(parts := message.result.get(name), list) and len(parts) > _PARTS:
-                message.result[name] = parts[:_PARTS]
-                if name == "content":
-                    message.result[name].append(_left_out(len(parts) - _PARTS))
+        cut(message.result)
         if isinstance(tools := message.result.get("tools"), list):
-            offered = [tool for tool in tools[: TOOLS_LIMIT + _PARTS] if _is_named(tool)]
+            offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS] if _is_named(tool)]
             message.result["tools"] = [_mended_tool(tool) for tool in offered]
     return item
-
-
-def _left_out(count: int) -> dict[str, str]:
-    return {"type": "text", "text": f"[{count} more parts are left out]"}
 
 
 def _is_named(tool: Any) -> bool:

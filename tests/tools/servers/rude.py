@@ -26,6 +26,7 @@ TOOLS: list[Any] = [
 ]
 
 
+PARTS = {"parts": 20_000, "crowd": 250_000}
 NEWS = {"method": "notifications/message", "params": {"level": "info", "data": "news"}}
 SPEWN = {
     "flood": "garbage without an end\n",
@@ -72,8 +73,8 @@ def called(name: str) -> dict[str, Any]:
         return {"content": "no list"}
     if MANNER == "deep":
         return {"content": [], "structuredContent": deep(400)}
-    if MANNER == "parts":
-        return {"content": [{"type": "text", "text": "a"}] * 250_000}
+    if MANNER in PARTS:
+        return {"content": [{"type": "text", "text": "a"}] * PARTS[MANNER]}
     text = "x" * 50_000_000 if MANNER == "huge" else f"called {name}"
     return {"content": [{"type": "text", "text": text}]}
 
