@@ -244,7 +244,7 @@ async def ground(
             async with made.host.running(), Redis(unix_socket_path=path) as made.redis:
                 await until(lambda: made.host.log.read_text().count("connected") >= 3, PATIENCE)
                 await made.says(lambda: spoken("the first answer"))
-                async with Beside(f"{made.host.address}/health/live") as made.beside:
+                async with Beside(f"{made.host.address}/health/live", made.host.pid) as made.beside:
                     yield made
     finally:
         await server.stop()
@@ -283,7 +283,7 @@ async def pushed(folder: Path) -> AsyncIterator[Pushed]:
         await host.spawn()
         try:
             await until(lambda: bool(stage.bots[0].webhook.secret), PATIENCE)
-            async with Beside(f"{url}/health/live") as beside:
+            async with Beside(f"{url}/health/live", host.pid) as beside:
                 made = Pushed(stage, host, beside)
                 await made.takes(b'{"update_id": 1}')
                 yield made
