@@ -18,6 +18,7 @@ _PAGES = 100
 _PROMPTS = 20
 _PROMPTS_SECONDS = 10.0
 _PROMPT_CHARACTERS = 20_000
+_LOOKED_AT = 2 * _PROMPT_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ async def _prompt_names(client: mcp.Client) -> list[str]:
 
 async def _prompt(client: mcp.Client, name: str, hide: Callable[[str], str]) -> str:
     answer = await client.get_prompt(name)
-    texts = [_text_of(message.content) for message in answer.messages]
-    text = hide("\n\n".join(text for text in texts if text)[: 2 * _PROMPT_CHARACTERS])
-    return printable(text, _PROMPT_CHARACTERS).strip()
+    texts = (_text_of(message.content)[:_LOOKED_AT] for message in answer.messages)
+    said = hide("\n\n".join(text for text in texts if text)[:_LOOKED_AT])
+    return printable(said, _PROMPT_CHARACTERS).strip()
 
 
 async def _each_page(page: Callable[[str | None], Awaitable[str | None]]) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import anyio
+import structlog
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
@@ -21,7 +22,9 @@ from bot.tools.mcp.servers import ServerSpec
 from bot.tools.mcp.slim import PARTS, cut
 from bot.tools.mcp.sse import sse_streams
 from bot.tools.mcp.stdio import stdio_streams
-from bot.tools.mcp.tool import TOOLS_LIMIT
+from bot.tools.mcp.tool import TOOLS_LIMIT, printable
+
+log = structlog.get_logger("mcp")
 
 _WINDOW = 0.1
 _MESSAGES_A_WINDOW = 200
@@ -150,8 +153,27 @@ def _mended(item: Any) -> Any:
         cut(message.result)
         if isinstance(tools := message.result.get("tools"), list):
             offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS] if _is_named(tool)]
-            message.result["tools"] = [_mended_tool(tool) for tool in offered]
+            mended = [_mended_tool(tool) for tool in offered]
+            message.result["tools"] = [tool for tool in mended if _can_be_listed(tool)]
     return item
+
+
+def _can_be_listed(tool: dict[str, Any]) -> bool:
+    """Whether the SDK takes a tool's schema; it judges the kinds of some keywords, and no more."""
+    schema = tool["inputSchema"]
+    named, wanted = schema.get("properties"), schema.get("required")
+    fits = {
+        "$schema": isinstance(schema.get("$schema"), str | None),
+        "properties": named is None
+        or (isinstance(named, dict) and all(isinstance(p, dict | bool) for p in named.values())),
+        "required": wanted is None
+        or (isinstance(wanted, list) and all(isinstance(name, str) for name in wanted)),
+    }
+    if wrong := next((keyword for keyword, well in fits.items() if not well), None):
+        name = printable(tool["name"][:80])
+        told = f"tool {name!r} is left out: its input schema is no JSON Schema, at $.{wrong}"
+        log.warning("tool list", note=told)
+    return wrong is None
 
 
 def _is_named(tool: Any) -> bool:

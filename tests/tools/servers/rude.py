@@ -17,6 +17,8 @@ TOOLS: list[Any] = [
     {"name": "any", "inputSchema": {"anyOf": [{"type": "object"}], "properties": {"a": {}}}},
     {"name": "bad property", "inputSchema": {"type": "object", "properties": {"a b": {}}}},
     {"name": "bad schema", "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}}},
+    {"name": "bad names", "inputSchema": {"type": "object", "required": ["a", 1]}},
+    {"name": "bad list", "inputSchema": {"type": "object", "properties": [1]}},
     {"name": "new\nline", "inputSchema": {"type": "object"}},
     {"name": "zero\u200bwidth", "inputSchema": {"type": "object"}},
     {"name": "n" * 300, "inputSchema": {"type": "object"}},
