@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from bot import plain_json
+from bot.redaction import Secrets
 from bot.telegram.addressing import BotIdentity, words_of
 from bot.telegram.graphemes import width
-from bot.telegram.markup import edge, messages
+from bot.telegram.markup import edge, pieces
 from bot.tools.mcp.lines import LineSplitter
 from bot.tools.mcp.slim import slim
 from bot.tools.sheets import described
@@ -54,7 +55,9 @@ UNITS = {
     "digits": "9",
 }
 BOT = BotIdentity(7, "abc_bot")
-FILTER = Filter(secrets=("a secret of nine",), personal="redact", topics=("arms", "чудо оружие"))
+FILTER = Filter(
+    secrets=Secrets(["a secret of nine"]), personal="redact", topics=("arms", "чудо оружие")
+)
 
 
 def _mentioned(text: str) -> object:
@@ -73,8 +76,8 @@ def _split(text: str) -> object:
 
 
 WORK: dict[str, Callable[[str], object]] = {
-    "messages": messages,
-    "a preview": lambda text: messages(edge(text, last=True)),
+    "messages": pieces,
+    "a preview": lambda text: pieces(edge(text, last=True)),
     "width": width,
     "a question": lambda text: described("server", "tool", {"a": text, text: [text]}),
     "what deceives": lambda text: visible(text, name=True),
