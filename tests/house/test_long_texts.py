@@ -77,7 +77,7 @@ def _split(text: str) -> object:
 
 WORK: dict[str, Callable[[str], object]] = {
     "messages": pieces,
-    "a preview": lambda text: pieces(edge(text, last=True)),
+    "a preview": lambda text: edge(text, last=True),
     "width": width,
     "a question": lambda text: described("server", "tool", {"a": text, text: [text]}),
     "what deceives": lambda text: visible(text, name=True),
