@@ -39,12 +39,12 @@ async def test_the_tour_is_the_way_that_a_message_takes(stage: Stage) -> None:
     trace = Trace()
     async with stage.host() as host:
         await stage.ask(ann, room, echo, "warm up")
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         await echo.updates.wait_until_polled()
         sys.setprofile(trace)
         try:
             await stage.ask(ann, room, echo, "hi")
-            await host.fleet.bots[0].idle()
+            await host.fleet.lines[0].idle()
         finally:
             sys.setprofile(None)
     tour = hops(TOUR.read_text())
