@@ -32,7 +32,7 @@ class ChatMigrations:
         return replace(event, address=replace(event.address, migrated_from=original))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class ChatMigrationStore:
     """One hash for each line: the present id of a group, and its original one."""
 

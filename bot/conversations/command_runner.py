@@ -23,7 +23,7 @@ REFUSALS_A_MINUTE = 1
 UNGATED_A_MINUTE = 5
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class CommandRunner:
     """Runs the commands of a table; what they want to happen is for the caller to do."""
 

@@ -47,7 +47,7 @@ async def ignore_private_message(_person: User, _line: LineContext) -> None:
     """For a router on a host that has nothing to tell its admins."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class Router:
     """Leads each entry to its outcome. Every path ends in one store call that settles the entry.
 

@@ -61,7 +61,7 @@ class Outcome(Enum):
     """It has to wait until the suspended turn of its conversation has ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class LineStores:
     """The stores of all lines, on one client."""
 
@@ -92,7 +92,7 @@ class LineStores:
         await self.settle(line, entry, parts, incoming.address.conversation)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class Turns:
     """Begins turns, and ends those that wait for people."""
 

@@ -39,7 +39,7 @@ class HostingOptions:
     turns_at_once: int = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class LineServices:
     """What the lines of a host share."""
 
@@ -52,7 +52,7 @@ class LineServices:
     options: HostingOptions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class LineRuntime:
     """A line's parts while it is ours; `lost` is set once another host owns it."""
 

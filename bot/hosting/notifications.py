@@ -19,7 +19,7 @@ LISTEN_PAUSES = (0.2, 5.0)
 """Seconds before listening again: after the first failure, and at most."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Notifications:
     """Listens to `wake:{line}`, `lines:free` and `access:changed`."""
 

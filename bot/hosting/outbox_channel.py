@@ -41,7 +41,7 @@ class SendResult:
     undeliverable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class ChannelServices:
     """What the channels of a host share; nothing that is in `secrets` may be sent."""
 

@@ -37,7 +37,7 @@ With their pauses they take the better part of an hour: fewer could all be lost 
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class TelegramSender:
     """Sends the parts of one bot's line, as far as its lease goes."""
 

@@ -36,7 +36,7 @@ class TelegramOptions:
     stalled_seconds: float = 90.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class TelegramServices:
     """What all bots of a host share; `on_identified` is called once a bot's names are known."""
 
