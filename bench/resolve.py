@@ -89,13 +89,15 @@ def _looked_up(catalog: object) -> list[float]:
     from bot.line_context import LineContext
     from bot.messages import Address, User
     from bot.ops.redaction import Secrets
+    from registry.binding import BotIdentity
     from registry.catalog import Catalog
     from registry.definition import LlmConfiguration
 
     assert isinstance(catalog, Catalog)
     rules = HostRules(LlmConfiguration(model="claude-haiku-5-5", max_tokens=100))
     agents = AgentResolver(catalog, rules, SecretReferences({}, (), Secrets()))
-    line = LineContext(None, 7_000_001, "bench_bot", "0" * 64, None)  # type: ignore[arg-type]
+    identity = BotIdentity("0" * 64, 7_000_001, "bench_bot")
+    line = LineContext(None, identity, None)  # type: ignore[arg-type]
     found = []
     for n in range(LOOKS):
         bound = 10_000_000 + n % MANY

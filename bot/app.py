@@ -11,7 +11,7 @@ import hashlib
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,15 @@ from bot.command import Commands
 from bot.commands.admin_context import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.conversations.chat_migrations import ChatMigrationStore
-from bot.conversations.retry import Retries
-from bot.conversations.router import AdminSeen, Router
-from bot.conversations.suspended_turns import SuspendedTurns
+from bot.conversations.command_runner import CommandRunner
+from bot.conversations.router import PrivateMessageSeen, Router
+from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError
 from bot.hosting.fleet import Fleet
 from bot.hosting.leases import HostIdentity, Leases
-from bot.hosting.line import AppContext, HostedLine
+from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.notifications import Notifications
+from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.health import http_app
 from bot.http.server import HttpLimits, serving
@@ -55,7 +56,7 @@ from bot.ops.proxies import proxy_of
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.safety.output_filter import OutputFilter
-from bot.settings import Settings
+from bot.settings import Bot, Settings
 from bot.skills.discovery import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.startup import access_problems, offer_claim
@@ -66,9 +67,11 @@ from bot.store.health import StoreHealth, require_password
 from bot.store.inbox import UpdateInbox
 from bot.store.journal import Journal
 from bot.store.outbox import Outbox
-from bot.telegram.client import new_session
+from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.markdown import renderer
 from bot.telegram.menus import Menus
+from bot.telegram.transport import TelegramOptions, TelegramServices, TelegramTransport
+from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
@@ -107,7 +110,7 @@ async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -
         running = asyncio.create_task(host.fleet.run(), name="fleet")
         await stop.wait()
         log.info("stopping", why="asked to", waits_up_to_s=settings.drain_seconds)
-        host.fleet.leave()
+        host.fleet.shutdown()
         await wait_first(running, hurry)
         if hurry.is_set():
             log.warning(
@@ -160,8 +163,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.callback(lock.release)
         client, judge = await opened_store(settings, clock, stack)
         name = settings.replica_name or socket.gethostname()
-        me, offers = HostIdentity.new(name, lock.proof), _offers(settings)
-        leases = Leases(client, me, clock, settings.lease_seconds, offers)
+        me, bot_set = HostIdentity.new(name, lock.proof), _bot_set(settings)
+        leases = Leases(client, me, clock, settings.lease_seconds, bot_set)
         await background(stack, leases.beat_forever(), "leases")
         catalog = await opened_catalog(settings, client)
         stack.push_async_callback(catalog.close)
@@ -175,18 +178,18 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         host = Assembled(catalog, pool, client, counters, judge, watched, grants)
         await background(stack, _loaded(model, host.loaded), "model.warm")
         host.handlers = await discover_skills()
-        station = await opened_station(settings, stack, client, leases, host)
-        bots = [HostedLine(bot.id, bot.token, station) for bot in settings.bots]
-        wakes = Notifications(client, clock, grants)
-        host.fleet = Fleet(bots, leases, wakes, clock, settings.sweep_seconds)
+        notifications = Notifications(client, clock, grants)
+        host.fleet = Fleet(leases, notifications, clock, settings.sweep_seconds)
+        for line in await _bot_lines(settings, stack, client, leases, host):
+            host.fleet.add(line)
         host.url = await _open_doors(settings, stack, host)
         _announce(settings, host)
         await offer_claim(settings, grants)
         yield host
 
 
-def _offers(settings: Settings) -> str:
-    """What a replica is ready to serve, in a word that says nothing of it."""
+def _bot_set(settings: Settings) -> str:
+    """Which bots this host serves, as a hash: hosts of the same set share their lines."""
     ids = ",".join(sorted(str(bot.id) for bot in settings.bots))
     return hashlib.sha256(ids.encode()).hexdigest()[:12]
 
@@ -202,11 +205,11 @@ def _model(settings: Settings, clock: SystemClock) -> MessagesModel:
 
 async def _open_doors(settings: Settings, stack: contextlib.AsyncExitStack, host: Assembled) -> str:
     """Serve health and webhooks over HTTP; the address."""
-    doors = {
-        bot.hook.path: WebhookEndpoint(bot.hook.secret, bot.push)
-        for bot in host.fleet.bots
-        if bot.hook
-    }
+    doors = {}
+    for line in host.fleet.lines:
+        if isinstance(line.transport, TelegramTransport) and (hook := line.transport.webhook):
+            take = partial(accept_pushed, line.accept, host.counters)
+            doors[hook.path] = WebhookEndpoint(hook.secret, take)
     app = http_app(host.report, webhook_routes(doors, host.counters), settings.secrets)
     place = (settings.http_host, settings.http_port)
     limits = HttpLimits(_connections(settings), count=host.counters.add)
@@ -250,7 +253,7 @@ def _announce(settings: Settings, host: Assembled) -> None:
 
 
 class Assembled:
-    """The joined parts of a running host; the fleet, made last, is an empty one until then."""
+    """The joined parts of a running host."""
 
     def __init__(
         self,
@@ -265,7 +268,7 @@ class Assembled:
         self.grants = grants
         self.judge = judge
         self.model = model
-        self.fleet = Fleet([])
+        self.fleet: Fleet
         self.catalog = catalog
         self.pool = pool
         self.store = store
@@ -292,7 +295,7 @@ class Assembled:
         }
 
 
-DEAF_MARGIN = 40.0
+STALLED_MARGIN = 40.0
 
 
 class _Shared:
@@ -303,11 +306,13 @@ class _Shared:
         self.client = client
         self.host = host
         self.clock = SystemClock()
-        self.inbox = UpdateInbox(client)
-        self.outbox = Outbox(client)
-        self.journal = Journal(client)
-        self.approvals = ApprovalStore(client)
-        self.moves = ChatMigrationStore(client)
+        self.stores = LineStores(
+            UpdateInbox(client),
+            Outbox(client),
+            Journal(client),
+            ApprovalStore(client),
+            ChatMigrationStore(client),
+        )
         self.transcripts = Transcripts()
         self.grants = host.grants
         self.access = host.grants.access
@@ -315,55 +320,54 @@ class _Shared:
         self.plans = plans(settings, host.catalog, host.handlers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turns:
-    """What begins a turn, resumes it, and makes it again."""
-
-    runner: TurnRunner
-    suspended: SuspendedTurns
-    retries: Retries
-
-
-async def opened_station(
+async def _bot_lines(
     settings: Settings,
     stack: contextlib.AsyncExitStack,
     client: StoreClient,
     leases: Leases,
     host: Assembled,
-) -> AppContext:
-    """The station of a host whose agents, tools and model are there; its fleet may come later."""
-    session = new_session(proxy=proxy_of(settings.telegram_api_url))
-    stack.push_async_callback(session.close)
+) -> list[HostedLine]:
+    """The lines of the configured bots; nothing of them runs yet."""
     shared = _Shared(settings, client, host)
     context = desk(settings, host.catalog, lambda: host.fleet, host.report)
     people = PeopleCommands(shared.access, shared.grants.open_requests)
     commands = all_commands(context, people)
-    notices = admins_told(client, shared.outbox, host, settings.secrets)
+    notices = admins_told(client, shared.stores.outbox, host, settings.secrets)
     shared.access.admins_changed = lambda: host.fleet.show_menus()
     troubles = bad_agents_told(stack, host, notices)
     await background(stack, _servers_up(host, shared.plans), "servers.up")
     await background(stack, kept(host.catalog, shared.plans, host.pool), "servers.kept")
     turns = await _turns(shared, stack, notices)
-    return AppContext(
-        session=session,
-        api_url=settings.telegram_api_url,
-        leases=leases,
-        inbox=shared.inbox,
-        outbox=shared.outbox,
-        moves=shared.moves,
-        router=_router(shared, turns, commands, notices),
-        suspended=turns.suspended,
-        transcripts=shared.transcripts,
-        clock=shared.clock,
-        counters=host.counters,
-        poll_seconds=settings.poll_seconds,
-        secrets=settings.secrets,
+    services = LineServices(
+        leases,
+        shared.stores,
+        _router(shared, turns, commands, notices),
+        turns,
+        shared.clock,
+        host.counters,
+        HostingOptions(settings.drain_seconds, settings.turns_at_once),
+    )
+    telegram = TelegramServices(
+        ChannelServices(shared.stores.outbox, shared.clock, host.counters, settings.secrets),
+        _menus(commands, shared.access, client),
+        _telegram_options(settings),
+        on_identified=troubles.look_soon,
+    )
+    session = new_session(proxy=proxy_of(settings.telegram_api_url))
+    stack.push_async_callback(session.close)
+
+    def line(bot: Bot) -> HostedLine:
+        wire = TelegramClient(session, settings.telegram_api_url, bot.token)
+        return HostedLine(TelegramTransport(bot.id, bot.token, wire, telegram), services)
+
+    return [line(bot) for bot in settings.bots]
+
+
+def _telegram_options(settings: Settings) -> TelegramOptions:
+    return TelegramOptions(
         webhook_url=settings.webhook_url,
-        deaf_seconds=settings.deaf_seconds or settings.poll_seconds + DEAF_MARGIN,
-        drain_seconds=settings.drain_seconds,
-        turns_at_once=settings.turns_at_once,
-        menus=_menus(commands, shared.access, client),
-        identified=troubles.look_soon,
+        poll_seconds=settings.poll_seconds,
+        stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN,
     )
 
 
@@ -372,15 +376,15 @@ async def _servers_up(host: Assembled, plans: AgentResolver) -> None:
     await connected(host.catalog, plans, host.pool)
 
 
-async def _turns(s: _Shared, stack: contextlib.AsyncExitStack, notices: AdminAlerts) -> _Turns:
-    live, counters = s.plans.current, s.host.counters
+async def _turns(s: _Shared, stack: contextlib.AsyncExitStack, notices: AdminAlerts) -> Turns:
+    live, counters, stores = s.plans.current, s.host.counters, s.stores
     bank = await _bank(s, stack, notices)
     skills = SkillRunner()
     stack.push_async_callback(skills.close)
     runner = TurnRunner(
         TurnServices(
-            journal=s.journal,
-            approvals=s.approvals,
+            journal=stores.journal,
+            approvals=stores.approvals,
             approvers=s.approvers,
             current_agent=live,
             clock=s.clock,
@@ -397,11 +401,15 @@ async def _turns(s: _Shared, stack: contextlib.AsyncExitStack, notices: AdminAle
         budgets=bank,
     )
     answering = ApprovalService(
-        s.approvals, s.inbox, s.transcripts.forget, live, s.clock, counters, s.approvers
+        stores.approvals,
+        stores.inbox,
+        s.transcripts.forget,
+        live,
+        s.clock,
+        counters,
+        s.approvers,
     )
-    suspended = SuspendedTurns(s.approvals, answering, runner, live, s.access, s.clock, s.moves)
-    retries = Retries(s.plans, runner, s.journal, s.inbox, s.outbox, answering, s.access, s.clock)
-    return _Turns(runner, suspended, retries)
+    return Turns(s.plans, runner, answering, stores, s.transcripts, s.access, s.clock)
 
 
 async def _bank(
@@ -412,23 +420,11 @@ async def _bank(
     return BudgetService(Ledger(s.client), prices.price, notices.tell)
 
 
-def _router(s: _Shared, turns: _Turns, commands: Commands, notices: AdminAlerts) -> Router:
-    admission = AccessGate(s.access, s.grants, notices, s.inbox, s.outbox, s.clock, s.host.counters)
-    return Router(
-        s.access,
-        commands,
-        s.plans,
-        turns.runner,
-        s.inbox,
-        s.journal,
-        s.transcripts,
-        s.clock,
-        s.host.counters,
-        turns.suspended,
-        turns.retries,
-        admission,
-        admin_seen=meeting(notices, s.host, admission),
-    )
+def _router(s: _Shared, turns: Turns, commands: Commands, notices: AdminAlerts) -> Router:
+    stores, counters = s.stores, s.host.counters
+    gate = AccessGate(s.access, s.grants, notices, stores.inbox, stores.outbox, s.clock, counters)
+    runner = CommandRunner(commands, turns, s.access, s.clock, counters)
+    return Router(gate, runner, turns, stores, counters, meeting(notices, s.host, gate))
 
 
 def _menus(commands: Commands, access: Access, client: StoreClient) -> Menus:
@@ -448,8 +444,8 @@ def admins_told(
         AdminContacts(client),
         lambda: host.grants.access.admins,
         SystemClock(),
-        served=lambda: host.fleet.served(),
-        nudge=lambda line: host.fleet.nudge(line),
+        served=lambda: host.fleet.active_lines(),
+        nudge=lambda line: host.fleet.send_pending(line),
         hide=secrets.hidden,
     )
 
@@ -465,13 +461,15 @@ def bad_agents_told(
     return troubles
 
 
-def meeting(notices: AdminAlerts, host: Assembled, admission: AccessGate) -> AdminSeen:
+def meeting(notices: AdminAlerts, host: Assembled, gate: AccessGate) -> PrivateMessageSeen:
     """What happens when an admin writes: notices and cards may go there, and the menu appears."""
 
     async def seen(person: User, line: LineContext) -> None:
+        if not host.grants.access.is_admin(person.id):
+            return
         if await notices.seen(person.id, line.fence.line):
             host.fleet.show_menu(line.fence.line, person.id)
-            await admission.deliver(line, person.id)
+            await gate.deliver(line, person.id)
 
     return seen
 
@@ -675,15 +673,14 @@ def desk(
     """What admin commands work with; the fleet is made later than they are."""
 
     def bots() -> list[BotState]:
-        states = zip(identities(fleet()), fleet().bots, strict=True)
-        return [BotState(identity, bot.state, bot.backlog) for identity, bot in states]
+        return [BotState(line.identity, line.state, line.backlog) for line in fleet().lines]
 
     return AdminContext(catalog, defaults(settings), adviser(settings), bots, report)
 
 
 def identities(fleet: Fleet) -> list[BotIdentity]:
-    """The bots of this replica by every name that is known of them."""
-    return [BotIdentity(bot.token_hash, bot.id, bot.username or None) for bot in fleet.bots]
+    """The bots of this host by every name that is known of them."""
+    return [line.identity for line in fleet.lines]
 
 
 def problems(catalog: Catalog, fleet: Fleet, handlers: InstalledSkills) -> Sequence[Problem]:

@@ -83,7 +83,10 @@ class ChannelFateUnknown(ChannelError):
 
 
 class ChannelRevoked(ChannelError):
-    """The credential of the line is no longer valid."""
+    """The credential of the line is no longer valid; `why` and `cure` are for the operator."""
+
+    why = "the credential is no longer valid"
+    cure = "get a new one and set it; the other lines go on"
 
 
 class ModelError(SwitchboardError):

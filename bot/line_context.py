@@ -1,4 +1,8 @@
-"""A line while this replica owns it: the right to write, the way to its people, its timers."""
+"""A line while this host owns it: the right to write, the way to its people, its timers.
+
+A line is the unit of ownership, such as a bot with all its conversations: one host at a time serves
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,23 @@ from registry.binding import BotIdentity
 
 
 class Timers:
-    """Names of sheets with the wall time when each is due."""
+    """The line's suspended turns: the nonce of each approval, and the wall time when it is due."""
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
         self._changed = asyncio.Event()
 
     def set(self, nonce: str, due: float) -> None:
-        """A sheet is due at this time, 0 at once."""
+        """Make an approval due at this time, with 0 at once."""
         self._due[nonce] = due
         self._changed.set()
 
     def drop(self, nonce: str) -> None:
-        """A sheet has done its work."""
+        """Forget an approval whose turn is over."""
         self._due.pop(nonce, None)
 
     async def next(self, clock: Clock) -> str:
-        """Wait until a sheet is due, and take it out."""
+        """Wait until an approval is due, and take it out."""
         while True:
             self._changed.clear()
             nonce = min(self._due, key=self._due.__getitem__, default=None)
@@ -45,16 +49,19 @@ class Timers:
 
 @dataclass(frozen=True, slots=True)
 class LineContext:
-    """One bot's line while it is ours. `token_hash` is the SHA-256 of its token in hex."""
+    """One line while it is ours; `identity` names its bot as bindings may."""
 
     fence: Fence
-    bot: int
-    username: str
-    token_hash: str
+    identity: BotIdentity
     channel: Channel
     timers: Timers = field(default_factory=Timers)
 
     @property
-    def identity(self) -> BotIdentity:
-        """The bot under every name that a binding may use."""
-        return BotIdentity(self.token_hash, self.bot, self.username)
+    def bot(self) -> int:
+        """The bot's numeric id."""
+        return self.identity.id
+
+    @property
+    def username(self) -> str:
+        """The bot's username, without the @; empty where it has none."""
+        return self.identity.username or ""

@@ -1,50 +1,26 @@
-"""Values that travel between the packages, and the three protocols: Channel, Model, Clock.
+"""Values that travel between the packages, and three protocols: Channel, Model, Clock.
 
 No wire's types are known here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class OutboxItem:
-    """A part in the outbox. `maybe_sent`: an earlier owner of the line may have sent it already."""
-
-    id: str
-    outgoing: OutgoingPart
-    maybe_sent: bool = False
-
-
-def new_nonce() -> str:
-    """An opaque name of a sheet that nobody can guess."""
-    return secrets.token_urlsafe(16)
-
-
-def text_of(content: Iterable[Block]) -> str:
-    """The text of an answer."""
-    return "".join(block["text"] for block in content if block["type"] == "text").strip()
-
-
-THINKING = frozenset({"thinking", "redacted_thinking"})
-
-
-Block = dict[str, Any]
-
+from bot.errors import ChannelRevoked
 
 Json = Mapping[str, Any]
-
 ANONYMOUS_ADMIN = 1087968824
-"""The id under which Telegram shows every anonymous admin of every group: nobody's own."""
+"""The id under which Telegram shows the anonymous admins of all groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who wrote or pressed; `id` is the only thing that decides rights."""
+    """Who wrote or pressed; `id` alone decides what they may do."""
 
     id: int
     name: str
@@ -78,7 +54,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A bot command as typed: `/name arguments`; `named` where it was surely meant for this bot."""
+    """A command as typed: `/name arguments`; `named` where it was surely meant for this bot."""
 
     name: str
     arguments: str = ""
@@ -87,7 +63,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of a message, to be fetched by its `id`; `size` is in bytes, 0 where it is unknown."""
+    """A file of a message, fetched by its `id`; `size` is in bytes, 0 where it is unknown."""
 
     id: str
     name: str = ""
@@ -125,9 +101,9 @@ class IncomingMessage:
 
 @dataclass(frozen=True, slots=True)
 class CallbackPress:
-    """A press on a button of ours; `data` is what we put into it, or what somebody made up.
+    """A press on a button; `data` is what we put into it, or what a client made up.
 
-    `message` is the one that shows a button with this data; None where it is not known to.
+    `query` is the press's own id. `message` shows a button with this data; None where none does.
     """
 
     address: Address
@@ -152,7 +128,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class ResumeTurn:
-    """A turn that waited for people goes on; `nonce` names the sheet that it waited for."""
+    """A suspended turn goes on; `nonce` names the approval that it waited for."""
 
     address: Address
     nonce: str
@@ -168,9 +144,9 @@ class ChatMigration:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The bot came into a chat or is in it no more, by what `person` did.
+    """The bot came into a chat or left it, by what `person` did.
 
-    In a private chat that person took it back, or blocked it. `title` is the group's name.
+    In a private chat that person unblocked or blocked it. `title` is the group's name.
     """
 
     address: Address
@@ -181,7 +157,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """An update that is left alone by a rule; the rule's name is counted."""
+    """An update that a rule ignores; the rule's name is counted."""
 
     rule: str
 
@@ -242,8 +218,22 @@ class OutgoingPart:
     best_effort: bool = False
 
     def of(self, turn: TurnRef) -> OutgoingPart:
-        """The same call as a part of a turn's reply."""
+        """The same part, as one of a turn's reply."""
         return replace(self, turn=turn)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """A part in the outbox. `maybe_sent`: an earlier owner of the line may have sent it already."""
+
+    id: str
+    part: OutgoingPart
+    maybe_sent: bool = False
+
+
+def new_nonce() -> str:
+    """A random name for an approval or a card, which nobody can guess."""
+    return secrets.token_urlsafe(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +246,14 @@ class RichText:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The right to write for a line: the number of the acquisition that gave it."""
+    """The right to write for a line: the number of its acquisition."""
 
     line: str
     token: int
 
 
 class Clock(Protocol):
-    """Wall time for people, monotonic time for deadlines, and sleeping; tests bring their own."""
+    """Wall time for people, monotonic time for deadlines, and sleep; tests bring their own."""
 
     def wall(self) -> float:
         """Seconds since the epoch."""
@@ -274,12 +264,23 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; a negative time is none."""
+        """Wait; a negative time counts as none."""
         ...
 
 
+# --- the model ---
+
+Block = dict[str, Any]
+"""A content block of the Messages API."""
+THINKING = frozenset({"thinking", "redacted_thinking"})
+"""Types of blocks that hold thinking."""
 INVALID_INPUT = "unfit"
-"""Where a call's block notes why its input cannot be passed on; no server is sent this note."""
+"""Key of a call's block that says why its input cannot be passed on; no server is sent it."""
+
+
+def text_of(content: Iterable[Block]) -> str:
+    """The text of an answer."""
+    return "".join(block["text"] for block in content if block["type"] == "text").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +295,11 @@ class Usage:
 
 @dataclass(slots=True)
 class Meter:
-    """What is known of a request so far, for one that is cut off too.
+    """What is known of a request so far, also of one that is cut off.
 
-    `sent`: it may have come to the server, which did not refuse it. `started`: the server told what
-    went in (`usage`), its name of the answer and its model. `ended`: it told what came out as well.
-    `streamed`: bytes of the answer so far.
+    `sent`: it may have reached the server, which did not refuse it. `started`: the server reported
+    the input (`usage`), the answer's id (`message`) and its model. `ended`: it reported the output
+    as well. `streamed`: bytes of the answer so far.
     """
 
     sent: bool = False
@@ -315,9 +316,9 @@ class ModelRequest:
     """One request to a model: settings by the spec's names, and the rendered prompt.
 
     `system` are text blocks, `tools` and `messages` as the Messages API takes them, without cache
-    marks: where those go is the model adapter's knowledge. `no_tools` keeps the tools in the prefix
-    but forbids a call: the request that ends a turn which came to its limits. `meter` is filled
-    while the request runs.
+    marks, which the model's adapter sets. `no_tools` keeps the tools in the prefix but forbids
+    calls: for the last request of a turn that reached a limit. `meter` is filled while the request
+    runs.
     """
 
     model: str
@@ -347,7 +348,7 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolChosen:
-    """The model began to write a call of this tool (by its wire name)."""
+    """The model began to write a call of this tool, by the name that the model knows."""
 
     name: str
 
@@ -369,7 +370,7 @@ Piece = TextDelta | ThinkingDelta | ToolChosen | Answer
 
 
 class Model(Protocol):
-    """A way to the Messages API."""
+    """A model behind the Messages API."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
@@ -377,14 +378,20 @@ class Model(Protocol):
 
 
 Buttons = Sequence[Sequence[tuple[str, str]]]
-"""Rows of buttons under a message, each with its text and its data."""
+"""Rows of buttons under a message: the text and the data of each."""
 
 UNKNOWN_MESSAGE = 0
-"""In place of a message's number: it may be in the chat, and nobody knows under which number."""
+"""In place of a message's id: the message may be in the chat, but its id is not known."""
 
 
 class Channel(Protocol):
-    """A line's way to its people: renders, sends, previews."""
+    """A line's way to its people, while this host owns the line.
+
+    `revoked` has a result once the line's credential is no longer valid. Calls raise `ChannelError`
+    kinds.
+    """
+
+    revoked: asyncio.Future[ChannelRevoked]
 
     def render(
         self,
@@ -396,11 +403,11 @@ class Channel(Protocol):
         *,
         link_previews: bool = False,
     ) -> list[OutgoingPart]:
-        """Markdown as the parts of an answer, the first as an edit where a message is given.
+        """Markdown as the parts of an answer, the first an edit where a message is given.
 
-        Where its beginning is `SOMEWHERE` the first has the mark of what may be there twice. The
-        last part has the buttons; an edit without any takes away those that were there. Nobody
-        fetches what is linked to, unless `link_previews` says that it may be.
+        With `edit=UNKNOWN_MESSAGE` the first part is marked as perhaps there already. The last part
+        has the buttons; an edit without any removes those that were there. Links are previewed only
+        where `link_previews` says so.
         """
         ...
 
@@ -409,15 +416,15 @@ class Channel(Protocol):
         ...
 
     async def is_chat_admin(self, address: Address, person: int) -> bool:
-        """Whether somebody is an admin of this chat; in a private one, its person is."""
+        """Whether a person is an admin of this chat; in a private one, its person is."""
         ...
 
     async def has_left(self, address: Address, person: int) -> bool:
-        """Whether somebody is surely not in this chat any more."""
+        """Whether a person is surely no longer in this chat."""
         ...
 
-    async def deliver(self, parts: Sequence[OutboxItem]) -> None:
-        """Parts that are in the outbox now: send them in the order of their chat.
+    async def deliver(self, items: Sequence[OutboxItem]) -> None:
+        """Send parts that are in the outbox now, in the order of their chat.
 
         An empty list means that the step was done before: the outbox is read for what is new.
         """
@@ -436,7 +443,7 @@ class Channel(Protocol):
         *,
         link_previews: bool = False,
     ) -> int | None:
-        """Show a growing answer if the chat has a free slot; the message id that shows it."""
+        """Show a growing answer if the chat has a free slot; the id of its message."""
         ...
 
     async def typing(self, address: Address) -> None:
@@ -444,5 +451,17 @@ class Channel(Protocol):
         ...
 
     async def fetch(self, file: str, most: int) -> bytes:
-        """A file that a person sent, of at most `most` bytes; raises `TelegramError` kinds."""
+        """A file that a person sent, of at most `most` bytes."""
+        ...
+
+    async def recover(self) -> int:
+        """Send what an earlier owner of the line left in the outbox; how many parts that is."""
+        ...
+
+    async def drain(self, seconds: float) -> None:
+        """Give what is being sent some time; the rest stays in the outbox."""
+        ...
+
+    async def close(self) -> None:
+        """Stop sending, for good."""
         ...

@@ -65,7 +65,7 @@ MUTATIONS = (
         "bot/store/scripts/beat.lua",
         "if ARGV[4] ~= 'all' and redis.call('GET', KEYS[2]) ~= owner then return {} end",
         "",
-        "tests/store/test_leases.py::"
+        "tests/hosting/test_leases.py::"
         "test_a_host_that_was_frozen_hears_of_every_line_that_was_taken_meanwhile",
     ),
     Mutation(
@@ -78,10 +78,10 @@ MUTATIONS = (
     Mutation(
         "store first, then the offset",
         "bot/telegram/poller.py",
-        "            except StoreUnavailable as error:\n                self.state",
+        "            except StoreUnavailable as error:\n                self._state",
         "            except StoreUnavailable as error:\n"
         "                return max(number for number, _ in updates) + 1\n"
-        "                self.state",
+        "                self._state",
         AWAY,
     ),
     Mutation(
@@ -123,8 +123,8 @@ MUTATIONS = (
     Mutation(
         "the mark on a part of unknown fate",
         "bot/telegram/sender.py",
-        "outgoing = parts.mark_repeated(part.outgoing) if part.maybe_sent else part.outgoing",
-        "outgoing = part.outgoing",
+        "part = mark_repeated(item.part) if item.maybe_sent else item.part",
+        "part = item.part",
         NAMED,
     ),
     Mutation(

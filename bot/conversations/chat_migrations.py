@@ -1,9 +1,9 @@
-"""Groups that became supergroups: another chat id, the same conversation."""
+"""Groups that became supergroups: a new id, the same conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bot.messages import ChatMigration, Decoded, Fence, Ignored
 from bot.store import keys
@@ -11,42 +11,40 @@ from bot.store.client import StoreClient, pairs_of
 
 
 class ChatMigrations:
-    """The moves of one line, from the moment at which an update tells of them.
+    """The groups of one line that became supergroups: the present id to the original one.
 
-    What is said in a chat that has moved is said in its old conversation.
+    What is said in a chat that has migrated is said in its old conversation.
     """
 
     def __init__(self, known: Mapping[int, int] | None = None) -> None:
-        self._before = dict(known or {})
+        self._original = dict(known or {})
 
-    def placed(self, event: Decoded) -> Decoded:
-        """The event, its address with the id that the chat had before."""
+    def apply(self, event: Decoded) -> Decoded:
+        """The event, its address with the original id of the chat."""
         if isinstance(event, Ignored):
             return event
         if isinstance(event, ChatMigration):
-            self._before[event.to] = event.address.chat
+            self._original[event.to] = event.address.chat
             return event
-        was = self._before.get(event.address.chat)
-        return (
-            event
-            if was is None
-            else replace(event, address=replace(event.address, migrated_from=was))
-        )
+        original = self._original.get(event.address.chat)
+        if original is None:
+            return event
+        return replace(event, address=replace(event.address, migrated_from=original))
 
 
+@dataclass(slots=True, repr=False)
 class ChatMigrationStore:
-    """One hash for a line: the id that a group has now, and the one that it had before."""
+    """One hash for each line: the present id of a group, and its original one."""
 
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
+    client: StoreClient
 
-    async def note(self, fence: Fence, before: int, now: int) -> None:
-        """A group has another id from now on."""
+    async def add(self, fence: Fence, original: int, present: int) -> None:
+        """Note that a group has another id from now on."""
         names = [keys.fence(fence.line), keys.migrations(fence.line)]
-        await self._client.surely("moved", names, [fence.token, now, before])
+        await self.client.surely("moved", names, [fence.token, present, original])
 
-    async def of(self, line: str) -> dict[int, int]:
-        """The ids of a line's groups before they became supergroups, by the id of today."""
-        words = ("HGETALL", keys.migrations(line))
-        found = await self._client.patiently(lambda: self._client.command(*words))
-        return {int(now): int(before) for now, before in pairs_of(found)}
+    async def load(self, line: str) -> dict[int, int]:
+        """The original ids of a line's groups, by their present ids."""
+        command = ("HGETALL", keys.migrations(line))
+        found = await self.client.patiently(lambda: self.client.command(*command))
+        return {int(present): int(original) for present, original in pairs_of(found)}

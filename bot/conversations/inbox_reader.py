@@ -1,4 +1,4 @@
-"""From a line's inbox to its lanes: what its owner has just accepted, and what others put there."""
+"""From a line's inbox to its conversations: each update decoded, and handed on once, in order."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from bot.messages import Decoded, Fence, Ignored
 from bot.ops.counters import Counters
 from bot.store.inbox import InboxEntry, Update, UpdateInbox
 
-log = structlog.get_logger("feed")
+log = structlog.get_logger("inbox")
 
 PAGE = 200
 UNREADABLE = "unreadable"
+NOT_ADDRESSED = "not addressed"
 
 
 class InboxReader:
-    """Gives each entry to the lanes once, in the inbox's order."""
+    """Gives each entry to the conversations once, in the inbox's order."""
 
     def __init__(
         self,
         fence: Fence,
         inbox: UpdateInbox,
-        lanes: ConversationQueues,
+        queues: ConversationQueues,
         decode: Decode,
         counters: Counters,
     ) -> None:
         self._fence = fence
         self._inbox = inbox
-        self._lanes = lanes
+        self._queues = queues
         self._decode = decode
         self._counters = counters
         self._newest = ""
@@ -41,61 +42,61 @@ class InboxReader:
     async def accept(self, updates: Sequence[Update]) -> None:
         """Store updates and let them run; raises StoreUnavailable.
 
-        Where others have written in between, or an earlier try has, the inbox is read instead.
+        Where others have written in between, or an earlier attempt has, the inbox is read instead.
         """
-        wanted = [update for update in updates if not self._left_alone(update)]
+        wanted = [update for update in updates if not self._is_ignored(update)]
         if not wanted:
             return
         found = await self._inbox.accept(self._fence.line, wanted, self._fence)
         if found.before == self._newest and not self._reading.locked():
-            await self._take(found.entries)
+            await self._hand_on(found.entries)
         else:
-            await self.look()
+            await self.read_pending()
 
-    async def look(self) -> int:
-        """Read what is in the inbox and not in the lanes yet; how many entries that were."""
+    async def read_pending(self) -> int:
+        """Hand on what is in the inbox and was not handed on yet; how many entries that were."""
         count = 0
         async with self._reading:
             while page := await self._inbox.pending(self._fence.line, self._newest, PAGE):
-                await self._take(page)
+                await self._hand_on(page)
                 count += len(page)
         return count
 
-    async def _take(self, entries: Sequence[InboxEntry]) -> None:
+    async def _hand_on(self, entries: Sequence[InboxEntry]) -> None:
         if not entries:
             return
         self._newest = entries[-1].id
-        known = [(entry, self._decoded(entry.raw)) for entry in entries]
-        self._lanes.offer([(e, event) for e, event in known if not isinstance(event, Ignored)])
-        ignored = [(e, event.rule) for e, event in known if isinstance(event, Ignored)]
+        decoded = [(entry, self._decode_safely(entry.raw)) for entry in entries]
+        self._queues.offer([(e, event) for e, event in decoded if not isinstance(event, Ignored)])
+        ignored = [(e, event.rule) for e, event in decoded if isinstance(event, Ignored)]
         try:
-            await self._set_aside(ignored)
+            await self._settle_ignored(ignored)
         except FencedOut:
-            self._lanes.lost.set()
+            self._queues.lost.set()
 
-    async def _set_aside(self, ignored: list[tuple[InboxEntry, str]]) -> None:
-        """Nothing stays in the inbox that no lane will ever take."""
-        alone = [entry.id for entry, rule in ignored if rule != UNREADABLE]
-        if alone:
-            await self._inbox.settle(self._fence, alone)
+    async def _settle_ignored(self, ignored: Sequence[tuple[InboxEntry, str]]) -> None:
+        """Leave nothing in the inbox that no conversation will ever take."""
+        by_rule = [entry.id for entry, rule in ignored if rule != UNREADABLE]
+        if by_rule:
+            await self._inbox.settle(self._fence, by_rule)
         for entry, rule in ignored:
             if rule == UNREADABLE:
                 self._counters.add("dead_letters")
                 await self._inbox.bury(self._fence, entry.id, "it cannot be read")
 
-    def _left_alone(self, update: Update) -> bool:
-        """Whether a rule leaves the update alone; such updates are counted, not stored."""
-        event = self._decoded(update.raw)
+    def _is_ignored(self, update: Update) -> bool:
+        """Whether a rule ignores the update; such updates are counted, not stored."""
+        event = self._decode_safely(update.raw)
         if not isinstance(event, Ignored) or event.rule == UNREADABLE:
             return False
         self._counters.add(f"ignored:{event.rule}")
         return True
 
-    def _decoded(self, raw: bytes) -> Decoded:
-        """What the update says to us; one that breaks the reading goes to the dead letters."""
+    def _decode_safely(self, raw: bytes) -> Decoded:
+        """What the update means; one that breaks the decoder goes to the dead letters."""
         try:
             event = self._decode(raw)
         except Exception:
             log.exception("update.unreadable", line=self._fence.line)
             return Ignored(UNREADABLE)
-        return Ignored("not addressed") if not getattr(event, "addressed", True) else event
+        return event if getattr(event, "addressed", True) else Ignored(NOT_ADDRESSED)

@@ -1,4 +1,7 @@
-"""One conversation's lane: what waits in it, and what is put aside until a suspended turn moves."""
+"""The conversations of a line: a queue for each, in strict order inside, all side by side.
+
+Most waiting entries are only ids in memory: they are read from the inbox when their turn comes.
+"""
 
 from __future__ import annotations
 
@@ -9,69 +12,67 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from bot.conversations.router import Router
+from bot.conversations.turns import Outcome
 from bot.errors import FencedOut, PoisonMessage, StoreError
 from bot.line_context import LineContext
 from bot.messages import Clock, Decoded, Event, Ignored, ResumeTurn, Signal
-from bot.ops.counters import Counters
 from bot.ops.tasks import cancel_and_wait
 from bot.store.inbox import InboxEntry, UpdateInbox
 from bot.turn.progress import draft_of
 
+log = structlog.get_logger("conversations")
+
+MAX_ATTEMPTS = 3
+AT_ONCE = 200
+"""Conversations of a line that run side by side."""
+LOADED_PER_CONVERSATION = 4
+LOADED_PER_LINE = 1000
+RETRY_PAUSES = (1.0, 30.0)
+"""Seconds before the store is asked again for what cannot be left undone: first, and at most."""
+
 Item = tuple[InboxEntry, Event]
+Decode = Callable[[bytes], Decoded]
+Handle = Callable[[], Awaitable[Outcome | None]]
 
 
 @dataclass(slots=True)
 class QueuedEntry:
-    """An entry by its id; `item` is the whole of it, where that is held in memory."""
+    """An entry by its id; `item` is the whole of it where that is held in memory."""
 
     id: str
-    item: Item | None
+    item: Item | None = None
 
 
 @dataclass(slots=True)
 class ConversationQueue:
-    """The first of the queue is what `task` works on; `stop` ends that early.
+    """One conversation: `task` works on the first entry, and `stop` ends that one early.
 
-    `held`: what was just tried must wait for a suspended turn. `freed`: that turn may be over.
+    `deferred` entries wait for a suspended turn. `unblocked`: that turn may have ended while an
+    entry was being handled, so that what this entry says of it may be out of date.
     """
 
-    queue: deque[QueuedEntry] = field(default_factory=deque)
+    entries: deque[QueuedEntry] = field(default_factory=deque)
+    deferred: list[QueuedEntry] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    parked: list[QueuedEntry] = field(default_factory=list)
-    held: bool = False
-    freed: bool = False
+    unblocked: bool = False
     task: asyncio.Task[None] | None = None
 
-    def unpark(self) -> None:
-        """What was parked comes next, in its order."""
-        self.queue.extendleft(reversed(self.parked))
-        self.parked.clear()
-
-
-log = structlog.get_logger("lanes")
-
-TRIES = 3
-AT_ONCE = 200
-AHEAD = 4
-WHOLE = 1000
-DEAD_LETTER_PAUSES = (1.0, 30.0)
-POISON_MESSAGE = (
-    "Something went wrong with your message, again and again; I had to set it aside. "
-    "The operator can find it among the dead letters."
-)
-
-Decode = Callable[[bytes], Decoded]
-Work = Callable[[], Awaitable[None]]
+    def requeue_deferred(self) -> None:
+        """Put what was deferred in front, in its order."""
+        self.entries.extendleft(reversed(self.deferred))
+        self.deferred.clear()
 
 
 class ConversationQueues:
-    """The lanes of one line; at most `at_once` of them run, the others take turns.
+    """The conversations of one line; at most `at_once` of them run, the others take turns.
 
-    `lost` is set when the store says that another owner holds the line.
+    `lost` is set when the store says that another host owns the line. `loaded` counts the waiting
+    entries that are held in memory whole.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class ConversationQueues:
         router: Router,
         inbox: UpdateInbox,
         decode: Decode,
+        lost: asyncio.Event,
         clock: Clock,
-        counters: Counters,
         at_once: int = AT_ONCE,
     ) -> None:
         self._line = line
@@ -89,25 +90,19 @@ class ConversationQueues:
         self._inbox = inbox
         self._decode = decode
         self._clock = clock
-        self._counters = counters
         self._at_once = at_once
-        self._lanes: dict[str, ConversationQueue] = {}
+        self._queues: dict[str, ConversationQueue] = {}
         self._ready: deque[str] = deque()
         self._running = 0
-        self._whole = 0
-        self._beside: set[asyncio.Task[None]] = set()
+        self._concurrent: set[asyncio.Task[Outcome | None]] = set()
         self._closing = self._closed = False
-        self.lost = asyncio.Event()
+        self.loaded = 0
+        self.lost = lost
 
     @property
     def backlog(self) -> int:
         """How many entries wait or run."""
-        return sum(len(lane.queue) for lane in self._lanes.values()) + len(self._beside)
-
-    @property
-    def whole(self) -> int:
-        """How many entries that wait are held in memory whole."""
-        return self._whole
+        return sum(len(queue.entries) for queue in self._queues.values()) + len(self._concurrent)
 
     def offer(self, items: Iterable[Item]) -> None:
         """Take entries in their durable order; once closed, they are the next owner's."""
@@ -115,24 +110,24 @@ class ConversationQueues:
             if self._closed:
                 return
             if isinstance(event, Signal):
-                self._aside(entry, event, partial(self._signal, entry, event))
-            elif self._router.runs_beside(event):
-                item = (entry, event)
-                self._aside(entry, event, partial(self._handle, item, asyncio.Event()))
+                self._start_concurrent(entry, event, partial(self._stop, entry, event))
+            elif self._router.is_concurrent(event):
+                handle = partial(self._router.handle, self._line, entry, event, asyncio.Event())
+                self._start_concurrent(entry, event, handle)
             else:
-                self._queue(entry, event)
+                self._enqueue(entry, event)
 
     def resume(self, entry: str, event: ResumeTurn) -> None:
-        """Take up a turn that has waited; its entry is in the inbox no more."""
-        self._queue(InboxEntry(entry, 0, b""), event)
+        """Queue a suspended turn; its entry has left the inbox."""
+        self._enqueue(InboxEntry(entry, 0, b""), event)
 
-    async def settled(self) -> None:
+    async def wait_for_running(self) -> None:
         """Return once what runs now has ended."""
         if tasks := self._tasks():
             await asyncio.wait(tasks)
 
     async def drain(self, seconds: float) -> None:
-        """Let what runs come to its end within a time; what waits stays in the inbox."""
+        """Let what runs end within a time; what waits stays in the inbox."""
         self._closing = True
         if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=seconds)
@@ -142,176 +137,166 @@ class ConversationQueues:
         self._closing = self._closed = True
         await cancel_and_wait(self._tasks())
 
-    def _tasks(self) -> list[asyncio.Task[None]]:
-        return [lane.task for lane in self._lanes.values() if lane.task] + [*self._beside]
+    def _tasks(self) -> list[asyncio.Task[Any]]:
+        running = [queue.task for queue in self._queues.values() if queue.task]
+        return [*running, *self._concurrent]
 
     # --- queueing ---
 
-    def _queue(self, entry: InboxEntry, event: Event) -> None:
+    def _enqueue(self, entry: InboxEntry, event: Event) -> None:
         name = event.address.conversation
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = ConversationQueue()
-        if not lane.queue and lane.task is None:
+        queue = self._queues.setdefault(name, ConversationQueue())
+        if not queue.entries and queue.task is None:
             self._ready.append(name)
-        whole = isinstance(event, ResumeTurn) or (len(lane.queue) < AHEAD and self._whole < WHOLE)
-        self._whole += whole
-        lane.queue.append(QueuedEntry(entry.id, (entry, event) if whole else None))
+        room = len(queue.entries) < LOADED_PER_CONVERSATION and self.loaded < LOADED_PER_LINE
+        load = room or isinstance(event, ResumeTurn)  # which is in no inbox
+        self.loaded += load
+        queue.entries.append(QueuedEntry(entry.id, (entry, event) if load else None))
         self._start_ready()
 
     def _start_ready(self) -> None:
         while self._ready and self._running < self._at_once and not self._closing:
             name = self._ready.popleft()
-            lane = self._lanes[name]
+            queue = self._queues[name]
             self._running += 1
-            lane.task = asyncio.create_task(self._work(name, lane), name=f"lane:{name}")
+            queue.task = asyncio.create_task(
+                self.run_next(name, queue), name=f"conversation:{name}"
+            )
 
-    async def _work(self, name: str, lane: ConversationQueue) -> None:
-        """Entry after entry; where other lanes wait for a place, one entry and then they."""
-        while lane.queue and not self._closing:
-            if item := await self._item(lane.queue[0]):
-                await self._do(*item, partial(self._handle_in, lane, item))
-            self._next(lane)
+    async def run_next(self, name: str, queue: ConversationQueue) -> None:
+        """Entry after entry; where other conversations wait to run, one entry and then they."""
+        while queue.entries and not self._closing:
+            queued, outcome = queue.entries[0], None
+            if item := queued.item or await self._load(queued.id):
+                handle = partial(self._router.handle, self._line, *item, queue.stop)
+                outcome = await self._process(*item, handle)
+            self._finish_first(queue, blocked=outcome is Outcome.BLOCKED)
             if self._ready:
                 break
         self._running -= 1
-        lane.task = None
-        if lane.queue:
+        queue.task = None
+        if queue.entries:
             self._ready.append(name)
-        elif not lane.parked:
-            del self._lanes[name]
+        elif not queue.deferred:
+            del self._queues[name]
         self._start_ready()
 
-    def _next(self, lane: ConversationQueue) -> None:
-        """What was done goes; what must wait for a suspended turn is parked until one has moved."""
-        done = lane.queue.popleft()
-        self._whole -= done.item is not None
-        if lane.held:
-            lane.parked.append(QueuedEntry(done.id, None))
-        if not lane.held or lane.freed:
-            lane.unpark()
-        lane.held = lane.freed = False
-        lane.stop.clear()
+    def _finish_first(self, queue: ConversationQueue, *, blocked: bool) -> None:
+        """Drop the finished entry, or defer it until the suspended turn ends."""
+        finished = queue.entries.popleft()
+        self.loaded -= finished.item is not None
+        if blocked:
+            queue.deferred.append(QueuedEntry(finished.id))
+        if not blocked or queue.unblocked:
+            queue.requeue_deferred()
+        queue.unblocked = False
+        queue.stop.clear()
 
-    def _unpark(self, name: str) -> None:
-        """Try again what waits for a suspended turn, since that may be over by now."""
-        if (lane := self._lanes.get(name)) is None:
+    def _unblock(self, name: str) -> None:
+        """Try again what waits for a suspended turn, since that may have ended."""
+        if (queue := self._queues.get(name)) is None:
             return
-        if lane.task is not None:
-            lane.freed = True
+        if queue.task is not None:
+            queue.unblocked = True
             return
-        if not lane.queue:
+        if not queue.entries:
             self._ready.append(name)
-        lane.unpark()
+        queue.requeue_deferred()
         self._start_ready()
 
-    async def _item(self, waiting: QueuedEntry) -> Item | None:
-        """The entry with its event: from memory, or from the inbox; None where it is done."""
-        if waiting.item is not None:
-            return waiting.item
-        entry = await self._fetched(waiting.id)
-        event = self._decode(entry.raw) if entry else None
-        return (entry, event) if entry and event and not isinstance(event, Ignored) else None
+    async def _load(self, id: str) -> Item | None:
+        """An entry of the inbox with its event; None where it is done.
 
-    async def _fetched(self, id: str) -> InboxEntry | None:
-        """An entry of the inbox, however long that takes: its lane would stand still for ever."""
+        It asks until the store answers: the conversation would stand still for ever.
+        """
         while True:
             try:
-                return await self._inbox.fetch(self._line.fence.line, id)
+                entry = await self._inbox.fetch(self._line.fence.line, id)
             except StoreError:
                 log.exception("fetch.failed", line=self._line.fence.line)
-                await self._clock.sleep(DEAD_LETTER_PAUSES[0])
+                await self._clock.sleep(RETRY_PAUSES[0])
+                continue
+            event = self._decode(entry.raw) if entry else None
+            return (entry, event) if entry and event and not isinstance(event, Ignored) else None
 
-    def _aside(self, entry: InboxEntry, event: Event, work: Work) -> None:
-        task = asyncio.create_task(self._do(entry, event, work))
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
+    # --- handling ---
 
-    # --- doing ---
+    def _start_concurrent(self, entry: InboxEntry, event: Event, handle: Handle) -> None:
+        task = asyncio.create_task(self._process(entry, event, handle))
+        self._concurrent.add(task)
+        task.add_done_callback(self._concurrent.discard)
 
-    async def _handle_in(self, lane: ConversationQueue, item: Item) -> None:
-        lane.held = not await self._router.handle(self._line, *item, lane.stop)
+    async def _stop(self, entry: InboxEntry, signal: Signal) -> None:
+        """Stop the turn that is suspended or runs in this conversation.
 
-    async def _handle(self, item: Item, stop: asyncio.Event) -> None:
-        await self._router.handle(self._line, *item, stop)
-
-    async def _signal(self, entry: InboxEntry, signal: Signal) -> None:
-        """Stop the turn that waits or runs in this conversation, and say so where none does.
-
-        What was begun beside a turn that waits is not meant by it.
+        A turn that began while the suspended one was being ended is not meant by the signal.
         """
-        head = self._head(signal.address.conversation)
-        if not await self._router.stop_waiting(self._line, entry, signal):
-            running = head is not None and self._head(signal.address.conversation) == head
-            if running and signal.draft in (None, draft_of(str(head))):
-                self._lanes[signal.address.conversation].stop.set()
-            await self._router.signalled(self._line, entry, signal, running=running)
-        self._unpark(signal.address.conversation)
+        name = signal.address.conversation
+        head = self._running_entry(name)
 
-    def _head(self, name: str) -> str | None:
-        """The entry that runs in a conversation, if one does."""
-        lane = self._lanes.get(name)
-        return lane.queue[0].id if lane and lane.task and lane.queue else None
+        def stop_running() -> bool:
+            if head is None or self._running_entry(name) != head:
+                return False
+            if signal.draft in (None, draft_of(head)):
+                self._queues[name].stop.set()
+            return True
 
-    async def _do(self, entry: InboxEntry, event: Event, work: Work) -> None:
-        """One entry to its recorded outcome: after some tries, the dead letters are one."""
+        await self._router.stop(self._line, entry, signal, stop_running)
+        self._unblock(name)
 
-        async def admitted() -> None:
-            if await self._router.admits(self._line, entry, event):
-                await work()
+    def _running_entry(self, name: str) -> str | None:
+        """The id of the entry that runs in a conversation, if one does."""
+        queue = self._queues.get(name)
+        return queue.entries[0].id if queue and queue.task and queue.entries else None
 
+    async def _process(self, entry: InboxEntry, event: Event, handle: Handle) -> Outcome | None:
+        """Bring one entry to its recorded outcome, which after some attempts is a dead letter."""
+        why = ""
         try:
-            if why := await self._tried(admitted):
-                await self._bury(entry, event, why)
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                try:
+                    return await handle()
+                except FencedOut:
+                    raise
+                except PoisonMessage as error:
+                    why = str(error)
+                    break
+                except (Exception, asyncio.CancelledError) as error:
+                    if isinstance(error, asyncio.CancelledError) and _was_cancelled():
+                        raise
+                    why = _kind_and_place(error)
+                    log.exception("entry.failed", line=self._line.fence.line, attempt=attempt)
+                    await self._clock.sleep(0.2 * attempt)
+            await self._dead_letter(entry, event, why)
         except FencedOut:
             self.lost.set()
             raise asyncio.CancelledError from None
+        return None
 
-    async def _tried(self, work: Work) -> str:
-        """Nothing when one of the tries went well, else what the last one failed of."""
-        why = ""
-        for attempt in range(1, TRIES + 1):
-            try:
-                await work()
-            except FencedOut:
-                raise
-            except PoisonMessage as error:
-                return str(error)
-            except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and _is_told_to_end():
-                    raise
-                why = _where(error)
-                log.exception("entry.failed", line=self._line.fence.line, attempt=attempt)
-                await self._clock.sleep(0.2 * attempt)
-            else:
-                return ""
-        return why
-
-    async def _bury(self, entry: InboxEntry, event: Event, why: str) -> None:
+    async def _dead_letter(self, entry: InboxEntry, event: Event, why: str) -> None:
         """Set the entry aside, however long that takes: nothing leaves the inbox otherwise."""
-        self._counters.add("dead_letters")
-        pause, longest = DEAD_LETTER_PAUSES
+        pause, longest = RETRY_PAUSES
         while True:
             try:
-                await self._router.bury(self._line, entry, event, POISON_MESSAGE, why)
+                await self._router.dead_letter(self._line, entry, event, why)
             except FencedOut:
                 raise
             except Exception:
-                log.exception("bury.failed", line=self._line.fence.line, again_in=pause)
+                log.exception("dead_letter.failed", line=self._line.fence.line, again_in=pause)
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, longest)
             else:
                 return
 
 
-def _is_told_to_end() -> bool:
+def _was_cancelled() -> bool:
     """Whether this task was cancelled: a library's own cancellation that leaks out is a failure."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
-def _where(error: BaseException) -> str:
-    """The error's kind and place, without its words: those may hold what nobody should read."""
+def _kind_and_place(error: BaseException) -> str:
+    """The error's kind and place, without its message: that may hold what people wrote."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"

@@ -1,7 +1,7 @@
-"""All bots of this replica, and its part in sharing the lines with other replicas.
+"""The lines of this host, and how hosts share the lines among them.
 
-Once in a sweep, and whenever a line is given back, the fleet looks who is alive and which lines are
-free. Each host reckons the same even spread (`shares`): the host that a free line prefers tries at
+Once in a sweep, and whenever a line is given back, the fleet looks which hosts are alive and which
+lines are free. Each host computes the same even spread: the host that a free line prefers tries at
 once, the others after a while; a host that holds what another should have gives it back.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 import structlog
 
@@ -17,7 +19,6 @@ from bot.errors import StoreError
 from bot.hosting.leases import Leases, LeaseView
 from bot.hosting.line import HostedLine
 from bot.hosting.notifications import Notifications
-from bot.hosting.rebalance import assign_lines
 from bot.messages import Clock
 from bot.ops.tasks import cancel_and_wait
 
@@ -25,89 +26,121 @@ log = structlog.get_logger("fleet")
 
 PATIENCE = (0.3, 3.0)
 """How long a free line waits for the host that it prefers: in lifetimes of a lease, in seconds."""
-DEPART_SECONDS = 2.0
-SURE_AFTER = 2
-KEPT_SECONDS = 60.0
-GIVEN_SECONDS = 5.0
+RECIPIENT_SECONDS = 5.0
+"""How much longer we leave a line alone that we gave to a host, which may be slow."""
+MISPLACED_SWEEPS = 2
+"""A line is given away only after so many sweeps that say that another host should have it."""
+KEEP_SECONDS = 60.0
+"""How long a line is kept before it may be given away once more."""
+WITHDRAW_SECONDS = 2.0
+
+
+def assign_lines(lines: Iterable[str], hosts: Collection[str]) -> dict[str, str]:
+    """The host for each line, spread evenly: the one that it prefers among those with room.
+
+    Each line has an order of preference of its own (rendezvous hashing), so that few lines move
+    when a host comes or goes.
+    """
+    ordered = sorted(set(lines), key=_rank)
+    most = -(-len(ordered) // len(hosts)) if hosts else 0
+    load: Counter[str] = Counter()
+    found: dict[str, str] = {}
+    for line in ordered if hosts else []:
+        with_room = (host for host in hosts if load[host] < most)
+        found[line] = min(with_room, key=lambda host: _rank(f"{line} {host}"))
+        load[found[line]] += 1
+    return found
+
+
+def _rank(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
 class Fleet:
-    """The hosted bots; without leases (as an empty fleet has none) nothing is ever tried for."""
+    """The lines of this host."""
 
     def __init__(
         self,
-        bots: Iterable[HostedLine],
-        leases: Leases | None = None,
-        wakes: Notifications | None = None,
-        clock: Clock | None = None,
+        leases: Leases,
+        notifications: Notifications,
+        clock: Clock,
         sweep_seconds: float = 1.0,
     ) -> None:
-        self.bots = list(bots)
-        self._by_line = {bot.line: bot for bot in self.bots}
         self._leases = leases
-        self._wakes = wakes
+        self._notifications = notifications
         self._clock = clock
         self._sweep_seconds = sweep_seconds
-        self._soon = asyncio.Event()
+        self._lines: dict[str, HostedLine] = {}
+        self._sweep_soon = asyncio.Event()
         self._free_since: dict[str, float] = {}
-        self._elsewhere: dict[str, int] = {}
+        self._misplaced_for: dict[str, int] = {}
         self._kept_until: dict[str, float] = {}
-        self._given: set[str] = set()
-        self._errands: set[asyncio.Task[None]] = set()
-        self._spread: tuple[frozenset[str], dict[str, str]] = (frozenset(), {})
-        self._others: list[HostedLine] = []  # whose lines another host should have
+        self._given_away: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._spread_hosts: frozenset[str] = frozenset()
+        self._spread: dict[str, str] = {}
+        self._misplaced: list[HostedLine] = []
+
+    @property
+    def lines(self) -> list[HostedLine]:
+        """All lines, in the order in which they were added."""
+        return list(self._lines.values())
+
+    def add(self, line: HostedLine) -> None:
+        """Serve another line; call it before `run`."""
+        self._lines[line.line] = line
 
     async def run(self) -> None:
-        """Serve all bots until they left."""
-        beside = [asyncio.create_task(self._sweep_forever(), name="fleet.sweep")]
-        if self._wakes is not None:
-            listening = self._wakes.listen_forever(self._wake, self._soon.set)
-            beside.append(asyncio.create_task(listening, name="fleet.listen"))
+        """Serve all lines until they have ended."""
+        listening = self._notifications.listen_forever(self._notify, self._sweep_soon.set)
+        tasks = [
+            asyncio.create_task(self._sweep_forever(), name="fleet.sweep"),
+            asyncio.create_task(listening, name="fleet.listen"),
+        ]
         try:
-            await asyncio.gather(*(bot.run() for bot in self.bots))
+            await asyncio.gather(*(line.run() for line in self.lines))
         finally:
-            await cancel_and_wait([*beside, *self._errands])
+            await cancel_and_wait([*tasks, *self._tasks])
 
-    def leave(self) -> None:
-        """Let every bot finish and go; others may take over from now on."""
-        self._errands.add(asyncio.create_task(self._leave()))
+    def shutdown(self) -> None:
+        """Let every line finish and end; other hosts may take over from now on."""
+        self._tasks.add(asyncio.create_task(self._shut_down()))
 
-    async def _leave(self) -> None:
-        """Out of the shares first, so that others know at once whose the free lines are."""
+    async def _shut_down(self) -> None:
+        """Leave the hosts that share lines first, so that the others reassign ours at once."""
         with contextlib.suppress(TimeoutError, StoreError):
-            async with asyncio.timeout(DEPART_SECONDS):
-                if self._leases is not None:
-                    await self._leases.depart()
-        for bot in self.bots:
-            bot.leave()
+            async with asyncio.timeout(WITHDRAW_SECONDS):
+                await self._leases.withdraw()
+        for line in self.lines:
+            line.shutdown()
 
-    def served(self) -> set[str]:
-        """The lines that are served here now."""
-        return {bot.line for bot in self.bots if bot.is_served}
+    def active_lines(self) -> set[str]:
+        """The names of the lines that are served here now."""
+        return {line.line for line in self.lines if line.is_served}
 
-    async def nudge(self, line: str) -> None:
-        """Have a line look at its outbox, if it is served here."""
-        if bot := self._by_line.get(line):
-            await bot.nudge()
+    async def send_pending(self, line: str) -> None:
+        """Send what others put into a line's outbox, if the line is served here."""
+        if found := self._lines.get(line):
+            await found.send_pending()
 
     def show_menu(self, line: str, person: int) -> None:
-        """Set the menu of an admin who wrote to a line."""
-        if bot := self._by_line.get(line):
-            bot.show_menu(person)
+        """Show the menu of an admin who wrote to a line."""
+        if found := self._lines.get(line):
+            found.show_menu(person)
 
     def show_menus(self) -> None:
-        """Set all menus anew: the admins are others now."""
-        for bot in self.bots:
-            if bot.is_served:
-                bot.show_menu()
+        """Show all menus again: the admins have changed."""
+        for line in self.lines:
+            if line.is_served:
+                line.show_menu()
 
-    def _wake(self, line: str) -> None:
-        if bot := self._by_line.get(line):
-            bot.wake()
+    def _notify(self, line: str) -> None:
+        if found := self._lines.get(line):
+            found.notify()
 
     async def _sweep_forever(self) -> None:
         while True:
-            self._soon.clear()
+            self._sweep_soon.clear()
             try:
                 await self._sweep()
             except StoreError as error:
@@ -116,62 +149,59 @@ class Fleet:
                 log.exception("sweep.failed")
             with contextlib.suppress(TimeoutError):  # wait_for may swallow a cancellation
                 async with asyncio.timeout(self._sweep_seconds):
-                    await self._soon.wait()
+                    await self._sweep_soon.wait()
 
     async def _sweep(self) -> None:
-        if self._leases is None or self._clock is None:
-            return
-        wanting = [bot for bot in self.bots if bot.is_wanting]
-        view = await self._leases.look([bot.line for bot in wanting])
-        spread = self._spread_over(self._peers(view, self._leases.announced))
+        wanted = [line for line in self.lines if line.is_wanted]
+        view = await self._leases.view([line.line for line in wanted])
+        self._assign(self._peers(view))
         now = self._clock.monotonic()
-        for bot in wanting:
-            self._perhaps_try(bot, view, spread, now)
-        for line in [line for line in self._free_since if self._by_line[line].is_held]:
-            del self._free_since[line]
-        self._give_back(spread, now)
-        for line in await self._wakes.stirred() if self._wakes else ():
-            self._wake(line)
+        for line in wanted:
+            self._consider(line, view.holders, now)
+        for name in [name for name in self._free_since if self._lines[name].is_held]:
+            del self._free_since[name]
+        self._give_away_misplaced(now)
+        for name in await self._notifications.changed_lines():
+            self._notify(name)
 
-    def _peers(self, view: LeaseView, me: str) -> frozenset[str]:
+    def _peers(self, view: LeaseView) -> frozenset[str]:
         """Hosts that serve the same bots as we do, and we."""
-        offers = me.rpartition("|")[2]
-        return frozenset(h for h in view.hosts if h.rpartition("|")[2] == offers) | {me}
+        me = self._leases.host_id
+        bot_set = me.rpartition("|")[2]
+        return frozenset(h for h in view.hosts if h.rpartition("|")[2] == bot_set) | {me}
 
-    def _spread_over(self, hosts: frozenset[str]) -> dict[str, str]:
-        if self._spread[0] != hosts:
-            assert self._leases is not None
-            spread, me = assign_lines(self._by_line, hosts), self._leases.announced
-            self._spread = (hosts, spread)
-            self._others = [bot for bot in self.bots if spread[bot.line] != me]
-            log.info("fleet.shares", hosts=len(hosts), lines=len(self._by_line))
-        return self._spread[1]
-
-    def _perhaps_try(
-        self, bot: HostedLine, view: LeaseView, spread: dict[str, str], now: float
-    ) -> None:
-        assert self._leases is not None
-        if bot.line in view.holders:
-            self._free_since.pop(bot.line, None)
-            self._given.discard(bot.line)
-            bot.seen_elsewhere()
+    def _assign(self, hosts: frozenset[str]) -> None:
+        if self._spread_hosts == hosts:
             return
-        since = self._free_since.setdefault(bot.line, now)
-        preferred = spread[bot.line] == self._leases.announced
-        patience = min(PATIENCE[0] * self._leases.lifetime, PATIENCE[1])
-        if bot.line in self._given:  # whom we gave it to may be slow
-            patience += GIVEN_SECONDS
-        if preferred or now - since >= patience:
-            bot.try_now()
+        self._spread_hosts, self._spread = hosts, assign_lines(self._lines, hosts)
+        me = self._leases.host_id
+        self._misplaced = [line for line in self.lines if self._spread[line.line] != me]
+        log.info("fleet.shares", hosts=len(hosts), lines=len(self._lines))
 
-    def _give_back(self, spread: dict[str, str], now: float) -> None:
+    def _consider(self, line: HostedLine, holders: Mapping[str, str], now: float) -> None:
+        """Let a line be tried for if it is free, and ours or left alone for long enough."""
+        if line.line in holders:
+            self._free_since.pop(line.line, None)
+            self._given_away.discard(line.line)
+            line.held_elsewhere()
+            return
+        since = self._free_since.setdefault(line.line, now)
+        patience = min(PATIENCE[0] * self._leases.lifetime, PATIENCE[1])
+        if line.line in self._given_away:
+            patience += RECIPIENT_SECONDS
+        if self._spread[line.line] == self._leases.host_id or now - since >= patience:
+            line.try_now()
+
+    def _give_away_misplaced(self, now: float) -> None:
         """Give lines to the hosts that should have them, each at most once in a while."""
-        served = [bot for bot in self._others if bot.is_served]
-        self._elsewhere = {bot.line: self._elsewhere.get(bot.line, 0) + 1 for bot in served}
-        for bot in served:
-            line = bot.line
-            if self._elsewhere[line] >= SURE_AFTER and now >= self._kept_until.get(line, 0.0):
-                self._kept_until[line] = now + KEPT_SECONDS
-                self._given.add(line)
-                log.info("line.given_back", line=line, to=spread[line].partition("|")[0])
-                bot.give_back()
+        served = [line for line in self._misplaced if line.is_served]
+        before = self._misplaced_for
+        self._misplaced_for = {line.line: before.get(line.line, 0) + 1 for line in served}
+        for line in served:
+            name = line.line
+            kept = now < self._kept_until.get(name, 0.0)
+            if self._misplaced_for[name] >= MISPLACED_SWEEPS and not kept:
+                self._kept_until[name] = now + KEEP_SECONDS
+                self._given_away.add(name)
+                log.info("line.given_back", line=name, to=self._spread[name].partition("|")[0])
+                line.give_back()

@@ -1,14 +1,13 @@
-"""How replicas hear of what others did: a message, and a count as the net.
+"""How hosts hear of what others did: a published message, and a counter in case one is lost.
 
-Owners hear of what was put into their lines, everybody of what admins have granted.
+Owners hear of what was put into their lines; every host hears of changed grants.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-
-import structlog
+from dataclasses import dataclass, field
 
 from bot.access.store import GrantStore
 from bot.errors import StoreError
@@ -16,60 +15,56 @@ from bot.messages import Clock
 from bot.store import keys
 from bot.store.client import StoreClient
 
-log = structlog.get_logger("wakes")
-
 LISTEN_PAUSES = (0.2, 5.0)
+"""Seconds before listening again: after the first failure, and at most."""
 
 
+@dataclass(slots=True, repr=False)
 class Notifications:
-    """Hears `wake:{line}`, `lines:free` and `access:changed`.
+    """Listens to `wake:{line}`, `lines:free` and `access:changed`."""
 
-    What a lost message told, `stirred` tells again.
-    """
+    client: StoreClient
+    clock: Clock
+    grants: GrantStore
+    _count: int | None = field(default=None, init=False)
 
-    def __init__(self, client: StoreClient, clock: Clock, grants: GrantStore) -> None:
-        self._client = client
-        self._grants = grants
-        self._clock = clock
-        self._count: int | None = None
+    async def changed_lines(self) -> set[str]:
+        """Lines into which others have put something since the last call, lost messages included.
 
-    async def stirred(self) -> set[str]:
-        """Lines that others have put something into since the last call.
-
-        Grants that have changed are put in force as well.
+        Changed grants are put in force as well.
         """
-        read = self._client.command
-        stirs, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        await self._grants.stay(int(version or 0))
-        now = int(stirs or 0)
-        if self._count is None:
+        read = self.client.command
+        changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
+        await self.grants.stay(int(version or 0))
+        before, now = self._count, int(changes or 0)
+        if before is None:
             self._count = now
+        if before is None or now == before:
             return set()
-        if now == self._count:
-            return set()
-        if now < self._count:  # another store, or one that was emptied
-            self._count = 0
-        found = await read("ZRANGE", keys.LINES_CHANGED, f"({self._count}", "+inf", "BYSCORE")
+        first = before if now > before else 0  # else another store, or one that was emptied
+        found = await read("ZRANGE", keys.LINES_CHANGED, f"({first}", "+inf", "BYSCORE")
         self._count = now
         return {line.decode() for line in found}
 
-    async def listen_forever(self, wake: Callable[[str], None], freed: Callable[[], None]) -> None:
-        """Call `wake` with a line's name, and `freed` when some line was given back."""
+    async def listen_forever(
+        self, on_changed: Callable[[str], None], on_free: Callable[[], None]
+    ) -> None:
+        """Call `on_changed` with a line's name, and `on_free` when some line was given back."""
         pause, longest = LISTEN_PAUSES
         while True:
             with contextlib.suppress(StoreError):
-                await self._listen(wake, freed)
-            await self._clock.sleep(pause)
+                await self._listen(on_changed, on_free)
+            await self.clock.sleep(pause)
             pause = min(pause * 2, longest)
 
-    async def _listen(self, wake: Callable[[str], None], freed: Callable[[], None]) -> None:
+    async def _listen(self, on_changed: Callable[[str], None], on_free: Callable[[], None]) -> None:
         channels = (keys.LINES_FREE, keys.GRANTS_CHANGED)
-        listening = self._client.listen(channels, keys.NOTIFICATIONS)
+        listening = self.client.listen(channels, keys.NOTIFICATIONS)
         async with contextlib.aclosing(listening) as messages:
             async for found in messages:
                 if found is None or found[0] == keys.LINES_FREE:
-                    freed()  # also once we listen: look at what we have missed
+                    on_free()  # also when listening begins: look for what we missed
                 elif found[0] == keys.GRANTS_CHANGED:
-                    await self._grants.refresh()
+                    await self.grants.refresh()
                 else:
-                    wake(found[1])
+                    on_changed(found[1])

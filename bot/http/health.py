@@ -82,7 +82,7 @@ GOOD = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
 
 def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
     """Each bot with its state, and the age of its last finished getUpdates in seconds."""
-    return [_bot_state(bot) for bot in fleet.bots]
+    return [_bot_state(bot) for bot in fleet.lines]
 
 
 def server_states(pool: Pool) -> list[dict[str, Any]]:
@@ -105,10 +105,10 @@ def overall(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, An
 
 
 def _bot_state(bot: HostedLine) -> dict[str, Any]:
-    age = bot.poll_age
+    age = bot.last_success_age
     return {
-        "id": bot.id,
-        "username": bot.username,
+        "id": bot.identity.id,
+        "username": bot.identity.username or "",
         "state": bot.state,
         "last_poll_s": None if age is None else round(age, 1),
         "backlog": bot.backlog,

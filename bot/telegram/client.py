@@ -1,6 +1,6 @@
-"""The plain wire to the Bot API: one call, one JSON answer, typed errors.
+"""A client of the Bot API: one call, one JSON answer, typed errors.
 
-It is the only place that puts the token into a URL; it knows nothing of chats, order or pace.
+Only this module puts the token into a URL; it knows nothing of chats, order or rate limits.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _NEVER_LEFT: Final = (
 
 
 class BotToken(Protocol):
-    """A value that shows itself only when asked, such as pydantic's SecretStr."""
+    """A token that shows itself only when asked, such as pydantic's SecretStr."""
 
     def get_secret_value(self) -> str:
         """The value in clear."""
@@ -95,15 +95,15 @@ class TelegramClient:
         self._token = token
 
     def __repr__(self) -> str:
-        return f"Wire({self._host})"
+        return f"TelegramClient({self._host})"
 
     async def call(self, method: str, params: Mapping[str, Any], *, timeout: float) -> Any:
         """The `result` of one method within `timeout` seconds; raises `TelegramError` kinds.
 
-        `NotSent` is only said where no byte left us; a connection gets half of the time, at most
-        10 s. What came back in no readable form is `FateUnknown`.
+        It is `NotSent` only where no byte left us; connecting may take half of the time, at most
+        10 s. An answer that cannot be read is `FateUnknown`.
         """
-        answer = await self._answered(method, params, timeout)
+        answer = await self._answer_to(method, params, timeout)
         try:
             return self._result(method, answer, document_of(answer.body))
         except TooDeep:
@@ -123,20 +123,20 @@ class TelegramClient:
         }
         if offset is not None:
             params["offset"] = offset
-        answer = await self._answered("getUpdates", params, timeout + POLL_MARGIN)
+        answer = await self._answer_to("getUpdates", params, timeout + POLL_MARGIN)
         try:
             batch = self._result("getUpdates", answer, document_of(answer.body))
         except TooDeep:
-            if limit > 1:  # the others need not wait for the one that nobody can read
+            if limit > 1:  # the others need not wait for the one that cannot be read
                 return await self.updates(offset, 1, 0, allowed)
-            return [self._unread(answer)]
+            return [self._placeholder(answer)]
         found = list(filter(_is_update, batch)) if isinstance(batch, list) else []
         if batch and not found:
-            raise ServerFault("getUpdates", "an answer that is no list of updates")
+            raise ServerFault("getUpdates", "an answer that is not a list of updates")
         return [(update["update_id"], dumped(update)) for update in found]
 
-    def _unread(self, answer: _Answer) -> tuple[int, bytes]:
-        """In place of an update that is nested too deep, one that says only this."""
+    def _placeholder(self, answer: _Answer) -> tuple[int, bytes]:
+        """In place of an update that is nested too deep, one that says only that."""
         number = first_update(answer.body)
         if number is None:
             raise self._failure("getUpdates", answer, None)
@@ -162,14 +162,14 @@ class TelegramClient:
                     if len(content) > most:
                         break
         except (TimeoutError, aiohttp.ClientError, OSError):
-            raise failed from None  # an error of the library would drag the URL behind it
+            raise failed from None  # the library's error would show the URL, and so the token
         if response.status != 200:
             raise failed
         if len(content) > most:
             raise TooLong("download", f"the file is over {most // 1024} KB")
         return content
 
-    async def _answered(self, method: str, params: Mapping[str, Any], timeout: float) -> _Answer:
+    async def _answer_to(self, method: str, params: Mapping[str, Any], timeout: float) -> _Answer:
         answer = await self._exchange(method, _dump(params), timeout)
         if isinstance(answer, TelegramError):
             raise answer
@@ -181,7 +181,7 @@ class TelegramClient:
         raise self._failure(method, answer, document)
 
     async def _exchange(self, method: str, body: bytes, timeout: float) -> _Answer | TelegramError:
-        """The server's answer. Failures are values, so that no error drags a URL behind it."""
+        """The server's answer. Failures are values: the library's errors would show the token."""
         if self._session.closed:
             return NotSent(method, "the session is closed")
         # Without the ceiling the connection always gives up before the whole call does.
@@ -195,7 +195,7 @@ class TelegramClient:
             ) as response:
                 content = await response.read()
         except _NEVER_LEFT as error:
-            return NotSent(method, f"no connection to {self._host}: {_connection_word(error)}")
+            return NotSent(method, f"no connection to {self._host}: {_connection_failure(error)}")
         except TimeoutError:
             return FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
         except (aiohttp.ClientError, OSError) as error:
@@ -223,7 +223,7 @@ class TelegramClient:
         return words[:500]
 
 
-def _connection_word(error: Exception) -> str:
+def _connection_failure(error: Exception) -> str:
     match error:
         case aiohttp.ConnectionTimeoutError():
             return "not in time"

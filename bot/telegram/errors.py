@@ -66,6 +66,9 @@ class ChatMigrated(BadRequest):
 class Unauthorized(TelegramError, ChannelRevoked):
     """401: the token is revoked."""
 
+    why = "Telegram does not know this token (401)"
+    cure = "get a new token from @BotFather and set it; the other bots go on"
+
 
 class Unreachable(TelegramError, ChannelRefused):
     """403, or 400 "chat not found": this chat is closed to us."""

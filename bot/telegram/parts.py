@@ -1,7 +1,8 @@
-"""What one call of an answer holds: rendered from Markdown, marked, or put in another way; pure."""
+"""The calls that make up an answer: rendered from Markdown, marked, or put in another form."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +17,7 @@ from bot.messages import (
 )
 from bot.ops.redaction import Secrets
 from bot.safety.output_filter import shows_a_secret
-from bot.telegram.errors import (
-    BadRequest,
-    CannotParse,
-    ChatMigrated,
-    FateUnknown,
-    MessageGone,
-    TelegramError,
-)
+from bot.telegram.errors import BadRequest, CannotParse, ChatMigrated, MessageGone, TelegramError
 from bot.telegram.markdown import renderer
 from bot.turn.results import SILENT
 
@@ -33,7 +27,7 @@ METHODS: dict[PartKind, str] = {
     "clear_keyboard": "editMessageReplyMarkup",
     "callback_answer": "answerCallbackQuery",
 }
-WORD_LIMIT = 200
+CALLBACK_ANSWER_LIMIT = 200
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
@@ -48,30 +42,28 @@ def render(
     *,
     link_previews: bool = False,
 ) -> list[OutgoingPart]:
-    """Markdown as parts: the first edits a message where one is given, the last has buttons.
-
-    An answer whose beginning may be in the chat already, nobody knows where, begins with the mark.
-    """
+    """Markdown as parts; see `Channel.render`."""
     parts = []
     blank = [RichText(SILENT)] if markdown else []  # an answer always says something
-    for rich in _shown(markdown, secrets) or blank:
-        body = payload(address, rich, reply_to, link_previews=link_previews)
+    for rich in _messages(markdown, secrets) or blank:
+        payload = text_payload(address, rich, reply_to, link_previews=link_previews)
         if edit == UNKNOWN_MESSAGE:
-            parts.append(mark_repeated(OutgoingPart(address.chat, "message", body)))
+            parts.append(mark_repeated(OutgoingPart(address.chat, "message", payload)))
         elif edit is not None:
-            body = {"message_id": edit} | _without(body, "reply_parameters")
-            parts.append(OutgoingPart(address.chat, "edit", body))
+            payload = {"message_id": edit} | _without(payload, "reply_parameters")
+            parts.append(OutgoingPart(address.chat, "edit", payload))
         else:
-            parts.append(OutgoingPart(address.chat, "message", body))
+            parts.append(OutgoingPart(address.chat, "message", payload))
         reply_to = edit = None
     if buttons and parts:
-        keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
+        rows = [[{"text": text, "callback_data": data} for text, data in row] for row in buttons]
+        keyboard = {"reply_markup": {"inline_keyboard": rows}}
         parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
     return parts
 
 
-def _shown(markdown: str, secrets: Secrets) -> list[RichText]:
-    """Markdown as the messages that say it, without what nobody may read.
+def _messages(markdown: str, secrets: Secrets) -> list[RichText]:
+    """Markdown as the texts of messages, without secrets.
 
     A secret that two pieces of a long text would show together is looked for as well.
     """
@@ -81,102 +73,84 @@ def _shown(markdown: str, secrets: Secrets) -> list[RichText]:
     return [part for rich in found for part in renderer.split(rich, renderer.PART_LIMIT)]
 
 
-def callback_answer(press: CallbackPress, text: str) -> OutgoingPart:
-    """The short text that is shown to whoever pressed, cut where it is too long to be shown."""
-    answer = {"callback_query_id": press.query, "text": text[:WORD_LIMIT]}
-    return OutgoingPart(press.address.chat, "callback_answer", answer)
-
-
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
     """A text as people will see it, without secrets; where it had one, as plain text."""
-    if not shows_a_secret(rich, secrets):
-        return rich
-    return RichText(secrets.hidden(rich.text))
+    return RichText(secrets.hidden(rich.text)) if shows_a_secret(rich, secrets) else rich
 
 
-def closed(method: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """A call in which Telegram fetches no link, unless the call itself says that it may.
+def callback_answer(press: CallbackPress, text: str) -> OutgoingPart:
+    """The text that is shown for a moment to whoever pressed, cut to what Telegram shows."""
+    payload = {"callback_query_id": press.query, "text": text[:CALLBACK_ANSWER_LIMIT]}
+    return OutgoingPart(press.address.chat, "callback_answer", payload)
+
+
+def text_payload(
+    address: Address, rich: RichText, reply_to: int | None = None, *, link_previews: bool = False
+) -> dict[str, Any]:
+    """One message's JSON without its chat: text, entities, topic, what it replies to."""
+    payload: dict[str, Any] = {"text": rich.text}
+    if link_previews:
+        payload["link_preview_options"] = {"is_disabled": False}
+    if rich.entities:
+        payload["entities"] = list(rich.entities)
+    if address.topic is not None:
+        payload["message_thread_id"] = address.topic
+    if reply_to is not None:
+        payload["reply_parameters"] = {
+            "message_id": reply_to,
+            "allow_sending_without_reply": True,
+        }
+    return payload
+
+
+def without_link_preview(method: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload of a call after which Telegram fetches no link, unless it says that it may.
 
     An edit needs it as well: one that says nothing would have the first link fetched after all. A
     draft has no place for it and needs none, since it is text alone until the message is sent.
     """
-    if method not in PREVIEWED or "link_preview_options" in payload:
-        return payload
-    return payload | {"link_preview_options": {"is_disabled": True}}
+    if method in PREVIEWED and "link_preview_options" not in payload:
+        return {**payload, "link_preview_options": {"is_disabled": True}}
+    return dict(payload)
 
 
-def payload(
-    address: Address, rich: RichText, reply_to: int | None, *, link_previews: bool = False
-) -> dict[str, Any]:
-    """One message's JSON without its chat: text, entities, topic, what it replies to."""
-    body: dict[str, Any] = {"text": rich.text}
-    if link_previews:
-        body["link_preview_options"] = {"is_disabled": False}
-    if rich.entities:
-        body["entities"] = list(rich.entities)
-    if address.topic is not None:
-        body["message_thread_id"] = address.topic
-    if reply_to is not None:
-        body["reply_parameters"] = {
-            "message_id": reply_to,
-            "allow_sending_without_reply": True,
-        }
-    return body
-
-
-def _keyboard(buttons: Buttons) -> list[list[dict[str, str]]]:
-    return [[{"text": text, "callback_data": data} for text, data in row] for row in buttons]
-
-
-def _without(payload: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in payload.items() if name != key}
-
-
-def mark_repeated(outgoing: OutgoingPart) -> OutgoingPart:
+def mark_repeated(part: OutgoingPart) -> OutgoingPart:
     """A message that may be there already, with the mark that says so; an edit needs none."""
-    text = outgoing.payload.get("text", "")
-    if outgoing.kind != "message" or text.startswith(renderer.MARK):
-        return outgoing
-    entities = tuple(outgoing.payload.get("entities", ()))
-    rich = renderer.with_mark(RichText(text, entities), renderer.MARK)
-    return replace(outgoing, payload=_with_text(outgoing, rich))
+    text = part.payload.get("text", "")
+    if part.kind != "message" or text.startswith(renderer.MARK):
+        return part
+    rich = renderer.with_mark(RichText(text, tuple(part.payload.get("entities", ()))))
+    payload = _without(part.payload, "entities") | {"text": rich.text}
+    if rich.entities:
+        payload["entities"] = list(rich.entities)
+    return replace(part, payload=payload)
 
 
-def _with_text(outgoing: OutgoingPart, rich: RichText) -> dict[str, Any]:
-    payload = _without(dict(outgoing.payload), "entities") | {"text": rich.text}
-    return payload | ({"entities": list(rich.entities)} if rich.entities else {})
-
-
-def number(method: str, sent: Any) -> int:
-    """The number of the message that a call has made; raises FateUnknown where there is none."""
-    found = sent.get("message_id") if isinstance(sent, dict) else None
-    if not isinstance(found, int):
-        raise FateUnknown(method, "an answer without a message_id")
-    return found
-
-
-def _moved(outgoing: OutgoingPart, to: int) -> OutgoingPart | None:
-    """The same part in the chat's new place, where the numbers of old messages mean others."""
-    payload = _without(_without(dict(outgoing.payload), "message_id"), "reply_parameters")
-    if outgoing.kind == "edit" and not outgoing.best_effort:
-        return replace(outgoing, chat=to, kind="message", payload=payload)
-    if "message_id" in outgoing.payload:
-        return None
-    return replace(outgoing, chat=to, payload=payload)
-
-
-def other_way(outgoing: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
-    """Another form of the same part that may pass: nothing of an answer is lost to a refusal."""
-    payload = dict(outgoing.payload)
+def another_form(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
+    """Another form of a refused part that may pass, so that nothing of an answer is lost."""
+    payload = part.payload
     if isinstance(error, ChatMigrated):
-        return _moved(outgoing, error.to)
-    if isinstance(error, MessageGone) and outgoing.kind == "edit":
-        if outgoing.best_effort:
+        return _migrated(part, error.to)
+    if isinstance(error, MessageGone) and part.kind == "edit":
+        if part.best_effort:
             return None
-        return replace(outgoing, kind="message", payload=_without(payload, "message_id"))
+        return replace(part, kind="message", payload=_without(payload, "message_id"))
     if isinstance(error, CannotParse) and "entities" in payload:
-        return replace(outgoing, payload=_without(payload, "entities"))
+        return replace(part, payload=_without(payload, "entities"))
     if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():
-        bare = _without(_without(payload, "entities"), "reply_parameters")
-        return replace(outgoing, payload=bare)
+        return replace(part, payload=_without(payload, "entities", "reply_parameters"))
     return None
+
+
+def _migrated(part: OutgoingPart, to: int) -> OutgoingPart | None:
+    """The same part for the chat's new id, where the ids of old messages mean others."""
+    payload = _without(part.payload, "message_id", "reply_parameters")
+    if part.kind == "edit" and not part.best_effort:
+        return replace(part, chat=to, kind="message", payload=payload)
+    if "message_id" in part.payload:
+        return None
+    return replace(part, chat=to, payload=payload)
+
+
+def _without(payload: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if name not in keys}

@@ -1,7 +1,7 @@
-"""When a chat may be called again: guessed slots, and the freezes that the server orders.
+"""When a chat may be called again: guessed slots, and the pauses that the server orders.
 
 Pure bookkeeping by monotonic seconds; it neither waits nor calls. Previews, edits and typing ask
-for a slot; final answers only ask whether the chat is frozen, but spend a slot all the same.
+for a slot; final answers only ask whether the chat is blocked, but use up a slot all the same.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _SWEEP_FROM: Final = 1024
 
 @dataclass(slots=True)
 class _ChatState:
-    """Monotonic seconds: next slot, end of the freeze, end of half speed, last use."""
+    """Monotonic seconds: the next slot, the end of a block and of half speed, the last use."""
 
     slot: float
-    frozen: float
-    slow: float
+    blocked_until: float
+    slow_until: float
     used: float
     edits: int = 0
 
-    def idle(self, now: float) -> bool:
-        return max(self.slot, self.frozen, self.slow, self.used + _IDLE) <= now
+    def is_idle(self, now: float) -> bool:
+        return max(self.slot, self.blocked_until, self.slow_until, self.used + _IDLE) <= now
 
 
 class ChatRateLimiter:
-    """The pace of one bot's chats. A negative chat id is a group, as in Telegram."""
+    """How often each chat of one bot may be called. A negative id is a group, as in Telegram."""
 
     __slots__ = ("_chats", "_clock", "_sweep_at")
 
@@ -49,70 +49,66 @@ class ChatRateLimiter:
     def __len__(self) -> int:
         return len(self._chats)
 
-    def begin(self, chat: int, now: float | None = None) -> None:
-        """A new answer starts to grow.
+    def begin(self, chat: int) -> None:
+        """Start a growing answer.
 
         Group edits start at their short gap again; a private chat's first draft comes after 0.5 s.
         """
-        now = self._now(now)
-        state = self._state(chat, now)
+        state = self._state(chat)
         state.edits = 0
         if chat > 0:
-            state.slot = max(state.slot, now + _FIRST_DRAFT)
+            state.slot = max(state.slot, state.used + _FIRST_DRAFT)
 
-    def may_preview(self, chat: int, now: float | None = None) -> bool:
+    def may_preview(self, chat: int) -> bool:
         """Whether a preview, an edit or typing may go to the chat now."""
-        return self.preview_in(chat, now) <= 0
+        return self.preview_in(chat) <= 0
 
-    def preview_in(self, chat: int, now: float | None = None) -> float:
+    def preview_in(self, chat: int) -> float:
         """Seconds until the chat has a slot for a preview; 0 where it has one."""
         state = self._chats.get(chat)
         if state is None:
             return 0.0
-        return max(0.0, max(state.slot, state.frozen) - self._now(now))
+        return max(0.0, max(state.slot, state.blocked_until) - self._clock.monotonic())
 
-    def open_in(self, chat: int, now: float | None = None) -> float:
-        """Seconds until the chat takes anything at all; 0 where it is not frozen."""
+    def blocked_for(self, chat: int) -> float:
+        """Seconds until the chat takes anything at all; 0 where it is not blocked."""
         state = self._chats.get(chat)
-        return 0.0 if state is None else max(0.0, state.frozen - self._now(now))
+        return 0.0 if state is None else max(0.0, state.blocked_until - self._clock.monotonic())
 
-    def spend(self, chat: int, now: float | None = None, *, preview: bool = False) -> None:
-        """A call went to the chat. `preview` marks a step of a growing answer.
+    def record(self, chat: int, *, preview: bool = False) -> None:
+        """Count a call to the chat; `preview` marks a step of a growing answer.
 
         Calls that did not wait for their slot push the next one back, at most by a minute.
         """
-        now = self._now(now)
-        state = self._state(chat, now)
-        slot = max(state.slot, now) + self._gap(chat, state, now, preview=preview)
-        state.slot = min(slot, now + _DEEPEST_DEBT)
-        state.edits += preview
-
-    def freeze(self, chat: int, until: float, now: float | None = None) -> None:
-        """The server ordered silence until a monotonic time; half speed for a minute follows."""
-        state = self._state(chat, self._now(now))
-        state.frozen = max(state.frozen, until)
-        state.slow = max(state.slow, until + _HALF_SPEED)
-
-    def _gap(self, chat: int, state: _ChatState, now: float, *, preview: bool) -> float:
+        state = self._state(chat)
+        now = state.used
         gap = _PRIVATE_GAP if chat > 0 else _GROUP_GAP
         if chat < 0 and preview:
             gap = min(_GROUP_EDIT_GAP, _GROUP_GAP + _GROUP_EDIT_STEP * state.edits)
-        return gap * 2 if now < state.slow else gap
+        if now < state.slow_until:
+            gap *= 2
+        state.slot = min(max(state.slot, now) + gap, now + _DEEPEST_DEBT)
+        state.edits += preview
 
-    def _state(self, chat: int, now: float) -> _ChatState:
+    def block_until(self, chat: int, until: float) -> None:
+        """Send nothing to the chat until a monotonic time, and half as often for a minute after."""
+        state = self._state(chat)
+        state.blocked_until = max(state.blocked_until, until)
+        state.slow_until = max(state.slow_until, until + _HALF_SPEED)
+
+    def _state(self, chat: int) -> _ChatState:
+        """The state of a chat that is used now."""
+        now = self._clock.monotonic()
         state = self._chats.get(chat)
         if state is None:
-            self._forget(now)
+            self._forget_idle(now)
             state = self._chats[chat] = _ChatState(now, now, now, now)
         state.used = now
         return state
 
-    def _forget(self, now: float) -> None:
-        """Drop idle chats once there are many, each time twice as many as had to stay."""
+    def _forget_idle(self, now: float) -> None:
+        """Drop idle chats once there are many: each time twice as many as had to stay."""
         if len(self._chats) < self._sweep_at:
             return
-        self._chats = {chat: state for chat, state in self._chats.items() if not state.idle(now)}
+        self._chats = {chat: state for chat, state in self._chats.items() if not state.is_idle(now)}
         self._sweep_at = max(_SWEEP_FROM, 2 * len(self._chats))
-
-    def _now(self, now: float | None) -> float:
-        return self._clock.monotonic() if now is None else now

@@ -1,45 +1,34 @@
-"""The two doors through which a bot's updates come: polls that are watched, and a webhook."""
+"""A bot's webhook: where it is, how it stays registered, and what is done with a pushed update."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
+from bot.hosting.transport import Accept
 from bot.messages import Clock
+from bot.ops.counters import Counters
+from bot.store.inbox import Update
 from bot.telegram.client import BotToken, TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
 from bot.telegram.errors import TelegramError, Unauthorized
+from bot.telegram.json import TooDeep
+from bot.telegram.poller import CALL_SECONDS, update_of
 
-log = structlog.get_logger("intake")
+log = structlog.get_logger("webhook")
 
 WEBHOOK_PATH = "/telegram/"
 REGISTER_AGAIN = 60.0
 REGISTER_PAUSE = 5.0
-CALL_SECONDS = 20.0
-
-
-class Transport(Protocol):
-    """A door; `finished_at` is when Telegram last answered, on the monotonic clock."""
-
-    state: str
-
-    @property
-    def finished_at(self) -> float | None:
-        """When Telegram last answered."""
-        ...
-
-    async def run(self) -> None:
-        """Take updates in until cancelled; raises Unauthorized when the token is revoked."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookConfig:
-    """A bot's webhook: where it is, and the word that Telegram must say; never stored."""
+    """A bot's webhook: its address, and the secret that Telegram must send; never stored."""
 
     url: str
     path: str
@@ -47,7 +36,7 @@ class WebhookConfig:
 
 
 def webhook_config(base: str, token: BotToken) -> WebhookConfig:
-    """The webhook below a public URL: opaque, and the same on every replica."""
+    """The webhook below a public URL: opaque, and the same on every host."""
 
     def derived(purpose: bytes) -> str:
         return hmac.new(token.get_secret_value().encode(), purpose, hashlib.sha256).hexdigest()[:48]
@@ -56,22 +45,42 @@ def webhook_config(base: str, token: BotToken) -> WebhookConfig:
     return WebhookConfig(base.rstrip("/") + path, path, derived(b"webhook secret"))
 
 
-class WebhookTransport:
-    """Keeps the webhook registered; the updates themselves come in over HTTP.
+async def accept_pushed(
+    accept: Callable[[Update], Awaitable[None]], counters: Counters, raw: bytes
+) -> None:
+    """Store an update that Telegram pushed; raises ValueError and StoreUnavailable.
 
-    One connection, so that Telegram pushes one update after the other, in their order.
+    One that cannot be read is only counted: if it were refused, Telegram would push it for ever.
+    """
+    try:
+        update = update_of(raw)
+    except TooDeep:
+        counters.add("ignored:nested")
+    else:
+        await accept(update)
+
+
+class TelegramWebhook:
+    """Keeps a webhook registered; the updates themselves come in over HTTP.
+
+    It asks for one connection, so that Telegram pushes one update after the other, in their order.
     """
 
-    def __init__(self, line: str, wire: TelegramClient, hook: WebhookConfig, clock: Clock) -> None:
+    def __init__(
+        self, line: str, client: TelegramClient, config: WebhookConfig, clock: Clock
+    ) -> None:
         self._line = line
-        self._wire = wire
-        self._hook = hook
+        self._client = client
+        self._config = config
         self._clock = clock
         self.state = "starting"
-        self.finished_at: float | None = None
+        self.last_success: float | None = None
 
-    async def run(self) -> None:
-        """Look once a minute whether the webhook is what it should be; raises Unauthorized."""
+    async def receive(self, _accept: Accept) -> None:
+        """Check once a minute that the webhook is registered, until cancelled.
+
+        Raises Unauthorized when the token is revoked.
+        """
         while True:
             pause = REGISTER_AGAIN
             try:
@@ -83,18 +92,18 @@ class WebhookTransport:
                 log.warning("webhook.not_registered", line=self._line, error=str(error))
                 pause = REGISTER_PAUSE
             else:
-                self.finished_at = self._clock.monotonic()
+                self.last_success = self._clock.monotonic()
             await self._clock.sleep(pause)
 
     async def _register(self) -> None:
-        found = await self._wire.call("getWebhookInfo", {}, timeout=CALL_SECONDS)
-        if self.state == "starting" or found.get("url") != self._hook.url:
+        found = await self._client.call("getWebhookInfo", {}, timeout=CALL_SECONDS)
+        if self.state == "starting" or found.get("url") != self._config.url:
             wanted = {
-                "url": self._hook.url,
-                "secret_token": self._hook.secret,
+                "url": self._config.url,
+                "secret_token": self._config.secret,
                 "allowed_updates": list(ALLOWED_UPDATES),
                 "max_connections": 1,
                 "drop_pending_updates": False,
             }
-            await self._wire.call("setWebhook", wanted, timeout=CALL_SECONDS)
+            await self._client.call("setWebhook", wanted, timeout=CALL_SECONDS)
         self.state = "webhook"

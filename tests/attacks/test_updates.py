@@ -46,7 +46,7 @@ class Door:
     async def is_well(self) -> None:
         """The next message is answered, and nothing was set aside or left undone."""
         assert await asked(self.stage, self.ann, self.room, self.bot, "there?") == "still here"
-        await self.host.fleet.bots[0].idle()
+        await self.host.fleet.lines[0].idle()
         line = f"bot:{self.bot.id}"
         for key in (keys.dead(line), keys.inbox(line)):
             assert await self.host.store.command("XLEN", key) == 0

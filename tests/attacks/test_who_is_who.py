@@ -50,7 +50,7 @@ class Scene:
         room = self.stage.world.private(self.eve, self.bot)
         said = await asked(self.stage, self.eve, room, self.bot, "are you there?")
         assert said == "from the model"
-        await self.host.fleet.bots[0].idle()
+        await self.host.fleet.lines[0].idle()
         assert sorted(self.host.catalog.snapshot().agents) == ["echo"]
 
     async def refused(self) -> list[str]:

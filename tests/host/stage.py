@@ -130,7 +130,7 @@ class Stage:
                 await self.polling(variables)
                 yield host
             finally:
-                host.fleet.leave()
+                host.fleet.shutdown()
                 await asyncio.wait_for(running, 30)
 
     async def process(self, **more: str) -> HostProcess:

@@ -455,7 +455,7 @@ async def test_anybody_learns_their_id_and_the_groups_but_not_without_end(
         for _ in range(20):
             stage.world.say(private.ann, private.room, "/id")
         await private.quiet()
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         assert len(private.texts(private.room)) <= 5
         assert private.cards(private.office) == []
 

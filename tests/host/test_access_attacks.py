@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bot.telegram.poller import update_of
 from tests.host.desk import PATIENCE, Desk, write
 from tests.host.stage import Stage, until
 from tests.host.test_access import Private
@@ -116,7 +117,8 @@ async def test_no_way_around_the_lists_reaches_the_agent(stage: Stage) -> None:
         for number, (name, (kind, body)) in enumerate(house.attacks()):
             before = len(stage.requests())
             update = {"update_id": 9_000_000 + number, kind: body}
-            await host.fleet.bots[0].push(orjson.dumps(update))  # also kinds that we do not ask for
+            pushed = update_of(orjson.dumps(update))  # also kinds that we do not ask for
+            await host.fleet.lines[0].accept(pushed)
             await house.quiet()
             if len(stage.requests()) != before + 1 or host.grants.access.grants != grants:
                 through.append(name)
@@ -138,7 +140,7 @@ async def test_refused_commands_are_answered_once_a_minute_and_count_as_requests
             word = "/status" if number % 2 else "/mend"
             stage.world.say(private.ann, private.room, word)
         await until(lambda: host.counters["refused:admin"] == 15)
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         stage.world.say(private.ann, private.room, "hello")
         await stage.world.until(lambda: len(private.texts(private.room)) == 2, PATIENCE)
         refusal, spent = private.texts(private.room)

@@ -181,7 +181,7 @@ async def test_a_tap_after_the_line_has_moved_runs_it_once_though_the_old_owner_
             question = await desk.question(room)
             old.send(signal.SIGSTOP)
             async with new.running():
-                await until(lambda: new.said("bot.serving"), PATIENCE)
+                await until(lambda: new.said("line.serving"), PATIENCE)
                 pressed = desk.press(ann, room, question, "Once")
                 old.send(signal.SIGCONT)
                 assert await desk.answered(pressed) == "Allowed once."

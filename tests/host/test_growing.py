@@ -48,7 +48,7 @@ class Group:
         had = self.host.counters["turns:done"]
         self.stage.sim.gates.open("half")
         await until(lambda: self.host.counters["turns:done"] > had)
-        await self.host.fleet.bots[0].idle()
+        await self.host.fleet.lines[0].idle()
         return self.stage.texts(self.room, self.bot.id)
 
     async def grown(self) -> list[str]:
@@ -57,7 +57,7 @@ class Group:
         self.stage.script.on(Turn((Say(ANSWER),), pace=120.0))
         self.stage.world.say(self.ann, self.room, f"@{self.bot.username} slowly")
         await until(lambda: self.host.counters["turns:done"] > had)
-        await self.host.fleet.bots[0].idle()
+        await self.host.fleet.lines[0].idle()
         return self.stage.texts(self.room, self.bot.id)
 
     def calls(self) -> list[str]:

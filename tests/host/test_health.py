@@ -29,7 +29,7 @@ async def running(stage: Stage, **more: str) -> AsyncIterator[Assembled]:
         try:
             yield host
         finally:
-            host.fleet.leave()
+            host.fleet.shutdown()
             await asyncio.wait_for(fleet, 30)
 
 
@@ -45,7 +45,7 @@ async def statuses(url: str) -> list[int]:
 async def test_a_host_that_polls_is_live_ready_and_well(stage: Stage) -> None:
     echo = stage.bot("Echo")
     async with stage.host() as host:
-        await until(lambda: host.fleet.bots[0].state == "polling")
+        await until(lambda: host.fleet.lines[0].state == "polling")
         assert await statuses(host.url) == [200, 200, 200]
         _, body = await get(host.url, "/health/ready")
         (bot,) = body["bots"]
@@ -82,11 +82,11 @@ async def test_one_bot_in_trouble_is_told_and_does_not_make_the_host_unready(sta
     async with stage.host() as host:
         await until(lambda: host.report()["status"] == "ok")
         stage.world.revoke(one)
-        await until(lambda: host.fleet.bots[0].state == "quarantined")
+        await until(lambda: host.fleet.lines[0].state == "quarantined")
         assert await statuses(host.url) == [200, 200, 503]
         assert host.report()["status"] == "degraded"
         stage.world.revoke(two)
-        await until(lambda: host.fleet.bots[1].state == "quarantined")
+        await until(lambda: host.fleet.lines[1].state == "quarantined")
         assert await statuses(host.url) == [200, 503, 503]
 
 
@@ -100,7 +100,7 @@ async def test_a_bot_whose_key_holds_something_else_is_failing_and_comes_back_wh
     async with Redis(unix_socket_path=valkey.url.removeprefix("unix://")) as redis:
         await redis.set(wrong, "no stream")
         async with running(stage, REDIS_URL=valkey.url) as host:
-            await until(lambda: [b.state for b in host.fleet.bots] == ["failing", "polling"], 10)
+            await until(lambda: [b.state for b in host.fleet.lines] == ["failing", "polling"], 10)
             status, body = await get(host.url, "/health")
             assert (status, body["status"]) == (503, "degraded")
             assert "WRONGTYPE" in body["bots"][0]["why"]
@@ -118,10 +118,10 @@ async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:
     ann = stage.person("Ann")
     stage.script.on("I hear you")
     async with stage.host(POLL_SECONDS="1", DEAF_SECONDS="2") as host:
-        await until(lambda: host.fleet.bots[0].state == "polling")
+        await until(lambda: host.fleet.lines[0].state == "polling")
         stage.world.faults.add(Fault("delay", "getUpdates", seconds=60))
         await until(lambda: not stage.world.faults.open)
-        await until(lambda: host.fleet.bots[0].state == "deaf", 15)
+        await until(lambda: host.fleet.lines[0].state == "deaf", 15)
         assert not host.report()["ready"]
         room = stage.world.private(ann, echo)
         stage.world.say(ann, room, "do you hear me?")

@@ -86,7 +86,7 @@ async def test_an_update_that_is_offered_twice_is_answered_once(stage: Stage) ->
     (update,) = echo.updates.waiting
     async with stage.host() as host:
         await stage.answer(room, echo)
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         echo.updates.restore(update)
         await until(lambda: not echo.updates.waiting)
     async with stage.host():
@@ -103,7 +103,7 @@ async def test_a_stranger_who_polls_the_same_token_is_named_and_survived(stage: 
     async with stage.host() as host:
         other = "Conflict: terminated by other getUpdates request; make sure that only one bot"
         echo.updates.interrupt(RefusedError(409, other))
-        await until(lambda: host.fleet.bots[0].state == "conflict")
+        await until(lambda: host.fleet.lines[0].state == "conflict")
         stage.world.say(ann, room, "there?")
         assert (await stage.answer(room, echo, seconds=20)).text == "still here"
 

@@ -51,9 +51,9 @@ async def test_update_ids_that_begin_lower_after_a_quiet_week_are_answered(stage
     stage.script.on("here", again=True)
     async with stage.host(POLL_SECONDS="1") as host:
         assert await stage.ask(ann, room, echo, "before") == "here"
-        polled = host.fleet.bots[0]
-        await until(lambda: (polled.poll_age or 9) > 0.5, 5)
-        await until(lambda: (polled.poll_age or 9) < 0.3, 5)  # an empty poll has ended
+        polled = host.fleet.lines[0]
+        await until(lambda: (polled.last_success_age or 9) > 0.5, 5)
+        await until(lambda: (polled.last_success_age or 9) < 0.3, 5)  # an empty poll has ended
         stage.world.faults.add(Fault("drop", "getUpdates"))
         await until(lambda: polled.state == "unreachable", 5)  # nobody polls for a moment
         echo.updates.next_id = 1000

@@ -199,7 +199,7 @@ async def test_no_budget_is_overrun_by_a_burst_and_the_admin_is_told_once(stage:
         await stage.world.until(
             lambda: any("is used up" in text for text in stage.texts(own, bot.id)), 10
         )
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
     refused = [text for text in said if "this agent has used up" in text]
     assert 0 < len(lines) < 30
     assert len(refused) == 30 - len(lines)

@@ -134,7 +134,7 @@ async def test_people_are_told_kindly_the_admin_once_and_usage_shows_it(stage: S
         await stage.world.until(
             lambda: any("is used up" in text for text in stage.texts(own, bots[0].id)), 10
         )
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         assert len([t for t in stage.texts(own, bots[0].id) if "is used up" in t]) == 1
         told = await stage.ask(boss, own, bots[0], "/usage")
         room = stage.world.private(ann, bots[0])

@@ -96,9 +96,9 @@ async def test_a_turn_without_tools_costs_four_round_trips_to_the_store(stage: S
     stage.script.on("ok", again=True)
     async with stage.host(LEASE_SECONDS="60") as host:
         await stage.ask(ann, room, echo, "warm")
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         before = host.store.trips
         for number in range(5):
             await stage.ask(ann, room, echo, f"message {number}")
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         assert host.store.trips - before == 4 * 5

@@ -137,7 +137,7 @@ async def test_an_update_that_breaks_the_reading_is_set_aside_and_blocks_nothing
             raise ZeroDivisionError
         return reads(update, identity)
 
-    monkeypatch.setattr("bot.hosting.line.decode", decode)
+    monkeypatch.setattr("bot.telegram.transport.decode", decode)
     async with stage.host() as host:
         stage.world.say(ann, room, "poison")
         assert await stage.ask(ann, room, echo, "fine") == "well"
@@ -152,18 +152,18 @@ async def test_a_burial_that_fails_is_tried_again(
     from bot.conversations import queue
     from bot.conversations.router import Router
 
-    monkeypatch.setattr(queue, "DEAD_LETTER_PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(queue, "RETRY_PAUSES", (0.05, 0.1))
     echo, ann, room = scene(stage)
     stage.script.on("well")
-    buries, failures = Router.bury, [3]
+    works, failures = Router.dead_letter, [3]
 
-    async def bury(self: Router, *words: Any) -> None:
+    async def dead_letter(self: Router, *words: Any) -> None:
         if failures[0]:
             failures[0] -= 1
             raise RuntimeError("no")
-        await buries(self, *words)
+        await works(self, *words)
 
-    monkeypatch.setattr(Router, "bury", bury)
+    monkeypatch.setattr(Router, "dead_letter", dead_letter)
     async with stage.host():
         stage.world.say(ann, room, "poison")
         with contextlib.suppress(TimeoutError):

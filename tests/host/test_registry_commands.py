@@ -138,7 +138,7 @@ async def test_non_admins_and_lookalikes_are_refused_and_the_audit_tells_it(stag
             stage.world.say(eve, room, command)
         assert "Only admins" in (await stage.answer(room, echo)).text
         await until(lambda: host.counters["refused:admin"] == 4)
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         assert sorted(host.catalog.snapshot().agents) == ["echo"]
         who = {(actor, action) for actor, action, _ in await audited(host)}
         assert who == {
@@ -274,7 +274,7 @@ async def test_a_menu_that_cannot_be_set_holds_nothing_up(stage: Stage) -> None:
     async with stage.host() as host:
         ann = stage.person("Ann")
         assert await stage.ask(ann, stage.world.private(ann, echo), echo, "hi") == "from Echo"
-        assert host.fleet.bots[0].state == "polling"
+        assert host.fleet.lines[0].state == "polling"
         room = stage.world.private(boss, echo)
         await stage.ask(boss, room, echo, "/start")
         own = f"chat:{boss.id}:0:"

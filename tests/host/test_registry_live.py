@@ -356,5 +356,5 @@ async def test_a_bot_is_found_by_hash_whatever_its_token_file_ends_with(stage: S
     secret.write_text(f"  {echo.token}\r\n")
     stage.environ |= {"BOTS__0__TOKEN": "", "BOTS__0__TOKEN_FILE": str(secret)}
     async with stage.host() as host:
-        found = host.fleet.bots[0]
-        assert found.token_hash == token_hash(echo.token)
+        found = host.fleet.lines[0]
+        assert found.identity.token_hash == token_hash(echo.token)

@@ -110,9 +110,11 @@ async def test_a_second_replica_takes_its_share_without_a_lost_or_doubled_answer
     async with stage.host(**words, DATA_DIR=str(tmp_path / "a")) as one:
         asking = asyncio.create_task(_keep_asking(stage, ann, bots, 8))
         async with stage.host(**words, DATA_DIR=str(tmp_path / "b")) as two:
-            await until(lambda: len(two.fleet.served()) == len(one.fleet.served()) == 3, 20)
+            await until(
+                lambda: len(two.fleet.active_lines()) == len(one.fleet.active_lines()) == 3, 20
+            )
             await asking
-        await until(lambda: len(one.fleet.served()) == 6)
+        await until(lambda: len(one.fleet.active_lines()) == 6)
         await ask_all(stage, ann, bots, 20)
     for bot in bots:
         assert stage.texts(stage.world.private(ann, bot), bot.id) == ["here"] * 9
@@ -135,5 +137,5 @@ async def test_a_second_host_without_a_name_is_a_replica_of_its_own(
         stage.host(**words, DATA_DIR=str(tmp_path / "b")) as two,
     ):
         await asyncio.sleep(1.0)
-        assert len(one.fleet.served() | two.fleet.served()) == 1
-        assert not one.fleet.served() & two.fleet.served()
+        assert len(one.fleet.active_lines() | two.fleet.active_lines()) == 1
+        assert not one.fleet.active_lines() & two.fleet.active_lines()

@@ -96,7 +96,7 @@ async def test_another_providers_model_gets_the_minimum(stage: Stage) -> None:
             "hi",
         )
         record = await stage.sim.records.nth(1, 10)
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
     kept = set(record.body) - {"messages", "system", "stream"}
     assert kept == {"model", "max_tokens", "temperature"}
     assert "cache_control" not in str(record.body)
@@ -142,7 +142,7 @@ async def test_the_second_turn_reads_the_first_from_the_cache(stage: Stage) -> N
     async with stage.host() as host:
         await stage.ask(ann, room, echo, "first")
         await stage.ask(ann, room, echo, "second")
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         words = ("XRANGE", f"{{bot:{echo.id}}}:conv:{ann.id}:echo:log", "-", "+")
         log = await host.store.command(*words)
     usages = [fields[b"b"] for _, fields in log if fields[b"k"] == b"model"]

@@ -50,7 +50,7 @@ async def test_no_secret_is_found_anywhere_after_a_run_full_of_faults(
         await stage.ask(ann, room, echo, "one")
         await stage.ask(ann, room, echo, "two")
         _, report = await health("http://127.0.0.1:18765")
-        await until(lambda: b"bot.quarantined" in host.log.read_bytes())
+        await until(lambda: b"line.quarantined" in host.log.read_bytes())
     finally:
         await host.end()
     assert b"starting with" in host.log.read_bytes()  # the noisy server was heard at all

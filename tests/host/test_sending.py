@@ -17,7 +17,7 @@ async def test_a_long_answer_comes_in_parts_that_break_no_word(stage: Stage) -> 
     async with stage.host() as host:
         stage.world.say(ann, room, "tell me")
         await stage.answer(room, echo, 4)
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
     parts = stage.texts(room, echo.id)
     assert all(len(part) <= 4096 for part in parts)
     assert " ".join(parts).split() == LONG.split()
@@ -98,7 +98,7 @@ async def test_a_person_who_blocked_the_bot_costs_nobody_else_an_answer(stage: S
         stage.sim.gates.open("held")
         await until(lambda: host.counters["send:unreachable"] == 1)
         assert await stage.ask(ben, other, echo, "from ben") == "hello ben"
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
     assert stage.texts(room, echo.id) == []
 
 

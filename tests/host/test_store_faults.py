@@ -128,7 +128,7 @@ async def test_a_full_disk_pauses_the_intake_and_room_lets_it_go_on(
         await until(lambda: host.report()["store"]["state"] == "away", 20)
         assert "MISCONF" in host.report()["store"]["trouble"]
         stage.world.say(ann, room, "while it is full")
-        await until(lambda: host.fleet.bots[0].state == "store away", 20)
+        await until(lambda: host.fleet.lines[0].state == "store away", 20)
         assert stage.texts(room, echo.id) == ["ok"]
         assert len(echo.updates.waiting) == 1
         assert not host.report()["ready"]

@@ -107,7 +107,7 @@ async def test_a_token_revoked_while_running_quarantines_that_bot_alone(stage: S
     async with stage.host() as host:
         assert await stage.ask(ann, stage.world.private(ann, one), one, "there?") == "here"
         stage.world.revoke(one)
-        await until(lambda: host.fleet.bots[0].state == "quarantined")
+        await until(lambda: host.fleet.lines[0].state == "quarantined")
         assert await stage.ask(ann, stage.world.private(ann, two), two, "there?") == "here"
 
 
@@ -129,7 +129,7 @@ async def test_a_store_that_is_away_for_seconds_loses_nothing(stage: Stage, tmp_
             assert stage.texts(room, echo.id) == ["ok"]
             await valkey.start()
             await stage.answer(room, echo, 6, seconds=20)
-            assert host.fleet.bots[0].state == "polling"
+            assert host.fleet.lines[0].state == "polling"
     finally:
         await valkey.stop()
     asked = [r["messages"][-1]["content"][-1]["text"].split("\n")[1] for r in stage.requests()]

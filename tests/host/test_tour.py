@@ -64,12 +64,12 @@ async def trace(stage: Stage) -> Trace:
     trace = Trace()
     async with stage.host() as host:
         await stage.ask(ann, room, bot, "warm up")
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         await bot.updates.wait_until_polled()
         sys.setprofile(trace)
         try:
             await stage.ask(ann, room, bot, "hi")
-            await host.fleet.bots[0].idle()
+            await host.fleet.lines[0].idle()
         finally:
             sys.setprofile(None)
     return trace

@@ -33,7 +33,7 @@ async def test_while_nothing_comes_back_from_telegram_an_answer_is_not_repeated(
 async def test_a_message_to_which_no_answer_ever_comes_does_not_hold_its_chat_up_for_ever(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "pause_after", lambda _failures, _longest: 0.01)
+    monkeypatch.setattr(sender, "retry_pause", lambda _failures, _longest: 0.01)
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on("unheard", "next")
@@ -42,7 +42,7 @@ async def test_a_message_to_which_no_answer_ever_comes_does_not_hold_its_chat_up
         stage.world.say(ann, room, "hi")
         stage.world.say(ann, room, "and?")
         await stage.answer(room, echo, sender.MOST_COPIES + 1)
-        await host.fleet.bots[0].idle()
+        await host.fleet.lines[0].idle()
         assert host.counters["send:unanswered"] == 1
     copies = [f"{MARK}unheard"] * (sender.MOST_COPIES - 1)
     assert stage.texts(room, echo.id) == ["unheard", *copies, "next"]

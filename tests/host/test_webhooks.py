@@ -35,10 +35,10 @@ async def pushed_to(stage: Stage, **more: str) -> AsyncIterator[Assembled]:
     async with assembled(settings_of(variables)) as host:
         running = asyncio.create_task(host.fleet.run())
         try:
-            await until(lambda: all(bot.state == "webhook" for bot in host.fleet.bots), 20)
+            await until(lambda: all(bot.state == "webhook" for bot in host.fleet.lines), 20)
             yield host
         finally:
-            host.fleet.leave()
+            host.fleet.shutdown()
             await asyncio.wait_for(running, 30)
 
 
@@ -215,7 +215,7 @@ async def test_sigterm_with_a_push_half_received_ends_in_time_and_loses_nothing(
         words = f"X-Telegram-Bot-Api-Secret-Token: {secret}\r\nContent-Length: 5000"
         writer.write(f"POST /{path} HTTP/1.1\r\nHost: x\r\n{words}\r\n\r\n{{".encode())
         await writer.drain()
-        host.fleet.leave()
+        host.fleet.shutdown()
         stage.sim.gates.open("held")
         await stage.answer(room, echo)
     writer.close()

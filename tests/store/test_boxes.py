@@ -78,16 +78,16 @@ async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does
         UpdateInbox(client),
         Notifications(client, SystemClock(), GrantStore(client, Access())),
     )
-    assert await wakes.stirred() == set()
+    assert await wakes.changed_lines() == set()
     await inbox.accept(LINE, [update(1)], fence)
-    assert await wakes.stirred() == set()
+    assert await wakes.changed_lines() == set()
     await inbox.accept(LINE, [update(2)])
-    assert await wakes.stirred() == {LINE}
-    assert await wakes.stirred() == set()
+    assert await wakes.changed_lines() == {LINE}
+    assert await wakes.changed_lines() == set()
     await Outbox(client).post("bot:2", "k", [said("hi")])
-    assert await wakes.stirred() == {"bot:2"}
+    assert await wakes.changed_lines() == {"bot:2"}
     await inbox.accept(LINE, [update(2)])
-    assert await wakes.stirred() == set()
+    assert await wakes.changed_lines() == set()
 
 
 async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
@@ -97,9 +97,9 @@ async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
     await client.command("DEL", keys.lease(LINE))
     await owned(client)
     wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
-    await wakes.stirred()
+    await wakes.changed_lines()
     await inbox.accept(LINE, [update(1)], former)
-    assert await wakes.stirred() == {LINE}
+    assert await wakes.changed_lines() == {LINE}
 
 
 async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreClient) -> None:
@@ -109,10 +109,10 @@ async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreC
     )
     for number in range(5):
         await inbox.accept(LINE, [update(number)])
-    await wakes.stirred()
+    await wakes.changed_lines()
     await client.command("FLUSHALL")
     await inbox.accept(LINE, [update(9)])
-    assert await wakes.stirred() == {LINE}
+    assert await wakes.changed_lines() == {LINE}
 
 
 async def test_settling_an_entry_closes_the_turn_that_is_open_for_it(client: StoreClient) -> None:
@@ -139,10 +139,10 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     assert (one.update, one.why, one.raw) == (1, "it broke", b'{"update_id":1}')
     assert one.at > 1_700_000_000
     wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
-    await wakes.stirred()
+    await wakes.changed_lines()
     assert await letters.replay(one)
     assert not await letters.replay(one)
-    assert await wakes.stirred() == {LINE}
+    assert await wakes.changed_lines() == {LINE}
     assert [entry.update for entry in await inbox.pending(LINE)] == [1]
     assert await letters.drop(two)
     assert await letters.of([LINE]) == []

@@ -121,10 +121,10 @@ async def test_another_replica_hears_of_a_change_and_without_the_message_within_
         await asyncio.gather(listening, return_exceptions=True)
         await grants.change(change("b", None))
         assert ANN in others.access.grants
-        await wakes.stirred()
+        await wakes.changed_lines()
         assert ANN not in others.access.grants
         before = client.trips
-        await wakes.stirred()
+        await wakes.changed_lines()
         assert client.trips - before == 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.errors import FencedOut, StoreUnavailable
-from bot.hosting.leases import CHECKED_AT_ONCE, HostIdentity, Leases
+from bot.hosting.leases import CHECKED_PER_BEAT, HostIdentity, Leases
 from bot.ops.clock import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
@@ -84,7 +84,7 @@ async def test_an_owner_who_lost_its_line_is_told_and_refused(client: StoreClien
         await inbox.settle(fence, ["1-1"])
     await one.beat()
     assert told == ["lost"]
-    assert one.left(LINE) <= 0
+    assert one.seconds_left(LINE) <= 0
 
 
 async def test_an_expired_lease_that_nobody_took_is_kept_by_the_next_beat(
@@ -94,7 +94,7 @@ async def test_an_expired_lease_that_nobody_took_is_kept_by_the_next_beat(
     assert await one.acquire(LINE, lambda: None)
     await gone(client, one)
     await one.beat()
-    assert one.left(LINE) > 9
+    assert one.seconds_left(LINE) > 9
     assert await leases(client, "two").acquire(LINE, lambda: None) is None
 
 
@@ -113,8 +113,8 @@ async def test_a_host_that_was_frozen_hears_of_every_line_that_was_taken_meanwhi
         assert await two.acquire(line, lambda: None)
     await one.beat()
     assert told == taken
-    assert all(one.left(line) > 9 for line in set(lines) - set(taken))
-    assert all(one.left(line) <= 0 for line in taken)
+    assert all(one.seconds_left(line) > 9 for line in set(lines) - set(taken))
+    assert all(one.seconds_left(line) <= 0 for line in taken)
 
 
 async def test_a_line_lost_in_a_gap_is_told_although_the_reply_of_that_beat_was_lost(
@@ -131,7 +131,7 @@ async def test_a_line_lost_in_a_gap_is_told_although_the_reply_of_that_beat_was_
     assert await two.acquire(taken, lambda: None)
     with pytest.raises(StoreUnavailable):
         await after_the_fact(one)
-    assert one.left(taken) < 10
+    assert one.seconds_left(taken) < 10
     await one.beat()
     assert told == [taken]
 
@@ -144,17 +144,17 @@ async def test_a_beat_of_a_thousand_lines_is_one_round_trip_and_writes_one_key(
         assert await one.acquire(f"bot:{number}", lambda: None)
     await one.beat()
     before = await client.command("INFO", "persistence", "stats")
-    trips, left = client.trips, one.left("bot:999")
+    trips, left = client.trips, one.seconds_left("bot:999")
     await one.beat()
     assert client.trips == trips + 1
-    assert one.left("bot:999") > left
+    assert one.seconds_left("bot:999") > left
     after = await client.command("INFO", "persistence", "stats")
     assert _written(after) - _written(before) <= 2  # the host's key and its place among the hosts
 
 
 async def test_a_lease_that_somebody_deleted_by_hand_is_written_again(client: StoreClient) -> None:
     one = leases(client, "one")
-    lines = [f"bot:{number}" for number in range(3 * CHECKED_AT_ONCE)]
+    lines = [f"bot:{number}" for number in range(3 * CHECKED_PER_BEAT)]
     for line in lines:
         assert await one.acquire(line, lambda: None)
     await client.command("DEL", keys.lease(lines[-1]))
@@ -184,18 +184,18 @@ async def test_a_store_that_was_emptied_gives_no_fence_to_a_host_that_it_does_no
     await client.command("FLUSHALL")
     assert await one.acquire("bot:2", lambda: None)
     assert await leases(client, "two").acquire("bot:2", lambda: None) is None
-    assert one.left("bot:2") > 9
+    assert one.seconds_left("bot:2") > 9
 
 
 async def test_two_hosts_of_one_name_count_as_two(client: StoreClient) -> None:
     one, two = leases(client, "same", "a"), leases(client, "same", "b")
     await one.beat()
     await two.beat()
-    assert len((await one.look([LINE])).hosts) == 2
-    await two.depart()
-    assert (await one.look([LINE])).hosts == {one.announced}
+    assert len((await one.view([LINE])).hosts) == 2
+    await two.withdraw()
+    assert (await one.view([LINE])).hosts == {one.host_id}
     await two.beat()
-    assert (await one.look([LINE])).hosts == {one.announced}
+    assert (await one.view([LINE])).hosts == {one.host_id}
 
 
 async def test_a_host_that_rises_again_does_not_count_its_dead_self_among_the_living(
@@ -206,8 +206,8 @@ async def test_a_host_that_rises_again_does_not_count_its_dead_self_among_the_li
     for host in (dead, other, risen):
         await host.beat()
     for lines in ([], [LINE]):
-        assert (await risen.look(lines)).hosts == {risen.announced, other.announced}
-    assert len((await other.look([LINE])).hosts) == 3  # who cannot know takes it for alive
+        assert (await risen.view(lines)).hosts == {risen.host_id, other.host_id}
+    assert len((await other.view([LINE])).hosts) == 3  # who cannot know takes it for alive
 
 
 async def test_a_look_shows_who_holds_what_and_frees_what_our_dead_held(
@@ -216,9 +216,9 @@ async def test_a_look_shows_who_holds_what_and_frees_what_our_dead_held(
     dead = leases(client, "one", "our directory")
     assert await dead.acquire(LINE, lambda: None)
     other = leases(client, "two", "another directory")
-    assert list((await other.look([LINE, "bot:2"])).holders) == [LINE]
+    assert list((await other.view([LINE, "bot:2"])).holders) == [LINE]
     risen = leases(client, "one", "our directory")
-    assert not (await risen.look([LINE])).holders
+    assert not (await risen.view([LINE])).holders
 
 
 async def test_a_lease_from_before_the_clock_fell_back_is_cut_to_one_lifetime(
@@ -228,7 +228,7 @@ async def test_a_lease_from_before_the_clock_fell_back_is_cut_to_one_lifetime(
     assert await dead.acquire(LINE, lambda: None)
     key = keys.host(dead.host.incarnation)
     await client.command("PEXPIRE", key, 3_600_000)  # as it looks after the jump
-    await two.look([LINE])
+    await two.view([LINE])
     assert await client.command("PTTL", key) <= 10_000
 
 
@@ -236,8 +236,8 @@ async def test_a_host_whose_beat_lies_in_the_future_is_not_alive(client: StoreCl
     one, two = leases(client, "one"), leases(client, "two")
     await one.beat()
     await two.beat()
-    await client.command("ZINCRBY", keys.HOSTS_ALIVE, 3_600_000, two.announced)
-    assert (await one.look([])).hosts == {one.announced}
+    await client.command("ZINCRBY", keys.HOSTS_ALIVE, 3_600_000, two.host_id)
+    assert (await one.view([])).hosts == {one.host_id}
 
 
 async def test_a_jump_of_the_clock_forgets_no_update(client: StoreClient) -> None:

@@ -10,7 +10,7 @@ from bot.conversations.chat_migrations import ChatMigrations
 from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart, PartKind
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import ChatMigrated
-from bot.telegram.parts import other_way
+from bot.telegram.parts import another_form
 
 BOT = BotUser(100, "our_bot")
 OLD, NEW = -42, -100200
@@ -36,15 +36,15 @@ def test_the_old_and_the_new_group_tell_the_same_move(update: dict[str, Any]) ->
 
 
 def test_what_is_said_after_the_move_is_said_in_the_old_conversation() -> None:
-    moves = ChatMigrations()
-    before = moves.placed(decode(said(OLD, "group", text="@our_bot hi"), BOT))
-    moves.placed(decode(said(OLD, "group", migrate_to_chat_id=NEW), BOT))
-    after = moves.placed(decode(said(NEW, "supergroup", text="@our_bot hi"), BOT))
+    migrations = ChatMigrations()
+    before = migrations.apply(decode(said(OLD, "group", text="@our_bot hi"), BOT))
+    migrations.apply(decode(said(OLD, "group", migrate_to_chat_id=NEW), BOT))
+    after = migrations.apply(decode(said(NEW, "supergroup", text="@our_bot hi"), BOT))
     assert isinstance(before, IncomingMessage)
     assert isinstance(after, IncomingMessage)
     assert (after.address.chat, after.address.migrated_from) == (NEW, OLD)
     assert after.address.conversation == before.address.conversation == str(OLD)
-    assert moves.placed(Ignored("service")) == Ignored("service")
+    assert migrations.apply(Ignored("service")) == Ignored("service")
 
 
 def part(kind: PartKind, *, best_effort: bool = False, **payload: Any) -> OutgoingPart:
@@ -52,9 +52,9 @@ def part(kind: PartKind, *, best_effort: bool = False, **payload: Any) -> Outgoi
 
 
 def test_no_number_of_a_message_is_taken_along_since_it_means_another_one_there() -> None:
-    reply = other_way(part("message", reply_parameters={"message_id": 5}), GONE)
+    reply = another_form(part("message", reply_parameters={"message_id": 5}), GONE)
     assert reply == OutgoingPart(NEW, "message", {"text": "x"})
-    answer = other_way(part("edit", message_id=5), GONE)
+    answer = another_form(part("edit", message_id=5), GONE)
     assert answer == OutgoingPart(NEW, "message", {"text": "x"})
-    assert other_way(part("edit", message_id=5, best_effort=True), GONE) is None
-    assert other_way(part("clear_keyboard", message_id=5), GONE) is None
+    assert another_form(part("edit", message_id=5, best_effort=True), GONE) is None
+    assert another_form(part("clear_keyboard", message_id=5), GONE) is None

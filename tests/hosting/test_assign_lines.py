@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.hosting.rebalance import assign_lines
+from bot.hosting.fleet import assign_lines
 
 LINES = [f"bot:{number}" for number in range(50)]
 
@@ -24,7 +24,7 @@ def test_every_line_has_a_host_and_no_host_has_more_than_its_share(
 
 
 @given(st.permutations(["a", "b", "c"]), st.permutations(LINES))
-def test_all_hosts_reckon_alike(hosts: list[str], lines: list[str]) -> None:
+def test_all_hosts_compute_the_same(hosts: list[str], lines: list[str]) -> None:
     assert assign_lines(lines, hosts) == assign_lines(LINES, ["a", "b", "c"])
 
 

@@ -592,7 +592,9 @@ async def test_the_session_keeps_no_cookies_and_reads_no_proxy_from_the_environm
 
 
 async def test_a_wire_shows_its_host_and_not_its_token(session: aiohttp.ClientSession) -> None:
-    assert repr(to(session, "https://user:pass@api.test/prefix/")) == "Wire(api.test/prefix)"
+    assert (
+        repr(to(session, "https://user:pass@api.test/prefix/")) == "TelegramClient(api.test/prefix)"
+    )
 
 
 async def test_a_base_url_without_a_scheme_is_refused_with_the_cure(

@@ -25,7 +25,7 @@ def previews(pace: ChatRateLimiter, clock: StoppedClock, chat: int, count: int) 
     gaps = []
     for _ in range(count):
         assert pace.may_preview(chat)
-        pace.spend(chat, preview=True)
+        pace.record(chat, preview=True)
         gaps.append(pace.preview_in(chat))
         clock.now += gaps[-1]
     return gaps
@@ -34,14 +34,14 @@ def previews(pace: ChatRateLimiter, clock: StoppedClock, chat: int, count: int) 
 def test_a_chat_that_was_never_called_has_a_slot(pace: ChatRateLimiter) -> None:
     assert pace.may_preview(ANNA)
     assert pace.may_preview(TEAM)
-    assert pace.open_in(ANNA) == 0
+    assert pace.blocked_for(ANNA) == 0
 
 
 @pytest.mark.parametrize(("chat", "gap"), [(ANNA, 1.0), (TEAM, 3.0)])
 def test_a_call_takes_the_slot_of_its_chat_alone(
     pace: ChatRateLimiter, clock: StoppedClock, chat: int, gap: float
 ) -> None:
-    pace.spend(chat)
+    pace.record(chat)
     assert not pace.may_preview(chat)
     assert pace.may_preview(chat - 1)
     clock.now += gap - 0.01
@@ -50,24 +50,18 @@ def test_a_call_takes_the_slot_of_its_chat_alone(
     assert pace.may_preview(chat)
 
 
-def test_time_can_be_given_instead_of_read(pace: ChatRateLimiter) -> None:
-    pace.spend(ANNA, 50.0)
-    assert not pace.may_preview(ANNA, 50.9)
-    assert pace.may_preview(ANNA, 51.0)
-
-
 def test_finals_do_not_wait_but_push_previews_back(
     pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     for _ in range(3):
-        assert pace.open_in(TEAM) == 0
-        pace.spend(TEAM)
+        assert pace.blocked_for(TEAM) == 0
+        pace.record(TEAM)
     assert pace.preview_in(TEAM) == 9.0
 
 
 def test_the_debt_of_many_finals_is_at_most_a_minute(pace: ChatRateLimiter) -> None:
     for _ in range(100):
-        pace.spend(TEAM)
+        pace.record(TEAM)
     assert pace.preview_in(TEAM) == 60.0
 
 
@@ -95,7 +89,7 @@ def test_a_group_never_takes_more_than_twenty_previews_a_minute(
     start, calls = clock.now, 0
     while clock.now < start + 60:
         if pace.may_preview(TEAM):
-            pace.spend(TEAM)
+            pace.record(TEAM)
             calls += 1
         clock.now += 0.1
     assert calls <= 20
@@ -104,27 +98,27 @@ def test_a_group_never_takes_more_than_twenty_previews_a_minute(
 def test_a_freeze_closes_the_chat_for_everything_and_no_other(
     pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
-    pace.freeze(ANNA, clock.now + 30)
-    assert pace.open_in(ANNA) == 30
+    pace.block_until(ANNA, clock.now + 30)
+    assert pace.blocked_for(ANNA) == 30
     assert not pace.may_preview(ANNA)
-    assert pace.open_in(TEAM) == 0
+    assert pace.blocked_for(TEAM) == 0
     clock.now += 30
-    assert pace.open_in(ANNA) == 0
+    assert pace.blocked_for(ANNA) == 0
     assert pace.may_preview(ANNA)
 
 
 def test_a_shorter_freeze_does_not_end_a_longer_one(
     pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
-    pace.freeze(ANNA, clock.now + 30)
-    pace.freeze(ANNA, clock.now + 5)
-    assert pace.open_in(ANNA) == 30
+    pace.block_until(ANNA, clock.now + 30)
+    pace.block_until(ANNA, clock.now + 5)
+    assert pace.blocked_for(ANNA) == 30
 
 
 def test_after_a_freeze_a_chat_goes_at_half_speed_for_a_minute(
     pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
-    pace.freeze(ANNA, clock.now + 10)
+    pace.block_until(ANNA, clock.now + 10)
     clock.now += 10
     assert previews(pace, clock, ANNA, 30) == [2.0] * 30
     assert previews(pace, clock, ANNA, 1) == [1.0]
@@ -133,17 +127,17 @@ def test_after_a_freeze_a_chat_goes_at_half_speed_for_a_minute(
 def test_idle_chats_are_forgotten_and_busy_ones_are_not(
     pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
-    pace.freeze(TEAM, clock.now + 7200)
+    pace.block_until(TEAM, clock.now + 7200)
     for chat in range(1, 20_001):
-        pace.spend(chat)
+        pace.record(chat)
         clock.now += 0.1
     assert len(pace) < 2500
-    assert pace.open_in(TEAM) == pytest.approx(7200 - 2000)
+    assert pace.blocked_for(TEAM) == pytest.approx(7200 - 2000)
 
 
 def test_a_burst_of_chats_within_a_minute_is_remembered_whole(
     pace: ChatRateLimiter, clock: StoppedClock
 ) -> None:
     for chat in range(1, 3001):
-        pace.spend(chat)
+        pace.record(chat)
     assert not any(pace.may_preview(chat) for chat in range(1, 3001))

@@ -1,0 +1,296 @@
+"""How the turns of conversations begin and end: by a message, again after a failure, resumed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import structlog
+
+from bot.access.rules import Access
+from bot.agents.resolver import AgentResolver
+from bot.agents.runnable import RunnableAgent
+from bot.approvals.service import AGENT_GONE, GAVE_UP, ApprovalService
+from bot.approvals.store import ApprovalStore
+from bot.command import escape_markdown
+from bot.conversations.chat_migrations import ChatMigrationStore
+from bot.errors import FencedOut
+from bot.line_context import LineContext
+from bot.messages import (
+    CallbackPress,
+    ChatMigration,
+    Clock,
+    Event,
+    IncomingMessage,
+    OutgoingPart,
+    ResumeTurn,
+    Signal,
+    TurnRef,
+)
+from bot.store.inbox import InboxEntry, UpdateInbox
+from bot.store.journal import Journal, Record
+from bot.store.outbox import Outbox
+from bot.turn import retry
+from bot.turn.results import STOPPED_EARLY
+from bot.turn.retry import Retry
+from bot.turn.runner import TurnRunner
+from bot.turn.transcript import Transcripts
+from bot.turn.turn import TurnRequest
+from registry.binding import Resolution
+
+log = structlog.get_logger("turns")
+
+NO_AGENT = "No agent answers here yet."
+NO_AGENT_CURE = (
+    "You are an admin: /bind an agent here or make one the /default (/agents lists them), "
+    "or do so in agents.json. Now: {}."
+)
+OPEN_QUESTION = "Something waits for an answer here. Please answer that first."
+RETRY_SECONDS = 1.0
+
+Resume = Callable[[str, ResumeTurn], None]
+"""Queues a suspended turn: the inbox entry that began it, and the event that resumes it."""
+
+
+class Outcome(Enum):
+    """What became of an entry."""
+
+    DONE = auto()
+    BLOCKED = auto()
+    """It has to wait until the suspended turn of its conversation has ended."""
+
+
+@dataclass(slots=True, repr=False)
+class LineStores:
+    """The stores of all lines, on one client."""
+
+    inbox: UpdateInbox
+    outbox: Outbox
+    journal: Journal
+    approvals: ApprovalStore
+    migrations: ChatMigrationStore
+
+    async def settle(
+        self,
+        line: LineContext,
+        entry: InboxEntry,
+        parts: Sequence[OutgoingPart] = (),
+        conversation: str | None = None,
+    ) -> None:
+        """Finish an entry with what it says; its turn that is open in `conversation` is over."""
+        items = await self.inbox.settle(line.fence, [entry.id], parts, conversation)
+        if parts:
+            await line.channel.deliver(items)
+
+    async def reply(
+        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, markdown: str
+    ) -> None:
+        """Finish a message's entry with an answer, which in a group replies to the message."""
+        reply_to = None if incoming.address.private else incoming.message
+        parts = line.channel.render(incoming.address, markdown, reply_to)
+        await self.settle(line, entry, parts, incoming.address.conversation)
+
+
+@dataclass(slots=True, repr=False)
+class Turns:
+    """Begins turns, and ends those that wait for people."""
+
+    resolver: AgentResolver
+    runner: TurnRunner
+    approvals: ApprovalService
+    stores: LineStores
+    transcripts: Transcripts
+    access: Access
+    clock: Clock
+
+    def resolve(
+        self, line: LineContext, event: IncomingMessage | CallbackPress
+    ) -> tuple[Resolution, RunnableAgent | None]:
+        """Who answers an event, and why; None where nobody does."""
+        return self.resolver.resolve(line, event.address, event.person)
+
+    # --- beginning ---
+
+    async def start(
+        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, stop: asyncio.Event
+    ) -> Outcome:
+        """Answer a message; where a turn is suspended, end that first or wait for it."""
+        found, agent = self.resolve(line, incoming)
+        if agent is None:
+            admin = self.access.is_admin(incoming.person.id)
+            cure = f"\n\n{NO_AGENT_CURE.format(escape_markdown(found.why))}" if admin else ""
+            await self.stores.reply(line, entry, incoming, NO_AGENT + cure)
+            return Outcome.DONE
+        request = self._request(line, entry.id, incoming, agent)
+        while open_turn := await self.runner.run(request, stop):
+            effect = await self.approvals.met(line, entry.id, incoming, open_turn)
+            if effect != "gone":
+                return Outcome.DONE if effect == "taken" else Outcome.BLOCKED
+        return Outcome.DONE
+
+    async def retry(
+        self,
+        line: LineContext,
+        entry: InboxEntry,
+        press: CallbackPress,
+        turn: str,
+        stop: asyncio.Event,
+    ) -> None:
+        """Answer the message of a failed turn once more, or tell whoever pressed why not."""
+        _, agent = self.resolve(line, press)
+        found = await self._find_retry(line, entry, press, turn, agent) if agent else retry.TOO_FAR
+        if agent is None or isinstance(found, str):
+            answer = line.channel.callback_answer(press, str(found))
+            await self.stores.settle(line, entry, [answer])
+            return
+        await self._acknowledge_retry(line, entry, press)
+        message = 0 if press.address.migrated_from else found.message  # the old chat's number
+        incoming = IncomingMessage(
+            press.address, press.person, message, sent_at=int(self.clock.wall())
+        )
+        request = self._request(line, entry.id, incoming, agent, found)
+        while open_turn := await self.runner.run(request, stop):
+            await line.channel.wait_until_sent(open_turn.ref.entry)
+
+    async def _find_retry(
+        self,
+        line: LineContext,
+        entry: InboxEntry,
+        press: CallbackPress,
+        turn: str,
+        agent: RunnableAgent,
+    ) -> Retry | str:
+        """The message to answer once more, or why there is none."""
+        conversation = press.address.conversation
+        if await self.approvals.waiting(line.fence.line, conversation):
+            return OPEN_QUESTION
+        ref = TurnRef(entry.id, conversation, agent.id)
+        records = await self.stores.journal.newest(line.fence.line, ref)
+        private = press.address.private
+        return retry.find_retry(records, turn, entry.id, press.person.id, private=private)
+
+    async def _acknowledge_retry(
+        self, line: LineContext, entry: InboxEntry, press: CallbackPress
+    ) -> None:
+        """Answer the press and take its button away; once, also after a crash."""
+        parts = [line.channel.callback_answer(press, retry.TRYING)]
+        if press.message is not None:
+            bare = {"message_id": press.message}
+            parts.append(OutgoingPart(press.address.chat, "clear_keyboard", bare))
+        items = await self.stores.outbox.post(line.fence.line, f"again:{entry.id}", parts)
+        if items:
+            await line.channel.deliver(items)
+
+    async def resume(self, line: LineContext, event: ResumeTurn, stop: asyncio.Event) -> None:
+        """Let a suspended turn go on as people decided.
+
+        It ends with a sentence where its agent was removed, without where its asker lost access.
+        """
+        approval = await self.approvals.ripe(line, event.nonce)
+        if approval is None:
+            return
+        agent = self.resolver.current(approval.turn.agent)
+        if agent is None:
+            await self.approvals.give_up(line, approval, AGENT_GONE)
+            return
+        if self.access.verdict(approval.address, approval.asker.id) != "admitted":
+            await self.approvals.give_up(line, approval, "")
+            return
+        incoming = IncomingMessage(approval.address, approval.asker, approval.message, sent_at=0)
+        request = self._request(line, approval.turn.entry, incoming, agent)
+        await self.runner.run(request, stop, approval)
+        await self.approvals.forget(line, approval.nonce)
+
+    def _request(
+        self,
+        line: LineContext,
+        entry: str,
+        incoming: IncomingMessage,
+        agent: RunnableAgent,
+        again: Retry | None = None,
+    ) -> TurnRequest:
+        role = self.access.role(incoming.person.id)
+        return TurnRequest(line, entry, incoming, agent, role, retry=again)
+
+    # --- suspended turns ---
+
+    async def recover(self, line: LineContext, resume: Resume) -> int:
+        """Reload pending approvals after a takeover and queue the expired ones; how many there are.
+
+        Call it before any entry is queued: a suspended turn comes first in its conversation.
+        """
+        waiting = await self.stores.approvals.waiting(line.fence.line)
+        now = self.clock.wall()
+        for nonce, due in waiting:
+            if due <= now:
+                await self._queue(line, resume, nonce)
+            else:
+                line.timers.set(nonce, due)
+        return len(waiting)
+
+    async def resume_when_due(self, line: LineContext, resume: Resume) -> None:
+        """Queue each suspended turn when it is due, until cancelled; raises FencedOut."""
+        while True:
+            nonce = await line.timers.next(self.clock)
+            try:
+                await self._queue(line, resume, nonce)
+            except FencedOut:
+                raise
+            except Exception:
+                log.exception("resume.failed", line=line.fence.line)
+                line.timers.set(nonce, self.clock.wall() + RETRY_SECONDS)
+
+    async def _queue(self, line: LineContext, resume: Resume, nonce: str) -> None:
+        approval = await self.stores.approvals.sheet(line.fence.line, nonce)
+        if approval is None:
+            await self.approvals.forget(line, nonce)
+        else:
+            resume(approval.turn.entry, ResumeTurn(approval.address, nonce))
+
+    async def migrate(self, line: LineContext, event: ChatMigration) -> None:
+        """Note that a group has a new id, and ask there anew what waits for people."""
+        await self.stores.migrations.add(line.fence, event.address.chat, event.to)
+        conversation = event.address.conversation  # a plain group has no topics
+        if approval := await self.approvals.waiting(line.fence.line, conversation):
+            await self.approvals.follow(line, approval.nonce, event.to)
+
+    # --- ending ---
+
+    async def stop_suspended(self, line: LineContext, entry: InboxEntry, signal: Signal) -> bool:
+        """End the suspended turn of a conversation with a signal's entry; whether there was one."""
+        found = await self.approvals.waiting(line.fence.line, signal.address.conversation)
+        if found is None or signal.person is None:
+            return False
+        return await self.approvals.end(line, found, STOPPED_EARLY, settles=entry.id)
+
+    async def new_conversation(
+        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, agent: str, text: str
+    ) -> None:
+        """Begin a conversation anew: end its suspended turn, set a boundary, and say so."""
+        conversation = incoming.address.conversation
+        if approval := await self.approvals.waiting(line.fence.line, conversation):
+            await self.approvals.end(line, approval, "")
+        ref = TurnRef(entry.id, conversation, agent)
+        record = Record("boundary", {"turn": entry.id, "at": incoming.sent_at})
+        parts = line.channel.render(incoming.address, text)
+        items = await self.stores.journal.boundary(line.fence, ref, record, parts)
+        self.transcripts.forget(line.fence.line, ref)
+        await line.channel.deliver(items)
+
+    async def dead_letter(
+        self, line: LineContext, entry: InboxEntry, event: Event, text: str, why: str
+    ) -> None:
+        """Move an entry to the dead letters and say `text`; a suspended turn ends with its own."""
+        if isinstance(event, ResumeTurn):
+            approval = await self.stores.approvals.sheet(line.fence.line, event.nonce)
+            if approval is not None:
+                await self.approvals.give_up(line, approval, GAVE_UP)
+            line.timers.drop(event.nonce)
+            return
+        parts = line.channel.render(event.address, text) if text else []
+        conversation = event.address.conversation
+        items = await self.stores.inbox.bury(line.fence, entry.id, why, parts, conversation)
+        self.transcripts.forget_line(line.fence.line)
+        await line.channel.deliver(items)

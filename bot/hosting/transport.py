@@ -1,0 +1,71 @@
+"""What hosting knows of a wire: the protocol that each kind of line implements."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from bot.conversations.router import Fate
+from bot.hosting.leases import SecondsLeft
+from bot.messages import Channel, Decoded, Fence
+from bot.store.inbox import Update
+from registry.binding import BotIdentity
+
+Accept = Callable[[Sequence[Update]], Awaitable[None]]
+"""Stores updates in the line's inbox and lets them run; raises StoreUnavailable."""
+
+Report = Callable[[str, Fate], Awaitable[None]]
+"""Takes what a message tracks, and what became of the message."""
+
+
+class Transport(Protocol):
+    """One line's wire: it receives updates, decodes them, and opens the way back.
+
+    One object serves the line for as long as this host runs, through any number of acquisitions.
+    """
+
+    @property
+    def line(self) -> str:
+        """The line's name, such as `bot:7`."""
+        ...
+
+    @property
+    def identity(self) -> BotIdentity:
+        """The bot under every name that a binding may use; its username once it is identified."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """How receiving is doing, in a word for `/health`: starting, polling, unreachable …."""
+        ...
+
+    @property
+    def last_success(self) -> float | None:
+        """When the other side last answered, in monotonic seconds."""
+        ...
+
+    async def identify(self) -> None:
+        """Ask who we are until the other side answers; raises ChannelRevoked."""
+        ...
+
+    def decode(self, raw: bytes) -> Decoded:
+        """What a stored update means."""
+        ...
+
+    def open_channel(
+        self, fence: Fence, seconds_left: SecondsLeft, on_lost: Callable[[], None], report: Report
+    ) -> Channel:
+        """The way to the people of a line that was just acquired.
+
+        It sends nothing once `seconds_left` is too short, and calls `on_lost` where the store says
+        that another host owns the line.
+        """
+        ...
+
+    async def receive(self, accept: Accept) -> None:
+        """Take updates in until cancelled; raises ChannelRevoked."""
+        ...
+
+    async def show_menu(self, person: int | None = None) -> None:
+        """Show the commands to everybody and to each admin, or to one admin; never raises."""
+        ...
