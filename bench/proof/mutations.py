@@ -108,9 +108,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the record that a call was started",
-        "bot/turn/calls.py",
-        "self._recorder.log([*records, *firsts])",
-        'self._recorder.log([*records, *(r for r in firsts if r.kind != "started")])',
+        "bot/turn/tool_calls.py",
+        "await self.turn.log(*records)",
+        'await self.turn.log(*(one for one in records if one.kind != "started"))',
         NAMED,
     ),
     Mutation(
@@ -130,15 +130,15 @@ MUTATIONS = (
     Mutation(
         "the note that a beginning is about to be shown in a group",
         "bot/turn/progress.py",
-        "            await self._noted(UNKNOWN_MESSAGE)\n",
+        "            await self._turn.note_preview(UNKNOWN_MESSAGE)\n",
         "",
         KILLS + "test_a_kill_while_an_answer_grows_in_a_group_leaves_one_whole_answer",
     ),
     Mutation(
         "a preview on its way is waited for",
         "bot/turn/progress.py",
-        "if self._going is not None:",
-        "if self._going is None:",
+        "if self._sending is not None:",
+        "if self._sending is None:",
         "tests/host/test_growing.py::"
         "test_an_edit_on_its_way_when_the_answer_is_whole_does_not_undo_it",
     ),
@@ -174,7 +174,7 @@ MUTATIONS = (
     Mutation(
         "suspects of ending the host run one by one",
         "bot/store/journal.py",
-        "args += [0 if alone else SUSPECT,",
+        "args += [0 if alone else SUSPECT_AFTER,",
         "args += [0,",
         "tests/host/test_poison.py::"
         "test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along",

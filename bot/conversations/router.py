@@ -28,7 +28,7 @@ from bot.messages import (
 )
 from bot.ops.counters import Counters
 from bot.store.inbox import InboxEntry
-from bot.turn import retry
+from bot.turn.results import parse_retry
 
 UNSUPPORTED = "I can't take {} yet, only text. Please write it to me."
 STALE_PRESS = "This button no longer does anything."
@@ -66,7 +66,7 @@ class Router:
         if isinstance(event, IncomingMessage) and event.command:
             return self.commands.is_concurrent(event.command)
         if isinstance(event, CallbackPress):
-            return retry.parse_retry(event.data) is None
+            return parse_retry(event.data) is None
         return isinstance(event, ChatMigration | Membership)
 
     async def handle(
@@ -168,7 +168,7 @@ class Router:
     async def _press(
         self, line: LineContext, entry: InboxEntry, press: CallbackPress, stop: asyncio.Event
     ) -> None:
-        if turn := retry.parse_retry(press.data):
+        if turn := parse_retry(press.data):
             await self.turns.retry(line, entry, press, turn, stop)
         elif cards.is_card(press.data):
             await self.gate.press(line, entry, press)

@@ -32,9 +32,7 @@ from bot.messages import (
 from bot.store.inbox import InboxEntry, UpdateInbox
 from bot.store.journal import Journal, Record
 from bot.store.outbox import Outbox
-from bot.turn import retry
-from bot.turn.results import STOPPED_EARLY
-from bot.turn.retry import Retry
+from bot.turn.results import MESSAGE_GONE, RETRYING, STOPPED_EARLY, Retry, find_retry
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
@@ -140,7 +138,7 @@ class Turns:
     ) -> None:
         """Answer the message of a failed turn once more, or tell whoever pressed why not."""
         _, agent = self.resolve(line, press)
-        found = await self._find_retry(line, entry, press, turn, agent) if agent else retry.TOO_FAR
+        found = await self._find_retry(line, entry, press, turn, agent) if agent else MESSAGE_GONE
         if agent is None or isinstance(found, str):
             answer = line.channel.callback_answer(press, str(found))
             await self.stores.settle(line, entry, [answer])
@@ -169,13 +167,13 @@ class Turns:
         ref = TurnRef(entry.id, conversation, agent.id)
         records = await self.stores.journal.newest(line.fence.line, ref)
         private = press.address.private
-        return retry.find_retry(records, turn, entry.id, press.person.id, private=private)
+        return find_retry(records, turn, entry.id, press.person.id, private=private)
 
     async def _acknowledge_retry(
         self, line: LineContext, entry: InboxEntry, press: CallbackPress
     ) -> None:
         """Answer the press and take its button away; once, also after a crash."""
-        parts = [line.channel.callback_answer(press, retry.TRYING)]
+        parts = [line.channel.callback_answer(press, RETRYING)]
         if press.message is not None:
             bare = {"message_id": press.message}
             parts.append(OutgoingPart(press.address.chat, "clear_keyboard", bare))

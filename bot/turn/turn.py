@@ -19,11 +19,9 @@ from bot.ops.counters import Counters
 from bot.ops.tasks import over
 from bot.store.journal import Journal, OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
-from bot.turn import retry
 from bot.turn.limits import TurnUsage
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
-from bot.turn.results import TurnResult
-from bot.turn.retry import Retry
+from bot.turn.results import Retry, TurnResult, retry_button
 from bot.turn.transcript import Transcript, calls_of
 from bot.usage.pricing import KnownPrompt, known_prompt
 from bot.usage.reservation import TurnBudget
@@ -250,7 +248,7 @@ class Turn:
         `shown` is the message that shows the growing answer, if one does.
         """
         request, services = self.request, self.services
-        buttons = retry.retry_button(request.entry) if result.can_retry else ()
+        buttons = retry_button(request.entry) if result.can_retry else ()
         parts = [part.of(request.ref) for part in await self._render(result.text, shown, buttons)]
         records = self._with_unwritten(end_record(request.entry, result.outcome, result.text))
         lines = self.budget.lines(records, self.transcript.size)

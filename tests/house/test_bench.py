@@ -13,6 +13,8 @@ import pytest
 
 from bench.picture import bars_picture
 from bench.process import memory_of
+from bench.proof.ground import ROOT
+from bench.proof.mutations import MUTATIONS
 from bench.report import bars, text
 from bench.results import Bar, Section, Table, quantile
 from bench.server.http import Exchange, listening
@@ -119,3 +121,8 @@ async def test_an_answer_streams_21_events_at_once_or_at_the_given_pace(
     assert len(events) == 21
     assert events[-1]["type"] == "message_stop"
     assert answers[0] == answers[1]
+
+
+def test_each_mechanism_that_is_taken_out_is_in_its_file_once() -> None:
+    found = {one.name: (ROOT / one.file).read_text().count(one.old) for one in MUTATIONS}
+    assert {name: count for name, count in found.items() if count != 1} == {}
