@@ -54,58 +54,50 @@ class HostRules:
     proxied: bool = False
 
 
+@dataclass(slots=True, repr=False)
 class SecretReferences:
     """Expands `${NAME}` references from the environment; their values are redacted from then on.
 
     Documents that no operator wrote may use only the names that are `allowed`.
     """
 
-    def __init__(
-        self, environ: Mapping[str, str], allowed: Collection[str], secrets: Secrets
-    ) -> None:
-        self._environ = environ
-        self._allowed = allowed
-        self._secrets = secrets
-        self._warned: set[str] = set()
+    environ: Mapping[str, str]
+    allowed: Collection[str]
+    secrets: Secrets
+    _warned: set[str] = field(default_factory=set)
 
     def expand(self, value: str, *, operator: bool) -> str:
         """A value with its references expanded; raises ReferenceMissing."""
-        text = expand(value, self._environ, None if operator else self._allowed)
+        text = expand(value, self.environ, None if operator else self.allowed)
         for name in reference_names(value):
-            self._secrets.add(self._environ[name])
-            if too_short(self._environ[name]) and name not in self._warned:
+            self.secrets.add(self.environ[name])
+            if too_short(self.environ[name]) and name not in self._warned:
                 self._warned.add(name)
                 log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
         if text != value:
-            self._secrets.add_within(text)
+            self.secrets.add_within(text)
         return text
 
 
+@dataclass(slots=True, repr=False)
 class AgentResolver:
     """Runnable agents from the catalog's snapshot, each made once for a snapshot.
 
     `handlers` are the skills of installed packages, by name.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        rules: HostRules,
-        references: SecretReferences,
-        handlers: Mapping[str, InternalSkill] | None = None,
-    ) -> None:
-        self._catalog = catalog
-        self._rules = rules
-        self._references = references
-        self._handlers = handlers or {}
-        self._made: dict[str, RunnableAgent | None] = {}
-        self._snapshot_number = -1
+    catalog: Catalog
+    rules: HostRules
+    references: SecretReferences
+    handlers: Mapping[str, InternalSkill] = field(default_factory=dict)
+    _made: dict[str, RunnableAgent | None] = field(default_factory=dict)
+    _snapshot_number: int = -1
 
     def resolve(
         self, line: LineContext, address: Address, person: User
     ) -> tuple[Resolution, RunnableAgent | None]:
         """Which agent answers, by which rule and why; and the agent, None where there is none."""
-        snapshot = self._catalog.snapshot()
+        snapshot = self.catalog.snapshot()
         found = snapshot.resolve(line.identity, address.chat, person.id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.id)
@@ -114,17 +106,17 @@ class AgentResolver:
 
     def current(self, agent: str) -> RunnableAgent | None:
         """An agent by its id as it is now, or None where there is no such agent."""
-        snapshot = self._catalog.snapshot()
+        snapshot = self.catalog.snapshot()
         if snapshot.number != self._snapshot_number:
             self._made.clear()
             self._snapshot_number = snapshot.number
         if agent not in self._made:
-            found = snapshot.effective(agent, self._rules.llm)
+            found = snapshot.effective(agent, self.rules.llm)
             self._made[agent] = self._make(found) if found else None
         return self._made[agent]
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
-        rules, policy = self._rules, agent.tool_policy.value
+        rules, policy = self.rules, agent.tool_policy.value
         servers = map(self._server, agent.servers.value)
         skills = map(self._skill, agent.skills.value)
         return RunnableAgent(
@@ -146,21 +138,21 @@ class AgentResolver:
         """The skill with its secret or its handler, or None where it is off or cannot be had."""
         return prepare_skill(
             named.skill,
-            self._handlers,
-            partial(self._references.expand, operator=named.operator),
-            self._rules.filter.secrets,
+            self.handlers,
+            partial(self.references.expand, operator=named.operator),
+            self.rules.filter.secrets,
             internal=named.operator or self._is_listed(named.skill.webhook_url),
-            proxied=self._rules.proxied,
+            proxied=self.rules.proxied,
         )
 
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""
-        return (urlsplit(url or "").hostname or "") in self._rules.internal_hosts
+        return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
 
     def _server(self, named: NamedServer) -> ServerSpec | None:
         """The server with its references expanded, or None where one of them is missing."""
         server = named.server
-        filled = partial(self._references.expand, operator=named.operator)
+        filled = partial(self.references.expand, operator=named.operator)
         try:
             url = filled(server.url) if server.url else None
             return ServerSpec(
@@ -177,9 +169,9 @@ class AgentResolver:
                 cache=server.cache,
                 internal=named.operator or self._is_listed(url),
                 auth=self._auth(named, filled),
-                proxied=self._rules.proxied,
-                result_cap=self._rules.limits.result_chars,
-                secrets=self._rules.filter.secrets,
+                proxied=self.rules.proxied,
+                result_cap=self.rules.limits.result_chars,
+                secrets=self.rules.filter.secrets,
             )
         except (ReferenceMissing, ConfigError) as error:
             log.error("server.left_out", server=named.name, why=str(error))
@@ -198,9 +190,9 @@ class AgentResolver:
             scopes=auth.scopes,
             in_body=auth.method == "post",
             internal=named.operator or self._is_listed(auth.token_url or auth.issuer),
-            proxied=self._rules.proxied,
+            proxied=self.rules.proxied,
         )
-        self._rules.filter.secrets.add(found.pair)
+        self.rules.filter.secrets.add(found.pair)
         return found
 
 
