@@ -109,8 +109,8 @@ MUTATIONS = (
     Mutation(
         "the record that a call was started",
         "bot/turn/tool_calls.py",
-        "await self.turn.log(*records)",
-        'await self.turn.log(*(one for one in records if one.kind != "started"))',
+        "await self.turn.record(*records)",
+        'await self.turn.record(*(one for one in records if one.kind != "started"))',
         NAMED,
     ),
     Mutation(

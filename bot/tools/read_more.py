@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -13,7 +13,8 @@ import orjson
 from bot.messages import Fence, TurnRef
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.tools.calls import HOST, Call, Remainder, Result
+from bot.tools.calls import HOST, Call, FoundTool, Remainder, Result
+from bot.tools.sources import WrappedTools
 
 KEPT_FOR_EACH = 8
 """Remainders of one conversation with one agent; the oldest goes first."""
@@ -34,6 +35,7 @@ TOOL: dict[str, Any] = {
     },
 }
 WIRE_NAME = (HOST, READ_MORE)
+READ_MORE_TOOL = FoundTool(None, READ_MORE, repeatable=True)
 
 BAD_INPUT = "Give a handle that a cut result names, and an offset of 0 or more."
 LOST = (
@@ -46,11 +48,11 @@ NOT_ALL = "what follows was too long to be kept; ask the tool for less"
 _HANDLE = re.compile(r"[0-9a-f]{10}\Z")
 
 
+@dataclass(slots=True, repr=False)
 class TruncatedResults:
     """What was cut off results, in the store: for a day, the newest few of each transcript."""
 
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
+    client: StoreClient
 
     async def save(self, fence: Fence, ref: TurnRef, handle: str, rest: Remainder) -> None:
         """Keep a remainder under its handle; saved again, it replaces itself."""
@@ -59,33 +61,46 @@ class TruncatedResults:
             keys.truncated_results(fence.line, ref.conversation, ref.agent),
         ]
         body = zlib.compress(orjson.dumps([rest.key, rest.text, rest.whole]), 1)
-        await self._client.surely(
+        await self.client.surely(
             "shelve", names, [fence.token, handle, body, KEPT_FOR_EACH, SECONDS]
         )
 
     async def load(self, line: str, ref: TurnRef, handle: str) -> Remainder | None:
         """A remainder by its handle, None where it is not kept any more."""
         name = keys.truncated_results(line, ref.conversation, ref.agent)
-        found = await self._client.patiently(lambda: self._client.command("HGET", name, handle))
+        found = await self.client.patiently(lambda: self.client.command("HGET", name, handle))
         return Remainder(*orjson.loads(zlib.decompress(found))) if found else None
 
 
 @dataclass(frozen=True, slots=True)
-class ReadMore:
-    """The tool `read_more` in one turn; `result_chars` is how much the model reads at once."""
+class TruncatedTools(WrappedTools):
+    """Keeps what was cut off results, so that the model can read on with the tool `read_more`.
+
+    `result_chars` is how much of a result the model reads at once.
+    """
 
     results: TruncatedResults
     fence: Fence
     ref: TurnRef
     result_chars: int
 
-    async def save(self, call: str, rest: Remainder) -> str:
-        """Keep what was cut off the result of a call; a sentence that says how to read on."""
-        handle = hashlib.sha256(f"{self.ref.entry} {call}".encode()).hexdigest()[:10]
-        await self.results.save(self.fence, self.ref, handle, rest)
-        return f'[read on with {READ_MORE}: {{"handle": "{handle}", "offset": 0}}]'
+    def find(self, call: Call) -> FoundTool | None:
+        """The tool that a call means; `read_more` is one of them."""
+        return READ_MORE_TOOL if call.server == HOST else self.tools.find(call)
 
-    async def call(self, call: Call) -> Result:
+    async def call(self, call: Call, seconds: float) -> Result:
+        """The result, with a sentence that says how to read on where it was cut."""
+        if call.server == HOST:
+            return await self._read_more(call)
+        result = await self.tools.call(call, seconds)
+        if result.rest is None:
+            return result
+        handle = hashlib.sha256(f"{self.ref.entry} {call.id}".encode()).hexdigest()[:10]
+        await self.results.save(self.fence, self.ref, handle, result.rest)
+        how = f'[read on with {READ_MORE}: {{"handle": "{handle}", "offset": 0}}]'
+        return replace(result, content=[*result.content, {"type": "text", "text": how}])
+
+    async def _read_more(self, call: Call) -> Result:
         """The piece of a remainder that a call asks for."""
         handle, offset = call.arguments.get("handle"), call.arguments.get("offset", 0)
         if not isinstance(handle, str) or not _is_offset(offset):
@@ -98,13 +113,6 @@ class ReadMore:
         if offset >= len(rest.text):
             return Result(BEYOND.format(len(rest.text)), error=True, read_from=rest.key)
         return Result(_piece(rest, offset, self.result_chars), read_from=rest.key)
-
-
-def truncate(text: str, result_chars: int) -> tuple[list[dict[str, Any]], str]:
-    """The first characters of a text as a result's blocks, and what was cut off."""
-    note = f"[cut: the first {result_chars} of {len(text)} characters are shown]"
-    blocks = [{"type": "text", "text": part} for part in (text[:result_chars], note)]
-    return blocks, text[result_chars:]
 
 
 def _is_offset(value: object) -> bool:

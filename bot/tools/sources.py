@@ -17,7 +17,6 @@ from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
 from bot.tools.calls import NAME_TAKEN, SKILL, Call, FoundTool, Remainder, Result
-from bot.tools.read_more import truncate
 
 OUTCOME_UNKNOWN = "Outcome unknown: {}"
 READY_SECONDS = 10.0
@@ -187,8 +186,10 @@ class SkillTools(WrappedTools):
         text = found.text
         if len(text) <= self.result_chars:
             return Result(text, error=found.error, fate_unknown=found.unknown)
-        blocks, rest = truncate(text, self.result_chars)
-        return Result(blocks, found.error, found.unknown, Remainder(call.key, rest))
+        note = f"[cut: the first {self.result_chars} of {len(text)} characters are shown]"
+        blocks = [{"type": "text", "text": part} for part in (text[: self.result_chars], note)]
+        rest = Remainder(call.key, text[self.result_chars :])
+        return Result(blocks, found.error, found.unknown, rest)
 
     def _skill(self, call: Call) -> SkillSpec | None:
         return next((skill for skill in self.skills if skill.name == call.tool), None)

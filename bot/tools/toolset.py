@@ -8,16 +8,16 @@ from typing import Any
 
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import Tool, WireNames
+from bot.mcp.tool_spec import WireNames
 from bot.messages import Fence, TurnRef
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
 from bot.tools import calls, read_more
 from bot.tools.cache import CachedTools, ToolResultCache
-from bot.tools.calls import HOST, SKILL, Call, FoundTool, PolicyResult, Result, refused
+from bot.tools.calls import SKILL, Call, FoundTool, PolicyResult, Result, refused
 from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide
-from bot.tools.read_more import ReadMore, TruncatedResults
+from bot.tools.read_more import TruncatedResults, TruncatedTools
 from bot.tools.sources import McpTools, SkillTools, Tools, WrappedTools
 
 NOTHING_OFFERED = OfferedTools(frozenset())
@@ -60,29 +60,6 @@ class PinnedTools(WrappedTools):
 
 
 @dataclass(frozen=True, slots=True)
-class TruncatedTools(WrappedTools):
-    """Keeps what was cut off results, so that the model can read on with the tool `read_more`."""
-
-    read_more: ReadMore
-
-    def find(self, call: Call) -> FoundTool | None:
-        """The tool that a call means; `read_more` is one of them."""
-        if call.server == HOST:
-            return FoundTool(None, read_more.READ_MORE, repeatable=True)
-        return self.tools.find(call)
-
-    async def call(self, call: Call, seconds: float) -> Result:
-        """The result, with a sentence that says how to read on where it was cut."""
-        if call.server == HOST:
-            return await self.read_more.call(call)
-        result = await self.tools.call(call, seconds)
-        if result.rest is None:
-            return result
-        how = {"type": "text", "text": await self.read_more.save(call.id, result.rest)}
-        return replace(result, content=[*result.content, how])
-
-
-@dataclass(frozen=True, slots=True)
 class Toolset:
     """The tools of one agent in one turn, under its policy.
 
@@ -102,8 +79,18 @@ class Toolset:
         allowed = [t for t in self.tools.offered() if self._is_allowed(t.key, offered)]
         wire = WireNames(allowed)
         shown = sorted(allowed, key=wire.wire)
-        tools = [_as_offered(tool, wire.wire(tool)) for tool in shown]
-        names = {wire.wire(tool): _meaning(tool) for tool in shown}
+        tools: list[dict[str, Any]] = [
+            {
+                "name": wire.wire(tool),
+                "description": tool.description or tool.name,
+                "input_schema": tool.input_schema,
+            }
+            for tool in shown
+        ]
+        names: dict[str, Sequence[str]] = {
+            wire.wire(tool): (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
+            for tool in shown
+        }
         if shown and self._is_allowed(read_more.KEY, offered):
             tools.append(read_more.TOOL)
             names[read_more.READ_MORE] = read_more.WIRE_NAME
@@ -171,18 +158,6 @@ def _refusal(call: Call, tool: FoundTool, current: ToolPermissions) -> str:
     return tool.refusal or ("" if current.include(tool.source) else calls.NO_LONGER)
 
 
-def _as_offered(tool: Tool | SkillSpec, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "description": tool.description or tool.name,
-        "input_schema": tool.input_schema,
-    }
-
-
-def _meaning(tool: Tool | SkillSpec) -> Sequence[str]:
-    return (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
-
-
 @dataclass(frozen=True, slots=True)
 class ToolsetFactory:
     """What the toolsets of all turns share."""
@@ -213,6 +188,5 @@ class ToolsetFactory:
         tools: Tools = SkillTools(mcp, self.skills, permissions.skills, caller, result_chars)
         tools = PinnedTools(CachedTools(tools, self.cache, caller))
         if permissions.decide(read_more.KEY, context) is not Decision.DENY:
-            reading = ReadMore(self.truncated, fence, ref, result_chars)
-            tools = TruncatedTools(tools, reading)
+            tools = TruncatedTools(tools, self.truncated, fence, ref, result_chars)
         return Toolset(mcp, tools, permissions, current, context)

@@ -74,7 +74,8 @@ class AgentLoop:
         last = turn.usage.is_last_request
         answer = await self.model.ask(last=last)
         has_calls = any(block["type"] == "tool_use" for block in answer.content)
-        calls_cut = answer.stop == "max_tokens" and has_calls and not self._was_cut()
+        was_cut = any(earlier.body["stop"] == "max_tokens" for earlier in turn.answers)
+        calls_cut = answer.stop == "max_tokens" and has_calls and not was_cut
         wants_calls = answer.stop == "tool_use" and has_calls
         if last or not (wants_calls or calls_cut or answer.stop == "pause_turn"):
             return self._end_with(answer)
@@ -85,7 +86,7 @@ class AgentLoop:
         if calls_cut:
             await self.calls.refuse_cut(record)
         else:
-            await turn.log()
+            await turn.record()
         return None
 
     def _suspension(self, pending: list[PendingCall]) -> Suspension | None:
@@ -120,9 +121,6 @@ class AgentLoop:
             note = results.STOPPED if said else results.STOPPED_EARLY
             return turn_result(outcome, said, note)
         return turn_result(outcome, said, results.OUT_OF_TIME)
-
-    def _was_cut(self) -> bool:
-        return any(record.body["stop"] == "max_tokens" for record in self.turn.answers)
 
 
 @contextlib.contextmanager

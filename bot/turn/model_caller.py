@@ -7,7 +7,7 @@ import random
 import re
 import secrets
 from collections.abc import AsyncIterator, Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -25,25 +25,28 @@ FIRST_PAUSE = 0.5
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
 
+@dataclass(slots=True, repr=False)
 class ModelCaller:
     """Asks the agent's model for a turn, and its fallback model once that one gives no answer."""
 
-    def __init__(self, model: Model, turn: Turn, progress: Progress) -> None:
-        self._model = model
-        self._turn = turn
-        self._progress = progress
-        self._model_name = turn.agent.model
+    model: Model
+    turn: Turn
+    progress: Progress
+    _model_name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._model_name = self.turn.agent.model
 
     async def ask(self, *, last: bool) -> Answer:
         """One answer, without tool calls where it is the `last`; raises ModelError, OutOfBudget."""
         attempt = 1
         while True:
-            self._turn.usage.requests += 1
+            self.turn.usage.requests += 1
             request = self._request(last=last)
             try:
                 async with (
                     self._metered(request),
-                    contextlib.aclosing(self._model.stream(request)) as pieces,
+                    contextlib.aclosing(self.model.stream(request)) as pieces,
                 ):
                     async for piece in pieces:
                         if isinstance(piece, Answer):
@@ -54,7 +57,7 @@ class ModelCaller:
                 attempt = await self._next_attempt(error, attempt)
 
     def _request(self, *, last: bool) -> ModelRequest:
-        turn, agent = self._turn, self._turn.agent.effective
+        turn, agent = self.turn, self.turn.agent.effective
         return ModelRequest(
             model=self._model_name,
             max_tokens=turn.agent.max_tokens,
@@ -69,33 +72,33 @@ class ModelCaller:
     @contextlib.asynccontextmanager
     async def _metered(self, request: ModelRequest) -> AsyncIterator[None]:
         """Reserve the most that a request can cost; what a failed one cost is written at once."""
-        await self._turn.budget.reserve(request, self._turn.known_prompt)
-        await self._turn.before_request()
+        await self.turn.budget.reserve(request, self.turn.known_prompt)
+        await self.turn.before_request()
         try:
             yield
         except ModelError:
-            await self._turn.request_failed()
+            await self.turn.request_failed()
             raise
 
     def _show(self, piece: Piece) -> None:
         if isinstance(piece, TextDelta):
-            self._progress.add(piece.text)
+            self.progress.add(piece.text)
         elif isinstance(piece, ToolChosen):
-            self._progress.using(": ".join(self._turn.prompt.names.get(piece.name, [])))
+            self.progress.using(": ".join(self.turn.prompt.names.get(piece.name, [])))
 
     def _cleaned(self, answer: Answer) -> Answer:
         """The answer without secrets, and with no call that has the id of another one."""
-        answer = self._turn.agent.filter.answer(answer)
+        answer = self.turn.agent.filter.answer(answer)
         if all(block["type"] != "tool_use" for block in answer.content):
             return answer
-        return ensure_unique_call_ids(answer, self._turn.transcript.call_ids())
+        return ensure_unique_call_ids(answer, self.turn.transcript.call_ids())
 
     async def _next_attempt(self, error: ModelError, attempt: int) -> int:
         """The number of the next attempt, after a pause; raises where there is none.
 
         The fallback model begins with the first one again.
         """
-        turn = self._turn
+        turn = self.turn
         has_more = attempt < turn.usage.limits.attempts
         if isinstance(error, StaleThinking):
             turn.prefix = content_hash([turn.prefix, attempt])
@@ -104,8 +107,8 @@ class ModelCaller:
             error = ModelBusy("no usable answer in the allowed number of tries")
         elif has_more and (pause := _pause(error, attempt)) <= turn.usage.seconds_left:
             log.info("model.retry", error=str(error), attempt=attempt, pause=pause)
-            self._progress.restart_step()
-            self._progress.using(TRYING_AGAIN)
+            self.progress.restart_step()
+            self.progress.using(TRYING_AGAIN)
             await turn.services.clock.sleep(pause)
             return attempt + 1
         fallback = turn.agent.effective.fallback_model.value
@@ -115,7 +118,7 @@ class ModelCaller:
         self._model_name = str(fallback)
         turn.prefix = content_hash([turn.prefix, fallback])
         turn.head = content_hash([turn.head, fallback])
-        self._progress.restart_step()
+        self.progress.restart_step()
         return 1
 
 

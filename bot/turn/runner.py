@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -31,28 +31,25 @@ from bot.usage.reservation import BudgetService, TurnBudget
 log = structlog.get_logger("turn")
 
 
+@dataclass(slots=True, repr=False)
 class TurnRunner:
     """Runs turns; holds nothing of a turn that the store does not have.
 
     `rate` counts the model requests that people make in a minute.
     """
 
-    def __init__(
-        self,
-        services: TurnServices,
-        transcripts: Transcripts,
-        model: Model,
-        tools: ToolsetFactory,
-        budgets: BudgetService,
-    ) -> None:
-        self._services = services
-        self._transcripts = transcripts
-        self._model = model
-        self._tools = tools
-        self._prompts = PromptCache(services.journal, services.clock)
-        self._suspects = asyncio.Lock()
-        self.budgets = budgets
-        self.rate = RequestRate(services.clock)
+    services: TurnServices
+    transcripts: Transcripts
+    model: Model
+    tools: ToolsetFactory
+    budgets: BudgetService
+    rate: RequestRate = field(init=False)
+    _prompts: PromptCache = field(init=False)
+    _suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.rate = RequestRate(self.services.clock)
+        self._prompts = PromptCache(self.services.journal, self.services.clock)
 
     async def run(
         self, request: TurnRequest, stop: asyncio.Event, approval: ApprovalRequest | None = None
@@ -72,9 +69,9 @@ class TurnRunner:
                 if turn.opened.state == "sending":
                     await channel.deliver([])  # a try that failed may have recorded parts
                 elif (began := turn.opened.ref.agent) != ref.agent:  # another is bound by now
-                    agent = self._services.current_agent(began) or turn.agent.in_place_of(began)
+                    agent = self.services.current_agent(began) or turn.agent.in_place_of(began)
                     return await self.run(replace(turn.request, agent=agent), stop)
-                elif self._services.current_agent(began) is None:
+                elif self.services.current_agent(began) is None:
                     removed = TurnResult("refused", results.AGENT_GONE)
                     await turn.finish(removed, turn.opened.preview)
                 else:
@@ -88,7 +85,7 @@ class TurnRunner:
                     self._prompts.used(line, ref, turn.prompt)
                 await channel.wait_until_sent(request.entry)
         except BaseException:
-            self._transcripts.forget(line, ref)
+            self.transcripts.forget(line, ref)
             self._prompts.forget(line, ref)
             raise
         return None
@@ -106,7 +103,7 @@ class TurnRunner:
         try:
             return await self._open(request, approval)
         except CrashSuspect as error:
-            self._services.counters.add("turns:suspected")
+            self.services.counters.add("turns:suspected")
             fence = request.line.fence
             log.warning("turn.suspected", line=fence.line, turn=request.entry, why=str(error))
         await stack.enter_async_context(self._suspects)
@@ -116,10 +113,10 @@ class TurnRunner:
         self, request: TurnRequest, approval: ApprovalRequest | None
     ) -> AgentLoop | OpenTurn:
         """Begin the turn in the journal, or find it open; the other turn where that is open."""
-        services, agent, fence = self._services, request.agent, request.line.fence
+        services, agent, fence = self.services, request.agent, request.line.fence
         toolset = self._toolset(request)
         await toolset.mcp.connect(approved=approval is not None)
-        transcript = self._transcripts.get(fence.line, request.ref)
+        transcript = self.transcripts.get(fence.line, request.ref)
         prompt = self._prompts.current(fence.line, request.ref, agent, toolset)
         to_store = self._prompts.to_store(fence.line, prompt)
         budget = self._budget(request)
@@ -148,7 +145,7 @@ class TurnRunner:
             self._prompts.stored(fence.line, to_store)
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         progress = Progress(turn)
-        model = ModelCaller(self._model, turn, progress)
+        model = ModelCaller(self.model, turn, progress)
         calls = ToolCalls(toolset, turn, progress, approval)
         return AgentLoop(turn, model, calls, progress, self.rate)
 
@@ -159,13 +156,13 @@ class TurnRunner:
         if isinstance(opened, Opened):
             budget.lost = opened.turn.lost
             if lines := budget.lines([], sum(map(size_of, opened.records))):
-                await self._services.journal.append(request.line.fence, opened.turn, lines)
+                await self.services.journal.append(request.line.fence, opened.turn, lines)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
         agent, incoming = request.agent, request.incoming
 
         def current() -> ToolPermissions | None:
-            found = self._services.current_agent(agent.id)
+            found = self.services.current_agent(agent.id)
             return found.tools if found else None
 
         context = CallContext(
@@ -175,7 +172,7 @@ class TurnRunner:
             agent=agent.id,
             account=agent.attribution.account,
         )
-        return self._tools.make(
+        return self.tools.make(
             agent.tools,
             current,
             context,
@@ -193,8 +190,8 @@ class TurnRunner:
             self.budgets,
             fence,
             spender,
-            lambda: (self._services.current_agent(ref.agent) or agent).budgets,
-            self._services.clock,
+            lambda: (self.services.current_agent(ref.agent) or agent).budgets,
+            self.services.clock,
             agent.model,
             agent.limits.seconds,
         )

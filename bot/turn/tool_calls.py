@@ -57,7 +57,9 @@ class ToolCalls:
     async def refuse_cut(self, answer: Record) -> None:
         """Record an answer whose calls were cut off: none of them runs."""
         cut = Result(CUT, error=True)
-        await self.turn.log(*(self.turn.result(call, cut) for call in self.turn.calls(answer)))
+        await self.turn.record(
+            *(self.turn.result_record(call, cut) for call in self.turn.calls(answer))
+        )
 
     async def resume(self, calls: Sequence[Call]) -> list[PendingCall]:
         """Go on with calls that have no result; those that need approval (again) come back.
@@ -84,7 +86,7 @@ class ToolCalls:
 
     def _unknown(self, call: Call, reason: str = "") -> Record:
         result = Result(f"{FATE_UNKNOWN}{reason}", error=True, fate_unknown=True)
-        return self.turn.result(call, result)
+        return self.turn.result_record(call, result)
 
     async def _start(
         self, calls: Sequence[Call], results: Sequence[Record] = (), again: Sequence[Call] = ()
@@ -98,15 +100,15 @@ class ToolCalls:
             decision = self._bounded(call, decision, made, len(pending))
             made.append(call.digest)
             if decision.refusal:
-                records.append(self.turn.result(call, decision.refusal))
+                records.append(self.turn.result_record(call, decision.refusal))
                 continue
             usage.calls += 1
             if decision.needs_approval:
                 pending.append(PendingCall(call, decision.definition, decision.always))
             else:
-                records.append(self.turn.started(call))
+                records.append(self.turn.started_record(call))
                 running.append(_bound(call, decision))
-        await self.turn.log(*records)
+        await self.turn.record(*records)
         await self._run(running)
         return pending
 
@@ -175,7 +177,7 @@ class ToolCalls:
             unknown = Result(INTERRUPTED, error=True, fate_unknown=True)
             self.turn.add_interrupted(call, unknown)
             raise
-        await self.turn.log(self.turn.result(call, result))
+        await self.turn.record(self.turn.result_record(call, result))
 
 
 def _bound(call: Call, decision: PolicyResult) -> Call:

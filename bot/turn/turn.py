@@ -160,7 +160,7 @@ class Turn:
     # --- recording ---
 
     def add_answer(self, answer: Answer, *, partial: bool = False) -> Record:
-        """Make the record of an answer, perhaps of a `partial` one; `log` and `finish` write it."""
+        """Make the record of an answer or `partial` answer; `record` and `finish` write it."""
         usage = answer.usage
         body = {
             "turn": self.request.entry,
@@ -180,18 +180,18 @@ class Turn:
 
     def add_interrupted(self, call: Call, result: Result) -> None:
         """Make the record of a call that was stopped; `finish` writes it."""
-        self._unwritten.append(self.result(call, result))
+        self._unwritten.append(self.result_record(call, result))
 
-    def started(self, call: Call) -> Record:
+    def started_record(self, call: Call) -> Record:
         """The record that a call is about to be made."""
         body = {"turn": self.request.entry, "call": call.id, "key": call.key, "digest": call.digest}
         return Record("started", body)
 
-    def result(self, call: Call, result: Result) -> Record:
+    def result_record(self, call: Call, result: Result) -> Record:
         """The record of a call's result."""
         return result_record(self.request.entry, call.id, result)
 
-    async def log(self, *records: Record) -> None:
+    async def record(self, *records: Record) -> None:
         """Write what is not written yet, then these records; a cancellation waits for it."""
         written = self._with_unwritten(*records)
         if written:

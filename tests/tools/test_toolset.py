@@ -24,9 +24,9 @@ from bot.tools import calls
 from bot.tools.cache import CachedTools, ToolResultCache
 from bot.tools.calls import HOST, SKILL, Call, FoundTool, Remainder, Result
 from bot.tools.policy import CallContext
-from bot.tools.read_more import READ_MORE, ReadMore, TruncatedResults
+from bot.tools.read_more import READ_MORE, TruncatedResults, TruncatedTools
 from bot.tools.sources import SkillTools
-from bot.tools.toolset import PinnedTools, ToolPermissions, Toolset, ToolsetFactory, TruncatedTools
+from bot.tools.toolset import PinnedTools, ToolPermissions, Toolset, ToolsetFactory
 from registry.skill import CacheRule
 from tests.agents.resolving import resolving
 from tests.host.valkey import Valkey
@@ -236,7 +236,7 @@ async def test_what_was_cut_off_is_kept_and_the_model_is_told_how_to_read_on(
     assert fence is not None
     rest = Remainder("mcp:files:read", "the rest")
     files = Files(Result([{"type": "text", "text": "the beginning"}], rest=rest))
-    tools = TruncatedTools(files, ReadMore(TruncatedResults(client), fence, REF, 1000))
+    tools = TruncatedTools(files, TruncatedResults(client), fence, REF, 1000)
     cut = await tools.call(READ, 5.0)
     handle = cut.content[-1]["text"].split('"handle": "')[1][:10]
     on = Call("c2", READ_MORE, HOST, READ_MORE, {"handle": handle})
