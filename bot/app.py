@@ -20,12 +20,12 @@ import structlog
 from bot.access.command import PeopleCommands
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
-from bot.access.store import GrantStore
-from bot.admins.alerts import AdminAlerts, ProblemAlerts
-from bot.admins.contacts import AdminContacts, MenuOwners
+from bot.access.store import AccessStore
+from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, menu_owners
 from bot.agents.resolver import AgentResolver
 from bot.agents.runnable import Limits
-from bot.approvals.service import ApprovalService, Approvers
+from bot.approvals.approvers import Approvers
+from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.command import Commands
 from bot.commands.admin_context import AdminContext, BotState
@@ -168,8 +168,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.push_async_callback(pool.close)
         model = _model(settings, clock)
         stack.push_async_callback(model.close)
-        grants = GrantStore(client, Access(settings.admins, settings.rules()))
-        await client.patiently(grants.refresh)
+        grants = AccessStore(client, Access(settings.admins, settings.rules()))
+        await client.retry_while_down(grants.refresh)
         watched = WatchedModel(model, clock)
         host = Assembled(catalog, pool, client, counters, judge, watched, grants)
         await background(stack, _loaded(model, host.loaded), "model.warm")
@@ -259,7 +259,7 @@ class Assembled:
         counters: Counters,
         judge: StoreHealth,
         model: WatchedModel,
-        grants: GrantStore,
+        grants: AccessStore,
     ) -> None:
         self.grants = grants
         self.judge = judge
@@ -287,7 +287,7 @@ class Assembled:
             "problems": [str(one) for one in problems(self.catalog, self.fleet, self.handlers)],
             "servers": health.server_states(self.pool),
             "counters": self.counters.snapshot(),
-            "store_round_trips": self.store.trips,
+            "store_round_trips": self.store.round_trips,
         }
 
 
@@ -362,7 +362,7 @@ async def opened_station(
         drain_seconds=settings.drain_seconds,
         turns_at_once=settings.turns_at_once,
         menus=_menus(commands, shared.access, client),
-        identified=troubles.look_soon,
+        identified=troubles.check_soon,
     )
 
 
@@ -404,7 +404,7 @@ async def _bank(
 ) -> BudgetService:
     prices = Prices(s.settings.prices, listed=s.settings.anthropic_base_url is None)
     await background(stack, prices.warm(), "prices.warm")
-    return BudgetService(Ledger(s.client), prices.price, notices.tell)
+    return BudgetService(Ledger(s.client), prices.price, notices.send)
 
 
 def _router(s: _Shared, turns: _Turns, commands: Commands, notices: AdminAlerts) -> Router:
@@ -430,7 +430,7 @@ def _menus(commands: Commands, access: Access, client: StoreClient) -> Menus:
     def rows(*, admin: bool) -> list[tuple[str, str]]:
         return [(row.name, row.help) for row in commands.visible(admin=admin)]
 
-    owners = MenuOwners(client)
+    owners = menu_owners(client)
     return Menus(rows(admin=False), rows(admin=True), lambda: access.admins, owners)
 
 
@@ -440,7 +440,7 @@ def admins_told(
     """The way of a notice to the admins, over the lines that the host serves by then."""
     return AdminAlerts(
         outbox,
-        AdminContacts(client),
+        admin_contacts(client),
         lambda: host.grants.access.admins,
         SystemClock(),
         served=lambda: host.fleet.served(),
@@ -455,8 +455,8 @@ def bad_agents_told(
     """What tells admins of bad agents, for as long as the host lives."""
     troubles = ProblemAlerts(lambda: errors(host.catalog, host.fleet), notices, SystemClock())
     stack.push_async_callback(troubles.close)
-    stack.callback(host.catalog.subscribe(lambda _snapshot: troubles.look()))
-    troubles.look()
+    stack.callback(host.catalog.subscribe(lambda _snapshot: troubles.check()))
+    troubles.check()
     return troubles
 
 
@@ -464,9 +464,9 @@ def meeting(notices: AdminAlerts, host: Assembled, admission: AccessGate) -> Adm
     """What happens when an admin writes: notices and cards may go there, and the menu appears."""
 
     async def seen(person: User, line: LineContext) -> None:
-        if await notices.seen(person.id, line.fence.line):
+        if await notices.remember(person.id, line.fence.line):
             host.fleet.show_menu(line.fence.line, person.id)
-            await admission.deliver(line, person.id)
+            await admission.deliver_cards(line, person.id)
 
     return seen
 
@@ -479,7 +479,7 @@ async def opened_store(
     client = StoreClient(connect(url), clock)
     stack.push_async_callback(client.close)
     judge = StoreHealth(client, clock)
-    await judge.admit(volatile=settings.allow_volatile_redis)
+    await judge.require_durable(allow_volatile=settings.allow_volatile_redis)
     await background(stack, judge.watch_forever(), "store.judge")
     return client, judge
 
@@ -530,13 +530,13 @@ async def _url_beside(settings: Settings, stack: contextlib.AsyncExitStack) -> s
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
     server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
-    if not server.was_here:
+    if not server.has_data:
         raise ConfigError(
             f"DATA_DIR {settings.data_dir}: no host has kept anything here. "
             "Call this where the host runs, or set DATA_DIR or REDIS_URL as it has them."
         )
     await server.start()
-    if server.is_ours:
+    if server.started_here:
         stack.push_async_callback(server.stop)
     return server.url
 

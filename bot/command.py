@@ -83,14 +83,14 @@ Refused = Callable[["BotCommand", CommandContext], Awaitable[None]]
 class BotCommand:
     """One row; `usage` is what may stand behind the name.
 
-    `beside` commands touch no conversation and wait for nothing; `hidden` ones are in no list.
+    `concurrent` commands touch no conversation and wait for nothing; `hidden` ones are in no list.
     """
 
     name: str
     help: str
     function: Function
     role: Needs = "everyone"
-    beside: bool = False
+    concurrent: bool = False
     usage: str = ""
     hidden: bool = False
 

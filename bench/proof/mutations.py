@@ -166,7 +166,7 @@ MUTATIONS = (
     ),
     Mutation(
         "dead letters",
-        "bot/store/scripts/bury.lua",
+        "bot/store/scripts/dead_letter.lua",
         "local ids = {}",
         "if true then return {} end\nlocal ids = {}",
         POISON,
@@ -174,7 +174,7 @@ MUTATIONS = (
     Mutation(
         "suspects of ending the host run one by one",
         "bot/store/journal.py",
-        "args += [0 if alone else SUSPECT,",
+        "args += [0 if isolated else SUSPECT_AFTER,",
         "args += [0,",
         "tests/host/test_poison.py::"
         "test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along",

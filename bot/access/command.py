@@ -78,13 +78,13 @@ class PeopleCommands:
 
     def rows(self) -> Iterator[BotCommand]:
         """The rows of the table."""
-        yield BotCommand("id", "show your id, and in a group the group's", own_id, beside=True)
+        yield BotCommand("id", "show your id, and in a group the group's", own_id, concurrent=True)
         yield BotCommand(
             "people", "show or change who may talk to this bot", self.people, "admin", True, USAGE
         )
         yield BotCommand(
             "claim", "become the admin of a host that has none", claim,
-            beside=True, usage="CODE", hidden=True,
+            concurrent=True, usage="CODE", hidden=True,
         )  # fmt: skip
 
     async def people(self, context: CommandContext) -> CommandResult:

@@ -17,7 +17,7 @@ def command() -> BotCommand:
     """The command; everybody may take a permission back."""
     help_text = "what I may do here without asking, and taking it back"
     return BotCommand(
-        "approvals", help_text, approvals, beside=True, usage="[revoke NUMBER | revoke all]"
+        "approvals", help_text, approvals, concurrent=True, usage="[revoke NUMBER | revoke all]"
     )
 
 

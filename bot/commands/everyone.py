@@ -18,10 +18,10 @@ NOTHING_RUNS = "Nothing is running here."
 
 def everyone() -> Iterator[BotCommand]:
     """Their rows, but for /help, which must know the whole table."""
-    yield BotCommand("start", "say hello", start, beside=True)
+    yield BotCommand("start", "say hello", start, concurrent=True)
     yield BotCommand("new", "begin a new conversation; the old one is set aside", new)
     # A typed /stop is a signal that runs ahead of everything; the row is for menus and /help.
-    yield BotCommand("stop", "stop the answer that is being written", stop, beside=True)
+    yield BotCommand("stop", "stop the answer that is being written", stop, concurrent=True)
 
 
 async def start(context: CommandContext) -> CommandResult:

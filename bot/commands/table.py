@@ -33,7 +33,7 @@ def all_commands(desk: AdminContext, people: PeopleCommands) -> Commands:
         return Reply(paragraphs(own, f"For admins:\n{admins}") if context.admin else own)
 
     rows += everyone()
-    rows.append(BotCommand("help", "what can be sent here", help_text, beside=True))
+    rows.append(BotCommand("help", "what can be sent here", help_text, concurrent=True))
     rows += [approvals_command.command(), usage_command.command()]
     rows += AgentCommands(desk).rows()
     rows += BindingCommands(desk).rows()

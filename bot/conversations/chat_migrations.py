@@ -39,10 +39,10 @@ class ChatMigrationStore:
     async def note(self, fence: Fence, before: int, now: int) -> None:
         """A group has another id from now on."""
         names = [keys.fence(fence.line), keys.migrations(fence.line)]
-        await self._client.surely("moved", names, [fence.token, now, before])
+        await self._client.run_idempotent("note_migration", names, [fence.token, now, before])
 
     async def of(self, line: str) -> dict[int, int]:
         """The ids of a line's groups before they became supergroups, by the id of today."""
         words = ("HGETALL", keys.migrations(line))
-        found = await self._client.patiently(lambda: self._client.command(*words))
+        found = await self._client.retry_while_down(lambda: self._client.command(*words))
         return {int(now): int(before) for now, before in pairs_of(found)}

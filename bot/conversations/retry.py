@@ -77,7 +77,7 @@ class Retries:
         conversation = press.address.conversation
         if plan is None:
             return retry.TOO_FAR
-        if await self._answering.waiting(line.fence.line, conversation):
+        if await self._answering.pending_in(line.fence.line, conversation):
             return OPEN_QUESTION
         ref = TurnRef(entry.id, conversation, plan.agent)
         records = await self._journal.newest(line.fence.line, ref)

@@ -13,7 +13,7 @@ from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.agents.resolver import AgentResolver
 from bot.agents.runnable import RunnableAgent
-from bot.approvals.request import is_ours
+from bot.approvals.request import is_approval
 from bot.command import (
     CommandContext,
     CommandResult,
@@ -111,7 +111,7 @@ class Router:
         """Whether the event touches no conversation."""
         if isinstance(event, IncomingMessage) and event.command:
             row = self._commands.find(event.command.name)
-            return row is None or row.beside
+            return row is None or row.concurrent
         if isinstance(event, ChatMigration | Membership):
             return True
         return isinstance(event, CallbackPress) and retry.parse_retry(event.data) is None
@@ -137,16 +137,16 @@ class Router:
             await self._suspended.follow(line, event)
             await self._settle(line, entry, [])
         elif isinstance(event, Membership):
-            await self._admission.membership(line, entry, event)
+            await self._admission.on_membership(line, entry, event)
         return True
 
     async def stop_waiting(self, line: LineContext, entry: InboxEntry, signal: Signal) -> bool:
         """End a turn that waits for people, with the signal; whether there was one."""
         answering = self._suspended.answering
-        found = await answering.waiting(line.fence.line, signal.address.conversation)
+        found = await answering.pending_in(line.fence.line, signal.address.conversation)
         if found is None or signal.person is None:
             return False
-        return await answering.end(line, found, STOPPED_EARLY, settles=entry.id)
+        return await answering.end_turn(line, found, STOPPED_EARLY, settles=entry.id)
 
     async def signalled(
         self, line: LineContext, entry: InboxEntry, signal: Signal, *, running: bool
@@ -159,16 +159,16 @@ class Router:
     async def overtaken(self, line: LineContext, shown: str) -> None:
         """Draw what was decided while the message that shows it was on its way."""
         if card := cards.parse_card_id(shown):
-            await self._admission.redraw(line, card)
+            await self._admission.refresh(line, card)
         else:
-            await self._suspended.answering.redraw(line, shown)
+            await self._suspended.answering.refresh(line, shown)
 
     async def undelivered(self, line: LineContext, shown: str) -> None:
         """The message that shows something cannot be delivered."""
         if card := cards.parse_card_id(shown):
-            await self._admission.undelivered(line, card)
+            await self._admission.on_undeliverable(line, card)
         else:
-            await self._suspended.answering.unasked(line, shown)
+            await self._suspended.answering.on_undeliverable(line, shown)
 
     async def bury(
         self, line: LineContext, entry: InboxEntry, event: Event, word: str, why: str
@@ -180,7 +180,7 @@ class Router:
         admitted = self._admission.admits(event)
         parts = line.channel.render(event.address, word) if admitted else []
         conversation = event.address.conversation
-        posted = await self._inbox.bury(line.fence, entry.id, why, parts, conversation)
+        posted = await self._inbox.dead_letter(line.fence, entry.id, why, parts, conversation)
         self._transcripts.forget_line(line.fence.line)
         await line.channel.deliver(posted)
 
@@ -211,9 +211,9 @@ class Router:
         role = self._access.role(incoming.person.id)
         job = TurnRequest(line.fence, entry.id, incoming, plan, line.channel, line.timers, role)
         while held := await self._runner.run(job, stop):
-            met = await self._suspended.answering.met(line, entry.id, incoming, held)
-            if met != "gone":
-                return met == "taken"
+            met = await self._suspended.answering.on_message(line, entry.id, incoming, held)
+            if met != "superseded":
+                return met == "reason_taken"
         return True
 
     async def _command(
@@ -302,8 +302,8 @@ class Router:
         if isinstance(intent, StartNewConversation) and plan is not None:
             conversation = incoming.address.conversation
             answering = self._suspended.answering
-            if sheet := await answering.waiting(line.fence.line, conversation):
-                await answering.end(line, sheet, "")
+            if sheet := await answering.pending_in(line.fence.line, conversation):
+                await answering.end_turn(line, sheet, "")
             ref = TurnRef(entry.id, incoming.address.conversation, plan.agent)
             record = Record("boundary", {"turn": entry.id, "at": incoming.sent_at})
             parts = line.channel.render(incoming.address, intent.text)
@@ -313,7 +313,7 @@ class Router:
             return
         person = incoming.person
         if isinstance(intent, GiveRole):
-            text = await self._admission.give(line, entry, person, intent)
+            text = await self._admission.change_roles(line, entry, person, intent)
         elif isinstance(intent, Claim):
             text = await self._admission.claim(line, entry, person, intent.code)
             if self._access.is_admin(person.id):
@@ -332,7 +332,7 @@ class Router:
         if cards.is_card(press.data):
             await self._admission.press(line, entry, press)
             return
-        if is_ours(press.data):
+        if is_approval(press.data):
             await self._suspended.answering.press(line, entry.id, press)
             return
         await self._settle(line, entry, [line.channel.word(press, STALE_PRESS)])

@@ -61,11 +61,11 @@ class SuspendedTurns:
 
     async def revoke(self, line: LineContext, conversation: str, grant: str) -> None:
         """Take a permission back."""
-        await self._approvals.revoke(line.fence, conversation, grant)
+        await self._approvals.revoke_grant(line.fence, conversation, grant)
 
     async def recover(self, line: LineContext, lanes: ResumeQueue) -> int:
         """Know what waits; what is due goes to the head of its lane, before any entry."""
-        waiting = await self._approvals.waiting(line.fence.line)
+        waiting = await self._approvals.due_times(line.fence.line)
         now = self._clock.wall()
         for nonce, due in waiting:
             if due <= now:
@@ -93,15 +93,15 @@ class SuspendedTurns:
         Where its agent was removed it ends with a word; where its asker may not talk any more, with
         none.
         """
-        sheet = await self.answering.ripe(line, event.nonce)
+        sheet = await self.answering.claim_expired(line, event.nonce)
         if sheet is None:
             return
         plan = self._live(sheet.turn.agent)
         if plan is None:
-            await self.answering.give_up(line, sheet, AGENT_GONE)
+            await self.answering.abandon(line, sheet, AGENT_GONE)
             return
         if self._access.verdict(sheet.address, sheet.asker.id) != "admitted":
-            await self.answering.give_up(line, sheet, "")
+            await self.answering.abandon(line, sheet, "")
             return
         job = TurnRequest(
             fence=line.fence,
@@ -113,25 +113,25 @@ class SuspendedTurns:
             role=self._access.role(sheet.asker.id),
         )
         await self._runner.run(job, stop, sheet)
-        await self.answering.forget(line, sheet.nonce)
+        await self.answering.retire(line, sheet.nonce)
 
     async def follow(self, line: LineContext, event: ChatMigration) -> None:
         """Let what is asked in a group go along to where the group is now."""
         await self._register.note(line.fence, event.address.chat, event.to)
         conversation = event.address.conversation  # a plain group has no topics
-        if sheet := await self.answering.waiting(line.fence.line, conversation):
-            await self.answering.follow(line, sheet.nonce, event.to)
+        if sheet := await self.answering.pending_in(line.fence.line, conversation):
+            await self.answering.on_chat_migrated(line, sheet.nonce, event.to)
 
     async def give_up(self, line: LineContext, event: ResumeTurn) -> None:
         """End a turn that failed again and again."""
-        sheet = await self._approvals.sheet(line.fence.line, event.nonce)
+        sheet = await self._approvals.load(line.fence.line, event.nonce)
         if sheet is not None:
-            await self.answering.give_up(line, sheet, GAVE_UP)
+            await self.answering.abandon(line, sheet, GAVE_UP)
         line.timers.drop(event.nonce)
 
     async def _queue(self, line: LineContext, lanes: ResumeQueue, nonce: str) -> None:
-        sheet = await self._approvals.sheet(line.fence.line, nonce)
+        sheet = await self._approvals.load(line.fence.line, nonce)
         if sheet is None:
-            await self.answering.forget(line, nonce)
+            await self.answering.retire(line, nonce)
         else:
             lanes.resume(sheet.turn.entry, ResumeTurn(sheet.address, nonce))

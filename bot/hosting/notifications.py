@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from bot.access.store import GrantStore
+from bot.access.store import AccessStore
 from bot.errors import StoreError
 from bot.messages import Clock
 from bot.store import keys
@@ -27,7 +27,7 @@ class Notifications:
     What a lost message told, `stirred` tells again.
     """
 
-    def __init__(self, client: StoreClient, clock: Clock, grants: GrantStore) -> None:
+    def __init__(self, client: StoreClient, clock: Clock, grants: AccessStore) -> None:
         self._client = client
         self._grants = grants
         self._clock = clock
@@ -40,7 +40,7 @@ class Notifications:
         """
         read = self._client.command
         stirs, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        await self._grants.stay(int(version or 0))
+        await self._grants.ensure_version(int(version or 0))
         now = int(stirs or 0)
         if self._count is None:
             self._count = now

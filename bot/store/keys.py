@@ -1,48 +1,55 @@
-"""The names of a line's keys. All of a line share its hash tag."""
+"""The name of every key of the store; docs/state.md lists them with their types and lifetimes.
+
+All keys of a line share its hash tag. The registry's keys are in `registry.keys`; scripts make the
+names of a few keys themselves (see `budget`).
+"""
 
 from __future__ import annotations
 
-LINES_OPEN = "lines:open"
+# --- hosts and lines ---
+
 HOSTS_ALIVE = "hosts:alive"
+LINES_OPEN = "lines:open"
 LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
-NOTIFICATIONS = "wake:*"
-LINES_FREE = "lines:free"
-GRANTS = "access:grants"
-GRANTS_VERSION = "access:version"
-GRANTS_CHANGED = "access:changed"
-REQUESTS_OPEN = "access:open"
-CLAIM = "access:claim"
+
+
+def host(incarnation: str) -> str:
+    """That a host is alive (string: its owner name); its leases end when this key does."""
+    return f"host:{incarnation}"
 
 
 def line_key(line: str, *rest: str) -> str:
-    """`{line}:<rest…>`."""
+    """A key of a line: `{line}:<rest…>`."""
     return ":".join((f"{{{line}}}", *rest))
 
 
 def fence(line: str) -> str:
-    """The counter of acquisitions."""
+    """How often the line was acquired (counter)."""
     return line_key(line, "fence")
 
 
 def lease(line: str) -> str:
-    """Who owns the line, while that host's key lives."""
+    """Who owns the line (string), while that host is alive."""
     return line_key(line, "lease")
 
 
-def host(incarnation: str) -> str:
-    """That a host is alive; all its leases end with this key."""
-    return f"host:{incarnation}"
+# --- one line ---
 
 
 def inbox(line: str) -> str:
-    """Accepted updates (stream)."""
+    """Accepted updates that are not done (stream)."""
     return line_key(line, "inbox")
 
 
 def seen(line: str) -> str:
-    """Update ids of the last 48 hours (sorted set by the server's time)."""
+    """Names of the updates of the last 48 hours (sorted set, by the server's time)."""
     return line_key(line, "seen")
+
+
+def dead_letters(line: str) -> str:
+    """Updates that were set aside (stream)."""
+    return line_key(line, "dead")
 
 
 def outbox(line: str) -> str:
@@ -50,13 +57,13 @@ def outbox(line: str) -> str:
     return line_key(line, "outbox")
 
 
-def dead(line: str) -> str:
-    """Dead letters (stream)."""
-    return line_key(line, "dead")
+def posted(line: str, key: str) -> str:
+    """The ids of the parts that were posted under a key (string)."""
+    return line_key(line, "notice", key)
 
 
-def log(line: str, conversation: str, agent: str) -> str:
-    """The transcript of one conversation with one agent (stream)."""
+def transcript(line: str, conversation: str, agent: str) -> str:
+    """What a conversation and an agent said and did (stream)."""
     return line_key(line, "conv", conversation, agent, "log")
 
 
@@ -65,79 +72,106 @@ def open_turn(line: str, conversation: str) -> str:
     return line_key(line, "conv", conversation, "open")
 
 
-def grants(line: str, conversation: str) -> str:
-    """What was allowed for good in a conversation (hash)."""
-    return line_key(line, "conv", conversation, "grants")
+def render(line: str, digest: str) -> str:
+    """A rendered system prompt or tool list (string)."""
+    return line_key(line, "render", digest)
 
 
 def truncated_results(line: str, conversation: str, agent: str) -> str:
-    """What was cut off results in one transcript, by handle (hash)."""
+    """What was cut off the results of tools, by handle (hash)."""
     return line_key(line, "conv", conversation, agent, "rests")
 
 
 def approval(line: str, nonce: str) -> str:
-    """A sheet of calls that wait for people (hash)."""
+    """An approval request, its version and the messages that show it (hash)."""
     return line_key(line, "approval", nonce)
 
 
 def timers(line: str) -> str:
-    """Sheets of turns that are not over, by when they are due (sorted set)."""
+    """Nonces of the approval requests whose turns are not over (sorted set, by due time)."""
     return line_key(line, "timers")
 
 
+def grants(line: str, conversation: str) -> str:
+    """Which calls are always allowed in a conversation (hash)."""
+    return line_key(line, "conv", conversation, "grants")
+
+
 def migrations(line: str) -> str:
-    """Groups that became supergroups: the id of today, and the one before (hash)."""
+    """Groups that became supergroups: the new id, and the one before (hash)."""
     return line_key(line, "moved")
 
 
-def render(line: str, digest: str) -> str:
-    """System or tools as rendered, by digest."""
-    return line_key(line, "render", digest)
+def told(line: str, chat: int) -> str:
+    """That a chat was told within the hour that the bot is private (string)."""
+    return line_key(line, "told", str(chat))
+
+
+# --- usage ---
 
 
 def ledger(day: str) -> str:
-    """A day's model requests (stream)."""
+    """The model requests of a day (stream)."""
     return f"ledger:{day}"
 
 
 def budget(scope: str) -> str:
-    """What a scope, whose name ends in its day, has spent and set aside (hash).
-
-    Beside it `…:held` has each amount by its turn, `…:ends` when it lapses.
-    """
+    """What a scope, whose name ends in its day, has spent and reserved (hash)."""
     return f"budget:{scope}"
 
 
-def notice(line: str, key: str) -> str:
-    """That a notice was posted."""
-    return line_key(line, "notice", key)
+def budget_held(scope: str) -> str:
+    """What each turn has reserved in a scope (hash)."""
+    return f"budget:{scope}:held"
 
 
-def told(line: str, chat: int) -> str:
-    """That a chat was told lately that the bot is private."""
-    return line_key(line, "told", str(chat))
+def budget_ends(scope: str) -> str:
+    """When each reservation of a scope lapses (sorted set, by the server's time)."""
+    return f"budget:{scope}:ends"
 
 
-def request(nonce: str) -> str:
-    """A stranger's wish to be let in, with the admins' cards (hash)."""
+# --- access and admins ---
+
+GRANTS = "access:grants"
+GRANTS_VERSION = "access:version"
+REQUESTS_OPEN = "access:open"
+CLAIM = "access:claim"
+ADMINS_KNOWN = "admins:known"
+ADMINS_MENUS = "admins:menus"
+
+
+def access_request(nonce: str) -> str:
+    """A request to be let in, its outcome, and the admins' cards (hash)."""
     return f"access:request:{nonce}"
 
 
-def request_of(subject: str) -> str:
-    """The nonce of the open request of a person or chat at a bot."""
+def access_request_of(subject: str) -> str:
+    """The nonce of the open request of a person or a chat at a bot (string)."""
     return f"access:of:{subject}"
 
 
-def requests_lately(bot: int) -> str:
-    """How many requests were opened at a bot in this hour."""
+def access_requests_lately(bot: int) -> str:
+    """How many requests were opened at a bot within the hour (counter)."""
     return f"access:lately:{bot}"
 
 
-def change_made(key: str) -> str:
-    """That a change of a grant was made under its key, and which request it closed."""
+def role_change(key: str) -> str:
+    """That a role was changed under a key (string: the nonce of the request that it closed)."""
     return f"access:made:{key}"
 
 
 def claim_tries(person: int) -> str:
-    """How often somebody tried a claim code in this hour."""
+    """How often a person tried a claim code within the hour (counter)."""
     return f"access:tries:{person}"
+
+
+def alert_sent(key: str) -> str:
+    """That a replica has sent an alert to the admins (string)."""
+    return f"admins:told:{key}"
+
+
+# --- channels: not stored ---
+
+NOTIFICATIONS = "wake:*"
+LINES_FREE = "lines:free"
+GRANTS_CHANGED = "access:changed"

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from bot.admins.contacts import MenuOwners
+from bot.admins import PersonLines
 from bot.errors import NotSent, StoreError, TelegramError, Unreachable
 from bot.telegram.client import TelegramClient
 
@@ -31,7 +31,7 @@ class Menus:
         everyone: Sequence[Row],
         admins_rows: Sequence[Row],
         admins: Callable[[], Collection[int]],
-        owners: MenuOwners,
+        owners: PersonLines,
     ) -> None:
         self._owners = owners
         self._everyone = _commands(everyone)

@@ -115,7 +115,7 @@ class Sender:
         with contextlib.suppress(FencedOut):  # the receipt will find out as well
             try:
                 message = parts.number("sendMessage", sent)
-                if await self._outbox.shown(self._fence, nonce, chat, message):
+                if await self._outbox.mark_shown(self._fence, nonce, chat, message):
                     await self.overtaken(nonce)
             except (StoreError, FateUnknown):
                 log.exception("shown.failed", line=self._fence.line)

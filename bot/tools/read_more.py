@@ -45,14 +45,16 @@ class TruncatedResults:
             keys.truncated_results(fence.line, ref.conversation, ref.agent),
         ]
         body = zlib.compress(orjson.dumps([rest.key, rest.text, rest.whole]), 1)
-        await self._client.surely(
-            "shelve", names, [fence.token, handle, body, KEPT_FOR_EACH, SECONDS]
+        await self._client.run_idempotent(
+            "save_remainder", names, [fence.token, handle, body, KEPT_FOR_EACH, SECONDS]
         )
 
     async def rest(self, line: str, ref: TurnRef, handle: str) -> Remainder | None:
         """A rest by its handle, or None where it is not kept any more."""
         name = keys.truncated_results(line, ref.conversation, ref.agent)
-        found = await self._client.patiently(lambda: self._client.command("HGET", name, handle))
+        found = await self._client.retry_while_down(
+            lambda: self._client.command("HGET", name, handle)
+        )
         return Remainder(*orjson.loads(zlib.decompress(found))) if found else None
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from bot import messages
 from bot.agents.runnable import RunnableAgent
-from bot.approvals.service import PendingCall, Suspension
+from bot.approvals.request import PendingCall, Suspension
 from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, OutOfBudget, StaleThinking
 from bot.messages import Answer, Clock, Model, ModelRequest, TextDelta, ToolChosen
 from bot.store.journal import Record

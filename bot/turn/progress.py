@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
-from bot.approvals.view import WORDS_LIMIT
+from bot.approvals.view import NAME_LIMIT
 from bot.errors import FateUnknown, ServerFault, SwitchboardError, TelegramError
 from bot.messages import UNKNOWN_MESSAGE, Address, Channel, Clock
 from bot.ops.tasks import cancel_and_wait, over
@@ -78,7 +78,7 @@ class Progress:
 
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown as it is."""
-        self._tool = safe_text(tool, WORDS_LIMIT)
+        self._tool = safe_text(tool, NAME_LIMIT)
 
     def again(self) -> None:
         """The step is made again: what it said so far does not count."""

@@ -8,9 +8,11 @@ from typing import Literal
 import structlog
 
 from bot.agents.runnable import RunnableAgent
-from bot.approvals.request import ApprovalRequest
-from bot.approvals.service import Approvers, Suspension, new_request, question_parts
+from bot.approvals.approvers import Approvers
+from bot.approvals.request import ApprovalRequest, Suspension
+from bot.approvals.service import new_request
 from bot.approvals.store import ApprovalStore
+from bot.approvals.view import question_parts
 from bot.line_context import Timers
 from bot.messages import Buttons, Channel, Clock, Fence, IncomingMessage, OutgoingPart, TurnRef
 from bot.ops.counters import Counters
@@ -84,11 +86,11 @@ class Responder:
         shown: int | None,
     ) -> None:
         """Ask people: what was said so far, and the question, go out; nobody waits in memory."""
-        approvers = self._approvers.of(job.plan, job.incoming.address.bot)
+        approvers = self._approvers.for_agent(job.plan, job.incoming.address.bot)
         now = self._clock.wall()
         sheet = new_request(suspension, recorder.turn, job.incoming, job.plan, approvers, now)
-        parts = await self._asking(job, sheet, suspension.said, shown)
-        calls = [one.call.id for one in suspension.asking]
+        parts = await self._asking(job, sheet, suspension.unsent_text, shown)
+        calls = [one.call.id for one in suspension.calls]
         posted = await recorder.suspend(
             self._approvals,
             [recorder.asked(sheet.nonce, calls)],

@@ -9,8 +9,8 @@ from dataclasses import replace
 import structlog
 
 from bot.agents.runnable import CurrentAgent
-from bot.approvals.request import ApprovalRequest
-from bot.approvals.service import Approvers, Suspension
+from bot.approvals.approvers import Approvers
+from bot.approvals.request import ApprovalRequest, Suspension
 from bot.approvals.store import ApprovalStore
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.mcp.pool import Pool
@@ -101,7 +101,7 @@ class Runner:
         transcript = self._transcripts.get(job.fence.line, job.ref)
         try:
             opened, render = await self._open(job, toolbox, transcript)
-            if opened.held:
+            if opened.blocked:
                 return opened.turn
             if opened.turn.state == "sending":
                 await job.channel.deliver([])  # this life may have recorded parts and failed then
@@ -179,7 +179,7 @@ class Runner:
         async def grants() -> Collection[str]:
             found = await self._approvals.grants(job.fence.line, job.ref.conversation)
             today = self._live(job.plan.agent) or job.plan
-            return self._approvers.standing(found, today, address.bot, job.incoming.person.id)
+            return self._approvers.valid_grants(found, today, address.bot, job.incoming.person.id)
 
         calls = ToolCalls(toolbox, render, recorder, budget, progress, grants, sheet)
         walk = AgentLoop(
@@ -220,7 +220,7 @@ class Runner:
         purse: TurnBudget,
     ) -> Recorder:
         recorder = Recorder(self._journal, job.fence, opened.turn, transcript, purse, self._clock)
-        purse.lost = opened.turn.lost if recorder.asks_next else 0
+        purse.unrecorded_attempts = opened.turn.unrecorded_attempts if recorder.asks_next else 0
         limits = job.plan.limits
         recorder.start = transcript.trim(limits.history_turns, limits.history_chars)
         recorder.prefix = prompt.content_hash([render.digest, recorder.start, job.plan.model])
@@ -241,12 +241,12 @@ class Runner:
                 renders.to_keep(job.fence.line, render),
                 known=transcript.known,
                 turns=job.plan.limits.history_turns,
-                alone=job.alone,
+                isolated=job.alone,
             )
         except PoisonMessage as error:
             await record_abandoned(self._journal, job.fence, error.opened, self._purse(job))
             raise
-        if opened.held:
+        if opened.blocked:
             return opened, render
         transcript.extend(opened.records)
         if opened.resumed:

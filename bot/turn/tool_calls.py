@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from bot.approvals import view
-from bot.approvals.request import ApprovalRequest, ToolCallApproval, grant_name
-from bot.approvals.service import PendingCall
+from bot.approvals.approvers import grant_name
+from bot.approvals.request import ApprovalRequest, PendingCall, ToolCallApproval
 from bot.messages import Answer
 from bot.store.journal import Record
 from bot.tools.calls import FATE_UNKNOWN, Call, PolicyResult, Result, call_of
@@ -191,8 +191,8 @@ class ToolCalls:
         return PolicyResult(definition=verdict.definition)
 
     def _decided(self, call: Call) -> ToolCallApproval | None:
-        asked = self._sheet.asked if self._sheet else ()
-        return next((one for one in asked if one.call == call.id), None)
+        asked = self._sheet.calls if self._sheet else ()
+        return next((one for one in asked if one.call_id == call.id), None)
 
     def _as_decided(
         self, call: Call, verdict: PolicyResult, decided: ToolCallApproval
@@ -202,7 +202,7 @@ class ToolCalls:
             return PolicyResult(Result(view.denial_for_model(self._sheet, decided), error=True))
         if verdict.refusal:
             return verdict
-        same = decided.digest == call.digest and decided.definition == verdict.definition
+        same = decided.digest == call.digest and decided.fingerprint == verdict.definition
         return self._pinned(call, verdict) if same else PolicyResult(Result(CHANGED, error=True))
 
     async def _is_granted(self, call: Call, verdict: PolicyResult) -> bool:

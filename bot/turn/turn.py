@@ -93,8 +93,8 @@ class Recorder:
 
     async def broke(self) -> None:
         """A request was cut off: what it cost goes into the ledger at once."""
-        before, lines = self._purse.lost, self._purse.broke()
-        self._rests = bool(lines) or self._purse.lost > before
+        before, lines = self._purse.unrecorded_attempts, self._purse.interrupted()
+        self._rests = bool(lines) or self._purse.unrecorded_attempts > before
         if lines:
             await shielded(self._journal.append(self._fence, self.turn, lines))
 
@@ -108,7 +108,7 @@ class Recorder:
         self, records: Sequence[Record], parts: Sequence[OutgoingPart]
     ) -> list[OutboxItem]:
         """Append the last records, and hand the reply's parts to the outbox."""
-        written = [*records, *self._purse.lines(records, self.transcript.size)]
+        written = [*records, *self._purse.usage_records(records, self.transcript.size)]
         newest, posted = await self._journal.finish(self._fence, self.turn, written, parts)
         self.transcript.logged(records, newest)
         self.transcript.used_at = self._clock.wall()
@@ -175,7 +175,7 @@ class Recorder:
         return end_record(self.entry, outcome, text)
 
     async def _append(self, records: Sequence[Record]) -> None:
-        written = [*records, *self._purse.lines(records)]
+        written = [*records, *self._purse.usage_records(records)]
         newest = await self._journal.append(self._fence, self.turn, written)
         self.transcript.logged(records, newest)
 
@@ -186,8 +186,8 @@ async def record_abandoned(
     """A turn came to nothing, and no later life of it will write what it has cost."""
     if isinstance(opened, Opened):
         size = sum(history.size_of(record) for record in opened.records)
-        purse.lost = opened.turn.lost
-        if lines := purse.lines([], size):
+        purse.unrecorded_attempts = opened.turn.unrecorded_attempts
+        if lines := purse.usage_records([], size):
             await journal.append(fence, opened.turn, lines)
 
 

@@ -13,7 +13,7 @@ FOR_ADMINS = {"account": "this account", "host": "all together"}
 
 def command() -> BotCommand:
     """The command."""
-    return BotCommand("usage", "what was used here today", usage, beside=True)
+    return BotCommand("usage", "what was used here today", usage, concurrent=True)
 
 
 async def usage(context: CommandContext) -> CommandResult:

@@ -82,7 +82,7 @@ class TurnBudget:
         self._day = ""
         self._held: list[str] = []
         self._unheard: Charge | None = None
-        self.lost = 0
+        self.unrecorded_attempts = 0
 
     async def reserve(
         self, request: ModelRequest, known: Callable[[], KnownPrompt] = KnownPrompt
@@ -106,7 +106,7 @@ class TurnBudget:
             await self._bank.ledger.release(self._fence, self._hold, self._held)
             self._held = []
 
-    def broke(self) -> list[Record]:
+    def interrupted(self) -> list[Record]:
         """The request that ran was cut off: its line, and those of requests before it.
 
         Of one that nobody has heard of nothing is known until the same is asked again.
@@ -116,11 +116,11 @@ class TurnBudget:
         if charge is None:
             return []
         if charge.count == "guessed":
-            self.lost, self._unheard = self.lost + 1, charge
+            self.unrecorded_attempts, self._unheard = self.unrecorded_attempts + 1, charge
             return []
         return [*self._earlier(charge.again()), self._line(charge)]
 
-    def lines(self, records: Sequence[Record], size: int | None = None) -> list[Record]:
+    def usage_records(self, records: Sequence[Record], size: int | None = None) -> list[Record]:
         """The lines for answers among these records.
 
         At the end of a turn `size` tells how many bytes its history has; then the line of a request
@@ -132,7 +132,7 @@ class TurnBudget:
             charge = self._told(record)
             found += [*self._earlier(charge.again()), self._line(charge)]
         if size is not None:
-            found += self.broke()
+            found += self.interrupted()
             found += self._earlier(self._unheard or estimate_unanswered(self._model, size))
             found = found or self._unused()
         return found
@@ -154,7 +154,7 @@ class TurnBudget:
         return Charge(usage, "told", model or asking.model, asking.model, asking.meter.message)
 
     def _earlier(self, charge: Charge) -> list[Record]:
-        lost, self.lost = self.lost, 0
+        lost, self.unrecorded_attempts = self.unrecorded_attempts, 0
         return [self._line(charge) for _ in range(lost)]
 
     @property
@@ -201,7 +201,7 @@ class TurnBudget:
         cost, priced = worst_case_cost(request, self._bank.pricing, known)
         if priced.micros is None and any(most.micros is not None for most in limits.values()):
             await self._refuse_unpriced(request.model)
-        times = 1 + self.lost
+        times = 1 + self.unrecorded_attempts
         cost = Cost(cost.tokens * times, cost.micros * times)
         self._held = [*limits]
         ledger = self._bank.ledger

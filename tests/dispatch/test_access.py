@@ -61,7 +61,7 @@ def access(mode: Mode = "request", **lists: frozenset[int]) -> Access:
 
 def granted(*grants: tuple[Kind, int, int, Role], mode: Mode = "request") -> Access:
     found = access(mode)
-    found.take({Subject(kind, id, bot): Grant(role, 9, 0) for kind, id, bot, role in grants})
+    found.set_grants({Subject(kind, id, bot): Grant(role, 9, 0) for kind, id, bot, role in grants})
     return found
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from bot.access.store import GrantStore
+from bot.access.store import AccessStore
 from bot.store import keys
 from simulators.messages.turns import turn
 from tests.host.desk import PATIENCE
@@ -41,14 +41,14 @@ async def test_kill_9_between_the_request_and_the_tap_loses_neither(stage: Stage
     assert said.count(sentence) == said.count(WELCOME) == 1
 
 
-@pytest.mark.parametrize("after", ["knock", "ask", "change", "find"])
+@pytest.mark.parametrize("after", ["open_request", "post_card", "change_role", "find_request"])
 async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     """The step is made, and its host gets no further: what is left of it begins the entry anew."""
     private = Private(stage)
     reached: list[str] = []
-    step = getattr(GrantStore, after)
+    step = getattr(AccessStore, after)
 
     async def and_no_further(*given: object) -> object:
         done = await step(*given)
@@ -57,7 +57,7 @@ async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
         reached.append("dead")
         raise RuntimeError("killed here")
 
-    monkeypatch.setattr(GrantStore, after, and_no_further)
+    monkeypatch.setattr(AccessStore, after, and_no_further)
     async with private.host() as host:
         stage.world.say(private.ann, private.room, "hello")
         card = await private.card()

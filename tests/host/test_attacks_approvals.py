@@ -251,11 +251,11 @@ async def test_a_heap_of_open_questions_makes_nothing_slow_for_anybody_else(stag
         for one in crowd:
             await desk.question(desk.room(one))
         await all_receipted(host, f"bot:{desk.bot.id}")
-        before = host.store.trips
+        before = host.store.round_trips
         for word, told in (("/stop", "Nothing is running"), ("/new", "A new conversation")):
             stage.world.say(ann, desk.room(ann), word)
             await desk.said(desk.room(ann), told)
-        assert host.store.trips - before < 20
+        assert host.store.round_trips - before < 20
 
 
 async def all_receipted(host: Assembled, line: str) -> None:

@@ -20,8 +20,8 @@ class Forgetful(StoreClient):
         self.lost = 0
         self.between: Callable[[], Awaitable[object]] | None = None
 
-    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
-        found = await super().once(call)
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        found = await super().call(call)
         if self.lost:
             self.lost -= 1
             if self.between is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.access.rules import Access
-from bot.access.store import GrantStore
+from bot.access.store import AccessStore
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.notifications import Notifications
 from bot.messages import Fence, OutgoingPart
@@ -76,7 +76,7 @@ async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does
     fence, inbox, wakes = (
         await owned(client),
         UpdateInbox(client),
-        Notifications(client, SystemClock(), GrantStore(client, Access())),
+        Notifications(client, SystemClock(), AccessStore(client, Access())),
     )
     assert await wakes.stirred() == set()
     await inbox.accept(LINE, [update(1)], fence)
@@ -96,7 +96,7 @@ async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
     former, inbox = await owned(client), UpdateInbox(client)
     await client.command("DEL", keys.lease(LINE))
     await owned(client)
-    wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
+    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
     await wakes.stirred()
     await inbox.accept(LINE, [update(1)], former)
     assert await wakes.stirred() == {LINE}
@@ -105,7 +105,7 @@ async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
 async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreClient) -> None:
     inbox, wakes = (
         UpdateInbox(client),
-        Notifications(client, SystemClock(), GrantStore(client, Access())),
+        Notifications(client, SystemClock(), AccessStore(client, Access())),
     )
     for number in range(5):
         await inbox.accept(LINE, [update(number)])
@@ -134,11 +134,11 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     fence, inbox, letters = await owned(client), UpdateInbox(client), DeadLetters(client)
     found = (await inbox.accept(LINE, [update(1), update(2)])).entries
     for entry in found:
-        await inbox.bury(fence, entry.id, "it broke", [said("sorry")], "5")
+        await inbox.dead_letter(fence, entry.id, "it broke", [said("sorry")], "5")
     one, two = await letters.of(await letters.lines())
     assert (one.update, one.why, one.raw) == (1, "it broke", b'{"update_id":1}')
     assert one.at > 1_700_000_000
-    wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
+    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
     await wakes.stirred()
     assert await letters.replay(one)
     assert not await letters.replay(one)
@@ -153,7 +153,7 @@ async def test_a_burial_whose_answer_was_lost_happens_once(valkey: Valkey) -> No
     fence, inbox = await owned(client), UpdateInbox(client)
     (entry,) = (await inbox.accept(LINE, [update(1)])).entries
     client.lost = 1
-    await inbox.bury(fence, entry.id, "why", [said("sorry")], "5")
+    await inbox.dead_letter(fence, entry.id, "why", [said("sorry")], "5")
     assert await DeadLetters(client).count(LINE) == 1
     assert len(await Outbox(client).unsent(LINE)) == 1
     await client.close()

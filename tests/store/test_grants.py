@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject
-from bot.access.store import AccessRequest, GrantChange, GrantStore
+from bot.access.store import AccessRequest, AccessStore, RoleChange
 from bot.hosting.notifications import Notifications
 from bot.messages import OutgoingPart
 from bot.ops.clock import SystemClock
@@ -25,25 +25,23 @@ ASKED = AccessRequest("nonce", ANN, "bot:7", "echo_bot", 5, "Ann")
 CARD = OutgoingPart(9, "sendMessage", {"text": "May Ann?"})
 
 
-def change(
-    key: str, role: Role | None = MEMBER, who: Subject = ANN, nonce: str = ""
-) -> GrantChange:
-    return GrantChange(who, role, 9, f"Boss {key}", key, "Ann", nonce)
+def change(key: str, role: Role | None = MEMBER, who: Subject = ANN, nonce: str = "") -> RoleChange:
+    return RoleChange(who, role, 9, f"Boss {key}", key, "Ann", nonce)
 
 
 @asynccontextmanager
-async def another(valkey: Valkey) -> AsyncIterator[GrantStore]:
+async def another(valkey: Valkey) -> AsyncIterator[AccessStore]:
     """What another replica has of it."""
     client = StoreClient(connect(valkey.url), SystemClock())
     try:
-        yield GrantStore(client, Access())
+        yield AccessStore(client, Access())
     finally:
         await client.close()
 
 
 @pytest.fixture
-def grants(client: StoreClient) -> GrantStore:
-    return GrantStore(client, Access())
+def grants(client: StoreClient) -> AccessStore:
+    return AccessStore(client, Access())
 
 
 async def audited(client: StoreClient) -> int:
@@ -51,32 +49,34 @@ async def audited(client: StoreClient) -> int:
 
 
 async def test_a_change_is_made_and_audited_once_for_its_key(
-    grants: GrantStore, client: StoreClient
+    grants: AccessStore, client: StoreClient
 ) -> None:
     for _ in range(2):
-        assert (await grants.change(change("a"))).kind == "done"
+        assert (await grants.change_role(change("a"))).kind == "done"
     assert grants.access.grants[ANN].role == MEMBER
     for _ in range(2):
-        assert (await grants.change(change("b", None))).kind == "done"
-    assert (await grants.change(change("c", None))).kind == "absent"
+        assert (await grants.change_role(change("b", None))).kind == "done"
+    assert (await grants.change_role(change("c", None))).kind == "absent"
     assert grants.access.grants == {}
     assert await audited(client) == 2
 
 
 async def test_of_two_answers_to_one_request_one_counts_whatever_the_order(
-    grants: GrantStore, client: StoreClient, valkey: Valkey
+    grants: AccessStore, client: StoreClient, valkey: Valkey
 ) -> None:
     async with another(valkey) as others:
         for number in range(50):
             asked = replace(ASKED, nonce=f"n{number}", subject=Subject("person", 5, number + 1))
-            assert await grants.knock(asked) == asked
+            assert await grants.open_request(asked) == asked
             answers = [
                 replace(change(f"{number}{role}", role, asked.subject), nonce=asked.nonce)
                 for role in (MEMBER, BLOCKED)
             ]
-            outcomes = await asyncio.gather(grants.change(answers[0]), others.change(answers[1]))
+            outcomes = await asyncio.gather(
+                grants.change_role(answers[0]), others.change_role(answers[1])
+            )
             assert sorted(one.kind for one in outcomes) == ["done", "late"]
-            request = await grants.find(asked.nonce)
+            request = await grants.find_request(asked.nonce)
             assert request is not None
             await grants.refresh()
             assert request.role == grants.access.grants[asked.subject].role
@@ -84,29 +84,29 @@ async def test_of_two_answers_to_one_request_one_counts_whatever_the_order(
 
 
 async def test_a_subject_has_one_open_request_and_each_admin_one_card_of_it(
-    grants: GrantStore, client: StoreClient
+    grants: AccessStore, client: StoreClient
 ) -> None:
-    first = await grants.knock(ASKED)
-    again = await grants.knock(replace(ASKED, nonce="other"))
+    first = await grants.open_request(ASKED)
+    again = await grants.open_request(replace(ASKED, nonce="other"))
     assert first == again == ASKED
-    assert [await grants.ask("nonce", 9, "bot:7", CARD) for _ in range(2)] == [True, False]
+    assert [await grants.post_card("nonce", 9, "bot:7", CARD) for _ in range(2)] == [True, False]
     assert await client.command("XLEN", keys.outbox("bot:7")) == 1
     (waiting,) = await grants.open_requests()
     assert waiting.cards[9].line == "bot:7"
-    outcome = await grants.change(change("a"))
+    outcome = await grants.change_role(change("a"))
     assert outcome.nonce == "nonce"
     assert await grants.open_requests() == []
-    assert not await grants.ask("nonce", 10, "bot:7", CARD)
-    assert await grants.knock(replace(ASKED, nonce="another")) == "known"
-    await grants.change(change("x", None))
-    assert await grants.knock(replace(ASKED, nonce="another")) != "known"
-    late = await grants.change(change("b", BLOCKED, nonce="nonce"))
+    assert not await grants.post_card("nonce", 10, "bot:7", CARD)
+    assert await grants.open_request(replace(ASKED, nonce="another")) == "known"
+    await grants.change_role(change("x", None))
+    assert await grants.open_request(replace(ASKED, nonce="another")) != "known"
+    late = await grants.change_role(change("b", BLOCKED, nonce="nonce"))
     assert late.kind == "late"
-    assert (await grants.change(change("c", nonce="never"))).kind == "absent"
+    assert (await grants.change_role(change("c", nonce="never"))).kind == "absent"
 
 
 async def test_another_replica_hears_of_a_change_and_without_the_message_within_a_sweep(
-    grants: GrantStore, valkey: Valkey, client: StoreClient
+    grants: AccessStore, valkey: Valkey, client: StoreClient
 ) -> None:
     async with another(valkey) as others:
         wakes = Notifications(client, SystemClock(), others)
@@ -115,21 +115,21 @@ async def test_another_replica_hears_of_a_change_and_without_the_message_within_
             wakes.listen_forever(lambda _: None, lambda: freed.append(1))
         )
         await until(lambda: len(freed) == 3)
-        await grants.change(change("a"))
+        await grants.change_role(change("a"))
         await until(lambda: ANN in others.access.grants, 1)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-        await grants.change(change("b", None))
+        await grants.change_role(change("b", None))
         assert ANN in others.access.grants
         await wakes.stirred()
         assert ANN not in others.access.grants
-        before = client.trips
+        before = client.round_trips
         await wakes.stirred()
-        assert client.trips - before == 1
+        assert client.round_trips - before == 1
 
 
 async def test_two_who_know_the_code_do_not_both_become_admin(
-    grants: GrantStore, valkey: Valkey
+    grants: AccessStore, valkey: Valkey
 ) -> None:
     async with another(valkey) as others:
         for number in range(20):
@@ -149,9 +149,9 @@ async def test_two_who_know_the_code_do_not_both_become_admin(
 
 
 async def test_a_grant_that_cannot_be_read_grants_nothing_and_hides_no_other(
-    grants: GrantStore, client: StoreClient
+    grants: AccessStore, client: StoreClient
 ) -> None:
-    await grants.change(change("a"))
+    await grants.change_role(change("a"))
     odd = {"person:6@7": "{", "person:7@7": '{"role": 5, "x": 1}', "king:5@7": "{}", "x": "y"}
     for name, body in odd.items():
         await client.command("HSET", keys.GRANTS, name, body)

@@ -32,16 +32,16 @@ class Desk:
         self.inbox = UpdateInbox(client)
         self.outbox = Outbox(client)
 
-    async def begin(self, ref: TurnRef | None = None, *, alone: bool = False) -> Opened:
+    async def begin(self, ref: TurnRef | None = None, *, isolated: bool = False) -> Opened:
         message = Record("person", {"turn": (ref or self.ref).entry})
         ref = ref or self.ref
-        return await self.journal.begin(self.fence, ref, "hash", message, {}, alone=alone)
+        return await self.journal.begin(self.fence, ref, "hash", message, {}, isolated=isolated)
 
     def part(self, text: str) -> OutgoingPart:
         return OutgoingPart(5, "sendMessage", {"text": text}, self.ref)
 
     async def kinds(self) -> list[str]:
-        found = await self.client.command("XRANGE", keys.log(LINE, "5", "echo"), "-", "+")
+        found = await self.client.command("XRANGE", keys.transcript(LINE, "5", "echo"), "-", "+")
         return [fields[b"k"].decode() for _, fields in found]
 
 
@@ -60,7 +60,7 @@ async def test_a_begin_whose_answer_was_lost_is_a_first_begin(valkey: Valkey) ->
     client.lost = 2
     opened = await d.begin()
     assert not opened.resumed
-    assert opened.turn.tries == 1
+    assert opened.turn.attempts == 1
     assert await d.kinds() == ["person"]
     assert (await d.begin()).resumed
     await client.close()
@@ -140,7 +140,7 @@ async def test_two_turns_of_one_conversation_are_never_open_at_once(client: Stor
     await d.begin()
     (entry,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
     second = await d.begin(TurnRef(entry.id, "5", "echo"))
-    assert second.held
+    assert second.blocked
     assert second.turn.ref == d.ref
     assert await d.kinds() == ["person"]
 
@@ -154,16 +154,16 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
     for _ in range(MAX_ATTEMPTS - SUSPECT_AFTER):
         with pytest.raises(CrashSuspect):
             await d.begin()
-        await d.begin(alone=True)
+        await d.begin(isolated=True)
     with pytest.raises(PoisonMessage):
-        await d.begin(alone=True)
+        await d.begin(isolated=True)
 
 
 async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:
     d = await desk(client)
     for number in range(MAX_ATTEMPTS * 3):
         turn = (await d.begin()).turn
-        assert turn.tries <= 2, number
+        assert turn.attempts <= 2, number
         await d.journal.append(d.fence, turn, [Record("model", {})])
 
 

@@ -178,25 +178,25 @@ async def test_each_life_that_asked_and_wrote_nothing_is_counted_until_something
     client: StoreClient,
 ) -> None:
     d = await desk(client)
-    assert [(await d.begin(alone=True)).turn.lost for _ in range(2)] == [0, 1]
-    turn = (await d.begin(alone=True)).turn
+    assert [(await d.begin(isolated=True)).turn.unrecorded_attempts for _ in range(2)] == [0, 1]
+    turn = (await d.begin(isolated=True)).turn
     await d.journal.append(d.fence, turn, [line(1, 1, "")])
-    opened = await d.begin(alone=True)
-    assert (opened.turn.lost, opened.turn.tries) == (0, 4)
+    opened = await d.begin(isolated=True)
+    assert (opened.turn.unrecorded_attempts, opened.turn.attempts) == (0, 4)
     await d.journal.append(d.fence, opened.turn, [line(1, 1, "")])
     for _ in range(2):  # asked once more, and once more after one of which nobody heard
         await d.journal.append(d.fence, opened.turn, [])
-    assert (await d.begin(alone=True)).turn.lost == 2
+    assert (await d.begin(isolated=True)).turn.unrecorded_attempts == 2
     assert await d.kinds() == ["person"]
 
 
 async def test_a_look_by_another_agent_is_no_life(client: StoreClient) -> None:
     d = await desk(client)
-    await d.begin(alone=True)
+    await d.begin(isolated=True)
     message = Record("person", {"turn": d.ref.entry})
     other = type(d.ref)(d.ref.entry, "5", "other")
     await d.journal.begin(d.fence, other, "hash", message, {})
-    assert (await d.begin()).turn.lost == 1
+    assert (await d.begin()).turn.unrecorded_attempts == 1
 
 
 async def test_lines_that_are_written_twice_stand_once(client: StoreClient) -> None:
@@ -204,6 +204,6 @@ async def test_lines_that_are_written_twice_stand_once(client: StoreClient) -> N
     await d.begin()
     for _ in range(2):
         args = [d.fence.token, d.ref.entry, 1, "$", orjson.dumps(line(5, 5, "", HOST).body)]
-        names = [keys.fence(LINE), keys.open_turn(LINE, "5"), keys.log(LINE, "5", "echo")]
-        await client.surely("append", names, args)
+        names = [keys.fence(LINE), keys.open_turn(LINE, "5"), keys.transcript(LINE, "5", "echo")]
+        await client.run_idempotent("append", names, args)
     assert len(await Ledger(client).lines(DAY)) == 1

@@ -63,7 +63,7 @@ class Counter:
     async def answer(self, counts: list[int], model: str = "m") -> None:
         record = Record("model", {"usage": counts, "model": model, "content": [], "at": 0})
         turn = (await self.desk.begin()).turn
-        lines = self.purse.lines([record])
+        lines = self.purse.usage_records([record])
         await self.desk.journal.append(self.desk.fence, turn, [record, *lines])
 
 
@@ -149,9 +149,9 @@ async def test_a_next_life_sets_aside_for_what_the_last_may_have_asked_too(
     c = await counter(client, {"host": SpendLimit(500)})
     await c.purse.reserve(request())
     life = c.next_life()
-    life.lost = 1
+    life.unrecorded_attempts = 1
     await life.reserve(request())
-    life.lost = 2
+    life.unrecorded_attempts = 2
     with pytest.raises(OutOfBudget):
         await life.reserve(request())
 
@@ -161,9 +161,9 @@ async def test_a_turn_that_comes_to_nothing_still_tells_what_its_lives_may_have_
 ) -> None:
     d = await desk(client)
     for _ in range(MAX_ATTEMPTS):
-        await d.begin(alone=True)
+        await d.begin(isolated=True)
     with pytest.raises(PoisonMessage) as caught:
-        await d.begin(alone=True)
+        await d.begin(isolated=True)
     opened = caught.value.opened
     assert isinstance(opened, Opened)
-    assert opened.turn.lost == MAX_ATTEMPTS
+    assert opened.turn.unrecorded_attempts == MAX_ATTEMPTS

@@ -22,5 +22,5 @@ for i = 3, #ARGV, 3 do
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[1])
-if new and redis.call('GET', KEYS[3]) ~= ARGV[2] then stir(KEYS[1], KEYS[4], KEYS[5]) end
+if new and redis.call('GET', KEYS[3]) ~= ARGV[2] then notify(KEYS[1], KEYS[4], KEYS[5]) end
 return found

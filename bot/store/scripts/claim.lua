@@ -7,5 +7,5 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('SET', KEYS[4], '', 'EX', ARGV[4])
-granted(KEYS[3], KEYS[5], {unpack(ARGV, 5)})
+role_changed(KEYS[3], KEYS[5], {unpack(ARGV, 5)})
 return 1

@@ -13,5 +13,5 @@ for i = 2, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', 'p', ARGV[i], 'f', owned)
 end
 redis.call('SET', KEYS[2], table.concat(ids, ' '), 'EX', ARGV[1])
-if #ids > 0 then stir(KEYS[1], KEYS[4], KEYS[5]) end
+if #ids > 0 then notify(KEYS[1], KEYS[4], KEYS[5]) end
 return ids

@@ -2,7 +2,7 @@
 -- none of whom an admin has let in or blocked meanwhile.
 -- KEYS: request of the subject, the new request, open requests, how many lately, grants
 -- ARGV: nonce, what is asked, lifetime (s), now, most in an hour, the subject here and everywhere
--- Returns the nonce of the open request; 'known'; or 'many' where there were too many lately.
+-- Returns the nonce of the open request; 'known'; or 'too_many' where there were too many lately.
 if redis.call('HEXISTS', KEYS[5], ARGV[6]) + redis.call('HEXISTS', KEYS[5], ARGV[7]) > 0 then
   return 'known'
 end
@@ -10,7 +10,7 @@ local held = redis.call('GET', KEYS[1])
 if held and redis.call('EXISTS', 'access:request:' .. held) == 1 then return held end
 local lately = redis.call('INCR', KEYS[4])
 if lately == 1 then redis.call('EXPIRE', KEYS[4], 3600) end
-if lately > tonumber(ARGV[5]) then return 'many' end
+if lately > tonumber(ARGV[5]) then return 'too_many' end
 redis.call('HSET', KEYS[2], 'what', ARGV[2], 'role', '', 'by', '')
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])

@@ -29,5 +29,5 @@ else
   nonce = ''
 end
 redis.call('SET', KEYS[5], nonce, 'EX', ARGV[6])
-granted(KEYS[2], KEYS[6], {unpack(ARGV, 7)})
+role_changed(KEYS[2], KEYS[6], {unpack(ARGV, 7)})
 return {'done', nonce}
