@@ -127,7 +127,7 @@ class AdminAlerts:
         if await self.contacts.client.command(*words) is None:
             return
         for person, line in routes.items():
-            part = OutgoingPart(person, "sendMessage", {"text": text})
+            part = OutgoingPart(person, "message", {"text": text})
             await self.outbox.post(line, f"{key}:{person}", [part])
         for line in set(routes.values()):
             await self.nudge(line)

@@ -1,34 +1,24 @@
-"""Every error the host raises on purpose.
+"""Every error that the host raises on purpose.
 
 SwitchboardError
-├── ConfigError               start-up cannot go on; says the place and the cure
+├── ConfigError               the host cannot start; names the place and the cure
 ├── StoreError
 │   ├── StoreUnavailable      the store is away or full; waiting may help
-│   ├── FencedOut             another owner holds the line now; never retried
-│   ├── Suspected             a turn was open when the host ended, again and again: run it alone
-│   └── Poisoned              a turn was begun again and again, and came to nothing
-├── TelegramError             the Bot API said no; carries its own words
-│   ├── BadRequest            400
-│   │   ├── CannotParse       the entities were refused: send plain text instead
-│   │   ├── NotModified       the edit changes nothing: a success
-│   │   ├── MessageGone       the message to edit or delete is not there
-│   │   ├── TooLong           the text is over the limit
-│   │   └── ChatMigrated      the group has a new id
-│   ├── Unauthorized          401, the token is revoked
-│   ├── Unreachable           403, or chat not found: this person or chat is closed to us
-│   ├── UnknownMethod         404
-│   ├── Conflict              409, somebody else polls this token
-│   ├── TooManyRequests       429, with the seconds to wait
-│   ├── ServerFault           5xx
-│   ├── NotSent               the connection failed before the request left
-│   └── FateUnknown           the request left, no answer came
-├── ModelError                the Messages API said no, or the stream broke
+│   ├── FencedOut             another host owns the line now; never retried
+│   ├── CrashSuspect          the turn was open each time the host crashed: run it alone
+│   └── PoisonMessage         the turn was begun again and again and got nowhere
+├── ChannelError              a call to a chat failed; every channel has its own kinds below these
+│   ├── ChannelRefused        it was surely not done
+│   ├── ChannelFailed         it may have been done; nothing of it can happen later
+│   ├── ChannelFateUnknown    no answer: it may have been done, or may still be done
+│   └── ChannelRevoked        the credential is no longer valid
+├── ModelError                a model request failed
 │   ├── ModelBusy             429, 529, 5xx, no connection: another try may help
-│   ├── BrokenStream          the stream ended wrongly: the step is made again
+│   ├── BrokenStream          the stream ended early: the step is made again
 │   ├── StaleThinking         a replayed thinking block no longer fits its prefix
 │   └── ModelRefused          400, 401, 403, 404: another try will not help
-├── OutOfBudget               a budget has not enough for one more model request
-└── ToolError                 a tool call that has no result
+├── OutOfBudget               a budget has too little left for another model request
+└── ToolError                 a tool call without a result
     ├── ToolUnavailable       it surely did not run
     └── ToolFateUnknown       it may have run
 """
@@ -41,7 +31,7 @@ class SwitchboardError(Exception):
 
 
 class ConfigError(SwitchboardError):
-    """Start-up cannot go on; the message names the place and the cure."""
+    """The host cannot start; the message names the place and the cure."""
 
 
 class StoreError(SwitchboardError):
@@ -53,17 +43,17 @@ class StoreUnavailable(StoreError):
 
 
 class FencedOut(StoreError):
-    """A write came with a stale fence: another owner holds the line now."""
+    """A write carried a stale fence: another host owns the line now."""
 
 
 class CrashSuspect(StoreError):
-    """A turn was open at several ends of the host: alone it will show whether it was at fault."""
+    """The turn was open at several crashes of the host; run alone, it shows if it was the cause."""
 
 
 class PoisonMessage(StoreError):
-    """A turn was begun again and again and recorded nothing new: its entry is set aside.
+    """The turn was begun again and again without recording anything new: its entry is set aside.
 
-    `opened` is what was found of it.
+    `opened` is what the store had of the turn.
     """
 
     def __init__(self, message: str, opened: object = None) -> None:
@@ -71,8 +61,8 @@ class PoisonMessage(StoreError):
         self.opened = opened
 
 
-class TelegramError(SwitchboardError):
-    """The Bot API refused a call; `description` holds its own words."""
+class ChannelError(SwitchboardError):
+    """A call to a chat failed; `description` is the reason in the other side's words."""
 
     def __init__(self, method: str, description: str) -> None:
         super().__init__(f"{method}: {description}")
@@ -80,76 +70,28 @@ class TelegramError(SwitchboardError):
         self.description = description
 
 
-class BadRequest(TelegramError):
-    """400: the request is wrong as it stands."""
+class ChannelRefused(ChannelError):
+    """The call was surely not done."""
 
 
-class CannotParse(BadRequest):
-    """400 "can't parse entities": the same text without entities will pass."""
+class ChannelFailed(ChannelError):
+    """The other side answered that it failed: the call may have been done, but not any later."""
 
 
-class NotModified(BadRequest):
-    """400 "message is not modified": the message already says so."""
+class ChannelFateUnknown(ChannelError):
+    """No answer came: the call may have been done, or may still be done."""
 
 
-class MessageGone(BadRequest):
-    """400: the message to edit or delete does not exist (any more)."""
-
-
-class TooLong(BadRequest):
-    """400 "message is too long"."""
-
-
-class ChatMigrated(BadRequest):
-    """400: the group became a supergroup; `to` is its new id."""
-
-    def __init__(self, method: str, description: str, to: int) -> None:
-        super().__init__(method, description)
-        self.to = to
-
-
-class Unauthorized(TelegramError):
-    """401: the token is revoked."""
-
-
-class Unreachable(TelegramError):
-    """403, or 400 "chat not found": this chat is closed to us."""
-
-
-class UnknownMethod(TelegramError):
-    """404: the server does not know this method."""
-
-
-class Conflict(TelegramError):
-    """409: another poller, or a webhook, holds this token."""
-
-
-class TooManyRequests(TelegramError):
-    """429: wait `retry_after` seconds before anything else to this chat."""
-
-    def __init__(self, method: str, description: str, retry_after: float) -> None:
-        super().__init__(method, description)
-        self.retry_after = retry_after
-
-
-class ServerFault(TelegramError):
-    """5xx: the server failed; the call may or may not have worked."""
-
-
-class NotSent(TelegramError):
-    """No connection: the request surely did not reach the server."""
-
-
-class FateUnknown(TelegramError):
-    """The request left us and no answer came back."""
+class ChannelRevoked(ChannelError):
+    """The credential of the line is no longer valid."""
 
 
 class ModelError(SwitchboardError):
-    """The Messages API refused, or its stream broke."""
+    """A model request failed."""
 
 
 class ModelBusy(ModelError):
-    """Another try may help, not before `retry_after` seconds when that is known."""
+    """Another try may help, not before `retry_after` seconds where the server named them."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -161,7 +103,7 @@ class BrokenStream(ModelError):
 
 
 class StaleThinking(ModelError):
-    """A replayed thinking block is bound to another prefix: strip them all and retry once."""
+    """A replayed thinking block belongs to another prefix: strip them all and retry once."""
 
 
 class ModelRefused(ModelError):
@@ -169,11 +111,11 @@ class ModelRefused(ModelError):
 
 
 class OutOfBudget(SwitchboardError):
-    """A budget has not enough for the next model request; the words are for the person."""
+    """A budget has too little left for the next model request; the message is for the person."""
 
 
 class ToolError(SwitchboardError):
-    """A tool call ended without a result of its own."""
+    """A tool call ended without a result."""
 
 
 class ToolUnavailable(ToolError):
@@ -181,4 +123,4 @@ class ToolUnavailable(ToolError):
 
 
 class ToolFateUnknown(ToolError):
-    """The call may have run; nobody can tell."""
+    """The call may have run."""

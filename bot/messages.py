@@ -13,11 +13,11 @@ from typing import Any, Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """A part in the outbox. `doubtful` is set where an earlier owner may have sent it already."""
+    """A part in the outbox. `maybe_sent`: an earlier owner of the line may have sent it already."""
 
     id: str
     outgoing: OutgoingPart
-    doubtful: bool = False
+    maybe_sent: bool = False
 
 
 def new_nonce() -> str:
@@ -56,24 +56,24 @@ class User:
 class Address:
     """Where an answer goes: a chat of one bot, and a topic in it.
 
-    `was` is the id that the chat had as a plain group, before it became a supergroup.
+    `migrated_from` is the id that the chat had as a plain group, before it became a supergroup.
     """
 
     bot: int
     chat: int
     topic: int | None = None
     private: bool = True
-    was: int | None = None
+    migrated_from: int | None = None
 
     @property
-    def home(self) -> int:
-        """The id that the chat had at first: it names the chat also after a move."""
-        return self.chat if self.was is None else self.was
+    def original_id(self) -> int:
+        """The id that the chat had at first: it names the chat after a migration as well."""
+        return self.chat if self.migrated_from is None else self.migrated_from
 
     @property
     def conversation(self) -> str:
-        """The conversation's name inside its line: `<home>` or `<home>:<topic>`."""
-        return str(self.home) if self.topic is None else f"{self.home}:{self.topic}"
+        """The conversation's name in its line: `<original id>` or `<original id>:<topic>`."""
+        return str(self.original_id) if self.topic is None else f"{self.original_id}:{self.topic}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,21 +199,25 @@ class TurnRef:
     agent: str
 
 
+PartKind = Literal["message", "edit", "clear_keyboard", "callback_answer"]
+
+
 @dataclass(frozen=True, slots=True)
 class OutgoingPart:
-    """One call to a chat, rendered and ready: a part of an answer, a notice, a reply to a press.
+    """A rendered part, ready to send: of an answer, a notice, or a reply to a press.
 
-    `payload` is the method's JSON without a chat id. Parts of one chat go out in order. `shows`
-    names a sheet of calls that this message shows: the message's id is remembered for it. An edit
-    that `lapses` is dropped where its message is gone; any other is sent as a message then.
+    `payload` is the channel's JSON for it, without the chat's id. The parts of one chat go out in
+    order. `tracks` names what the message shows (an approval, an admin's card), for which the
+    message's id is remembered. A `best_effort` edit is dropped where its message is gone; any other
+    edit is then sent as a message.
     """
 
     chat: int
-    method: str
+    kind: PartKind
     payload: Json
     turn: TurnRef | None = None
-    shows: str = ""
-    lapses: bool = False
+    tracks: str = ""
+    best_effort: bool = False
 
     def of(self, turn: TurnRef) -> OutgoingPart:
         """The same call as a part of a turn's reply."""
@@ -252,7 +256,7 @@ class Clock(Protocol):
         ...
 
 
-UNFIT = "unfit"
+INVALID_INPUT = "unfit"
 """Where a call's block notes why its input cannot be passed on; no server is sent this note."""
 
 
@@ -378,11 +382,11 @@ class Channel(Protocol):
         """
         ...
 
-    def word(self, press: CallbackPress, text: str) -> OutgoingPart:
+    def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to whoever pressed."""
         ...
 
-    async def administers(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of this chat; in a private one, its person is."""
         ...
 
@@ -397,7 +401,7 @@ class Channel(Protocol):
         """
         ...
 
-    async def sent(self, entry: str) -> None:
+    async def wait_until_sent(self, entry: str) -> None:
         """Return once no part of this turn is left to send."""
         ...
 

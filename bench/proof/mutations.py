@@ -122,15 +122,15 @@ MUTATIONS = (
     ),
     Mutation(
         "the mark on a part of unknown fate",
-        "bot/telegram/sending.py",
-        "outgoing = parts.marked(part.outgoing) if part.doubtful else part.outgoing",
+        "bot/telegram/sender.py",
+        "outgoing = parts.mark_repeated(part.outgoing) if part.maybe_sent else part.outgoing",
         "outgoing = part.outgoing",
         NAMED,
     ),
     Mutation(
         "the note that a beginning is about to be shown in a group",
         "bot/turn/progress.py",
-        "            await self._noted(SOMEWHERE)\n",
+        "            await self._noted(UNKNOWN_MESSAGE)\n",
         "",
         KILLS + "test_a_kill_while_an_answer_grows_in_a_group_leaves_one_whole_answer",
     ),
@@ -144,7 +144,7 @@ MUTATIONS = (
     ),
     Mutation(
         "after a lost answer Telegram is asked whether it answers",
-        "bot/telegram/sending.py",
+        "bot/telegram/sender.py",
         "await self._until_answered()",
         "pass",
         "tests/host/test_unanswered.py::"

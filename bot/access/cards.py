@@ -111,7 +111,7 @@ def edits(
 ) -> list[OutgoingPart]:
     """Edits of every message that shows a question; one that is gone is not sent anew."""
     return [
-        replace(part, lapses=True)
+        replace(part, best_effort=True)
         for message in messages
         for part in channel.render(address, text, edit=message, buttons=buttons)
     ]

@@ -95,7 +95,7 @@ class PeopleCommands:
         everywhere = said[-1] == "everywhere"
         act, *ids = said[:-1] if everywhere else said
         if not ids and not context.incoming.address.private:
-            ids = [str(context.incoming.address.home)]
+            ids = [str(context.incoming.address.original_id)]
         number = int(ids[0]) if len(ids) == 1 and _NUMBER.match(ids[0]) else 0
         if number in (0, ANONYMOUS_ADMIN):
             return Reply(escape_markdown(HOW))

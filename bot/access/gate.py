@@ -132,7 +132,7 @@ class AccessGate:
         self, line: LineContext, address: Address, person: User, title: str, *, added: bool
     ) -> None:
         """Send a card to each admin who can be reached and has none; once an hour is enough."""
-        subject = Subject("person" if address.private else "chat", address.home, line.bot)
+        subject = Subject("person" if address.private else "chat", address.original_id, line.bot)
         now, version = self.clock.monotonic(), self.access.version
         asked_at, until = self._asked.get(subject, (-1, 0.0))
         if asked_at == version and now < until:
@@ -182,7 +182,7 @@ class AccessGate:
         (part,) = line.channel.render(
             Address(line.bot, admin), cards.render(request), buttons=cards.buttons(request)
         )
-        part = replace(part, shows=cards.card_id(request.nonce, admin))
+        part = replace(part, tracks=cards.card_id(request.nonce, admin))
         if await self.store.post_card(request.nonce, admin, route, part):
             self.counters.add("access:cards")
             await self.alerts.nudge(route)
@@ -208,7 +208,7 @@ class AccessGate:
         request = await self.store.find_request(decision.nonce)
         if request is None or not _is_own_card(request, line, press):
             self.counters.add("refused:card")
-            await self._settle(line, entry, [line.channel.word(press, cards.NO_LONGER_OPEN)])
+            await self._settle(line, entry, [line.channel.callback_answer(press, cards.NO_LONGER_OPEN)])
             return
         change = _role_change(line, entry, admin, request.subject, decision.role)
         outcome = await self.store.change_role(
@@ -223,7 +223,7 @@ class AccessGate:
             answer = cards.NO_LONGER_OPEN
         else:
             answer = cards.already_decided(request)
-        parts = [line.channel.word(press, answer)]
+        parts = [line.channel.callback_answer(press, answer)]
         if press.message is not None and request.role is not None:
             # The store may not know this message: a host may have ended right after sending it.
             parts += _card_edits(line, request, admin.id, [press.message])

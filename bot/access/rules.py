@@ -141,7 +141,7 @@ class Access:
         """Whether an event in a chat is admitted; `person` is None where it names nobody."""
         if person is not None and self.is_admin(person):
             return "admitted"
-        bot, chats = address.bot, {address.chat, address.home}
+        bot, chats = address.bot, {address.chat, address.original_id}
         if person is not None and self.is_blocked("person", person, bot):
             return "blocked"
         if not address.private and any(self.is_blocked("chat", chat, bot) for chat in chats):

@@ -186,7 +186,7 @@ class AccessStore:
         """Settle an entry, and send the parts, at most once an hour for a chat (else None)."""
         line = fence.line
         names = [keys.fence(line), keys.inbox(line), keys.outbox(line)]
-        names += [keys.told(line, address.home), keys.open_turn(line, address.conversation)]
+        names += [keys.told(line, address.original_id), keys.open_turn(line, address.conversation)]
         args = [fence.token, entry, HOUR_S, *map(dump_part, parts)]
         said, *ids = await self._client.run_idempotent("refuse_stranger", names, args)
         return None if said == 0 else outbox_items(ids, parts)

@@ -77,9 +77,9 @@ class AgentResolver:
         """Which agent answers, by which rule, and why."""
         snapshot = self._catalog.snapshot()
         found = snapshot.resolve(line.identity, address.chat, person.id)
-        if address.was is None or found.rule in _CHATS:
+        if address.migrated_from is None or found.rule in _CHATS:
             return found
-        before = snapshot.resolve(line.identity, address.was, person.id)
+        before = snapshot.resolve(line.identity, address.migrated_from, person.id)
         return before if before.rule in _CHATS else found
 
     def plan(self, resolution: Resolution) -> RunnableAgent | None:

@@ -112,7 +112,7 @@ class Approvers:
             return True
         if "admins" not in request.approvers:
             return False
-        return await line.channel.administers(request.address, person.id)
+        return await line.channel.is_chat_admin(request.address, person.id)
 
     async def may_supersede(
         self, line: LineContext, request: ApprovalRequest, person: User

@@ -131,7 +131,7 @@ class ApprovalService:
                 return None
             now, person = self.clock.wall(), press.person
             after = request.apply(decision, person, now)
-            answer = line.channel.word(press, view.acknowledgement(after, decision, person.id))
+            answer = line.channel.callback_answer(press, view.acknowledgement(after, decision, person.id))
             host_admin = self.approvers.access.is_admin(person.id)
             return _Change(
                 after,
@@ -152,7 +152,7 @@ class ApprovalService:
         ("reason_taken").
         """
         if turn.state == "sending":
-            await line.channel.sent(turn.ref.entry)
+            await line.channel.wait_until_sent(turn.ref.entry)
             return "superseded"
 
         async def change(request: ApprovalRequest | None) -> _Change | None:
@@ -349,7 +349,7 @@ class ApprovalService:
         """Tell the person why; a message that shows an old state of the request is redrawn."""
         self.counters.add("refused:approval")
         log.info("press.refused", line=line.fence.line, person=press.person.id, why=why)
-        parts = [line.channel.word(press, why)]
+        parts = [line.channel.callback_answer(press, why)]
         if request and request.closed and _is_same_chat(request, press) and press.message:
             parts += view.edit_parts(line.channel, replace(request, messages=()), press.message)
         await line.channel.deliver(await self.inbox.settle(line.fence, [entry], parts))
@@ -385,10 +385,10 @@ def _is_same_chat(request: ApprovalRequest, press: CallbackPress) -> bool:
     The topic does not count: Telegram leaves it out where the message is too old.
     """
     asked, pressed = request.address, press.address
-    return (asked.bot, asked.home) == (pressed.bot, pressed.home)
+    return (asked.bot, asked.original_id) == (pressed.bot, pressed.original_id)
 
 
 def _has_moved(request: ApprovalRequest, press: CallbackPress) -> bool:
     """Whether the group is a supergroup by now, and the request does not know."""
     moved = request.address.chat != press.address.chat
-    return press.address.was is not None and moved and _is_same_chat(request, press)
+    return press.address.migrated_from is not None and moved and _is_same_chat(request, press)

@@ -64,7 +64,7 @@ def question_parts(
 ) -> list[OutgoingPart]:
     """The messages that ask people; the last one has the buttons."""
     parts = channel.render(request.address, render(request), reply_to, buttons=buttons(request))
-    return [*parts[:-1], replace(parts[-1], shows=request.nonce)]
+    return [*parts[:-1], replace(parts[-1], tracks=request.nonce)]
 
 
 def edit_parts(

@@ -19,7 +19,7 @@ from bot.command import (
 )
 from bot.commands.admin_context import AdminContext, actor, retrying
 from bot.commands.agent_page import agent_page
-from bot.errors import TelegramError
+from bot.errors import ChannelError
 from registry.definition import AgentDefinition
 from registry.errors import AlreadyThere
 from registry.snapshot import Entry
@@ -83,7 +83,7 @@ class AgentCommands:
         replace = _REPLACE.match(context.arguments) is not None
         try:
             text, place = await self._document(context)
-        except (TelegramError, UnicodeDecodeError) as error:
+        except (ChannelError, UnicodeDecodeError) as error:
             return Reply(f"I could not read the file: {escape_markdown(_why(error))}.")
         if not text:
             return Reply(escape_markdown(HOW_TO_ADD))
@@ -155,5 +155,5 @@ def _bare(text: str) -> str:
     return (match[1] if match else text).strip()
 
 
-def _why(error: TelegramError | UnicodeDecodeError) -> str:
-    return error.description if isinstance(error, TelegramError) else "it is not UTF-8 text"
+def _why(error: ChannelError | UnicodeDecodeError) -> str:
+    return error.description if isinstance(error, ChannelError) else "it is not UTF-8 text"

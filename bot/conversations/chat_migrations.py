@@ -27,7 +27,11 @@ class ChatMigrations:
             self._before[event.to] = event.address.chat
             return event
         was = self._before.get(event.address.chat)
-        return event if was is None else replace(event, address=replace(event.address, was=was))
+        return (
+            event
+            if was is None
+            else replace(event, address=replace(event.address, migrated_from=was))
+        )
 
 
 class ChatMigrationStore:

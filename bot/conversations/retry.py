@@ -57,14 +57,14 @@ class Retries:
         found = await self._sought(line, entry, press, turn, plan)
         if plan is None or isinstance(found, str):
             word = retry.TOO_FAR if plan is None else str(found)
-            said = line.channel.word(press, word)
+            said = line.channel.callback_answer(press, word)
             posted = await self._inbox.settle(line.fence, [entry.id], [said])
             await line.channel.deliver(posted)
             return
         await self._taken(line, entry, press)
         job = self._job(line, entry, press, found, plan)
         while held := await self._runner.run(job, stop):
-            await line.channel.sent(held.ref.entry)
+            await line.channel.wait_until_sent(held.ref.entry)
 
     async def _sought(
         self,
@@ -86,10 +86,10 @@ class Retries:
 
     async def _taken(self, line: LineContext, entry: InboxEntry, press: CallbackPress) -> None:
         """Tell that the press was felt, and take the button away; once, also after a crash."""
-        parts = [line.channel.word(press, retry.TRYING)]
+        parts = [line.channel.callback_answer(press, retry.TRYING)]
         if press.message is not None:
             bare = {"message_id": press.message}
-            parts.append(OutgoingPart(press.address.chat, "editMessageReplyMarkup", bare))
+            parts.append(OutgoingPart(press.address.chat, "clear_keyboard", bare))
         posted = await self._outbox.post(line.fence.line, f"again:{entry.id}", parts)
         if posted:
             await line.channel.deliver(posted)
@@ -102,7 +102,9 @@ class Retries:
         found: Retry,
         plan: RunnableAgent,
     ) -> TurnRequest:
-        message = 0 if press.address.was else found.message  # it may be one of the old chat
+        message = (
+            0 if press.address.migrated_from else found.message
+        )  # it may be one of the old chat
         incoming = IncomingMessage(
             press.address, press.person, message, sent_at=int(self._clock.wall())
         )

@@ -335,7 +335,7 @@ class Router:
         if is_approval(press.data):
             await self._suspended.answering.press(line, entry.id, press)
             return
-        await self._settle(line, entry, [line.channel.word(press, STALE_PRESS)])
+        await self._settle(line, entry, [line.channel.callback_answer(press, STALE_PRESS)])
 
     async def _say(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, text: str

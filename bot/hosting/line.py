@@ -19,7 +19,7 @@ from bot.conversations.inbox_reader import InboxReader
 from bot.conversations.queue import ConversationQueues
 from bot.conversations.router import Router
 from bot.conversations.suspended_turns import SuspendedTurns
-from bot.errors import FencedOut, StoreError, StoreUnavailable, Unauthorized
+from bot.errors import FencedOut, StoreError, StoreUnavailable
 from bot.hosting.leases import Leases
 from bot.line_context import LineContext
 from bot.messages import Clock, Decoded, Fence
@@ -31,6 +31,7 @@ from bot.store.outbox import Outbox
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.client import BotToken, TelegramClient
 from bot.telegram.decode import BotUser, decode
+from bot.telegram.errors import Unauthorized
 from bot.telegram.json import TooDeep
 from bot.telegram.menus import Menus
 from bot.telegram.poller import Poller, PollingTransport, identify, update_of

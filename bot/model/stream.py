@@ -9,7 +9,7 @@ import orjson
 
 from bot.errors import BrokenStream, ModelError
 from bot.messages import (
-    UNFIT,
+    INVALID_INPUT,
     Answer,
     Json,
     Meter,
@@ -176,11 +176,11 @@ class StreamAccumulator:
         if not written:
             return {"input": block.get("input", {})}
         if len(written) > INPUT_LIMIT:
-            return {"input": {}, UNFIT: f"it has more than {INPUT_LIMIT} characters"}
+            return {"input": {}, INVALID_INPUT: f"it has more than {INPUT_LIMIT} characters"}
         try:
             value = plain_json.read(written.encode())
         except plain_json.NotPlain as beyond:
-            return {"input": {}, UNFIT: f"it holds {beyond}"}
+            return {"input": {}, INVALID_INPUT: f"it holds {beyond}"}
         except ValueError:
             value = None
         if isinstance(value, dict):
@@ -209,9 +209,9 @@ def _word(value: object) -> str:
 def _checked(value: object) -> Block:
     """An input as it can be recorded, and why it cannot be passed on, where that is so."""
     if plain_json.is_deep(value):
-        return {"input": {}, UNFIT: "it is nested too deep"}
+        return {"input": {}, INVALID_INPUT: "it is nested too deep"}
     if plain_json.has_long_number(value):
-        return {"input": plain_json.with_long_numbers_as_texts(value), UNFIT: LONG_NUMBER}
+        return {"input": plain_json.with_long_numbers_as_texts(value), INVALID_INPUT: LONG_NUMBER}
     return {"input": value}
 
 

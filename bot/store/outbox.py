@@ -8,11 +8,19 @@ from typing import Any
 
 import orjson
 
-from bot.messages import Fence, OutboxItem, OutgoingPart, TurnRef
+from bot.messages import Fence, OutboxItem, OutgoingPart, PartKind, TurnRef
 from bot.store import keys
 from bot.store.client import StoreClient
 
 POSTED_FOR_S = 48 * 3600
+STORED_KINDS: dict[PartKind, str] = {
+    "message": "sendMessage",
+    "edit": "editMessageText",
+    "clear_keyboard": "editMessageReplyMarkup",
+    "callback_answer": "answerCallbackQuery",
+}
+"""The words that stand for the kinds in the store; earlier releases wrote them as well."""
+KINDS = {stored: kind for kind, stored in STORED_KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +75,12 @@ class Outbox:
 
 def dump_part(part: OutgoingPart) -> bytes:
     """A part as it is stored."""
-    body: dict[str, Any] = {"c": part.chat, "m": part.method, "p": part.payload}
+    body: dict[str, Any] = {"c": part.chat, "m": STORED_KINDS[part.kind], "p": part.payload}
     if part.turn:
         body["t"] = [part.turn.entry, part.turn.conversation, part.turn.agent]
-    if part.shows:
-        body["s"] = part.shows
-    if part.lapses:
+    if part.tracks:
+        body["s"] = part.tracks
+    if part.best_effort:
         body["l"] = True
     return orjson.dumps(body)
 
@@ -82,7 +90,7 @@ def load_part(raw: bytes) -> OutgoingPart:
     body = orjson.loads(raw)
     turn = TurnRef(*body["t"]) if "t" in body else None
     return OutgoingPart(
-        body["c"], body["m"], body["p"], turn, body.get("s", ""), body.get("l", False)
+        body["c"], KINDS[body["m"]], body["p"], turn, body.get("s", ""), body.get("l", False)
     )
 
 
@@ -92,4 +100,4 @@ def outbox_items(ids: Sequence[bytes], parts: Sequence[OutgoingPart]) -> list[Ou
 
 
 def _item(id: bytes, fields: dict[bytes, bytes]) -> OutboxItem:
-    return OutboxItem(id.decode(), load_part(fields[b"p"]), doubtful=fields.get(b"f") != b"0")
+    return OutboxItem(id.decode(), load_part(fields[b"p"]), maybe_sent=fields.get(b"f") != b"0")

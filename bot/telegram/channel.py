@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from bot.errors import FencedOut, TelegramError
+from bot.errors import FencedOut
 from bot.hosting.leases import SecondsLeft
 from bot.messages import Address, Buttons, CallbackPress, Clock, Fence, OutboxItem, OutgoingPart
 from bot.ops.counters import Counters
@@ -23,6 +23,7 @@ from bot.ops.tasks import cancel_and_wait
 from bot.store.outbox import Outbox
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
+from bot.telegram.errors import TelegramError
 from bot.telegram.previews import Previews
 from bot.telegram.rate_limit import ChatRateLimiter
 from bot.telegram.sender import SEND_SECONDS, Sender, pause_after
@@ -93,13 +94,13 @@ class TelegramChannel:
             address, markdown, self._secrets, reply_to, edit, buttons, link_previews=link_previews
         )
 
-    def word(self, press: CallbackPress, text: str) -> OutgoingPart:
+    def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to whoever pressed."""
         return parts.callback_answer(press, self._secrets.hidden(text))
 
-    async def administers(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of the chat."""
-        return await self._members.administers(address, person)
+        return await self._members.is_chat_admin(address, person)
 
     async def has_left(self, address: Address, person: int) -> bool:
         """Whether somebody is surely not in the chat any more."""
@@ -108,14 +109,14 @@ class TelegramChannel:
     async def deliver(self, parts: Sequence[OutboxItem]) -> None:
         """Queue parts that are in the outbox; an empty list means: look there for new ones."""
         for part in parts or await self._unsent():
-            self._enqueue(replace(part, doubtful=False))
+            self._enqueue(replace(part, maybe_sent=False))
 
     async def recover(self) -> int:
         """Queue what an earlier owner left; only the head of each chat can have been sent."""
         found, heads = await self._unsent(), set()
         for part in found:
             chat = part.outgoing.chat
-            self._enqueue(replace(part, doubtful=part.doubtful and chat not in heads))
+            self._enqueue(replace(part, maybe_sent=part.maybe_sent and chat not in heads))
             heads.add(chat)
         return len(found)
 
@@ -125,7 +126,7 @@ class TelegramChannel:
             found += page
         return found
 
-    async def sent(self, entry: str) -> None:
+    async def wait_until_sent(self, entry: str) -> None:
         """Return once no part of this turn is left."""
         if self._left[entry] > 0:
             await self._done.setdefault(entry, asyncio.Event()).wait()
@@ -238,7 +239,7 @@ class Members:
         self._wire = wire
         self._line = line
 
-    async def administers(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of the chat, as Telegram says now; where it does not, no."""
         if address.private:
             return person == address.chat

@@ -13,8 +13,9 @@ from typing import Any
 import structlog
 
 from bot.admins import PersonLines
-from bot.errors import NotSent, StoreError, TelegramError, Unreachable
+from bot.errors import StoreError
 from bot.telegram.client import TelegramClient
+from bot.telegram.errors import NotSent, TelegramError, Unreachable
 
 log = structlog.get_logger("menus")
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bot.errors import (
+from bot.messages import (
+    UNKNOWN_MESSAGE,
+    Address,
+    Buttons,
+    CallbackPress,
+    OutgoingPart,
+    PartKind,
+    RichText,
+)
+from bot.ops.redaction import Secrets
+from bot.safety.output_filter import shows_a_secret
+from bot.telegram.errors import (
     BadRequest,
     CannotParse,
     ChatMigrated,
@@ -13,12 +24,15 @@ from bot.errors import (
     MessageGone,
     TelegramError,
 )
-from bot.messages import UNKNOWN_MESSAGE, Address, Buttons, CallbackPress, OutgoingPart, RichText
-from bot.ops.redaction import Secrets
-from bot.safety.output_filter import shows_a_secret
 from bot.telegram.markdown import renderer
 from bot.turn.results import SILENT
 
+METHODS: dict[PartKind, str] = {
+    "message": "sendMessage",
+    "edit": "editMessageText",
+    "clear_keyboard": "editMessageReplyMarkup",
+    "callback_answer": "answerCallbackQuery",
+}
 WORD_LIMIT = 200
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
@@ -43,12 +57,12 @@ def render(
     for rich in _shown(markdown, secrets) or blank:
         body = payload(address, rich, reply_to, link_previews=link_previews)
         if edit == UNKNOWN_MESSAGE:
-            parts.append(mark_repeated(OutgoingPart(address.chat, "sendMessage", body)))
+            parts.append(mark_repeated(OutgoingPart(address.chat, "message", body)))
         elif edit is not None:
             body = {"message_id": edit} | _without(body, "reply_parameters")
-            parts.append(OutgoingPart(address.chat, "editMessageText", body))
+            parts.append(OutgoingPart(address.chat, "edit", body))
         else:
-            parts.append(OutgoingPart(address.chat, "sendMessage", body))
+            parts.append(OutgoingPart(address.chat, "message", body))
         reply_to = edit = None
     if buttons and parts:
         keyboard = {"reply_markup": {"inline_keyboard": _keyboard(buttons)}}
@@ -70,7 +84,7 @@ def _shown(markdown: str, secrets: Secrets) -> list[RichText]:
 def callback_answer(press: CallbackPress, text: str) -> OutgoingPart:
     """The short text that is shown to whoever pressed, cut where it is too long to be shown."""
     answer = {"callback_query_id": press.query, "text": text[:WORD_LIMIT]}
-    return OutgoingPart(press.address.chat, "answerCallbackQuery", answer)
+    return OutgoingPart(press.address.chat, "callback_answer", answer)
 
 
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
@@ -121,7 +135,7 @@ def _without(payload: dict[str, Any], key: str) -> dict[str, Any]:
 def mark_repeated(outgoing: OutgoingPart) -> OutgoingPart:
     """A message that may be there already, with the mark that says so; an edit needs none."""
     text = outgoing.payload.get("text", "")
-    if outgoing.method != "sendMessage" or text.startswith(renderer.MARK):
+    if outgoing.kind != "message" or text.startswith(renderer.MARK):
         return outgoing
     entities = tuple(outgoing.payload.get("entities", ()))
     rich = renderer.with_mark(RichText(text, entities), renderer.MARK)
@@ -144,8 +158,8 @@ def number(method: str, sent: Any) -> int:
 def _moved(outgoing: OutgoingPart, to: int) -> OutgoingPart | None:
     """The same part in the chat's new place, where the numbers of old messages mean others."""
     payload = _without(_without(dict(outgoing.payload), "message_id"), "reply_parameters")
-    if outgoing.method == "editMessageText" and not outgoing.lapses:
-        return replace(outgoing, chat=to, method="sendMessage", payload=payload)
+    if outgoing.kind == "edit" and not outgoing.best_effort:
+        return replace(outgoing, chat=to, kind="message", payload=payload)
     if "message_id" in outgoing.payload:
         return None
     return replace(outgoing, chat=to, payload=payload)
@@ -156,10 +170,10 @@ def other_way(outgoing: OutgoingPart, error: TelegramError) -> OutgoingPart | No
     payload = dict(outgoing.payload)
     if isinstance(error, ChatMigrated):
         return _moved(outgoing, error.to)
-    if isinstance(error, MessageGone) and outgoing.method == "editMessageText":
-        if outgoing.lapses:
+    if isinstance(error, MessageGone) and outgoing.kind == "edit":
+        if outgoing.best_effort:
             return None
-        return replace(outgoing, method="sendMessage", payload=_without(payload, "message_id"))
+        return replace(outgoing, kind="message", payload=_without(payload, "message_id"))
     if isinstance(error, CannotParse) and "entities" in payload:
         return replace(outgoing, payload=_without(payload, "entities"))
     if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():

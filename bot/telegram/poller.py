@@ -10,12 +10,13 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
-from bot.errors import Conflict, StoreUnavailable, TelegramError, TooManyRequests, Unauthorized
+from bot.errors import StoreUnavailable
 from bot.messages import Clock
 from bot.ops.counters import Counters
 from bot.store.inbox import Update
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES, BotUser
+from bot.telegram.errors import Conflict, TelegramError, TooManyRequests, Unauthorized
 from bot.telegram.json import document_of, dumped
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.errors import NotModified, TooManyRequests
 from bot.hosting.leases import LEAST_LEASE, SecondsLeft
 from bot.messages import Address, Clock
 from bot.ops.redaction import Secrets
@@ -12,6 +11,7 @@ from bot.ops.tasks import over
 from bot.safety.output_filter import shows_a_secret
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
+from bot.telegram.errors import NotModified, TooManyRequests
 from bot.telegram.markdown import renderer
 from bot.telegram.rate_limit import ChatRateLimiter
 

@@ -9,24 +9,23 @@ from typing import Any
 
 import structlog
 
-from bot.errors import (
-    FateUnknown,
-    FencedOut,
-    NotModified,
-    NotSent,
-    ServerFault,
-    StoreError,
-    TelegramError,
-    TooManyRequests,
-    Unauthorized,
-    Unreachable,
-)
+from bot.errors import FencedOut, StoreError
 from bot.hosting.leases import LEAST_LEASE, SecondsLeft
 from bot.messages import Clock, Fence, OutboxItem, OutgoingPart
 from bot.ops.counters import Counters
 from bot.store.outbox import Outbox
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
+from bot.telegram.errors import (
+    FateUnknown,
+    NotModified,
+    NotSent,
+    ServerFault,
+    TelegramError,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+)
 from bot.telegram.rate_limit import ChatRateLimiter
 
 log = structlog.get_logger("channel")
@@ -82,7 +81,7 @@ class Sender:
 
     async def send(self, part: OutboxItem) -> None:
         """Send one part until it is sent, or until it is plain that it never can be."""
-        outgoing = parts.mark_repeated(part.outgoing) if part.doubtful else part.outgoing
+        outgoing = parts.mark_repeated(part.outgoing) if part.maybe_sent else part.outgoing
         tries = unknown = 0
         while True:
             await self._clear_to_send(outgoing.chat)
@@ -99,19 +98,19 @@ class Sender:
                 outgoing = again
             else:
                 self._counters.add("sent")
-                if outgoing.shows:
+                if outgoing.tracks:
                     await self._shown(outgoing, sent)
                 return
 
     async def _never_shown(self, outgoing: OutgoingPart, error: TelegramError) -> None:
         """Tell that people will not see a sheet: the chat takes no message of ours."""
-        if outgoing.shows and not isinstance(error, NotModified):
+        if outgoing.tracks and not isinstance(error, NotModified):
             with contextlib.suppress(FencedOut):  # the receipt will find out as well
-                await self.unasked(outgoing.shows)
+                await self.unasked(outgoing.tracks)
 
     async def _shown(self, outgoing: OutgoingPart, sent: Any) -> None:
         """Note what a message shows. Nothing may fail here: the message would be sent again."""
-        nonce, chat = outgoing.shows, outgoing.chat
+        nonce, chat = outgoing.tracks, outgoing.chat
         with contextlib.suppress(FencedOut):  # the receipt will find out as well
             try:
                 message = parts.number("sendMessage", sent)
@@ -128,12 +127,13 @@ class Sender:
             await self._clock.sleep(0.1)
 
     async def _call(self, outgoing: OutgoingPart) -> Any:
-        payload = parts.closed(outgoing.method, dict(outgoing.payload))
-        if not outgoing.method.startswith("answer"):
+        method = parts.METHODS[outgoing.kind]
+        payload = parts.closed(method, dict(outgoing.payload))
+        if outgoing.kind != "callback_answer":
             payload["chat_id"] = outgoing.chat
         self._pace.spend(outgoing.chat)
         seconds = min(SEND_SECONDS, self._lease())
-        return await self._wire.call(outgoing.method, payload, timeout=seconds)
+        return await self._wire.call(method, payload, timeout=seconds)
 
     async def _mend(
         self, outgoing: OutgoingPart, error: TelegramError, tries: int

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import structlog
 
-from bot.errors import TelegramError, Unauthorized
 from bot.messages import Clock
 from bot.telegram.client import BotToken, TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
+from bot.telegram.errors import TelegramError, Unauthorized
 
 log = structlog.get_logger("intake")
 

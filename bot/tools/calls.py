@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bot.messages import UNFIT
+from bot.messages import INVALID_INPUT
 from bot.store.journal import Record
 from bot.tools.read_more import HOST, Remainder
 
@@ -93,7 +93,7 @@ class PolicyResult:
 def call_of(block: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Call:
     """A tool_use block, read with the wire names of its render."""
     server, tool = names.get(block["name"], (None, None))
-    unfit = str(block.get(UNFIT) or "")
+    unfit = str(block.get(INVALID_INPUT) or "")
     return Call(block["id"], block["name"], server, tool, block["input"], unfit)
 
 

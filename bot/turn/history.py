@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bot.messages import THINKING, UNFIT, Block, Json
+from bot.messages import INVALID_INPUT, THINKING, Block, Json
 from bot.store.journal import Record
 
 UNANSWERED = "This call was not answered: the turn ended before its result came."
@@ -141,7 +141,11 @@ def _said(record: Record, prefix: str) -> list[Block]:
 
 def _without_notes(block: Block) -> Block:
     """A block without what we noted of it ourselves: the API takes no field that is not its own."""
-    return {key: one for key, one in block.items() if key != UNFIT} if UNFIT in block else block
+    return (
+        {key: one for key, one in block.items() if key != INVALID_INPUT}
+        if INVALID_INPUT in block
+        else block
+    )
 
 
 def _result(call: Block, results: dict[str, Record]) -> Block:

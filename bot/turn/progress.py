@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 
 from bot.approvals.view import NAME_LIMIT
-from bot.errors import FateUnknown, ServerFault, SwitchboardError, TelegramError
+from bot.errors import ChannelError, ChannelFailed, ChannelFateUnknown, SwitchboardError
 from bot.messages import UNKNOWN_MESSAGE, Address, Channel, Clock
 from bot.ops.tasks import cancel_and_wait, over
 from bot.safety.output_filter import OutputFilter
@@ -167,7 +167,7 @@ class Progress:
         """Draw it anew. An edit of unknown fate may come late, so the answer is no edit then."""
         try:
             return await self._show_it(text, self.message)
-        except FateUnknown:
+        except ChannelFateUnknown:
             self.message = None if self._address.private else UNKNOWN_MESSAGE
             raise
 
@@ -181,9 +181,9 @@ class Progress:
         self.message = UNKNOWN_MESSAGE
         try:
             self.message = await self._show_it(text, None)
-        except (FateUnknown, ServerFault):
+        except (ChannelFailed, ChannelFateUnknown):
             raise
-        except TelegramError:
+        except ChannelError:
             self.message = None
             raise
         if self.message is not None:

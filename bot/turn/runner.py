@@ -109,7 +109,7 @@ class Runner:
                 if opened.turn.ref.agent != job.plan.agent:
                     return await self._as_begun(job, opened.turn.ref.agent, stop)
                 await self._walk(job, toolbox, transcript, opened, render, stop, sheet)
-            await job.channel.sent(job.entry)
+            await job.channel.wait_until_sent(job.entry)
         except BaseException:
             self._transcripts.forget(job.fence.line, job.ref)
             self._renders.forget()
@@ -127,7 +127,7 @@ class Runner:
         end = TurnResult("refused", results.AGENT_GONE)
         record = recorder.ended(end.outcome, end.text)
         await self._replies.tell(gone, recorder, end, [record], opened.turn.preview)
-        await job.channel.sent(job.entry)
+        await job.channel.wait_until_sent(job.entry)
         return None
 
     def _toolbox(self, job: TurnRequest) -> Toolset:

@@ -113,7 +113,7 @@ def test_a_private_chat_speaks_for_its_own_person_alone() -> None:
 
 
 def test_a_group_is_known_by_its_id_of_today_and_by_the_one_before() -> None:
-    moved = Address(BOT, -1_000_000, private=False, was=TEAM)
+    moved = Address(BOT, -1_000_000, private=False, migrated_from=TEAM)
     assert access(chats=frozenset({TEAM})).verdict(moved, ANN) == "admitted"
     assert access(chats=frozenset({-1_000_000})).verdict(moved, ANN) == "admitted"
     assert granted(("chat", TEAM, BOT, BLOCKED), mode="open").verdict(moved, ANN) == "blocked"

@@ -32,7 +32,7 @@ def update(number: int, name: str = "") -> Update:
 
 
 def said(text: str) -> OutgoingPart:
-    return OutgoingPart(5, "sendMessage", {"text": text})
+    return OutgoingPart(5, "message", {"text": text})
 
 
 async def test_lower_update_ids_after_a_quiet_week_are_accepted(client: StoreClient) -> None:

@@ -22,7 +22,7 @@ from tests.host.valkey import Valkey
 
 ANN = Subject("person", 5, 7)
 ASKED = AccessRequest("nonce", ANN, "bot:7", "echo_bot", 5, "Ann")
-CARD = OutgoingPart(9, "sendMessage", {"text": "May Ann?"})
+CARD = OutgoingPart(9, "message", {"text": "May Ann?"})
 
 
 def change(key: str, role: Role | None = MEMBER, who: Subject = ANN, nonce: str = "") -> RoleChange:

@@ -38,7 +38,7 @@ class Desk:
         return await self.journal.begin(self.fence, ref, "hash", message, {}, isolated=isolated)
 
     def part(self, text: str) -> OutgoingPart:
-        return OutgoingPart(5, "sendMessage", {"text": text}, self.ref)
+        return OutgoingPart(5, "message", {"text": text}, self.ref)
 
     async def kinds(self) -> list[str]:
         found = await self.client.command("XRANGE", keys.transcript(LINE, "5", "echo"), "-", "+")

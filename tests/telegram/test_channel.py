@@ -18,5 +18,5 @@ async def test_what_is_handed_over_after_the_end_is_left_to_the_next_owner() -> 
     fence, clock = Fence("bot:1", 1), SystemClock()
     channel = TelegramChannel(wire, outbox, fence, lambda: 10.0, clock, Counters(), Secrets())
     await channel.close()
-    await channel.deliver([OutboxItem("1-1", OutgoingPart(5, "sendMessage", {"text": "late"}))])
+    await channel.deliver([OutboxItem("1-1", OutgoingPart(5, "message", {"text": "late"}))])
     assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("send:")]

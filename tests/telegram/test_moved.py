@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bot.conversations.chat_migrations import ChatMigrations
-from bot.errors import ChatMigrated
-from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart
+from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart, PartKind
 from bot.telegram.decode import BotUser, decode
+from bot.telegram.errors import ChatMigrated
 from bot.telegram.parts import other_way
 
 BOT = BotUser(100, "our_bot")
@@ -42,19 +42,19 @@ def test_what_is_said_after_the_move_is_said_in_the_old_conversation() -> None:
     after = moves.placed(decode(said(NEW, "supergroup", text="@our_bot hi"), BOT))
     assert isinstance(before, IncomingMessage)
     assert isinstance(after, IncomingMessage)
-    assert (after.address.chat, after.address.was) == (NEW, OLD)
+    assert (after.address.chat, after.address.migrated_from) == (NEW, OLD)
     assert after.address.conversation == before.address.conversation == str(OLD)
     assert moves.placed(Ignored("service")) == Ignored("service")
 
 
-def part(method: str, *, lapses: bool = False, **payload: Any) -> OutgoingPart:
-    return OutgoingPart(OLD, method, {"text": "x", **payload}, lapses=lapses)
+def part(kind: PartKind, *, best_effort: bool = False, **payload: Any) -> OutgoingPart:
+    return OutgoingPart(OLD, kind, {"text": "x", **payload}, best_effort=best_effort)
 
 
 def test_no_number_of_a_message_is_taken_along_since_it_means_another_one_there() -> None:
-    reply = other_way(part("sendMessage", reply_parameters={"message_id": 5}), GONE)
-    assert reply == OutgoingPart(NEW, "sendMessage", {"text": "x"})
-    answer = other_way(part("editMessageText", message_id=5), GONE)
-    assert answer == OutgoingPart(NEW, "sendMessage", {"text": "x"})
-    assert other_way(part("editMessageText", message_id=5, lapses=True), GONE) is None
-    assert other_way(part("editMessageReplyMarkup", message_id=5), GONE) is None
+    reply = other_way(part("message", reply_parameters={"message_id": 5}), GONE)
+    assert reply == OutgoingPart(NEW, "message", {"text": "x"})
+    answer = other_way(part("edit", message_id=5), GONE)
+    assert answer == OutgoingPart(NEW, "message", {"text": "x"})
+    assert other_way(part("edit", message_id=5, best_effort=True), GONE) is None
+    assert other_way(part("clear_keyboard", message_id=5), GONE) is None

@@ -16,11 +16,13 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import SecretStr
 
-from bot.errors import (
+from bot.errors import ConfigError
+from bot.telegram import client as wire_module
+from bot.telegram.client import TelegramClient, new_session
+from bot.telegram.errors import (
     BadRequest,
     CannotParse,
     ChatMigrated,
-    ConfigError,
     Conflict,
     FateUnknown,
     MessageGone,
@@ -34,8 +36,6 @@ from bot.errors import (
     UnknownMethod,
     Unreachable,
 )
-from bot.telegram import client as wire_module
-from bot.telegram.client import TelegramClient, new_session
 
 TOKEN = "123456:canary-AAbbCC_dd"
 BOUND = 5.0

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bot.errors import ServerFault, TelegramError, TooLong
 from bot.telegram.client import TelegramClient, new_session
+from bot.telegram.errors import ServerFault, TelegramError, TooLong
 from simulators.http_server import serving
 
 TOKEN = "7000001:AAcanaryabcdefghijklmnopqrstuvwxyz0"

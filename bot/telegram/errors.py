@@ -1,0 +1,195 @@
+"""What the Bot API's refusals mean, as kinds of `ChannelError`.
+
+TelegramError
+├── BadRequest (refused)          400
+│   ├── CannotParse               the entities were refused: send plain text instead
+│   ├── NotModified               the edit changes nothing: a success
+│   ├── MessageGone               the message to edit or delete is not there
+│   ├── TooLong                   the text or file is over the limit
+│   └── ChatMigrated              the group has a new id
+├── Unauthorized (revoked)        401
+├── Unreachable (refused)         403, or chat not found: this person or chat is closed to us
+├── UnknownMethod (refused)       404
+├── Conflict (refused)            409, another program polls with this token
+├── TooManyRequests (refused)     429, with the seconds to wait
+├── ServerFault (failed)          5xx
+├── NotSent (refused)             the connection failed before the request left
+└── FateUnknown (fate unknown)    the request left, and no readable answer came
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from bot.errors import (
+    ChannelError,
+    ChannelFailed,
+    ChannelFateUnknown,
+    ChannelRefused,
+    ChannelRevoked,
+)
+
+
+class TelegramError(ChannelError):
+    """A call of the Bot API failed."""
+
+
+class BadRequest(TelegramError, ChannelRefused):
+    """400: the request is wrong as it stands."""
+
+
+class CannotParse(BadRequest):
+    """400 "can't parse entities": the same text without entities will pass."""
+
+
+class NotModified(BadRequest):
+    """400 "message is not modified": the message says so already."""
+
+
+class MessageGone(BadRequest):
+    """400: the message to edit or delete does not exist, or not any more."""
+
+
+class TooLong(BadRequest):
+    """400 "message is too long", 413, or a file over our own limit."""
+
+
+class ChatMigrated(BadRequest):
+    """400: the group became a supergroup; `to` is its new id."""
+
+    def __init__(self, method: str, description: str, to: int) -> None:
+        super().__init__(method, description)
+        self.to = to
+
+
+class Unauthorized(TelegramError, ChannelRevoked):
+    """401: the token is revoked."""
+
+
+class Unreachable(TelegramError, ChannelRefused):
+    """403, or 400 "chat not found": this chat is closed to us."""
+
+
+class UnknownMethod(TelegramError, ChannelRefused):
+    """404: the server does not know this method."""
+
+
+class Conflict(TelegramError, ChannelRefused):
+    """409: another poller, or a webhook, holds this token."""
+
+
+class TooManyRequests(TelegramError, ChannelRefused):
+    """429: send nothing to this chat for `retry_after` seconds."""
+
+    def __init__(self, method: str, description: str, retry_after: float) -> None:
+        super().__init__(method, description)
+        self.retry_after = retry_after
+
+
+class ServerFault(TelegramError, ChannelFailed):
+    """5xx, or an answer without the promised result: the call may have worked."""
+
+
+class NotSent(TelegramError, ChannelRefused):
+    """No connection: the request surely did not reach the server."""
+
+
+class FateUnknown(TelegramError, ChannelFateUnknown):
+    """The request left us and no readable answer came back."""
+
+
+_BY_STATUS: Final[dict[int, type[TelegramError]]] = {
+    401: Unauthorized,
+    403: Unreachable,
+    404: UnknownMethod,
+    409: Conflict,
+    413: TooLong,
+}
+
+# The first line that fits decides. Words in capitals are codes that the server passes through.
+_BY_WORDS: Final[tuple[tuple[type[TelegramError], tuple[str, ...]], ...]] = (
+    (NotModified, ("message is not modified",)),
+    (CannotParse, ("can't parse", "entity_", "entities_too_long")),
+    (
+        MessageGone,
+        (
+            "message to edit not found",
+            "message to delete not found",
+            "message can't be edited",
+            "message can't be deleted",
+            "message_id_invalid",
+            "message identifier is not specified",
+        ),
+    ),
+    (TooLong, ("text is too long", "message is too long", "caption is too long", "_too_long")),
+    (
+        Unreachable,
+        (
+            "chat not found",
+            "user not found",
+            "message thread not found",
+            "not enough rights to send",
+            "need administrator rights",
+            "have no rights to send",
+            "peer_id_invalid",
+            "chat_write_forbidden",
+            "chat_restricted",
+            "topic_closed",
+            "topic_deleted",
+        ),
+    ),
+)
+
+_DEFAULT_RETRY_SECONDS: Final = 5.0
+
+
+def error_from(
+    method: str, status: int, description: str, parameters: dict[str, Any], header: str | None
+) -> TelegramError:
+    """The error for a JSON answer that refuses; `header` is the answer's Retry-After."""
+    to = parameters.get("migrate_to_chat_id")
+    if isinstance(to, int):
+        return ChatMigrated(method, description, to)
+    if status == 429:
+        seconds = _retry_seconds(parameters.get("retry_after"), header)
+        return TooManyRequests(method, description, seconds)
+    if status >= 500:
+        return ServerFault(method, description)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](method, description)
+    if status < 400:  # neither a result nor a refusal
+        return FateUnknown(method, description)
+    said = description.casefold()
+    kinds = (kind for kind, marks in _BY_WORDS if any(mark in said for mark in marks))
+    return next(kinds, BadRequest)(method, description)
+
+
+def error_without_json(
+    method: str, status: int, description: str, header: str | None
+) -> TelegramError:
+    """The error for an answer that is not JSON: something between Telegram and us wrote it.
+
+    It never condemns a token or a chat. All but a plain refusal counts as a fault that may pass,
+    and a status below 400 leaves the call's fate unknown.
+    """
+    if status < 400:
+        return FateUnknown(method, description)
+    if status == 429:
+        return TooManyRequests(method, description, _retry_seconds(None, header))
+    kinds: dict[int, type[TelegramError]] = {400: BadRequest, 413: TooLong}
+    return kinds.get(status, ServerFault)(method, description)
+
+
+def _retry_seconds(parameter: object, header: str | None) -> float:
+    """Seconds to wait: the answer's own parameter, else its header, else five."""
+    for value in (parameter, header):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            continue
+        try:
+            seconds = float(value)
+        except ValueError:
+            continue
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    return _DEFAULT_RETRY_SECONDS
