@@ -23,7 +23,6 @@ from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, menu_owners
 from bot.agents.resolver import AgentResolver
-from bot.agents.runnable import Limits
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
@@ -75,7 +74,7 @@ from bot.tools.read_more import TruncatedResults
 from bot.turn.runner import Runner
 from bot.turn.turn import Transcripts
 from bot.usage.ledger import Ledger
-from bot.usage.limits import KINDS, SpendLimit, spend_limit
+from bot.usage.limits import spend_limits
 from bot.usage.pricing import Prices
 from bot.usage.reservation import BudgetService
 from registry.authorization import WriterPermissions
@@ -587,9 +586,9 @@ def plans(
         settings.environ,
         settings.agent_secrets,
         settings.approval_minutes,
-        limits(settings),
+        settings.limits,
         frozenset(host.lower() for host in settings.internal_hosts),
-        budgets(settings),
+        spend_limits(settings.budgets),
         handlers.skills if handlers else {},
         guard(settings),
         proxied=settings.proxy_judges,
@@ -628,33 +627,10 @@ async def _close_unused(catalog: Catalog, plans: AgentResolver, pool: Pool) -> N
         log.exception("servers.not_closed")
 
 
-def limits(settings: Settings) -> Limits:
-    """What one turn may use on this host; an agent may have less and never more."""
-    most = settings.limits
-    return Limits(
-        requests=most.iterations,
-        calls=most.toolcalls,
-        seconds=most.turnseconds,
-        tokens=most.tokensperrequest,
-        per_minute=most.requestsperminute,
-        result_chars=most.resultcharacters,
-    )
-
-
 def guard(settings: Settings) -> OutputFilter:
     """What no agent may let out on this host; an agent may be stricter and never looser."""
     given = settings.limits
     return OutputFilter(given.topics, given.piihandling, settings.secrets, renderer.seen)
-
-
-def budgets(settings: Settings) -> dict[str, SpendLimit]:
-    """What may be spent on this host, by kind of scope; an agent may have less and never more."""
-    given = {kind: getattr(settings.budgets, kind) for kind in KINDS}
-    return {
-        kind: spend_limit(one.tokens, one.usd)
-        for kind, one in given.items()
-        if one.tokens is not None or one.usd is not None
-    }
 
 
 def defaults(settings: Settings) -> LlmConfiguration:

@@ -31,29 +31,16 @@ from bot.access.rules import Mode, Rule
 from bot.ops.redaction import Secrets, credentials_in, too_short
 from registry import secrets
 from registry.binding import token_hash
+from registry.limits import Budget, TurnLimits
 from registry.models import EFFORTS
 
 DEAREST = 100_000.0
 OwnPrices = dict[str, dict[str, float]]
 
 
-class LimitSettings(BaseModel):
+class LimitSettings(TurnLimits):
     """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    iterations: int = Field(25, ge=1, description="Model requests of one turn.")
-    toolcalls: int = Field(10, ge=1, description="Tool calls of one turn.")
-    turnseconds: float = Field(600.0, gt=0, description="Seconds that one turn may work.")
-    tokensperrequest: int = Field(8000, ge=1, description="Output tokens of one model request.")
-    requestsperminute: int = Field(
-        60, ge=1, description="Model requests a minute of one person in a conversation."
-    )
-    resultcharacters: int = Field(
-        100_000,
-        ge=1000,
-        description="Characters of one tool result that the model reads at once; it may read on.",
-    )
     piihandling: Literal["off", "warn", "redact", "block"] = Field(
         "off", description="Personal data in what goes out; an agent may be stricter."
     )
@@ -68,19 +55,10 @@ class LimitSettings(BaseModel):
         return tuple(topic.strip() for topic in given if topic.strip())
 
 
-class BudgetSetting(BaseModel):
+class BudgetSetting(Budget):
     """The most that one of a kind may spend: `BUDGETS__<kind>__…`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tokens: int | None = Field(None, ge=1, le=10**15, description="In tokens of all kinds.")
-    usd: float | None = Field(
-        None,
-        gt=0,
-        le=10**9,
-        allow_inf_nan=False,
-        description="In dollars; needs a price for each model, see `PRICES`.",
-    )
+    model_config = ConfigDict(strict=False)
 
 
 class BudgetSettings(BaseModel):

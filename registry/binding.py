@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from registry.definition import Slug
-from registry.fields import InvalidValue, RegistryModel
+from registry.errors import InvalidValue
+from registry.fields import RegistryModel
 from registry.secrets import detect_secret, shown
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")

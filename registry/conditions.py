@@ -1,7 +1,8 @@
 """Conditions as text: comparisons and boolean words over a fixed set of names, and nothing else.
 
-Checked when they are written and when they are loaded, by what each part of them is; evaluated by
-simpleeval with all else taken out of it. Where an evaluation fails, the condition does not hold.
+A condition is parsed as a Python expression, and each part of it is checked against a short list
+when it is written and when it is loaded; only a checked tree is evaluated. A condition that cannot
+be evaluated does not hold.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import functools
 import operator
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import simpleeval
+from registry.errors import InvalidValue
 
 LENGTH_LIMIT = 500
 PARTS_LIMIT = 100
@@ -34,17 +35,17 @@ NAMES: Mapping[str, str] = {
     "server": TEXT,
     "tool": TEXT,
 }
-"""What a condition may speak of, and what it is."""
-
-WORDS = "use ==, !=, in, not in, and, or, not, with names, texts, numbers and lists"
+"""The names that a condition may use, and what each one is."""
 
 CHATS = ("private", "group")
-_LOWER = ("role", "chat", "agent", "account")
-_AMONG = {TEXT: (SET, LIST_OF[TEXT]), NUMBER: (LIST_OF[NUMBER],), TRUTH: ()}
-_KEPT = (ast.Name, ast.UnaryOp, ast.BoolOp, ast.Compare)
-_EQUAL = (ast.Eq, ast.NotEq)
-_ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-_MEMBER = (ast.In, ast.NotIn)
+_LOWERCASE = ("role", "chat", "agent", "account")
+_SEARCHABLE = {TEXT: (SET, LIST_OF[TEXT]), NUMBER: (LIST_OF[NUMBER],), TRUTH: ()}
+_EQUALITY = (ast.Eq, ast.NotEq)
+_ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_MEMBERSHIP = (ast.In, ast.NotIn)
+
+_USAGE = "use ==, !=, in, not in, and, or, not, with names, texts, numbers and lists"
+_SHORTEN = "shorten it, or write several conditions"
 _CURES: Mapping[type[ast.AST], str] = {
     ast.Attribute: 'write "<flag>" in features for a flag; nothing else has parts',
     ast.Subscript: 'write "<flag>" in features',
@@ -53,78 +54,47 @@ _CURES: Mapping[type[ast.AST], str] = {
 }
 
 
-class ConditionWrong(ValueError):
-    """A condition that cannot be; says what is wrong with it, and the cure."""
-
-    def __init__(self, message: str, cure: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
-
-
 class AmbiguousComparison(Exception):
-    """Two texts differ by letter case or width alone: nobody knows which of them was meant."""
-
-
-class _Text(str):
-    """A text that is never compared with one that only looks the same."""
-
-    __slots__ = ()
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, str) or str.__eq__(self, other):
-            return isinstance(other, str)
-        if normalized(self) == normalized(other):
-            raise AmbiguousComparison
-        return False
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
+    """Two texts differ only by letter case or width: unclear whether they mean the same."""
 
 
 def check(text: str) -> None:
-    """ConditionWrong where a text is no condition."""
-    _parsed(text)
+    """Raise InvalidValue where a text is not a condition."""
+    _parse(text)
 
 
 def holds(text: str, facts: Mapping[str, Any]) -> bool:
-    """Whether a condition holds for these facts, by name; one that fails does not."""
+    """Whether a condition holds for these facts by name; False where it cannot be evaluated."""
     try:
-        return _evaluated(_parsed(text), facts) is True
+        return _evaluate(_parse(text), facts) is True
     except Exception:  # noqa: BLE001 - whatever goes wrong in here, the call is denied
         return False
 
 
 @functools.lru_cache(maxsize=8192)
 def normalized(text: str) -> str:
-    """Without differences of letter case and width, by which a name could slip past a list."""
+    """A text without differences of case and width, by which a name could slip past a list."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 @functools.lru_cache(maxsize=1024)
-def _parsed(text: str) -> ast.expr:
+def _parse(text: str) -> ast.expr:
+    """The checked tree of a condition."""
     if len(text) > LENGTH_LIMIT:
-        raise ConditionWrong(
-            f"is longer than {LENGTH_LIMIT} characters", "shorten it, or write several conditions"
-        )
+        raise InvalidValue(f"is longer than {LENGTH_LIMIT} characters", _SHORTEN)
     if not text.isprintable() or "\\" in text:
-        raise ConditionWrong("has a backslash or a hidden character", "write it in one plain line")
-    tree = _tree(text)
-    if sum(1 for _ in ast.walk(tree)) > PARTS_LIMIT or _depth(tree) > DEPTH_LIMIT:
-        raise ConditionWrong("has too many parts", "shorten it, or write several conditions")
-    if (kind := _kind(tree)) != TRUTH:
-        raise ConditionWrong(f"says {kind}, and not whether something is so", WORDS)
-    return tree
-
-
-def _tree(text: str) -> ast.expr:
+        raise InvalidValue("has a backslash or a hidden character", "write it in one plain line")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text.strip(), mode="eval").body
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ConditionWrong("cannot be read", WORDS) from None
+        raise InvalidValue("cannot be parsed", _USAGE) from None
+    if sum(1 for _ in ast.walk(tree)) > PARTS_LIMIT or _depth(tree) > DEPTH_LIMIT:
+        raise InvalidValue("has too many parts", _SHORTEN)
+    if (kind := _kind(tree)) != TRUTH:
+        raise InvalidValue(f"is {kind}, not something that is true or false", _USAGE)
+    return tree
 
 
 def _depth(tree: ast.AST) -> int:
@@ -136,27 +106,25 @@ def _depth(tree: ast.AST) -> int:
 
 
 def _kind(node: ast.expr) -> str:
-    """What a part is; ConditionWrong where it may not stand in a condition."""
-    if isinstance(node, ast.Constant):
-        return _kind_of_constant(node.value)
-    if isinstance(node, ast.Name):
-        return _kind_of_name(node.id)
-    if isinstance(node, ast.List | ast.Tuple):
-        return _kind_of_list(node.elts)
-    if isinstance(node, ast.BoolOp):
-        return _all_true_or_false(node.values)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return _all_true_or_false([node.operand])
-    if isinstance(node, ast.Compare):
-        return _kind_of_comparison(node)
-    raise ConditionWrong("has something that no condition may have", _CURES.get(type(node), WORDS))
-
-
-def _kind_of_constant(value: object) -> str:
-    kinds: Mapping[type, str] = {str: TEXT, int: NUMBER, bool: TRUTH}
-    if type(value) not in kinds:
-        raise ConditionWrong("has something that no condition may have", WORDS)
-    return kinds[type(value)]
+    """What a part is; raises InvalidValue where it is not allowed in a condition."""
+    match node:
+        case ast.Constant(value=value):
+            if kind := {str: TEXT, int: NUMBER, bool: TRUTH}.get(type(value)):
+                return kind
+        case ast.Name(id=name):
+            return _kind_of_name(name)
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            kinds = {_kind(item) for item in items}
+            if len(kinds) != 1 or not kinds <= LIST_OF.keys():
+                raise InvalidValue("has a list that is empty or mixed", "list texts, or numbers")
+            return LIST_OF[kinds.pop()]
+        case ast.BoolOp(values=values):
+            return _kind_of_joined(values)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _kind_of_joined([operand])
+        case ast.Compare():
+            return _kind_of_comparison(node)
+    raise InvalidValue("has a part that is not allowed", _CURES.get(type(node), _USAGE))
 
 
 def _kind_of_name(name: str) -> str:
@@ -164,84 +132,85 @@ def _kind_of_name(name: str) -> str:
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.6)
         known = ", ".join(NAMES)
         cure = f"did you mean {near[0]}?" if near else f"known are {known}; put texts into quotes"
-        raise ConditionWrong("speaks of a name that is not there", cure)
+        raise InvalidValue("uses an unknown name", cure)
     return NAMES[name]
 
 
-def _kind_of_list(items: Iterable[ast.expr]) -> str:
-    kinds = {_kind(item) for item in items}
-    if len(kinds) != 1 or not kinds <= LIST_OF.keys():
-        raise ConditionWrong("has a list that is empty or mixed", "list texts, or numbers")
-    return LIST_OF[kinds.pop()]
-
-
-def _all_true_or_false(nodes: Iterable[ast.expr]) -> str:
-    if bad := next((kind for kind in map(_kind, nodes) if kind != TRUTH), None):
-        told = f"joins {bad} by and, or, not"
-        raise ConditionWrong(told, 'repeat the comparison: role == "a" or role == "b"')
+def _kind_of_joined(nodes: Iterable[ast.expr]) -> str:
+    if wrong := next((kind for kind in map(_kind, nodes) if kind != TRUTH), None):
+        cure = 'repeat the comparison: role == "a" or role == "b"'
+        raise InvalidValue(f"joins {wrong} by and, or, not", cure)
     return TRUTH
 
 
 def _kind_of_comparison(node: ast.Compare) -> str:
     if len(node.ops) > 1:
-        raise ConditionWrong("compares three things at once", "join two comparisons by and")
-    left, right = node.left, node.comparators[0]
-    kinds, how = (_kind(left), _kind(right)), node.ops[0]
-    fits = (
-        (isinstance(how, _EQUAL) and kinds[0] == kinds[1] and kinds[0] in _AMONG)
-        or (isinstance(how, _ORDERED) and kinds == (NUMBER, NUMBER))
-        or (isinstance(how, _MEMBER) and kinds[1] in _AMONG.get(kinds[0], ()))
-    )
-    if not fits:
-        raise ConditionWrong(f"compares {kinds[0]} with {kinds[1]}, which has no sense", WORDS)
-    _can_be(left, right)
-    _can_be(right, left)
+        raise InvalidValue("compares three values at once", "join two comparisons by and")
+    left, right, how = node.left, node.comparators[0], node.ops[0]
+    one, other = _kind(left), _kind(right)
+    if isinstance(how, _ORDER) and (one, other) != (NUMBER, NUMBER):
+        raise InvalidValue("puts values in order that are not both numbers", _USAGE)
+    if isinstance(how, _MEMBERSHIP) and other not in _SEARCHABLE.get(one, ()):
+        raise InvalidValue(f"looks for {one} in {other}, which is never true", _USAGE)
+    if isinstance(how, _EQUALITY) and (one != other or one not in _SEARCHABLE):
+        raise InvalidValue(f"compares {one} with {other}, which is never true", _USAGE)
+    if not isinstance(how, (*_ORDER, *_MEMBERSHIP, *_EQUALITY)):
+        raise InvalidValue("has a part that is not allowed", _USAGE)
+    _check_possible(left, right)
+    _check_possible(right, left)
     return TRUTH
 
 
-def _can_be(name: ast.expr, other: ast.expr) -> None:
-    """ConditionWrong where a name of ours is compared with what it never is."""
-    if not isinstance(name, ast.Name) or name.id not in _LOWER:
+def _check_possible(name: ast.expr, other: ast.expr) -> None:
+    """Raise InvalidValue where a name is compared with a text that it never is."""
+    if not isinstance(name, ast.Name) or name.id not in _LOWERCASE:
         return
     texts = [one.value for one in ast.walk(other) if isinstance(one, ast.Constant)]
     if any(str(text) != str(text).lower() for text in texts):
-        raise ConditionWrong(f"compares {name.id} with capitals", "write it in small letters")
+        raise InvalidValue(f"compares {name.id} with capitals", "write it in small letters")
     if name.id == "chat" and not set(texts) <= set(CHATS):
-        raise ConditionWrong("speaks of a chat that is not there", f"known are {', '.join(CHATS)}")
+        raise InvalidValue("uses an unknown kind of chat", f"known are {', '.join(CHATS)}")
 
 
-def _evaluated(tree: ast.expr, facts: Mapping[str, Any]) -> object:
-    evaluator = simpleeval.SimpleEval(operators=_OPERATORS, functions={}, names=_guarded(facts))
-    nodes: dict[type[ast.AST], Any] = {kind: evaluator.nodes[kind] for kind in _KEPT}
-    nodes[ast.Constant] = lambda node: _guard(node.value)
-    nodes[ast.List] = nodes[ast.Tuple] = lambda node: [evaluator._eval(one) for one in node.elts]  # noqa: SLF001
-    evaluator.nodes = nodes
-    return evaluator.eval("", previously_parsed=tree)
+def _evaluate(node: ast.expr, facts: Mapping[str, Any]) -> Any:
+    """The value of a checked part; raises where a fact is missing, or of another kind."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return facts[name]
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_evaluate(item, facts) for item in items]
+        case ast.UnaryOp(operand=operand):
+            return not _evaluate(operand, facts)
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(_evaluate(value, facts) for value in values)
+        case ast.BoolOp(values=values):
+            return any(_evaluate(value, facts) for value in values)
+        case ast.Compare(left=left, ops=[how], comparators=[right]):
+            return _COMPARISONS[type(how)](_evaluate(left, facts), _evaluate(right, facts))
+    raise TypeError(type(node).__name__)
 
 
-def _guarded(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _guard(facts[name]) for name in NAMES if name in facts}
+def _contains(item: object, items: Iterable[object]) -> bool:
+    """Whether an item is one of several of its own kind; texts as `normalized` says."""
+    several = list(items)
+    if isinstance(items, str) or any(type(one) is not type(item) for one in several):
+        raise TypeError("different kinds of values")
+    if item in several:
+        return True
+    if isinstance(item, str) and normalized(item) in map(normalized, map(str, several)):
+        raise AmbiguousComparison
+    return False
 
 
-def _guard(value: Any) -> Any:
-    if isinstance(value, str):
-        return _Text(value)
-    return [_Text(one) for one in sorted(value)] if isinstance(value, frozenset) else value
-
-
-def _contains(item: object, among: Iterable[object]) -> bool:
-    exact = isinstance(item, str) and any(str.__eq__(item, str(one)) for one in among)
-    return exact or any(item == one for one in among)
-
-
-_OPERATORS: Mapping[type[ast.AST], Any] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
+_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: lambda left, right: _contains(left, [right]),
+    ast.NotEq: lambda left, right: not _contains(left, [right]),
+    ast.In: _contains,
+    ast.NotIn: lambda item, items: not _contains(item, items),
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
-    ast.Not: operator.not_,
-    ast.In: _contains,
-    ast.NotIn: lambda item, among: not _contains(item, among),
 }

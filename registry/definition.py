@@ -20,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from registry.fields import InvalidValue, RegistryModel, ValidationIssue
+from registry.errors import InvalidValue
+from registry.fields import RegistryModel, ValidationIssue
 from registry.keys import SLUG_RULE, is_slug, slug
 from registry.limits import CostConfig, SafetyConfig
 from registry.policy import Patterns, ToolPolicy

@@ -35,6 +35,15 @@ class Problem:
         return f"{self.place}: {self.message}; {self.cure}"
 
 
+class InvalidValue(ValueError):
+    """A value that a field refuses: what is wrong and the cure, never the value of a secret."""
+
+    def __init__(self, message: str, cure: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+
 class RegistryError(Exception):
     """The root of all errors of the registry."""
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
-from registry.errors import Level
+from registry.errors import InvalidValue, Level
 from registry.json_text import Path, casefolded, dotted
 from registry.secrets import shown
 
@@ -19,15 +19,6 @@ MOST_FINDINGS = 50
 MOST_NAMES = 1_000
 _LONGEST_NAME = 200
 _TAGS = {"names", "servers"}
-
-
-class InvalidValue(ValueError):
-    """A value that a field refuses; says what and the cure, and never the value of a secret."""
-
-    def __init__(self, message: str, cure: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from registry.conditions import ConditionWrong, check
-from registry.fields import InvalidValue, RegistryModel
+from registry import conditions
+from registry.errors import InvalidValue
+from registry.fields import RegistryModel
 from registry.secrets import shown
 
 REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
@@ -44,8 +45,8 @@ def _flag(text: str) -> str:
 
 def _condition(text: str) -> str:
     try:
-        check(text)
-    except ConditionWrong as wrong:
+        conditions.check(text)
+    except InvalidValue as wrong:
         raise InvalidValue(f"{shown(text)} {wrong.message}", wrong.cure) from None
     return text
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from registry import tool_schema
-from registry.fields import InvalidValue, RegistryModel
+from registry.errors import InvalidValue
+from registry.fields import RegistryModel
 from registry.secrets import shown
 from registry.urls import web_parts
 

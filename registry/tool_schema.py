@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from registry import schema_worker
-from registry.fields import InvalidValue
+from registry.errors import InvalidValue
 from registry.secrets import shown
 
 SIZE_LIMIT = 64_000

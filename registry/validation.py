@@ -27,10 +27,9 @@ from registry.definition import (
     missing_names,
     name_clashes,
 )
-from registry.errors import DocumentErrors, Problem
+from registry.errors import DocumentErrors, InvalidValue, Problem
 from registry.fields import (
     MOST_FINDINGS,
-    InvalidValue,
     RegistryModel,
     ValidationIssue,
     canonical,

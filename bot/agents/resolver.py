@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.agents.runnable import Limits, RunnableAgent
+from bot.agents.runnable import RunnableAgent
 from bot.errors import ConfigError
 from bot.line_context import LineContext
 from bot.mcp.server_spec import OAuthCredentials, ServerSpec
@@ -20,13 +20,13 @@ from bot.skills.api import InternalSkill
 from bot.skills.spec import SkillSpec
 from bot.tools.policy import Condition, Policy
 from bot.usage.limits import Budgets as Ceilings
-from bot.usage.limits import SpendLimit, lowest_limits, spend_limit
+from bot.usage.limits import lowest_limits, spend_limits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration, NamedServer
 from registry.errors import ReferenceMissing
 from registry.layers import EffectiveAgent, NamedSkill
-from registry.limits import Budgets, SafetyConfig
+from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 from registry.skill import Skill, WebhookAuth
 
@@ -50,7 +50,7 @@ class AgentResolver:
         environ: Mapping[str, str],
         secrets: Collection[str] = (),
         approval_minutes: float = 60.0,
-        limits: Limits | None = None,
+        limits: TurnLimits | None = None,
         internal_hosts: Collection[str] = (),
         budgets: Ceilings | None = None,
         handlers: Mapping[str, InternalSkill] | None = None,
@@ -63,7 +63,7 @@ class AgentResolver:
         self._budgets = budgets or {}
         self._internal_hosts = internal_hosts
         self._handlers = handlers or {}
-        self._limits = limits or Limits()
+        self._limits = limits or TurnLimits()
         self._minutes = approval_minutes
         self._catalog = catalog
         self._defaults = defaults
@@ -101,7 +101,6 @@ class AgentResolver:
         return self._made[agent]
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
-        safety, cost = agent.safety.value or SafetyConfig(), agent.cost.value
         servers = tuple(spec for spec in map(self._spec, agent.servers.value) if spec)
         skills_ = tuple(spec for spec in map(self._skill, agent.skills.value) if spec)
         return RunnableAgent(
@@ -120,14 +119,8 @@ class AgentResolver:
             approval_seconds=(agent.tool_policy.value.approval_minutes or self._minutes) * 60,
             servers=servers,
             skills=skills_,
-            budgets=lowest_limits(self._budgets, _budgets(agent)),
-            limits=self._limits.under(
-                requests=safety.max_iterations,
-                calls=safety.max_tool_calls_per_turn,
-                seconds=safety.max_seconds_per_turn,
-                tokens=cost.max_tokens_per_request,
-                per_minute=cost.max_requests_per_minute,
-            ),
+            budgets=lowest_limits(self._budgets, spend_limits(agent.cost.value.budgets or ())),
+            limits=self._limits.lowered(agent.safety.value, agent.cost.value),
             filter=agent_filter(self._guard, agent.safety.value),
             link_previews=agent.link_previews.value,
         )
@@ -204,15 +197,6 @@ class AgentResolver:
         )
         self._guard.secrets.add(found.pair)
         return found
-
-
-def _budgets(agent: EffectiveAgent) -> dict[str, SpendLimit]:
-    """The budgets that are set, in tokens and millionths of a dollar."""
-    given = agent.cost.value.budgets or Budgets()
-    found = {kind: getattr(given, kind) for kind in ("turn", "person", "chat", "agent")}
-    return {
-        kind: spend_limit(one.tokens, one.usd) for kind, one in found.items() if one is not None
-    }
 
 
 def _policy(agent: EffectiveAgent) -> Policy:

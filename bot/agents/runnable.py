@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bot.mcp.server_spec import ServerSpec
 from bot.safety.output_filter import OutputFilter
@@ -11,44 +11,7 @@ from bot.skills.spec import SkillSpec
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.limits import SpendLimit
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one turn may use (spec 5, 9.24); history is trimmed in blocks of a quarter.
-
-    `tokens` is the output of one model request, `per_minute` the requests of one person in a
-    conversation, `result_chars` the text of one tool result that the model reads at once.
-    """
-
-    requests: int = 25
-    calls: int = 10
-    seconds: float = 600.0
-    attempts: int = 4
-    history_turns: int = 48
-    history_chars: int = 240_000
-    tokens: int = 8000
-    per_minute: int = 60
-    result_chars: int = 100_000
-
-    def under(
-        self,
-        *,
-        requests: int | None = None,
-        calls: int | None = None,
-        seconds: float | None = None,
-        tokens: int | None = None,
-        per_minute: int | None = None,
-    ) -> Limits:
-        """These limits, lower where something lower is given; never higher."""
-        return replace(
-            self,
-            requests=min(self.requests, requests or self.requests),
-            calls=min(self.calls, calls or self.calls),
-            seconds=min(self.seconds, seconds or self.seconds),
-            tokens=min(self.tokens, tokens or self.tokens),
-            per_minute=min(self.per_minute, per_minute or self.per_minute),
-        )
+from registry.limits import TurnLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +40,7 @@ class RunnableAgent:
     approval_seconds: float = 3600.0
     servers: tuple[ServerSpec, ...] = ()
     skills: tuple[SkillSpec, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: TurnLimits = field(default_factory=lambda: TurnLimits())
     budgets: Mapping[str, SpendLimit] = field(default_factory=dict)
     filter: OutputFilter = field(default_factory=OutputFilter)
     link_previews: bool = False

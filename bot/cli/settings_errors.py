@@ -94,7 +94,11 @@ def _parts(loc: tuple[Any, ...]) -> list[str]:
     if loc == ("bots",):
         return [f"BOTS__0__{name.upper()}" for name in Bot.model_fields]
     model = _model(loc)
-    return [_variable((*loc, name)) for name in model.model_fields] if model else [_variable(loc)]
+    return (
+        [_variable((*loc, field.alias or name)) for name, field in model.model_fields.items()]
+        if model
+        else [_variable(loc)]
+    )
 
 
 def _model(loc: tuple[Any, ...]) -> type[BaseModel] | None:
@@ -115,5 +119,8 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _meaning(loc: tuple[Any, ...]) -> str:
     model = _model(loc[:-1])
-    field = model.model_fields.get(str(loc[-1])) if model else None
+    fields = (
+        {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+    )
+    field = fields.get(str(loc[-1]))
     return f"it is: {field.description}" if field and field.description else "correct it"

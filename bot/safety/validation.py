@@ -22,7 +22,7 @@ import structlog
 from bot.ops.plain_json import LEVELS, is_deep
 from bot.safety.text_safety import printable
 from registry import schema_worker, tool_schema
-from registry.fields import InvalidValue
+from registry.errors import InvalidValue
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator

@@ -25,7 +25,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from typing_extensions import TypedDict
 
 from registry import tool_schema
-from registry.fields import InvalidValue
+from registry.errors import InvalidValue
 from registry.skill import DESCRIPTION_LIMIT, NAME, NAME_RULE
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from bot.agents.runnable import Limits
 from bot.messages import Clock
+from registry.limits import TurnLimits
 
 MAX_LOOPS = 2
 
@@ -13,7 +13,7 @@ MAX_LOOPS = 2
 class TurnUsage:
     """The use of one turn."""
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: TurnLimits, clock: Clock) -> None:
         self.limits = limits
         self._clock = clock
         self._until = clock.monotonic() + limits.seconds

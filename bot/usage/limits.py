@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from registry.limits import Budget
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
 ACCOUNT = "default"
@@ -41,6 +43,15 @@ class Cost:
 def spend_limit(tokens: int | None, dollars: float | None) -> SpendLimit:
     """The most of one budget as people write it."""
     return SpendLimit(tokens, None if dollars is None else max(1, round(dollars * 1_000_000)))
+
+
+def spend_limits(budgets: Iterable[tuple[str, Budget | None]]) -> dict[str, SpendLimit]:
+    """The budgets of a host or an agent that are set, by kind of scope."""
+    return {
+        kind: spend_limit(budget.tokens, budget.usd)
+        for kind, budget in budgets
+        if budget and (budget.tokens is not None or budget.usd is not None)
+    }
 
 
 Budgets = Mapping[str, SpendLimit]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,17 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)")
+CODE = ("bot", "registry", "simulators")
+COMES_WITH = {"httpcore2": "httpx2", "pydantic-core": "pydantic", "yarl": "aiohttp"}
+"""Packages that are part of what another one promises."""
+NOT_IMPORTED = {
+    "genai-prices": "imported by name, in a thread",
+    "mcp-server-time": "a program that agents start",
+    "python-multipart": "starlette reads uploads with it",
+    "python-stdnum": "imported by name, one kind of number at a time",
+    "pyyaml": "pending",
+}
+FOR_TESTS = {"pytest-asyncio": "the simulators' pytest plugin"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -33,6 +47,27 @@ def test_the_runtime_lock_satisfies_every_dependency() -> None:
 
 def test_the_development_lock_satisfies_every_tool() -> None:
     assert missing(PROJECT["dependency-groups"]["dev"], locked("requirements-dev.lock")) == []
+
+
+def imported() -> set[str]:
+    """The distributions that the product imports."""
+    modules: set[str] = set()
+    for path in (path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules.add(node.module.partition(".")[0])
+    owners = packages_distributions()
+    foreign = modules - set(CODE) - sys.stdlib_module_names
+    return {canonicalize_name(owner) for module in foreign for owner in owners[module]}
+
+
+def test_the_product_imports_what_it_names_and_names_what_it_imports() -> None:
+    named = {canonicalize_name(Requirement(t).name) for t in PROJECT["project"]["dependencies"]}
+    wanted = {COMES_WITH.get(name, name) for name in imported()}
+    assert wanted - named == set(FOR_TESTS)
+    assert named - wanted == set(NOT_IMPORTED)
 
 
 def test_a_dependency_that_is_not_locked_is_found() -> None:

@@ -88,10 +88,10 @@ def test_a_policy_comes_back_from_json_as_it_was() -> None:
         ({"conditions": [{"tools": ["x"], "roles": ["king"]}]}, "must be 'admin' or 'everyone'"),
         (
             {"conditions": [{"tools": ["x"], "when": "rol == 'admin'"}]},
-            "speaks of a name that is not there; did you mean role?",
+            "uses an unknown name; did you mean role?",
         ),
         ({"conditions": [{"tools": ["x"], "when": "9**9**9"}]}, "nothing is computed here"),
-        ({"conditions": [{"tools": ["x"], "when": ""}]}, "cannot be read"),
+        ({"conditions": [{"tools": ["x"], "when": ""}]}, "cannot be parsed"),
         ({"features": ["a b"]}, "no name of a flag"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry.fields import InvalidValue
+from registry.errors import InvalidValue
 from registry.tool_schema import Cost, checked, cost
 
 

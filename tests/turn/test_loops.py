@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.agents.runnable import Limits
 from bot.turn.limits import RequestRate
 from bot.turn.tool_calls import is_repeating
+from registry.limits import CostConfig, SafetyConfig, TurnLimits
 from tests.clocks import StoppedClock
 
 
@@ -52,10 +52,11 @@ def test_an_agent_can_lower_every_limit_and_raise_none(
     tokens: int | None,
     per_minute: int | None,
 ) -> None:
-    host = Limits()
-    own = host.under(
-        requests=requests, calls=calls, seconds=seconds, tokens=tokens, per_minute=per_minute
+    safety = SafetyConfig(
+        max_iterations=requests, max_tool_calls_per_turn=calls, max_seconds_per_turn=seconds
     )
+    cost = CostConfig(max_tokens_per_request=tokens, max_requests_per_minute=per_minute)
+    own = TurnLimits().lowered(safety, cost)
     assert own.requests == min(25, requests or 25)
     assert own.calls == min(10, calls or 10)
     assert own.seconds == min(600, seconds or 600)
