@@ -199,6 +199,28 @@ class TurnRef:
     agent: str
 
 
+DEFAULT_ACCOUNT = "default"
+"""The account of whatever belongs to no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who answers: stamped on each ledger line, each record of a turn, and each open turn.
+
+    `revision` is the agent's when the step was made. The rest is None for an agent that is no
+    account's own, runs without a preset or a client, and is neither released nor tried.
+    """
+
+    account: str
+    agent: str
+    revision: str
+    agent_instance: str | None = None
+    preset: str | None = None
+    client: str | None = None
+    release: str | None = None
+    trial: str | None = None
+
+
 PartKind = Literal["message", "edit", "clear_keyboard", "callback_answer"]
 
 

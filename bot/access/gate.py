@@ -208,7 +208,9 @@ class AccessGate:
         request = await self.store.find_request(decision.nonce)
         if request is None or not _is_own_card(request, line, press):
             self.counters.add("refused:card")
-            await self._settle(line, entry, [line.channel.callback_answer(press, cards.NO_LONGER_OPEN)])
+            await self._settle(
+                line, entry, [line.channel.callback_answer(press, cards.NO_LONGER_OPEN)]
+            )
             return
         change = _role_change(line, entry, admin, request.subject, decision.role)
         outcome = await self.store.change_role(

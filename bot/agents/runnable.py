@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bot.mcp.server_spec import ServerSpec
+from bot.messages import DEFAULT_ACCOUNT, Attribution
 from bot.safety.output_filter import OutputFilter
 from bot.skills.spec import SkillSpec
 from bot.tools.policy import Policy
@@ -44,6 +45,11 @@ class RunnableAgent:
     budgets: Mapping[str, SpendLimit] = field(default_factory=dict)
     filter: OutputFilter = field(default_factory=OutputFilter)
     link_previews: bool = False
+
+    @property
+    def attribution(self) -> Attribution:
+        """Who answers, as it is stamped on what a turn leaves behind."""
+        return Attribution(DEFAULT_ACCOUNT, self.agent, self.revision)
 
     @property
     def rights(self) -> ToolPermissions:

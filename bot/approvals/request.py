@@ -167,7 +167,9 @@ class ApprovalRequest:
 
     def move_to_chat(self, chat: int) -> ApprovalRequest:
         """The request in the supergroup that its group became; no message shows it there yet."""
-        address = replace(self.address, chat=chat, topic=None, migrated_from=self.address.original_id)
+        address = replace(
+            self.address, chat=chat, topic=None, migrated_from=self.address.original_id
+        )
         return replace(self, address=address, message=0, messages=())
 
     def close(self, rest: Literal["expired", "dropped", "unasked"]) -> ApprovalRequest:

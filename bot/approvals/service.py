@@ -131,7 +131,9 @@ class ApprovalService:
                 return None
             now, person = self.clock.wall(), press.person
             after = request.apply(decision, person, now)
-            answer = line.channel.callback_answer(press, view.acknowledgement(after, decision, person.id))
+            answer = line.channel.callback_answer(
+                press, view.acknowledgement(after, decision, person.id)
+            )
             host_admin = self.approvers.access.is_admin(person.id)
             return _Change(
                 after,

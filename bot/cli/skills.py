@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from bot import app
 from bot.agents.resolver import AgentResolver
 from bot.errors import ConfigError
+from bot.messages import DEFAULT_ACCOUNT
 from bot.settings import Settings
 from bot.skills.api import SkillContext
 from bot.skills.discovery import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
-from bot.skills.spec import INSTANCE, SkillSpec
+from bot.skills.spec import SkillSpec
 from registry.catalog import Catalog
 from registry.skill import Skill
 from registry.sources.composite import CompositeStore
@@ -21,7 +22,7 @@ from registry.sources.environment import read_environment
 from registry.sources.file import FileStore
 from registry.sources.memory import MemoryStore
 
-CALLER = SkillContext(INSTANCE, "test", "test", "")
+CALLER = SkillContext(DEFAULT_ACCOUNT, "test", "test", "")
 
 
 async def skill_list(settings: Settings, agent: str | None) -> list[str]:

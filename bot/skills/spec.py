@@ -14,7 +14,6 @@ from registry.skill import CacheRule
 
 SECONDS = 30.0
 RESULT_LIMIT = 200_000
-INSTANCE = "default"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from bot.messages import DEFAULT_ACCOUNT
 from registry import conditions
 from registry.conditions import normalized
 
@@ -43,7 +44,7 @@ class CallContext:
     person: int = 0
     chat: str = "private"
     agent: str = ""
-    account: str = "default"
+    account: str = DEFAULT_ACCOUNT
 
     def about(self, key: str) -> dict[str, object]:
         """All that a condition on the tool with this key may speak of, by its name there."""

@@ -18,7 +18,6 @@ from bot.messages import Clock, Model
 from bot.ops.counters import Counters
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
-from bot.skills.spec import INSTANCE
 from bot.store.journal import Journal, Opened, OpenTurn
 from bot.tools.cache import ToolResultCache
 from bot.tools.policy import CallContext
@@ -137,9 +136,12 @@ class Runner:
 
         whom, where = job.incoming.person.id, job.incoming.address
         chat = "private" if where.private else "group"
-        facts = CallContext(role=job.role, person=whom, chat=chat, agent=job.plan.agent)
+        account = job.plan.attribution.account
+        facts = CallContext(
+            role=job.role, person=whom, chat=chat, agent=job.plan.agent, account=account
+        )
         conversation = f"{job.fence.line}/{where.conversation}"
-        context = SkillContext(INSTANCE, str(whom), conversation, job.plan.agent)
+        context = SkillContext(account, str(whom), conversation, job.plan.agent)
         rights = job.plan.rights
         shelf = ReadMore(self._rests, job.fence, job.ref, job.plan.limits.result_chars)
         hide = job.plan.filter.secrets.hidden
@@ -206,7 +208,8 @@ class Runner:
 
     def _purse(self, job: TurnRequest) -> TurnBudget:
         ref, person = job.ref, job.incoming.person.id
-        spender = Spender(job.fence.line, ref.conversation, ref.agent, person, ref.entry)
+        account = job.plan.attribution.account
+        spender = Spender(job.fence.line, ref.conversation, ref.agent, person, ref.entry, account)
         plan, now = job.plan, lambda: (self._live(ref.agent) or job.plan).budgets
         seconds = plan.limits.seconds
         return TurnBudget(self._bank, job.fence, spender, now, self._clock, plan.model, seconds)

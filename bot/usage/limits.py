@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bot.messages import DEFAULT_ACCOUNT
 from registry.limits import Budget
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
-ACCOUNT = "default"
-"""The account of whatever belongs to no other."""
 
 TOMORROW = "It is free again tomorrow (UTC), or ask whoever runs me for more."
 WORDS: Mapping[str, str] = {
@@ -81,7 +80,7 @@ class Spender:
     agent: str
     person: int
     entry: str
-    account: str = ACCOUNT
+    account: str = DEFAULT_ACCOUNT
 
     def scopes(self, day: str) -> dict[str, str]:
         """The names of what a request of this day is counted in, by kind.
