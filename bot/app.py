@@ -73,10 +73,9 @@ from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
 from bot.turn.runner import Runner
 from bot.turn.turn import Transcripts
-from bot.usage.ledger import Ledger
+from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.limits import spend_limits
 from bot.usage.pricing import Prices
-from bot.usage.reservation import BudgetService
 from registry.authorization import WriterPermissions
 from registry.binding import BotIdentity
 from registry.catalog import Catalog

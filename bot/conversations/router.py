@@ -27,6 +27,8 @@ from bot.conversations.retry import Retries
 from bot.conversations.suspended_turns import SuspendedTurns
 from bot.line_context import LineContext
 from bot.messages import (
+    DEFAULT_ACCOUNT,
+    Attribution,
     CallbackPress,
     ChatMigration,
     Clock,
@@ -283,9 +285,9 @@ class Router:
                 Spender(
                     line.fence.line,
                     incoming.address.conversation,
-                    plan.agent if plan else "",
                     incoming.person.id,
                     entry.id,
+                    plan.attribution if plan else Attribution(DEFAULT_ACCOUNT, "", ""),
                 ),
                 plan.budgets if plan else {},
             ),

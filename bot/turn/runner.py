@@ -32,8 +32,9 @@ from bot.turn.prompt_cache import PromptCache
 from bot.turn.results import Responder, TurnRequest, TurnResult
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.turn import Recorder, Transcript, Transcripts, person_record, record_abandoned
+from bot.usage.ledger import BudgetService
 from bot.usage.limits import Budgets, Spender
-from bot.usage.reservation import BudgetService, TurnBudget
+from bot.usage.reservation import TurnBudget
 
 log = structlog.get_logger("turn")
 
@@ -208,8 +209,8 @@ class Runner:
 
     def _purse(self, job: TurnRequest) -> TurnBudget:
         ref, person = job.ref, job.incoming.person.id
-        account = job.plan.attribution.account
-        spender = Spender(job.fence.line, ref.conversation, ref.agent, person, ref.entry, account)
+        attribution = job.plan.attribution
+        spender = Spender(job.fence.line, ref.conversation, person, ref.entry, attribution)
         plan, now = job.plan, lambda: (self._live(ref.agent) or job.plan).budgets
         seconds = plan.limits.seconds
         return TurnBudget(self._bank, job.fence, spender, now, self._clock, plan.model, seconds)

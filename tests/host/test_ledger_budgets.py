@@ -153,7 +153,7 @@ async def test_a_budget_in_dollars_and_a_model_without_a_price_answer_nothing_an
         own = stage.world.private(boss, bot)
         await stage.ask(boss, own, bot, "/start")
         said = await stage.ask(ann, stage.world.private(ann, bot), bot, "hello")
-        assert "nobody knows what this model costs" in said
+        assert "the price of this model is not known" in said
         await stage.world.until(
             lambda: any("Set its price in PRICES" in text for text in stage.texts(own, bot.id)), 10
         )

@@ -14,16 +14,16 @@ local function free(scope, hold)
   redis.call('ZREM', key .. ':ends', hold)
 end
 
--- Log a record. One of the kind `$` is a line of the ledger: it is counted in each of its scopes,
--- and what was set aside for it is free again; one of the kind `$free` only says that. Returns the id
--- of a record that is neither.
+-- Log a record. One of the kind `usage` is a line of the ledger: it counts in each of its scopes,
+-- and its reservation is released; one of the kind `release` only does the latter. Returns the id of
+-- a record that is neither.
 local function note(log, kind, body)
-  if kind == '$free' then
+  if kind == 'release' then
     local unused = cjson.decode(body)
     for _, scope in ipairs(unused.scopes) do free(scope, unused.hold) end
     return
   end
-  if kind ~= '$' then return redis.call('XADD', log, '*', 'k', kind, 'b', body) end
+  if kind ~= 'usage' then return redis.call('XADD', log, '*', 'k', kind, 'b', body) end
   local line = cjson.decode(body)
   redis.call('XADD', 'ledger:' .. line.day, '*', 'l', body)
   for _, scope in ipairs(line.scopes) do

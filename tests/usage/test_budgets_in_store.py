@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from bot.hosting.leases import HostIdentity, Leases
-from bot.messages import Fence
+from bot.messages import Attribution, Fence
 from bot.ops.clock import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
@@ -44,7 +44,7 @@ class Till:
 
 def line(tokens: int, micros: int, hold: str, *scopes: str, day: str = DAY) -> Record:
     body = {"day": day, "tokens": tokens, "micros": micros, "hold": hold, "scopes": scopes}
-    return Record("$", body)
+    return Record("usage", body)
 
 
 async def till(client: StoreClient) -> Till:
@@ -121,7 +121,7 @@ async def test_a_line_settles_on_the_day_on_which_it_was_set_aside(client: Store
 
 
 def test_a_turn_has_one_budget_on_both_sides_of_midnight() -> None:
-    spender = Spender("bot:1", "5", "echo", 5, "1769903999000-0")
+    spender = Spender("bot:1", "5", 5, "1769903999000-0", Attribution("default", "echo", "r"))
     before, after = spender.scopes("2026-01-31"), spender.scopes("2026-02-01")
     assert before["turn"] == after["turn"] == "turn:bot:1:1769903999000-0:2026-01-31"
     assert all(before[kind] != after[kind] for kind in before if kind != "turn")
@@ -203,7 +203,7 @@ async def test_lines_that_are_written_twice_stand_once(client: StoreClient) -> N
     d = await desk(client)
     await d.begin()
     for _ in range(2):
-        args = [d.fence.token, d.ref.entry, 1, "$", orjson.dumps(line(5, 5, "", HOST).body)]
+        args = [d.fence.token, d.ref.entry, 1, "usage", orjson.dumps(line(5, 5, "", HOST).body)]
         names = [keys.fence(LINE), keys.open_turn(LINE, "5"), keys.transcript(LINE, "5", "echo")]
         await client.run_idempotent("append", names, args)
     assert len(await Ledger(client).lines(DAY)) == 1

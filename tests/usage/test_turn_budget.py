@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.errors import OutOfBudget, PoisonMessage
-from bot.messages import ModelRequest
+from bot.messages import Attribution, ModelRequest
 from bot.store.client import StoreClient
 from bot.store.journal import MAX_ATTEMPTS, Opened, Record
-from bot.usage.ledger import Ledger
+from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.limits import Budgets, Spender, SpendLimit
 from bot.usage.pricing import Prices
-from bot.usage.reservation import BudgetService, TurnBudget
+from bot.usage.reservation import TurnBudget
 from tests.store.test_journal import Desk, desk
 
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
+ECHO = Attribution("default", "echo", "r1")
 OWN = {"m": {"input": 1.0, "output": 10.0}}
 
 
@@ -48,7 +49,7 @@ class Counter:
         self.told: list[tuple[str, str]] = []
         self.ledger = Ledger(d.client)
         self.bank = BudgetService(self.ledger, Prices(own, listed=False).price, self.tell)
-        self.spender = Spender("bot:1", "5", "echo", 5, d.ref.entry)
+        self.spender = Spender("bot:1", "5", 5, d.ref.entry, ECHO)
         self.purse = self.next_life()
 
     def next_life(self) -> TurnBudget:
@@ -138,7 +139,7 @@ async def test_tokens_alone_need_no_price_and_dollars_do(client: StoreClient) ->
     c = await counter(client, {"host": SpendLimit(10**6)}, own={})
     await c.purse.reserve(request())
     c.budgets = {"host": SpendLimit(10**6, 10**6)}
-    with pytest.raises(OutOfBudget, match="nobody knows what this model costs"):
+    with pytest.raises(OutOfBudget, match="the price of this model is not known"):
         await c.purse.reserve(request())
     assert "PRICES" in c.told[0][1]
 

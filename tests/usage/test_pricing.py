@@ -53,7 +53,7 @@ def test_a_stream_that_broke_after_its_count_is_told_whole() -> None:
 
 def test_an_earlier_life_asked_as_much_and_at_the_dearest() -> None:
     charge = Charge(Usage(9, 33, 100, 10), "told", "m-1", "m", "msg_1")
-    before = charge.again()
+    before = charge.of_earlier_attempt()
     assert before.tokens == charge.tokens
     assert before == Charge(Usage(9, 33, 0, 110), "guessed", "m-1", "m", "")
 
