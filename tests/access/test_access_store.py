@@ -15,10 +15,10 @@ from bot.hosting.notifications import Notifications
 from bot.messages import OutgoingPart
 from bot.ops.clock import SystemClock
 from bot.store import keys
-from bot.store.client import StoreClient, connect
+from bot.store.client import StoreClient
 from registry.keys import AUDIT
 from tests.host.stage import until
-from tests.host.valkey import Valkey
+from tests.store.engines import Engine
 
 ANN = Subject("person", 5, 7)
 ASKED = AccessRequest("nonce", ANN, "bot:7", "echo_bot", 5, "Ann")
@@ -30,9 +30,9 @@ def change(key: str, role: Role | None = MEMBER, who: Subject = ANN, nonce: str 
 
 
 @asynccontextmanager
-async def another(valkey: Valkey) -> AsyncIterator[AccessStore]:
+async def another(engine: Engine) -> AsyncIterator[AccessStore]:
     """What another replica has of it."""
-    client = StoreClient(connect(valkey.url), SystemClock())
+    client = StoreClient(engine.connect(), SystemClock())
     try:
         yield AccessStore(client, Access())
     finally:
@@ -62,9 +62,9 @@ async def test_a_change_is_made_and_audited_once_for_its_key(
 
 
 async def test_of_two_answers_to_one_request_one_counts_whatever_the_order(
-    grants: AccessStore, client: StoreClient, valkey: Valkey
+    grants: AccessStore, client: StoreClient, engine: Engine
 ) -> None:
-    async with another(valkey) as others:
+    async with another(engine) as others:
         for number in range(50):
             asked = replace(ASKED, nonce=f"n{number}", subject=Subject("person", 5, number + 1))
             assert await grants.open_request(asked) == asked
@@ -106,9 +106,9 @@ async def test_a_subject_has_one_open_request_and_each_admin_one_card_of_it(
 
 
 async def test_another_replica_hears_of_a_change_and_without_the_message_within_a_sweep(
-    grants: AccessStore, valkey: Valkey, client: StoreClient
+    grants: AccessStore, engine: Engine, client: StoreClient
 ) -> None:
-    async with another(valkey) as others:
+    async with another(engine) as others:
         wakes = Notifications(client, SystemClock(), others)
         freed: list[int] = []
         listening = asyncio.create_task(
@@ -129,9 +129,9 @@ async def test_another_replica_hears_of_a_change_and_without_the_message_within_
 
 
 async def test_two_who_know_the_code_do_not_both_become_admin(
-    grants: AccessStore, valkey: Valkey
+    grants: AccessStore, engine: Engine
 ) -> None:
-    async with another(valkey) as others:
+    async with another(engine) as others:
         for number in range(20):
             await grants.offer_claim(f"CODE{number}")
             people = [Subject("person", 2 * number + n + 1, EVERYWHERE) for n in range(2)]

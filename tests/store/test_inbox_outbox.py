@@ -13,7 +13,7 @@ from bot.store.client import StoreClient
 from bot.store.dead_letters import DeadLetters
 from bot.store.inbox import Update, UpdateInbox
 from bot.store.outbox import Outbox
-from tests.host.valkey import Valkey
+from tests.store.engines import Engine
 from tests.store.forgetful import Forgetful
 
 LINE = "bot:1"
@@ -59,8 +59,8 @@ async def test_what_is_accepted_names_the_entry_before_it(client: StoreClient) -
     assert again.before == second.entries[-1].id
 
 
-async def test_a_notice_whose_answer_was_lost_is_posted_once_and_known(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_notice_whose_answer_was_lost_is_posted_once_and_known(engine: Engine) -> None:
+    client = Forgetful(engine)
     outbox = Outbox(client)
     client.lost = 1
     posted = await outbox.post(LINE, "key", [said("one"), said("two")])
@@ -148,8 +148,8 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     assert await letters.of([LINE]) == []
 
 
-async def test_a_burial_whose_answer_was_lost_happens_once(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_burial_whose_answer_was_lost_happens_once(engine: Engine) -> None:
+    client = Forgetful(engine)
     fence, inbox = await owned(client), UpdateInbox(client)
     (entry,) = (await inbox.accept(LINE, [update(1)])).entries
     client.lost = 1

@@ -15,7 +15,7 @@ from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
 from bot.store.journal import MAX_ATTEMPTS, SUSPECT_AFTER, Journal, Opened, Record
 from bot.store.outbox import Outbox
-from tests.host.valkey import Valkey
+from tests.store.engines import Engine
 from tests.store.forgetful import Forgetful
 
 LINE = "bot:1"
@@ -54,8 +54,8 @@ async def desk(client: StoreClient) -> Desk:
     return Desk(client, fence, entry.id)
 
 
-async def test_a_begin_whose_answer_was_lost_is_a_first_begin(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_begin_whose_answer_was_lost_is_a_first_begin(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     client.lost = 2
     opened = await d.begin()
@@ -75,8 +75,8 @@ async def test_results_of_tools_that_end_together_are_all_recorded(client: Store
     assert turn.writes == 20
 
 
-async def test_a_record_whose_answer_was_lost_is_there_once(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_record_whose_answer_was_lost_is_there_once(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     turn = (await d.begin()).turn
     client.lost = 1
@@ -85,8 +85,8 @@ async def test_a_record_whose_answer_was_lost_is_there_once(valkey: Valkey) -> N
     await client.close()
 
 
-async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     turn = (await d.begin()).turn
     client.lost = 1
@@ -97,8 +97,8 @@ async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(valkey: Valke
     await client.close()
 
 
-async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     turn = (await d.begin()).turn
 

@@ -50,7 +50,7 @@ async def test_a_rest_belongs_to_one_conversation_with_one_agent_for_a_day(
     assert await rests.rest(LINE, TurnRef("2-0", "5", "echo"), "h") is not None
     name = keys.truncated_results(LINE, "5", "echo")
     assert 0 < await client.command("TTL", name) <= SECONDS
-    assert await client.command("MEMORY", "USAGE", name) < 10_000  # compressed
+    assert await client.command("HSTRLEN", name, "h") < 10_000  # compressed
 
 
 async def test_a_host_that_lost_the_line_keeps_nothing(client: StoreClient) -> None:

@@ -12,12 +12,13 @@ from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
 from tests.host.stage import until
-from tests.host.valkey import Valkey
+from tests.store.engines import Engine
 
 
 async def test_owners_hear_of_appends_and_of_lines_given_back_also_after_an_outage(
-    valkey: Valkey, client: StoreClient
+    engine: Engine, client: StoreClient
 ) -> None:
+    valkey = engine.needs("process that can be killed")
     heard: list[str] = []
     freed: list[int] = []
     wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
@@ -39,7 +40,10 @@ async def test_owners_hear_of_appends_and_of_lines_given_back_also_after_an_outa
     await asyncio.gather(listening, return_exceptions=True)
 
 
-async def test_a_quiet_line_of_messages_does_not_time_out(client: StoreClient) -> None:
+async def test_a_quiet_line_of_messages_does_not_time_out(
+    engine: Engine, client: StoreClient
+) -> None:
+    engine.needs("socket whose time could run out")
     freed: list[int] = []
     wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
     listening = asyncio.create_task(wakes.listen_forever(lambda _: None, lambda: freed.append(1)))
