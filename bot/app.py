@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from bot.access.command import PeopleCommands
+from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
@@ -333,7 +333,7 @@ async def opened_station(
     stack.push_async_callback(session.close)
     shared = _Shared(settings, client, host)
     context = desk(settings, host.catalog, lambda: host.fleet, host.report)
-    people = PeopleCommands(shared.access, shared.grants.open_requests)
+    people = PeopleContext(shared.access, shared.grants.open_requests)
     commands = all_commands(context, people)
     notices = admins_told(client, shared.outbox, host, settings.secrets)
     shared.access.admins_changed = lambda: host.fleet.show_menus()

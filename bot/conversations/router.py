@@ -22,7 +22,7 @@ from bot.command import (
     StartNewConversation,
     escape_markdown,
 )
-from bot.commands.everyone import NOTHING_RUNS
+from bot.commands.table import NOTHING_RUNS
 from bot.conversations.retry import Retries
 from bot.conversations.suspended_turns import SuspendedTurns
 from bot.line_context import LineContext

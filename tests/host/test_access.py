@@ -559,13 +559,13 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         assert (await stage.answer(hers, private.bot)).text.startswith("You are an admin of this")
         assert "1 bot" in await stage.ask(cat, hers, private.bot, "/status")
         assert "is an admin" in await say(f"/people block {cat.id}")
-        assert "taken back" in await say(f"/people remove {cat.id}")
+        assert "Removed what" in await say(f"/people remove {cat.id}")
         await until(lambda: f"chat:{cat.id}:0:" not in private.bot.commands)
         assert await stage.ask(cat, hers, private.bot, "/status") == STRANGER.format(cat.id)
         assert "is blocked at all bots" in await say(f"/people block {ann} everywhere")
         assert "is blocked at all bots; " in await say(f"/people allow {ann}")
-        assert "taken back" in await say(f"/people remove {ann}")
-        assert "nothing to take back" in await say(f"/people remove {ann}")
+        assert "Removed what" in await say(f"/people remove {ann}")
+        assert "nothing to remove" in await say(f"/people remove {ann}")
         assert "listed in ADMINS" in await say(f"/people remove {private.boss.id}")
         for odd in (
             "allow",

@@ -89,7 +89,7 @@ async def test_what_was_allowed_for_good_is_listed_and_taken_back(stage: Stage) 
         listed = await stage.ask(ann, room, desk.bot, "/approvals")
         assert "1. mcp:desk:write for clerk, by Ann" in listed
         taken = await stage.ask(ann, room, desk.bot, "/approvals revoke 1")
-        assert taken.startswith("Taken back: mcp:desk:write.")
+        assert taken.startswith("Revoked: mcp:desk:write.")
         stage.world.say(ann, room, "two")
         await desk.question(room)
     assert desk.done == ["write one"]
