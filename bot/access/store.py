@@ -177,18 +177,19 @@ class AccessStore:
 
     async def card_failed(self, fence: Fence, nonce: str, admin: int) -> None:
         """Forget the card that an admin was to get over this line: it could not be delivered."""
-        names = [keys.fence(fence.line), keys.access_request(nonce)]
-        await self._client.run_idempotent("card_failed", names, [fence.token, admin, fence.line])
+        names = [keys.access_request(nonce)]
+        await self._client.as_owner("card_failed", fence, names, admin, fence.line)
 
     async def refuse_stranger(
         self, fence: Fence, entry: str, address: Address, parts: Sequence[OutgoingPart]
     ) -> list[OutboxItem] | None:
         """Settle an entry, and send the parts, at most once an hour for a chat (else None)."""
-        line = fence.line
-        names = [keys.fence(line), keys.inbox(line), keys.outbox(line)]
-        names += [keys.told(line, address.original_id), keys.open_turn(line, address.conversation)]
-        args = [fence.token, entry, HOUR_S, *map(dump_part, parts)]
-        said, *ids = await self._client.run_idempotent("refuse_stranger", names, args)
+        open_turn = keys.open_turn(fence.line, address.conversation)
+        told = keys.told(fence.line, address.original_id)
+        names, args = (keys.inbox, keys.outbox, told, open_turn), map(dump_part, parts)
+        said, *ids = await self._client.as_owner(
+            "refuse_stranger", fence, names, entry, HOUR_S, *args
+        )
         return None if said == 0 else outbox_items(ids, parts)
 
     async def offer_claim(self, code: str) -> None:

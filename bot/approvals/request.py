@@ -6,9 +6,9 @@ button, and each of its calls is decided once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeVar
 
 import orjson
 
@@ -21,19 +21,12 @@ PREFIX = "ap"
 ALL = -1
 """As a decision's index: all calls that are still open."""
 
+T = TypeVar("T")
 Choice = Literal["once", "always", "deny", "go"]
 State = Literal["pending", "granted", "denied", "expired", "dropped", "unasked"]
 
 _CHOICES: dict[str, Choice] = {"o": "once", "a": "always", "d": "deny", "g": "go"}
 _LETTERS = {choice: letter for letter, choice in _CHOICES.items()}
-
-# The names under which values are stored, in the order of their fields.
-_TURN = ("entry", "conversation", "agent")
-_ADDRESS = ("bot", "chat", "topic", "private", "was")
-_USER = ("id", "name", "username", "language")
-_CALL = (
-    "call", "key", "digest", "definition", "always", "shown", "state", "by", "name", "kept"
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,48 +172,38 @@ class ApprovalRequest:
 
     def dump(self) -> bytes:
         """The request as JSON, without the fields that the store keeps beside it."""
-        return orjson.dumps(
-            {
-                "nonce": self.nonce,
-                "turn": _stored(_TURN, self.turn),
-                "address": _stored(_ADDRESS, self.address),
-                "asker": _stored(_USER, self.asker),
-                "message": self.message,
-                "approvers": self.approvers,
-                "asked": [_stored(_CALL, call) for call in self.calls],
-                "until": self.expires_at,
-                "reason": self.reason,
-                "reason_by": self.reason_by,
-                "reason_until": self.reason_until,
-                "closed": self.closed,
-            }
-        )
+        return orjson.dumps(self, default=_stored, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+
+
+_NAMES: Mapping[type, str] = {
+    TurnRef: "entry conversation agent",
+    Address: "bot chat topic private was",
+    User: "id name username language",
+    ToolCallApproval: "call key digest definition always shown state by name kept",
+    ApprovalRequest: "nonce turn address asker message approvers asked until "
+    "reason reason_by reason_until closed",
+}
+"""The names under which values are stored, in the order of their fields."""
+
+
+def _stored(value: Any) -> dict[str, Any]:
+    names = _NAMES[type(value)].split()
+    return {n: getattr(value, field.name) for n, field in zip(names, fields(value), strict=False)}
+
+
+def _loaded(kind: type[T], raw: Mapping[str, Any], **more: Any) -> T:
+    return kind(*(raw[name] for name in _NAMES[kind].split()), **more)
 
 
 def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) -> ApprovalRequest:
     """A request as `dump` wrote it; `shown` has the chat and the id of each message of it."""
     raw: dict[str, Any] = orjson.loads(body)
-    address = Address(*(raw["address"][name] for name in _ADDRESS))
-    return ApprovalRequest(
-        nonce=raw["nonce"],
-        turn=TurnRef(*(raw["turn"][name] for name in _TURN)),
-        address=address,
-        asker=User(*(raw["asker"][name] for name in _USER)),
-        message=raw["message"],
-        approvers=tuple(raw["approvers"]),
-        calls=tuple(ToolCallApproval(*(one[name] for name in _CALL)) for one in raw["asked"]),
-        expires_at=raw["until"],
-        reason=raw["reason"],
-        reason_by=raw["reason_by"],
-        reason_until=raw["reason_until"],
-        closed=raw["closed"],
-        version=version,
-        messages=tuple(message for chat, message in shown if chat == address.chat),
-    )
-
-
-def _stored(names: Sequence[str], value: Any) -> dict[str, Any]:
-    return dict(zip(names, astuple(value), strict=True))
+    address = raw["address"] = _loaded(Address, raw["address"])
+    raw["turn"], raw["asker"] = _loaded(TurnRef, raw["turn"]), _loaded(User, raw["asker"])
+    raw["approvers"] = tuple(raw["approvers"])
+    raw["asked"] = tuple(_loaded(ToolCallApproval, one) for one in raw["asked"])
+    messages = tuple(message for chat, message in shown if chat == address.chat)
+    return _loaded(ApprovalRequest, raw, version=version, messages=messages)
 
 
 def callback_data(nonce: str, index: int, choice: Choice) -> str:

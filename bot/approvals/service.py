@@ -12,7 +12,6 @@ from bot.agents.runnable import CurrentAgent, RunnableAgent
 from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
 from bot.approvals.request import (
-    ApprovalDecision,
     ApprovalRequest,
     PendingCall,
     Suspension,
@@ -122,14 +121,18 @@ class ApprovalService:
         decision = parse_callback(press.data)
 
         async def decide(request: ApprovalRequest | None) -> _Change | None:
-            request = self._with_current_approvers(request)
-            if request and _has_moved(request, press):
-                request = request.move_to_chat(press.address.chat)
-            refusal = await self._refusal(line, request, decision, press)
+            request, now, person = self._as_pressed(request, press), self.clock.wall(), press.person
+            if request is None or decision is None:
+                refusal = view.NO_LONGER_OPEN
+            elif not await self.approvers.may_answer(line, request, person):
+                refusal = view.NOT_YOURS.format(view.approver_names(request))
+            elif not request.is_open_for(decision, now):
+                refusal = view.already_decided(request, decision)
+            else:
+                refusal = ""
             if refusal or request is None or decision is None:
                 await self._refuse(line, entry, press, refusal, request)
                 return None
-            now, person = self.clock.wall(), press.person
             after = request.apply(decision, person, now)
             answer = line.channel.callback_answer(
                 press, view.acknowledgement(after, decision, person.id)
@@ -324,21 +327,20 @@ class ApprovalService:
             return request
         return replace(request, approvers=self.approvers.for_agent(agent, request.address.bot))
 
-    async def _refusal(
-        self,
-        line: LineContext,
-        request: ApprovalRequest | None,
-        decision: ApprovalDecision | None,
-        press: CallbackPress,
-    ) -> str:
-        """Why a press decides nothing; '' where it does."""
-        if request is None or decision is None or not _is_same_chat(request, press):
-            return view.NO_LONGER_OPEN
-        if not await self.approvers.may_answer(line, request, press.person):
-            return view.NOT_YOURS.format(view.approver_names(request))
-        if not request.is_open_for(decision, self.clock.wall()):
-            return view.already_decided(request, decision)
-        return ""
+    def _as_pressed(
+        self, request: ApprovalRequest | None, press: CallbackPress
+    ) -> ApprovalRequest | None:
+        """The request as it is today in the chat of a press; None where that is another chat.
+
+        The topic does not count: Telegram leaves it out where the message is too old.
+        """
+        if (request := self._with_current_approvers(request)) is None:
+            return None
+        asked, pressed = request.address, press.address
+        if (asked.bot, asked.original_id) != (pressed.bot, pressed.original_id):
+            return None
+        has_moved = pressed.migrated_from is not None and pressed.chat != asked.chat
+        return request.move_to_chat(pressed.chat) if has_moved else request
 
     async def _refuse(
         self,
@@ -352,7 +354,7 @@ class ApprovalService:
         self.counters.add("refused:approval")
         log.info("press.refused", line=line.fence.line, person=press.person.id, why=why)
         parts = [line.channel.callback_answer(press, why)]
-        if request and request.closed and _is_same_chat(request, press) and press.message:
+        if request and request.closed and press.message:
             parts += view.edit_parts(line.channel, replace(request, messages=()), press.message)
         await line.channel.deliver(await self.inbox.settle(line.fence, [entry], parts))
 
@@ -379,18 +381,3 @@ def _superseded(
         ],
         counter="turns:superseded",
     )
-
-
-def _is_same_chat(request: ApprovalRequest, press: CallbackPress) -> bool:
-    """Whether a press comes from the chat that was asked, or the supergroup that it became.
-
-    The topic does not count: Telegram leaves it out where the message is too old.
-    """
-    asked, pressed = request.address, press.address
-    return (asked.bot, asked.original_id) == (pressed.bot, pressed.original_id)
-
-
-def _has_moved(request: ApprovalRequest, press: CallbackPress) -> bool:
-    """Whether the group is a supergroup by now, and the request does not know."""
-    moved = request.address.chat != press.address.chat
-    return press.address.migrated_from is not None and moved and _is_same_chat(request, press)

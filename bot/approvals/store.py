@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from bot.approvals.request import ApprovalRequest, load_request
 from bot.messages import Fence, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
-from bot.store.journal import OpenTurn, Record, dump_records
+from bot.store.journal import OpenTurn, Record, dump_records, turn_keys
 from bot.store.outbox import dump_part, outbox_items
 
 CLOSED_FOR_S = 48 * 3600
@@ -41,22 +42,14 @@ class ApprovalStore:
         `renders` are the digests of the prompt that must last as long. Returns the id of the
         newest record, and the parts as they are in the outbox.
         """
-        line, ref = fence.line, turn.ref
-        names = [
-            keys.fence(line),
-            keys.open_turn(line, ref.conversation),
-            keys.transcript(line, ref.conversation, ref.agent),
-            keys.outbox(line),
-            keys.inbox(line),
-            keys.approval(line, request.nonce),
-            keys.timers(line),
-            *(keys.render(line, digest) for digest in renders),
-        ]
+        line, lifetime = fence.line, int(seconds) + RENDER_SLACK_S
+        names = [*turn_keys(line, turn.ref), keys.outbox, keys.inbox]
+        names += [keys.approval(line, request.nonce), keys.timers]
+        names += [keys.render(line, digest) for digest in renders]
         async with turn.writing:
-            args = [fence.token, ref.entry, turn.writes + 1]
-            args += [request.nonce, request.dump(), request.due, int(seconds) + RENDER_SLACK_S]
-            args += [len(records), *dump_records(records), *map(dump_part, parts)]
-            last, *ids = await self.client.run_idempotent("suspend", names, args)
+            args = [turn.ref.entry, turn.writes + 1, request.nonce, request.dump(), request.due]
+            args += [lifetime, len(records), *dump_records(records), *map(dump_part, parts)]
+            last, *ids = await self.client.as_owner("suspend", fence, names, *args)
             turn.writes += 1
         turn.state = "suspended"
         return last.decode(), outbox_items(ids, parts)
@@ -83,19 +76,12 @@ class ApprovalStore:
 
         None where the stored request is no longer the version that this one was made from.
         """
-        line = fence.line
-        names = [
-            keys.fence(line),
-            keys.inbox(line),
-            keys.outbox(line),
-            keys.approval(line, request.nonce),
-            keys.timers(line),
-            keys.grants(line, request.turn.conversation),
-        ]
-        args = [fence.token, entry, request.nonce, request.version, request.dump(), request.due]
-        args += [len(grants), *(word for pair in grants.items() for word in pair)]
-        args += map(dump_part, parts)
-        done, *ids = await self.client.run_idempotent("update_approval", names, args)
+        approval = keys.approval(fence.line, request.nonce)
+        grants_key = keys.grants(fence.line, request.turn.conversation)
+        names = (keys.inbox, keys.outbox, approval, keys.timers, grants_key)
+        args = [entry, request.nonce, request.version, request.dump(), request.due, len(grants)]
+        args += [*itertools.chain(*grants.items()), *map(dump_part, parts)]
+        done, *ids = await self.client.as_owner("update_approval", fence, names, *args)
         return None if done < 0 else outbox_items(ids, parts)
 
     async def supersede(
@@ -110,20 +96,12 @@ class ApprovalStore:
 
         None where the stored request is no longer the version that this one was made from.
         """
-        line, ref = fence.line, request.turn
-        names = [
-            keys.fence(line),
-            keys.open_turn(line, ref.conversation),
-            keys.transcript(line, ref.conversation, ref.agent),
-            keys.outbox(line),
-            keys.approval(line, request.nonce),
-            keys.timers(line),
-            keys.inbox(line),
-        ]
-        args = [fence.token, ref.entry, request.nonce, request.version, request.dump()]
-        args += [CLOSED_FOR_S, settles, len(records), *dump_records(records)]
-        args += map(dump_part, parts)
-        done, *ids = await self.client.run_idempotent("supersede", names, args)
+        approval = keys.approval(fence.line, request.nonce)
+        turn = turn_keys(fence.line, request.turn)
+        names: Sequence[keys.AnyKey] = (*turn, keys.outbox, approval, keys.timers, keys.inbox)
+        args = [request.turn.entry, request.nonce, request.version, request.dump(), CLOSED_FOR_S]
+        args += [settles, len(records), *dump_records(records), *map(dump_part, parts)]
+        done, *ids = await self.client.as_owner("supersede", fence, names, *args)
         return None if done < 0 else outbox_items(ids, parts)
 
     async def open_nonce(self, line: str, conversation: str) -> str:
@@ -138,10 +116,8 @@ class ApprovalStore:
 
     async def expire(self, fence: Fence, nonce: str) -> None:
         """Take a request off the timers, and let it expire in a while."""
-        names = [keys.fence(fence.line), keys.approval(fence.line, nonce), keys.timers(fence.line)]
-        await self.client.run_idempotent(
-            "expire_approval", names, [fence.token, nonce, CLOSED_FOR_S]
-        )
+        names = (keys.approval(fence.line, nonce), keys.timers)
+        await self.client.as_owner("expire_approval", fence, names, nonce, CLOSED_FOR_S)
 
     async def grants(self, line: str, conversation: str) -> dict[str, dict[str, Any]]:
         """What is allowed permanently in a conversation, by grant name."""
@@ -150,5 +126,5 @@ class ApprovalStore:
 
     async def revoke_grant(self, fence: Fence, conversation: str, grant: str) -> None:
         """Take a permanent permission back."""
-        names = [keys.fence(fence.line), keys.grants(fence.line, conversation)]
-        await self.client.run_idempotent("revoke_grant", names, [fence.token, grant])
+        names = [keys.grants(fence.line, conversation)]
+        await self.client.as_owner("revoke_grant", fence, names, grant)

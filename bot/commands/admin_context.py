@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -13,9 +13,7 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
-    Function,
     Reply,
-    command,
     escape_markdown,
     problem_lines,
 )
@@ -70,36 +68,17 @@ def actor(context: CommandContext) -> Actor:
     return Actor(str(context.incoming.person.id), context.admin)
 
 
-def admin_command(
-    name: str,
-    help: str,  # noqa: A002
-    *,
-    usage: str = "",
-    concurrent: bool = False,
-) -> Callable[[Function], BotCommand]:
-    """Decorate a function that makes it a command for admins, over an AdminContext.
-
-    It is retried while the registry's store is down, and a refusal of the registry is its reply.
-    """
-
-    def row(function: Function) -> BotCommand:
-        decorate = command(name, help, role="admin", usage=usage, concurrent=concurrent)
-        return decorate(retrying(function))
-
-    return row
-
-
-def retrying(function: Function) -> Function:
-    """The same command, retried while the store is down; registry errors become replies.
+def retrying(row: BotCommand) -> BotCommand:
+    """The same command, retried while the registry is down; its refusals become replies.
 
     A change whose answer was lost is asked for again: under its key it is made once.
     """
 
-    async def run(*given: Any) -> CommandResult:
+    async def run(context: CommandContext) -> CommandResult:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return await function(*given)
+                return await row.function(context)
             except RegistryUnavailable as error:
                 log.warning("command.waits", error=str(error), again_in=pause)
                 await asyncio.sleep(pause)
@@ -111,4 +90,4 @@ def retrying(function: Function) -> Function:
             except RegistryError as error:
                 return Reply(f"Nothing was changed: {escape_markdown(str(error))}.")
 
-    return run
+    return replace(row, function=run)

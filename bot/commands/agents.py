@@ -12,13 +12,14 @@ from bot.command import (
     CommandResult,
     Reply,
     code,
+    command,
     counted,
     escape_markdown,
     first_items,
     paragraphs,
     problem_lines,
 )
-from bot.commands.admin_context import AdminContext, actor, admin_command
+from bot.commands.admin_context import AdminContext, actor
 from bot.errors import ChannelError
 from registry.definition import AgentDefinition, NamedServer
 from registry.errors import AlreadyThere
@@ -37,7 +38,7 @@ _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _REPLACE = re.compile(r"\Areplace\b\s*")
 
 
-@admin_command("agents", "list the agents", usage="[WORD]", concurrent=True)
+@command("agents", "list the agents", role="admin", usage="[WORD]", concurrent=True)
 async def agents(host: AdminContext, context: CommandContext) -> CommandResult:
     """List all agents, or those with a word in their id or name."""
     snapshot, wanted = host.catalog.snapshot(), context.arguments.lower()
@@ -58,9 +59,7 @@ def _listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
     return f"• {code(entry.value.id)} {name}{mark} · {place}"
 
 
-@admin_command(
-    "agent", "show an agent's settings and where they are from", usage="ID", concurrent=True
-)
+@command("agent", "show an agent's settings and origins", role="admin", usage="ID", concurrent=True)
 async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Show the effective settings of one agent, each with its origin."""
     wanted = context.arguments.lower() or context.resolution.agent_id
@@ -127,7 +126,7 @@ def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:
     return [f"⚠ {escape_markdown(sentence)}" for sentence in host.advice(agent.llm)]
 
 
-@admin_command("addagent", "add an agent, or replace one, from its JSON", usage="[replace] JSON")
+@command("addagent", "add or replace an agent from its JSON", role="admin", usage="[replace] JSON")
 async def add_agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Add or replace an agent, from pasted JSON, or from the text or file that is replied to."""
     catalog, who = host.catalog, actor(context)
@@ -176,7 +175,7 @@ async def _document(context: CommandContext) -> tuple[str, str]:
     return (fenced[1] if fenced else text).strip(), "message"
 
 
-@admin_command("deleteagent", "delete an agent", usage="ID")
+@command("deleteagent", "delete an agent", role="admin", usage="ID")
 async def delete_agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Delete an agent; what is bound to it stays bound, inactive."""
     if len(context.words) != 1:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.command import CommandContext, CommandResult, Reply, code, escape_markdown
-from bot.commands.admin_context import AdminContext, actor, admin_command
+from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
+from bot.commands.admin_context import AdminContext, actor
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 
 WHERE = "[bot | chat ID | user ID] [everywhere]"
@@ -60,7 +60,7 @@ def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
     return None
 
 
-@admin_command("bind", "let an agent answer here, or elsewhere", usage=f"AGENT {WHERE}")
+@command("bind", "let an agent answer here, or elsewhere", role="admin", usage=f"AGENT {WHERE}")
 async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     """Bind an agent, in place of what was bound there."""
     words, catalog = context.words, host.catalog
@@ -79,7 +79,7 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     return Reply(f"{bound}\n{_who_answers(host, context)}")
 
 
-@admin_command("unbind", "remove a binding", usage=WHERE)
+@command("unbind", "remove a binding", role="admin", usage=WHERE)
 async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
     """Remove a binding."""
     target, catalog = _target(context, context.words), host.catalog
@@ -102,9 +102,7 @@ def _who_answers(host: AdminContext, context: CommandContext) -> str:
     return f"{who} answers here: {escape_markdown(found.why)}."
 
 
-@admin_command(
-    "default", "show or set the agent that answers everywhere else", usage="[AGENT | none]"
-)
+@command("default", "show or set the default agent", role="admin", usage="[AGENT | none]")
 async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     """Show, set or remove the default agent."""
     catalog, words = host.catalog, context.words

@@ -9,13 +9,14 @@ from bot.command import (
     CommandResult,
     Reply,
     code,
+    command,
     counted,
     escape_markdown,
     first_items,
     paragraphs,
     problem_lines,
 )
-from bot.commands.admin_context import AdminContext, BotState, admin_command
+from bot.commands.admin_context import AdminContext, BotState
 from registry.errors import RegistryError
 from registry.snapshot import Snapshot
 
@@ -24,7 +25,7 @@ MAX_CHANGES = 5
 MAX_PROBLEMS = 10
 
 
-@admin_command("bots", "show the bots and how they are", concurrent=True)
+@command("bots", "show the bots and how they are", role="admin", concurrent=True)
 async def bots(host: AdminContext, _context: CommandContext) -> CommandResult:
     """List the bots of this replica with their states and agents."""
     snapshot = host.catalog.snapshot()
@@ -41,7 +42,7 @@ def _bot(bot: BotState, snapshot: Snapshot) -> str:
     return f"• {name} {code(str(bot.identity.id))} {bot.state} · {who}{pending}"
 
 
-@admin_command("status", "show how the host is", concurrent=True)
+@command("status", "show how the host is", role="admin", concurrent=True)
 async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
     """Show the state of the host, its problems, and the latest changes."""
     report, snapshot = host.report(), host.catalog.snapshot()
@@ -79,7 +80,7 @@ def _change(entry: Mapping[str, str]) -> str:
     return f"• {code(entry['actor'])}: {action} {code(entry['target'] + detail)}"
 
 
-@admin_command("reload", "read agents and bindings again now")
+@command("reload", "read agents and bindings again now", role="admin")
 async def reload(host: AdminContext, _context: CommandContext) -> CommandResult:
     """Read everything again from the file and the store."""
     snapshot = await host.catalog.reload()

@@ -19,7 +19,7 @@ from bot.command import (
     paragraphs,
 )
 from bot.commands import agents, bindings, host
-from bot.commands.admin_context import AdminContext
+from bot.commands.admin_context import AdminContext, retrying
 from bot.usage.command import usage
 
 NOTHING_RUNS = "Nothing is running here."
@@ -27,15 +27,19 @@ NOTHING_RUNS = "Nothing is running here."
 
 def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
-    registry = (
-        *(agents.agents, agents.agent, agents.add_agent, agents.delete_agent),
-        *(bindings.bind, bindings.unbind, bindings.default),
+    first: tuple[BotCommand, ...] = (
+        agents.agents,
+        agents.agent,
+        agents.add_agent,
+        agents.delete_agent,
     )
+    first += (bindings.bind, bindings.unbind, bindings.default)
+    last = (host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start, new, stop]
     rows += [show_help.using(rows), approvals, usage]
-    rows += [row.using(admin_context) for row in registry]
+    rows += [retrying(row.using(admin_context)) for row in first]
     rows += [own_id, people.using(people_context), claim]
-    rows += [row.using(admin_context) for row in (host.bots, host.status, host.reload)]
+    rows += [retrying(row.using(admin_context)) for row in last]
     return Commands(rows, admin_context.audit_refusal)
 
 

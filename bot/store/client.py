@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,  # noqa: A004
@@ -26,7 +26,9 @@ from redis.exceptions import (
 )
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable
-from bot.messages import Clock
+from bot.messages import Clock, Fence
+from bot.store.keys import AnyKey
+from bot.store.keys import fence as fence_key
 
 T = TypeVar("T")
 log = structlog.get_logger("store")
@@ -72,19 +74,15 @@ class StoreClient:
     def __init__(self, redis: Redis, clock: Clock) -> None:
         self.redis = redis
         self._clock = clock
-        self._scripts: dict[str, AsyncScript] = {}
         self.round_trips = 0
         self.failures = 0
         self.outage: str | None = None
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script once; raises StoreUnavailable, FencedOut or StoreError."""
-        script = self._scripts.get(name)
-        if script is None:
-            script = self._scripts[name] = self.redis.register_script(script_source(name))
-        return await self.call(lambda: self._evaluate(script, keys, args))
+        return await self.call(lambda: self._evaluate(name, keys, args))
 
-    async def _evaluate(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    async def _evaluate(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """A script's reply, from a connection itself: the library's layers cost as much again.
 
         A connection whose call was interrupted closes itself.
@@ -92,10 +90,10 @@ class StoreClient:
         pool = self.redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.send_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            await connection.send_command("EVALSHA", script_digest(name), len(keys), *keys, *args)
             return await connection.read_response()
         except NoScriptError:
-            await connection.send_command("EVAL", script.script, len(keys), *keys, *args)
+            await connection.send_command("EVAL", script_source(name), len(keys), *keys, *args)
             return await connection.read_response()
         finally:
             await pool.release(connection)
@@ -103,6 +101,15 @@ class StoreClient:
     async def run_idempotent(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script until the store answers; it must bear to be run twice."""
         return await self.retry_while_down(lambda: self.run(name, keys, args))
+
+    async def as_owner(self, script: str, fence: Fence, names: Iterable[AnyKey], *args: Any) -> Any:
+        """Run a script of a line's owner until the store answers; it must bear to be run twice.
+
+        The fence and its token go first; kinds of keys are those of its line. Raises FencedOut.
+        """
+        line = fence.line
+        keys = [fence_key(line), *(n if isinstance(n, str) else n(line) for n in names)]
+        return await self.run_idempotent(script, keys, [fence.token, *args])
 
     async def command(self, *words: Any) -> Any:
         """Run one command; raises StoreUnavailable or StoreError."""
@@ -171,6 +178,12 @@ def script_source(name: str) -> str:
     folder = files("bot.store.scripts")
     parts = (*PRELUDES.get(name, ("fence",)), name)
     return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
+
+
+@functools.cache
+def script_digest(name: str) -> str:
+    """The SHA-1 of a script, under which the store knows it once it was run."""
+    return hashlib.sha1(script_source(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def connect(url: str, connections: int = 64) -> Redis:

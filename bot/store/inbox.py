@@ -83,11 +83,11 @@ class UpdateInbox:
 
         In `conversation`, the turn that is open for the first entry ends with it.
         """
-        names = [keys.fence(fence.line), keys.inbox(fence.line), keys.outbox(fence.line)]
+        names: list[keys.AnyKey] = [keys.inbox, keys.outbox]
         if conversation is not None:
             names.append(keys.open_turn(fence.line, conversation))
-        args = [fence.token, len(entries), *entries, *map(dump_part, parts)]
-        return outbox_items(await self.client.run_idempotent("settle", names, args), parts)
+        args = (len(entries), *entries, *map(dump_part, parts))
+        return outbox_items(await self.client.as_owner("settle", fence, names, *args), parts)
 
     async def dead_letter(
         self,
@@ -98,11 +98,10 @@ class UpdateInbox:
         conversation: str = "",
     ) -> list[OutboxItem]:
         """Move an entry to the dead letters, end its open turn, and send the parts."""
-        line = fence.line
-        names = [keys.fence(line), keys.inbox(line), keys.outbox(line), keys.dead_letters(line)]
-        names.append(keys.open_turn(line, conversation))
-        args = [fence.token, entry, why, int(time.time()), *map(dump_part, parts)]
-        return outbox_items(await self.client.run_idempotent("dead_letter", names, args), parts)
+        open_turn = keys.open_turn(fence.line, conversation)
+        names = (keys.inbox, keys.outbox, keys.dead_letters, open_turn)
+        args = (entry, why, int(time.time()), *map(dump_part, parts))
+        return outbox_items(await self.client.as_owner("dead_letter", fence, names, *args), parts)
 
 
 def _entry(id: bytes, fields: dict[bytes, bytes]) -> InboxEntry:

@@ -100,12 +100,11 @@ class Journal:
         Raises CrashSuspect for a turn that was open at several ends of the host, unless it runs
         `isolated`, and PoisonMessage where it has used up its attempts.
         """
-        names = [*_turn_keys(fence.line, ref), *(keys.render(fence.line, one) for one in renders)]
-        names.append(keys.inbox(fence.line))
-        args = [fence.token, ref.entry, ref.agent, render, *dump_records([message])]
-        args += [known, turns, RENDER_FOR_S, *renders.values()]
-        args += [0 if isolated else SUSPECT_AFTER, secrets.token_hex(6)]
-        found, fields, items = await self.client.run_idempotent("begin", names, args)
+        stored = (keys.render(fence.line, digest) for digest in renders)
+        names = [*turn_keys(fence.line, ref), *stored, keys.inbox]
+        args = [ref.entry, ref.agent, render, *dump_records([message]), known, turns, RENDER_FOR_S]
+        args += [*renders.values(), 0 if isolated else SUSPECT_AFTER, secrets.token_hex(6)]
+        found, fields, items = await self.client.as_owner("begin", fence, names, *args)
         turn = _open_turn(ref.conversation, fields)
         if found == IS_SUSPECT:
             raise CrashSuspect(f"open at {turn.attempts} ends of the host")
@@ -120,10 +119,10 @@ class Journal:
 
     async def append(self, fence: Fence, turn: OpenTurn, records: Sequence[Record]) -> str:
         """Record something of a running turn; returns the id of the newest record."""
-        names = _turn_keys(fence.line, turn.ref)
+        names = turn_keys(fence.line, turn.ref)
         async with turn.writing:
-            args = [fence.token, turn.ref.entry, turn.writes + 1, *dump_records(records)]
-            newest = await self.client.run_idempotent("append", names, args)
+            args = (turn.ref.entry, turn.writes + 1, *dump_records(records))
+            newest = await self.client.as_owner("append", fence, names, *args)
             turn.writes += 1
         return str(newest.decode())
 
@@ -135,32 +134,29 @@ class Journal:
         parts: Sequence[OutgoingPart],
     ) -> tuple[str, list[OutboxItem]]:
         """Record the reply, and post its parts; returns the newest record's id, and the parts."""
-        line = fence.line
-        names = [*_turn_keys(line, turn.ref), keys.outbox(line), keys.inbox(line)]
+        names = [*turn_keys(fence.line, turn.ref), keys.outbox, keys.inbox]
         async with turn.writing:
-            args = [fence.token, turn.ref.entry, turn.writes + 1, len(records)]
-            args += [*dump_records(records), *map(dump_part, parts)]
-            newest, *ids = await self.client.run_idempotent("finish", names, args)
+            args = [turn.ref.entry, turn.writes + 1, len(records), *dump_records(records)]
+            args += map(dump_part, parts)
+            newest, *ids = await self.client.as_owner("finish", fence, names, *args)
             turn.writes += 1
         turn.state = "sending"
         return newest.decode(), outbox_items(ids, parts)
 
     async def note_preview(self, fence: Fence, turn: OpenTurn, message: int) -> None:
         """Remember the message that shows the growing answer."""
-        names = [keys.fence(fence.line), keys.open_turn(fence.line, turn.ref.conversation)]
-        args = [fence.token, turn.ref.entry, message]
-        await self.client.run_idempotent("note_preview", names, args)
+        names = [keys.open_turn(fence.line, turn.ref.conversation)]
+        await self.client.as_owner("note_preview", fence, names, turn.ref.entry, message)
         turn.preview = message
 
     async def boundary(
         self, fence: Fence, ref: TurnRef, record: Record, parts: Sequence[OutgoingPart]
     ) -> list[OutboxItem]:
         """Record that a new conversation begins, settle the entry, and post the parts."""
-        line = fence.line
-        names = [keys.fence(line), keys.inbox(line), keys.outbox(line)]
-        names.append(keys.transcript(line, ref.conversation, ref.agent))
-        args = [fence.token, ref.entry, *dump_records([record]), *map(dump_part, parts)]
-        return outbox_items(await self.client.run_idempotent("boundary", names, args), parts)
+        transcript = keys.transcript(fence.line, ref.conversation, ref.agent)
+        names = (keys.inbox, keys.outbox, transcript)
+        args = (ref.entry, *dump_records([record]), *map(dump_part, parts))
+        return outbox_items(await self.client.as_owner("boundary", fence, names, *args), parts)
 
     async def newest(self, line: str, ref: TurnRef, count: int = 400) -> list[Record]:
         """The newest records since the last boundary, at most `count`, oldest first."""
@@ -176,9 +172,10 @@ class Journal:
         return found if isinstance(found, bytes) else None
 
 
-def _turn_keys(line: str, ref: TurnRef) -> list[str]:
-    transcript = keys.transcript(line, ref.conversation, ref.agent)
-    return [keys.fence(line), keys.open_turn(line, ref.conversation), transcript]
+def turn_keys(line: str, ref: TurnRef) -> list[keys.AnyKey]:
+    """The keys of a turn: that it is open, and its transcript."""
+    open_turn = keys.open_turn(line, ref.conversation)
+    return [open_turn, keys.transcript(line, ref.conversation, ref.agent)]
 
 
 def dump_records(records: Sequence[Record]) -> list[Any]:

@@ -48,29 +48,25 @@ class Outbox:
 
     async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
         """Remove a part that was sent, or never can be; the last part of a turn ends it."""
-        line = fence.line
-        names = [keys.fence(line), keys.outbox(line)]
-        args: list[Any] = [fence.token, part]
+        names: list[keys.AnyKey] = [keys.outbox]
         if turn:
-            names += [keys.open_turn(line, turn.conversation), keys.inbox(line)]
-            args.append(turn.entry)
-        await self.client.run_idempotent("receipt", names, args)
+            names += [keys.open_turn(fence.line, turn.conversation), keys.inbox]
+        await self.client.as_owner("receipt", fence, names, part, turn.entry if turn else "")
 
     async def mark_shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
         """Note the message that shows an approval request; True if that has changed since.
 
         The same for an admin's card, whose name is `access:<nonce>:<admin>`.
         """
-        names = [keys.fence(fence.line), keys.approval(fence.line, nonce)]
-        args: list[Any] = [fence.token, f"{chat}:{message}"]
-        script, kind, *rest = "approval_sent", *nonce.split(":")
+        kind, _, rest = nonce.partition(":")
         if kind == "access":
-            script, names[1], args[1:] = (
-                "card_sent",
-                keys.access_request(rest[0]),
-                [rest[1], message],
-            )
-        return bool(await self.client.run_idempotent(script, names, args) == 2)
+            request, _, admin = rest.partition(":")
+            names, args = [keys.access_request(request)], (admin, message)
+            found = await self.client.as_owner("card_sent", fence, names, *args)
+        else:
+            names, shown = [keys.approval(fence.line, nonce)], f"{chat}:{message}"
+            found = await self.client.as_owner("approval_sent", fence, names, shown)
+        return bool(found == 2)
 
 
 def dump_part(part: OutgoingPart) -> bytes:

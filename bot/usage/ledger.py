@@ -35,16 +35,15 @@ class Ledger:
         A reservation takes the place of an earlier one of the same name (`hold`); it lapses after
         some seconds.
         """
-        args: list[Any] = [fence.token, hold, cost.tokens, cost.micros, int(seconds * 1000)]
+        args: list[Any] = [hold, cost.tokens, cost.micros, int(seconds * 1000)]
         for scope, limit in limits.items():
             args += [scope, *(-1 if one is None else one for one in (limit.tokens, limit.micros))]
-        short = await self.client.run_idempotent("reserve", [keys.fence(fence.line)], args)
+        short = await self.client.as_owner("reserve", fence, [], *args)
         return list(limits)[short - 1] if short else None
 
     async def release(self, fence: Fence, hold: str, scopes: Sequence[str]) -> None:
         """Release a reservation in these scopes."""
-        args = [fence.token, hold, *scopes]
-        await self.client.run_idempotent("release_budget", [keys.fence(fence.line)], args)
+        await self.client.as_owner("release_budget", fence, [], hold, *scopes)
 
     async def spent(self, scope: str) -> dict[str, int]:
         """Requests, tokens and micro-dollars (`micros`) of a scope."""

@@ -178,8 +178,8 @@ async def test_help_tells_what_stands_behind_a_command(
     commands: Commands, catalog: Catalog
 ) -> None:
     shown = render(await said(commands, catalog, "/help", "k"))
-    assert "/addagent [replace] JSON – add an agent" in shown.text
-    assert "/approvals [revoke NUMBER | revoke all] – what" in shown.text
+    assert "/addagent [replace] JSON – add or replace an agent" in shown.text
+    assert "/approvals [revoke NUMBER | revoke all] – show" in shown.text
 
 
 def test_plain_text_stays_as_it_is_whatever_stands_in_it() -> None:

@@ -1,6 +1,7 @@
--- Store what was not seen before. Needs no fence: the seen-set makes a second append harmless.
+-- Store the updates that were not seen before. Needs no fence: the seen-set makes a repeat harmless.
 -- KEYS: inbox, seen, fence, lines:stirred, lines:stirs
--- ARGV: horizon (ms), the owner's token or 0, then of each: name, update id, raw update
+-- ARGV: how long names are remembered (ms), the owner's token or 0, then of each update: its name,
+--   its id, its JSON
 -- Returns the newest id before this call, then the inbox id of each update, or '' if it was seen.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

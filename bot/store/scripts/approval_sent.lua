@@ -1,5 +1,6 @@
--- A message shows a sheet. After a crash it may be shown twice, after a move in another chat.
--- Returns 2 where the sheet is not as it was asked any more, so that the message is out of date.
+-- Note the message that shows an approval request: after a crash there may be two, after a chat's
+-- migration one in another chat. Returns 2 where the request has changed since it was sent, so that
+-- the message is out of date.
 -- KEYS: fence, approval   ARGV: token, `<chat>:<message>`
 if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 local held = redis.call('HGET', KEYS[2], 'm')

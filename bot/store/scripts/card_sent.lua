@@ -1,6 +1,6 @@
--- A message shows a request's card to an admin; after a crash it may be shown twice.
+-- Note the message that shows an admin's card; after a crash there may be two.
 -- KEYS: fence, request   ARGV: token, admin, message
--- Returns 2 where the request was answered before, so that the message is out of date.
+-- Returns 2 where the request has been answered since, so that the message is out of date.
 local role = redis.call('HGET', KEYS[2], 'role')
 if not role then return 0 end
 local name = 'at:' .. ARGV[2]

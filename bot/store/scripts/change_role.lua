@@ -1,6 +1,6 @@
--- Give a role, or take it away; an open request of the subject is answered by it. Needs no fence:
--- the key makes it once, and of two answers to one request the first counts.
--- KEYS: grants, version, request of the subject, open requests, made, audit
+-- Give a role, or take it away; this answers an open request of the subject. Needs no fence: it is
+-- done once for its key, and of two answers to one request the first counts.
+-- KEYS: grants, their version, request of the subject, open requests, this change, audit
 -- ARGV: subject, grant or '' to take it away, nonce of the request that is answered or '', role,
 --   name of who answers, seconds to remember, then the audit's fields
 -- Returns {'done', nonce of the request that was closed or ''}; {'late'}; {'absent'}.

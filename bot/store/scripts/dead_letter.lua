@@ -1,4 +1,4 @@
--- Move a poisonous entry to the dead letters, with its open turn, and with word to the person.
+-- Move an entry to the dead letters, end its open turn, and post what the person is told.
 -- KEYS: fence, inbox, outbox, dead, open   ARGV: token, entry, why, at, then parts
 -- Returns the outbox ids, or nothing if this was done before.
 local found = redis.call('XRANGE', KEYS[2], ARGV[2], ARGV[2])

@@ -1,5 +1,5 @@
--- A sheet has done its work: no timer wakes it; it stays a while, to answer late presses kindly.
--- KEYS: fence, approval, timers   ARGV: token, nonce, lifetime of the sheet (s)
+-- The turn of an approval request is over: drop its timer, and keep it a while for late presses.
+-- KEYS: fence, approval, timers   ARGV: token, nonce, lifetime of the request (s)
 redis.call('ZREM', KEYS[3], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 return 1

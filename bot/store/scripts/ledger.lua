@@ -1,8 +1,8 @@
--- Put in front of the scripts that count money. A scope's name ends in its day, so that what was
--- set aside on one day is settled on that day.
+-- Goes in front of scripts that count money. A scope's name ends in its day, so that what was reserved
+-- on one day is settled on that day.
 local DAYS_KEPT = 3 * 86400
 
--- What was set aside under a name is free again.
+-- Release the reservation of a name (`hold`).
 local function free(scope, hold)
   local key = 'budget:' .. scope
   local was = redis.call('HGET', key .. ':held', hold)
@@ -14,7 +14,7 @@ local function free(scope, hold)
   redis.call('ZREM', key .. ':ends', hold)
 end
 
--- Log a record. One of the kind `usage` is a line of the ledger: it counts in each of its scopes,
+-- Record something. One of the kind `usage` is a line of the ledger: it counts in each of its scopes,
 -- and its reservation is released; one of the kind `release` only does the latter. Returns the id of
 -- a record that is neither.
 local function note(log, kind, body)

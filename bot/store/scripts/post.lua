@@ -1,5 +1,5 @@
--- Append notices, once for each key. Needs no fence: anybody may have something to say.
--- `f` tells whether the line had an owner, who may then have begun to send at once.
+-- Post parts, once for a key. Needs no fence: any host may post to any line. `f` says whether the line
+-- had an owner, who may then have begun to send at once.
 -- KEYS: outbox, key, lease, lines:stirred, lines:stirs   ARGV: lifetime of the key (s), then parts
 -- Returns the outbox ids, the same ones again where this was done before.
 local ids = {}

@@ -1,7 +1,7 @@
--- An entry of a stranger is done; its chat is told why, unless it was told lately.
--- A turn that is open for the entry, from before its person was a stranger, is over.
+-- Settle an entry of a stranger, and tell its chat why, unless it was told lately. A turn that is open
+-- for the entry, from before its person became a stranger, ends.
 -- KEYS: fence, inbox, outbox, told, open
--- ARGV: token, entry, seconds for which it need not be told again, then parts
+-- ARGV: token, entry, seconds until it may be told again, then parts
 -- Returns {1, outbox ids …}; {0} where nothing is to be said; {-1} where this was done before.
 if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return {-1} end
 if redis.call('HGET', KEYS[5], 'entry') == ARGV[2] then redis.call('DEL', KEYS[5]) end

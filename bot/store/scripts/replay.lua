@@ -1,4 +1,4 @@
--- A dead letter goes back into its line's inbox, as if it had just come.
+-- Put a dead letter back into its line's inbox, as if it had just arrived.
 -- KEYS: dead, inbox, lines:stirred, lines:stirs   ARGV: letter
 -- Returns the inbox id, or '' where there is no such letter.
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])

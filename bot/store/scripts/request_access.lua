@@ -1,7 +1,7 @@
--- Open a request of a subject, or find the open one. Needs no fence: there is one at a time, and
--- none of whom an admin has let in or blocked meanwhile.
--- KEYS: request of the subject, the new request, open requests, how many lately, grants
--- ARGV: nonce, what is asked, lifetime (s), now, most in an hour, the subject here and everywhere
+-- Open a request of a subject, or find the open one. Needs no fence: a subject has one at a time, and
+-- none once an admin has let it in or blocked it.
+-- KEYS: request of the subject, the new request, open requests, counter of the hour, grants
+-- ARGV: nonce, the request, lifetime (s), now, how many in an hour, the subject here and everywhere
 -- Returns the nonce of the open request; 'known'; or 'too_many' where there were too many lately.
 if redis.call('HEXISTS', KEYS[5], ARGV[6]) + redis.call('HEXISTS', KEYS[5], ARGV[7]) > 0 then
   return 'known'

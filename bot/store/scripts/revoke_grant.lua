@@ -1,4 +1,4 @@
--- Something that was allowed for good in a conversation is so no more.
+-- Revoke a permanent permission of a conversation.
 -- KEYS: fence, grants   ARGV: token, name of the grant
 redis.call('HDEL', KEYS[2], ARGV[2])
 return 1

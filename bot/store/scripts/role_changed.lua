@@ -1,5 +1,5 @@
--- Put in front of the scripts that change a grant: all replicas hear of it, and the audit has it.
--- The audit keeps the newest hundred thousand entries, and up to a node of its stream more.
+-- Goes in front of scripts that change a role: tells all replicas, and writes the audit, which keeps
+-- about the newest hundred thousand entries.
 local function role_changed(version, audit, fields)
   redis.call('INCR', version)
   redis.call('PUBLISH', 'access:changed', '')

@@ -1,5 +1,5 @@
--- Keep what was cut off a result; the oldest of its transcript goes.
--- KEYS: fence, rests   ARGV: token, handle, body, how many are kept, seconds
+-- Save what was cut off a result; the oldest one of its transcript goes.
+-- KEYS: fence, truncated results   ARGV: token, handle, body, how many are kept, seconds
 local kept = {}
 for handle in string.gmatch(redis.call('HGET', KEYS[2], 'order') or '', '%S+') do
   if handle ~= ARGV[2] then kept[#kept + 1] = handle end

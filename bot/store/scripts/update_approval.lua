@@ -1,8 +1,8 @@
--- A sheet as it stands after a press, a typed reason or its end; what caused it is settled.
+-- Replace an approval request after a press, a typed reason or its end; settle what caused it.
 -- KEYS: fence, inbox, outbox, approval, timers, grants
--- ARGV: token, entry ('' where none caused it), nonce, version that was read, sheet, due,
+-- ARGV: token, entry ('' where none caused it), nonce, version that was read, request, due,
 --   number of grants, name and body of each, then parts
--- Returns {1, outbox ids …}; {0} if this was done before; {-1} if the sheet is another by now.
+-- Returns {1, outbox ids …}; {0} if this was done before; {-1} if the request has changed.
 if ARGV[2] ~= '' and #redis.call('XRANGE', KEYS[2], ARGV[2], ARGV[2]) == 0 then return {0} end
 if redis.call('HGET', KEYS[4], 'v') ~= ARGV[4] then return {-1} end
 redis.call('HSET', KEYS[4], 'b', ARGV[5], 'v', ARGV[4] + 1)

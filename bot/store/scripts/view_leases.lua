@@ -1,5 +1,5 @@
--- Who is alive, and who holds which line. A host's key that seems to last longer than its owner
--- asked for was made before the server's clock fell back: it gets one lifetime more, and no hour.
+-- Which hosts are alive, and who holds which line. A host's key that would last longer than its owner
+-- asked for was made before the server's clock was set back: it gets one lifetime more, not an hour.
 -- KEYS: hosts:alive, then the lease of each line   ARGV: lifetime (ms)
 -- Returns {hosts}, {holder of each line, or ''}.
 local time = redis.call('TIME')
