@@ -1,4 +1,4 @@
-"""Who may talk, where hosts are killed and where two share the bots: every tap counts once."""
+"""Who may talk, where hosts are killed and where two share the bots: every press counts once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.host.valkey import Valkey
 
 
 @pytest.mark.timeout(120)
-async def test_kill_9_between_the_request_and_the_tap_loses_neither(stage: Stage) -> None:
+async def test_kill_9_between_the_request_and_the_press_loses_neither(stage: Stage) -> None:
     private = Private(stage)
     host = await stage.process()
     await stage.ask(private.boss, private.office, private.bot, "hi")
@@ -24,11 +24,11 @@ async def test_kill_9_between_the_request_and_the_tap_loses_neither(stage: Stage
     card = await private.card()
     await stage.answer(private.room, private.bot)
     await host.kill()
-    tap = stage.world.press_button(private.boss, private.office, card.id, "Allow")
+    press = stage.world.press_button(private.boss, private.office, card.id, "Allow")
     stage.world.say(private.ann, private.room, "still there?")
     again = await stage.process()
     try:
-        await stage.world.until(lambda: tap.answer is not None, PATIENCE)
+        await stage.world.until(lambda: press.answer is not None, PATIENCE)
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
         for shown in private.cards(private.office):  # also what was sent once more after the kill
@@ -94,8 +94,8 @@ async def test_an_answer_on_one_replica_counts_on_the_other_within_a_second(
         await stage.world.until(lambda: len(cards()) == 1, PATIENCE)
         assert f"@{private.bot.username}" in cards()[0]
         card = next(m for m in office.messages.values() if "May this" in m.text)
-        tap = stage.world.press_button(private.boss, office, card.id, "Allow")
-        await stage.world.until(lambda: tap.answer is not None, PATIENCE)
+        press = stage.world.press_button(private.boss, office, card.id, "Allow")
+        await stage.world.until(lambda: press.answer is not None, PATIENCE)
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
         assert a.grants.access.grants == b.grants.access.grants

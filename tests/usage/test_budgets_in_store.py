@@ -72,7 +72,7 @@ async def test_a_budget_in_money_counts_money_alone(client: StoreClient) -> None
 
 
 async def test_the_same_name_again_takes_the_place_of_what_it_had(client: StoreClient) -> None:
-    """A turn that goes on in its next life finds its own money, and not somebody else's."""
+    """A turn that goes on after a restart settles its own reservation, and no other."""
     t = await till(client)
     for cost in (90, 100, 10):
         assert await t.reserve("a", Cost(cost, 0), {HOST: SpendLimit(100)}) is None
@@ -174,7 +174,7 @@ async def test_no_scope_is_ever_overrun_by_a_storm_of_reservations(
         assert (await t.of(scope))["tokens"] == sum(one["tokens"] for one in mine)
 
 
-async def test_each_life_that_asked_and_wrote_nothing_is_counted_until_something_is_written(
+async def test_each_attempt_that_asked_and_wrote_nothing_is_counted_until_something_is_written(
     client: StoreClient,
 ) -> None:
     d = await desk(client)
@@ -190,7 +190,7 @@ async def test_each_life_that_asked_and_wrote_nothing_is_counted_until_something
     assert await d.kinds() == ["person"]
 
 
-async def test_a_look_by_another_agent_is_no_life(client: StoreClient) -> None:
+async def test_a_look_by_another_agent_is_no_attempt(client: StoreClient) -> None:
     d = await desk(client)
     await d.begin(isolated=True)
     message = Record("person", {"turn": d.ref.entry})

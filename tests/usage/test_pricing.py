@@ -51,7 +51,7 @@ def test_a_stream_that_broke_after_its_count_is_told_whole() -> None:
     assert (charge.count, charge.tokens) == ("told", 42)
 
 
-def test_an_earlier_life_asked_as_much_and_at_the_dearest() -> None:
+def test_an_earlier_attempt_asked_as_much_and_at_the_dearest() -> None:
     charge = Charge(Usage(9, 33, 100, 10), "told", "m-1", "m", "msg_1")
     before = charge.of_earlier_attempt()
     assert before.tokens == charge.tokens

@@ -1,4 +1,4 @@
-"""A turn's purse on a real store: midnight, changed budgets, prices that nobody knows."""
+"""A turn's budget on a real store: midnight, changed budgets, unknown prices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OWN = {"m": {"input": 1.0, "output": 10.0}}
 
 
 class SetClock:
-    """A clock that is where somebody has put it."""
+    """A clock that a test sets."""
 
     now = MIDNIGHT - 1
 
@@ -37,8 +37,8 @@ class SetClock:
         await asyncio.sleep(0)
 
 
-class Counter:
-    """A purse, and what it is made of."""
+class Spending:
+    """A turn's budget, and its parts."""
 
     def __init__(
         self, d: Desk, budgets: dict[str, SpendLimit], own: dict[str, dict[str, float]]
@@ -48,12 +48,12 @@ class Counter:
         self.clock = SetClock()
         self.told: list[tuple[str, str]] = []
         self.ledger = Ledger(d.client)
-        self.bank = BudgetService(self.ledger, Prices(own, listed=False).price, self.tell)
+        self.service = BudgetService(self.ledger, Prices(own, listed=False).price, self.tell)
         self.spender = Spender("bot:1", "5", 5, d.ref.entry, ECHO)
-        self.purse = self.next_life()
+        self.budget = self.next_attempt()
 
-    def next_life(self) -> TurnBudget:
-        return TurnBudget(self.bank, self.desk.fence, self.spender, self.now, self.clock, "m")
+    def next_attempt(self) -> TurnBudget:
+        return TurnBudget(self.service, self.desk.fence, self.spender, self.now, self.clock, "m")
 
     async def tell(self, key: str, text: str) -> None:
         self.told.append((key, text))
@@ -64,7 +64,7 @@ class Counter:
     async def answer(self, counts: list[int], model: str = "m") -> None:
         record = Record("model", {"usage": counts, "model": model, "content": [], "at": 0})
         turn = (await self.desk.begin()).turn
-        lines = self.purse.usage_records([record])
+        lines = self.budget.usage_records([record])
         await self.desk.journal.append(self.desk.fence, turn, [record, *lines])
 
 
@@ -76,13 +76,13 @@ async def counter(
     client: StoreClient,
     budgets: dict[str, SpendLimit],
     own: dict[str, dict[str, float]] | None = None,
-) -> Counter:
-    return Counter(await desk(client), budgets, OWN if own is None else own)
+) -> Spending:
+    return Spending(await desk(client), budgets, OWN if own is None else own)
 
 
 async def test_a_request_counts_on_the_day_on_which_it_began(client: StoreClient) -> None:
     c = await counter(client, {"person": SpendLimit(1000)})
-    await c.purse.reserve(request())
+    await c.budget.reserve(request())
     c.clock.now = MIDNIGHT + 1
     await c.answer([7, 3, 0, 0])
     assert (await c.ledger.spent("person:5:2026-01-31"))["tokens"] == 10
@@ -95,32 +95,32 @@ async def test_a_new_try_after_midnight_leaves_nothing_aside_on_the_old_day(
     client: StoreClient,
 ) -> None:
     c = await counter(client, {"person": SpendLimit(1000)})
-    await c.purse.reserve(request())
+    await c.budget.reserve(request())
     c.clock.now = MIDNIGHT + 1
-    await c.purse.reserve(request())
+    await c.budget.reserve(request())
     held = [key async for key in client.redis.scan_iter("budget:*:held")]
     assert held == [b"budget:person:5:2026-02-01:held"]
 
 
 async def test_a_clock_that_is_put_back_spends_no_budget_twice(client: StoreClient) -> None:
     c = await counter(client, {"person": SpendLimit(250)})
-    await c.purse.reserve(request())
+    await c.budget.reserve(request())
     c.clock.now = MIDNIGHT - 86_400 * 3
     await c.answer([100, 40, 0, 0])
     c.clock.now = MIDNIGHT - 1
     with pytest.raises(OutOfBudget):
-        await c.purse.reserve(request())
+        await c.budget.reserve(request())
 
 
 async def test_budgets_are_read_anew_before_each_request(client: StoreClient) -> None:
     c = await counter(client, {"agent": SpendLimit(1000)})
-    await c.purse.reserve(request())
+    await c.budget.reserve(request())
     c.budgets = {"agent": SpendLimit(50)}
     with pytest.raises(OutOfBudget, match="this agent has used up"):
-        await c.purse.reserve(request())
+        await c.budget.reserve(request())
     c.budgets = {}
-    await c.purse.reserve(request())
-    await c.purse.release()
+    await c.budget.reserve(request())
+    await c.budget.release()
     assert not [key async for key in client.redis.scan_iter("budget:*:held")]
     assert [key for key, _ in c.told] == ["budget:agent:echo:2026-01-31"]
 
@@ -129,7 +129,7 @@ async def test_a_price_by_the_name_that_was_asked_for_counts_where_the_answer_ha
     client: StoreClient,
 ) -> None:
     c = await counter(client, {"host": SpendLimit(None, 10**6)})
-    await c.purse.reserve(request())
+    await c.budget.reserve(request())
     await c.answer([7, 3, 0, 0], model="m-20260101")
     (line,) = await c.ledger.lines("2026-01-31")
     assert (line["model"], line["sure"], line["micros"]) == ("m-20260101", "own", 37)
@@ -137,27 +137,27 @@ async def test_a_price_by_the_name_that_was_asked_for_counts_where_the_answer_ha
 
 async def test_tokens_alone_need_no_price_and_dollars_do(client: StoreClient) -> None:
     c = await counter(client, {"host": SpendLimit(10**6)}, own={})
-    await c.purse.reserve(request())
+    await c.budget.reserve(request())
     c.budgets = {"host": SpendLimit(10**6, 10**6)}
     with pytest.raises(OutOfBudget, match="the price of this model is not known"):
-        await c.purse.reserve(request())
+        await c.budget.reserve(request())
     assert "PRICES" in c.told[0][1]
 
 
-async def test_a_next_life_sets_aside_for_what_the_last_may_have_asked_too(
+async def test_a_next_attempt_sets_aside_for_what_the_last_may_have_asked_too(
     client: StoreClient,
 ) -> None:
     c = await counter(client, {"host": SpendLimit(500)})
-    await c.purse.reserve(request())
-    life = c.next_life()
-    life.unrecorded_attempts = 1
-    await life.reserve(request())
-    life.unrecorded_attempts = 2
+    await c.budget.reserve(request())
+    attempt = c.next_attempt()
+    attempt.unrecorded_attempts = 1
+    await attempt.reserve(request())
+    attempt.unrecorded_attempts = 2
     with pytest.raises(OutOfBudget):
-        await life.reserve(request())
+        await attempt.reserve(request())
 
 
-async def test_a_turn_that_comes_to_nothing_still_tells_what_its_lives_may_have_asked(
+async def test_a_turn_that_comes_to_nothing_still_tells_what_its_attempts_may_have_asked(
     client: StoreClient,
 ) -> None:
     d = await desk(client)
