@@ -17,14 +17,14 @@ from typing import Any
 
 import structlog
 
-from bot.access.command import PeopleCommands
+from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
-from bot.access.store import GrantStore
-from bot.admins.alerts import AdminAlerts, ProblemAlerts
-from bot.admins.contacts import AdminContacts, MenuOwners
+from bot.access.store import AccessStore
+from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, menu_owners
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
-from bot.approvals.service import ApprovalService, Approvers
+from bot.approvals.approvers import Approvers
+from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.command import Commands
 from bot.commands.admin_context import AdminContext, BotState
@@ -78,10 +78,9 @@ from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnServices
-from bot.usage.ledger import Ledger
+from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.limits import spend_limits
 from bot.usage.pricing import Prices
-from bot.usage.reservation import BudgetService
 from registry.authorization import WriterPermissions
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
@@ -172,8 +171,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.push_async_callback(pool.close)
         model = _model(settings, clock)
         stack.push_async_callback(model.close)
-        grants = GrantStore(client, Access(settings.admins, settings.rules()))
-        await client.patiently(grants.refresh)
+        grants = AccessStore(client, Access(settings.admins, settings.rules()))
+        await client.retry_while_down(grants.refresh)
         watched = WatchedModel(model, clock)
         host = Assembled(catalog, pool, client, counters, judge, watched, grants)
         await background(stack, _loaded(model, host.loaded), "model.warm")
@@ -263,7 +262,7 @@ class Assembled:
         counters: Counters,
         judge: StoreHealth,
         model: WatchedModel,
-        grants: GrantStore,
+        grants: AccessStore,
     ) -> None:
         self.grants = grants
         self.judge = judge
@@ -291,7 +290,7 @@ class Assembled:
             "problems": [str(one) for one in problems(self.catalog, self.fleet, self.handlers)],
             "servers": health.server_states(self.pool),
             "counters": self.counters.snapshot(),
-            "store_round_trips": self.store.trips,
+            "store_round_trips": self.store.round_trips,
         }
 
 
@@ -330,7 +329,7 @@ async def _bot_lines(
     """The lines of the configured bots; nothing of them runs yet."""
     shared = _Shared(settings, client, host)
     context = desk(settings, host.catalog, lambda: host.fleet, host.report)
-    people = PeopleCommands(shared.access, shared.grants.open_requests)
+    people = PeopleContext(shared.access, shared.grants.open_requests)
     commands = all_commands(context, people)
     notices = admins_told(client, shared.stores.outbox, host, settings.secrets)
     shared.access.admins_changed = lambda: host.fleet.show_menus()
@@ -351,7 +350,7 @@ async def _bot_lines(
         ChannelServices(shared.stores.outbox, shared.clock, host.counters, settings.secrets),
         _menus(commands, shared.access, client),
         _telegram_options(settings),
-        on_identified=troubles.look_soon,
+        on_identified=troubles.check_soon,
     )
     session = new_session(proxy=proxy_of(settings.telegram_api_url))
     stack.push_async_callback(session.close)
@@ -417,7 +416,7 @@ async def _bank(
 ) -> BudgetService:
     prices = Prices(s.settings.prices, listed=s.settings.anthropic_base_url is None)
     await background(stack, prices.warm(), "prices.warm")
-    return BudgetService(Ledger(s.client), prices.price, notices.tell)
+    return BudgetService(Ledger(s.client), prices.price, notices.send)
 
 
 def _router(s: _Shared, turns: Turns, commands: Commands, notices: AdminAlerts) -> Router:
@@ -431,7 +430,7 @@ def _menus(commands: Commands, access: Access, client: StoreClient) -> Menus:
     def rows(*, admin: bool) -> list[tuple[str, str]]:
         return [(row.name, row.help) for row in commands.visible(admin=admin)]
 
-    owners = MenuOwners(client)
+    owners = menu_owners(client)
     return Menus(rows(admin=False), rows(admin=True), lambda: access.admins, owners)
 
 
@@ -441,7 +440,7 @@ def admins_told(
     """The way of a notice to the admins, over the lines that the host serves by then."""
     return AdminAlerts(
         outbox,
-        AdminContacts(client),
+        admin_contacts(client),
         lambda: host.grants.access.admins,
         SystemClock(),
         served=lambda: host.fleet.active_lines(),
@@ -456,8 +455,8 @@ def bad_agents_told(
     """What tells admins of bad agents, for as long as the host lives."""
     troubles = ProblemAlerts(lambda: errors(host.catalog, host.fleet), notices, SystemClock())
     stack.push_async_callback(troubles.close)
-    stack.callback(host.catalog.subscribe(lambda _snapshot: troubles.look()))
-    troubles.look()
+    stack.callback(host.catalog.subscribe(lambda _snapshot: troubles.check()))
+    troubles.check()
     return troubles
 
 
@@ -467,9 +466,9 @@ def meeting(notices: AdminAlerts, host: Assembled, gate: AccessGate) -> PrivateM
     async def seen(person: User, line: LineContext) -> None:
         if not host.grants.access.is_admin(person.id):
             return
-        if await notices.seen(person.id, line.fence.line):
+        if await notices.remember(person.id, line.fence.line):
             host.fleet.show_menu(line.fence.line, person.id)
-            await gate.deliver(line, person.id)
+            await gate.deliver_cards(line, person.id)
 
     return seen
 
@@ -482,7 +481,7 @@ async def opened_store(
     client = StoreClient(connect(url), clock)
     stack.push_async_callback(client.close)
     judge = StoreHealth(client, clock)
-    await judge.admit(volatile=settings.allow_volatile_redis)
+    await judge.require_durable(allow_volatile=settings.allow_volatile_redis)
     await background(stack, judge.watch_forever(), "store.judge")
     return client, judge
 
@@ -533,13 +532,13 @@ async def _url_beside(settings: Settings, stack: contextlib.AsyncExitStack) -> s
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
     server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
-    if not server.was_here:
+    if not server.has_data:
         raise ConfigError(
             f"DATA_DIR {settings.data_dir}: no host has kept anything here. "
             "Call this where the host runs, or set DATA_DIR or REDIS_URL as it has them."
         )
     await server.start()
-    if server.is_ours:
+    if server.started_here:
         stack.push_async_callback(server.stop)
     return server.url
 

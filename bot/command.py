@@ -1,24 +1,27 @@
-"""The table of bot commands: name, role, help, function; and what a command may want to happen.
+"""Bot commands: the rows of their table, what they see, what they may want to happen.
 
-A command yields intents and sends nothing itself.
+A command returns what is wanted and sends nothing itself. Features keep their commands beside the
+rest of them; `bot.commands.table` collects them all.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from bot.messages import IncomingMessage
 from registry.binding import BotIdentity, Resolution
 from registry.errors import Problem
 
-Needs = Literal["everyone", "admin"]
+CommandRole = Literal["everyone", "admin"]
+T = TypeVar("T")
 
 
 class CommandResult:
-    """What a command wants to happen; a feature whose commands want more has a kind of its own."""
+    """What a command wants to happen; a feature may have kinds of its own."""
 
     __slots__ = ()
 
@@ -32,25 +35,19 @@ class Reply(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class StartNewConversation(CommandResult):
-    """Set a boundary: what was said before is not read any more; then say this."""
+    """Set a boundary, so that what was said before is no longer read; then say this."""
 
     text: str
-
-
-Fetch = Callable[[str, int], Awaitable[bytes]]
-Spent = Callable[[], Awaitable[dict[str, dict[str, int]]]]
-Grants = Callable[[], Awaitable[dict[str, dict[str, Any]]]]
-RevokeGrant = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
     """What a command sees of its message.
 
-    `agent` is the name of who answers here and `resolution` why. `key` names the message for good:
-    a change under it is made once, however often the message is handled. `fetch` reads a file of
-    this bot by its id, up to a number of bytes. `grants` tells what was allowed here for
-    good, `spent` what was used today by kind of scope.
+    `agent` is the name of the agent that answers here, `resolution` says why. A change under `key`
+    is made once, however often the message is handled. `fetch` reads a file of this bot by its id,
+    up to a number of bytes. `grants` are the permanent permissions of this conversation by name,
+    `spent` is what was used today by kind of scope.
     """
 
     incoming: IncomingMessage
@@ -59,65 +56,90 @@ class CommandContext:
     key: str
     bot: BotIdentity
     resolution: Resolution
-    fetch: Fetch
-    grants: Grants | None = None
-    revoke_grant: RevokeGrant | None = None
-    spent: Spent | None = None
+    fetch: Callable[[str, int], Awaitable[bytes]]
+    grants: Callable[[], Awaitable[dict[str, dict[str, Any]]]] | None = None
+    revoke_grant: Callable[[str], Awaitable[None]] | None = None
+    spent: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
 
     @property
     def words(self) -> list[str]:
-        """The words behind the command."""
+        """The words after the command."""
         return self.arguments.split()
 
     @property
     def arguments(self) -> str:
-        """All that stands behind the command."""
+        """Everything after the command."""
         return self.incoming.command.arguments if self.incoming.command else ""
 
 
-Function = Callable[[CommandContext], Awaitable[CommandResult]]
-Refused = Callable[["BotCommand", CommandContext], Awaitable[None]]
+Function = Callable[..., Awaitable[CommandResult]]
+"""Takes a CommandContext, and before it the parts that `BotCommand.using` gave, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class BotCommand:
-    """One row; `usage` is what may stand behind the name.
+    """One row of the table; `usage` is what may follow the name.
 
-    `beside` commands touch no conversation and wait for nothing; `hidden` ones are in no list.
+    `concurrent` commands touch no conversation and run at once; `hidden` ones are in no list.
     """
 
     name: str
     help: str
     function: Function
-    role: Needs = "everyone"
-    beside: bool = False
+    role: CommandRole = "everyone"
     usage: str = ""
+    concurrent: bool = False
     hidden: bool = False
+
+    def using(self, parts: object) -> BotCommand:
+        """The same command, whose function gets these parts of the host as its first argument."""
+        return replace(self, function=partial(self.function, parts))
+
+
+def command(
+    name: str,
+    help: str,  # noqa: A002
+    *,
+    role: CommandRole = "everyone",
+    usage: str = "",
+    concurrent: bool = False,
+    hidden: bool = False,
+) -> Callable[[Function], BotCommand]:
+    """Decorate a function that makes it a row of the table of commands."""
+
+    def row(function: Function) -> BotCommand:
+        return BotCommand(name, help, function, role, usage, concurrent, hidden)
+
+    return row
 
 
 class Commands:
-    """The rows by name; `refused` hears of those who may not use what they tried."""
+    """The table of commands by name; `on_refused` is told who tried what they may not use."""
 
-    def __init__(self, rows: Iterable[BotCommand], refused: Refused | None = None) -> None:
+    def __init__(
+        self,
+        rows: Iterable[BotCommand],
+        on_refused: Callable[[BotCommand, CommandContext], Awaitable[None]] | None = None,
+    ) -> None:
         self._rows = {row.name: row for row in rows}
-        self._refused = refused
+        self._on_refused = on_refused
 
     def find(self, name: str) -> BotCommand | None:
-        """A row by the name that was typed, in any case."""
+        """A row by its name, in any case."""
         return self._rows.get(name.lower())
 
     def visible(self, *, admin: bool) -> list[BotCommand]:
-        """The rows that this person may use."""
+        """The rows that this person may use and that are in lists."""
         rows = [row for row in self._rows.values() if not row.hidden]
         return [row for row in rows if row.role == "everyone" or admin]
 
     async def refuse(self, row: BotCommand, context: CommandContext) -> None:
-        """Leave a trace of a refusal."""
-        if self._refused is not None:
-            await self._refused(row, context)
+        """Note that a person was refused a command."""
+        if self._on_refused is not None:
+            await self._on_refused(row, context)
 
 
-T = TypeVar("T")
+# --- Markdown of replies ---
 
 _MARKS = re.compile(r"[\\`*_\[\]()~>#+=|{}!<&$-]")
 _SIGNS = {"error": "✗", "warning": "⚠", "note": "·"}
@@ -125,7 +147,7 @@ _SIGNS = {"error": "✗", "warning": "⚠", "note": "·"}
 
 def escape_markdown(text: str) -> str:
     """A text as Markdown that shows just this text."""
-    # By number, not behind a backslash: two brackets behind backslashes would be a formula.
+    # As numbers, not after a backslash: two brackets after backslashes would be a formula.
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
 
 
@@ -139,15 +161,15 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def first_items(items: Sequence[T], most: int) -> tuple[Sequence[T], str]:
+def first_items(items: Sequence[T], count: int) -> tuple[Sequence[T], str]:
     """The first items, and a line that says how many more there are."""
-    rest = len(items) - most
-    return items[:most], f"\n… and {rest} more" if rest > 0 else ""
+    rest = len(items) - count
+    return items[:count], f"\n… and {rest} more" if rest > 0 else ""
 
 
-def problem_lines(problems: Iterable[Problem], most: int = 12) -> str:
-    """One line for each problem, with its place and cure; empty for none."""
-    shown, more = first_items(list(problems), most)
+def problem_lines(problems: Iterable[Problem], count: int = 12) -> str:
+    """A line for each problem, with its place and cure; '' for none."""
+    shown, more = first_items(list(problems), count)
     lines = [f"{_SIGNS[problem.level]} {escape_markdown(str(problem))}" for problem in shown]
     return "\n".join(lines) + more
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import structlog
 
 from bot.access.rules import new_code, normalize_code
-from bot.access.store import GrantStore
+from bot.access.store import AccessStore
 from bot.settings import Settings
 from registry.errors import Problem
 
@@ -36,7 +36,7 @@ def access_problems(settings: Settings) -> Iterator[Problem]:
             yield Problem("ACCESS", told, cure, "note")
 
 
-async def offer_claim(settings: Settings, grants: GrantStore) -> None:
+async def offer_claim(settings: Settings, grants: AccessStore) -> None:
     """Print a code that makes the first admin, where there is none; no earlier one is valid."""
     if grants.access.admins or not settings.bots:
         await grants.offer_claim("")

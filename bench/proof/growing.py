@@ -15,8 +15,8 @@ from bench.proof.voice import TAG, lines_of
 
 GROUPS = 3
 UNNOTED = (
-    Point("preview about to be sent", "grow", "preview", "after"),
-    Point("preview sent, its number not recorded", "grow", "preview", "before", skip=1),
+    Point("preview about to be sent", "grow", "note_preview", "after"),
+    Point("preview sent, its number not recorded", "grow", "note_preview", "before", skip=1),
 )
 
 
@@ -42,7 +42,7 @@ async def _while_it_grows(t: Trial, host: HostProcess, order: Order) -> list[Sen
     """One life of the host; what it had begun to say."""
     said = [t.crowd.say(t.crowd.gather(), "grow") for _ in range(GROUPS)]
     await until(lambda: all(_shown(one) for one in said))
-    await until(lambda: host.store.scripts.get("preview", 0) >= 2 * GROUPS)
+    await until(lambda: host.store.scripts.get("note_preview", 0) >= 2 * GROUPS)
     await asyncio.sleep(t.crowd.chance.uniform(0.1, order.pick(1, 3)))
     await host.kill()
     host.store.scripts.clear()

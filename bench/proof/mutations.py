@@ -101,7 +101,7 @@ MUTATIONS = (
     Mutation(
         "a turn that nobody goes on with is let go",
         "bot/store/scripts/begin.lua",
-        "and not forsaken() then",
+        "and not is_abandoned() then",
         "then",
         "tests/proof/test_forsaken.py::"
         "test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_parks_no_lane",
@@ -166,7 +166,7 @@ MUTATIONS = (
     ),
     Mutation(
         "dead letters",
-        "bot/store/scripts/bury.lua",
+        "bot/store/scripts/dead_letter.lua",
         "local ids = {}",
         "if true then return {} end\nlocal ids = {}",
         POISON,
@@ -174,8 +174,8 @@ MUTATIONS = (
     Mutation(
         "suspects of ending the host run one by one",
         "bot/store/journal.py",
-        "args += [0 if alone else SUSPECT_AFTER,",
-        "args += [0,",
+        "0 if isolated else SUSPECT_AFTER,",
+        "0,",
         "tests/host/test_poison.py::"
         "test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along",
     ),

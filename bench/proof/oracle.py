@@ -78,7 +78,7 @@ async def _judge_store(place: Ground, crowd: Crowd, left: set[str], tally: Tally
             by_room[id(sent.room)].append(sent)
         for sent_there in by_room.values():
             said = [one for one in sent_there if one.nonce not in left]
-            log = keys.log(sent_there[0].line, str(sent_there[0].room.id), AGENT)
+            log = keys.transcript(sent_there[0].line, str(sent_there[0].room.id), AGENT)
             records: Any = await store.xrange(log)
             bodies = [(fields[b"k"].decode(), json.loads(fields[b"b"])) for _, fields in records]
             recorded = _outcomes(bodies)

@@ -52,16 +52,18 @@ async def _spoilt_record(t: Trial) -> None:
     person, room = t.crowd.join(1)[0]
     line = f"bot:{bot.id}"
     async with t.place.valkey.client() as store:
-        await store.xadd(keys.log(line, str(room.id), AGENT), {"k": "person", "b": "{spoilt"})
+        await store.xadd(
+            keys.transcript(line, str(room.id), AGENT), {"k": "person", "b": "{spoilt"}
+        )
         one = t.crowd.say((person, room), "plain")
         beside = t.crowd.say(t.crowd.join(1)[0], "plain")
         await t.crowd.answered(20, [beside])
         for _ in range(200):
-            if texts(room) and await store.xlen(keys.dead(line)):
+            if texts(room) and await store.xlen(keys.dead_letters(line)):
                 break
             await asyncio.sleep(0.05)
         t.tally.check(texts(room), "nobody told the person of a dead letter")
-        t.tally.check(await store.xlen(keys.dead(line)) == 1, "no dead letter was kept")
+        t.tally.check(await store.xlen(keys.dead_letters(line)) == 1, "no dead letter was kept")
     t.crowd.sent.remove(one)
 
 

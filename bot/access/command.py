@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bot.access.rules import (
@@ -20,11 +20,11 @@ from bot.access.rules import (
 )
 from bot.access.store import AccessRequest
 from bot.command import (
-    BotCommand,
     CommandContext,
     CommandResult,
     Reply,
     code,
+    command,
     escape_markdown,
     first_items,
     paragraphs,
@@ -34,7 +34,7 @@ from bot.messages import ANONYMOUS_ADMIN
 
 @dataclass(frozen=True, slots=True)
 class GiveRole(CommandResult):
-    """Give roles, or (None) take them away; say `done` where one was changed, else `absent`."""
+    """Give roles, or (None) take them away; reply `done` if any was changed, else `absent`."""
 
     changes: tuple[tuple[Subject, Role | None], ...]
     done: str
@@ -48,16 +48,24 @@ class Claim(CommandResult):
     code: str
 
 
+@dataclass(frozen=True, slots=True)
+class PeopleContext:
+    """What /people reads: who has which role, and the requests that are open."""
+
+    access: Access
+    open_requests: Callable[[], Awaitable[Sequence[AccessRequest]]]
+
+
 UNGATED = frozenset({"id", "claim"})
 """Commands that strangers may send as well."""
-MOST_SHOWN = 40
+MAX_SHOWN = 40
 USAGE = "[allow ID | block ID | admin ID | remove ID] [everywhere]"
 HOW = (
-    f"Write /people {USAGE}. Ids of groups are negative; in a group, no id means that group. "
-    "/id tells anybody theirs."
+    f"Write /people {USAGE}. Ids of groups are negative; in a group, leave the id out to mean that "
+    "group. Anybody can send /id to see their own."
 )
-HOW_TO_CLAIM = "Send /claim with the code that the host printed at its start."
-CLAIM_IN_PRIVATE = "Send it to me in a private chat: whoever reads the code here can use it."
+HOW_TO_CLAIM = "Send /claim with the code that the host printed when it started."
+CLAIM_IN_PRIVATE = "Send it to me in a private chat: anybody who reads the code here can use it."
 LAST_ADMIN = "You are the only admin. Make somebody else one first: /people admin ID."
 _NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
 _MODES = {
@@ -66,100 +74,10 @@ _MODES = {
     "listed": "private",
 }
 
-Waiting = Callable[[], Awaitable[Sequence[AccessRequest]]]
 
-
-class PeopleCommands:
-    """The rows that tell who may talk, and change it; `waiting` gives the open requests."""
-
-    def __init__(self, access: Access, waiting: Waiting) -> None:
-        self._access = access
-        self._waiting = waiting
-
-    def rows(self) -> Iterator[BotCommand]:
-        """The rows of the table."""
-        yield BotCommand("id", "show your id, and in a group the group's", own_id, beside=True)
-        yield BotCommand(
-            "people", "show or change who may talk to this bot", self.people, "admin", True, USAGE
-        )
-        yield BotCommand(
-            "claim", "become the admin of a host that has none", claim,
-            beside=True, usage="CODE", hidden=True,
-        )  # fmt: skip
-
-    async def people(self, context: CommandContext) -> CommandResult:
-        """The list, or a change of it."""
-        if not context.words:
-            return Reply(await self._list(context))
-        said = [word.lower() for word in context.words]
-        everywhere = said[-1] == "everywhere"
-        act, *ids = said[:-1] if everywhere else said
-        if not ids and not context.incoming.address.private:
-            ids = [str(context.incoming.address.original_id)]
-        number = int(ids[0]) if len(ids) == 1 and _NUMBER.match(ids[0]) else 0
-        if number in (0, ANONYMOUS_ADMIN):
-            return Reply(escape_markdown(HOW))
-        subject = subject_of(number, EVERYWHERE if everywhere else context.bot.id)
-        match act:
-            case "allow":
-                return self._allow(subject)
-            case "block":
-                return self._block(subject)
-            case "admin" if number > 0:
-                return _give(subject._replace(bot=EVERYWHERE), ENGINEER, "is an admin of this host")
-            case "remove":
-                return self._remove(subject, context.incoming.person.id)
-        return Reply(escape_markdown(HOW))
-
-    def _allow(self, subject: Subject) -> CommandResult:
-        if subject.bot != EVERYWHERE and self._holds(subject._replace(bot=EVERYWHERE), BLOCKED):
-            return Reply(
-                f"{code(str(subject.id))} is blocked at all bots; "
-                f"{escape_markdown(f'/people allow {subject.id} everywhere')} changes that."
-            )
-        return _give(subject, MEMBER, "may talk to")
-
-    def _block(self, subject: Subject) -> CommandResult:
-        if subject.kind == "person" and self._access.is_admin(subject.id):
-            return Reply(f"{code(str(subject.id))} is an admin; take that away first.")
-        return _give(subject, BLOCKED, "is blocked at")
-
-    def _remove(self, subject: Subject, sender: int) -> CommandResult:
-        named = code(str(subject.id))
-        if subject.id in self._access.listed:
-            return Reply(f"{named} is listed in ADMINS; take it out there.")
-        if self._access.admins == {subject.id} and subject.id == sender:
-            return Reply(escape_markdown(LAST_ADMIN))
-        both = {subject, subject._replace(bot=EVERYWHERE)}
-        return GiveRole(
-            tuple((one, None) for one in sorted(both)),
-            done=f"What was granted to {named} is taken back.",
-            absent=f"Nothing was granted to {named}, so there is nothing to take back.",
-        )
-
-    def _holds(self, subject: Subject, role: Role) -> bool:
-        grant = self._access.grants.get(subject)
-        return grant is not None and grant.role == role
-
-    async def _list(self, context: CommandContext) -> str:
-        bot = context.bot.id
-        rule = self._access.rule(bot)
-        name = f"@{escape_markdown(context.bot.username or str(bot))}"
-        here = {s: g for s, g in self._access.grants.items() if s.bot in (bot, EVERYWHERE)}
-        admins = [f"{code(str(one))} · ADMINS" for one in sorted(self._access.listed)]
-        settings = [*_ids(rule.people, "PEOPLE"), *_ids(rule.chats, "CHATS")]
-        waiting = [_asks(one) for one in await self._waiting() if one.subject.bot == bot]
-        return paragraphs(
-            f"{name} is {_MODES[rule.mode]}.",
-            _section("Admins", [*admins, *_rows(here, ENGINEER)]),
-            _section("Let in", [*settings, *_rows(here, MEMBER)]),
-            _section("Blocked", _rows(here, BLOCKED)),
-            _section("Waiting", waiting),
-        )
-
-
+@command("id", "show your id, and in a group the group's", concurrent=True)
 async def own_id(context: CommandContext) -> CommandResult:
-    """The sender's id; in a group the group's as well."""
+    """Show the sender's id; in a group the group's as well."""
     address, person = context.incoming.address, context.incoming.person.id
     if address.private:
         return Reply(f"Your id is {code(str(person))}.")
@@ -167,41 +85,118 @@ async def own_id(context: CommandContext) -> CommandResult:
     return Reply(f"The id of this group is {code(str(address.chat))}.{own}")
 
 
+@command(
+    "claim", "become the admin of a host that has none", usage="CODE", concurrent=True, hidden=True
+)
 async def claim(context: CommandContext) -> CommandResult:
-    """A try to become the admin."""
+    """Try to become the admin."""
     if not context.incoming.address.private:
         return Reply(CLAIM_IN_PRIVATE)
     given = normalize_code(context.arguments)
     return Claim(given) if given else Reply(escape_markdown(HOW_TO_CLAIM))
 
 
+@command(
+    "people", "show or change who may talk to this bot", role="admin", usage=USAGE, concurrent=True
+)
+async def people(parts: PeopleContext, context: CommandContext) -> CommandResult:
+    """List who may talk, or change it."""
+    if not context.words:
+        return Reply(await _list(parts, context))
+    words = [word.lower() for word in context.words]
+    everywhere = words[-1] == "everywhere"
+    action, *ids = words[:-1] if everywhere else words
+    if not ids and not context.incoming.address.private:
+        ids = [str(context.incoming.address.original_id)]
+    number = int(ids[0]) if len(ids) == 1 and _NUMBER.match(ids[0]) else 0
+    if number in (0, ANONYMOUS_ADMIN):
+        return Reply(escape_markdown(HOW))
+    subject = subject_of(number, EVERYWHERE if everywhere else context.bot.id)
+    match action:
+        case "allow":
+            return _allow(parts.access, subject)
+        case "block":
+            return _block(parts.access, subject)
+        case "admin" if number > 0:
+            return _give(subject._replace(bot=EVERYWHERE), ENGINEER, "is an admin of this host")
+        case "remove":
+            return _remove(parts.access, subject, context.incoming.person.id)
+    return Reply(escape_markdown(HOW))
+
+
+def _allow(access: Access, subject: Subject) -> CommandResult:
+    everywhere = access.grants.get(subject._replace(bot=EVERYWHERE))
+    if subject.bot != EVERYWHERE and everywhere is not None and everywhere.role == BLOCKED:
+        return Reply(
+            f"{code(str(subject.id))} is blocked at all bots; "
+            f"{escape_markdown(f'/people allow {subject.id} everywhere')} changes that."
+        )
+    return _give(subject, MEMBER, "may talk to")
+
+
+def _block(access: Access, subject: Subject) -> CommandResult:
+    if subject.kind == "person" and access.is_admin(subject.id):
+        remove = escape_markdown(f"/people remove {subject.id}")
+        return Reply(f"{code(str(subject.id))} is an admin; {remove} changes that.")
+    return _give(subject, BLOCKED, "is blocked at")
+
+
+def _remove(access: Access, subject: Subject, sender: int) -> CommandResult:
+    named = code(str(subject.id))
+    if subject.id in access.listed:
+        return Reply(f"{named} is listed in ADMINS; remove it there.")
+    if access.admins == {subject.id} and subject.id == sender:
+        return Reply(escape_markdown(LAST_ADMIN))
+    both = {subject, subject._replace(bot=EVERYWHERE)}
+    return GiveRole(
+        tuple((one, None) for one in sorted(both)),
+        done=f"Removed what was granted to {named}.",
+        absent=f"Nothing was granted to {named}, so there is nothing to remove.",
+    )
+
+
 def _give(subject: Subject, role: Role, words: str) -> GiveRole:
-    named, where = code(str(subject.id)), "" if role == ENGINEER else (
-        " all bots" if subject.bot == EVERYWHERE else " this bot"
-    )  # fmt: skip
-    return GiveRole(((subject, role),), done=f"{named} {words}{where} now.", absent="")
+    where = " all bots" if subject.bot == EVERYWHERE else " this bot"
+    done = f"{code(str(subject.id))} {words}{'' if role == ENGINEER else where} now."
+    return GiveRole(((subject, role),), done, absent="")
+
+
+async def _list(parts: PeopleContext, context: CommandContext) -> str:
+    bot, access = context.bot.id, parts.access
+    rule = access.rule(bot)
+    name = f"@{escape_markdown(context.bot.username or str(bot))}"
+    here = {s: grant for s, grant in access.grants.items() if s.bot in (bot, EVERYWHERE)}
+    waiting = [one for one in await parts.open_requests() if one.subject.bot == bot]
+    settings = [*_listed(rule.people, "PEOPLE"), *_listed(rule.chats, "CHATS")]
+    return paragraphs(
+        f"{name} is {_MODES[rule.mode]}.",
+        _section("Admins", [*_listed(access.listed, "ADMINS"), *_granted(here, ENGINEER)]),
+        _section("Let in", [*settings, *_granted(here, MEMBER)]),
+        _section("Blocked", _granted(here, BLOCKED)),
+        _section(
+            "Waiting",
+            [f"{code(str(r.subject.id))} {escape_markdown(r.title or r.name)}" for r in waiting],
+        ),
+    )
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    shown, more = first_items(lines, MOST_SHOWN)
+    shown, more = first_items(lines, MAX_SHOWN)
     return "\n".join([f"**{title}:**", *(f"• {line}" for line in shown)]) + more
 
 
-def _ids(ids: Iterable[int], variable: str) -> list[str]:
+def _listed(ids: Iterable[int], variable: str) -> list[str]:
     return [f"{code(str(one))} · {variable}" for one in sorted(ids)]
 
 
-def _rows(grants: dict[Subject, Grant], role: Role) -> list[str]:
-    return [_row(who, grants[who]) for who in sorted(grants) if grants[who].role == role]
-
-
-def _row(subject: Subject, grant: Grant) -> str:
-    name = f" {escape_markdown(grant.name)}" if grant.name else ""
-    where = " · all bots" if subject.bot == EVERYWHERE and grant.role != ENGINEER else ""
-    return f"{code(str(subject.id))}{name}{where} · by {code(str(grant.by))}"
-
-
-def _asks(request: AccessRequest) -> str:
-    return f"{code(str(request.subject.id))} {escape_markdown(request.title or request.name)}"
+def _granted(grants: dict[Subject, Grant], role: Role) -> list[str]:
+    lines = []
+    for subject in sorted(grants):
+        if (grant := grants[subject]).role == role:
+            name = f" {escape_markdown(grant.name)}" if grant.name else ""
+            everywhere = subject.bot == EVERYWHERE and role != ENGINEER
+            where = " · all bots" if everywhere else ""
+            lines.append(f"{code(str(subject.id))}{name}{where} · by {code(str(grant.by))}")
+    return lines

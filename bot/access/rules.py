@@ -1,8 +1,8 @@
 """Who may talk to a bot, and who administers the host: by numeric id alone.
 
-Settings and grants are held in memory, so that a message costs no look into the store. A person and
-a chat are let in apart from each other: who may write in private opens no group, and a group that
-was let in opens no private chat.
+Settings and grants are held in memory, so that a message needs no read from the store. People and
+chats are let in separately: a person who may write in private opens no group, and a group that was
+let in opens no private chat.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from bot.messages import ANONYMOUS_ADMIN, Address
 
 Mode = Literal["open", "request", "listed"]
-"""Open to everybody; or to whom an admin lets in, strangers asking with a card or without one."""
+"""Open to everybody; or only to those let in, where strangers may ask to be (request) or not."""
 Role = Literal["member", "blocked", "spokestack_engineer"]
 Kind = Literal["person", "chat"]
 Verdict = Literal["admitted", "stranger", "blocked"]
@@ -39,19 +39,19 @@ class Subject(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`person:5@7`, `chat:-100@*`: the name under which a grant is kept."""
+        """`person:5@7`, `chat:-100@*`: the name under which a grant is stored."""
         return f"{self.kind}:{self.id}@{self.bot or '*'}"
 
     @classmethod
     def parse(cls, name: str) -> Subject:
-        """The subject of a name; raises ValueError where it is none."""
+        """The subject of a name; raises ValueError where it is not valid."""
         kind, _, rest = name.partition(":")
         id, _, bot = rest.partition("@")
         if kind == "person":
             return cls("person", int(id), 0 if bot == "*" else int(bot))
         if kind == "chat":
             return cls("chat", int(id), 0 if bot == "*" else int(bot))
-        raise ValueError(f"{name} names nobody")
+        raise ValueError(f"{name} is not a person or a chat")
 
 
 def subject_of(id: int, bot: int) -> Subject:
@@ -71,20 +71,20 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the operator's settings say of one bot: who may talk, beside whom an admin let in."""
+    """What the operator's settings say of one bot: who may talk, besides those let in by admins."""
 
     mode: Mode = "request"
     people: frozenset[int] = frozenset()
     chats: frozenset[int] = frozenset()
 
 
-_LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
-"""Letters and digits that nobody takes for one another."""
+_CODE_LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+"""Letters and digits that are not easily mistaken for one another."""
 
 
 def new_code() -> str:
     """A claim code of 78 bits, in groups that are easy to type."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
+    return "-".join("".join(secrets.choice(_CODE_LETTERS) for _ in range(4)) for _ in range(4))
 
 
 def normalize_code(typed: str) -> str:
@@ -92,15 +92,12 @@ def normalize_code(typed: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", typed.upper())
 
 
-def _nothing() -> None:
-    """For an access whose admins nobody watches."""
-
-
 class Access:
-    """What the settings say, and what was granted.
+    """What the settings say, and which roles were granted.
 
-    A bot without a rule is treated as one with the default rule. `admins_changed` is called
-    whenever `admins` has become another set.
+    A bot without a rule has the default rule. `listed` are the admins of the settings, `admins`
+    those and the granted ones; `admins_changed` is called when `admins` changes. `version` counts
+    the changes of the grants.
     """
 
     def __init__(self, admins: Iterable[int] = (), rules: Mapping[int, Rule] | None = None) -> None:
@@ -109,31 +106,27 @@ class Access:
         self.admins = self.listed
         self.grants: Mapping[Subject, Grant] = {}
         self.version = 0
-        self.admins_changed: Callable[[], None] = _nothing
-        self._members: frozenset[Subject] = frozenset()
-        self._blocked: frozenset[Subject] = frozenset()
+        self.admins_changed: Callable[[], None] = lambda: None
 
-    def take(self, grants: Mapping[Subject, Grant]) -> None:
-        """Put these grants in force, in place of those before."""
-
-        def holders(role: Role) -> frozenset[Subject]:
-            return frozenset(who for who, grant in grants.items() if grant.role == role)
-
+    def set_grants(self, grants: Mapping[Subject, Grant]) -> None:
+        """Replace all grants."""
         self.grants = dict(grants)
         self.version += 1
-        self._members, self._blocked = holders(MEMBER), holders(BLOCKED)
-        everywhere = {who for who in holders(ENGINEER) if who.bot == EVERYWHERE}
-        granted = {who.id for who in everywhere if who.kind == "person"}
+        granted = {
+            subject.id
+            for subject, grant in grants.items()
+            if grant.role == ENGINEER and subject.kind == "person" and subject.bot == EVERYWHERE
+        }
         before, self.admins = self.admins, self.listed | (granted - {ANONYMOUS_ADMIN})
         if self.admins != before:
             self.admins_changed()
 
     def is_admin(self, person: int) -> bool:
-        """Names and usernames never count: anybody can choose them."""
+        """Whether a person administers this host, by id: anybody can choose a name."""
         return person in self.admins
 
     def role(self, person: int) -> str:
-        """The role by which a tool's condition knows the person: admin or everyone."""
+        """The person's role in the conditions of tools: admin or everyone."""
         return "admin" if self.is_admin(person) else "everyone"
 
     def rule(self, bot: int) -> Rule:
@@ -141,42 +134,42 @@ class Access:
         return self.rules.get(bot) or _DEFAULT
 
     def is_blocked(self, kind: Kind, id: int, bot: int) -> bool:
-        """Whether an admin shut a person or a chat out of a bot."""
-        return _holds(self._blocked, kind, id, bot)
+        """Whether an admin has blocked a person or a chat at a bot."""
+        return self._has_role(BLOCKED, kind, id, bot)
 
     def verdict(self, address: Address, person: int | None) -> Verdict:
-        """Whether what somebody does in a chat may go any further; None: nobody says who it is."""
+        """Whether an event in a chat is admitted; `person` is None where it names nobody."""
         if person is not None and self.is_admin(person):
             return "admitted"
-        bot, places = address.bot, {address.chat, address.original_id}
+        bot, chats = address.bot, {address.chat, address.original_id}
         if person is not None and self.is_blocked("person", person, bot):
             return "blocked"
-        if not address.private and any(self.is_blocked("chat", one, bot) for one in places):
+        if not address.private and any(self.is_blocked("chat", chat, bot) for chat in chats):
             return "blocked"
         rule = self.rule(bot)
         if rule.mode == "open":
             return "admitted"
         if address.private:
-            known = person == address.chat and self._knows("person", address.chat, rule, bot)
+            known = person == address.chat and self._is_let_in("person", address.chat, rule, bot)
         else:
-            known = any(self._knows("chat", one, rule, bot) for one in places)
+            known = any(self._is_let_in("chat", chat, rule, bot) for chat in chats)
         return "admitted" if known else "stranger"
 
-    def _knows(self, kind: Kind, id: int, rule: Rule, bot: int) -> bool:
+    def _is_let_in(self, kind: Kind, id: int, rule: Rule, bot: int) -> bool:
         listed = rule.people if kind == "person" else rule.chats
-        return id in listed or _holds(self._members, kind, id, bot)
+        return id in listed or self._has_role(MEMBER, kind, id, bot)
+
+    def _has_role(self, role: Role, kind: Kind, id: int, bot: int) -> bool:
+        if not self.grants:
+            return False
+        held = (self.grants.get(Subject(kind, id, where)) for where in (bot, EVERYWHERE))
+        return any(grant is not None and grant.role == role for grant in held)
 
     def approvers(self, own: tuple[int | str, ...] | None, bot: int) -> tuple[int | str, ...]:
-        """Who may approve at a bot: as the agent says, and else by who may talk there."""
+        """Who may approve at a bot: as the agent says (`own`), else depending on the bot's mode."""
         if own is not None:
             return own
         return (HOST_ADMINS,) if self.rule(bot).mode == "open" else ("asker",)
 
 
 _DEFAULT = Rule()
-
-
-def _holds(found: frozenset[Subject], kind: Kind, id: int, bot: int) -> bool:
-    if not found:
-        return False
-    return Subject(kind, id, bot) in found or Subject(kind, id, EVERYWHERE) in found

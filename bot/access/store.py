@@ -1,4 +1,4 @@
-"""Grants and requests for access in the store, and their copy in memory."""
+"""Roles that were granted, and requests for access, in the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from bot.access.rules import EVERYWHERE, Access, Grant, Role, Subject
+from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Grant, Role, Subject
 from bot.messages import Address, Fence, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
@@ -21,10 +21,24 @@ from bot.store.outbox import dump_part, outbox_items
 from registry.keys import AUDIT
 from registry.sources.store import AuditEntry
 
+log = structlog.get_logger("access")
+
+HOUR_S = 3600
+REQUEST_FOR_S = 14 * 24 * HOUR_S
+REMEMBERED_FOR_S = 3 * 24 * HOUR_S
+REQUESTS_AN_HOUR = 30
+CLAIM_TRIES = 5
+ACTIONS: Mapping[Role | None, str] = {
+    MEMBER: "let in",
+    BLOCKED: "block",
+    ENGINEER: "make admin",
+    None: "take back",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """An admin's card: the line it went to, and the messages that show it there."""
+    """The card that an admin got: over which line, and the messages that show it there."""
 
     line: str
     messages: tuple[int, ...] = ()
@@ -32,11 +46,11 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """A stranger, or a group, that is to be let in at a bot.
+    """A person or a group that is not let in at a bot, as admins are asked about it.
 
-    `line` and `bot` are where they wrote, `person` who did; `added` says that this person brought
-    the bot into the group `title`. `role` is what was decided, by the admin named `by`; None while
-    it is open. `cards` are those of the admins, by their ids.
+    `line` and `bot` are where they wrote, `person` is who did; `added` says that this person added
+    the bot to the group `title`. `role` is what the admin named `by` decided, None while the
+    request is open. `cards` are those that admins got, by the admin's id.
     """
 
     nonce: str
@@ -54,10 +68,11 @@ class AccessRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class GrantChange:
-    """A role to give, or (None) to take away: by whom, and the entry that `key` names for good.
+class RoleChange:
+    """A role that an admin gives, or takes away (None).
 
-    `name` is what the subject is called. `nonce` names the request that is answered by it.
+    The change is made once for its `key`. `name` is what the subject is called; `nonce` names the
+    request that the change answers.
     """
 
     subject: Subject
@@ -71,133 +86,133 @@ class GrantChange:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a change. `nonce` names the request that it closed.
+    """What became of a change; `nonce` names the request that it closed.
 
-    `done` also where this very change was made before; `late` where another admin had answered;
-    `absent` where there was nothing to answer or to take away.
+    `done` (also where this very change was made before), `late` where another admin had answered
+    the request, `absent` where there was nothing to answer or to take away.
     """
 
     kind: Literal["done", "late", "absent"]
     nonce: str = ""
 
 
-log = structlog.get_logger("access")
-
-HOUR_S = 3600
-REQUEST_FOR_S = 14 * 24 * HOUR_S
-REMEMBERED_FOR_S = 3 * 24 * HOUR_S
-REQUESTS_AN_HOUR = 30
-CLAIM_TRIES = 5
-ACTIONS: Mapping[Role | None, str] = {
-    "member": "let in",
-    "blocked": "block",
-    "spokestack_engineer": "make admin",
-    None: "take back",
-}
-
-
-class GrantStore:
-    """One hash holds all grants, by subject; a version tells replicas that it has changed."""
+class AccessStore:
+    """Grants in one hash, by subject, with a version that tells replicas of changes."""
 
     def __init__(self, client: StoreClient, access: Access) -> None:
-        self._client = client
         self.access = access
+        self._client = client
         self._version = -1
         self._reading = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Put in force what is granted now; raises StoreUnavailable."""
-        async with self._reading:  # the later reading counts
+        """Read all grants and put them in force; raises StoreUnavailable."""
+        async with self._reading:  # of two reads, the later one must win
             version = await self._client.command("GET", keys.GRANTS_VERSION)
             found = await self._client.command("HGETALL", keys.GRANTS)
             self._version = int(version or 0)
-            self.access.take(dict(_readable(pairs_of(found))))
+            self.access.set_grants(dict(_readable(pairs_of(found))))
 
-    async def stay(self, version: int) -> None:
-        """Read again unless this version is in force; raises StoreUnavailable."""
+    async def ensure_version(self, version: int) -> None:
+        """Read the grants again unless this version is in force; raises StoreUnavailable."""
         if version != self._version:
             await self.refresh()
 
-    async def change(self, change: GrantChange) -> Outcome:
+    async def change_role(self, change: RoleChange) -> Outcome:
         """Make a change, once for its key, and put it in force here."""
         subject = change.subject.name
-        names = [keys.GRANTS, keys.GRANTS_VERSION, keys.request_of(subject)]
-        names += [keys.REQUESTS_OPEN, keys.change_made(change.key), AUDIT]
-        head = [subject, _body(change), change.nonce, change.role or "", change.by_name]
-        args = [*head, REMEMBERED_FOR_S, *_audit(change)]
-        kind, *nonce = [one.decode() for one in await self._client.surely("grant", names, args)]
-        await self._client.patiently(self.refresh)
-        return Outcome(kind, *nonce)
+        names = [keys.GRANTS, keys.GRANTS_VERSION, keys.access_request_of(subject)]
+        names += [keys.REQUESTS_OPEN, keys.role_change(change.key), AUDIT]
+        args: list[Any] = [subject, _body(change), change.nonce, change.role or "", change.by_name]
+        args += [REMEMBERED_FOR_S, *_audit(change, ACTIONS[change.role])]
+        reply = await self._client.run_idempotent("change_role", names, args)
+        await self._client.retry_while_down(self.refresh)
+        return Outcome(*(one.decode() for one in reply))
 
-    async def knock(self, request: AccessRequest) -> AccessRequest | Literal["known", "many"]:
-        """Open a request, or find the open one of its subject."""
+    async def open_request(
+        self, request: AccessRequest
+    ) -> AccessRequest | Literal["known", "too_many"]:
+        """Open a request, or find the open one of its subject.
+
+        "known" where the subject has a role by now, "too_many" where too many were opened lately.
+        """
         subject = request.subject
         everywhere = subject._replace(bot=EVERYWHERE)
-        names = [keys.request_of(subject.name), keys.request(request.nonce)]
-        names += [keys.REQUESTS_OPEN, keys.requests_lately(subject.bot), keys.GRANTS]
-        args = [request.nonce, _dump(request), REQUEST_FOR_S, int(time.time()), REQUESTS_AN_HOUR]
+        names = [keys.access_request_of(subject.name), keys.access_request(request.nonce)]
+        names += [keys.REQUESTS_OPEN, keys.access_requests_lately(subject.bot), keys.GRANTS]
+        args: list[Any] = [
+            request.nonce,
+            _dump(request),
+            REQUEST_FOR_S,
+            int(time.time()),
+            REQUESTS_AN_HOUR,
+        ]
         args += [subject.name, everywhere.name]
-        found = (await self._client.surely("knock", names, args)).decode()
-        if found in ("known", "many"):
+        found = (await self._client.run_idempotent("request_access", names, args)).decode()
+        if found in ("known", "too_many"):
             return found  # type: ignore[no-any-return]
-        return await self.find(found) or "known"
+        return await self.find_request(found) or "known"
 
-    async def find(self, nonce: str) -> AccessRequest | None:
-        """A request with its cards, open or decided a while ago."""
-        words = ("HGETALL", keys.request(nonce))
-        found = await self._client.patiently(lambda: self._client.command(*words))
+    async def find_request(self, nonce: str) -> AccessRequest | None:
+        """A request with its cards, open or answered a while ago."""
+        found = await self._client.read("HGETALL", keys.access_request(nonce))
         fields = {name.decode(): value for name, value in pairs_of(found)}
         return _load(nonce, fields) if "what" in fields else None
 
     async def open_requests(self) -> Sequence[AccessRequest]:
-        """All requests that nobody has answered, oldest first."""
-        words = ("ZRANGE", keys.REQUESTS_OPEN, 0, -1)
-        nonces = await self._client.patiently(lambda: self._client.command(*words))
-        found = [await self.find(nonce.decode()) for nonce in nonces]
+        """All requests that are not answered, oldest first."""
+        nonces = await self._client.read("ZRANGE", keys.REQUESTS_OPEN, 0, -1)
+        found = [await self.find_request(nonce.decode()) for nonce in nonces]
         return [request for request in found if request and request.role is None]
 
-    async def ask(self, nonce: str, admin: int, line: str, part: OutgoingPart) -> bool:
-        """Put an admin's card into a line's outbox; the line's owner is told."""
-        names = [keys.request(nonce), keys.outbox(line), keys.lease(line)]
+    async def post_card(self, nonce: str, admin: int, line: str, part: OutgoingPart) -> bool:
+        """Put an admin's card into a line's outbox, and notify the line's owner.
+
+        False where the admin has one already, or the request is closed.
+        """
+        names = [keys.access_request(nonce), keys.outbox(line), keys.lease(line)]
         names += [keys.LINES_CHANGED, keys.LINE_CHANGES]
-        return bool(await self._client.surely("ask", names, [admin, line, dump_part(part)]))
+        args: list[Any] = [admin, line, dump_part(part)]
+        return bool(await self._client.run_idempotent("post_card", names, args))
 
-    async def unasked(self, fence: Fence, nonce: str, admin: int) -> None:
-        """A card could not be delivered over its line: the admin has none any more."""
-        names = [keys.fence(fence.line), keys.request(nonce)]
-        await self._client.surely("unask", names, [fence.token, admin, fence.line])
+    async def card_failed(self, fence: Fence, nonce: str, admin: int) -> None:
+        """Forget the card that an admin was to get over this line: it could not be delivered."""
+        names = [keys.access_request(nonce)]
+        await self._client.as_owner("card_failed", fence, names, admin, fence.line)
 
-    async def turn_away(
+    async def refuse_stranger(
         self, fence: Fence, entry: str, address: Address, parts: Sequence[OutgoingPart]
     ) -> list[OutboxItem] | None:
-        """Settle an entry, and say something in its chat, at most once an hour."""
-        line = fence.line
-        names = [keys.fence(line), keys.inbox(line), keys.outbox(line)]
-        names += [keys.told(line, address.original_id), keys.open_turn(line, address.conversation)]
-        args = [fence.token, entry, HOUR_S, *map(dump_part, parts)]
-        said, *ids = await self._client.surely("turn_away", names, args)
+        """Settle an entry, and send the parts, at most once an hour for a chat (else None)."""
+        open_turn = keys.open_turn(fence.line, address.conversation)
+        told = keys.told(fence.line, address.original_id)
+        names, args = (keys.inbox, keys.outbox, told, open_turn), map(dump_part, parts)
+        said, *ids = await self._client.as_owner(
+            "refuse_stranger", fence, names, entry, HOUR_S, *args
+        )
         return None if said == 0 else outbox_items(ids, parts)
 
     async def offer_claim(self, code: str) -> None:
-        """From now on this code, and no earlier one, makes an admin; an empty one: none does."""
+        """Make this the only claim code; '' means that there is none."""
         words = ("SET", keys.CLAIM, _digest(code)) if code else ("DEL", keys.CLAIM)
-        await self._client.patiently(lambda: self._client.command(*words))
+        await self._client.retry_while_down(lambda: self._client.command(*words))
 
-    async def claim(self, code: str, change: GrantChange) -> Literal["done", "wrong", "tired"]:
-        """Make somebody the admin if they know the code; tired: they tried too often."""
-        made, given = keys.change_made(change.key), _digest(code)
-        words = ("MGET", keys.CLAIM, made)
-        held, done = await self._client.patiently(lambda: self._client.command(*words))
+    async def claim(self, code: str, change: RoleChange) -> Literal["done", "wrong", "too_often"]:
+        """Make a person admin if they know the code; they have a few tries in an hour."""
+        made, given = keys.role_change(change.key), _digest(code)
+        held, done = await self._client.read("MGET", keys.CLAIM, made)
         if done is None:
-            tries = await self._client.surely("count", [keys.claim_tries(change.by)], [HOUR_S])
+            counter = keys.claim_tries(change.by)
+            tries = await self._client.run_idempotent("count_within", [counter], [HOUR_S])
             if tries > CLAIM_TRIES:
-                return "tired"
+                return "too_often"
         known = hmac.compare_digest(given.encode(), held or b"")
         names = [keys.CLAIM, keys.GRANTS, keys.GRANTS_VERSION, made, AUDIT]
-        head = [given if known else "", change.subject.name, _body(change), REMEMBERED_FOR_S]
-        if not await self._client.surely("claim", names, [*head, *_audit(change, "claim")]):
+        args = [given if known else "", change.subject.name, _body(change), REMEMBERED_FOR_S]
+        args += _audit(change, "claim")
+        if not await self._client.run_idempotent("claim", names, args):
             return "wrong"
-        await self._client.patiently(self.refresh)
+        await self._client.retry_while_down(self.refresh)
         return "done"
 
 
@@ -205,16 +220,15 @@ def _digest(code: str) -> str:
     return hashlib.sha256(code.encode()).hexdigest()
 
 
-def _audit(change: GrantChange, action: str = "") -> list[str]:
+def _audit(change: RoleChange, action: str) -> list[str]:
     kind, id, bot = change.subject
     where = f"at bot {bot}" if bot else "at all bots"
-    action = action or ACTIONS[change.role]
-    note = AuditEntry(str(change.by), action, f"{kind} {id}", change.key, time.time(), where)
-    return [word for pair in note.fields().items() for word in pair]
+    entry = AuditEntry(str(change.by), action, f"{kind} {id}", change.key, time.time(), where)
+    return [word for pair in entry.fields().items() for word in pair]
 
 
-def _body(change: GrantChange) -> bytes:
-    """The grant as it is kept; empty for one that is taken away."""
+def _body(change: RoleChange) -> bytes:
+    """The grant as it is stored; empty for one that is taken away."""
     if change.role is None:
         return b""
     return orjson.dumps(asdict(Grant(change.role, change.by, int(time.time()), change.name)))

@@ -1,4 +1,4 @@
-"""/approvals: what was allowed for good in this chat, and taking it back."""
+"""/approvals: what is always allowed in this chat, and revoking it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.command import BotCommand, CommandContext, CommandResult, Reply, code, escape_markdown
+from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
 
-NOTHING = "Nothing is allowed here for good: I ask each time."
-HOW = "To take one back: /approvals revoke and its number, or /approvals revoke all."
+NOTHING = "Nothing is always allowed here: I ask each time."
+HOW = "To revoke one: /approvals revoke and its number, or /approvals revoke all."
 NO_SUCH = "There is no number {} in the list; /approvals shows it."
 
 
-def command() -> BotCommand:
-    """The command; everybody may take a permission back."""
-    help_text = "what I may do here without asking, and taking it back"
-    return BotCommand(
-        "approvals", help_text, approvals, beside=True, usage="[revoke NUMBER | revoke all]"
-    )
-
-
+@command(
+    "approvals",
+    "show or revoke what I may do here without asking",
+    usage="[revoke NUMBER | revoke all]",
+    concurrent=True,
+)
 async def approvals(context: CommandContext) -> CommandResult:
-    """The list, or a revocation."""
-    if context.grants is None:
-        return Reply(NOTHING)
-    found = sorted((await context.grants()).items(), key=lambda pair: pair[1]["at"])
+    """List the permanent permissions of this conversation, or revoke some: anybody may."""
+    grants = await context.grants() if context.grants else {}
+    found = sorted(grants.items(), key=lambda pair: pair[1]["at"])
     words = context.words
     if not found:
         return Reply(NOTHING)
@@ -47,7 +44,7 @@ async def _revoke(context: CommandContext, names: list[str], which: str) -> Comm
     for name in chosen:
         await context.revoke_grant(name)
     listed = ", ".join(code(_tool(name)) for name in chosen)
-    return Reply(f"Taken back: {listed}. I ask again from now on.")
+    return Reply(f"Revoked: {listed}. I ask again from now on.")
 
 
 def _line(name: str, body: Mapping[str, Any], group: bool) -> str:
@@ -59,4 +56,5 @@ def _line(name: str, body: Mapping[str, Any], group: bool) -> str:
 
 
 def _tool(name: str) -> str:
+    """The tool in the name of a grant."""
     return name.split("|", 2)[-1]

@@ -1,59 +1,89 @@
-"""Approval by people, as values: a sheet of calls that wait, and what a press or a text does to it.
+"""Approval requests as values: tool calls that wait for people, and what a decision changes.
 
-Pure: nothing is stored or sent here. A sheet belongs to one suspended turn; its nonce is in every
-button, and each call on it is decided once.
+Nothing is stored or sent here. A request belongs to one suspended turn; its nonce is in every
+button, and each of its calls is decided once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeVar
 
 import orjson
 
-from bot.access.rules import HOST_ADMINS
 from bot.messages import Address, TurnRef, User
+from bot.tools.calls import Call
 
 REASON_SECONDS = 60.0
 REASON_LIMIT = 500
 PREFIX = "ap"
+ALL = -1
+"""As a decision's index: all calls that are still open."""
 
+T = TypeVar("T")
 Choice = Literal["once", "always", "deny", "go"]
 State = Literal["pending", "granted", "denied", "expired", "dropped", "unasked"]
 
-_LETTERS: dict[str, Choice] = {"o": "once", "a": "always", "d": "deny", "g": "go"}
-_LETTER_OF = {choice: letter for letter, choice in _LETTERS.items()}
-ALL = -1
+_CHOICES: dict[str, Choice] = {"o": "once", "a": "always", "d": "deny", "g": "go"}
+_LETTERS = {choice: letter for letter, choice in _CHOICES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCall:
+    """A call that needs a person; `always` says whether it may be allowed permanently."""
+
+    call: Call
+    fingerprint: str
+    always: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A turn that cannot go on without a person; `unsent_text` is what it has not said yet."""
+
+    calls: tuple[PendingCall, ...]
+    unsent_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCallApproval:
-    """One call on a sheet. `digest` covers tool and arguments, `definition` what the tool is.
+    """One call of a request: what it is, and what was decided.
 
-    `always` says whether it may be allowed for good; `shown` is what people read of it.
+    `digest` covers the tool and its arguments, `fingerprint` the tool's definition. `always` says
+    whether the call may be allowed permanently, `permanent` whether it was. `description` is what
+    people read of it.
     """
 
-    call: str
+    call_id: str
     key: str
     digest: str
-    definition: str
+    fingerprint: str
     always: bool
-    shown: str
+    description: str
     state: State = "pending"
-    by: int = 0
-    name: str = ""
-    kept: bool = False
+    decided_by: int = 0
+    decided_by_name: str = ""
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecision:
+    """What a button says: which request, which of its calls (or ALL), and the choice."""
+
+    nonce: str
+    index: int
+    choice: Choice
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
     """Calls of one suspended turn that wait for people.
 
-    `approvers` holds "asker", "admins" (of the chat), "hostAdmins" and numeric ids. Until `until`
-    (seconds since the epoch) it waits for presses, until `reason_until` for a typed reason of
-    `reason_by`. `version` grows with each change in the store; `messages` are the ids that show it
-    in its chat.
+    `message` is the message that asked for the turn. `approvers` holds "asker", "admins" (of the
+    chat), "hostAdmins" and numeric ids. Presses count until `expires_at`, a typed reason of
+    `reason_by` until `reason_until` (both seconds since the epoch). `version` grows with each
+    change in the store; `messages` are the ids of the messages that show the request in its chat.
     """
 
     nonce: str
@@ -62,8 +92,8 @@ class ApprovalRequest:
     asker: User
     message: int
     approvers: tuple[int | str, ...]
-    asked: tuple[ToolCallApproval, ...]
-    until: float
+    calls: tuple[ToolCallApproval, ...]
+    expires_at: float
     reason: str = ""
     reason_by: int = 0
     reason_until: float = 0.0
@@ -73,181 +103,129 @@ class ApprovalRequest:
 
     @property
     def pending(self) -> list[int]:
-        """Indices of the calls that nobody has decided."""
-        return [i for i, asked in enumerate(self.asked) if asked.state == "pending"]
+        """Indices of the calls that are not decided yet."""
+        return [i for i, call in enumerate(self.calls) if call.state == "pending"]
 
     @property
     def wants_reason(self) -> bool:
-        """Whether whoever denied may still type why."""
+        """Whether the person who denied may still type why."""
         return self.reason_until > 0 and not self.reason and not self.closed
 
     @property
     def due(self) -> float:
-        """When the turn goes on by itself; 0: at once."""
+        """When the turn goes on by itself (seconds since the epoch); 0 means at once."""
         if self.pending:
-            return self.until
+            return self.expires_at
         return self.reason_until if self.wants_reason else 0.0
 
+    def is_open_for(self, decision: ApprovalDecision, now: float) -> bool:
+        """Whether this decision would still change something."""
+        if self.closed:
+            return False
+        if decision.choice == "go":
+            return self.wants_reason
+        return now < self.expires_at and bool(self._affected(decision))
+
+    def apply(self, decision: ApprovalDecision, person: User, now: float) -> ApprovalRequest:
+        """The request after a decision of a person who may make it."""
+        if decision.choice == "go":
+            return replace(self, reason_until=0.0)
+        chosen = self._affected(decision)
+        state: State = "denied" if decision.choice == "deny" else "granted"
+        calls = tuple(
+            replace(
+                call,
+                state=state,
+                decided_by=person.id,
+                decided_by_name=person.name,
+                permanent=decision.choice == "always",
+            )
+            if i in chosen
+            else call
+            for i, call in enumerate(self.calls)
+        )
+        after = replace(self, calls=calls)
+        if state == "denied" and not self.reason:
+            return replace(after, reason_by=person.id, reason_until=now + REASON_SECONDS)
+        return after
+
+    def _affected(self, decision: ApprovalDecision) -> list[int]:
+        """Indices of the calls that a decision is about and that are still open."""
+        wanted = [i for i in self.pending if decision.index in (ALL, i)]
+        return [i for i in wanted if decision.choice != "always" or self.calls[i].always]
+
+    def with_reason(self, text: str) -> ApprovalRequest:
+        """The request with the reason that the person who denied has typed."""
+        return replace(self, reason=text.strip()[:REASON_LIMIT], reason_until=0.0)
+
+    def move_to_chat(self, chat: int) -> ApprovalRequest:
+        """The request in the supergroup that its group became; no message shows it there yet."""
+        address = replace(
+            self.address, chat=chat, topic=None, migrated_from=self.address.original_id
+        )
+        return replace(self, address=address, message=0, messages=())
+
+    def close(self, rest: Literal["expired", "dropped", "unasked"]) -> ApprovalRequest:
+        """The request as it ends: `rest` is the state of the calls that were not decided."""
+        calls = tuple(replace(c, state=rest) if c.state == "pending" else c for c in self.calls)
+        return replace(self, calls=calls, closed=True, reason_until=0.0)
+
     def dump(self) -> bytes:
-        """The sheet as it is stored, without what the store keeps beside it."""
-        body = asdict(self)
-        del body["version"], body["messages"]
-        body["address"]["was"] = body["address"].pop("migrated_from")  # its name in the store
-        return orjson.dumps(body)
+        """The request as JSON, without the fields that the store keeps beside it."""
+        return orjson.dumps(self, default=_stored, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+
+
+_NAMES: Mapping[type, str] = {
+    TurnRef: "entry conversation agent",
+    Address: "bot chat topic private was",
+    User: "id name username language",
+    ToolCallApproval: "call key digest definition always shown state by name kept",
+    ApprovalRequest: "nonce turn address asker message approvers asked until "
+    "reason reason_by reason_until closed",
+}
+"""The names under which values are stored, in the order of their fields."""
+
+
+def _stored(value: Any) -> dict[str, Any]:
+    names = _NAMES[type(value)].split()
+    return {n: getattr(value, field.name) for n, field in zip(names, fields(value), strict=False)}
+
+
+def _loaded(kind: type[T], raw: Mapping[str, Any], **more: Any) -> T:
+    return kind(*(raw[name] for name in _NAMES[kind].split()), **more)
 
 
 def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) -> ApprovalRequest:
-    """A sheet as `dump` wrote it; `shown` are the chat and the number of each message of it."""
+    """A request as `dump` wrote it; `shown` has the chat and the id of each message of it."""
     raw: dict[str, Any] = orjson.loads(body)
-    raw["turn"] = TurnRef(**raw["turn"])
-    raw["address"]["migrated_from"] = raw["address"].pop("was", None)
-    raw["address"] = Address(**raw["address"])
-    raw["asker"] = User(**raw["asker"])
+    address = raw["address"] = _loaded(Address, raw["address"])
+    raw["turn"], raw["asker"] = _loaded(TurnRef, raw["turn"]), _loaded(User, raw["asker"])
     raw["approvers"] = tuple(raw["approvers"])
-    raw["asked"] = tuple(ToolCallApproval(**one) for one in raw["asked"])
-    here = tuple(number for chat, number in shown if chat == raw["address"].chat)
-    return ApprovalRequest(**raw, version=version, messages=here)
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalDecision:
-    """What a button of ours says: which sheet, which call (or ALL), and the choice."""
-
-    nonce: str
-    index: int
-    choice: Choice
+    raw["asked"] = tuple(_loaded(ToolCallApproval, one) for one in raw["asked"])
+    messages = tuple(message for chat, message in shown if chat == address.chat)
+    return _loaded(ApprovalRequest, raw, version=version, messages=messages)
 
 
 def callback_data(nonce: str, index: int, choice: Choice) -> str:
     """A button's data, at most 64 bytes."""
-    return f"{PREFIX}:{nonce}:{'*' if index == ALL else index}:{_LETTER_OF[choice]}"
+    return f"{PREFIX}:{nonce}:{'*' if index == ALL else index}:{_LETTERS[choice]}"
 
 
-def is_ours(data: str) -> bool:
-    """Whether a press is on a button of an approval, or pretends to be."""
+def is_approval(data: str) -> bool:
+    """Whether a press is on an approval button, or claims to be."""
     return data.startswith(f"{PREFIX}:")
 
 
 def parse_callback(data: str) -> ApprovalDecision | None:
-    """What a press says, or None where no button of ours can have said it."""
+    """The decision in a button's data; None where it is not valid."""
     parts = data.split(":")
-    if len(parts) != 4 or parts[0] != PREFIX or not parts[1] or parts[3] not in _LETTERS:
+    if len(parts) != 4:
         return None
-    if parts[2] == "*":
-        return ApprovalDecision(parts[1], ALL, _LETTERS[parts[3]])
-    if not (parts[2].isascii() and parts[2].isdigit() and len(parts[2]) < 3):
+    prefix, nonce, index, letter = parts
+    if prefix != PREFIX or not nonce or letter not in _CHOICES:
         return None
-    return ApprovalDecision(parts[1], int(parts[2]), _LETTERS[parts[3]])
-
-
-def is_named_approver(sheet: ApprovalRequest, person: int) -> bool:
-    """Whether a person may approve by id alone; the chat's admins are not looked up here."""
-    return person in sheet.approvers or ("asker" in sheet.approvers and person == sheet.asker.id)
-
-
-def is_personal_grant(sheet: ApprovalRequest, person: int) -> bool:
-    """Whether what this person allows for good holds for them alone.
-
-    In a group, who asks can answer for nobody else.
-    """
-    return not sheet.address.private and _right(sheet, person) == "asker"
-
-
-def grant_is_valid(grant: Mapping[str, Any], approvers: Sequence[int | str], person: int) -> bool:
-    """Whether what somebody allowed for good holds today, for a turn of this person.
-
-    It does as long as whoever allowed it may approve such a turn.
-    """
-    if grant.get("by") in approvers:
-        return True
-    right = grant.get("as", "asker")
-    return right in approvers and (right != "asker" or grant.get("by") == person)
-
-
-def is_open_for(sheet: ApprovalRequest, tap: ApprovalDecision, now: float) -> bool:
-    """Whether the sheet has something that this tap can still decide.
-
-    Once its time is over it has not, also where nobody has closed it yet.
-    """
-    if sheet.closed:
-        return False
-    if tap.choice == "go":
-        return sheet.wants_reason
-    return now < sheet.until and bool(_chosen(sheet, tap))
-
-
-def apply_decision(
-    sheet: ApprovalRequest, tap: ApprovalDecision, person: User, now: float
-) -> ApprovalRequest:
-    """The sheet after a press of somebody who may."""
-    if tap.choice == "go":
-        return replace(sheet, reason_until=0.0)
-    chosen = _chosen(sheet, tap)
-    state: State = "denied" if tap.choice == "deny" else "granted"
-    asked = tuple(
-        replace(one, state=state, by=person.id, name=person.name, kept=tap.choice == "always")
-        if i in chosen
-        else one
-        for i, one in enumerate(sheet.asked)
-    )
-    after = replace(sheet, asked=asked)
-    if state == "denied" and not sheet.reason:
-        return replace(after, reason_by=person.id, reason_until=now + REASON_SECONDS)
-    return after
-
-
-def _chosen(sheet: ApprovalRequest, tap: ApprovalDecision) -> list[int]:
-    wanted = sheet.pending if tap.index == ALL else [tap.index]
-    found = [i for i in wanted if i in sheet.pending]
-    return [i for i in found if tap.choice != "always" or sheet.asked[i].always]
-
-
-def move_to_chat(sheet: ApprovalRequest, to: int) -> ApprovalRequest:
-    """The sheet where its chat is now; messages of its old place are not there."""
-    address = replace(sheet.address, chat=to, topic=None, migrated_from=sheet.address.original_id)
-    return replace(sheet, address=address, message=0, messages=())
-
-
-def with_reason(sheet: ApprovalRequest, text: str) -> ApprovalRequest:
-    """The sheet with the reason that whoever denied has typed."""
-    return replace(sheet, reason=text.strip()[:REASON_LIMIT], reason_until=0.0)
-
-
-def close(
-    sheet: ApprovalRequest, rest: Literal["expired", "dropped", "unasked"]
-) -> ApprovalRequest:
-    """The sheet as it ends: what nobody decided is expired or dropped, or nobody was asked."""
-    asked = tuple(
-        replace(one, state=rest) if one.state == "pending" else one for one in sheet.asked
-    )
-    return replace(sheet, asked=asked, closed=True, reason_until=0.0)
-
-
-def grant_name(agent: str, key: str, definition: str) -> str:
-    """The name of an "Always": agent, tool and what the tool is."""
-    return f"{agent}|{definition}|{key}"
-
-
-def _right(sheet: ApprovalRequest, person: int, *, host_admin: bool = False) -> str:
-    """By which right somebody decides: as one who is named, as who asked, or as which admin."""
-    if person in sheet.approvers:
-        return "named"
-    if is_named_approver(sheet, person):
-        return "asker"
-    return HOST_ADMINS if host_admin and HOST_ADMINS in sheet.approvers else "admins"
-
-
-def new_grants(
-    before: ApprovalRequest, after: ApprovalRequest, now: float, *, host_admin: bool = False
-) -> dict[str, bytes]:
-    """What a press allowed for good, by the grant's name; `host_admin`: whether one pressed."""
-
-    def body(one: ToolCallApproval) -> bytes:
-        right = _right(after, one.by, host_admin=host_admin)
-        return orjson.dumps({"by": one.by, "name": one.name, "at": int(now), "as": right})
-
-    return {
-        grant_name(after.turn.agent, one.key, one.definition): body(one)
-        for old, one in zip(before.asked, after.asked, strict=True)
-        if one.kept and not old.kept
-    }
+    if index == "*":
+        return ApprovalDecision(nonce, ALL, _CHOICES[letter])
+    if not (index.isascii() and index.isdigit() and len(index) < 3):
+        return None
+    return ApprovalDecision(nonce, int(index), _CHOICES[letter])

@@ -1,8 +1,10 @@
-"""Sheets of calls that wait for people, their timers, and what was allowed for good."""
+"""Approval requests in the store, when they are due, and what was allowed permanently."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,141 +13,118 @@ from bot.approvals.request import ApprovalRequest, load_request
 from bot.messages import Fence, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
-from bot.store.journal import OpenTurn, Record
+from bot.store.journal import OpenTurn, Record, dump_records, turn_keys
 from bot.store.outbox import dump_part, outbox_items
 
-KEEP_S = 48 * 3600
+CLOSED_FOR_S = 48 * 3600
+"""How long a closed request is kept, to answer late presses."""
 RENDER_SLACK_S = 2 * 3600
 
 
+@dataclass(frozen=True, slots=True)
 class ApprovalStore:
-    """Implements `bot.approvals.store.ApprovalStore`: one script for each step."""
+    """One script for each step of an approval request."""
 
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
+    client: StoreClient
 
     async def suspend(
         self,
         fence: Fence,
         turn: OpenTurn,
         records: Sequence[Record],
-        sheet: ApprovalRequest,
+        request: ApprovalRequest,
         parts: Sequence[OutgoingPart],
         renders: Sequence[str],
         seconds: float,
     ) -> tuple[str, list[OutboxItem]]:
-        """The turn waits, for at most so many seconds; newest record's id, and the parts."""
-        line, ref = fence.line, turn.ref
-        names = [
-            keys.fence(line),
-            keys.open_turn(line, ref.conversation),
-            keys.log(line, ref.conversation, ref.agent),
-            keys.outbox(line),
-            keys.inbox(line),
-            keys.approval(line, sheet.nonce),
-            keys.timers(line),
-            *(keys.render(line, digest) for digest in renders),
-        ]
-        lifetime = int(seconds) + RENDER_SLACK_S
+        """Suspend a turn for at most `seconds`: its last records, the request, the question.
+
+        `renders` are the digests of the prompt that must last as long. Returns the id of the
+        newest record, and the parts as they are in the outbox.
+        """
+        line, lifetime = fence.line, int(seconds) + RENDER_SLACK_S
+        names = [*turn_keys(line, turn.ref), keys.outbox, keys.inbox]
+        names += [keys.approval(line, request.nonce), keys.timers]
+        names += [keys.render(line, digest) for digest in renders]
         async with turn.writing:
-            head = [fence.token, ref.entry, turn.writes + 1, sheet.nonce, sheet.dump(), sheet.due]
-            args = [*head, lifetime, len(records), *_flat(records), *map(dump_part, parts)]
-            last, *ids = await self._client.surely("suspend", names, args)
+            args = [turn.ref.entry, turn.writes + 1, request.nonce, request.dump(), request.due]
+            args += [lifetime, len(records), *dump_records(records), *map(dump_part, parts)]
+            last, *ids = await self.client.as_owner("suspend", fence, names, *args)
             turn.writes += 1
         turn.state = "suspended"
         return last.decode(), outbox_items(ids, parts)
 
-    async def sheet(self, line: str, nonce: str) -> ApprovalRequest | None:
-        """A sheet by its nonce, or None where there is none (any more)."""
-        command = self._client.command
-        name = keys.approval(line, nonce)
-        body, version, messages = await self._client.patiently(
-            lambda: command("HMGET", name, "b", "v", "m")
+    async def load(self, line: str, nonce: str) -> ApprovalRequest | None:
+        """A request by its nonce; None where there is none (any more)."""
+        body, version, shown = await self.client.read(
+            "HMGET", keys.approval(line, nonce), "b", "v", "m"
         )
         if body is None:
             return None
-        shown = [one.split(":") for one in (messages or b"").decode().split(",") if one]
-        return load_request(
-            body, int(version), [(int(chat), int(number)) for chat, number in shown]
-        )
+        messages = [one.split(":") for one in (shown or b"").decode().split(",") if one]
+        return load_request(body, int(version), [(int(chat), int(id)) for chat, id in messages])
 
-    async def decide(
+    async def update(
         self,
         fence: Fence,
         entry: str,
-        after: ApprovalRequest,
+        request: ApprovalRequest,
         parts: Sequence[OutgoingPart],
         grants: Mapping[str, bytes],
     ) -> list[OutboxItem] | None:
-        """Store a sheet over the version it was made from; None where that is another by now."""
-        line = fence.line
-        names = [
-            keys.fence(line),
-            keys.inbox(line),
-            keys.outbox(line),
-            keys.approval(line, after.nonce),
-            keys.timers(line),
-            keys.grants(line, after.turn.conversation),
-        ]
-        head = [fence.token, entry, after.nonce, after.version, after.dump(), after.due]
-        given = [word for pair in grants.items() for word in pair]
-        args = [*head, len(grants), *given, *map(dump_part, parts)]
-        done, *ids = await self._client.surely("decide", names, args)
+        """Replace a request, and settle the inbox entry that caused it ('' for none).
+
+        None where the stored request is no longer the version that this one was made from.
+        """
+        approval = keys.approval(fence.line, request.nonce)
+        grants_key = keys.grants(fence.line, request.turn.conversation)
+        names = (keys.inbox, keys.outbox, approval, keys.timers, grants_key)
+        args = [entry, request.nonce, request.version, request.dump(), request.due, len(grants)]
+        args += [*itertools.chain(*grants.items()), *map(dump_part, parts)]
+        done, *ids = await self.client.as_owner("update_approval", fence, names, *args)
         return None if done < 0 else outbox_items(ids, parts)
 
     async def supersede(
         self,
         fence: Fence,
-        after: ApprovalRequest,
+        request: ApprovalRequest,
         records: Sequence[Record],
         parts: Sequence[OutgoingPart],
         settles: str = "",
     ) -> list[OutboxItem] | None:
-        """End the sheet's turn; None where the sheet is another than it was made from."""
-        line, ref = fence.line, after.turn
-        names = [
-            keys.fence(line),
-            keys.open_turn(line, ref.conversation),
-            keys.log(line, ref.conversation, ref.agent),
-            keys.outbox(line),
-            keys.approval(line, after.nonce),
-            keys.timers(line),
-            keys.inbox(line),
-        ]
-        head = [fence.token, ref.entry, after.nonce, after.version, after.dump(), KEEP_S, settles]
-        args = [*head, len(records), *_flat(records), *map(dump_part, parts)]
-        done, *ids = await self._client.surely("supersede", names, args)
+        """Close a request and end its turn; also settles the inbox entry `settles`.
+
+        None where the stored request is no longer the version that this one was made from.
+        """
+        approval = keys.approval(fence.line, request.nonce)
+        turn = turn_keys(fence.line, request.turn)
+        names: Sequence[keys.AnyKey] = (*turn, keys.outbox, approval, keys.timers, keys.inbox)
+        args = [request.turn.entry, request.nonce, request.version, request.dump(), CLOSED_FOR_S]
+        args += [settles, len(records), *dump_records(records), *map(dump_part, parts)]
+        done, *ids = await self.client.as_owner("supersede", fence, names, *args)
         return None if done < 0 else outbox_items(ids, parts)
 
-    async def asked_in(self, line: str, conversation: str) -> str:
-        """The nonce of the sheet that a conversation's open turn has asked last, or nothing."""
-        words = ("HGET", keys.open_turn(line, conversation), "nonce")
-        found = await self._client.patiently(lambda: self._client.command(*words))
+    async def open_nonce(self, line: str, conversation: str) -> str:
+        """The nonce of the last request of a conversation's open turn; '' where there is none."""
+        found = await self.client.read("HGET", keys.open_turn(line, conversation), "nonce")
         return (found or b"").decode()
 
-    async def waiting(self, line: str) -> list[tuple[str, float]]:
-        """Nonces of all sheets whose turns are not over, with the time when each is due."""
-        words = ("ZRANGE", keys.timers(line), 0, -1, "WITHSCORES")
-        flat = await self._client.patiently(lambda: self._client.command(*words))
-        return [(nonce.decode(), float(due)) for nonce, due in pairs_of(flat)]
+    async def due_times(self, line: str) -> list[tuple[str, float]]:
+        """Nonces of the requests whose turns are not over, with the time when each is due."""
+        found = await self.client.read("ZRANGE", keys.timers(line), 0, -1, "WITHSCORES")
+        return [(nonce.decode(), float(due)) for nonce, due in pairs_of(found)]
 
-    async def forget(self, fence: Fence, nonce: str) -> None:
-        """A sheet has done its work."""
-        line = fence.line
-        names = [keys.fence(line), keys.approval(line, nonce), keys.timers(line)]
-        await self._client.surely("forget", names, [fence.token, nonce, KEEP_S])
+    async def expire(self, fence: Fence, nonce: str) -> None:
+        """Take a request off the timers, and let it expire in a while."""
+        names = (keys.approval(fence.line, nonce), keys.timers)
+        await self.client.as_owner("expire_approval", fence, names, nonce, CLOSED_FOR_S)
 
     async def grants(self, line: str, conversation: str) -> dict[str, dict[str, Any]]:
-        """What is allowed for good in a conversation: by whom, and when."""
-        words = ("HGETALL", keys.grants(line, conversation))
-        found = await self._client.patiently(lambda: self._client.command(*words))
+        """What is allowed permanently in a conversation, by grant name."""
+        found = await self.client.read("HGETALL", keys.grants(line, conversation))
         return {name.decode(): orjson.loads(body) for name, body in pairs_of(found)}
 
-    async def revoke(self, fence: Fence, conversation: str, grant: str) -> None:
-        """Something is allowed no more."""
-        names = [keys.fence(fence.line), keys.grants(fence.line, conversation)]
-        await self._client.surely("revoke", names, [fence.token, grant])
-
-
-def _flat(records: Sequence[Record]) -> list[Any]:
-    return [word for record in records for word in (record.kind, orjson.dumps(record.body))]
+    async def revoke_grant(self, fence: Fence, conversation: str, grant: str) -> None:
+        """Take a permanent permission back."""
+        names = [keys.grants(fence.line, conversation)]
+        await self.client.as_owner("revoke_grant", fence, names, grant)

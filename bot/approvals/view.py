@@ -1,7 +1,7 @@
-"""What people read of a sheet, and its buttons; what a model reads of a decision.
+"""How an approval request looks: its text and buttons for people, its outcome for the model.
 
-Everything that a model or a server wrote is shown as data: inside code, without hidden characters,
-and never longer than fits into one message.
+What a model or a server wrote is shown as data: inside code, without hidden characters, and never
+longer than fits into one message.
 """
 
 from __future__ import annotations
@@ -10,47 +10,174 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.access.cards import ALREADY_ANSWERED, edits
 from bot.access.rules import HOST_ADMINS
+from bot.approvals.approvers import is_personal_grant
 from bot.approvals.request import (
     ALL,
     ApprovalDecision,
     ApprovalRequest,
     ToolCallApproval,
     callback_data,
-    is_personal_grant,
 )
+from bot.messages import Channel, OutgoingPart
 from bot.safety.text_safety import Screen, redact_values, safe_text, visible, warning
 
 SHOWN_LIMIT = 2400
 VALUE_LIMIT = 600
-WORDS_LIMIT = 80
-MOST_LEVELS = 20
-ONE_VALUE = 10
-LOOKED_AT = 2_000
+NAME_LIMIT = 80
+MAX_LEVELS = 20
+VALUE_COST = 10
+READ_LIMIT = 2_000
 """Characters of one text that are looked at, and at least of all; many more than are shown."""
 
 NO_LONGER_OPEN = "This question is no longer open."
 NOT_YOURS = "Only {} may answer this."
-NOTED = {"once": "Allowed once.", "always": "Allowed here from now on.", "deny": "Denied."}
-NOTED_FOR_YOU = "Allowed here for you from now on."
-GOES_ON = "I go on."
-UNASKED = "nobody could be asked, since the chat does not take the question."
+ACKNOWLEDGED: Mapping[str, str] = {
+    "once": "Allowed once.",
+    "always": "Allowed here from now on.",
+    "deny": "Denied.",
+    "go": "Going on.",
+}
+ALLOWED_FOR_YOU = "Allowed here for you from now on."
 
 Row = list[tuple[str, str]]
 
-_MARKS: Mapping[str, str] = {
+_OUTCOMES: Mapping[str, str] = {
     "pending": "",
     "granted": "✓ allowed once by {}",
-    "kept": "✓ always allowed in this chat, by {}",
-    "for one": "✓ always allowed here for {}",
+    "permanent": "✓ always allowed in this chat, by {}",
+    "personal": "✓ always allowed here for {}",
     "denied": "✗ denied by {}",
     "expired": "✗ not approved: nobody answered in time",
     "dropped": "✗ not approved: the conversation went on",
     "unasked": "✗ not approved: nobody could be asked",
 }
+
+
+def question_parts(
+    channel: Channel, request: ApprovalRequest, reply_to: int | None = None
+) -> list[OutgoingPart]:
+    """The messages that ask people; the last one has the buttons."""
+    parts = channel.render(request.address, render(request), reply_to, buttons=buttons(request))
+    return [*parts[:-1], replace(parts[-1], tracks=request.nonce)]
+
+
+def edit_parts(
+    channel: Channel, request: ApprovalRequest, also: int | None = None
+) -> list[OutgoingPart]:
+    """Edits of the messages that show a request; `also` is one that a press came from."""
+    messages = dict.fromkeys([*request.messages, *([also] if also else [])])
+    return edits(channel, request.address, messages, render(request), buttons(request))
+
+
+def render(request: ApprovalRequest) -> str:
+    """The request as people read it, as Markdown."""
+    several = len(request.calls) > 1
+    head = f"**May I do these {len(request.calls)} things?**" if several else "**May I do this?**"
+    calls = [_call(request, i, several) for i in range(len(request.calls))]
+    return "\n\n".join([f"{head}\n{calls[0]}", *calls[1:], *_foot(request)])
+
+
+def _call(request: ApprovalRequest, index: int, several: bool) -> str:
+    call = request.calls[index]
+    number = f"{index + 1}\\. " if several else ""
+    outcome = _outcome(request, call, safe_text(call.decided_by_name))
+    return f"{number}{call.description}" + (f"\n{outcome}" if outcome else "")
+
+
+def _outcome(request: ApprovalRequest, call: ToolCallApproval, name: str) -> str:
+    """What became of a call; `name` is how to call the person who decided."""
+    if call.permanent:
+        personal = is_personal_grant(request, call.decided_by)
+        return _OUTCOMES["personal" if personal else "permanent"].format(name)
+    return _OUTCOMES[call.state].format(name)
+
+
+def _foot(request: ApprovalRequest) -> list[str]:
+    if request.pending and not request.closed:
+        until = datetime.fromtimestamp(request.expires_at, UTC)
+        return [f"_{approver_names(request)} may answer, until {until.day} {until:%b, %H:%M} UTC._"]
+    if request.wants_reason:
+        return ["_You can write me the reason; I go on in a minute._"]
+    return [f"Reason: {safe_text(request.reason)}"] if request.reason else []
+
+
+def buttons(request: ApprovalRequest) -> list[Row]:
+    """The buttons of a request; none once nothing is open."""
+    if request.closed:
+        return []
+    nonce, pending, several = request.nonce, request.pending, len(request.calls) > 1
+    found = [row for i in pending for row in _call_buttons(request, i, several)]
+    if len(pending) > 1:
+        once = ("All once", callback_data(nonce, ALL, "once"))
+        found.append([once, ("Deny all", callback_data(nonce, ALL, "deny"))])
+    if not pending and request.wants_reason:
+        found.append([("Go on without a reason", callback_data(nonce, ALL, "go"))])
+    return found
+
+
+def _call_buttons(request: ApprovalRequest, index: int, several: bool) -> list[Row]:
+    """One row, or two where the long label would be cut on a telephone."""
+    number = f"{index + 1}: " if several else ""
+    once = (f"{number}Once", callback_data(request.nonce, index, "once"))
+    deny = (f"{number}Deny", callback_data(request.nonce, index, "deny"))
+    always = callback_data(request.nonce, index, "always")
+    if not request.calls[index].always:
+        return [[once, deny]]
+    if several:
+        return [[once, (f"{number}Always", always), deny]]
+    varies = not request.address.private and "asker" in request.approvers
+    return [[once, deny], [("Always here" if varies else "Always for this chat", always)]]
+
+
+def approver_names(request: ApprovalRequest) -> str:
+    """Who may answer, in words."""
+    words = []
+    if "asker" in request.approvers:
+        words.append(safe_text(request.asker.name))
+    if "admins" in request.approvers:
+        words.append("the chat's admins")
+    if HOST_ADMINS in request.approvers:
+        words.append("the admins of this host")
+    if ids := [str(one) for one in request.approvers if isinstance(one, int)]:
+        words.append(f"whoever has the id {' or '.join(ids)}")
+    return " or ".join(words)
+
+
+def already_decided(request: ApprovalRequest, decision: ApprovalDecision) -> str:
+    """The reply to a press that decides nothing any more."""
+    index = decision.index
+    call = request.calls[index] if 0 <= index < len(request.calls) else None
+    if call is None or call.state == "pending":
+        return NO_LONGER_OPEN
+    return ALREADY_ANSWERED.format(_outcome(request, call, " ".join(call.decided_by_name.split())))
+
+
+def acknowledgement(request: ApprovalRequest, decision: ApprovalDecision, person: int) -> str:
+    """The reply to a press that decided something."""
+    if decision.choice == "always" and is_personal_grant(request, person):
+        return ALLOWED_FOR_YOU
+    return ACKNOWLEDGED[decision.choice]
+
+
+def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
+    """What the model reads as the result of a call that was not approved."""
+    if call.state == "expired":
+        return "Not approved: nobody answered in time. It was not run. Go on without it."
+    if call.state == "unasked":
+        return (
+            "Not approved: nobody could be asked, since the chat does not take the question. "
+            "It was not run. Go on without it."
+        )
+    if call.state in ("dropped", "granted", "pending"):
+        return "Not approved: the person wrote instead. It was not run."
+    why = f" Their reason: {request.reason}" if request.reason else " They gave no reason."
+    return f"Not approved: a person denied this call. It was not run.{why}"
 
 
 def describe_call(
@@ -60,204 +187,89 @@ def describe_call(
     limit: int = SHOWN_LIMIT,
     screen: Screen = str,
 ) -> str:
-    """One call in plain words, as Markdown: tool, server, arguments, and what deceives in them.
+    """One call as Markdown: its tool, server and arguments, and a warning of what deceives in them.
 
     `screen` takes out of the arguments what people should not read.
     """
-    told: dict[str, None] = {}
-    lines = [*_lines(arguments, _Excerpt(max(LOOKED_AT, 4 * limit)), screen, told)]
-    head = _named(tool, told) + (f" of {_named(server, told)}" if server else "")
-    text = "\n".join(lines)
+    writer = _CallWriter(screen, max(READ_LIMIT, 4 * limit))
+    text = "\n".join(writer.lines(arguments))
+    head = writer.name(tool) + (f" of {writer.name(server)}" if server else "")
     if len(text) > limit:
         text = f"{text[:limit]}…\n[cut: {len(text) - limit} more characters]"
     body = f"\n{_fenced(text)}" if text else ", with no arguments"
-    return f"{head}{body}" + (f"\n{warning([*told])}" if told else "")
+    return f"{head}{body}" + (f"\n{warning([*writer.deceptions])}" if writer.deceptions else "")
 
 
-def render(sheet: ApprovalRequest) -> str:
-    """The sheet as people read it, as Markdown."""
-    several = len(sheet.asked) > 1
-    head = f"**May I do these {len(sheet.asked)} things?**" if several else "**May I do this?**"
-    calls = [_call(sheet, i, several) for i in range(len(sheet.asked))]
-    return "\n\n".join([f"{head}\n{calls[0]}", *calls[1:], *_foot(sheet)])
+class _CallWriter:
+    """Writes a call for people; reads about `budget` characters of it, and shows nothing after.
 
+    `deceptions` are the kinds of deceiving text that it met, in order.
+    """
 
-def buttons(sheet: ApprovalRequest) -> list[Row]:
-    """The buttons of a sheet; none once nothing is open."""
-    if sheet.closed:
-        return []
-    pending = sheet.pending
-    several = len(sheet.asked) > 1
-    found = [row for i in pending for row in _buttons(sheet, i, several)]
-    if len(pending) > 1:
-        once = ("All once", callback_data(sheet.nonce, ALL, "once"))
-        found.append([once, ("Deny all", callback_data(sheet.nonce, ALL, "deny"))])
-    if not pending and sheet.wants_reason:
-        found.append([("Go on without a reason", callback_data(sheet.nonce, ALL, "go"))])
-    return found
+    def __init__(self, screen: Screen, budget: int) -> None:
+        self.deceptions: dict[str, None] = {}
+        self._screen = screen
+        self._budget = budget
 
-
-def approver_names(sheet: ApprovalRequest) -> str:
-    """Who may answer, in words."""
-    words = []
-    if "asker" in sheet.approvers:
-        words.append(safe_text(sheet.asker.name))
-    if "admins" in sheet.approvers:
-        words.append("the chat's admins")
-    if HOST_ADMINS in sheet.approvers:
-        words.append("the admins of this host")
-    if ids := [str(one) for one in sheet.approvers if isinstance(one, int)]:
-        words.append(f"whoever has the id {' or '.join(ids)}")
-    return " or ".join(words)
-
-
-def already_decided(sheet: ApprovalRequest, tap: ApprovalDecision) -> str:
-    """What somebody reads who presses a button that decides nothing any more."""
-    one = sheet.asked[tap.index] if 0 <= tap.index < len(sheet.asked) else None
-    if one is None or one.state == "pending":
-        return NO_LONGER_OPEN
-    mark = _mark(sheet, one).format(" ".join(one.name.split()))
-    return f"Answered already: {mark}"
-
-
-def acknowledgement(sheet: ApprovalRequest, tap: ApprovalDecision, person: int) -> str:
-    """What somebody reads who has just decided something."""
-    if tap.choice == "always" and is_personal_grant(sheet, person):
-        return NOTED_FOR_YOU
-    return NOTED.get(tap.choice, GOES_ON)
-
-
-def denial_for_model(sheet: ApprovalRequest, one: ToolCallApproval) -> str:
-    """What the model reads of a call that was not approved."""
-    if one.state == "expired":
-        return "Not approved: nobody answered in time. It was not run. Go on without it."
-    if one.state == "unasked":
-        return f"Not approved: {UNASKED} It was not run. Go on without it."
-    if one.state in ("dropped", "granted", "pending"):
-        return "Not approved: the person wrote instead. It was not run."
-    why = f" Their reason: {sheet.reason}" if sheet.reason else " They gave no reason."
-    return f"Not approved: a person denied this call. It was not run.{why}"
-
-
-def _mark(sheet: ApprovalRequest, one: ToolCallApproval) -> str:
-    """What became of a call, with a place for the name of who decided."""
-    if one.kept:
-        return _MARKS["for one" if is_personal_grant(sheet, one.by) else "kept"]
-    return _MARKS[one.state]
-
-
-def _call(sheet: ApprovalRequest, index: int, several: bool) -> str:
-    one = sheet.asked[index]
-    number = f"{index + 1}\\. " if several else ""
-    mark = _mark(sheet, one).format(safe_text(one.name))
-    return f"{number}{one.shown}" + (f"\n{mark}" if mark else "")
-
-
-def _foot(sheet: ApprovalRequest) -> list[str]:
-    if sheet.closed:
-        return [f"Reason: {safe_text(sheet.reason)}"] if sheet.reason else []
-    if sheet.pending:
-        until = datetime.fromtimestamp(sheet.until, UTC)
-        return [f"_{approver_names(sheet)} may answer, until {until.day} {until:%b, %H:%M} UTC._"]
-    if sheet.wants_reason:
-        return ["_Write me why if you like; I go on in a minute._"]
-    return [f"Reason: {safe_text(sheet.reason)}"] if sheet.reason else []
-
-
-def _buttons(sheet: ApprovalRequest, index: int, several: bool) -> list[Row]:
-    """One row, or two where the long label would be cut on a telephone."""
-    mark = f"{index + 1}: " if several else ""
-    once = (f"{mark}Once", callback_data(sheet.nonce, index, "once"))
-    deny = (f"{mark}Deny", callback_data(sheet.nonce, index, "deny"))
-    always = callback_data(sheet.nonce, index, "always")
-    if not sheet.asked[index].always:
-        return [[once, deny]]
-    if several:
-        return [[once, (f"{mark}Always", always), deny]]
-    varies = not sheet.address.private and "asker" in sheet.approvers
-    return [[once, deny], [("Always here" if varies else "Always for this chat", always)]]
-
-
-def _lines(
-    arguments: Any, excerpt: _Excerpt, screen: Screen, told: dict[str, None]
-) -> Iterator[str]:
-    """A line for each argument; no more of them than anybody reads."""
-    if not isinstance(arguments, Mapping):
-        yield _value(arguments, excerpt, screen, told)
-        return
-    for count, (name, value) in enumerate(arguments.items()):
-        if excerpt.is_full:
-            yield f"[{len(arguments) - count} more arguments]"
+    def lines(self, arguments: Any) -> Iterator[str]:
+        """A line for each argument, as long as there is budget."""
+        if not isinstance(arguments, Mapping):
+            yield self._value(arguments)
             return
-        short = excerpt.of(str(name))
-        title = _seen(screen(short), told, name=True)
-        yield f"{title}: {_value(value, excerpt, screen, told, short)}"
+        for count, (name, value) in enumerate(arguments.items()):
+            if self._budget <= 0:
+                yield f"[{len(arguments) - count} more arguments]"
+                return
+            short = self._excerpt(str(name))
+            yield f"{self._one_line(self._screen(short))}: {self._value(value, short)}"
 
+    def name(self, text: str) -> str:
+        """The name of a tool or a server, as code."""
+        return f"`{self._one_line(text).replace('`', chr(39))}`"
 
-def _value(
-    value: Any, excerpt: _Excerpt, screen: Screen, told: dict[str, None], name: str = ""
-) -> str:
-    """A value as it is, without what people should not read; what deceives in it is noted."""
-    unread = max(0, len(value) - LOOKED_AT) if isinstance(value, str) else 0
-    shown = redact_values(excerpt.of(value), screen, name)
-    text, deceives = visible(
-        shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
-    )
-    told.update(dict.fromkeys(deceives))
-    if unread or len(text) > VALUE_LIMIT:
-        rest = max(0, len(text) - VALUE_LIMIT) + unread
-        text = f"{text[:VALUE_LIMIT]}… [{rest} more characters]"
-    return text.replace("\n", "\n  ")
+    def _one_line(self, text: str) -> str:
+        shown, deceptions = visible(" ".join(text[:READ_LIMIT].split()), name=True)
+        self.deceptions.update(dict.fromkeys(deceptions))
+        return shown if len(shown) <= NAME_LIMIT else f"{shown[:NAME_LIMIT]}…"
 
+    def _value(self, value: Any, name: str = "") -> str:
+        unread = max(0, len(value) - READ_LIMIT) if isinstance(value, str) else 0
+        shown = redact_values(self._excerpt(value), self._screen, name)
+        text, deceptions = visible(
+            shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+        )
+        self.deceptions.update(dict.fromkeys(deceptions))
+        if unread or len(text) > VALUE_LIMIT:
+            rest = max(0, len(text) - VALUE_LIMIT) + unread
+            text = f"{text[:VALUE_LIMIT]}… [{rest} more characters]"
+        return text.replace("\n", "\n  ")
 
-class _Excerpt:
-    """As much of what a model wrote as is looked at for one question; the rest is not shown."""
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more is looked at."""
-        return self._room <= 0
-
-    def of(self, value: Any, levels: int = MOST_LEVELS) -> Any:
-        """A value, or its beginning."""
-        self._room -= ONE_VALUE
+    def _excerpt(self, value: Any, levels: int = MAX_LEVELS) -> Any:
+        """A value, or as much of its beginning as there is budget for."""
+        self._budget -= VALUE_COST
         if isinstance(value, str):
-            text = _start(value)
-            self._room -= len(text)
+            text = _first_words(value)
+            self._budget -= len(text)
             return text
         if not isinstance(value, Mapping | list | tuple) or not value:
             return value
         if not levels:
             return "…"
         if isinstance(value, Mapping):
-            pairs = itertools.takewhile(lambda _: not self.is_full, value.items())
-            kept = {self.of(str(name)): self.of(one, levels - 1) for name, one in pairs}
-            return kept if len(kept) == len(value) else kept | {"…": "…"}
-        items = itertools.takewhile(lambda _: not self.is_full, value)
-        found = [self.of(one, levels - 1) for one in items]
+            pairs = itertools.takewhile(lambda _: self._budget > 0, value.items())
+            read = {self._excerpt(str(name)): self._excerpt(one, levels - 1) for name, one in pairs}
+            return read if len(read) == len(value) else read | {"…": "…"}
+        items = itertools.takewhile(lambda _: self._budget > 0, value)
+        found = [self._excerpt(one, levels - 1) for one in items]
         return found if len(found) == len(value) else [*found, "…"]
 
 
-def _start(text: str) -> str:
-    """A text up to where it is looked at; the word that is cut there could be half a secret."""
-    if len(text) <= LOOKED_AT:
+def _first_words(text: str) -> str:
+    """The first characters of a text, without a cut word, which could be half a secret."""
+    if len(text) <= READ_LIMIT:
         return text
-    cut = text[:LOOKED_AT]
+    cut = text[:READ_LIMIT]
     return cut.rpartition(" ")[0] or cut
-
-
-def _seen(text: str, told: dict[str, None], *, name: bool) -> str:
-    """A short text in one line, as it is; what deceives in it is noted."""
-    shown, deceives = visible(" ".join(text[:LOOKED_AT].split()), name=name)
-    told.update(dict.fromkeys(deceives))
-    return shown if len(shown) <= WORDS_LIMIT else f"{shown[:WORDS_LIMIT]}…"
-
-
-def _named(text: str, told: dict[str, None]) -> str:
-    return f"`{_seen(text, told, name=True).replace('`', chr(39))}`"
 
 
 def _fenced(text: str) -> str:

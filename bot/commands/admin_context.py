@@ -1,10 +1,10 @@
-"""What admin commands work with: the catalog, and what the host tells of itself."""
+"""What admin commands work with, and how they are retried."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -13,7 +13,6 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
-    Function,
     Reply,
     escape_markdown,
     problem_lines,
@@ -23,10 +22,15 @@ from registry.catalog import Actor, Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import DocumentErrors, KeyReused, RegistryError, RegistryUnavailable
 
+log = structlog.get_logger("commands")
+
+FIRST_PAUSE_S = 0.05
+MAX_PAUSE_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class BotState:
-    """A hosted bot as /bots shows it; `state` is a word, `backlog` counts what waits or runs."""
+    """A hosted bot as /bots shows it; `backlog` counts its entries that wait or run."""
 
     identity: BotIdentity
     state: str
@@ -35,9 +39,10 @@ class BotState:
 
 @dataclass(frozen=True, slots=True)
 class AdminContext:
-    """The host's parts that admin commands read and change.
+    """The parts of the host that admin commands read and change.
 
-    `advice` says in sentences which settings a model will not take; `report` is what health shows.
+    `defaults` are the host's model settings. `advice` says in sentences which settings a model
+    does not accept; `report` is what health shows.
     """
 
     catalog: Catalog
@@ -46,8 +51,8 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
 
-    async def refused(self, row: BotCommand, context: CommandContext) -> None:
-        """An audit entry for a command that its sender may not use.
+    async def audit_refusal(self, row: BotCommand, context: CommandContext) -> None:
+        """Write an audit entry for a command that its sender may not use.
 
         One an hour for each person, command and chat: nobody can push the rest out of the audit.
         """
@@ -59,39 +64,30 @@ class AdminContext:
 
 
 def actor(context: CommandContext) -> Actor:
-    """Who asks, by numeric id alone."""
+    """The sender as the audit names them: by numeric id alone."""
     return Actor(str(context.incoming.person.id), context.admin)
 
 
-log = structlog.get_logger("commands")
+def retrying(row: BotCommand) -> BotCommand:
+    """The same command, retried while the registry is down; its refusals become replies.
 
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 2.0
+    A change whose answer was lost is asked for again: under its key it is made once.
+    """
 
+    async def run(context: CommandContext) -> CommandResult:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                return await row.function(context)
+            except RegistryUnavailable as error:
+                log.warning("command.waits", error=str(error), again_in=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_PAUSE_S)
+            except DocumentErrors as errors:
+                return Reply(f"Nothing was changed.\n{problem_lines(errors.problems)}")
+            except KeyReused:
+                return Reply("This was already done.")
+            except RegistryError as error:
+                return Reply(f"Nothing was changed: {escape_markdown(str(error))}.")
 
-def retrying(function: Function) -> Function:
-    """The same command, until the store answers; a refusal of the registry becomes its answer."""
-
-    async def answered(context: CommandContext) -> CommandResult:
-        try:
-            return await retry_while_down(function, context)
-        except DocumentErrors as errors:
-            return Reply(f"Nothing was changed.\n{problem_lines(errors.problems)}")
-        except KeyReused:
-            return Reply("This was done already.")
-        except RegistryError as error:
-            return Reply(f"Nothing was changed: {escape_markdown(str(error))}.")
-
-    return answered
-
-
-async def retry_while_down(function: Function, context: CommandContext) -> CommandResult:
-    """A change whose answer was lost is asked for again: under its key it is made once."""
-    pause = FIRST_PAUSE_S
-    while True:
-        try:
-            return await function(context)
-        except RegistryUnavailable as error:
-            log.warning("command.waits", error=str(error), again_in=pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+    return replace(row, function=run)

@@ -2,158 +2,187 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from bot.command import (
-    BotCommand,
     CommandContext,
     CommandResult,
     Reply,
     code,
+    command,
     counted,
     escape_markdown,
     first_items,
     paragraphs,
     problem_lines,
 )
-from bot.commands.admin_context import AdminContext, actor, retrying
-from bot.commands.agent_page import agent_page
+from bot.commands.admin_context import AdminContext, actor
 from bot.errors import ChannelError
-from registry.definition import AgentDefinition
+from registry.definition import AgentDefinition, NamedServer
 from registry.errors import AlreadyThere
-from registry.snapshot import Entry
+from registry.layers import EffectiveAgent, Sourced
+from registry.snapshot import Entry, Snapshot
 
-MOST_SHOWN = 50
-MOST_BYTES = 256 * 1024
+MAX_SHOWN = 50
+MAX_BYTES = 256 * 1024
+MAX_BINDINGS = 20
+MAX_TEXT = 300
 HOW_TO_ADD = (
-    "Send the agent's JSON behind /addagent, or send /addagent in reply to a message or a file "
-    'with it. The least is {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}.'
+    "Send the agent's JSON after /addagent, or send /addagent as a reply to a message or a file "
+    'with it. The shortest is {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}.'
 )
 _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _REPLACE = re.compile(r"\Areplace\b\s*")
 
 
-class AgentCommands:
-    """The rows that read and change agents."""
-
-    def __init__(self, desk: AdminContext) -> None:
-        self._desk = desk
-
-    def rows(self) -> Iterator[BotCommand]:
-        """The rows of the table."""
-        yield BotCommand("agents", "list the agents", self.agents, "admin", True, "[WORD]")
-        yield BotCommand(
-            "agent", "show an agent's settings and where they are from", self.agent,
-            "admin", True, "ID",
-        )  # fmt: skip
-        yield BotCommand(
-            "addagent", "add an agent, or replace one, from its JSON", retrying(self.add),
-            "admin", False, "[replace] JSON",
-        )  # fmt: skip
-        yield BotCommand(
-            "deleteagent", "delete an agent", retrying(self.delete), "admin", False, "ID"
-        )
-
-    async def agents(self, context: CommandContext) -> CommandResult:
-        """All agents, or those with a word in id or name."""
-        snapshot = self._desk.catalog.snapshot()
-        wanted = context.arguments.lower()
-        entries = [
-            entry
-            for entry in snapshot.agents.values()
-            if wanted in entry.value.id or wanted in entry.value.name.lower()
-        ]
-        if not entries:
-            return Reply("No such agent." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
-        shown, more = first_items(entries, MOST_SHOWN)
-        lines = [_line(entry, entry.value.id == snapshot.default) for entry in shown]
-        return Reply("\n".join(lines) + more)
-
-    async def agent(self, context: CommandContext) -> CommandResult:
-        """The effective settings of one agent, each with its origin."""
-        wanted = context.arguments.lower() or context.resolution.agent_id
-        if not wanted:
-            return Reply("Say which: /agent ID; /agents lists them.")
-        found = agent_page(self._desk, wanted)
-        return Reply(found or f"There is no agent {code(wanted)}; /agents lists them.")
-
-    async def add(self, context: CommandContext) -> CommandResult:
-        """An agent from pasted JSON, from the text replied to, or from the file replied to."""
-        replace = _REPLACE.match(context.arguments) is not None
-        try:
-            text, place = await self._document(context)
-        except (ChannelError, UnicodeDecodeError) as error:
-            return Reply(f"I could not read the file: {escape_markdown(_why(error))}.")
-        if not text:
-            return Reply(escape_markdown(HOW_TO_ADD))
-        agent = await self._desk.catalog.parsed(text, place)
-        return await self._store(context, agent, replace=replace)
-
-    async def delete(self, context: CommandContext) -> CommandResult:
-        """An agent away; what is bound to it stays bound, inactive."""
-        if len(context.words) != 1:
-            return Reply("Say which: /deleteagent ID; /agents lists them.")
-        wanted = context.words[0].lower()
-        catalog = self._desk.catalog
-        if not await catalog.delete_agent(actor(context), wanted, key=context.key):
-            return Reply(f"There is no agent {code(wanted)}.")
-        left = [b for b in catalog.snapshot().bindings if b.agent_id == wanted]
-        still = (
-            f" Inactive now, until you /unbind: {counted(len(left), 'binding')}." if left else ""
-        )
-        return Reply(f"Agent {code(wanted)} is deleted.{still}")
-
-    async def _document(self, context: CommandContext) -> tuple[str, str]:
-        """The JSON and where it is from."""
-        text = _REPLACE.sub("", context.arguments)
-        quoted = context.incoming.quoted
-        if text or quoted is None:
-            return _bare(text), "message"
-        if quoted.file is None:
-            return _bare(quoted.text), "message"
-        content = await context.fetch(quoted.file.id, MOST_BYTES)
-        return content.decode("utf-8-sig"), quoted.file.name or "file"
-
-    async def _store(
-        self, context: CommandContext, agent: AgentDefinition, *, replace: bool
-    ) -> CommandResult:
-        catalog, who = self._desk.catalog, actor(context)
-        try:
-            if replace:
-                await catalog.update_agent(who, agent, key=context.key)
-            else:
-                await catalog.create_agent(who, agent, key=context.key)
-        except AlreadyThere:
-            return Reply(
-                f"An agent {code(agent.id)} is there already; /addagent replace changes it."
-            )
-        done = "changed" if replace else "there"
-        said = f"Agent **{escape_markdown(agent.name)}** ({code(agent.id)}) is {done}."
-        bind = "" if replace else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here."
-        return Reply(paragraphs(said, bind, self._odd(agent.id)))
-
-    def _odd(self, agent_id: str) -> str:
-        """What is legal but surprising in the agent that was just stored."""
-        snapshot = self._desk.catalog.snapshot()
-        found = snapshot.effective(agent_id, self._desk.defaults)
-        advice = (
-            [f"⚠ {escape_markdown(one)}" for one in self._desk.advice(found.llm)] if found else []
-        )
-        return "\n".join(filter(None, [problem_lines(snapshot.review(agent_id)), *advice]))
+@command("agents", "list the agents", role="admin", usage="[WORD]", concurrent=True)
+async def agents(host: AdminContext, context: CommandContext) -> CommandResult:
+    """List all agents, or those with a word in their id or name."""
+    snapshot, wanted = host.catalog.snapshot(), context.arguments.lower()
+    found = [
+        entry
+        for entry in snapshot.agents.values()
+        if wanted in entry.value.id or wanted in entry.value.name.lower()
+    ]
+    if not found:
+        return Reply("No agent matches." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
+    shown, more = first_items(found, MAX_SHOWN)
+    return Reply("\n".join(_listed(entry, snapshot) for entry in shown) + more)
 
 
-def _line(entry: Entry[AgentDefinition], default: bool) -> str:
-    mark = " (the default)" if default else ""
+def _listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
+    mark = " (the default)" if entry.value.id == snapshot.default else ""
     name, place = escape_markdown(entry.value.name), escape_markdown(entry.place)
     return f"• {code(entry.value.id)} {name}{mark} · {place}"
 
 
-def _bare(text: str) -> str:
-    """A text without the fence around it."""
-    match = _FENCED.match(text)
-    return (match[1] if match else text).strip()
+@command("agent", "show an agent's settings and origins", role="admin", usage="ID", concurrent=True)
+async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Show the effective settings of one agent, each with its origin."""
+    wanted = context.arguments.lower() or context.resolution.agent_id
+    if not wanted:
+        return Reply("Say which: /agent ID; /agents lists them.")
+    snapshot = host.catalog.snapshot()
+    found = snapshot.effective(wanted, host.defaults)
+    if found is None:
+        return Reply(f"There is no agent {code(wanted)}; /agents lists them.")
+    return Reply(
+        paragraphs(
+            f"**{escape_markdown(found.name.value)}** ({code(found.id)})",
+            "\n".join(_settings(found)),
+            _answers(snapshot, wanted),
+            "\n".join(_advice(host, found)),
+            problem_lines(snapshot.review(wanted)),
+        )
+    )
 
 
-def _why(error: ChannelError | UnicodeDecodeError) -> str:
-    return error.description if isinstance(error, ChannelError) else "it is not UTF-8 text"
+def _settings(agent: EffectiveAgent) -> Iterator[str]:
+    yield _setting("description", agent.description)
+    yield _setting("model", agent.model)
+    yield _setting("temperature", agent.temperature)
+    yield _setting("maxTokens", agent.max_tokens)
+    yield _setting("reasoningEffort", agent.reasoning_effort)
+    if agent.fallback_model.value:
+        yield _setting("fallbackModel", agent.fallback_model)
+    yield _setting("customInstructions", agent.instructions)
+    patterns = ", ".join(agent.whitelist_patterns.value)
+    yield _setting("whitelistPatterns", agent.whitelist_patterns, patterns)
+    policy = agent.tool_policy.value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    rules = json.dumps(policy, ensure_ascii=False) if policy else ""
+    yield _setting("toolPolicy", agent.tool_policy, rules)
+    yield _setting("servers", agent.servers, ", ".join(map(_server, agent.servers.value)))
+    yield _setting("linkPreviews", agent.link_previews, str(agent.link_previews.value).lower())
+
+
+def _setting(name: str, field: Sourced[Any], text: str | None = None) -> str:
+    if text is None:
+        text = "" if field.value is None else str(field.value)
+    if not text:
+        return f"• {name}: –"
+    cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+    return f"• {name}: {code(cut)} · {escape_markdown(field.document)}"
+
+
+def _server(named: NamedServer) -> str:
+    """A server's name and kind; its address and headers are not shown."""
+    return f"{named.name} ({named.server.transport})"
+
+
+def _answers(snapshot: Snapshot, agent_id: str) -> str:
+    """Where this agent answers."""
+    slots = [binding.slot for binding in snapshot.bindings if binding.agent_id == agent_id]
+    shown, more = first_items(slots, MAX_BINDINGS)
+    lines = [f"• {code(slot)}" for slot in shown]
+    if snapshot.default == agent_id:
+        lines.append("• wherever no other agent is bound (it is the default)")
+    return "Answers:\n" + "\n".join(lines) + more if lines else "Nothing is bound to it."
+
+
+def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:
+    return [f"⚠ {escape_markdown(sentence)}" for sentence in host.advice(agent.llm)]
+
+
+@command("addagent", "add or replace an agent from its JSON", role="admin", usage="[replace] JSON")
+async def add_agent(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Add or replace an agent, from pasted JSON, or from the text or file that is replied to."""
+    catalog, who = host.catalog, actor(context)
+    replaces = _REPLACE.match(context.arguments) is not None
+    try:
+        text, place = await _document(context)
+    except ChannelError as error:
+        return Reply(f"I could not read the file: {escape_markdown(error.description)}.")
+    except UnicodeDecodeError:
+        return Reply("I could not read the file: it is not UTF-8 text.")
+    if not text:
+        return Reply(escape_markdown(HOW_TO_ADD))
+    agent = await catalog.parsed(text, place)
+    try:
+        if replaces:
+            await catalog.update_agent(who, agent, key=context.key)
+        else:
+            await catalog.create_agent(who, agent, key=context.key)
+    except AlreadyThere:
+        return Reply(f"Agent {code(agent.id)} exists already; /addagent replace changes it.")
+    snapshot = catalog.snapshot()
+    effective = snapshot.effective(agent.id, host.defaults)
+    odd = [
+        problem_lines(snapshot.review(agent.id)),
+        *(_advice(host, effective) if effective else []),
+    ]
+    return Reply(
+        paragraphs(
+            f"{'Updated' if replaces else 'Created'} agent **{escape_markdown(agent.name)}** "
+            f"({code(agent.id)}).",
+            "" if replaces else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here.",
+            "\n".join(filter(None, odd)),
+        )
+    )
+
+
+async def _document(context: CommandContext) -> tuple[str, str]:
+    """The JSON of an agent, without a code fence around it, and where it is from."""
+    text, quoted = _REPLACE.sub("", context.arguments), context.incoming.quoted
+    if not text and quoted is not None:
+        if quoted.file is not None:
+            content = await context.fetch(quoted.file.id, MAX_BYTES)
+            return content.decode("utf-8-sig"), quoted.file.name or "file"
+        text = quoted.text
+    fenced = _FENCED.match(text)
+    return (fenced[1] if fenced else text).strip(), "message"
+
+
+@command("deleteagent", "delete an agent", role="admin", usage="ID")
+async def delete_agent(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Delete an agent; what is bound to it stays bound, inactive."""
+    if len(context.words) != 1:
+        return Reply("Say which: /deleteagent ID; /agents lists them.")
+    wanted = context.words[0].lower()
+    if not await host.catalog.delete_agent(actor(context), wanted, key=context.key):
+        return Reply(f"There is no agent {code(wanted)}.")
+    left = sum(b.agent_id == wanted for b in host.catalog.snapshot().bindings)
+    still = f" Still bound to it, inactive until you /unbind: {counted(left, 'binding')}."
+    return Reply(f"Deleted agent {code(wanted)}.{still if left else ''}")

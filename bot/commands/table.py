@@ -1,48 +1,79 @@
-"""The whole board of commands."""
+"""The table of all commands, and those that belong to no feature: /start, /help, /new, /stop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from bot.access.command import PeopleCommands
-from bot.approvals import command as approvals_command
+from bot.access.command import PeopleContext, claim, own_id, people
+from bot.approvals.command import approvals
 from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
+    CommandRole,
     Commands,
-    Needs,
     Reply,
+    StartNewConversation,
+    command,
     escape_markdown,
     paragraphs,
 )
-from bot.commands.admin_context import AdminContext
-from bot.commands.agents import AgentCommands
-from bot.commands.bindings import BindingCommands
-from bot.commands.everyone import everyone
-from bot.commands.host import HostCommands
-from bot.usage import command as usage_command
+from bot.commands import agents, bindings, host
+from bot.commands.admin_context import AdminContext, retrying
+from bot.usage.command import usage
+
+NOTHING_RUNS = "Nothing is running here."
 
 
-def all_commands(desk: AdminContext, people: PeopleCommands) -> Commands:
-    """Every command of this host."""
-    rows: list[BotCommand] = []
+def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> Commands:
+    """Every command of this host, in the order of menus and of docs/commands.md."""
+    first: tuple[BotCommand, ...] = (
+        agents.agents,
+        agents.agent,
+        agents.add_agent,
+        agents.delete_agent,
+    )
+    first += (bindings.bind, bindings.unbind, bindings.default)
+    last = (host.bots, host.status, host.reload)
+    rows: list[BotCommand] = [start, new, stop]
+    rows += [show_help.using(rows), approvals, usage]
+    rows += [retrying(row.using(admin_context)) for row in first]
+    rows += [own_id, people.using(people_context), claim]
+    rows += [retrying(row.using(admin_context)) for row in last]
+    return Commands(rows, admin_context.audit_refusal)
 
-    async def help_text(context: CommandContext) -> CommandResult:
-        own, admins = (_lines(rows, role) for role in ("everyone", "admin"))
-        return Reply(paragraphs(own, f"For admins:\n{admins}") if context.admin else own)
 
-    rows += everyone()
-    rows.append(BotCommand("help", "what can be sent here", help_text, beside=True))
-    rows += [approvals_command.command(), usage_command.command()]
-    rows += AgentCommands(desk).rows()
-    rows += BindingCommands(desk).rows()
-    rows += people.rows()
-    rows += HostCommands(desk).rows()
-    return Commands(rows, desk.refused)
+@command("start", "say hello", concurrent=True)
+async def start(context: CommandContext) -> CommandResult:
+    """Greet in the agent's name."""
+    agent = context.agent and f"I am **{escape_markdown(context.agent)}**."
+    name = escape_markdown(context.incoming.person.name)
+    who = agent or "No agent answers here yet."
+    return Reply(f"Hello {name}! {who} Just write to me; /help lists more.")
 
 
-def _lines(rows: Iterable[BotCommand], role: Needs) -> str:
+@command("new", "start a new conversation; the old one is set aside")
+async def new(_context: CommandContext) -> CommandResult:
+    """Set a boundary."""
+    return StartNewConversation(
+        "A new conversation begins here; I no longer read what was said before."
+    )
+
+
+@command("stop", "stop the answer that is being written", concurrent=True)
+async def stop(_context: CommandContext) -> CommandResult:
+    """For menus and /help: a typed /stop is a signal, which runs ahead of everything."""
+    return Reply(NOTHING_RUNS)
+
+
+@command("help", "what can be sent here", concurrent=True)
+async def show_help(rows: Sequence[BotCommand], context: CommandContext) -> CommandResult:
+    """List the commands that this person may use."""
+    everyone, admins = (_lines(rows, role) for role in ("everyone", "admin"))
+    return Reply(paragraphs(everyone, f"For admins:\n{admins}") if context.admin else everyone)
+
+
+def _lines(rows: Sequence[BotCommand], role: CommandRole) -> str:
     return "\n".join(sorted(_line(row) for row in rows if row.role == role and not row.hidden))
 
 

@@ -41,10 +41,10 @@ class ChatMigrationStore:
     async def add(self, fence: Fence, original: int, present: int) -> None:
         """Note that a group has another id from now on."""
         names = [keys.fence(fence.line), keys.migrations(fence.line)]
-        await self.client.surely("moved", names, [fence.token, present, original])
+        await self.client.run_idempotent("note_migration", names, [fence.token, present, original])
 
     async def load(self, line: str) -> dict[int, int]:
         """The original ids of a line's groups, by their present ids."""
         command = ("HGETALL", keys.migrations(line))
-        found = await self.client.patiently(lambda: self.client.command(*command))
+        found = await self.client.retry_while_down(lambda: self.client.command(*command))
         return {int(present): int(original) for present, original in pairs_of(found)}

@@ -10,7 +10,7 @@ from bot.agents.runnable import RunnableAgent
 from bot.command import CommandContext, CommandResult, Commands
 from bot.conversations.turns import Turns
 from bot.line_context import LineContext
-from bot.messages import Clock, Command, IncomingMessage
+from bot.messages import DEFAULT_ACCOUNT, Attribution, Clock, Command, IncomingMessage
 from bot.ops.counters import Counters
 from bot.store.inbox import InboxEntry
 from bot.turn.limits import RequestRate
@@ -40,7 +40,7 @@ class CommandRunner:
     def is_concurrent(self, command: Command) -> bool:
         """Whether a command touches no conversation."""
         row = self.commands.find(command.name)
-        return row is None or row.beside
+        return row is None or row.concurrent
 
     async def run(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
@@ -102,9 +102,8 @@ class CommandRunner:
     ) -> CommandContext:
         conversation, person = incoming.address.conversation, incoming.person.id
         approvals, budgets = self.turns.stores.approvals, self.turns.runner.budgets
-        spender = Spender(
-            line.fence.line, conversation, agent.id if agent else "", person, entry.id
-        )
+        attribution = agent.attribution if agent else Attribution(DEFAULT_ACCOUNT, "", "")
+        spender = Spender(line.fence.line, conversation, person, entry.id, attribution)
         return CommandContext(
             incoming,
             agent=agent.name if agent else None,
@@ -114,6 +113,6 @@ class CommandRunner:
             resolution=found,
             fetch=line.channel.fetch,
             grants=lambda: approvals.grants(line.fence.line, conversation),
-            revoke_grant=lambda grant: approvals.revoke(line.fence, conversation, grant),
+            revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
             spent=lambda: budgets.spent(spender, agent.budgets if agent else {}, self.clock.wall()),
         )

@@ -82,7 +82,7 @@ class InboxReader:
         for entry, rule in ignored:
             if rule == UNREADABLE:
                 self._counters.add("dead_letters")
-                await self._inbox.bury(self._fence, entry.id, "it cannot be read")
+                await self._inbox.dead_letter(self._fence, entry.id, "it cannot be read")
 
     def _is_ignored(self, update: Update) -> bool:
         """Whether a rule ignores the update; such updates are counted, not stored."""

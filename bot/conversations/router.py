@@ -10,9 +10,9 @@ from typing import Literal
 from bot.access import cards
 from bot.access.command import Claim, GiveRole
 from bot.access.gate import AccessGate
-from bot.approvals.request import is_ours
+from bot.approvals.request import is_approval
 from bot.command import CommandResult, Reply, StartNewConversation
-from bot.commands.everyone import NOTHING_RUNS
+from bot.commands.table import NOTHING_RUNS
 from bot.conversations.command_runner import CommandRunner
 from bot.conversations.turns import LineStores, Outcome, Turns
 from bot.line_context import LineContext
@@ -94,7 +94,7 @@ class Router:
             await self.turns.migrate(line, event)
             await self.stores.settle(line, entry)
         elif isinstance(event, Membership):
-            await self.gate.membership(line, entry, event)
+            await self.gate.on_membership(line, entry, event)
         return Outcome.DONE
 
     async def stop(
@@ -127,10 +127,10 @@ class Router:
         """Redraw what changed before its message was sent, or move on where nobody can see it."""
         approvals = self.turns.approvals
         if card := cards.parse_card_id(tracks):
-            react = self.gate.redraw if fate == "overtaken" else self.gate.undelivered
+            react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
             await react(line, card)
         else:
-            update = approvals.redraw if fate == "overtaken" else approvals.unasked
+            update = approvals.refresh if fate == "overtaken" else approvals.on_undeliverable
             await update(line, tracks)
 
     async def _command(
@@ -157,7 +157,7 @@ class Router:
         """Do what a command wants, and what to answer, as Markdown."""
         person = incoming.person
         if isinstance(result, GiveRole):
-            return await self.gate.give(line, entry, person, result)
+            return await self.gate.change_roles(line, entry, person, result)
         if isinstance(result, Claim):
             text = await self.gate.claim(line, entry, person, result.code)
             await self.on_private_message(person, line)  # who may be an admin by now
@@ -172,7 +172,7 @@ class Router:
             await self.turns.retry(line, entry, press, turn, stop)
         elif cards.is_card(press.data):
             await self.gate.press(line, entry, press)
-        elif is_ours(press.data):
+        elif is_approval(press.data):
             await self.turns.approvals.press(line, entry.id, press)
         else:
             answer = line.channel.callback_answer(press, STALE_PRESS)

@@ -123,9 +123,9 @@ class Turns:
             return Outcome.DONE
         request = self._request(line, entry.id, incoming, agent)
         while open_turn := await self.runner.run(request, stop):
-            effect = await self.approvals.met(line, entry.id, incoming, open_turn)
-            if effect != "gone":
-                return Outcome.DONE if effect == "taken" else Outcome.BLOCKED
+            effect = await self.approvals.on_message(line, entry.id, incoming, open_turn)
+            if effect != "superseded":
+                return Outcome.DONE if effect == "reason_taken" else Outcome.BLOCKED
         return Outcome.DONE
 
     async def retry(
@@ -162,7 +162,7 @@ class Turns:
     ) -> Retry | str:
         """The message to answer once more, or why there is none."""
         conversation = press.address.conversation
-        if await self.approvals.waiting(line.fence.line, conversation):
+        if await self.approvals.pending_in(line.fence.line, conversation):
             return OPEN_QUESTION
         ref = TurnRef(entry.id, conversation, agent.id)
         records = await self.stores.journal.newest(line.fence.line, ref)
@@ -186,20 +186,20 @@ class Turns:
 
         It ends with a sentence where its agent was removed, without where its asker lost access.
         """
-        approval = await self.approvals.ripe(line, event.nonce)
+        approval = await self.approvals.claim_expired(line, event.nonce)
         if approval is None:
             return
         agent = self.resolver.current(approval.turn.agent)
         if agent is None:
-            await self.approvals.give_up(line, approval, AGENT_GONE)
+            await self.approvals.abandon(line, approval, AGENT_GONE)
             return
         if self.access.verdict(approval.address, approval.asker.id) != "admitted":
-            await self.approvals.give_up(line, approval, "")
+            await self.approvals.abandon(line, approval, "")
             return
         incoming = IncomingMessage(approval.address, approval.asker, approval.message, sent_at=0)
         request = self._request(line, approval.turn.entry, incoming, agent)
         await self.runner.run(request, stop, approval)
-        await self.approvals.forget(line, approval.nonce)
+        await self.approvals.retire(line, approval.nonce)
 
     def _request(
         self,
@@ -219,7 +219,7 @@ class Turns:
 
         Call it before any entry is queued: a suspended turn comes first in its conversation.
         """
-        waiting = await self.stores.approvals.waiting(line.fence.line)
+        waiting = await self.stores.approvals.due_times(line.fence.line)
         now = self.clock.wall()
         for nonce, due in waiting:
             if due <= now:
@@ -241,9 +241,9 @@ class Turns:
                 line.timers.set(nonce, self.clock.wall() + RETRY_SECONDS)
 
     async def _queue(self, line: LineContext, resume: Resume, nonce: str) -> None:
-        approval = await self.stores.approvals.sheet(line.fence.line, nonce)
+        approval = await self.stores.approvals.load(line.fence.line, nonce)
         if approval is None:
-            await self.approvals.forget(line, nonce)
+            await self.approvals.retire(line, nonce)
         else:
             resume(approval.turn.entry, ResumeTurn(approval.address, nonce))
 
@@ -251,25 +251,25 @@ class Turns:
         """Note that a group has a new id, and ask there anew what waits for people."""
         await self.stores.migrations.add(line.fence, event.address.chat, event.to)
         conversation = event.address.conversation  # a plain group has no topics
-        if approval := await self.approvals.waiting(line.fence.line, conversation):
-            await self.approvals.follow(line, approval.nonce, event.to)
+        if approval := await self.approvals.pending_in(line.fence.line, conversation):
+            await self.approvals.on_chat_migrated(line, approval.nonce, event.to)
 
     # --- ending ---
 
     async def stop_suspended(self, line: LineContext, entry: InboxEntry, signal: Signal) -> bool:
         """End the suspended turn of a conversation with a signal's entry; whether there was one."""
-        found = await self.approvals.waiting(line.fence.line, signal.address.conversation)
+        found = await self.approvals.pending_in(line.fence.line, signal.address.conversation)
         if found is None or signal.person is None:
             return False
-        return await self.approvals.end(line, found, STOPPED_EARLY, settles=entry.id)
+        return await self.approvals.end_turn(line, found, STOPPED_EARLY, settles=entry.id)
 
     async def new_conversation(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, agent: str, text: str
     ) -> None:
         """Begin a conversation anew: end its suspended turn, set a boundary, and say so."""
         conversation = incoming.address.conversation
-        if approval := await self.approvals.waiting(line.fence.line, conversation):
-            await self.approvals.end(line, approval, "")
+        if approval := await self.approvals.pending_in(line.fence.line, conversation):
+            await self.approvals.end_turn(line, approval, "")
         ref = TurnRef(entry.id, conversation, agent)
         record = Record("boundary", {"turn": entry.id, "at": incoming.sent_at})
         parts = line.channel.render(incoming.address, text)
@@ -282,13 +282,13 @@ class Turns:
     ) -> None:
         """Move an entry to the dead letters and say `text`; a suspended turn ends with its own."""
         if isinstance(event, ResumeTurn):
-            approval = await self.stores.approvals.sheet(line.fence.line, event.nonce)
+            approval = await self.stores.approvals.load(line.fence.line, event.nonce)
             if approval is not None:
-                await self.approvals.give_up(line, approval, GAVE_UP)
+                await self.approvals.abandon(line, approval, GAVE_UP)
             line.timers.drop(event.nonce)
             return
         parts = line.channel.render(event.address, text) if text else []
         conversation = event.address.conversation
-        items = await self.stores.inbox.bury(line.fence, entry.id, why, parts, conversation)
+        items = await self.stores.inbox.dead_letter(line.fence, entry.id, why, parts, conversation)
         self.transcripts.forget_line(line.fence.line)
         await line.channel.deliver(items)

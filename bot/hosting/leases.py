@@ -121,7 +121,7 @@ class Leases:
         self._held.pop(fence.line, None)
         names = [keys.fence(fence.line), keys.lease(fence.line)]
         with contextlib.suppress(FencedOut, StoreUnavailable):
-            await self._client.run("release", names, [fence.token, fence.line])
+            await self._client.run("release_line", names, [fence.token, fence.line])
 
     async def view(self, lines: Sequence[str]) -> LeaseView:
         """Who is alive, and who holds these lines; a dead incarnation of ours holds nothing.
@@ -131,7 +131,7 @@ class Leases:
         if not lines and self._last_beat_known:
             return LeaseView(self._hosts, {})
         names = [keys.HOSTS_ALIVE, *map(keys.lease, lines)]
-        hosts, holders = await self._client.run("look", names, [int(self.lifetime * 1000)])
+        hosts, holders = await self._client.run("view_leases", names, [int(self.lifetime * 1000)])
         named = {line: holder.decode() for line, holder in zip(lines, holders, strict=True)}
         held = {line: holder for line, holder in named.items() if holder and not self._ours(holder)}
         return LeaseView(self._alive(hosts), held)

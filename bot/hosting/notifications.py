@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bot.access.store import GrantStore
+from bot.access.store import AccessStore
 from bot.errors import StoreError
 from bot.messages import Clock
 from bot.store import keys
@@ -25,7 +25,7 @@ class Notifications:
 
     client: StoreClient
     clock: Clock
-    grants: GrantStore
+    grants: AccessStore
     _count: int | None = field(default=None, init=False)
 
     async def changed_lines(self) -> set[str]:
@@ -35,7 +35,7 @@ class Notifications:
         """
         read = self.client.command
         changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        await self.grants.stay(int(version or 0))
+        await self.grants.ensure_version(int(version or 0))
         before, now = self._count, int(changes or 0)
         if before is None:
             self._count = now

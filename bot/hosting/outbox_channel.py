@@ -170,7 +170,7 @@ class OutboxChannel(ABC):
     async def _note_message(self, tracks: str, chat: int, message: int) -> None:
         """Store which message shows what it tracks. This may not fail: it would be sent again."""
         try:
-            if await self._outbox.shown(self._fence, tracks, chat, message):
+            if await self._outbox.mark_shown(self._fence, tracks, chat, message):
                 await self._report(tracks, "overtaken")
         except FencedOut:
             raise

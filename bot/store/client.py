@@ -1,11 +1,12 @@
-"""One way to run a script or a command: errors are ours, and what must be done is tried again."""
+"""The store's client: scripts and commands with our errors, retried where that is wanted."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,  # noqa: A004
@@ -26,41 +26,33 @@ from redis.exceptions import (
 )
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable
-from bot.messages import Clock
-
-
-def pairs_of(found: Any) -> list[tuple[Any, Any]]:
-    """Pairs of an answer, in whichever form the protocol version gives them."""
-    if isinstance(found, Mapping):
-        return list(found.items())
-    if found and isinstance(found[0], list | tuple):
-        return [tuple(pair) for pair in found]
-    return list(zip(found[::2], found[1::2], strict=True))
-
+from bot.messages import Clock, Fence
+from bot.store.keys import AnyKey
+from bot.store.keys import fence as fence_key
 
 T = TypeVar("T")
 log = structlog.get_logger("store")
 
 PRELUDES = {
-    "accept": ("stir",),
+    "accept": ("notify_line",),
     "acquire": ("alive",),
     "append": ("fence", "ledger"),
-    "ask": ("stir",),
     "beat": (),
-    "claim": ("granted",),
-    "count": (),
+    "change_role": ("role_changed",),
+    "claim": ("role_changed",),
+    "count_within": (),
     "finish": ("fence", "ledger"),
-    "grant": ("granted",),
-    "knock": (),
-    "look": ("alive",),
-    "post": ("stir",),
-    "replay": ("stir",),
+    "post": ("notify_line",),
+    "post_card": ("notify_line",),
+    "release_budget": ("fence", "ledger"),
+    "replay": ("notify_line",),
+    "request_access": (),
     "reserve": ("fence", "ledger"),
-    "unhold": ("fence", "ledger"),
+    "view_leases": ("alive",),
 }
-"""What stands in front of a script. Every other one is an owner's, and begins with the fence."""
-AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
-AWAY_WORDS = (
+"""The shared Lua that goes in front of a script. Any other script is its owner's: the fence."""
+DOWN = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
+DOWN_REPLIES = (
     "MISCONF",
     "LOADING",
     "OOM",
@@ -68,54 +60,67 @@ AWAY_WORDS = (
     "NOREPLICAS",
     "MASTERDOWN",
     "TRYAGAIN",
-    "BUSY ",  # somebody else's script has run for seconds
+    "BUSY ",  # another client's script has run for seconds
 )
 
 
 class StoreClient:
-    """The connection to the store; counts its round trips and remembers trouble.
+    """The connections to the store.
 
-    `troubles` grows whenever a call's fate was unknown; `away` tells the last trouble while the
-    store has not answered since.
+    `round_trips` counts calls, and `failures` those with an unknown outcome. `outage` is why the
+    last call failed, while the store has not answered since.
     """
 
     def __init__(self, redis: Redis, clock: Clock) -> None:
-        self._redis = redis
+        self.redis = redis
         self._clock = clock
-        self._scripts: dict[str, AsyncScript] = {}
-        self.trips = 0
-        self.troubles = 0
-        self.away: str | None = None
+        self.round_trips = 0
+        self.failures = 0
+        self.outage: str | None = None
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """One try of a script; raises StoreUnavailable, FencedOut or StoreError."""
-        script = self._scripts.get(name) or self._load(name)
-        return await self.once(lambda: self._evaluated(script, keys, args))
+        """Run a script once; raises StoreUnavailable, FencedOut or StoreError."""
+        return await self.call(lambda: self._evaluate(name, keys, args))
 
-    async def _evaluated(
-        self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]
-    ) -> Any:
-        """A script's reply, by the connection itself: the client's own layers cost as much again.
+    async def _evaluate(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """A script's reply, from a connection itself: the library's layers cost as much again.
 
-        A connection whose call broke off closes itself.
+        A connection whose call was interrupted closes itself.
         """
-        pool = self._redis.connection_pool
+        pool = self.redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.send_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            await connection.send_command("EVALSHA", script_digest(name), len(keys), *keys, *args)
             return await connection.read_response()
         except NoScriptError:
-            await connection.send_command("EVAL", script.script, len(keys), *keys, *args)
+            await connection.send_command("EVAL", script_source(name), len(keys), *keys, *args)
             return await connection.read_response()
         finally:
             await pool.release(connection)
 
-    async def surely(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """A script that must be done: tried until the store answers. For repeatable ones only."""
-        return await self.patiently(lambda: self.run(name, keys, args))
+    async def run_idempotent(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script until the store answers; it must bear to be run twice."""
+        return await self.retry_while_down(lambda: self.run(name, keys, args))
 
-    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a call while the store is away, with growing pauses."""
+    async def as_owner(self, script: str, fence: Fence, names: Iterable[AnyKey], *args: Any) -> Any:
+        """Run a script of a line's owner until the store answers; it must bear to be run twice.
+
+        The fence and its token go first; kinds of keys are those of its line. Raises FencedOut.
+        """
+        line = fence.line
+        keys = [fence_key(line), *(n if isinstance(n, str) else n(line) for n in names)]
+        return await self.run_idempotent(script, keys, [fence.token, *args])
+
+    async def command(self, *words: Any) -> Any:
+        """Run one command; raises StoreUnavailable or StoreError."""
+        return await self.call(lambda: self.redis.execute_command(*words))  # type: ignore[no-untyped-call]
+
+    async def read(self, *words: Any) -> Any:
+        """Run a command that changes nothing, until the store answers."""
+        return await self.retry_while_down(lambda: self.command(*words))
+
+    async def retry_while_down(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call that raises StoreUnavailable, with growing pauses."""
         delay = 0.05
         while True:
             try:
@@ -125,48 +130,32 @@ class StoreClient:
                 await self._clock.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311
                 delay = min(delay * 2, 2.0)
 
-    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
-        """One round trip, with our errors."""
-        self.trips += 1
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make one round trip; raises our errors in place of the library's."""
+        self.round_trips += 1
         before = _cancellations()
         try:
             found = await call()
-        except AWAY as error:
-            self.troubles += 1
-            self.away = _words(error)
-            raise StoreUnavailable(self.away) from None
-        except ResponseError as error:
-            raise self._refused(error) from None
-        except RedisError as error:
-            raise StoreError(_words(error)) from None
+        except (RedisError, OSError) as error:
+            failure = _our_error(error)
+            if isinstance(failure, StoreUnavailable):
+                self.failures += 1
+                self.outage = str(failure)
+            raise failure from None
         if _cancellations() > before:  # the library loses one that comes while it connects
             raise asyncio.CancelledError
-        self.away = None
+        self.outage = None
         return found
-
-    async def command(self, *words: Any) -> Any:
-        """One plain command, with our errors."""
-        call = self._redis.execute_command
-        return await self.once(lambda: call(*words))  # type: ignore[no-untyped-call]
-
-    @property
-    def redis(self) -> Redis:
-        """The connections themselves, for the registry, which has errors of its own."""
-        return self._redis
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._redis.aclose()
 
     async def listen(
         self, channels: Sequence[str], pattern: str
     ) -> AsyncGenerator[tuple[str, str] | None, None]:
-        """Published messages as (channel, data), over a connection of its own, for ever.
+        """Published messages as (channel, data), over a connection of its own, forever.
 
-        None comes once the subscription stands: what was published before is missed. Raises
+        Yields None once it is subscribed: what was published before is missed. Raises
         StoreUnavailable when the connection is lost.
         """
-        subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+        subscription = self.redis.pubsub(ignore_subscribe_messages=True)
         try:
             await subscription.psubscribe(pattern)
             await subscription.subscribe(*channels)
@@ -174,29 +163,27 @@ class StoreClient:
                 found = await subscription.get_message(timeout=None)
                 yield found and (found["channel"].decode(), found["data"].decode())
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(_words(error)) from None
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
         finally:
             await asyncio.shield(subscription.aclose())  # type: ignore[no-untyped-call]
 
-    def _refused(self, error: ResponseError) -> StoreError:
-        found = _refusal(error)
-        if isinstance(found, StoreUnavailable):
-            self.troubles += 1
-            self.away = str(found)
-        return found
-
-    def _load(self, name: str) -> AsyncScript:
-        script = self._redis.register_script(script_source(name))
-        self._scripts[name] = script
-        return script
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.redis.aclose()
 
 
 @functools.cache
 def script_source(name: str) -> str:
-    """A script's text, with what it needs in front."""
+    """A script's text, with the shared Lua that it needs in front."""
     folder = files("bot.store.scripts")
     parts = (*PRELUDES.get(name, ("fence",)), name)
     return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
+
+
+@functools.cache
+def script_digest(name: str) -> str:
+    """The SHA-1 of a script, under which the store knows it once it was run."""
+    return hashlib.sha1(script_source(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def connect(url: str, connections: int = 64) -> Redis:
@@ -213,19 +200,25 @@ def connect(url: str, connections: int = 64) -> Redis:
     return Redis.from_pool(pool)
 
 
+def pairs_of(reply: Any) -> list[tuple[Any, Any]]:
+    """The pairs of a reply, in whichever form the protocol version gives them."""
+    if isinstance(reply, Mapping):
+        return list(reply.items())
+    if reply and isinstance(reply[0], list | tuple):
+        return [tuple(pair) for pair in reply]
+    return list(zip(reply[::2], reply[1::2], strict=True))
+
+
 def _cancellations() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task else 0
 
 
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _refusal(error: ResponseError) -> StoreError:
-    words = str(error)
-    if "FENCED" in words:
-        return FencedOut(words)
-    if any(word in words for word in AWAY_WORDS):
-        return StoreUnavailable(words)
-    return StoreError(words)
+def _our_error(error: Exception) -> StoreError:
+    text = str(error)
+    if isinstance(error, DOWN) or not isinstance(error, ResponseError):
+        kind = StoreUnavailable if isinstance(error, DOWN) else StoreError
+        return kind(f"{type(error).__name__}: {text}")
+    if "FENCED" in text:
+        return FencedOut(text)
+    return StoreUnavailable(text) if any(w in text for w in DOWN_REPLIES) else StoreError(text)

@@ -13,7 +13,7 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One entry that was set aside, when (seconds since the epoch) and why; `raw` is its JSON."""
+    """An entry that was set aside: when (seconds since the epoch) and why; `raw` is its JSON."""
 
     line: str
     id: str
@@ -23,45 +23,42 @@ class DeadLetter:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """The dead letters of all lines."""
+    """The dead letters of all lines; raises StoreUnavailable without a retry."""
 
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
+    client: StoreClient
 
     async def lines(self) -> list[str]:
         """All lines that ever had an owner."""
-        found = await self._client.command("ZRANGE", keys.LINES_OPEN, 0, -1)
+        found = await self.client.command("ZRANGE", keys.LINES_OPEN, 0, -1)
         return sorted(line.decode() for line in found)
 
     async def count(self, line: str) -> int:
         """How many letters a line has."""
-        return int(await self._client.command("XLEN", keys.dead(line)))
+        return int(await self.client.command("XLEN", keys.dead_letters(line)))
 
     async def of(self, lines: Sequence[str]) -> list[DeadLetter]:
         """The letters of some lines, oldest first in each."""
-        return [letter for line in lines for letter in await self._of(line)]
+        found: list[DeadLetter] = []
+        for line in lines:
+            start, page = "-", [None] * PAGE
+            while len(page) == PAGE:
+                words = ("XRANGE", keys.dead_letters(line), start, "+", "COUNT", PAGE)
+                page = await self.client.command(*words)
+                found += [_dead_letter(line, id, fields) for id, fields in page]
+                start = f"({found[-1].id}" if page else start
+        return found
 
     async def replay(self, letter: DeadLetter) -> bool:
         """Put a letter back into its line's inbox; whether it was still there."""
         line = letter.line
-        names = [keys.dead(line), keys.inbox(line), keys.LINES_CHANGED, keys.LINE_CHANGES]
-        return bool(await self._client.run("replay", names, [letter.id]))
+        names = [keys.dead_letters(line), keys.inbox(line), keys.LINES_CHANGED, keys.LINE_CHANGES]
+        return bool(await self.client.run("replay", names, [letter.id]))
 
     async def drop(self, letter: DeadLetter) -> bool:
-        """Forget a letter; whether it was still there."""
-        return bool(await self._client.command("XDEL", keys.dead(letter.line), letter.id))
-
-    async def _of(self, line: str) -> list[DeadLetter]:
-        found: list[DeadLetter] = []
-        start = "-"
-        while True:
-            words = ("XRANGE", keys.dead(line), start, "+", "COUNT", PAGE)
-            page = await self._client.command(*words)
-            found += [_dead_letter(line, id, fields) for id, fields in page]
-            if len(page) < PAGE:
-                return found
-            start = f"({found[-1].id}"
+        """Delete a letter; whether it was still there."""
+        return bool(await self.client.command("XDEL", keys.dead_letters(letter.line), letter.id))
 
 
 def _dead_letter(line: str, id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:

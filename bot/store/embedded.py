@@ -1,8 +1,8 @@
 """The bundled Valkey server in the data directory: started, adopted, watched, stopped.
 
-Two locks: `host.lock` says that one host uses this directory; `valkey/server.lock` is inherited by
-the server and lives exactly as long as it does, so a server that outlived its host is adopted and
-a stale lock cannot exist.
+There are two locks. `host.lock` is held by the one host that uses the directory.
+`valkey/server.lock` is inherited by the server and lives exactly as long as it does, so a server
+that outlived its host is adopted, and there is never a stale lock.
 """
 
 from __future__ import annotations
@@ -46,14 +46,18 @@ set-proc-title no
 
 
 class HostLock:
-    """The right of one process to use a data directory; `proof` names directory and machine."""
+    """The right of one process to use a data directory.
+
+    `proof` names the directory and the machine since its last boot: two hosts with the same proof
+    cannot live at the same time.
+    """
 
     def __init__(self, folder: Path) -> None:
         private_folder(folder, folder)
         if above := replaceable(folder):
             log.warning(
                 "data_dir.replaceable",
-                why=f"everybody may write to {above}, and put another folder in this one's place",
+                why=f"everybody may write to {above}, and put another folder in place of this one",
                 cure=f"chmod o-w {above}",
             )
         self._descriptor = _lock_in(folder, "host.lock", data_dir=folder)
@@ -66,68 +70,66 @@ class HostLock:
         self.proof = _proof(folder, os.fstat(self._descriptor))
 
     def release(self) -> None:
-        """Let another process have the directory."""
+        """Let another process use the directory."""
         os.close(self._descriptor)
 
 
 def _proof(folder: Path, status: os.stat_result) -> str:
-    """A name that a copied directory, another machine or a reboot would change."""
+    """A digest that changes with another directory, another machine or a reboot."""
     name = folder / "host-id"
     try:
         with contextlib.suppress(FileExistsError):
             _write(name, uuid.uuid4().hex, os.O_EXCL)
         with os.fdopen(opened(name, os.O_RDONLY)) as file:
-            known = file.read()
+            host_id = file.read()
     except OSError as error:
         raise unusable(folder, error) from None
     boot = Path("/proc/sys/kernel/random/boot_id")
     machine = boot.read_text() if boot.exists() else str(uuid.getnode())
-    facts = (known, machine, str(status.st_dev), str(status.st_ino))
+    facts = (host_id, machine, str(status.st_dev), str(status.st_ino))
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:24]
 
 
 class EmbeddedValkey:
     """The server of one data directory. `url` is where it listens."""
 
-    def __init__(self, folder: Path, fsync: str) -> None:
-        self._data_dir = folder
-        self._folder = (folder / "valkey").resolve()
+    def __init__(self, data_dir: Path, fsync: str) -> None:
+        self._data_dir = data_dir
+        self._folder = (data_dir / "valkey").resolve()
         self._fsync = fsync
         self._socket = _socket_path(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{self._socket}"
 
     @property
-    def was_here(self) -> bool:
-        """Whether a server has kept something in this directory before."""
+    def has_data(self) -> bool:
+        """Whether a server has used this directory before."""
         return self._folder.is_dir()
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the server was started by us, not adopted."""
+    def started_here(self) -> bool:
+        """Whether this process started the server, rather than adopted it."""
         return self._process is not None
 
     async def start(self) -> None:
-        """Adopt the server that runs already, or start one; ready when this returns."""
+        """Start the server, or adopt one that runs already; returns when it answers."""
         began = time.monotonic()
         private_folder(self._data_dir, self._data_dir)
         private_folder(self._folder, self._data_dir)
         lock = self._open_lock()
         try:
-            if _try_lock(lock):
+            if is_free := _try_lock(lock):
                 self._spawn(lock)
-                how = "started"
-            else:
-                how = "adopted"
         finally:
             os.close(lock)
-        await self._answering()
-        log.info("valkey.ready", how=how, ms=round((time.monotonic() - began) * 1000))
+        await self._wait_until_ready()
+        ms = round((time.monotonic() - began) * 1000)
+        log.info("valkey.ready", how="started" if is_free else "adopted", ms=ms)
 
     async def watch_forever(self) -> None:
-        """Start the server again whenever it is gone, until cancelled."""
+        """Start the server again whenever it has ended, until cancelled."""
         while True:
-            await self._gone(pause=0.25)
+            await self._wait_until_gone(pause=0.25)
             log.error("valkey.gone", again="starting it again")
             try:
                 await self.start()
@@ -136,10 +138,10 @@ class EmbeddedValkey:
                 await asyncio.sleep(1)
 
     async def stop(self) -> None:
-        """Ask the server to write its file and end; returns when it has."""
+        """Tell the server to write its file and end; returns when it has ended."""
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._send, b"SHUTDOWN NOSAVE\r\n")
-        await asyncio.wait_for(self._gone(pause=0.01), START_SECONDS)
+        await asyncio.wait_for(self._wait_until_gone(pause=0.01), START_SECONDS)
         if self._process:
             await asyncio.to_thread(self._process.wait)
 
@@ -168,7 +170,7 @@ class EmbeddedValkey:
             env={"PATH": os.environ.get("PATH", "")},
         )
 
-    async def _answering(self) -> None:
+    async def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._process and self._process.poll() is not None:
@@ -178,8 +180,8 @@ class EmbeddedValkey:
                     return
             await asyncio.sleep(0.005)
         raise ConfigError(
-            f"the bundled Valkey server does not answer. Its log is {self._folder}/valkey.log; "
-            "free disk space or mend the file it names, or set REDIS_URL to a server of your own."
+            f"the bundled Valkey server does not answer. Its log is {self._folder}/valkey.log: "
+            "free disk space or repair the file that it names, or set REDIS_URL to your own server."
         )
 
     def _send(self, words: bytes) -> bytes:
@@ -189,18 +191,14 @@ class EmbeddedValkey:
             connection.sendall(words)
             return connection.recv(200)
 
-    async def _gone(self, pause: float) -> None:
-        """Wait until the server's lock is free: it died, whoever's child it was."""
+    async def _wait_until_gone(self, pause: float) -> None:
+        """Wait until the server's lock is free; a running child of ours is cheaper to see."""
         while True:
-            if not self._runs_here() and self._is_free():
+            if not (self._process and self._process.poll() is None) and self._lock_is_free():
                 return
             await asyncio.sleep(pause)
 
-    def _runs_here(self) -> bool:
-        """Whether it is our own child and runs; that is cheaper to ask than the lock."""
-        return self._process is not None and self._process.poll() is None
-
-    def _is_free(self) -> bool:
+    def _lock_is_free(self) -> bool:
         lock = self._open_lock()
         try:
             return _try_lock(lock)
@@ -209,7 +207,7 @@ class EmbeddedValkey:
 
 
 def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
-    """A lock's file, made where it is not there yet, and opened; raises ConfigError."""
+    """The descriptor of a lock file, which is created if needed; raises ConfigError."""
     try:
         return opened(folder / name, os.O_RDWR | os.O_CREAT)
     except OSError as error:
@@ -217,7 +215,7 @@ def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
 
 
 def _write(path: Path, text: str, flags: int) -> None:
-    """Write a file of our own; raises OSError, also where a link stands in its place."""
+    """Write a file of our own; raises OSError, also where there is a link in its place."""
     with os.fdopen(opened(path, os.O_WRONLY | os.O_CREAT | flags), "w") as file:
         file.write(text)
 
@@ -231,17 +229,17 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _socket_path(folder: Path) -> Path:
-    """In the directory itself, or in a private short one where that path would be too long."""
+    """The socket in the folder, or in a private one in /tmp where that path would be too long."""
     path = folder / "valkey.sock"
     if len(str(path)) < SOCKET_PATH_LIMIT:
         return path
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     short = Path(tempfile.gettempdir()) / f"switchboard-{os.getuid()}-{digest}"
     short.mkdir(mode=0o700, exist_ok=True)
-    found = short.lstat()  # the folder above is everybody's: a link may have been put here before
+    found = short.lstat()  # everybody may write to /tmp: a link may have been put here before
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigError(
-            f"{short} is not a folder that this user alone may use. Remove it, or choose a shorter "
-            "DATA_DIR, in which the socket finds room."
+            f"{short} is not a folder that only this user may use. Remove it, or choose a shorter "
+            "DATA_DIR, so that the socket's path fits into it."
         )
     return short / "valkey.sock"

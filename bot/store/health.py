@@ -1,10 +1,10 @@
-"""Whether a store keeps what it acknowledges, and keeps it from strangers."""
+"""Checks that the store is durable and password-protected."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,13 +16,13 @@ from bot.store.client import StoreClient
 
 log = structlog.get_logger("store")
 
-AGAIN_SECONDS = 30.0
-LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "authenticated")
+CHECK_SECONDS = 30.0
+LOGIN_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "authenticated")
 
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """What the store says of itself."""
+    """What the store says about how it keeps data."""
 
     append_only: bool
     eviction: str
@@ -38,25 +38,25 @@ class Persistence:
             )
         if self.eviction != "noeviction":
             found.append(
-                f"it throws data away when memory is short (`maxmemory-policy {self.eviction}`): "
+                f"it evicts data when memory is short (`maxmemory-policy {self.eviction}`): "
                 "set `maxmemory-policy noeviction`"
             )
         return found
 
 
+@dataclass(slots=True)
 class StoreHealth:
-    """Looks at the store's settings at the start, and now and then while it runs."""
+    """Checks the store's settings at the start, and from time to time while the host runs."""
 
-    def __init__(self, client: StoreClient, clock: Clock) -> None:
-        self._client = client
-        self._clock = clock
-        self._seen: Persistence | None = None
+    client: StoreClient
+    clock: Clock
+    _seen: Persistence | None = field(init=False, default=None)
 
-    async def admit(self, *, volatile: bool) -> None:
-        """Wait for the store and look at it; raises ConfigError where it may not be used."""
-        self._seen = await self._client.patiently(self._look_in)
+    async def require_durable(self, *, allow_volatile: bool) -> None:
+        """Wait for the store and check it; raises ConfigError where it must not be used."""
+        self._seen = await self.client.retry_while_down(self._first_check)
         faults = self._seen.faults()
-        if faults and not volatile:
+        if faults and not allow_volatile:
             reasons = "; ".join(faults)
             raise ConfigError(
                 f"REDIS_URL: this store would lose messages: {reasons}. "
@@ -66,42 +66,41 @@ class StoreHealth:
             log.warning("store.volatile", why=fault)
 
     async def watch_forever(self) -> None:
-        """Look again, so that health tells a store that was set up anew."""
+        """Check again, so that health shows a store whose settings were changed."""
         while True:
-            await self._clock.sleep(AGAIN_SECONDS)
+            await self.clock.sleep(CHECK_SECONDS)
             try:
-                self._seen = await self._look()
+                self._seen = await self._check()
             except StoreError as error:
-                log.debug("store.not_seen", error=str(error))
+                log.debug("store.not_checked", error=str(error))
 
     def report(self) -> dict[str, Any]:
-        """For health: what was seen last, and the trouble that there is now."""
+        """For health: the last check, and why the store does not answer, if it does not."""
         seen = asdict(self._seen) if self._seen else {}
         faults = self._seen.faults() if self._seen else []
-        away = self._client.away
-        return seen | {"state": "away" if away else "ok", "trouble": away, "faults": faults}
+        outage = self.client.outage
+        return seen | {"state": "away" if outage else "ok", "trouble": outage, "faults": faults}
 
-    async def _look_in(self) -> Persistence:
+    async def _first_check(self) -> Persistence:
         try:
-            return await self._look()
+            return await self._check()
         except StoreError as error:
-            if any(word in str(error) for word in LOCKED_OUT):
+            if any(word in str(error) for word in LOGIN_REFUSED):
                 raise ConfigError(
-                    "REDIS_URL: the store does not let us in: put the right user and password "
-                    "into it, as redis://user:password@host:port"
+                    "REDIS_URL: the store refuses the login: put the right user and password into "
+                    "the URL, as redis://user:password@host:port"
                 ) from None
             if isinstance(error, StoreUnavailable):
                 raise
             raise ConfigError(
-                f"REDIS_URL: the store refuses our commands: {error}. Give its user leave for "
-                "them, or correct the URL."
+                f"REDIS_URL: the store refuses our commands: {error}. Allow them to its user, or "
+                "correct the URL."
             ) from None
 
-    async def _look(self) -> Persistence:
-        replies = [await self._client.command("INFO", part) for part in ("persistence", "memory")]
+    async def _check(self) -> Persistence:
         facts: dict[str, str] = {}
-        for reply in replies:
-            facts |= _facts(reply)
+        for section in ("persistence", "memory"):
+            facts |= _facts(await self.client.command("INFO", section))
         return Persistence(
             append_only=facts.get("aof_enabled") == "1",
             eviction=facts.get("maxmemory_policy", "unknown"),
@@ -110,7 +109,7 @@ class StoreHealth:
 
 
 def _facts(reply: Any) -> dict[str, str]:
-    """INFO's lines; the library may have read them into a mapping already."""
+    """The lines of an INFO reply, which the library may have parsed already."""
     if isinstance(reply, dict):
         return {str(name): str(value) for name, value in reply.items()}
     lines = reply.decode(errors="replace").splitlines()
@@ -118,20 +117,20 @@ def _facts(reply: Any) -> dict[str, str]:
 
 
 async def require_password(url: str, *, allowed: bool) -> None:
-    """Raises ConfigError where the store is on another machine and asks for no password."""
+    """Raise ConfigError where the store is on another machine and needs no password."""
     parts = urlsplit(url)
     if parts.scheme == "unix" or parts.password or allowed:
         return
-    if "password=" in parts.query or await _is_here(parts.hostname or "localhost"):
+    if "password=" in parts.query or await _is_local(parts.hostname or "localhost"):
         return
     raise ConfigError(
         f"REDIS_URL: {parts.hostname} is another machine, and there is no password in the URL: "
-        "everybody who reaches it could read and write what people say. Write it as "
-        "redis://user:password@host:port, or set ALLOW_OPEN_REDIS=1 in a network of your own."
+        "everybody who reaches it could read and write what people say. Write the URL as "
+        "redis://user:password@host:port, or set ALLOW_OPEN_REDIS=1 in a private network."
     )
 
 
-async def _is_here(host: str) -> bool:
+async def _is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""A line's accepted updates: stored once, fetched in order, settled or set aside."""
+"""A line's accepted updates: stored once, read in order, settled or set aside as dead letters."""
 
 from __future__ import annotations
 
@@ -12,91 +12,12 @@ from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.outbox import dump_part, outbox_items
 
-
-class UpdateInbox:
-    """Accepted updates in a stream; implements `ports.Inbox`."""
-
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
-
-    async def accept(
-        self, line: str, updates: Sequence[Update], fence: Fence | None = None
-    ) -> Accepted:
-        """Store what was not seen; raises StoreUnavailable at once, since the poller must wait."""
-        names = [keys.inbox(line), keys.seen(line), keys.fence(line)]
-        args: list[Any] = [SEEN_FOR_MS, fence.token if fence else 0]
-        for update in updates:
-            args += [update.name or update.id, update.id, update.raw]
-        names += [keys.LINES_CHANGED, keys.LINE_CHANGES]
-        before, *ids = await self._client.run("accept", names, args)
-        found = zip(ids, updates, strict=True)
-        entries = [InboxEntry(id.decode(), update.id, update.raw) for id, update in found if id]
-        return Accepted(entries, before.decode())
-
-    async def fetch(self, line: str, id: str) -> InboxEntry | None:
-        """One entry, or None where it is done."""
-        words = ("XRANGE", keys.inbox(line), id, id)
-        items = await self._client.patiently(lambda: self._client.command(*words))
-        return _entry(*items[0]) if items else None
-
-    async def pending(self, line: str, after: str = "", count: int = 1000) -> list[InboxEntry]:
-        """Entries that are not done, in order."""
-        start = f"({after}" if after else "-"
-        words = ("XRANGE", keys.inbox(line), start, "+", "COUNT", count)
-        items = await self._client.patiently(lambda: self._client.command(*words))
-        return [_entry(id, fields) for id, fields in items]
-
-    async def settle(
-        self,
-        fence: Fence,
-        entries: Sequence[str],
-        parts: Sequence[OutgoingPart] = (),
-        conv: str | None = None,
-    ) -> list[OutboxItem]:
-        """Entries are done, and say this; a turn of the first that is open in `conv` is over."""
-        names = [keys.fence(fence.line), keys.inbox(fence.line), keys.outbox(fence.line)]
-        if conv is not None:
-            names.append(keys.open_turn(fence.line, conv))
-        args = [fence.token, len(entries), *entries, *map(dump_part, parts)]
-        ids = await self._client.surely("settle", names, args)
-        return outbox_items(ids, parts)
-
-    async def bury(
-        self, fence: Fence, entry: str, why: str, parts: Sequence[OutgoingPart] = (), conv: str = ""
-    ) -> list[OutboxItem]:
-        """Move an entry to the dead letters, and end its open turn."""
-        line = fence.line
-        names = [
-            keys.fence(line),
-            keys.inbox(line),
-            keys.outbox(line),
-            keys.dead(line),
-            keys.open_turn(line, conv),
-        ]
-        args = [fence.token, entry, why, int(time.time()), *map(dump_part, parts)]
-        ids = await self._client.surely("bury", names, args)
-        return outbox_items(ids, parts)
-
-
-def _entry(id: bytes, fields: dict[bytes, bytes]) -> InboxEntry:
-    return InboxEntry(id.decode(), int(fields[b"u"]), fields[b"r"])
-
-
 SEEN_FOR_MS = 48 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
-class InboxEntry:
-    """An accepted update in a line's inbox; `id` is its durable order and, later, its turn's id."""
-
-    id: str
-    update: int
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Update:
-    """What came in: its number and its JSON. `name` tells it from others where that is not `id`."""
+    """An update: its number and its JSON. `name` de-duplicates it, where `id` does not."""
 
     id: int
     raw: bytes
@@ -104,8 +25,84 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """An update in a line's inbox; `id` is its durable order and, later, its turn's id."""
+
+    id: str
+    update: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """The new entries, and the id of the newest that the inbox had had before them."""
+    """The new entries, and the id of the newest entry that the inbox had had before them."""
 
     entries: list[InboxEntry]
     before: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateInbox:
+    """The inboxes of all lines, each a stream."""
+
+    client: StoreClient
+
+    async def accept(
+        self, line: str, updates: Sequence[Update], fence: Fence | None = None
+    ) -> Accepted:
+        """Store the updates that were not seen before; raises StoreUnavailable without a retry."""
+        names = [keys.inbox(line), keys.seen(line), keys.fence(line)]
+        names += [keys.LINES_CHANGED, keys.LINE_CHANGES]
+        args: list[Any] = [SEEN_FOR_MS, fence.token if fence else 0]
+        for update in updates:
+            args += [update.name or update.id, update.id, update.raw]
+        before, *ids = await self.client.run("accept", names, args)
+        found = zip(ids, updates, strict=True)
+        entries = [InboxEntry(id.decode(), update.id, update.raw) for id, update in found if id]
+        return Accepted(entries, before.decode())
+
+    async def fetch(self, line: str, id: str) -> InboxEntry | None:
+        """One entry, or None where it is done."""
+        items = await self.client.read("XRANGE", keys.inbox(line), id, id)
+        return _entry(*items[0]) if items else None
+
+    async def pending(self, line: str, after: str = "", count: int = 1000) -> list[InboxEntry]:
+        """Entries that are not done, in order."""
+        start = f"({after}" if after else "-"
+        items = await self.client.read("XRANGE", keys.inbox(line), start, "+", "COUNT", count)
+        return [_entry(id, fields) for id, fields in items]
+
+    async def settle(
+        self,
+        fence: Fence,
+        entries: Sequence[str],
+        parts: Sequence[OutgoingPart] = (),
+        conversation: str | None = None,
+    ) -> list[OutboxItem]:
+        """Remove entries that are done, and send the parts.
+
+        In `conversation`, the turn that is open for the first entry ends with it.
+        """
+        names: list[keys.AnyKey] = [keys.inbox, keys.outbox]
+        if conversation is not None:
+            names.append(keys.open_turn(fence.line, conversation))
+        args = (len(entries), *entries, *map(dump_part, parts))
+        return outbox_items(await self.client.as_owner("settle", fence, names, *args), parts)
+
+    async def dead_letter(
+        self,
+        fence: Fence,
+        entry: str,
+        why: str,
+        parts: Sequence[OutgoingPart] = (),
+        conversation: str = "",
+    ) -> list[OutboxItem]:
+        """Move an entry to the dead letters, end its open turn, and send the parts."""
+        open_turn = keys.open_turn(fence.line, conversation)
+        names = (keys.inbox, keys.outbox, keys.dead_letters, open_turn)
+        args = (entry, why, int(time.time()), *map(dump_part, parts))
+        return outbox_items(await self.client.as_owner("dead_letter", fence, names, *args), parts)
+
+
+def _entry(id: bytes, fields: dict[bytes, bytes]) -> InboxEntry:
+    return InboxEntry(id.decode(), int(fields[b"u"]), fields[b"r"])

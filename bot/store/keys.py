@@ -1,143 +1,110 @@
-"""The names of a line's keys. All of a line share its hash tag."""
+"""The name of every key of the store; docs/state.md lists them with their owners and lifetimes.
+
+All keys of a line share its hash tag. The registry's keys are in `registry.keys`. Scripts make a
+few names themselves: those of budgets, of hosts, and of the lines that a host holds.
+"""
 
 from __future__ import annotations
 
-LINES_OPEN = "lines:open"
+import re
+
+
+class Key:
+    """A kind of key: a pattern with <placeholders>; call it with their values for a name."""
+
+    __slots__ = ("_format", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        braces = pattern.replace("{", "{{").replace("}", "}}")
+        self._format = re.sub(r"<[^>]+>", "{}", braces).format
+
+    def __call__(self, *values: object) -> str:
+        """The name with these values, one for each placeholder."""
+        return self._format(*values)
+
+
+AnyKey = Key | str
+"""A name, or a kind of key of a line that still lacks the line."""
+
+# --- hosts and lines ---
+
 HOSTS_ALIVE = "hosts:alive"
+LINES_OPEN = "lines:open"
 LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
-NOTIFICATIONS = "wake:*"
-LINES_FREE = "lines:free"
+host = Key("host:<incarnation>")
+"""That a host is alive (its owner name); its leases end when this key does."""
+fence = Key("{<line>}:fence")
+"""How often the line was acquired."""
+lease = Key("{<line>}:lease")
+"""Who owns the line, while that host is alive."""
+
+# --- one line ---
+
+inbox = Key("{<line>}:inbox")
+"""Accepted updates that are not done."""
+seen = Key("{<line>}:seen")
+"""Names of the updates of the last 48 hours."""
+dead_letters = Key("{<line>}:dead")
+"""Updates that were set aside."""
+outbox = Key("{<line>}:outbox")
+"""Parts to send."""
+posted = Key("{<line>}:notice:<key>")
+"""The ids of the parts that were posted under a key."""
+transcript = Key("{<line>}:conv:<conversation>:<agent>:log")
+"""What was said and done in a conversation with an agent."""
+open_turn = Key("{<line>}:conv:<conversation>:open")
+"""The open turn of a conversation."""
+render = Key("{<line>}:render:<digest>")
+"""A rendered system prompt or tool list."""
+truncated_results = Key("{<line>}:conv:<conversation>:<agent>:rests")
+"""What was cut off the results of tools, by handle."""
+approval = Key("{<line>}:approval:<nonce>")
+"""An approval request, its version, and the messages that show it."""
+timers = Key("{<line>}:timers")
+"""Nonces of the approval requests whose turns are not over, by the time when each is due."""
+grants = Key("{<line>}:conv:<conversation>:grants")
+"""What is always allowed in a conversation."""
+migrations = Key("{<line>}:moved")
+"""Groups that became supergroups: the new id, and the one before."""
+told = Key("{<line>}:told:<chat>")
+"""That a chat was told within the hour that the bot is private."""
+
+# --- usage ---
+
+ledger = Key("ledger:<day>")
+"""The model requests of a day (`2026-01-31`)."""
+budget = Key("budget:<scope>")
+"""What a scope, whose name ends in its day, has spent and reserved."""
+budget_held = Key("budget:<scope>:held")
+"""What each turn has reserved in a scope."""
+budget_ends = Key("budget:<scope>:ends")
+"""When each reservation in a scope lapses."""
+
+# --- access and admins ---
+
 GRANTS = "access:grants"
 GRANTS_VERSION = "access:version"
-GRANTS_CHANGED = "access:changed"
 REQUESTS_OPEN = "access:open"
 CLAIM = "access:claim"
+ADMINS_KNOWN = "admins:known"
+ADMINS_MENUS = "admins:menus"
+access_request = Key("access:request:<nonce>")
+"""A request to be let in, its outcome, and the admins' cards."""
+access_request_of = Key("access:of:<subject>")
+"""The nonce of the open request of a person or a chat at a bot."""
+access_requests_lately = Key("access:lately:<bot>")
+"""How many requests were opened at a bot within the hour."""
+role_change = Key("access:made:<key>")
+"""That a role was changed under a key: the nonce of the request that it closed."""
+claim_tries = Key("access:tries:<person>")
+"""How often a person tried a claim code within the hour."""
+alert_sent = Key("admins:told:<key>")
+"""That a replica has sent an alert to the admins."""
 
+# --- channels of messages between replicas: nothing is stored ---
 
-def line_key(line: str, *rest: str) -> str:
-    """`{line}:<rest…>`."""
-    return ":".join((f"{{{line}}}", *rest))
-
-
-def fence(line: str) -> str:
-    """The counter of acquisitions."""
-    return line_key(line, "fence")
-
-
-def lease(line: str) -> str:
-    """Who owns the line, while that host's key lives."""
-    return line_key(line, "lease")
-
-
-def host(incarnation: str) -> str:
-    """That a host is alive; all its leases end with this key."""
-    return f"host:{incarnation}"
-
-
-def inbox(line: str) -> str:
-    """Accepted updates (stream)."""
-    return line_key(line, "inbox")
-
-
-def seen(line: str) -> str:
-    """Update ids of the last 48 hours (sorted set by the server's time)."""
-    return line_key(line, "seen")
-
-
-def outbox(line: str) -> str:
-    """Parts to send (stream)."""
-    return line_key(line, "outbox")
-
-
-def dead(line: str) -> str:
-    """Dead letters (stream)."""
-    return line_key(line, "dead")
-
-
-def log(line: str, conversation: str, agent: str) -> str:
-    """The transcript of one conversation with one agent (stream)."""
-    return line_key(line, "conv", conversation, agent, "log")
-
-
-def open_turn(line: str, conversation: str) -> str:
-    """The open turn of a conversation (hash)."""
-    return line_key(line, "conv", conversation, "open")
-
-
-def grants(line: str, conversation: str) -> str:
-    """What was allowed for good in a conversation (hash)."""
-    return line_key(line, "conv", conversation, "grants")
-
-
-def truncated_results(line: str, conversation: str, agent: str) -> str:
-    """What was cut off results in one transcript, by handle (hash)."""
-    return line_key(line, "conv", conversation, agent, "rests")
-
-
-def approval(line: str, nonce: str) -> str:
-    """A sheet of calls that wait for people (hash)."""
-    return line_key(line, "approval", nonce)
-
-
-def timers(line: str) -> str:
-    """Sheets of turns that are not over, by when they are due (sorted set)."""
-    return line_key(line, "timers")
-
-
-def migrations(line: str) -> str:
-    """Groups that became supergroups: the id of today, and the one before (hash)."""
-    return line_key(line, "moved")
-
-
-def render(line: str, digest: str) -> str:
-    """System or tools as rendered, by digest."""
-    return line_key(line, "render", digest)
-
-
-def ledger(day: str) -> str:
-    """A day's model requests (stream)."""
-    return f"ledger:{day}"
-
-
-def budget(scope: str) -> str:
-    """What a scope, whose name ends in its day, has spent and set aside (hash).
-
-    Beside it `…:held` has each amount by its turn, `…:ends` when it lapses.
-    """
-    return f"budget:{scope}"
-
-
-def notice(line: str, key: str) -> str:
-    """That a notice was posted."""
-    return line_key(line, "notice", key)
-
-
-def told(line: str, chat: int) -> str:
-    """That a chat was told lately that the bot is private."""
-    return line_key(line, "told", str(chat))
-
-
-def request(nonce: str) -> str:
-    """A stranger's wish to be let in, with the admins' cards (hash)."""
-    return f"access:request:{nonce}"
-
-
-def request_of(subject: str) -> str:
-    """The nonce of the open request of a person or chat at a bot."""
-    return f"access:of:{subject}"
-
-
-def requests_lately(bot: int) -> str:
-    """How many requests were opened at a bot in this hour."""
-    return f"access:lately:{bot}"
-
-
-def change_made(key: str) -> str:
-    """That a change of a grant was made under its key, and which request it closed."""
-    return f"access:made:{key}"
-
-
-def claim_tries(person: int) -> str:
-    """How often somebody tried a claim code in this hour."""
-    return f"access:tries:{person}"
+NOTIFICATIONS = "wake:*"
+LINES_FREE = "lines:free"
+GRANTS_CHANGED = "access:changed"

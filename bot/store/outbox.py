@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from bot.messages import Fence, OutboxItem, OutgoingPart, PartKind, TurnRef
 from bot.store import keys
 from bot.store.client import StoreClient
 
-NOTICE_FOR_S = 48 * 3600
+POSTED_FOR_S = 48 * 3600
 STORED_KINDS: dict[PartKind, str] = {
     "message": "sendMessage",
     "edit": "editMessageText",
@@ -22,51 +23,50 @@ STORED_KINDS: dict[PartKind, str] = {
 KINDS = {stored: kind for kind, stored in STORED_KINDS.items()}
 
 
+@dataclass(frozen=True, slots=True)
 class Outbox:
-    """Parts to send in a stream; implements `ports.Outbox`."""
+    """The outboxes of all lines, each a stream."""
 
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
+    client: StoreClient
 
     async def post(self, line: str, key: str, parts: Sequence[OutgoingPart]) -> list[OutboxItem]:
-        """Append notices, once for each key; the line's owner is told."""
-        names = [keys.outbox(line), keys.notice(line, key), keys.lease(line)]
+        """Append parts, once for a key, and notify the line's owner; needs no fence."""
+        names = [keys.outbox(line), keys.posted(line, key), keys.lease(line)]
         names += [keys.LINES_CHANGED, keys.LINE_CHANGES]
-        ids = await self._client.surely("post", names, [NOTICE_FOR_S, *map(dump_part, parts)])
-        return outbox_items(ids, parts)
+        args = [POSTED_FOR_S, *map(dump_part, parts)]
+        return outbox_items(await self.client.run_idempotent("post", names, args), parts)
 
     async def unsent(self, line: str, after: str = "", count: int = 1000) -> list[OutboxItem]:
         """Parts without a receipt, in order.
 
-        Parts go out one by one in each chat, so only the head of a chat can have been sent already;
-        a notice that was posted while nobody owned the line surely was not.
+        An earlier owner may have sent them: parts go out one by one in each chat, so only the first
+        of a chat. A part that was posted while nobody owned the line was surely not sent.
         """
         start = f"({after}" if after else "-"
-        words = ("XRANGE", keys.outbox(line), start, "+", "COUNT", count)
-        items = await self._client.patiently(lambda: self._client.command(*words))
+        items = await self.client.read("XRANGE", keys.outbox(line), start, "+", "COUNT", count)
         return [_item(id, fields) for id, fields in items]
 
     async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
-        """A part is sent, or never can be."""
-        line = fence.line
-        names = [keys.fence(line), keys.outbox(line)]
-        args: list[Any] = [fence.token, part]
+        """Remove a part that was sent, or never can be; the last part of a turn ends it."""
+        names: list[keys.AnyKey] = [keys.outbox]
         if turn:
-            names += [keys.open_turn(line, turn.conversation), keys.inbox(line)]
-            args.append(turn.entry)
-        await self._client.surely("receipt", names, args)
+            names += [keys.open_turn(fence.line, turn.conversation), keys.inbox]
+        await self.client.as_owner("receipt", fence, names, part, turn.entry if turn else "")
 
-    async def shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
-        """A message of a chat shows a sheet; whether that has changed since it was asked.
+    async def mark_shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
+        """Note the message that shows an approval request; True if that has changed since.
 
-        So does one that shows an admin's card, which is named `access:<nonce>:<admin>`.
+        The same for an admin's card, whose name is `access:<nonce>:<admin>`.
         """
-        names = [keys.fence(fence.line), keys.approval(fence.line, nonce)]
-        args: list[Any] = [fence.token, f"{chat}:{message}"]
-        script, kind, *rest = "shown", *nonce.split(":")
+        kind, _, rest = nonce.partition(":")
         if kind == "access":
-            script, names[1], args[1:] = "carded", keys.request(rest[0]), [rest[1], message]
-        return bool(await self._client.surely(script, names, args) == 2)
+            request, _, admin = rest.partition(":")
+            names, args = [keys.access_request(request)], (admin, message)
+            found = await self.client.as_owner("card_sent", fence, names, *args)
+        else:
+            names, shown = [keys.approval(fence.line, nonce)], f"{chat}:{message}"
+            found = await self.client.as_owner("approval_sent", fence, names, shown)
+        return bool(found == 2)
 
 
 def dump_part(part: OutgoingPart) -> bytes:

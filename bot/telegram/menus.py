@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from bot.admins.contacts import MenuOwners
+from bot.admins import PersonLines
 from bot.errors import StoreError
 from bot.telegram.client import TelegramClient
 from bot.telegram.errors import NotSent, TelegramError, Unreachable
@@ -32,7 +32,7 @@ class Menus:
         everyone: Sequence[Row],
         for_admins: Sequence[Row],
         admins: Callable[[], Collection[int]],
-        owners: MenuOwners,
+        owners: PersonLines,
     ) -> None:
         self._owners = owners
         self._everyone = _commands(everyone)

@@ -56,19 +56,16 @@ class TruncatedResults:
 
     async def save(self, fence: Fence, ref: TurnRef, handle: str, rest: Remainder) -> None:
         """Keep a remainder under its handle; saved again, it replaces itself."""
-        names = [
-            keys.fence(fence.line),
-            keys.truncated_results(fence.line, ref.conversation, ref.agent),
-        ]
+        names = [keys.truncated_results(fence.line, ref.conversation, ref.agent)]
         body = zlib.compress(orjson.dumps([rest.key, rest.text, rest.whole]), 1)
-        await self.client.surely(
-            "shelve", names, [fence.token, handle, body, KEPT_FOR_EACH, SECONDS]
+        await self.client.as_owner(
+            "save_remainder", fence, names, handle, body, KEPT_FOR_EACH, SECONDS
         )
 
     async def load(self, line: str, ref: TurnRef, handle: str) -> Remainder | None:
         """A remainder by its handle, None where it is not kept any more."""
         name = keys.truncated_results(line, ref.conversation, ref.agent)
-        found = await self.client.patiently(lambda: self.client.command("HGET", name, handle))
+        found = await self.client.read("HGET", name, handle)
         return Remainder(*orjson.loads(zlib.decompress(found))) if found else None
 
 

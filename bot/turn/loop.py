@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from bot.approvals.service import PendingCall, Suspension
+from bot.approvals.request import PendingCall, Suspension
 from bot.errors import ModelError, ModelRefused, OutOfBudget
 from bot.messages import Answer
 from bot.turn import results

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from bot.approvals.view import WORDS_LIMIT
+from bot.approvals.view import NAME_LIMIT
 from bot.errors import ChannelError, ChannelFailed, ChannelFateUnknown, SwitchboardError
 from bot.messages import UNKNOWN_MESSAGE
 from bot.ops.tasks import cancel_and_wait, over
@@ -64,7 +64,7 @@ class Progress:
 
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown safely."""
-        self._tool = safe_text(tool, WORDS_LIMIT)
+        self._tool = safe_text(tool, NAME_LIMIT)
 
     def restart_step(self) -> None:
         """The step is made again: what it said so far does not count."""

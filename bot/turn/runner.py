@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from bot.approvals.request import ApprovalRequest
-from bot.approvals.service import Suspension
+from bot.approvals.request import ApprovalRequest, Suspension
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
 from bot.store.journal import Opened, OpenTurn
@@ -25,8 +24,9 @@ from bot.turn.results import TurnResult
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcripts, size_of
 from bot.turn.turn import Turn, TurnRequest, TurnServices
+from bot.usage.ledger import BudgetService
 from bot.usage.limits import Spender
-from bot.usage.reservation import BudgetService, TurnBudget
+from bot.usage.reservation import TurnBudget
 
 log = structlog.get_logger("turn")
 
@@ -129,13 +129,13 @@ class TurnRunner:
                 to_store,
                 known=transcript.newest,
                 turns=agent.limits.history_turns,
-                alone=request.isolated,
+                isolated=request.isolated,
                 attribution=agent.attribution,
             )
         except PoisonMessage as error:
             await self._record_abandoned(request, error.opened, budget)
             raise
-        if opened.held:
+        if opened.blocked:
             return opened.turn
         transcript.load(opened.records)
         if opened.resumed:
@@ -154,8 +154,8 @@ class TurnRunner:
     ) -> None:
         """Write what a turn has cost that is given up: nothing else will."""
         if isinstance(opened, Opened):
-            budget.lost = opened.turn.lost
-            if lines := budget.lines([], sum(map(size_of, opened.records))):
+            budget.unrecorded_attempts = opened.turn.unrecorded_attempts
+            if lines := budget.usage_records([], sum(map(size_of, opened.records))):
                 await self.services.journal.append(request.line.fence, opened.turn, lines)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
@@ -184,8 +184,8 @@ class TurnRunner:
 
     def _budget(self, request: TurnRequest) -> TurnBudget:
         agent, fence, ref = request.agent, request.line.fence, request.ref
-        person, account = request.incoming.person.id, agent.attribution.account
-        spender = Spender(fence.line, ref.conversation, ref.agent, person, ref.entry, account)
+        person = request.incoming.person.id
+        spender = Spender(fence.line, ref.conversation, person, ref.entry, agent.attribution)
         return TurnBudget(
             self.budgets,
             fence,

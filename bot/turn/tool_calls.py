@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.approvals import view
-from bot.approvals.request import ApprovalRequest, ToolCallApproval, grant_name
-from bot.approvals.service import PendingCall
+from bot.approvals.approvers import grant_name
+from bot.approvals.request import ApprovalRequest, PendingCall, ToolCallApproval
 from bot.store.journal import Record
 from bot.tools.calls import FATE_UNKNOWN, Call, PolicyResult, Result, refused
 from bot.tools.toolset import Toolset
@@ -146,8 +146,8 @@ class ToolCalls:
         return decision
 
     def _decided(self, call: Call) -> ToolCallApproval | None:
-        asked = self.approval.asked if self.approval else ()
-        return next((one for one in asked if one.call == call.id), None)
+        calls = self.approval.calls if self.approval else ()
+        return next((one for one in calls if one.call_id == call.id), None)
 
     def _as_decided(
         self, call: Call, decision: PolicyResult, decided: ToolCallApproval
@@ -157,7 +157,7 @@ class ToolCalls:
             return refused(view.denial_for_model(self.approval, decided))
         if decision.refusal:
             return decision
-        if (decided.digest, decided.definition) != (call.digest, decision.definition):
+        if (decided.digest, decided.fingerprint) != (call.digest, decision.definition):
             return refused(CHANGED)
         return replace(decision, needs_approval=False, approved=True)
 

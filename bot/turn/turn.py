@@ -11,8 +11,11 @@ from typing import TypeVar
 import structlog
 
 from bot.agents.runnable import CurrentAgent, RunnableAgent
-from bot.approvals.service import Approvers, Suspension, new_request, question_parts
+from bot.approvals.approvers import Approvers
+from bot.approvals.request import Suspension
+from bot.approvals.service import new_request
 from bot.approvals.store import ApprovalStore
+from bot.approvals.view import question_parts
 from bot.line_context import LineContext
 from bot.messages import Answer, Buttons, Clock, IncomingMessage, OutgoingPart, TurnRef, text_of
 from bot.ops.counters import Counters
@@ -123,7 +126,8 @@ class Turn:
             elif record.kind == "started":
                 self.usage.calls += 1
         self.usage.requests = len(self.answers)
-        self.budget.lost = 0 if self.open_calls() else self.opened.lost
+        attempts = 0 if self.open_calls() else self.opened.unrecorded_attempts
+        self.budget.unrecorded_attempts = attempts
 
     def recorded(self) -> Sequence[Record]:
         """All records of this turn that are in the journal."""
@@ -155,7 +159,7 @@ class Turn:
         found = await self.services.approvals.grants(line, self.opened.ref.conversation)
         agent = self.services.current_agent(self.agent.id) or self.agent
         bot = self.request.incoming.address.bot
-        return self.services.approvers.standing(found, agent, bot, person)
+        return self.services.approvers.valid_grants(found, agent, bot, person)
 
     # --- recording ---
 
@@ -198,7 +202,7 @@ class Turn:
             await shielded(self._append(written))
 
     async def _append(self, records: Sequence[Record]) -> None:
-        stored = [*self._attributed(records), *self.budget.lines(records)]
+        stored = [*self._attributed(records), *self.budget.usage_records(records)]
         newest = await self._journal_append(stored)
         self.transcript.append(records, newest)
 
@@ -221,8 +225,8 @@ class Turn:
 
     async def request_failed(self) -> None:
         """A request was cut off: write what it cost into the ledger at once."""
-        lost_before, lines = self.budget.lost, self.budget.broke()
-        self._note_next_request = bool(lines) or self.budget.lost > lost_before
+        before, lines = self.budget.unrecorded_attempts, self.budget.interrupted()
+        self._note_next_request = bool(lines) or self.budget.unrecorded_attempts > before
         if lines:
             await shielded(self._journal_append(lines))
 
@@ -251,7 +255,7 @@ class Turn:
         buttons = retry_button(request.entry) if result.can_retry else ()
         parts = [part.of(request.ref) for part in await self._render(result.text, shown, buttons)]
         records = self._with_unwritten(end_record(request.entry, result.outcome, result.text))
-        lines = self.budget.lines(records, self.transcript.size)
+        lines = self.budget.usage_records(records, self.transcript.size)
         stored = [*self._attributed(records), *lines]
         fence = request.line.fence
         newest, posted = await services.journal.finish(fence, self.opened, stored, parts)
@@ -264,14 +268,14 @@ class Turn:
     async def suspend(self, suspension: Suspension, shown: int | None) -> None:
         """Send what was said so far, and ask people; the turn waits in the store alone."""
         request, services, line = self.request, self.services, self.request.line
-        approvers = services.approvers.of(self.agent, request.incoming.address.bot)
+        approvers = services.approvers.for_agent(self.agent, request.incoming.address.bot)
         now = services.clock.wall()
         approval = new_request(
             suspension, self.opened, request.incoming, self.agent, approvers, now
         )
-        said = await self._render(suspension.said, shown) if suspension.said else []
+        said = await self._render(suspension.unsent_text, shown) if suspension.unsent_text else []
         parts = [*said, *question_parts(line.channel, approval, self._reply_to)]
-        calls = [pending.call.id for pending in suspension.asking]
+        calls = [pending.call.id for pending in suspension.calls]
         body = {"turn": request.entry, "nonce": approval.nonce, "calls": calls}
         records = self._with_unwritten(Record("asked", body))
         newest, posted = await services.approvals.suspend(

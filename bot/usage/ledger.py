@@ -1,53 +1,85 @@
-"""The ledger of model requests, and the budgets that are reserved before each of them.
-
-A line is written by the journal, in the same step as the answer that it is for.
-"""
+"""The ledger of model requests, and the budgets that are reserved before each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
 
-from bot.messages import Fence
+from bot.messages import Attribution, Fence
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.usage.limits import Cost, SpendLimit
+from bot.usage.limits import Budgets, Cost, Spender, SpendLimit, day_of
+from bot.usage.pricing import Pricing
 
 COUNTED = ("requests", "tokens", "micros")
+ATTRIBUTION = tuple(field.name for field in fields(Attribution))
 
 
+@dataclass(frozen=True, slots=True)
 class Ledger:
-    """Implements `bot.usage.ledger.Ledger`, and reads what was spent."""
+    """Reserves, and reads what was spent.
 
-    def __init__(self, client: StoreClient) -> None:
-        self._client = client
+    The lines themselves are written by the journal, in the same step as the answers they are for.
+    """
+
+    client: StoreClient
 
     async def reserve(
         self, fence: Fence, hold: str, cost: Cost, limits: Mapping[str, SpendLimit], seconds: float
     ) -> str | None:
-        """Set a cost aside in every scope, or in none: the scope that has not enough, or None."""
-        args: list[Any] = [fence.token, hold, cost.tokens, cost.micros, int(seconds * 1000)]
-        for scope, most in limits.items():
-            args += [scope, *(-1 if one is None else one for one in (most.tokens, most.micros))]
-        short = await self._client.surely("reserve", [keys.fence(fence.line)], args)
+        """Reserve a cost in every scope, or in none: the scope that has too little left, or None.
+
+        A reservation takes the place of an earlier one of the same name (`hold`); it lapses after
+        some seconds.
+        """
+        args: list[Any] = [hold, cost.tokens, cost.micros, int(seconds * 1000)]
+        for scope, limit in limits.items():
+            args += [scope, *(-1 if one is None else one for one in (limit.tokens, limit.micros))]
+        short = await self.client.as_owner("reserve", fence, [], *args)
         return list(limits)[short - 1] if short else None
 
     async def release(self, fence: Fence, hold: str, scopes: Sequence[str]) -> None:
-        """What was set aside is not needed."""
-        args = [fence.token, hold, *scopes]
-        await self._client.surely("unhold", [keys.fence(fence.line)], args)
+        """Release a reservation in these scopes."""
+        await self.client.as_owner("release_budget", fence, [], hold, *scopes)
 
     async def spent(self, scope: str) -> dict[str, int]:
-        """Requests, tokens and micros (millionths of a dollar) of a scope."""
-        words = ("HMGET", keys.budget(scope), *COUNTED)
-        found = await self._client.patiently(lambda: self._client.command(*words))
+        """Requests, tokens and micro-dollars (`micros`) of a scope."""
+        found = await self.client.read("HMGET", keys.budget(scope), *COUNTED)
         return {name: int(value or 0) for name, value in zip(COUNTED, found, strict=True)}
 
     async def lines(self, day: str, after: str = "", count: int = 1000) -> list[dict[str, Any]]:
-        """Lines of a day (`2026-01-31`) in their order, each with its `id`."""
+        """The lines of a day (`2026-01-31`) in order, each with its `id`.
+
+        Lines of earlier releases name less of who answered; what they lack is None.
+        """
         start = f"({after}" if after else "-"
-        words = ("XRANGE", keys.ledger(day), start, "+", "COUNT", count)
-        found = await self._client.patiently(lambda: self._client.command(*words))
-        return [{"id": id.decode(), **orjson.loads(fields[b"l"])} for id, fields in found]
+        found = await self.client.read("XRANGE", keys.ledger(day), start, "+", "COUNT", count)
+        absent = dict.fromkeys(ATTRIBUTION)
+        return [{**absent, "id": id.decode(), **orjson.loads(body[b"l"])} for id, body in found]
+
+
+Alert = Callable[[str, str], Awaitable[None]]
+"""Sends a text to the admins, once for its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetService:
+    """Dependencies shared by all turn budgets."""
+
+    ledger: Ledger
+    pricing: Pricing
+    alert: Alert
+
+    async def spent(
+        self, spender: Spender, budgets: Budgets, now: float
+    ) -> dict[str, dict[str, int]]:
+        """What was spent on the day of `now`, by kind of scope, with the limits that there are."""
+        scopes = spender.scopes(day_of(now))
+        found = {k: await self.ledger.spent(name) for k, name in scopes.items() if k != "turn"}
+        for kind, limit in budgets.items():
+            limits = {"max_tokens": limit.tokens, "max_micros": limit.micros}
+            found.get(kind, {}).update({k: v for k, v in limits.items() if v is not None})
+        return found

@@ -1,4 +1,4 @@
-"""Whom a model request is counted for, and the most that each of them may spend; pure."""
+"""Whom a model request counts for, and how much each of them may spend; pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.messages import DEFAULT_ACCOUNT
+from bot.messages import Attribution
 from registry.limits import Budget
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
 
-TOMORROW = "It is free again tomorrow (UTC), or ask whoever runs me for more."
-WORDS: Mapping[str, str] = {
+TOMORROW = "The limit resets tomorrow (UTC); whoever runs this bot can raise it."
+EXHAUSTED: Mapping[str, str] = {
     "turn": "this answer has used up what one answer may cost. Ask for less at once, please.",
     "person": f"you have used up what one person may use in a day. {TOMORROW}",
     "chat": f"this chat has used up what it may use in a day. {TOMORROW}",
@@ -20,12 +20,12 @@ WORDS: Mapping[str, str] = {
     "account": f"all agents here together have used up what they may use in a day. {TOMORROW}",
     "host": f"everybody together has used up what may be used in a day. {TOMORROW}",
 }
-"""What a person is told where a budget has not enough, by its kind."""
+"""What a person is told when a budget is used up, by its kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpendLimit:
-    """The most of one budget: tokens of all kinds, and millionths of a dollar; None is no limit."""
+    """A spending limit in tokens of all kinds and micro-dollars; None means unlimited."""
 
     tokens: int | None = None
     micros: int | None = None
@@ -33,14 +33,18 @@ class SpendLimit:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Tokens of all kinds, and millionths of a dollar."""
+    """Tokens of all kinds, and micro-dollars (millionths of a dollar)."""
 
     tokens: int
     micros: int
 
 
+Budgets = Mapping[str, SpendLimit]
+"""Spending limits by kind of scope; a kind without an entry has no limit."""
+
+
 def spend_limit(tokens: int | None, dollars: float | None) -> SpendLimit:
-    """The most of one budget as people write it."""
+    """The limit for a budget as people write it."""
     return SpendLimit(tokens, None if dollars is None else max(1, round(dollars * 1_000_000)))
 
 
@@ -53,12 +57,8 @@ def spend_limits(budgets: Iterable[tuple[str, Budget | None]]) -> dict[str, Spen
     }
 
 
-Budgets = Mapping[str, SpendLimit]
-"""The most by kind of scope; a kind that is not there has no limit."""
-
-
 def lowest_limits(one: Budgets, other: Budgets) -> dict[str, SpendLimit]:
-    """Both at once: the lower of two limits wherever both have one."""
+    """Two sets of limits as one: the lower limit wherever both have one."""
     none = SpendLimit()
     pairs = {k: (one.get(k, none), other.get(k, none)) for k in KINDS if k in one or k in other}
     return {
@@ -73,17 +73,19 @@ def _lower(one: int | None, other: int | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """For whom a turn spends."""
+    """For whom a turn spends: where it runs, who asked (numeric id), and which agent answers.
+
+    `entry` is the turn's inbox entry.
+    """
 
     line: str
     conversation: str
-    agent: str
     person: int
     entry: str
-    account: str = DEFAULT_ACCOUNT
+    attribution: Attribution
 
     def scopes(self, day: str) -> dict[str, str]:
-        """The names of what a request of this day is counted in, by kind.
+        """The names of the scopes in which a request of this day counts, by kind.
 
         A turn has one budget, also where it goes on after midnight: its day is that of its entry.
         """
@@ -91,18 +93,18 @@ class Spender:
             "turn": f"turn:{self.line}:{self.entry}:{_day_of_entry(self.entry)}",
             "person": f"person:{self.person}:{day}",
             "chat": f"chat:{self.line}:{self.conversation}:{day}",
-            "agent": f"agent:{self.agent}:{day}",
-            "account": f"account:{self.account}:{day}",
+            "agent": f"agent:{self.attribution.agent}:{day}",
+            "account": f"account:{self.attribution.account}:{day}",
             "host": f"host:{day}",
         }
 
 
 def day_of(now: float) -> str:
-    """The day of a time in seconds since the epoch, in UTC."""
+    """The day (UTC) of a time in seconds since the epoch, as `2026-01-31`."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
 
 
 def _day_of_entry(entry: str) -> str:
-    """An inbox entry's id begins with its time in milliseconds."""
+    """The day of an inbox entry, whose id begins with its time in milliseconds."""
     millis = entry.partition("-")[0]
     return day_of(int(millis) / 1000) if millis.isdigit() else ""

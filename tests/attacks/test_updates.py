@@ -48,7 +48,7 @@ class Door:
         assert await asked(self.stage, self.ann, self.room, self.bot, "there?") == "still here"
         await self.host.fleet.lines[0].idle()
         line = f"bot:{self.bot.id}"
-        for key in (keys.dead(line), keys.inbox(line)):
+        for key in (keys.dead_letters(line), keys.inbox(line)):
             assert await self.host.store.command("XLEN", key) == 0
         assert self.host.report()["status"] == "ok"
 

@@ -145,7 +145,7 @@ async def test_always_asks_no_more_until_it_is_taken_back(tab: Tab, board: Sandb
     await tab.until(said("1. mcp:notes:write_file for operator, by Ann"))
     await keep(tab, board, "always")
     await say(tab, "/approvals revoke 1")
-    await tab.until(said("Taken back: mcp:notes:write_file."))
+    await tab.until(said("Revoked: mcp:notes:write_file."))
     await say(tab, "write bread to bread.md")
     await tab.until(question("Once", "Deny", "Always for this chat"), SLOW)
     await say(tab, "12 * 12")

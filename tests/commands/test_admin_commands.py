@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.access.command import PeopleCommands
+from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import CommandContext, Commands, Reply, escape_markdown
@@ -52,7 +52,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
     )
-    return all_commands(desk, PeopleCommands(Access(), nobody_waits))
+    return all_commands(desk, PeopleContext(Access(), nobody_waits))
 
 
 async def nobody_waits() -> list[AccessRequest]:
@@ -151,13 +151,13 @@ async def test_the_same_entry_id_on_two_lines_is_two_changes(
     commands: Commands, catalog: Catalog
 ) -> None:
     await said(commands, catalog, f"/addagent {JACK}", "bot:1:5-0")
-    assert "is bound" in await said(commands, catalog, "/bind jack", "bot:2:5-0")
+    assert "Bound `" in await said(commands, catalog, "/bind jack", "bot:2:5-0")
     assert len(await catalog.audit()) == 2
 
 
 async def test_a_file_that_is_replied_to_is_read(commands: Commands, catalog: Catalog) -> None:
     quoted = QuotedMessage(file=Attachment("F1", "jack.json", 10))
-    assert "is there" in await said(commands, catalog, "/addagent", "k", quoted)
+    assert "Created agent" in await said(commands, catalog, "/addagent", "k", quoted)
 
 
 async def test_names_are_shown_as_they_are_written(commands: Commands, catalog: Catalog) -> None:
@@ -171,15 +171,15 @@ async def test_what_may_be_left_out_is_shown_in_its_brackets(
     commands: Commands, catalog: Catalog, command: str
 ) -> None:
     shown = render(await said(commands, catalog, command, "k"))
-    assert "[bot | chat ID | user ID] [everywhere]; alone" in shown.text
+    assert "[bot | chat ID | user ID] [everywhere]; without a target" in shown.text
 
 
 async def test_help_tells_what_stands_behind_a_command(
     commands: Commands, catalog: Catalog
 ) -> None:
     shown = render(await said(commands, catalog, "/help", "k"))
-    assert "/addagent [replace] JSON – add an agent" in shown.text
-    assert "/approvals [revoke NUMBER | revoke all] – what" in shown.text
+    assert "/addagent [replace] JSON – add or replace an agent" in shown.text
+    assert "/approvals [revoke NUMBER | revoke all] – show" in shown.text
 
 
 def test_plain_text_stays_as_it_is_whatever_stands_in_it() -> None:
@@ -214,7 +214,7 @@ async def test_a_long_list_ends_and_says_how_much_is_left(
         ("/agent nobody", "There is no agent"),
         ("/agent", "Say which"),
         ("/deleteagent", "Say which"),
-        ("/bind jack user -5", "is no id"),
+        ("/bind jack user -5", "is not valid"),
         ("/bind jack user 99999999999999999999", "Write /bind"),
         ("/unbind user -5", "Write /unbind"),
         ("/unbind here", "Write /unbind"),

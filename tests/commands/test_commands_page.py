@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bot.access.command import PeopleCommands
+from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import Commands
@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 def whole_board() -> Commands:
     desk = AdminContext(Catalog(MemoryStore()), LlmConfiguration(), lambda _: [], list, dict)
-    return all_commands(desk, PeopleCommands(Access(), nobody_waits))
+    return all_commands(desk, PeopleContext(Access(), nobody_waits))
 
 
 async def nobody_waits() -> list[AccessRequest]:

@@ -124,9 +124,11 @@ class Asking:
     def press(self, button: str) -> Any:
         return self.desk.press(self.ann, self.room, self.question, button)
 
-    def tap(self, tap: str) -> Any:
+    def press_data(self, callback_data: str) -> Any:
         """A press that carries any data."""
-        return self.desk.stage.world.press(self.desk.bot, self.ann, self.room, self.question, tap)
+        return self.desk.stage.world.press(
+            self.desk.bot, self.ann, self.room, self.question, callback_data
+        )
 
     async def told(self, pressed: Any) -> str:
         return await self.desk.answered(pressed)

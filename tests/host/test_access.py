@@ -1,4 +1,4 @@
-"""Who may talk: strangers ask, admins answer with a tap, and nobody else gets through."""
+"""Who may talk: strangers ask, admins press a button, and nobody else gets through."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_stranger_gets_one_sentence_and_the_admin_one_card_however_much_
     assert buttons(card) == ["Allow", "Block"]
 
 
-async def test_a_tap_lets_the_stranger_in_and_the_card_says_who_tapped(
+async def test_a_press_lets_the_stranger_in_and_the_card_says_who_pressed(
     private: Private, stage: Stage
 ) -> None:
     async with private.host() as host:
@@ -235,8 +235,8 @@ async def test_nobody_but_an_admin_decides_on_a_card_wherever_they_press(
         hello = stage.world.say(private.boss, team, f"@{private.bot.username} hi")
         await stage.answer(team, private.bot)
         shown = [m for m in team.messages.values() if m.id != hello.id][-1]
-        for tap in (allow, "ac:nothing:a", "ac:x", f"{allow}:more"):
-            stage.world.press(private.bot, private.boss, team, shown, tap)
+        for choice in (allow, "ac:nothing:a", "ac:x", f"{allow}:more"):
+            stage.world.press(private.bot, private.boss, team, shown, choice)
         await until(lambda: host.counters["refused:card"] == 6)
         assert host.grants.access.grants == {}
         assert buttons(private.office.messages[card.id]) == ["Allow", "Block"]
@@ -253,12 +253,14 @@ async def test_the_first_of_two_admins_decides_and_both_cards_say_so(
         await stage.ask(cat, hers, private.bot, "hi")
         stage.world.say(private.ann, private.room, "hello")
         mine, other = await private.card(), await private.card(hers)
-        taps = [
+        presses = [
             stage.world.press_button(private.boss, private.office, mine.id, "Block"),
             stage.world.press_button(cat, hers, other.id, "Allow"),
         ]
-        await stage.world.until(lambda: all(tap.answer is not None for tap in taps), PATIENCE)
-        words = sorted(str((tap.answer or {})["text"]) for tap in taps)
+        await stage.world.until(
+            lambda: all(press.answer is not None for press in presses), PATIENCE
+        )
+        words = sorted(str((press.answer or {})["text"]) for press in presses)
         assert words in (
             ["Answered already: blocked by Boss.", "Blocked."],
             ["Answered already: let in by Cat.", "Let in."],
@@ -561,13 +563,13 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         assert (await stage.answer(hers, private.bot)).text.startswith("You are an admin of this")
         assert "1 bot" in await stage.ask(cat, hers, private.bot, "/status")
         assert "is an admin" in await say(f"/people block {cat.id}")
-        assert "taken back" in await say(f"/people remove {cat.id}")
+        assert "Removed what" in await say(f"/people remove {cat.id}")
         await until(lambda: f"chat:{cat.id}:0:" not in private.bot.commands)
         assert await stage.ask(cat, hers, private.bot, "/status") == STRANGER.format(cat.id)
         assert "is blocked at all bots" in await say(f"/people block {ann} everywhere")
         assert "is blocked at all bots; " in await say(f"/people allow {ann}")
-        assert "taken back" in await say(f"/people remove {ann}")
-        assert "nothing to take back" in await say(f"/people remove {ann}")
+        assert "Removed what" in await say(f"/people remove {ann}")
+        assert "nothing to remove" in await say(f"/people remove {ann}")
         assert "listed in ADMINS" in await say(f"/people remove {private.boss.id}")
         for odd in (
             "allow",

@@ -1,4 +1,4 @@
-"""Who may talk, where hosts are killed and where two share the bots: every tap counts once."""
+"""Who may talk, where hosts are killed and where two share the bots: every press counts once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from bot.access.store import GrantStore
+from bot.access.store import AccessStore
 from bot.store import keys
 from simulators.messages.turns import turn
 from tests.host.desk import PATIENCE
@@ -16,7 +16,7 @@ from tests.host.valkey import Valkey
 
 
 @pytest.mark.timeout(120)
-async def test_kill_9_between_the_request_and_the_tap_loses_neither(stage: Stage) -> None:
+async def test_kill_9_between_the_request_and_the_press_loses_neither(stage: Stage) -> None:
     private = Private(stage)
     host = await stage.process()
     await stage.ask(private.boss, private.office, private.bot, "hi")
@@ -24,11 +24,11 @@ async def test_kill_9_between_the_request_and_the_tap_loses_neither(stage: Stage
     card = await private.card()
     await stage.answer(private.room, private.bot)
     await host.kill()
-    tap = stage.world.press_button(private.boss, private.office, card.id, "Allow")
+    press = stage.world.press_button(private.boss, private.office, card.id, "Allow")
     stage.world.say(private.ann, private.room, "still there?")
     again = await stage.process()
     try:
-        await stage.world.until(lambda: tap.answer is not None, PATIENCE)
+        await stage.world.until(lambda: press.answer is not None, PATIENCE)
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
         for shown in private.cards(private.office):  # also what was sent once more after the kill
@@ -41,14 +41,14 @@ async def test_kill_9_between_the_request_and_the_tap_loses_neither(stage: Stage
     assert said.count(sentence) == said.count(WELCOME) == 1
 
 
-@pytest.mark.parametrize("after", ["knock", "ask", "change", "find"])
+@pytest.mark.parametrize("after", ["open_request", "post_card", "change_role", "find_request"])
 async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     """The step is made, and its host gets no further: what is left of it begins the entry anew."""
     private = Private(stage)
     reached: list[str] = []
-    step = getattr(GrantStore, after)
+    step = getattr(AccessStore, after)
 
     async def and_no_further(*given: object) -> object:
         done = await step(*given)
@@ -57,7 +57,7 @@ async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
         reached.append("dead")
         raise RuntimeError("killed here")
 
-    monkeypatch.setattr(GrantStore, after, and_no_further)
+    monkeypatch.setattr(AccessStore, after, and_no_further)
     async with private.host() as host:
         stage.world.say(private.ann, private.room, "hello")
         card = await private.card()
@@ -94,8 +94,8 @@ async def test_an_answer_on_one_replica_counts_on_the_other_within_a_second(
         await stage.world.until(lambda: len(cards()) == 1, PATIENCE)
         assert f"@{private.bot.username}" in cards()[0]
         card = next(m for m in office.messages.values() if "May this" in m.text)
-        tap = stage.world.press_button(private.boss, office, card.id, "Allow")
-        await stage.world.until(lambda: tap.answer is not None, PATIENCE)
+        press = stage.world.press_button(private.boss, office, card.id, "Allow")
+        await stage.world.until(lambda: press.answer is not None, PATIENCE)
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
         assert a.grants.access.grants == b.grants.access.grants

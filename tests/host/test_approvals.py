@@ -89,7 +89,7 @@ async def test_what_was_allowed_for_good_is_listed_and_taken_back(stage: Stage) 
         listed = await stage.ask(ann, room, desk.bot, "/approvals")
         assert "1. mcp:desk:write for clerk, by Ann" in listed
         taken = await stage.ask(ann, room, desk.bot, "/approvals revoke 1")
-        assert taken.startswith("Taken back: mcp:desk:write.")
+        assert taken.startswith("Revoked: mcp:desk:write.")
         stage.world.say(ann, room, "two")
         await desk.question(room)
     assert desk.done == ["write one"]
@@ -117,7 +117,7 @@ async def test_what_must_be_confirmed_asks_even_if_whitelisted_and_never_for_goo
     desk = Desk(stage, whitelistPatterns=["mcp:desk:*"])
     async with asking(desk, turn(Call("desk__delete_note", {"name": "a"})), "gone") as it:
         assert buttons(it.question) == ["Once", "Deny"]
-        forged = it.tap(data(it.question)[0][:-1] + "a")
+        forged = it.press_data(data(it.question)[0][:-1] + "a")
         assert await it.told(forged) == "This question is no longer open."
         assert desk.done == []
         it.press("Once")
@@ -149,11 +149,11 @@ async def test_several_calls_are_one_question_and_each_is_decided(stage: Stage) 
 async def test_a_new_message_instead_closes_the_question_and_is_answered(stage: Stage) -> None:
     desk = Desk(stage)
     async with asking(desk, write(), "As you like.") as it:
-        taps = data(it.question)
+        choices = data(it.question)
         it.say("never mind")
         await it.said("As you like.")
         await desk.closed(it.room, it.question)
-        assert (await it.told(it.tap(taps[0]))).startswith("Answered already: ")
+        assert (await it.told(it.press_data(choices[0]))).startswith("Answered already: ")
     assert desk.done == []
     assert "the conversation went on" in it.text
     assert results(stage)[0].startswith("Not approved: the person wrote instead")

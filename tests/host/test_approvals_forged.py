@@ -1,4 +1,4 @@
-"""Taps that nobody should have made: forged, replayed, doubled, or typed by a model."""
+"""Presses that nobody should have made: forged, replayed, doubled, or typed by a model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.host.desk import Desk, asking, buttons, data, write
 from tests.host.stage import Stage
 
 
-async def test_a_doubled_tap_runs_the_call_once_and_is_answered_kindly(stage: Stage) -> None:
+async def test_a_doubled_press_runs_the_call_once_and_is_answered_kindly(stage: Stage) -> None:
     desk = Desk(stage)
     async with asking(desk, write(), "ok") as it:
-        tap = data(it.question)[0]
-        presses = [it.tap(tap) for _ in range(5)]
+        choice = data(it.question)[0]
+        presses = [it.press_data(choice) for _ in range(5)]
         words = sorted([await it.told(one) for one in presses])
         await it.said("ok")
-        words.append(await it.told(it.tap(tap)))
+        words.append(await it.told(it.press_data(choice)))
     assert desk.done == ["write hello"]
     assert words.count("Allowed once.") == 1
     assert len([w for w in words if "nswered already" in w or "no longer open" in w]) == 5
@@ -35,12 +35,12 @@ async def test_a_question_that_went_out_twice_is_valid_twice_and_runs_once(stage
         second = await desk.question(room, 2)
         first = await desk.question(room, 1)
         assert second.text.startswith("↻ ")
-        taps = data(second)
+        choices = data(second)
         desk.press(ann, room, first, "Once")
         await desk.said(room, "ok")
         await desk.closed(room, second)
         assert not buttons(room.messages[first.id])
-        late = stage.world.press(desk.bot, ann, room, second, taps[0])
+        late = stage.world.press(desk.bot, ann, room, second, choices[0])
         assert (await desk.answered(late)).startswith("Answered already: ")
     assert desk.done == ["write hello"]
 
@@ -48,25 +48,25 @@ async def test_a_question_that_went_out_twice_is_valid_twice_and_runs_once(stage
 @pytest.mark.parametrize(
     "change",
     [
-        lambda tap: "ap:" + "A" * 22 + ":0:o",
-        lambda tap: tap.replace(":0:", ":7:"),
-        lambda tap: tap[:-1] + "x",
-        lambda tap: tap + ":o",
-        lambda tap: "ap:",
-        lambda tap: tap.replace(":0:", ":²:"),
-        lambda tap: tap.replace(":0:", ":-1:"),
+        lambda choice: "ap:" + "A" * 22 + ":0:o",
+        lambda choice: choice.replace(":0:", ":7:"),
+        lambda choice: choice[:-1] + "x",
+        lambda choice: choice + ":o",
+        lambda choice: "ap:",
+        lambda choice: choice.replace(":0:", ":²:"),
+        lambda choice: choice.replace(":0:", ":-1:"),
     ],
 )
-async def test_forged_taps_do_nothing_and_get_a_word(stage: Stage, change: Any) -> None:
+async def test_forged_presses_do_nothing_and_get_a_word(stage: Stage, change: Any) -> None:
     desk = Desk(stage)
     async with asking(desk, write(), "ok") as it:
-        pressed = it.tap(change(data(it.question)[0]))
+        pressed = it.press_data(change(data(it.question)[0]))
         assert await it.told(pressed) == "This question is no longer open."
         assert it.host.counters["refused:approval"] == 1
     assert desk.done == []
 
 
-async def test_a_tap_that_is_replayed_in_another_chat_does_nothing(stage: Stage) -> None:
+async def test_a_press_that_is_replayed_in_another_chat_does_nothing(stage: Stage) -> None:
     desk, ann = Desk(stage), stage.person("Ann")
     room = desk.room(ann)
     group = stage.world.group("Team", [ann, desk.bot])

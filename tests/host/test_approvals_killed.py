@@ -52,10 +52,10 @@ class Crowd:
             for message in [*room.messages.values()]:
                 if message.author != self.desk.bot.id or not buttons(message):
                     continue
-                tap = data(message)[0]
-                if tap + str(message.id) not in self.pressed:
-                    self.pressed.add(tap + str(message.id))
-                    self.stage.world.press(self.desk.bot, person, room, message, tap)
+                choice = data(message)[0]
+                if choice + str(message.id) not in self.pressed:
+                    self.pressed.add(choice + str(message.id))
+                    self.stage.world.press(self.desk.bot, person, room, message, choice)
 
     def answered(self) -> int:
         return sum(
@@ -167,7 +167,7 @@ async def test_a_call_of_unknown_outcome_asks_a_person_though_whitelisted(stage:
 
 
 @pytest.mark.timeout(180)
-async def test_a_tap_after_the_line_has_moved_runs_it_once_though_the_old_owner_wakes(
+async def test_a_press_after_the_line_has_moved_runs_it_once_though_the_old_owner_wakes(
     stage: Stage, tmp_path: Path
 ) -> None:
     desk, ann = Desk(stage), stage.person("Ann")

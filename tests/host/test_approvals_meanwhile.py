@@ -81,7 +81,9 @@ async def test_a_deleted_question_is_not_sent_again_and_the_chat_goes_on(stage: 
     assert desk.done == []
 
 
-async def test_a_tap_on_a_message_too_old_to_be_edited_or_shown_still_counts(stage: Stage) -> None:
+async def test_a_press_on_a_message_too_old_to_be_edited_or_shown_still_counts(
+    stage: Stage,
+) -> None:
     """Telegram then leaves text and topic of the message out, and refuses edit and answer."""
     desk, ann = Desk(stage), stage.person("Ann")
     room = stage.world.group("Plans", [ann, desk.bot], forum=True)

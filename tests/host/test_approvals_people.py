@@ -101,7 +101,7 @@ async def test_where_the_asker_has_left_the_group_the_others_need_not_wait(stage
     assert desk.done == []
 
 
-async def test_of_two_people_who_tap_at_once_one_decides_and_the_other_is_told(
+async def test_of_two_people_who_press_at_once_one_decides_and_the_other_is_told(
     stage: Stage,
 ) -> None:
     ann, ben = stage.person("Ann"), stage.person("Ben")

@@ -57,7 +57,7 @@ async def test_two_calls_of_one_id_are_decided_each_for_itself(stage: Stage) -> 
     assert desk.done == ["write a"]
 
 
-async def test_a_tap_after_the_end_of_a_question_decides_nothing_though_nobody_closed_it_yet(
+async def test_a_press_after_the_end_of_a_question_decides_nothing_though_nobody_closed_it_yet(
     stage: Stage,
 ) -> None:
     """Its end is due, but the only place for turns is taken by somebody else's."""
@@ -171,7 +171,7 @@ async def test_what_one_member_of_a_group_allows_for_good_binds_no_other_member(
 
 
 @pytest.mark.parametrize("shape", ["closed", "open"])
-async def test_a_forged_tap_draws_no_question_over_another_message_of_the_bot(
+async def test_a_forged_press_draws_no_question_over_another_message_of_the_bot(
     stage: Stage, shape: str
 ) -> None:
     """Clients may send any data for any message of a bot."""
@@ -181,7 +181,7 @@ async def test_a_forged_tap_draws_no_question_over_another_message_of_the_bot(
     async with desk.host():
         stage.world.say(ann, room, f"@{desk.bot.username} write hello")
         question = await desk.question(room)
-        tap = data(question)[0]
+        choice = data(question)[0]
         desk.press(ann, room, question, "Once")
         await desk.said(room, "It is written.")
         await desk.closed(room, question)
@@ -189,8 +189,8 @@ async def test_a_forged_tap_draws_no_question_over_another_message_of_the_bot(
         who: Any = mallory
         if shape == "open":
             stage.world.say(ann, room, f"@{desk.bot.username} write more")
-            tap, who = data(await desk.question(room))[0], ann
-        forged = stage.world.press(desk.bot, who, room, victim, tap)
+            choice, who = data(await desk.question(room))[0], ann
+        forged = stage.world.press(desk.bot, who, room, victim, choice)
         await desk.answered(forged)
         if shape == "open":
             await desk.until(lambda: len(desk.done) == 2)
@@ -251,11 +251,11 @@ async def test_a_heap_of_open_questions_makes_nothing_slow_for_anybody_else(stag
         for one in crowd:
             await desk.question(desk.room(one))
         await all_receipted(host, f"bot:{desk.bot.id}")
-        before = host.store.trips
+        before = host.store.round_trips
         for word, told in (("/stop", "Nothing is running"), ("/new", "A new conversation")):
             stage.world.say(ann, desk.room(ann), word)
             await desk.said(desk.room(ann), told)
-        assert host.store.trips - before < 20
+        assert host.store.round_trips - before < 20
 
 
 async def all_receipted(host: Assembled, line: str) -> None:

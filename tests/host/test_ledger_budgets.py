@@ -139,9 +139,9 @@ async def test_people_are_told_kindly_the_admin_once_and_usage_shows_it(stage: S
         told = await stage.ask(boss, own, bots[0], "/usage")
         room = stage.world.private(ann, bots[0])
         plain = await stage.ask(ann, room, bots[0], "/usage")
-    assert "all together: 0 model requests, 0 tokens of 400" in told
+    assert "this host: 0 model requests, 0 tokens of 400" in told
     assert "this account: 0 model requests, 0 tokens, $0.0000 of $1.50" in told
-    assert "all together" not in plain
+    assert "this host" not in plain
     assert "you: 0 model requests, 0 tokens" in plain
 
 
@@ -153,7 +153,7 @@ async def test_a_budget_in_dollars_and_a_model_without_a_price_answer_nothing_an
         own = stage.world.private(boss, bot)
         await stage.ask(boss, own, bot, "/start")
         said = await stage.ask(ann, stage.world.private(ann, bot), bot, "hello")
-        assert "nobody knows what this model costs" in said
+        assert "the price of this model is not known" in said
         await stage.world.until(
             lambda: any("Set its price in PRICES" in text for text in stage.texts(own, bot.id)), 10
         )

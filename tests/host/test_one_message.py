@@ -97,8 +97,8 @@ async def test_a_turn_without_tools_costs_four_round_trips_to_the_store(stage: S
     async with stage.host(LEASE_SECONDS="60") as host:
         await stage.ask(ann, room, echo, "warm")
         await host.fleet.lines[0].idle()
-        before = host.store.trips
+        before = host.store.round_trips
         for number in range(5):
             await stage.ask(ann, room, echo, f"message {number}")
         await host.fleet.lines[0].idle()
-        assert host.store.trips - before == 4 * 5
+        assert host.store.round_trips - before == 4 * 5

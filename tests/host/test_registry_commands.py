@@ -50,19 +50,19 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
 
     async with stage.host() as host:
         added = await say(f"/addagent\n```json\n{json.dumps(POET, indent=1)}\n```")
-        assert "Poet (poet) is there." in added
+        assert "Created agent Poet (poet)." in added
         assert "/bind poet" in added
         assert "claude-haiku-5-5 takes no temperature" in added
-        assert "Here answers poet: bound by chat of this bot." in await say("/bind poet")
+        assert "poet answers here: bound by chat of this bot." in await say("/bind poet")
         assert await say("hello") == "from Poet"
         page = await say("/agent")
         assert "model: claude-haiku-5-5 · agent:definition:poet" in page
         assert "maxTokens: 8000 · host defaults" in page
         assert f"chatid:{boss.id}:bot:{echo.id}" in page
         assert "poet Poet · agent:definition:poet" in await say("/agents")
-        assert "Here answers echo: bound by bot." in await say("/unbind")
+        assert "echo answers here: bound by bot." in await say("/unbind")
         assert await say("hello") == "from Echo"
-        assert "Agent poet is deleted." in await say("/deleteagent poet")
+        assert "Deleted agent poet." in await say("/deleteagent poet")
         assert "no agent poet" in await say("/deleteagent poet")
         slot = f"chatid:{boss.id}:bot:{echo.id}"
         assert await audited(host) == [
@@ -198,7 +198,7 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
         assert "Nothing is bound at" in await say("/unbind chat 4711")
         assert await say("/default") == "There is none."
         assert "no agent 'nix'" in await say("/default nix")
-        assert "poet answers everybody" in await say("/default poet")
+        assert "poet answers wherever no other agent is bound" in await say("/default poet")
         assert host.catalog.snapshot().default == "poet"
         assert "no default agent" in await say("/default none")
         assert host.catalog.snapshot().default is None
@@ -223,7 +223,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
         assert f"{boss.id}: create agent poet" in status
         stage.agents["agents"][1]["name"] = "Found"
         stage.write_agents()
-        assert "Read again: 3 agents, 1 binding." in await say("/reload")
+        assert "Reloaded: 3 agents, 1 binding." in await say("/reload")
         assert "lost Found" in await say("/agents")
         assert "poet" not in await say("/agents found")
 

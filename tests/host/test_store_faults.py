@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("STORE_KILLS", "4"))
 async def admitted(valkey: Valkey, *, volatile: bool = False) -> None:
     client = StoreClient(connect(valkey.url), SystemClock())
     try:
-        await StoreHealth(client, SystemClock()).admit(volatile=volatile)
+        await StoreHealth(client, SystemClock()).require_durable(allow_volatile=volatile)
     finally:
         await client.close()
 
@@ -175,7 +175,7 @@ async def test_a_supervisor_that_meets_a_full_disk_goes_on_trying(
     os.kill(_server(tmp_path), 9)
     await until(lambda: failures[0] == 0, 10)
     async with asyncio.timeout(10):
-        assert await client.patiently(lambda: client.command("PING"))
+        assert await client.retry_while_down(lambda: client.command("PING"))
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     await client.close()
@@ -207,10 +207,10 @@ async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(
         stage.world.say(ann, room, "hi")
         await stage.sim.gates.reached("held", 10)
         _, stuck = await _told(valkey, 'EVAL "while true do end" 0')
-        had = host.store.troubles
-        await until(lambda: host.store.troubles > had)
+        had = host.store.failures
+        await until(lambda: host.store.failures > had)
         stage.sim.gates.open("held")
-        await until(lambda: host.store.troubles > had + 8)
+        await until(lambda: host.store.failures > had + 8)
         reader, other = await _told(valkey, "SCRIPT KILL")
         assert await reader.readline() == b"+OK\r\n"
         assert (await stage.answer(room, echo)).text == "asked once"

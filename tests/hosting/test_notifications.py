@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 
 from bot.access.rules import Access
-from bot.access.store import GrantStore
+from bot.access.store import AccessStore
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.notifications import Notifications
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
 from tests.host.stage import until
-from tests.host.valkey import Valkey
+from tests.store.engines import Engine
 
 
 async def test_owners_hear_of_appends_and_of_lines_given_back_also_after_an_outage(
-    valkey: Valkey, client: StoreClient
+    engine: Engine, client: StoreClient
 ) -> None:
+    valkey = engine.needs("process that can be killed")
     heard: list[str] = []
     freed: list[int] = []
-    wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
+    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
     listening = asyncio.create_task(wakes.listen_forever(heard.append, lambda: freed.append(1)))
     await until(lambda: len(freed) == 3)  # all subscriptions stand: look at what was missed
     await UpdateInbox(client).accept("bot:1", [Update(1, b"{}")])
@@ -33,15 +34,18 @@ async def test_owners_hear_of_appends_and_of_lines_given_back_also_after_an_outa
     await valkey.kill()
     await valkey.start()
     await until(lambda: len(freed) == 7, 15)
-    await client.patiently(lambda: UpdateInbox(client).accept("bot:2", [Update(1, b"{}")]))
+    await client.retry_while_down(lambda: UpdateInbox(client).accept("bot:2", [Update(1, b"{}")]))
     await until(lambda: heard == ["bot:1", "bot:2"])
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
 
 
-async def test_a_quiet_line_of_messages_does_not_time_out(client: StoreClient) -> None:
+async def test_a_quiet_line_of_messages_does_not_time_out(
+    engine: Engine, client: StoreClient
+) -> None:
+    engine.needs("socket whose time could run out")
     freed: list[int] = []
-    wakes = Notifications(client, SystemClock(), GrantStore(client, Access()))
+    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
     listening = asyncio.create_task(wakes.listen_forever(lambda _: None, lambda: freed.append(1)))
     await until(lambda: len(freed) == 3)
     await asyncio.sleep(5.5)  # longer than the socket's patience

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from bot.errors import StoreUnavailable
 from bot.ops.clock import SystemClock
-from bot.store.client import StoreClient, connect
+from bot.store.client import StoreClient
+from tests.store.engines import Engine
 
 T = TypeVar("T")
 
@@ -15,13 +16,13 @@ T = TypeVar("T")
 class Forgetful(StoreClient):
     """Loses the answers to the next `lost` calls; `between` happens before the next try."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(connect(url), SystemClock())
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.connect(), SystemClock())
         self.lost = 0
         self.between: Callable[[], Awaitable[object]] | None = None
 
-    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
-        found = await super().once(call)
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        found = await super().call(call)
         if self.lost:
             self.lost -= 1
             if self.between is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from bot.ops.clock import SystemClock
-from bot.store.client import StoreClient, connect
-from tests.host.valkey import Valkey
+from bot.store.client import StoreClient
+from tests.store.engines import Engine
 
 
-async def test_a_cancellation_is_never_lost_in_a_store_call(valkey: Valkey) -> None:
+async def test_a_cancellation_is_never_lost_in_a_store_call(engine: Engine) -> None:
     for turns in range(60):
-        client = StoreClient(connect(valkey.url), SystemClock())
+        client = StoreClient(engine.connect(), SystemClock())
         call = asyncio.create_task(client.command("PING"))
         for _ in range(turns):
             await asyncio.sleep(0)

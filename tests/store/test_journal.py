@@ -15,7 +15,7 @@ from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
 from bot.store.journal import MAX_ATTEMPTS, SUSPECT_AFTER, Journal, Opened, Record
 from bot.store.outbox import Outbox
-from tests.host.valkey import Valkey
+from tests.store.engines import Engine
 from tests.store.forgetful import Forgetful
 
 LINE = "bot:1"
@@ -33,18 +33,18 @@ class Desk:
         self.inbox = UpdateInbox(client)
         self.outbox = Outbox(client)
 
-    async def begin(self, ref: TurnRef | None = None, *, alone: bool = False) -> Opened:
+    async def begin(self, ref: TurnRef | None = None, *, isolated: bool = False) -> Opened:
         message = Record("person", {"turn": (ref or self.ref).entry})
         ref = ref or self.ref
         return await self.journal.begin(
-            self.fence, ref, "hash", message, {}, alone=alone, attribution=ECHO
+            self.fence, ref, "hash", message, {}, isolated=isolated, attribution=ECHO
         )
 
     def part(self, text: str) -> OutgoingPart:
         return OutgoingPart(5, "message", {"text": text}, self.ref)
 
     async def kinds(self) -> list[str]:
-        found = await self.client.command("XRANGE", keys.log(LINE, "5", "echo"), "-", "+")
+        found = await self.client.command("XRANGE", keys.transcript(LINE, "5", "echo"), "-", "+")
         return [fields[b"k"].decode() for _, fields in found]
 
 
@@ -57,13 +57,13 @@ async def desk(client: StoreClient) -> Desk:
     return Desk(client, fence, entry.id)
 
 
-async def test_a_begin_whose_answer_was_lost_is_a_first_begin(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_begin_whose_answer_was_lost_is_a_first_begin(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     client.lost = 2
     opened = await d.begin()
     assert not opened.resumed
-    assert opened.turn.tries == 1
+    assert opened.turn.attempts == 1
     assert await d.kinds() == ["person"]
     assert (await d.begin()).resumed
     await client.close()
@@ -78,8 +78,8 @@ async def test_results_of_tools_that_end_together_are_all_recorded(client: Store
     assert turn.writes == 20
 
 
-async def test_a_record_whose_answer_was_lost_is_there_once(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_record_whose_answer_was_lost_is_there_once(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     turn = (await d.begin()).turn
     client.lost = 1
@@ -88,8 +88,8 @@ async def test_a_record_whose_answer_was_lost_is_there_once(valkey: Valkey) -> N
     await client.close()
 
 
-async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     turn = (await d.begin()).turn
     client.lost = 1
@@ -100,8 +100,8 @@ async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(valkey: Valke
     await client.close()
 
 
-async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(valkey: Valkey) -> None:
-    client = Forgetful(valkey.url)
+async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(engine: Engine) -> None:
+    client = Forgetful(engine)
     d = await desk(client)
     turn = (await d.begin()).turn
 
@@ -143,7 +143,7 @@ async def test_two_turns_of_one_conversation_are_never_open_at_once(client: Stor
     await d.begin()
     (entry,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
     second = await d.begin(TurnRef(entry.id, "5", "echo"))
-    assert second.held
+    assert second.blocked
     assert second.turn.ref == d.ref
     assert await d.kinds() == ["person"]
 
@@ -157,16 +157,16 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
     for _ in range(MAX_ATTEMPTS - SUSPECT_AFTER):
         with pytest.raises(CrashSuspect):
             await d.begin()
-        await d.begin(alone=True)
+        await d.begin(isolated=True)
     with pytest.raises(PoisonMessage):
-        await d.begin(alone=True)
+        await d.begin(isolated=True)
 
 
 async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:
     d = await desk(client)
     for number in range(MAX_ATTEMPTS * 3):
         turn = (await d.begin()).turn
-        assert turn.tries <= 2, number
+        assert turn.attempts <= 2, number
         await d.journal.append(d.fence, turn, [Record("model", {})])
 
 

@@ -1,6 +1,7 @@
--- Store what was not seen before. Needs no fence: the seen-set makes a second append harmless.
+-- Store the updates that were not seen before. Needs no fence: the seen-set makes a repeat harmless.
 -- KEYS: inbox, seen, fence, lines:stirred, lines:stirs
--- ARGV: horizon (ms), the owner's token or 0, then of each: name, update id, raw update
+-- ARGV: how long names are remembered (ms), the owner's token or 0, then of each update: its name,
+--   its id, its JSON
 -- Returns the newest id before this call, then the inbox id of each update, or '' if it was seen.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -22,5 +23,5 @@ for i = 3, #ARGV, 3 do
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[1])
-if new and redis.call('GET', KEYS[3]) ~= ARGV[2] then stir(KEYS[1], KEYS[4], KEYS[5]) end
+if new and redis.call('GET', KEYS[3]) ~= ARGV[2] then notify(KEYS[1], KEYS[4], KEYS[5]) end
 return found

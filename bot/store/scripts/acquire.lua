@@ -1,6 +1,7 @@
--- Take a line that is free, ours, or held by an incarnation that is gone or proven dead.
+-- Acquire a line that is free, ours, or held by a host that is gone or proven dead.
 -- KEYS: fence, lease, lines:open, our host   ARGV: owner, proof, line
--- Returns {token, owner}, {0, holder, milliseconds left}, or {-1}: the store does not know us, beat.
+-- Returns {token, owner}, {0, holder, milliseconds left}, or {-1} where the store has
+-- no key of our host: beat first.
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then return {-1} end
 local held = redis.call('GET', KEYS[2])
 if held and held ~= ARGV[1] and alive(held) then

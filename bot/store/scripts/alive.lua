@@ -1,4 +1,4 @@
--- Put in front of the scripts that look at leases. A lease holds while the host that it names does.
+-- Goes in front of scripts that read leases. A lease holds while the host that it names is alive.
 local function host_of(holder)
   return 'host:' .. (string.match(holder, '^[^|]*|[^|]*|([^|]*)') or '')
 end

@@ -1,8 +1,8 @@
--- Log records of a running turn, once for each ordinal. A life that records something is no failed
--- try. Lines for the ledger alone are no progress: all that was asked so far is in them. No record at
--- all: the model is asked once more.
--- KEYS: fence, open, log   ARGV: token, entry, ordinal, then kind and body of each
--- Returns the id of the newest record, '' where only the ledger has grown.
+-- Record something of a running turn, once for each ordinal. An attempt that records something is no
+-- failed one. Lines for the ledger alone are no progress, but leave no attempt unrecorded. No record
+-- at all: the model is about to be asked again.
+-- KEYS: fence, open, log   ARGV: token, entry, ordinal, then kind and body of each record
+-- Returns the id of the newest record, '' where only the ledger grew.
 if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then
   return redis.error_reply('CLOSED ' .. KEYS[2])
 end

@@ -1,13 +1,13 @@
--- Keep this host, and with it its lines: a line can only be taken while its host's key is gone.
--- So one key is renewed, and all lines are looked at only after the key was gone or a reply lost;
--- else some of them in turn, for the store may have been emptied, restored or edited by hand.
--- A lease whose fence did not move is still ours.
+-- Keep this host alive, and with it its lines: they can only be taken once its key is gone.
+-- So one key is renewed. All lines are checked only after the key was gone or a reply was lost; else
+-- some of them in turn, since the store may have been emptied, restored or edited by hand. A lease
+-- whose fence did not move is still ours.
 -- KEYS: hosts:alive, our host
--- ARGV: owner, lifetime (ms), host as it is announced or '', 'all' or 'some' of our lines,
+-- ARGV: owner, lifetime (ms), the host as it is announced or '', 'all' or 'some' of our lines,
 --   these as JSON: [[line, token] …]
--- The names of the lines' keys are made here: to write out and read thousands of them costs more.
+-- The names of the lines' keys are made here: to send thousands of them would cost more.
 -- Returns {} where the key was gone and not all lines were named (nothing is done then), else
--- {{hosts alive}, {places of the lines that are lost, the first being 1}}.
+-- {{hosts alive}, {positions of the lost lines, from 1}}.
 local BLOCK = 500
 local owner, lifetime = ARGV[1], ARGV[2]
 if ARGV[4] ~= 'all' and redis.call('GET', KEYS[2]) ~= owner then return {} end

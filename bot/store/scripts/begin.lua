@@ -1,12 +1,13 @@
--- Open a turn with the person's message, or find it open; bring the transcript along.
--- KEYS: fence, open, log, then a key for each render to keep, then inbox
--- ARGV: token, entry, agent, render, kind, body, last known log id, turns, lifetime of renders (s),
---   a body for each render, then who answers, then how many tries make a turn suspect (0: it may be
---   begun all the same), then a name of this call: the same call made again counts once
--- Returns {1 if it was open, 2 if another turn is, 3 if it is suspect, else 0, {field, value …} of the open turn, {id, kind, body …} of the log}.
--- A turn that nobody will ever go on with must not hold its conversation up for ever: one that is
--- neither in the inbox nor asks anybody, or one whose parts are gone from the outbox.
-local function forsaken()
+-- Open a turn with the person's message, or find it open; returns its transcript.
+-- KEYS: fence, open, log, then a key for each part of the prompt to store, then inbox
+-- ARGV: token, entry, agent, render, kind, body, last known record id, turns, lifetime of the prompt
+--   (s), each part of it, then who answers, then how many attempts make a turn a suspect (0: begin
+--   it all the same), then an id of this call: the same call made again counts once
+-- Returns {1 if it was open, 2 if another turn is, 3 if it is a suspect, else 0; {field, value …} of
+-- the open turn; {id, kind, body} of each record}.
+-- A turn that can never go on must not block its conversation forever: one that is neither in the
+-- inbox nor waits for an approval, or one whose parts are gone from the outbox.
+local function is_abandoned()
   local line = string.match(KEYS[2], '^{.-}')
   local turn = redis.call('HMGET', KEYS[2], 'entry', 'nonce', 'state')
   if turn[3] == 'sending' then return redis.call('XLEN', line .. ':outbox') == 0 end
@@ -23,14 +24,14 @@ if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
     end
     redis.call('HSET', KEYS[2], 'call', call, 'first', 0)
     redis.call('HINCRBY', KEYS[2], 'tries', 1)
-    -- A life that wrote nothing may have asked the model; one with another agent only looks.
+    -- An attempt that wrote nothing may have asked the model; one with another agent only reads.
     if redis.call('HGET', KEYS[2], 'agent') == ARGV[3] then redis.call('HINCRBY', KEYS[2], 'dark', 1) end
   end
   resumed = 1 - tonumber(redis.call('HGET', KEYS[2], 'first') or 0)
 elseif #redis.call('XRANGE', KEYS[#KEYS], ARGV[2], ARGV[2]) == 0 then
-  -- The turn is over: its answer was sent while the store did not answer us.
+  -- The turn is over: its answer was sent while the store did not answer this host.
   return {1, {'entry', ARGV[2], 'state', 'sending', 'render', '', 'writes', '0', 'tries', '1'}, {}}
-elseif redis.call('EXISTS', KEYS[2]) == 1 and not forsaken() then
+elseif redis.call('EXISTS', KEYS[2]) == 1 and not is_abandoned() then
   return {2, redis.call('HGETALL', KEYS[2]), {}}
 else
   redis.call('DEL', KEYS[2])

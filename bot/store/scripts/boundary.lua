@@ -1,4 +1,4 @@
--- A conversation begins anew: history starts after this record. The entry goes with it.
+-- Start a new conversation: history begins after this record. The entry is settled with it.
 -- KEYS: fence, inbox, outbox, log   ARGV: token, entry, kind, body, then parts
 local ids = {}
 if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return ids end

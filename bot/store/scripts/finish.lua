@@ -1,4 +1,4 @@
--- The reply is recorded and its parts are in the outbox: the turn is sending, or done with no part.
+-- Record the reply and post its parts: the turn is sending, or done where there are none.
 -- KEYS: fence, open, log, outbox, inbox
 -- ARGV: token, entry, ordinal, number of records, kind and body of each, then parts
 -- Returns the id of the newest record, then the outbox ids (none if this was done before).
@@ -7,7 +7,7 @@ local function newest()
   return last and last[1] or ''
 end
 if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then
-  -- Done before and sent already, while the store's answer was lost.
+  -- Done before and sent by now, while the store's answer was lost.
   if #redis.call('XRANGE', KEYS[5], ARGV[2], ARGV[2]) == 0 then return {newest()} end
   return redis.error_reply('CLOSED ' .. KEYS[2])
 end

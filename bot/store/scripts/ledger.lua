@@ -1,8 +1,8 @@
--- Put in front of the scripts that count money. A scope's name ends in its day, so that what was
--- set aside on one day is settled on that day.
+-- Goes in front of scripts that count money. A scope's name ends in its day, so that what was reserved
+-- on one day is settled on that day.
 local DAYS_KEPT = 3 * 86400
 
--- What was set aside under a name is free again.
+-- Release the reservation of a name (`hold`).
 local function free(scope, hold)
   local key = 'budget:' .. scope
   local was = redis.call('HGET', key .. ':held', hold)
@@ -14,16 +14,16 @@ local function free(scope, hold)
   redis.call('ZREM', key .. ':ends', hold)
 end
 
--- Log a record. One of the kind `$` is a line of the ledger: it is counted in each of its scopes,
--- and what was set aside for it is free again; one of the kind `$free` only says that. Returns the id
--- of a record that is neither.
+-- Record something. One of the kind `usage` is a line of the ledger: it counts in each of its scopes,
+-- and its reservation is released; one of the kind `release` only does the latter. Returns the id of
+-- a record that is neither.
 local function note(log, kind, body)
-  if kind == '$free' then
+  if kind == 'release' then
     local unused = cjson.decode(body)
     for _, scope in ipairs(unused.scopes) do free(scope, unused.hold) end
     return
   end
-  if kind ~= '$' then return redis.call('XADD', log, '*', 'k', kind, 'b', body) end
+  if kind ~= 'usage' then return redis.call('XADD', log, '*', 'k', kind, 'b', body) end
   local line = cjson.decode(body)
   redis.call('XADD', 'ledger:' .. line.day, '*', 'l', body)
   for _, scope in ipairs(line.scopes) do

@@ -1,4 +1,4 @@
--- A part is sent, or never can be; with the last part of its turn the turn is done.
+-- Remove a part that was sent, or never can be; the last part of a turn ends it.
 -- KEYS: fence, outbox, then open and inbox where the part belongs to a turn   ARGV: token, part, entry
 if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return 0 end
 if #KEYS == 4 and redis.call('HGET', KEYS[3], 'entry') == ARGV[3] then

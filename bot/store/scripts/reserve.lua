@@ -1,8 +1,8 @@
--- Set a cost aside in every scope, or in none; what was set aside under the same name goes first.
+-- Reserve a cost in every scope, or in none; an earlier reservation of the same name is released.
 -- KEYS: fence
--- ARGV: token, hold, tokens, micros, lifetime (ms), then of each scope: its name, tokens and micros
---   at most (-1: any)
--- Returns 0, or the number of the scope that has not enough.
+-- ARGV: token, hold, tokens, micros, lifetime (ms), then of each scope: its name, and its limits in
+--   tokens and micros (-1: none)
+-- Returns 0, or the number of the scope that has too little left.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function enough(used, held, more, most)

@@ -1,5 +1,5 @@
--- Entries are done; what they have to say goes into the outbox in the same step. A turn that is
--- open for the first of them is over.
+-- Remove entries that are done, and post their replies. A turn that is open for the first of them
+-- ends.
 -- KEYS: fence, inbox, outbox, then open where there may be a turn
 -- ARGV: token, number of entries, entries, then parts
 -- Returns the outbox ids, or nothing if this was done before.

@@ -1,8 +1,8 @@
--- A suspended turn ends without going on: its calls are answered, its sheet is closed.
+-- End a suspended turn, which does not go on: its calls are answered, its request is closed.
 -- KEYS: fence, open, log, outbox, approval, timers, inbox
--- ARGV: token, entry, nonce, version that was read, sheet, lifetime of the sheet (s), entry to
+-- ARGV: token, entry, nonce, version that was read, request, lifetime of the request (s), entry to
 --   settle ('' for none), number of records, kind and body of each, then parts
--- Returns {1, outbox ids …}; {0} if the turn is not open any more; {-1} if the sheet is another.
+-- Returns {1, outbox ids …}; {0} if the turn is not open any more; {-1} if the request has changed.
 if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then
   if ARGV[7] ~= '' then redis.call('XDEL', KEYS[7], ARGV[7]) end
   return {0}

@@ -1,6 +1,6 @@
--- A turn waits for people: its records, its sheet, the question in the outbox; its entry is gone.
--- KEYS: fence, open, log, outbox, inbox, approval, timers, then the renders to keep
--- ARGV: token, entry, ordinal, nonce, sheet, due, lifetime of renders (s), number of records,
+-- Suspend a turn that waits for people: its records, the request, the question; its entry is settled.
+-- KEYS: fence, open, log, outbox, inbox, approval, timers, then the parts of the prompt to keep
+-- ARGV: token, entry, ordinal, nonce, request, due, lifetime of the prompt (s), number of records,
 --   kind and body of each, then parts
 -- Returns the id of the newest record, then the outbox ids (none if this was done before).
 if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then

@@ -1,0 +1,194 @@
+"""The host's admins: over which bots they can be reached, and the alerts that they get there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot.errors import StoreError
+from bot.messages import Clock, OutgoingPart
+from bot.store import keys
+from bot.store.client import StoreClient
+from bot.store.outbox import Outbox
+from registry.errors import Problem
+
+log = structlog.get_logger("alerts")
+
+MAX_CHARACTERS = 3500
+OTHERS_FIRST_S = 3.0
+ALERT_ONCE_S = 48 * 3600
+CHECK_DELAY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLines:
+    """A stored set of pairs: a person, and a line. Its members are "<person> <line>"."""
+
+    client: StoreClient
+    key: str
+
+    async def note(self, person: int, line: str) -> None:
+        """Add a pair."""
+        await self.client.command("SADD", self.key, f"{person} {line}")
+
+    async def forget(self, person: int, line: str) -> None:
+        """Remove a pair."""
+        await self.client.command("SREM", self.key, f"{person} {line}")
+
+    async def lines(self) -> dict[int, list[str]]:
+        """The lines of each person."""
+        found: dict[int, list[str]] = {}
+        for member in await self.client.command("SMEMBERS", self.key):
+            person, _, line = member.decode().partition(" ")
+            found.setdefault(int(person), []).append(line)
+        return found
+
+    async def of(self, line: str) -> set[int]:
+        """The persons of a line."""
+        return {person for person, lines in (await self.lines()).items() if line in lines}
+
+
+def admin_contacts(client: StoreClient) -> PersonLines:
+    """Who has written to which line in private, so that the line's bot may write to them."""
+    return PersonLines(client, keys.ADMINS_KNOWN)
+
+
+def menu_owners(client: StoreClient) -> PersonLines:
+    """Who may have a menu of their own at which line."""
+    return PersonLines(client, keys.ADMINS_MENUS)
+
+
+@dataclass(slots=True)
+class AdminAlerts:
+    """Sends each alert to each admin once, over a line of this replica where there is one.
+
+    `admins` are those of the moment, `served` the lines that this replica owns now. `nudge` makes a
+    line look at its outbox; `hide` takes secrets out of a text.
+    """
+
+    outbox: Outbox
+    contacts: PersonLines
+    admins: Callable[[], Collection[int]]
+    clock: Clock
+    served: Callable[[], Collection[str]]
+    nudge: Callable[[str], Awaitable[None]]
+    hide: Callable[[str], str] = str
+    _remembered: set[tuple[int, str]] = field(init=False, default_factory=set)
+
+    async def remember(self, person: int, line: str) -> bool:
+        """Note that an admin wrote to a line in private; whether this process did not know."""
+        if (person, line) in self._remembered:
+            return False
+        with suppress(StoreError):  # their next message tries again
+            await self.contacts.note(person, line)
+            self._remembered.add((person, line))
+        return True
+
+    async def forget(self, person: int, line: str) -> None:
+        """An admin cannot be reached over a line, until they write there again."""
+        self._remembered.discard((person, line))
+        with suppress(StoreError):
+            await self.contacts.forget(person, line)
+
+    async def routes(self, preferred: str = "") -> dict[int, str]:
+        """The line over which each admin can be reached: the preferred one if they know it.
+
+        Else one that is served here; always the same one.
+        """
+        lines, served = await self.contacts.lines(), self.served()
+        return {
+            person: min(
+                lines[person], key=lambda line: (line != preferred, line not in served, line)
+            )
+            for person in self.admins()
+            if person in lines
+        }
+
+    async def send(self, key: str, text: str) -> None:
+        """Send a plain text to every admin who can be reached, once for its key on all replicas."""
+        try:
+            await self._send(key, self.hide(text)[:MAX_CHARACTERS])
+        except StoreError as error:
+            log.warning("alert.not_sent", error=str(error))
+
+    async def _send(self, key: str, text: str) -> None:
+        routes = await self.routes()
+        if not routes:
+            log.warning("alert.nobody", why="no admin has written to one of the bots yet")
+            return
+        if not set(routes.values()) & set(self.served()):  # a replica that can send goes first
+            await self.clock.sleep(OTHERS_FIRST_S)
+        words = ("SET", keys.alert_sent(key), 1, "NX", "EX", ALERT_ONCE_S)
+        if await self.contacts.client.command(*words) is None:
+            return
+        for person, line in routes.items():
+            part = OutgoingPart(person, "message", {"text": text})
+            await self.outbox.post(line, f"{key}:{person}", [part])
+        for line in set(routes.values()):
+            await self.nudge(line)
+
+
+def alert_key(text: str, at: float) -> str:
+    """A key for an alert: the same text within the same ten minutes is the same alert."""
+    return hashlib.sha256(f"{int(at // 600)}\n{text}".encode()).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class ProblemAlerts:
+    """Checks for errors after each change, and alerts of a source that has some and had none.
+
+    A source that was repaired and breaks again is alerted of again.
+    """
+
+    errors: Callable[[], Sequence[Problem]]
+    alerts: AdminAlerts
+    clock: Clock
+    _bad: set[str] = field(init=False, default_factory=set)
+    _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _soon: asyncio.TimerHandle | None = field(init=False, default=None)
+
+    def check_soon(self) -> None:
+        """Check once in a moment, however often this is called: bots come by the hundred."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(CHECK_DELAY_S, self.check)
+
+    def check(self) -> None:
+        """Compare with the last check; never blocks."""
+        self._cancel_timer()
+        errors = self.errors()
+        new = [problem for problem in errors if _source(problem) not in self._bad]
+        self._bad = {_source(problem) for problem in errors}
+        if not new:
+            return
+        problems = "\n".join(str(problem) for problem in new)
+        log.error("agents.bad", problems=problems)
+        text = f"The agents have a problem; the last good version stays in force.\n\n{problems}"
+        task = asyncio.create_task(self.alerts.send(alert_key(text, self.clock.wall()), text))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def close(self) -> None:
+        """Stop sending."""
+        self._cancel_timer()
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    def _cancel_timer(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+
+
+def _source(problem: Problem) -> str:
+    """The document of a problem, without its line and column."""
+    place = problem.place
+    for _ in range(2):
+        before, _, number = place.rpartition(":")
+        place = before if before and number.isdecimal() else place
+    return place

@@ -1,1 +1,0 @@
-"""Who runs this host: where admins can be reached, and what they are told."""

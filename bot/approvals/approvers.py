@@ -1,0 +1,137 @@
+"""Who may approve a call, and what was allowed permanently ("Always")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bot.access.rules import HOST_ADMINS, Access
+from bot.agents.runnable import RunnableAgent
+from bot.approvals.request import ApprovalRequest
+from bot.line_context import LineContext
+from bot.messages import User
+
+
+def is_named_approver(request: ApprovalRequest, person: int) -> bool:
+    """Whether a person may approve by id alone, without a look at any list of admins."""
+    approvers = request.approvers
+    return person in approvers or ("asker" in approvers and person == request.asker.id)
+
+
+def is_personal_grant(request: ApprovalRequest, person: int) -> bool:
+    """Whether what this person allows permanently holds for their own messages alone.
+
+    In a group, who asked can allow nothing for others.
+    """
+    return not request.address.private and _approver_role(request, person) == "asker"
+
+
+def _approver_role(request: ApprovalRequest, person: int, *, host_admin: bool = False) -> str:
+    """By which right a person decides: named by id, the asker, a host admin or a chat admin."""
+    if person in request.approvers:
+        return "named"
+    if is_named_approver(request, person):
+        return "asker"
+    return HOST_ADMINS if host_admin and HOST_ADMINS in request.approvers else "admins"
+
+
+def grant_name(agent: str, key: str, fingerprint: str) -> str:
+    """The name of a grant: the agent, the tool, and what the tool was when it was allowed."""
+    return f"{agent}|{fingerprint}|{key}"
+
+
+def new_grants(
+    before: ApprovalRequest, after: ApprovalRequest, now: float, *, host_admin: bool = False
+) -> dict[str, bytes]:
+    """What a decision allowed permanently, by grant name; `host_admin`: whether one decided."""
+    return {
+        grant_name(after.turn.agent, call.key, call.fingerprint): orjson.dumps(
+            {
+                "by": call.decided_by,
+                "name": call.decided_by_name,
+                "at": int(now),
+                "as": _approver_role(after, call.decided_by, host_admin=host_admin),
+            }
+        )
+        for old, call in zip(before.calls, after.calls, strict=True)
+        if call.permanent and not old.permanent
+    }
+
+
+def grant_is_valid(grant: Mapping[str, Any], approvers: Sequence[int | str], person: int) -> bool:
+    """Whether a grant still holds for a turn of this person.
+
+    It does as long as the person who gave it may approve such a turn.
+    """
+    if grant.get("by") in approvers:
+        return True
+    role = grant.get("as", "asker")
+    return role in approvers and (role != "asker" or grant.get("by") == person)
+
+
+@dataclass(frozen=True, slots=True)
+class Approvers:
+    """Judges who may approve: by id, as who asked, as an admin of the chat or of the host."""
+
+    access: Access
+
+    def for_agent(self, agent: RunnableAgent, bot: int) -> tuple[int | str, ...]:
+        """Who may approve what this agent wants to do at a bot."""
+        return self.access.approvers(agent.approvers, bot)
+
+    def valid_grants(
+        self,
+        grants: Mapping[str, Mapping[str, Any]],
+        agent: RunnableAgent,
+        bot: int,
+        person: int,
+    ) -> list[str]:
+        """Names of the grants that hold today for a turn of this person."""
+        approvers = self.for_agent(agent, bot)
+        return [
+            name
+            for name, grant in grants.items()
+            if grant_is_valid(grant, approvers, person) and self._giver_still_may(grant, bot)
+        ]
+
+    def _giver_still_may(self, grant: Mapping[str, Any], bot: int) -> bool:
+        """Whether the giver is not blocked, and still a host admin if they gave it as one."""
+        giver = int(grant.get("by", 0))
+        if self.access.is_admin(giver):
+            return True
+        return grant.get("as") != HOST_ADMINS and not self.access.is_blocked("person", giver, bot)
+
+    async def may_answer(self, line: LineContext, request: ApprovalRequest, person: User) -> bool:
+        """Whether a person may decide a request."""
+        if is_named_approver(request, person.id):
+            return True
+        if HOST_ADMINS in request.approvers and self.access.is_admin(person.id):
+            return True
+        if "admins" not in request.approvers:
+            return False
+        return await line.channel.is_chat_admin(request.address, person.id)
+
+    async def may_supersede(
+        self, line: LineContext, request: ApprovalRequest, person: User
+    ) -> bool:
+        """Whether a message of this person ends the wait of a request."""
+        if request.address.private or person.id == request.asker.id:
+            return True
+        if await self.may_answer(line, request, person):
+            return True
+        return await self._is_abandoned(line, request)
+
+    async def _is_abandoned(self, line: LineContext, request: ApprovalRequest) -> bool:
+        """Whether everybody who may answer has left the chat."""
+        if "admins" in request.approvers:
+            return False
+        people = {one for one in request.approvers if isinstance(one, int)}
+        people |= {request.asker.id} if "asker" in request.approvers else set()
+        people |= self.access.admins if HOST_ADMINS in request.approvers else set()
+        for person in people:
+            if not await line.channel.has_left(request.address, person):
+                return False
+        return True

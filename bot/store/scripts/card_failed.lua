@@ -1,0 +1,6 @@
+-- Forget the card that an admin was to get over this line: it could not be delivered.
+-- KEYS: fence, request   ARGV: token, admin, line
+if redis.call('HGET', KEYS[2], 'to:' .. ARGV[2]) == ARGV[3] then
+  redis.call('HDEL', KEYS[2], 'to:' .. ARGV[2])
+end
+return 1

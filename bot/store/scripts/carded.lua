@@ -1,9 +1,0 @@
--- A message shows a request's card to an admin; after a crash it may be shown twice.
--- KEYS: fence, request   ARGV: token, admin, message
--- Returns 2 where the request was answered before, so that the message is out of date.
-local role = redis.call('HGET', KEYS[2], 'role')
-if not role then return 0 end
-local name = 'at:' .. ARGV[2]
-local held = redis.call('HGET', KEYS[2], name)
-redis.call('HSET', KEYS[2], name, held and (held .. ',' .. ARGV[3]) or ARGV[3])
-return role ~= '' and 2 or 1

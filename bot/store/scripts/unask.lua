@@ -1,5 +1,0 @@
--- An admin's card could not be delivered. KEYS: fence, request   ARGV: token, admin, line
-if redis.call('HGET', KEYS[2], 'to:' .. ARGV[2]) == ARGV[3] then
-  redis.call('HDEL', KEYS[2], 'to:' .. ARGV[2])
-end
-return 1

@@ -1,0 +1,98 @@
+"""docs/state.md lists every key of the store: those of the code, and those of a busy host."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+from bot.store import keys
+from bot.store.client import connect
+from bot.store.embedded import EmbeddedValkey
+from registry import keys as registry_keys
+from simulators.messages.turns import turn
+from tests.host.desk import PATIENCE, Desk, write
+from tests.host.stage import Stage, until
+from tests.state_page import channels, compared_with, documented
+
+RARE = {
+    "access:claim",  # of a host without an admin
+    "access:tries:<person>",
+    "{<line>}:dead",  # of a turn that ends the host again and again
+}
+CHANNELS = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED}
+
+
+def _texts_of(module: object) -> set[str]:
+    """The constants of a module that are texts."""
+    return {v for name, v in vars(module).items() if name.isupper() and isinstance(v, str)}
+
+
+def test_the_page_lists_the_keys_of_the_code_and_no_others() -> None:
+    rows = [row.pattern for row in documented()]
+    assert len(rows) == len(set(rows))
+    kinds = {kind.pattern for kind in vars(keys).values() if isinstance(kind, keys.Key)}
+    ours = kinds | _texts_of(keys) - CHANNELS
+    prefix = registry_keys.PREFIX
+    registry = {name for name in _texts_of(registry_keys) if name.startswith(prefix)} - {prefix}
+    assert ours == {row for row in rows if not row.startswith(prefix)}
+    assert registry == {re.sub("<.*", "", row) for row in rows if row.startswith(prefix)}
+
+
+def test_the_page_lists_the_channels_of_the_code_and_no_others() -> None:
+    assert sorted(channels()) == sorted(CHANNELS)
+
+
+def test_every_owner_on_the_page_is_a_package_or_a_module() -> None:
+    for owner in {row.owner for row in documented()}:
+        importlib.import_module(owner)
+
+
+async def test_a_busy_host_leaves_only_keys_that_the_page_lists(stage: Stage) -> None:
+    desk = Desk(stage)
+    boss, ann, zoe = (stage.person(name) for name in ("Boss", "Ann", "Zoe"))
+    office, room, outside = (desk.room(person) for person in (boss, ann, zoe))
+    team = stage.world.group("Team", [boss, desk.bot])
+    stage.environ |= {
+        "ACCESS": "request",
+        "ADMINS": str(boss.id),
+        "LIMITS__RESULTCHARACTERS": "1000",
+        "BUDGETS__PERSON__TOKENS": "1000000",
+    }
+    stage.script.on(turn("Hello.", gate="held"), user="hold")
+    stage.script.on("Hello.", user="hello", again=True)
+    stage.script.on(write("x" * 2000), "It is long.", user="long")
+    stage.script.on(write("more"), user="more")
+    redis = connect(EmbeddedValkey(stage.folder / "data", "everysec").url)
+    try:
+        async with desk.host():
+            await stage.ask(boss, office, desk.bot, "hello", PATIENCE)
+            for person, place in ((ann, room), (zoe, outside)):  # strangers
+                stage.world.say(person, place, "hello")
+            await desk.until(lambda: len(desk.asked(office)) == 2)
+            card = next(m for m in desk.asked(office) if "Ann" in m.text)
+            desk.press(boss, office, card, "Allow")
+            await desk.said(room, "You have been let in")
+            stage.world.say(ann, room, "a long one")
+            desk.press(ann, room, await desk.question(room), "Always for this chat")
+            await desk.said(room, "It is long.")
+            stage.world.say(boss, office, "one more")
+            await desk.until(lambda: any("May I" in m.text for m in desk.asked(office)))
+            await stage.ask(
+                boss,
+                office,
+                desk.bot,
+                '/addagent {"id": "poet", "name": "Poet", "mcpServerEndpoints": []}',
+            )
+            await stage.ask(boss, office, desk.bot, f"/bind poet user {boss.id}")
+            await redis.set(registry_keys.DEFAULT, "poet")
+            await redis.set(registry_keys.definition_key("broken"), "{")
+            await desk.said(office, "The agents have a problem")
+            stage.world.migrate(team)
+            stage.world.say(ann, room, "hold on")
+            await until(lambda: any("hold on" in str(r) for r in stage.requests()), PATIENCE)
+            found, wrong = await compared_with(redis)
+            stage.sim.gates.open("held")
+    finally:
+        await redis.aclose()
+    assert wrong == []
+    assert {row.pattern for row in documented()} - found == RARE
