@@ -16,7 +16,7 @@ from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.stage import HostProcess, Stage, until
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 
 PATIENCE = 45.0
 """Seconds: processes and servers start slowly where others use the machine as well."""

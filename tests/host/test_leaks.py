@@ -31,7 +31,7 @@ from tests.host.stage import Stage, staged, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
-TELLTALE = Path(__file__).parents[1] / "tools" / "servers" / "telltale.py"
+TELLTALE = Path(__file__).parents[1] / "mcp" / "servers" / "telltale.py"
 KEY = "hunter2-plain"
 PASSWORD = "p@ss-of-the-db"
 PHRASE = "correct horse battery staple"

@@ -21,7 +21,7 @@ from tests.host.stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 KEY = "desk-key-7f3a9c1e5b2d8046"
 MAIL, CARD, PHONE = "ann.smith@example.org", "4111 1111 1111 1111", "+49 170 1234567"
 GONE = "[e-mail address removed], [card number removed], [telephone number removed]"

@@ -21,8 +21,8 @@ from simulators.messages.validate import Asked
 from simulators.telegram.people import Bot
 from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, until
-from tests.tools.servers.starting import HERE
-from tests.tools.test_mcp_http import PATHS, free_port, serving
+from tests.mcp.servers.starting import HERE
+from tests.mcp.test_http import PATHS, free_port, serving
 
 CHATS = 40
 LOSSES = int(os.environ.get("POOL_LOSSES", "1"))

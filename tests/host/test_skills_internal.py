@@ -210,7 +210,7 @@ async def test_an_unknown_handler_and_two_packages_with_one_name_are_told_and_le
 async def test_a_skill_with_the_name_of_a_servers_tool_is_refused(
     stage: Stage, installed: Path
 ) -> None:
-    desk = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+    desk = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
     server = {"command": sys.executable, "args": [str(desk)]}
     stage.agents["mcpServers"]["desk"] = server | {"env": {"DESK_LOG": os.devnull}}
     skills = [own("in_stock"), own("known", name="Look")]

@@ -18,8 +18,8 @@ from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE, buttons
 from tests.host.stage import Stage, staged, until
-from tests.tools.servers.starting import HERE
-from tests.tools.servers.unread import BODIES, Unread
+from tests.mcp.servers.starting import HERE
+from tests.mcp.servers.unread import BODIES, Unread
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 

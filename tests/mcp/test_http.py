@@ -16,7 +16,7 @@ import pytest
 from bot.errors import ToolFateUnknown, ToolUnavailable
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
-from tests.tools.servers.starting import BOUND, HERE, QuickClock, until, words
+from tests.mcp.servers.starting import BOUND, HERE, QuickClock, until, words
 
 PATHS = {"http": "/mcp", "sse": "/sse"}
 

@@ -20,8 +20,8 @@ from bot.mcp.transports.auth import ClientCredentials, tokens_of
 from bot.mcp.transports.http import GuardedHttpClient, NotAuthorized
 from bot.ops.redaction import Secrets
 from simulators.http_server import serving
-from tests.tools.servers.granting import CLIENT, SECRET, Granting, granting
-from tests.tools.servers.starting import pool_of
+from tests.mcp.servers.granting import CLIENT, SECRET, Granting, granting
+from tests.mcp.servers.starting import pool_of
 
 
 def credentials(server: Granting, **fields: Any) -> OAuthCredentials:

@@ -13,8 +13,8 @@ import pytest_asyncio
 from bot.errors import ToolFateUnknown
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
-from tests.tools.servers.starting import QuickClock
-from tests.tools.test_mcp_http import free_port, serving, up
+from tests.mcp.servers.starting import QuickClock
+from tests.mcp.test_http import free_port, serving, up
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,7 +17,7 @@ from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.http import InternalAddress, SsrfGuardBackend, SsrfGuardTransport
 from simulators.http_server import serving
-from tests.tools.servers.starting import pool_of
+from tests.mcp.servers.starting import pool_of
 
 PUBLIC, OTHER = "9.9.9.9", "2606:4700::6810"
 

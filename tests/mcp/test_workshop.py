@@ -12,7 +12,7 @@ import pytest_asyncio
 from bot.errors import ToolFateUnknown
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec, specs_from
-from tests.tools.servers.starting import pool_of, server, until, words
+from tests.mcp.servers.starting import pool_of, server, until, words
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,7 +16,7 @@ from bot.errors import ToolUnavailable
 from bot.mcp.pool import Pool
 from bot.mcp.server import Breaker
 from bot.mcp.server_spec import ServerSpec
-from tests.tools.servers.starting import (
+from tests.mcp.servers.starting import (
     BOUND,
     HERE,
     QuickClock,
@@ -26,7 +26,7 @@ from tests.tools.servers.starting import (
     server,
     until,
 )
-from tests.tools.test_mcp_http import free_port, serving, up
+from tests.mcp.test_http import free_port, serving, up
 
 pytestmark = pytest.mark.usefixtures("no_grace")
 

@@ -20,7 +20,7 @@ from bot.errors import ToolFateUnknown, ToolUnavailable
 from bot.mcp.pool import Pool
 from bot.mcp.result import ToolResult
 from bot.mcp.server_spec import ServerSpec
-from tests.tools.servers.starting import (
+from tests.mcp.servers.starting import (
     BOUND,
     HERE,
     QuickClock,
@@ -334,7 +334,7 @@ async def test_a_closed_pool_starts_nothing(log: Path) -> None:
 
 HOST = """
 import asyncio, sys
-from tests.tools.servers.starting import pool_of, server
+from tests.mcp.servers.starting import pool_of, server
 
 async def main():
     busy = server("busy", "plain.py", env={"LOG": sys.argv[1]})

@@ -13,7 +13,7 @@ import pytest
 
 from bot.safety.validation import Validation
 from registry.tool_schema import checked, usable
-from tests.tools.servers.starting import until
+from tests.mcp.servers.starting import until
 
 TREE = {"type": "object", "properties": {"next": {"$ref": "#"}, "size": {"type": "integer"}}}
 LONG_LIST = {"uniqueItems": True, "items": {"anyOf": [{"minItems": 3}, {"enum": [*range(20)]}]}}
