@@ -146,7 +146,7 @@ async def _loaded(model: MessagesModel, done: asyncio.Event) -> None:
     try:
         await model.warm()
     finally:
-        gc_tuning.loaded()
+        gc_tuning.resume()
         done.set()
 
 
@@ -445,7 +445,7 @@ def admins_told(
         SystemClock(),
         served=lambda: host.fleet.served(),
         nudge=lambda line: host.fleet.nudge(line),
-        hide=secrets.hidden,
+        hide=secrets.redact,
     )
 
 

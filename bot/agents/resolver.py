@@ -14,10 +14,10 @@ from bot.errors import ConfigError
 from bot.line_context import LineContext
 from bot.mcp.server_spec import OAuthCredentials, ServerSpec
 from bot.messages import Address, User
-from bot.ops.redaction import Secrets, too_short
+from bot.ops.redaction import too_short
 from bot.safety.output_filter import OutputFilter, stricter
 from bot.skills.api import InternalSkill
-from bot.skills.spec import SkillSpec
+from bot.skills.spec import SkillSpec, prepare_skill
 from bot.tools.policy import Condition, Policy
 from bot.usage.limits import Budgets as Ceilings
 from bot.usage.limits import SpendLimit, lowest_limits, spend_limit
@@ -28,7 +28,6 @@ from registry.errors import ReferenceMissing
 from registry.layers import EffectiveAgent, NamedSkill
 from registry.limits import Budgets, SafetyConfig
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.skill import Skill, WebhookAuth
 
 log = structlog.get_logger("plans")
 
@@ -152,7 +151,7 @@ class AgentResolver:
                 self._told.add(name)
                 log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
         if text != value:
-            self._guard.secrets.add_within(text)
+            self._guard.secrets.add_credentials_in(text)
         return text
 
     def _is_listed(self, url: str | None) -> bool:
@@ -244,67 +243,3 @@ def agent_filter(host: OutputFilter, safety: SafetyConfig | None) -> OutputFilte
         topics=tuple(dict.fromkeys((*host.topics, *own))),
         personal=stricter(host.personal, safety.pii_handling if safety else "off"),
     )
-
-
-Fill = Callable[[str], str]
-"""A text with its `${NAME}` references filled in; raises ReferenceMissing."""
-
-
-def prepare_skill(
-    skill: Skill,
-    handlers: Mapping[str, InternalSkill],
-    fill: Fill,
-    secrets: Secrets,
-    *,
-    internal: bool,
-    proxied: bool = False,
-) -> SkillSpec | None:
-    """The skill as a turn calls it; None, and a line in the log, where it is off or cannot be had.
-
-    `internal` says that a webhook may lead to an internal host, `proxied` that elsewhere the
-    operator's proxy judges. No answer of the skill may show one of the `secrets`.
-    """
-    if not skill.enabled:
-        return None
-    try:
-        if skill.execution_type == "internal":
-            return replace(_internal(skill, handlers), secrets=secrets)
-        return replace(_webhook(skill, fill, internal), proxied=proxied, secrets=secrets)
-    except ReferenceMissing as error:
-        log.error("skill.left_out", skill=skill.name, why=str(error))
-        return None
-
-
-def _internal(skill: Skill, handlers: Mapping[str, InternalSkill]) -> SkillSpec:
-    handler = handlers.get(skill.internal_handler or "")
-    if handler is None:
-        raise ReferenceMissing(f"no installed package has a skill '{skill.internal_handler}'")
-    return SkillSpec(
-        name=skill.name,
-        description=skill.description or handler.description,
-        input_schema=skill.input_schema or handler.input_schema,
-        handler=handler,
-        output_schema=skill.output_schema,
-        seconds=skill.timeout_seconds,
-        cache=skill.cache,
-    )
-
-
-def _webhook(skill: Skill, fill: Fill, internal: bool) -> SkillSpec:
-    return SkillSpec(
-        name=skill.name,
-        description=skill.description or "",
-        input_schema=skill.input_schema or {},
-        url=skill.webhook_url or "",
-        headers=_webhook_headers(skill.webhook_auth, fill) if skill.webhook_auth else {},
-        internal=internal,
-        output_schema=skill.output_schema,
-        seconds=skill.timeout_seconds,
-        cache=skill.cache,
-    )
-
-
-def _webhook_headers(auth: WebhookAuth, fill: Fill) -> dict[str, str]:
-    """The header that shows who calls."""
-    secret = fill(f"${{{auth.variable}}}")
-    return {auth.header or "Authorization": f"Bearer {secret}" if auth.type == "bearer" else secret}

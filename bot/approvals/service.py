@@ -94,7 +94,7 @@ def _as_approval(asking: PendingCall, limit: int, guard: OutputFilter) -> ToolCa
         definition=asking.definition,
         always=asking.always,
         shown=view.describe_call(
-            call.origin, call.tool or "", call.arguments, limit, guard.question
+            call.origin, call.tool or "", call.arguments, limit, guard.redact_approval
         ),
     )
 

@@ -22,7 +22,7 @@ from bot.approvals.request import (
     callback_data,
     is_personal_grant,
 )
-from bot.safety.text_safety import Screen, redact_values, safe_text, visible, warning
+from bot.safety.text_safety import Redact, deception_warning, redact_values, reveal, safe_text
 
 SHOWN_LIMIT = 2400
 VALUE_LIMIT = 600
@@ -58,7 +58,7 @@ def describe_call(
     tool: str,
     arguments: Any,
     limit: int = SHOWN_LIMIT,
-    screen: Screen = str,
+    screen: Redact = str,
 ) -> str:
     """One call in plain words, as Markdown: tool, server, arguments, and what deceives in them.
 
@@ -71,7 +71,7 @@ def describe_call(
     if len(text) > limit:
         text = f"{text[:limit]}…\n[cut: {len(text) - limit} more characters]"
     body = f"\n{_fenced(text)}" if text else ", with no arguments"
-    return f"{head}{body}" + (f"\n{warning([*told])}" if told else "")
+    return f"{head}{body}" + (f"\n{deception_warning([*told])}" if told else "")
 
 
 def render(sheet: ApprovalRequest) -> str:
@@ -179,7 +179,7 @@ def _buttons(sheet: ApprovalRequest, index: int, several: bool) -> list[Row]:
 
 
 def _lines(
-    arguments: Any, excerpt: _Excerpt, screen: Screen, told: dict[str, None]
+    arguments: Any, excerpt: _Excerpt, screen: Redact, told: dict[str, None]
 ) -> Iterator[str]:
     """A line for each argument; no more of them than anybody reads."""
     if not isinstance(arguments, Mapping):
@@ -195,12 +195,12 @@ def _lines(
 
 
 def _value(
-    value: Any, excerpt: _Excerpt, screen: Screen, told: dict[str, None], name: str = ""
+    value: Any, excerpt: _Excerpt, screen: Redact, told: dict[str, None], name: str = ""
 ) -> str:
     """A value as it is, without what people should not read; what deceives in it is noted."""
     unread = max(0, len(value) - LOOKED_AT) if isinstance(value, str) else 0
     shown = redact_values(excerpt.of(value), screen, name)
-    text, deceives = visible(
+    text, deceives = reveal(
         shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
     )
     told.update(dict.fromkeys(deceives))
@@ -251,7 +251,7 @@ def _start(text: str) -> str:
 
 def _seen(text: str, told: dict[str, None], *, name: bool) -> str:
     """A short text in one line, as it is; what deceives in it is noted."""
-    shown, deceives = visible(" ".join(text[:LOOKED_AT].split()), name=name)
+    shown, deceives = reveal(" ".join(text[:LOOKED_AT].split()), name=name)
     told.update(dict.fromkeys(deceives))
     return shown if len(shown) <= WORDS_LIMIT else f"{shown[:WORDS_LIMIT]}…"
 

@@ -36,8 +36,8 @@ def http_app(
 
     def shown(status: int, body: dict[str, Any]) -> Response:
         text = orjson.dumps(body)
-        if secrets is not None and secrets.found(text.decode()):
-            text = orjson.dumps(secrets.hidden_in(body))
+        if secrets is not None and secrets.found_in(text.decode()):
+            text = orjson.dumps(secrets.redact_json(body))
         return Response(text, status, media_type="application/json")
 
     async def live(_request: Request) -> Response:

@@ -106,14 +106,14 @@ class ServerSpec:
         """
         own = [self.auth.client_secret] if self.auth else []
         known = self.secrets or Secrets([*self.env.values(), *self.headers.values(), *own])
-        text = known.hidden(text, cut=True)
+        text = known.redact(text, cut=True)
         if self.url is not None:
             text = text.replace(self.url, urlsplit(self.url).hostname or "its URL")
         return text
 
     def without_secrets(self, text: str, *, cut: bool = False) -> str:
         """What the server said, as a model may read it; perhaps its end was `cut` off."""
-        return self.secrets.hidden(text, cut=cut) if self.secrets else text
+        return self.secrets.redact(text, cut=cut) if self.secrets else text
 
     def renewed(self, token: str) -> None:
         """The server is shown another token from now on."""

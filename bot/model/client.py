@@ -24,8 +24,9 @@ from bot.model.errors import event_error, retry_after, status_error
 from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.rate_limiter import RateLimiter
 from bot.model.stream import StreamAccumulator
-from bot.ops import plain_json
+from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
+from bot.ops.proxies import DIRECT_LOOPBACK
 from registry.models import known, wire_id
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ GATES = 1000
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
 DRAIN_SECONDS = 0.5
-LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
 class MessagesModel:
@@ -254,7 +254,7 @@ async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
 
 def _json(data: bytes) -> Mapping[str, Any]:
     try:
-        value = orjson.loads(data) if _BEGINS not in data else plain_json.read(data)
+        value = orjson.loads(data) if _BEGINS not in data else lenient_json.loads(data)
     except ValueError:
         value = _leniently(data.decode())
     if not isinstance(value, dict):
@@ -321,7 +321,7 @@ def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
         timeout=timeout,
         limits=limits,
         follow_redirects=False,  # a redirect would carry the key to another host
-        mounts=dict.fromkeys(LOOPBACK),  # no proxy of the environment between us and a simulator
+        mounts=DIRECT_LOOPBACK,
     )
 
 

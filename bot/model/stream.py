@@ -20,7 +20,7 @@ from bot.messages import (
     Usage,
 )
 from bot.model.errors import event_error
-from bot.ops import plain_json
+from bot.ops import lenient_json
 
 Block = dict[str, Any]
 
@@ -178,8 +178,8 @@ class StreamAccumulator:
         if len(written) > INPUT_LIMIT:
             return {"input": {}, UNFIT: f"it has more than {INPUT_LIMIT} characters"}
         try:
-            value = plain_json.read(written.encode())
-        except plain_json.NotPlain as beyond:
+            value = lenient_json.loads(written.encode())
+        except lenient_json.UnsupportedJson as beyond:
             return {"input": {}, UNFIT: f"it holds {beyond}"}
         except ValueError:
             value = None
@@ -208,10 +208,10 @@ def _word(value: object) -> str:
 
 def _checked(value: object) -> Block:
     """An input as it can be recorded, and why it cannot be passed on, where that is so."""
-    if plain_json.is_deep(value):
+    if lenient_json.is_too_deep(value):
         return {"input": {}, UNFIT: "it is nested too deep"}
-    if plain_json.has_long_number(value):
-        return {"input": plain_json.with_long_numbers_as_texts(value), UNFIT: LONG_NUMBER}
+    if lenient_json.has_long_integer(value):
+        return {"input": lenient_json.long_integers_as_text(value), UNFIT: LONG_NUMBER}
     return {"input": value}
 
 

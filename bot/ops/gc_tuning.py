@@ -1,7 +1,7 @@
-"""The garbage collector's rhythm: quiet while we load, then only what came since is looked at.
+"""The garbage collector: off while we load, afterwards only for what came since.
 
-The libraries are some half a million objects that never become garbage; walking over them again and
-again costs a fifth of the CPU of a busy host, and pauses that a person can feel.
+The libraries are half a million objects that never become garbage; walking them again and again
+costs a fifth of the CPU of a busy host, and pauses that a person can feel.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import gc
 THRESHOLDS = (5000, 20, 50)
 
 
-def loading() -> None:
-    """Much is about to be loaded, and nothing of it will go."""
+def pause() -> None:
+    """Stop collecting: much is about to be loaded, and none of it will go."""
     gc.disable()
 
 
-def loaded() -> None:
-    """All is loaded: what is there now stays out of every later collection.
+def resume() -> None:
+    """Collect again, without looking at what is loaded now.
 
-    Does nothing where `loading` was not called, as in a process that is not ours alone.
+    Does nothing where `pause` was not called, as in a process that is not ours alone.
     """
     if gc.isenabled():
         return

@@ -1,7 +1,7 @@
-"""What a host keeps to itself, also from other programs of the same user, such as tool servers.
+"""What a host keeps from other programs of the same user, such as tool servers.
 
-Its memory (on Linux: no debugger, no /proc/<pid>/mem or environ, no core dump), the secrets that it
-was given in its environment, and the files that it makes.
+Its memory (on Linux: no debugger, no /proc/<pid>/mem or environ, no core dump), the secrets of its
+environment, and the files that it makes.
 """
 
 from __future__ import annotations
@@ -14,35 +14,28 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import structlog
-
 from bot.errors import ConfigError
 
-log = structlog.get_logger("switchboard")
-
 _PR_SET_DUMPABLE = 4
-_given_umask: list[int] = []
+_original_umask: list[int] = []
 
 
 def keep_private(*, dumpable: bool = False) -> None:
-    """Files made from now on are this user's alone, and so is the memory, unless `dumpable`."""
-    _given_umask[:] = [os.umask(0o077)]
+    """Make files private to this user from now on, and the memory unless `dumpable`."""
+    _original_umask[:] = [os.umask(0o077)]
     if not dumpable and sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def given_umask() -> int | None:
-    """The umask that the process was started with, for programs that are not ours; None: as it is.
-
-    What they make is for whoever the operator says.
-    """
-    return _given_umask[0] if _given_umask else None
+def original_umask() -> int | None:
+    """The umask before `keep_private`, for the operator's own programs; None where it still is."""
+    return _original_umask[0] if _original_umask else None
 
 
-def forget(names: Iterable[str]) -> None:
-    """Take variables out of the environment; on Linux their values are overwritten as well.
+def erase_variables(names: Iterable[str]) -> None:
+    """Remove variables from the environment; on Linux their values are overwritten as well.
 
     So no program that is started inherits them, and nobody reads them in what the system shows of
     this process. Call it while no other thread reads the environment.
@@ -55,67 +48,67 @@ def forget(names: Iterable[str]) -> None:
 
 
 def _overwrite(names: set[str]) -> None:
-    """Zeros for the values where the system put them when the process began."""
+    """Write zeros over the values where the system put them when the process began."""
     import ctypes
 
-    places = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
+    entries = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
     index = 0
-    while place := places[index]:
-        name, _, value = ctypes.string_at(place).partition(b"=")
+    while address := entries[index]:
+        name, _, value = ctypes.string_at(address).partition(b"=")
         if os.fsdecode(name) in names:
-            ctypes.memset(place + len(name) + 1, 0, len(value))
+            ctypes.memset(address + len(name) + 1, 0, len(value))
         index += 1
 
 
-# --- folders that others may reach ---------------------------------------------------------------
+# --- the data folder, which others may reach -----------------------------------------------------
 
 
 def private_folder(folder: Path, data_dir: Path) -> None:
-    """Make a folder in DATA_DIR, or DATA_DIR itself, where it is not there yet.
+    """Make a folder in DATA_DIR, or DATA_DIR itself, where it does not exist yet.
 
     Raises ConfigError where it cannot be used, and where others could put something into it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = open_to_others(folder)
+        problem = writable_by_others(folder)
     except OSError as error:
-        raise unusable(data_dir, error) from None
-    if found:
-        told, cure = found
-        raise ConfigError(f"DATA_DIR {data_dir}: {told}. {cure[0].upper()}{cure[1:]}.")
+        raise data_dir_error(data_dir, error) from None
+    if problem:
+        why, cure = problem
+        raise ConfigError(f"DATA_DIR {data_dir}: {why}. {cure[0].upper()}{cure[1:]}.")
 
 
-def open_to_others(folder: Path) -> tuple[str, str] | None:
+def writable_by_others(folder: Path) -> tuple[str, str] | None:
     """Why others could put something into a folder, and the cure; None where nobody could.
 
     Raises OSError where it cannot be looked at.
     """
     for link in (one for one in (folder, *folder.absolute().parents) if one.is_symlink()):
         if link.lstat().st_uid not in (0, os.geteuid()):
-            told = f"it leads through {link}, a link that another user has made"
-            return told, "remove it, or choose another DATA_DIR"
+            why = f"it leads through {link}, a link that another user has made"
+            return why, "remove it, or choose another DATA_DIR"
     real = folder.stat()
     if real.st_uid != os.geteuid():
-        told = f"{folder} belongs to another user (id {real.st_uid})"
-        return told, f"run `chown {os.geteuid()} {folder}`, or choose another DATA_DIR"
+        why = f"{folder} belongs to another user (id {real.st_uid})"
+        return why, f"run `chown {os.geteuid()} {folder}`, or choose another DATA_DIR"
     if real.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        told = f"others may write to {folder} (mode {stat.S_IMODE(real.st_mode):04o})"
-        return told, f"run `chmod 700 {folder}`, or set DATA_DIR to a new folder inside it"
+        why = f"others may write to {folder} (mode {stat.S_IMODE(real.st_mode):04o})"
+        return why, f"run `chmod 700 {folder}`, or set DATA_DIR to a new folder inside it"
     return None
 
 
-def replaceable(folder: Path) -> Path | None:
-    """The folder above this one in which others could put another in its place, if there is one."""
-    for above in folder.resolve().parents:
+def replaceable_parent(folder: Path) -> Path | None:
+    """A parent of this folder in which others could put another in its place, if there is one."""
+    for parent in folder.resolve().parents:
         with contextlib.suppress(OSError):
-            mode = above.stat().st_mode
+            mode = parent.stat().st_mode
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                return above
+                return parent
     return None
 
 
-def unusable(data_dir: Path, error: OSError) -> ConfigError:
-    """What is said of a DATA_DIR that the system refuses, or that has a link for a file of ours."""
+def data_dir_error(data_dir: Path, error: OSError) -> ConfigError:
+    """The error for a DATA_DIR that the system refuses, or that holds a link for a file of ours."""
     if error.errno == errno.ELOOP:
         return ConfigError(
             f"DATA_DIR {data_dir}: {error.filename} is a link, where a file of the host's own "
@@ -127,6 +120,6 @@ def unusable(data_dir: Path, error: OSError) -> ConfigError:
     )
 
 
-def opened(path: Path, flags: int) -> int:
+def open_private(path: Path, flags: int) -> int:
     """The descriptor of a file of our own; raises OSError where a link stands in its place."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

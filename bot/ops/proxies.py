@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+DIRECT_LOOPBACK = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
+"""The `mounts` of an HTTP client: no proxy of the environment stands before this machine."""
 
 
 def proxy_of(url: str) -> str | None:

@@ -95,7 +95,7 @@ class TelegramChannel:
 
     def word(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to whoever pressed."""
-        return parts.callback_answer(press, self._secrets.hidden(text))
+        return parts.callback_answer(press, self._secrets.redact(text))
 
     async def administers(self, address: Address, person: int) -> bool:
         """Whether somebody is an admin of the chat."""

@@ -15,7 +15,7 @@ from bot.errors import (
 )
 from bot.messages import UNKNOWN_MESSAGE, Address, Buttons, CallbackPress, OutgoingPart, RichText
 from bot.ops.redaction import Secrets
-from bot.safety.output_filter import shows_a_secret
+from bot.safety.output_filter import shows_secret
 from bot.telegram.markdown import renderer
 from bot.turn.results import SILENT
 
@@ -62,7 +62,7 @@ def _shown(markdown: str, secrets: Secrets) -> list[RichText]:
     A secret that two pieces of a long text would show together is looked for as well.
     """
     found = [without_secrets(rich, secrets) for rich in renderer.pieces(markdown)]
-    if len(found) > 1 and shows_a_secret(whole := renderer.joined(found), secrets):
+    if len(found) > 1 and shows_secret(whole := renderer.joined(found), secrets):
         found = [without_secrets(RichText(whole.text), secrets)]
     return [part for rich in found for part in renderer.split(rich, renderer.PART_LIMIT)]
 
@@ -75,9 +75,9 @@ def callback_answer(press: CallbackPress, text: str) -> OutgoingPart:
 
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
     """A text as people will see it, without secrets; where it had one, as plain text."""
-    if not shows_a_secret(rich, secrets):
+    if not shows_secret(rich, secrets):
         return rich
-    return RichText(secrets.hidden(rich.text))
+    return RichText(secrets.redact(rich.text))
 
 
 def closed(method: str, payload: dict[str, Any]) -> dict[str, Any]:

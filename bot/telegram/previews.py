@@ -8,8 +8,8 @@ from bot.errors import NotModified, TooManyRequests
 from bot.hosting.leases import LEAST_LEASE, SecondsLeft
 from bot.messages import Address, Clock
 from bot.ops.redaction import Secrets
-from bot.ops.tasks import over
-from bot.safety.output_filter import shows_a_secret
+from bot.ops.tasks import offload_if_long
+from bot.safety.output_filter import shows_secret
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
 from bot.telegram.markdown import renderer
@@ -51,9 +51,9 @@ class Previews:
         if not self._has_slot(address.chat):
             return None
         part = renderer.edge(markdown, last=address.private)
-        rich = await over(part, lambda: renderer.render(part))
+        rich = await offload_if_long(part, lambda: renderer.render(part))
         grown = renderer.split(rich, renderer.PART_LIMIT)
-        if not grown or shows_a_secret(rich, self._secrets, begun=True):
+        if not grown or shows_secret(rich, self._secrets, growing=True):
             return None
         self._pace.spend(address.chat, preview=True)
         if address.private:

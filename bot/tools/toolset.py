@@ -194,7 +194,7 @@ class Toolset:
         tools = {tool.name.casefold(): tool.key for tool in offered}
         taken = [skill for skill in self._skills.values() if skill.name.casefold() in tools]
         for skill in taken:
-            self._caller.clashes(skill.name, tools[skill.name.casefold()])
+            self._caller.report_clash(skill.name, tools[skill.name.casefold()])
         return [skill for skill in self._skills.values() if skill not in taken]
 
     def _decided(self, rights: ToolPermissions, key: str, offer: OfferedTools) -> Decision:
@@ -255,7 +255,7 @@ class Toolset:
         """How long this tool's results stand, where the operator says that it only reads."""
         if call.server == SKILL:
             skill = self._skills.get(call.tool or "")
-            return skill.cache if skill else None
+            return skill.document.cache if skill else None
         server = self._servers.get(call.server or "")
         return server.cached(call.tool) if server and call.tool else None
 

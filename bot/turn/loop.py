@@ -104,7 +104,7 @@ class AgentLoop:
         return end, self._unrecorded(end)
 
     def _broken_off(self, by_person: bool) -> TurnResult:
-        said = self._plan.filter.words(self._progress.said, cut=True)
+        said = self._plan.filter.redact_text(self._progress.said, cut=True)
         if by_person:
             return turn_result("stopped", said, results.STOPPED if said else results.STOPPED_EARLY)
         return turn_result("failed", said, results.TIRED)
@@ -115,7 +115,7 @@ class AgentLoop:
         records = [record for record in self._answers if id(record) not in logged]
         records += self._calls.late
         if partial := self._progress.said[len(self._said()) :].strip():
-            partial = self._plan.filter.words(partial, cut=True)
+            partial = self._plan.filter.redact_text(partial, cut=True)
             text = [{"type": "text", "text": partial}]
             records.append(self._recorder.partial(Answer(text, end.outcome)))
         return [*records, self._recorder.ended(end.outcome, end.text)]
@@ -237,7 +237,7 @@ class AgentLoop:
                 elif isinstance(piece, ToolChosen):
                     self._progress.using(": ".join(self._render.names.get(piece.name, [])))
                 elif isinstance(piece, Answer):
-                    return self._told_apart(self._plan.filter.answer(piece))
+                    return self._told_apart(self._plan.filter.redact_answer(piece))
         raise BrokenStream("the stream ended without an answer")
 
     def _told_apart(self, answer: Answer) -> Answer:

@@ -12,7 +12,7 @@ import structlog
 from bot.approvals.view import WORDS_LIMIT
 from bot.errors import FateUnknown, ServerFault, SwitchboardError, TelegramError
 from bot.messages import UNKNOWN_MESSAGE, Address, Channel, Clock
-from bot.ops.tasks import cancel_and_wait, over
+from bot.ops.tasks import cancel_and_wait, offload_if_long
 from bot.safety.output_filter import OutputFilter
 from bot.safety.text_safety import safe_text
 
@@ -51,7 +51,7 @@ class Progress:
         link_previews: bool = False,
     ) -> None:
         self._filter = guard
-        self._sieve = guard.secrets.growing()
+        self._sieve = guard.secrets.stream_redactor()
         self._link_previews = link_previews
         self._channel = channel
         self._address = address
@@ -152,7 +152,7 @@ class Progress:
     async def _draw(self) -> str:
         note = f"_{self._tool} …_" if self._tool else ""
         said = self.said
-        shown = await over(said, lambda: self._filter.preview(said, self._sieve))
+        shown = await offload_if_long(said, lambda: self._filter.redact_preview(said, self._sieve))
         return "\n\n".join(part for part in (shown, note) if part)
 
     async def _preview(self) -> None:

@@ -59,5 +59,5 @@ class PromptCache:
 
 def _prompts(plan: RunnableAgent, toolbox: Toolset) -> list[str]:
     """What stands behind the host's own prompt: blocked topics, then the servers' prompts."""
-    topics = plan.filter.prompt()
+    topics = plan.filter.topics_prompt()
     return [*([topics] if topics else []), *toolbox.prompts()]

@@ -14,7 +14,7 @@ from bot.approvals.store import ApprovalStore
 from bot.line_context import Timers
 from bot.messages import Buttons, Channel, Clock, Fence, IncomingMessage, OutgoingPart, TurnRef
 from bot.ops.counters import Counters
-from bot.ops.tasks import over
+from bot.ops.tasks import offload_if_long
 from bot.store.journal import Record
 from bot.turn import retry
 from bot.turn.prompt import RenderedPrompt
@@ -117,12 +117,12 @@ class Responder:
         links = job.plan.link_previews
 
         def said() -> list[OutgoingPart]:
-            out = job.plan.filter.out(text)
+            out = job.plan.filter.redact_output(text)
             if not out:
                 return []
             return job.channel.render(address, out, reply_to, shown, buttons, link_previews=links)
 
-        return await over(text, said)
+        return await offload_if_long(text, said)
 
     async def tell(
         self,

@@ -142,7 +142,7 @@ class Runner:
         context = SkillContext(INSTANCE, str(whom), conversation, job.plan.agent)
         rights = job.plan.rights
         shelf = ReadMore(self._rests, job.fence, job.ref, job.plan.limits.result_chars)
-        hide = job.plan.filter.secrets.hidden
+        hide = job.plan.filter.secrets.redact
         return Toolset(
             self._pool, rights, live, self._skills, self._kept, context, shelf, facts, hide
         )

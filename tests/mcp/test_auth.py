@@ -123,9 +123,9 @@ async def test_a_token_that_was_fetched_is_a_secret_until_the_one_after_the_next
         tokens = tokens_of(replace(docs(url, credentials(server)), secrets=secrets))
         assert tokens is not None
         first, second = await tokens.good(), await tokens.good()
-        assert secrets.hidden(f"{first} {second}") == "[secret] [secret]"
-        assert secrets.hidden(await tokens.good()) == "[secret]"
-        assert secrets.hidden(first) == first
+        assert secrets.redact(f"{first} {second}") == "[secret] [secret]"
+        assert secrets.redact(await tokens.good()) == "[secret]"
+        assert secrets.redact(first) == first
 
 
 async def test_calls_side_by_side_fetch_one_token() -> None:

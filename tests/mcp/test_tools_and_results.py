@@ -203,20 +203,20 @@ def test_very_many_parts_that_cannot_be_shown_are_counted() -> None:
 
 def test_a_secret_is_taken_out_of_what_a_server_says_before_it_is_cut() -> None:
     secrets = Secrets(["hunter2-plain"])
-    result = result_from(answer(text("x" * 6 + "hunter2-plain")), 8, secrets.hidden)
+    result = result_from(answer(text("x" * 6 + "hunter2-plain")), 8, secrets.redact)
     assert result.content[0]["text"] == "xxxxxx[s"
     assert result.rest == "ecret]"
     sound = types.AudioContent(data="", mime_type="audio/hunter2-plain")
-    assert result_from(answer(sound), 100, secrets.hidden).text.startswith(
+    assert result_from(answer(sound), 100, secrets.redact).text.startswith(
         "[a sound of type audio/[secret]"
     )
-    more = result_from(answer(text("y" * 600_000), text("hunter2-plain")), 100, secrets.hidden)
+    more = result_from(answer(text("y" * 600_000), text("hunter2-plain")), 100, secrets.redact)
     assert not more.whole
     assert len(more.rest) <= 500_000
 
 
 def test_a_tool_is_left_out_where_a_call_would_need_a_secret() -> None:
-    hide = Secrets(["hunter2-plain"]).hidden
+    hide = Secrets(["hunter2-plain"]).redact
     choice = {"type": "object", "properties": {"a": {"enum": ["hunter2-plain"]}}}
     told = {"type": "object", "properties": {"a": {"description": "of hunter2-plain"}}}
     raw = [

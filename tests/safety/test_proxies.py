@@ -13,10 +13,11 @@ import pytest
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.http import GuardedHttpClient
 from bot.ops.proxies import proxy_of
-from bot.skills.api import SkillContext
+from bot.skills import SkillContext
 from bot.skills.spec import SkillSpec
 from bot.skills.webhook_skill import REFUSED, WebhookSkillRunner
 from bot.telegram.client import new_session
+from registry.skill import Skill
 
 WHO = SkillContext("default", "1")
 # A name that does not resolve: who reaches it has gone through the proxy.
@@ -79,7 +80,8 @@ async def got(url: str, *, internal: bool, proxied: bool) -> str:
 
 async def called(url: str, *, internal: bool, proxied: bool) -> object:
     """What a webhook's call comes to."""
-    skill = SkillSpec("q", "Q.", {}, url, {}, internal, seconds=5.0, proxied=proxied)
+    document = Skill(name="q", description="Q.", input_schema={"type": "object"}, webhook_url=url)
+    skill = SkillSpec(document, internal=internal, proxied=proxied)
     webhooks = WebhookSkillRunner()
     try:
         return (await webhooks.call(skill, {}, WHO, 5)).body

@@ -12,8 +12,8 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
+from bot.ops.lenient_json import SurrogateReplacer, replace_half_surrogates
 from bot.ops.line_reader import LINE_LIMIT
-from bot.ops.plain_json import Mending, mended
 
 UNREADABLE = -32090
 """The code of an error that stands for an answer which we did not take; its words say why."""
@@ -43,7 +43,7 @@ async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> ht
         if len(body) > limit:
             await response.aclose()
             return _error_too_large(response.request, limit)
-    return _whole(response, mended(bytes(body)))
+    return _whole(response, replace_half_surrogates(bytes(body)))
 
 
 class _MendedStream(httpx2.AsyncByteStream):
@@ -53,11 +53,11 @@ class _MendedStream(httpx2.AsyncByteStream):
         self._inner = inner
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        mending = Mending()
+        mending = SurrogateReplacer()
         async for piece in self._inner:
-            if whole := mending.feed(piece):
+            if whole := mending.add(piece):
                 yield whole
-        if rest := mending.end():
+        if rest := mending.finish():
             yield rest
 
     async def aclose(self) -> None:
@@ -106,7 +106,7 @@ def parsed(raw: bytes) -> JSONRPCMessage:
 
     Half of a surrogate pair in a text is read as U+FFFD: the rest of it is worth having.
     """
-    raw = mended(raw)
+    raw = replace_half_surrogates(raw)
     if len(raw) > _LONG:
         # Five times as fast where an answer has very many parts, and all on this loop wait for it.
         with suppress(orjson.JSONDecodeError):

@@ -20,7 +20,7 @@ from mcp.shared.message import SessionMessage
 
 from bot.mcp.call_outcome import TransportCallbacks
 from bot.mcp.transports.messages import BROKEN, error, parsed, too_long
-from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, request_of
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 
 _EVENTS = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
 _KIND = "text/event-stream"
@@ -144,7 +144,7 @@ class Events:
 
     def _message(self, data: bytes) -> SessionMessage | None:
         if self._size > LINE_LIMIT:
-            request = request_of(data) if self._request is None else self._request
+            request = answered_request(data) if self._request is None else self._request
             log.warning("a message is too large", bytes=self._size, request=request)
             return None if request is None else too_long(request, self._size)
         if not data:
@@ -152,7 +152,7 @@ class Events:
         try:
             return SessionMessage(parsed(data))
         except ValueError:
-            request = request_of(data)
+            request = answered_request(data)
             return None if request is None else error(request, BROKEN)
 
     def _told(self, data: bytes) -> None:

@@ -27,8 +27,8 @@ from bot.mcp.call_outcome import TransportCallbacks
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
 from bot.mcp.transports.messages import BROKEN, error, parsed, too_long
-from bot.ops.hardening import given_umask
-from bot.ops.line_reader import LineSplitter, LineTooLong, request_of
+from bot.ops.hardening import original_umask
+from bot.ops.line_reader import LineSplitter, LineTooLong, answered_request
 
 _CHUNK = 64 * 1024
 _GRACE_SECONDS = 1.0
@@ -100,7 +100,7 @@ async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport
 
 def _umask() -> str:
     """The operator's, not ours: what a server makes may be meant for others."""
-    given = given_umask()
+    given = original_umask()
     return "" if given is None else f",{given:o}"
 
 
@@ -157,7 +157,7 @@ class _Reader:
             message = parsed(line)
         except ValueError:
             self._garbage(line)
-            request = request_of(line)
+            request = answered_request(line)
             return None if request is None else error(request, BROKEN)
         self._garbage_bytes = self._garbage_lines = 0
         return SessionMessage(message)
