@@ -24,6 +24,7 @@ from bot.hosting.leases import Leases
 from bot.line_context import LineContext
 from bot.messages import Clock, Decoded, Fence
 from bot.ops.counters import Counters
+from bot.ops.lenient_json import JsonTooDeep
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.store.inbox import UpdateInbox
@@ -31,7 +32,6 @@ from bot.store.outbox import Outbox
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.client import BotToken, TelegramClient
 from bot.telegram.decode import BotUser, decode
-from bot.telegram.json import TooDeep
 from bot.telegram.menus import Menus
 from bot.telegram.poller import Poller, PollingTransport, identify, update_of
 from bot.telegram.webhook import Transport, WebhookConfig, WebhookTransport, webhook_config
@@ -134,7 +134,7 @@ class HostedLine:
         """
         try:
             update = update_of(raw)
-        except TooDeep:
+        except JsonTooDeep:
             self._station.counters.add("ignored:nested")
             return
         if self._serving is not None:

@@ -13,10 +13,10 @@ import structlog
 from bot.errors import Conflict, StoreUnavailable, TelegramError, TooManyRequests, Unauthorized
 from bot.messages import Clock
 from bot.ops.counters import Counters
+from bot.ops.lenient_json import dumps, loads_object
 from bot.store.inbox import Update
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES, BotUser
-from bot.telegram.json import document_of, dumped
 
 
 class PollingTransport:
@@ -208,13 +208,13 @@ class Poller:
 def update_of(raw: bytes) -> Update:
     """An update that was pushed to us, from its JSON; raises ValueError where it is none.
 
-    TooDeep is the kind of it for what may be one, and will never be read.
+    JsonTooDeep is the kind of it for what may be one, and will never be read.
     """
-    body = document_of(raw)
+    body = loads_object(raw)
     number = body.get("update_id") if body is not None else None
     if type(number) is not int:
         raise ValueError("not an update: it has no update_id")
-    clean = dumped(body)  # half a surrogate pair, which is no text, is gone from it
+    clean = dumps(body)  # half a surrogate pair, which is no text, is gone from it
     return Update(number, clean, _name(clean))
 
 
