@@ -623,7 +623,7 @@ async def _close_unused(catalog: Catalog, plans: AgentResolver, pool: Pool) -> N
         await asyncio.sleep(0)
     made = [plans.of(agent) for agent in catalog.snapshot().agents]
     try:
-        await pool.keep({server for plan in made if plan for server in plan.servers})
+        await pool.keep_only({server for plan in made if plan for server in plan.servers})
     except Exception:
         log.exception("servers.not_closed")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from bot.agents.runnable import Limits, RunnableAgent
-from bot.errors import ConfigError
 from bot.line_context import LineContext
-from bot.mcp.server_spec import OAuthCredentials, ServerSpec
+from bot.mcp.server_spec import ServerSpec, prepare_server
 from bot.messages import Address, User
 from bot.ops.redaction import too_short
 from bot.safety.output_filter import OutputFilter, stricter
@@ -24,7 +23,6 @@ from bot.usage.limits import SpendLimit, lowest_limits, spend_limit
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration, NamedServer
-from registry.errors import ReferenceMissing
 from registry.layers import EffectiveAgent, NamedSkill
 from registry.limits import Budgets, SafetyConfig
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
@@ -160,49 +158,14 @@ class AgentResolver:
 
     def _spec(self, named: NamedServer) -> ServerSpec | None:
         """The server with its references expanded, or None where one of them is missing."""
-        server = named.server
-        filled = partial(self._filled, operator=named.operator)
-        try:
-            url = filled(server.url) if server.url else None
-            return ServerSpec(
-                name=named.name,
-                command=server.command,
-                args=server.args,
-                env={name: filled(value) for name, value in server.env.items()},
-                cwd=server.cwd,
-                url=url,
-                over=None if server.transport == "stdio" else server.transport,
-                headers={name: filled(value) for name, value in server.headers.items()},
-                repeatable=server.repeatable,
-                trust_annotations=server.trust_annotations,
-                cache=server.cache,
-                internal=named.operator or self._is_listed(url),
-                auth=self._auth(named, filled),
-                proxied=self._proxied,
-                result_cap=self._limits.result_chars,
-                secrets=self._guard.secrets,
-            )
-        except (ReferenceMissing, ConfigError) as error:
-            log.error("server.left_out", server=named.name, why=str(error))
-            return None
-
-    def _auth(self, named: NamedServer, filled: Callable[[str], str]) -> OAuthCredentials | None:
-        """How the host shows itself to the server, with the secret filled in."""
-        auth = named.server.auth
-        if auth is None:
-            return None
-        found = OAuthCredentials(
-            client_id=filled(auth.client_id),
-            client_secret=filled(auth.client_secret),
-            token_url=auth.token_url,
-            issuer=auth.issuer,
-            scopes=auth.scopes,
-            in_body=auth.method == "post",
-            internal=named.operator or self._is_listed(auth.token_url or auth.issuer),
+        return prepare_server(
+            named,
+            partial(self._filled, operator=named.operator),
+            self._is_listed,
+            self._guard.secrets,
             proxied=self._proxied,
+            result_cap=self._limits.result_chars,
         )
-        self._guard.secrets.add(found.pair)
-        return found
 
 
 def _budgets(agent: EffectiveAgent) -> dict[str, SpendLimit]:

@@ -5,18 +5,15 @@ What is shown is frozen with the turn's render; what is allowed is decided anew 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import orjson
-
 from bot.errors import ToolError, ToolFateUnknown
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import Tool, WireNames
+from bot.mcp.tool_spec import Tool, wire_names
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
@@ -94,18 +91,18 @@ class Toolset:
             for tool in [*known, *self._unclashed()]
             if self._decided(self._rights, tool.key, offer) is not Decision.DENY
         ]
-        wire = WireNames(tools)
-        shown = sorted(tools, key=wire.wire)
+        wires = wire_names(tool.key for tool in tools)
+        shown = sorted(tools, key=lambda tool: wires[tool.key])
         offered: list[dict[str, Any]] = [
             {
-                "name": wire.wire(tool),
+                "name": wires[tool.key],
                 "description": tool.description or tool.name,
                 "input_schema": tool.input_schema,
             }
             for tool in shown
         ]
         names: dict[str, Sequence[str]] = {
-            wire.wire(tool): (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
+            wires[tool.key]: (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
             for tool in shown
         }
         if shown and self._decided_own(self._rights) is not Decision.DENY:
@@ -151,10 +148,7 @@ class Toolset:
             return skill.digest[:24] if skill else ""
         server = self._servers.get(call.server or "")
         digest = self._digest(call)
-        if server is None or not digest:
-            return ""
-        place = [server.command, server.args, server.cwd, server.url, digest]
-        return hashlib.sha256(orjson.dumps(place)).hexdigest()[:24]
+        return server.fingerprint(digest) if server is not None and digest else ""
 
     def pin(self, call: Call, definition: str) -> None:
         """People allowed the tool of this definition: if it becomes another, the call won't run."""
@@ -222,7 +216,8 @@ class Toolset:
         if server.is_repeatable(call.tool):
             return True
         found = [t for t in self._pool.tools([server]) if t.name == call.tool]
-        return server.trust_annotations and any(t.read_only or t.idempotent for t in found)
+        trusted = server.definition.trust_annotations
+        return trusted and any(t.read_only or t.idempotent for t in found)
 
     async def run(self, call: Call, seconds: float) -> Result:
         """Make the call, or use a result again that is still good; every end of it is a result."""
@@ -257,7 +252,7 @@ class Toolset:
             skill = self._skills.get(call.tool or "")
             return skill.document.cache if skill else None
         server = self._servers.get(call.server or "")
-        return server.cached(call.tool) if server and call.tool else None
+        return server.cache_rule(call.tool) if server and call.tool else None
 
     def _identity(self, call: Call) -> tuple[str, str]:
         """What is called, and where and as whom: another secret may give another answer."""
@@ -280,10 +275,10 @@ class Toolset:
             return Result(words, error=True, fate_unknown=True)
         except ToolError as error:
             return Result(self._hide(f"The tool did not run: {error}"), error=True)
-        if found.unread:
+        if found.is_unreadable:
             words = self._hide(OUTCOME_UNKNOWN.format(found.text))
             return Result(words, error=True, fate_unknown=True)
-        rest = Remainder(call.key, found.rest, found.whole) if found.rest else None
+        rest = Remainder(call.key, found.remainder, found.is_complete) if found.remainder else None
         return Result(found.content, error=found.is_error, rest=rest)
 
     async def _run_skill(self, skill: SkillSpec, call: Call, seconds: float) -> Result:

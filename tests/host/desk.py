@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import Assembled
-from bot.mcp.pool import ServerHealth
+from bot.mcp.server import ServerHealth
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
@@ -153,7 +153,7 @@ async def asking(desk: Desk, *script: Any) -> AsyncIterator[Asking]:
 
 
 def _are_up(servers: Sequence[ServerHealth]) -> bool:
-    return bool(servers) and all(one.link.state == "up" for one in servers)
+    return bool(servers) and all(one.state == "up" for one in servers)
 
 
 def buttons(message: Message) -> list[str]:

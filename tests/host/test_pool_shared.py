@@ -137,11 +137,11 @@ def _targets() -> list[str]:
 
 
 def lives(host: Assembled) -> dict[str, int]:
-    return {health.names[0]: health.link.lives for health in host.pool.health()}
+    return {health.names[0]: health.connects for health in host.pool.health()}
 
 
 def all_up(host: Assembled, count: int) -> bool:
-    up = all(health.link.state == "up" for health in host.pool.health())
+    up = all(health.state == "up" for health in host.pool.health())
     return up and lives(host) == dict.fromkeys(SERVERS, count)
 
 

@@ -1,60 +1,113 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
+import structlog
+from pydantic import ValidationError
 
-from bot.errors import ConfigError
 from bot.mcp.server import Breaker
-from bot.mcp.server_spec import ServerSpec, specs_from
+from bot.mcp.server_spec import ServerSpec, prepare_server
 from bot.mcp.transports import parent_death
+from bot.ops.redaction import Secrets
+from registry.definition import McpServer, NamedServer, check_server_names
+from registry.fields import InvalidValue
+from registry.secrets import expand
+from tests.mcp.servers.starting import spec_of
+
+NONE = Secrets()
+ENVIRON = {
+    "HUB": "https://hub.example",
+    "KEY": "canary",
+    "FTP": "ftp://a",
+    "USER_URL": "https://user:pw@h/mcp",
+}
 
 
-def test_the_ecosystems_shape_is_read() -> None:
-    config = {
-        "time": {"command": "uvx", "args": ["mcp-server-time"], "env": {"TZ": "UTC"}, "cwd": "/"},
-        "web": {"url": "https://example.org/mcp", "headers": {"Authorization": "Bearer x"}},
-    }
-    time, web = specs_from(config)
-    assert (time.command, time.args, time.env, time.cwd) == (
-        "uvx",
-        ("mcp-server-time",),
-        {"TZ": "UTC"},
-        "/",
+def prepared(config: dict[str, Any], secrets: Secrets = NONE) -> ServerSpec | None:
+    """A server of an agent's document, as the host makes it."""
+    named = NamedServer("x", McpServer.model_validate(config), operator=True)
+    fill = partial(expand, environ=ENVIRON)
+    return prepare_server(
+        named, fill, lambda _url: False, Secrets() if secrets is None else secrets
     )
-    assert web.headers == {"Authorization": "Bearer x"}
+
+
+def test_the_ecosystems_shape_is_read_and_references_are_filled_in() -> None:
+    secrets = Secrets()
+    time = prepared({"command": "uvx", "args": ["mcp-server-time"], "env": {"TZ": "UTC"}})
+    web = prepared(
+        {"url": "${HUB}/mcp", "headers": {"Authorization": "Bearer ${KEY}"}}, secrets=secrets
+    )
+    assert time is not None
+    assert web is not None
+    assert (time.definition.args, time.definition.env) == (("mcp-server-time",), {"TZ": "UTC"})
+    assert time.definition.transport == "stdio"
+    assert web.url == "https://hub.example/mcp"
+    assert web.definition.headers == {"Authorization": "Bearer canary"}
+    assert web.secrets is secrets
+
+
+def test_an_oauth_secret_is_filled_in_and_known() -> None:
+    secrets = Secrets()
+    auth = {"clientId": "gate", "clientSecret": "${KEY}", "tokenUrl": "https://id.example/token"}
+    spec = prepared({"url": "https://h/mcp", "auth": auth}, secrets=secrets)
+    assert spec is not None
+    assert spec.definition.auth is not None
+    assert spec.definition.auth.client_secret == "canary"
+    assert secrets.redact("gate:canary") == "[secret]"
+    assert "canary" not in repr(spec) + repr(spec.definition)
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({}, "either `command` or `url`"),
-        ({"command": "a", "url": "http://b"}, "either `command` or `url`"),
-        ({"command": ""}, "command: it is empty"),
-        ({"command": ["a"]}, "command: write a string"),
-        ({"command": "a", "args": "b"}, "args: write a list of strings"),
-        ({"command": "a", "args": ["\0"]}, "NUL"),
-        ({"command": "a", "env": {"B": 1}}, "env: write an object"),
-        ({"command": "a", "headers": {"b": "c"}}, "headers: only a server with `url`"),
-        ({"url": "ftp://a"}, "url: write http://"),
-        ({"url": "http://[b"}, "url: write http://"),
-        ({"url": "http://a", "env": {"b": "c"}}, "belong to a server with `command`"),
-        ({"comand": "a"}, "mcpServers.time.comand: unknown"),
+        ({"url": "${NOWHERE}"}, "${NOWHERE} is not set"),
+        ({"url": "${FTP}"}, "mcpServers.x.url: write http://host/path"),
+        ({"url": "${USER_URL}"}, "mcpServers.x.url: write http://host/path"),
     ],
 )
-def test_a_bad_server_is_refused_with_place_and_cure(config: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError) as refusal:
-        specs_from({"time": config})
+def test_a_server_that_cannot_be_reached_is_left_out_with_a_line_in_the_log(
+    config: dict[str, Any], words: str
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert prepared(config) is None
+    (told,) = logs
+    assert (told["event"], told["server"]) == ("server.left_out", "x")
+    assert words in told["why"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, "either 'command' or 'url'"),
+        ({"command": "a", "url": "http://b"}, "either 'command' or 'url'"),
+        ({"command": ""}, "at least 1 character"),
+        ({"command": ["a"]}, "valid string"),
+        ({"command": "a", "args": "b"}, "valid tuple"),
+        ({"command": "a", "args": ["\0"]}, "control characters"),
+        ({"command": "a", "env": {"B": 1}}, "valid string"),
+        ({"command": "a", "headers": {"b": "c"}}, "belong to a 'url'"),
+        ({"url": "ftp://a"}, "http"),
+        ({"url": "http://[b"}, "address"),
+        ({"url": "http://a", "env": {"b": "c"}}, "belong to a 'command'"),
+        ({"comand": "a"}, "comand"),
+    ],
+)
+def test_a_definition_that_is_no_server_is_refused(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        McpServer.model_validate(config)
     assert words in str(refusal.value)
-    assert str(refusal.value).startswith("mcpServers.")
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "new\nline", "zero\u200bwidth", "n" * 65])
 def test_a_name_that_policy_could_not_read_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="printable characters"):
-        ServerSpec(name, command="a")
+    with pytest.raises(InvalidValue):
+        check_server_names({name: McpServer(command="a")})
 
 
 @pytest.mark.parametrize(
@@ -68,26 +121,27 @@ def test_a_name_that_policy_could_not_read_is_refused(name: str) -> None:
     ],
 )
 def test_the_url_tells_the_transport(url: str, transport: str) -> None:
-    assert ServerSpec("a", url=url).transport == transport
+    assert spec_of("a", url=url).definition.transport == transport
 
 
 def test_equal_servers_share_a_key_and_different_ones_do_not() -> None:
-    base = ServerSpec("a", command="x", args=("1",), env={"A": "1", "B": "2"})
-    same = ServerSpec("b", command="x", args=("1",), env={"B": "2", "A": "1"}, deadline=1)
+    base = spec_of("a", command="x", args=("1",), env={"A": "1", "B": "2"})
+    same = spec_of("b", command="x", args=("1",), env={"B": "2", "A": "1"}, deadline=1)
     assert base.share_key == same.share_key
     others = [
-        ServerSpec("a", command="x", args=("1",)),
-        ServerSpec("a", command="x", args=("1",), env={"A": "1", "B": "3"}),
-        ServerSpec("a", command="x", args=("1",), env={"A": "1", "B": "2"}, cwd="/"),
-        ServerSpec("a", command="x 1", env={"A": "1", "B": "2"}),
-        ServerSpec("a", url="http://x"),
-        ServerSpec("a", url="http://x", headers={"A": "1"}),
+        spec_of("a", command="x", args=("1",)),
+        spec_of("a", command="x", args=("1",), env={"A": "1", "B": "3"}),
+        spec_of("a", command="x", args=("1",), env={"A": "1", "B": "2"}, cwd="/"),
+        spec_of("a", command="x 1", env={"A": "1", "B": "2"}),
+        spec_of("a", url="http://x"),
+        spec_of("a", url="http://x", headers={"A": "1"}),
     ]
     assert len({base.share_key, *(other.share_key for other in others)}) == 7
+    assert spec_of("a", url="http://x", headers={"a": "1"}).share_key == others[-1].share_key
 
 
 def test_globs_match_with_case() -> None:
-    spec = ServerSpec("a", command="x", repeatable=("get_*", "list"))
+    spec = spec_of("a", command="x", repeatable=("get_*", "list"))
     assert spec.is_repeatable("get_time")
     assert spec.is_repeatable("list")
     assert not spec.is_repeatable("Get_time")
@@ -95,7 +149,8 @@ def test_globs_match_with_case() -> None:
 
 
 def test_a_spec_shows_no_secret() -> None:
-    spec = ServerSpec("a", url="https://h/mcp?key=canary", headers={"X": "Bearer canary"})
+    headers, secrets = {"X": "Bearer canary"}, Secrets(["Bearer canary"])
+    spec = spec_of("a", url="https://h/mcp?key=canary", headers=headers, secrets=secrets)
     assert "canary" not in repr(spec)
     assert "canary" not in spec.redact(f"failed at {spec.url} with Bearer canary")
 
@@ -112,13 +167,13 @@ def test_the_breaker_opens_after_five_failures_and_lets_one_try_through_after_a_
     assert not breaker.failed(20.3)
 
 
-def test_the_leash_says_what_it_cannot_run() -> None:
+def test_the_launcher_says_what_it_cannot_run() -> None:
     command = [
         sys.executable,
         "-I",
         "-S",
         parent_death.__file__,
-        str(_own_pid()),
+        str(os.getpid()),
         "/no/such/program",
     ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -126,14 +181,8 @@ def test_the_leash_says_what_it_cannot_run() -> None:
     assert "cannot run /no/such/program" in ended.stderr
 
 
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux alone tells of parents")
-def test_the_leash_runs_nothing_once_its_parent_is_gone() -> None:
+def test_the_launcher_runs_nothing_once_its_parent_is_gone() -> None:
     command = [sys.executable, "-I", "-S", parent_death.__file__, "1", "/bin/echo", "ran"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")

@@ -13,95 +13,18 @@ from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
 from bot.ops.lenient_json import SurrogateReplacer, replace_half_surrogates
-from bot.ops.line_reader import LINE_LIMIT
+from bot.ops.line_reader import LINE_LIMIT, answered_request
 
-UNREADABLE = -32090
-"""The code of an error that stands for an answer which we did not take; its words say why."""
+ANSWER_REJECTED = -32090
+"""The code of an error of ours in place of an answer that we did not accept; its text says why."""
+PROTOCOL_BROKEN = "The tool ran, but its answer breaks the protocol."
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
-
-
-async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
-    """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
-
-    Half of a surrogate pair in it, or in a stream of events, is U+FFFD. Raises
-    httpx2.TransportError where the body breaks off, or is compressed although we asked for it as it
-    is: a few bytes could become gigabytes.
-    """
-    if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
-        await response.aclose()
-        raise httpx2.RemoteProtocolError("the answer is compressed", request=response.request)
-    kind = response.headers.get("content-type", "").lower()
-    if kind.startswith(_EVENTS):
-        response.stream = _MendedStream(response.stream)
-    if not kind.startswith(_JSON):
-        return response
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > limit:
-            await response.aclose()
-            return _error_too_large(response.request, limit)
-    return _whole(response, replace_half_surrogates(bytes(body)))
-
-
-class _MendedStream(httpx2.AsyncByteStream):
-    """A stream of events whose texts can all be read."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        mending = SurrogateReplacer()
-        async for piece in self._inner:
-            if whole := mending.add(piece):
-                yield whole
-        if rest := mending.finish():
-            yield rest
-
-    async def aclose(self) -> None:
-        """Close the stream that this one reads."""
-        await self._inner.aclose()
-
-
-def too_large(limit: int) -> str:
-    """What the model is told of an answer over `limit` bytes."""
-    size = limit // (1024 * 1024)
-    return f"The tool ran, but its answer of more than {size} MB is too large: ask for less."
-
-
-def _whole(response: httpx2.Response, body: bytes) -> httpx2.Response:
-    headers = [
-        (name, value)
-        for name, value in response.headers.multi_items()
-        if name.lower() not in {"content-length", "transfer-encoding"}
-    ]
-    return httpx2.Response(
-        response.status_code, headers=headers, content=body, request=response.request
-    )
-
-
-def _error_too_large(request: httpx2.Request, limit: int) -> httpx2.Response:
-    error = {"code": UNREADABLE, "message": too_large(limit)}
-    answer = {"jsonrpc": "2.0", "id": _id_of(request), "error": error}
-    return httpx2.Response(200, json=answer, request=request)
-
-
-def _id_of(request: httpx2.Request) -> Any:
-    try:
-        message = json.loads(request.content)
-    except ValueError:
-        return None
-    return message.get("id") if isinstance(message, dict) else None
-
-
-BROKEN = "The tool ran, but its answer breaks the protocol."
-
 _LONG = 256 * 1024
 
 
-def parsed(raw: bytes) -> JSONRPCMessage:
+def parse_message(raw: bytes) -> JSONRPCMessage:
     """The message in these bytes; raises ValueError where there is none.
 
     Half of a surrogate pair in a text is read as U+FFFD: the rest of it is worth having.
@@ -114,14 +37,95 @@ def parsed(raw: bytes) -> JSONRPCMessage:
     return jsonrpc_message_adapter.validate_json(raw, by_name=False)
 
 
-def error(request: int, words: str) -> SessionMessage:
-    """An answer of ours in place of one that we did not take."""
-    body = ErrorData(code=UNREADABLE, message=words)
+def message_or_error(raw: bytes) -> SessionMessage | None:
+    """The message in these bytes, or an error for the request that they seem to answer, if any."""
+    try:
+        return SessionMessage(parse_message(raw))
+    except ValueError:
+        return error_message(answered_request(raw), PROTOCOL_BROKEN)
+
+
+def error_message(request: int | None, text: str) -> SessionMessage | None:
+    """An error of ours in place of an answer; None where it is not known which request it was."""
+    if request is None:
+        return None
+    body = ErrorData(code=ANSWER_REJECTED, message=text)
     return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=body))
 
 
-def too_long(request: int, size: int) -> SessionMessage:
+def too_long_message(request: int | None, size: int) -> SessionMessage | None:
     """The same for an answer of so many bytes."""
-    return error(
-        request, f"The tool ran, but its answer of {size} bytes is too large: ask for less."
+    text = f"The tool ran, but its answer of {size} bytes is too large: ask for less."
+    return error_message(request, text)
+
+
+def too_large_text(limit: int) -> str:
+    """What the model is told of an answer over `limit` bytes."""
+    size = limit // (1024 * 1024)
+    return f"The tool ran, but its answer of more than {size} MB is too large: ask for less."
+
+
+async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
+    """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
+
+    Half of a surrogate pair in it, or in a stream of events, is U+FFFD. Raises
+    httpx2.TransportError where the body breaks off, or is compressed although we asked for it
+    plain: a few bytes could become gigabytes.
+    """
+    if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+        await response.aclose()
+        raise httpx2.RemoteProtocolError("the answer is compressed", request=response.request)
+    kind = response.headers.get("content-type", "").lower()
+    if kind.startswith(_EVENTS):
+        response.stream = _RepairedStream(response.stream)
+    if not kind.startswith(_JSON):
+        return response
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            await response.aclose()
+            return _too_large(response.request, limit)
+    headers = [
+        (name, value)
+        for name, value in response.headers.multi_items()
+        if name.lower() not in {"content-length", "transfer-encoding"}
+    ]
+    return httpx2.Response(
+        response.status_code,
+        headers=headers,
+        content=replace_half_surrogates(bytes(body)),
+        request=response.request,
     )
+
+
+class _RepairedStream(httpx2.AsyncByteStream):
+    """A stream of events without halves of surrogate pairs."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        replacer = SurrogateReplacer()
+        async for piece in self._inner:
+            if complete := replacer.add(piece):
+                yield complete
+        if rest := replacer.finish():
+            yield rest
+
+    async def aclose(self) -> None:
+        """Close the stream that this one reads."""
+        await self._inner.aclose()
+
+
+def _too_large(request: httpx2.Request, limit: int) -> httpx2.Response:
+    try:
+        message = json.loads(request.content)
+    except ValueError:
+        message = None
+    answer = {
+        "jsonrpc": "2.0",
+        "id": message.get("id") if isinstance(message, dict) else None,
+        "error": {"code": ANSWER_REJECTED, "message": too_large_text(limit)},
+    }
+    return httpx2.Response(200, json=answer, request=request)

@@ -1,9 +1,9 @@
-"""How a server is reached: one function for each transport, all watched in the same way."""
+"""Opens a server's transport, and watches its messages: pace, shape, end, and what was sent."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -13,61 +13,50 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
-from bot.mcp.call_outcome import TransportCallbacks, departure_of_call
+from bot.mcp.connection_state import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import TOOLS_LIMIT
-from bot.mcp.transports.auth import tokens_of
-from bot.mcp.transports.http import GuardedHttpClient
+from bot.mcp.transports.http import ServerHttpClient
 from bot.mcp.transports.sse import sse_streams
 from bot.mcp.transports.stdio import stdio_streams
 from bot.ops.line_reader import LINE_LIMIT
 
 _WINDOW = 0.1
-_MESSAGES_A_WINDOW = 200
-_PARTS = 2_000
-_GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
+_MESSAGES_PER_WINDOW = 200
+_PARTS_LIMIT = 2_000
+_ENDS = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 Streams = tuple[Any, Any]
 
 
 @asynccontextmanager
-async def open_transport(spec: ServerSpec, ears: TransportCallbacks) -> AsyncIterator[Streams]:
-    """The server's two streams of messages; `ears` are told once the server is gone."""
-    async with _OPENERS[spec.transport](spec, ears) as (read, write):
-        yield _Watched(read, ears), _Departing(write)
+async def open_transport(spec: ServerSpec, state: ConnectionState) -> AsyncIterator[Streams]:
+    """The server's streams of messages, to read and to write; `state` is lost once it is gone."""
+    async with _streams(spec, state) as (read, write):
+        yield _Incoming(read, state), _Outgoing(write)
 
 
-def _stdio(spec: ServerSpec, ears: TransportCallbacks) -> AbstractAsyncContextManager[Streams]:
-    return stdio_streams(spec, ears)
+def _streams(spec: ServerSpec, state: ConnectionState) -> AbstractAsyncContextManager[Streams]:
+    if spec.definition.transport == "stdio":
+        return stdio_streams(spec, state)
+    if spec.definition.transport == "sse":
+        return sse_streams(spec.url, ServerHttpClient(spec, state, posts_are_vital=True), state)
+    return _http_streams(spec, state)
 
 
 @asynccontextmanager
-async def _http(spec: ServerSpec, ears: TransportCallbacks) -> AsyncIterator[Streams]:
+async def _http_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterator[Streams]:
     async with (
-        GuardedHttpClient(spec, ears, tokens=tokens_of(spec)) as client,
+        ServerHttpClient(spec, state) as client,
         streamable_http_client(
-            spec.url or "", http_client=client, max_sse_event_size=LINE_LIMIT
+            spec.url, http_client=client, max_sse_event_size=LINE_LIMIT
         ) as streams,
     ):
         yield streams
 
 
-def _sse(spec: ServerSpec, ears: TransportCallbacks) -> AbstractAsyncContextManager[Streams]:
-    courier = GuardedHttpClient(spec, ears, posts_are_vital=True, tokens=tokens_of(spec))
-    return sse_streams(spec.url or "", courier, ears)
-
-
-_OPENERS: dict[
-    str, Callable[[ServerSpec, TransportCallbacks], AbstractAsyncContextManager[Streams]]
-] = {
-    "stdio": _stdio,
-    "http": _http,
-    "sse": _sse,
-}
-
-
 class _Stream:
-    """What both halves of a watched connection share."""
+    """What both directions of a watched connection share."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -85,18 +74,18 @@ class _Stream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        left: bool | None = await self._inner.__aexit__(kind, error, trace)
-        return left
+        suppressed: bool | None = await self._inner.__aexit__(kind, error, trace)
+        return suppressed
 
 
-class _Watched(_Stream):
-    """Messages from the server; tells when they end."""
+class _Incoming(_Stream):
+    """Messages from the server; the connection is lost when they end."""
 
-    def __init__(self, inner: Any, ears: TransportCallbacks) -> None:
+    def __init__(self, inner: Any, state: ConnectionState) -> None:
         super().__init__(inner)
-        self._ears = ears
-        self._since = 0.0
-        self._taken = 0
+        self._state = state
+        self._window_began = 0.0
+        self._received = 0
 
     @property
     def last_context(self) -> Any:
@@ -105,21 +94,21 @@ class _Watched(_Stream):
     async def receive(self) -> Any:
         await self._pace()
         try:
-            return _mended(await self._inner.receive())
-        except _GONE:
-            self._ears.lose("the server closed the connection")
+            return _repaired(await self._inner.receive())
+        except _ENDS:
+            self._state.lose("the server closed the connection")
             raise
 
     async def _pace(self) -> None:
         # A server that talks without an end would take the time of all who share this loop.
         now = asyncio.get_running_loop().time()
-        if now - self._since >= _WINDOW:
-            self._since, self._taken = now, 0
-        self._taken += 1
-        if self._taken > _MESSAGES_A_WINDOW:
-            await asyncio.sleep(self._since + _WINDOW - now)
+        if now - self._window_began >= _WINDOW:
+            self._window_began, self._received = now, 0
+        self._received += 1
+        if self._received > _MESSAGES_PER_WINDOW:
+            await asyncio.sleep(self._window_began + _WINDOW - now)
 
-    def __aiter__(self) -> _Watched:
+    def __aiter__(self) -> _Incoming:
         return self
 
     async def __anext__(self) -> Any:
@@ -129,50 +118,48 @@ class _Watched(_Stream):
             raise StopAsyncIteration from None
 
 
-class _Departing(_Stream):
-    """Messages to the server; notes for each call whether it may have left."""
+class _Outgoing(_Stream):
+    """Messages to the server; records for each call whether it may have been sent."""
 
     async def send(self, item: SessionMessage) -> None:
-        departure = departure_of_call.get()
-        if departure is None or not isinstance(item.message, JSONRPCRequest):
+        request = current_request.get()
+        if request is None or not isinstance(item.message, JSONRPCRequest):
             await self._inner.send(item)
             return
-        departure.left = True
+        request.sent = True
         try:
             await self._inner.send(item)
-        except _GONE:
-            departure.left = False
+        except _ENDS:
+            request.sent = False
             raise
 
 
-def _mended(item: Any) -> Any:
-    # One tool without a proper schema would cost its server the whole list.
+def _repaired(item: Any) -> Any:
+    """A message that the SDK can read: one odd tool would cost its server the whole list."""
     message = getattr(item, "message", None)
     if isinstance(message, JSONRPCResponse):
+        result = message.result
         for name in ("content", "messages", "prompts"):
-            if isinstance(parts := message.result.get(name), list) and len(parts) > _PARTS:
-                message.result[name] = parts[:_PARTS]
+            if isinstance(parts := result.get(name), list) and len(parts) > _PARTS_LIMIT:
+                result[name] = parts[:_PARTS_LIMIT]
                 if name == "content":
-                    message.result[name].append(_left_out(len(parts) - _PARTS))
-        if isinstance(tools := message.result.get("tools"), list):
-            offered = [tool for tool in tools[: TOOLS_LIMIT + _PARTS] if _is_named(tool)]
-            message.result["tools"] = [_mended_tool(tool) for tool in offered]
+                    text = f"[{len(parts) - _PARTS_LIMIT} more parts are left out]"
+                    result[name].append({"type": "text", "text": text})
+        if isinstance(tools := result.get("tools"), list):
+            offered = tools[: TOOLS_LIMIT + _PARTS_LIMIT]
+            result["tools"] = [_repaired_tool(tool) for tool in offered if _is_named(tool)]
     return item
-
-
-def _left_out(count: int) -> dict[str, str]:
-    return {"type": "text", "text": f"[{count} more parts are left out]"}
 
 
 def _is_named(tool: Any) -> bool:
     return isinstance(tool, dict) and isinstance(tool.get("name"), str)
 
 
-def _mended_tool(tool: dict[str, Any]) -> dict[str, Any]:
+def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:
     # Without an output schema nobody checks results by a server's own patterns on our loop.
     kept: dict[str, Any] = {"name": tool["name"]}
     if isinstance(hints := tool.get("annotations"), dict):
-        kept["annotations"] = {hint: said for hint, said in hints.items() if isinstance(said, bool)}
+        kept["annotations"] = {hint: on for hint, on in hints.items() if isinstance(on, bool)}
     schema = tool.get("inputSchema")
     kept["inputSchema"] = dict(schema) if isinstance(schema, dict) else {}
     if kept["inputSchema"].get("type") != "object":
