@@ -12,7 +12,7 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from bot.mcp.tool_spec import TOOLS_LIMIT, Tool, tools_from
+from bot.mcp.tool_spec import Tool, ToolFilter
 from bot.ops.redaction import Secrets
 from bot.safety.text_safety import printable
 
@@ -20,7 +20,8 @@ _PAGES = 100
 _PROMPTS = 20
 _PROMPTS_SECONDS = 10.0
 _PROMPT_CHARACTERS = 20_000
-_NOTES = 10
+_PROMPT_READ = 2 * _PROMPT_CHARACTERS
+_NOTES_LOGGED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,17 @@ async def list_server(client: mcp.Client, log: Any, secrets: Secrets) -> Listing
 
 
 async def _tools(client: mcp.Client, log: Any, secrets: Secrets) -> tuple[Tool, ...]:
-    raw: list[types.Tool] = []
+    found = ToolFilter(secrets)
 
     async def read_page(cursor: str | None) -> str | None:
         answer = await client.list_tools(cursor=cursor)
-        raw.extend(answer.tools)
-        return answer.next_cursor if len(raw) <= TOOLS_LIMIT else None
+        await asyncio.to_thread(found.add, answer.tools)
+        return None if found.is_full else answer.next_cursor
 
     await _each_page(read_page)
-    tools, notes = await asyncio.to_thread(tools_from, raw, secrets)
-    for note in notes[:_NOTES]:
+    for note in found.notes[:_NOTES_LOGGED]:
         log.warning("tool list", note=note)
-    return tools
+    return found.tools
 
 
 async def _prompts(client: mcp.Client, log: Any, secrets: Secrets) -> tuple[str, ...]:
@@ -88,8 +88,8 @@ async def _prompt_names(client: mcp.Client) -> list[str]:
 
 async def _prompt(client: mcp.Client, name: str, secrets: Secrets) -> str:
     answer = await client.get_prompt(name)
-    texts = [_text_of(message.content) for message in answer.messages]
-    text = "\n\n".join(text for text in texts if text)[: 2 * _PROMPT_CHARACTERS]
+    texts = (_text_of(message.content)[:_PROMPT_READ] for message in answer.messages)
+    text = "\n\n".join(text for text in texts if text)[:_PROMPT_READ]
     return printable(secrets.redact(text), _PROMPT_CHARACTERS).strip()
 
 

@@ -21,6 +21,7 @@ DESCRIPTION_LIMIT = 8_000
 NAME_LIMIT = 512
 SCHEMA_LIMIT = 64_000
 TOOLS_LIMIT = 1_000
+NOTES_LIMIT = 100
 
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
@@ -56,27 +57,44 @@ class Tool:
         return replace(self, server=server)
 
 
-def tools_from(raw: Iterable[types.Tool], secrets: Secrets) -> tuple[tuple[Tool, ...], list[str]]:
-    """The usable tools sorted by name, and a sentence for each that had to be left out.
+class ToolFilter:
+    """Takes the usable tools out of a list that comes in pages; `notes` say what is left out.
 
     Secrets are taken out of what models read; where a call would need one, the tool is left out.
     """
-    tools: dict[str, Tool] = {}
-    notes: list[str] = []
-    for item in raw:
-        name = printable(secrets.redact(item.name[: 2 * NAME_LIMIT])[:80])
-        if len(tools) >= TOOLS_LIMIT:
-            notes.append(f"more than {TOOLS_LIMIT} tools: the others are left out")
-            break
-        if item.name in tools:
-            notes.append(f"tool {name!r} is listed twice: the first stays")
-        elif reason := _refusal(item):
-            notes.append(f"tool {name!r} is left out: {reason}")
-        elif _has_secret(tool := _tool(item, secrets), secrets):
-            notes.append(f"tool {name!r} is left out: its name or its input schema has a secret")
-        else:
-            tools[item.name] = tool
-    return tuple(tools[name] for name in sorted(tools)), notes
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._tools: dict[str, Tool] = {}
+        self.notes: list[str] = []
+        self.is_full = False
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The usable tools so far, sorted by name."""
+        return tuple(self._tools[name] for name in sorted(self._tools))
+
+    def add(self, page: Iterable[types.Tool]) -> None:
+        """Add the tools of a page; made to run in a thread, as it may take a while."""
+        for raw in page:
+            if len(self._tools) >= TOOLS_LIMIT:
+                self._note(f"more than {TOOLS_LIMIT} tools: the others are left out")
+                self.is_full = True
+                return
+            name = printable(self._secrets.redact(raw.name[: 2 * NAME_LIMIT])[:80])
+            if raw.name in self._tools:
+                self._note(f"tool {name!r} is listed twice: the first stays")
+            elif reason := _refusal(raw):
+                self._note(f"tool {name!r} is left out: {reason}")
+            elif _has_secret(tool := _tool(raw, self._secrets), self._secrets):
+                why = "its name or its input schema has a secret"
+                self._note(f"tool {name!r} is left out: {why}")
+            else:
+                self._tools[raw.name] = tool
+
+    def _note(self, text: str) -> None:
+        if len(self.notes) < NOTES_LIMIT:
+            self.notes.append(text)
 
 
 def _refusal(raw: types.Tool) -> str | None:

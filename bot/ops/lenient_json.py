@@ -26,9 +26,6 @@ _ESCAPE = re.compile(
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.DOTALL,
 )
-_PARTIAL_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_PARTIAL_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
-_ESCAPE_LENGTH = 12
 _MAX_DIGITS = 4_000
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _CLAMP_DIGITS = 18
@@ -171,34 +168,3 @@ def replace_half_surrogates(raw: bytes) -> bytes:
     if not any(half in raw for half in _HALVES):
         return raw
     return _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], raw)
-
-
-class SurrogateReplacer:
-    """`replace_half_surrogates` for a text that comes in pieces, wherever they are cut."""
-
-    def __init__(self) -> None:
-        self._pending = b""
-
-    def add(self, piece: bytes) -> bytes:
-        """The text that is complete by now."""
-        text = self._pending + piece
-        at = _complete(text)
-        self._pending = text[at:]
-        return replace_half_surrogates(text[:at])
-
-    def finish(self) -> bytes:
-        """The rest, once nothing more comes."""
-        return replace_half_surrogates(self._pending)
-
-
-def _complete(text: bytes) -> int:
-    """Where an unfinished escape begins, or one whose other half may follow."""
-    if b"\\" not in text[-_ESCAPE_LENGTH:]:
-        return len(text)
-    for pattern in (_PARTIAL_PAIR, _PARTIAL_ESCAPE):
-        found = pattern.search(text, max(0, len(text) - _ESCAPE_LENGTH))
-        if found is not None:
-            before = text[: found.start()]
-            if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:  # not itself an escaped one
-                return found.start()
-    return len(text)

@@ -19,7 +19,6 @@ from registry.fields import InvalidValue
 from registry.secrets import expand
 from tests.mcp.servers.starting import spec_of
 
-NONE = Secrets()
 ENVIRON = {
     "HUB": "https://hub.example",
     "KEY": "canary",
@@ -28,7 +27,7 @@ ENVIRON = {
 }
 
 
-def prepared(config: dict[str, Any], secrets: Secrets = NONE) -> ServerSpec | None:
+def prepared(config: dict[str, Any], secrets: Secrets | None = None) -> ServerSpec | None:
     """A server of an agent's document, as the host makes it."""
     named = NamedServer("x", McpServer.model_validate(config), operator=True)
     fill = partial(expand, environ=ENVIRON)

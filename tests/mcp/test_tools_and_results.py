@@ -9,7 +9,7 @@ import pytest
 from mcp import types
 
 from bot.mcp.result import result_from
-from bot.mcp.tool_spec import Tool, tools_from
+from bot.mcp.tool_spec import Tool, ToolFilter
 from bot.ops.line_reader import LineSplitter, LineTooLong
 from bot.ops.redaction import Secrets
 from bot.safety.text_safety import printable
@@ -22,8 +22,14 @@ def tool(name: str = "a", **fields: Any) -> types.Tool:
     return types.Tool(**{"name": name, "input_schema": {"type": "object"}, **fields})
 
 
+def filtered(*raw: types.Tool, secrets: Secrets = NONE) -> ToolFilter:
+    found = ToolFilter(secrets)
+    found.add(raw)
+    return found
+
+
 def only(raw: types.Tool) -> Tool:
-    (found,), _ = tools_from([raw], NONE)
+    (found,) = filtered(raw).tools
     return found
 
 
@@ -58,8 +64,9 @@ def test_hidden_text_in_descriptions_is_stripped() -> None:
     ],
 )
 def test_a_tool_is_left_out_where_hidden_text_cannot_be_stripped(schema: dict[str, Any]) -> None:
-    found, (note,) = tools_from([tool(input_schema={"type": "object", **schema}), tool("b")], NONE)
-    assert [one.name for one in found] == ["b"]
+    found = filtered(tool(input_schema={"type": "object", **schema}), tool("b"))
+    (note,) = found.notes
+    assert [one.name for one in found.tools] == ["b"]
     assert "hidden characters" in note
     assert printable(note) == note
 
@@ -83,18 +90,16 @@ def test_a_schema_that_the_model_api_would_refuse_becomes_an_object() -> None:
 
 
 def test_tools_are_sorted_and_a_twin_is_left_out() -> None:
-    found, notes = tools_from(
-        [tool("b", description="1"), tool("a"), tool("b", description="2")], NONE
-    )
-    assert [(one.name, one.description) for one in found] == [("a", ""), ("b", "1")]
-    assert notes == ["tool 'b' is listed twice: the first stays"]
+    found = filtered(tool("b", description="1"), tool("a"), tool("b", description="2"))
+    assert [(one.name, one.description) for one in found.tools] == [("a", ""), ("b", "1")]
+    assert found.notes == ["tool 'b' is listed twice: the first stays"]
 
 
 def test_a_tool_with_an_endless_schema_is_left_out() -> None:
     schema = {"type": "object", "description": "x" * 70_000}
-    found, notes = tools_from([tool(input_schema=schema)], NONE)
-    assert found == ()
-    assert "over 64000" in notes[0]
+    found = filtered(tool(input_schema=schema))
+    assert found.tools == ()
+    assert "over 64000" in found.notes[0]
 
 
 def test_the_digest_tells_a_changed_tool() -> None:
@@ -227,7 +232,8 @@ def test_a_tool_is_left_out_where_a_call_would_need_a_secret() -> None:
         tool("choose", input_schema=choice),
         tool("good", description="Tells hunter2-plain.", input_schema=told),
     ]
-    (good,), notes = tools_from(raw, secrets)
+    found = filtered(*raw, secrets=secrets)
+    (good,), notes = found.tools, found.notes
     assert good.description == "Tells [secret]."
     assert good.input_schema["properties"]["a"]["description"] == "of [secret]"
     assert len(notes) == 2

@@ -12,8 +12,8 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from bot.ops.lenient_json import SurrogateReplacer, replace_half_surrogates
-from bot.ops.line_reader import LINE_LIMIT, answered_request
+from bot.mcp.transports.shortening import LONG, TooManyParts, shortened
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 
 ANSWER_REJECTED = -32090
 """The code of an error of ours in place of an answer that we did not accept; its text says why."""
@@ -21,26 +21,29 @@ PROTOCOL_BROKEN = "The tool ran, but its answer breaks the protocol."
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
-_LONG = 256 * 1024
+_HEADERS = {"Content-Type": _JSON}
+_DATA = b"data:"
 
 
-def parse_message(raw: bytes) -> JSONRPCMessage:
-    """The message in these bytes; raises ValueError where there is none.
+async def parse_message(raw: bytes) -> JSONRPCMessage:
+    """The message in these bytes, shortened where it is long.
 
-    Half of a surrogate pair in a text is read as U+FFFD: the rest of it is worth having.
+    Raises ValueError where there is none; TooManyParts, a kind of it, where it is not read.
     """
-    raw = replace_half_surrogates(raw)
-    if len(raw) > _LONG:
+    raw = await shortened(raw)
+    if len(raw) > LONG:
         # Five times as fast where an answer has very many parts, and all on this loop wait for it.
         with suppress(orjson.JSONDecodeError):
             return jsonrpc_message_adapter.validate_python(orjson.loads(raw), by_name=False)
     return jsonrpc_message_adapter.validate_json(raw, by_name=False)
 
 
-def message_or_error(raw: bytes) -> SessionMessage | None:
+async def message_or_error(raw: bytes) -> SessionMessage | None:
     """The message in these bytes, or an error for the request that they seem to answer, if any."""
     try:
-        return SessionMessage(parse_message(raw))
+        return SessionMessage(await parse_message(raw))
+    except TooManyParts as error:
+        return error_message(answered_request(raw), str(error))
     except ValueError:
         return error_message(answered_request(raw), PROTOCOL_BROKEN)
 
@@ -68,7 +71,7 @@ def too_large_text(limit: int) -> str:
 async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
     """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
 
-    Half of a surrogate pair in it, or in a stream of events, is U+FFFD. Raises
+    The same holds for each event of a stream. Half of a surrogate pair is U+FFFD. Raises
     httpx2.TransportError where the body breaks off, or is compressed although we asked for it
     plain: a few bytes could become gigabytes.
     """
@@ -77,55 +80,81 @@ async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> ht
         raise httpx2.RemoteProtocolError("the answer is compressed", request=response.request)
     kind = response.headers.get("content-type", "").lower()
     if kind.startswith(_EVENTS):
-        response.stream = _RepairedStream(response.stream)
+        response.stream = _BoundedEvents(response)
     if not kind.startswith(_JSON):
         return response
-    body = bytearray()
+    body, request = bytearray(), response.request
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > limit:
             await response.aclose()
-            return _too_large(response.request, limit)
-    headers = [
-        (name, value)
-        for name, value in response.headers.multi_items()
-        if name.lower() not in {"content-length", "transfer-encoding"}
-    ]
+            content, headers = (
+                _error(_sent_id(request), too_large_text(limit)),
+                {"Content-Type": _JSON},
+            )
+            return httpx2.Response(200, content=content, headers=headers, request=request)
     return httpx2.Response(
         response.status_code,
-        headers=headers,
-        content=replace_half_surrogates(bytes(body)),
-        request=response.request,
+        headers=[
+            (name, value)
+            for name, value in response.headers.multi_items()
+            if name.lower() not in {"content-length", "transfer-encoding"}
+        ],
+        content=await _shortened_or_error(bytes(body), _sent_id(request)),
+        request=request,
     )
 
 
-class _RepairedStream(httpx2.AsyncByteStream):
-    """A stream of events without halves of surrogate pairs."""
+class _BoundedEvents(httpx2.AsyncByteStream):
+    """A stream of events, each of which is quickly read; what is too long is an error instead."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    def __init__(self, response: httpx2.Response) -> None:
+        self._inner: Any = response.stream
+        self._request = response.request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        replacer = SurrogateReplacer()
+        lines = LineSplitter()
         async for piece in self._inner:
-            if complete := replacer.add(piece):
-                yield complete
-        if rest := replacer.finish():
-            yield rest
+            for line in lines.feed(piece):
+                yield await self._line(line)
+            if lines.is_endless:
+                raise httpx2.RemoteProtocolError("a line without an end", request=self._request)
+
+    async def _line(self, line: bytes | LineTooLong) -> bytes:
+        if isinstance(line, LineTooLong):
+            request = _sent_id(self._request) if line.request is None else line.request
+            return b"data: " + _error(request, too_large_text(LINE_LIMIT)) + b"\n"
+        if not line.startswith(_DATA):
+            return line + b"\n"
+        message = line.removeprefix(_DATA)
+        return _DATA + await _shortened_or_error(message, answered_request(message)) + b"\n"
 
     async def aclose(self) -> None:
         """Close the stream that this one reads."""
         await self._inner.aclose()
 
 
-def _too_large(request: httpx2.Request, limit: int) -> httpx2.Response:
+async def _shortened_or_error(message: bytes, request: Any) -> bytes:
+    """A message shortened, or an error where it has too many parts; what is not JSON stays."""
+    try:
+        return await shortened(message)
+    except TooManyParts as error:
+        return _error(request, str(error))
+    except ValueError:
+        return message
+
+
+def _error(request: Any, text: str) -> bytes:
+    """An error response in place of one that is not taken."""
+    error = {"code": ANSWER_REJECTED, "message": text}
+    answer = {"jsonrpc": "2.0", "id": 0 if request is None else request, "error": error}
+    return json.dumps(answer).encode()
+
+
+def _sent_id(request: httpx2.Request) -> Any:
+    """The id of the JSON-RPC request that was posted."""
     try:
         message = json.loads(request.content)
     except ValueError:
-        message = None
-    answer = {
-        "jsonrpc": "2.0",
-        "id": message.get("id") if isinstance(message, dict) else None,
-        "error": {"code": ANSWER_REJECTED, "message": too_large_text(limit)},
-    }
-    return httpx2.Response(200, json=answer, request=request)
+        return None
+    return message.get("id") if isinstance(message, dict) else None

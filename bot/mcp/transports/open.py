@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import anyio
+import structlog
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
@@ -17,13 +18,16 @@ from bot.mcp.connection_state import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import TOOLS_LIMIT
 from bot.mcp.transports.http import ServerHttpClient
+from bot.mcp.transports.shortening import PARTS, cut
 from bot.mcp.transports.sse import sse_streams
 from bot.mcp.transports.stdio import stdio_streams
 from bot.ops.line_reader import LINE_LIMIT
+from bot.safety.text_safety import printable
+
+log = structlog.get_logger("mcp")
 
 _WINDOW = 0.1
 _MESSAGES_PER_WINDOW = 200
-_PARTS_LIMIT = 2_000
 _ENDS = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 Streams = tuple[Any, Any]
@@ -138,17 +142,33 @@ def _repaired(item: Any) -> Any:
     """A message that the SDK can read: one odd tool would cost its server the whole list."""
     message = getattr(item, "message", None)
     if isinstance(message, JSONRPCResponse):
-        result = message.result
-        for name in ("content", "messages", "prompts"):
-            if isinstance(parts := result.get(name), list) and len(parts) > _PARTS_LIMIT:
-                result[name] = parts[:_PARTS_LIMIT]
-                if name == "content":
-                    text = f"[{len(parts) - _PARTS_LIMIT} more parts are left out]"
-                    result[name].append({"type": "text", "text": text})
-        if isinstance(tools := result.get("tools"), list):
-            offered = tools[: TOOLS_LIMIT + _PARTS_LIMIT]
-            result["tools"] = [_repaired_tool(tool) for tool in offered if _is_named(tool)]
+        cut(message.result)
+        if isinstance(tools := message.result.get("tools"), list):
+            offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS] if _is_named(tool)]
+            repaired = [_repaired_tool(tool) for tool in offered]
+            message.result["tools"] = [tool for tool in repaired if _can_be_listed(tool)]
     return item
+
+
+def _can_be_listed(tool: dict[str, Any]) -> bool:
+    """Whether the SDK takes a tool's schema; it checks the types of some keywords, and no more."""
+    schema = tool["inputSchema"]
+    properties, required = schema.get("properties"), schema.get("required")
+    fits = {
+        "$schema": isinstance(schema.get("$schema"), str | None),
+        "properties": properties is None
+        or (
+            isinstance(properties, dict)
+            and all(isinstance(one, dict | bool) for one in properties.values())
+        ),
+        "required": required is None
+        or (isinstance(required, list) and all(isinstance(name, str) for name in required)),
+    }
+    if wrong := next((keyword for keyword, well in fits.items() if not well), None):
+        name = printable(tool["name"][:80])
+        why = f"its input schema is not a JSON Schema, at $.{wrong}"
+        log.warning("tool list", note=f"tool {name!r} is left out: {why}")
+    return wrong is None
 
 
 def _is_named(tool: Any) -> bool:

@@ -32,6 +32,7 @@ from bot.mcp.transports.messages import (
     parse_message,
     too_long_message,
 )
+from bot.mcp.transports.shortening import TooManyParts
 from bot.ops.hardening import original_umask
 from bot.ops.line_reader import LineSplitter, LineTooLong, answered_request
 
@@ -136,7 +137,7 @@ class _MessageReader:
             async with self._received:
                 while chunk := await stdout.read(_CHUNK):
                     for line in self._lines.feed(chunk):
-                        if (message := self._message(line)) is not None:
+                        if (message := await self._message(line)) is not None:
                             await self._received.send(message)
                     if self._is_garbage():
                         state.lose("the server writes no messages to its standard output")
@@ -151,12 +152,14 @@ class _MessageReader:
             while await stdout.read(_CHUNK):  # noqa: ASYNC110 - no faster than this
                 await asyncio.sleep(0.01)
 
-    def _message(self, line: bytes | LineTooLong) -> SessionMessage | None:
+    async def _message(self, line: bytes | LineTooLong) -> SessionMessage | None:
         if isinstance(line, LineTooLong):
             self._log.warning("a message is too large", bytes=line.size, request=line.request)
             return too_long_message(line.request, line.size)
         try:
-            message = parse_message(line)
+            message = await parse_message(line)
+        except TooManyParts as error:
+            return error_message(answered_request(line), str(error))
         except ValueError:
             self._add_garbage(line)
             return error_message(answered_request(line), PROTOCOL_BROKEN)
