@@ -41,7 +41,8 @@ from bot.hosting.line import AppContext, HostedLine
 from bot.hosting.notifications import Notifications
 from bot.http import health
 from bot.http.health import http_app
-from bot.http.server import HttpLimits, serving
+from bot.http.limits import HttpLimits
+from bot.http.server import serving
 from bot.http.webhooks import WebhookEndpoint, webhook_routes
 from bot.line_context import LineContext
 from bot.mcp.pool import Pool
