@@ -52,7 +52,7 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         added = await say(f"/addagent\n```json\n{json.dumps(POET, indent=1)}\n```")
         assert "Poet (poet) is there." in added
         assert "/bind poet" in added
-        assert "claude-haiku-5-5 takes no temperature" in added
+        assert "claude-haiku-5-5 does not support temperature" in added
         assert "Here answers poet: bound by chat of this bot." in await say("/bind poet")
         assert await say("hello") == "from Poet"
         page = await say("/agent")
