@@ -50,10 +50,10 @@ from bot.messages import User
 from bot.model.client import MessagesModel
 from bot.model.health import WatchedModel
 from bot.model.parameters import DEFAULT_URL, Provider, advice
-from bot.ops import gc_tuning
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
-from bot.ops.proxies import proxy_of
+from bot.ops.network import proxy_of
+from bot.ops.process import resume_gc
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.safety.output_filter import OutputFilter
@@ -147,7 +147,7 @@ async def _loaded(model: MessagesModel, done: asyncio.Event) -> None:
     try:
         await model.warm()
     finally:
-        gc_tuning.resume()
+        resume_gc()
         done.set()
 
 

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from bot import app
 from bot.cli.settings_errors import wrong_settings
 from bot.messages import Usage
-from bot.ops.hardening import writable_by_others
-from bot.ops.proxies import proxy_of
+from bot.ops.network import proxy_of
+from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
 from bot.settings import ENV_FILE, Bot, Settings, environment
 from bot.skills.discovery import discover_skills

@@ -26,7 +26,7 @@ from bot.model.rate_limiter import RateLimiter
 from bot.model.stream import StreamAccumulator
 from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
-from bot.ops.proxies import DIRECT_LOOPBACK
+from bot.ops.network import DIRECT_LOOPBACK
 from registry.models import known, wire_id
 
 if TYPE_CHECKING:

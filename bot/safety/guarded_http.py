@@ -10,8 +10,14 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from bot.ops.proxies import DIRECT_LOOPBACK, proxy_of
-from bot.safety.ssrf import Forbidden, Resolve, public_addresses, resolve_host
+from bot.ops.network import (
+    DIRECT_LOOPBACK,
+    Forbidden,
+    Resolve,
+    proxy_of,
+    public_addresses,
+    resolve_host,
+)
 from registry.urls import is_internal
 
 CONNECT_SECONDS = 15.0

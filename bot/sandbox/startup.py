@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from bot.errors import ConfigError
-from bot.ops.hardening import data_dir_error, open_private, private_folder
+from bot.ops.process import data_dir_error, open_private, private_folder
 from simulators.http_server import serving
 
 _PORTS_TRIED = 20

@@ -16,8 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from bot.ops import lenient_json
-from bot.ops.proxies import proxy_of
-from bot.safety.ssrf import Forbidden, public_addresses
+from bot.ops.network import Forbidden, proxy_of, public_addresses
 from bot.skills.api import SkillContext
 from bot.skills.spec import (
     RESULT_LIMIT,

@@ -23,7 +23,7 @@ from pathlib import Path
 import structlog
 
 from bot.errors import ConfigError
-from bot.ops.hardening import data_dir_error, open_private, private_folder, replaceable_parent
+from bot.ops.process import data_dir_error, open_private, private_folder, replaceable_parent
 
 log = structlog.get_logger("valkey")
 

@@ -11,7 +11,7 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.ops.clock import SystemClock
-from bot.ops.hardening import open_private
+from bot.ops.process import open_private
 from bot.store import embedded
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bot.approvals.view import describe_call
-from bot.mcp.transports.shortening import shorten
+from bot.mcp.transports.messages import shorten
 from bot.ops import lenient_json
 from bot.ops.line_reader import LineSplitter
 from bot.ops.redaction import Secrets

@@ -12,7 +12,7 @@ import pytest
 
 from bot.mcp.connection_state import ConnectionState
 from bot.mcp.transports.http import ServerHttpClient
-from bot.ops.proxies import proxy_of
+from bot.ops.network import proxy_of
 from bot.skills import SkillContext
 from bot.skills.spec import SkillSpec
 from bot.skills.webhook_skill import REFUSED, WebhookSkillRunner

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
+from bot.ops.network import Forbidden
 from bot.ops.redaction import Secrets
-from bot.safety.ssrf import Forbidden
 from bot.skills import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import CAUTION, RESULT_LIMIT, SkillSpec

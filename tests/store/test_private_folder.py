@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ConfigError
-from bot.ops.hardening import replaceable_parent
+from bot.ops.process import replaceable_parent
 from bot.sandbox.startup import alone_in
 from bot.store.embedded import EmbeddedValkey, HostLock
 

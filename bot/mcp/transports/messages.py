@@ -1,4 +1,9 @@
-"""Messages of the protocol, read from bytes within bounds."""
+"""Messages of the protocol, read from bytes within bounds.
+
+Parsing very many values takes far longer than the size of a message suggests: such a message is
+refused by counting its punctuation. Any other long message is parsed in a thread, and cut to the
+parts that a model is shown.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,86 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from bot.mcp.transports.shortening import LONG, TooManyParts, shortened
+from bot.ops.lenient_json import replace_half_surrogates
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
+from bot.ops.tasks import run_in_daemon_thread
 
 ANSWER_REJECTED = -32090
 """The code of an error of ours in place of an answer that we did not accept; its text says why."""
 PROTOCOL_BROKEN = "The tool ran, but its answer breaks the protocol."
 
+LONG_BYTES = 64 * 1024
+PARTS_LIMIT = 2_000
+_BRACKETS_LIMIT = 50_000
+_QUOTES_LIMIT = 200_000
+_COMMAS_LIMIT = 800_000
+TOO_MANY_PARTS = "The tool ran, but its answer has too many parts: ask for less."
+
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _HEADERS = {"Content-Type": _JSON}
 _DATA = b"data:"
+
+
+class TooManyParts(ValueError):
+    """The message has too many values to be parsed."""
+
+    def __init__(self) -> None:
+        super().__init__(TOO_MANY_PARTS)
+
+
+async def shortened(raw: bytes) -> bytes:
+    """Shorten the JSON of a message; raises TooManyParts, or ValueError if it is not JSON."""
+    if len(raw) <= LONG_BYTES:
+        return replace_half_surrogates(raw)
+    found: bytes = await run_in_daemon_thread(lambda: shorten(raw))
+    return found
+
+
+def shorten(raw: bytes) -> bytes:
+    """The same without a thread."""
+    if _has_too_many_parts(raw):
+        raise TooManyParts
+    raw = replace_half_surrogates(raw)
+    message = orjson.loads(raw)
+    result = message.get("result") if isinstance(message, dict) else None
+    if not isinstance(result, dict):
+        return raw
+    cut_parts(result)
+    _structure_as_text(result)
+    return orjson.dumps(message)
+
+
+def cut_parts(result: dict[str, Any]) -> None:
+    """Drop all but the first `PARTS_LIMIT` parts of a result, and say how many were dropped."""
+    for name in ("content", "messages", "prompts"):
+        # One more is our own note on an earlier cut.
+        if isinstance(parts := result.get(name), list) and len(parts) > PARTS_LIMIT + 1:
+            result[name] = parts[:PARTS_LIMIT]
+            if name == "content":
+                note = f"[{len(parts) - PARTS_LIMIT} more parts are left out]"
+                result[name].append({"type": "text", "text": note})
+
+
+def _structure_as_text(result: dict[str, Any]) -> None:
+    """Turn structured content into a text part where there is no other text."""
+    content = result.get("content")
+    if not isinstance(content, list) or result.get("structuredContent") is None:
+        return
+    structure = result.pop("structuredContent")
+    if not any(map(_has_text, content)):
+        content.append({"type": "text", "text": orjson.dumps(structure).decode()})
+
+
+def _has_text(part: Any) -> bool:
+    text = part.get("text") if isinstance(part, dict) else None
+    return isinstance(text, str) and bool(text.strip())
+
+
+def _has_too_many_parts(raw: bytes) -> bool:
+    quotes = raw.count(b'"') - raw.count(b'\\"')
+    brackets = raw.count(b"[") + raw.count(b"{")
+    return brackets > _BRACKETS_LIMIT or quotes > _QUOTES_LIMIT or raw.count(b",") > _COMMAS_LIMIT
 
 
 async def parse_message(raw: bytes) -> JSONRPCMessage:
@@ -31,7 +105,7 @@ async def parse_message(raw: bytes) -> JSONRPCMessage:
     Raises ValueError where there is none; TooManyParts, a kind of it, where it is not read.
     """
     raw = await shortened(raw)
-    if len(raw) > LONG:
+    if len(raw) > LONG_BYTES:
         # Five times as fast where an answer has very many parts, and all on this loop wait for it.
         with suppress(orjson.JSONDecodeError):
             return jsonrpc_message_adapter.validate_python(orjson.loads(raw), by_name=False)

@@ -18,7 +18,7 @@ from bot.mcp.connection_state import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import TOOLS_LIMIT
 from bot.mcp.transports.http import ServerHttpClient
-from bot.mcp.transports.shortening import PARTS, cut
+from bot.mcp.transports.messages import PARTS_LIMIT, cut_parts
 from bot.mcp.transports.sse import sse_streams
 from bot.mcp.transports.stdio import stdio_streams
 from bot.ops.line_reader import LINE_LIMIT
@@ -142,9 +142,9 @@ def _repaired(item: Any) -> Any:
     """A message that the SDK can read: one odd tool would cost its server the whole list."""
     message = getattr(item, "message", None)
     if isinstance(message, JSONRPCResponse):
-        cut(message.result)
+        cut_parts(message.result)
         if isinstance(tools := message.result.get("tools"), list):
-            offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS] if _is_named(tool)]
+            offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS_LIMIT] if _is_named(tool)]
             repaired = [_repaired_tool(tool) for tool in offered]
             message.result["tools"] = [tool for tool in repaired if _can_be_listed(tool)]
     return item

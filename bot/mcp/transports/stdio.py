@@ -28,13 +28,13 @@ from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
 from bot.mcp.transports.messages import (
     PROTOCOL_BROKEN,
+    TooManyParts,
     error_message,
     parse_message,
     too_long_message,
 )
-from bot.mcp.transports.shortening import TooManyParts
-from bot.ops.hardening import original_umask
 from bot.ops.line_reader import LineSplitter, LineTooLong, answered_request
+from bot.ops.process import original_umask
 
 _CHUNK = 64 * 1024
 _GRACE_SECONDS = 1.0

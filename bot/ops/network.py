@@ -1,7 +1,8 @@
-"""Where a request may go: a name is resolved once, and each of its addresses is judged first.
+"""Where requests may go: through which proxy, and to which addresses.
 
-The connection goes to an address that was judged, so a name that resolves to another one a moment
-later gains nothing. The judge of one address is `registry.urls.is_internal`.
+A name is resolved once, and each of its addresses is judged by `registry.urls.is_internal`; the
+connection goes to one of those, so a name that resolves to another one a moment later gains
+nothing.
 """
 
 from __future__ import annotations
@@ -9,13 +10,32 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from registry.urls import is_internal
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+DIRECT_LOOPBACK = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
+"""The `mounts` of an HTTP client: no proxy of the environment stands before this machine."""
 
 INTERNAL = "its address leads to an internal host"
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host and port, as texts; raises OSError where there are none."""
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy for this address by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+
+    None where it is reached directly, as this machine itself always is.
+    """
+    parts = urlsplit(url)
+    host, named = parts.hostname or "", getproxies_environment()
+    if host in LOOPBACK or proxy_bypass(host):
+        return None
+    found = named.get(parts.scheme) or named.get("all")
+    return found if not found or "://" in found else f"http://{found}"
 
 
 class Forbidden(OSError):
