@@ -41,7 +41,8 @@ from bot.hosting.notifications import Notifications
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.health import http_app
-from bot.http.server import HttpLimits, serving
+from bot.http.limits import HttpLimits
+from bot.http.server import serving
 from bot.http.webhooks import WebhookEndpoint, webhook_routes
 from bot.line_context import LineContext
 from bot.mcp.pool import Pool
@@ -49,10 +50,10 @@ from bot.messages import User
 from bot.model.client import MessagesModel
 from bot.model.health import WatchedModel
 from bot.model.parameters import DEFAULT_URL, Provider, advice
-from bot.ops import gc_tuning
 from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
-from bot.ops.proxies import proxy_of
+from bot.ops.network import proxy_of
+from bot.ops.process import resume_gc
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.safety.output_filter import OutputFilter
@@ -149,7 +150,7 @@ async def _loaded(model: MessagesModel, done: asyncio.Event) -> None:
     try:
         await model.warm()
     finally:
-        gc_tuning.loaded()
+        resume_gc()
         done.set()
 
 
@@ -445,7 +446,7 @@ def admins_told(
         SystemClock(),
         served=lambda: host.fleet.active_lines(),
         nudge=lambda line: host.fleet.send_pending(line),
-        hide=secrets.hidden,
+        hide=secrets.redact,
     )
 
 
@@ -624,7 +625,7 @@ async def _close_unused(catalog: Catalog, plans: AgentResolver, pool: Pool) -> N
         await asyncio.sleep(0)
     made = [plans.current(agent) for agent in catalog.snapshot().agents]
     try:
-        await pool.keep({server for plan in made if plan for server in plan.tools.servers})
+        await pool.keep_only({server for plan in made if plan for server in plan.tools.servers})
     except Exception:
         log.exception("servers.not_closed")
 

@@ -537,9 +537,9 @@ class Settings(BaseSettings):
         known = Secrets(bot.token.get_secret_value() for bot in self.bots)
         known.add(key.get_secret_value() if key else "")
         known.add(*(self._environ.get(name, "") for name in self.agent_secrets))
-        known.add_within(store.get_secret_value() if store else "")
+        known.add_credentials_in(store.get_secret_value() if store else "")
         addresses = (self.anthropic_base_url, self.telegram_api_url, self.webhook_url)
-        known.add_within(*filter(None, addresses), *getproxies_environment().values())
+        known.add_credentials_in(*filter(None, addresses), *getproxies_environment().values())
         return known
 
     def short_secrets(self) -> list[str]:

@@ -71,7 +71,9 @@ class ClientCredentials(RegistryModel):
 
     type: Literal["clientCredentials"] = "clientCredentials"
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_id)]
-    client_secret: Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
+    client_secret: Annotated[
+        str, StringConstraints(max_length=200), AfterValidator(_secret), Field(repr=False)
+    ]
     token_url: _Url | None = None
     issuer: _Url | None = None
     scopes: Annotated[tuple[_Scope, ...], Field(strict=False, max_length=64)] = ()
@@ -174,10 +176,12 @@ class McpServer(RegistryModel):
 
     command: _Line | None = None
     args: Annotated[tuple[_Text, ...], Field(strict=False, max_length=256)] = ()
-    env: Mapping[str, _Text] = Field(default_factory=dict)
+    env: Mapping[str, _Text] = Field(default_factory=dict, repr=False)
     cwd: _Line | None = None
     url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = None
-    headers: Mapping[str, Annotated[str, AfterValidator(_one_line)]] = Field(default_factory=dict)
+    headers: Mapping[str, Annotated[str, AfterValidator(_one_line)]] = Field(
+        default_factory=dict, repr=False
+    )
     auth: ClientCredentials | None = None
     type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
     repeatable: _Lines = ()

@@ -1,7 +1,7 @@
 """Hosts that a document from a chat or from Redis must not name: internal ones, however written.
 
 This is the one judge: names are judged here as they are written, and each address again that one
-of them resolves to (`bot.safety.ssrf`).
+of them resolves to (`bot.ops.network`).
 """
 
 from __future__ import annotations

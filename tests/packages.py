@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bot.skills.api import GROUP
+from bot.skills import GROUP
 
 WORKDAYS = Path(__file__).parents[1] / "docs" / "examples" / "workdays" / "workdays.py"
 

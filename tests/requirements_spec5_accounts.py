@@ -175,7 +175,7 @@ ACCOUNTS: tuple[Requirement, ...] = (
         need(
             "5.9.5.executor.bearer",
             "Auth `bearer` sends `Authorization: Bearer` with the secret.",
-            "tests/tools/test_skills.py::test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json",
+            "tests/skills/test_webhook_skills.py::test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json",
         ),
         need(
             "5.9.5.executor.api-key",
@@ -187,27 +187,27 @@ ACCOUNTS: tuple[Requirement, ...] = (
             "5.9.5.executor.body",
             "The call is a POST of JSON with `input` and `context`, the latter with `instance_id` "
             "and `user_id`.",
-            "tests/tools/test_skills.py::test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json",
+            "tests/skills/test_webhook_skills.py::test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json",
         ),
         need(
             "5.9.5.executor.result",
             "A successful response's JSON is the tool's result.",
-            "tests/tools/test_skills.py::test_a_result_is_data_as_json_text",
+            "tests/skills/test_webhook_skills.py::test_a_result_is_data_as_json_text",
         ),
         need(
             "5.9.5.executor.limit",
             "A webhook has 30 seconds.",
-            "tests/tools/test_skills.py::test_a_webhook_has_30_seconds_unless_its_document_gives_it_less",
+            "tests/skills/test_webhook_skills.py::test_a_webhook_has_30_seconds_unless_its_document_gives_it_less",
         ),
         need(
             "5.9.5.executor.timeout",
             "A webhook that takes longer gives an error result with `retry` true.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.9.5.executor.http-error",
             "A webhook that answers with an error status gives an error result with that status.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
     ),
     *section(

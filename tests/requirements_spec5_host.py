@@ -38,32 +38,32 @@ HOST: tuple[Requirement, ...] = (
         need(
             "5.10.4.timeout",
             "A timeout gives the model an error with a suggestion and `retry` true.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.10.4.unauthorized",
             "Status 401 gives an error with `action_required`.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.10.4.forbidden",
             "Status 403 gives an error that says that permission is missing.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.10.4.not-found",
             "Status 404 gives an error with the `resource` that was asked for.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.10.4.server-error",
             "Status 500 and above gives an error with `retry` true.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.10.4.other-status",
             "Any other error status gives an error with the status.",
-            "tests/tools/test_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
+            "tests/skills/test_webhook_skills.py::test_every_failure_has_the_specs_shape_and_names_no_address",
         ),
         need(
             "5.10.4.other-error",
@@ -355,7 +355,7 @@ HOST: tuple[Requirement, ...] = (
         need(
             "5.14.3.inputs",
             "A tool's input is checked against its schema before the tool runs.",
-            "tests/tools/test_skills.py::test_input_that_does_not_fit_the_schema_is_never_sent",
+            "tests/skills/test_webhook_skills.py::test_input_that_does_not_fit_the_schema_is_never_sent",
         ),
         need(
             "5.14.3.credentials",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
@@ -10,25 +10,22 @@ from urllib.parse import urlsplit
 import structlog
 
 from bot.agents.runnable import RunnableAgent
-from bot.errors import ConfigError
 from bot.line_context import LineContext
-from bot.mcp.server_spec import OAuthCredentials, ServerSpec
+from bot.mcp.server_spec import ServerSpec, prepare_server
 from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, User
 from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, stricter
 from bot.skills.api import InternalSkill
-from bot.skills.spec import SkillSpec
+from bot.skills.spec import SkillSpec, prepare_skill
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration, NamedServer
-from registry.errors import ReferenceMissing
 from registry.layers import EffectiveAgent, NamedSkill
 from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.skill import Skill, WebhookAuth
 
 log = structlog.get_logger("agents")
 
@@ -75,7 +72,7 @@ class SecretReferences:
                 self._warned.add(name)
                 log.warning("secret.short", name=name, why=TOO_SHORT, cure=TOO_SHORT_CURE)
         if text != value:
-            self.secrets.add_within(text)
+            self.secrets.add_credentials_in(text)
         return text
 
 
@@ -151,49 +148,14 @@ class AgentResolver:
 
     def _server(self, named: NamedServer) -> ServerSpec | None:
         """The server with its references expanded, or None where one of them is missing."""
-        server = named.server
-        filled = partial(self.references.expand, operator=named.operator)
-        try:
-            url = filled(server.url) if server.url else None
-            return ServerSpec(
-                name=named.name,
-                command=server.command,
-                args=server.args,
-                env={name: filled(value) for name, value in server.env.items()},
-                cwd=server.cwd,
-                url=url,
-                over=None if server.transport == "stdio" else server.transport,
-                headers={name: filled(value) for name, value in server.headers.items()},
-                repeatable=server.repeatable,
-                trust_annotations=server.trust_annotations,
-                cache=server.cache,
-                internal=named.operator or self._is_listed(url),
-                auth=self._auth(named, filled),
-                proxied=self.rules.proxied,
-                result_cap=self.rules.limits.result_chars,
-                secrets=self.rules.filter.secrets,
-            )
-        except (ReferenceMissing, ConfigError) as error:
-            log.error("server.left_out", server=named.name, why=str(error))
-            return None
-
-    def _auth(self, named: NamedServer, filled: Callable[[str], str]) -> OAuthCredentials | None:
-        """How the host shows itself to the server, with the secret filled in."""
-        auth = named.server.auth
-        if auth is None:
-            return None
-        found = OAuthCredentials(
-            client_id=filled(auth.client_id),
-            client_secret=filled(auth.client_secret),
-            token_url=auth.token_url,
-            issuer=auth.issuer,
-            scopes=auth.scopes,
-            in_body=auth.method == "post",
-            internal=named.operator or self._is_listed(auth.token_url or auth.issuer),
+        return prepare_server(
+            named,
+            partial(self.references.expand, operator=named.operator),
+            self._is_listed,
+            self.rules.filter.secrets,
             proxied=self.rules.proxied,
+            result_cap=self.rules.limits.result_chars,
         )
-        self.rules.filter.secrets.add(found.pair)
-        return found
 
 
 def _policy(agent: EffectiveAgent) -> Policy:
@@ -222,67 +184,3 @@ def _stricter_filter(host: OutputFilter, safety: SafetyConfig | None) -> OutputF
         topics=tuple(dict.fromkeys((*host.topics, *own))),
         personal=stricter(host.personal, safety.pii_handling if safety else "off"),
     )
-
-
-Fill = Callable[[str], str]
-"""A text with its `${NAME}` references filled in; raises ReferenceMissing."""
-
-
-def prepare_skill(
-    skill: Skill,
-    handlers: Mapping[str, InternalSkill],
-    fill: Fill,
-    secrets: Secrets,
-    *,
-    internal: bool,
-    proxied: bool = False,
-) -> SkillSpec | None:
-    """The skill as a turn calls it; None, and a line in the log, where it is off or cannot be had.
-
-    `internal` says that a webhook may lead to an internal host, `proxied` that elsewhere the
-    operator's proxy judges. No answer of the skill may show one of the `secrets`.
-    """
-    if not skill.enabled:
-        return None
-    try:
-        if skill.execution_type == "internal":
-            return replace(_internal(skill, handlers), secrets=secrets)
-        return replace(_webhook(skill, fill, internal), proxied=proxied, secrets=secrets)
-    except ReferenceMissing as error:
-        log.error("skill.left_out", skill=skill.name, why=str(error))
-        return None
-
-
-def _internal(skill: Skill, handlers: Mapping[str, InternalSkill]) -> SkillSpec:
-    handler = handlers.get(skill.internal_handler or "")
-    if handler is None:
-        raise ReferenceMissing(f"no installed package has a skill '{skill.internal_handler}'")
-    return SkillSpec(
-        name=skill.name,
-        description=skill.description or handler.description,
-        input_schema=skill.input_schema or handler.input_schema,
-        handler=handler,
-        output_schema=skill.output_schema,
-        seconds=skill.timeout_seconds,
-        cache=skill.cache,
-    )
-
-
-def _webhook(skill: Skill, fill: Fill, internal: bool) -> SkillSpec:
-    return SkillSpec(
-        name=skill.name,
-        description=skill.description or "",
-        input_schema=skill.input_schema or {},
-        url=skill.webhook_url or "",
-        headers=_webhook_headers(skill.webhook_auth, fill) if skill.webhook_auth else {},
-        internal=internal,
-        output_schema=skill.output_schema,
-        seconds=skill.timeout_seconds,
-        cache=skill.cache,
-    )
-
-
-def _webhook_headers(auth: WebhookAuth, fill: Fill) -> dict[str, str]:
-    """The header that shows who calls."""
-    secret = fill(f"${{{auth.variable}}}")
-    return {auth.header or "Authorization": f"Bearer {secret}" if auth.type == "bearer" else secret}

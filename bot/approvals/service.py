@@ -78,7 +78,7 @@ def _undecided(pending: PendingCall, limit: int, output: OutputFilter) -> ToolCa
         fingerprint=pending.fingerprint,
         always=pending.always,
         description=view.describe_call(
-            call.origin, call.tool or "", call.arguments, limit, output.question
+            call.origin, call.tool or "", call.arguments, limit, output.redact_approval
         ),
     )
 

@@ -25,7 +25,7 @@ from bot.approvals.request import (
     callback_data,
 )
 from bot.messages import Channel, OutgoingPart
-from bot.safety.text_safety import Screen, redact_values, safe_text, visible, warning
+from bot.safety.text_safety import Redact, deception_warning, redact_values, reveal, safe_text
 
 SHOWN_LIMIT = 2400
 VALUE_LIMIT = 600
@@ -185,7 +185,7 @@ def describe_call(
     tool: str,
     arguments: Any,
     limit: int = SHOWN_LIMIT,
-    screen: Screen = str,
+    screen: Redact = str,
 ) -> str:
     """One call as Markdown: its tool, server and arguments, and a warning of what deceives in them.
 
@@ -197,7 +197,8 @@ def describe_call(
     if len(text) > limit:
         text = f"{text[:limit]}…\n[cut: {len(text) - limit} more characters]"
     body = f"\n{_fenced(text)}" if text else ", with no arguments"
-    return f"{head}{body}" + (f"\n{warning([*writer.deceptions])}" if writer.deceptions else "")
+    warning = f"\n{deception_warning([*writer.deceptions])}" if writer.deceptions else ""
+    return f"{head}{body}{warning}"
 
 
 class _CallWriter:
@@ -206,7 +207,7 @@ class _CallWriter:
     `deceptions` are the kinds of deceiving text that it met, in order.
     """
 
-    def __init__(self, screen: Screen, budget: int) -> None:
+    def __init__(self, screen: Redact, budget: int) -> None:
         self.deceptions: dict[str, None] = {}
         self._screen = screen
         self._budget = budget
@@ -228,14 +229,14 @@ class _CallWriter:
         return f"`{self._one_line(text).replace('`', chr(39))}`"
 
     def _one_line(self, text: str) -> str:
-        shown, deceptions = visible(" ".join(text[:READ_LIMIT].split()), name=True)
+        shown, deceptions = reveal(" ".join(text[:READ_LIMIT].split()), name=True)
         self.deceptions.update(dict.fromkeys(deceptions))
         return shown if len(shown) <= NAME_LIMIT else f"{shown[:NAME_LIMIT]}…"
 
     def _value(self, value: Any, name: str = "") -> str:
         unread = max(0, len(value) - READ_LIMIT) if isinstance(value, str) else 0
         shown = redact_values(self._excerpt(value), self._screen, name)
-        text, deceptions = visible(
+        text, deceptions = reveal(
             shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
         )
         self.deceptions.update(dict.fromkeys(deceptions))

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from bot import app
 from bot.cli.settings_errors import wrong_settings
 from bot.messages import Usage
-from bot.ops.hardening import open_to_others
-from bot.ops.proxies import proxy_of
+from bot.ops.network import proxy_of
+from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
 from bot.settings import ENV_FILE, Bot, Settings, environment
 from bot.skills.discovery import discover_skills
@@ -147,7 +147,7 @@ def _secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem
 def _shared_folder(settings: Settings) -> Iterator[Problem]:
     """A data directory in which others could put something; the host refuses it."""
     with suppress(OSError):
-        if found := open_to_others(settings.data_dir):
+        if found := writable_by_others(settings.data_dir):
             yield Problem("DATA_DIR", *found)
 
 

@@ -158,10 +158,9 @@ def _print_lines(
 
 
 def _run(given: argparse.Namespace) -> int:
-    from bot.ops import gc_tuning
-    from bot.ops.hardening import keep_private
+    from bot.ops.process import keep_private, pause_gc
 
-    gc_tuning.loading()
+    pause_gc()
     settings = _settings(env_file=not given.no_env_file)
     keep_private(dumpable=given.dumpable)
     from bot.ops.logging import configure
@@ -179,7 +178,7 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _sandbox(given: argparse.Namespace) -> int:
-    from bot.ops.hardening import keep_private
+    from bot.ops.process import keep_private
     from bot.sandbox.launch import Given, launch
 
     settings = _settings()
@@ -199,13 +198,13 @@ def _sandbox(given: argparse.Namespace) -> int:
 
 def _forget_secrets(settings: Settings) -> None:
     """What the settings have read stands in the environment no more; they keep it themselves."""
-    from bot.ops.hardening import forget
+    from bot.ops.process import erase_variables
 
     file = settings.agents_file or _if_there(Path("agents.json"))
     document = ""
     with contextlib.suppress(OSError):
         document = file.read_text(errors="replace") if file else ""
-    forget(settings.own_variables(document))
+    erase_variables(settings.own_variables(document))
 
 
 def _if_there(path: Path) -> Path | None:

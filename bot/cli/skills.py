@@ -50,12 +50,12 @@ async def skill_test(
     arguments = _arguments(given)
     skills = SkillRunner()
     try:
-        if wrong := await skills.invalid(skill, arguments):
+        if wrong := await skills.argument_error(skill, arguments):
             raise ConfigError(f"the input does not fit inputSchema: {wrong}")
         lines = [*_call(skill, arguments, handlers)]
         if not send:
             return [*lines, "", "Nothing was sent; --send does."]
-        answer = await skills.call(skill, arguments, CALLER, skill.seconds)
+        answer = await skills.call(skill, arguments, CALLER, skill.document.timeout_seconds)
     finally:
         await skills.close()
     return [*lines, "", f"{'error' if answer.error else 'ok'}: {answer.text}"]
@@ -90,7 +90,7 @@ def _call(
         yield f"CALL {skill.handler.name} of {handlers.origins[skill.handler.name]}"
         yield json.dumps(arguments, ensure_ascii=False)
         return
-    yield f"POST {skill.url}"
+    yield f"POST {skill.document.webhook_url}"
     yield from (f"{header}: ***" for header in skill.headers)
     context = {"instance_id": CALLER.instance_id, "user_id": CALLER.user_id}
     yield json.dumps({"input": arguments, "context": context}, ensure_ascii=False)

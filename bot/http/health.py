@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route
 
 from bot.hosting.fleet import Fleet
 from bot.hosting.line import HostedLine
-from bot.mcp.pool import Pool, ServerHealth
+from bot.mcp.pool import Pool
+from bot.mcp.server import ServerHealth
 from bot.ops.redaction import Secrets
 from registry.urls import is_own_network
 
@@ -36,8 +37,8 @@ def http_app(
 
     def shown(status: int, body: dict[str, Any]) -> Response:
         text = orjson.dumps(body)
-        if secrets is not None and secrets.found(text.decode()):
-            text = orjson.dumps(secrets.hidden_in(body))
+        if secrets is not None and secrets.found_in(text.decode()):
+            text = orjson.dumps(secrets.redact_json(body))
         return Response(text, status, media_type="application/json")
 
     async def live(_request: Request) -> Response:
@@ -120,6 +121,6 @@ def _server_state(health: ServerHealth) -> dict[str, Any]:
     return {
         "names": list(health.names),
         "transport": health.transport,
-        "state": health.link.state,
-        "why": health.link.reason,
+        "state": health.state,
+        "why": health.reason,
     }

@@ -1,4 +1,4 @@
-"""One life of one connection: one task enters it, lists, waits until it is lost, and leaves.
+"""One connection to a server: one task opens it, lists, waits until it is lost, and closes it.
 
 Knows nothing of other connections, of retries or of breakers. Importing this module imports the
 SDK, which takes a second: it is done in a thread, when the first server is asked for.
@@ -20,13 +20,14 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from bot.mcp.call_outcome import CallLost, RequestSent, departure_of_call
+from bot.mcp.connection_state import CallLost, ConnectionState, RequestState, current_request
 from bot.mcp.listing import Listing, list_server
-from bot.mcp.result import ToolResult, error_result, result_from, unread_result
+from bot.mcp.result import ToolResult, error_result, result_from, unreadable_result
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.transports.messages import BROKEN, UNREADABLE, too_large
+from bot.mcp.transports.messages import ANSWER_REJECTED, PROTOCOL_BROKEN, too_large_text
 from bot.mcp.transports.open import open_transport
 from bot.ops.line_reader import LINE_LIMIT
+from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.safety.text_safety import printable
 
 OPEN_SECONDS = 40.0
@@ -36,11 +37,11 @@ _PROBE_SECONDS = 5.0
 _REFRESH_PAUSE = 0.2
 _REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
-_WORDS = 4_000
-_LONG = 50_000
+_ERROR_CHARACTERS = 4_000
+_LONG_ANSWER = 50_000
 _CLOSED = "Connection closed"
-_UNREAD_CODES = frozenset({types.PARSE_ERROR, types.INVALID_REQUEST})
-_UNREAD = (
+_UNREADABLE_CODES = frozenset({types.PARSE_ERROR, types.INVALID_REQUEST})
+_UNREADABLE = (
     "Failed to parse",
     "Unexpected content type",
     "server answered a request with 202",
@@ -50,20 +51,17 @@ _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotificati
 
 
 class Connection:
-    """A connection that `run` keeps; others only call."""
+    """A connection that `run` opens and keeps; `state` tells when it is lost, and why."""
 
     def __init__(self, spec: ServerSpec, on_listing: Callable[[Connection], None]) -> None:
         self._spec = spec
         self._on_listing = on_listing
         self._log = structlog.get_logger("mcp").bind(server=spec.name)
         self._client: mcp.Client | None = None
-        self._wake = asyncio.Event()
-        self._is_stale = False
-        self._was_away = False
+        self._changed = asyncio.Event()
+        self._refresh_failed = False
         self.listing = Listing()
-        self.lost = asyncio.Event()
-        self.reason = ""
-        self.trouble = ""
+        self.state = ConnectionState()
 
     async def run(self) -> None:
         """Connect, list, and stay until the connection is lost; raises what kept it from opening.
@@ -74,127 +72,112 @@ class Connection:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(OPEN_SECONDS):
                     client = await stack.enter_async_context(self._new_client())
-                    self.listing = await list_server(client, self._log, self._spec.without_secrets)
+                    self.listing = await list_server(client, self._log, self._spec.secrets)
                 self._client = client
                 self._on_listing(self)
-                async with self._hearing(client):
-                    await self._stay(client)
+                async with self._listening(client):
+                    await self._refresh_until_lost(client)
         finally:
-            self.lose("")
-
-    def lose(self, reason: str) -> None:
-        """Give the connection up: whoever waits for it is told, and `run` leaves."""
-        if not self.lost.is_set():
-            self.reason = reason
-            self.lost.set()
-            self._wake.set()
-
-    def note(self, trouble: str) -> None:
-        """Remember what may explain an error that follows."""
-        self.trouble = trouble
+            self.state.lose("")
 
     async def call(
-        self, tool: str, arguments: dict[str, Any], seconds: float, cap: int, departure: RequestSent
+        self, tool: str, arguments: dict[str, Any], seconds: float, cap: int, request: RequestState
     ) -> ToolResult:
-        """What the tool answered, errors of its own included; raises Lost.
+        """What the tool answered, errors of its own included; raises CallLost.
 
-        Run it in a task of its own; `departure` tells at any time whether the call has left.
+        Run it in a task of its own; `request` tells at any time whether it was sent.
         """
-        if self._client is None or self.lost.is_set():
-            raise CallLost(self.reason or "not connected", left=False)
+        if self._client is None or self.state.lost.is_set():
+            raise CallLost(self.state.reason or "not connected", sent=False)
         if not _is_encodable(arguments):
-            return error_result("The tool was not called: its arguments are no plain JSON.")
-        departure_of_call.set(departure)
+            return error_result("The tool was not called: its arguments are not plain JSON.")
+        current_request.set(request)
         try:
             raw = await self._client.call_tool(tool, arguments, read_timeout_seconds=seconds)
         except MCPError as error:
-            return self._refused(error, departure)
+            return self._error_result(error, request)
         except ValidationError:
-            return unread_result(BROKEN)
-        read = partial(result_from, raw, cap, self._spec.without_secrets)
+            return unreadable_result(PROTOCOL_BROKEN)
+        read = partial(result_from, raw, cap, self._spec.secrets)
         return read() if _is_short(raw) else await asyncio.to_thread(read)
 
     async def probe(self) -> None:
         """Lose the connection if the server does not even list its tools within seconds."""
-        if self._client is None or self.lost.is_set():
+        if self._client is None or self.state.lost.is_set():
             return
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._client.list_tools()
-        except (TimeoutError, MCPError, ValidationError) as error:
-            if not _is_an_answer(error):
-                self.lose("the server does not answer")
+        except ValidationError:
+            return  # it answers
+        except (TimeoutError, MCPError) as error:
+            silent = {types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
+            if isinstance(error, TimeoutError) or error.code in silent:
+                self.state.lose("the server does not answer")
 
     def _new_client(self) -> mcp.Client:
         return mcp.Client(
-            open_transport(self._spec, self),
+            open_transport(self._spec, self.state),
             read_timeout_seconds=_ANSWER_SECONDS,
-            message_handler=self._heard,
+            message_handler=self._on_message,
             cache=None,
         )
 
-    def _refused(self, error: MCPError, departure: RequestSent) -> ToolResult:
-        words = printable(self._spec.redact(error.message[:_WORDS]), 1_000)
-        if not departure.left:
-            raise CallLost(words, left=False)
-        if error.code == types.CONNECTION_CLOSED and words.endswith("byte limit."):
-            return unread_result(too_large(LINE_LIMIT))
-        if error.code == UNREADABLE:
-            return unread_result(words)
-        if _is_unread(error):
-            self._log.warning("an answer cannot be read", why=words[:200])
-            return unread_result(BROKEN)
-        if _is_forgotten(error):
-            raise CallLost(words, left=False)
-        if error.code == types.CONNECTION_CLOSED:
-            raise CallLost(words, left=True, connection=words == _CLOSED)
-        if _is_away(error):
-            raise CallLost(words, left=True, connection=False)
-        self._changed()  # it may have been started anew with other tools
-        return error_result(f"The server refused the call: {words}")
-
-    async def _heard(self, message: object) -> None:
+    async def _on_message(self, message: object) -> None:
         if isinstance(message, _CHANGES):
-            self._changed()
+            self._changed.set()
 
-    def _changed(self) -> None:
-        self._is_stale = True
-        self._wake.set()
+    def _error_result(self, error: MCPError, request: RequestState) -> ToolResult:
+        """What an error comes to: a result for the model, or CallLost."""
+        text = printable(self._spec.redact(error.message[:_ERROR_CHARACTERS]), 1_000)
+        if not request.sent:
+            raise CallLost(text, sent=False)
+        if error.code == types.CONNECTION_CLOSED and text.endswith("byte limit."):
+            return unreadable_result(too_large_text(LINE_LIMIT))
+        if error.code == ANSWER_REJECTED:
+            return unreadable_result(text)
+        if error.code in _UNREADABLE_CODES and error.message.startswith(_UNREADABLE):
+            self._log.warning("an answer cannot be read", why=text[:200])
+            return unreadable_result(PROTOCOL_BROKEN)
+        if _is_session_lost(error):
+            raise CallLost(text, sent=False)
+        if error.code == types.CONNECTION_CLOSED:
+            raise CallLost(text, sent=True, connection=text == _CLOSED)
+        if _is_http_failure(error):
+            raise CallLost(text, sent=True, connection=False)
+        self._changed.set()  # it may have been started anew with other tools
+        return error_result(f"The server refused the call: {text}")
 
-    async def _stay(self, client: mcp.Client) -> None:
+    async def _refresh_until_lost(self, client: mcp.Client) -> None:
         pause = _REFRESH_PAUSE
-        while not self.lost.is_set():
-            await self._wake.wait()
-            self._wake.clear()
-            if self._is_stale and not self.lost.is_set():
-                self._is_stale = False
-                await self._refresh(client)
-                await self._rest(pause)
-                # Whoever tells of changes without an end is asked ever more seldom.
-                pause = min(2 * pause, _REFRESH_PAUSE_LIMIT) if self._is_stale else _REFRESH_PAUSE
+        while True:
+            await wait_first(self._changed, self.state.lost)
+            if self.state.lost.is_set():
+                return
+            self._changed.clear()
+            await self._refresh(client)
+            await wait_first(self.state.lost, timeout=pause)
+            # A server that reports changes without an end is asked less and less often.
+            changing = self._changed.is_set()
+            pause = min(2 * pause, _REFRESH_PAUSE_LIMIT) if changing else _REFRESH_PAUSE
 
     async def _refresh(self, client: mcp.Client) -> None:
         try:
-            self.listing = await list_server(client, self._log, self._spec.without_secrets)
+            self.listing = await list_server(client, self._log, self._spec.secrets)
         except (MCPError, ValidationError) as error:
-            if _is_gone(error) or (_is_away(error) and self._was_away):
+            failed_before, self._refresh_failed = self._refresh_failed, _is_http_failure(error)
+            if _is_gone(error) or (failed_before and self._refresh_failed):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
-            self._was_away = _is_away(error)
             self._log.warning("tools cannot be listed again", why=type(error).__name__)
-            self._changed()
+            self._changed.set()
         else:
-            self._was_away = False
+            self._refresh_failed = False
             self._on_listing(self)
 
-    async def _rest(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.lost.wait()
-
     @asynccontextmanager
-    async def _hearing(self, client: mcp.Client) -> AsyncIterator[None]:
-        # Servers of the newest protocol tell of changes only to those who listen.
+    async def _listening(self, client: mcp.Client) -> AsyncIterator[None]:
+        # Servers of the newest protocol report changes only to clients that listen.
         tools = client.server_capabilities.tools
         if client.protocol_version < "2026" or tools is None or not tools.list_changed:
             yield
@@ -203,8 +186,7 @@ class Connection:
         try:
             yield
         finally:
-            listener.cancel()
-            await asyncio.wait({listener})
+            await cancel_and_wait([listener])
 
     async def _listen(self, client: mcp.Client) -> None:
         for pause in chain(_LISTEN_PAUSES, repeat(_LISTEN_PAUSES[-1])):
@@ -213,15 +195,15 @@ class Connection:
                     tools_list_changed=True, prompts_list_changed=True
                 ) as changes:
                     async for _ in changes:
-                        self._changed()
+                        self._changed.set()
             await asyncio.sleep(pause)
-            self._changed()
+            self._changed.set()
 
 
 def _is_short(raw: types.CallToolResult) -> bool:
     """Whether an answer is read in no time: a long one would hold up all others."""
     texts = (getattr(getattr(block, "resource", block), "text", "") for block in raw.content)
-    return raw.structured_content is None and sum(map(len, texts)) < _LONG
+    return raw.structured_content is None and sum(map(len, texts)) < _LONG_ANSWER
 
 
 def _is_encodable(arguments: dict[str, Any]) -> bool:
@@ -232,24 +214,13 @@ def _is_encodable(arguments: dict[str, Any]) -> bool:
     return True
 
 
-def _is_an_answer(error: Exception) -> bool:
-    if isinstance(error, MCPError):
-        return error.code not in {types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
-    return isinstance(error, ValidationError)
-
-
-def _is_unread(error: MCPError) -> bool:
-    """Whether this is the SDK's own word for an answer that is no message of the protocol."""
-    return error.code in _UNREAD_CODES and error.message.startswith(_UNREAD)
-
-
-def _is_forgotten(error: MCPError) -> bool:
+def _is_session_lost(error: MCPError) -> bool:
     return error.code == types.INVALID_REQUEST and "session" in error.message.lower()
 
 
 def _is_gone(error: Exception) -> bool:
-    return isinstance(error, MCPError) and (_is_forgotten(error) or error.message == _CLOSED)
+    return isinstance(error, MCPError) and (_is_session_lost(error) or error.message == _CLOSED)
 
 
-def _is_away(error: Exception) -> bool:
+def _is_http_failure(error: Exception) -> bool:
     return isinstance(error, MCPError) and error.message == "Server returned an error response"

@@ -1,94 +1,82 @@
-"""The pool: every MCP server that some agent names, each connected once, whoever shares it."""
+"""Every MCP server that some agent names, each connected once, whoever shares it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.errors import ToolUnavailable
 from bot.mcp.result import ToolResult
-from bot.mcp.server import ConnectionHealth, ServerCalls
+from bot.mcp.server import McpServer, ServerHealth
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool
 from bot.messages import Clock
 
-if TYPE_CHECKING:
-    from bot.mcp.result import ToolResult
-
-Server = str | ServerSpec
-
-
-@dataclass(frozen=True, slots=True)
-class ServerHealth:
-    """How one server is doing, and by which names it is known."""
-
-    names: tuple[str, ...]
-    transport: str
-    link: ConnectionHealth
-
 
 class Pool:
-    """Servers by name, or by spec where two agents give one name to different servers.
-
-    A name alone means the spec that was ensured last under it.
-    """
+    """The connected servers; specs that reach the same server in the same way share it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._specs: dict[str, dict[str, ServerSpec]] = {}
-        self._links: dict[str, ServerCalls] = {}
+        self._servers: dict[str, McpServer] = {}
         self._is_closed = False
 
+    @property
+    def servers(self) -> list[McpServer]:
+        """Every server, in the order in which they were first named."""
+        return list(self._servers.values())
+
     async def ensure(self, specs: Iterable[ServerSpec]) -> None:
-        """Start what is not started yet, without waiting for it; equal servers share a connection.
+        """Start what is not started yet, without waiting for it.
 
         Raises ToolUnavailable once the pool is closed.
         """
         if self._is_closed:
             raise ToolUnavailable("the pool of MCP servers is closed")
         for spec in specs:
-            known = self._specs.setdefault(spec.name, {})
-            known.pop(spec.share_key, None)
-            known[spec.share_key] = spec
-            if spec.share_key not in self._links:
-                self._links[spec.share_key] = ServerCalls(spec, self._clock)
+            server = self._servers.get(spec.share_key)
+            if server is None:
+                self._servers[spec.share_key] = McpServer(spec, self._clock)
+            elif spec.name not in server.names:
+                server.names.append(spec.name)
 
-    async def ready(self, servers: Iterable[Server], timeout: float) -> list[str]:
+    async def ready(self, specs: Iterable[ServerSpec], timeout: float) -> list[str]:
         """Wait, at most `timeout` seconds, until each server has listed its tools or failed to.
 
-        The names of those that have no connection then.
+        The names of those that are not connected then.
         """
-        found = self._found(servers)
-        waits = [asyncio.ensure_future(link.server.settled.wait()) for _, link in found]
+        found = self._found(specs)
+        waits = [asyncio.ensure_future(server.settled.wait()) for _, server in found]
         if waits:
             _, pending = await asyncio.wait(waits, timeout=timeout)
             for wait in pending:
                 wait.cancel()
-        return [spec.name for spec, link in found if link.health().state != "up"]
+        return [spec.name for spec, server in found if server.connection is None]
 
-    def tools(self, servers: Iterable[Server]) -> list[Tool]:
+    def tools(self, specs: Iterable[ServerSpec]) -> list[Tool]:
         """What these servers are known to offer, sorted by key; a lost server's tools stay."""
-        tools = [
-            tool.of(spec.name) for spec, link in self._found(servers) for tool in link.server.tools
-        ]
-        return sorted({tool.key: tool for tool in tools}.values(), key=lambda tool: tool.key)
+        tools = {
+            tool.key: tool
+            for spec, server in self._found(specs)
+            for tool in (one.of(spec.name) for one in server.tools)
+        }
+        return [tools[key] for key in sorted(tools)]
 
-    def have_listed(self, servers: Iterable[Server]) -> bool:
-        """Whether each of these has told what it offers, once at least."""
-        wanted = list(servers)
+    def have_listed(self, specs: Iterable[ServerSpec]) -> bool:
+        """Whether each of these has said what it offers, at least once."""
+        wanted = list(specs)
         found = self._found(wanted)
-        return len(found) == len(wanted) and all(link.server.lives > 0 for _, link in found)
+        return len(found) == len(wanted) and all(server.connects > 0 for _, server in found)
 
-    def prompts(self, servers: Iterable[Server]) -> list[str]:
+    def prompts(self, specs: Iterable[ServerSpec]) -> list[str]:
         """The texts of prompts that need no arguments: servers by name, then prompts by name."""
-        found = sorted(self._found(servers), key=lambda pair: pair[0].name)
-        return [text for _, link in found for text in link.server.prompts]
+        found = sorted(self._found(specs), key=lambda pair: pair[0].name)
+        return [text for _, server in found for text in server.prompts]
 
     async def call(
         self,
-        server: Server,
+        spec: ServerSpec,
         tool: str,
         arguments: Mapping[str, Any],
         deadline: float | None = None,
@@ -99,71 +87,34 @@ class Pool:
         With `pinned`, the digest of a tool, no other tool of that name is called.
         Raises ToolUnavailable where the call surely did not run, ToolFateUnknown where it may have.
         """
-        found = self._found([server])
-        if not found:
-            raise ToolUnavailable(f"there is no MCP server {_name(server)!r}")
-        spec, link = found[0]
+        server = self._servers.get(spec.share_key)
+        if server is None:
+            raise ToolUnavailable(f"there is no MCP server {spec.name!r}")
         seconds = spec.deadline if deadline is None else deadline
-        return await link.call(spec, tool, dict(arguments), seconds, pinned)
+        return await server.call(spec, tool, dict(arguments), seconds, pinned)
 
     def health(self) -> list[ServerHealth]:
-        """Every server, in the order in which they were first named."""
-        return [
-            ServerHealth(
-                names=tuple(spec.name for spec in self._users(key)),
-                transport=next((spec.transport for spec in self._users(key)), ""),
-                link=link.health(),
-            )
-            for key, link in self._links.items()
-        ]
+        """How each of the `servers` is doing."""
+        return [server.health() for server in self.servers]
 
-    async def retire(self, servers: Iterable[Server]) -> None:
-        """Forget these servers, and close the connections that nobody names any more."""
-        for server in servers:
-            if isinstance(server, ServerSpec):
-                self._specs.get(server.name, {}).pop(server.share_key, None)
-            else:
-                self._specs.pop(server, None)
-        await self._close_unused()
-
-    async def keep(self, servers: Iterable[ServerSpec]) -> None:
-        """Forget all but these servers, and close the connections that none of them has."""
-        wanted = {(server.name, server.share_key) for server in servers}
-        for name, known in [*self._specs.items()]:
-            kept = {key: spec for key, spec in known.items() if (name, key) in wanted}
-            self._specs[name] = kept
-            if not kept:
-                del self._specs[name]
-        await self._close_unused()
+    async def keep_only(self, specs: Iterable[ServerSpec]) -> None:
+        """Close the connections to all but these servers."""
+        names: dict[str, list[str]] = {}
+        for spec in specs:
+            names.setdefault(spec.share_key, []).append(spec.name)
+        for key, server in self._servers.items():
+            wanted = names.get(key, [])
+            server.names = [name for name in server.names if name in wanted]
+        unused = [key for key, server in self._servers.items() if not server.names]
+        await asyncio.gather(*(self._servers.pop(key).close() for key in unused))
 
     async def close(self) -> None:
         """Close every connection and end every process; nothing can be started afterwards."""
         self._is_closed = True
-        links = list(self._links.values())
-        self._specs.clear()
-        self._links.clear()
-        await self._close(links)
+        servers = self.servers
+        self._servers.clear()
+        await asyncio.gather(*(server.close() for server in servers))
 
-    async def _close_unused(self) -> None:
-        unused = [key for key in self._links if not self._users(key)]
-        await self._close([self._links.pop(key) for key in unused])
-
-    async def _close(self, links: list[ServerCalls]) -> None:
-        await asyncio.gather(*(link.close() for link in links))
-
-    def _users(self, key: str) -> list[ServerSpec]:
-        return [specs[key] for specs in self._specs.values() if key in specs]
-
-    def _found(self, servers: Iterable[Server]) -> list[tuple[ServerSpec, ServerCalls]]:
-        specs = (self._spec(server) for server in servers)
-        return [(spec, self._links[spec.share_key]) for spec in specs if spec is not None]
-
-    def _spec(self, server: Server) -> ServerSpec | None:
-        known = self._specs.get(_name(server), {})
-        if isinstance(server, ServerSpec):
-            return server if server.share_key in known else None
-        return known[next(reversed(known))] if known else None
-
-
-def _name(server: Server) -> str:
-    return server.name if isinstance(server, ServerSpec) else server
+    def _found(self, specs: Iterable[ServerSpec]) -> list[tuple[ServerSpec, McpServer]]:
+        known = self._servers
+        return [(spec, known[spec.share_key]) for spec in specs if spec.share_key in known]

@@ -10,7 +10,7 @@ from bot.messages import Json
 # The cache looks back 20 blocks from a mark; a step with many parallel calls adds more than that.
 BLOCKS_BETWEEN_MARKS = 15
 
-UNMARKABLE = frozenset({"thinking", "redacted_thinking"})
+UNMARKED_KINDS = frozenset({"thinking", "redacted_thinking"})
 
 Position = tuple[int, int]
 
@@ -24,25 +24,29 @@ class Prompt:
     messages: list[Json]
 
 
-def marked(system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]) -> Prompt:
-    """The prompt with at most four cache marks; what is given is left as it is."""
-    prompt = unmarked(system, tools, messages)
+def with_cache_marks(
+    system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]
+) -> Prompt:
+    """The prompt with at most four cache marks; changes nothing that it is given."""
+    prompt = without_cache_marks(system, tools, messages)
     _mark_last(prompt.tools)
     _mark_last(prompt.system)
     _mark_conversation(prompt.messages)
     return prompt
 
 
-def unmarked(system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]) -> Prompt:
-    """The prompt without any cache marks; blocks that carry none are shared, not copied."""
+def without_cache_marks(
+    system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]
+) -> Prompt:
+    """The prompt without any cache marks; blocks that have none are shared, not copied."""
     return Prompt(
-        [_bare(block) for block in system],
-        [_bare(tool) for tool in tools],
+        [_without_mark(block) for block in system],
+        [_without_mark(tool) for tool in tools],
         [_without_marks(message) for message in messages],
     )
 
 
-def _bare(block: Json) -> Json:
+def _without_mark(block: Json) -> Json:
     if "cache_control" not in block:
         return block
     return {key: value for key, value in block.items() if key != "cache_control"}
@@ -54,23 +58,23 @@ def _without_marks(message: Json) -> Json:
         return message
     for block in content:
         if "cache_control" in block:
-            return {**message, "content": [_bare(block) for block in content]}
+            return {**message, "content": [_without_mark(block) for block in content]}
     return message
 
 
 def _mark_last(blocks: list[Json]) -> None:
     for place in range(len(blocks) - 1, -1, -1):
-        if _markable(blocks[place]):
+        if _can_be_marked(blocks[place]):
             blocks[place] = _mark(blocks[place])
             return
 
 
 def _mark_conversation(messages: list[Json]) -> None:
-    """Mark the last block that may be, and the first one at least 15 blocks before it."""
+    """Mark the last block that can be marked, and the next one at least 15 blocks before it."""
     due = 0
     marks = 0
     for distance, position in enumerate(_backwards(messages)):
-        if distance < due or not _markable(_block(messages, position)):
+        if distance < due or not _can_be_marked(_block(messages, position)):
             continue
         _mark_at(messages, position)
         due, marks = distance + BLOCKS_BETWEEN_MARKS, marks + 1
@@ -103,9 +107,9 @@ def _mark_at(messages: list[Json], position: Position) -> None:
     messages[index] = {**message, "content": content}
 
 
-def _markable(block: Json) -> bool:
+def _can_be_marked(block: Json) -> bool:
     kind = block.get("type")
-    return kind not in UNMARKABLE and not (kind == "text" and not block.get("text", "").strip())
+    return kind not in UNMARKED_KINDS and not (kind == "text" and not block.get("text", "").strip())
 
 
 def _mark(block: Json) -> Json:

@@ -1,4 +1,4 @@
-"""The way to the Messages API: one shared client, one POST a request, the answer as pieces.
+"""Client of the Messages API: one POST a request, whose answer is streamed as pieces.
 
 The client library is loaded at the first use, in a thread: its import takes a second and more.
 Nothing is retried here, and nothing is read from the environment or the disk.
@@ -19,13 +19,14 @@ import orjson
 
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
 from bot.messages import Clock, Meter, ModelRequest, Piece
-from bot.model.cache_control import marked, unmarked
+from bot.model.cache_control import with_cache_marks, without_cache_marks
 from bot.model.errors import event_error, retry_after, status_error
 from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
 from bot.model.rate_limiter import RateLimiter
 from bot.model.stream import StreamAccumulator
-from bot.ops import plain_json
+from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
+from bot.ops.network import DIRECT_LOOPBACK
 from registry.models import known, wire_id
 
 if TYPE_CHECKING:
@@ -34,15 +35,14 @@ if TYPE_CHECKING:
 
     Stream = anthropic.AsyncStream[object]
 
-_BEGINS = b'"content_block_start"'
+_BLOCK_START = b'"content_block_start"'
 """An event that may hold a call's whole input, whose numbers are kept as they are."""
-PIECE = 16 * 1024
-"""Bytes of a stream that are read in one go."""
-GATES = 1000
+PIECE_BYTES = 16 * 1024
+"""Bytes of a stream that are read before others have their turn."""
+MAX_LIMITERS = 1000
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
 DRAIN_SECONDS = 0.5
-LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
 class MessagesModel:
@@ -64,7 +64,7 @@ class MessagesModel:
         self._silence = silence_seconds
         self._loading = asyncio.Lock()
         self._client: anthropic.AsyncAnthropic | None = None
-        self._gates: dict[str, RateLimiter] = {}
+        self._limiters: dict[str, RateLimiter] = {}
 
     async def warm(self) -> None:
         """Load the client library and make the client, off the loop."""
@@ -93,7 +93,7 @@ class MessagesModel:
             raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
         if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
             raise ModelRefused(
-                "ANTHROPIC_API_KEY holds a character that no key has (a space, a line break, "
+                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
                 "a letter outside ASCII): set it again"
             )
 
@@ -109,7 +109,7 @@ class MessagesModel:
         import anthropic
         import httpx2
 
-        _hush_deprecations()
+        _ignore_deprecations()
         timeout = httpx2.Timeout(self._silence, connect=self._connect, pool=self._connect)
         client = anthropic.AsyncAnthropic(
             api_key=self._key,
@@ -128,7 +128,7 @@ class MessagesModel:
         import httpx2
 
         settings = parameters(request, self.provider)
-        async with self._gate(request.model).passage() as passage:
+        async with self._limiter(request.model).permit() as permit:
             request.meter.sent = True
             try:
                 # The typed method copies and checks the whole conversation at each request.
@@ -142,22 +142,23 @@ class MessagesModel:
                 )
             except (anthropic.AnthropicError, httpx2.HTTPError) as error:
                 failure = self._failure(error)
-                request.meter.sent = not _surely_free(error)
+                request.meter.sent = not _is_surely_free(error)
                 if isinstance(error, anthropic.APIStatusError):
-                    passage.refused(error.status_code, getattr(failure, "retry_after", None))
+                    permit.refused(error.status_code, getattr(failure, "retry_after", None))
             else:
-                passage.passed()
+                permit.succeeded()
                 return stream
-        raise failure  # outside of the handler: the library's error holds the request and its key
+        raise failure  # outside the handler: the library's error holds the request and its key
 
-    def _gate(self, model: str) -> RateLimiter:
-        """The gate of a model: its limits are its own, and shared by all who have this key."""
+    def _limiter(self, model: str) -> RateLimiter:
+        """The limiter of a model, shared by all of its requests."""
         name = wire_id(model)
-        if (gate := self._gates.get(name)) is None:
-            if len(self._gates) > GATES:
-                self._gates = {n: one for n, one in self._gates.items() if not one.is_open}
-            gate = self._gates[name] = RateLimiter(self._clock, model)
-        return gate
+        if (limiter := self._limiters.get(name)) is None:
+            if len(self._limiters) > MAX_LIMITERS:
+                limited = {n: one for n, one in self._limiters.items() if not one.is_unlimited}
+                self._limiters = limited
+            limiter = self._limiters[name] = RateLimiter(self._clock, model)
+        return limiter
 
     def _failure(self, error: Exception) -> ModelError:
         import anthropic
@@ -178,34 +179,34 @@ class MessagesModel:
     async def _pieces(self, events: Stream, meter: Meter) -> AsyncGenerator[Piece, None]:
         import httpx2
 
-        gathered = StreamAccumulator(partial(event_error, secret=self._key), meter)
+        answer = StreamAccumulator(partial(event_error, secret=self._key), meter)
         try:
             async with aclosing(_decoded(events)) as decoded:
                 async for event in decoded:
-                    for piece in gathered.feed(event):
+                    for piece in answer.add(event):
                         yield piece
-                    if gathered.complete:
-                        await _drained(decoded)
+                    if answer.complete:
+                        await _drain(decoded)
                         break
         except (httpx2.HTTPError, UnicodeDecodeError) as error:
-            failure = self._cut(error, gathered)
+            failure = self._stream_error(error, has_begun=answer.started)
         else:
-            _check_kind(events.response, gathered)
-            yield gathered.answer()
+            _check_content_type(events.response, answer)
+            yield answer.answer()
             return
         raise failure
 
-    def _cut(self, error: Exception, gathered: StreamAccumulator) -> ModelError:
+    def _stream_error(self, error: Exception, *, has_begun: bool) -> ModelError:
         import httpx2
 
         silent = isinstance(error, httpx2.TimeoutException)
         how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
         text = f"{self._place} {how} ({type(error).__name__})"
-        return BrokenStream(text) if gathered.started else ModelBusy(text)
+        return BrokenStream(text) if has_begun else ModelBusy(text)
 
 
-def _surely_free(error: Exception) -> bool:
-    """Whether the server has refused the request, or never had it."""
+def _is_surely_free(error: Exception) -> bool:
+    """Whether a request cost nothing: the server refused it, or never received it."""
     import aiohttp
     import anthropic
     import httpx2
@@ -218,9 +219,9 @@ def _surely_free(error: Exception) -> bool:
 
 
 def body(request: ModelRequest, settings: Parameters) -> dict[str, Any]:
-    """A request's JSON: settings, prompt and cache marks."""
-    place_marks = marked if known(request.model) else unmarked
-    prompt = place_marks(request.system, request.tools, request.messages)
+    """The JSON of a request: settings, prompt and cache marks."""
+    prepare = with_cache_marks if known(request.model) else without_cache_marks
+    prompt = prepare(request.system, request.tools, request.messages)
     parts = {"system": prompt.system, "tools": prompt.tools}
     return {
         **settings.body,
@@ -233,9 +234,9 @@ def body(request: ModelRequest, settings: Parameters) -> dict[str, Any]:
 
 
 async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
-    """The data of each event; raises BrokenStream where one has no end, or is no JSON.
+    """The data of each event; raises BrokenStream where one is endless, or is not JSON.
 
-    The library's own reader goes over an event anew with each line of it.
+    The library's own reader goes through an event again with each of its lines.
     """
     lines, data, size = LineSplitter(), list[bytes](), 0
     async for piece in _pieces_of(events.response):
@@ -255,38 +256,38 @@ async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
 
 
 async def _pieces_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """A body in pieces of a bounded size; others have their turn between what came at once."""
+    """A body in pieces of a bounded size, letting others run between those that came at once."""
     taken = 0
     async for chunk in response.aiter_bytes():
-        for at in range(0, len(chunk), PIECE):
-            piece = chunk[at : at + PIECE]
+        for at in range(0, len(chunk), PIECE_BYTES):
+            piece = chunk[at : at + PIECE_BYTES]
             yield piece
             taken += len(piece)
-            if taken >= PIECE:
+            if taken >= PIECE_BYTES:
                 taken = 0
                 await asyncio.sleep(0)
 
 
 def _json(data: bytes) -> Mapping[str, Any]:
     try:
-        value = orjson.loads(data) if _BEGINS not in data else plain_json.read(data)
+        value = orjson.loads(data) if _BLOCK_START not in data else lenient_json.loads(data)
     except ValueError:
-        value = _leniently(data.decode())
+        value = _with_half_surrogates(data.decode())
     if not isinstance(value, dict):
-        raise BrokenStream("an event of the stream is no JSON object")
+        raise BrokenStream("an event of the stream is not a JSON object")
     return value
 
 
-def _leniently(data: str) -> Any:
+def _with_half_surrogates(data: str) -> Any:
     """An event with half of a surrogate pair, whose other half may come with the next one."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BrokenStream(f"an event of the stream is no JSON: {error}") from None
+        raise BrokenStream(f"an event of the stream is not JSON: {error}") from None
 
 
-async def _drained(decoded: AsyncGenerator[Any, None]) -> None:
-    """Read to the end of the body, so that the connection can serve again."""
+async def _drain(decoded: AsyncGenerator[Any, None]) -> None:
+    """Read to the end of the body, so that the connection can be used again."""
     import httpx2
 
     with suppress(TimeoutError, httpx2.HTTPError, UnicodeDecodeError, BrokenStream):
@@ -295,32 +296,32 @@ async def _drained(decoded: AsyncGenerator[Any, None]) -> None:
                 pass
 
 
-def _check_kind(response: httpx2.Response, gathered: StreamAccumulator) -> None:
+def _check_content_type(response: httpx2.Response, answer: StreamAccumulator) -> None:
     kind = response.headers.get("content-type", "")
-    if not gathered.started and kind and not kind.startswith("text/event-stream"):
+    if not answer.started and kind and not kind.startswith("text/event-stream"):
         raise ModelRefused(
-            f"the Messages API answered with {kind[:50]} in place of a stream; "
+            f"the Messages API answered with {kind[:50]} instead of a stream; "
             "check ANTHROPIC_BASE_URL"
         )
 
 
 def _checked_url(base_url: str) -> str:
-    if not _is_address(base_url):
+    if not _is_plain_url(base_url):
         raise ConfigError(
             "ANTHROPIC_BASE_URL is not an address such as https://host/path "
-            "(without a name, a password or a query): set it again"
+            "(without a user name, a password or a query): set it again"
         )
     return base_url
 
 
-def _is_address(base_url: str) -> bool:
+def _is_plain_url(base_url: str) -> bool:
     try:
         url = urlsplit(base_url)
         _ = url.port  # checked only when it is asked for
     except ValueError:
         return False
-    bare = not (url.query or url.fragment or url.username or url.password)
-    return url.scheme in ("http", "https") and bool(url.hostname) and bare
+    is_bare = not (url.query or url.fragment or url.username or url.password)
+    return url.scheme in ("http", "https") and bool(url.hostname) and is_bare
 
 
 def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
@@ -328,7 +329,7 @@ def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
     import httpx2
 
     limits = httpx2.Limits(
-        max_connections=0,  # none: the transport reads None as its own default of 100
+        max_connections=0,  # unlimited: the transport takes None for its own default of 100
         max_keepalive_connections=KEEP_ALIVE,
         keepalive_expiry=KEEP_ALIVE_SECONDS,
     )
@@ -336,10 +337,10 @@ def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
         timeout=timeout,
         limits=limits,
         follow_redirects=False,  # a redirect would carry the key to another host
-        mounts=dict.fromkeys(LOOPBACK),  # no proxy of the environment between us and a simulator
+        mounts=DIRECT_LOOPBACK,
     )
 
 
-def _hush_deprecations() -> None:
-    # Our own table tells admins of retirement dates, once, where agents are checked.
+def _ignore_deprecations() -> None:
+    # Admins learn retirement dates from our own table, where agents are checked.
     warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)

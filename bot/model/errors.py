@@ -1,4 +1,4 @@
-"""The Messages API's refusals as our own errors. Knows numbers and words, no client library."""
+"""Error answers of the Messages API as our own exceptions. Uses no client library."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ CURES: Mapping[int, str] = {
     404: "check the model's name and ANTHROPIC_BASE_URL",
     413: "the conversation is too large",
 }
-STALE = ("invalid `signature`", "`thinking` block")
-LONGEST_MESSAGE = 500
+STALE_THINKING = ("invalid `signature`", "`thinking` block")
+MESSAGE_LIMIT = 500
 
 
 def status_error(
     status: int, body: object, retry_after: float | None = None, secret: str = ""
 ) -> ModelError:
-    """The error for an HTTP answer that is no success; `body` is its JSON or its text."""
-    kind, message = _said(body)
+    """The error for an HTTP answer that is not a success; `body` is its JSON or its text."""
+    kind, message = _kind_and_message(body)
     text = _text(f"the Messages API answered {status}", kind, message, secret)
     if status in BUSY_STATUSES or status >= 500 or kind == "overloaded_error":
         return ModelBusy(text, retry_after)
@@ -50,7 +50,7 @@ def status_error(
 
 def event_error(body: object, secret: str = "") -> ModelError:
     """The error for an `error` event inside a stream."""
-    kind, message = _said(body)
+    kind, message = _kind_and_message(body)
     text = _text("the Messages API ended the stream", kind, message, secret)
     if kind not in REFUSED_KINDS:
         return ModelBusy(text)
@@ -58,7 +58,7 @@ def event_error(body: object, secret: str = "") -> ModelError:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """The seconds to wait as the answer's headers say (`now` is wall time), or None."""
+    """Seconds to wait by the headers of an answer, or None; `now` is wall time."""
     precise = _seconds(headers.get("retry-after-ms"))
     if precise is not None:
         return precise / 1000
@@ -75,7 +75,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _until_reset(headers: Mapping[str, str], now: float) -> float | None:
-    """The seconds until the last of the limits that are used up is whole again, or None."""
+    """Seconds until every limit that is used up is reset, or None."""
     waits = []
     for name in LIMITS:
         used_up = headers.get(f"anthropic-ratelimit-{name}-remaining") == "0"
@@ -93,7 +93,7 @@ def _seconds(value: str | None) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _said(body: object) -> tuple[str, str]:
+def _kind_and_message(body: object) -> tuple[str, str]:
     error: Any = body.get("error", body) if isinstance(body, Mapping) else body
     if isinstance(error, Mapping):
         return str(error.get("type") or ""), str(error.get("message") or "")
@@ -101,11 +101,11 @@ def _said(body: object) -> tuple[str, str]:
 
 
 def _text(what: str, kind: str, message: str, secret: str) -> str:
-    # A server may echo the key; it goes before the cut, which could leave half of it.
-    open_ = message.replace(secret, "***") if secret else message
-    said = " ".join(open_.split())[:LONGEST_MESSAGE]
-    return ": ".join(part for part in (what, kind[:50], said) if part)
+    # A server may echo the key; cutting first could leave half of it.
+    redacted = message.replace(secret, "***") if secret else message
+    detail = " ".join(redacted.split())[:MESSAGE_LIMIT]
+    return ": ".join(part for part in (what, kind[:50], detail) if part)
 
 
 def _is_stale(message: str) -> bool:
-    return all(words in message.lower() for words in STALE)
+    return all(words in message.lower() for words in STALE_THINKING)

@@ -1,4 +1,4 @@
-"""A model that is watched: how its calls went lately, from the calls themselves."""
+"""Health of the model, as its last calls show it; no call is made to find out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.messages import Answer, Clock, Model, ModelRequest, Piece
 
 
 class WatchedModel:
-    """Implements `ports.Model` with another; nothing is ever asked only to see whether it works."""
+    """A `Model` that passes requests on to another, and notes how they end."""
 
     def __init__(self, model: Model, clock: Clock) -> None:
         self._model = model
@@ -21,7 +21,7 @@ class WatchedModel:
         self._failure = ""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
-        """The pieces as they come."""
+        """The pieces of the other model's answer."""
         try:
             async with contextlib.aclosing(self._model.stream(request)) as pieces:
                 async for piece in pieces:

@@ -1,4 +1,4 @@
-"""An agent's model settings as request parameters: what its model takes, what is dropped, why."""
+"""Turns an agent's model settings into request parameters that its model supports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry.models import EFFORTS, ModelInfo, known, table, wire_id
 
 DEFAULT_URL = "https://api.anthropic.com"
 
-# Sampling settings are no parameters of the newer API version, for any model.
+# The newer API version has no sampling settings, for any model.
 SAMPLING_VERSION: Mapping[str, str] = MappingProxyType({"anthropic-version": "2023-06-01"})
 
 LEVELS: tuple[str, ...] = ("minimal", *EFFORTS)
@@ -27,12 +27,12 @@ BUDGETS: Mapping[str, int] = MappingProxyType(
         "max": 32_000,
     }
 )
-ROOM_TO_ANSWER = 1_024
+MIN_ANSWER_TOKENS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Whose Messages API is spoken to."""
+    """The Messages API that requests go to."""
 
     base_url: str = DEFAULT_URL
 
@@ -56,12 +56,12 @@ class Parameters:
 
 
 def parameters(request: ModelRequest, provider: Provider = NATIVE) -> Parameters:
-    """The request's settings as its model takes them; an unknown model gets the minimum."""
+    """The request's settings as its model supports them; an unknown model gets the minimum."""
     info = known(request.model)
     notes: list[str] = []
     if info is None:
         body = {"model": wire_id(request.model), "max_tokens": request.max_tokens}
-        extra_body = _stranger_extras(request, provider, notes)
+        extra_body = _unknown_model_extras(request, provider, notes)
     else:
         body = _known_body(request, info, notes)
         extra_body = _temperature(request, info, body, notes)
@@ -77,28 +77,28 @@ def advice(
     reasoning_effort: str | None = None,
     provider: Provider = NATIVE,
 ) -> list[str]:
-    """What an admin should know of these settings, in sentences; nothing if all is well."""
+    """Sentences for an admin on these settings; none where they are all sent as they are."""
     info = known(model)
     limit = max_tokens if max_tokens is not None else (info.max_output if info else 1)
     request = ModelRequest(model, limit, (), (), (), temperature, reasoning_effort)
-    return [*_standing(model, info, provider), *parameters(request, provider).dropped]
+    return [*_table_advice(model, info, provider), *parameters(request, provider).dropped]
 
 
-def _standing(model: str, info: ModelInfo | None, provider: Provider) -> list[str]:
+def _table_advice(model: str, info: ModelInfo | None, provider: Provider) -> list[str]:
     if info is None:
         return [_unknown(model)] if provider.native or model.startswith("claude-") else []
     if info.retires is not None:
-        return [f"{model} has the retirement date {info.retires}: take {info.successor} instead"]
+        return [f"{model} retires on {info.retires}: use {info.successor} instead"]
     return []
 
 
 def _unknown(model: str) -> str:
     close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
-    hint = f"; is {close[0]} meant?" if close else ""
-    return f"{model} is not in the model table, only the minimum is sent{hint}"
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{model} is not in the model table: only the minimum is sent{hint}"
 
 
-def _stranger_extras(
+def _unknown_model_extras(
     request: ModelRequest, provider: Provider, notes: list[str]
 ) -> Mapping[str, Any]:
     if request.reasoning_effort is not None and _effort(request, notes) not in (None, "none"):
@@ -136,7 +136,7 @@ def _reasoning(
         return {"thinking": _adaptive(), **parts}
     if "budget" in info.thinking:
         return _budget(request.model, level, max_tokens, notes) | parts
-    notes.append(f"{request.model} takes no reasoningEffort: dropped")
+    notes.append(f"{request.model} does not support reasoningEffort: it is dropped")
     return parts
 
 
@@ -147,7 +147,7 @@ def _effort(request: ModelRequest, notes: list[str]) -> str | None:
     if effort == "none" or effort in LEVELS:
         return effort
     notes.append(
-        f"reasoningEffort {request.reasoning_effort!r} is dropped: it is one of none, "
+        f"reasoningEffort {request.reasoning_effort!r} is dropped: use one of none, "
         f"{', '.join(LEVELS)}"
     )
     return None
@@ -162,7 +162,7 @@ def _thinking_off(model: str, info: ModelInfo, notes: list[str]) -> dict[str, An
     if "disabled" in info.thinking:
         return {"thinking": {"type": "disabled"}}
     if "between_tools" in info.thinking:
-        notes.append(f"{model} cannot stop thinking wholly: it still thinks between tool calls")
+        notes.append(f"{model} cannot turn thinking off: it still thinks between tool calls")
         return {"thinking": {"type": "between_tools"}}
     if "adaptive" in info.thinking:
         lowest = info.efforts[0]
@@ -182,10 +182,10 @@ def _clamped(model: str, info: ModelInfo, effort: str, notes: list[str]) -> str:
 
 def _budget(model: str, level: str, max_tokens: int, notes: list[str]) -> dict[str, Any]:
     budget = BUDGETS[level]
-    if budget + ROOM_TO_ANSWER > max_tokens:
+    if budget + MIN_ANSWER_TOKENS > max_tokens:
         notes.append(
             f"{model} thinks with {budget} tokens at reasoningEffort {level}: "
-            f"thinking is left off, as maxTokens {max_tokens} is below {budget + ROOM_TO_ANSWER}"
+            f"thinking is left off, as maxTokens {max_tokens} is below {budget + MIN_ANSWER_TOKENS}"
         )
         return {}
     return {
@@ -199,10 +199,10 @@ def _temperature(
     if request.temperature is None:
         return {}
     if not info.temperature:
-        notes.append(f"{request.model} takes no temperature: dropped")
+        notes.append(f"{request.model} does not support temperature: it is dropped")
         return {}
     if body.get("thinking", {"type": "disabled"})["type"] != "disabled":
-        notes.append(f"{request.model} takes no temperature while it thinks: dropped")
+        notes.append(f"{request.model} does not support temperature while it thinks: it is dropped")
         return {}
     temperature = min(max(request.temperature, 0.0), 1.0)
     if temperature != request.temperature:

@@ -1,4 +1,4 @@
-"""The events of one streamed answer, gathered into pieces and the whole answer. Does no I/O."""
+"""Reads the events of one streamed answer: pieces as they come, then the whole. Does no I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bot.messages import (
     Usage,
 )
 from bot.model.errors import event_error
-from bot.ops import plain_json
+from bot.ops import lenient_json
 
 Block = dict[str, Any]
 
@@ -32,39 +32,39 @@ USAGE_FIELDS = {
 }
 
 INPUT_LIMIT = 500_000
-HALF = "it holds half of a character"
+HALF_PAIR = "it holds half of a character"
 LONG_NUMBER = "it holds a whole number of more than 64 bits"
 ANSWER_LIMIT = 4_000_000
 """Characters of one answer; more than any model writes."""
-MOST_TOKENS = 10**9
-"""No true count comes near; a sum of such ones is still exact."""
+MAX_TOKENS = 10**9
+"""No real count comes near; the sum of several is still exact."""
 
 
 class StreamAccumulator:
-    """What has come of one answer so far; `refusal` makes the error of an `error` event.
+    """One answer so far; `started` and `complete` tell whether anything, and all of it, came.
 
-    `meter` is told what the answer has cost until now.
+    `make_error` makes the error of an `error` event; `meter` is updated with the cost so far.
     """
 
     def __init__(
-        self, refusal: Callable[[Json], ModelError] = event_error, meter: Meter | None = None
+        self, make_error: Callable[[Json], ModelError] = event_error, meter: Meter | None = None
     ) -> None:
         self._meter = meter or Meter()
         self.started = False
         self.complete = False
-        self._refusal = refusal
+        self._error = make_error
         self._blocks: dict[int, Block] = {}
-        self._grown: dict[int, dict[str, list[str]]] = {}
+        self._deltas: dict[int, dict[str, list[str]]] = {}
         self._usage: dict[str, int] = {}
         self._stop: str | None = None
-        self._model = self._half = ""
+        self._model = self._half_pair = ""
         self._size = 0
 
-    def feed(self, event: Json) -> list[Piece]:
-        """The pieces in one event; raises `ModelError` kinds for errors and nonsense."""
+    def add(self, event: Json) -> list[Piece]:
+        """Add an event; returns its pieces. Raises `ModelError` kinds for errors and bad events."""
         self.started = True
         try:
-            return list(self._feed(event))
+            return list(self._add(event))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BrokenStream(f"an event of the stream is malformed: {error!r}") from None
 
@@ -76,36 +76,36 @@ class StreamAccumulator:
             raise BrokenStream("the stream ended without a stop reason")
         content = [self._finished(index) for index in sorted(self._blocks)]
         usage = Usage(**self._usage)
-        said = [block for block in content if _sayable(block)]
-        _check_recordable(said)
-        return Answer(said, self._stop, usage, self._model)
+        kept = [block for block in content if _is_returnable(block)]
+        _check_storable(kept)
+        return Answer(kept, self._stop, usage, self._model)
 
-    def _feed(self, event: Json) -> Iterator[Piece]:
+    def _add(self, event: Json) -> Iterator[Piece]:
         match event["type"]:
             case "message_start":
-                self._begin(event["message"])
+                self._on_start(event["message"])
             case "content_block_start":
-                yield from self._open(event["index"], event["content_block"])
+                yield from self._on_block(event["index"], event["content_block"])
             case "content_block_delta":
-                yield from self._grow(event["index"], event["delta"])
+                yield from self._on_delta(event["index"], event["delta"])
             case "message_delta":
-                self._end(event)
+                self._on_end(event)
             case "message_stop":
                 self.complete = True
             case "error":
-                raise self._refusal(event)
-            case _:  # ping, content_block_stop, and whatever comes to be
+                raise self._error(event)
+            case _:  # ping, content_block_stop, and kinds of later versions
                 pass
 
-    def _begin(self, message: Json) -> None:
+    def _on_start(self, message: Json) -> None:
         self._model = str(message.get("model") or "")
         self._count(message.get("usage"))
         self._meter.message, self._meter.model = str(message.get("id") or ""), self._model
         self._meter.started = True
 
-    def _end(self, event: Json) -> None:
+    def _on_end(self, event: Json) -> None:
         stop = event["delta"].get("stop_reason")
-        self._stop = self._stop if stop is None else _word(stop)
+        self._stop = self._stop if stop is None else _checked_text(stop)
         self._count(event.get("usage"))
         self._meter.ended = "output_tokens" in (event.get("usage") or {})
 
@@ -113,64 +113,64 @@ class StreamAccumulator:
         for name, field in USAGE_FIELDS.items():
             tokens = (usage or {}).get(field)
             if tokens is not None:
-                self._usage[name] = min(max(0, int(tokens)), MOST_TOKENS)
+                self._usage[name] = min(max(0, int(tokens)), MAX_TOKENS)
         self._meter.usage = Usage(**self._usage)
 
-    def _open(self, index: int, start: Json) -> Iterator[Piece]:
+    def _on_block(self, index: int, start: Json) -> Iterator[Piece]:
         block = dict(start)
         self._blocks[index] = block
-        self._half = ""
+        self._half_pair = ""
         match block["type"]:
             case "tool_use":
-                yield ToolChosen(_word(block["name"]))
+                yield ToolChosen(_checked_text(block["name"]))
             case "text":
                 self._blocks[index] = {
                     key: value for key, value in start.items() if value is not None
                 }
-                self._blocks[index]["text"] = text = _whole(_word(block["text"]))
+                self._blocks[index]["text"] = text = _joined_pairs(_checked_text(block["text"]))
                 yield from _spoken(text)
 
-    def _grow(self, index: int, delta: Json) -> Iterator[Piece]:
+    def _on_delta(self, index: int, delta: Json) -> Iterator[Piece]:
         match delta["type"]:
             case "text_delta":
-                yield from _spoken(self._joined(self._extend(index, "text", delta["text"])))
+                yield from _spoken(self._displayable(self._append(index, "text", delta["text"])))
             case "thinking_delta":
-                yield from _thought(self._extend(index, "thinking", delta["thinking"]))
+                yield from _thought(self._append(index, "thinking", delta["thinking"]))
             case "input_json_delta":
-                self._extend(index, "input", delta["partial_json"])
+                self._append(index, "input", delta["partial_json"])
             case "citations_delta":
                 block = self._blocks[index]
                 block["citations"] = [*block.get("citations", ()), delta["citation"]]
-            case _:  # a signature, or a kind that comes to be
+            case _:  # a signature, or a kind of a later version
                 fields = {key: value for key, value in delta.items() if key != "type"}
                 self._blocks[index].update(fields)
 
-    def _joined(self, word: str) -> str:
-        """A piece of text that can be shown: half of a pair waits for its other half."""
-        text = self._half + word
-        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return _whole(text[: len(text) - len(self._half)])
+    def _displayable(self, text: str) -> str:
+        """The part of a text that can be shown: half of a surrogate pair waits for the other."""
+        text = self._half_pair + text
+        self._half_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return _joined_pairs(text[: len(text) - len(self._half_pair)])
 
-    def _extend(self, index: int, field: str, value: object) -> str:
+    def _append(self, index: int, field: str, value: object) -> str:
         if index not in self._blocks:
             raise KeyError(index)
-        word = _word(value)
-        self._size += len(word)
+        text = _checked_text(value)
+        self._size += len(text)
         if self._size > ANSWER_LIMIT:
             raise ValueError(f"more than {ANSWER_LIMIT} characters")
-        self._meter.streamed += len(word.encode(errors="replace"))
-        self._grown.setdefault(index, {}).setdefault(field, []).append(word)
-        return word
+        self._meter.streamed += len(text.encode(errors="replace"))
+        self._deltas.setdefault(index, {}).setdefault(field, []).append(text)
+        return text
 
     def _finished(self, index: int) -> Block:
         block = dict(self._blocks[index])
-        for field, words in self._grown.get(index, {}).items():
-            written = _whole("".join(words))
+        for field, texts in self._deltas.get(index, {}).items():
+            written = _joined_pairs("".join(texts))
             if field == "input":
                 block |= self._input(block, written)
             else:
                 block[field] = block.get(field, "") + written
-        return block | _checked(block["input"]) if "input" in block else block
+        return block | _checked_input(block["input"]) if "input" in block else block
 
     def _input(self, block: Block, written: str) -> Block:
         """A call's input, and under `unfit` why it cannot be passed on as it is, if so."""
@@ -179,14 +179,15 @@ class StreamAccumulator:
         if len(written) > INPUT_LIMIT:
             return {"input": {}, INVALID_INPUT: f"it has more than {INPUT_LIMIT} characters"}
         try:
-            value = plain_json.read(written.encode())
-        except plain_json.NotPlain as beyond:
-            return {"input": {}, INVALID_INPUT: f"it holds {beyond}"}
+            value = lenient_json.loads(written.encode())
+        except lenient_json.UnsupportedJson as error:
+            return {"input": {}, INVALID_INPUT: f"it holds {error}"}
         except ValueError:
             value = None
         if isinstance(value, dict):
-            half = plain_json.mended(written.encode()) != written.encode()
-            return {"input": value} | ({INVALID_INPUT: HALF} if half else {})
+            raw = written.encode()
+            is_whole = lenient_json.replace_half_surrogates(raw) == raw
+            return {"input": value} | ({} if is_whole else {INVALID_INPUT: HALF_PAIR})
         if self._stop == "tool_use":
             raise BrokenStream(f"the input of {block.get('name', 'a tool')} is not a JSON object")
         return {"input": {}}
@@ -202,36 +203,36 @@ def _thought(text: str) -> Iterator[Piece]:
         yield ThinkingDelta(text)
 
 
-def _word(value: object) -> str:
+def _checked_text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where a text belongs")
+        raise TypeError(f"{type(value).__name__} instead of a text")
     return value
 
 
-def _checked(value: object) -> Block:
-    """An input as it can be recorded, and why it cannot be passed on, where that is so."""
-    if plain_json.is_deep(value):
+def _checked_input(value: object) -> Block:
+    """An input as it can be stored, and under `unfit` why it cannot be passed on, if so."""
+    if lenient_json.is_too_deep(value):
         return {"input": {}, INVALID_INPUT: "it is nested too deep"}
-    if plain_json.has_long_number(value):
-        return {"input": plain_json.with_long_numbers_as_texts(value), INVALID_INPUT: LONG_NUMBER}
+    if lenient_json.has_long_integer(value):
+        return {"input": lenient_json.long_integers_as_text(value), INVALID_INPUT: LONG_NUMBER}
     return {"input": value}
 
 
-def _whole(text: str) -> str:
-    """A text whose halves of surrogate pairs have met, where a piece ended between them."""
+def _joined_pairs(text: str) -> str:
+    """A text whose surrogate pairs, cut in two between events, are joined again."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _check_recordable(content: list[Block]) -> None:
-    """What cannot be written down would break the turn again and again, not just this answer."""
+def _check_storable(content: list[Block]) -> None:
+    """Refuse what cannot be stored: it would break the turn at each attempt, not just once."""
     try:
         orjson.dumps(content)
     except TypeError as error:
-        raise BrokenStream(f"an answer that cannot be recorded: {error}") from None
+        raise BrokenStream(f"an answer that cannot be stored: {error}") from None
 
 
-def _sayable(block: Block) -> bool:
-    # The API sends blank texts, and refuses to take them back.
+def _is_returnable(block: Block) -> bool:
+    # The API sends blank texts, but refuses requests that contain them.
     return block["type"] != "text" or bool(block["text"].strip())

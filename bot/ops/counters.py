@@ -1,4 +1,4 @@
-"""Plain counters: what happened, by name and label."""
+"""Plain counters of events, by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class Counters:
-    """Counts events such as `ignored:service`; a snapshot is shown in health."""
+    """Counts events such as `ignored:service`; health shows a snapshot."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()

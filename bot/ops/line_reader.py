@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into lines, with a limit that holds whatever the other side sends."""
+"""Cuts a stream of bytes into lines of a bounded size, whatever the other side sends."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ID_AT_END = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*$")
 
 @dataclass(frozen=True, slots=True)
 class LineTooLong:
-    """A line over the limit: its size in bytes, and the request it answers where that shows."""
+    """A line over the limit: its size in bytes, and the JSON-RPC request it answers, if visible."""
 
     size: int
     request: int | None
 
 
 class LineSplitter:
-    """Bytes in, whole lines out; a line over `limit` bytes is dropped, and told of."""
+    """Bytes in, whole lines out; a line over `limit` bytes becomes a `LineTooLong`."""
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
@@ -32,7 +32,7 @@ class LineSplitter:
 
     @property
     def is_endless(self) -> bool:
-        """Whether the line that is coming in is longer than anything we wait for."""
+        """Whether the unfinished line is longer than anything we wait for."""
         return self._size > ENDLESS
 
     def feed(self, chunk: bytes) -> list[bytes | LineTooLong]:
@@ -64,14 +64,14 @@ class LineSplitter:
     def _line(self) -> bytes | LineTooLong:
         if self._size <= self._limit:
             return b"".join(self._parts)
-        return LineTooLong(self._size, _request(self._head, self._tail))
+        return LineTooLong(self._size, _request_id(self._head, self._tail))
 
 
-def request_of(line: bytes) -> int | None:
-    """The request that a line seems to answer, whatever else is wrong with it."""
-    return _request(line[:_EDGE], line[-_EDGE:]) if b'"jsonrpc"' in line else None
+def answered_request(line: bytes) -> int | None:
+    """The id of the JSON-RPC request that a line seems to answer, however broken it is."""
+    return _request_id(line[:_EDGE], line[-_EDGE:]) if b'"jsonrpc"' in line else None
 
 
-def _request(head: bytes, tail: bytes) -> int | None:
+def _request_id(head: bytes, tail: bytes) -> int | None:
     found = _ID_IN_FRONT.match(head) or _ID_AT_END.search(tail)
     return int(found.group(1)) if found else None

@@ -1,4 +1,4 @@
-"""Logging: structlog for us and for the libraries, with secrets blotted out at the root."""
+"""Logging: structlog for us and for the libraries, with secrets redacted at the root."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from bot.ops.redaction import SECRET, Secrets
+from bot.ops.redaction import Secrets
+from registry.secrets import REDACTED
 
 SHAPES = re.compile(
     r"\b\d{6,12}:[A-Za-z0-9_-]{30,}\b"  # a bot token
@@ -18,21 +19,14 @@ SHAPES = re.compile(
     r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{8,}=*"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user:password of a URL
 )
-QUIET = (
-    "aiohttp",
-    "httpx2",
-    "httpcore2",
-    "anthropic",
-    "uvicorn",
-    "asyncio",
-)
-_MANY_LINES = ("exception", "stack")
-MUTE = ("mcp.client",)
-"""Prints a traceback for each server that goes away; the pool says it in a line."""
+QUIET = ("aiohttp", "httpx2", "httpcore2", "anthropic", "uvicorn", "asyncio")
+MUTED = ("mcp.client",)
+"""Logs a traceback for each server that goes away; the pool says it in a line."""
+_MULTI_LINE = ("exception", "stack")
 
 
 class Redactor:
-    """A processor that blots known secrets, and whatever looks like one, out of every event."""
+    """A processor that takes known secrets, and what looks like one, out of every event."""
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         self._secrets = secrets or Secrets()
@@ -40,39 +34,33 @@ class Redactor:
     def __call__(
         self, _logger: Any, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """The event with every string cleaned, at any depth."""
-        return {key: self._clean(value) for key, value in event.items()}
+        """The event with every string redacted, at any depth."""
+        return {key: self._redact(value) for key, value in event.items()}
 
-    def text(self, text: str) -> str:
-        """A text without secrets."""
-        return SHAPES.sub(SECRET, self._secrets.hidden(text))
-
-    def _clean(self, value: Any) -> Any:
+    def _redact(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.text(value)
+            return SHAPES.sub(REDACTED, self._secrets.redact(value))
         if isinstance(value, bytes):
-            return self.text(value.decode(errors="replace"))
+            return self._redact(value.decode(errors="replace"))
         if isinstance(value, dict):
-            return {key: self._clean(item) for key, item in value.items()}
+            return {key: self._redact(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._clean(item) for item in value]
+            return [self._redact(item) for item in value]
         if isinstance(value, BaseException):
-            return self.text(f"{type(value).__name__}: {value}")
+            return self._redact(f"{type(value).__name__}: {value}")
         return value
 
 
 def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
     """Set up all logging of the process: `form` is `console` or `json`.
 
-    What is added to `secrets` later is blotted out from then on.
+    What is added to `secrets` later is redacted from then on.
     """
-    redactor = Redactor(secrets)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    tail = [structlog.processors.format_exc_info, redactor, *_renderers(form)]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -88,7 +76,12 @@ def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                Redactor(secrets),
+                *_renderers(form),
+            ],
         )
     )
     root = logging.getLogger()
@@ -96,18 +89,18 @@ def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    for name in MUTE:
+    for name in MUTED:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _renderers(form: str) -> list[Any]:
     if form == "json":
         return [structlog.processors.JSONRenderer()]
-    return [_on_its_line, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return [_escape_unprintable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
 
 
-class _Written:
-    """A text whose characters that cannot be printed are written out, as Python writes them."""
+class _Escaped:
+    """A text whose unprintable characters are written out, as Python writes them."""
 
     __slots__ = ("_text",)
 
@@ -121,15 +114,15 @@ class _Written:
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in self._text)
 
 
-def _on_its_line(
+def _escape_unprintable(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """The event with nothing in it that moves a terminal or looks like another line of the log."""
+    """The event without anything that moves a terminal or looks like another line of the log."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
-            event[key] = _set_in(value) if key in _MANY_LINES else _Written(value)
+            event[key] = (
+                _Escaped(value)
+                if key not in _MULTI_LINE
+                else "\n".join(f"    {_Escaped(line)}" for line in value.split("\n"))
+            )
     return event
-
-
-def _set_in(text: str) -> str:
-    return "\n".join(f"    {_Written(line)}" for line in text.split("\n"))

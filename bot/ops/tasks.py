@@ -1,4 +1,4 @@
-"""Waiting for the first of several ends, and ending what is no longer waited for."""
+"""Tasks and threads: wait for the first of several, end what is not wanted, work off the loop."""
 
 from __future__ import annotations
 
@@ -6,68 +6,106 @@ import asyncio
 import contextvars
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-AGAIN_SECONDS = 0.5
+RETRY_CANCEL_SECONDS = 0.5
+SHORT_TEXT = 4_000
+"""Characters of a text that anything may be done with on the loop."""
+
+T = TypeVar("T")
+_locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-async def wait_first(*ends: asyncio.Event | asyncio.Future[Any]) -> None:
-    """Return once one of the events is set or one of the tasks has ended."""
-    waits = [asyncio.create_task(e.wait()) for e in ends if isinstance(e, asyncio.Event)]
-    tasks = [end for end in ends if not isinstance(end, asyncio.Event)]
+async def wait_first(
+    *ends: asyncio.Event | asyncio.Future[Any] | Coroutine[Any, Any, Any],
+    timeout: float | None = None,
+) -> None:
+    """Return once one of them is set, done or returned, or after `timeout` seconds.
+
+    Coroutines are cancelled at the end; tasks and futures go on.
+    """
+    waits = [
+        asyncio.create_task(end.wait() if isinstance(end, asyncio.Event) else end)
+        for end in ends
+        if not isinstance(end, asyncio.Future)
+    ]
+    futures = [end for end in ends if isinstance(end, asyncio.Future)]
     try:
-        await asyncio.wait({*waits, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*waits, *futures}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await cancel_and_wait(waits)
 
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    """Cancel tasks, and return once they are gone.
+    """Cancel tasks, and return once they have ended.
 
-    The store's library loses a cancellation that comes while it connects: it is said again then.
+    The store's library loses a cancellation that comes while it connects: it is repeated then.
     """
-    while going := [task for task in tasks if not task.done()]:
-        for task in going:
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
             task.cancel()
-        await asyncio.wait(going, timeout=AGAIN_SECONDS)
+        await asyncio.wait(running, timeout=RETRY_CANCEL_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-QUICK = 4_000
-"""Characters of a text that anything may be done with on the loop."""
+class TaskSet:
+    """Background tasks: referenced while they run, and ended together."""
 
-T = TypeVar("T")
-_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
-    weakref.WeakKeyDictionary()
-)
+    def __init__(self) -> None:
+        self._running: set[asyncio.Future[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task; nothing complains of an error that nobody reads."""
+        task = asyncio.create_task(work)
+        self.add(task)
+        return task
+
+    def add(self, future: asyncio.Future[Any]) -> None:
+        """Keep a future that is already running."""
+        self._running.add(future)
+        future.add_done_callback(self._ended)
+
+    async def end(self, seconds: float) -> None:
+        """Cancel what still runs and wait for it, at most `seconds`."""
+        for task in tuple(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=seconds)
+
+    def _ended(self, future: asyncio.Future[Any]) -> None:
+        self._running.discard(future)
+        if not future.cancelled():
+            future.exception()
 
 
-async def over(text: str, work: Callable[[], T]) -> T:
-    """What a piece of work over a text comes to: made at once, or in a thread where that is long.
+async def offload_if_long(text: str, work: Callable[[], T]) -> T:
+    """The result of some work on a text: done at once, or in a thread where the text is long.
 
-    There one such work follows the other, so that the loop never shares its time with more of them.
+    One such thread runs after the other, so that the loop never shares its time with several.
     """
-    if len(text) <= QUICK:
+    if len(text) <= SHORT_TEXT:
         return work()
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        found: T = await run_in_daemon_thread(work)
-        return found
+    async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        result: T = await run_in_daemon_thread(work)
+        return result
 
 
 def run_in_daemon_thread(
     work: Callable[[], Any], ended: Callable[[], None] | None = None
 ) -> asyncio.Future[Any]:
-    """What `work` comes to, made in a thread of its own.
+    """The result of `work`, done in a thread of its own.
 
-    A future that is given up leaves the thread to its own end; only then `ended` is called, on the
-    loop.
+    A future that is cancelled leaves the thread running; `ended` is called, on the loop, when that
+    ends.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
 
-    def tell(result: Any, error: BaseException | None) -> None:
+    def resolve(result: Any, error: BaseException | None) -> None:
         if ended is not None:
             ended()
         if future.done():
@@ -82,23 +120,18 @@ def run_in_daemon_thread(
         try:
             result = context.run(work)
         except BaseException as error:  # noqa: BLE001  (it is raised again on the loop)
-            failure = _tamed(error)
-        if not loop.is_closed():
-            _to_loop(loop, tell, result, failure)
+            failure = _holdable(error)
+        try:
+            loop.call_soon_threadsafe(resolve, result, failure)
+        except RuntimeError:  # the loop was closed meanwhile: nobody waits
+            return
 
-    threading.Thread(target=run, name="aside", daemon=True).start()
+    threading.Thread(target=run, name="daemon", daemon=True).start()
     return future
 
 
-def _tamed(error: BaseException) -> Exception:
-    """Somebody's sys.exit() is no end of the host, and a future takes no StopIteration."""
+def _holdable(error: BaseException) -> Exception:
+    """Convert exceptions that a Future cannot hold, or that would end the host (sys.exit)."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _to_loop(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], *found: Any) -> None:
-    try:
-        loop.call_soon_threadsafe(tell, *found)
-    except RuntimeError:  # the loop was closed meanwhile: nobody waits
-        return

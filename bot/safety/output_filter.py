@@ -1,9 +1,9 @@
-"""What may not go out: secrets, personal data, blocked topics; in answers and previews; pure.
+"""What may not go out: secrets, personal data and blocked topics, in answers and previews; pure.
 
-What a model says passes here twice: whole, before anything of it is kept or done, where it loses
-its secrets and what nobody sees; and on its way out, where topics and personal data are looked at.
-A preview ends where nothing of that kind can be half written. Questions are another matter: who
-approves has to see what is allowed, so they show the ends of what answers do not show at all.
+An answer passes twice: `redact_answer` takes secrets and invisible characters out before anything
+of it is stored or done, `redact_output` handles topics and personal data on its way out. A preview
+ends before anything that may be half written. Approvals are filtered otherwise: who approves has to
+see what is allowed, so they show the ends of what answers do not show at all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import Any, Literal
 
 from bot import messages
 from bot.messages import Answer, RichText
-from bot.ops.redaction import SECRET, Growing, Secrets
+from bot.ops.redaction import Secrets, StreamRedactor
 from bot.safety.pii import Found, find_pii, stable_prefix
-from bot.safety.text_safety import readable
+from bot.safety.text_safety import strip_invisible
+from registry.secrets import REDACTED
 
 Handling = Literal["off", "warn", "redact", "block"]
 STRICTNESS: tuple[Handling, ...] = ("off", "warn", "redact", "block")
 
-REDACTED = "[{} removed]"
+REMOVED = "[{} removed]"
 SHORTENED: Mapping[str, Callable[[str], str]] = {
     "e-mail address": lambda text: f"{text[0]}…@{text.partition('@')[2]}",
     "identity number": lambda _text: "[identity number hidden]",
@@ -34,19 +35,18 @@ WITHHELD = "I can't show this answer: it contains personal data."
 BLOCKED = "I can't talk about that here."
 PROMPT = "Do not help with or talk about these topics, and say so plainly: {}."
 
-_LOOKS = 3
-_FOREIGN = re.compile(r"[^\x00-\x7f]")
-_BRINGS_TOGETHER = re.compile(r"[\[<&$]|\\[(\[]")  # links, tags and formulas, which are not shown
-
-_LONGEST_END = 200
-_UNFINISHED = [re.compile(form) for form in (r"<[^<>\n]*\Z", r"!?\[[^\[\n]*\Z", r"\Z")]
-"""What may vanish from the end of a text once it is whole: a tag, a link; or nothing."""
-
 NO_TOOL = "no_such_tool"
-"""Stands for a tool whose name, which the model made up, is a secret."""
+"""Replaces the name of a tool that the model made up, where that contains a secret."""
+
+_MAX_PASSES = 3
+_NON_ASCII = re.compile(r"[^\x00-\x7f]")
+_VANISHING = re.compile(r"[\[<&$]|\\[(\[]")  # links, tags, formulas: their marks are not shown
+_LONGEST_ENDING = 200
+_UNFINISHED = [re.compile(form) for form in (r"<[^<>\n]*\Z", r"!?\[[^\[\n]*\Z", r"\Z")]
+"""What may vanish from the end of a text once it is complete: a tag, a link; or nothing."""
 
 Block = dict[str, Any]
-Look = Callable[[str], RichText]
+Render = Callable[[str], RichText]
 """How people will see some Markdown."""
 
 
@@ -57,44 +57,41 @@ def stricter(*handlings: Handling) -> Handling:
 
 @dataclass(frozen=True, slots=True)
 class OutputFilter:
-    """The filter of one agent: its blocked topics, and how personal data is handled.
-
-    `secrets` are the values that the host knows and that nobody may read; `look` shows Markdown as
-    people will see it.
-    """
+    """The filter of one agent: blocked topics, handling of personal data, the host's secrets."""
 
     topics: tuple[str, ...] = ()
     personal: Handling = "off"
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
-    look: Look = field(default=RichText, repr=False, compare=False)
+    render: Render = field(default=RichText, repr=False, compare=False)
 
-    def answer(self, answer: Answer) -> Answer:
-        """A model's answer as it may be kept and done: also what it gives to tools has no secret.
+    def redact_answer(self, answer: Answer) -> Answer:
+        """A model's answer as it may be stored and acted on, arguments of its calls included.
 
-        Thinking goes with what is taken out of the rest: it is signed for the very words.
+        Its thinking goes where anything else is taken out: it is signed for the exact words.
         """
-        content = [self._block(block) for block in answer.content]
-        said = messages.text_of(content)
-        whole = self.words(said, cut=answer.stop == "max_tokens")
-        if whole != said:  # a secret stood in several blocks, among links, or at a broken end
-            content = [*_spoken(whole), *(one for one in content if one["type"] != "text")]
+        content = [self._redact_block(block) for block in answer.content]
+        text = messages.text_of(content)
+        whole = self.redact_text(text, cut=answer.stop == "max_tokens")
+        if whole != text:  # a secret across several blocks, among links, or at a cut end
+            spoken: list[Block] = [{"type": "text", "text": whole}] if whole else []
+            content = [*spoken, *(one for one in content if one["type"] != "text")]
         elif all(one is other for one, other in zip(content, answer.content, strict=True)):
             return answer
         kept = [one for one in content if one["type"] not in messages.THINKING]
         return replace(answer, content=kept)
 
-    def words(self, text: str, *, cut: bool = False) -> str:
-        """A model's words without secrets and without what nobody sees; perhaps they were `cut`."""
-        text = self.secrets.hidden(readable(text), cut=cut)
-        for _ in range(_LOOKS):
-            if not _BRINGS_TOGETHER.search(text) or not self._shows_a_secret(text):
+    def redact_text(self, text: str, *, cut: bool = False) -> str:
+        """A model's words, perhaps `cut` off, without secrets and invisible characters."""
+        text = self.secrets.redact(strip_invisible(text), cut=cut)
+        for _ in range(_MAX_PASSES):
+            if not _VANISHING.search(text) or not shows_secret(self.render(text), self.secrets):
                 return text
-            text = self.secrets.hidden(self.look(text).text, cut=cut)
-        return SECRET  # whatever comes out of it
+            text = self.secrets.redact(self.render(text).text, cut=cut)
+        return REDACTED  # nothing of such a text is worth the risk
 
-    def out(self, text: str) -> str:
+    def redact_output(self, text: str) -> str:
         """A model's words as they may go out."""
-        text = self.words(text)
+        text = self.redact_text(text)
         if self._is_blocked(text):
             return BLOCKED
         found = find_pii(text) if self.personal != "off" else []
@@ -104,12 +101,12 @@ class OutputFilter:
             return _replaced(text, found, _removed)
         return WITHHELD if self.personal == "block" else f"{text}\n\n{WARNING}"
 
-    def preview(self, text: str, sieve: Growing | None = None) -> str:
-        """As much of a growing text as surely may go out; it may be nothing yet.
+    def redact_preview(self, text: str, redactor: StreamRedactor | None = None) -> str:
+        """As much of a growing text as may surely go out; it may be nothing yet.
 
-        A `sieve` of the text's own spares it to be looked through from its beginning each time.
+        A `redactor` of this text's own saves searching it from its beginning each time.
         """
-        text = (sieve or self.secrets.growing()).shown(readable(text))
+        text = (redactor or self.secrets.stream_redactor()).redact(strip_invisible(text))
         end, found = self._before_topics(text), list[Found]()
         if self.personal != "off":
             found, end = find_pii(text), min(end, stable_prefix(text))
@@ -119,45 +116,42 @@ class OutputFilter:
             return ""
         return _replaced(text[:end], found if self.personal == "redact" else [], _removed)
 
-    def question(self, text: str) -> str:
-        """A text as whoever approves may read it: secrets hidden, personal data shortened."""
-        text = self.secrets.hidden(text)
+    def redact_approval(self, text: str) -> str:
+        """A text as whoever approves may read it: no secrets, personal data shortened."""
+        text = self.secrets.redact(text)
         if self.personal in ("off", "warn"):
             return text
         return _replaced(text, find_pii(text), _shortened)
 
-    def prompt(self) -> str | None:
+    def topics_prompt(self) -> str | None:
         """What the model is told of blocked topics."""
         return PROMPT.format(", ".join(self.topics)) if self.topics else None
 
-    def _block(self, block: Block) -> Block:
-        """A block of an answer as it may be kept; itself where nothing is to be taken out."""
-        hide, kind = self.secrets.hidden, block["type"]
+    def _redact_block(self, block: Block) -> Block:
+        """A content block without secrets; the block itself where it has none."""
+        redact, kind = self.secrets.redact, block["type"]
         if kind == "text":
-            shown: Block = {"text": hide(readable(block["text"]))}
+            shown: Block = {"text": redact(strip_invisible(block["text"]))}
         elif kind == "thinking":
-            shown = {"thinking": hide(block["thinking"])}
+            shown = {"thinking": redact(block["thinking"])}
         elif kind == "tool_use":
-            shown = {"input": self.secrets.hidden_in(block["input"])}
-            if self.secrets.found(f"{block['id']} {block['name']}"):  # a server's, or made up
+            shown = {"input": self.secrets.redact_json(block["input"])}
+            if self.secrets.found_in(f"{block['id']} {block['name']}"):
                 shown |= {"id": "", "name": NO_TOOL}
         else:
             return block
         same = all(value is block[name] or value == block[name] for name, value in shown.items())
         return block if same else block | shown
 
-    def _shows_a_secret(self, markdown: str) -> bool:
-        return shows_a_secret(self.look(markdown), self.secrets)
-
     def _before_topics(self, text: str) -> int:
-        """Where a topic may begin that is not written to its end."""
-        spoken = [folded(topic) for topic in self.topics]
-        if not spoken:
+        """Where a topic may begin that is not complete yet."""
+        topics = [folded(topic) for topic in self.topics]
+        if not topics:
             return len(text)
-        most = max(len(topic.split()) for topic in spoken)
-        words = (at for at, word in _words_back(text) if folded(word))
+        most = max(len(topic.split()) for topic in topics)
+        words = (at for at, word in _words_backwards(text) if folded(word))
         by_words = next(itertools.islice(words, most - 1, None), 0)
-        wide = max((2 * len(topic) for topic in spoken if not topic.isascii()), default=0)
+        wide = max((2 * len(topic) for topic in topics if not topic.isascii()), default=0)
         return min(by_words, max(0, len(text) - wide))
 
     def _is_blocked(self, text: str) -> bool:
@@ -167,26 +161,24 @@ class OutputFilter:
         return any(f" {t}" in flat if t.isascii() else t in flat for t in map(folded, self.topics))
 
 
-def shows_a_secret(rich: RichText, secrets: Secrets, *, begun: bool = False) -> bool:
+def shows_secret(rich: RichText, secrets: Secrets, *, growing: bool = False) -> bool:
     """Whether a text as people see it has a secret, be it in the address of a link.
 
-    A text that grows should not end in the beginning of one either, nor in one that has `begun`
-    before a tag or a link that may vanish once it is whole.
+    A `growing` text should not end in the beginning of one either, nor have it before an
+    unfinished tag or link, which vanishes once it is complete.
     """
-    told = (rich.text, *told_by_marks(rich))
-    if any(map(secrets.found, told)):
+    if any(map(secrets.found_in, (rich.text, *entity_values(rich)))):
         return True
-    return begun and any(secrets.begun(_before(end, rich.text)) for end in _UNFINISHED)
+    return growing and any(secrets.begun_at_end_of(_before(end, rich.text)) for end in _UNFINISHED)
 
 
-def _before(end: re.Pattern[str], text: str) -> str:
-    """The text before its end, where it has this one."""
-    found = end.search(text, max(0, len(text) - _LONGEST_END))
+def _before(ending: re.Pattern[str], text: str) -> str:
+    found = ending.search(text, max(0, len(text) - _LONGEST_ENDING))
     return text[: found.start()] if found else text
 
 
-def told_by_marks(rich: RichText) -> list[str]:
-    """What entities say beside the text: addresses of links, languages of code."""
+def entity_values(rich: RichText) -> list[str]:
+    """What entities hold beside the text: addresses of links, languages of code."""
     return [
         value
         for entity in rich.entities
@@ -195,21 +187,17 @@ def told_by_marks(rich: RichText) -> list[str]:
     ]
 
 
-def _spoken(text: str) -> list[Block]:
-    return [{"type": "text", "text": text}] if text else []
-
-
 def folded(text: str) -> str:
-    """The words of a text alone, whatever stands between, before or inside of them unseen."""
-    seen = _FOREIGN.sub(_if_seen, unicodedata.normalize("NFKC", text))
-    return re.sub(r"[\W_]+", " ", seen.casefold()).strip()
+    """The words of a text alone, in lower case, without what is between them or invisible."""
+    plain = _NON_ASCII.sub(_unless_invisible, unicodedata.normalize("NFKC", text))
+    return re.sub(r"[\W_]+", " ", plain.casefold()).strip()
 
 
-def _if_seen(match: re.Match[str]) -> str:
+def _unless_invisible(match: re.Match[str]) -> str:
     return "" if unicodedata.category(match[0]) == "Cf" else match[0]
 
 
-def _words_back(text: str) -> Iterator[tuple[int, str]]:
+def _words_backwards(text: str) -> Iterator[tuple[int, str]]:
     """The words of a text and where each begins, the last one first."""
     while text := text.rstrip():
         at = max(text.rfind(blank) for blank in " \n\t") + 1
@@ -217,19 +205,20 @@ def _words_back(text: str) -> Iterator[tuple[int, str]]:
         text = text[:at]
 
 
-def _replaced(text: str, found: list[Found], put: Callable[[str, Found], str]) -> str:
+def _replaced(text: str, found: list[Found], replacement: Callable[[str, str], str]) -> str:
+    """The text with a replacement, made from the text and its kind, for each thing found."""
     parts, at = [], 0
     for one in found:
-        parts += [text[at : one.start], put(text[one.start : one.end], one)]
+        parts += [text[at : one.start], replacement(text[one.start : one.end], one.kind)]
         at = one.end
     return "".join([*parts, text[at:]])
 
 
-def _removed(_text: str, one: Found) -> str:
-    return REDACTED.format(one.kind)
+def _removed(_text: str, kind: str) -> str:
+    return REMOVED.format(kind)
 
 
-def _shortened(text: str, one: Found) -> str:
-    if one.kind in SHORTENED:
-        return SHORTENED[one.kind](text)
-    return f"[{one.kind} that ends in {text[-4:]}]"
+def _shortened(text: str, kind: str) -> str:
+    if kind in SHORTENED:
+        return SHORTENED[kind](text)
+    return f"[{kind} that ends in {text[-4:]}]"

@@ -1,8 +1,7 @@
-"""What a model or a server wrote, so that people can trust their eyes.
+"""Text by models, servers and strangers, made safe to show to people.
 
-Characters that nobody sees are written out where people decide, and left out where they only read;
-letters of other alphabets are written out where they stand for Latin ones; what looks like a secret
-is not shown at all.
+Where people decide, invisible characters and imitations of Latin letters are written out as code
+points, and what looks like a secret is hidden; where they only read, invisible ones are left out.
 """
 
 from __future__ import annotations
@@ -13,47 +12,17 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bot.ops.redaction import HIDDEN
+from bot.ops.redaction import INVISIBLE
 from registry.secrets import redact
 
-
-def printable(text: str, limit: int | None = None) -> str:
-    """The text without control, bidirectional, zero-width and unassigned characters, cut."""
-    if not text.isascii() or not text.isprintable():
-        text = "".join(c for c in text if is_printable(c))
-    if limit is not None and len(text) > limit:
-        return text[: limit - 1] + "…"
-    return text
-
-
-def is_printable(char: str) -> bool:
-    """Whether a character is one that people see; line breaks and tabs count as seen."""
-    if char in _KEPT_CONTROLS:
-        return True
-    hidden_selector = "\U000e0100" <= char <= "\U000e01ef"
-    return unicodedata.category(char) not in _HIDDEN and not hidden_selector
-
-
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
-_KEPT_CONTROLS = frozenset("\n\t")
-
-
-def safe_text(text: str, limit: int = 500) -> str:
-    """Somebody's words inside of Markdown, with nothing that formats or leads away."""
-    flat = " ".join(printable(text, limit).split())
-    # By number, not behind a backslash: two brackets behind backslashes would be a formula.
-    return re.sub(r"[\\`*_{}\[\]()#+.!|<>~&$-]", lambda mark: f"&#{ord(mark[0])};", flat)
-
-
-Screen = Callable[[str], str]
-"""Takes out of a text what people should not read."""
-
-MOST_TOLD = 3
+MAX_WARNINGS = 3
 WARNING = "⚠️ Not what it looks like: {}."
 
-_KEPT = frozenset("\n\t")
+Redact = Callable[[str], str]
+"""Takes out of a text what people should not read."""
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_LINE_BREAKS = frozenset("\n\t")
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\U000e0100-\U000e01ef]"
 )
@@ -63,8 +32,9 @@ _BARE_LATIN = frozenset("\u0131\u0237\u0251\u0261")  # i and j without dots, a a
 _TOKEN = re.compile(r"[^\s,;()<>\[\]{}\"']+")
 _PART = re.compile(r"[^\W_]+")
 _ADDRESS = re.compile(r"@|/|\w\.\w")
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]()#+.!|<>~&$-]")
 
-_UNSEEN = re.compile(f"[{HIDDEN}]+")
+_INVISIBLE_RUN = re.compile(f"[{INVISIBLE}]+")
 _EMOJI = re.compile(
     "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f"
     "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
@@ -81,17 +51,41 @@ _FLAGS = tuple(  # of England, Scotland and Wales: a black flag and its letters,
 )
 
 
-def readable(text: str) -> str:
-    """The text without characters that nobody sees: marks of direction, tags, zero width.
+def printable(text: str, limit: int | None = None) -> str:
+    """The text without control, bidirectional, zero-width and unassigned characters, cut."""
+    if not text.isascii() or not text.isprintable():
+        text = "".join(c for c in text if is_printable(c))
+    if limit is not None and len(text) > limit:
+        return text[: limit - 1] + "…"
+    return text
+
+
+def is_printable(char: str) -> bool:
+    """Whether people see a character; line feeds and tabs count as seen."""
+    if char in _LINE_BREAKS:
+        return True
+    is_selector = "\U000e0100" <= char <= "\U000e01ef"
+    return unicodedata.category(char) not in _UNPRINTABLE and not is_selector
+
+
+def safe_text(text: str, limit: int = 500) -> str:
+    """A stranger's words inside Markdown, on one line, with nothing that formats or links."""
+    flat = " ".join(printable(text, limit).split())
+    # By number, not behind a backslash: two brackets behind backslashes would be a formula.
+    return _MARKDOWN.sub(lambda mark: f"&#{ord(mark[0])};", flat)
+
+
+def strip_invisible(text: str) -> str:
+    """The text without invisible characters: marks of direction, tags, zero width.
 
     Those stay that an emoji, a flag or a word of a script that joins its letters is written with.
     """
-    return text if text.isascii() else _UNSEEN.sub(_needed, text)
+    return text if text.isascii() else _INVISIBLE_RUN.sub(_needed, text)
 
 
-def _needed(unseen: re.Match[str]) -> str:
-    """What of some unseen characters belongs to those around them."""
-    run, text, (start, end) = unseen[0], unseen.string, unseen.span()
+def _needed(invisible: re.Match[str]) -> str:
+    """The part of a run of invisible characters that belongs to those around it."""
+    run, text, (start, end) = invisible[0], invisible.string, invisible.span()
     before, after = text[start - 1 : start], text[end : end + 1]
     if _EMOJI.match(before):
         style = run[0] if run[0] in _STYLES else ""
@@ -105,8 +99,8 @@ def _needed(unseen: re.Match[str]) -> str:
     return run[0] if is_keycap or is_form else ""
 
 
-def redact_values(value: Any, screen: Screen, name: str = "") -> Any:
-    """A JSON value without secrets and without what `screen` takes out, names included."""
+def redact_values(value: Any, screen: Redact, name: str = "") -> Any:
+    """A JSON value without what looks like a secret or `screen` takes out, names included."""
     if isinstance(value, Mapping):
         return {
             screen(str(key)): redact_values(one, screen, str(key)) for key, one in value.items()
@@ -120,43 +114,44 @@ def redact_values(value: Any, screen: Screen, name: str = "") -> Any:
     return value if shown == text else shown
 
 
-def visible(text: str, *, name: bool = False) -> tuple[str, list[str]]:
-    """The text as it is, and a word for each kind of character in it that deceives.
+def reveal(text: str, *, name: bool = False) -> tuple[str, list[str]]:
+    """The text with deceptive characters written out, and a description of each kind of them.
 
-    A `name` and an address deceive also where all of it is of letters that look like Latin ones,
-    any other word where such letters stand among Latin ones.
+    In a `name` or an address a word of imitated Latin letters alone deceives as well, elsewhere
+    only one that mixes them with Latin ones.
     """
     if text.isascii() and text.isprintable():
         return text, []
-    told = {at: text[at] for at in (*_unseen(text), *_confusables(text, name=name))}
-    shown = "".join(_code_point(c) if at in told else c for at, c in enumerate(text))
-    return shown, [f"{_code_point(c)} is {_name(c)}" for c in sorted(set(told.values()))]
+    deceptive = {at: text[at] for at in (*_invisible(text), *_imitations(text, name=name))}
+    shown = "".join(_code_point(c) if at in deceptive else c for at, c in enumerate(text))
+    return shown, [
+        f"{_code_point(c)} is {unicodedata.name(c, 'a hidden character').lower()}"
+        for c in sorted(set(deceptive.values()))
+    ]
 
 
-def warning(told: list[str]) -> str:
-    """One line of what deceives, or nothing."""
-    if not told:
+def deception_warning(deceptive: list[str]) -> str:
+    """One line on what deceives, or nothing."""
+    if not deceptive:
         return ""
-    more = f", and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
-    return WARNING.format(", ".join(told[:MOST_TOLD]) + more)
+    more = f", and {len(deceptive) - MAX_WARNINGS} more" if len(deceptive) > MAX_WARNINGS else ""
+    return WARNING.format(", ".join(deceptive[:MAX_WARNINGS]) + more)
 
 
-def _unseen(text: str) -> Iterator[int]:
-    """Where characters stand that nobody sees; those that join foreign letters belong there."""
+def _invisible(text: str) -> Iterator[int]:
+    """Positions of invisible characters, but for joiners between letters written with them."""
     for at, char in enumerate(text):
-        hidden = unicodedata.category(char) in _HIDDEN or _BLANK.match(char)
-        if hidden and char not in _KEPT and not _joins(text, at):
+        if (not is_printable(char) or _BLANK.match(char)) and not _joins(text, at):
             yield at
 
 
 def _joins(text: str, at: int) -> bool:
-    """Whether a joiner stands between signs that are written with joiners."""
     beside = text[max(at - 1, 0)], text[min(at + 1, len(text) - 1)]
     return text[at] in _JOINERS and all(unicodedata.category(c) in _JOINED for c in beside)
 
 
-def _confusables(text: str, *, name: bool) -> Iterator[int]:
-    """Where letters stand that pretend to be Latin ones."""
+def _imitations(text: str, *, name: bool) -> Iterator[int]:
+    """Positions of letters that imitate Latin ones."""
     for token in _TOKEN.finditer(text):
         if token[0].isascii():
             continue
@@ -164,14 +159,14 @@ def _confusables(text: str, *, name: bool) -> Iterator[int]:
         for part in _PART.finditer(text, *token.span()):
             found = [i for i, c in enumerate(part[0], part.start()) if _looks_latin(c)]
             letters = sum(c.isalpha() for c in part[0])
-            among = any(c.isascii() and c.isalpha() for c in part[0])
-            if among or (strict and len(found) == letters):
+            is_mixed = any(c.isascii() and c.isalpha() for c in part[0])
+            if is_mixed or (strict and len(found) == letters):
                 yield from found
 
 
 @functools.lru_cache(maxsize=4096)
 def _looks_latin(char: str) -> bool:
-    """Whether a letter is none of the Latin ones that everybody types, and looks like one."""
+    """Whether a letter looks like a Latin one, and is none that people type."""
     if char.isascii() or not char.isalpha():
         return False
     plain = unicodedata.normalize("NFKC", char)
@@ -187,7 +182,3 @@ def _looks_latin(char: str) -> bool:
 
 def _code_point(char: str) -> str:
     return f"⟨U+{ord(char):04X}⟩"
-
-
-def _name(char: str) -> str:
-    return unicodedata.name(char, "a hidden character").lower()

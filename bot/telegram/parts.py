@@ -16,7 +16,7 @@ from bot.messages import (
     RichText,
 )
 from bot.ops.redaction import Secrets
-from bot.safety.output_filter import shows_a_secret
+from bot.safety.output_filter import shows_secret
 from bot.telegram.errors import BadRequest, CannotParse, ChatMigrated, MessageGone, TelegramError
 from bot.telegram.markdown import renderer
 from bot.turn.results import SILENT
@@ -68,14 +68,14 @@ def _messages(markdown: str, secrets: Secrets) -> list[RichText]:
     A secret that two pieces of a long text would show together is looked for as well.
     """
     found = [without_secrets(rich, secrets) for rich in renderer.pieces(markdown)]
-    if len(found) > 1 and shows_a_secret(whole := renderer.joined(found), secrets):
+    if len(found) > 1 and shows_secret(whole := renderer.joined(found), secrets):
         found = [without_secrets(RichText(whole.text), secrets)]
     return [part for rich in found for part in renderer.split(rich, renderer.PART_LIMIT)]
 
 
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
     """A text as people will see it, without secrets; where it had one, as plain text."""
-    return RichText(secrets.hidden(rich.text)) if shows_a_secret(rich, secrets) else rich
+    return RichText(secrets.redact(rich.text)) if shows_secret(rich, secrets) else rich
 
 
 def callback_answer(press: CallbackPress, text: str) -> OutgoingPart:

@@ -13,11 +13,11 @@ from bot.errors import StoreUnavailable
 from bot.hosting.transport import Accept
 from bot.messages import Clock
 from bot.ops.counters import Counters
+from bot.ops.lenient_json import dumps, loads_object
 from bot.store.inbox import Update
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
 from bot.telegram.errors import Conflict, TelegramError, TooManyRequests, Unauthorized
-from bot.telegram.json import document_of, dumped
 
 log = structlog.get_logger("poller")
 
@@ -173,13 +173,13 @@ def jittered_pause(failures: int, first: float, most: float) -> float:
 def update_of(raw: bytes) -> Update:
     """An update that was pushed to us, from its JSON; raises ValueError where it is none.
 
-    Raises TooDeep, a kind of it, for what may be an update but cannot be read.
+    Raises JsonTooDeep, a kind of it, for what may be an update but cannot be read.
     """
-    body = document_of(raw)
+    body = loads_object(raw)
     number = body.get("update_id") if body is not None else None
     if type(number) is not int:
         raise ValueError("not an update: it has no update_id")
-    clean = dumped(body)  # without half surrogate pairs, which are no text
+    clean = dumps(body)  # without half surrogate pairs, which are no text
     return Update(number, clean, _dedup_name(clean))
 
 

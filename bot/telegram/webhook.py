@@ -12,11 +12,11 @@ import structlog
 from bot.hosting.transport import Accept
 from bot.messages import Clock
 from bot.ops.counters import Counters
+from bot.ops.lenient_json import JsonTooDeep
 from bot.store.inbox import Update
 from bot.telegram.client import BotToken, TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
 from bot.telegram.errors import TelegramError, Unauthorized
-from bot.telegram.json import TooDeep
 from bot.telegram.poller import CALL_SECONDS, update_of
 
 log = structlog.get_logger("webhook")
@@ -54,7 +54,7 @@ async def accept_pushed(
     """
     try:
         update = update_of(raw)
-    except TooDeep:
+    except JsonTooDeep:
         counters.add("ignored:nested")
     else:
         await accept(update)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-import orjson
 
 from bot.errors import ToolError, ToolFateUnknown
 from bot.mcp.pool import Pool
@@ -77,15 +74,15 @@ class McpTools:
         server = self._server(call)
         if server is None or call.tool is None:
             return None
-        tool, cache = self._tool(server, call), server.cached(call.tool)
-        definition = _definition(server, tool) if tool else ""
+        tool, cache = self._tool(server, call), server.cache_rule(call.tool)
+        definition = server.fingerprint(tool.digest) if tool else ""
         trusted = tool is not None and (tool.read_only or tool.idempotent)
         return FoundTool(
             server,
             definition,
             repeatable=cache is not None
             or server.is_repeatable(call.tool)
-            or (server.trust_annotations and trusted),
+            or (server.definition.trust_annotations and trusted),
             cache=cache,
             identity=(server.share_key, definition),
         )
@@ -104,9 +101,9 @@ class McpTools:
             return self._unknown(str(error))
         except ToolError as error:
             return Result(self.redact(f"The tool did not run: {error}"), error=True)
-        if found.unread:
+        if found.is_unreadable:
             return self._unknown(found.text)
-        rest = Remainder(call.key, found.rest, found.whole) if found.rest else None
+        rest = Remainder(call.key, found.remainder, found.is_complete) if found.remainder else None
         return Result(found.content, error=found.is_error, rest=rest)
 
     def _unknown(self, why: str) -> Result:
@@ -118,11 +115,6 @@ class McpTools:
 
     def _tool(self, server: ServerSpec, call: Call) -> Tool | None:
         return next((tool for tool in self.pool.tools([server]) if tool.name == call.tool), None)
-
-
-def _definition(server: ServerSpec, tool: Tool) -> str:
-    runs = [server.command, server.args, server.cwd, server.url, tool.digest]
-    return hashlib.sha256(orjson.dumps(runs)).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +150,7 @@ class SkillTools(WrappedTools):
         taken = {tool.name.casefold(): tool.key for tool in tools}
         for skill in self.skills:
             if key := taken.get(skill.name.casefold()):
-                self.runner.clashes(skill.name, key)
+                self.runner.report_clash(skill.name, key)
         return [*tools, *(one for one in self.skills if one.name.casefold() not in taken)]
 
     def find(self, call: Call) -> FoundTool | None:
@@ -171,9 +163,9 @@ class SkillTools(WrappedTools):
         return FoundTool(
             skill,
             skill.digest[:24],
-            repeatable=skill.cache is not None,
-            cache=skill.cache,
-            identity=(skill.identity,) if skill.cache else (),
+            repeatable=skill.document.cache is not None,
+            cache=skill.document.cache,
+            identity=(skill.identity,) if skill.document.cache else (),
             refusal="" if skill in self.offered() else NAME_TAKEN,
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import WireNames
+from bot.mcp.tool_spec import wire_names
 from bot.messages import Fence, TurnRef
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
@@ -77,18 +77,18 @@ class Toolset:
         """The tools as the model takes them, and what each wire name means; in a stable order."""
         offered = self._offered()
         allowed = [t for t in self.tools.offered() if self._is_allowed(t.key, offered)]
-        wire = WireNames(allowed)
-        shown = sorted(allowed, key=wire.wire)
+        wires = wire_names(tool.key for tool in allowed)
+        shown = sorted(allowed, key=lambda tool: wires[tool.key])
         tools: list[dict[str, Any]] = [
             {
-                "name": wire.wire(tool),
+                "name": wires[tool.key],
                 "description": tool.description or tool.name,
                 "input_schema": tool.input_schema,
             }
             for tool in shown
         ]
         names: dict[str, Sequence[str]] = {
-            wire.wire(tool): (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
+            wires[tool.key]: (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
             for tool in shown
         }
         if shown and self._is_allowed(read_more.KEY, offered):

@@ -112,7 +112,7 @@ class AgentLoop:
 
     def _interrupted(self, *, by_person: bool) -> TurnResult:
         outcome: Outcome = "stopped" if by_person else "failed"
-        hide, shown = self.turn.agent.filter.words, self.progress.said
+        hide, shown = self.turn.agent.filter.redact_text, self.progress.said
         said = hide(shown, cut=True)
         if partial := shown[len(self.turn.said()) :].strip():
             text = [{"type": "text", "text": hide(partial, cut=True)}]

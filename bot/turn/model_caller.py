@@ -88,7 +88,7 @@ class ModelCaller:
 
     def _cleaned(self, answer: Answer) -> Answer:
         """The answer without secrets, and with no call that has the id of another one."""
-        answer = self.turn.agent.filter.answer(answer)
+        answer = self.turn.agent.filter.redact_answer(answer)
         if all(block["type"] != "tool_use" for block in answer.content):
             return answer
         return ensure_unique_call_ids(answer, self.turn.transcript.call_ids())

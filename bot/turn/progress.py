@@ -12,7 +12,7 @@ import structlog
 from bot.approvals.view import NAME_LIMIT
 from bot.errors import ChannelError, ChannelFailed, ChannelFateUnknown, SwitchboardError
 from bot.messages import UNKNOWN_MESSAGE
-from bot.ops.tasks import cancel_and_wait, over
+from bot.ops.tasks import cancel_and_wait, offload_if_long
 from bot.safety.text_safety import safe_text
 from bot.turn.turn import Turn
 
@@ -42,7 +42,7 @@ class Progress:
         self._channel = turn.request.line.channel
         self._address = turn.request.incoming.address
         self._filter = turn.agent.filter
-        self._growing = self._filter.secrets.growing()
+        self._growing = self._filter.secrets.stream_redactor()
         self._draft = draft_of(turn.request.entry)
         self._earlier = turn.said()
         self._pieces: list[str] = []
@@ -130,7 +130,8 @@ class Progress:
         state = (self._step, self._size, self._tool)
         if state != self._drawn:
             said, note = self.said, f"_{self._tool} …_" if self._tool else ""
-            shown = await over(said, lambda: self._filter.preview(said, self._growing))
+            growing = self._growing
+            shown = await offload_if_long(said, lambda: self._filter.redact_preview(said, growing))
             self._drawing = "\n\n".join(part for part in (shown, note) if part)
             self._drawn = state
         return self._drawing

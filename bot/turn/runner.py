@@ -179,7 +179,7 @@ class TurnRunner:
             fence=request.line.fence,
             ref=request.ref,
             result_chars=agent.limits.result_chars,
-            redact=agent.filter.secrets.hidden,
+            redact=agent.filter.secrets.redact,
         )
 
     def _budget(self, request: TurnRequest) -> TurnBudget:

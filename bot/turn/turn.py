@@ -19,7 +19,7 @@ from bot.approvals.view import question_parts
 from bot.line_context import LineContext
 from bot.messages import Answer, Buttons, Clock, IncomingMessage, OutgoingPart, TurnRef, text_of
 from bot.ops.counters import Counters
-from bot.ops.tasks import over
+from bot.ops.tasks import offload_if_long
 from bot.store.journal import Journal, OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
 from bot.turn.limits import TurnUsage
@@ -305,12 +305,12 @@ class Turn:
         links = self.agent.effective.link_previews.value
 
         def rendered() -> list[OutgoingPart]:
-            out = self.agent.filter.out(text)
+            out = self.agent.filter.redact_output(text)
             if not out:
                 return []
             return channel.render(address, out, self._reply_to, shown, buttons, link_previews=links)
 
-        return await over(text, rendered)
+        return await offload_if_long(text, rendered)
 
     def _log_result(self, result: TurnResult) -> None:
         """A line for operators: whose turn it was and what it took, nothing of what was said."""

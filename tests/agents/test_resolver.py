@@ -84,7 +84,7 @@ async def test_a_server_whose_secret_is_missing_is_left_out_and_a_known_one_is_r
         agent = agents.current("echo")
     assert agent is not None
     assert [server.name for server in agent.tools.servers] == ["files"]
-    assert "a-long-secret" not in rules.filter.out("it is a-long-secret-of-files")
+    assert "a-long-secret" not in rules.filter.redact_output("it is a-long-secret-of-files")
 
 
 def is_changed(snapshot: Snapshot) -> bool:

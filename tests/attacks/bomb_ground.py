@@ -33,7 +33,7 @@ from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
 from tests.host.test_webhooks import free_port, post
 from tests.host.valkey import store
-from tests.tools.servers.unread import Unread
+from tests.mcp.servers.unread import Unread
 
 Chunks = Iterable[bytes]
 PIECE = 64 * 1024

@@ -100,7 +100,7 @@ async def scene(
         puppet = Puppet()
         app = Starlette(routes=[Route("/v1/messages", puppet.__call__, methods=["POST"])])
         async with serving(app) as url, stage.host(ANTHROPIC_BASE_URL=url) as host:
-            await until(lambda: bool(host.pool.tools(["wicked"])), PATIENCE)
+            await until(lambda: any(one.tools for one in host.pool.servers), PATIENCE)
             yield stage, host, folder / "calls"
 
 

@@ -63,7 +63,7 @@ EXPECTED = [
     ("error", "agents.json:6", "temperature"),
     ("warning", "agents.json:8", "matches no server"),
     ("warning", "agents.json:9", "NOT_SET"),
-    ("warning", "agents.json:12", "takes no temperature"),
+    ("warning", "agents.json:12", "does not support temperature"),
     ("warning", "agents.json:15", "no configured bot has the hash"),
     ("warning", "agents.json:16", "create the agent"),
     ("warning", "AGENT_0_ID", "AGENTS__0__ID"),

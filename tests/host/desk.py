@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import Assembled
-from bot.mcp.pool import ServerHealth
+from bot.mcp.server import ServerHealth
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.stage import HostProcess, Stage, until
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 
 PATIENCE = 45.0
 """Seconds: processes and servers start slowly where others use the machine as well."""
@@ -155,7 +155,7 @@ async def asking(desk: Desk, *script: Any) -> AsyncIterator[Asking]:
 
 
 def _are_up(servers: Sequence[ServerHealth]) -> bool:
-    return bool(servers) and all(one.link.state == "up" for one in servers)
+    return bool(servers) and all(one.state == "up" for one in servers)
 
 
 def buttons(message: Message) -> list[str]:

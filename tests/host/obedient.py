@@ -23,7 +23,7 @@ from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
 from tests.host.valkey import store
 
-EVIL = Path(__file__).parents[1] / "tools" / "servers" / "evil.py"
+EVIL = Path(__file__).parents[1] / "mcp" / "servers" / "evil.py"
 KEYS = {
     name: f"canary-{name.lower()}-7f3a9c51d2e84b06"
     for name in ("EVIL_KEY", "HUB_KEY", "ANTHROPIC_API_KEY")

@@ -8,7 +8,7 @@ import pytest
 
 from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage
-from tests.tools.test_proxies import OUTSIDE, Proxy, proxy
+from tests.safety.test_proxies import OUTSIDE, Proxy, proxy
 
 __all__ = ["proxy"]
 

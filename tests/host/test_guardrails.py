@@ -20,7 +20,7 @@ from tests.host.stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 PATIENCE = 40.0
 
 

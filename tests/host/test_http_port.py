@@ -16,7 +16,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from bot.http.health import http_app
-from bot.http.server import HttpLimits, serving
+from bot.http.limits import HttpLimits
+from bot.http.server import serving
 from bot.http.webhooks import WebhookEndpoint, webhook_routes
 from bot.ops.counters import Counters
 from tests.host.stage import until

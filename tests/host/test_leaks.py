@@ -22,7 +22,7 @@ import aiogram.methods
 import pytest
 import pytest_asyncio
 
-from bot.ops.redaction import SECRET
+from registry.secrets import REDACTED
 from simulators.messages.turns import Call, Say, Stall, Turn, turn
 from simulators.telegram.people import Bot
 from simulators.telegram.rooms import Room
@@ -32,7 +32,7 @@ from tests.host.stage import Stage, staged, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
-TELLTALE = Path(__file__).parents[1] / "tools" / "servers" / "telltale.py"
+TELLTALE = Path(__file__).parents[1] / "mcp" / "servers" / "telltale.py"
 KEY = "hunter2-plain"
 PASSWORD = "p@ss-of-the-db"
 PHRASE = "correct horse battery staple"
@@ -189,7 +189,7 @@ async def test_an_answer_leaks_nothing_whatever_way_it_takes(scene: Scene, way: 
     shown = json.dumps(scene.sent(scene.leaky)[had:], ensure_ascii=False)
     assert not leaked(shown), shown
     assert not UNSEEN.search(shown)
-    assert SECRET in shown or way in SHOWN_APART
+    assert REDACTED in shown or way in SHOWN_APART
     assert scene.stage.world.fetches.of(bot=scene.leaky.id) == []
 
 
@@ -205,7 +205,7 @@ async def test_a_growing_answer_shows_no_piece_of_a_secret(scene: Scene) -> None
         stage.world.say(ann, room, order)
         await stage.world.until(partial(scene.has_grown, room), PATIENCE)
         stage.sim.gates.open(f"a growing answer in {room.id}")
-        final = await room.wait_for(lambda m: m.text.count(SECRET) == 3, PATIENCE)
+        final = await room.wait_for(lambda m: m.text.count(REDACTED) == 3, PATIENCE)
         pieces = ("correct", "horse", "hun", "ter2", "plain")
         shown = [*scene.grown(room), final.text]
         assert [one for one in shown for piece in pieces if piece in one] == []
@@ -232,7 +232,7 @@ async def test_an_answer_that_ends_in_the_middle_of_a_secret_does_not_show_the_h
         await stage.world.until(lambda: bool(scene.grown(room)), PATIENCE)
         stage.world.say(ann, room, "/stop")
     said_at_last = (await stage.answer(room, bot, 1, PATIENCE)).text
-    assert said_at_last.startswith(f"It is {SECRET}")
+    assert said_at_last.startswith(f"It is {REDACTED}")
     assert [one for one in scene.grown(room) if "correct" in one] == []
 
 
@@ -265,7 +265,7 @@ async def test_a_tool_that_tells_its_own_credential_does_not_tell_it_to_the_mode
     bodies = [body for body in scene.stage.requests() if f"ask {form}!" in str(body["messages"])]
     read = json.dumps(bodies[-1], ensure_ascii=False)
     assert "telltale__tell" in read
-    assert SECRET in read
+    assert REDACTED in read
     assert not leaked(read)
     assert "ter2-plain" not in read
 
@@ -276,9 +276,9 @@ async def test_no_name_choice_description_or_prompt_of_a_server_has_its_credenti
     await scene.asked(scene.teller, "which tools?", "these")
     body = scene.stage.requests()[-1]
     tools = {tool["name"]: tool["description"] for tool in body["tools"]}
-    assert tools["telltale__tell"] == f"Tells {SECRET} to everybody."
+    assert tools["telltale__tell"] == f"Tells {REDACTED} to everybody."
     assert {"telltale__send", "telltale__tell"} == {name for name in tools if "telltale" in name}
-    assert f"Greet everybody with {SECRET}." in str(body["system"])
+    assert f"Greet everybody with {REDACTED}." in str(body["system"])
 
 
 async def test_what_a_question_shows_is_what_the_tool_gets_and_neither_has_a_secret(
@@ -290,10 +290,10 @@ async def test_what_a_question_shows_is_what_the_tool_gets_and_neither_has_a_sec
     stage.script.on(turn(Call("telltale__send", {"text": text})), "sent", user="send it")
     stage.world.say(ann, room, "send it")
     question = await stage.answer(room, bot, 1, PATIENCE)
-    assert f"{EVIL}/{SECRET} and {SECRET} and {SECRET}" in question.text
+    assert f"{EVIL}/{REDACTED} and {REDACTED} and {REDACTED}" in question.text
     stage.world.press_button(ann, room, question.id, "Once")
     assert (await stage.answer(room, bot, 2, PATIENCE)).text == "sent"
-    assert scene.log.read_text() == f"{EVIL}/{SECRET} and {SECRET} and {SECRET}\n"
+    assert scene.log.read_text() == f"{EVIL}/{REDACTED} and {REDACTED} and {REDACTED}\n"
 
 
 async def test_a_command_shows_no_secret_and_has_no_link_fetched(scene: Scene) -> None:
@@ -301,8 +301,8 @@ async def test_a_command_shows_no_secret_and_has_no_link_fetched(scene: Scene) -
     room = stage.world.private(scene.boss, bot)
     agent = {"id": "x", "name": f"{EVIL}/a {WORD}", "mcpServerEndpoints": []}
     said = await stage.ask(scene.boss, room, bot, f"/addagent {json.dumps(agent)}")
-    assert f"{EVIL}/a {SECRET}" in said
-    assert SECRET in await stage.ask(scene.boss, room, bot, "/agents")
+    assert f"{EVIL}/a {REDACTED}" in said
+    assert REDACTED in await stage.ask(scene.boss, room, bot, "/agents")
     assert stage.world.fetches.of(bot=bot.id) == []
 
 
@@ -320,11 +320,11 @@ async def test_what_is_wrong_is_told_to_admins_and_shown_without_a_secret(scene:
 
     def told() -> list[str]:
         texts = [m.text for one in notices for m in one.messages.values()]
-        return [text for text in texts if f"unknown field '{SECRET}'" in text]
+        return [text for text in texts if f"unknown field '{REDACTED}'" in text]
 
     await stage.world.until(lambda: bool(told()), PATIENCE)
-    assert f"unknown field '{SECRET}'" in json.dumps(await scene.host.report())
-    assert SECRET in await stage.ask(scene.boss, room, bot, "/status")
+    assert f"unknown field '{REDACTED}'" in json.dumps(await scene.host.report())
+    assert REDACTED in await stage.ask(scene.boss, room, bot, "/status")
     path.write_text(good)
     assert stage.world.fetches.of(bot=bot.id) == []
 

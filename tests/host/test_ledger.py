@@ -19,7 +19,7 @@ from bot.usage.ledger import Ledger
 from simulators.messages.turns import Call, HttpError, Say, Turn, turn
 from tests.host.stage import Stage
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 PRICES = '{"claude-haiku-5-5": {"input": 1, "output": 10, "cacheRead": 0.1, "cacheWrite": 1.25}}'
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage, health, until
-from tests.tools.servers.granting import CLIENT, SECRET, Granting, granting
+from tests.mcp.servers.granting import CLIENT, SECRET, Granting, granting
 
 NAME = "docs.example.org"
 
@@ -42,7 +42,7 @@ async def docs(stage: Stage) -> AsyncIterator[tuple[str, dict[str, Any], Grantin
 async def test_a_server_is_called_with_a_token_that_the_secret_of_the_environment_gets(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.tools.servers.granting.CLIENT", "gateway:one")
+    monkeypatch.setattr("tests.mcp.servers.granting.CLIENT", "gateway:one")
     async with docs(stage) as (url, auth, server):
         stage.agents["mcpServers"] = {"docs": {"url": url, "auth": auth}}
         echo = stage.bot("Echo", mcpServers=["docs"], whitelistPatterns=["mcp:docs:*"])

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.ops.redaction import SECRET
 from bot.safety.output_filter import BLOCKED, WARNING, WITHHELD
+from registry.secrets import REDACTED
 from simulators.messages.turns import Call, Say, Turn, turn
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 KEY = "desk-key-7f3a9c1e5b2d8046"
 MAIL, CARD, PHONE = "ann.smith@example.org", "4111 1111 1111 1111", "+49 170 1234567"
 GONE = "[e-mail address removed], [card number removed], [telephone number removed]"
@@ -96,7 +96,7 @@ async def test_no_preview_has_what_the_answer_has_not(scene: Scene) -> None:
 async def test_a_secret_of_the_host_or_of_a_server_never_goes_out(scene: Scene) -> None:
     token = scene.plain.token
     said = await scene.asked(scene.plain, "your key?", f"Mine is {token}, the desk has {KEY}!")
-    assert said == f"Mine is {SECRET}, the desk has {SECRET}!"
+    assert said == f"Mine is {REDACTED}, the desk has {REDACTED}!"
     assert KEY not in scene.sent(scene.plain)
     assert token not in scene.sent(scene.plain)
 
@@ -113,7 +113,7 @@ async def test_a_question_shows_what_is_asked_and_neither_secrets_nor_tricks(sce
     assert (await stage.answer(room, bot, 1, 30)).text == "I write to [e-mail address removed]."
     question = (await stage.answer(room, bot, 2, 30)).text
     assert "text: ⟨U+0430⟩…@x.org for a…@example.org, [card number that ends in 1111]" in question
-    assert f"⟨U+202E⟩key {SECRET} and {SECRET}" in question
+    assert f"⟨U+202E⟩key {REDACTED} and {REDACTED}" in question
     assert "⟨U+0430⟩ is cyrillic small letter a" in question
     stage.world.say(ann, room, "no, leave it")
     await stage.world.until(lambda: "not approved" in room.messages[3].text, 10)

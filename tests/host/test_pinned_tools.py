@@ -76,7 +76,11 @@ async def changed(stage: Stage, host: Assembled, person: Person, room: Room, bot
     await stage.ask(person, room, bot, "change")
 
     def heard() -> bool:
-        return any("copy_to" in str(tool.input_schema) for tool in host.pool.tools(["office"]))
+        return any(
+            "copy_to" in str(tool.input_schema)
+            for server in host.pool.servers
+            for tool in server.tools
+        )
 
     await until(heard, PATIENCE)
 

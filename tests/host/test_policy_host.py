@@ -11,7 +11,7 @@ from simulators.messages.turns import Call, turn
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 
 
 def clerk(stage: Stage, **agent: Any) -> tuple[Bot, Path]:

@@ -16,8 +16,8 @@ from simulators.messages.validate import Asked
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from tests.host.stage import HostProcess, Stage, until
-from tests.tools.servers.starting import HERE, runs
-from tests.tools.test_mcp_http import free_port, serving
+from tests.mcp.servers.starting import HERE, runs
+from tests.mcp.test_http import free_port, serving
 
 PATIENCE = 45.0
 MEGABYTE = 1024 * 1024

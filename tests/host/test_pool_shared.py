@@ -21,8 +21,8 @@ from simulators.messages.validate import Asked
 from simulators.telegram.people import Bot
 from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, until
-from tests.tools.servers.starting import HERE
-from tests.tools.test_mcp_http import PATHS, free_port, serving
+from tests.mcp.servers.starting import HERE
+from tests.mcp.test_http import PATHS, free_port, serving
 
 CHATS = 40
 LOSSES = int(os.environ.get("POOL_LOSSES", "1"))
@@ -137,11 +137,11 @@ def _targets() -> list[str]:
 
 
 def lives(host: Assembled) -> dict[str, int]:
-    return {health.names[0]: health.link.lives for health in host.pool.health()}
+    return {health.names[0]: health.connects for health in host.pool.health()}
 
 
 def all_up(host: Assembled, count: int) -> bool:
-    up = all(health.link.state == "up" for health in host.pool.health())
+    up = all(health.state == "up" for health in host.pool.health())
     return up and lives(host) == dict.fromkeys(SERVERS, count)
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.host.stage import HostProcess, Stage, until
 from tests.host.test_store_faults import _server
 
-SPY = Path(__file__).parents[1] / "tools" / "servers" / "spy.py"
+SPY = Path(__file__).parents[1] / "mcp" / "servers" / "spy.py"
 PYTHON = Path("/usr/bin/python3")
 NOBODY = 65_534
 BY_REFERENCE = "by-reference-4f1d0b7c"

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from mcp.server.mcpserver import MCPServer
 
-from bot.mcp.result import REST_LIMIT
+from bot.mcp.result import REMAINDER_LIMIT
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
 from simulators.messages.validate import Asked
@@ -182,9 +182,9 @@ async def test_a_tool_that_is_disabled_is_not_read_on(stage: Stage, library: Lib
 async def test_where_not_even_the_rest_could_be_kept_whole_the_agent_is_told(
     stage: Stage, library: Library
 ) -> None:
-    library.text = "x" * (SHOWN + REST_LIMIT + 1)
+    library.text = "x" * (SHOWN + REMAINDER_LIMIT + 1)
     bot, ann = reader(stage, library), stage.person("Ann")
-    stage.script.on(turn(BOOK), more(stage, REST_LIMIT - 10), "The end, nearly.")
+    stage.script.on(turn(BOOK), more(stage, REMAINDER_LIMIT - 10), "The end, nearly.")
     async with stage.host():
         await stage.ask(ann, stage.world.private(ann, bot), bot, "read the book")
     assert results(stage)[0].startswith("x" * 10 + "\n[characters 499990 to 500000 of the 500000")

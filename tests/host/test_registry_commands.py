@@ -52,7 +52,7 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         added = await say(f"/addagent\n```json\n{json.dumps(POET, indent=1)}\n```")
         assert "Created agent Poet (poet)." in added
         assert "/bind poet" in added
-        assert "claude-haiku-5-5 takes no temperature" in added
+        assert "claude-haiku-5-5 does not support temperature" in added
         assert "poet answers here: bound by chat of this bot." in await say("/bind poet")
         assert await say("hello") == "from Poet"
         page = await say("/agent")

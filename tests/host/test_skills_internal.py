@@ -18,7 +18,7 @@ from tests.packages import WORKDAYS, install
 
 SHELF = '''
 import asyncio, threading, time
-from bot.skills.api import SkillContext, SkillError, skill
+from bot.skills import SkillContext, SkillError, skill
 
 RUNS = []
 
@@ -166,7 +166,7 @@ async def test_every_end_of_a_function_is_a_result_and_the_host_goes_on(
             {"error": "Skill failed: ValueError", "type": "ValueError"},
             {"error": "Skill failed: RuntimeError", "type": "RuntimeError"},
             unread("Skill answered with more than 200000 bytes"),
-            unread("Skill gave back what is no JSON"),
+            unread("Skill returned a value that is not JSON"),
         ]
         assert "canary" not in json.dumps(stage.requests())
         assert await stage.ask(ann, room, bot, "again") == "still here"
@@ -210,7 +210,7 @@ async def test_an_unknown_handler_and_two_packages_with_one_name_are_told_and_le
 async def test_a_skill_with_the_name_of_a_servers_tool_is_refused(
     stage: Stage, installed: Path
 ) -> None:
-    desk = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+    desk = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
     server = {"command": sys.executable, "args": [str(desk)]}
     stage.agents["mcpServers"]["desk"] = server | {"env": {"DESK_LOG": os.devnull}}
     skills = [own("in_stock"), own("known", name="Look")]

@@ -11,7 +11,7 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.ops.clock import SystemClock
-from bot.ops.hardening import opened
+from bot.ops.process import open_private
 from bot.store import embedded
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
@@ -168,9 +168,9 @@ async def test_a_supervisor_that_meets_a_full_disk_goes_on_trying(
         if path.name == "valkey.conf" and failures[0]:
             failures[0] -= 1
             raise OSError(28, "No space left on device")
-        return opened(path, flags)
+        return open_private(path, flags)
 
-    monkeypatch.setattr(embedded, "opened", full)
+    monkeypatch.setattr(embedded, "open_private", full)
     client = StoreClient(connect(server.url), SystemClock())
     os.kill(_server(tmp_path), 9)
     await until(lambda: failures[0] == 0, 10)

@@ -16,7 +16,7 @@ from simulators.messages.turns import Call, turn
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage, until
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 READ = Call("desk__write", {"text": "rain"})
 
 

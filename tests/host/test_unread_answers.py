@@ -18,8 +18,8 @@ from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE, buttons
 from tests.host.stage import Stage, staged, until
-from tests.tools.servers.starting import HERE
-from tests.tools.servers.unread import BODIES, Unread
+from tests.mcp.servers.starting import HERE
+from tests.mcp.servers.unread import BODIES, Unread
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -93,7 +93,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         async with staged(tmp_path_factory.mktemp("unread")) as stage:
             house = House(stage, server)
             async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as host:
-                await until(lambda: all(one.link.state == "up" for one in host.pool.health()), 45)
+                await until(lambda: all(one.state == "up" for one in host.pool.health()), 45)
                 yield house
     finally:
         await server.stop()

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from bot.approvals.view import describe_call
-from bot.mcp.transports.shortening import shorten
-from bot.ops import plain_json
+from bot.mcp.transports.messages import shorten
+from bot.ops import lenient_json
 from bot.ops.line_reader import LineSplitter
 from bot.ops.redaction import Secrets
 from bot.safety.output_filter import OutputFilter
-from bot.safety.text_safety import visible
+from bot.safety.text_safety import reveal
 from bot.telegram.decode import BotUser, parse_text
 from bot.telegram.markdown.graphemes import width
 from bot.telegram.markdown.renderer import edge, pieces
@@ -81,13 +81,13 @@ WORK: dict[str, Callable[[str], object]] = {
     "a preview": lambda text: edge(text, last=True),
     "width": width,
     "a question": lambda text: describe_call("server", "tool", {"a": text, text: [text]}),
-    "what deceives": lambda text: visible(text, name=True),
-    "an answer's filter": FILTER.out,
-    "a preview's filter": FILTER.preview,
-    "a question's filter": FILTER.question,
+    "what deceives": lambda text: reveal(text, name=True),
+    "an answer's filter": FILTER.redact_output,
+    "a preview's filter": FILTER.redact_preview,
+    "a question's filter": FILTER.redact_approval,
     "mentions": _mentioned,
-    "JSON of services": lambda text: plain_json.read(text.encode()),
-    "JSON text of services": lambda text: plain_json.read(f'{{"a":"{text}"}}'.encode()),
+    "JSON of services": lambda text: lenient_json.loads(text.encode()),
+    "JSON text of services": lambda text: lenient_json.loads(f'{{"a":"{text}"}}'.encode()),
     "JSON of operators": json_text.parse,
     "secrets": detect_secret,
     "results": _listed,

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.messages import Json
-from bot.model.cache_control import BLOCKS_BETWEEN_MARKS, Prompt, marked, unmarked
+from bot.model.cache_control import (
+    BLOCKS_BETWEEN_MARKS,
+    Prompt,
+    with_cache_marks,
+    without_cache_marks,
+)
 
 MARK = {"type": "ephemeral"}
 
@@ -54,7 +59,7 @@ def marks(prompt: Prompt) -> list[Json]:
 
 
 def bare(system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]) -> Prompt:
-    prompt = unmarked(system, tools, messages)
+    prompt = without_cache_marks(system, tools, messages)
     return Prompt(prompt.system, prompt.tools, [in_blocks(message) for message in prompt.messages])
 
 
@@ -73,7 +78,7 @@ def talk(*contents: Any) -> list[Block]:
 def test_there_are_never_more_than_four_marks(
     parts: tuple[list[Block], list[Block], list[Block]],
 ) -> None:
-    prompt = marked(*parts)
+    prompt = with_cache_marks(*parts)
 
     assert len(marks(prompt)) <= 4
     assert sum("cache_control" in tool for tool in prompt.tools) <= 1
@@ -86,14 +91,14 @@ def test_the_given_prompt_is_left_as_it_is(
 ) -> None:
     before = copy.deepcopy(parts)
 
-    marked(*parts)
+    with_cache_marks(*parts)
 
     assert parts == before
 
 
 @given(prompts)
 def test_marks_are_all_that_changes(parts: tuple[list[Block], list[Block], list[Block]]) -> None:
-    prompt = marked(*parts)
+    prompt = with_cache_marks(*parts)
 
     assert bare(prompt.system, prompt.tools, prompt.messages) == bare(*parts)
 
@@ -102,13 +107,13 @@ def test_marks_are_all_that_changes(parts: tuple[list[Block], list[Block], list[
 def test_thinking_and_blank_texts_are_never_marked(
     parts: tuple[list[Block], list[Block], list[Block]],
 ) -> None:
-    for block in marks(marked(*parts)):
+    for block in marks(with_cache_marks(*parts)):
         assert block.get("type") not in ("thinking", "redacted_thinking")
         assert block.get("type") != "text" or block["text"].strip()
 
 
 def test_the_last_tool_the_last_system_block_and_the_last_block_are_marked() -> None:
-    prompt = marked(
+    prompt = with_cache_marks(
         [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}],
         [{"name": "a"}, {"name": "b"}],
         talk("hi", [{"type": "text", "text": "yes?"}], [{"type": "text", "text": "do it"}]),
@@ -122,14 +127,14 @@ def test_the_last_tool_the_last_system_block_and_the_last_block_are_marked() -> 
 
 
 def test_a_plain_string_becomes_a_block_to_carry_its_mark() -> None:
-    prompt = marked([], [], talk("hi"))
+    prompt = with_cache_marks([], [], talk("hi"))
 
     assert prompt.messages == talk([{"type": "text", "text": "hi", "cache_control": MARK}])
 
 
 def test_a_mark_moves_forward_over_what_cannot_carry_it() -> None:
     thinking = {"type": "thinking", "thinking": "hm", "signature": "s"}
-    prompt = marked([{"type": "text", "text": " "}], [], talk("hi", [thinking]))
+    prompt = with_cache_marks([{"type": "text", "text": " "}], [], talk("hi", [thinking]))
 
     assert marks(prompt) == [{"type": "text", "text": "hi", "cache_control": MARK}]
 
@@ -138,15 +143,15 @@ def test_a_long_tool_loop_gets_a_second_mark_about_fifteen_blocks_earlier() -> N
     call = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
     loop = talk(*([{**call, "id": str(n)}] for n in range(30)))
 
-    placed = [block["id"] for block in marks(marked([], [], loop))]
+    placed = [block["id"] for block in marks(with_cache_marks([], [], loop))]
 
     assert placed == [str(29 - BLOCKS_BETWEEN_MARKS), "29"]
 
 
 def test_a_short_conversation_has_one_mark() -> None:
-    assert len(marks(marked([], [], talk(*(["hi"] * BLOCKS_BETWEEN_MARKS))))) == 1
-    assert len(marks(marked([], [], talk(*(["hi"] * (BLOCKS_BETWEEN_MARKS + 1)))))) == 2
+    assert len(marks(with_cache_marks([], [], talk(*(["hi"] * BLOCKS_BETWEEN_MARKS))))) == 1
+    assert len(marks(with_cache_marks([], [], talk(*(["hi"] * (BLOCKS_BETWEEN_MARKS + 1)))))) == 2
 
 
 def test_an_empty_prompt_has_no_marks() -> None:
-    assert marked([], [], []) == Prompt([], [], [])
+    assert with_cache_marks([], [], []) == Prompt([], [], [])

@@ -1,4 +1,4 @@
-"""A refusal for all is obeyed by all: the gate before a model, at a server that counts."""
+"""A refusal for all is obeyed by all: a model's rate limiter, at a server that counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.errors import ModelBusy
 from bot.messages import Answer, ModelRequest
 from bot.model.client import MessagesModel
 from bot.model.errors import retry_after
-from bot.model.rate_limiter import FIRST_FEW, LONGEST_WAIT, RateLimiter
+from bot.model.rate_limiter import FIRST_CONCURRENCY, LONGEST_WAIT, RateLimiter
 from bot.ops.clock import SystemClock
 from tests.model.test_model_messages import WHOLE, Api, api, model, refuse, speak
 
@@ -57,11 +57,11 @@ async def test_after_a_refusal_nobody_asks_before_its_time_and_then_a_few_at_onc
     refused_at, held = time.monotonic(), asyncio.Event()
     api.answer = counting = Counting(held)
     all_of_them = [asyncio.create_task(ask(model)) for _ in range(30)]
-    while counting.inside < FIRST_FEW:
+    while counting.inside < FIRST_CONCURRENCY:
         await asyncio.wait(all_of_them, timeout=0.01)
     assert min(counting.at) - refused_at > 0.35
     await asyncio.wait(all_of_them, timeout=0.1)
-    assert counting.most == FIRST_FEW
+    assert counting.most == FIRST_CONCURRENCY
     held.set()
     assert all(await asyncio.gather(*all_of_them))
     assert len(counting.at) == 30
@@ -91,16 +91,16 @@ async def test_whoever_would_wait_too_long_hears_so_at_once_and_nothing_is_sent(
     assert len(api.requests) == 1
 
 
-async def test_what_was_on_its_way_when_the_gate_was_shut_does_not_open_it() -> None:
+async def test_what_was_on_its_way_when_the_pause_began_does_not_end_it() -> None:
     clock = Hands()
-    gate = RateLimiter(clock, "m")
-    early = [gate.passage() for _ in range(200)]
-    passages = [await one.__aenter__() for one in early]
-    passages[0].refused(429, 30)
-    for passage, one in zip(passages[1:], early[1:], strict=True):
-        passage.passed()
+    limiter = RateLimiter(clock, "m")
+    early = [limiter.permit() for _ in range(200)]
+    permits = [await one.__aenter__() for one in early]
+    permits[0].refused(429, 30)
+    for permit, one in zip(permits[1:], early[1:], strict=True):
+        permit.succeeded()
         await one.__aexit__(None, None, None)
-    late = asyncio.create_task(gate.passage().__aenter__())
+    late = asyncio.create_task(limiter.permit().__aenter__())
     await asyncio.wait({late}, timeout=0.05)
     assert not late.done()
     late.cancel()
@@ -123,17 +123,17 @@ class Hands:
 
 async def test_one_in_a_minute_finds_out_whether_a_long_limit_is_lifted() -> None:
     clock = Hands()
-    gate = RateLimiter(clock, "m")
-    gate.close(3600)
+    limiter = RateLimiter(clock, "m")
+    limiter.pause(3600)
     clock.now += LONGEST_WAIT - 1
     with pytest.raises(ModelBusy, match="takes no request for 3541 s"):
-        await gate.passage().__aenter__()
+        await limiter.permit().__aenter__()
     clock.now += 1
-    async with gate.passage() as first:
+    async with limiter.permit() as first:
         with pytest.raises(ModelBusy):
-            await gate.passage().__aenter__()
-        first.passed()
-    async with asyncio.timeout(1), gate.passage():
+            await limiter.permit().__aenter__()
+        first.succeeded()
+    async with asyncio.timeout(1), limiter.permit():
         pass
 
 
@@ -147,27 +147,27 @@ async def test_an_overloaded_server_is_asked_by_a_few_until_it_answers(
     api.answer = counting = Counting(held)
     all_of_them = [asyncio.create_task(ask(model)) for _ in range(10)]
     await asyncio.wait(all_of_them, timeout=0.2)
-    assert counting.most == FIRST_FEW
+    assert counting.most == FIRST_CONCURRENCY
     held.set()
     assert all(await asyncio.gather(*all_of_them))
 
 
-async def test_a_gate_that_was_shut_is_wide_open_again_after_enough_have_passed() -> None:
-    gate = RateLimiter(SystemClock(), "m")
-    gate.close(0)
+async def test_a_limit_is_lifted_after_enough_requests_have_succeeded() -> None:
+    limiter = RateLimiter(SystemClock(), "m")
+    limiter.pause(0)
     for _ in range(200):
-        async with gate.passage() as passage:
-            passage.passed()
-    assert gate.is_open
+        async with limiter.permit() as permit:
+            permit.succeeded()
+    assert limiter.is_unlimited
 
 
 async def test_one_who_leaves_while_it_waits_takes_nobodys_place() -> None:
-    gate = RateLimiter(SystemClock(), "m")
-    gate.close(0)
-    inside = [gate.passage() for _ in range(FIRST_FEW)]
-    for passage in inside:
-        await passage.__aenter__()
-    waits = [asyncio.create_task(gate.passage().__aenter__()) for _ in range(2)]
+    limiter = RateLimiter(SystemClock(), "m")
+    limiter.pause(0)
+    inside = [limiter.permit() for _ in range(FIRST_CONCURRENCY)]
+    for permit in inside:
+        await permit.__aenter__()
+    waits = [asyncio.create_task(limiter.permit().__aenter__()) for _ in range(2)]
     await asyncio.wait(waits, timeout=0.05)
     waits[0].cancel()
     await inside[0].__aexit__(None, None, None)

@@ -431,7 +431,7 @@ async def test_a_redirect_is_refused_and_not_followed(api: Api, model: MessagesM
 async def test_an_address_that_speaks_no_stream_is_refused(api: Api, model: MessagesModel) -> None:
     api.answer = speak([], kind="text/html")
 
-    with pytest.raises(ModelRefused, match="text/html in place of a stream"):
+    with pytest.raises(ModelRefused, match="text/html instead of a stream"):
         await said(model)
 
 

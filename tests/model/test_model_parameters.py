@@ -109,7 +109,7 @@ def test_an_effort_becomes_what_the_model_takes(
         ("claude-sonnet-5-5", "none", "still thinks between tool calls"),
         ("claude-opus-5-5", "none", "always thinks: reasoningEffort none is sent as low"),
         ("claude-opus-4-6", "xhigh", "has no reasoningEffort xhigh: high is sent"),
-        ("claude-3-5-haiku-latest", "low", "takes no reasoningEffort: dropped"),
+        ("claude-3-5-haiku-latest", "low", "does not support reasoningEffort: it is dropped"),
         ("deepseek-chat", "low", "is not in the model table: reasoningEffort is dropped"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_newer_model_gets_no_temperature(model: str) -> None:
 
     assert result.extra_body == {}
     assert result.extra_headers == {}
-    assert f"{model} takes no temperature: dropped" in result.dropped
+    assert f"{model} does not support temperature: it is dropped" in result.dropped
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-6", "claude-sonnet-4-5"])
@@ -181,7 +181,9 @@ def test_temperature_and_thinking_do_not_go_together(model: str) -> None:
 
     assert "thinking" in result.body
     assert result.extra_body == {}
-    assert result.dropped == (f"{model} takes no temperature while it thinks: dropped",)
+    assert result.dropped == (
+        f"{model} does not support temperature while it thinks: it is dropped",
+    )
 
 
 def test_temperature_goes_with_thinking_switched_off() -> None:
@@ -268,8 +270,8 @@ def test_no_request_holds_what_the_api_refuses(
 
 def test_advice_says_what_a_request_would_drop() -> None:
     assert advice("claude-sonnet-5-5", temperature=0.2, reasoning_effort="none") == [
-        "claude-sonnet-5-5 cannot stop thinking wholly: it still thinks between tool calls",
-        "claude-sonnet-5-5 takes no temperature: dropped",
+        "claude-sonnet-5-5 cannot turn thinking off: it still thinks between tool calls",
+        "claude-sonnet-5-5 does not support temperature: it is dropped",
     ]
     assert advice("claude-sonnet-5-5", max_tokens=8_000, reasoning_effort="high") == []
     assert advice("claude-sonnet-4-6") == []
@@ -277,14 +279,14 @@ def test_advice_says_what_a_request_would_drop() -> None:
 
 def test_advice_names_a_retirement_date_and_what_to_take_instead() -> None:
     assert advice("claude-sonnet-4-5") == [
-        "claude-sonnet-4-5 has the retirement date 2026-11-30: take claude-sonnet-5-5 instead"
+        "claude-sonnet-4-5 retires on 2026-11-30: use claude-sonnet-5-5 instead"
     ]
 
 
 def test_advice_asks_after_a_name_that_is_nearly_right() -> None:
     (sentence,) = advice("claude-sonet-5-5")
 
-    assert sentence.endswith("is claude-sonnet-5-5 meant?")
+    assert sentence.endswith("did you mean claude-sonnet-5-5?")
 
 
 def test_a_model_of_another_provider_needs_no_advice() -> None:

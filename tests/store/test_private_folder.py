@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ConfigError
-from bot.ops.hardening import replaceable
+from bot.ops.process import replaceable_parent
 from bot.sandbox.startup import alone_in
 from bot.store.embedded import EmbeddedValkey, HostLock
 
@@ -143,5 +143,5 @@ def test_a_folder_above_that_everybody_may_write_to_is_named(tmp_path: Path) -> 
     for above, mode in ((open_one, 0o777), (sticky, 0o1777)):
         (above / "data").mkdir(parents=True)
         above.chmod(mode)
-    assert replaceable(open_one / "data") == open_one
-    assert replaceable(sticky / "data") is None
+    assert replaceable_parent(open_one / "data") == open_one
+    assert replaceable_parent(sticky / "data") is None

@@ -21,15 +21,8 @@ from mcp.client.auth.utils import (
 )
 from mcp.client.auth.utils import issuers_match
 
-from bot.mcp.server_spec import OAuthCredentials, ServerSpec
-from bot.mcp.transports.http import (
-    CONNECT_SECONDS,
-    UNPROXIED,
-    NotAuthorized,
-    transport,
-    trouble_of,
-    trust,
-)
+from bot.mcp.server_spec import ServerSpec, basic_credentials
+from bot.safety.guarded_http import CONNECT_SECONDS, GuardedHttpClient, NotRequested, failure_text
 
 ANSWER_LIMIT = 64 * 1024
 EARLY_SECONDS = 60.0
@@ -37,125 +30,99 @@ NO_EXPIRY_SECONDS = 3600.0
 
 _CODE = re.compile(r"[a-z_]{1,40}\Z")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16000}\Z")
+_JSON = {"Accept": "application/json"}
 
 
-def tokens_of(spec: ServerSpec) -> ClientCredentials | None:
-    """Where tokens for this server come from; None where its headers say all."""
-    if spec.auth is None:
-        return None
-    return ClientCredentials(spec.auth, spec.url or "", fetched=spec.renewed)
+class NotAuthorized(NotRequested):
+    """No token could be had; says why."""
 
 
-def _nobody(_token: str) -> None:
-    """For tokens that nobody has to know of."""
+class TokenSource:
+    """The tokens of one server's OAuth client: fetched once, and again before they expire.
 
-
-class ClientCredentials:
-    """Tokens of one client: fetched once, and again before they run out.
-
-    `now` is a clock in seconds that only goes forward; `fetched` hears of each new token.
+    `now` is a clock in seconds that only goes forward. Each token is a secret from then on.
     """
 
-    def __init__(
-        self,
-        credentials: OAuthCredentials,
-        resource: str,
-        now: Callable[[], float] = time.monotonic,
-        fetched: Callable[[str], None] = _nobody,
-    ) -> None:
-        self._fetched = fetched
-        self._credentials = credentials
-        self._resource = resource.partition("#")[0]
+    def __init__(self, spec: ServerSpec, now: Callable[[], float] = time.monotonic) -> None:
+        if spec.definition.auth is None:
+            raise ValueError(f"{spec.name} has no `auth`")
+        self._spec = spec
+        self._auth = spec.definition.auth
         self._now = now
-        self._fetching = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._token = ""
-        self._good_until = 0.0
+        self._valid_until = 0.0
 
-    async def good(self, unlike: str = "") -> str:
-        """A token that is good still, and not `unlike`; raises NotAuthorised where none is."""
-        async with self._fetching:
-            if self._token in ("", unlike) or self._now() >= self._good_until:
-                self._token, lasts = await self._fetch()
-                self._fetched(self._token)
-                self._good_until = self._now() + lasts - min(EARLY_SECONDS, lasts / 2)
+    async def token(self, unlike: str = "") -> str:
+        """A token that is valid still, and not `unlike`; raises NotAuthorized where none is."""
+        async with self._lock:
+            if self._token in ("", unlike) or self._now() >= self._valid_until:
+                self._token, seconds = await self._fetch()
+                self._spec.secrets.renew(self._spec.share_key, self._token)
+                self._valid_until = self._now() + seconds - min(EARLY_SECONDS, seconds / 2)
             return self._token
 
     async def _fetch(self) -> tuple[str, float]:
-        known = self._credentials
-        found = await _metadata(known) if known.token_url is None else {}
-        url, in_body = _endpoint(known, found)
-        given = {"grant_type": "client_credentials", "resource": self._resource}
-        if known.scopes:
-            given["scope"] = " ".join(known.scopes)
-        headers = {"Accept": "application/json"}
+        auth = self._auth
+        url, in_body = await self._endpoint()
+        form = {
+            "grant_type": "client_credentials",
+            "resource": self._spec.url.partition("#")[0],
+        }
+        if auth.scopes:
+            form["scope"] = " ".join(auth.scopes)
+        headers = _JSON
         if in_body:
-            given |= {"client_id": known.client_id, "client_secret": known.client_secret}
+            form |= {"client_id": auth.client_id, "client_secret": auth.client_secret}
         else:
-            headers["Authorization"] = f"Basic {base64.b64encode(known.pair.encode()).decode()}"
-        asked = httpx2.Request("POST", url, data=given, headers=headers)
-        status, answer = await _request_token(asked, known)
-        return _token_in(status, answer)
+            basic = base64.b64encode(basic_credentials(auth).encode()).decode()
+            headers = _JSON | {"Authorization": f"Basic {basic}"}
+        request = httpx2.Request("POST", url, data=form, headers=headers)
+        return _token_in(*await self._answer(request))
+
+    async def _endpoint(self) -> tuple[str, bool]:
+        """Where tokens come from, and whether the secret goes there in the body."""
+        in_body = self._auth.method == "post"
+        if self._auth.token_url is not None:
+            return self._auth.token_url, in_body
+        issuer = self._auth.issuer or ""
+        found = await self._metadata(issuer)
+        url = str(found["token_endpoint"])
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise NotAuthorized("auth.issuer: its metadata name a token address that is not valid")
+        if parts.scheme == "http" and urlsplit(issuer).scheme == "https":
+            raise NotAuthorized("auth.issuer: its metadata name a token address without https")
+        methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        return url, in_body or "client_secret_basic" not in methods
+
+    async def _metadata(self, issuer: str) -> Mapping[str, Any]:
+        """What the issuer says of itself; only metadata that name this very issuer count."""
+        for url in metadata_urls(issuer, issuer):
+            status, answer = await self._answer(httpx2.Request("GET", url, headers=_JSON))
+            if status == 200 and isinstance(answer.get("token_endpoint"), str):
+                if not issuers_match(str(answer.get("issuer")), issuer):
+                    raise NotAuthorized("auth.issuer: its metadata name another issuer")
+                return answer
+        raise NotAuthorized("auth.issuer: it has no metadata with a token address; give tokenUrl")
+
+    async def _answer(self, request: httpx2.Request) -> tuple[int, dict[str, Any]]:
+        """An answer's status and its JSON object, empty where it is none; follows no redirect."""
+        named = urlsplit(self._auth.token_url or self._auth.issuer or "")
+        here = urlsplit(str(request.url))
+        internal = self._spec.internal_auth and here.hostname == named.hostname
+        client = GuardedHttpClient(str(request.url), internal=internal, proxied=self._spec.proxied)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS), client:
+                response = await client.send(request, stream=True)
+                return response.status_code, await _json_object(response)
+        except TimeoutError:
+            raise NotAuthorized("no token: the address did not answer in time") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise NotAuthorized(f"no token: {failure_text(error)}") from None
 
 
-async def _metadata(known: OAuthCredentials) -> Mapping[str, Any]:
-    """What the issuer says of itself; only metadata that name this very issuer count."""
-    issuer = known.issuer or ""
-    for url in metadata_urls(issuer, issuer):
-        asked = httpx2.Request("GET", url, headers={"Accept": "application/json"})
-        status, answer = await _request_token(asked, known)
-        if status == 200 and isinstance(answer.get("token_endpoint"), str):
-            if not issuers_match(str(answer.get("issuer")), issuer):
-                raise NotAuthorized("auth.issuer: its metadata name another issuer")
-            return answer
-    raise NotAuthorized("auth.issuer: it has no metadata with a token address; give tokenUrl")
-
-
-def _endpoint(known: OAuthCredentials, found: Mapping[str, Any]) -> tuple[str, bool]:
-    """Where tokens come from, and whether the secret goes there in the body."""
-    if known.token_url is not None:
-        return known.token_url, known.in_body
-    url = str(found["token_endpoint"])
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise NotAuthorized("auth.issuer: its metadata name a token address that is none")
-    if parts.scheme == "http" and urlsplit(known.issuer or "").scheme == "https":
-        raise NotAuthorized("auth.issuer: its metadata name a token address without https")
-    methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-    return url, known.in_body or "client_secret_basic" not in methods
-
-
-def _may_be_internal(known: OAuthCredentials, url: str) -> bool:
-    """Whether an address is on the host that the definition names, and that one may be internal."""
-    named = urlsplit(known.token_url or known.issuer or "")
-    return known.internal and urlsplit(url).hostname == named.hostname
-
-
-async def _request_token(
-    request: httpx2.Request, known: OAuthCredentials
-) -> tuple[int, dict[str, Any]]:
-    """An answer's status and its JSON object, empty where it is none; no redirect is followed."""
-    timeout, url = httpx2.Timeout(CONNECT_SECONDS), str(request.url)
-    internal = _may_be_internal(known, url)
-    try:
-        async with (
-            asyncio.timeout(CONNECT_SECONDS),
-            httpx2.AsyncClient(
-                transport=transport(url, internal=internal, proxied=known.proxied),
-                mounts=UNPROXIED,
-                headers={"Accept-Encoding": "identity"},
-                timeout=timeout,
-                verify=trust(),
-            ) as client,
-        ):
-            response = await client.send(request, stream=True)
-            return response.status_code, await _object(response)
-    except TimeoutError:
-        raise NotAuthorized("no token: the address did not answer in time") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise NotAuthorized(f"no token: {trouble_of(error)}") from None
-
-
-async def _object(response: httpx2.Response) -> dict[str, Any]:
+async def _json_object(response: httpx2.Response) -> dict[str, Any]:
     raw = b""
     try:
         async for chunk in response.aiter_raw():
@@ -172,18 +139,18 @@ async def _object(response: httpx2.Response) -> dict[str, Any]:
 
 
 def _token_in(status: int, answer: Mapping[str, Any]) -> tuple[str, float]:
-    """The token of an answer, and the seconds for which it is good."""
+    """The token of an answer, and the seconds for which it is valid."""
     if status != 200:
-        said = answer.get("error")
-        code = f" ({said})" if isinstance(said, str) and _CODE.match(said) else ""
-        cure = "; check clientId and clientSecret" if said == "invalid_client" else ""
+        error = answer.get("error")
+        code = f" ({error})" if isinstance(error, str) and _CODE.match(error) else ""
+        cure = "; check clientId and clientSecret" if error == "invalid_client" else ""
         raise NotAuthorized(f"no token: the address answered HTTP {status}{code}{cure}")
     token, kind = answer.get("access_token"), answer.get("token_type", "bearer")
     if not isinstance(token, str) or not _TOKEN.match(token) or str(kind).lower() != "bearer":
         raise NotAuthorized("no token: the address answered without a bearer token")
-    lasts = answer.get("expires_in")
+    lifetime = answer.get("expires_in")
     try:
-        seconds = float(lasts) if isinstance(lasts, int | float | str) else NO_EXPIRY_SECONDS
+        seconds = float(lifetime) if isinstance(lifetime, int | float | str) else NO_EXPIRY_SECONDS
     except ValueError:
         seconds = NO_EXPIRY_SECONDS
     return token, max(0.0, min(seconds, 30 * 24 * 3600.0))

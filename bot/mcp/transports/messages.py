@@ -1,4 +1,9 @@
-"""Messages of the protocol, read from bytes within bounds."""
+"""Messages of the protocol, read from bytes within bounds.
+
+Parsing very many values takes far longer than the size of a message suggests: such a message is
+refused by counting its punctuation. Any other long message is parsed in a thread, and cut to the
+parts that a model is shown.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +17,137 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from bot.mcp.transports.shortening import LONG, TOO_MANY_PARTS, TooManyParts, shortened
-from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, request_of
+from bot.ops.lenient_json import replace_half_surrogates
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
+from bot.ops.tasks import run_in_daemon_thread
 
-UNREADABLE = -32090
-"""The code of an error that stands for an answer which we did not take; its words say why."""
+ANSWER_REJECTED = -32090
+"""The code of an error of ours in place of an answer that we did not accept; its text says why."""
+PROTOCOL_BROKEN = "The tool ran, but its answer breaks the protocol."
+
+LONG_BYTES = 64 * 1024
+PARTS_LIMIT = 2_000
+_BRACKETS_LIMIT = 50_000
+_QUOTES_LIMIT = 200_000
+_COMMAS_LIMIT = 800_000
+TOO_MANY_PARTS = "The tool ran, but its answer has too many parts: ask for less."
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
+_HEADERS = {"Content-Type": _JSON}
 _DATA = b"data:"
+
+
+class TooManyParts(ValueError):
+    """The message has too many values to be parsed."""
+
+    def __init__(self) -> None:
+        super().__init__(TOO_MANY_PARTS)
+
+
+async def shortened(raw: bytes) -> bytes:
+    """Shorten the JSON of a message; raises TooManyParts, or ValueError if it is not JSON."""
+    if len(raw) <= LONG_BYTES:
+        return replace_half_surrogates(raw)
+    found: bytes = await run_in_daemon_thread(lambda: shorten(raw))
+    return found
+
+
+def shorten(raw: bytes) -> bytes:
+    """The same without a thread."""
+    if _has_too_many_parts(raw):
+        raise TooManyParts
+    raw = replace_half_surrogates(raw)
+    message = orjson.loads(raw)
+    result = message.get("result") if isinstance(message, dict) else None
+    if not isinstance(result, dict):
+        return raw
+    cut_parts(result)
+    _structure_as_text(result)
+    return orjson.dumps(message)
+
+
+def cut_parts(result: dict[str, Any]) -> None:
+    """Drop all but the first `PARTS_LIMIT` parts of a result, and say how many were dropped."""
+    for name in ("content", "messages", "prompts"):
+        # One more is our own note on an earlier cut.
+        if isinstance(parts := result.get(name), list) and len(parts) > PARTS_LIMIT + 1:
+            result[name] = parts[:PARTS_LIMIT]
+            if name == "content":
+                note = f"[{len(parts) - PARTS_LIMIT} more parts are left out]"
+                result[name].append({"type": "text", "text": note})
+
+
+def _structure_as_text(result: dict[str, Any]) -> None:
+    """Turn structured content into a text part where there is no other text."""
+    content = result.get("content")
+    if not isinstance(content, list) or result.get("structuredContent") is None:
+        return
+    structure = result.pop("structuredContent")
+    if not any(map(_has_text, content)):
+        content.append({"type": "text", "text": orjson.dumps(structure).decode()})
+
+
+def _has_text(part: Any) -> bool:
+    text = part.get("text") if isinstance(part, dict) else None
+    return isinstance(text, str) and bool(text.strip())
+
+
+def _has_too_many_parts(raw: bytes) -> bool:
+    quotes = raw.count(b'"') - raw.count(b'\\"')
+    brackets = raw.count(b"[") + raw.count(b"{")
+    return brackets > _BRACKETS_LIMIT or quotes > _QUOTES_LIMIT or raw.count(b",") > _COMMAS_LIMIT
+
+
+async def parse_message(raw: bytes) -> JSONRPCMessage:
+    """The message in these bytes, shortened where it is long.
+
+    Raises ValueError where there is none; TooManyParts, a kind of it, where it is not read.
+    """
+    raw = await shortened(raw)
+    if len(raw) > LONG_BYTES:
+        # Five times as fast where an answer has very many parts, and all on this loop wait for it.
+        with suppress(orjson.JSONDecodeError):
+            return jsonrpc_message_adapter.validate_python(orjson.loads(raw), by_name=False)
+    return jsonrpc_message_adapter.validate_json(raw, by_name=False)
+
+
+async def message_or_error(raw: bytes) -> SessionMessage | None:
+    """The message in these bytes, or an error for the request that they seem to answer, if any."""
+    try:
+        return SessionMessage(await parse_message(raw))
+    except TooManyParts as error:
+        return error_message(answered_request(raw), str(error))
+    except ValueError:
+        return error_message(answered_request(raw), PROTOCOL_BROKEN)
+
+
+def error_message(request: int | None, text: str) -> SessionMessage | None:
+    """An error of ours in place of an answer; None where it is not known which request it was."""
+    if request is None:
+        return None
+    body = ErrorData(code=ANSWER_REJECTED, message=text)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=body))
+
+
+def too_long_message(request: int | None, size: int) -> SessionMessage | None:
+    """The same for an answer of so many bytes."""
+    text = f"The tool ran, but its answer of {size} bytes is too large: ask for less."
+    return error_message(request, text)
+
+
+def too_large_text(limit: int) -> str:
+    """What the model is told of an answer over `limit` bytes."""
+    size = limit // (1024 * 1024)
+    return f"The tool ran, but its answer of more than {size} MB is too large: ask for less."
 
 
 async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
     """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
 
     The same holds for each event of a stream. Half of a surrogate pair is U+FFFD. Raises
-    httpx2.TransportError where the body breaks off, or is compressed although we asked for it as it
-    is: a few bytes could become gigabytes.
+    httpx2.TransportError where the body breaks off, or is compressed although we asked for it
+    plain: a few bytes could become gigabytes.
     """
     if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
         await response.aclose()
@@ -38,23 +157,26 @@ async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> ht
         response.stream = _BoundedEvents(response)
     if not kind.startswith(_JSON):
         return response
-    body = bytearray()
+    body, request = bytearray(), response.request
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > limit:
             await response.aclose()
-            return _error_too_large(response.request, limit)
-    return _whole(response, await _quickly_read(bytes(body), _id_of(response.request)))
-
-
-async def _quickly_read(message: bytes, id: Any) -> bytes:
-    """A message's JSON so that it is quickly read, or an error in its place; what is none stays."""
-    try:
-        return await shortened(message)
-    except TooManyParts:
-        return _error(id, TOO_MANY_PARTS)
-    except ValueError:
-        return message
+            content, headers = (
+                _error(_sent_id(request), too_large_text(limit)),
+                {"Content-Type": _JSON},
+            )
+            return httpx2.Response(200, content=content, headers=headers, request=request)
+    return httpx2.Response(
+        response.status_code,
+        headers=[
+            (name, value)
+            for name, value in response.headers.multi_items()
+            if name.lower() not in {"content-length", "transfer-encoding"}
+        ],
+        content=await _shortened_or_error(bytes(body), _sent_id(request)),
+        request=request,
+    )
 
 
 class _BoundedEvents(httpx2.AsyncByteStream):
@@ -74,74 +196,39 @@ class _BoundedEvents(httpx2.AsyncByteStream):
 
     async def _line(self, line: bytes | LineTooLong) -> bytes:
         if isinstance(line, LineTooLong):
-            id = _id_of(self._request) if line.request is None else line.request
-            return b"data: " + _error(id, too_large(LINE_LIMIT)) + b"\n"
+            request = _sent_id(self._request) if line.request is None else line.request
+            return b"data: " + _error(request, too_large_text(LINE_LIMIT)) + b"\n"
         if not line.startswith(_DATA):
             return line + b"\n"
         message = line.removeprefix(_DATA)
-        return _DATA + await _quickly_read(message, request_of(message)) + b"\n"
+        return _DATA + await _shortened_or_error(message, answered_request(message)) + b"\n"
 
     async def aclose(self) -> None:
         """Close the stream that this one reads."""
         await self._inner.aclose()
 
 
-def too_large(limit: int) -> str:
-    """What the model is told of an answer over `limit` bytes."""
-    size = limit // (1024 * 1024)
-    return f"The tool ran, but its answer of more than {size} MB is too large: ask for less."
+async def _shortened_or_error(message: bytes, request: Any) -> bytes:
+    """A message shortened, or an error where it has too many parts; what is not JSON stays."""
+    try:
+        return await shortened(message)
+    except TooManyParts as error:
+        return _error(request, str(error))
+    except ValueError:
+        return message
 
 
-def _whole(response: httpx2.Response, body: bytes) -> httpx2.Response:
-    headers = [
-        (name, value)
-        for name, value in response.headers.multi_items()
-        if name.lower() not in {"content-length", "transfer-encoding"}
-    ]
-    return httpx2.Response(
-        response.status_code, headers=headers, content=body, request=response.request
-    )
-
-
-def _error_too_large(request: httpx2.Request, limit: int) -> httpx2.Response:
-    body = _error(_id_of(request), too_large(limit))
-    return httpx2.Response(200, content=body, headers={"Content-Type": _JSON}, request=request)
-
-
-def _error(id: Any, words: str) -> bytes:
+def _error(request: Any, text: str) -> bytes:
     """An error response in place of one that is not taken."""
-    error = {"code": UNREADABLE, "message": words}
-    return json.dumps({"jsonrpc": "2.0", "id": 0 if id is None else id, "error": error}).encode()
+    error = {"code": ANSWER_REJECTED, "message": text}
+    answer = {"jsonrpc": "2.0", "id": 0 if request is None else request, "error": error}
+    return json.dumps(answer).encode()
 
 
-def _id_of(request: httpx2.Request) -> Any:
+def _sent_id(request: httpx2.Request) -> Any:
+    """The id of the JSON-RPC request that was posted."""
     try:
         message = json.loads(request.content)
     except ValueError:
         return None
     return message.get("id") if isinstance(message, dict) else None
-
-
-BROKEN = "The tool ran, but its answer breaks the protocol."
-
-
-def parsed(raw: bytes) -> JSONRPCMessage:
-    """Parse a message that was `shortened`; raises ValueError if it is not one."""
-    if len(raw) > LONG:
-        # Five times as fast where an answer has very many parts, and all on this loop wait for it.
-        with suppress(orjson.JSONDecodeError):
-            return jsonrpc_message_adapter.validate_python(orjson.loads(raw), by_name=False)
-    return jsonrpc_message_adapter.validate_json(raw, by_name=False)
-
-
-def error(request: int, words: str) -> SessionMessage:
-    """An answer of ours in place of one that we did not take."""
-    body = ErrorData(code=UNREADABLE, message=words)
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=body))
-
-
-def too_long(request: int, size: int) -> SessionMessage:
-    """The same for an answer of so many bytes."""
-    return error(
-        request, f"The tool ran, but its answer of {size} bytes is too large: ask for less."
-    )

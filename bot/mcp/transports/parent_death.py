@@ -1,10 +1,10 @@
-"""Runs a command that dies when its parent does: `python -I -S leash.py <parent pid> <command…>`.
+"""Runs a command that dies when its parent does: `python -I -S parent_death.py <pid> <command…>`.
 
-`<parent pid>,<umask>` runs it with this umask, in octal digits.
+`<pid>` is the parent's; `<pid>,<umask>` runs it with this umask, in octal digits.
 
 Standard library only, and started as a file: it must come up in a few milliseconds.
-On Linux the kernel kills the command with the thread that started it; elsewhere it just runs, and
-ends by itself when its standard input does.
+On Linux the kernel kills the command with the thread that started it; elsewhere it only ends when
+its standard input does.
 """
 
 from __future__ import annotations

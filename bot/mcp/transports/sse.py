@@ -18,30 +18,30 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
 from mcp.shared.message import SessionMessage
 
-from bot.mcp.call_outcome import TransportCallbacks
-from bot.mcp.transports.messages import BROKEN, error, parsed, too_long
-from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, request_of
-
-_EVENTS = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-_KIND = "text/event-stream"
+from bot.mcp.connection_state import ConnectionState
+from bot.mcp.transports.messages import message_or_error, too_long_message
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 
 log = structlog.get_logger("mcp")
 
+_EVENTS = "text/event-stream"
+_HEADERS = {"Accept": _EVENTS, "Cache-Control": "no-store"}
+
 
 class Posts:
-    """The way to the server; each message is posted by whoever sends it."""
+    """Messages to the server, each posted by its sender."""
 
-    def __init__(self, client: httpx2.AsyncClient, url: str, ears: TransportCallbacks) -> None:
+    def __init__(self, client: httpx2.AsyncClient, url: str, state: ConnectionState) -> None:
         self._client = client
-        self._ears = ears
         self._url = url
+        self._state = state
 
     async def send(self, item: SessionMessage) -> None:
-        """Post a message; a post that fails ends the connection, and the client tells of it."""
+        """Post a message; a post that fails ends the connection."""
         body = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
         response = await request_within_origin(self._client, "POST", self._url, json=body)
-        if response.is_redirect:  # the client tells of every other failure
-            self._ears.lose("a post was led to another host")
+        if response.is_redirect:  # the client reports every other failure
+            self._state.lose("a post was redirected to another host")
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -58,117 +58,106 @@ Streams = tuple[MemoryObjectReceiveStream[SessionMessage], Posts]
 
 @asynccontextmanager
 async def sse_streams(
-    url: str, client: httpx2.AsyncClient, ears: TransportCallbacks
+    url: str, client: httpx2.AsyncClient, state: ConnectionState
 ) -> AsyncIterator[Streams]:
-    """The server's two streams of messages; raises httpx2.HTTPError where it has none."""
-    async with client, stream_within_origin(client, "GET", url, headers=_EVENTS) as response:
+    """The server's streams of messages; raises httpx2.HTTPError where it has none."""
+    async with client, stream_within_origin(client, "GET", url, headers=_HEADERS) as response:
         response.raise_for_status()
-        if not response.headers.get("content-type", "").lower().startswith(_KIND):
-            raise httpx2.RemoteProtocolError("no stream of events", request=response.request)
-        inbox, inbound = anyio.create_memory_object_stream[SessionMessage](0)
-        reader = Events(url, inbox, ears)
-        pump = asyncio.create_task(reader.pump(response))
+        if not response.headers.get("content-type", "").lower().startswith(_EVENTS):
+            raise httpx2.RemoteProtocolError("not a stream of events", request=response.request)
+        received, incoming = anyio.create_memory_object_stream[SessionMessage](0)
+        events = EventReader(url, received, state)
+        reading = asyncio.create_task(events.read(response))
         try:
-            yield inbound, Posts(client, await reader.endpoint, ears)
+            yield incoming, Posts(client, await events.endpoint, state)
         finally:
-            inbound.close()
-            pump.cancel()
-            await asyncio.wait({pump})
-            inbox.close()
+            incoming.close()
+            reading.cancel()
+            await asyncio.wait({reading})
+            received.close()
 
 
-class Events:
-    """Takes messages from a stream of events; `endpoint` is where posts go, once it is told."""
+class EventReader:
+    """Reads messages from a stream of events; `endpoint` is where posts go, once it is known."""
 
     def __init__(
-        self, url: str, inbox: MemoryObjectSendStream[SessionMessage], ears: TransportCallbacks
+        self, url: str, received: MemoryObjectSendStream[SessionMessage], state: ConnectionState
     ) -> None:
         self._url = url
-        self._inbox = inbox
-        self._ears = ears
+        self._received = received
+        self._state = state
         self._lines = LineSplitter()
         self.endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._event = b""
+        self._begin_event()
+
+    def _begin_event(self) -> None:
+        self._event = b"message"
         self._data: list[bytes] = []
         self._size = 0
         self._request: int | None = None
-        self._begin()
 
-    async def pump(self, response: httpx2.Response) -> None:
+    async def read(self, response: httpx2.Response) -> None:
         """Read until the end."""
-        trouble = httpx2.RemoteProtocolError("the stream ended", request=response.request)
+        ended = httpx2.RemoteProtocolError("the stream ended", request=response.request)
         try:
-            async with self._inbox:
+            async with self._received:
                 async for chunk in response.aiter_raw():
-                    await self._take(chunk)
+                    for line in self._lines.feed(chunk):
+                        await self._read_line(line)
                     if self._lines.is_endless:
-                        self._ears.lose("the server sends an event without an end")
+                        self._state.lose("the server sends an event without an end")
                         break
-        except (httpx2.HTTPError, anyio.BrokenResourceError, anyio.ClosedResourceError) as broke:
-            self._ears.note(type(broke).__name__)
+        except (httpx2.HTTPError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            self._state.note(type(error).__name__)
         finally:
             if not self.endpoint.done():
-                self.endpoint.set_exception(trouble)
+                self.endpoint.set_exception(ended)
 
-    async def _take(self, chunk: bytes) -> None:
-        for line in self._lines.feed(chunk):
-            if isinstance(line, LineTooLong):
-                self._size += line.size
-                self._request = line.request if self._request is None else self._request
-            elif field := line.rstrip(b"\r"):
-                self._add(field)
-            else:
-                await self._happened()
-                self._begin()
+    async def _read_line(self, line: bytes | LineTooLong) -> None:
+        if isinstance(line, LineTooLong):
+            self._size += line.size
+            self._request = line.request if self._request is None else self._request
+        elif field := line.rstrip(b"\r"):
+            name, _, value = field.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"event":
+                self._event = value
+            elif name == b"data":
+                self._size += len(value)
+                if self._size <= LINE_LIMIT:
+                    self._data.append(value)
+        else:
+            await self._end_event()
+            self._begin_event()
 
-    def _begin(self) -> None:
-        self._event, self._data = b"message", []
-        self._size, self._request = 0, None
-
-    def _add(self, field: bytes) -> None:
-        name, _, value = field.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"event":
-            self._event = value
-        elif name == b"data":
-            self._size += len(value)
-            if self._size <= LINE_LIMIT:
-                self._data.append(value)
-
-    async def _happened(self) -> None:
+    async def _end_event(self) -> None:
         data = b"\n".join(self._data)
         if self._event == b"endpoint":
-            self._told(data)
-        elif self._event == b"message" and (message := self._message(data)) is not None:
-            await self._inbox.send(message)
+            self._set_endpoint(data)
+        elif self._event == b"message" and (message := await self._message(data)) is not None:
+            await self._received.send(message)
 
-    def _message(self, data: bytes) -> SessionMessage | None:
+    async def _message(self, data: bytes) -> SessionMessage | None:
         if self._size > LINE_LIMIT:
-            request = request_of(data) if self._request is None else self._request
+            request = answered_request(data) if self._request is None else self._request
             log.warning("a message is too large", bytes=self._size, request=request)
-            return None if request is None else too_long(request, self._size)
-        if not data:
-            return None
-        try:
-            return SessionMessage(parsed(data))
-        except ValueError:
-            request = request_of(data)
-            return None if request is None else error(request, BROKEN)
+            return too_long_message(request, self._size)
+        return await message_or_error(data) if data else None
 
-    def _told(self, data: bytes) -> None:
-        """Where posts go: only to where the stream comes from."""
+    def _set_endpoint(self, data: bytes) -> None:
+        """Where posts go: only to the host that the stream comes from."""
         if self.endpoint.done():
             return
         try:
             url = urljoin(self._url, data.decode(errors="replace").strip())
-            ours = _origin(url) == _origin(self._url)
+            is_same_host = _origin(url) == _origin(self._url)
         except ValueError:
-            url, ours = "", False
-        if ours:
+            url, is_same_host = "", False
+        if is_same_host:
             self.endpoint.set_result(url)
         else:
-            words = "the server wants posts to go to another host"
-            self.endpoint.set_exception(httpx2.RemoteProtocolError(words))
+            text = "the server wants posts to go to another host"
+            self.endpoint.set_exception(httpx2.RemoteProtocolError(text))
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -23,13 +23,18 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
-from bot.mcp.call_outcome import TransportCallbacks
+from bot.mcp.connection_state import ConnectionState
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
-from bot.mcp.transports.messages import BROKEN, error, parsed, too_long
-from bot.mcp.transports.shortening import TooManyParts, shortened
-from bot.ops.hardening import given_umask
-from bot.ops.line_reader import LineSplitter, LineTooLong, request_of
+from bot.mcp.transports.messages import (
+    PROTOCOL_BROKEN,
+    TooManyParts,
+    error_message,
+    parse_message,
+    too_long_message,
+)
+from bot.ops.line_reader import LineSplitter, LineTooLong, answered_request
+from bot.ops.process import original_umask
 
 _CHUNK = 64 * 1024
 _GRACE_SECONDS = 1.0
@@ -47,31 +52,31 @@ Streams = tuple[MemoryObjectReceiveStream[Item], MemoryObjectSendStream[SessionM
 
 
 @asynccontextmanager
-async def stdio_streams(spec: ServerSpec, ears: TransportCallbacks) -> AsyncIterator[Streams]:
-    """Start the server's process and speak with it; the process group is gone on leaving.
+async def stdio_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterator[Streams]:
+    """Start the server's process and its streams of messages; on leaving its process group ends.
 
     Raises FileNotFoundError where there is no such program, OSError where it cannot be started.
     """
     log = structlog.get_logger(f"mcp.{spec.name}")
     process, transport = await _spawn(spec)
-    inbox, inbound = anyio.create_memory_object_stream[Item](0)
-    outbound, outbox = anyio.create_memory_object_stream[SessionMessage](0)
+    received, incoming = anyio.create_memory_object_stream[Item](0)
+    outgoing, to_send = anyio.create_memory_object_stream[SessionMessage](0)
     pumps = [
-        asyncio.create_task(_Reader(spec, log, inbox).pump(process, ears)),
-        asyncio.create_task(_write(process, outbox, inbox)),
-        asyncio.create_task(_Stderr(spec, log).pump(_pipe(process.stderr))),
+        asyncio.create_task(_MessageReader(spec, log, received).pump(process, state)),
+        asyncio.create_task(_write(process, to_send, received)),
+        asyncio.create_task(_StderrLogger(spec, log).pump(_pipe(process.stderr))),
     ]
     try:
-        yield inbound, outbound
+        yield incoming, outgoing
     finally:
-        for stream in (inbound, outbound):
+        for stream in (incoming, outgoing):
             stream.close()
         try:
             await _stop(process)
         finally:
             await _end(pumps)
             transport.close()  # else a stray grandchild that holds the pipes would cost us ours
-            for half in (inbox, outbox):
+            for half in (received, to_send):
                 half.close()
 
 
@@ -82,35 +87,30 @@ def _pipe(pipe: asyncio.StreamReader | None) -> asyncio.StreamReader:
 
 
 async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport]:
-    env = {**get_default_environment(), **spec.env}
-    command = _program(spec, env)
+    env = {**get_default_environment(), **spec.definition.env}
+    umask = original_umask()  # the operator's: what a server makes may be meant for others
+    parent = f"{os.getpid()}" if umask is None else f"{os.getpid()},{umask:o}"
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(
         lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
-        *(sys.executable, "-I", "-S", parent_death.__file__, f"{os.getpid()}{_umask()}"),
-        *(command, *spec.args),
+        *(sys.executable, "-I", "-S", parent_death.__file__, parent),
+        *(_program(spec, env), *spec.definition.args),
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
         env=env,
-        cwd=spec.cwd,
+        cwd=spec.definition.cwd,
         start_new_session=True,
     )
     return Process(transport, protocol, loop), transport
 
 
-def _umask() -> str:
-    """The operator's, not ours: what a server makes may be meant for others."""
-    given = given_umask()
-    return "" if given is None else f",{given:o}"
-
-
 def _program(spec: ServerSpec, env: dict[str, str]) -> str:
-    command = spec.command or ""
-    if spec.cwd is not None and not Path(spec.cwd).is_dir():
-        raise FileNotFoundError(f"its working directory {spec.cwd!r} does not exist")
+    command, cwd = spec.definition.command or "", spec.definition.cwd
+    if cwd is not None and not Path(cwd).is_dir():
+        raise FileNotFoundError(f"its working directory {cwd!r} does not exist")
     if "/" in command:
-        found = command if Path(spec.cwd or ".", command).exists() else None
+        found = command if Path(cwd or ".", command).exists() else None
     else:
         found = shutil.which(command, path=env.get("PATH"))
     if found is None:
@@ -118,84 +118,78 @@ def _program(spec: ServerSpec, env: dict[str, str]) -> str:
     return found
 
 
-class _Reader:
-    """Takes messages from a server's standard output and hands them on."""
+class _MessageReader:
+    """Reads messages from a server's standard output."""
 
-    def __init__(self, spec: ServerSpec, log: Any, inbox: MemoryObjectSendStream[Item]) -> None:
+    def __init__(self, spec: ServerSpec, log: Any, received: MemoryObjectSendStream[Item]) -> None:
         self._spec = spec
         self._log = log
-        self._inbox = inbox
+        self._received = received
         self._lines = LineSplitter()
         self._garbage_bytes = 0
         self._garbage_lines = 0
-        self._shown = 0
+        self._garbage_shown = 0
 
-    async def pump(self, process: Process, ears: TransportCallbacks) -> None:
-        """Read until the end, or until the server spews; what comes after that is discarded."""
+    async def pump(self, process: Process, state: ConnectionState) -> None:
+        """Read until the end, or until too much garbage came; the rest is discarded."""
         stdout = _pipe(process.stdout)
         try:
-            async with self._inbox:
+            async with self._received:
                 while chunk := await stdout.read(_CHUNK):
-                    await self._take(chunk)
-                    if self._spews():
-                        ears.lose("the server writes no messages to its standard output")
+                    for line in self._lines.feed(chunk):
+                        if (message := await self._message(line)) is not None:
+                            await self._received.send(message)
+                    if self._is_garbage():
+                        state.lose("the server writes no messages to its standard output")
                         break
                 else:
-                    await _tell_exit(process, ears)
+                    if await _exited(process, 0.2):
+                        state.lose(f"the server's process ended with code {process.returncode}")
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             pass
-        await _discard(stdout)
-
-    async def _take(self, chunk: bytes) -> None:
-        for line in self._lines.feed(chunk):
-            if (message := await self._message(line)) is not None:
-                await self._inbox.send(message)
+        # A server that blocks on a full pipe could not read the end of its input and leave.
+        with suppress(OSError):
+            while await stdout.read(_CHUNK):  # noqa: ASYNC110 - no faster than this
+                await asyncio.sleep(0.01)
 
     async def _message(self, line: bytes | LineTooLong) -> SessionMessage | None:
         if isinstance(line, LineTooLong):
-            return self._too_long(line)
+            self._log.warning("a message is too large", bytes=line.size, request=line.request)
+            return too_long_message(line.request, line.size)
         try:
-            message = parsed(await shortened(line))
-        except TooManyParts as error_:
-            request = request_of(line)
-            return None if request is None else error(request, str(error_))
+            message = await parse_message(line)
+        except TooManyParts as error:
+            return error_message(answered_request(line), str(error))
         except ValueError:
-            self._garbage(line)
-            request = request_of(line)
-            return None if request is None else error(request, BROKEN)
+            self._add_garbage(line)
+            return error_message(answered_request(line), PROTOCOL_BROKEN)
         self._garbage_bytes = self._garbage_lines = 0
         return SessionMessage(message)
 
-    def _too_long(self, line: LineTooLong) -> SessionMessage | None:
-        self._log.warning("a message is too large", bytes=line.size, request=line.request)
-        if line.request is None:
-            return None
-        return too_long(line.request, line.size)
-
-    def _garbage(self, line: bytes) -> None:
+    def _add_garbage(self, line: bytes) -> None:
         self._garbage_bytes += len(line)
         self._garbage_lines += 1
-        if line.strip() and self._shown < _GARBAGE_SHOWN:
-            self._shown += 1
+        if line.strip() and self._garbage_shown < _GARBAGE_SHOWN:
+            self._garbage_shown += 1
             text = self._spec.redact(line[:_STDERR_LINE].decode(errors="replace"))
-            self._log.warning("no message on standard output", line=text[:_GARBAGE_LINE])
+            self._log.warning("not a message on standard output", line=text[:_GARBAGE_LINE])
 
-    def _spews(self) -> bool:
-        spews = self._garbage_bytes > _GARBAGE_BYTES or self._garbage_lines > _GARBAGE_LINES
-        if spews or self._lines.is_endless:
+    def _is_garbage(self) -> bool:
+        too_much = self._garbage_bytes > _GARBAGE_BYTES or self._garbage_lines > _GARBAGE_LINES
+        if too_much or self._lines.is_endless:
             self._log.error("standard output carries no messages: the connection is closed")
             return True
         return False
 
 
-class _Stderr:
-    """Takes a server's standard error to our log, so many lines a minute."""
+class _StderrLogger:
+    """Copies a server's standard error to our log, so many lines a minute."""
 
     def __init__(self, spec: ServerSpec, log: Any) -> None:
         self._spec = spec
         self._log = log
         self._lines = LineSplitter(_CHUNK)
-        self._window = 0.0
+        self._window_began = 0.0
         self._written = 0
 
     async def pump(self, stderr: asyncio.StreamReader) -> None:
@@ -208,43 +202,31 @@ class _Stderr:
 
     def _write(self, line: bytes | LineTooLong) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._window > _STDERR_WINDOW:
-            self._window, self._written = now, 0
+        if now - self._window_began > _STDERR_WINDOW:
+            self._window_began, self._written = now, 0
         self._written += 1
         if self._written <= _STDERR_LINES and isinstance(line, bytes):
             text = line.decode(errors="replace").rstrip()
             self._log.info("stderr", line=self._spec.redact(text)[:_STDERR_LINE])
         elif self._written == _STDERR_LINES + 1:
-            self._log.warning("stderr says too much: the rest of this minute is dropped")
-
-
-async def _tell_exit(process: Process, ears: TransportCallbacks) -> None:
-    if await _exited(process, 0.2):
-        ears.lose(f"the server's process ended with code {process.returncode}")
-
-
-async def _discard(stdout: asyncio.StreamReader) -> None:
-    # A server that blocks on a full pipe could not read the end of its input and leave.
-    with suppress(OSError):
-        while await stdout.read(_CHUNK):  # noqa: ASYNC110 - no faster than this
-            await asyncio.sleep(0.01)
+            self._log.warning("too much on stderr: the rest of this minute is dropped")
 
 
 async def _write(
     process: Process,
-    outbox: MemoryObjectReceiveStream[SessionMessage],
-    inbox: MemoryObjectSendStream[Item],
+    to_send: MemoryObjectReceiveStream[SessionMessage],
+    received: MemoryObjectSendStream[Item],
 ) -> None:
     stdin = process.stdin
     try:
-        async for message in outbox:
+        async for message in to_send:
             line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
             if stdin is not None:
                 stdin.write(line.encode() + b"\n")
                 await stdin.drain()
     except (OSError, anyio.ClosedResourceError):
-        # The end of what we can say is the end of the connection.
-        inbox.close()
+        # Where we cannot write any more, the connection is over.
+        received.close()
 
 
 async def _stop(process: Process) -> None:

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any, Final
 
 from bot.messages import Json, RichText
-from bot.safety.text_safety import readable
+from bot.safety.text_safety import strip_invisible
 from bot.telegram.markdown.entities import entity_at, normalize_entities
 from bot.telegram.markdown.source import preprocess_markdown
 from bot.telegram.markdown.split import ENTITY_LIMIT, TEXT_LIMIT, is_blank, split, utf16_units
@@ -50,7 +50,7 @@ def render(markdown: str) -> RichText:
     Never raises: what cannot be converted, or would vanish, is shown as it was written. What nobody
     sees is left out, also where Markdown names it (`&zwj;`).
     """
-    text = readable(_cleaned(markdown))
+    text = strip_invisible(_cleaned(markdown))
     if is_blank(text):
         return RichText("")
     try:
@@ -170,7 +170,7 @@ def _converted(text: str) -> RichText:
 
 def _readable(shown: str, entities: Sequence[Json]) -> RichText:
     """The text without what nobody sees; its entities close up."""
-    text = readable(shown)
+    text = strip_invisible(shown)
     if text != shown:
         homes = _homes(shown, text)
         entities = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from bot.skills.api import SkillError, skill
+from bot.skills import SkillError, skill
 
 MOST_DAYS = 366 * 20
 SATURDAY = 5

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot.ops.redaction import SECRET, Secrets
+from bot.ops.redaction import Secrets
 from bot.safety.output_filter import BLOCKED, WARNING, WITHHELD, OutputFilter, stricter
 from bot.safety.pii import find_pii
-from bot.safety.text_safety import readable
+from bot.safety.text_safety import strip_invisible
+from registry.secrets import REDACTED
 
 PERSONAL = {
     "ann.smith+x@mail.example.org": "e-mail address",
@@ -44,7 +45,7 @@ KEY = "sk-host-4f9a8b7c6d5e"
 
 @pytest.mark.parametrize("secret", PERSONAL)
 def test_personal_data_is_taken_out_of_a_text(secret: str) -> None:
-    found = REDACT.out(f"Write to {secret}, please.")
+    found = REDACT.redact_output(f"Write to {secret}, please.")
     assert found == f"Write to [{PERSONAL[secret]} removed], please."
 
 
@@ -64,7 +65,7 @@ def test_personal_data_is_taken_out_of_a_text(secret: str) -> None:
     ],
 )
 def test_what_only_looks_like_it_stays(text: str) -> None:
-    assert REDACT.out(text) == text
+    assert REDACT.redact_output(text) == text
 
 
 @pytest.mark.parametrize(
@@ -79,16 +80,16 @@ def test_what_only_looks_like_it_stays(text: str) -> None:
     ],
 )
 def test_what_stands_beside_it_neither_hides_it_nor_goes_with_it(text: str, expected: str) -> None:
-    assert REDACT.out(text) == expected
+    assert REDACT.redact_output(text) == expected
 
 
 def test_each_handling_does_what_it_says() -> None:
     text = "It is a@b.org"
-    assert OutputFilter(personal="redact").out(text) == "It is [e-mail address removed]"
-    assert OutputFilter(personal="warn").out(text) == f"{text}\n\n{WARNING}"
-    assert OutputFilter(personal="block").out(text) == WITHHELD
-    assert OutputFilter().out(text) == text
-    assert OutputFilter(personal="block").out("nothing") == "nothing"
+    assert OutputFilter(personal="redact").redact_output(text) == "It is [e-mail address removed]"
+    assert OutputFilter(personal="warn").redact_output(text) == f"{text}\n\n{WARNING}"
+    assert OutputFilter(personal="block").redact_output(text) == WITHHELD
+    assert OutputFilter().redact_output(text) == text
+    assert OutputFilter(personal="block").redact_output("nothing") == "nothing"
 
 
 def test_of_several_handlings_the_strictest_counts() -> None:
@@ -103,37 +104,41 @@ def test_of_several_handlings_the_strictest_counts() -> None:
 )
 def test_a_blocked_topic_is_not_talked_about(text: str) -> None:
     guard = OutputFilter(topics=("illegal_activity", "武器"))
-    assert guard.out(text) == BLOCKED
-    assert guard.preview(f"{text} here ") == ""
-    assert guard.out("legal activity, paraillegal activity") != BLOCKED
-    assert guard.out("这些武器很危险") == BLOCKED
-    assert "illegal_activity" in str(guard.prompt())
+    assert guard.redact_output(text) == BLOCKED
+    assert guard.redact_preview(f"{text} here ") == ""
+    assert guard.redact_output("legal activity, paraillegal activity") != BLOCKED
+    assert guard.redact_output("这些武器很危险") == BLOCKED
+    assert "illegal_activity" in str(guard.topics_prompt())
 
 
 def test_a_secret_that_the_host_knows_never_goes_out() -> None:
     guard = OutputFilter(secrets=Secrets([KEY, f"{KEY}-longer", "short"]))
-    assert guard.out(f"It is {KEY}-longer or {KEY}.") == f"It is {SECRET} or {SECRET}."
-    assert guard.out("short is no secret") == "short is no secret"
+    assert (
+        guard.redact_output(f"It is {KEY}-longer or {KEY}.") == f"It is {REDACTED} or {REDACTED}."
+    )
+    assert guard.redact_output("short is no secret") == "short is no secret"
     assert KEY not in repr(guard)
 
 
 def test_a_question_shows_the_ends_of_personal_data_and_nothing_of_a_secret() -> None:
     guard = OutputFilter(personal="block", secrets=Secrets([KEY]))
     text = f"ann@x.org pays 4111 1111 1111 1111 with {KEY}, 12345678Z"
-    assert guard.question(text) == (
-        f"a…@x.org pays [card number that ends in 1111] with {SECRET}, [identity number hidden]"
+    assert guard.redact_approval(text) == (
+        f"a…@x.org pays [card number that ends in 1111] with {REDACTED}, [identity number hidden]"
     )
-    assert OutputFilter().question("ann@x.org") == "ann@x.org"
+    assert OutputFilter().redact_approval("ann@x.org") == "ann@x.org"
 
 
 def test_detectors_are_loaded_only_where_somebody_asks_for_them() -> None:
     code = (
         "import sys; from bot.safety.output_filter import OutputFilter as Filter\n"
-        "from bot.safety.text_safety import visible\n"
+        "from bot.safety.text_safety import reveal\n"
         "loaded = lambda: [n for n in ('stdnum', 'phonenumbers', 'confusable_homoglyphs') "
         "if n in sys.modules]\n"
-        "Filter(topics=('x',)).out('call +49 170 1234567'); visible('Füße'); print(loaded())\n"
-        "Filter(personal='warn').out('call +49 170 1234567'); visible('\u0430a'); print(loaded())"
+        "Filter(topics=('x',)).redact_output('call +49 170 1234567')\n"
+        "reveal('Füße'); print(loaded())\n"
+        "Filter(personal='warn').redact_output('call +49 170 1234567')\n"
+        "reveal('\u0430a'); print(loaded())"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
@@ -165,51 +170,56 @@ texts = st.lists(st.tuples(words, glue), max_size=8).map(
 @example("4111 1111 1111 1111 1111 1")
 def test_no_preview_shows_what_the_final_text_does_not(text: str) -> None:
     guard = OutputFilter(personal="redact", secrets=Secrets([KEY]))
-    final = guard.out(text)
+    final = guard.redact_output(text)
     for end in range(len(text) + 1):
-        assert final.startswith(guard.preview(text[:end]))
+        assert final.startswith(guard.redact_preview(text[:end]))
 
 
 @given(texts)
+@settings(deadline=None)  # the first text loads the libraries that judge it
 @example("the secret \n sauce")
 @example("the secret - sauce")
 def test_no_preview_shows_a_piece_of_a_blocked_topic(text: str) -> None:
-    text = readable(text)
+    text = strip_invisible(text)
     ends = range(len(text) + 1)
-    shown = [TOPICS.preview(text[:end]) for end in ends]
-    told = next((end for end in ends if TOPICS.out(text[:end]) == BLOCKED), None)
+    shown = [TOPICS.redact_preview(text[:end]) for end in ends]
+    told = next((end for end in ends if TOPICS.redact_output(text[:end]) == BLOCKED), None)
     if told is None:
         assert all(text.startswith(one) for one in shown)
     else:
-        begins = max(at for at in range(told) if TOPICS.out(text[at:told]) == BLOCKED)
+        begins = max(at for at in range(told) if TOPICS.redact_output(text[at:told]) == BLOCKED)
         assert all(len(one) <= begins for one in shown)
 
 
 @given(texts)
+@settings(deadline=None)  # the first text loads the libraries that judge it
 def test_a_preview_never_takes_back_what_it_showed_unless_all_of_it(text: str) -> None:
     guard = OutputFilter(personal="block", topics=("weapons",), secrets=Secrets([KEY]))
     before = ""
     for end in range(len(text) + 1):
-        shown = guard.preview(text[:end])
+        shown = guard.redact_preview(text[:end])
         assert shown.startswith(before) or shown == ""
         before = shown
 
 
 @given(texts, st.sampled_from(["redact", "warn", "block"]))
+@settings(deadline=None)  # the first text loads the libraries that judge it
 def test_what_went_through_once_has_nothing_left_to_take_out(text: str, how: str) -> None:
     guard = OutputFilter(personal="redact", secrets=Secrets([KEY]))
-    out = guard.out(text)
+    out = guard.redact_output(text)
     assert KEY not in out
-    assert guard.out(out) == out or find_pii(out)
-    assert OutputFilter(personal=how).out("") == ""  # type: ignore[arg-type]
+    assert guard.redact_output(out) == out or find_pii(out)
+    assert OutputFilter(personal=how).redact_output("") == ""  # type: ignore[arg-type]
 
 
 @given(st.text(max_size=40), st.integers(0, 40))
 def test_without_a_filter_all_passes_and_with_one_a_preview_is_a_beginning(
     text: str, end: int
 ) -> None:
-    assert OutputFilter().preview(text[:end]) == readable(text[:end])
-    assert readable(text).startswith(OutputFilter(personal="warn").preview(text[:end]))
+    assert OutputFilter().redact_preview(text[:end]) == strip_invisible(text[:end])
+    assert strip_invisible(text).startswith(
+        OutputFilter(personal="warn").redact_preview(text[:end])
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,6 +239,6 @@ def test_without_a_filter_all_passes_and_with_one_a_preview_is_a_beginning(
 )
 def test_no_text_takes_long(piece: str) -> None:
     text = piece * (16_000 // len(piece))
-    began = time.perf_counter()
-    OutputFilter(personal="redact", topics=("abc",), secrets=Secrets([KEY])).preview(text)
-    assert time.perf_counter() - began < 3
+    began = time.process_time()
+    OutputFilter(personal="redact", topics=("abc",), secrets=Secrets([KEY])).redact_preview(text)
+    assert time.process_time() - began < 3

@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import ValidationError
 
-from bot.ops.redaction import SECRET, Secrets
-from bot.safety.ssrf import Forbidden
-from bot.skills.api import SkillContext
+from bot.ops.network import Forbidden
+from bot.ops.redaction import Secrets
+from bot.skills import SkillContext
 from bot.skills.runner import SkillRunner
-from bot.skills.spec import CAUTION, RESULT_LIMIT, SECONDS, SkillSpec
+from bot.skills.spec import CAUTION, RESULT_LIMIT, SkillSpec
 from bot.skills.webhook_skill import LOST, GuardedResolver
+from registry.secrets import REDACTED
+from registry.skill import Skill
 
 ANN = SkillContext("default", "42")
 DENIED = "this skill has no access to what was asked for"
@@ -121,7 +124,12 @@ async def skills() -> AsyncIterator[SkillRunner]:
 
 
 def skill(url: str, *, internal: bool = True, **headers: str) -> SkillSpec:
-    return SkillSpec("query_deals", "Deals.", SCHEMA, url, headers, internal, seconds=1.0)
+    return SkillSpec(document(url), headers=headers, internal=internal)
+
+
+def document(url: str, **fields: Any) -> Skill:
+    given: dict[str, Any] = {"webhook_url": url, "timeout_seconds": 1.0, **fields}
+    return Skill(name="query_deals", description="Deals.", input_schema=SCHEMA, **given)
 
 
 async def test_a_skill_sends_the_specs_body_with_its_secret_and_gives_back_json(
@@ -270,7 +278,7 @@ async def test_a_result_must_fit_the_output_schema(service: Service, skills: Ski
     wanted = {"type": "object", "properties": {"deals": {"type": "array"}}}
     right, wrong = [
         await skills.call(
-            replace(skill(f"{service.base}/{path}"), output_schema=wanted),
+            SkillSpec(document(f"{service.base}/{path}", output_schema=wanted), internal=True),
             {"status": "won"},
             ANN,
             10,
@@ -280,7 +288,7 @@ async def test_a_result_must_fit_the_output_schema(service: Service, skills: Ski
     assert (right.error, wrong.error) == (False, True)
     assert (right.unknown, wrong.unknown) == (False, True)
     assert wrong.body["error"] == (
-        "Outcome unknown: Skill answered with what does not fit its outputSchema: "
+        "Outcome unknown: Skill answered with a value that does not fit its outputSchema: "
         '"none" is not of type "array" at $.deals'
     )
 
@@ -292,7 +300,7 @@ async def test_a_secret_that_a_service_gives_back_is_taken_out(
     secrets = Secrets([key])
     one = replace(skill(f"{service.base}/echo"), headers={"X-Key": key}, secrets=secrets)
     found = await skills.call(one, {"status": "won"}, ANN, 10)
-    assert found.body["X-Key"] == SECRET
+    assert found.body["X-Key"] == REDACTED
     assert "s3cr" not in found.text
 
 
@@ -307,4 +315,7 @@ async def test_a_request_that_cannot_be_written_is_an_answer_and_nothing_is_sent
 
 
 def test_a_webhook_has_30_seconds_unless_its_document_gives_it_less() -> None:
-    assert SkillSpec("query_deals", "Deals.", SCHEMA).seconds == SECONDS == 30.0
+    given: dict[str, Any] = {"name": "q", "description": "Q.", "input_schema": SCHEMA}
+    assert Skill(**given, webhook_url="https://h.example").timeout_seconds == 30.0
+    with pytest.raises(ValidationError):
+        Skill(**given, webhook_url="https://h.example", timeout_seconds=31)

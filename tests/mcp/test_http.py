@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
-from bot.mcp.pool import Pool
-from bot.mcp.server_spec import ServerSpec
-from tests.tools.servers.starting import BOUND, HERE, QuickClock, until, words
+from bot.ops.redaction import Secrets
+from tests.mcp.servers.starting import BOUND, HERE, NamedPool, spec_of, until, words
 
 PATHS = {"http": "/mcp", "sse": "/sse"}
 
@@ -45,10 +44,8 @@ async def serving(
         await process.wait()
 
 
-async def up(pool: Pool, lives: int) -> None:
-    await until(
-        lambda: pool.health()[0].link.state == "up" and pool.health()[0].link.lives >= lives
-    )
+async def up(pool: NamedPool, lives: int) -> None:
+    await until(lambda: pool.health()[0].state == "up" and pool.health()[0].connects >= lives)
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
@@ -58,23 +55,23 @@ async def test_a_server_killed_and_started_again_is_found_again(
     log, port = tmp_path / "log", free_port()
     log.touch()
     tasks = asyncio.all_tasks()
-    spec = ServerSpec("web", url=f"http://127.0.0.1:{port}{PATHS[transport]}", internal=True)
-    assert spec.transport == transport
-    pool = Pool(QuickClock())
+    spec = spec_of("web", url=f"http://127.0.0.1:{port}{PATHS[transport]}", internal=True)
+    assert spec.definition.transport == transport
+    pool = NamedPool()
     try:
         await pool.ensure([spec])
-        assert await pool.ready(["web"], BOUND) == ["web"]
+        assert await pool.ready(pool.named("web"), BOUND) == ["web"]
         async with serving("workshop.py", transport, port, log=log) as process:
             await up(pool, 1)
-            assert (await pool.call("web", "echo", {"text": "one"})).text == "one"
-            assert len((await pool.call("web", "big", {"characters": 300_000})).text) > 100_000
-            call = asyncio.create_task(pool.call("web", "count", {"word": "a", "seconds": 60}))
+            assert (await pool.ask("web", "echo", {"text": "one"})).text == "one"
+            assert len((await pool.ask("web", "big", {"characters": 300_000})).text) > 100_000
+            call = asyncio.create_task(pool.ask("web", "count", {"word": "a", "seconds": 60}))
             await until(lambda: words(log))
             process.send_signal(signal.SIGKILL)
             with pytest.raises(ToolFateUnknown):
                 await call
         with pytest.raises((ToolUnavailable, ToolFateUnknown)):
-            await pool.call("web", "echo", {"text": "nobody"}, deadline=1)
+            await pool.ask("web", "echo", {"text": "nobody"}, deadline=1)
         async with serving("workshop.py", transport, port, log=log):
             await until_answered(pool)
             assert words(log) == ["a"]
@@ -83,11 +80,11 @@ async def test_a_server_killed_and_started_again_is_found_again(
     await until(lambda: asyncio.all_tasks() <= tasks)
 
 
-async def until_answered(pool: Pool) -> None:
+async def until_answered(pool: NamedPool) -> None:
     async with asyncio.timeout(BOUND):
         while True:
             try:
-                assert (await pool.call("web", "echo", {"text": "two"})).text == "two"
+                assert (await pool.ask("web", "echo", {"text": "two"})).text == "two"
             except ToolUnavailable:
                 await asyncio.sleep(0.05)
             else:
@@ -97,29 +94,35 @@ async def until_answered(pool: Pool) -> None:
 @pytest.mark.parametrize("how", ["status", "message"])
 async def test_a_forgotten_session_is_opened_again_and_the_call_runs_once(how: str) -> None:
     port = free_port()
-    pool = Pool(QuickClock())
+    pool = NamedPool()
     try:
         async with serving("sessions.py", port, how):
-            await pool.ensure(
-                [ServerSpec("web", url=f"http://127.0.0.1:{port}/mcp", internal=True)]
-            )
+            await pool.ensure([spec_of("web", url=f"http://127.0.0.1:{port}/mcp", internal=True)])
             await up(pool, 1)
-            assert (await pool.call("web", "forget", {})).text == "forget"
-            assert (await pool.call("web", "runs", {})).text == "forget runs"
-            assert pool.health()[0].link.lives == 2
+            assert (await pool.ask("web", "forget", {})).text == "forget"
+            assert (await pool.ask("web", "runs", {})).text == "forget runs"
+            assert pool.health()[0].connects == 2
     finally:
         await pool.close()
 
 
 async def test_a_url_where_nobody_listens_is_named_without_its_secrets() -> None:
     url = f"http://127.0.0.1:{free_port()}/mcp?key=canary"
-    pool = Pool(QuickClock())
+    pool = NamedPool()
     try:
         await pool.ensure(
-            [ServerSpec("web", url=url, headers={"Authorization": "Bearer canary"}, internal=True)]
+            [
+                spec_of(
+                    "web",
+                    url=url,
+                    headers={"Authorization": "Bearer canary"},
+                    internal=True,
+                    secrets=Secrets(["canary"]),
+                )
+            ]
         )
-        assert await pool.ready(["web"], BOUND) == ["web"]
-        assert "ConnectError" in pool.health()[0].link.reason
+        assert await pool.ready(pool.named("web"), BOUND) == ["web"]
+        assert "ConnectError" in pool.health()[0].reason
         assert "canary" not in repr(pool.health())
     finally:
         await pool.close()

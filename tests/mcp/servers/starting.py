@@ -6,16 +6,19 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from bot.mcp.pool import Pool
+from bot.mcp.result import ToolResult
 from bot.mcp.server_spec import ServerSpec
+from registry.definition import McpServer
 
 HERE = Path(__file__).parent
 BOUND = 20.0
+_LIMITS = {"internal", "internal_auth", "proxied", "deadline", "max_calls", "result_cap", "secrets"}
 
 
 class QuickClock:
@@ -34,22 +37,49 @@ class QuickClock:
         await asyncio.sleep(min(max(0.0, seconds), 0.02))
 
 
+def spec_of(name: str, **fields: Any) -> ServerSpec:
+    """A server by the fields of its definition and of its spec together."""
+    limits = {key: fields.pop(key) for key in _LIMITS & set(fields)}
+    return ServerSpec(name, McpServer(**fields), **limits)
+
+
 def server(name: str, script: str, *args: str, **fields: Any) -> ServerSpec:
     """A server of this folder over stdio."""
     # Isolated from site-packages, a hand-written server starts in a few milliseconds.
     flags = () if script == "workshop.py" else ("-I", "-S")
-    return ServerSpec(
-        name, command=sys.executable, args=(*flags, str(HERE / script), *args), **fields
-    )
+    given = (*flags, str(HERE / script), *args)
+    return spec_of(name, command=sys.executable, args=given, **fields)
+
+
+class NamedPool(Pool):
+    """A pool whose servers tests call by name; one name means the spec that came last under it."""
+
+    def __init__(self, clock: QuickClock | None = None) -> None:
+        super().__init__(clock or QuickClock())
+        self._named: dict[str, ServerSpec] = {}
+
+    async def ensure(self, specs: Iterable[ServerSpec]) -> None:
+        given = list(specs)
+        self._named |= {spec.name: spec for spec in given}
+        await super().ensure(given)
+
+    def named(self, *names: str) -> list[ServerSpec]:
+        """The specs of these names; for a name that nobody gave, one that no server has."""
+        return [self._named.get(name) or spec_of(name, command=name or "x") for name in names]
+
+    async def ask(self, name: str, tool: str, arguments: Any, **more: Any) -> ToolResult:
+        """Call a tool of the server of this name."""
+        (spec,) = self.named(name)
+        return await self.call(spec, tool, arguments, **more)
 
 
 @asynccontextmanager
-async def pool_of(*specs: ServerSpec, clock: QuickClock | None = None) -> AsyncIterator[Pool]:
+async def pool_of(*specs: ServerSpec, clock: QuickClock | None = None) -> AsyncIterator[NamedPool]:
     """A pool with these servers, ready; closed at the end."""
-    pool = Pool(clock or QuickClock())
+    pool = NamedPool(clock)
     try:
         await pool.ensure(specs)
-        await pool.ready([spec.name for spec in specs], BOUND)
+        await pool.ready(specs, BOUND)
         yield pool
     finally:
         await pool.close()

@@ -11,15 +11,16 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from bot.skills.api import InternalSkill, InvalidArguments, SkillContext, skill
+from bot.skills import InternalSkill, InvalidArguments, SkillContext, skill
 from bot.skills.discovery import InstalledSkills, discover_skills
 from bot.skills.python_skill import PythonSkillRunner
 from bot.skills.spec import SkillSpec
+from registry.skill import Skill
 from tests.packages import install
 
 ANN = SkillContext("default", "42", "bot:1/7", "clerk")
 GOOD = '''
-from bot.skills.api import skill
+from bot.skills import skill
 
 @skill
 def hello() -> str:
@@ -73,7 +74,7 @@ async def test_a_package_gives_all_skills_of_a_module_or_the_one_that_it_names(
         ("held", HELD, "was not imported within 0.5 s"),
         (
             "unhinted",
-            "from bot.skills.api import skill\n@skill\ndef f(x):\n  'x'",
+            "from bot.skills import skill\n@skill\ndef f(x):\n  'x'",
             "the parameter 'x' a type hint",
         ),
     ],
@@ -101,10 +102,10 @@ def test_a_schema_comes_from_the_hints_without_the_context() -> None:
 
 def test_arguments_arrive_as_their_hints_say() -> None:
     given = {"article": "nail", "day": "2026-11-21", "price": "1.50"}
-    made = order.bound(given, ANN)()
+    made = order.bind(given, ANN)()
     assert made == ("nail", date(2026, 11, 21), "42", 1, Decimal("1.50"))
     with pytest.raises(InvalidArguments, match="valid date"):
-        order.bound({"article": "nail", "day": "soon"}, ANN)
+        order.bind({"article": "nail", "day": "soon"}, ANN)
     assert order("nail", date(2026, 1, 1), ANN)[2] == "42"  # itself it can be called as before
 
 
@@ -143,7 +144,8 @@ async def test_slow_plain_functions_never_take_more_threads_than_there_are() -> 
         gate.wait(10)
         return "through"
 
-    spec, internals = SkillSpec("wait", "Wait.", {}, handler=wait), PythonSkillRunner(threads=1)
+    document = Skill(name="wait", execution_type="internal", internal_handler="wait")
+    spec, internals = SkillSpec(document, wait), PythonSkillRunner(threads=1)
     first = await internals.call(spec, {}, ANN, 0.1)
     second = await internals.call(spec, {}, ANN, 0.1)
     assert (first.body["error"], first.unknown) == (

@@ -11,10 +11,8 @@ import pytest
 import pytest_asyncio
 
 from bot.errors import ToolFateUnknown
-from bot.mcp.pool import Pool
-from bot.mcp.server_spec import ServerSpec
-from tests.tools.servers.starting import QuickClock
-from tests.tools.test_mcp_http import free_port, serving, up
+from tests.mcp.servers.starting import NamedPool, spec_of
+from tests.mcp.test_http import free_port, serving, up
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,13 +20,13 @@ HUGE = 50_000_000
 
 
 @asynccontextmanager
-async def _pool(script: str, path: str, how: str) -> AsyncIterator[Pool]:
-    port, pool = free_port(), Pool(QuickClock())
+async def _pool(script: str, path: str, how: str) -> AsyncIterator[NamedPool]:
+    port, pool = free_port(), NamedPool()
     args = (port, how) if script == "sessions.py" else (how, port)
     try:
         async with serving(script, *args):
             url = f"http://127.0.0.1:{port}{path}"
-            await pool.ensure([ServerSpec("web", url=url, internal=True)])
+            await pool.ensure([spec_of("web", url=url, internal=True)])
             await up(pool, 1)
             yield pool
     finally:
@@ -36,14 +34,14 @@ async def _pool(script: str, path: str, how: str) -> AsyncIterator[Pool]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def plain() -> AsyncIterator[Pool]:
+async def plain() -> AsyncIterator[NamedPool]:
     """A hand-written server that answers with plain JSON."""
     async with _pool("sessions.py", "/mcp", "status") as pool:
         yield pool
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stream() -> AsyncIterator[Pool]:
+async def stream() -> AsyncIterator[NamedPool]:
     """The SDK's server over streamable HTTP: it answers with a stream of events."""
     async with _pool("workshop.py", "/mcp", "http") as pool:
         yield pool
@@ -59,60 +57,60 @@ async def _grown(call: asyncio.Task[object]) -> int:
         tracemalloc.stop()
 
 
-async def test_a_huge_json_answer_is_an_error_that_costs_little_memory(plain: Pool) -> None:
-    call = asyncio.ensure_future(plain.call("web", "huge", {}))
+async def test_a_huge_json_answer_is_an_error_that_costs_little_memory(plain: NamedPool) -> None:
+    call = asyncio.ensure_future(plain.ask("web", "huge", {}))
     assert await _grown(call) < 30_000_000
     result = call.result()
     assert result.is_error
     assert (
         result.text == "The tool ran, but its answer of more than 8 MB is too large: ask for less."
     )
-    assert plain.health()[0].link.lives == 1
+    assert plain.health()[0].connects == 1
 
 
-async def test_a_huge_event_is_an_error_that_costs_little_memory(stream: Pool) -> None:
-    call = asyncio.ensure_future(stream.call("web", "big", {"characters": HUGE}))
+async def test_a_huge_event_is_an_error_that_costs_little_memory(stream: NamedPool) -> None:
+    call = asyncio.ensure_future(stream.ask("web", "big", {"characters": HUGE}))
     assert await _grown(call) < 60_000_000
     result = call.result()
     assert result.is_error
     assert (
         result.text == "The tool ran, but its answer of more than 8 MB is too large: ask for less."
     )
-    assert stream.health()[0].link.lives == 1
+    assert stream.health()[0].connects == 1
 
 
 @pytest.mark.parametrize("answer", ["half", "zipped"])
 async def test_an_answer_that_breaks_off_or_is_packed_ends_no_other_call(
-    plain: Pool, answer: str
+    plain: NamedPool, answer: str
 ) -> None:
-    before = plain.health()[0].link.lives
-    other = asyncio.create_task(plain.call("web", "slow", {}))
+    before = plain.health()[0].connects
+    other = asyncio.create_task(plain.ask("web", "slow", {}))
     with pytest.raises(ToolFateUnknown):
-        await plain.call("web", answer, {})
+        await plain.ask("web", answer, {})
     assert "slow" in (await other).text
-    assert plain.health()[0].link.lives == before
+    assert plain.health()[0].connects == before
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def events() -> AsyncIterator[Pool]:
+async def events() -> AsyncIterator[NamedPool]:
     """The SDK's server over the older transport: one stream of events for all calls."""
     async with _pool("workshop.py", "/sse", "sse") as pool:
         yield pool
 
 
-async def test_over_sse_too_large_an_answer_is_an_error_for_its_own_call(events: Pool) -> None:
-    other = asyncio.create_task(events.call("web", "count", {"word": "a", "seconds": 1}))
-    call = asyncio.ensure_future(events.call("web", "big", {"characters": HUGE}))
+async def test_over_sse_too_large_an_answer_is_an_error_for_its_own_call(events: NamedPool) -> None:
+    other = asyncio.create_task(events.ask("web", "count", {"word": "a", "seconds": 1}))
+    call = asyncio.ensure_future(events.ask("web", "big", {"characters": HUGE}))
     assert await _grown(call) < 60_000_000
     result = call.result()
     assert result.is_error
     assert "too large: ask for less" in result.text
     assert not (await other).is_error
-    assert events.health()[0].link.lives == 1
+    assert events.health()[0].connects == 1
 
 
-async def test_over_sse_an_answer_of_some_megabytes_comes_through(events: Pool) -> None:
-    result = await events.call("web", "big", {"characters": 6_000_000})
+async def test_over_sse_an_answer_of_some_megabytes_comes_through(events: NamedPool) -> None:
+    result = await events.ask("web", "big", {"characters": 6_000_000})
     assert not result.is_error
     assert len(result.text) > 100_000
-    assert events.health()[0].link.lives == 1
+    assert events.health()[0].connects == 1

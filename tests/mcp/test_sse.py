@@ -10,22 +10,13 @@ import pytest
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCResponse
 
-from bot.mcp.transports.sse import Events
+from bot.mcp.connection_state import ConnectionState
+from bot.mcp.transports.sse import EventReader
 from bot.ops.line_reader import LINE_LIMIT
 
 URL = "http://desk.test:80/sse"
 ENDPOINT = b"event: endpoint\r\ndata: /messages/?session_id=1\r\n\r\n"
 ANSWER = b'{"jsonrpc":"2.0","id":7,"result":{}}'
-
-
-class Deaf:
-    """Hears, and does nothing."""
-
-    def lose(self, reason: str) -> None:
-        """Nothing."""
-
-    def note(self, trouble: str) -> None:
-        """Nothing."""
 
 
 class Chunks(httpx2.AsyncByteStream):
@@ -42,9 +33,9 @@ class Chunks(httpx2.AsyncByteStream):
 async def heard(*pieces: bytes) -> tuple[str | None, list[object]]:
     """Where posts go, and the messages of a body in these pieces."""
     inbox, inbound = anyio.create_memory_object_stream[SessionMessage](100)
-    events = Events(URL, inbox, Deaf())
+    events = EventReader(URL, inbox, ConnectionState())
     request = httpx2.Request("GET", URL)
-    await events.pump(httpx2.Response(200, stream=Chunks(iter(pieces)), request=request))
+    await events.read(httpx2.Response(200, stream=Chunks(iter(pieces)), request=request))
     with inbound:
         found = [item.message async for item in inbound]
     wrong = events.endpoint.exception()

@@ -13,11 +13,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from bot.mcp.pool import Pool
-from bot.mcp.server_spec import ServerSpec
-from bot.mcp.transports.http import InternalAddress, SsrfGuardBackend, SsrfGuardTransport
+from bot.safety.guarded_http import InternalAddress, SsrfGuardBackend, SsrfGuardTransport
 from simulators.http_server import serving
-from tests.tools.servers.starting import pool_of
+from tests.mcp.servers.starting import NamedPool, pool_of, spec_of
 
 PUBLIC, OTHER = "9.9.9.9", "2606:4700::6810"
 
@@ -73,9 +71,9 @@ def redirecting(to: str) -> Starlette:
     return Starlette(routes=[Route("/{path:path}", away, methods=["GET", "POST"])])
 
 
-def state(pool: Pool) -> tuple[str, str]:
+def state(pool: NamedPool) -> tuple[str, str]:
     (health,) = pool.health()
-    return health.link.state, health.link.reason
+    return health.state, health.reason
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,7 @@ async def test_a_server_at_an_internal_address_is_down_with_the_reason(
     visited: tuple[str, list[str]], path: str
 ) -> None:
     url, paths = visited
-    async with pool_of(ServerSpec("web", url=f"{url}/{path}")) as pool:
+    async with pool_of(spec_of("web", url=f"{url}/{path}")) as pool:
         found, why = state(pool)
     assert found == "down"
     assert "refused: the address leads to an internal host" in why
@@ -143,7 +141,7 @@ async def test_no_redirect_leads_a_server_to_another_host_not_even_the_operators
     url, paths = visited
     async with (
         serving(redirecting(f"{url}/{path}")) as first,
-        pool_of(ServerSpec("web", url=f"{first}/{path}", internal=True)) as pool,
+        pool_of(spec_of("web", url=f"{first}/{path}", internal=True)) as pool,
     ):
         found, why = state(pool)
     assert found == "down"
@@ -152,5 +150,5 @@ async def test_no_redirect_leads_a_server_to_another_host_not_even_the_operators
 
 
 def test_one_url_is_two_connections_where_only_one_may_be_internal() -> None:
-    ours, theirs = (ServerSpec("a", url="http://h/mcp", internal=own) for own in (True, False))
+    ours, theirs = (spec_of("a", url="http://h/mcp", internal=own) for own in (True, False))
     assert ours.share_key != theirs.share_key

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.approvals.view import SHOWN_LIMIT, describe_call
-from bot.safety.text_safety import readable, redact_values, visible
+from bot.safety.text_safety import redact_values, reveal, strip_invisible
 from registry.secrets import redact
 
 
@@ -37,7 +37,7 @@ def asked(arguments: Any, server: str = "mail", tool: str = "send") -> str:
     ],
 )
 def test_what_deceives_is_written_out(text: str, expected: str) -> None:
-    shown, told = visible(text)
+    shown, told = reveal(text)
     assert shown == expected
     assert told
 
@@ -55,7 +55,7 @@ WITH_JOINERS = [
 
 @pytest.mark.parametrize("text", WITH_JOINERS)
 def test_characters_that_emoji_flags_and_words_need_stay(text: str) -> None:
-    assert readable(text) == text
+    assert strip_invisible(text) == text
 
 
 @pytest.mark.parametrize(
@@ -77,16 +77,16 @@ def test_characters_that_emoji_flags_and_words_need_stay(text: str) -> None:
     ],
 )
 def test_what_nobody_sees_is_left_out_where_people_only_read(text: str, expected: str) -> None:
-    assert readable(text) == expected
+    assert strip_invisible(text) == expected
 
 
 @given(
     st.text(st.sampled_from("a1#می😀🏴👩क्\u200b\u200c\u200d\ufe0f\u20e3\u202e\U000e0067\U000e007f"))
 )
 def test_what_is_readable_stays_so_and_grows_as_its_text_does(text: str) -> None:
-    whole = readable(text)
-    assert readable(whole) == whole
-    assert all(whole.startswith(readable(text[:end])) for end in range(len(text)))
+    whole = strip_invisible(text)
+    assert strip_invisible(whole) == whole
+    assert all(whole.startswith(strip_invisible(text[:end])) for end in range(len(text)))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_is_readable_stays_so_and_grows_as_its_text_does(text: str) -> None
     ],
 )
 def test_what_people_write_in_their_languages_stays_as_it_is(text: str) -> None:
-    assert visible(text) == (text, [])
+    assert reveal(text) == (text, [])
 
 
 def test_names_of_tools_servers_and_arguments_are_looked_at_the_hardest() -> None:

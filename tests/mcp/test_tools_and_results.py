@@ -9,11 +9,12 @@ import pytest
 from mcp import types
 
 from bot.mcp.result import result_from
-from bot.mcp.tool_spec import Tool, tools_from
+from bot.mcp.tool_spec import Tool, ToolFilter
 from bot.ops.line_reader import LineSplitter, LineTooLong
 from bot.ops.redaction import Secrets
 from bot.safety.text_safety import printable
 
+NONE = Secrets()
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n....").decode()
 
 
@@ -21,8 +22,14 @@ def tool(name: str = "a", **fields: Any) -> types.Tool:
     return types.Tool(**{"name": name, "input_schema": {"type": "object"}, **fields})
 
 
+def filtered(*raw: types.Tool, secrets: Secrets = NONE) -> ToolFilter:
+    found = ToolFilter(secrets)
+    found.add(raw)
+    return found
+
+
 def only(raw: types.Tool) -> Tool:
-    (found,), _ = tools_from([raw])
+    (found,) = filtered(raw).tools
     return found
 
 
@@ -57,8 +64,9 @@ def test_hidden_text_in_descriptions_is_stripped() -> None:
     ],
 )
 def test_a_tool_is_left_out_where_hidden_text_cannot_be_stripped(schema: dict[str, Any]) -> None:
-    found, (note,) = tools_from([tool(input_schema={"type": "object", **schema}), tool("b")])
-    assert [one.name for one in found] == ["b"]
+    found = filtered(tool(input_schema={"type": "object", **schema}), tool("b"))
+    (note,) = found.notes
+    assert [one.name for one in found.tools] == ["b"]
     assert "hidden characters" in note
     assert printable(note) == note
 
@@ -82,16 +90,16 @@ def test_a_schema_that_the_model_api_would_refuse_becomes_an_object() -> None:
 
 
 def test_tools_are_sorted_and_a_twin_is_left_out() -> None:
-    found, notes = tools_from([tool("b", description="1"), tool("a"), tool("b", description="2")])
-    assert [(one.name, one.description) for one in found] == [("a", ""), ("b", "1")]
-    assert notes == ["tool 'b' is listed twice: the first stays"]
+    found = filtered(tool("b", description="1"), tool("a"), tool("b", description="2"))
+    assert [(one.name, one.description) for one in found.tools] == [("a", ""), ("b", "1")]
+    assert found.notes == ["tool 'b' is listed twice: the first stays"]
 
 
 def test_a_tool_with_an_endless_schema_is_left_out() -> None:
     schema = {"type": "object", "description": "x" * 70_000}
-    found, notes = tools_from([tool(input_schema=schema)])
-    assert found == ()
-    assert "over 64000" in notes[0]
+    found = filtered(tool(input_schema=schema))
+    assert found.tools == ()
+    assert "over 64000" in found.notes[0]
 
 
 def test_the_digest_tells_a_changed_tool() -> None:
@@ -107,7 +115,7 @@ def test_the_key_names_the_server_as_we_do() -> None:
 
 
 def test_texts_are_cut_together_at_the_cap() -> None:
-    result = result_from(answer(text("x" * 6), text("y" * 6), text("z")), cap=8)
+    result = result_from(answer(text("x" * 6), text("y" * 6), text("z")), 8, NONE)
     assert [block["text"] for block in result.content] == [
         "xxxxxx",
         "yy",
@@ -116,31 +124,31 @@ def test_texts_are_cut_together_at_the_cap() -> None:
 
 
 def test_an_empty_answer_still_has_words() -> None:
-    assert result_from(answer(), 100).text == "(the tool answered with nothing)"
-    assert result_from(answer(text(" ")), 100).text == "(the tool answered with nothing)"
+    assert result_from(answer(), 100, NONE).text == "(the tool answered with nothing)"
+    assert result_from(answer(text(" ")), 100, NONE).text == "(the tool answered with nothing)"
 
 
 def test_structured_content_speaks_where_there_is_no_text() -> None:
     structured = {"größe": 3}
-    assert result_from(answer(structured_content=structured), 100).text == '{"größe": 3}'
+    assert result_from(answer(structured_content=structured), 100, NONE).text == '{"größe": 3}'
     both = answer(text("three"), structured_content=structured)
-    assert result_from(both, 100).text == "three"
+    assert result_from(both, 100, NONE).text == "three"
 
 
 def test_images_go_by_their_own_first_bytes() -> None:
     lying = types.ImageContent(data=PNG, mime_type="image/jpeg")
-    assert result_from(answer(lying), 100).content == [
+    assert result_from(answer(lying), 100, NONE).content == [
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
     ]
     drawn = types.ImageContent(data=base64.b64encode(b"<svg/>").decode(), mime_type="image/svg+xml")
-    assert "cannot be shown" in result_from(answer(drawn), 100).text
+    assert "cannot be shown" in result_from(answer(drawn), 100, NONE).text
     broken = types.ImageContent(data="!!", mime_type="image/png")
-    assert "cannot be shown" in result_from(answer(broken), 100).text
+    assert "cannot be shown" in result_from(answer(broken), 100, NONE).text
 
 
 def test_only_so_many_images_are_shown() -> None:
     image = types.ImageContent(data=PNG, mime_type="image/png")
-    kinds = [block["type"] for block in result_from(answer(*[image] * 10), 100).content]
+    kinds = [block["type"] for block in result_from(answer(*[image] * 10), 100, NONE).content]
     assert kinds == ["image"] * 8 + ["text"] * 2
 
 
@@ -155,7 +163,7 @@ def test_links_resources_and_sounds_become_text() -> None:
         types.EmbeddedResource(resource=blob),
         sound,
     )
-    said = result_from(answer(*blocks), 1_000).text
+    said = result_from(answer(*blocks), 1_000, NONE).text
     assert "[resource] log: file:///log\ntoday's" in said
     assert "[resource file:///note]\nmilk" in said
     assert "application/zip, which is not text" in said
@@ -163,7 +171,7 @@ def test_links_resources_and_sounds_become_text() -> None:
 
 
 def test_an_error_stays_an_error() -> None:
-    assert result_from(answer(text("no"), is_error=True), 100).is_error
+    assert result_from(answer(text("no"), is_error=True), 100, NONE).is_error
 
 
 def test_lines_come_whole_from_any_pieces() -> None:
@@ -188,7 +196,7 @@ def test_a_line_over_the_limit_is_dropped_and_its_request_known_from_either_end(
 
 
 def test_an_answer_of_very_many_blocks_is_joined_to_a_few() -> None:
-    found = result_from(answer(*[text("a") for _ in range(30_000)]), 20_000)
+    found = result_from(answer(*[text("a") for _ in range(30_000)]), 20_000, NONE)
     assert len(found.content) < 210
     assert found.text.count("a\n") == 20_000
     assert found.text.endswith("[cut: the first 20000 of 30000 characters are shown]")
@@ -196,27 +204,27 @@ def test_an_answer_of_very_many_blocks_is_joined_to_a_few() -> None:
 
 def test_very_many_parts_that_cannot_be_shown_are_counted() -> None:
     sound = types.AudioContent(data="", mime_type="audio/wav")
-    found = result_from(answer(*[sound] * 10_000), 1_000)
+    found = result_from(answer(*[sound] * 10_000), 1_000, NONE)
     assert len(found.content) < 210
     assert found.content[-1]["text"] == "[9800 more parts that cannot be shown here]"
 
 
 def test_a_secret_is_taken_out_of_what_a_server_says_before_it_is_cut() -> None:
     secrets = Secrets(["hunter2-plain"])
-    result = result_from(answer(text("x" * 6 + "hunter2-plain")), 8, secrets.hidden)
+    result = result_from(answer(text("x" * 6 + "hunter2-plain")), 8, secrets)
     assert result.content[0]["text"] == "xxxxxx[s"
-    assert result.rest == "ecret]"
+    assert result.remainder == "ecret]"
     sound = types.AudioContent(data="", mime_type="audio/hunter2-plain")
-    assert result_from(answer(sound), 100, secrets.hidden).text.startswith(
+    assert result_from(answer(sound), 100, secrets).text.startswith(
         "[a sound of type audio/[secret]"
     )
-    more = result_from(answer(text("y" * 600_000), text("hunter2-plain")), 100, secrets.hidden)
-    assert not more.whole
-    assert len(more.rest) <= 500_000
+    more = result_from(answer(text("y" * 600_000), text("hunter2-plain")), 100, secrets)
+    assert not more.is_complete
+    assert len(more.remainder) <= 500_000
 
 
 def test_a_tool_is_left_out_where_a_call_would_need_a_secret() -> None:
-    hide = Secrets(["hunter2-plain"]).hidden
+    secrets = Secrets(["hunter2-plain"])
     choice = {"type": "object", "properties": {"a": {"enum": ["hunter2-plain"]}}}
     told = {"type": "object", "properties": {"a": {"description": "of hunter2-plain"}}}
     raw = [
@@ -224,7 +232,8 @@ def test_a_tool_is_left_out_where_a_call_would_need_a_secret() -> None:
         tool("choose", input_schema=choice),
         tool("good", description="Tells hunter2-plain.", input_schema=told),
     ]
-    (good,), notes = tools_from(raw, hide)
+    found = filtered(*raw, secrets=secrets)
+    (good,), notes = found.tools, found.notes
     assert good.description == "Tells [secret]."
     assert good.input_schema["properties"]["a"]["description"] == "of [secret]"
     assert len(notes) == 2

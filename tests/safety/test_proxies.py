@@ -10,13 +10,15 @@ from contextlib import suppress
 import httpx2
 import pytest
 
-from bot.mcp.server_spec import ServerSpec
-from bot.mcp.transports.http import GuardedHttpClient
-from bot.ops.proxies import proxy_of
-from bot.skills.api import SkillContext
+from bot.mcp.connection_state import ConnectionState
+from bot.mcp.transports.http import ServerHttpClient
+from bot.ops.network import proxy_of
+from bot.skills import SkillContext
 from bot.skills.spec import SkillSpec
 from bot.skills.webhook_skill import REFUSED, WebhookSkillRunner
 from bot.telegram.client import new_session
+from registry.skill import Skill
+from tests.mcp.servers.starting import spec_of
 
 WHO = SkillContext("default", "1")
 # A name that does not resolve: who reaches it has gone through the proxy.
@@ -56,20 +58,10 @@ async def proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
         yield made
 
 
-class Deaf:
-    """Hears nothing of a connection."""
-
-    def lose(self, reason: str) -> None:
-        """Nothing."""
-
-    def note(self, trouble: str) -> None:
-        """Nothing."""
-
-
 async def got(url: str, *, internal: bool, proxied: bool) -> str:
     """The body of a server's answer, or why there is none."""
-    spec = ServerSpec("web", url=url, internal=internal, proxied=proxied)
-    async with GuardedHttpClient(spec, Deaf()) as client:
+    spec = spec_of("web", url=url, internal=internal, proxied=proxied)
+    async with ServerHttpClient(spec, ConnectionState()) as client:
         try:
             async with client.stream("GET", url) as response:
                 return (await response.aread()).decode()
@@ -79,7 +71,8 @@ async def got(url: str, *, internal: bool, proxied: bool) -> str:
 
 async def called(url: str, *, internal: bool, proxied: bool) -> object:
     """What a webhook's call comes to."""
-    skill = SkillSpec("q", "Q.", {}, url, {}, internal, seconds=5.0, proxied=proxied)
+    document = Skill(name="q", description="Q.", input_schema={"type": "object"}, webhook_url=url)
+    skill = SkillSpec(document, internal=internal, proxied=proxied)
     webhooks = WebhookSkillRunner()
     try:
         return (await webhooks.call(skill, {}, WHO, 5)).body

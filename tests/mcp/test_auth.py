@@ -14,33 +14,36 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.errors import ToolUnavailable
-from bot.mcp.pool import Pool
-from bot.mcp.server_spec import OAuthCredentials, ServerSpec
-from bot.mcp.transports.auth import ClientCredentials, tokens_of
-from bot.mcp.transports.http import GuardedHttpClient, NotAuthorized
+from bot.mcp.connection_state import ConnectionState
+from bot.mcp.server_spec import ServerSpec
+from bot.mcp.transports.auth import NotAuthorized, TokenSource
+from bot.mcp.transports.http import ServerHttpClient
 from bot.ops.redaction import Secrets
+from registry.definition import ClientCredentials
 from simulators.http_server import serving
-from tests.tools.servers.granting import CLIENT, SECRET, Granting, granting
-from tests.tools.servers.starting import pool_of
+from tests.mcp.servers.granting import CLIENT, SECRET, Granting, granting
+from tests.mcp.servers.starting import NamedPool, pool_of, spec_of
 
 
-def credentials(server: Granting, **fields: Any) -> OAuthCredentials:
+def credentials(server: Granting, **fields: Any) -> ClientCredentials:
+    """As they are once references are expanded: a document must refer to its secret."""
     if "issuer" not in fields:
         fields.setdefault("token_url", f"{server.url}/token")
-    given: dict[str, Any] = {"client_secret": SECRET, "internal": True}
-    return OAuthCredentials(CLIENT, **(given | fields))
+    secret = {"client_id": CLIENT, "client_secret": fields.pop("client_secret", SECRET)}
+    written = ClientCredentials(client_id="x", client_secret="${X}", **fields)
+    return written.model_copy(update=secret)
 
 
-def docs(url: str, auth: OAuthCredentials) -> ServerSpec:
-    return ServerSpec("docs", url=url, auth=auth, internal=True)
+def docs(url: str, auth: ClientCredentials, *, internal_auth: bool = True) -> ServerSpec:
+    return spec_of("docs", url=url, auth=auth, internal=True, internal_auth=internal_auth)
 
 
-async def looked_up(pool: Pool, word: str) -> str:
-    return (await pool.call("docs", "look_up", {"word": word})).text
+async def looked_up(pool: NamedPool, word: str) -> str:
+    return (await pool.ask("docs", "look_up", {"word": word})).text
 
 
-def why(pool: Pool) -> str:
-    return pool.health()[0].link.reason
+def why(pool: NamedPool) -> str:
+    return pool.health()[0].reason
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
@@ -73,25 +76,13 @@ async def test_a_token_that_was_taken_back_is_renewed_and_the_call_runs_once(
         assert server.words == ["lane", "line"]
 
 
-class Heard:
-    """Ears that only listen."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def lose(self, reason: str) -> None:
-        self.told.append(reason)
-
-    def note(self, trouble: str) -> None:
-        self.told.append(trouble)
-
-
 async def test_a_server_that_refuses_every_token_is_asked_twice_and_no_more() -> None:
     async with granting(gives=False) as (url, server):
-        spec, heard = docs(url, credentials(server)), Heard()
-        async with GuardedHttpClient(spec, heard, tokens=tokens_of(spec)) as client:
+        spec, state = docs(url, credentials(server)), ConnectionState()
+        async with ServerHttpClient(spec, state) as client:
             assert (await client.post(url)).status_code == 401
-        assert (server.tokens, heard.told) == (2, ["HTTP 401"])
+        assert (server.tokens, state.trouble) == (2, "HTTP 401")
+        assert not state.lost.is_set()
         async with pool_of(docs(url, credentials(server))) as pool:
             assert why(pool) == "HTTP 401"
             with pytest.raises(ToolUnavailable):
@@ -102,36 +93,35 @@ async def test_a_server_that_refuses_every_token_is_asked_twice_and_no_more() ->
 async def test_a_token_is_renewed_before_it_runs_out(lasts: float | None, good_for: float) -> None:
     now = 1000.0
     async with granting(lasts=lasts) as (url, server):
-        tokens = ClientCredentials(credentials(server), url, now=lambda: now)
-        first = await tokens.good()
+        tokens = TokenSource(docs(url, credentials(server)), now=lambda: now)
+        first = await tokens.token()
         now += good_for
-        assert await tokens.good() == first
+        assert await tokens.token() == first
         now += 75
-        assert await tokens.good() != first
+        assert await tokens.token() != first
         assert server.tokens == 2
 
 
 async def test_a_token_that_lasts_no_time_is_used_once() -> None:
     async with granting(lasts=0) as (url, server):
-        tokens = ClientCredentials(credentials(server), url)
-        assert await tokens.good() != await tokens.good()
+        tokens = TokenSource(docs(url, credentials(server)))
+        assert await tokens.token() != await tokens.token()
 
 
 async def test_a_token_that_was_fetched_is_a_secret_until_the_one_after_the_next() -> None:
     async with granting(lasts=0) as (url, server):
         secrets = Secrets()
-        tokens = tokens_of(replace(docs(url, credentials(server)), secrets=secrets))
-        assert tokens is not None
-        first, second = await tokens.good(), await tokens.good()
-        assert secrets.hidden(f"{first} {second}") == "[secret] [secret]"
-        assert secrets.hidden(await tokens.good()) == "[secret]"
-        assert secrets.hidden(first) == first
+        tokens = TokenSource(replace(docs(url, credentials(server)), secrets=secrets))
+        first, second = await tokens.token(), await tokens.token()
+        assert secrets.redact(f"{first} {second}") == "[secret] [secret]"
+        assert secrets.redact(await tokens.token()) == "[secret]"
+        assert secrets.redact(first) == first
 
 
 async def test_calls_side_by_side_fetch_one_token() -> None:
     async with granting() as (url, server):
-        tokens = ClientCredentials(credentials(server), url)
-        await asyncio.gather(*(tokens.good() for _ in range(5)))
+        tokens = TokenSource(docs(url, credentials(server)))
+        await asyncio.gather(*(tokens.token() for _ in range(5)))
         assert server.tokens == 1
 
 
@@ -141,7 +131,8 @@ async def test_an_issuer_says_where_its_tokens_are_and_how_the_secret_goes_there
     methods: list[str] | None, in_body: bool
 ) -> None:
     async with granting(methods=methods) as (url, server):
-        auth = credentials(server, issuer=server.url, in_body=in_body)
+        method = "post" if in_body else "basic"
+        auth = credentials(server, issuer=server.url, method=method)
         async with pool_of(docs(url, auth)) as pool:
             assert await looked_up(pool, "lane")
         assert server.asked[0]["how"] == ("body" if in_body or methods else "Basic")
@@ -155,8 +146,12 @@ async def test_an_issuer_says_where_its_tokens_are_and_how_the_secret_goes_there
         ({}, {"issuer": "http://127.0.0.1:1"}, "ConnectError"),
         ({"issuer": "https://elsewhere.example"}, {"issuer": ""}, "another issuer"),
         ({"endpoint": "http://10.0.0.1/token"}, {"issuer": ""}, "leads to an internal host"),
-        ({"endpoint": "file:///etc/passwd"}, {"issuer": ""}, "a token address that is none"),
-        ({"endpoint": "http://u:p@h.example/"}, {"issuer": ""}, "a token address that is none"),
+        ({"endpoint": "file:///etc/passwd"}, {"issuer": ""}, "token address that is not valid"),
+        (
+            {"endpoint": "http://u:p@h.example/"},
+            {"issuer": ""},
+            "token address that is not valid",
+        ),
         ({}, {"internal": False}, "leads to an internal host"),
         ({}, {"issuer": "", "internal": False}, "leads to an internal host"),
     ],
@@ -171,9 +166,10 @@ async def test_a_server_without_a_token_is_down_with_a_reason_that_holds_no_secr
     async with granting(**how) as (url, server):
         if fields.get("issuer") == "":
             fields = fields | {"issuer": server.url}
+        internal = fields.pop("internal", True)
         auth = credentials(server, **fields)
-        async with pool_of(docs(url, auth)) as pool:
-            found = pool.health()[0].link
+        async with pool_of(docs(url, auth, internal_auth=internal)) as pool:
+            found = pool.health()[0]
             with pytest.raises(ToolUnavailable):
                 await looked_up(pool, "lane")
         assert server.tokens == 0
@@ -210,8 +206,7 @@ async def test_an_answer_that_is_no_token_is_none(body: Any, words: str) -> None
         return JSONResponse(body)
 
     async with serving(Starlette(routes=[Route("/", answer, methods=["POST"])])) as url:
-        tokens = ClientCredentials(
-            OAuthCredentials("c", "s" * 9, token_url=url, internal=True), url
-        )
+        auth = ClientCredentials(client_id="c", client_secret="${SECRET}", token_url=url)
+        tokens = TokenSource(docs(url, auth))
         with pytest.raises(NotAuthorized, match=words):
-            await tokens.good()
+            await tokens.token()
