@@ -16,6 +16,7 @@ from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Report
 from bot.messages import Address, Buttons, CallbackPress, Fence, OutboxItem, OutgoingPart
+from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
 from bot.telegram import parts
 from bot.telegram.client import TelegramClient
