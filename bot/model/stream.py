@@ -186,7 +186,7 @@ class StreamAccumulator:
             value = None
         if isinstance(value, dict):
             half = plain_json.mended(written.encode()) != written.encode()
-            return {"input": value} | ({UNFIT: HALF} if half else {})
+            return {"input": value} | ({INVALID_INPUT: HALF} if half else {})
         if self._stop == "tool_use":
             raise BrokenStream(f"the input of {block.get('name', 'a tool')} is not a JSON object")
         return {"input": {}}
