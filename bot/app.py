@@ -35,10 +35,9 @@ from bot.conversations.command_runner import CommandRunner
 from bot.conversations.router import PrivateMessageSeen, Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError
-from bot.hosting.fleet import Fleet
+from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
-from bot.hosting.notifications import Notifications
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.health import http_app

@@ -29,10 +29,9 @@ from bot.conversations.chat_migrations import ChatMigrationStore
 from bot.conversations.command_runner import CommandRunner
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
-from bot.hosting.fleet import Fleet
+from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases, SecondsLeft
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
-from bot.hosting.notifications import Notifications
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Accept, Report
 from bot.mcp.pool import Pool

@@ -20,8 +20,8 @@ from bot.ops.redaction import Secrets
 from bot.safety.output_filter import OutputFilter
 from bot.safety.text_safety import visible
 from bot.telegram.decode import BotUser, parse_text
-from bot.telegram.markdown.graphemes import width
 from bot.telegram.markdown.renderer import edge, pieces
+from bot.telegram.markdown.split import width
 from registry import conditions, json_text, tool_schema
 from registry.secrets import detect_secret
 from tests.house.doubling import MOST, growth

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bot.access.rules import Access
 from bot.access.store import GrantStore
+from bot.hosting.fleet import Notifications
 from bot.hosting.leases import HostIdentity, Leases
-from bot.hosting.notifications import Notifications
 from bot.messages import Fence, OutgoingPart
 from bot.ops.clock import SystemClock
 from bot.store import keys

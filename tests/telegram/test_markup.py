@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from bot.messages import RichText
 from bot.telegram.markdown import renderer
 from bot.telegram.markdown.entities import normalize_entities
-from bot.telegram.markdown.graphemes import is_border, width
 from bot.telegram.markdown.renderer import (
     ENTITY_LIMIT,
     MARK,
@@ -26,6 +25,7 @@ from bot.telegram.markdown.renderer import (
     with_mark,
     without_entities,
 )
+from bot.telegram.markdown.split import is_border, width
 
 CODE = ("pre", "code")
 FAMILY = "👩‍👩‍👧‍👦"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bot.messages import Json, RichText
 from bot.safety.text_safety import readable
 from bot.telegram.markdown.entities import entity_at, normalize_entities
-from bot.telegram.markdown.source import preprocess_markdown
+from bot.telegram.markdown.preprocess import preprocess_markdown
 from bot.telegram.markdown.split import ENTITY_LIMIT, TEXT_LIMIT, is_blank, split, utf16_units
 
 __all__ = [
