@@ -641,7 +641,7 @@ def limits(settings: Settings) -> Limits:
 def guard(settings: Settings) -> OutputFilter:
     """What no agent may let out on this host; an agent may be stricter and never looser."""
     given = settings.limits
-    return OutputFilter(given.topics, given.piihandling, settings.secrets, renderer.seen)
+    return OutputFilter(given.topics, given.piihandling, settings.secrets, renderer.render_cached)
 
 
 def budgets(settings: Settings) -> dict[str, SpendLimit]:

@@ -19,6 +19,7 @@ from bot.ops.redaction import Secrets
 from bot.safety.output_filter import shows_a_secret
 from bot.telegram.errors import BadRequest, CannotParse, ChatMigrated, MessageGone, TelegramError
 from bot.telegram.markdown import renderer
+from bot.telegram.markdown.split import split
 from bot.turn.results import SILENT
 
 METHODS: dict[PartKind, str] = {
@@ -67,10 +68,10 @@ def _messages(markdown: str, secrets: Secrets) -> list[RichText]:
 
     A secret that two pieces of a long text would show together is looked for as well.
     """
-    found = [without_secrets(rich, secrets) for rich in renderer.pieces(markdown)]
-    if len(found) > 1 and shows_a_secret(whole := renderer.joined(found), secrets):
+    found = [without_secrets(rich, secrets) for rich in renderer.render_pieces(markdown)]
+    if len(found) > 1 and shows_a_secret(whole := renderer.join(found), secrets):
         found = [without_secrets(RichText(whole.text), secrets)]
-    return [part for rich in found for part in renderer.split(rich, renderer.PART_LIMIT)]
+    return [part for rich in found for part in split(rich, renderer.PART_LIMIT)]
 
 
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
