@@ -88,7 +88,7 @@ class TelegramClient:
         """`base_url` is `https://api.telegram.org` or another server's; raises ConfigError."""
         if not base_url.startswith(("https://", "http://")):
             shown = base_url.rpartition("@")[2]
-            raise ConfigError(f"Bot API base URL {shown!r}: write it as http(s)://host[:port]")
+            raise ConfigError(f"Bot API base URL {shown!r} is not valid: use http(s)://host[:port]")
         self._session = session
         self._base = base_url.rstrip("/")
         self._host = self._base.partition("://")[2].rpartition("@")[2]
@@ -136,7 +136,7 @@ class TelegramClient:
         return [(update["update_id"], dumped(update)) for update in found]
 
     def _placeholder(self, answer: _Answer) -> tuple[int, bytes]:
-        """In place of an update that is nested too deep, one that says only that."""
+        """A stand-in for an update that is nested too deep to be read."""
         number = first_update(answer.body)
         if number is None:
             raise self._failure("getUpdates", answer, None)
@@ -207,7 +207,7 @@ class TelegramClient:
         self, method: str, answer: _Answer, document: dict[str, Any] | None
     ) -> TelegramError:
         if document is None:
-            words = self._redacted(f"{answer.status} {answer.reason}, without JSON")
+            words = self._redacted(f"{answer.status} {answer.reason}, not JSON")
             return error_without_json(method, answer.status, words, answer.retry_after)
         code, said = document.get("error_code"), document.get("description")
         status = code if isinstance(code, int) else answer.status
@@ -226,9 +226,9 @@ class TelegramClient:
 def _connection_failure(error: Exception) -> str:
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return "not in time"
+            return "it timed out"
         case aiohttp.ClientConnectorDNSError():
-            return "the name is not known"
+            return "the host name cannot be resolved"
         case aiohttp.ClientConnectorCertificateError():
             return "its certificate is not trusted"
         case aiohttp.ClientConnectorSSLError():

@@ -107,8 +107,8 @@ def text_payload(
 def without_link_preview(method: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     """The payload of a call after which Telegram fetches no link, unless it says that it may.
 
-    An edit needs it as well: one that says nothing would have the first link fetched after all. A
-    draft has no place for it and needs none, since it is text alone until the message is sent.
+    An edit needs it as well: without it, the first link would be fetched after all. A draft cannot
+    have it and needs none: no link of it is fetched until the message is sent.
     """
     if method in PREVIEWED and "link_preview_options" not in payload:
         return {**payload, "link_preview_options": {"is_disabled": True}}

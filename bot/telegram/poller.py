@@ -115,7 +115,7 @@ class TelegramPoller:
                 await accept(batch)
             except StoreUnavailable as error:
                 self._state = "store away"
-                log.warning("intake.waits", line=self._line, error=str(error))
+                log.warning("updates.not_stored", line=self._line, error=str(error))
                 await self._clock.sleep(STORE_PAUSE)
             else:
                 self._state = "polling"
@@ -159,7 +159,7 @@ class TelegramPoller:
         except Unauthorized:
             raise
         except TelegramError as error:
-            log.warning("poll.webhook_stays", line=self._line, error=str(error))
+            log.warning("poll.webhook_not_removed", line=self._line, error=str(error))
             return False
         return True
 

@@ -141,7 +141,7 @@ class TelegramSender:
         self, error: TelegramError, failures: int, longest: float = LONGEST_PAUSE
     ) -> None:
         pause = retry_pause(failures, longest)
-        log.warning("send.again", line=self.line, error=str(error), pause=pause)
+        log.warning("send.retry", line=self.line, error=str(error), pause=pause)
         await self.clock.sleep(pause)
 
 
