@@ -103,7 +103,7 @@ class TelegramClient:
         It is `NotSent` only where no byte left us; connecting may take half of the time, at most
         10 s. An answer that cannot be read is `FateUnknown`.
         """
-        answer = await self._answer_to(method, params, timeout)
+        answer = await self._post(method, params, timeout)
         try:
             return self._result(method, answer, document_of(answer.body))
         except TooDeep:
@@ -123,7 +123,7 @@ class TelegramClient:
         }
         if offset is not None:
             params["offset"] = offset
-        answer = await self._answer_to("getUpdates", params, timeout + POLL_MARGIN)
+        answer = await self._post("getUpdates", params, timeout + POLL_MARGIN)
         try:
             batch = self._result("getUpdates", answer, document_of(answer.body))
         except TooDeep:
@@ -169,39 +169,39 @@ class TelegramClient:
             raise TooLong("download", f"the file is over {most // 1024} KB")
         return content
 
-    async def _answer_to(self, method: str, params: Mapping[str, Any], timeout: float) -> _Answer:
-        answer = await self._exchange(method, _dump(params), timeout)
-        if isinstance(answer, TelegramError):
-            raise answer
-        return answer
-
     def _result(self, method: str, answer: _Answer, document: dict[str, Any] | None) -> Any:
         if document is not None and document.get("ok") is True and "result" in document:
             return document["result"]
         raise self._failure(method, answer, document)
 
-    async def _exchange(self, method: str, body: bytes, timeout: float) -> _Answer | TelegramError:
-        """The server's answer. Failures are values: the library's errors would show the token."""
+    async def _post(self, method: str, params: Mapping[str, Any], timeout: float) -> _Answer:
+        """The server's answer; raises NotSent and FateUnknown.
+
+        They are raised where the library's errors are gone, since those would show the token.
+        """
         if self._session.closed:
-            return NotSent(method, "the session is closed")
+            raise NotSent(method, "the session is closed")
         # Without the ceiling the connection always gives up before the whole call does.
         limits = aiohttp.ClientTimeout(
             total=timeout, connect=min(_CONNECT, timeout / 2), ceil_threshold=math.inf
         )
         url = f"{self._base}/bot{self._token.get_secret_value()}/{method}"
+        failure: TelegramError
         try:
             async with self._session.post(
-                url, data=body, headers=_JSON, timeout=limits, allow_redirects=False
+                url, data=_dump(params), headers=_JSON, timeout=limits, allow_redirects=False
             ) as response:
                 content = await response.read()
+                after = response.headers.get("Retry-After")
+                return _Answer(response.status, response.reason or "", after, content)
         except _NEVER_LEFT as error:
-            return NotSent(method, f"no connection to {self._host}: {_connection_failure(error)}")
+            reason = _connection_failure(error)
+            failure = NotSent(method, f"no connection to {self._host}: {reason}")
         except TimeoutError:
-            return FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
+            failure = FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            return FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
-        after = response.headers.get("Retry-After")
-        return _Answer(response.status, response.reason or "", after, content)
+            failure = FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
+        raise failure
 
     def _failure(
         self, method: str, answer: _Answer, document: dict[str, Any] | None
