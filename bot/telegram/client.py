@@ -11,10 +11,11 @@ import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import aiohttp
 import orjson
+from pydantic import SecretStr
 
 from bot.errors import ConfigError
 from bot.telegram.errors import (
@@ -44,14 +45,6 @@ _NEVER_LEFT: Final = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
-
-
-class BotToken(Protocol):
-    """A token that shows itself only when asked, such as pydantic's SecretStr."""
-
-    def get_secret_value(self) -> str:
-        """The value in clear."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +77,7 @@ class TelegramClient:
 
     __slots__ = ("_base", "_host", "_session", "_token")
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: BotToken) -> None:
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: SecretStr) -> None:
         """`base_url` is `https://api.telegram.org` or another server's; raises ConfigError."""
         if not base_url.startswith(("https://", "http://")):
             shown = base_url.rpartition("@")[2]

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
+from pydantic import SecretStr
 
 from bot.hosting.transport import Accept
 from bot.messages import Clock
 from bot.ops.counters import Counters
 from bot.store.inbox import Update
-from bot.telegram.client import BotToken, TelegramClient
+from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
 from bot.telegram.errors import TelegramError, Unauthorized
 from bot.telegram.json import TooDeep
@@ -35,7 +36,7 @@ class WebhookConfig:
     secret: str
 
 
-def webhook_config(base: str, token: BotToken) -> WebhookConfig:
+def webhook_config(base: str, token: SecretStr) -> WebhookConfig:
     """The webhook below a public URL: opaque, and the same on every host."""
 
     def derived(purpose: bytes) -> str:
