@@ -127,7 +127,7 @@ def mark_repeated(part: OutgoingPart) -> OutgoingPart:
     return replace(part, payload=payload)
 
 
-def another_form(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
+def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
     """Another form of a refused part that may pass, so that nothing of an answer is lost."""
     payload = part.payload
     if isinstance(error, ChatMigrated):

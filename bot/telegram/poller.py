@@ -70,7 +70,7 @@ class TelegramPoller:
             except Unauthorized:
                 raise
             except TelegramError as error:
-                await self.clock.sleep(await self._after(error))
+                await self.clock.sleep(await self._pause_after(error))
                 continue
             if updates is None:
                 continue
@@ -114,21 +114,21 @@ class TelegramPoller:
                 self._state = "polling"
                 return max(number for number, _ in updates) + 1
 
-    async def _after(self, error: TelegramError) -> float:
+    async def _pause_after(self, error: TelegramError) -> float:
         """Seconds to wait after a failed poll."""
         self._failures += 1
         if isinstance(error, TooManyRequests):
             self._state = "throttled"
             return error.retry_after
         if isinstance(error, Conflict):
-            return await self._conflict(error)
+            return await self._pause_after_conflict(error)
         self._state = "unreachable"
         pause = jittered_pause(self._failures, *NETWORK_PAUSES)
         log.warning("poll.failed", line=self.line, error=str(error), again_in=round(pause, 1))
         return pause
 
-    async def _conflict(self, error: Conflict) -> float:
-        """Another program polls, or a webhook was left behind: a webhook is removed."""
+    async def _pause_after_conflict(self, error: Conflict) -> float:
+        """Seconds to wait while another program polls; a webhook that was left behind is removed."""
         self._state = "conflict"
         self.counters.add("poll:conflict")
         pause = jittered_pause(self._failures, *CONFLICT_PAUSES)
