@@ -128,7 +128,7 @@ class TelegramPoller:
         return pause
 
     async def _pause_after_conflict(self, error: Conflict) -> float:
-        """Seconds to wait while another program polls; a webhook that was left behind is removed."""
+        """Seconds to wait while another program polls; a webhook left behind is removed."""
         self._state = "conflict"
         self.counters.add("poll:conflict")
         pause = jittered_pause(self._failures, *CONFLICT_PAUSES)
