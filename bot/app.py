@@ -34,10 +34,9 @@ from bot.conversations.command_runner import CommandRunner
 from bot.conversations.router import PrivateMessageSeen, Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError
-from bot.hosting.fleet import Fleet
+from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
-from bot.hosting.notifications import Notifications
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.health import http_app
@@ -633,7 +632,7 @@ async def _close_unused(catalog: Catalog, plans: AgentResolver, pool: Pool) -> N
 def guard(settings: Settings) -> OutputFilter:
     """What no agent may let out on this host; an agent may be stricter and never looser."""
     given = settings.limits
-    return OutputFilter(given.topics, given.piihandling, settings.secrets, renderer.seen)
+    return OutputFilter(given.topics, given.piihandling, settings.secrets, renderer.render_cached)
 
 
 def defaults(settings: Settings) -> LlmConfiguration:

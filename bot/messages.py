@@ -232,7 +232,7 @@ class OutboxItem:
 
 
 def new_nonce() -> str:
-    """A random name for an approval or a card, which nobody can guess."""
+    """A random name for an approval or a card that cannot be guessed."""
     return secrets.token_urlsafe(16)
 
 

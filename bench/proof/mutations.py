@@ -145,7 +145,7 @@ MUTATIONS = (
     Mutation(
         "after a lost answer Telegram is asked whether it answers",
         "bot/telegram/sender.py",
-        "await self._until_answered()",
+        "await self._wait_until_reachable()",
         "pass",
         "tests/host/test_unanswered.py::"
         "test_while_nothing_comes_back_from_telegram_an_answer_is_not_repeated",

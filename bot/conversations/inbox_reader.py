@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -20,24 +21,17 @@ UNREADABLE = "unreadable"
 NOT_ADDRESSED = "not addressed"
 
 
+@dataclass(slots=True, repr=False)
 class InboxReader:
     """Gives each entry to the conversations once, in the inbox's order."""
 
-    def __init__(
-        self,
-        fence: Fence,
-        inbox: UpdateInbox,
-        queues: ConversationQueues,
-        decode: Decode,
-        counters: Counters,
-    ) -> None:
-        self._fence = fence
-        self._inbox = inbox
-        self._queues = queues
-        self._decode = decode
-        self._counters = counters
-        self._newest = ""
-        self._reading = asyncio.Lock()
+    fence: Fence
+    inbox: UpdateInbox
+    queues: ConversationQueues
+    decode: Decode
+    counters: Counters
+    _newest: str = field(default="", init=False)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def accept(self, updates: Sequence[Update]) -> None:
         """Store updates and let them run; raises StoreUnavailable.
@@ -47,7 +41,7 @@ class InboxReader:
         wanted = [update for update in updates if not self._is_ignored(update)]
         if not wanted:
             return
-        found = await self._inbox.accept(self._fence.line, wanted, self._fence)
+        found = await self.inbox.accept(self.fence.line, wanted, self.fence)
         if found.before == self._newest and not self._reading.locked():
             await self._hand_on(found.entries)
         else:
@@ -57,7 +51,7 @@ class InboxReader:
         """Hand on what is in the inbox and was not handed on yet; how many entries that were."""
         count = 0
         async with self._reading:
-            while page := await self._inbox.pending(self._fence.line, self._newest, PAGE):
+            while page := await self.inbox.pending(self.fence.line, self._newest, PAGE):
                 await self._hand_on(page)
                 count += len(page)
         return count
@@ -67,36 +61,36 @@ class InboxReader:
             return
         self._newest = entries[-1].id
         decoded = [(entry, self._decode_safely(entry.raw)) for entry in entries]
-        self._queues.offer([(e, event) for e, event in decoded if not isinstance(event, Ignored)])
+        self.queues.offer([(e, event) for e, event in decoded if not isinstance(event, Ignored)])
         ignored = [(e, event.rule) for e, event in decoded if isinstance(event, Ignored)]
         try:
             await self._settle_ignored(ignored)
         except FencedOut:
-            self._queues.lost.set()
+            self.queues.lost.set()
 
     async def _settle_ignored(self, ignored: Sequence[tuple[InboxEntry, str]]) -> None:
         """Leave nothing in the inbox that no conversation will ever take."""
         by_rule = [entry.id for entry, rule in ignored if rule != UNREADABLE]
         if by_rule:
-            await self._inbox.settle(self._fence, by_rule)
+            await self.inbox.settle(self.fence, by_rule)
         for entry, rule in ignored:
             if rule == UNREADABLE:
-                self._counters.add("dead_letters")
-                await self._inbox.dead_letter(self._fence, entry.id, "it cannot be read")
+                self.counters.add("dead_letters")
+                await self.inbox.dead_letter(self.fence, entry.id, "it cannot be read")
 
     def _is_ignored(self, update: Update) -> bool:
         """Whether a rule ignores the update; such updates are counted, not stored."""
         event = self._decode_safely(update.raw)
         if not isinstance(event, Ignored) or event.rule == UNREADABLE:
             return False
-        self._counters.add(f"ignored:{event.rule}")
+        self.counters.add(f"ignored:{event.rule}")
         return True
 
     def _decode_safely(self, raw: bytes) -> Decoded:
         """What the update means; one that breaks the decoder goes to the dead letters."""
         try:
-            event = self._decode(raw)
+            event = self.decode(raw)
         except Exception:
-            log.exception("update.unreadable", line=self._fence.line)
+            log.exception("update.unreadable", line=self.fence.line)
             return Ignored(UNREADABLE)
         return event if getattr(event, "addressed", True) else Ignored(NOT_ADDRESSED)

@@ -33,7 +33,7 @@ AT_ONCE = 200
 LOADED_PER_CONVERSATION = 4
 LOADED_PER_LINE = 1000
 RETRY_PAUSES = (1.0, 30.0)
-"""Seconds before the store is asked again for what cannot be left undone: first, and at most."""
+"""Seconds before the store is asked again for what must be done: first, and at most."""
 
 Item = tuple[InboxEntry, Event]
 Decode = Callable[[bytes], Decoded]
@@ -207,7 +207,7 @@ class ConversationQueues:
     async def _load(self, id: str) -> Item | None:
         """An entry of the inbox with its event; None where it is done.
 
-        It asks until the store answers: the conversation would stand still for ever.
+        Retries until the store answers: giving up would block the conversation.
         """
         while True:
             try:

@@ -30,10 +30,10 @@ from bot.ops.counters import Counters
 from bot.store.inbox import InboxEntry
 from bot.turn.results import parse_retry
 
-UNSUPPORTED = "I can't take {} yet, only text. Please write it to me."
+UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
 STALE_PRESS = "This button no longer does anything."
 POISON_MESSAGE = (
-    "Something went wrong with your message, again and again; I had to set it aside. "
+    "Your message failed several times, so I set it aside. "
     "The operator can find it among the dead letters."
 )
 
@@ -104,7 +104,7 @@ class Router:
         signal: Signal,
         stop_running: Callable[[], bool],
     ) -> None:
-        """End the turn that is suspended or runs; a typed /stop that finds none is told so.
+        """End the turn that is suspended or runs; a typed /stop that finds none gets an answer.
 
         `stop_running` stops the running turn that the signal means, and says whether one runs.
         """
@@ -124,7 +124,7 @@ class Router:
         self.counters.add("dead_letters")
 
     async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
-        """Redraw what changed before its message was sent, or move on where nobody can see it."""
+        """Redraw what changed before its message was sent; give up what cannot be shown."""
         approvals = self.turns.approvals
         if card := cards.parse_card_id(tracks):
             react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable

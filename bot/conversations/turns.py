@@ -1,4 +1,4 @@
-"""How the turns of conversations begin and end: by a message, again after a failure, resumed."""
+"""How turns of conversations begin and end: started by a message, retried, resumed, stopped."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NO_AGENT_CURE = (
     "You are an admin: /bind an agent here or make one the /default (/agents lists them), "
     "or do so in agents.json. Now: {}."
 )
-OPEN_QUESTION = "Something waits for an answer here. Please answer that first."
+OPEN_QUESTION = "An approval is waiting for an answer here. Please answer it first."
 RETRY_SECONDS = 1.0
 
 Resume = Callable[[str, ResumeTurn], None]
@@ -136,7 +136,7 @@ class Turns:
         turn: str,
         stop: asyncio.Event,
     ) -> None:
-        """Answer the message of a failed turn once more, or tell whoever pressed why not."""
+        """Answer the message of a failed turn again, or tell whoever pressed why not."""
         _, agent = self.resolve(line, press)
         found = await self._find_retry(line, entry, press, turn, agent) if agent else MESSAGE_GONE
         if agent is None or isinstance(found, str):
@@ -248,7 +248,7 @@ class Turns:
             resume(approval.turn.entry, ResumeTurn(approval.address, nonce))
 
     async def migrate(self, line: LineContext, event: ChatMigration) -> None:
-        """Note that a group has a new id, and ask there anew what waits for people."""
+        """Note a group's new id, and send what waits for approval to the new chat."""
         await self.stores.migrations.add(line.fence, event.address.chat, event.to)
         conversation = event.address.conversation  # a plain group has no topics
         if approval := await self.approvals.pending_in(line.fence.line, conversation):
@@ -266,7 +266,7 @@ class Turns:
     async def new_conversation(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage, agent: str, text: str
     ) -> None:
-        """Begin a conversation anew: end its suspended turn, set a boundary, and say so."""
+        """Start a new conversation: end the suspended turn, record a boundary, and confirm it."""
         conversation = incoming.address.conversation
         if approval := await self.approvals.pending_in(line.fence.line, conversation):
             await self.approvals.end_turn(line, approval, "")

@@ -11,16 +11,19 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
+from bot.access.store import AccessStore
 from bot.errors import StoreError
 from bot.hosting.leases import Leases, LeaseView
 from bot.hosting.line import HostedLine
-from bot.hosting.notifications import Notifications
 from bot.messages import Clock
 from bot.ops.tasks import cancel_and_wait
+from bot.store import keys
+from bot.store.client import StoreClient
 
 log = structlog.get_logger("fleet")
 
@@ -33,6 +36,8 @@ MISPLACED_SWEEPS = 2
 KEEP_SECONDS = 60.0
 """How long a line is kept before it may be given away once more."""
 WITHDRAW_SECONDS = 2.0
+LISTEN_PAUSES = (0.2, 5.0)
+"""Seconds before listening again: after the first failure, and at most."""
 
 
 def assign_lines(lines: Iterable[str], hosts: Collection[str]) -> dict[str, str]:
@@ -56,30 +61,75 @@ def _rank(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
+@dataclass(slots=True, repr=False)
+class Notifications:
+    """Listens to `wake:{line}`, `lines:free` and `access:changed`."""
+
+    client: StoreClient
+    clock: Clock
+    grants: AccessStore
+    _count: int | None = field(default=None, init=False)
+
+    async def changed_lines(self) -> set[str]:
+        """Lines into which others have put something since the last call, lost messages included.
+
+        Changed grants are put in force as well.
+        """
+        read = self.client.command
+        changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
+        await self.grants.ensure_version(int(version or 0))
+        before, now = self._count, int(changes or 0)
+        if before is None:
+            self._count = now
+        if before is None or now == before:
+            return set()
+        first = before if now > before else 0  # else another store, or one that was emptied
+        found = await read("ZRANGE", keys.LINES_CHANGED, f"({first}", "+inf", "BYSCORE")
+        self._count = now
+        return {line.decode() for line in found}
+
+    async def listen_forever(
+        self, on_changed: Callable[[str], None], on_free: Callable[[], None]
+    ) -> None:
+        """Call `on_changed` with a line's name, and `on_free` when some line was given back."""
+        pause, longest = LISTEN_PAUSES
+        while True:
+            with contextlib.suppress(StoreError):
+                await self._listen(on_changed, on_free)
+            await self.clock.sleep(pause)
+            pause = min(pause * 2, longest)
+
+    async def _listen(self, on_changed: Callable[[str], None], on_free: Callable[[], None]) -> None:
+        channels = (keys.LINES_FREE, keys.GRANTS_CHANGED)
+        listening = self.client.listen(channels, keys.NOTIFICATIONS)
+        async with contextlib.aclosing(listening) as messages:
+            async for found in messages:
+                if found is None or found[0] == keys.LINES_FREE:
+                    on_free()  # also when listening begins: look for what we missed
+                elif found[0] == keys.GRANTS_CHANGED:
+                    await self.grants.refresh()
+                else:
+                    on_changed(found[1])
+
+
+@dataclass(slots=True, repr=False)
 class Fleet:
     """The lines of this host."""
 
-    def __init__(
-        self,
-        leases: Leases,
-        notifications: Notifications,
-        clock: Clock,
-        sweep_seconds: float = 1.0,
-    ) -> None:
-        self._leases = leases
-        self._notifications = notifications
-        self._clock = clock
-        self._sweep_seconds = sweep_seconds
-        self._lines: dict[str, HostedLine] = {}
-        self._sweep_soon = asyncio.Event()
-        self._free_since: dict[str, float] = {}
-        self._misplaced_for: dict[str, int] = {}
-        self._kept_until: dict[str, float] = {}
-        self._given_away: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._spread_hosts: frozenset[str] = frozenset()
-        self._spread: dict[str, str] = {}
-        self._misplaced: list[HostedLine] = []
+    leases: Leases
+    notifications: Notifications
+    clock: Clock
+    sweep_seconds: float = 1.0
+    _lines: dict[str, HostedLine] = field(default_factory=dict, init=False)
+    _sweep_soon: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _free_since: dict[str, float] = field(default_factory=dict, init=False)
+    _misplaced_for: dict[str, int] = field(default_factory=dict, init=False)
+    _kept_until: dict[str, float] = field(default_factory=dict, init=False)
+    _given_away: set[str] = field(default_factory=set, init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _spread_hosts: frozenset[str] = field(default=frozenset(), init=False)
+    _spread: dict[str, str] = field(default_factory=dict, init=False)
+    _misplaced: list[HostedLine] = field(default_factory=list, init=False)
 
     @property
     def lines(self) -> list[HostedLine]:
@@ -92,7 +142,7 @@ class Fleet:
 
     async def run(self) -> None:
         """Serve all lines until they have ended."""
-        listening = self._notifications.listen_forever(self._notify, self._sweep_soon.set)
+        listening = self.notifications.listen_forever(self._notify, self._sweep_soon.set)
         tasks = [
             asyncio.create_task(self._sweep_forever(), name="fleet.sweep"),
             asyncio.create_task(listening, name="fleet.listen"),
@@ -110,7 +160,7 @@ class Fleet:
         """Leave the hosts that share lines first, so that the others reassign ours at once."""
         with contextlib.suppress(TimeoutError, StoreError):
             async with asyncio.timeout(WITHDRAW_SECONDS):
-                await self._leases.withdraw()
+                await self.leases.withdraw()
         for line in self.lines:
             line.shutdown()
 
@@ -148,25 +198,25 @@ class Fleet:
             except Exception:
                 log.exception("sweep.failed")
             with contextlib.suppress(TimeoutError):  # wait_for may swallow a cancellation
-                async with asyncio.timeout(self._sweep_seconds):
+                async with asyncio.timeout(self.sweep_seconds):
                     await self._sweep_soon.wait()
 
     async def _sweep(self) -> None:
         wanted = [line for line in self.lines if line.is_wanted]
-        view = await self._leases.view([line.line for line in wanted])
+        view = await self.leases.view([line.line for line in wanted])
         self._assign(self._peers(view))
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         for line in wanted:
             self._consider(line, view.holders, now)
         for name in [name for name in self._free_since if self._lines[name].is_held]:
             del self._free_since[name]
         self._give_away_misplaced(now)
-        for name in await self._notifications.changed_lines():
+        for name in await self.notifications.changed_lines():
             self._notify(name)
 
     def _peers(self, view: LeaseView) -> frozenset[str]:
         """Hosts that serve the same bots as we do, and we."""
-        me = self._leases.host_id
+        me = self.leases.host_id
         bot_set = me.rpartition("|")[2]
         return frozenset(h for h in view.hosts if h.rpartition("|")[2] == bot_set) | {me}
 
@@ -174,7 +224,7 @@ class Fleet:
         if self._spread_hosts == hosts:
             return
         self._spread_hosts, self._spread = hosts, assign_lines(self._lines, hosts)
-        me = self._leases.host_id
+        me = self.leases.host_id
         self._misplaced = [line for line in self.lines if self._spread[line.line] != me]
         log.info("fleet.shares", hosts=len(hosts), lines=len(self._lines))
 
@@ -186,10 +236,10 @@ class Fleet:
             line.held_elsewhere()
             return
         since = self._free_since.setdefault(line.line, now)
-        patience = min(PATIENCE[0] * self._leases.lifetime, PATIENCE[1])
+        patience = min(PATIENCE[0] * self.leases.lifetime, PATIENCE[1])
         if line.line in self._given_away:
             patience += RECIPIENT_SECONDS
-        if self._spread[line.line] == self._leases.host_id or now - since >= patience:
+        if self._spread[line.line] == self.leases.host_id or now - since >= patience:
             line.try_now()
 
     def _give_away_misplaced(self, now: float) -> None:

@@ -68,7 +68,7 @@ class Leases:
     """The lines that this host holds. `beat_forever` keeps them all by one key in the store.
 
     `bot_set` names what this host is ready to serve: hosts of the same set share their lines.
-    Whoever acquires a line is told once when it is lost.
+    `on_lost` of an acquired line is called once when the line is lost.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Leases:
         return bool(self.host.proof) and holder.split("|")[1:2] == [self.host.proof]
 
     def _lose(self, line: str, held: _HeldLine) -> None:
-        if self._held.get(line) is not held:  # given back meanwhile, or taken anew
+        if self._held.get(line) is not held:  # released or acquired again meanwhile
             return
         del self._held[line]
         log.warning("line.lost", line=line)

@@ -146,10 +146,10 @@ class OutboxChannel(ABC):
         """Part after part. Nothing may end this early: it would hold up the chat for ever."""
         while chat.items:
             item = chat.items[0]
-            await self._insist(partial(self._send_and_report, item), MAX_ATTEMPTS)
+            await self._retry(partial(self._send_and_report, item), MAX_ATTEMPTS)
             try:
                 receipt = partial(self._outbox.receipt, self._fence, item.id, item.part.turn)
-                await self._insist(receipt)
+                await self._retry(receipt)
             except FencedOut:
                 self._on_lost()
                 return
@@ -177,8 +177,8 @@ class OutboxChannel(ABC):
         except StoreError:
             log.exception("tracking.failed", line=self._fence.line)
 
-    async def _insist(self, step: Callable[[], Awaitable[None]], attempts: int = 0) -> None:
-        """Make a step again after each unforeseen failure, up to a number of attempts if given."""
+    async def _retry(self, step: Callable[[], Awaitable[None]], attempts: int = 0) -> None:
+        """Repeat a step until it succeeds, or up to a number of attempts; logs each failure."""
         failures = 0
         while not attempts or failures < attempts:
             try:

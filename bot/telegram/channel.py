@@ -28,6 +28,7 @@ from bot.telegram.errors import (
     Unauthorized,
 )
 from bot.telegram.markdown import renderer
+from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
 from bot.telegram.sender import SEND_SECONDS, TelegramSender, message_id
 
@@ -109,9 +110,9 @@ class TelegramChannel(OutboxChannel):
         """
         if not self._has_slot(address.chat):
             return None
-        piece = renderer.edge(markdown, last=address.private)
+        piece = renderer.preview_piece(markdown, last=address.private)
         rich = await offload_if_long(piece, lambda: renderer.render(piece))
-        messages = renderer.split(rich, renderer.PART_LIMIT)
+        messages = split(rich, renderer.PART_LIMIT)
         if not messages or shows_secret(rich, self._secrets, growing=True):
             return None
         self._rate_limit.record(address.chat, preview=True)

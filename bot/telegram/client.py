@@ -11,10 +11,11 @@ import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import aiohttp
 import orjson
+from pydantic import SecretStr
 
 from bot.errors import ConfigError
 from bot.ops.lenient_json import JsonTooDeep, dumps, loads_object
@@ -50,14 +51,6 @@ _NEVER_LEFT: Final = (
 )
 
 
-class BotToken(Protocol):
-    """A token that shows itself only when asked, such as pydantic's SecretStr."""
-
-    def get_secret_value(self) -> str:
-        """The value in clear."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
@@ -88,11 +81,11 @@ class TelegramClient:
 
     __slots__ = ("_base", "_host", "_session", "_token")
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: BotToken) -> None:
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: SecretStr) -> None:
         """`base_url` is `https://api.telegram.org` or another server's; raises ConfigError."""
         if not base_url.startswith(("https://", "http://")):
             shown = base_url.rpartition("@")[2]
-            raise ConfigError(f"Bot API base URL {shown!r}: write it as http(s)://host[:port]")
+            raise ConfigError(f"Bot API base URL {shown!r} is not valid: use http(s)://host[:port]")
         self._session = session
         self._base = base_url.rstrip("/")
         self._host = self._base.partition("://")[2].rpartition("@")[2]
@@ -107,7 +100,7 @@ class TelegramClient:
         It is `NotSent` only where no byte left us; connecting may take half of the time, at most
         10 s. An answer that cannot be read is `FateUnknown`.
         """
-        answer = await self._answer_to(method, params, timeout)
+        answer = await self._post(method, params, timeout)
         try:
             return self._result(method, answer, loads_object(answer.body))
         except JsonTooDeep:
@@ -127,7 +120,7 @@ class TelegramClient:
         }
         if offset is not None:
             params["offset"] = offset
-        answer = await self._answer_to("getUpdates", params, timeout + POLL_MARGIN)
+        answer = await self._post("getUpdates", params, timeout + POLL_MARGIN)
         try:
             batch = self._result("getUpdates", answer, loads_object(answer.body))
         except JsonTooDeep:
@@ -140,7 +133,7 @@ class TelegramClient:
         return [(update["update_id"], dumps(update)) for update in found]
 
     def _placeholder(self, answer: _Answer) -> tuple[int, bytes]:
-        """In place of an update that is nested too deep, one that says only that."""
+        """A stand-in for an update that is nested too deep to be read."""
         found = _FIRST_UPDATE.match(answer.body)
         if found is None:
             raise self._failure("getUpdates", answer, None)
@@ -174,45 +167,45 @@ class TelegramClient:
             raise TooLong("download", f"the file is over {most // 1024} KB")
         return content
 
-    async def _answer_to(self, method: str, params: Mapping[str, Any], timeout: float) -> _Answer:
-        answer = await self._exchange(method, _dump(params), timeout)
-        if isinstance(answer, TelegramError):
-            raise answer
-        return answer
-
     def _result(self, method: str, answer: _Answer, document: dict[str, Any] | None) -> Any:
         if document is not None and document.get("ok") is True and "result" in document:
             return document["result"]
         raise self._failure(method, answer, document)
 
-    async def _exchange(self, method: str, body: bytes, timeout: float) -> _Answer | TelegramError:
-        """The server's answer. Failures are values: the library's errors would show the token."""
+    async def _post(self, method: str, params: Mapping[str, Any], timeout: float) -> _Answer:
+        """The server's answer; raises NotSent and FateUnknown.
+
+        They are raised where the library's errors are gone, since those would show the token.
+        """
         if self._session.closed:
-            return NotSent(method, "the session is closed")
+            raise NotSent(method, "the session is closed")
         # Without the ceiling the connection always gives up before the whole call does.
         limits = aiohttp.ClientTimeout(
             total=timeout, connect=min(_CONNECT, timeout / 2), ceil_threshold=math.inf
         )
         url = f"{self._base}/bot{self._token.get_secret_value()}/{method}"
+        failure: TelegramError
         try:
             async with self._session.post(
-                url, data=body, headers=_JSON, timeout=limits, allow_redirects=False
+                url, data=_dump(params), headers=_JSON, timeout=limits, allow_redirects=False
             ) as response:
                 content = await response.read()
+                after = response.headers.get("Retry-After")
+                return _Answer(response.status, response.reason or "", after, content)
         except _NEVER_LEFT as error:
-            return NotSent(method, f"no connection to {self._host}: {_connection_failure(error)}")
+            reason = _connection_failure(error)
+            failure = NotSent(method, f"no connection to {self._host}: {reason}")
         except TimeoutError:
-            return FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
+            failure = FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            return FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
-        after = response.headers.get("Retry-After")
-        return _Answer(response.status, response.reason or "", after, content)
+            failure = FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
+        raise failure
 
     def _failure(
         self, method: str, answer: _Answer, document: dict[str, Any] | None
     ) -> TelegramError:
         if document is None:
-            words = self._redacted(f"{answer.status} {answer.reason}, without JSON")
+            words = self._redacted(f"{answer.status} {answer.reason}, not JSON")
             return error_without_json(method, answer.status, words, answer.retry_after)
         code, said = document.get("error_code"), document.get("description")
         status = code if isinstance(code, int) else answer.status
@@ -231,9 +224,9 @@ class TelegramClient:
 def _connection_failure(error: Exception) -> str:
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return "not in time"
+            return "it timed out"
         case aiohttp.ClientConnectorDNSError():
-            return "the name is not known"
+            return "the host name cannot be resolved"
         case aiohttp.ClientConnectorCertificateError():
             return "its certificate is not trusted"
         case aiohttp.ClientConnectorSSLError():

@@ -1,11 +1,11 @@
-"""The fields of an update's objects, each checked for what the Bot API promises."""
+"""What an update of a bot means: each field is checked for what the Bot API promises."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bot.messages import (
     ANONYMOUS_ADMIN,
@@ -23,169 +23,6 @@ from bot.messages import (
     User,
 )
 
-_ID_BITS: Final = 53
-"""Ids have 52 bits at most, the Bot API says; what has more would be rounded by other programs."""
-_LAST_MOMENT: Final = 2**32 - 1
-"""The end of Unix time in 32 bits, in the year 2106: any calendar can show it."""
-
-
-class MalformedUpdate(ValueError):
-    """The update is not what the Bot API promises."""
-
-
-def object_of(source: dict[str, Any], key: str) -> dict[str, Any]:
-    """A field that is an object; raises OddError."""
-    value = source.get(key)
-    if not isinstance(value, dict):
-        raise MalformedUpdate(key)
-    return value
-
-
-def int_of(source: dict[str, Any], key: str) -> int:
-    """A field that is a whole number; raises OddError."""
-    value = source.get(key)
-    if type(value) is not int:
-        raise MalformedUpdate(key)
-    return value
-
-
-def id_of(source: dict[str, Any], key: str) -> int:
-    """A field that can be the id of something; raises OddError."""
-    value = int_of(source, key)
-    if value.bit_length() > _ID_BITS:
-        raise MalformedUpdate(key)
-    return value
-
-
-def moment_of(source: dict[str, Any], key: str) -> int:
-    """A field that is a moment, in seconds since 1970; an absurd one is moved into 1970 to 2106.
-
-    Raises OddError.
-    """
-    value: Any = source.get(key)
-    if type(value) not in (int, float) or value != value:  # no number is no time
-        raise MalformedUpdate(key)
-    return int(min(max(value, 0), _LAST_MOMENT))
-
-
-def str_of(source: dict[str, Any], key: str) -> str:
-    """A field that is a string; raises OddError."""
-    value = source.get(key)
-    if not isinstance(value, str):
-        raise MalformedUpdate(key)
-    return value
-
-
-_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
-_AFTER_MENTION: Final = " \t\n,:"
-
-
-@dataclass(frozen=True, slots=True)
-class BotUser:
-    """Which bot reads: its numeric id and its @username without the @."""
-
-    id: int
-    username: str
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedText:
-    """What was written: the text without a leading mention of us, and whom it speaks to."""
-
-    text: str
-    mentioned: bool
-    command: Command | None = None
-    foreign: bool = False
-
-
-def parse_text(message: dict[str, Any], bot: BotUser, *, commands: bool) -> ParsedText:
-    """A message's text or caption, read as a command only where those are wanted."""
-    text, entities = _text(message)
-    if "forward_origin" in message or "forward_date" in message:
-        return ParsedText(text, mentioned=False)
-    mentions = list(_mentions(text, entities, bot))
-    text = _without_leading(text, mentions)
-    match = _COMMAND.match(text) if commands else None
-    if match is None:
-        return ParsedText(text, bool(mentions))
-    name, named = match.groups()
-    if named is not None and named.casefold() != bot.username.casefold():
-        return ParsedText(text, bool(mentions), foreign=True)
-    command = Command(name.lower(), text[match.end() :].strip(), bool(named or mentions))
-    return ParsedText(text, bool(mentions), command)
-
-
-def _text(message: dict[str, Any]) -> tuple[str, list[Any]]:
-    prefix = "" if isinstance(message.get("text"), str) else "caption_"
-    text = message.get("caption" if prefix else "text", "")
-    entities = message.get(f"{prefix}entities", [])
-    if not isinstance(text, str):
-        raise MalformedUpdate
-    return text, entities if isinstance(entities, list) else []
-
-
-def _mentions(text: str, entities: list[Any], bot: BotUser) -> Iterator[tuple[int, int]]:
-    """Start and end of each mention of us, as UTF-16 offsets."""
-    units = text.encode("utf-16-le", "surrogatepass") if entities else b""
-    for entity in entities:
-        if not isinstance(entity, dict):
-            continue
-        start, length, kind = entity.get("offset"), entity.get("length"), entity.get("type")
-        if type(start) is not int or type(length) is not int or start < 0 or length <= 0:
-            continue
-        ours = False
-        if kind == "mention" and length == len(bot.username) + 1:
-            said = units[2 * start : 2 * (start + length)].decode("utf-16-le", "replace")
-            ours = said.casefold() == f"@{bot.username}".casefold()
-        user = entity.get("user")
-        meant = kind == "text_mention" and isinstance(user, dict) and user.get("id") == bot.id
-        if ours or meant:
-            yield start, start + length
-
-
-def _without_leading(text: str, mentions: list[tuple[int, int]]) -> str:
-    end = next((end for start, end in mentions if start == 0), 0)
-    units = text.encode("utf-16-le", "surrogatepass") if end else b""
-    rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
-    return rest or text
-
-
-def addressed(message: dict[str, Any], words: ParsedText, bot: BotUser) -> bool:
-    """Whether a message of a group speaks to this bot."""
-    if words.foreign:
-        return False
-    return words.mentioned or words.command is not None or _replies_to(message, bot)
-
-
-def _replies_to(message: dict[str, Any], bot: BotUser) -> bool:
-    """Whether the message answers one of ours; every message of a topic "answers" its first."""
-    first = message.get("reply_to_message")
-    if not isinstance(first, dict) or "forum_topic_created" in first:
-        return False
-    sender = first.get("from")
-    return isinstance(sender, dict) and sender.get("id") == bot.id
-
-
-def replied_to(message: Mapping[str, Any]) -> QuotedMessage | None:
-    """The text and the file of the message replied to; what is odd in it counts as absent."""
-    first = message.get("reply_to_message")
-    if not isinstance(first, dict):
-        return None
-    text = first.get("text", first.get("caption"))
-    return QuotedMessage(text if isinstance(text, str) else "", _file(first.get("document")))
-
-
-def _file(document: Any) -> Attachment | None:
-    if not isinstance(document, dict) or not isinstance(document.get("file_id"), str):
-        return None
-    name, size = document.get("file_name"), document.get("file_size")
-    return Attachment(
-        document["file_id"],
-        name if isinstance(name, str) else "",
-        size if type(size) is int else 0,
-    )
-
-
 ALLOWED_UPDATES: Final = (
     "message",
     "callback_query",
@@ -194,7 +31,7 @@ ALLOWED_UPDATES: Final = (
 )
 """The kinds of updates to ask for; Telegram keeps the choice until the next one."""
 
-_LEFT_ALONE: Final = {
+_IGNORED: Final = {
     "edited_message": "edited",
     "channel_post": "channel",
     "edited_channel_post": "channel",
@@ -235,99 +72,135 @@ _UNSUPPORTED: Final = {
     "invoice": "an invoice",
     "giveaway": "a giveaway",
 }
+_ID_BITS: Final = 53
+"""The Bot API says that ids have 52 bits at most; other programs would round longer ones."""
+_LATEST_TIME: Final = 2**32 - 1
+"""The end of Unix time in 32 bits, in the year 2106: any calendar can show it."""
+_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
+_AFTER_MENTION: Final = " \t\n,:"
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+class MalformedUpdate(ValueError):
+    """The update is not what the Bot API promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class BotUser:
+    """Which bot reads: its numeric id and its @username without the @."""
+
+    id: int
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedText:
+    """What was written, without a leading mention of us.
+
+    `foreign`: it is a command for another bot.
+    """
+
+    text: str
+    mentioned: bool
+    command: Command | None = None
+    foreign: bool = False
 
 
 def decode(update: Any, bot: BotUser) -> Decoded:
-    """The event that an update of this bot means, or `Ignored` with the rule that leaves it.
+    """The event that an update of this bot means, or `Ignored` with the rule that ignores it.
 
     A command's name is in lower case. A message with nothing but our mention keeps it as text.
     A `Signal` of the Stop button under a draft carries the draft's id as `draft`; a typed
     `/stop` carries none.
     """
     try:
-        return _decode(update, bot)
+        if not isinstance(update, dict):
+            raise MalformedUpdate
+        for kind, meaning in _MEANINGS.items():
+            if kind in update:
+                return meaning(_get(update, kind, dict), bot)
     except MalformedUpdate:
         return Ignored("malformed")
+    return Ignored(next((_IGNORED[kind] for kind in _IGNORED if kind in update), "other"))
 
 
-def _decode(update: Any, bot: BotUser) -> Decoded:
-    if not isinstance(update, dict):
-        raise MalformedUpdate
-    if "message" in update:
-        return _message(object_of(update, "message"), bot)
-    if "callback_query" in update:
-        return _press(object_of(update, "callback_query"), bot)
-    if "stopped_message_generation" in update:
-        return _stopped(object_of(update, "stopped_message_generation"), bot)
-    if "my_chat_member" in update:
-        return _membership(object_of(update, "my_chat_member"), bot)
-    return Ignored(next((_LEFT_ALONE[kind] for kind in _LEFT_ALONE if kind in update), "other"))
-
-
-def _message(message: dict[str, Any], bot: BotUser) -> Decoded:
-    chat, unsupported = object_of(message, "chat"), _unsupported(message)
-    if moved := _moved(message, chat, bot):
-        return moved
-    rule = _rule(message, chat)
+def _message(message: Object, bot: BotUser) -> Decoded:
+    chat, unsupported = _get(message, "chat", dict), _unsupported(message)
+    if migration := _migration(message, chat, bot):
+        return migration
+    rule = _ignoring_rule(message, chat)
     if rule is None and unsupported is None and not isinstance(message.get("text"), str):
         rule = "service"
-    words = parse_text(message, bot, commands=unsupported is None)
-    if rule == "anonymous" and words.command is not None and _anonymous_admin(message, chat):
+    written = parse_text(message, bot, commands=unsupported is None)
+    if rule == "anonymous" and written.command and _is_anonymous_admin(message, chat):
         rule = None
     if rule is not None:
         return Ignored(rule)
     address = _address(chat, message, bot)
-    person = _person(object_of(message, "from"))
-    number, sent_at = id_of(message, "message_id"), moment_of(message, "date")
-    if words.command is not None and words.command.name == "stop":
+    person = _person(_get(message, "from", dict))
+    number, sent_at = _id(message, "message_id"), _time(message, "date")
+    if written.command is not None and written.command.name == "stop":
         return Signal(address, "stop", person)
     return IncomingMessage(
         address=address,
         person=person,
         message=number,
         sent_at=sent_at,
-        text=words.text,
-        command=words.command,
+        text=written.text,
+        command=written.command,
         unsupported=unsupported,
-        addressed=address.private or addressed(message, words, bot),
-        quoted=replied_to(message) if words.command is not None else None,
+        addressed=address.private or _is_addressed(message, written, bot),
+        quoted=_quoted(message) if written.command is not None else None,
         title=_title(chat),
     )
 
 
-def _rule(message: dict[str, Any], chat: dict[str, Any]) -> str | None:
-    """The rule that leaves a message alone for what its sender or its chat is."""
+def _ignoring_rule(message: Object, chat: Object) -> str | None:
+    """The rule that ignores a message for what its sender or its chat is."""
     if chat.get("type") == "channel":
         return "channel"
     if "sender_chat" in message:
         return "anonymous"
     if "business_connection_id" in message:
         return "business"
-    if object_of(message, "from").get("is_bot") is True:
+    if _get(message, "from", dict).get("is_bot") is True:
         return "bot"
     return "via" if "via_bot" in message else None
 
 
-def _anonymous_admin(message: dict[str, Any], chat: dict[str, Any]) -> bool:
+def _is_anonymous_admin(message: Object, chat: Object) -> bool:
     """Whether an admin of this very group wrote in its name."""
-    return object_of(message, "from").get("id") == ANONYMOUS_ADMIN and object_of(
-        message, "sender_chat"
-    ).get("id") == chat.get("id")
+    sender, name = _get(message, "from", dict), _get(message, "sender_chat", dict)
+    return sender.get("id") == ANONYMOUS_ADMIN and name.get("id") == chat.get("id")
 
 
-def _unsupported(message: dict[str, Any]) -> str | None:
+def _unsupported(message: Object) -> str | None:
     if isinstance(message.get("text"), str):
         return None
     return next((noun for kind, noun in _UNSUPPORTED.items() if kind in message), None)
 
 
-def _press(query: dict[str, Any], bot: BotUser) -> Decoded:
+def _migration(message: Object, chat: Object, bot: BotUser) -> ChatMigration | None:
+    """That a group is a supergroup from now on: both the old and the new one announce it."""
+    here = _id(chat, "id")
+    if "migrate_to_chat_id" in message:
+        before, now = here, _id(message, "migrate_to_chat_id")
+    elif "migrate_from_chat_id" in message:
+        before, now = _id(message, "migrate_from_chat_id"), here
+    else:
+        return None
+    return ChatMigration(Address(bot.id, before, private=False), now)
+
+
+def _press(query: Object, bot: BotUser) -> Decoded:
     if "message" not in query:
         return Ignored("inline")
     if "data" not in query:
         return Ignored("other")
-    message, person = object_of(query, "message"), object_of(query, "from")
-    chat = object_of(message, "chat")
+    message, person = _get(query, "message", dict), _get(query, "from", dict)
+    chat = _get(message, "chat", dict)
     if chat.get("type") == "channel":
         return Ignored("channel")
     if person.get("is_bot") is True:
@@ -335,80 +208,162 @@ def _press(query: dict[str, Any], bot: BotUser) -> Decoded:
     return CallbackPress(
         address=_address(chat, message, bot),
         person=_person(person),
-        query=str_of(query, "id"),
-        data=str_of(query, "data"),
-        message=id_of(message, "message_id") if _has_button(message, query["data"]) else None,
+        query=_get(query, "id", str),
+        data=_get(query, "data", str),
+        message=_id(message, "message_id") if _has_button(message, query["data"]) else None,
     )
 
 
-def _membership(change: dict[str, Any], bot: BotUser) -> Decoded:
-    chat = object_of(change, "chat")
+def _has_button(message: Object, data: Any) -> bool:
+    """Whether a message has a button that says this: clients can send any data for any message."""
+    markup = message.get("reply_markup")
+    rows = markup.get("inline_keyboard") if isinstance(markup, dict) else None
+    buttons = [button for row in rows or () if isinstance(row, list) for button in row]
+    return any(isinstance(one, dict) and one.get("callback_data") == data for one in buttons)
+
+
+def _stopped(stopped: Object, bot: BotUser) -> Decoded:
+    chat = _get(stopped, "chat", dict)
+    topic = _id(stopped, "message_thread_id") if "message_thread_id" in stopped else None
+    private = _get(chat, "type", str) == "private"
+    return Signal(
+        address=Address(bot.id, _id(chat, "id"), topic, private),
+        kind="stop",
+        # A private chat has its person's id and names.
+        person=_person(chat) if private else None,
+        draft=_id(stopped, "draft_id"),
+    )
+
+
+def _membership(change: Object, bot: BotUser) -> Decoded:
+    chat = _get(change, "chat", dict)
     if chat.get("type") == "channel":
         return Ignored("channel")
-    before, now = (_inside(object_of(change, f"{age}_chat_member")) for age in ("old", "new"))
+    before, now = (_is_inside(_get(change, f"{age}_chat_member", dict)) for age in ("old", "new"))
     if before == now:
         return Ignored("membership")
-    private = str_of(chat, "type") == "private"
-    address = Address(bot.id, id_of(chat, "id"), private=private)
-    return Membership(address, _person(object_of(change, "from")), now, _title(chat))
+    private = _get(chat, "type", str) == "private"
+    address = Address(bot.id, _id(chat, "id"), private=private)
+    return Membership(address, _person(_get(change, "from", dict)), now, _title(chat))
 
 
-def _inside(member: dict[str, Any]) -> bool:
-    """Whether somebody with this standing is in the chat."""
-    status = str_of(member, "status")
+def _is_inside(member: Object) -> bool:
+    """Whether a member with this status is in the chat."""
+    status = _get(member, "status", str)
     if status == "restricted":
         return member.get("is_member") is True
     return status in ("creator", "administrator", "member")
 
 
-def _title(chat: dict[str, Any]) -> str:
-    title = chat.get("title")
-    return title if isinstance(title, str) else ""
+_MEANINGS: Final = {
+    "message": _message,
+    "callback_query": _press,
+    "stopped_message_generation": _stopped,
+    "my_chat_member": _membership,
+}
 
 
-def _moved(message: dict[str, Any], chat: dict[str, Any], bot: BotUser) -> ChatMigration | None:
-    """A group's word that it is a supergroup from now on: the old one and the new one say it."""
-    here = id_of(chat, "id")
-    if "migrate_to_chat_id" in message:
-        return ChatMigration(
-            Address(bot.id, here, private=False), id_of(message, "migrate_to_chat_id")
-        )
-    if "migrate_from_chat_id" in message:
-        return ChatMigration(
-            Address(bot.id, id_of(message, "migrate_from_chat_id"), private=False), here
-        )
-    return None
+# --- texts ---
 
 
-def _has_button(message: dict[str, Any], data: Any) -> bool:
-    """Whether a message has a button that says this: clients can send any data for any message."""
-    markup = message.get("reply_markup")
-    rows = markup.get("inline_keyboard") if isinstance(markup, dict) else None
-    buttons = [one for row in rows or () if isinstance(row, list) for one in row]
-    return any(isinstance(one, dict) and one.get("callback_data") == data for one in buttons)
+def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
+    """A message's text or caption, read as a command only where those are wanted."""
+    text, entities = _text(message)
+    if "forward_origin" in message or "forward_date" in message:
+        return ParsedText(text, mentioned=False)
+    mentions = list(_mentions(text, entities, bot))
+    text = _without_leading_mention(text, mentions)
+    match = _COMMAND.match(text) if commands else None
+    if match is None:
+        return ParsedText(text, bool(mentions))
+    name, named = match.groups()
+    if named is not None and named.casefold() != bot.username.casefold():
+        return ParsedText(text, bool(mentions), foreign=True)
+    command = Command(name.lower(), text[match.end() :].strip(), bool(named or mentions))
+    return ParsedText(text, bool(mentions), command)
 
 
-def _stopped(stopped: dict[str, Any], bot: BotUser) -> Decoded:
-    chat = object_of(stopped, "chat")
-    topic = id_of(stopped, "message_thread_id") if "message_thread_id" in stopped else None
-    private = str_of(chat, "type") == "private"
-    return Signal(
-        address=Address(bot.id, id_of(chat, "id"), topic, private),
-        kind="stop",
-        # A private chat has its person's id and names.
-        person=_person(chat) if private else None,
-        draft=id_of(stopped, "draft_id"),
+def _text(message: Object) -> tuple[str, list[Any]]:
+    """The text or the caption, with its entities."""
+    prefix = "" if isinstance(message.get("text"), str) else "caption_"
+    text = message.get("caption" if prefix else "text", "")
+    entities = message.get(f"{prefix}entities", [])
+    if not isinstance(text, str):
+        raise MalformedUpdate
+    return text, entities if isinstance(entities, list) else []
+
+
+def _mentions(text: str, entities: list[Any], bot: BotUser) -> Iterator[tuple[int, int]]:
+    """Start and end of each mention of us, as UTF-16 offsets."""
+    units = text.encode("utf-16-le", "surrogatepass") if entities else b""
+    for entity in entities:
+        if not isinstance(entity, dict):
+            continue
+        start, length, kind = entity.get("offset"), entity.get("length"), entity.get("type")
+        if type(start) is not int or type(length) is not int or start < 0 or length <= 0:
+            continue
+        ours = False
+        if kind == "mention" and length == len(bot.username) + 1:
+            said = units[2 * start : 2 * (start + length)].decode("utf-16-le", "replace")
+            ours = said.casefold() == f"@{bot.username}".casefold()
+        user = entity.get("user")
+        if kind == "text_mention" and isinstance(user, dict):
+            ours = user.get("id") == bot.id
+        if ours:
+            yield start, start + length
+
+
+def _without_leading_mention(text: str, mentions: list[tuple[int, int]]) -> str:
+    end = next((end for start, end in mentions if start == 0), 0)
+    units = text.encode("utf-16-le", "surrogatepass") if end else b""
+    rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
+    return rest or text
+
+
+def _is_addressed(message: Object, written: ParsedText, bot: BotUser) -> bool:
+    """Whether a message of a group speaks to this bot, or answers one of its messages."""
+    if written.foreign:
+        return False
+    if written.mentioned or written.command is not None:
+        return True
+    first = message.get("reply_to_message")
+    if not isinstance(first, dict) or "forum_topic_created" in first:
+        return False  # every message of a topic "answers" its first
+    sender = first.get("from")
+    return isinstance(sender, dict) and sender.get("id") == bot.id
+
+
+def _quoted(message: Object) -> QuotedMessage | None:
+    """The text and the file of the message replied to; what is malformed in it counts as absent."""
+    first = message.get("reply_to_message")
+    if not isinstance(first, dict):
+        return None
+    text = first.get("text", first.get("caption"))
+    return QuotedMessage(text if isinstance(text, str) else "", _file(first.get("document")))
+
+
+def _file(document: Any) -> Attachment | None:
+    if not isinstance(document, dict) or not isinstance(document.get("file_id"), str):
+        return None
+    name, size = document.get("file_name"), document.get("file_size")
+    return Attachment(
+        document["file_id"],
+        name if isinstance(name, str) else "",
+        size if type(size) is int else 0,
     )
 
 
-def _address(chat: dict[str, Any], message: dict[str, Any], bot: BotUser) -> Address:
-    # Replies in plain groups carry a thread id as well; only a topic's is a place.
-    topic = id_of(message, "message_thread_id") if message.get("is_topic_message") is True else None
-    return Address(bot.id, id_of(chat, "id"), topic, str_of(chat, "type") == "private")
+# --- fields ---
 
 
-def _person(user: dict[str, Any]) -> User:
-    number = id_of(user, "id")
+def _address(chat: Object, message: Object, bot: BotUser) -> Address:
+    # Replies in plain groups carry a thread id as well, which names no topic.
+    topic = _id(message, "message_thread_id") if message.get("is_topic_message") is True else None
+    return Address(bot.id, _id(chat, "id"), topic, _get(chat, "type", str) == "private")
+
+
+def _person(user: Object) -> User:
+    number = _id(user, "id")
     names = (user.get("first_name"), user.get("last_name"))
     name = " ".join(part for part in names if isinstance(part, str) and part)
     username, language = user.get("username"), user.get("language_code")
@@ -418,3 +373,35 @@ def _person(user: dict[str, Any]) -> User:
         username=username if isinstance(username, str) else None,
         language=language if isinstance(language, str) else None,
     )
+
+
+def _title(chat: Object) -> str:
+    title = chat.get("title")
+    return title if isinstance(title, str) else ""
+
+
+def _get(source: Object, key: str, kind: type[T]) -> T:
+    """A field of exactly this kind; raises MalformedUpdate."""
+    value = source.get(key)
+    if type(value) is not kind:
+        raise MalformedUpdate(key)
+    return value
+
+
+def _id(source: Object, key: str) -> int:
+    """A field that can be an id; raises MalformedUpdate."""
+    value = _get(source, key, int)
+    if value.bit_length() > _ID_BITS:
+        raise MalformedUpdate(key)
+    return value
+
+
+def _time(source: Object, key: str) -> int:
+    """A time in seconds since 1970; one outside of 1970 to 2106 becomes the nearer end.
+
+    Raises MalformedUpdate.
+    """
+    value: Any = source.get(key)
+    if type(value) not in (int, float) or value != value:  # NaN is no time
+        raise MalformedUpdate(key)
+    return int(min(max(value, 0), _LATEST_TIME))

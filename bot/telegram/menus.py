@@ -70,7 +70,7 @@ class Menus:
                 await client.call("deleteMyCommands", scope, timeout=CALL_SECONDS)
                 await self._owners.forget(person, line)
         except (StoreError, TelegramError) as error:
-            log.warning("menu.not_taken_back", line=line, error=str(error))
+            log.warning("menu.not_removed", line=line, error=str(error))
 
     async def _set(
         self, client: TelegramClient, scope: dict[str, Any], wanted: list[dict[str, str]]

@@ -19,6 +19,7 @@ from bot.ops.redaction import Secrets
 from bot.safety.output_filter import shows_secret
 from bot.telegram.errors import BadRequest, CannotParse, ChatMigrated, MessageGone, TelegramError
 from bot.telegram.markdown import renderer
+from bot.telegram.markdown.split import split
 from bot.turn.results import SILENT
 
 METHODS: dict[PartKind, str] = {
@@ -67,10 +68,10 @@ def _messages(markdown: str, secrets: Secrets) -> list[RichText]:
 
     A secret that two pieces of a long text would show together is looked for as well.
     """
-    found = [without_secrets(rich, secrets) for rich in renderer.pieces(markdown)]
-    if len(found) > 1 and shows_secret(whole := renderer.joined(found), secrets):
+    found = [without_secrets(rich, secrets) for rich in renderer.render_pieces(markdown)]
+    if len(found) > 1 and shows_secret(whole := renderer.join(found), secrets):
         found = [without_secrets(RichText(whole.text), secrets)]
-    return [part for rich in found for part in renderer.split(rich, renderer.PART_LIMIT)]
+    return [part for rich in found for part in split(rich, renderer.PART_LIMIT)]
 
 
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
@@ -106,8 +107,8 @@ def text_payload(
 def without_link_preview(method: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     """The payload of a call after which Telegram fetches no link, unless it says that it may.
 
-    An edit needs it as well: one that says nothing would have the first link fetched after all. A
-    draft has no place for it and needs none, since it is text alone until the message is sent.
+    An edit needs it as well: without it, the first link would be fetched after all. A draft cannot
+    have it and needs none: no link of it is fetched until the message is sent.
     """
     if method in PREVIEWED and "link_preview_options" not in payload:
         return {**payload, "link_preview_options": {"is_disabled": True}}
@@ -126,7 +127,7 @@ def mark_repeated(part: OutgoingPart) -> OutgoingPart:
     return replace(part, payload=payload)
 
 
-def another_form(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
+def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
     """Another form of a refused part that may pass, so that nothing of an answer is lost."""
     payload = part.payload
     if isinstance(error, ChatMigrated):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -29,6 +30,7 @@ NETWORK_PAUSES = (1.0, 30.0)
 CALL_SECONDS = 20.0
 
 
+@dataclass(slots=True, repr=False)
 class TelegramPoller:
     """Polls one bot; `state` and `last_success` tell how it is doing.
 
@@ -36,26 +38,17 @@ class TelegramPoller:
     call is then given up: a net under the client's own time-out, which should end it much sooner.
     """
 
-    def __init__(
-        self,
-        line: str,
-        client: TelegramClient,
-        clock: Clock,
-        counters: Counters,
-        poll_seconds: int,
-        stalled_seconds: float,
-    ) -> None:
-        self._line = line
-        self._client = client
-        self._clock = clock
-        self._counters = counters
-        self._poll_seconds = poll_seconds
-        self._stalled_seconds = stalled_seconds
-        self._offset: int | None = None
-        self._failures = 0
-        self._asked_at: float | None = None
-        self._state = "starting"
-        self.last_success: float | None = None
+    line: str
+    client: TelegramClient
+    clock: Clock
+    counters: Counters
+    poll_seconds: int
+    stalled_seconds: float
+    last_success: float | None = field(default=None, init=False)
+    _offset: int | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+    _asked_at: float | None = field(default=None, init=False)
+    _state: str = field(default="starting", init=False)
 
     @property
     def state(self) -> str:
@@ -67,7 +60,7 @@ class TelegramPoller:
         """Whether the getUpdates that is under way has been silent for too long."""
         if self._asked_at is None:
             return False
-        return self._clock.monotonic() - self._asked_at > self._stalled_seconds
+        return self.clock.monotonic() - self._asked_at > self.stalled_seconds
 
     async def receive(self, accept: Accept) -> None:
         """Poll until cancelled; raises Unauthorized when the token is revoked."""
@@ -77,13 +70,13 @@ class TelegramPoller:
             except Unauthorized:
                 raise
             except TelegramError as error:
-                await self._clock.sleep(await self._after(error))
+                await self.clock.sleep(await self._pause_after(error))
                 continue
             if updates is None:
                 continue
             self._failures = 0
             self._state = "polling"
-            self.last_success = self._clock.monotonic()
+            self.last_success = self.clock.monotonic()
             # What an answered poll has confirmed is gone. An offset of yesterday would also confirm
             # what comes after a silent week, when Telegram begins at a lower number.
             self._offset = await self._store(updates, accept) if updates else None
@@ -94,15 +87,15 @@ class TelegramPoller:
         The first is short, so that a good state is known soon.
         """
         hears = self.last_success is not None and self._state != "deaf"
-        seconds = self._poll_seconds if hears else min(FIRST_POLL, self._poll_seconds)
-        self._asked_at = self._clock.monotonic()
+        seconds = self.poll_seconds if hears else min(FIRST_POLL, self.poll_seconds)
+        self._asked_at = self.clock.monotonic()
         try:
-            async with asyncio.timeout(self._stalled_seconds):
-                return await self._client.updates(self._offset, BATCH, seconds, ALLOWED_UPDATES)
+            async with asyncio.timeout(self.stalled_seconds):
+                return await self.client.updates(self._offset, BATCH, seconds, ALLOWED_UPDATES)
         except TimeoutError:
             self._state = "deaf"
-            self._counters.add("poll:rebuilt")
-            log.error("poll.stalled", line=self._line, seconds=self._stalled_seconds)
+            self.counters.add("poll:rebuilt")
+            log.error("poll.stalled", line=self.line, seconds=self.stalled_seconds)
             return None
         finally:
             self._asked_at = None
@@ -115,35 +108,35 @@ class TelegramPoller:
                 await accept(batch)
             except StoreUnavailable as error:
                 self._state = "store away"
-                log.warning("intake.waits", line=self._line, error=str(error))
-                await self._clock.sleep(STORE_PAUSE)
+                log.warning("updates.not_stored", line=self.line, error=str(error))
+                await self.clock.sleep(STORE_PAUSE)
             else:
                 self._state = "polling"
                 return max(number for number, _ in updates) + 1
 
-    async def _after(self, error: TelegramError) -> float:
+    async def _pause_after(self, error: TelegramError) -> float:
         """Seconds to wait after a failed poll."""
         self._failures += 1
         if isinstance(error, TooManyRequests):
             self._state = "throttled"
             return error.retry_after
         if isinstance(error, Conflict):
-            return await self._conflict(error)
+            return await self._pause_after_conflict(error)
         self._state = "unreachable"
         pause = jittered_pause(self._failures, *NETWORK_PAUSES)
-        log.warning("poll.failed", line=self._line, error=str(error), again_in=round(pause, 1))
+        log.warning("poll.failed", line=self.line, error=str(error), again_in=round(pause, 1))
         return pause
 
-    async def _conflict(self, error: Conflict) -> float:
-        """Another program polls, or a webhook was left behind: a webhook is removed."""
+    async def _pause_after_conflict(self, error: Conflict) -> float:
+        """Seconds to wait while another program polls; a webhook left behind is removed."""
         self._state = "conflict"
-        self._counters.add("poll:conflict")
+        self.counters.add("poll:conflict")
         pause = jittered_pause(self._failures, *CONFLICT_PAUSES)
         if "webhook" in error.description.lower():
             return 0.0 if await self._remove_webhook() else pause
         log.error(
             "poll.conflict",
-            line=self._line,
+            line=self.line,
             why="another program polls this bot with the same token",
             cure="stop the other program, or revoke the token at @BotFather",
             again_in=round(pause, 1),
@@ -151,15 +144,15 @@ class TelegramPoller:
         return pause
 
     async def _remove_webhook(self) -> bool:
-        log.warning("poll.webhook_removed", line=self._line)
+        log.warning("poll.webhook_removed", line=self.line)
         try:
-            await self._client.call(
+            await self.client.call(
                 "deleteWebhook", {"drop_pending_updates": False}, timeout=CALL_SECONDS
             )
         except Unauthorized:
             raise
         except TelegramError as error:
-            log.warning("poll.webhook_stays", line=self._line, error=str(error))
+            log.warning("poll.webhook_not_removed", line=self.line, error=str(error))
             return False
         return True
 

@@ -6,7 +6,7 @@ for a slot; final answers only ask whether the chat is blocked, but use up a slo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bot.messages import Clock
@@ -36,15 +36,13 @@ class _ChatState:
         return max(self.slot, self.blocked_until, self.slow_until, self.used + _IDLE) <= now
 
 
+@dataclass(slots=True, repr=False)
 class ChatRateLimiter:
     """How often each chat of one bot may be called. A negative id is a group, as in Telegram."""
 
-    __slots__ = ("_chats", "_clock", "_sweep_at")
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._chats: dict[int, _ChatState] = {}
-        self._sweep_at = _SWEEP_FROM
+    clock: Clock
+    _chats: dict[int, _ChatState] = field(default_factory=dict, init=False)
+    _sweep_at: int = field(default=_SWEEP_FROM, init=False)
 
     def __len__(self) -> int:
         return len(self._chats)
@@ -68,12 +66,12 @@ class ChatRateLimiter:
         state = self._chats.get(chat)
         if state is None:
             return 0.0
-        return max(0.0, max(state.slot, state.blocked_until) - self._clock.monotonic())
+        return max(0.0, max(state.slot, state.blocked_until) - self.clock.monotonic())
 
     def blocked_for(self, chat: int) -> float:
         """Seconds until the chat takes anything at all; 0 where it is not blocked."""
         state = self._chats.get(chat)
-        return 0.0 if state is None else max(0.0, state.blocked_until - self._clock.monotonic())
+        return 0.0 if state is None else max(0.0, state.blocked_until - self.clock.monotonic())
 
     def record(self, chat: int, *, preview: bool = False) -> None:
         """Count a call to the chat; `preview` marks a step of a growing answer.
@@ -98,7 +96,7 @@ class ChatRateLimiter:
 
     def _state(self, chat: int) -> _ChatState:
         """The state of a chat that is used now."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         state = self._chats.get(chat)
         if state is None:
             self._forget_idle(now)

@@ -22,7 +22,7 @@ from bot.telegram.errors import (
     Unauthorized,
     Unreachable,
 )
-from bot.telegram.parts import METHODS, another_form, mark_repeated, without_link_preview
+from bot.telegram.parts import METHODS, fallback_part, mark_repeated, without_link_preview
 from bot.telegram.rate_limit import ChatRateLimiter
 
 log = structlog.get_logger("channel")
@@ -63,7 +63,7 @@ class TelegramSender:
             except TelegramError as error:
                 attempts += 1
                 unanswered += isinstance(error, FateUnknown)
-                next_part = await self._after(error, part, attempts)
+                next_part = await self._next_attempt(error, part, attempts)
                 if next_part is None:
                     return SendResult(part.chat, undeliverable=True)
                 if unanswered >= MOST_COPIES:
@@ -92,10 +92,10 @@ class TelegramSender:
             method, payload, timeout=min(SEND_SECONDS, self.seconds_left())
         )
 
-    async def _after(
+    async def _next_attempt(
         self, error: TelegramError, part: OutgoingPart, attempts: int
     ) -> OutgoingPart | None:
-        """What to send after a failure, once it is time to; None where nothing can be sent."""
+        """Pause as the failure asks; then what to send next, None where nothing can be sent."""
         if isinstance(error, TooManyRequests):
             self.counters.add("send:429")
             self.rate_limit.block_until(part.chat, self.clock.monotonic() + error.retry_after)
@@ -107,11 +107,11 @@ class TelegramSender:
             self.counters.add("send:fate_unknown")
             if isinstance(error, FateUnknown):
                 await self._pause(error, attempts, LONGEST_BEFORE_A_COPY)
-                await self._until_answered()
+                await self._wait_until_reachable()
             else:
                 await self._pause(error, attempts)
             return mark_repeated(part)
-        other = another_form(part, error)
+        other = fallback_part(part, error)
         if other is None:
             kind = "unreachable" if isinstance(error, Unreachable) else "refused"
             self.counters.add(f"send:{kind}")
@@ -120,8 +120,8 @@ class TelegramSender:
             )
         return other
 
-    async def _until_answered(self) -> None:
-        """Wait until Telegram answers at all.
+    async def _wait_until_reachable(self) -> None:
+        """Wait until Telegram answers anything.
 
         While answers are lost on their way, each repetition would be one more copy for the person.
         """
@@ -141,7 +141,7 @@ class TelegramSender:
         self, error: TelegramError, failures: int, longest: float = LONGEST_PAUSE
     ) -> None:
         pause = retry_pause(failures, longest)
-        log.warning("send.again", line=self.line, error=str(error), pause=pause)
+        log.warning("send.retry", line=self.line, error=str(error), pause=pause)
         await self.clock.sleep(pause)
 
 

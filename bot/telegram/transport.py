@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import orjson
 import structlog
+from pydantic import SecretStr
 
 from bot.hosting.leases import SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices
 from bot.hosting.transport import Accept, Report
 from bot.messages import Decoded, Fence
 from bot.telegram.channel import TelegramChannel
-from bot.telegram.client import BotToken, TelegramClient
+from bot.telegram.client import TelegramClient
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import TelegramError, TooManyRequests, Unauthorized
 from bot.telegram.menus import Menus
@@ -50,7 +51,7 @@ class TelegramTransport:
     """Implements `Transport` for one bot; `webhook` is set where updates are pushed."""
 
     def __init__(
-        self, bot: int, token: BotToken, client: TelegramClient, services: TelegramServices
+        self, bot: int, token: SecretStr, client: TelegramClient, services: TelegramServices
     ) -> None:
         self.line = f"bot:{bot}"
         self.identity = BotIdentity(token_hash(token.get_secret_value()), bot)

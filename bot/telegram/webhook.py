@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
+from pydantic import SecretStr
 
 from bot.hosting.transport import Accept
 from bot.messages import Clock
 from bot.ops.counters import Counters
 from bot.ops.lenient_json import JsonTooDeep
 from bot.store.inbox import Update
-from bot.telegram.client import BotToken, TelegramClient
+from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
 from bot.telegram.errors import TelegramError, Unauthorized
 from bot.telegram.poller import CALL_SECONDS, update_of
@@ -35,7 +36,7 @@ class WebhookConfig:
     secret: str
 
 
-def webhook_config(base: str, token: BotToken) -> WebhookConfig:
+def webhook_config(base: str, token: SecretStr) -> WebhookConfig:
     """The webhook below a public URL: opaque, and the same on every host."""
 
     def derived(purpose: bytes) -> str:
@@ -60,21 +61,19 @@ async def accept_pushed(
         await accept(update)
 
 
+@dataclass(slots=True, repr=False)
 class TelegramWebhook:
     """Keeps a webhook registered; the updates themselves come in over HTTP.
 
     It asks for one connection, so that Telegram pushes one update after the other, in their order.
     """
 
-    def __init__(
-        self, line: str, client: TelegramClient, config: WebhookConfig, clock: Clock
-    ) -> None:
-        self._line = line
-        self._client = client
-        self._config = config
-        self._clock = clock
-        self.state = "starting"
-        self.last_success: float | None = None
+    line: str
+    client: TelegramClient
+    config: WebhookConfig
+    clock: Clock
+    state: str = field(default="starting", init=False)
+    last_success: float | None = field(default=None, init=False)
 
     async def receive(self, _accept: Accept) -> None:
         """Check once a minute that the webhook is registered, until cancelled.
@@ -89,21 +88,21 @@ class TelegramWebhook:
                 raise
             except TelegramError as error:
                 self.state = "unreachable"
-                log.warning("webhook.not_registered", line=self._line, error=str(error))
+                log.warning("webhook.not_registered", line=self.line, error=str(error))
                 pause = REGISTER_PAUSE
             else:
-                self.last_success = self._clock.monotonic()
-            await self._clock.sleep(pause)
+                self.last_success = self.clock.monotonic()
+            await self.clock.sleep(pause)
 
     async def _register(self) -> None:
-        found = await self._client.call("getWebhookInfo", {}, timeout=CALL_SECONDS)
-        if self.state == "starting" or found.get("url") != self._config.url:
+        found = await self.client.call("getWebhookInfo", {}, timeout=CALL_SECONDS)
+        if self.state == "starting" or found.get("url") != self.config.url:
             wanted = {
-                "url": self._config.url,
-                "secret_token": self._config.secret,
+                "url": self.config.url,
+                "secret_token": self.config.secret,
                 "allowed_updates": list(ALLOWED_UPDATES),
                 "max_connections": 1,
                 "drop_pending_updates": False,
             }
-            await self._client.call("setWebhook", wanted, timeout=CALL_SECONDS)
+            await self.client.call("setWebhook", wanted, timeout=CALL_SECONDS)
         self.state = "webhook"

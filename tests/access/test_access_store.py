@@ -11,7 +11,7 @@ import pytest
 
 from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject
 from bot.access.store import AccessRequest, AccessStore, RoleChange
-from bot.hosting.notifications import Notifications
+from bot.hosting.fleet import Notifications
 from bot.messages import OutgoingPart
 from bot.ops.clock import SystemClock
 from bot.store import keys

@@ -6,8 +6,8 @@ import asyncio
 
 from bot.access.rules import Access
 from bot.access.store import AccessStore
+from bot.hosting.fleet import Notifications
 from bot.hosting.leases import HostIdentity, Leases
-from bot.hosting.notifications import Notifications
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox

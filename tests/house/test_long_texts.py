@@ -20,8 +20,8 @@ from bot.ops.redaction import Secrets
 from bot.safety.output_filter import OutputFilter
 from bot.safety.text_safety import reveal
 from bot.telegram.decode import BotUser, parse_text
-from bot.telegram.markdown.graphemes import width
-from bot.telegram.markdown.renderer import edge, pieces
+from bot.telegram.markdown.renderer import preview_piece, render_pieces
+from bot.telegram.markdown.split import width
 from registry import conditions, json_text, tool_schema
 from registry.secrets import detect_secret
 from tests.house.doubling import MOST, growth
@@ -77,8 +77,8 @@ def _split(text: str) -> object:
 
 
 WORK: dict[str, Callable[[str], object]] = {
-    "messages": pieces,
-    "a preview": lambda text: edge(text, last=True),
+    "messages": render_pieces,
+    "a preview": lambda text: preview_piece(text, last=True),
     "width": width,
     "a question": lambda text: describe_call("server", "tool", {"a": text, text: [text]}),
     "what deceives": lambda text: reveal(text, name=True),

@@ -137,7 +137,7 @@ def test_a_text_that_was_cut_does_not_end_in_the_beginning_of_one(end: int) -> N
 
 
 def test_an_answer_loses_its_secrets_wherever_they_stand_and_then_its_thinking() -> None:
-    guard = OutputFilter(secrets=Secrets([KEY]), render=renderer.seen)
+    guard = OutputFilter(secrets=Secrets([KEY]), render=renderer.render_cached)
     call = {"type": "tool_use", "id": "a", "name": "t", "input": {"x": [f"{KEY}!"]}}
     thinking = {"type": "thinking", "thinking": "hm", "signature": "s"}
     clean = Answer([thinking, {"type": "text", "text": "Hello"}, call | {"input": {}}], "tool_use")
@@ -180,7 +180,7 @@ def test_whatever_stands_between_its_pieces_nobody_reads_it(
     before: str, cuts: list[tuple[int, str]], after: str
 ) -> None:
     secrets = Secrets([KEY])
-    guard = OutputFilter(secrets=secrets, render=renderer.seen)
+    guard = OutputFilter(secrets=secrets, render=renderer.render_cached)
     shown = guard.redact_text(f"{before}{written(cuts)}{after} and on")
     assert not shows_secret(renderer.render(shown), secrets)
     assert KEY not in fold(shown)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import orjson
+
 from bot.access.rules import Access
 from bot.access.store import AccessStore
+from bot.hosting.fleet import Notifications
 from bot.hosting.leases import HostIdentity, Leases
-from bot.hosting.notifications import Notifications
-from bot.messages import Fence, OutgoingPart
+from bot.messages import Fence, OutgoingPart, TurnRef
 from bot.ops.clock import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
@@ -162,3 +164,22 @@ async def test_a_burial_whose_answer_was_lost_happens_once(engine: Engine) -> No
 async def test_the_seen_set_goes_with_time(client: StoreClient) -> None:
     await UpdateInbox(client).accept(LINE, [update(1)])
     assert 0 < await client.command("PTTL", keys.seen(LINE)) <= 48 * 3_600_000
+
+
+async def test_parts_that_an_earlier_release_stored_are_read(client: StoreClient) -> None:
+    stored = [
+        {"c": 5, "m": "sendMessage", "p": {"text": "a"}, "t": ["1-0", "5", "poet"]},
+        {"c": 5, "m": "editMessageText", "p": {"text": "b"}, "s": "nonce", "l": True},
+        {"c": 5, "m": "editMessageReplyMarkup", "p": {"message_id": 7}},
+        {"c": 5, "m": "answerCallbackQuery", "p": {"text": "c"}},
+    ]
+    for body in stored:
+        await client.command("XADD", keys.outbox(LINE), "*", "p", orjson.dumps(body), "f", "1")
+    found = await Outbox(client).unsent(LINE)
+    assert [item.part for item in found] == [
+        OutgoingPart(5, "message", {"text": "a"}, TurnRef("1-0", "5", "poet")),
+        OutgoingPart(5, "edit", {"text": "b"}, tracks="nonce", best_effort=True),
+        OutgoingPart(5, "clear_keyboard", {"message_id": 7}),
+        OutgoingPart(5, "callback_answer", {"text": "c"}),
+    ]
+    assert all(item.maybe_sent for item in found)

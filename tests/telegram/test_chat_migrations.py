@@ -10,7 +10,7 @@ from bot.conversations.chat_migrations import ChatMigrations
 from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart, PartKind
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import ChatMigrated
-from bot.telegram.parts import another_form
+from bot.telegram.parts import fallback_part
 
 BOT = BotUser(100, "our_bot")
 OLD, NEW = -42, -100200
@@ -52,9 +52,9 @@ def part(kind: PartKind, *, best_effort: bool = False, **payload: Any) -> Outgoi
 
 
 def test_no_number_of_a_message_is_taken_along_since_it_means_another_one_there() -> None:
-    reply = another_form(part("message", reply_parameters={"message_id": 5}), GONE)
+    reply = fallback_part(part("message", reply_parameters={"message_id": 5}), GONE)
     assert reply == OutgoingPart(NEW, "message", {"text": "x"})
-    answer = another_form(part("edit", message_id=5), GONE)
+    answer = fallback_part(part("edit", message_id=5), GONE)
     assert answer == OutgoingPart(NEW, "message", {"text": "x"})
-    assert another_form(part("edit", message_id=5, best_effort=True), GONE) is None
-    assert another_form(part("clear_keyboard", message_id=5), GONE) is None
+    assert fallback_part(part("edit", message_id=5, best_effort=True), GONE) is None
+    assert fallback_part(part("clear_keyboard", message_id=5), GONE) is None

@@ -14,17 +14,14 @@ from hypothesis import strategies as st
 from bot.messages import RichText
 from bot.telegram.markdown import renderer
 from bot.telegram.markdown.entities import normalize_entities
-from bot.telegram.markdown.graphemes import is_border, width
-from bot.telegram.markdown.renderer import (
+from bot.telegram.markdown.renderer import MARK, PART_LIMIT, render, with_mark
+from bot.telegram.markdown.split import (
     ENTITY_LIMIT,
-    MARK,
-    PART_LIMIT,
     TEXT_LIMIT,
-    render,
+    is_border,
     split,
     utf16_units,
-    with_mark,
-    without_entities,
+    width,
 )
 
 CODE = ("pre", "code")
@@ -459,11 +456,7 @@ def test_no_part_ends_inside_a_visible_character_that_fits(text: str, limit: int
         assert is_border(text, position) or longest * 2 > limit
 
 
-# --- plain and marked -----------------------------------------------------------------------------
-
-
-def test_plain_is_the_same_text_without_entities() -> None:
-    assert without_entities(render("**a** b")) == RichText("a b")
+# --- marked ---------------------------------------------------------------------------------------
 
 
 def test_a_mark_stands_in_front_and_moves_the_entities() -> None:

@@ -11,24 +11,8 @@ from typing import Any, Final
 from bot.messages import Json, RichText
 from bot.safety.text_safety import strip_invisible
 from bot.telegram.markdown.entities import entity_at, normalize_entities
-from bot.telegram.markdown.source import preprocess_markdown
-from bot.telegram.markdown.split import ENTITY_LIMIT, TEXT_LIMIT, is_blank, split, utf16_units
-
-__all__ = [
-    "ENTITY_LIMIT",
-    "MARK",
-    "PART_LIMIT",
-    "TEXT_LIMIT",
-    "edge",
-    "joined",
-    "pieces",
-    "render",
-    "seen",
-    "split",
-    "utf16_units",
-    "with_mark",
-    "without_entities",
-]
+from bot.telegram.markdown.preprocess import preprocess_markdown
+from bot.telegram.markdown.split import TEXT_LIMIT, is_blank, utf16_units
 
 MARK: Final = "↻ "
 """Stands in front of a part that may be in the chat already."""
@@ -47,8 +31,8 @@ _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 def render(markdown: str) -> RichText:
     """Markdown as one text of any length with its entities; `split` makes messages of it.
 
-    Never raises: what cannot be converted, or would vanish, is shown as it was written. What nobody
-    sees is left out, also where Markdown names it (`&zwj;`).
+    Never raises: what cannot be converted, or would vanish, is shown as it was written. Invisible
+    characters are left out, also where Markdown names them (`&zwj;`).
     """
     text = strip_invisible(_cleaned(markdown))
     if is_blank(text):
@@ -63,18 +47,18 @@ def render(markdown: str) -> RichText:
 
 
 @lru_cache(maxsize=32)
-def seen(markdown: str) -> RichText:
-    """The same, remembered for a while: what is rendered to be looked at is rendered to be sent.
+def render_cached(markdown: str) -> RichText:
+    """As `render`, cached: what the output filter judges is rendered once more to be sent.
 
     A long text is rendered piece by piece, as it is sent.
     """
     if len(markdown) <= PIECE:
         return render(markdown)
-    return joined([render(piece) for piece in _pieces(markdown)])
+    return join([render(piece) for piece in _pieces(markdown)])
 
 
-def joined(rich: Sequence[RichText]) -> RichText:
-    """Texts one right behind the other, each with its entities."""
+def join(rich: Sequence[RichText]) -> RichText:
+    """Texts in a row as one, with all their entities."""
     entities: list[Json] = []
     shift = 0
     for one in rich:
@@ -86,15 +70,15 @@ def joined(rich: Sequence[RichText]) -> RichText:
     return RichText("".join(one.text for one in rich), tuple(entities))
 
 
-def pieces(markdown: str) -> list[RichText]:
+def render_pieces(markdown: str) -> list[RichText]:
     """Markdown as rich texts, one for each piece of a long one."""
     if len(markdown) <= PIECE:
-        return [seen(markdown)]
+        return [render_cached(markdown)]
     return [render(piece) for piece in _pieces(markdown)]
 
 
-def edge(markdown: str, *, last: bool) -> str:
-    """Of a long Markdown the last or the first piece, as much as a preview can show."""
+def preview_piece(markdown: str, *, last: bool) -> str:
+    """As much of a long Markdown as a preview can show: its last or its first piece."""
     if len(markdown) <= PIECE:
         return markdown
     pieces = _pieces(markdown)
@@ -140,11 +124,6 @@ def _closing(fence: str) -> str:
     return found["marks"] if found else ""
 
 
-def without_entities(rich: RichText) -> RichText:
-    """The same text without entities, for a server that refuses them."""
-    return RichText(rich.text)
-
-
 def with_mark(rich: RichText, mark: str = MARK) -> RichText:
     """The text with a mark in front; the entities move along."""
     shift = utf16_units(mark)
@@ -169,26 +148,26 @@ def _converted(text: str) -> RichText:
 
 
 def _readable(shown: str, entities: Sequence[Json]) -> RichText:
-    """The text without what nobody sees; its entities close up."""
+    """The text without invisible characters; its entities close up."""
     text = strip_invisible(shown)
     if text != shown:
-        homes = _homes(shown, text)
+        new_offsets = _new_offsets(shown, text)
         entities = [
-            entity_at(one, homes[one["offset"]], homes[one["offset"] + one["length"]])
+            entity_at(one, new_offsets[one["offset"]], new_offsets[one["offset"] + one["length"]])
             for one in entities
         ]
     return RichText(text, normalize_entities(entities, utf16_units(text)))
 
 
-def _homes(shown: str, text: str) -> list[int]:
+def _new_offsets(shown: str, text: str) -> list[int]:
     """For each UTF-16 unit of `shown`, and its end, how many of those before it are in `text`."""
-    homes, at, units = list[int](), 0, 0
+    new_offsets, at, units = list[int](), 0, 0
     for char in shown:
         width = 2 if char > "\uffff" else 1
-        homes += [units] * width
+        new_offsets += [units] * width
         if at < len(text) and text[at] == char:
             at, units = at + 1, units + width
-    return [*homes, units]
+    return [*new_offsets, units]
 
 
 @cache

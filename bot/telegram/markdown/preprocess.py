@@ -7,11 +7,11 @@ of fixed-width text. Spoiler tags stay: the converter knows them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bot.telegram.markdown.tables import Table, layout
+from bot.telegram.markdown.split import width
 
 Events = list[tuple[Any, Any]]
 _Edit = tuple[int, int, bytes]
@@ -35,10 +35,7 @@ _TAG_START: Final = re.compile(rb"(?<!\\)<(?=[A-Za-z/!?])")
 
 
 class HtmlTooNested(ValueError):
-    """HTML that does not come apart within a few passes, or lists within lists without an end.
-
-    The text is better shown as it is.
-    """
+    """HTML or lists are nested so deep that the text is better shown as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class Source:
 
 
 def preprocess_markdown(markdown: str) -> Source:
-    """Markdown without tags and tables; raises `TangledError`."""
+    """Markdown without tags and tables; raises HtmlTooNested."""
     if any(not _is_rule(found.group()) for found in _NESTED.finditer(markdown)):
         raise HtmlTooNested
     formulas = sum(markdown.count(mark) for mark in _LATEX)
@@ -209,3 +206,64 @@ def _edited(data: bytes, edits: list[_Edit]) -> str:
         parts += [data[cursor:start], replacement]
         cursor = end
     return b"".join((*parts, data[cursor:])).decode()
+
+
+# --- tables ---
+
+
+@dataclass(slots=True)
+class Table:
+    """The cells of a table, row by row, gathered from the parser's events."""
+
+    alignments: Sequence[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+    def take(self, event: Any) -> None:
+        """Take in one event from inside of the table."""
+        match event:
+            case {"Start": "TableHead" | "TableRow"}:
+                self.rows.append([])
+            case {"Start": "TableCell"}:
+                self.rows[-1].append("")
+            case {"Start": {"Image": _}}:
+                self._write("🖼 ")
+            case "SoftBreak" | "HardBreak":
+                self._write(" ")
+            case {"FootnoteReference": str(name)}:
+                self._write(f"[{name}]")
+            case {"Text": str(text)} | {"Code": str(text)} | {"InlineMath": str(text)}:
+                self._write(text)
+            case {"DisplayMath": str(text)}:
+                self._write(text)
+            case _:
+                pass
+
+    def overflow(self, source: str) -> None:
+        """Keep what a row has beyond the table's last column; Markdown drops it."""
+        rest = source.strip().strip("|").strip()
+        if rest:
+            self._write(f" | {rest}")
+
+    def _write(self, text: str) -> None:
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += text.replace("\n", " ")
+
+
+def layout(table: Table) -> list[str]:
+    """The table's lines: columns as wide as their widest cell shows, and a rule below the head."""
+    columns = max((len(row) for row in table.rows), default=0)
+    rows = [[cell.strip() for cell in row] + [""] * (columns - len(row)) for row in table.rows]
+    widths = [max(width(row[column]) for row in rows) for column in range(columns)]
+    right = [side == "Right" for side in table.alignments] + [False] * columns
+    lines = [
+        " | ".join(_padded(*cell) for cell in zip(row, widths, right, strict=False)).rstrip()
+        for row in rows
+    ]
+    if len(lines) > 1:
+        lines.insert(1, "-+-".join("-" * wide for wide in widths))
+    return lines
+
+
+def _padded(cell: str, wide: int, right: bool) -> str:
+    room = " " * (wide - width(cell))
+    return room + cell if right else cell + room
