@@ -209,7 +209,7 @@ async def test_a_lost_line_is_told_from_a_turn_from_a_signal_and_from_the_feed(
     monkeypatch.setattr(scene.desk, "signalled", fenced)
     assert await told(scene.feed.accept([update(1, 5, "hi")]))
     assert await told(scene.feed.accept([update(2, 6, "/stop")]))
-    monkeypatch.setattr(scene.inbox, "settle", fenced)
+    monkeypatch.setattr(UpdateInbox, "settle", fenced)
     await scene.inbox.accept(LINE, [update(3, 7, "ignored")])
     assert await told(scene.feed.look())
 
@@ -247,12 +247,12 @@ async def test_an_entry_that_cannot_be_read_for_a_while_holds_its_lane_up_only_s
     monkeypatch.setattr(module, "DEAD_LETTER_PAUSES", (0.01, 0.01))
     works, failures = scene.inbox.fetch, [StoreError("WRONG"), StoreError("WRONG")]
 
-    async def fetch(line: str, id: str) -> InboxEntry | None:
+    async def fetch(_inbox: UpdateInbox, line: str, id: str) -> InboxEntry | None:
         if failures:
             raise failures.pop()
         return await works(line, id)
 
-    monkeypatch.setattr(scene.inbox, "fetch", fetch)
+    monkeypatch.setattr(UpdateInbox, "fetch", fetch)
     await scene.feed.accept([update(n, 5, str(n)) for n in range(2 * module.AHEAD)])
     await scene.quiet()
     assert [text for _, text in scene.desk.done] == [str(n) for n in range(2 * module.AHEAD)]
