@@ -211,7 +211,7 @@ async def test_a_lost_line_is_told_from_a_turn_from_a_signal_and_from_the_inbox(
     monkeypatch.setattr(scene.router, "stop", fenced)
     assert await tells(scene.reader.accept([update(1, 5, "hi")]))
     assert await tells(scene.reader.accept([update(2, 6, "/stop")]))
-    monkeypatch.setattr(scene.inbox, "settle", fenced)
+    monkeypatch.setattr(UpdateInbox, "settle", fenced)
     await scene.inbox.accept(LINE, [update(3, 7, "ignored")])
     assert await tells(scene.reader.read_pending())
 
@@ -249,12 +249,12 @@ async def test_an_entry_that_cannot_be_read_for_a_while_holds_its_conversation_u
     monkeypatch.setattr(module, "RETRY_PAUSES", (0.01, 0.01))
     works, failures = scene.inbox.fetch, [StoreError("WRONG"), StoreError("WRONG")]
 
-    async def fetch(line: str, id: str) -> InboxEntry | None:
+    async def fetch(_inbox: UpdateInbox, line: str, id: str) -> InboxEntry | None:
         if failures:
             raise failures.pop()
         return await works(line, id)
 
-    monkeypatch.setattr(scene.inbox, "fetch", fetch)
+    monkeypatch.setattr(UpdateInbox, "fetch", fetch)
     await scene.reader.accept(
         [update(n, 5, str(n)) for n in range(2 * module.LOADED_PER_CONVERSATION)]
     )

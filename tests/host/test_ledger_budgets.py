@@ -155,7 +155,7 @@ async def test_a_budget_in_dollars_and_a_model_without_a_price_answer_nothing_an
         said = await stage.ask(ann, stage.world.private(ann, bot), bot, "hello")
         assert "the price of this model is not known" in said
         await stage.world.until(
-            lambda: any("Set its price in PRICES" in text for text in stage.texts(own, bot.id)), 10
+            lambda: any("Set it in PRICES" in text for text in stage.texts(own, bot.id)), 10
         )
     assert stage.requests() == []
 

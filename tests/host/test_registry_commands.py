@@ -80,11 +80,11 @@ async def test_an_agent_comes_from_a_file_or_a_message_that_is_replied_to(stage:
         file = stage.world.attach(boss, room, "document", content, name="poet.json")
         await stage.answer(room, echo)
         stage.world.say(boss, room, "/addagent", reply_to=file.id)
-        assert "is there" in (await stage.answer(room, echo, 2)).text
+        assert "Created agent Poet" in (await stage.answer(room, echo, 2)).text
         text = stage.world.say(boss, room, json.dumps(POET | {"id": "bard", "name": "Bard"}))
         await stage.answer(room, echo, 3)
         stage.world.say(boss, room, "/addagent", reply_to=text.id)
-        assert "Bard (bard) is there" in (await stage.answer(room, echo, 4)).text
+        assert "Created agent Bard (bard)." in (await stage.answer(room, echo, 4)).text
         assert {"poet", "bard"} <= set(host.catalog.snapshot().agents)
 
 
@@ -170,7 +170,7 @@ async def test_anonymous_forwarded_edited_and_channel_commands_never_count(stage
         refused = [(actor, action) for actor, action, _ in await audited(host)]
         assert refused == [("1087968824", "refused: /addagent")]
         stage.world.say(boss, group, add)
-        assert "is there" in (await stage.answer(group, echo, 2)).text
+        assert "Created agent Poet" in (await stage.answer(group, echo, 2)).text
 
 
 async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage) -> None:
@@ -190,13 +190,13 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
         assert await stage.ask(ann, hers, echo, "hi") == "from Echo"
         await say(f"/bind poet chat {ann.id} everywhere")
         assert f"chatid:{ann.id}" in {b.slot for b in host.catalog.snapshot().bindings}
-        assert "There is no agent nobody yet" in await say("/bind nobody")
+        assert "There is no such agent yet" in await say("/bind nobody")
         assert await say("hello") == "from Echo"
-        assert "is no id" in await say("/bind UP!CASE")
+        assert "is not valid" in await say("/bind UP!CASE")
         assert "Write /bind AGENT" in await say("/bind poet somewhere else")
         assert "Write /bind AGENT" in await say("/bind")
         assert "Nothing is bound at" in await say("/unbind chat 4711")
-        assert await say("/default") == "There is none."
+        assert await say("/default") == "There is no default agent."
         assert "no agent 'nix'" in await say("/default nix")
         assert "poet answers wherever no other agent is bound" in await say("/default poet")
         assert host.catalog.snapshot().default == "poet"
@@ -217,7 +217,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
         bots = await say("/bots")
         assert f"@{echo.username} {echo.id} polling · echo by bot" in bots
         assert f"@{lost.username} {lost.id} " in bots
-        assert "nobody answers" in bots
+        assert "no agent answers" in bots
         status = await say("/status")
         assert ": 2 bots · 3 agents · 1 binding\n" in status
         assert f"{boss.id}: create agent poet" in status
@@ -232,7 +232,7 @@ async def test_each_menu_is_set_in_its_own_scope_and_only_when_it_changed(stage:
     echo, boss, room = scene(stage)
     everybody = {
         "command": "new",
-        "description": "begin a new conversation; the old one is set aside",
+        "description": "start a new conversation; the old one is set aside",
     }
 
     def sets() -> int:
