@@ -198,7 +198,7 @@ def _readable_value(key: str, value: Any, secrets: Secrets) -> Any:
 
 
 def _readable(text: str, secrets: Secrets) -> str:
-    """A server's words on a tool, as a model may read them."""
+    """A text of a server on a tool, as a model may read it."""
     return printable(secrets.redact(text[: 2 * DESCRIPTION_LIMIT]), DESCRIPTION_LIMIT)
 
 

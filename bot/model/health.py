@@ -39,9 +39,9 @@ class WatchedModel:
         state = "unused" if answered is None else "ok"
         if failed is not None and (answered is None or failed > answered):
             state = "failing"
-        words = {"last_failure": self._failure} if self._failure else {}
+        failure = {"last_failure": self._failure} if self._failure else {}
         ages = {"last_answer_s": _age(now, answered), "last_failure_s": _age(now, failed)}
-        return {"state": state} | ages | words
+        return {"state": state} | ages | failure
 
 
 def _age(now: float, at: float | None) -> float | None:

@@ -25,7 +25,7 @@ REFUSED = "refused: the address leads to an internal host; INTERNAL_HOSTS does n
 
 
 class NotRequested(httpx2.TransportError):
-    """A request that was not made; its words are ours and hold no secret."""
+    """A request that was not made; its message is our own and has no secret."""
 
 
 class InternalAddress(httpcore2.ConnectError):
@@ -33,7 +33,7 @@ class InternalAddress(httpcore2.ConnectError):
 
 
 def failure_text(error: Exception) -> str:
-    """What an operator may read: our own words whole, a library's by their kind alone."""
+    """What an operator may read of an error: our own message, or the name of a library's."""
     is_ours = isinstance(error, NotRequested) or isinstance(error.__cause__, InternalAddress)
     return str(error) if is_ours else type(error).__name__
 

@@ -67,7 +67,7 @@ class OutputFilter:
     def redact_answer(self, answer: Answer) -> Answer:
         """A model's answer as it may be stored and acted on, arguments of its calls included.
 
-        Its thinking goes where anything else is taken out: it is signed for the exact words.
+        Its thinking is dropped where anything is taken out: it is signed for the exact text.
         """
         content = [self._redact_block(block) for block in answer.content]
         text = messages.text_of(content)
@@ -81,7 +81,7 @@ class OutputFilter:
         return replace(answer, content=kept)
 
     def redact_text(self, text: str, *, cut: bool = False) -> str:
-        """A model's words, perhaps `cut` off, without secrets and invisible characters."""
+        """A model's text, perhaps `cut` off, without secrets and invisible characters."""
         text = self.secrets.redact(strip_invisible(text), cut=cut)
         for _ in range(_MAX_PASSES):
             if not _VANISHING.search(text) or not shows_secret(self.render(text), self.secrets):
@@ -90,7 +90,7 @@ class OutputFilter:
         return REDACTED  # nothing of such a text is worth the risk
 
     def redact_output(self, text: str) -> str:
-        """A model's words as they may go out."""
+        """A model's text as it may go out."""
         text = self.redact_text(text)
         if self._is_blocked(text):
             return BLOCKED
@@ -124,7 +124,7 @@ class OutputFilter:
         return _replaced(text, find_pii(text), _shortened)
 
     def topics_prompt(self) -> str | None:
-        """What the model is told of blocked topics."""
+        """The instruction on blocked topics for the model; None where there are none."""
         return PROMPT.format(", ".join(self.topics)) if self.topics else None
 
     def _redact_block(self, block: Block) -> Block:

@@ -69,7 +69,7 @@ def is_printable(char: str) -> bool:
 
 
 def safe_text(text: str, limit: int = 500) -> str:
-    """A stranger's words inside Markdown, on one line, with nothing that formats or links."""
+    """A stranger's text for use in Markdown: on one line, with nothing that formats or links."""
     flat = " ".join(printable(text, limit).split())
     # By number, not behind a backslash: two brackets behind backslashes would be a formula.
     return _MARKDOWN.sub(lambda mark: f"&#{ord(mark[0])};", flat)

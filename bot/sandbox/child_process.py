@@ -15,17 +15,17 @@ _KILLED = 137
 
 def main(arguments: list[str]) -> None:
     """Tie this process to its standard input, then be the module of the first argument."""
-    leash = os.dup(0)
+    pipe = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    threading.Thread(target=_end_with, args=(leash,), name="leash", daemon=True).start()
+    threading.Thread(target=_end_with, args=(pipe,), name="parent-death", daemon=True).start()
     sys.argv = arguments
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 
-def _end_with(leash: int) -> None:
-    while os.read(leash, 1024):
+def _end_with(pipe: int) -> None:
+    while os.read(pipe, 1024):
         pass
     os._exit(_KILLED)
 

@@ -1,4 +1,4 @@
-"""The host as a child process: started again whenever it dies, gone when we are."""
+"""Runs the host as a child process: restarted whenever it dies, ended when we are."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Polling = Callable[[float], Awaitable[None]]
 
 _IN_USE = "is in use by another running"
 _PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
-_TAIL = 16_384
-_OLD_LOG = 5_000_000
+_LOG_TAIL = 16_384
+_LOG_LIMIT = 5_000_000
 
 
-class Host:
-    """`python -m bot run` on a leash; `polling(since)` returns when its bots poll."""
+class HostProcess:
+    """`python -m bot run` as a child; `polling(since)` returns once its bots poll."""
 
     def __init__(self, log: Path, polling: Polling) -> None:
         self._log = log
@@ -37,22 +37,22 @@ class Host:
         self.refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def show(self) -> dict[str, Any]:
-        """How the host is doing, for the page."""
+        """State of the host, for the page."""
         process = self._process
         return {
             "state": self._state,
             "pid": process.pid if process and process.returncode is None else None,
             "starts": self.starts,
             "since": self._since,
-            "words": self._words() if self._state == "down" else "",
+            "words": self._last_line() if self._state == "down" else "",
         }
 
     def log(self) -> str:
-        """The end of its log."""
+        """The last `_LOG_TAIL` bytes of its log, from the start of a line."""
         if not self._log.exists():
             return ""
         with self._log.open("rb") as file:
-            start = max(0, file.seek(0, 2) - _TAIL)
+            start = max(0, file.seek(0, 2) - _LOG_TAIL)
             file.seek(start)
             text = file.read().decode(errors="replace")
         return text.partition("\n")[2] if start else text
@@ -69,11 +69,11 @@ class Host:
         while not self._stopping:
             self._process = await self._start(environ)
             began = time.time()
-            rising = asyncio.create_task(self._rise(began), name="host.rise")
+            starting = asyncio.create_task(self._report_up(began), name="host.start")
             code = await self._process.wait()
-            rising.cancel()
-            await asyncio.gather(rising, return_exceptions=True)
-            await self._fell(code)
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await self._on_exit(code)
 
     async def stop(self, seconds: float) -> bool:
         """SIGTERM, then kill -9 after so many seconds; whether it ended by itself."""
@@ -92,42 +92,42 @@ class Host:
     async def _start(self, environ: Mapping[str, str]) -> Process:
         self.starts += 1
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        fresh = "wb" if self._log.exists() and self._log.stat().st_size > _OLD_LOG else "ab"
-        words = ("-m", "bot.sandbox.child_process", "bot", "run", "--no-env-file")
-        with self._log.open(fresh) as log:
+        mode = "wb" if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT else "ab"
+        arguments = ("-m", "bot.sandbox.child_process", "bot", "run", "--no-env-file")
+        with self._log.open(mode) as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *words),
+                *(sys.executable, *arguments),
                 env=dict(environ),
                 stdin=PIPE,
                 stdout=DEVNULL,
                 stderr=log,
                 start_new_session=True,
             )
-        self._tell("starting")
+        self._set_state("starting")
         return process
 
-    async def _rise(self, began: float) -> None:
+    async def _report_up(self, began: float) -> None:
         await self._polling(began)
         self._failures = 0
-        self._tell("up")
+        self._set_state("up")
         self.up.set()
 
-    async def _fell(self, code: int) -> None:
+    async def _on_exit(self, code: int) -> None:
         self.up.clear()
-        self._tell("stopped" if self._stopping else "down")
+        self._set_state("stopped" if self._stopping else "down")
         if self._stopping:
             return
-        words = self._words()
-        if code == 1 and self.starts == 1 and _IN_USE not in words and not self.refused.done():
-            self.refused.set_result(words)
+        line = self._last_line()
+        if code == 1 and self.starts == 1 and _IN_USE not in line and not self.refused.done():
+            self.refused.set_result(line)
         pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
         self._failures += 1
         await asyncio.sleep(pause)
 
-    def _words(self) -> str:
+    def _last_line(self) -> str:
         lines = self.log().strip().splitlines()
         return lines[-1].removeprefix("switchboard: ")[:500] if lines else ""
 
-    def _tell(self, state: State) -> None:
+    def _set_state(self, state: State) -> None:
         self._state, self._since = state, time.time()
         self.changed()

@@ -1,4 +1,4 @@
-"""`switchboard sandbox`: both simulators, the page and a host, with nothing from outside."""
+"""`switchboard sandbox`: both simulators, the page and a host, without any outside service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from bot.errors import ConfigError
 from bot.sandbox import demo
-from bot.sandbox.host_process import Host
+from bot.sandbox.host_process import HostProcess
 from bot.sandbox.page.fault_injection import Trouble
 from bot.sandbox.page.feed import Feed
 from bot.sandbox.page.guard import Guard
@@ -40,7 +40,7 @@ Part = Literal["all", "telegram", "messages"]
 
 _DUMMY_KEY = "sandbox-key-that-opens-nothing"
 _PACKAGED = Path(__file__).with_name("agents.json")
-_OURS = (
+_OWN_VARIABLES = (
     *("BOTS__", "AGENTS_FILE", "DATA_DIR", "REDIS_URL", "REPLICA_NAME", "LEASE_SECONDS"),
     *("ADMINS", "ACCESS", "PEOPLE", "CHATS"),
     *("TELEGRAM_API_URL", "WEBHOOK_", "HTTP_HOST", "HTTP_PORT", "ANTHROPIC_", "LOG_FORMAT"),
@@ -52,7 +52,7 @@ _STOP_REAL_SECONDS = 22.0
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the operator's settings say that matters here.
+    """The part of the operator's settings that matters here.
 
     `variables` go to the host, but for those that would lead it out of the sandbox. With a key or
     a base URL of a Messages API the sandbox uses that one, not its own script.
@@ -66,7 +66,7 @@ class Given:
 
     @property
     def real_model(self) -> bool:
-        """Whether somebody else's Messages API answers."""
+        """Whether a real Messages API answers, not the script."""
         return bool(self.api_key or self.base_url)
 
 
@@ -106,23 +106,23 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
         demo.settle(world)
         trouble = Trouble(world, sim)
         feed = Feed(world, sim, trouble, _about(given))
-        host = Host(folder / "host.log", lambda since: demo.polling(world, since))
+        host = HostProcess(folder / "host.log", lambda since: demo.polling(world, since))
         host.changed = lambda: feed.tell_host(host.show())
         app = _application(world, sim, trouble, feed, host)
         url = await stack.enter_async_context(listening(app, port))
         stack.callback(sim.close)
-        async with _hosted(host, _environ(url, folder, given), trouble, given):
-            if await _first_of(host, stop):
+        async with _running_host(host, _environ(url, folder, given), trouble, given):
+            if await _until_up(host, stop):
                 say(*_welcome(url, given))
                 if browser:
                     await _open(url)
                 await stop.wait()
             say("Stopping …")
-    say("Stopped. Chats are kept; the next start goes on with them.")
+    say("Stopped. Chats are kept: the next start goes on with them.")
 
 
 def _application(
-    world: World, sim: MessagesSim, trouble: Trouble, feed: Feed, host: Host
+    world: World, sim: MessagesSim, trouble: Trouble, feed: Feed, host: HostProcess
 ) -> ASGIApp:
     """Everything on one port; the Messages API's own control is at `/model/control`."""
 
@@ -143,7 +143,7 @@ def _application(
 
 
 def _check_agents(path: Path | None) -> None:
-    """Nothing for a file that can be read; ConfigError with every mistake in it and its place."""
+    """Raise ConfigError with every mistake in the file, and its place."""
     if path is None or not path.exists():
         return
     try:
@@ -164,7 +164,8 @@ def _about(given: Given) -> dict[str, Any]:
 
 def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
     """The host's environment: what was given, without what would lead it out of the sandbox."""
-    kept = {name: v for name, v in given.variables.items() if not name.upper().startswith(_OURS)}
+    own = _OWN_VARIABLES
+    passed = {name: v for name, v in given.variables.items() if not name.upper().startswith(own)}
     tokens = {f"BOTS__{n}__TOKEN": role.token for n, role in enumerate(demo.BOTS)}
     here = {
         "TELEGRAM_API_URL": url,
@@ -180,14 +181,14 @@ def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
     base = given.base_url if given.real_model else url
     if base:
         here["ANTHROPIC_BASE_URL"] = base
-    return {**kept, **tokens, **here}
+    return {**passed, **tokens, **here}
 
 
 @asynccontextmanager
-async def _hosted(
-    host: Host, environ: Mapping[str, str], trouble: Trouble, given: Given
+async def _running_host(
+    host: HostProcess, environ: Mapping[str, str], trouble: Trouble, given: Given
 ) -> AsyncIterator[None]:
-    """The host runs, is started again when it dies, and is ended at the end."""
+    """Run the host, starting it again when it dies, while the context is open."""
     running = asyncio.create_task(host.run(environ), name="host")
     try:
         yield
@@ -199,8 +200,8 @@ async def _hosted(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _first_of(host: Host, stop: asyncio.Event) -> bool:
-    """True once the bots poll, False when told to stop before; ConfigError with the host's word."""
+async def _until_up(host: HostProcess, stop: asyncio.Event) -> bool:
+    """True once the bots poll, False where it stops before; raises ConfigError with the cause."""
     waits = [asyncio.create_task(event.wait()) for event in (host.up, stop)]
     ends: set[asyncio.Future[Any]] = {*waits, host.refused}
     try:
@@ -227,12 +228,12 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 def _welcome(url: str, given: Given) -> tuple[str, ...]:
-    speaks = "the model of your key" if given.real_model else "a small script, not a model"
+    model_name = "the model of your key" if given.real_model else "a small script, not a model"
     return (
         "",
         f"  The sandbox is open:  {url}",
         "",
-        f"  Three bots wait there; behind them is {speaks}.",
+        f"  Three bots wait there; behind them is {model_name}.",
         "  Try:  what time is it in Tokyo?         (to Meridian: a real MCP server answers)",
         "        write buy oranges to shopping.md  (to Quill, which keeps notes)",
         "        delete shopping.md                (to Quill, which asks you first)",
@@ -244,9 +245,9 @@ def _welcome(url: str, given: Given) -> tuple[str, ...]:
 
 
 async def _open(url: str) -> None:
-    seen = (
+    has_screen = (
         sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
-    if seen and sys.stdout.isatty():
+    if has_screen and sys.stdout.isatty():
         with contextlib.suppress(webbrowser.Error):
             await asyncio.to_thread(webbrowser.open, url)

@@ -35,7 +35,7 @@ GROUP = "switchboard.skills"
 
 @dataclass(frozen=True, slots=True)
 class SkillContext:
-    """For whom a skill runs: a parameter of this type is filled by the host, not by the model.
+    """Whom a skill runs for: the host, not the model, fills a parameter of this type.
 
     `instance_id` is the account, `user_id` the person, `conversation` the chat (and topic) with
     its line, `agent` the agent's id.
@@ -48,10 +48,10 @@ class SkillContext:
 
 
 class SkillError(Exception):
-    """A failure in words that the model may read; `retry` says that another try may help."""
+    """A failure that the model may read of; `retry` says that another try may help."""
 
-    def __init__(self, words: str, *, retry: bool = False) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
         self.retry = retry
 
 

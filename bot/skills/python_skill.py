@@ -50,7 +50,7 @@ class PythonSkillRunner:
         except SkillError as error:
             return skill_error(str(error)[:ERROR_LIMIT], **({"retry": True} if error.retry else {}))
         except Exception as error:  # anybody's code: its end is a result
-            # Its words may hold what no model should read: they are for the log alone.
+            # Its message may hold what no model should read: it goes to the log alone.
             log.error("skill.failed", skill=skill.name, exc_info=error)
             kind = type(error).__name__
             return skill_error(f"Skill failed: {kind}", unknown=True, type=kind)

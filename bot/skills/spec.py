@@ -46,7 +46,7 @@ class SkillSpec:
 
     @property
     def description(self) -> str:
-        """What the model is told of it."""
+        """What the model reads of it."""
         return self.document.description or (self.handler.description if self.handler else "")
 
     @property
@@ -128,16 +128,16 @@ class SkillResult:
         return json.dumps(self.body, ensure_ascii=False, allow_nan=False)
 
 
-def skill_error(words: str, *, unknown: bool = False, **more: Any) -> SkillResult:
-    """A failure in the spec's shape."""
-    return SkillResult({"error": words} | more, error=True, unknown=unknown)
+def skill_error(message: str, *, unknown: bool = False, **more: Any) -> SkillResult:
+    """The result of a failed call; `more` goes into its body."""
+    return SkillResult({"error": message} | more, error=True, unknown=unknown)
 
 
-def timed_out(words: str) -> SkillResult:
-    """A call that took too long."""
-    return skill_error(words, unknown=True, retry=True, suggestion=CAUTION)
+def timed_out(message: str) -> SkillResult:
+    """The result of a call that took too long."""
+    return skill_error(message, unknown=True, retry=True, suggestion=CAUTION)
 
 
-def outcome_unknown(words: str) -> SkillResult:
-    """A call that may have taken effect, and whose answer cannot be used."""
-    return skill_error(f"Outcome unknown: {words}", unknown=True, suggestion=CAUTION)
+def outcome_unknown(message: str) -> SkillResult:
+    """The result of a call whose answer cannot be used; it may have taken effect."""
+    return skill_error(f"Outcome unknown: {message}", unknown=True, suggestion=CAUTION)

@@ -156,7 +156,7 @@ def _refusal(status: int, resource: Any) -> dict[str, Any]:
 
 
 def _failed(error: Exception) -> SkillResult:
-    """A connection that was not made, or broke; its own words name addresses, so they stay out."""
+    """The result of a connection that was not made, or broke; names no address."""
     if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
         return skill_error(REFUSED)
     if isinstance(error, aiohttp.InvalidURL):

@@ -99,12 +99,8 @@ def _has_too_many_parts(raw: bytes) -> bool:
     return brackets > _BRACKETS_LIMIT or quotes > _QUOTES_LIMIT or raw.count(b",") > _COMMAS_LIMIT
 
 
-async def parse_message(raw: bytes) -> JSONRPCMessage:
-    """The message in these bytes, shortened where it is long.
-
-    Raises ValueError where there is none; TooManyParts, a kind of it, where it is not read.
-    """
-    raw = await shortened(raw)
+def parse_message(raw: bytes) -> JSONRPCMessage:
+    """Parse a message that was `shortened`; raises ValueError where it is not one."""
     if len(raw) > LONG_BYTES:
         # Five times as fast where an answer has very many parts, and all on this loop wait for it.
         with suppress(orjson.JSONDecodeError):
@@ -112,12 +108,10 @@ async def parse_message(raw: bytes) -> JSONRPCMessage:
     return jsonrpc_message_adapter.validate_json(raw, by_name=False)
 
 
-async def message_or_error(raw: bytes) -> SessionMessage | None:
+def message_or_error(raw: bytes) -> SessionMessage | None:
     """The message in these bytes, or an error for the request that they seem to answer, if any."""
     try:
-        return SessionMessage(await parse_message(raw))
-    except TooManyParts as error:
-        return error_message(answered_request(raw), str(error))
+        return SessionMessage(parse_message(raw))
     except ValueError:
         return error_message(answered_request(raw), PROTOCOL_BROKEN)
 

@@ -176,14 +176,14 @@ def _is_named(tool: Any) -> bool:
 
 
 def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    # Without an output schema nobody checks results by a server's own patterns on our loop.
-    kept: dict[str, Any] = {"name": tool["name"]}
+    # Without an output schema no result is checked against a server's own patterns on our loop.
+    repaired: dict[str, Any] = {"name": tool["name"]}
     if isinstance(hints := tool.get("annotations"), dict):
-        kept["annotations"] = {hint: on for hint, on in hints.items() if isinstance(on, bool)}
+        repaired["annotations"] = {hint: on for hint, on in hints.items() if isinstance(on, bool)}
     schema = tool.get("inputSchema")
-    kept["inputSchema"] = dict(schema) if isinstance(schema, dict) else {}
-    if kept["inputSchema"].get("type") != "object":
-        kept["inputSchema"]["type"] = "object"
+    repaired["inputSchema"] = dict(schema) if isinstance(schema, dict) else {}
+    if repaired["inputSchema"].get("type") != "object":
+        repaired["inputSchema"]["type"] = "object"
     if isinstance(tool.get("description"), str):
-        kept["description"] = tool["description"]
-    return kept
+        repaired["description"] = tool["description"]
+    return repaired

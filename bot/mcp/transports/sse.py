@@ -134,15 +134,15 @@ class EventReader:
         data = b"\n".join(self._data)
         if self._event == b"endpoint":
             self._set_endpoint(data)
-        elif self._event == b"message" and (message := await self._message(data)) is not None:
+        elif self._event == b"message" and (message := self._message(data)) is not None:
             await self._received.send(message)
 
-    async def _message(self, data: bytes) -> SessionMessage | None:
+    def _message(self, data: bytes) -> SessionMessage | None:
         if self._size > LINE_LIMIT:
             request = answered_request(data) if self._request is None else self._request
             log.warning("a message is too large", bytes=self._size, request=request)
             return too_long_message(request, self._size)
-        return await message_or_error(data) if data else None
+        return message_or_error(data) if data else None
 
     def _set_endpoint(self, data: bytes) -> None:
         """Where posts go: only to the host that the stream comes from."""

@@ -31,6 +31,7 @@ from bot.mcp.transports.messages import (
     TooManyParts,
     error_message,
     parse_message,
+    shortened,
     too_long_message,
 )
 from bot.ops.line_reader import LineSplitter, LineTooLong, answered_request
@@ -157,7 +158,7 @@ class _MessageReader:
             self._log.warning("a message is too large", bytes=line.size, request=line.request)
             return too_long_message(line.request, line.size)
         try:
-            message = await parse_message(line)
+            message = parse_message(await shortened(line))
         except TooManyParts as error:
             return error_message(answered_request(line), str(error))
         except ValueError:
