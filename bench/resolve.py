@@ -30,12 +30,13 @@ async def _measured(url: str) -> Section:
     from redis.asyncio import Redis
 
     from registry.catalog import Catalog
+    from registry.sources.file import FileSource
     from registry.sources.redis import RedisStore
 
     client = Redis.from_url(url)
     await _fill(client)
     began = time.perf_counter()
-    catalog = Catalog(RedisStore(client))
+    catalog = Catalog(FileSource(None), RedisStore(client))
     await catalog.open()
     opened = time.perf_counter() - began
     try:

@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from registry.definition import AgentDefinition, ClientCredentials, McpServer
-from registry.fields import ValidationIssue
-from registry.json_text import Path, dotted
+from registry.fields import Path, ValidationIssue, dotted
 from registry.secrets import detect_secret, malformed_reference, reference_names, secret_value
 from registry.skill import Skill
 from registry.urls import is_internal
@@ -30,6 +29,7 @@ class WriterPermissions:
 
 
 OPERATOR = WriterPermissions()
+GUEST = WriterPermissions(operator=False)
 
 
 def secrets_in(value: Any, path: Path = ()) -> Iterator[ValidationIssue]:
@@ -153,7 +153,7 @@ def _screen_value(
         yield _secret(path, what)
     if malformed_reference(text):
         yield ValidationIssue(
-            path, f"'{dotted(path)}' has a '${{' that is no reference", "write ${NAME}"
+            path, f"'{dotted(path)}' has a '${{' that does not begin a reference", "write ${NAME}"
         )
     for reference in () if authority.operator else reference_names(text):
         if reference not in authority.secrets:
@@ -167,7 +167,7 @@ def _screen_value(
 def _screen_url(url: str, path: Path, authority: WriterPermissions) -> Iterator[ValidationIssue]:
     if malformed_reference(url):
         yield ValidationIssue(
-            path, f"'{dotted(path)}' has a '${{' that is no reference", "write ${NAME}"
+            path, f"'{dotted(path)}' has a '${{' that does not begin a reference", "write ${NAME}"
         )
     if not authority.operator and reference_names(url):
         yield ValidationIssue(

@@ -55,7 +55,7 @@ class AgentBinding(RegistryModel):
     def _any_type(cls, value: Any) -> Any:
         kind = _TYPES.get(value.replace("_", "").lower()) if isinstance(value, str) else None
         if kind is None and not isinstance(value, AgentBindingType):
-            raise InvalidValue("is no binding type", "write TelegramBot, ChatId or UserId")
+            raise InvalidValue("is not a binding type", "write TelegramBot, ChatId or UserId")
         return kind or value
 
     @field_validator("binding_key", "bot", mode="before")
@@ -118,7 +118,7 @@ def _number_key(text: str, kind: AgentBindingType) -> str:
     plain = digits.removeprefix("-")
     person = kind is AgentBindingType.UserId
     if not (plain.isascii() and plain.isdigit()) or len(plain) > 19 or not int(plain):
-        raise InvalidValue(f"{shown(text)} is no numeric id", "write the numeric id, not a name")
+        raise InvalidValue(f"{shown(text)} is not a numeric id", "write the numeric id, not a name")
     if person and digits.startswith("-"):
         raise InvalidValue("a person's id is positive", "a negative id is a chat: use ChatId")
     return str(int(digits))

@@ -54,7 +54,9 @@ def _oauth_url(text: str) -> str:
 
 def _scope(text: str) -> str:
     if not text.isascii() or not text.isprintable() or set(text) & set(' "\\'):
-        raise InvalidValue("is no scope", "write each scope as a text of its own, with no spaces")
+        raise InvalidValue(
+            "is not a valid scope", "write each scope as a text of its own, with no spaces"
+        )
     return text
 
 
@@ -110,21 +112,13 @@ def _slug(text: str) -> str:
         return text
     near = slug(text)
     cure = f"write '{near}'" if near and shown(text) != "(hidden)" else "choose another"
-    raise InvalidValue(f"{shown(text)} is no id ({SLUG_RULE})", cure)
+    raise InvalidValue(f"{shown(text)} is not a valid id ({SLUG_RULE})", cure)
 
 
 def _url(text: str) -> str:
     if REFERENCE.match(text):
         return text
-    _one_line(text)
-    try:
-        parts = urlsplit(text)
-        host = parts.hostname
-        _ = parts.port
-    except ValueError:
-        raise InvalidValue("is no address", "write http://host:port/path") from None
-    if parts.scheme not in ("http", "https") or not host or " " in text:
-        raise InvalidValue("is no http or https address", "write http://host:port/path")
+    parts = web_parts(_one_line(text), "write http://host:port/path")
     if "@" in parts.netloc:
         raise InvalidValue("has a user or password in it", "put it into headers as ${NAME}")
     return text
@@ -141,7 +135,7 @@ def _endpoint(text: str) -> str:
 
 def _effort(text: str) -> str:
     if text.lower() not in _EFFORTS.replace(" or", ",").replace(",", "").split():
-        raise InvalidValue(f"{shown(text)} is no effort", f"write {_EFFORTS}")
+        raise InvalidValue(f"{shown(text)} is not a valid effort", f"write {_EFFORTS}")
     return text.lower()
 
 
@@ -212,11 +206,13 @@ class McpServer(RegistryModel):
         for name in self.env:
             if not _ENV_NAME.match(name):
                 raise InvalidValue(
-                    f"{shown(name)} is no variable name", "use letters, digits and _"
+                    f"{shown(name)} is not a valid variable name", "use letters, digits and _"
                 )
         for name in self.headers:
             if not _HEADER_NAME.match(name):
-                raise InvalidValue(f"{shown(name)} is no header name", "use letters, digits and -")
+                raise InvalidValue(
+                    f"{shown(name)} is not a valid header name", "use letters, digits and -"
+                )
         if len({name.lower() for name in self.headers}) != len(self.headers):
             raise InvalidValue("a header is given twice", "keep one of the two")
         if self.auth and "authorization" in {name.lower() for name in self.headers}:
@@ -230,11 +226,11 @@ class McpServer(RegistryModel):
 
 
 def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same servers; raises `Wrong` for a name that is no name, or two that look alike."""
+    """The same servers; raises InvalidValue for one that is not valid, or two that look alike."""
     for name in names:
         if not _SERVER_NAME.match(name):
             cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-            raise InvalidValue(f"{shown(name)} is no server name", cure)
+            raise InvalidValue(f"{shown(name)} is not a valid server name", cure)
     if len({name.lower() for name in names}) != len(names):
         raise InvalidValue("two server names differ only in letter case", "rename one of them")
     return names

@@ -117,7 +117,7 @@ def _random(piece: str) -> bool:
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 TOO_SHORT = "its value is too short to be found in texts, so they may show it"
-TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is no secret in clear"
+TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is not secret in clear"
 _OPENING = re.compile(r"\$\{")
 
 
@@ -127,7 +127,7 @@ def reference_names(text: str) -> tuple[str, ...]:
 
 
 def malformed_reference(text: str) -> bool:
-    """Whether a `${` opens something that is no plain `${NAME}`."""
+    """Whether a `${` opens something else than a plain `${NAME}`."""
     return len(_OPENING.findall(text)) != len(REFERENCE.findall(text))
 
 

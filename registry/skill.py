@@ -53,13 +53,15 @@ _FRAMING = frozenset(
 
 def _name(text: str) -> str:
     if not NAME.match(text):
-        raise InvalidValue(f"{shown(text)} is no name of a skill", f"use {NAME_RULE}")
+        raise InvalidValue(f"{shown(text)} is not a valid skill name", f"use {NAME_RULE}")
     return text
 
 
 def _variable(text: str) -> str:
     if not _VARIABLE.match(text):
-        raise InvalidValue("is no name of a variable", "write the variable's name, not its value")
+        raise InvalidValue(
+            "is not a valid variable name", "write the variable's name, not its value"
+        )
     return text
 
 
@@ -95,7 +97,7 @@ class WebhookAuth(RegistryModel):
                 "an api_key takes 'header' and 'keyEnv'", "give both, and nothing else"
             )
         if self.header is not None and not _HEADER.match(self.header):
-            raise InvalidValue("'header' is no name of a header", "use letters, digits and -")
+            raise InvalidValue("'header' is not a valid header name", "use letters, digits and -")
         if self.header is not None and self.header.lower() in _FRAMING:
             raise InvalidValue(f"'header' may not be {self.header}", "name the header of your key")
         return self
@@ -168,7 +170,7 @@ _FIELDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
 
 
 def check_names(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:
-    """The same skills; raises `Wrong` where two have one name."""
+    """The same skills; raises InvalidValue where two have one name."""
     names = [skill.name.lower() for skill in skills]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise InvalidValue(f"two skills have the name {shown(twice)}", "rename one of them")

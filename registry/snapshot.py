@@ -60,6 +60,34 @@ class Document:
         return {name: entry.value for name, entry in self.mcp_servers.items()}
 
 
+def merge_documents(above: Document, below: Document) -> Document:
+    """Two documents as one: `above` wins, the rest of `below` stays, and what it hides is told."""
+    hidden: list[Problem] = []
+    if above.default_agent_id and below.default_agent_id:
+        hidden.append(_hidden(below.default_agent_id, above.default_agent_id))
+    return Document(
+        agents=_over(above.agents, below.agents, hidden),
+        bindings=_over(above.bindings, below.bindings, hidden),
+        default_agent_id=above.default_agent_id or below.default_agent_id,
+        mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
+        problems=(*above.problems, *below.problems, *hidden),
+    )
+
+
+def _over(
+    above: Mapping[str, Entry[T]], below: Mapping[str, Entry[T]], hidden: list[Problem]
+) -> Mapping[str, Entry[T]]:
+    if not above or not below:
+        return above or below
+    hidden += [_hidden(below[name], above[name]) for name in above if name in below]
+    return {**above, **{name: entry for name, entry in below.items() if name not in above}}
+
+
+def _hidden(below: Entry[T], above: Entry[T]) -> Problem:
+    told = f"it is hidden by {above.place}, which wins"
+    return Problem(below.place, told, "remove one of the two", level="warning")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What is in force: `number` grows with each change that this process has seen."""
@@ -67,6 +95,11 @@ class Snapshot:
     number: int
     document: Document
     bindings: Bindings = field(default_factory=Bindings)
+
+    @classmethod
+    def of(cls, document: Document) -> Snapshot:
+        """A document that is in force, though no process has seen it."""
+        return cls(0, document, Bindings(entry.value for entry in document.bindings.values()))
 
     @property
     def agents(self) -> Mapping[str, Entry[AgentDefinition]]:

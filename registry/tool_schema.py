@@ -65,7 +65,7 @@ class Cost:
 
 
 def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of an object, as it is; raises Wrong where it is none that a host can use."""
+    """The schema of an object, as it is; raises InvalidValue where the host cannot use it."""
     if value.get("type") != "object":
         raise InvalidValue("must describe an object", 'begin with "type": "object"')
     _bounded(value)
@@ -78,20 +78,20 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Any JSON Schema, as it is; raises Wrong where it is none that a host can use."""
+    """Any JSON Schema, as it is; raises InvalidValue where the host cannot use it."""
     _bounded(value)
     _judged(value)
     return value
 
 
 def cost(value: Mapping[str, Any]) -> Cost:
-    """What a usable schema can cost; raises Wrong for any other."""
+    """What a usable schema can cost; raises InvalidValue for any other."""
     _bounded(value)
     return _judged(value).cost()
 
 
 def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a value is no JSON Schema at all, and where; None where it is one."""
+    """Why a value is not a JSON Schema, and where; None where it is one."""
     return schema_worker.misfit(_grammar(), value)
 
 
@@ -123,7 +123,7 @@ def _bounded(value: Any) -> None:
 
 def _judged(value: Mapping[str, Any]) -> _Parts:
     if found := fault(value):
-        raise InvalidValue(f"is no JSON Schema, at {found[1][:80]}", "correct it")
+        raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
     parts = _Parts(value)
     parts.count()
     return parts
@@ -214,7 +214,7 @@ class _Parts:
         return found
 
     def _text(self, part: _Part, node: Mapping[str, Any], keyword: str, text: str) -> None:
-        """Note what a keyword says that is a text; raises Wrong where it may not say it."""
+        """Note what a keyword says that is a text; raises InvalidValue where it may not say it."""
         match keyword:
             case "$id" if node is not self._root:
                 raise InvalidValue("has a part with an $id of its own", "take the $id out")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import orjson
 
-from bot.app import opened_letters
 from bot.errors import ConfigError, StoreError
+from bot.ops.clock import SystemClock
 from bot.settings import Settings
+from bot.store.client import StoreClient, connect
 from bot.store.dead_letters import DeadLetter, DeadLetters
+from bot.store.embedded import EmbeddedValkey
 
 Verb = Literal["list", "replay", "drop"]
 
@@ -23,10 +26,36 @@ async def dead_letters(
     if verb != "list" and not ids and not every:
         raise ConfigError(f"dead-letters {verb}: name the letters (as `list` shows them), or --all")
     try:
-        async with opened_letters(settings) as letters:
+        async with _opened(settings) as letters:
             return await _done(letters, verb, bot, frozenset(ids))
     except StoreError as error:
         raise ConfigError(f"the store does not answer: {error}") from None
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[DeadLetters]:
+    """The dead letters of the store, beside a running host or without one."""
+    async with contextlib.AsyncExitStack() as stack:
+        client = StoreClient(connect(await _store_url(settings, stack)), SystemClock())
+        stack.push_async_callback(client.close)
+        await client.command("PING")
+        yield DeadLetters(client)
+
+
+async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
+    """The address of the store; a bundled server that runs already is left running."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
+    if not server.was_here:
+        raise ConfigError(
+            f"DATA_DIR {settings.data_dir}: no host has kept anything here. "
+            "Call this where the host runs, or set DATA_DIR or REDIS_URL as it has them."
+        )
+    await server.start()
+    if server.is_ours:
+        stack.push_async_callback(server.stop)
+    return server.url
 
 
 async def _done(

@@ -199,12 +199,13 @@ def _sandbox(given: argparse.Namespace) -> int:
 def _forget_secrets(settings: Settings) -> None:
     """What the settings have read stands in the environment no more; they keep it themselves."""
     from bot.ops.hardening import forget
+    from bot.startup import own_variables
 
     file = settings.agents_file or _if_there(Path("agents.json"))
     document = ""
     with contextlib.suppress(OSError):
         document = file.read_text(errors="replace") if file else ""
-    forget(settings.own_variables(document))
+    forget(own_variables(settings, document))
 
 
 def _if_there(path: Path) -> Path | None:
@@ -218,10 +219,10 @@ def _find_our_programs() -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from bot.cli.check import as_json, mistakes, words
+    from bot.cli.check import as_json, as_text, check_configuration
 
-    found = mistakes(env_file=not given.no_env_file)
-    print(json.dumps(as_json(found), indent=2) if given.json else words(found))
+    found = check_configuration(env_file=not given.no_env_file)
+    print(json.dumps(as_json(found), indent=2) if given.json else as_text(found))
     return 1 if any(problem.level == "error" for problem in found) else 0
 
 
@@ -244,9 +245,9 @@ def _settings(*, env_file: bool = True) -> Settings:
     try:
         return Settings() if env_file else Settings(_env_file=None)
     except ValidationError as error:
-        from bot.cli.settings_errors import wrong_settings
+        from bot.cli.settings_errors import settings_errors
 
-        raise ConfigError("\n".join(map(str, wrong_settings(error)))) from None
+        raise ConfigError("\n".join(map(str, settings_errors(error)))) from None
 
 
 def _stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:

@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 
-from bot import app
 from bot.agents.resolver import AgentResolver
 from bot.errors import ConfigError
 from bot.settings import Settings
@@ -14,12 +13,9 @@ from bot.skills.api import SkillContext
 from bot.skills.discovery import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import INSTANCE, SkillSpec
+from bot.startup import agent_resolver, agents_source
 from registry.catalog import Catalog
 from registry.skill import Skill
-from registry.sources.composite import CompositeStore
-from registry.sources.environment import read_environment
-from registry.sources.file import FileStore
-from registry.sources.memory import MemoryStore
 
 CALLER = SkillContext(INSTANCE, "test", "test", "")
 
@@ -27,11 +23,11 @@ CALLER = SkillContext(INSTANCE, "test", "test", "")
 async def skill_list(settings: Settings, agent: str | None) -> list[str]:
     """The internal skills of installed packages, then those of each agent (or of one), in lines."""
     handlers = await discover_skills()
-    async with _catalog(settings) as catalog:
+    async with _agents(settings) as catalog:
         known = catalog.snapshot().agents
         if agent is not None and agent not in known:
             raise _no_agent(settings, catalog, agent)
-        plans = app.plans(settings, catalog, handlers)
+        plans = agent_resolver(settings, catalog, handlers)
         shown = [agent] if agent else sorted(known)
         own = [line for one in shown for line in _of_agent(one, known[one].value.skills, plans)]
     return [*_installed(handlers), "", *(own or ["no agent has a skill"])]
@@ -96,14 +92,9 @@ def _call(
 
 
 @contextlib.asynccontextmanager
-async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
-    path = settings.agents_file or app.DEFAULT_AGENTS_FILE
-    file = FileStore(
-        path,
-        read_environment(settings.environ, settings.hashes()),
-        required=settings.agents_file is not None,
-    )
-    catalog = Catalog(CompositeStore(file, MemoryStore()))
+async def _agents(settings: Settings) -> AsyncIterator[Catalog]:
+    """The agents of the file and the environment."""
+    catalog = Catalog(agents_source(settings))
     await catalog.open()
     try:
         yield catalog
@@ -112,8 +103,8 @@ async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
 
 
 async def _found(settings: Settings, agent: str, name: str, handlers: InstalledSkills) -> SkillSpec:
-    async with _catalog(settings) as catalog:
-        plan = app.plans(settings, catalog, handlers).of(agent)
+    async with _agents(settings) as catalog:
+        plan = agent_resolver(settings, catalog, handlers).of(agent)
         if plan is None:
             raise _no_agent(settings, catalog, agent)
     for skill in plan.skills:
@@ -124,9 +115,8 @@ async def _found(settings: Settings, agent: str, name: str, handlers: InstalledS
 
 
 def _no_agent(settings: Settings, catalog: Catalog, agent: str) -> ConfigError:
-    path = settings.agents_file or app.DEFAULT_AGENTS_FILE
     known = ", ".join(sorted(catalog.snapshot().agents)) or "none"
-    return ConfigError(f"there is no agent '{agent}' in {path}; there are: {known}")
+    return ConfigError(f"there is no agent '{agent}' in {settings.agents_path}; there are: {known}")
 
 
 def _arguments(given: str) -> dict[str, object]:

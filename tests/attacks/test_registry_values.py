@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.app import Assembled
+from bot.app import App
 from registry.snapshot import Snapshot
 from simulators.messages.turns import Call, turn
 from tests.attacks.binding import bound
@@ -35,7 +35,7 @@ BUSY = 0.5
 class Scene:
     """A host on a store that an attacker may write to."""
 
-    def __init__(self, stage: Stage, host: Assembled, inner: Inner) -> None:
+    def __init__(self, stage: Stage, host: App, inner: Inner) -> None:
         self.stage = stage
         self.host = host
         self.inner = inner

@@ -24,7 +24,7 @@ def _nested(depth: int) -> dict[str, Any]:
     ("schema", "words"),
     [
         ({"type": "array"}, "must describe an object"),
-        ({"type": "object", "required": 3}, "is no JSON Schema, at"),
+        ({"type": "object", "required": 3}, "is not a JSON Schema, at"),
         ({"type": "object", "$ref": "https://x/y"}, "to another document"),
         ({"type": "object", "$ref": "file:///etc/passwd"}, "to another document"),
         ({"type": "object", "$ref": "#/$defs/no"}, "leads nowhere"),
@@ -86,7 +86,7 @@ def _depending(steps: int) -> dict[str, Any]:
             {"type": "object", "properties": {"a": {"pattern": "((a{1,900}){1,900}){1,900}"}}},
             "the pattern",
         ),
-        ({"type": "object", "required": [1, "a", None, {}] * 4_000}, "is no JSON Schema"),
+        ({"type": "object", "required": [1, "a", None, {}] * 4_000}, "is not a JSON Schema"),
     ],
 )
 def test_a_schema_that_would_take_for_ever_is_refused_in_a_moment(
