@@ -166,6 +166,9 @@ _CURES = {
     "Extra data": "keep one JSON object in the file and remove what follows it",
 }
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NOT_YAML = re.compile(
+    "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 
 
 def parse_json(text: str) -> Any:
@@ -263,14 +266,19 @@ def _as_yaml(text: str) -> str:
 
 def _plain_string(match: re.Match[str]) -> str:
     string = match[0]
-    if len(string) < _LONGEST_KEY and "\\" not in string and string.isprintable():
+    if len(string) < _LONGEST_KEY and "\\" not in string and not _NOT_YAML.search(string):
         return string
     try:
         content: str = json.loads(string, strict=False)
     except ValueError:  # behind a doubled name nothing was read
         return '""'
-    plain = "".join(c if c.isprintable() else "·" for c in content[: _LONGEST_KEY // 2])
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    short = content[: _LONGEST_KEY // 7].replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + _NOT_YAML.sub(lambda odd: _escaped(odd[0]), short) + '"'
+
+
+def _escaped(character: str) -> str:
+    """A character of a JSON text in the form that YAML takes; half a pair has none."""
+    return "\ufffd" if "\ud800" <= character <= "\udfff" else f"\\u{ord(character):04x}"
 
 
 # --- YAML ----------------------------------------------------------------------------------------
@@ -362,7 +370,10 @@ def _events(text: str) -> Iterator[Any]:
                 yield event
     except yaml.YAMLError as error:
         mark, told = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        if told and "nesting depth" in told:
+            raise _too_deep() from None
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        line = min(line, text.count("\n") + 1)  # an end that comes too early has a line of its own
         cure = "correct the line; indent with spaces, and put texts with ': ' or ' #' into quotes"
         raise MalformedText(line, column, str(told or "it is not YAML"), cure) from None
 

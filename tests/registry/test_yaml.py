@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import DocumentErrors
+from registry.fields import casefolded
 from registry.sources.json_yaml import (
     MalformedText,
     lines_of,
@@ -39,6 +40,13 @@ def _loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_can_be_said_in_json_means_the_same_in_yaml(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=1)
     assert parse_yaml(text) == (parse_json(text), lines_of(text))
+
+
+@given(st.text(max_size=50), st.booleans())
+def test_every_name_of_a_json_text_has_its_line(name: str, ascii_only: bool) -> None:
+    name = name.encode("utf-8", "replace").decode()
+    text = json.dumps({name: [1]}, ensure_ascii=ascii_only, indent=1)
+    assert lines_of(text)[(casefolded(name), 0)] == 3
 
 
 @pytest.mark.usefixtures("_loader")
