@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import ConfigError
-from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.settings import Settings

@@ -165,7 +165,7 @@ _CURES = {
     "Invalid \\uXXXX escape": "write four hexadecimal digits after \\u",
     "Extra data": "keep one JSON object in the file and remove what follows it",
 }
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NOT_YAML = re.compile(
     "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )

@@ -216,7 +216,7 @@ def _agent(skill: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": "a b"}, "no name of a skill"),
+        ({"name": "a b"}, "is not a valid skill name"),
         ({"inputSchema": {"type": "string"}}, "must describe an object"),
         ({"inputSchema": {"type": "object", "required": 3}}, "is not a JSON Schema"),
         ({"inputSchema": {"type": "object", "properties": {"api_key": {}}}}, "for a credential"),
