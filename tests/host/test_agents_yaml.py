@@ -22,6 +22,7 @@ async def test_the_agents_of_a_yaml_file_answer_and_a_save_is_felt(stage: Stage)
     file.write_text(AGENTS.format(name="Echo"))
     stage.script.on("from Echo", system="You are Echo.")
     stage.script.on("from Nora", system="You are Nora.")
+    stage.script.on("still from Nora", system="You are Nora.")
     room = stage.world.private(ann, echo)
     async with stage.host(AGENTS_FILE=str(file)) as host, asyncio.timeout(20):
         assert await stage.ask(ann, room, echo, "hi") == "from Echo"
@@ -31,4 +32,4 @@ async def test_the_agents_of_a_yaml_file_answer_and_a_save_is_felt(stage: Stage)
         file.write_text(AGENTS.format(name="Nora").replace("You", "&x You"))
         broken = await host.catalog.until(lambda s: bool(s.problems))
         assert broken.problems[0].place == f"{file}:5"
-        assert await stage.ask(ann, room, echo, "and now?") == "from Nora"
+        assert await stage.ask(ann, room, echo, "and now?") == "still from Nora"
