@@ -33,11 +33,10 @@ from bot.access.rules import Mode, Rule
 from bot.ops.redaction import Secrets
 from registry.authorization import WriterPermissions
 from registry.binding import token_hash
-from registry.definition import LlmConfiguration
+from registry.definition import Effort, LlmConfiguration
 from registry.errors import InvalidValue
 from registry.fields import issues_of
 from registry.limits import Budget, TurnLimits
-from registry.models import EFFORTS
 from registry.urls import web_parts
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
@@ -95,13 +94,6 @@ def _token(token: SecretStr) -> SecretStr:
             "is not a bot token: it should look like 123456789:AA…", "copy it again from @BotFather"
         )
     return SecretStr(text)
-
-
-def _effort(effort: str) -> str:
-    if effort.lower() not in ("none", "minimal", *EFFORTS):
-        cure = "write none, minimal, low, medium, high, xhigh or max"
-        raise InvalidValue("is not a valid effort", cure)
-    return effort
 
 
 def _whole(value: Any) -> Any:
@@ -252,7 +244,7 @@ class Llm(BaseModel):
     maxtokens: int = Field(
         DEFAULT_MAX_TOKENS, ge=1, description="Most tokens of one model answer, thinking included."
     )
-    reasoningeffort: Annotated[str, AfterValidator(_effort)] | None = Field(
+    reasoningeffort: Effort | None = Field(
         None, description="none, minimal, low, medium, high, xhigh or max; clamped to the model."
     )
     fallbackmodel: str | None = Field(

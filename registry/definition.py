@@ -1,4 +1,4 @@
-"""How the host shows itself to an MCP server, as data: an OAuth client of its own."""
+"""Agents and MCP servers as data: their models, and which servers an agent has."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from registry.errors import InvalidValue
 from registry.fields import RegistryModel, ValidationIssue
 from registry.keys import SLUG_RULE, is_slug, slug
 from registry.limits import CostConfig, SafetyConfig
+from registry.models import EFFORTS
 from registry.policy import Patterns, ToolPolicy
 from registry.secrets import REFERENCE, shown
-from registry.skill import ServerCache, Skill, Skills
+from registry.skill import HEADER_NAME, ServerCache, Skills
 from registry.urls import web_parts
 
 
@@ -90,9 +91,8 @@ class ClientCredentials(RegistryModel):
 
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_EFFORTS = "none, minimal, low, medium, high, xhigh or max"
+_EFFORTS = ("none", "minimal", *EFFORTS)
 
 
 def _one_line(text: str) -> str:
@@ -134,20 +134,19 @@ def _endpoint(text: str) -> str:
 
 
 def _effort(text: str) -> str:
-    if text.lower() not in _EFFORTS.replace(" or", ",").replace(",", "").split():
-        raise InvalidValue(f"{shown(text)} is not a valid effort", f"write {_EFFORTS}")
+    if text.lower() not in _EFFORTS:
+        cure = f"write {', '.join(_EFFORTS[:-1])} or {_EFFORTS[-1]}"
+        raise InvalidValue("is not a valid effort", cure)
     return text.lower()
 
 
 Slug = Annotated[str, AfterValidator(_slug)]
+Effort = Annotated[str, AfterValidator(_effort)]
 ServerName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
 _Text = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_plain_text)]
 _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_endpoint)]
 _Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
-
-
-_Nested = dict[str | int, type[RegistryModel]]
 
 
 class LlmConfiguration(RegistryModel):
@@ -159,7 +158,7 @@ class LlmConfiguration(RegistryModel):
     model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    reasoning_effort: Annotated[str, AfterValidator(_effort)] | None = None
+    reasoning_effort: Effort | None = None
     fallback_model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
 
 
@@ -209,7 +208,7 @@ class McpServer(RegistryModel):
                     f"{shown(name)} is not a valid variable name", "use letters, digits and _"
                 )
         for name in self.headers:
-            if not _HEADER_NAME.match(name):
+            if not HEADER_NAME.match(name):
                 raise InvalidValue(
                     f"{shown(name)} is not a valid header name", "use letters, digits and -"
                 )
@@ -218,11 +217,6 @@ class McpServer(RegistryModel):
         if self.auth and "authorization" in {name.lower() for name in self.headers}:
             raise InvalidValue("'auth' and the header Authorization exclude each other", "keep one")
         return self
-
-    @classmethod
-    def nested(cls) -> _Nested:
-        """The models inside, by field name."""
-        return {"auth": ClientCredentials, "cache": ServerCache}
 
 
 def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -276,18 +270,6 @@ class AgentDefinition(RegistryModel):
         if "mcp_server_endpoints" not in self.model_fields_set and self.mcp_servers is None:
             raise InvalidValue("'mcpServerEndpoints' is missing", 'add "mcpServerEndpoints": []')
         return self
-
-    @classmethod
-    def nested(cls) -> dict[str | int, type[RegistryModel]]:
-        """The models inside, by field name: whose fields an error message should suggest."""
-        return {
-            "llmOverrides": LlmConfiguration,
-            "mcpServers": McpServer,
-            "toolPolicy": ToolPolicy,
-            "safetyConfig": SafetyConfig,
-            "costConfig": CostConfig,
-            "skills": Skill,
-        }
 
     def to_json(self) -> dict[str, Any]:
         """The definition in the spec's names, without what is only a default."""

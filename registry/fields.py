@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -20,6 +21,7 @@ MOST_NAMES = 1_000
 _LONGEST_NAME = 200
 _LONGEST_STEP = 100
 _UNION_TAGS = {"names", "servers"}
+_VERB = re.compile(r"(is|has|holds|takes|asks|leads|comes|must|may) ")
 
 Path = tuple[str | int, ...]
 
@@ -122,7 +124,7 @@ def issues_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Valida
         elif details["type"] == "extra_forbidden":
             known = fields_of(model_at(path[:-1], model) or model)
             message, cure = unknown_name(str(path[-1]), known)
-        elif not cure:
+        elif not cure or _VERB.match(message):
             message = f"{where} {message}"
         elif path:
             message = f"{where}: {message}"

@@ -1,4 +1,4 @@
-"""Which results may be used again, for how long and for whom: what a document says of it."""
+"""Skills as data: tools of an agent's own, and whose results may be used again for how long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class CacheRule(RegistryModel):
-    """A promise that a tool only reads: its result stands for `ttl_seconds`, within its `scope`."""
+    """A promise that a tool only reads: its result is good for `ttl_seconds`, in its `scope`."""
 
     ttl_seconds: Annotated[float, Field(gt=0, le=LONGEST_CACHE_SECONDS, strict=False)]
     scope: Scope = "person"
@@ -41,7 +41,7 @@ LONGEST_SECONDS = 30.0
 NAME = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
 NAME_RULE = "1 to 56 of letters, digits, _ and -"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _FRAMING = frozenset(
     {
         *("host", "content-length", "content-type", "content-encoding", "transfer-encoding"),
@@ -96,7 +96,7 @@ class WebhookAuth(RegistryModel):
             raise InvalidValue(
                 "an api_key takes 'header' and 'keyEnv'", "give both, and nothing else"
             )
-        if self.header is not None and not _HEADER.match(self.header):
+        if self.header is not None and not HEADER_NAME.match(self.header):
             raise InvalidValue("'header' is not a valid header name", "use letters, digits and -")
         if self.header is not None and self.header.lower() in _FRAMING:
             raise InvalidValue(f"'header' may not be {self.header}", "name the header of your key")
@@ -134,11 +134,6 @@ class Skill(RegistryModel):
     cache: CacheRule | None = None
     requires_approval: bool = False
     enabled: bool = True
-
-    @classmethod
-    def nested(cls) -> dict[str | int, type[RegistryModel]]:
-        """The models inside, by field name."""
-        return {"webhookAuth": WebhookAuth, "cache": CacheRule}
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Skill:
