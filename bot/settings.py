@@ -288,7 +288,9 @@ class Settings(BaseSettings):
         description="The bots to host; none is legal. `BOTS__0__TOKEN`, `BOTS__1__TOKEN` …",
     )
     agents_file: Path | None = Field(
-        None, description="Agents and bindings; `agents.json` in the working directory, if there."
+        None,
+        description="Agents and bindings, in JSON, or YAML where the name ends in `.yaml` or `.yml`; "
+        "unset: `agents.json` in the working directory, if it exists.",
     )
     redis_url: Annotated[SecretStr, AfterValidator(_store_address)] | None = Field(
         None, description="A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."

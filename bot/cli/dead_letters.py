@@ -1,4 +1,4 @@
-"""`switchboard dead-letters list | replay | drop`: what was set aside, for the operator."""
+"""`switchboard dead-letters list | replay | drop`: the messages that were set aside."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Verb = Literal["list", "replay", "drop"]
 async def dead_letters(
     settings: Settings, verb: Verb, bot: int | None, ids: Sequence[str], *, every: bool
 ) -> list[str]:
-    """Do it, and say what was done, in lines; raises ConfigError where it cannot be done."""
+    """Do it and return what was done, in lines; raises ConfigError where it cannot be done."""
     if verb != "list" and not ids and not every:
-        raise ConfigError(f"dead-letters {verb}: name the letters (as `list` shows them), or --all")
+        raise ConfigError(f"dead-letters {verb}: name them (as `list` shows them), or add --all")
     try:
         async with _opened(settings) as letters:
             return await _done(letters, verb, bot, frozenset(ids))
@@ -43,14 +43,14 @@ async def _opened(settings: Settings) -> AsyncIterator[DeadLetters]:
 
 
 async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
-    """The address of the store; a bundled server that runs already is left running."""
+    """The address of the store; a bundled server that is running already is not stopped."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
     server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
     if not server.was_here:
         raise ConfigError(
-            f"DATA_DIR {settings.data_dir}: no host has kept anything here. "
-            "Call this where the host runs, or set DATA_DIR or REDIS_URL as it has them."
+            f"DATA_DIR {settings.data_dir}: no host keeps its state here. "
+            "Run this where the host runs, with its DATA_DIR or REDIS_URL."
         )
     await server.start()
     if server.is_ours:
@@ -70,8 +70,8 @@ async def _done(
         return [_shown(letter) for letter in found] or ["no dead letters"]
     act = letters.replay if verb == "replay" else letters.drop
     done = [letter for letter in found if await act(letter)]
-    word = "back in the inbox" if verb == "replay" else "dropped"
-    return [f"{_name(letter)} {word}" for letter in done] or ["no dead letters"]
+    outcome = "back in the inbox" if verb == "replay" else "dropped"
+    return [f"{_name(letter)} {outcome}" for letter in done] or ["no dead letters"]
 
 
 def _name(letter: DeadLetter) -> str:
