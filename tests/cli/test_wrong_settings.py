@@ -105,7 +105,7 @@ def test_dead_letters_are_not_looked_for_where_no_host_was(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["dead-letters", "list"]) == 1
-    assert "DATA_DIR data: no host has kept anything here" in capsys.readouterr().err
+    assert "DATA_DIR data: no host keeps its state here" in capsys.readouterr().err
     assert not Path("data").exists()
 
 
@@ -116,12 +116,12 @@ def test_the_skills_of_agents_from_the_environment_are_listed(
     monkeypatch.setenv("AGENTS__0__NAME", "Jack")
     monkeypatch.setenv("AGENTS__0__MCPSERVERENDPOINTS__0", "https://tools.example/mcp")
     assert main(["skill", "list", "jack"]) == 0
-    assert "no agent has a skill" in capsys.readouterr().out
+    assert "No agent has a skill." in capsys.readouterr().out
 
 
 def test_what_is_no_token_is_not_hashed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token-hash", "hunter2"]) == 1
-    assert "that is no bot token" in capsys.readouterr().err
+    assert "that is not a bot token" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["99999", "-1", "http"])
