@@ -289,8 +289,8 @@ class Settings(BaseSettings):
     )
     agents_file: Path | None = Field(
         None,
-        description="Agents and bindings, in JSON, or YAML where the name ends in `.yaml` or `.yml`; "
-        "unset: `agents.json` in the working directory, if it exists.",
+        description="Agents and bindings: JSON, or YAML where the name ends in `.yaml` or `.yml`. "
+        "Unset: `agents.json` in the working directory, if it exists.",
     )
     redis_url: Annotated[SecretStr, AfterValidator(_store_address)] | None = Field(
         None, description="A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 
 import structlog
@@ -22,13 +22,7 @@ from registry.errors import (
     RegistryUnavailable,
     RevisionConflict,
 )
-from registry.keys import (
-    DEFAULT,
-    AuditEntry,
-    binding_key,
-    definition_key,
-    fingerprint,
-)
+from registry.keys import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
 from registry.snapshot import Document, Snapshot, merge_documents
 from registry.sources.cached_documents import default_text
 from registry.sources.file import FileSource
@@ -58,6 +52,7 @@ def admins_only(actor: Actor, _action: str, _target: str) -> bool:
     return actor.admin
 
 
+@dataclass(eq=False, slots=True)
 class Catalog:
     """The operator's file over the store: the file wins, and what it sets is changed only there.
 
@@ -66,47 +61,38 @@ class Catalog:
     raises kinds of `RegistryError`. Without a store everything is read-only.
     """
 
-    def __init__(
-        self,
-        file: FileSource,
-        store: RedisStore | None = None,
-        *,
-        writer: WriterPermissions = GUEST,
-        may: Governance = admins_only,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self._file = file
-        self._own_store = store
-        self._writer = writer
-        self._may = may
-        self._wall = wall
-        self._numbers = count(1)
-        self._subscribers: dict[object, Subscriber] = {}
-        self._merged = (_EMPTY, _EMPTY)
-        self._snapshot = Snapshot(0, _EMPTY)
+    file: FileSource
+    store: RedisStore | None = None
+    writer: WriterPermissions = field(default=GUEST, kw_only=True)
+    may: Governance = field(default=admins_only, kw_only=True)
+    wall: Callable[[], float] = field(default=time.time, kw_only=True)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
+    _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
+    _merged: tuple[Document, Document] = field(default=(_EMPTY, _EMPTY), init=False)
+    _snapshot: Snapshot = field(default=Snapshot(0, _EMPTY), init=False)
 
     async def open(self) -> None:
         """Read everything once; then follow every change until `close`."""
-        await self._file.open(self._refresh)
+        await self.file.open(self._refresh)
         try:
-            if self._own_store is not None:
-                await self._own_store.open(self._refresh)
+            if self.store is not None:
+                await self.store.open(self._refresh)
         except RegistryError:
-            await self._file.close()
+            await self.file.close()
             raise
         self._refresh()
 
     async def close(self) -> None:
         """Stop following; the last snapshot stays readable."""
-        if self._own_store is not None:
-            await self._own_store.close()
-        await self._file.close()
+        if self.store is not None:
+            await self.store.close()
+        await self.file.close()
 
     async def reload(self) -> Snapshot:
         """Everything read again from its sources, now."""
-        await self._file.reload()
-        if self._own_store is not None:
-            await self._own_store.reload()
+        await self.file.reload()
+        if self.store is not None:
+            await self.store.reload()
         self._refresh()
         return self._snapshot
 
@@ -132,7 +118,7 @@ class Catalog:
 
     async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
         """The newest audit entries, newest first."""
-        return await self._store.audit(count)
+        return await self._writable.audit(count)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call with each new snapshot; the result ends that."""
@@ -163,7 +149,7 @@ class Catalog:
 
     def parse(self, text: str, place: str = "message") -> AgentDefinition:
         """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`."""
-        return parse_agent(text, place, self._writer, self._snapshot.servers)
+        return parse_agent(text, place, self.writer, self._snapshot.servers)
 
     async def parsed(self, text: str, place: str = "message") -> AgentDefinition:
         """The same; a long text is read in a thread, as that takes a while."""
@@ -175,12 +161,12 @@ class Catalog:
         self, actor: Actor, agent: AgentDefinition, *, key: str
     ) -> AgentDefinition:
         """Store a new agent; raises AlreadyThere where its id is taken."""
-        where, value = definition_key(agent.id), agent.to_text()
+        where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "create agent", agent.id, key)
         if await self._must_write(where, value, entry):
             await self.parsed(value, agent.id)
             try:
-                await self._store.put(where, value, None, entry)
+                await self._writable.put(where, value, None, entry)
             except RevisionConflict:
                 raise AlreadyThere(f"there is already an agent '{agent.id}'") from None
             self._refresh()
@@ -190,11 +176,11 @@ class Catalog:
         self, actor: Actor, agent: AgentDefinition, *, key: str, expected: str | None = None
     ) -> AgentDefinition:
         """Store an agent over the expected revision (None: over what is there now)."""
-        where, value = definition_key(agent.id), agent.to_text()
+        where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "update agent", agent.id, key)
         if await self._must_write(where, value, entry):
             await self.parsed(value, agent.id)
-            stored = await self._store.get(where)
+            stored = await self._writable.get(where)
             if stored is None:
                 raise NotThere(f"there is no agent '{agent.id}' to update")
             await self._put(where, value, entry, expected or stored.revision)
@@ -205,19 +191,19 @@ class Catalog:
     ) -> bool:
         """Remove an agent; False where there was none. Its bindings stay, inactive."""
         entry = await self._authorized(actor, "delete agent", agent_id, key)
-        return await self._remove(definition_key(agent_id), entry, expected)
+        return await self._remove(DEFINITION + agent_id, entry, expected)
 
     async def bind(self, actor: Actor, binding: AgentBinding, *, key: str) -> AgentBinding:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
         detail = f"to {binding.agent_id}"
         entry = await self._authorized(actor, "bind", binding.slot, key, detail)
-        await self._set(binding_key(binding.slot), binding.to_text(), entry)
+        await self._set(BINDING + binding.slot, binding.to_text(), entry)
         return binding
 
     async def unbind(self, actor: Actor, slot: str, *, key: str) -> bool:
         """Remove a binding by its slot; False where there was none."""
         entry = await self._authorized(actor, "unbind", slot, key)
-        return await self._remove(binding_key(slot), entry)
+        return await self._remove(BINDING + slot, entry)
 
     async def set_default(self, actor: Actor, agent_id: str | None, *, key: str) -> None:
         """Make an agent the default one, or none; raises NotThere for an unknown agent."""
@@ -234,52 +220,52 @@ class Catalog:
         self, actor: Actor, action: str, target: str, *, key: str, detail: str = ""
     ) -> None:
         """Leave an audit entry of a refused attempt; where that fails it is only logged."""
-        at = self._wall()
+        at = self.wall()
         entry = AuditEntry(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
         try:
-            await self._store.record(entry)
+            await self._writable.record(entry)
         except RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
 
     @property
-    def _store(self) -> RedisStore:
-        if self._own_store is None:
+    def _writable(self) -> RedisStore:
+        if self.store is None:
             raise RegistryUnavailable("nothing can be changed here: there is no store")
-        return self._own_store
+        return self.store
 
     async def _authorized(
         self, actor: Actor, action: str, target: str, key: str, detail: str = ""
     ) -> AuditEntry:
         """The audit entry of a change; raises Denied, and leaves an entry of that."""
-        if self._may(actor, action, target):
-            return AuditEntry(actor.id, action, target, key, self._wall(), detail)
+        if self.may(actor, action, target):
+            return AuditEntry(actor.id, action, target, key, self.wall(), detail)
         await self.refused(actor, action, target, key=key, detail=detail)
         raise Denied(f"you may not {action}: only admins may")
 
     async def _must_write(self, where: str, value: str, entry: AuditEntry) -> bool:
         """Whether a change is still to be made; raises Owned where the file sets that key."""
-        if await self._store.replayed(entry, fingerprint(entry.action, where, value)):
+        if await self._writable.replayed(entry, fingerprint(entry.action, where, value)):
             return False
-        if place := self._file.owner(where):
+        if place := self.file.owner(where):
             raise Owned(entry.target, place)
         return True
 
     async def _set(self, where: str, value: str, entry: AuditEntry) -> None:
         if await self._must_write(where, value, entry):
-            stored = await self._store.get(where)
+            stored = await self._writable.get(where)
             await self._put(where, value, entry, stored.revision if stored else None)
 
     async def _put(self, where: str, value: str, entry: AuditEntry, expected: str | None) -> None:
-        await self._store.put(where, value, expected, entry)
+        await self._writable.put(where, value, expected, entry)
         self._refresh()
 
     async def _remove(self, where: str, entry: AuditEntry, expected: str | None = None) -> bool:
         if not await self._must_write(where, "", entry):
             return True
-        stored = await self._store.get(where)
+        stored = await self._writable.get(where)
         if stored is None:
             return False
-        await self._store.delete(where, expected or stored.revision, entry)
+        await self._writable.delete(where, expected or stored.revision, entry)
         self._refresh()
         return True
 
@@ -287,7 +273,7 @@ class Catalog:
 
     def _refresh(self) -> None:
         """Make the next snapshot where a source has changed, and hand it to the subscribers."""
-        sources = self._file.document, self._own_store.document if self._own_store else _EMPTY
+        sources = self.file.document, self.store.document if self.store else _EMPTY
         if all(new is old for new, old in zip(sources, self._merged, strict=True)):
             return
         self._merged = sources

@@ -11,10 +11,13 @@ SLUG_RULE = "1 to 64 of a-z, 0-9, hyphen and underscore, beginning with a letter
 
 PREFIX = "agent:"
 DEFINITION = "agent:definition:"
+"""Before an agent's id: the key of its definition."""
 BINDING = "agent:binding:"
+"""Before a binding's slot: its key."""
 DEFAULT = "agent:default"
 AUDIT = "agent:audit"
 REPLAY = "agent:replay:"
+"""Before an idempotency key: where a change is remembered by it."""
 
 
 def is_slug(text: str) -> bool:
@@ -26,21 +29,6 @@ def slug(text: str) -> str | None:
     """The slug that reads most like a text, or None where nothing of it is left."""
     shortened = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
     return shortened if is_slug(shortened) else None
-
-
-def definition_key(agent_id: str) -> str:
-    """The key of an agent's definition: `agent:definition:<id>`."""
-    return DEFINITION + agent_id
-
-
-def binding_key(slot: str) -> str:
-    """The key of a binding: `agent:binding:<type>:<key>`, then `:bot:<bot>` where it has one."""
-    return BINDING + slot
-
-
-def replay_key(key: str) -> str:
-    """The key under which a change is remembered by its idempotency key."""
-    return REPLAY + key
 
 
 def revision_of(value: str | bytes) -> str:

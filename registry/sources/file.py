@@ -23,6 +23,7 @@ _GRAIN_SECONDS = 2.0
 """File systems tell the time of a write no finer than this."""
 _SETTLE_SECONDS = 0.1
 _SETTLE_TRIES = 4
+_NOTHING = RawDocument()
 
 _Signature = tuple[int, int, int]
 
@@ -41,40 +42,32 @@ class _Look:
     is_settled: bool = field(default=True, compare=False)
 
 
+@dataclass(eq=False, slots=True)
 class FileSource:
     """The operator's document: a file (or none) under the environment, which wins field by field.
 
     Once a good file was seen, a bad or missing one changes nothing but `document.problems`.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        environment: RawDocument | None = None,
-        legacy: RawDocument | None = None,
-        *,
-        required: bool = False,
-        look_seconds: float = LOOK_SECONDS,
-    ) -> None:
-        self.document = Document()
-        self._path = path
-        self._environment = environment or RawDocument()
-        self._legacy = legacy
-        self._required = required
-        self._look_seconds = look_seconds
-        self._good: Document | None = None
-        self._had_file = False
-        self._seen: _Look | None = None
-        self._lock = asyncio.Lock()
-        self._changed: Callable[[], None] = lambda: None
-        self._task: asyncio.Task[None] | None = None
+    path: Path | None
+    environment: RawDocument = _NOTHING
+    legacy: RawDocument | None = None
+    required: bool = field(default=False, kw_only=True)
+    look_seconds: float = field(default=LOOK_SECONDS, kw_only=True)
+    document: Document = field(default_factory=Document, init=False)
+    _good: Document | None = field(default=None, init=False)
+    _had_file: bool = field(default=False, init=False)
+    _seen: _Look | None = field(default=None, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _changed: Callable[[], None] = field(default=lambda: None, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def open(self, changed: Callable[[], None] = lambda: None) -> None:
         """Read the file; then follow it until `close`, and call `changed` after each change."""
         await self.reload()
         self._changed = changed
-        if self._path is not None:
-            self._task = asyncio.create_task(self._follow(self._path), name="registry file")
+        if self.path is not None:
+            self._task = asyncio.create_task(self._follow(self.path), name="registry file")
 
     async def close(self) -> None:
         """Stop following."""
@@ -108,7 +101,7 @@ class FileSource:
         # A look costs less than waiting to be told, and sees what no file system tells of: network
         # folders, links that are turned to another file, a folder that comes later.
         while True:
-            await asyncio.sleep(self._look_seconds)
+            await asyncio.sleep(self.look_seconds)
             if await asyncio.to_thread(self._may_differ, path):
                 await self.reload()
 
@@ -147,28 +140,28 @@ class FileSource:
 
     def _look(self) -> _Look:
         try:
-            signature = _signature(self._path) if self._path else None
-            if self._path is None or signature is None:
+            signature = _signature(self.path) if self.path else None
+            if self.path is None or signature is None:
                 return _Look(None)
             is_settled = abs(time.time() - signature[0] / 1e9) > _GRAIN_SECONDS
-            return _Look(self._path.read_bytes(), None, signature, is_settled)
+            return _Look(self.path.read_bytes(), None, signature, is_settled)
         except FileNotFoundError:
             return _Look(None)
         except OSError as error:
-            return _Look(None, _unreadable(self._path, error))
+            return _Look(None, _unreadable(self.path, error))
 
     def _read(self, look: _Look) -> Document | tuple[Problem, ...]:
         """The document of a look, or what is wrong with it."""
         try:
             if look.error is not None:
                 return (look.error,)
-            file = RawDocument()
+            file = _NOTHING
             if look.content is not None:
-                file = _decoded(look.content, self._path)
-            elif self._path is not None and (self._required or self._had_file):
+                file = _decoded(look.content, self.path)
+            elif self.path is not None and (self.required or self._had_file):
                 kept = "; the last good copy stays in use" if self._good else ""
-                return (Problem(str(self._path), f"the file is not there{kept}", "put it back"),)
-            return build(merge(file, self._environment, self._legacy))
+                return (Problem(str(self.path), f"the file is not there{kept}", "put it back"),)
+            return build(merge(file, self.environment, self.legacy))
         except DocumentErrors as errors:
             return errors.problems
 
@@ -179,7 +172,7 @@ def read_file(path: Path, *, required: bool) -> RawDocument:
         return _decoded(path.read_bytes(), path)
     except FileNotFoundError:
         if not required:
-            return RawDocument()
+            return _NOTHING
         cure = "create it, or correct the path"
         raise DocumentErrors([Problem(str(path), "the file is not there", cure)]) from None
     except OSError as error:

@@ -21,10 +21,10 @@ from registry.keys import (
     DEFAULT,
     DEFINITION,
     PREFIX,
+    REPLAY,
     AuditEntry,
     StoredValue,
     fingerprint,
-    replay_key,
     revision_of,
 )
 from registry.snapshot import Document
@@ -114,8 +114,8 @@ class RedisStore:
 
     async def replayed(self, entry: AuditEntry, fingerprint: str) -> bool:
         """Whether this change was made before; raises KeyReused where its key made another one."""
-        async with self._translated(replay_key(entry.key)):
-            made = await self._client.get(replay_key(entry.key))
+        async with self._translated(REPLAY + entry.key):
+            made = await self._client.get(REPLAY + entry.key)
         if made is not None and _text(made) != fingerprint:
             raise KeyReused(f"the key of this {entry.action} made another change before")
         return made is not None
@@ -168,7 +168,7 @@ class RedisStore:
     ) -> None:
         mark = fingerprint(entry.action, entry.target if act == "record" else key, value)
         audit = [text for pair in entry.fields().items() for text in pair]
-        keys = (key, AUDIT, replay_key(entry.key))
+        keys = (key, AUDIT, REPLAY + entry.key)
         async with self._translated(*keys):
             answer = await self._write_script(
                 keys=keys, args=[act, value, expected or "", mark, _REMEMBER_SECONDS, *audit]
