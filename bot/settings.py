@@ -60,8 +60,8 @@ def _people(ids: frozenset[int]) -> frozenset[int]:
 
 def _groups(ids: frozenset[int]) -> frozenset[int]:
     if wrong := sorted(id for id in ids if id >= 0):
-        told = f"{wrong[0]} is not a group's id, which is negative"
-        raise InvalidValue(told, "put those of persons into PEOPLE")
+        message = f"{wrong[0]} is not a group's id, which is negative"
+        raise InvalidValue(message, "put those of persons into PEOPLE")
     return ids
 
 
@@ -118,7 +118,7 @@ class LimitSettings(TurnLimits):
         "off", description="Personal data in what goes out; an agent may be stricter."
     )
     blockedtopics: str | None = Field(
-        None, description="Topics of which no agent may talk, separated by commas."
+        None, description="Topics that no agent may talk about, separated by commas."
     )
 
     @property
@@ -218,8 +218,8 @@ class Bot(BaseModel):
             return given | {"token": Path(path).read_text(encoding="utf-8").strip()}
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "it is not text"
-            told = f"TOKEN_FILE {path} cannot be read: {why}"
-            raise InvalidValue(told, "put the token there, or name another file") from None
+            message = f"TOKEN_FILE {path} cannot be read: {why}"
+            raise InvalidValue(message, "put the token there, or name another file") from None
 
     @property
     def id(self) -> int:
@@ -388,7 +388,7 @@ class Settings(BaseSettings):
     )
     webhook_url: _Url | None = Field(
         None,
-        description="Public address of this host, or of what stands before its replicas; set: "
+        description="Public address of this host, or of the proxy before its replicas; set: "
         "Telegram pushes updates there, unset: they are polled.",
     )
     sweep_seconds: float = Field(
@@ -429,8 +429,8 @@ class Settings(BaseSettings):
     def _each_bot_once(cls, bots: list[Bot]) -> list[Bot]:
         ids = [bot.id for bot in bots]
         if twice := sorted({id for id in ids if ids.count(id) > 1}):
-            told = f"bot {twice[0]} is there twice"
-            raise InvalidValue(told, "give each bot one BOTS__<n>__TOKEN")
+            message = f"bot {twice[0]} is there twice"
+            raise InvalidValue(message, "give each bot one BOTS__<n>__TOKEN")
         return bots
 
     @field_validator("log_level", mode="before")

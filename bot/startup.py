@@ -72,11 +72,11 @@ def agent_resolver(
 def settings_problems(settings: Settings) -> Iterator[Problem]:
     """What an operator should know of the settings: said by `check`, and logged at the start."""
     if not settings.bots:
-        told, cure = "there is no bot to host", "set it to a token from @BotFather"
-        yield Problem("BOTS__0__TOKEN", told, cure, "warning")
+        message, cure = "there is no bot to host", "set it to a token from @BotFather"
+        yield Problem("BOTS__0__TOKEN", message, cure, "warning")
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
-        told, cure = "it is not set, so no agent can answer", "set it to your key"
-        yield Problem("ANTHROPIC_API_KEY", told, cure, "warning")
+        message, cure = "it is not set, so no agent can answer", "set it to your key"
+        yield Problem("ANTHROPIC_API_KEY", message, cure, "warning")
     for name in _short_secrets(settings):
         yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning")
     yield from _access_problems(settings)
@@ -101,18 +101,18 @@ def _access_problems(settings: Settings) -> Iterator[Problem]:
     opened = [bot for bot in settings.bots if rules[bot.id].mode == "open"]
     for bot in opened:
         place = "ACCESS" if bot.access is None else f"BOTS__{numbers.get(bot.id, 0)}__ACCESS"
-        told = f"bot {bot.id} is open to everybody"
-        yield Problem(place, told, "set it to request, unless that is intended", "note")
+        message = f"bot {bot.id} is open to everybody"
+        yield Problem(place, message, "set it to request, unless that is intended", "note")
     if opened and not any(one.tokens or one.usd for _, one in settings.budgets):
-        told = "a bot is open to everybody, and no budget is set"
+        message = "a bot is open to everybody, and no budget is set"
         cure = "limit what a day may cost: BUDGETS__PERSON__TOKENS, BUDGETS__HOST__TOKENS"
-        yield Problem("BUDGETS", told, cure, "warning")
+        yield Problem("BUDGETS", message, cure, "warning")
     for bot in settings.bots:
         rule = rules[bot.id]
         if rule.mode == "listed" and not (rule.people or rule.chats or settings.admins):
-            told = f"bot {bot.id} answers nobody until an admin lets somebody in"
+            message = f"bot {bot.id} answers nobody until an admin lets somebody in"
             cure = "set PEOPLE, CHATS or ADMINS, or claim the host with the code that it logs"
-            yield Problem("ACCESS", told, cure, "note")
+            yield Problem("ACCESS", message, cure, "note")
 
 
 def announce(settings: Settings, snapshot: Snapshot, skills: InstalledSkills, url: str) -> None:

@@ -72,9 +72,9 @@ def screen_server(
 ) -> Iterator[ValidationIssue]:
     """What a server may not say, given who wrote it."""
     if server.command is not None and not writer.operator:
-        told = "a command may come only from the file or the environment"
+        message = "a command may come only from the file or the environment"
         cure = "give a url, or name a server that the operator has defined"
-        yield ValidationIssue((*path, "command"), told, cure)
+        yield ValidationIssue((*path, "command"), message, cure)
     if not writer.operator:
         yield from _promises(
             server.trust_annotations, (*path, "trustAnnotations"), "trust a server"
@@ -104,12 +104,12 @@ def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Iterat
     yield from _promises(skill.cache, (*path, "cache"), "have results used again")
     handler, auth = skill.internal_handler, skill.webhook_auth
     if handler is not None and handler not in writer.handlers:
-        told = f"the internal skill '{handler}' may not be used by this document"
+        message = f"the internal skill '{handler}' may not be used by this document"
         cure = "have the operator list it in AGENT_SKILLS, or use one that is listed"
-        yield ValidationIssue((*path, "internalHandler"), told, cure)
+        yield ValidationIssue((*path, "internalHandler"), message, cure)
     if auth and auth.variable not in writer.secrets:
-        told = f"the variable {auth.variable} may not be used by this document"
-        yield ValidationIssue((*path, "webhookAuth"), told, _LIST_IT)
+        message = f"the variable {auth.variable} may not be used by this document"
+        yield ValidationIssue((*path, "webhookAuth"), message, _LIST_IT)
 
 
 def _promises(given: object, path: Path, what: str) -> Iterator[ValidationIssue]:
@@ -127,8 +127,8 @@ def _screen_value(
     yield from _malformed(text, path)
     for reference in () if writer.operator else reference_names(text):
         if reference not in writer.secrets:
-            told = f"${{{reference}}} may not be used by this document"
-            yield ValidationIssue(path, told, _LIST_IT)
+            message = f"${{{reference}}} may not be used by this document"
+            yield ValidationIssue(path, message, _LIST_IT)
 
 
 def _screen_url(
@@ -138,8 +138,8 @@ def _screen_url(
         return
     yield from _malformed(url, path)
     if not writer.operator and reference_names(url):
-        told = "an address may not hold a reference here"
-        yield ValidationIssue(path, told, "write the plain address")
+        message = "an address may not hold a reference here"
+        yield ValidationIssue(path, message, "write the plain address")
     elif not url.startswith("${"):
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
@@ -153,8 +153,8 @@ def _screen_url(
 
 def _malformed(text: str, path: Path) -> Iterator[ValidationIssue]:
     if malformed_reference(text):
-        told = f"'{dotted(path)}' has a '${{' that does not begin a reference"
-        yield ValidationIssue(path, told, "write ${NAME}")
+        message = f"'{dotted(path)}' has a '${{' that does not begin a reference"
+        yield ValidationIssue(path, message, "write ${NAME}")
 
 
 def _no_reference(text: str, path: Path) -> Iterator[ValidationIssue]:
@@ -163,8 +163,8 @@ def _no_reference(text: str, path: Path) -> Iterator[ValidationIssue]:
 
 
 def _unexpanded(path: Path, level: Level = "error") -> ValidationIssue:
-    told = f"a ${{NAME}} in '{dotted(path)}' is not expanded"
-    return ValidationIssue(path, told, "references work only in headers, env and url", level)
+    message = f"a ${{NAME}} in '{dotted(path)}' is not expanded"
+    return ValidationIssue(path, message, "references work only in headers, env and url", level)
 
 
 def _secret(path: Path, what: str) -> ValidationIssue:

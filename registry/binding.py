@@ -1,4 +1,4 @@
-"""Who gets which agent: bindings, their index, and the resolution that explains itself."""
+"""Bindings of agents to bots, chats and persons: their index, and how they are resolved."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TYPES = {kind.value.lower(): kind for kind in AgentBindingType}
 
 
 class AgentBinding(RegistryModel):
-    """A patch cord: a bot, a chat or a person gets an agent; `bot` narrows it to one bot.
+    """Binds an agent to a bot, a chat or a person; `bot` narrows the last two to one bot.
 
     A bot is given by the SHA-256 of its token in hex, by its numeric id, or by its @username.
     """
@@ -105,7 +105,7 @@ def bot_key(text: str) -> str:
     if _OTHER.match(text):
         return text
     cure = "write the SHA-256 of its token in hex, its numeric id, or its @username"
-    raise InvalidValue(f"{shown(text)} names no bot", cure)
+    raise InvalidValue(f"{shown(text)} does not name a bot", cure)
 
 
 def is_bot_key(text: str) -> bool:

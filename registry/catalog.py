@@ -1,4 +1,4 @@
-"""The one way to read and to change agents, bindings and the default agent."""
+"""The catalog: reads and changes agents, bindings and the default agent."""
 
 from __future__ import annotations
 

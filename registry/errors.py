@@ -6,7 +6,7 @@ RegistryError
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
-├── RevisionConflict      somebody else changed it meanwhile
+├── RevisionConflict      somebody else has changed it in the meantime
 ├── KeyReused             an idempotency key came again with another change
 ├── ReferenceMissing      a `${NAME}` has no value, or may not be used here
 ├── WrongKind             a key of the store holds a list or the like where a text should be

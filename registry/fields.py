@@ -1,4 +1,4 @@
-"""What the data models share: names in any spelling, paths, and errors told as sentences."""
+"""What the data models share: names in any spelling, paths, and errors as sentences."""
 
 from __future__ import annotations
 

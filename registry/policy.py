@@ -1,4 +1,4 @@
-"""What an agent may do with tools, as data: capability, confirmation, and who approves."""
+"""Tool policies as data: which tools an agent has, which ask first, and who approves."""
 
 from __future__ import annotations
 

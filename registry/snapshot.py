@@ -1,4 +1,4 @@
-"""What a source of agents holds once it is read and found good."""
+"""Validated documents, and the snapshot of what is in force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[T]):
-    """One value of a document, with where it stands.
+    """One value of a document, and its place.
 
     `origins` gives the place of single fields by their JSON name (`llmOverrides.model`), `operator`
     says whether the file or the environment wrote it, `revision` what a change must expect.
@@ -61,7 +61,7 @@ class Document:
 
 
 def merge_documents(above: Document, below: Document) -> Document:
-    """Two documents as one: `above` wins, the rest of `below` stays, and what it hides is told."""
+    """Two documents as one: `above` wins; each hidden value of `below` becomes a problem."""
     hidden: list[Problem] = []
     if above.default_agent_id and below.default_agent_id:
         hidden.append(_hidden(below.default_agent_id, above.default_agent_id))
@@ -84,8 +84,8 @@ def _over(
 
 
 def _hidden(below: Entry[T], above: Entry[T]) -> Problem:
-    told = f"it is hidden by {above.place}, which wins"
-    return Problem(below.place, told, "remove one of the two", level="warning")
+    message = f"it is overridden by {above.place}"
+    return Problem(below.place, message, "remove one of the two", level="warning")
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ class Snapshot:
 
     def _conflict(self, kept: AgentBinding, dropped: AgentBinding) -> Problem:
         places = self.document.bindings
-        told = f"it binds the same bot as {places[kept.slot].place}, which stays in force"
-        return Problem(places[dropped.slot].place, told, "remove one of the two")
+        message = f"it binds the same bot as {places[kept.slot].place}, which stays in force"
+        return Problem(places[dropped.slot].place, message, "remove one of the two")
 
     def _unserved(self) -> Iterator[Problem]:
         for entry in self.document.agents.values():
@@ -204,5 +204,5 @@ def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
 
 
 def _absent(place: str, agent_id: str, so: str) -> Problem:
-    told = f"agent '{agent_id}' is not there, so {so}"
-    return Problem(place, told, "create the agent, or name another", level="warning")
+    message = f"agent '{agent_id}' is not there, so {so}"
+    return Problem(place, message, "create the agent, or name another", level="warning")

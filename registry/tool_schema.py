@@ -56,8 +56,8 @@ class Cost:
     """What it can cost to judge a value by a schema.
 
     `parts` is how many parts it has with all references written out; each of them looks at each
-    part of a value once at most. None where that has no end, or cannot be told. `branches` says
-    whether a value that does not fit is told of once for each of several ways.
+    part of a value once at most. None where that is endless or unknown. `branches` says whether
+    a value that does not fit is reported once for each of several ways.
     """
 
     parts: int | None
@@ -165,17 +165,17 @@ class _Parts:
                 yield from map(str, named)
 
     def count(self) -> None:
-        """Count what references come to, and refuse what comes to too much or goes round."""
+        """Count the parts with references written out; refuse too many, and circular references."""
         counted = _sums(self._parts, lambda part: part.here)
         if counted is None:
-            raise InvalidValue("leads round and round", "let each $ref lead further inside")
+            raise InvalidValue("has a circular $ref", "let each $ref lead further inside")
         if max(counted.values()) > PARTS_LIMIT:
-            told = f"comes to more than {PARTS_LIMIT} parts for one value"
-            raise InvalidValue(told, "refer to the same part less often")
+            message = f"has more than {PARTS_LIMIT} parts for one value, with each $ref written out"
+            raise InvalidValue(message, "refer to the same part less often")
         evaluated = [counted[key] for key, part in self._parts.items() if part.evaluates]
         if sum(evaluated) > EVALUATED_LIMIT:
-            told = f"has more than {EVALUATED_LIMIT} parts below 'unevaluated…'"
-            raise InvalidValue(told, "use additionalProperties, or refer less often")
+            message = f"has more than {EVALUATED_LIMIT} parts below 'unevaluated…'"
+            raise InvalidValue(message, "use additionalProperties, or refer less often")
         whole = _sums(self._parts, lambda part: [*part.here, *part.inside])
         endless = whole is None or evaluated or whole[id(self._root)] >= _MANY
         self._whole = None if whole is None or endless else whole[id(self._root)]
@@ -292,7 +292,7 @@ def _sums(
 ) -> dict[int, int] | None:
     """For each part its size with all that follow, counted as often as led to; None if in circles.
 
-    What comes to very much is counted no further.
+    Very large sums are counted no further.
     """
     sums: dict[int, int] = {}
     under_way: set[int] = set()

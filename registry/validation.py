@@ -1,4 +1,4 @@
-"""Documents before and after validation: raw values with their places, merged, then judged."""
+"""Raw documents with the place of each value: how they are merged and validated."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from registry.secrets import shown
 from registry.snapshot import Document, Entry
 
 M = TypeVar("M", bound=RegistryModel)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,8 @@ def _first_of_each(
     for part in parts:
         own = key(part)
         if own is not None and first.setdefault(own, part) is not part:
-            told = f"{what} {shown(own)} is already at {first[own].place}"
-            problems.append(Problem(part.place, told, "remove or rename one of the two"))
+            message = f"{what} {shown(own)} is already at {first[own].place}"
+            problems.append(Problem(part.place, message, "remove or rename one of the two"))
         else:
             kept.append(part)
     return tuple(kept)
@@ -261,7 +262,7 @@ def _unknown_bot(binding: AgentBinding) -> Iterable[ValidationIssue]:
     if key is not None and not is_bot_key(key):
         yield ValidationIssue(
             ("bindingKey" if by_bot else "bot",),
-            f"{shown(key)} is neither a token's hash, nor an id, nor an @username: it binds no bot",
+            f"{shown(key)} is not a token's hash, an id or an @username, so it binds no bot",
             "write the SHA-256 of the token (switchboard token-hash), the id, or @username",
             level="warning",
         )
@@ -289,8 +290,8 @@ def _read_default(
 ) -> Entry[str] | None:
     issues = list(secrets_in(part.value, ("defaultAgentId",)))
     if not issues and not (isinstance(part.value, str) and is_slug(part.value)):
-        told = f"'defaultAgentId' {shown(part.value)} is not a valid id ({SLUG_RULE})"
-        issues = [ValidationIssue((), told, "write the id of an agent")]
+        message = f"'defaultAgentId' {shown(part.value)} is not a valid id ({SLUG_RULE})"
+        issues = [ValidationIssue((), message, "write the id of an agent")]
     problems += [Problem(part.place, issue.message, issue.cure) for issue in issues]
     return None if issues else Entry(part.value, part.document, part.place, {}, writer.operator)
 
@@ -307,9 +308,6 @@ def _validated(
         paths = {issue.path for issue in issues}
         more = [issue for issue in issues_of(error, model) if issue.path not in paths]
         return None, [*issues, *(i for i in more if not (paths and "in clear" in i.message))]
-
-
-T = TypeVar("T")
 
 
 def _entry(

@@ -113,17 +113,17 @@ def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
 def _check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
     """What is legal but surprising in the settings, beyond what the start says as well."""
     if not settings.admins:
-        told = "this host has no admin, unless somebody has claimed it"
+        message = "this host has no admin, unless somebody has claimed it"
         cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
-        yield Problem("ADMINS", told, cure, "note")
+        yield Problem("ADMINS", message, cure, "note")
     for person in sorted(settings.admins):
         if person <= 0:
             cure = "write the numeric ids of persons, which are positive"
             yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
     for name in sorted(settings.agent_secrets):
         if not environ.get(name):
-            told = f"it lists {name}, which is not set"
-            yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
+            message = f"it lists {name}, which is not set"
+            yield Problem("AGENT_SECRETS", message, f"set {name}, or take it out", "warning")
     for host in sorted(settings.internal_hosts):
         if not _HOST.match(host):
             cure = "write the bare name or number of a host, without scheme, port and path"
@@ -146,9 +146,9 @@ def _unpriced(settings: Settings) -> Iterator[Problem]:
     models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
     for model in sorted(models) if dollars else ():
         if prices.price(model, Usage(input=1)).micros is None:
-            told = f"the price of {model} is not known, so it is not asked"
+            message = f"the price of {model} is not known, so it is not asked"
             cure = "set its price in PRICES, or give the budget in tokens"
-            yield Problem(dollars[0], told, cure, "warning")
+            yield Problem(dollars[0], message, cure, "warning")
 
 
 def _check_env_file(file: str | None) -> Iterator[Problem]:
@@ -165,9 +165,9 @@ def _check_env_file(file: str | None) -> Iterator[Problem]:
 
 def _unknown_skills(settings: Settings, known: Collection[str]) -> Iterator[Problem]:
     for name in sorted(settings.agent_skills - set(known)):
-        told = f"it lists {name}, which no installed package has"
+        message = f"it lists {name}, which no installed package has"
         cure = "install its package, or take it out; `switchboard skill list` shows what there is"
-        yield Problem("AGENT_SKILLS", told, cure, "warning")
+        yield Problem("AGENT_SKILLS", message, cure, "warning")
 
 
 # --- agents --------------------------------------------------------------------------------------
@@ -213,8 +213,10 @@ async def _read_store(settings: Settings, found: list[Problem]) -> Document:
         async with asyncio.timeout(STORE_SECONDS):
             await store.reload()
     except (RegistryError, OSError, ValueError) as error:
-        told = f"the store did not answer ({type(error).__name__}), so its agents are not checked"
-        found.append(Problem("REDIS_URL", told, "start it, or correct REDIS_URL", "warning"))
+        message = (
+            f"the store did not answer ({type(error).__name__}), so its agents are not checked"
+        )
+        found.append(Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning"))
     finally:
         await client.aclose()
     return store.document
@@ -260,9 +262,9 @@ def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator
         key = entry.value.binding_key if by_bot else entry.value.bot
         if key is not None and _HASH_OR_ID.match(key) and key not in known:
             place = entry.origins.get("bindingKey" if by_bot else "bot", entry.place)
-            told = f"no configured bot has the hash or id {key[:12]}…"
+            message = f"no configured bot has the hash or id {key[:12]}…"
             cure = "correct it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
-            yield Problem(place, told, cure, level="warning")
+            yield Problem(place, message, cure, level="warning")
 
 
 def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
@@ -272,8 +274,8 @@ def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
         cure = "describe one, or add one from a chat"
         yield Problem(place, "there is no agent, so nobody is answered", cure, level="note")
     elif not snapshot.default and not any(snapshot.bindings):
-        told = "no agent is bound to anything, and none is the default, so nobody is answered"
-        yield Problem(place, told, 'set "defaultAgentId", or bind one', level="note")
+        message = "no agent is bound to anything, and none is the default, so nobody is answered"
+        yield Problem(place, message, 'set "defaultAgentId", or bind one', level="note")
 
 
 def _references(document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -287,8 +289,8 @@ def _references(document: Document, environ: Mapping[str, str]) -> Iterator[Prob
         referred += references
         for reference in references:
             if not environ.get(reference):
-                told = f"server '{name}' refers to ${{{reference}}}, which is not set"
-                yield Problem(place, told, f"set {reference}", level="warning")
+                message = f"server '{name}' refers to ${{{reference}}}, which is not set"
+                yield Problem(place, message, f"set {reference}", level="warning")
     for entry in document.agents.values():
         auths = (skill.webhook_auth for skill in entry.value.skills)
         referred += [auth.variable for auth in auths if auth]
@@ -312,18 +314,18 @@ def _unread(environ: Mapping[str, str], *, has_agents: bool) -> Iterator[Problem
     known = [name.upper() for name in Settings.model_fields]
     for variable in sorted(environ):
         head = variable.upper().partition("__")[0]
-        told, cure = "this variable is not read", ""
+        message, cure = "this variable is not read", ""
         if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
             root = match[1].upper().removesuffix("S") + "S"
             cure = f"write {root}__{match[2]}__{match[3].upper()}"
         elif has_agents and variable.upper().startswith(_SINGLE_AGENT):
-            told = "it belongs to single-agent mode, which is off while agents are configured"
+            message = "it belongs to single-agent mode, which is off while agents are configured"
             cure = "remove it, or move it to an agent"
         elif head not in known and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
             near = nearest(head, known, 0.9)
             cure = f"did you mean {near}?" if near else ""
         if cure:
-            yield Problem(variable, told, cure, level="warning")
+            yield Problem(variable, message, cure, level="warning")
 
 
 def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:

@@ -43,7 +43,7 @@ def _split(loc: Loc) -> tuple[Loc, Loc]:
 
 
 def _not_a_whole(loc: Loc) -> tuple[str, str]:
-    """What to say where a text stands for something that has parts."""
+    """The message and cure where a setting with parts was set as a whole."""
     parts = _parts(loc)
     if parts == [_variable(loc)]:
         return "must be JSON", ""
@@ -55,7 +55,7 @@ def _variable(loc: Loc) -> str:
 
 
 def _suggestion(loc: Loc) -> str:
-    """Which setting a misspelt one may stand for, and else all there are."""
+    """The cure for a misspelt setting: the nearest one, or all there are."""
     known = _parts(loc[:-1])
     near = nearest(_variable(loc), known, 0.8)
     return f"did you mean {near}?" if near else f"known are {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""The values of a store, read and validated one by one; the last good one of each key stays."""
+"""The validated values of a store by key; where a value turns bad, the last good one stays."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ class CachedDocuments:
         if found is None:
             raise DocumentErrors(problems)
         if key != expected:
-            told = "its key and its value do not belong together"
-            raise DocumentErrors([Problem(key, told, f"SET this value at {expected}")])
+            message = "its key and its value do not belong together"
+            raise DocumentErrors([Problem(key, message, f"SET this value at {expected}")])
         return found
 
 
@@ -170,17 +170,17 @@ def _text_of(key: str, value: bytes | str | OtherType | TooLarge) -> str:
     """The text that a key holds; raises DocumentErrors for anything else."""
     wanted = "the id of an agent" if key == DEFAULT else "one JSON object"
     if isinstance(value, OtherType):
-        told, cure = f"it holds a {value.name}, not a text", f"DEL it, then SET it to {wanted}"
-        raise DocumentErrors([Problem(key, told, cure)])
+        message, cure = f"it holds a {value.name}, not a text", f"DEL it, then SET it to {wanted}"
+        raise DocumentErrors([Problem(key, message, cure)])
     size = value.size if isinstance(value, TooLarge) else len(value)
     if isinstance(value, TooLarge) or size > VALUE_LIMIT:
-        told = f"its value has {size} bytes, more than {VALUE_LIMIT}"
-        raise DocumentErrors([Problem(key, told, "make it smaller")])
+        message = f"its value has {size} bytes, more than {VALUE_LIMIT}"
+        raise DocumentErrors([Problem(key, message, "make it smaller")])
     try:
         return value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError:
-        told = "its value is not UTF-8 text"
-        raise DocumentErrors([Problem(key, told, f"SET it to {wanted}")]) from None
+        message = "its value is not UTF-8 text"
+        raise DocumentErrors([Problem(key, message, f"SET it to {wanted}")]) from None
 
 
 def _object(key: str, text: str) -> RawValue:
@@ -195,8 +195,8 @@ def _default(text: str) -> Entry[str]:
     if agent_id.startswith('"'):
         agent_id = read_value(text, DEFAULT, numbered=False).value
     if not isinstance(agent_id, str) or not is_slug(agent_id) or detect_secret(agent_id):
-        told = f"{shown(agent_id)} is not a valid id ({SLUG_RULE})"
-        raise DocumentErrors([Problem(DEFAULT, told, "SET it to the id of an agent")])
+        message = f"{shown(agent_id)} is not a valid id ({SLUG_RULE})"
+        raise DocumentErrors([Problem(DEFAULT, message, "SET it to the id of an agent")])
     return Entry(agent_id, "", DEFAULT)
 
 

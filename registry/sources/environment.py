@@ -78,8 +78,8 @@ class _Tree:
             if not isinstance(node, dict):
                 break
         if not isinstance(node, dict) or isinstance(node.get(steps[-1]), dict):
-            told = "it is a value and also the beginning of other variables"
-            self.problems.append(Problem(variable, told, "remove one of them"))
+            message = "it is a value and also the beginning of other variables"
+            self.problems.append(Problem(variable, message, "remove one of them"))
             return
         node[steps[-1]] = value
         self._places[tuple(map(casefolded, steps))] = variable
@@ -186,8 +186,8 @@ def read_legacy(environ: Mapping[str, str], has_bot: bool) -> RawDocument | None
     agent_id = slug(name)
     if agent_id is None:
         cure = "use a name with letters a-z, or describe the agent with AGENTS__0__ID"
-        told = "this name has no letter that an id can have"
-        return RawDocument(problems=(Problem("NAME", told, cure),))
+        message = "this name has no letter that an id can have"
+        return RawDocument(problems=(Problem("NAME", message, cure),))
     variables = {
         "mcpServerEndpoints": _numbered(environ, "MCPSERVERS__", "__ENDPOINT"),
         "whitelistPatterns": _numbered(environ, "WHITELISTPATTERNS__", ""),

@@ -98,7 +98,7 @@ class FileSource:
             await self._take(look)
 
     async def _follow(self, path: Path) -> None:
-        # A look costs less than waiting to be told, and sees what no file system tells of: network
+        # A look costs less than a watch, and sees what no file system reports: network
         # folders, links that are turned to another file, a folder that comes later.
         while True:
             await asyncio.sleep(self.look_seconds)
@@ -189,8 +189,8 @@ def _decoded(content: bytes, path: Path | None) -> RawDocument:
 
 
 def _unreadable(path: Path | None, error: OSError) -> Problem:
-    told = f"it cannot be read: {error.strerror}"
-    return Problem(str(path), told, "make it a file that the host may read")
+    message = f"it cannot be read: {error.strerror}"
+    return Problem(str(path), message, "make it a file that the host may read")
 
 
 def _signature(path: Path) -> _Signature | None:

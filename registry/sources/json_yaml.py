@@ -35,7 +35,7 @@ def load_document(text: str, name: str = "agents.json") -> Document:
 def parse_agent(
     text: str, place: str, writer: WriterPermissions, shared: Mapping[str, McpServer] | None = None
 ) -> AgentDefinition:
-    """One agent from JSON that somebody pasted; raises `DocumentErrors`."""
+    """One agent from pasted JSON; raises `DocumentErrors`."""
     problems: list[Problem] = []
     entry = read_agent(read_value(text, place), writer, shared, problems)
     if entry is None or any(problem.level == "error" for problem in problems):
@@ -86,8 +86,8 @@ def _read_yaml(text: str, name: str) -> RawValue:
 
 
 def _errors(fault: MalformedText, place: str) -> DocumentErrors:
-    told = f"line {fault.line}, column {fault.column}: {fault.message}"
-    return DocumentErrors([Problem(place, told, fault.cure)])
+    message = f"line {fault.line}, column {fault.column}: {fault.message}"
+    return DocumentErrors([Problem(place, message, fault.cure)])
 
 
 def _places(lines_by_path: Callable[[], dict[Path, int]], name: str) -> Callable[[Path], str]:
@@ -213,8 +213,8 @@ def _check_value(value: Any, text: str) -> None:
             found = re.search(r"\\u[dD][89a-fA-F]", text)
             line = text.count("\n", 0, found.start() if found else 0) + 1
             cure = "write the character itself, or both halves of the pair"
-            told = "half of a surrogate pair stands alone"
-            raise MalformedText(line, 1, told, cure) from None
+            message = "half of a surrogate pair has no other half"
+            raise MalformedText(line, 1, message, cure) from None
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(_LEVELS):
         inner = (one.values() if isinstance(one, dict) else one for one in level)
@@ -241,7 +241,7 @@ def _syntax_fault(error: json.JSONDecodeError) -> MalformedText:
         if rest is not None and "\n" in error.doc[error.pos :].rstrip():
             message, cure = "a text is not closed", _CURES["Unterminated string starting at"]
     elif rest[0] in "}]" and before.endswith(","):
-        message, cure = "a comma stands before a closing bracket", "remove that comma"
+        message, cure = "there is a comma before a closing bracket", "remove that comma"
     else:
         message, cure = _misplaced(error, error.doc[error.pos + rest.start() :][:5])
     return MalformedText(error.lineno, error.colno, message, cure)
@@ -251,7 +251,7 @@ def _misplaced(error: json.JSONDecodeError, ahead: str) -> tuple[str, str]:
     if ahead.startswith(("//", "/*", "#")):
         return "JSON has no comments", "remove the comment"
     if ahead.startswith("'"):
-        return "a text stands in single quotes", "use double quotes"
+        return "a text is in single quotes", "use double quotes"
     if ahead.startswith(("True", "False", "None")):
         return "true, false and null are written in small letters", "write true, false or null"
     cure = _CURES.get(error.msg, "write a value here: a text in quotes, a number, true, { } or [ ]")
@@ -369,13 +369,13 @@ def _events(text: str) -> Iterator[Any]:
             if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
                 yield event
     except yaml.YAMLError as error:
-        mark, told = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        if told and "nesting depth" in told:
+        mark, message = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        if message and "nesting depth" in message:
             raise _too_deep() from None
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         line = min(line, text.count("\n") + 1)  # an end that comes too early has a line of its own
         cure = "correct the line; indent with spaces, and put texts with ': ' or ' #' into quotes"
-        raise MalformedText(line, column, str(told or "it is not YAML"), cure) from None
+        raise MalformedText(line, column, str(message or "it is not YAML"), cure) from None
 
 
 def _value_of(event: Any, line: int) -> Any:

@@ -175,7 +175,9 @@ class RedisStore:
             )
             await self._refresh([] if act == "record" else [key])
         if _text(answer) == "conflict":
-            raise RevisionConflict(f"somebody else has changed {entry.target} meanwhile")
+            raise RevisionConflict(
+                f"{entry.target} has been changed by somebody else in the meantime"
+            )
         if _text(answer) == "reused" and act != "record":
             raise KeyReused(f"the key of this {entry.action} made another change before")
 
@@ -241,7 +243,7 @@ class RedisStore:
         return self._cached.read(values)
 
     async def _read(self, keys: Sequence[str]) -> dict[str, Stored]:
-        """Raw values by key; what is too large, or no text, is not fetched."""
+        """Raw values by key; what is too large or not a text is not fetched."""
         async with self._client.pipeline(transaction=False) as asked:
             for key in keys:
                 asked.strlen(key)
@@ -276,8 +278,8 @@ class RedisStore:
             return
         if self._away is None:
             _log.warning("lost the registry's store", fault=fault)
-            told = f"the store is away ({fault}); the last known agents stay in use"
-            self._away = Problem(self._name, told, "start it, or correct REDIS_URL")
+            message = f"the store is away ({fault}); the last known agents stay in use"
+            self._away = Problem(self._name, message, "start it, or correct REDIS_URL")
             self._show()
 
 

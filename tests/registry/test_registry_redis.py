@@ -413,7 +413,7 @@ async def test_the_file_wins_over_redis_and_what_it_owns_is_not_written(
     await redis.set("agent:definition:x", json.dumps({**PLAIN, "name": "Redis"}))
     async with replica(server, file=FileSource(path)) as catalog:
         assert catalog.snapshot().agents["x"].value.name == "File"
-        assert any("hidden by" in problem.message for problem in catalog.snapshot().problems)
+        assert any("overridden by" in problem.message for problem in catalog.snapshot().problems)
         for change in (
             catalog.update_agent(ADMIN, agent(name="New"), key="1"),
             catalog.delete_agent(ADMIN, "x", key="2"),

@@ -72,14 +72,14 @@ def _depending(steps: int) -> dict[str, Any]:
         (_doubled(30, "anyOf"), "more than 100000 parts"),
         (_depending(12), "parts below 'unevaluated…'"),
         (_depending(400), "more than 100000 parts"),
-        ({"type": "object", "$ref": "#"}, "leads round and round"),
+        ({"type": "object", "$ref": "#"}, "circular $ref"),
         (
             {
                 "type": "object",
                 "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}},
                 "if": {"$ref": "#/$defs/a"},
             },
-            "leads round and round",
+            "circular $ref",
         ),
         ({"type": "object", "properties": {"a": {"$id": "x", "$ref": "#/y"}}}, "$id of its own"),
         ({"type": "object", "allOf": [{"pattern": f"a{n}"} for n in range(99)]}, "64 patterns"),
