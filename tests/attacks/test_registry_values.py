@@ -412,4 +412,4 @@ async def test_a_value_takes_neither_another_key_nor_what_the_file_owns(scene: S
     assert not any(one.agent_id == "thief" for one in found.bindings)
     told = "\n".join(map(str, found.problems))
     assert "do not belong together" in told
-    assert "hidden by" in told
+    assert "overridden by" in told
