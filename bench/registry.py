@@ -21,8 +21,7 @@ from registry.authorization import WriterPermissions
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.sources.composite import CompositeStore
-from registry.sources.file import FileStore
+from registry.sources.file import FileSource
 from registry.sources.redis import RedisStore
 
 ROUNDS = 5
@@ -91,7 +90,7 @@ async def measure(client: StoreClient, count: int) -> None:
 
 def opened(client: StoreClient) -> Catalog:
     below = RedisStore(client.redis, WriterPermissions(operator=False))
-    return Catalog(CompositeStore(FileStore(None), below))
+    return Catalog(FileSource(None), below)
 
 
 async def median(work: Callable[[], Awaitable[object]]) -> float:

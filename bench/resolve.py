@@ -30,12 +30,13 @@ async def _measured(url: str) -> Section:
     from redis.asyncio import Redis
 
     from registry.catalog import Catalog
+    from registry.sources.file import FileSource
     from registry.sources.redis import RedisStore
 
     client = Redis.from_url(url)
     await _fill(client)
     began = time.perf_counter()
-    catalog = Catalog(RedisStore(client))
+    catalog = Catalog(FileSource(None), RedisStore(client))
     await catalog.open()
     opened = time.perf_counter() - began
     try:
@@ -69,17 +70,17 @@ async def _measured(url: str) -> Section:
 async def _fill(client: object) -> None:
     from redis.asyncio import Redis
 
-    from registry.keys import binding_key, definition_key
+    from registry.keys import BINDING, DEFINITION
 
     assert isinstance(client, Redis)
     kinds = ("ChatId", "UserId")
     for at in range(0, MANY, 500):
         pipe = client.pipeline(transaction=False)
         for n in range(at, at + 500):
-            pipe.set(definition_key(f"agent-{n}"), json.dumps(AGENT | {"id": f"agent-{n}"}))
+            pipe.set(f"{DEFINITION}agent-{n}", json.dumps(AGENT | {"id": f"agent-{n}"}))
             kind, key = kinds[n % 2], str(10_000_000 + n)
             binding = {"agentId": f"agent-{n}", "type": kind, "bindingKey": key}
-            pipe.set(binding_key(f"{kind.lower()}:{key}"), json.dumps(binding))
+            pipe.set(f"{BINDING}{kind.lower()}:{key}", json.dumps(binding))
         await pipe.execute()
 
 
@@ -114,7 +115,7 @@ async def _changed(catalog: object, client: object, number: int) -> float:
     from redis.asyncio import Redis
 
     from registry.catalog import Catalog
-    from registry.keys import definition_key
+    from registry.keys import DEFINITION
 
     assert isinstance(catalog, Catalog)
     assert isinstance(client, Redis)
@@ -125,6 +126,6 @@ async def _changed(catalog: object, client: object, number: int) -> float:
         return agent is not None and agent.name == name
 
     began = time.perf_counter()
-    await client.set(definition_key(id), json.dumps(AGENT | {"id": id, "name": name}))
+    await client.set(DEFINITION + id, json.dumps(AGENT | {"id": id, "name": name}))
     await catalog.until(seen)
     return time.perf_counter() - began

@@ -15,7 +15,9 @@ from urllib.request import getproxies_environment
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -25,17 +27,88 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.access.rules import Mode, Rule
-from bot.ops.redaction import Secrets, credentials_in, too_short
-from registry import secrets
+from bot.ops.redaction import Secrets
+from registry.authorization import WriterPermissions
 from registry.binding import token_hash
+from registry.definition import Effort, LlmConfiguration
+from registry.errors import InvalidValue
+from registry.fields import issues_of
 from registry.limits import Budget, TurnLimits
-from registry.models import EFFORTS
+from registry.urls import web_parts
 
-DEAREST = 100_000.0
-OwnPrices = dict[str, dict[str, float]]
+DEFAULT_MODEL = "claude-sonnet-5-5"
+DEFAULT_MAX_TOKENS = 8000
+DEFAULT_AGENTS_FILE = Path("agents.json")
+ENV_FILE = ".env"
+
+
+def separated(value: Any) -> Any:
+    """The parts of `1,2 3`, as well as those of a JSON list."""
+    if isinstance(value, str):
+        return value.strip("[] ").replace(",", " ").replace('"', " ").split()
+    return value
+
+
+def _people(ids: frozenset[int]) -> frozenset[int]:
+    if wrong := sorted(id for id in ids if id <= 0):
+        raise InvalidValue(f"{wrong[0]} is not a person's id", "put the ids of groups into CHATS")
+    return ids
+
+
+def _groups(ids: frozenset[int]) -> frozenset[int]:
+    if wrong := sorted(id for id in ids if id >= 0):
+        message = f"{wrong[0]} is not a group's id, which is negative"
+        raise InvalidValue(message, "put those of persons into PEOPLE")
+    return ids
+
+
+def _web_address(url: str) -> str:
+    web_parts(url, "write https://host or http://host:port")
+    return url
+
+
+def _store_address(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # looked at only when it is asked for
+        is_address = parts.scheme in ("redis", "rediss") and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address and not text.startswith("unix://"):
+        raise InvalidValue(
+            "is not the address of a store",
+            "write redis://:password@host:6379/0, rediss://… for TLS, or unix:///path/to/socket",
+        )
+    return url
+
+
+def _token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value().strip()
+    number, _, secret = text.partition(":")
+    if not number.isdigit() or len(secret) < 8:
+        raise InvalidValue(
+            "is not a bot token: it should look like 123456789:AA…", "copy it again from @BotFather"
+        )
+    return SecretStr(text)
+
+
+def _whole(value: Any) -> Any:
+    """JSON is taken for a whole as well; other text is refused where the whole is looked at."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
+
+
+_Names = Annotated[frozenset[str], BeforeValidator(separated)]
+_Ids = Annotated[frozenset[int], BeforeValidator(separated)]
+_People = Annotated[_Ids, AfterValidator(_people)]
+_Groups = Annotated[_Ids, AfterValidator(_groups)]
+_Url = Annotated[str, AfterValidator(_web_address)]
 
 
 class LimitSettings(TurnLimits):
@@ -45,7 +118,7 @@ class LimitSettings(TurnLimits):
         "off", description="Personal data in what goes out; an agent may be stricter."
     )
     blockedtopics: str | None = Field(
-        None, description="Topics of which no agent may talk, separated by commas."
+        None, description="Topics that no agent may talk about, separated by commas."
     )
 
     @property
@@ -61,72 +134,51 @@ class BudgetSetting(Budget):
     model_config = ConfigDict(strict=False)
 
 
+_NO_BUDGET = BudgetSetting()
+
+
 class BudgetSettings(BaseModel):
     """The most that may be spent: of one turn, else in a day (UTC); an agent may set less."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    turn: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One answer.")
-    person: BudgetSetting = Field(
-        default_factory=lambda: BudgetSetting(), description="One person, everywhere."
-    )
-    chat: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One chat.")
-    agent: BudgetSetting = Field(default_factory=lambda: BudgetSetting(), description="One agent.")
-    account: BudgetSetting = Field(
-        default_factory=lambda: BudgetSetting(), description="One account."
-    )
-    host: BudgetSetting = Field(
-        default_factory=lambda: BudgetSetting(), description="All together."
-    )
+    turn: BudgetSetting = Field(_NO_BUDGET, description="One answer.")
+    person: BudgetSetting = Field(_NO_BUDGET, description="One person, everywhere.")
+    chat: BudgetSetting = Field(_NO_BUDGET, description="One chat.")
+    agent: BudgetSetting = Field(_NO_BUDGET, description="One agent.")
+    account: BudgetSetting = Field(_NO_BUDGET, description="One account.")
+    host: BudgetSetting = Field(_NO_BUDGET, description="All together.")
+
+
+_Dollars = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
+
+
+Prices = dict[str, dict[str, float]]
 
 
 class Price(BaseModel):
-    """What a model costs, in dollars for a million tokens; the cache costs as much as `input`."""
+    """What a model costs, in dollars for a million tokens."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
-    input: float = Field(ge=0, le=DEAREST, allow_inf_nan=False)
-    output: float = Field(ge=0, le=DEAREST, allow_inf_nan=False)
-    cache_read: float = Field(0, ge=0, le=DEAREST, allow_inf_nan=False)
-    cache_write: float = Field(0, ge=0, le=DEAREST, allow_inf_nan=False)
+    input: _Dollars
+    output: _Dollars
+    cache_read: _Dollars = 0
+    cache_write: _Dollars = 0
 
 
-def check_prices(prices: Mapping[str, Mapping[str, float]]) -> OwnPrices:
-    """Prices that can be counted with; ValueError with the place and the cure for others."""
+def _prices(prices: Prices) -> Prices:
     for model, price in prices.items():
         try:
             Price.model_validate(price)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join([model, *map(str, first["loc"])])
-            raise ValueError(
-                f"{place}: {first['msg']}; a price has input and output, and may have cacheRead "
-                "and cacheWrite, all in dollars for a million tokens"
-            ) from None
-    return {model: dict(price) for model, price in prices.items()}
-
-
-def separated(value: Any) -> Any:
-    """The parts of `1,2 3`, as well as those of a JSON list."""
-    if isinstance(value, str):
-        return value.strip("[] ").replace(",", " ").replace('"', " ").split()
-    return value
-
-
-def persons(ids: frozenset[int]) -> frozenset[int]:
-    """Ids of persons; raises ValueError where another's is among them."""
-    if wrong := sorted(id for id in ids if id <= 0):
-        raise ValueError(f"{wrong[0]} is not a person's id; put the ids of groups into CHATS")
-    return ids
-
-
-def groups(ids: frozenset[int]) -> frozenset[int]:
-    """Ids of groups; raises ValueError where another's is among them."""
-    if wrong := sorted(id for id in ids if id >= 0):
-        raise ValueError(
-            f"{wrong[0]} is not a group's id, which is negative; put those of persons into PEOPLE"
-        )
-    return ids
+            first = next(issues_of(error, Price))
+            cure = (
+                "give a price input and output, and maybe cacheRead and cacheWrite, all in dollars "
+                "for a million tokens"
+            )
+            raise InvalidValue(f"{model}: {first.message}", cure) from None
+    return prices
 
 
 class Bot(BaseModel):
@@ -134,7 +186,9 @@ class Bot(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    token: SecretStr = Field(description="The bot's token from @BotFather.")
+    token: Annotated[SecretStr, AfterValidator(_token)] = Field(
+        description="The bot's token from @BotFather."
+    )
     token_file: Path | None = Field(
         None, description="A file with the token, in place of `BOTS__<n>__TOKEN`."
     )
@@ -144,10 +198,10 @@ class Bot(BaseModel):
     access: Mode | None = Field(
         None, description="Who may talk to this bot; unset: as `ACCESS` says."
     )
-    people: frozenset[int] = Field(
+    people: _People = Field(
         frozenset(), description="Persons who may talk to this bot, beside those of `PEOPLE`."
     )
-    chats: frozenset[int] = Field(
+    chats: _Groups = Field(
         frozenset(), description="Groups that may talk to this bot, beside those of `CHATS`."
     )
 
@@ -159,40 +213,13 @@ class Bot(BaseModel):
         if not path:
             return given
         if given.get("token"):
-            raise ValueError("has a TOKEN and a TOKEN_FILE: keep one of the two")
+            raise InvalidValue("has a TOKEN and a TOKEN_FILE", "keep one of the two")
         try:
             return given | {"token": Path(path).read_text(encoding="utf-8").strip()}
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
-            raise ValueError(
-                f"TOKEN_FILE {path} cannot be read: {why}; put the token there, or name another"
-            ) from None
-
-    @field_validator("people", "chats", mode="before")
-    @classmethod
-    def _separated(cls, value: Any) -> Any:
-        return separated(value)
-
-    @field_validator("people")
-    @classmethod
-    def _of_persons(cls, ids: frozenset[int]) -> frozenset[int]:
-        return persons(ids)
-
-    @field_validator("chats")
-    @classmethod
-    def _of_groups(cls, ids: frozenset[int]) -> frozenset[int]:
-        return groups(ids)
-
-    @field_validator("token")
-    @classmethod
-    def _has_the_shape_of_a_token(cls, token: SecretStr) -> SecretStr:
-        number, _, secret = token.get_secret_value().strip().partition(":")
-        if not number.isdigit() or len(secret) < 8:
-            raise ValueError(
-                "is not a bot token: it should look like 123456789:AA…; "
-                "copy it again from @BotFather"
-            )
-        return SecretStr(token.get_secret_value().strip())
+            why = getattr(error, "strerror", None) or "it is not text"
+            message = f"TOKEN_FILE {path} cannot be read: {why}"
+            raise InvalidValue(message, "put the token there, or name another file") from None
 
     @property
     def id(self) -> int:
@@ -203,69 +230,6 @@ class Bot(BaseModel):
     def hash(self) -> str:
         """The SHA-256 of its token in hex."""
         return token_hash(self.token.get_secret_value())
-
-
-def web_address(url: str) -> str:
-    """The address of a web server; ValueError with the cure for what is none."""
-    if not _is_address(url, "http", "https"):
-        raise ValueError("is no web address; write https://host or http://host:port")
-    return url
-
-
-def store_address(url: str) -> str:
-    """The address of a Redis or Valkey; ValueError with the cure for what is none."""
-    if not _is_address(url, "redis", "rediss") and not url.startswith("unix://"):
-        raise ValueError(
-            "is no address of a store; write redis://:password@host:6379/0, "
-            "rediss://… for TLS, or unix:///path/to/socket"
-        )
-    return url
-
-
-def _is_address(url: str, *schemes: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # looked at only when it is asked for
-    except ValueError:
-        return False
-    return parts.scheme in schemes and bool(parts.hostname)
-
-
-DEFAULT_MODEL = "claude-sonnet-5-5"
-DEFAULT_MAX_TOKENS = 8000
-ENV_FILE = ".env"
-_OWN = ("AGENTS__", "ANTHROPIC_", "BOTS__", "MCPSERVERS__", "REDIS_URL", "VALKEY_PASSWORD")
-_COMMON = re.compile(
-    r"(?i)(PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LC_[A-Z]+|TZ|TMPDIR|PWD|[A-Z]+_PROXY"
-    r"|SSL_CERT_(FILE|DIR)|PYTHON[A-Z]+)\Z"
-)
-_NAMED = re.compile(r'"(?:token|key)Env"\s*:\s*"([A-Za-z_][A-Za-z0-9_]*)"')
-_NAMES = re.compile(r"(?i)__(TOKEN|KEY)ENV\Z")
-_BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
-
-AGENT_VARIABLES: Mapping[str, str] = {
-    "AGENTS__<n>__ID": "An agent from the environment, or the id of the one in the file to change.",
-    "AGENTS__<n>__NAME": "Its name.",
-    "AGENTS__<n>__DESCRIPTION": "What it is for.",
-    "AGENTS__<n>__CUSTOMINSTRUCTIONS": "Its own text in the system prompt.",
-    "AGENTS__<n>__MCPSERVERENDPOINTS__0": "Addresses of its MCP servers.",
-    "AGENTS__<n>__MCPSERVERS__0": "Names of the servers below `MCPSERVERS__…` or in the file.",
-    "AGENTS__<n>__WHITELISTPATTERNS__0": "What it may call unasked: `mcp:<server>:<tool>`.",
-    "AGENTS__<n>__LLMOVERRIDES__MODEL": "Its model; so also `TEMPERATURE`, `MAXTOKENS` and "
-    "`REASONINGEFFORT`.",
-    "AGENTS__<n>__LINKPREVIEWS": "true: Telegram may fetch the first link of its answers.",
-    "BINDINGS__<n>__AGENTID": "A binding: the agent that answers.",
-    "BINDINGS__<n>__TYPE": "TelegramBot, ChatId or UserId.",
-    "BINDINGS__<n>__BINDINGKEY": "The bot's hash, id or @username; or a chat's or person's id.",
-    "BINDINGS__<n>__BOT": "For ChatId and UserId: only in this bot.",
-    "DEFAULTAGENTID": "The agent that answers where no binding fits.",
-    "MCPSERVERS__TIME__COMMAND": "A server for all agents; TIME is its name. So also `ARGS__0`, "
-    "`ENV__…`, `CWD`, `URL`, `HEADERS__…`, `TYPE`.",
-    "NAME": "Single-agent mode, where no agents are configured: the name of the one agent.",
-    "MCPSERVERS__<n>__ENDPOINT": "Single-agent mode: addresses of its MCP servers.",
-    "WHITELISTPATTERNS__0": "Single-agent mode: what it may call unasked.",
-}
-"""Variables that the registry reads, with the file's own strictness; docs/agents.md tells more."""
 
 
 class Llm(BaseModel):
@@ -280,19 +244,25 @@ class Llm(BaseModel):
     maxtokens: int = Field(
         DEFAULT_MAX_TOKENS, ge=1, description="Most tokens of one model answer, thinking included."
     )
-    reasoningeffort: str | None = Field(
+    reasoningeffort: Effort | None = Field(
         None, description="none, minimal, low, medium, high, xhigh or max; clamped to the model."
     )
     fallbackmodel: str | None = Field(
         None, description="Answers where an agent's model stays busy or breaks off; unset: none."
     )
 
-    @field_validator("reasoningeffort")
-    @classmethod
-    def _an_effort(cls, effort: str | None) -> str | None:
-        if effort is not None and effort.lower() not in ("none", "minimal", *EFFORTS):
-            raise ValueError("is no effort; write none, minimal, low, medium, high, xhigh or max")
-        return effort
+    def as_configuration(self) -> LlmConfiguration:
+        """The model settings of agents that say nothing."""
+        return LlmConfiguration(
+            model=self.model,
+            temperature=self.temperature,
+            max_tokens=self.maxtokens,
+            reasoning_effort=self.reasoningeffort,
+            fallback_model=self.fallbackmodel,
+        )
+
+
+_BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
 
 
 class Settings(BaseSettings):
@@ -318,9 +288,11 @@ class Settings(BaseSettings):
         description="The bots to host; none is legal. `BOTS__0__TOKEN`, `BOTS__1__TOKEN` …",
     )
     agents_file: Path | None = Field(
-        None, description="Agents and bindings; `agents.json` in the working directory, if there."
+        None,
+        description="Agents and bindings: JSON, or YAML where the name ends in `.yaml` or `.yml`. "
+        "Unset: `agents.json` in the working directory, if it exists.",
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: Annotated[SecretStr, AfterValidator(_store_address)] | None = Field(
         None, description="A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."
     )
     data_dir: Path = Field(Path("data"), description="Where this host keeps its state.")
@@ -329,15 +301,17 @@ class Settings(BaseSettings):
         description="Of the bundled server: a power cut may lose a second (everysec) or nothing "
         "(always). A killed process loses nothing either way.",
     )
-    telegram_api_url: str = Field(
+    telegram_api_url: _Url = Field(
         "https://api.telegram.org", description="The Bot API server: Telegram's, or your own."
     )
     anthropic_api_key: SecretStr | None = Field(None, description="The key of the Messages API.")
-    anthropic_base_url: str | None = Field(
+    anthropic_base_url: _Url | None = Field(
         None, description="Another server that serves the Messages API; only `POST /v1/messages`."
     )
-    llm: Llm = Field(default_factory=lambda: Llm(), description="Default model settings.")
-    admins: Annotated[frozenset[int], NoDecode] = Field(
+    llm: Annotated[Llm, BeforeValidator(_whole)] = Field(
+        Llm(), description="Default model settings."
+    )
+    admins: _Ids = Field(
         frozenset(),
         description="Numeric Telegram ids of the admins, separated by commas; `/id` tells anybody "
         "theirs.",
@@ -348,25 +322,25 @@ class Settings(BaseSettings):
         "let in, `PEOPLE` and `CHATS`, and admins are asked for strangers; `listed`: the same "
         "without asking.",
     )
-    people: Annotated[frozenset[int], NoDecode] = Field(
+    people: _People = Field(
         frozenset(),
         description="Numeric ids of persons who may talk in private, separated by commas; `/id` "
         "tells anybody theirs.",
     )
-    chats: Annotated[frozenset[int], NoDecode] = Field(
+    chats: _Groups = Field(
         frozenset(),
         description="Ids of groups whose members may all talk there, separated by commas; they "
         "are negative, and `/id` tells them.",
     )
-    agent_secrets: Annotated[frozenset[str], NoDecode] = Field(
+    agent_secrets: _Names = Field(
         frozenset(),
         description="Names of variables that agents from Redis or a chat may refer to as "
         "`${NAME}`, in headers; separated by commas.",
     )
-    agent_skills: Annotated[frozenset[str], NoDecode] = Field(
+    agent_skills: _Names = Field(
         frozenset(), description="Internal skills that agents from Redis or a chat may use."
     )
-    internal_hosts: Annotated[frozenset[str], NoDecode] = Field(
+    internal_hosts: _Names = Field(
         frozenset(),
         description="Internal hosts that agents from Redis or a chat may reach, separated by "
         "commas; those of the file and the environment need no leave.",
@@ -376,16 +350,16 @@ class Settings(BaseSettings):
         description="Where `HTTPS_PROXY` names a proxy: it refuses internal hosts by itself, so "
         "what agents from Redis or a chat name goes through it as well, instead of straight out.",
     )
-    prices: OwnPrices = Field(
+    prices: Annotated[Prices, BeforeValidator(_whole), AfterValidator(_prices)] = Field(
         default_factory=dict,
         description='Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": '
         '{"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}`.',
     )
-    limits: LimitSettings = Field(
-        default_factory=lambda: LimitSettings(), description="What one turn may use at most."
+    limits: Annotated[LimitSettings, BeforeValidator(_whole)] = Field(
+        LimitSettings(), description="What one turn may use at most."
     )
-    budgets: BudgetSettings = Field(
-        default_factory=lambda: BudgetSettings(), description="What may be spent at most."
+    budgets: Annotated[BudgetSettings, BeforeValidator(_whole)] = Field(
+        BudgetSettings(), description="What may be spent at most."
     )
     approval_minutes: float = Field(
         60.0,
@@ -412,9 +386,9 @@ class Settings(BaseSettings):
     poll_seconds: int = Field(
         50, ge=0, le=50, description="How long one getUpdates waits; Telegram's cap is 50."
     )
-    webhook_url: str | None = Field(
+    webhook_url: _Url | None = Field(
         None,
-        description="Public address of this host, or of what stands before its replicas; set: "
+        description="Public address of this host, or of the proxy before its replicas; set: "
         "Telegram pushes updates there, unset: they are polled.",
     )
     sweep_seconds: float = Field(
@@ -441,31 +415,11 @@ class Settings(BaseSettings):
         False, description="Run on a Redis of another machine without a password."
     )
 
-    @field_validator("bots", "llm", "prices", "limits", "budgets", mode="before")
-    @classmethod
-    def _read(cls, value: Any) -> Any:
-        """JSON is taken for a whole as well; other text is refused where the whole is looked at."""
-        if isinstance(value, str):
-            with suppress(ValueError):
-                return json.loads(value)
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _of_a_store(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            store_address(url.get_secret_value())
-        return url
-
-    @field_validator("telegram_api_url", "anthropic_base_url", "webhook_url")
-    @classmethod
-    def _of_the_web(cls, url: str | None) -> str | None:
-        return url if url is None else web_address(url)
-
     @field_validator("bots", mode="before")
     @classmethod
     def _numbered(cls, value: Any) -> Any:
         """`BOTS__0__…` arrives as a mapping with digits for keys."""
+        value = _whole(value)
         if isinstance(value, dict) and all(key.isdigit() for key in value):
             return [value[key] for key in sorted(value, key=int)]
         return value
@@ -474,38 +428,20 @@ class Settings(BaseSettings):
     @classmethod
     def _each_bot_once(cls, bots: list[Bot]) -> list[Bot]:
         ids = [bot.id for bot in bots]
-        twice = sorted({id for id in ids if ids.count(id) > 1})
-        if twice:
-            raise ValueError(f"bot {twice[0]} is there twice; give each bot one BOTS__<n>__TOKEN")
+        if twice := sorted({id for id in ids if ids.count(id) > 1}):
+            message = f"bot {twice[0]} is there twice"
+            raise InvalidValue(message, "give each bot one BOTS__<n>__TOKEN")
         return bots
-
-    @field_validator(
-        "admins", "people", "chats", "agent_secrets", "agent_skills", "internal_hosts",
-        mode="before",
-    )  # fmt: skip
-    @classmethod
-    def _separated(cls, value: Any) -> Any:
-        return separated(value)
-
-    @field_validator("people")
-    @classmethod
-    def _of_persons(cls, ids: frozenset[int]) -> frozenset[int]:
-        return persons(ids)
-
-    @field_validator("chats")
-    @classmethod
-    def _of_groups(cls, ids: frozenset[int]) -> frozenset[int]:
-        return groups(ids)
-
-    @field_validator("prices")
-    @classmethod
-    def _countable(cls, prices: OwnPrices) -> OwnPrices:
-        return check_prices(prices)
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _upper(cls, value: Any) -> Any:
+    def _uppercase(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @property
+    def agents_path(self) -> Path:
+        """The agents file, whether or not it is there."""
+        return self.agents_file or DEFAULT_AGENTS_FILE
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -530,9 +466,14 @@ class Settings(BaseSettings):
             for bot in self.bots
         }
 
+    def guest_permissions(self) -> WriterPermissions:
+        """What agents from the store or a chat may contain."""
+        hosts = frozenset(host.lower() for host in self.internal_hosts)
+        return WriterPermissions(False, self.agent_secrets, hosts, self.agent_skills)
+
     @cached_property
     def secrets(self) -> Secrets:
-        """All that nobody may read: what is set here, and what is learnt while the host runs."""
+        """The values that nobody may read; more are added while the host runs."""
         key, store = self.anthropic_api_key, self.redis_url
         known = Secrets(bot.token.get_secret_value() for bot in self.bots)
         known.add(key.get_secret_value() if key else "")
@@ -541,28 +482,6 @@ class Settings(BaseSettings):
         addresses = (self.anthropic_base_url, self.telegram_api_url, self.webhook_url)
         known.add_credentials_in(*filter(None, addresses), *getproxies_environment().values())
         return known
-
-    def short_secrets(self) -> list[str]:
-        """The names of variables whose secret is too short to be found in a text."""
-        store = self.redis_url.get_secret_value() if self.redis_url else ""
-        inside = {"REDIS_URL": store, "ANTHROPIC_BASE_URL": self.anthropic_base_url or ""}
-        found = [name for name, url in inside.items() if any(map(too_short, credentials_in(url)))]
-        named = {name: self._environ.get(name, "") for name in sorted(self.agent_secrets)}
-        return found + [name for name, value in named.items() if too_short(value)]
-
-    def own_variables(self, document: str = "") -> set[str]:
-        """Variables that nobody but this host needs, once these settings are read: its secrets.
-
-        They are those that it reads by itself, and those that an agent of the environment or of
-        the file (its text is `document`) names, but for what every program looks at.
-        """
-        found = {name for name in self._environ if name.upper().startswith(_OWN)}
-        for text in (document, *self._environ.values()):
-            if "${" in text:
-                found.update(secrets.reference_names(text))
-        found.update(_NAMED.findall(document))
-        found.update(value for name, value in self._environ.items() if _NAMES.search(name))
-        return {name for name in found | self.agent_secrets if not _COMMON.match(name)}
 
 
 def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:

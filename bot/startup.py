@@ -1,39 +1,133 @@
-"""What an operator is told of who may talk: by `check`, and at the start."""
+"""What the start makes of settings: sources and limits of agents, notices, forgotten variables."""
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
 from bot.access.rules import new_code, normalize_code
 from bot.access.store import AccessStore
+from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
+from bot.model.parameters import DEFAULT_URL, Provider, advice
+from bot.ops.redaction import credentials_in, too_short
+from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
+from bot.skills.discovery import InstalledSkills
+from bot.telegram.markdown import renderer
+from bot.usage.limits import spend_limits
+from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
 from registry.errors import Problem
+from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
+from registry.snapshot import Snapshot
+from registry.sources.environment import read_environment, read_legacy
+from registry.sources.file import FileSource
 
-log = structlog.get_logger("access")
+log = structlog.get_logger("switchboard")
+_OWN = ("AGENTS__", "ANTHROPIC_", "BOTS__", "MCPSERVERS__", "REDIS_URL", "VALKEY_PASSWORD")
+_COMMON = re.compile(
+    r"(?i)(PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LC_[A-Z]+|TZ|TMPDIR|PWD|[A-Z]+_PROXY"
+    r"|SSL_CERT_(FILE|DIR)|PYTHON[A-Z]+)\Z"
+)
+_NAMED_IN_TEXT = re.compile(
+    r"""(?i)\b(?:token|key)_?env["']?\s*:\s*["']?([A-Za-z_][A-Za-z0-9_]*)"""
+)
+_NAMED_IN_VARIABLE = re.compile(r"(?i)__(TOKEN|KEY)_?ENV\Z")
 
 
-def access_problems(settings: Settings) -> Iterator[Problem]:
+def agents_source(settings: Settings) -> FileSource:
+    """The agents of the file and the environment."""
+    return FileSource(
+        settings.agents_path,
+        read_environment(settings.environ, settings.hashes()),
+        read_legacy(settings.environ, bool(settings.bots)),
+        required=settings.agents_file is not None,
+    )
+
+
+def agent_resolver(
+    settings: Settings, catalog: Catalog, installed: InstalledSkills
+) -> AgentResolver:
+    """What resolves who answers, under the limits of these settings."""
+    limits = settings.limits
+    output = OutputFilter(
+        limits.topics, limits.piihandling, settings.secrets, renderer.render_cached
+    )
+    rules = HostRules(
+        llm=settings.llm.as_configuration(),
+        limits=limits,
+        budgets=spend_limits(settings.budgets),
+        filter=output,
+        approval_minutes=settings.approval_minutes,
+        internal_hosts=settings.guest_permissions().internal_hosts,
+        proxied=settings.proxy_judges,
+    )
+    references = SecretReferences(settings.environ, settings.agent_secrets, settings.secrets)
+    return AgentResolver(catalog, rules, references, installed.skills)
+
+
+def settings_problems(settings: Settings) -> Iterator[Problem]:
+    """What an operator should know of the settings: said by `check`, and logged at the start."""
+    if not settings.bots:
+        message, cure = "there is no bot to host", "set it to a token from @BotFather"
+        yield Problem("BOTS__0__TOKEN", message, cure, "warning")
+    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
+        message, cure = "it is not set, so no agent can answer", "set it to your key"
+        yield Problem("ANTHROPIC_API_KEY", message, cure, "warning")
+    for name in _short_secrets(settings):
+        yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning")
+    yield from _access_problems(settings)
+
+
+def _short_secrets(settings: Settings) -> Iterator[str]:
+    """The names of variables whose secret is too short to be found in a text."""
+    store = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    addresses = {"REDIS_URL": store, "ANTHROPIC_BASE_URL": settings.anthropic_base_url or ""}
+    for name, url in addresses.items():
+        if any(map(too_short, credentials_in(url))):
+            yield name
+    for name in sorted(settings.agent_secrets):
+        if too_short(settings.environ.get(name, "")):
+            yield name
+
+
+def _access_problems(settings: Settings) -> Iterator[Problem]:
     """Bots that are open to everybody, what that may cost, and bots that nobody may talk to."""
     numbers = {bot.id: number for number, bot in settings.numbered().items()}
     rules = settings.rules()
     opened = [bot for bot in settings.bots if rules[bot.id].mode == "open"]
     for bot in opened:
         place = "ACCESS" if bot.access is None else f"BOTS__{numbers.get(bot.id, 0)}__ACCESS"
-        told = f"bot {bot.id} is open to everybody"
-        yield Problem(place, told, "set it to request, unless that is wanted", "note")
+        message = f"bot {bot.id} is open to everybody"
+        yield Problem(place, message, "set it to request, unless that is intended", "note")
     if opened and not any(one.tokens or one.usd for _, one in settings.budgets):
-        told = "a bot is open to everybody, and no budget is set"
+        message = "a bot is open to everybody, and no budget is set"
         cure = "limit what a day may cost: BUDGETS__PERSON__TOKENS, BUDGETS__HOST__TOKENS"
-        yield Problem("BUDGETS", told, cure, "warning")
+        yield Problem("BUDGETS", message, cure, "warning")
     for bot in settings.bots:
         rule = rules[bot.id]
         if rule.mode == "listed" and not (rule.people or rule.chats or settings.admins):
-            told = f"bot {bot.id} answers nobody until an admin lets somebody in"
+            message = f"bot {bot.id} answers nobody until an admin lets somebody in"
             cure = "set PEOPLE, CHATS or ADMINS, or claim the host with the code that it logs"
-            yield Problem("ACCESS", told, cure, "note")
+            yield Problem("ACCESS", message, cure, "note")
+
+
+def announce(settings: Settings, snapshot: Snapshot, skills: InstalledSkills, url: str) -> None:
+    """Log that the host has started, and what an operator should know of its configuration."""
+    agents = len(snapshot.agents)
+    log.info("started", bots=len(settings.bots), agents=agents, health=f"{url}/health")
+    for problem in settings_problems(settings):
+        log.warning("settings", problem=str(problem))
+    if not agents:
+        log.warning("no agents", cure="describe one in agents.json; until then nobody is answered")
+    for problem in skills.problems:
+        log.error("skills", problem=str(problem))
+    for problem in [*snapshot.problems, *snapshot.unhandled(skills.skills)]:
+        if problem.level != "error":  # errors are logged as `agents.bad`
+            log.warning("agents", problem=str(problem))
 
 
 async def offer_claim(settings: Settings, grants: AccessStore) -> None:
@@ -45,9 +139,41 @@ async def offer_claim(settings: Settings, grants: AccessStore) -> None:
     await grants.offer_claim(normalize_code(code))
     cure = f"send /claim {code} to one of your bots in a private chat"
     log.warning("no admin", code=code, cure=cure)
-    # Also where the log is for machines, or quieter than a warning: somebody sits there now.
+    # Also where the log is for machines, or quieter than a warning: the operator may be watching.
     sys.stderr.write(
         "\nThis host has no admin yet. To become its admin, send this to one of your bots\n"
         f"in a private chat (it works once, until the next start):\n\n    /claim {code}\n\n"
     )
     sys.stderr.flush()
+
+
+def model_advice(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
+    """What says in sentences which model settings will not be sent, or not as they are."""
+    provider = Provider(settings.anthropic_base_url or DEFAULT_URL)
+
+    def advise(llm: LlmConfiguration) -> list[str]:
+        return advice(
+            llm.model or "",
+            max_tokens=llm.max_tokens,
+            temperature=llm.temperature,
+            reasoning_effort=llm.reasoning_effort,
+            provider=provider,
+        )
+
+    return advise
+
+
+def own_variables(settings: Settings, document: str = "") -> set[str]:
+    """The variables that only this host needs, which it takes out of its environment.
+
+    They are those that it reads by itself, and those that an agent of the environment or of the
+    agents file (its text is `document`) names; what every program looks at is left.
+    """
+    environ = settings.environ
+    found = {name for name in environ if name.upper().startswith(_OWN)}
+    for text in (document, *environ.values()):
+        if "${" in text:
+            found.update(reference_names(text))
+    found.update(_NAMED_IN_TEXT.findall(document))
+    found.update(value for name, value in environ.items() if _NAMED_IN_VARIABLE.search(name))
+    return {name for name in found | settings.agent_secrets if not _COMMON.match(name)}

@@ -1,4 +1,4 @@
-"""Who gets which agent: bindings, their index, and the resolution that explains itself."""
+"""Bindings of agents to bots, chats and persons: their index, and how they are resolved."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TYPES = {kind.value.lower(): kind for kind in AgentBindingType}
 
 
 class AgentBinding(RegistryModel):
-    """A patch cord: a bot, a chat or a person gets an agent; `bot` narrows it to one bot.
+    """Binds an agent to a bot, a chat or a person; `bot` narrows the last two to one bot.
 
     A bot is given by the SHA-256 of its token in hex, by its numeric id, or by its @username.
     """
@@ -55,7 +55,7 @@ class AgentBinding(RegistryModel):
     def _any_type(cls, value: Any) -> Any:
         kind = _TYPES.get(value.replace("_", "").lower()) if isinstance(value, str) else None
         if kind is None and not isinstance(value, AgentBindingType):
-            raise InvalidValue("is no binding type", "write TelegramBot, ChatId or UserId")
+            raise InvalidValue("is not a binding type", "write TelegramBot, ChatId or UserId")
         return kind or value
 
     @field_validator("binding_key", "bot", mode="before")
@@ -105,7 +105,7 @@ def bot_key(text: str) -> str:
     if _OTHER.match(text):
         return text
     cure = "write the SHA-256 of its token in hex, its numeric id, or its @username"
-    raise InvalidValue(f"{shown(text)} names no bot", cure)
+    raise InvalidValue(f"{shown(text)} does not name a bot", cure)
 
 
 def is_bot_key(text: str) -> bool:
@@ -118,7 +118,7 @@ def _number_key(text: str, kind: AgentBindingType) -> str:
     plain = digits.removeprefix("-")
     person = kind is AgentBindingType.UserId
     if not (plain.isascii() and plain.isdigit()) or len(plain) > 19 or not int(plain):
-        raise InvalidValue(f"{shown(text)} is no numeric id", "write the numeric id, not a name")
+        raise InvalidValue(f"{shown(text)} is not a numeric id", "write the numeric id, not a name")
     if person and digits.startswith("-"):
         raise InvalidValue("a person's id is positive", "a negative id is a chat: use ChatId")
     return str(int(digits))

@@ -1,26 +1,37 @@
-"""The one door to read and to change agents, bindings and the default agent."""
+"""The catalog: reads and changes agents, bindings and the default agent."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 
 import structlog
 
-from registry.authorization import WriterPermissions
+from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings
 from registry.definition import AgentDefinition
-from registry.errors import AlreadyThere, Denied, NotThere, Owned, RegistryError, RevisionConflict
-from registry.keys import DEFAULT, binding_key, definition_key
-from registry.snapshot import Document, Snapshot
-from registry.sources.store import AuditEntry, Store, default_text, fingerprint
-from registry.validation import parse_agent
+from registry.errors import (
+    AlreadyThere,
+    Denied,
+    NotThere,
+    Owned,
+    RegistryError,
+    RegistryUnavailable,
+    RevisionConflict,
+)
+from registry.keys import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
+from registry.snapshot import Document, Snapshot, merge_documents
+from registry.sources.cached_documents import default_text
+from registry.sources.file import FileSource
+from registry.sources.json_yaml import parse_agent
+from registry.sources.redis import RedisStore
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
+_EMPTY = Document()
 Subscriber = Callable[[Snapshot], None]
 
 
@@ -32,54 +43,56 @@ class Actor:
     admin: bool = False
 
 
-Judge = Callable[[Actor, str, str], bool]
+Governance = Callable[[Actor, str, str], bool]
+"""Whether an actor may do something (an action in words) to a target."""
 
 
 def admins_only(actor: Actor, _action: str, _target: str) -> bool:
-    """The first form of governance: who administers may change everything."""
+    """Whoever administers may change everything."""
     return actor.admin
 
 
+@dataclass(eq=False, slots=True)
 class Catalog:
-    """Reads are plain attribute access on a snapshot; writes go through one path.
+    """The operator's file over the store: the file wins, and what it sets is changed only there.
 
-    A write checks the actor, validates, writes with the expected revision, leaves an audit entry,
-    and is made once for its idempotency `key`. It raises `RegistryError` kinds.
+    Reads are plain attribute access on a snapshot. A write checks the actor, validates, writes with
+    the expected revision, leaves an audit entry, and is made once for its idempotency `key`. It
+    raises kinds of `RegistryError`. Without a store everything is read-only.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        authority: WriterPermissions | None = None,
-        may: Judge = admins_only,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._authority = authority or WriterPermissions(operator=False)
-        self._may = may
-        self._wall = wall
-        self._numbers = count(1)
-        self._subscribers: dict[object, Subscriber] = {}
-        self._unwatch: Callable[[], None] | None = None
-        self._snapshot = Snapshot(0, Document())
+    file: FileSource
+    store: RedisStore | None = None
+    writer: WriterPermissions = field(default=GUEST, kw_only=True)
+    may: Governance = field(default=admins_only, kw_only=True)
+    wall: Callable[[], float] = field(default=time.time, kw_only=True)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
+    _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
+    _merged: tuple[Document, Document] = field(default=(_EMPTY, _EMPTY), init=False)
+    _snapshot: Snapshot = field(default=Snapshot(0, _EMPTY), init=False)
 
     async def open(self) -> None:
         """Read everything once; then follow every change until `close`."""
-        await self._store.open()
-        self._unwatch = self._store.watch(self._refresh)
+        await self.file.open(self._refresh)
+        try:
+            if self.store is not None:
+                await self.store.open(self._refresh)
+        except RegistryError:
+            await self.file.close()
+            raise
         self._refresh()
 
     async def close(self) -> None:
         """Stop following; the last snapshot stays readable."""
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
-        await self._store.close()
+        if self.store is not None:
+            await self.store.close()
+        await self.file.close()
 
     async def reload(self) -> Snapshot:
         """Everything read again from its sources, now."""
-        await self._store.list()
+        await self.file.reload()
+        if self.store is not None:
+            await self.store.reload()
         self._refresh()
         return self._snapshot
 
@@ -105,17 +118,17 @@ class Catalog:
 
     async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
         """The newest audit entries, newest first."""
-        return await self._store.audit(count)
+        return await self._writable.audit(count)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call with each new snapshot; the result ends that."""
         mark = object()
         self._subscribers[mark] = subscriber
 
-        def leave() -> None:
+        def unsubscribe() -> None:
             self._subscribers.pop(mark, None)
 
-        return leave
+        return unsubscribe
 
     async def until(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
         """The first snapshot, from the current one on, for which something holds."""
@@ -125,18 +138,18 @@ class Catalog:
             if not found.done() and holds(snapshot):
                 found.set_result(snapshot)
 
-        leave = self.subscribe(look)
+        unsubscribe = self.subscribe(look)
         try:
             look(self._snapshot)
             return await found
         finally:
-            leave()
+            unsubscribe()
 
     # --- changing --------------------------------------------------------------------------------
 
     def parse(self, text: str, place: str = "message") -> AgentDefinition:
         """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`."""
-        return parse_agent(text, place, self._authority, self._snapshot.servers)
+        return parse_agent(text, place, self.writer, self._snapshot.servers)
 
     async def parsed(self, text: str, place: str = "message") -> AgentDefinition:
         """The same; a long text is read in a thread, as that takes a while."""
@@ -148,114 +161,123 @@ class Catalog:
         self, actor: Actor, agent: AgentDefinition, *, key: str
     ) -> AgentDefinition:
         """Store a new agent; raises AlreadyThere where its id is taken."""
-        where, value = definition_key(agent.id), agent.to_text()
-        note = await self._note(actor, "create agent", agent.id, key)
-        if await self._store.replayed(note, fingerprint(note.action, where, value)):
-            return agent
-        self._refuse_owned(where, note)
-        await self.parsed(value, agent.id)
-        try:
-            await self._store.put(where, value, None, note)
-        except RevisionConflict:
-            raise AlreadyThere(f"an agent '{agent.id}' is there already") from None
-        self._refresh()
+        where, value = DEFINITION + agent.id, agent.to_text()
+        entry = await self._authorized(actor, "create agent", agent.id, key)
+        if await self._must_write(where, value, entry):
+            await self.parsed(value, agent.id)
+            try:
+                await self._writable.put(where, value, None, entry)
+            except RevisionConflict:
+                raise AlreadyThere(f"there is already an agent '{agent.id}'") from None
+            self._refresh()
         return agent
 
     async def update_agent(
         self, actor: Actor, agent: AgentDefinition, *, key: str, expected: str | None = None
     ) -> AgentDefinition:
         """Store an agent over the expected revision (None: over what is there now)."""
-        where, value = definition_key(agent.id), agent.to_text()
-        note = await self._note(actor, "update agent", agent.id, key)
-        if await self._store.replayed(note, fingerprint(note.action, where, value)):
-            return agent
-        self._refuse_owned(where, note)
-        await self.parsed(value, agent.id)
-        held = await self._store.get(where)
-        if held is None:
-            raise NotThere(f"there is no agent '{agent.id}' to update")
-        await self._store.put(where, value, expected or held.revision, note)
-        self._refresh()
+        where, value = DEFINITION + agent.id, agent.to_text()
+        entry = await self._authorized(actor, "update agent", agent.id, key)
+        if await self._must_write(where, value, entry):
+            await self.parsed(value, agent.id)
+            stored = await self._writable.get(where)
+            if stored is None:
+                raise NotThere(f"there is no agent '{agent.id}' to update")
+            await self._put(where, value, entry, expected or stored.revision)
         return agent
 
     async def delete_agent(
         self, actor: Actor, agent_id: str, *, key: str, expected: str | None = None
     ) -> bool:
         """Remove an agent; False where there was none. Its bindings stay, inactive."""
-        note = await self._note(actor, "delete agent", agent_id, key)
-        return await self._remove(definition_key(agent_id), note, expected)
+        entry = await self._authorized(actor, "delete agent", agent_id, key)
+        return await self._remove(DEFINITION + agent_id, entry, expected)
 
     async def bind(self, actor: Actor, binding: AgentBinding, *, key: str) -> AgentBinding:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
-        note = await self._note(actor, "bind", binding.slot, key, f"to {binding.agent_id}")
-        await self._set(binding_key(binding.slot), binding.to_text(), note)
+        detail = f"to {binding.agent_id}"
+        entry = await self._authorized(actor, "bind", binding.slot, key, detail)
+        await self._set(BINDING + binding.slot, binding.to_text(), entry)
         return binding
 
     async def unbind(self, actor: Actor, slot: str, *, key: str) -> bool:
         """Remove a binding by its slot; False where there was none."""
-        note = await self._note(actor, "unbind", slot, key)
-        return await self._remove(binding_key(slot), note, None)
+        entry = await self._authorized(actor, "unbind", slot, key)
+        return await self._remove(BINDING + slot, entry)
 
     async def set_default(self, actor: Actor, agent_id: str | None, *, key: str) -> None:
         """Make an agent the default one, or none; raises NotThere for an unknown agent."""
-        note = await self._note(actor, "set default", "the default agent", key, f"to {agent_id}")
+        target, detail = "the default agent", f"to {agent_id}"
+        entry = await self._authorized(actor, "set default", target, key, detail)
         if agent_id is None:
-            await self._remove(DEFAULT, note, None)
+            await self._remove(DEFAULT, entry)
             return
         if agent_id not in self._snapshot.agents:
             raise NotThere(f"there is no agent '{agent_id}' to be the default")
-        await self._set(DEFAULT, default_text(agent_id), note)
+        await self._set(DEFAULT, default_text(agent_id), entry)
 
     async def refused(
         self, actor: Actor, action: str, target: str, *, key: str, detail: str = ""
     ) -> None:
-        """Leave an audit entry of what somebody tried; a store that is away is only logged."""
-        at = self._wall()
-        refused = AuditEntry(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
+        """Leave an audit entry of a refused attempt; where that fails it is only logged."""
+        at = self.wall()
+        entry = AuditEntry(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
         try:
-            await self._store.record(refused)
+            await self._writable.record(entry)
         except RegistryError as error:
-            _log.warning("audit of a refusal failed", action=action, error=str(error))
+            _log.warning("audit.failed", action=action, error=str(error))
 
-    async def _set(self, where: str, value: str, note: AuditEntry) -> None:
-        if await self._store.replayed(note, fingerprint(note.action, where, value)):
-            return
-        self._refuse_owned(where, note)
-        held = await self._store.get(where)
-        await self._store.put(where, value, held.revision if held else None, note)
-        self._refresh()
+    @property
+    def _writable(self) -> RedisStore:
+        if self.store is None:
+            raise RegistryUnavailable("nothing can be changed here: there is no store")
+        return self.store
 
-    async def _remove(self, where: str, note: AuditEntry, expected: str | None) -> bool:
-        if await self._store.replayed(note, fingerprint(note.action, where)):
-            return True
-        self._refuse_owned(where, note)
-        held = await self._store.get(where)
-        if held is None:
-            return False
-        await self._store.delete(where, expected or held.revision, note)
-        self._refresh()
-        return True
-
-    async def _note(
+    async def _authorized(
         self, actor: Actor, action: str, target: str, key: str, detail: str = ""
     ) -> AuditEntry:
-        note = AuditEntry(actor.id, action, target, key, self._wall(), detail)
-        if self._may(actor, action, target):
-            return note
+        """The audit entry of a change; raises Denied, and leaves an entry of that."""
+        if self.may(actor, action, target):
+            return AuditEntry(actor.id, action, target, key, self.wall(), detail)
         await self.refused(actor, action, target, key=key, detail=detail)
         raise Denied(f"you may not {action}: only admins may")
 
-    def _refuse_owned(self, where: str, note: AuditEntry) -> None:
-        if place := self._store.owner(where):
-            raise Owned(note.target, place)
+    async def _must_write(self, where: str, value: str, entry: AuditEntry) -> bool:
+        """Whether a change is still to be made; raises Owned where the file sets that key."""
+        if await self._writable.replayed(entry, fingerprint(entry.action, where, value)):
+            return False
+        if place := self.file.owner(where):
+            raise Owned(entry.target, place)
+        return True
+
+    async def _set(self, where: str, value: str, entry: AuditEntry) -> None:
+        if await self._must_write(where, value, entry):
+            stored = await self._writable.get(where)
+            await self._put(where, value, entry, stored.revision if stored else None)
+
+    async def _put(self, where: str, value: str, entry: AuditEntry, expected: str | None) -> None:
+        await self._writable.put(where, value, expected, entry)
+        self._refresh()
+
+    async def _remove(self, where: str, entry: AuditEntry, expected: str | None = None) -> bool:
+        if not await self._must_write(where, "", entry):
+            return True
+        stored = await self._writable.get(where)
+        if stored is None:
+            return False
+        await self._writable.delete(where, expected or stored.revision, entry)
+        self._refresh()
+        return True
 
     # --- following -------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        document = self._store.document
-        previous = self._snapshot
-        if document is previous.document:
+        """Make the next snapshot where a source has changed, and hand it to the subscribers."""
+        sources = self.file.document, self.store.document if self.store else _EMPTY
+        if all(new is old for new, old in zip(sources, self._merged, strict=True)):
             return
+        self._merged = sources
+        previous, document = self._snapshot, merge_documents(*sources)
         bindings = previous.bindings
         if document.bindings is not previous.document.bindings:
             bindings = Bindings(entry.value for entry in document.bindings.values())
@@ -264,4 +286,4 @@ class Catalog:
             try:
                 subscriber(self._snapshot)
             except Exception:  # noqa: BLE001 - one listener's fault must not stop the others
-                _log.exception("a subscriber of the catalog failed")
+                _log.exception("subscriber.failed")

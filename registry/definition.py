@@ -1,4 +1,4 @@
-"""How the host shows itself to an MCP server, as data: an OAuth client of its own."""
+"""Agents and MCP servers as data: their models, and which servers an agent has."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from registry.errors import InvalidValue
 from registry.fields import RegistryModel, ValidationIssue
 from registry.keys import SLUG_RULE, is_slug, slug
 from registry.limits import CostConfig, SafetyConfig
+from registry.models import EFFORTS
 from registry.policy import Patterns, ToolPolicy
 from registry.secrets import REFERENCE, shown
-from registry.skill import ServerCache, Skill, Skills
+from registry.skill import HEADER_NAME, ServerCache, Skills
 from registry.urls import web_parts
 
 
@@ -54,7 +55,9 @@ def _oauth_url(text: str) -> str:
 
 def _scope(text: str) -> str:
     if not text.isascii() or not text.isprintable() or set(text) & set(' "\\'):
-        raise InvalidValue("is no scope", "write each scope as a text of its own, with no spaces")
+        raise InvalidValue(
+            "is not a valid scope", "write each scope as a text of its own, with no spaces"
+        )
     return text
 
 
@@ -90,9 +93,8 @@ class ClientCredentials(RegistryModel):
 
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_EFFORTS = "none, minimal, low, medium, high, xhigh or max"
+_EFFORTS = ("none", "minimal", *EFFORTS)
 
 
 def _one_line(text: str) -> str:
@@ -112,21 +114,13 @@ def _slug(text: str) -> str:
         return text
     near = slug(text)
     cure = f"write '{near}'" if near and shown(text) != "(hidden)" else "choose another"
-    raise InvalidValue(f"{shown(text)} is no id ({SLUG_RULE})", cure)
+    raise InvalidValue(f"{shown(text)} is not a valid id ({SLUG_RULE})", cure)
 
 
 def _url(text: str) -> str:
     if REFERENCE.match(text):
         return text
-    _one_line(text)
-    try:
-        parts = urlsplit(text)
-        host = parts.hostname
-        _ = parts.port
-    except ValueError:
-        raise InvalidValue("is no address", "write http://host:port/path") from None
-    if parts.scheme not in ("http", "https") or not host or " " in text:
-        raise InvalidValue("is no http or https address", "write http://host:port/path")
+    parts = web_parts(_one_line(text), "write http://host:port/path")
     if "@" in parts.netloc:
         raise InvalidValue("has a user or password in it", "put it into headers as ${NAME}")
     return text
@@ -142,20 +136,19 @@ def _endpoint(text: str) -> str:
 
 
 def _effort(text: str) -> str:
-    if text.lower() not in _EFFORTS.replace(" or", ",").replace(",", "").split():
-        raise InvalidValue(f"{shown(text)} is no effort", f"write {_EFFORTS}")
+    if text.lower() not in _EFFORTS:
+        cure = f"write {', '.join(_EFFORTS[:-1])} or {_EFFORTS[-1]}"
+        raise InvalidValue("is not a valid effort", cure)
     return text.lower()
 
 
 Slug = Annotated[str, AfterValidator(_slug)]
+Effort = Annotated[str, AfterValidator(_effort)]
 ServerName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
 _Text = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_plain_text)]
 _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_endpoint)]
 _Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
-
-
-_Nested = dict[str | int, type[RegistryModel]]
 
 
 class LlmConfiguration(RegistryModel):
@@ -167,7 +160,7 @@ class LlmConfiguration(RegistryModel):
     model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    reasoning_effort: Annotated[str, AfterValidator(_effort)] | None = None
+    reasoning_effort: Effort | None = None
     fallback_model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
 
 
@@ -216,29 +209,26 @@ class McpServer(RegistryModel):
         for name in self.env:
             if not _ENV_NAME.match(name):
                 raise InvalidValue(
-                    f"{shown(name)} is no variable name", "use letters, digits and _"
+                    f"{shown(name)} is not a valid variable name", "use letters, digits and _"
                 )
         for name in self.headers:
-            if not _HEADER_NAME.match(name):
-                raise InvalidValue(f"{shown(name)} is no header name", "use letters, digits and -")
+            if not HEADER_NAME.match(name):
+                raise InvalidValue(
+                    f"{shown(name)} is not a valid header name", "use letters, digits and -"
+                )
         if len({name.lower() for name in self.headers}) != len(self.headers):
             raise InvalidValue("a header is given twice", "keep one of the two")
         if self.auth and "authorization" in {name.lower() for name in self.headers}:
             raise InvalidValue("'auth' and the header Authorization exclude each other", "keep one")
         return self
 
-    @classmethod
-    def nested(cls) -> _Nested:
-        """The models inside, by field name."""
-        return {"auth": ClientCredentials, "cache": ServerCache}
-
 
 def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same servers; raises `Wrong` for a name that is no name, or two that look alike."""
+    """The same servers; raises InvalidValue for one that is not valid, or two that look alike."""
     for name in names:
         if not _SERVER_NAME.match(name):
             cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-            raise InvalidValue(f"{shown(name)} is no server name", cure)
+            raise InvalidValue(f"{shown(name)} is not a valid server name", cure)
     if len({name.lower() for name in names}) != len(names):
         raise InvalidValue("two server names differ only in letter case", "rename one of them")
     return names
@@ -284,18 +274,6 @@ class AgentDefinition(RegistryModel):
         if "mcp_server_endpoints" not in self.model_fields_set and self.mcp_servers is None:
             raise InvalidValue("'mcpServerEndpoints' is missing", 'add "mcpServerEndpoints": []')
         return self
-
-    @classmethod
-    def nested(cls) -> dict[str | int, type[RegistryModel]]:
-        """The models inside, by field name: whose fields an error message should suggest."""
-        return {
-            "llmOverrides": LlmConfiguration,
-            "mcpServers": McpServer,
-            "toolPolicy": ToolPolicy,
-            "safetyConfig": SafetyConfig,
-            "costConfig": CostConfig,
-            "skills": Skill,
-        }
 
     def to_json(self) -> dict[str, Any]:
         """The definition in the spec's names, without what is only a default."""

@@ -6,7 +6,7 @@ RegistryError
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
-├── RevisionConflict      somebody else changed it meanwhile
+├── RevisionConflict      somebody else has changed it in the meantime
 ├── KeyReused             an idempotency key came again with another change
 ├── ReferenceMissing      a `${NAME}` has no value, or may not be used here
 ├── WrongKind             a key of the store holds a list or the like where a text should be
@@ -15,7 +15,8 @@ RegistryError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,23 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}; {self.cure}"
+
+
+_LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+
+
+def worst_first(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once: errors, then warnings, then notes."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: _LEVELS.index(problem.level))
+
+
+def summary(problems: Collection[Problem]) -> str:
+    """How many problems there are: "no errors, 3 notes"."""
+    if not problems:
+        return "no problems found"
+    counts = Counter(problem.level for problem in problems)
+    said = [f"{n} {level}{'s' if n > 1 else ''}" for level in _LEVELS if (n := counts[level])]
+    return ", ".join(said if counts["error"] else ["no errors", *said])
 
 
 class InvalidValue(ValueError):

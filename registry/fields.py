@@ -1,24 +1,40 @@
-"""What the data models share: any letter case in, camelCase out, sentences for errors."""
+"""What the data models share: names in any spelling, paths, and errors as sentences."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from registry.errors import InvalidValue, Level
-from registry.json_text import Path, casefolded, dotted
 from registry.secrets import shown
 
-MOST_FINDINGS = 50
+MOST_ISSUES = 50
 MOST_NAMES = 1_000
 _LONGEST_NAME = 200
-_TAGS = {"names", "servers"}
+_LONGEST_STEP = 100
+_UNION_TAGS = {"names", "servers"}
+_VERB = re.compile(r"(is|has|holds|takes|asks|leads|comes|must|may) ")
+
+Path = tuple[str | int, ...]
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it, with long names cut: `agents[0].name`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step[:_LONGEST_STEP]}" for step in path)
+    return "".join(steps).removeprefix(".")
+
+
+def casefolded(name: str) -> str:
+    """A name as it is compared: in any letter case, with or without underscores."""
+    return name.replace("_", "").lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +66,18 @@ class RegistryModel(BaseModel):
         return canonical(value, cls) if isinstance(value, Mapping) else value
 
 
-def field_names(model: type[RegistryModel]) -> list[str]:
-    """The names of a model's fields as they are written in JSON."""
-    return [field.alias or name for name, field in model.model_fields.items()]
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the names that are written in JSON."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def canonical(value: Mapping[str, Any], model: type[RegistryModel]) -> dict[str, Any]:
+def canonical(value: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """The same value with the model's own spelling of its names; unknown names stay."""
     if len(value) > MOST_NAMES:
         raise InvalidValue(f"has more than {MOST_NAMES} fields", "keep those that are known")
     if any(isinstance(item, list) and len(item) > MOST_NAMES for item in value.values()):
         raise InvalidValue(f"has a list of more than {MOST_NAMES} entries", "shorten it")
-    known = {casefolded(name): name for name in field_names(model)}
+    known = {casefolded(name): name for name in fields_of(model)}
     result: dict[str, Any] = {}
     for name, item in value.items():
         spelled = known.get(casefolded(str(name)), str(name))
@@ -73,72 +89,84 @@ def canonical(value: Mapping[str, Any], model: type[RegistryModel]) -> dict[str,
     return result
 
 
-def issues_of(error: ValidationError, model: type[RegistryModel]) -> Iterator[ValidationIssue]:
-    """The mistakes of a validation as sentences, each with its path; no more than people read."""
-    told = error.errors(include_url=False, include_input=False)
-    for details in sorted(told, key=lambda one: one["type"] == "missing")[:MOST_FINDINGS]:
+def model_at(path: Path, model: type[BaseModel]) -> type[BaseModel] | None:
+    """The model whose fields lie at a path below another model; None where there is none."""
+    skip_key = False
+    for step in path:
+        if isinstance(step, int) or skip_key:
+            skip_key = False
+            continue
+        field = fields_of(model).get(step)
+        inner = next(_models_in(field.annotation), None) if field else None
+        if inner is None:
+            return None
+        model, skip_key = inner
+    return model
+
+
+def _models_in(annotation: Any, keyed: bool = False) -> Iterator[tuple[type[BaseModel], bool]]:
+    """The models inside an annotation, each with whether it is the value of a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, keyed
+    for inner in get_args(annotation):
+        yield from _models_in(inner, keyed or get_origin(annotation) is Mapping)
+
+
+def issues_of(error: ValidationError, model: type[BaseModel]) -> Iterator[ValidationIssue]:
+    """The mistakes that a validation found, as sentences; no more than people read."""
+    found = error.errors(include_url=False, include_input=False)
+    for details in sorted(found, key=lambda one: one["type"] == "missing")[:MOST_ISSUES]:
         path = _path(details["loc"])
-        message, cure = _sentence(details, path, model)
-        yield ValidationIssue(path, message, cure)
+        where = f"'{dotted(path)}'" if path else "it"
+        message, cure = describe(details)
+        if details["type"] == "missing":
+            message, cure = f"{where} is missing", f"add {where}"
+        elif details["type"] == "extra_forbidden":
+            known = fields_of(model_at(path[:-1], model) or model)
+            message, cure = unknown_name(str(path[-1]), known)
+        elif not cure or _VERB.match(message):
+            message = f"{where} {message}"
+        elif path:
+            message = f"{where}: {message}"
+        yield ValidationIssue(path, message, cure or "correct it")
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:
-    if len(loc) > 1 and loc[1] in _TAGS:
+    if len(loc) > 1 and loc[1] in _UNION_TAGS:
         loc = (loc[0], *loc[2:])
     return tuple(part for part in loc if part != "[key]")
 
 
-def _sentence(details: ErrorDetails, path: Path, model: type[RegistryModel]) -> tuple[str, str]:
-    kind, context = details["type"], details.get("ctx", {})
-    where = f"'{dotted(path)}'" if path else "it"
-    wrong = context.get("error")
-    if isinstance(wrong, InvalidValue):
-        return (f"{where}: {wrong.message}" if path else wrong.message), wrong.cure
-    if kind == "missing":
-        return f"{where} is missing", f"add {where}"
-    if kind == "extra_forbidden":
-        return _unknown(path, model)
-    return f"{where} {_phrase(kind, context, details['msg'])}", "correct it"
-
-
-def _unknown(path: Path, model: type[RegistryModel]) -> tuple[str, str]:
-    known = field_names(_model_at(path[:-1], model))
-    return unknown_name(str(path[-1]), known)
-
-
-def unknown_name(name: str, known: list[str]) -> tuple[str, str]:
-    """What to say of a name that nothing here has: the nearest one, or all there are."""
+def unknown_name(name: str, known: Collection[str]) -> tuple[str, str]:
+    """The message and the cure for an unknown name: the nearest known one, or all there are."""
     name = name[:_LONGEST_NAME]
-    near = difflib.get_close_matches(
-        casefolded(name), [casefolded(k) for k in known], n=1, cutoff=0.6
-    )
-    match = next((k for k in known if near and casefolded(k) == near[0]), None)
-    cure = f"did you mean '{match}'?" if match else f"remove it; known are {', '.join(known)}"
+    near = nearest(name, known, 0.6)
+    cure = f"did you mean '{near}'?" if near else f"remove it; known are {', '.join(known)}"
     return f"unknown field {shown(name)}", cure
 
 
-def _model_at(path: Path, model: type[RegistryModel]) -> type[RegistryModel]:
-    for part in path:
-        nested = getattr(model, "nested", None)
-        model = (nested().get(part) if nested else None) or model
-    return model
+def nearest(name: str, known: Collection[str], cutoff: float) -> str | None:
+    """The known name that reads most like another one, in any spelling; None where none does."""
+    spelled = {casefolded(one): one for one in known}
+    near = difflib.get_close_matches(casefolded(name), spelled, n=1, cutoff=cutoff)
+    return spelled[near[0]] if near else None
 
 
+_NUMBER, _WHOLE, _SWITCH = "must be a number", "must be a whole number", "must be true or false"
+_OBJECT = "must be an object in {{ }}"
 _PHRASES = {
     "string_type": "must be a text in quotes",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _WHOLE),
+    **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
+    **dict.fromkeys(("bool_type", "bool_parsing"), _SWITCH),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type"), _OBJECT),
     "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
     "tuple_type": "must be a list in [ ]",
-    "dict_type": "must be an object in {{ }}",
-    "mapping_type": "must be an object in {{ }}",
-    "model_type": "must be an object in {{ }}",
     "union_tag_not_found": "must be a list of server names or an object of servers",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be above {gt}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than_equal": "must be at least {ge:.15g}",
+    "greater_than": "must be more than {gt:.15g}",
+    "less_than_equal": "must be at most {le:.15g}",
+    "less_than": "must be less than {lt:.15g}",
     "string_too_short": "must not be empty",
     "string_too_long": "is longer than {max_length} characters",
     "too_long": "has more than {max_length} entries",
@@ -146,5 +174,13 @@ _PHRASES = {
 }
 
 
-def _phrase(kind: str, context: Mapping[str, Any], fallback: str) -> str:
-    return _PHRASES[kind].format(**context) if kind in _PHRASES else f"is wrong: {fallback}"
+def describe(details: ErrorDetails) -> tuple[str, str]:
+    """What is wrong with a value, in words that follow its name, and the cure ("" if unknown)."""
+    context = details.get("ctx", {})
+    wrong = context.get("error")
+    if isinstance(wrong, InvalidValue):
+        return wrong.message, wrong.cure
+    phrase = _PHRASES.get(details["type"])
+    if phrase is None:
+        return f"is not valid: {details['msg'].removeprefix('Value error, ')}", ""
+    return phrase.format(**context), ""

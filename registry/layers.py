@@ -33,7 +33,7 @@ REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sourced(Generic[T]):
-    """A value with the layer that set it and the document and place where it stands."""
+    """A value with the layer that set it, and its document and place."""
 
     value: T
     layer: LayerName

@@ -1,4 +1,4 @@
-"""What an agent may do with tools, as data: capability, confirmation, and who approves."""
+"""Tool policies as data: which tools an agent has, which ask first, and who approves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 def _pattern(text: str) -> str:
     if not _PATTERN.match(text) or "**" in text:
         cure = "write mcp:<server>:<tool> or skill:<name>, with * and ? as wildcards"
-        raise InvalidValue(f"{shown(text)} is no pattern", cure)
+        raise InvalidValue(f"{shown(text)} is not a valid pattern", cure)
     if text.startswith("mcp:") and not all(_segments(text)):
         raise InvalidValue(
             f"{shown(text)} does not name server and tool", "write mcp:<server>:<tool>"
@@ -39,7 +39,9 @@ def _segments(pattern: str) -> list[str]:
 
 def _flag(text: str) -> str:
     if not _FLAG.match(text):
-        raise InvalidValue(f"{shown(text)} is no name of a flag", "use letters, digits, _, . and -")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid name for a flag", "use letters, digits, _, . and -"
+        )
     return text
 
 
@@ -54,7 +56,7 @@ def _condition(text: str) -> str:
 def _approver(value: Any) -> Any:
     if isinstance(value, bool) or not (isinstance(value, int) or value in _WORDS):
         raise InvalidValue(
-            f"{shown(str(value))} is nobody who can approve",
+            f"{shown(str(value))} cannot approve",
             'write "asker", "admins", "hostAdmins", or a numeric Telegram id',
         )
     return value
@@ -107,7 +109,7 @@ class ToolPolicy(RegistryModel):
         for name in self.toolsets:
             if not _SET_NAME.match(name):
                 cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-                raise InvalidValue(f"{shown(name)} is no name of a toolset", cure)
+                raise InvalidValue(f"{shown(name)} is not a valid name for a toolset", cure)
         for name in self.allowed_toolsets or ():
             if name not in self.toolsets:
                 known = ", ".join(sorted(self.toolsets)) or "none"

@@ -58,7 +58,7 @@ def misfit(judge: Draft202012Validator, value: Any) -> tuple[str, str] | None:
     except ValidationError as error:
         return _end_of(error.message), place(error)
     except (ValueError, RecursionError):  # half a surrogate pair, or too deep for the library
-        return "it holds what no JSON can hold", "$"
+        return "it holds what JSON cannot hold", "$"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Secrets that were pasted into a document: found by their shape, never repeated."""
+"""Secrets: `${NAME}` references to them, and those in clear, found by their shape."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from collections.abc import Collection, Mapping
 from registry.errors import ReferenceMissing
 
 REDACTED = "[secret]"
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+TOO_SHORT = "its value is too short to be found in texts, so they may show it"
+TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is not secret in clear"
+_OPENING = re.compile(r"\$\{")
 
 _SHAPES = {
     "a bot token": r"\b\d{6,12}:[A-Za-z0-9_-]{30,}",
@@ -115,19 +119,13 @@ def _random(piece: str) -> bool:
     return entropy >= 3.3 and (digits >= 4 or entropy >= 4.2)
 
 
-REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-TOO_SHORT = "its value is too short to be found in texts, so they may show it"
-TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is no secret in clear"
-_OPENING = re.compile(r"\$\{")
-
-
 def reference_names(text: str) -> tuple[str, ...]:
     """The names that a text refers to, in order."""
     return tuple(REFERENCE.findall(text))
 
 
 def malformed_reference(text: str) -> bool:
-    """Whether a `${` opens something that is no plain `${NAME}`."""
+    """Whether a `${` opens something else than a plain `${NAME}`."""
     return len(_OPENING.findall(text)) != len(REFERENCE.findall(text))
 
 

@@ -1,4 +1,4 @@
-"""Which results may be used again, for how long and for whom: what a document says of it."""
+"""Skills as data: tools of an agent's own, and whose results may be used again for how long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class CacheRule(RegistryModel):
-    """A promise that a tool only reads: its result stands for `ttl_seconds`, within its `scope`."""
+    """A promise that a tool only reads: its result is good for `ttl_seconds`, in its `scope`."""
 
     ttl_seconds: Annotated[float, Field(gt=0, le=LONGEST_CACHE_SECONDS, strict=False)]
     scope: Scope = "person"
@@ -41,7 +41,7 @@ LONGEST_SECONDS = 30.0
 NAME = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
 NAME_RULE = "1 to 56 of letters, digits, _ and -"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _FRAMING = frozenset(
     {
         *("host", "content-length", "content-type", "content-encoding", "transfer-encoding"),
@@ -53,13 +53,15 @@ _FRAMING = frozenset(
 
 def _name(text: str) -> str:
     if not NAME.match(text):
-        raise InvalidValue(f"{shown(text)} is no name of a skill", f"use {NAME_RULE}")
+        raise InvalidValue(f"{shown(text)} is not a valid skill name", f"use {NAME_RULE}")
     return text
 
 
 def _variable(text: str) -> str:
     if not _VARIABLE.match(text):
-        raise InvalidValue("is no name of a variable", "write the variable's name, not its value")
+        raise InvalidValue(
+            "is not a valid variable name", "write the variable's name, not its value"
+        )
     return text
 
 
@@ -94,8 +96,8 @@ class WebhookAuth(RegistryModel):
             raise InvalidValue(
                 "an api_key takes 'header' and 'keyEnv'", "give both, and nothing else"
             )
-        if self.header is not None and not _HEADER.match(self.header):
-            raise InvalidValue("'header' is no name of a header", "use letters, digits and -")
+        if self.header is not None and not HEADER_NAME.match(self.header):
+            raise InvalidValue("'header' is not a valid header name", "use letters, digits and -")
         if self.header is not None and self.header.lower() in _FRAMING:
             raise InvalidValue(f"'header' may not be {self.header}", "name the header of your key")
         return self
@@ -133,20 +135,15 @@ class Skill(RegistryModel):
     requires_approval: bool = False
     enabled: bool = True
 
-    @classmethod
-    def nested(cls) -> dict[str | int, type[RegistryModel]]:
-        """The models inside, by field name."""
-        return {"webhookAuth": WebhookAuth, "cache": CacheRule}
-
     @model_validator(mode="after")
     def _of_one_kind(self) -> Skill:
         needed, strange = _FIELDS[self.execution_type]
         if missing := [name for name, field in needed.items() if getattr(self, field) is None]:
-            told = f"a skill of type '{self.execution_type}' needs '{missing[0]}'"
-            raise InvalidValue(told, f"add '{missing[0]}'")
+            message = f"a skill of type '{self.execution_type}' needs '{missing[0]}'"
+            raise InvalidValue(message, f"add '{missing[0]}'")
         if extra := [name for name, field in strange.items() if getattr(self, field) is not None]:
-            told = f"a skill of type '{self.execution_type}' takes no '{extra[0]}'"
-            raise InvalidValue(told, "remove it, or change 'executionType'")
+            message = f"a skill of type '{self.execution_type}' takes no '{extra[0]}'"
+            raise InvalidValue(message, "remove it, or change 'executionType'")
         return self
 
 
@@ -168,7 +165,7 @@ _FIELDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
 
 
 def check_names(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:
-    """The same skills; raises `Wrong` where two have one name."""
+    """The same skills; raises InvalidValue where two have one name."""
     names = [skill.name.lower() for skill in skills]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise InvalidValue(f"two skills have the name {shown(twice)}", "rename one of them")

@@ -1,4 +1,4 @@
-"""What a source of agents holds once it is read and found good."""
+"""Validated documents, and the snapshot of what is in force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[T]):
-    """One value of a document, with where it stands.
+    """One value of a document, and its place.
 
     `origins` gives the place of single fields by their JSON name (`llmOverrides.model`), `operator`
     says whether the file or the environment wrote it, `revision` what a change must expect.
@@ -60,6 +60,34 @@ class Document:
         return {name: entry.value for name, entry in self.mcp_servers.items()}
 
 
+def merge_documents(above: Document, below: Document) -> Document:
+    """Two documents as one: `above` wins; each hidden value of `below` becomes a problem."""
+    hidden: list[Problem] = []
+    if above.default_agent_id and below.default_agent_id:
+        hidden.append(_hidden(below.default_agent_id, above.default_agent_id))
+    return Document(
+        agents=_over(above.agents, below.agents, hidden),
+        bindings=_over(above.bindings, below.bindings, hidden),
+        default_agent_id=above.default_agent_id or below.default_agent_id,
+        mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
+        problems=(*above.problems, *below.problems, *hidden),
+    )
+
+
+def _over(
+    above: Mapping[str, Entry[T]], below: Mapping[str, Entry[T]], hidden: list[Problem]
+) -> Mapping[str, Entry[T]]:
+    if not above or not below:
+        return above or below
+    hidden += [_hidden(below[name], above[name]) for name in above if name in below]
+    return {**above, **{name: entry for name, entry in below.items() if name not in above}}
+
+
+def _hidden(below: Entry[T], above: Entry[T]) -> Problem:
+    message = f"it is overridden by {above.place}"
+    return Problem(below.place, message, "remove one of the two", level="warning")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What is in force: `number` grows with each change that this process has seen."""
@@ -67,6 +95,11 @@ class Snapshot:
     number: int
     document: Document
     bindings: Bindings = field(default_factory=Bindings)
+
+    @classmethod
+    def of(cls, document: Document) -> Snapshot:
+        """A document that is in force, though no process has seen it."""
+        return cls(0, document, Bindings(entry.value for entry in document.bindings.values()))
 
     @property
     def agents(self) -> Mapping[str, Entry[AgentDefinition]]:
@@ -151,8 +184,8 @@ class Snapshot:
 
     def _conflict(self, kept: AgentBinding, dropped: AgentBinding) -> Problem:
         places = self.document.bindings
-        told = f"it binds the same bot as {places[kept.slot].place}, which stays in force"
-        return Problem(places[dropped.slot].place, told, "remove one of the two")
+        message = f"it binds the same bot as {places[kept.slot].place}, which stays in force"
+        return Problem(places[dropped.slot].place, message, "remove one of the two")
 
     def _unserved(self) -> Iterator[Problem]:
         for entry in self.document.agents.values():
@@ -171,5 +204,5 @@ def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
 
 
 def _absent(place: str, agent_id: str, so: str) -> Problem:
-    told = f"agent '{agent_id}' is not there, so {so}"
-    return Problem(place, told, "create the agent, or name another", level="warning")
+    message = f"agent '{agent_id}' is not there, so {so}"
+    return Problem(place, message, "create the agent, or name another", level="warning")

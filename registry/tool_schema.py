@@ -56,8 +56,8 @@ class Cost:
     """What it can cost to judge a value by a schema.
 
     `parts` is how many parts it has with all references written out; each of them looks at each
-    part of a value once at most. None where that has no end, or cannot be told. `branches` says
-    whether a value that does not fit is told of once for each of several ways.
+    part of a value once at most. None where that is endless or unknown. `branches` says whether
+    a value that does not fit is reported once for each of several ways.
     """
 
     parts: int | None
@@ -65,7 +65,7 @@ class Cost:
 
 
 def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of an object, as it is; raises Wrong where it is none that a host can use."""
+    """The schema of an object, as it is; raises InvalidValue where the host cannot use it."""
     if value.get("type") != "object":
         raise InvalidValue("must describe an object", 'begin with "type": "object"')
     _bounded(value)
@@ -78,20 +78,20 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Any JSON Schema, as it is; raises Wrong where it is none that a host can use."""
+    """Any JSON Schema, as it is; raises InvalidValue where the host cannot use it."""
     _bounded(value)
     _judged(value)
     return value
 
 
 def cost(value: Mapping[str, Any]) -> Cost:
-    """What a usable schema can cost; raises Wrong for any other."""
+    """What a usable schema can cost; raises InvalidValue for any other."""
     _bounded(value)
     return _judged(value).cost()
 
 
 def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a value is no JSON Schema at all, and where; None where it is one."""
+    """Why a value is not a JSON Schema, and where; None where it is one."""
     return schema_worker.misfit(_grammar(), value)
 
 
@@ -123,7 +123,7 @@ def _bounded(value: Any) -> None:
 
 def _judged(value: Mapping[str, Any]) -> _Parts:
     if found := fault(value):
-        raise InvalidValue(f"is no JSON Schema, at {found[1][:80]}", "correct it")
+        raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
     parts = _Parts(value)
     parts.count()
     return parts
@@ -165,17 +165,17 @@ class _Parts:
                 yield from map(str, named)
 
     def count(self) -> None:
-        """Count what references come to, and refuse what comes to too much or goes round."""
+        """Count the parts with references written out; refuse too many, and circular references."""
         counted = _sums(self._parts, lambda part: part.here)
         if counted is None:
-            raise InvalidValue("leads round and round", "let each $ref lead further inside")
+            raise InvalidValue("has a circular $ref", "let each $ref lead further inside")
         if max(counted.values()) > PARTS_LIMIT:
-            told = f"comes to more than {PARTS_LIMIT} parts for one value"
-            raise InvalidValue(told, "refer to the same part less often")
+            message = f"has more than {PARTS_LIMIT} parts for one value, with each $ref written out"
+            raise InvalidValue(message, "refer to the same part less often")
         evaluated = [counted[key] for key, part in self._parts.items() if part.evaluates]
         if sum(evaluated) > EVALUATED_LIMIT:
-            told = f"has more than {EVALUATED_LIMIT} parts below 'unevaluated…'"
-            raise InvalidValue(told, "use additionalProperties, or refer less often")
+            message = f"has more than {EVALUATED_LIMIT} parts below 'unevaluated…'"
+            raise InvalidValue(message, "use additionalProperties, or refer less often")
         whole = _sums(self._parts, lambda part: [*part.here, *part.inside])
         endless = whole is None or evaluated or whole[id(self._root)] >= _MANY
         self._whole = None if whole is None or endless else whole[id(self._root)]
@@ -214,7 +214,7 @@ class _Parts:
         return found
 
     def _text(self, part: _Part, node: Mapping[str, Any], keyword: str, text: str) -> None:
-        """Note what a keyword says that is a text; raises Wrong where it may not say it."""
+        """Note what a keyword says that is a text; raises InvalidValue where it may not say it."""
         match keyword:
             case "$id" if node is not self._root:
                 raise InvalidValue("has a part with an $id of its own", "take the $id out")
@@ -292,7 +292,7 @@ def _sums(
 ) -> dict[int, int] | None:
     """For each part its size with all that follow, counted as often as led to; None if in circles.
 
-    What comes to very much is counted no further.
+    Very large sums are counted no further.
     """
     sums: dict[int, int] = {}
     under_way: set[int] = set()

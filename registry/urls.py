@@ -127,16 +127,13 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-_CURE = "write https://host/path"
-
-
-def web_parts(text: str) -> SplitResult:
-    """The parts of an http or https address; raises Wrong for all else."""
+def web_parts(text: str, cure: str = "write https://host/path") -> SplitResult:
+    """The parts of an http or https address; raises InvalidValue for anything else."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise InvalidValue("is no address", _CURE) from None
+        raise InvalidValue("is not a valid address", cure) from None
     if parts.scheme not in ("http", "https") or not host or not text.isprintable() or " " in text:
-        raise InvalidValue("is no http or https address", _CURE)
+        raise InvalidValue("is not an http or https address", cure)
     return parts

@@ -1,4 +1,4 @@
-"""Every mistake of a configuration in one run, each with place and cure: `switchboard check`."""
+"""`switchboard check`: every mistake of a configuration in one run, each with place and cure."""
 
 from __future__ import annotations
 
@@ -6,69 +6,70 @@ import asyncio
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any
 
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
-from bot import app
-from bot.cli.settings_errors import wrong_settings
+from bot.cli.settings_errors import settings_errors
 from bot.messages import Usage
 from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
 from bot.settings import ENV_FILE, Bot, Settings, environment
 from bot.skills.discovery import discover_skills
-from bot.startup import access_problems
+from bot.startup import model_advice, settings_problems
 from bot.store.client import connect
 from bot.usage.pricing import Prices
-from registry.binding import BotIdentity
-from registry.config_check import check
-from registry.errors import Problem, RegistryError
-from registry.secrets import TOO_SHORT, TOO_SHORT_CURE
-from registry.snapshot import Document
+from registry.binding import AgentBindingType, BotIdentity
+from registry.definition import McpServer
+from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
+from registry.fields import Path, nearest
+from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
+from registry.snapshot import Document, Snapshot, inactive, merge_documents
+from registry.sources.environment import read_environment, read_legacy
+from registry.sources.file import read_file
 from registry.sources.redis import RedisStore
+from registry.validation import (
+    RawDocument,
+    RawValue,
+    agent_id,
+    binding_slot,
+    build_valid_parts,
+    merge,
+)
 
 STORE_SECONDS = 3.0
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
-_LEVELS = ("error", "warning", "note")
+_HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
+_NUMBERED = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
+_SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
+_WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
 
 
-def mistakes(*, env_file: bool = True) -> list[Problem]:
+def check_configuration(*, env_file: bool = True) -> list[Problem]:
     """What is wrong and what is surprising, the worst first."""
     file = ENV_FILE if env_file else None
     environ = environment(file)
-    bots = dict(_bots(environ))
-    settings, found = _settings(file, bots)
-    found += _host(settings, environ)
-    found += _unreadable(file)
-    handlers = asyncio.run(discover_skills())
-    found += handlers.problems
-    found += _no_skills(settings, handlers.skills)
-    found += check(
-        settings.agents_file or app.DEFAULT_AGENTS_FILE,
-        environ,
-        required=settings.agents_file is not None,
-        bots=[BotIdentity(bot.hash, bot.id) for bot in settings.bots],
-        hashes={number: bot.hash for number, bot in bots.items()},
-        runtime=asyncio.run(_runtime(settings, found)),
-        defaults=app.defaults(settings),
-        advice=app.adviser(settings),
-        handlers=handlers.skills,
-        too_short=too_short,
-    )
-    return sorted(dict.fromkeys(found), key=lambda problem: _LEVELS.index(problem.level))
+    bots = dict(_valid_bots(environ))
+    settings, found = _valid_settings(file, bots)
+    skills = asyncio.run(discover_skills())
+    found += settings_problems(settings)
+    found += _check_settings(settings, environ)
+    found += _check_env_file(file)
+    found += skills.problems
+    found += _unknown_skills(settings, skills.skills)
+    stored = asyncio.run(_read_store(settings, found))
+    hashes = {number: bot.hash for number, bot in bots.items()}
+    found += _check_agents(settings, environ, hashes, stored, skills.skills)
+    return worst_first(found)
 
 
-def words(problems: list[Problem]) -> str:
+def as_text(problems: list[Problem]) -> str:
     """The problems for people, and how many there are."""
-    errors = sum(problem.level == "error" for problem in problems)
-    lines = [f"{problem.level:8}{problem}" for problem in problems]
-    rest = f"{errors} to mend, {len(problems) - errors} to know"
-    return "\n".join([*lines, rest if problems else "all is well"])
+    return "\n".join([*(f"{one.level:8}{one}" for one in problems), summary(problems)])
 
 
 def as_json(problems: list[Problem]) -> dict[str, Any]:
@@ -79,12 +80,15 @@ def as_json(problems: list[Problem]) -> dict[str, Any]:
     return {"errors": sum(row["level"] == "error" for row in rows), "problems": rows}
 
 
-def _settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings, list[Problem]]:
-    """The settings, without those that are wrong, so that all others are looked at as well."""
+# --- settings ------------------------------------------------------------------------------------
+
+
+def _valid_settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings, list[Problem]]:
+    """The settings with a default for each wrong one, so that all others are checked as well."""
     try:
         return Settings(_env_file=file), []
     except ValidationError as error:
-        found = wrong_settings(error)
+        found = settings_errors(error)
         wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
     rest: dict[str, Any] = {
         name: Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
@@ -95,8 +99,8 @@ def _settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings, list
     return Settings(_env_file=file, **rest), found
 
 
-def _bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
-    """The bots that are well described, by their number."""
+def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
+    """The bots without a mistake, by their number."""
     given: dict[int, dict[str, str]] = {}
     for variable, value in environ.items():
         if (match := _BOT.match(variable)) and value:
@@ -106,72 +110,52 @@ def _bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
             yield number, Bot.model_validate(given[number])
 
 
-def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
-    """What is legal but surprising in the settings themselves."""
-    if not settings.bots:
-        told, cure = "there is no bot to host", "set it to a token from @BotFather"
-        yield Problem("BOTS__0__TOKEN", told, cure, "warning")
-    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
-        told = "it is not set, so no agent can answer"
-        yield Problem("ANTHROPIC_API_KEY", told, "set it to your key", "warning")
+def _check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """What is legal but surprising in the settings, beyond what the start says as well."""
     if not settings.admins:
-        told = "nobody administers this host, unless somebody has claimed it"
+        message = "this host has no admin, unless somebody has claimed it"
         cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
-        yield Problem("ADMINS", told, cure, "note")
+        yield Problem("ADMINS", message, cure, "note")
     for person in sorted(settings.admins):
         if person <= 0:
             cure = "write the numeric ids of persons, which are positive"
-            yield Problem("ADMINS", f"{person} is no person's id", cure, "warning")
-    yield from _secrets(settings, environ)
+            yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
+    for name in sorted(settings.agent_secrets):
+        if not environ.get(name):
+            message = f"it lists {name}, which is not set"
+            yield Problem("AGENT_SECRETS", message, f"set {name}, or take it out", "warning")
     for host in sorted(settings.internal_hosts):
         if not _HOST.match(host):
             cure = "write the bare name or number of a host, without scheme, port and path"
-            yield Problem("INTERNAL_HOSTS", f"{host!r} is no host", cure, "warning")
-    yield from access_problems(settings)
-    yield from _shared_folder(settings)
-    yield from _unpriced(settings)
-    yield from _unproxied(settings)
-    yield from _misspelt(environ)
-
-
-def _secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Secrets that are not there, or that nobody can find in a text."""
-    for name in sorted(settings.agent_secrets):
-        if not environ.get(name):
-            told = f"it lists {name}, which is not set"
-            yield Problem("AGENT_SECRETS", told, f"set {name}, or take it out", "warning")
-    for name in settings.short_secrets():
-        yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning")
-
-
-def _shared_folder(settings: Settings) -> Iterator[Problem]:
-    """A data directory in which others could put something; the host refuses it."""
+            yield Problem("INTERNAL_HOSTS", f"{host!r} is not a valid host", cure, "warning")
     with suppress(OSError):
-        if found := writable_by_others(settings.data_dir):
-            yield Problem("DATA_DIR", *found)
-
-
-def _unproxied(settings: Settings) -> Iterator[Problem]:
-    """A proxy that judges, where there is none."""
-    named = proxy_of("https://a.example") or proxy_of("http://a.example")
-    if settings.proxy_judges and not named:
+        if wrong := writable_by_others(settings.data_dir):
+            yield Problem("DATA_DIR", *wrong)
+    if settings.proxy_judges and not (
+        proxy_of("https://a.example") or proxy_of("http://a.example")
+    ):
         cure = "set HTTPS_PROXY to the proxy's address, or take it out"
-        yield Problem("PROXY_JUDGES", "it is set, and no proxy is named", cure, "warning")
+        yield Problem("PROXY_JUDGES", "it is set, but no proxy is named", cure, "warning")
+    yield from _unpriced(settings)
 
 
-def _no_skills(settings: Settings, there: Collection[str]) -> Iterator[Problem]:
-    """Names of skills that no installed package has."""
-    for name in sorted(settings.agent_skills - set(there)):
-        told = f"it lists {name}, which no installed package has"
-        cure = "install its package, or take it out; `switchboard skill list` shows what there is"
-        yield Problem("AGENT_SKILLS", told, cure, "warning")
+def _unpriced(settings: Settings) -> Iterator[Problem]:
+    """A budget in dollars, and a model without a known price."""
+    dollars = [f"BUDGETS__{kind.upper()}__USD" for kind, one in settings.budgets if one.usd]
+    prices = Prices(settings.prices, listed=settings.anthropic_base_url is None)
+    models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
+    for model in sorted(models) if dollars else ():
+        if prices.price(model, Usage(input=1)).micros is None:
+            message = f"the price of {model} is not known, so it is not asked"
+            cure = "set its price in PRICES, or give the budget in tokens"
+            yield Problem(dollars[0], message, cure, "warning")
 
 
-def _unreadable(file: str | None) -> Iterator[Problem]:
-    """Lines of the file that say nothing, so that they are passed over."""
-    if file is None or not Path(file).is_file():
+def _check_env_file(file: str | None) -> Iterator[Problem]:
+    """Lines of the file that set nothing, and are passed over."""
+    if file is None or not File(file).is_file():
         return
-    with Path(file).open(encoding="utf-8", errors="replace") as lines:
+    with File(file).open(encoding="utf-8", errors="replace") as lines:
         for line in parse_stream(lines):
             if line.error or (line.key and line.value is None):
                 cure = "write NAME=value, or put a # in front"
@@ -179,41 +163,178 @@ def _unreadable(file: str | None) -> Iterator[Problem]:
                 yield Problem(place, "this line sets nothing", cure, "warning")
 
 
-def _unpriced(settings: Settings) -> Iterator[Problem]:
-    """A budget in dollars, and a model of which nobody knows what it costs."""
-    dollars = [f"BUDGETS__{kind.upper()}__USD" for kind, one in settings.budgets if one.usd]
-    prices = Prices(settings.prices, listed=settings.anthropic_base_url is None)
-    models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
-    for model in sorted(models) if dollars else ():
-        if prices.price(model, Usage(input=1)).micros is None:
-            told = f"nobody knows what {model} costs, so it is not asked"
-            cure = "set its price in PRICES, or give the budget in tokens"
-            yield Problem(dollars[0], told, cure, "warning")
+def _unknown_skills(settings: Settings, known: Collection[str]) -> Iterator[Problem]:
+    for name in sorted(settings.agent_skills - set(known)):
+        message = f"it lists {name}, which no installed package has"
+        cure = "install its package, or take it out; `switchboard skill list` shows what there is"
+        yield Problem("AGENT_SKILLS", message, cure, "warning")
 
 
-def _misspelt(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that are nearly ours."""
+# --- agents --------------------------------------------------------------------------------------
+
+
+def _check_agents(
+    settings: Settings,
+    environ: Mapping[str, str],
+    hashes: Mapping[int, str],
+    stored: Document,
+    skills: Collection[str],
+) -> Iterator[Problem]:
+    """What is wrong or surprising in the file and the environment, over what a store holds."""
+    file, variables = RawDocument(), read_environment(environ, hashes)
+    try:
+        file = read_file(settings.agents_path, required=settings.agents_file is not None)
+    except DocumentErrors as errors:
+        yield from errors.problems
+    yield from _overridden(file, variables)
+    configured = merge(file, variables)
+    raw = merge(file, variables, read_legacy(environ, bool(settings.bots)))
+    snapshot = Snapshot.of(merge_documents(build_valid_parts(raw), stored))
+    described = {own for part in raw.agents if (own := agent_id(part))}
+    bots = [BotIdentity(bot.hash, bot.id) for bot in settings.bots]
+    yield from snapshot.document.problems
+    yield from inactive(snapshot.document, {*snapshot.agents, *described})
+    yield from snapshot.conflicts(bots)
+    yield from _unknown_bots(snapshot.document, bots)
+    yield from _unanswered(snapshot, settings) if bots else ()
+    yield from snapshot.unhandled(skills)
+    yield from _references(snapshot.document, environ)
+    yield from _unread(environ, has_agents=bool(configured.agents))
+    yield from _surprises(snapshot, settings)
+
+
+async def _read_store(settings: Settings, found: list[Problem]) -> Document:
+    """What a store of the operator's own holds; the bundled one runs only beside its host."""
+    if settings.redis_url is None:
+        return Document()
+    client = connect(settings.redis_url.get_secret_value(), connections=2)
+    store = RedisStore(client, settings.guest_permissions())
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            await store.reload()
+    except (RegistryError, OSError, ValueError) as error:
+        message = (
+            f"the store did not answer ({type(error).__name__}), so its agents are not checked"
+        )
+        found.append(Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning"))
+    finally:
+        await client.aclose()
+    return store.document
+
+
+def _overridden(file: RawDocument, environment: RawDocument) -> Iterator[Problem]:
+    """What the environment takes from the file, field by field."""
+    agents = {own: part for part in file.agents if (own := agent_id(part))}
+    for part in environment.agents:
+        other = agents.get(agent_id(part) or "")
+        for path in _fields(part) if other else ():
+            if other and path in _fields(other):
+                yield _wins(part.at(path), other.at(path))
+    bindings = {slot: part for part in file.bindings if (slot := binding_slot(part))}
+    for part in environment.bindings:
+        if other := bindings.get(binding_slot(part) or ""):
+            yield _wins(part.place, other.place)
+    for name in environment.servers.keys() & file.servers.keys():
+        yield _wins(environment.servers[name].place, file.servers[name].place)
+    if environment.default and file.default:
+        yield _wins(environment.default.place, file.default.place)
+
+
+def _fields(part: RawValue) -> list[Path]:
+    """The paths of an agent's fields, those of its model settings one by one."""
+    value = part.value if isinstance(part.value, Mapping) else {}
+    llm = value.get("llmOverrides")
+    return [
+        *((name,) for name in value if name not in ("id", "llmOverrides")),
+        *(("llmOverrides", name) for name in (llm if isinstance(llm, Mapping) else ())),
+    ]
+
+
+def _wins(place: str, other: str) -> Problem:
+    return Problem(place, f"it wins over {other}", "remove one of the two", level="note")
+
+
+def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
+    """Bindings by a hash or an id that no configured bot has."""
+    known = {key for bot in bots for key in bot.keys}
+    for entry in document.bindings.values():
+        by_bot = entry.value.type is AgentBindingType.TelegramBot
+        key = entry.value.binding_key if by_bot else entry.value.bot
+        if key is not None and _HASH_OR_ID.match(key) and key not in known:
+            place = entry.origins.get("bindingKey" if by_bot else "bot", entry.place)
+            message = f"no configured bot has the hash or id {key[:12]}…"
+            cure = "correct it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
+            yield Problem(place, message, cure, level="warning")
+
+
+def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """Bots that no agent answers, as far as it can be known from here."""
+    place = str(settings.agents_path)
+    if not snapshot.agents:
+        cure = "describe one, or add one from a chat"
+        yield Problem(place, "there is no agent, so nobody is answered", cure, level="note")
+    elif not snapshot.default and not any(snapshot.bindings):
+        message = "no agent is bound to anything, and none is the default, so nobody is answered"
+        yield Problem(place, message, 'set "defaultAgentId", or bind one', level="note")
+
+
+def _references(document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Variables that documents refer to and are not set, or too short to be found in texts."""
+    referred: list[str] = []
+    for name, server, place in _all_servers(document):
+        texts = [server.url or "", *server.env.values(), *server.headers.values()]
+        if server.auth is not None:
+            texts += [server.auth.client_id, server.auth.client_secret]
+        references = dict.fromkeys(name for text in texts for name in reference_names(text))
+        referred += references
+        for reference in references:
+            if not environ.get(reference):
+                message = f"server '{name}' refers to ${{{reference}}}, which is not set"
+                yield Problem(place, message, f"set {reference}", level="warning")
+    for entry in document.agents.values():
+        auths = (skill.webhook_auth for skill in entry.value.skills)
+        referred += [auth.variable for auth in auths if auth]
+    for name in dict.fromkeys(referred):
+        if too_short(environ.get(name, "")):
+            yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, level="warning")
+
+
+def _all_servers(document: Document) -> Iterator[tuple[str, McpServer, str]]:
+    """Every server, shared ones and agents' own, with its name and its place."""
+    for name, shared in document.mcp_servers.items():
+        yield name, shared.value, shared.place
+    for entry in document.agents.values():
+        place = entry.origins.get("mcpServers", entry.place)
+        if isinstance(entry.value.mcp_servers, Mapping):
+            yield from ((name, one, place) for name, one in entry.value.mcp_servers.items())
+
+
+def _unread(environ: Mapping[str, str], *, has_agents: bool) -> Iterator[Problem]:
+    """Variables that look like ours and are not read."""
     known = [name.upper() for name in Settings.model_fields]
     for variable in sorted(environ):
         head = variable.upper().partition("__")[0]
-        near = get_close_matches(head, known, 1, cutoff=0.9) if head not in known else []
-        if near and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
-            cure = f"is {near[0]} meant?"
-            yield Problem(variable, "this variable is not read", cure, "warning")
+        message, cure = "this variable is not read", ""
+        if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
+            root = match[1].upper().removesuffix("S") + "S"
+            cure = f"write {root}__{match[2]}__{match[3].upper()}"
+        elif has_agents and variable.upper().startswith(_SINGLE_AGENT):
+            message = "it belongs to single-agent mode, which is off while agents are configured"
+            cure = "remove it, or move it to an agent"
+        elif head not in known and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
+            near = nearest(head, known, 0.9)
+            cure = f"did you mean {near}?" if near else ""
+        if cure:
+            yield Problem(variable, message, cure, level="warning")
 
 
-async def _runtime(settings: Settings, found: list[Problem]) -> Document | None:
-    """What a store of the operator's own holds; the bundled one runs only beside its host."""
-    if settings.redis_url is None:
-        return None
-    client = connect(settings.redis_url.get_secret_value(), connections=2)
-    store = RedisStore(client, app.authority(settings))
-    try:
-        async with asyncio.timeout(STORE_SECONDS):
-            return await store.list()
-    except (RegistryError, OSError, ValueError) as error:
-        told = f"the store did not answer ({type(error).__name__}): its agents are not looked at"
-        found.append(Problem("REDIS_URL", told, "start it, or correct REDIS_URL", "warning"))
-        return None
-    finally:
-        await client.aclose()
+def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """What is odd in single agents: idle patterns, and settings that their model will drop."""
+    defaults, advise = settings.llm.as_configuration(), model_advice(settings)
+    for agent, entry in snapshot.agents.items():
+        yield from snapshot.review(agent)
+        effective = snapshot.effective(agent, defaults)
+        for sentence in advise(effective.llm) if effective else ():
+            place = entry.origins.get("llmOverrides", entry.place)
+            cure = "change the model or the setting"
+            yield Problem(place, f"agent '{agent}': {sentence}", cure, level="warning")

@@ -1,17 +1,20 @@
-"""`switchboard dead-letters list | replay | drop`: what was set aside, for the operator."""
+"""`switchboard dead-letters list | replay | drop`: the messages that were set aside."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import orjson
 
-from bot.app import opened_letters
 from bot.errors import ConfigError, StoreError
+from bot.ops.clock import SystemClock
 from bot.settings import Settings
+from bot.store.client import StoreClient, connect
 from bot.store.dead_letters import DeadLetter, DeadLetters
+from bot.store.embedded import EmbeddedValkey
 
 Verb = Literal["list", "replay", "drop"]
 
@@ -19,14 +22,40 @@ Verb = Literal["list", "replay", "drop"]
 async def dead_letters(
     settings: Settings, verb: Verb, bot: int | None, ids: Sequence[str], *, every: bool
 ) -> list[str]:
-    """Do it, and say what was done, in lines; raises ConfigError where it cannot be done."""
+    """Do it and return what was done, in lines; raises ConfigError where it cannot be done."""
     if verb != "list" and not ids and not every:
-        raise ConfigError(f"dead-letters {verb}: name the letters (as `list` shows them), or --all")
+        raise ConfigError(f"dead-letters {verb}: name them (as `list` shows them), or add --all")
     try:
-        async with opened_letters(settings) as letters:
+        async with _opened(settings) as letters:
             return await _done(letters, verb, bot, frozenset(ids))
     except StoreError as error:
         raise ConfigError(f"the store does not answer: {error}") from None
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[DeadLetters]:
+    """The dead letters of the store, beside a running host or without one."""
+    async with contextlib.AsyncExitStack() as stack:
+        client = StoreClient(connect(await _store_url(settings, stack)), SystemClock())
+        stack.push_async_callback(client.close)
+        await client.command("PING")
+        yield DeadLetters(client)
+
+
+async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
+    """The address of the store; a bundled server that is running already is not stopped."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
+    if not server.has_data:
+        raise ConfigError(
+            f"DATA_DIR {settings.data_dir}: no host keeps its state here. "
+            "Run this where the host runs, with its DATA_DIR or REDIS_URL."
+        )
+    await server.start()
+    if server.started_here:
+        stack.push_async_callback(server.stop)
+    return server.url
 
 
 async def _done(
@@ -41,8 +70,8 @@ async def _done(
         return [_shown(letter) for letter in found] or ["no dead letters"]
     act = letters.replay if verb == "replay" else letters.drop
     done = [letter for letter in found if await act(letter)]
-    word = "back in the inbox" if verb == "replay" else "dropped"
-    return [f"{_name(letter)} {word}" for letter in done] or ["no dead letters"]
+    outcome = "back in the inbox" if verb == "replay" else "dropped"
+    return [f"{_name(letter)} {outcome}" for letter in done] or ["no dead letters"]
 
 
 def _name(letter: DeadLetter) -> str:

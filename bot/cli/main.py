@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import ConfigError
-from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -24,7 +23,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; 0 when it ended well, 1 with one line on stderr when it could not."""
+    """Run a verb; returns 0, or 1 after an error, which is printed on stderr."""
     given = _parser().parse_args(arguments)
     try:
         return int(given.verb(given))
@@ -44,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(
         required=True, metavar="run | sandbox | check | skill | dead-letters | token-hash"
     )
-    run = verbs.add_parser("run", help="host the bots of the environment")
+    run = verbs.add_parser("run", help="run the host")
     run.add_argument("--no-env-file", action="store_true", help="do not read .env")
     run.add_argument(
         "--dumpable",
@@ -52,21 +51,23 @@ def _parser() -> argparse.ArgumentParser:
         help="let debuggers and profilers of this user read the host's memory, secrets and all",
     )
     run.set_defaults(verb=_run)
-    _sandbox_words(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
-    checking = verbs.add_parser("check", help="every mistake of the configuration in one run")
-    checking.add_argument("--json", action="store_true", help="for machines")
+    _add_sandbox(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
+    checking = verbs.add_parser("check", help="show every mistake in the configuration")
+    checking.add_argument("--json", action="store_true", help="print JSON")
     checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
     checking.set_defaults(verb=_check)
-    _skill_words(verbs.add_parser("skill", help="the skills there are; try one"))
-    _letter_words(verbs.add_parser("dead-letters", help="messages that were set aside"))
-    hashing = verbs.add_parser("token-hash", help="the bindingKey of a bot, from its token")
+    _add_skill(verbs.add_parser("skill", help="list the skills, or try one"))
+    _add_dead_letters(
+        verbs.add_parser("dead-letters", help="list, replay or drop messages that were set aside")
+    )
+    hashing = verbs.add_parser("token-hash", help="print the bindingKey of a bot, from its token")
     hashing.add_argument("token", nargs="?", help="read from standard input when left out")
     hashing.set_defaults(verb=_token_hash)
     return parser
 
 
 class _Version(argparse.Action):
-    """The version is looked up only when it is asked for: that takes time."""
+    """Shows the version, which is looked up only on request: that takes time."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
@@ -78,7 +79,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
+def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:
     sandbox.add_argument(
         "--port", type=_port, default=8300, help="of the page (default 8300; 0: any that is free)"
     )
@@ -97,20 +98,22 @@ def _sandbox_words(sandbox: argparse.ArgumentParser) -> None:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a valid port; write a number from 0 to 65535"
+        )
     return int(text)
 
 
-def _skill_words(skill: argparse.ArgumentParser) -> None:
+def _add_skill(skill: argparse.ArgumentParser) -> None:
     acts = skill.add_subparsers(required=True, metavar="list | test")
-    listing = acts.add_parser("list", help="the skills of packages and agents")
-    listing.add_argument("agent", nargs="?", help="of this agent alone, by its id")
+    listing = acts.add_parser("list", help="list the skills of packages and agents")
+    listing.add_argument("agent", nargs="?", help="only of this agent (its id)")
     listing.set_defaults(verb=_skills)
-    test = acts.add_parser("test", help="what a skill would be sent, and what it answers")
+    test = acts.add_parser("test", help="show what a skill would be sent, or call it")
     test.add_argument("agent", help="the agent's id")
     test.add_argument("name", help="the skill's name")
     test.add_argument("input", nargs="?", default="{}", help="a JSON object")
-    test.add_argument("--send", action="store_true", help="really call it")
+    test.add_argument("--send", action="store_true", help="call it")
     test.set_defaults(verb=_skill)
 
 
@@ -129,10 +132,10 @@ def _skill(given: argparse.Namespace) -> int:
     return _print_lines(settings, work)
 
 
-def _letter_words(letters: argparse.ArgumentParser) -> None:
+def _add_dead_letters(letters: argparse.ArgumentParser) -> None:
     letters.add_argument("act", choices=["list", "replay", "drop"])
     letters.add_argument("letters", nargs="*", help="names as `list` shows them")
-    letters.add_argument("--bot", type=int, help="of this bot alone, by its numeric id")
+    letters.add_argument("--bot", type=int, help="only of this bot (its numeric id)")
     letters.add_argument("--all", action="store_true", help="all of them")
     letters.set_defaults(verb=_dead_letters)
 
@@ -148,7 +151,7 @@ def _dead_letters(given: argparse.Namespace) -> int:
 def _print_lines(
     settings: Settings, work: Coroutine[Any, Any, Sequence[str]], *, level: str = "WARNING"
 ) -> int:
-    """Print what a verb has to say, beside a log of what is at least this bad."""
+    """Print the lines of a verb; the log holds what has at least this level."""
     from bot.ops.logging import configure
 
     configure(level, settings.log_format, settings.secrets)
@@ -167,7 +170,7 @@ def _run(given: argparse.Namespace) -> int:
 
     configure(settings.log_level, settings.log_format, settings.secrets)
     _forget_secrets(settings)
-    _find_our_programs()
+    _add_own_programs_to_path()
     from bot.app import serve
 
     async def until_signalled() -> None:
@@ -197,31 +200,32 @@ def _sandbox(given: argparse.Namespace) -> int:
 
 
 def _forget_secrets(settings: Settings) -> None:
-    """What the settings have read stands in the environment no more; they keep it themselves."""
+    """Take what only the host needs out of its environment; the settings keep it."""
     from bot.ops.process import erase_variables
+    from bot.startup import own_variables
 
     file = settings.agents_file or _if_there(Path("agents.json"))
     document = ""
     with contextlib.suppress(OSError):
         document = file.read_text(errors="replace") if file else ""
-    erase_variables(settings.own_variables(document))
+    erase_variables(own_variables(settings, document))
 
 
 def _if_there(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _find_our_programs() -> None:
-    """Programs that were installed with us, such as demo MCP servers, are found by name."""
+def _add_own_programs_to_path() -> None:
+    """Let programs installed with the host, such as demo MCP servers, be found by name."""
     ours = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([ours, os.environ.get("PATH", os.defpath)])
 
 
 def _check(given: argparse.Namespace) -> int:
-    from bot.cli.check import as_json, mistakes, words
+    from bot.cli.check import as_json, as_text, check_configuration
 
-    found = mistakes(env_file=not given.no_env_file)
-    print(json.dumps(as_json(found), indent=2) if given.json else words(found))
+    found = check_configuration(env_file=not given.no_env_file)
+    print(json.dumps(as_json(found), indent=2) if given.json else as_text(found))
     return 1 if any(problem.level == "error" for problem in found) else 0
 
 
@@ -231,7 +235,7 @@ def _token_hash(given: argparse.Namespace) -> int:
     token = (given.token or sys.stdin.readline()).strip()
     number, _, secret = token.partition(":")
     if not number.isdigit() or not secret:
-        raise ConfigError("token-hash: that is no bot token; it looks like 123456789:AA…")
+        raise ConfigError("token-hash: that is not a bot token, which looks like 123456789:AA…")
     print(token_hash(token))
     return 0
 
@@ -244,13 +248,13 @@ def _settings(*, env_file: bool = True) -> Settings:
     try:
         return Settings() if env_file else Settings(_env_file=None)
     except ValidationError as error:
-        from bot.cli.settings_errors import wrong_settings
+        from bot.cli.settings_errors import settings_errors
 
-        raise ConfigError("\n".join(map(str, wrong_settings(error)))) from None
+        raise ConfigError("\n".join(map(str, settings_errors(error)))) from None
 
 
 def _stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Set by the first SIGTERM or SIGINT, and by a second SIGINT: somebody presses Ctrl-C again."""
+    """Events that are set by the first SIGTERM or SIGINT, and by a second SIGINT (Ctrl-C again)."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 

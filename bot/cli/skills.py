@@ -1,4 +1,4 @@
-"""`switchboard skill`: which skills there are, what one would be sent, and what it answers."""
+"""`switchboard skill`: list the skills, show what one would be sent, or call it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 
-from bot import app
 from bot.agents.resolver import AgentResolver
 from bot.errors import ConfigError
 from bot.messages import DEFAULT_ACCOUNT
@@ -15,33 +14,30 @@ from bot.skills.api import SkillContext
 from bot.skills.discovery import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
+from bot.startup import agent_resolver, agents_source
 from registry.catalog import Catalog
 from registry.skill import Skill
-from registry.sources.composite import CompositeStore
-from registry.sources.environment import read_environment
-from registry.sources.file import FileStore
-from registry.sources.memory import MemoryStore
 
 CALLER = SkillContext(DEFAULT_ACCOUNT, "test", "test", "")
 
 
 async def skill_list(settings: Settings, agent: str | None) -> list[str]:
-    """The internal skills of installed packages, then those of each agent (or of one), in lines."""
+    """Lines: the internal skills of installed packages, then those of each agent, or of one."""
     handlers = await discover_skills()
-    async with _catalog(settings) as catalog:
+    async with _agents(settings) as catalog:
         known = catalog.snapshot().agents
         if agent is not None and agent not in known:
             raise _no_agent(settings, catalog, agent)
-        plans = app.plans(settings, catalog, handlers)
+        resolver = agent_resolver(settings, catalog, handlers)
         shown = [agent] if agent else sorted(known)
-        own = [line for one in shown for line in _of_agent(one, known[one].value.skills, plans)]
-    return [*_installed(handlers), "", *(own or ["no agent has a skill"])]
+        own = [line for one in shown for line in _of_agent(one, known[one].value.skills, resolver)]
+    return [*_installed(handlers), "", *(own or ["No agent has a skill."])]
 
 
 async def skill_test(
     settings: Settings, agent: str, name: str, given: str, *, send: bool
 ) -> list[str]:
-    """The call, and the answer where it is made, in lines.
+    """Lines: the call, and with `send` the answer.
 
     Raises ConfigError where there is no such skill, or the input does not fit it.
     """
@@ -54,7 +50,7 @@ async def skill_test(
             raise ConfigError(f"the input does not fit inputSchema: {wrong}")
         lines = [*_call(skill, arguments, handlers)]
         if not send:
-            return [*lines, "", "Nothing was sent; --send does."]
+            return [*lines, "", "Nothing was sent; add --send to call it."]
         answer = await skills.call(skill, arguments, CALLER, skill.document.timeout_seconds)
     finally:
         await skills.close()
@@ -71,14 +67,14 @@ def _installed(handlers: InstalledSkills) -> Iterator[str]:
         yield "  none"
 
 
-def _of_agent(agent: str, skills: tuple[Skill, ...], plans: AgentResolver) -> Iterator[str]:
-    plan = plans.current(agent)
-    there = {skill.name for skill in plan.tools.skills} if plan else set()
+def _of_agent(agent: str, skills: tuple[Skill, ...], resolver: AgentResolver) -> Iterator[str]:
+    runnable = resolver.current(agent)
+    usable = {skill.name for skill in runnable.tools.skills} if runnable else set()
     for skill in skills:
-        state = "ready" if skill.name in there else "left out"
-        leads = skill.internal_handler or skill.webhook_url
+        state = "ready" if skill.name in usable else "not usable"
+        target = skill.internal_handler or skill.webhook_url
         asks = ", asks first" if skill.requires_approval else ""
-        yield f"{agent}: {skill.name}  {skill.execution_type} {leads}  " + (
+        yield f"{agent}: {skill.name}  {skill.execution_type} {target}  " + (
             f"{state}{asks}" if skill.enabled else "disabled"
         )
 
@@ -97,14 +93,9 @@ def _call(
 
 
 @contextlib.asynccontextmanager
-async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
-    path = settings.agents_file or app.DEFAULT_AGENTS_FILE
-    file = FileStore(
-        path,
-        read_environment(settings.environ, settings.hashes()),
-        required=settings.agents_file is not None,
-    )
-    catalog = Catalog(CompositeStore(file, MemoryStore()))
+async def _agents(settings: Settings) -> AsyncIterator[Catalog]:
+    """The agents of the file and the environment."""
+    catalog = Catalog(agents_source(settings))
     await catalog.open()
     try:
         yield catalog
@@ -113,28 +104,27 @@ async def _catalog(settings: Settings) -> AsyncIterator[Catalog]:
 
 
 async def _found(settings: Settings, agent: str, name: str, handlers: InstalledSkills) -> SkillSpec:
-    async with _catalog(settings) as catalog:
-        plan = app.plans(settings, catalog, handlers).current(agent)
-        if plan is None:
+    async with _agents(settings) as catalog:
+        runnable = agent_resolver(settings, catalog, handlers).current(agent)
+        if runnable is None:
             raise _no_agent(settings, catalog, agent)
-    for skill in plan.tools.skills:
+    for skill in runnable.tools.skills:
         if skill.name == name:
             return skill
-    known = ", ".join(skill.name for skill in plan.tools.skills) or "none"
+    known = ", ".join(skill.name for skill in runnable.tools.skills) or "none"
     raise ConfigError(f"agent '{agent}' has no skill '{name}' that can be called; it has: {known}")
 
 
 def _no_agent(settings: Settings, catalog: Catalog, agent: str) -> ConfigError:
-    path = settings.agents_file or app.DEFAULT_AGENTS_FILE
     known = ", ".join(sorted(catalog.snapshot().agents)) or "none"
-    return ConfigError(f"there is no agent '{agent}' in {path}; there are: {known}")
+    return ConfigError(f"there is no agent '{agent}' in {settings.agents_path}; known are: {known}")
 
 
 def _arguments(given: str) -> dict[str, object]:
     try:
         value = json.loads(given)
     except ValueError:
-        raise ConfigError(f"the input is no JSON: {given[:60]!r}; write '{{}}'") from None
+        raise ConfigError(f"the input is not valid JSON: {given[:60]!r}; write '{{}}'") from None
     if not isinstance(value, dict):
         raise ConfigError("the input must be a JSON object; write '{}'")
     return value

@@ -27,7 +27,7 @@ from bot.sandbox.page.guard import Guard
 from bot.sandbox.page.routes import page_routes
 from bot.sandbox.startup import alone_in, listening, say
 from registry.errors import DocumentErrors
-from registry.validation import load_document
+from registry.sources.json_yaml import load_document
 from simulators.messages import control as model_control
 from simulators.messages import routes as model
 from simulators.messages.sim import PEOPLE, MessagesSim

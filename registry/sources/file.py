@@ -1,4 +1,4 @@
-"""agents.json and the environment as one read-only store, live within a second of a save."""
+"""The agents file and the environment as one read-only source, live within a second of a save."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import structlog
 from registry.errors import DocumentErrors, Problem
 from registry.keys import BINDING, DEFAULT, DEFINITION
 from registry.snapshot import Document
-from registry.sources.store import Listener, Listeners
-from registry.validation import RawDocument, combine, read_file_text
+from registry.sources.json_yaml import read_document
+from registry.validation import RawDocument, build, merge
 
 _log = structlog.get_logger("registry")
 LOOK_SECONDS = 0.25
@@ -23,16 +23,17 @@ _GRAIN_SECONDS = 2.0
 """File systems tell the time of a write no finer than this."""
 _SETTLE_SECONDS = 0.1
 _SETTLE_TRIES = 4
-
+_NOTHING = RawDocument()
 
 _Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What the file was at one look: its bytes (None: absent), its error, its stat signature.
+    """The file at one look: its bytes (None: absent), its error, its stat signature.
 
-    A file that was written just then may be written once more without its signature changing.
+    Where the file was written just before the look (`is_settled` is False), another write may not
+    change its signature.
     """
 
     content: bytes | None
@@ -41,39 +42,32 @@ class _Look:
     is_settled: bool = field(default=True, compare=False)
 
 
-class FileStore:
+@dataclass(eq=False, slots=True)
+class FileSource:
     """The operator's document: a file (or none) under the environment, which wins field by field.
 
-    A bad or missing file changes nothing once a good one was seen; the problem says so.
+    Once a good file was seen, a bad or missing one changes nothing but `document.problems`.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        environment: RawDocument | None = None,
-        legacy: RawDocument | None = None,
-        *,
-        required: bool = False,
-        look_seconds: float = LOOK_SECONDS,
-    ) -> None:
-        self._path = path
-        self._environment = environment or RawDocument()
-        self._legacy = legacy
-        self._required = required
-        self._look_seconds = look_seconds
-        self._good: Document | None = None
-        self._had_file = False
-        self._seen: _Look | None = None
-        self._turn = asyncio.Lock()
-        self._listeners = Listeners()
-        self._task: asyncio.Task[None] | None = None
-        self.document = Document()
+    path: Path | None
+    environment: RawDocument = _NOTHING
+    legacy: RawDocument | None = None
+    required: bool = field(default=False, kw_only=True)
+    look_seconds: float = field(default=LOOK_SECONDS, kw_only=True)
+    document: Document = field(default_factory=Document, init=False)
+    _good: Document | None = field(default=None, init=False)
+    _had_file: bool = field(default=False, init=False)
+    _seen: _Look | None = field(default=None, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _changed: Callable[[], None] = field(default=lambda: None, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
 
-    async def open(self) -> None:
-        """Read the file once; then follow it until `close`."""
-        await self._reload()
-        if self._path is not None:
-            self._task = asyncio.create_task(self._follow(self._path), name="registry file")
+    async def open(self, changed: Callable[[], None] = lambda: None) -> None:
+        """Read the file; then follow it until `close`, and call `changed` after each change."""
+        await self.reload()
+        self._changed = changed
+        if self.path is not None:
+            self._task = asyncio.create_task(self._follow(self.path), name="registry file")
 
     async def close(self) -> None:
         """Stop following."""
@@ -84,7 +78,7 @@ class FileStore:
             self._task = None
 
     def owner(self, key: str) -> str | None:
-        """The place in file or environment that a key is set at, or None."""
+        """The place in file or environment that sets a key of the store, or None."""
         document = self.document
         if key == DEFAULT:
             return document.default_agent_id.place if document.default_agent_id else None
@@ -94,22 +88,22 @@ class FileStore:
         binding = document.bindings.get(key.removeprefix(BINDING))
         return binding.place if binding else None
 
-    async def list(self) -> Document:
+    async def reload(self) -> None:
         """Read the file again, now."""
-        await self._reload()
-        return self.document
-
-    def watch(self, listener: Listener) -> Callable[[], None]:
-        """Call a listener after each change; the result ends that."""
-        return self._listeners.add(listener)
+        async with self._lock:
+            look = await asyncio.to_thread(self._look)
+            if self._seen is not None and look == self._seen:
+                self._seen = look
+                return
+            await self._take(look)
 
     async def _follow(self, path: Path) -> None:
-        # A look costs less than waiting to be told, and sees what no file system tells of: network
+        # A look costs less than a watch, and sees what no file system reports: network
         # folders, links that are turned to another file, a folder that comes later.
         while True:
-            await asyncio.sleep(self._look_seconds)
+            await asyncio.sleep(self.look_seconds)
             if await asyncio.to_thread(self._may_differ, path):
-                await self._reload()
+                await self.reload()
 
     def _may_differ(self, path: Path) -> bool:
         seen = self._seen
@@ -120,80 +114,83 @@ class FileStore:
         except OSError:
             return True
 
-    async def _reload(self) -> None:
-        async with self._turn:
-            before = self._seen
-            look = await asyncio.to_thread(self._look)
-            if before is not None and look == before:
-                self._seen = look
-                return
-            await self._take(look)
-
     async def _take(self, look: _Look) -> None:
-        document = await asyncio.to_thread(self._read, look)
+        """Read what a look saw; with errors in it, look again: it may be half written."""
+        found = await asyncio.to_thread(self._read, look)
         for _ in range(_SETTLE_TRIES if self._good else 0):
-            if isinstance(document, Document):
+            if isinstance(found, Document):
                 break
-            await asyncio.sleep(_SETTLE_SECONDS)  # a save in progress is no mistake
+            await asyncio.sleep(_SETTLE_SECONDS)
             again = await asyncio.to_thread(self._look)
             if again == look:
                 break
             look = again
-            document = await asyncio.to_thread(self._read, look)
+            found = await asyncio.to_thread(self._read, look)
         self._seen = look
-        self._show(document)
-
-    def _show(self, found: Document | tuple[Problem, ...]) -> None:
         if isinstance(found, Document):
             self._good = self.document = found
-            self._had_file |= self._seen is not None and self._seen.content is not None
+            self._had_file |= look.content is not None
         else:
-            kept = self._good or Document()
-            warnings = [p for p in kept.problems if p.level != "error"]
-            self.document = replace(kept, problems=(*found, *warnings))
-            _log.warning(
-                "document refused", problems=[str(p) for p in found], kept=bool(self._good)
-            )
-        self._listeners.tell()
+            good = self._good or Document()
+            warnings = [p for p in good.problems if p.level != "error"]
+            self.document = replace(good, problems=(*found, *warnings))
+            problems = [str(problem) for problem in found]
+            _log.warning("document.refused", problems=problems, kept_last_good=bool(self._good))
+        self._changed()
 
     def _look(self) -> _Look:
-        if self._path is None:
-            return _Look(None)
         try:
-            signature = _signature(self._path)
-            if signature is None:
+            signature = _signature(self.path) if self.path else None
+            if self.path is None or signature is None:
                 return _Look(None)
             is_settled = abs(time.time() - signature[0] / 1e9) > _GRAIN_SECONDS
-            return _Look(self._path.read_bytes(), None, signature, is_settled)
+            return _Look(self.path.read_bytes(), None, signature, is_settled)
         except FileNotFoundError:
             return _Look(None)
         except OSError as error:
-            told = f"it cannot be read: {error.strerror}"
-            cure = "make it a file that the host may read"
-            return _Look(None, Problem(str(self._path), told, cure))
+            return _Look(None, _unreadable(self.path, error))
 
     def _read(self, look: _Look) -> Document | tuple[Problem, ...]:
+        """The document of a look, or what is wrong with it."""
         try:
-            return combine(self._file_draft(look), self._environment, self._legacy)
+            if look.error is not None:
+                return (look.error,)
+            file = _NOTHING
+            if look.content is not None:
+                file = _decoded(look.content, self.path)
+            elif self.path is not None and (self.required or self._had_file):
+                kept = "; the last good copy stays in use" if self._good else ""
+                return (Problem(str(self.path), f"the file is not there{kept}", "put it back"),)
+            return build(merge(file, self.environment, self.legacy))
         except DocumentErrors as errors:
             return errors.problems
 
-    def _file_draft(self, look: _Look) -> RawDocument:
-        if look.error is not None:
-            raise DocumentErrors([look.error])
-        if look.content is None:
-            if self._path is not None and (self._required or self._had_file):
-                kept = "; the last good copy stays in use" if self._good else ""
-                told, cure = f"the file is not there{kept}", "put it back"
-                raise DocumentErrors([Problem(str(self._path), told, cure)])
-            return RawDocument()
-        try:
-            return read_file_text(look.content.decode("utf-8-sig"), str(self._path))
-        except UnicodeDecodeError as error:
-            line = look.content[: error.start].count(b"\n") + 1
-            cure = "save it as UTF-8"
-            place = f"{self._path}:{line}"
-            raise DocumentErrors([Problem(place, "it is not UTF-8 text", cure)]) from None
+
+def read_file(path: Path, *, required: bool) -> RawDocument:
+    """The raw document of an agents file, empty without one; raises `DocumentErrors`."""
+    try:
+        return _decoded(path.read_bytes(), path)
+    except FileNotFoundError:
+        if not required:
+            return _NOTHING
+        cure = "create it, or correct the path"
+        raise DocumentErrors([Problem(str(path), "the file is not there", cure)]) from None
+    except OSError as error:
+        raise DocumentErrors([_unreadable(path, error)]) from None
+
+
+def _decoded(content: bytes, path: Path | None) -> RawDocument:
+    try:
+        return read_document(content.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = Problem(f"{path}:{line}", "it is not UTF-8 text", "save it as UTF-8")
+        raise DocumentErrors([problem]) from None
+
+
+def _unreadable(path: Path | None, error: OSError) -> Problem:
+    message = f"it cannot be read: {error.strerror}"
+    return Problem(str(path), message, "make it a file that the host may read")
 
 
 def _signature(path: Path) -> _Signature | None:

@@ -1,4 +1,4 @@
-"""Agents in Redis: plain JSON that a hand-written SET may change, felt within milliseconds."""
+"""Agents in Redis: plain JSON that a hand-written SET may change, in force within milliseconds."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from redis.asyncio import Connection, Redis
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 
-from registry.authorization import WriterPermissions
+from registry.authorization import GUEST, WriterPermissions
 from registry.errors import KeyReused, Problem, RegistryUnavailable, RevisionConflict, WrongKind
-from registry.keys import AUDIT, BINDING, DEFAULT, DEFINITION, PREFIX, replay_key, revision_of
-from registry.snapshot import Document
-from registry.sources.store import (
-    VALUE_LIMIT,
+from registry.keys import (
+    AUDIT,
+    BINDING,
+    DEFAULT,
+    DEFINITION,
+    PREFIX,
+    REPLAY,
     AuditEntry,
-    CachedDocuments,
-    Listener,
-    Listeners,
-    NoText,
-    PendingChanges,
-    Raw,
-    Reading,
     StoredValue,
-    TooLarge,
     fingerprint,
+    revision_of,
+)
+from registry.snapshot import Document
+from registry.sources.cached_documents import (
+    VALUE_LIMIT,
+    CachedDocuments,
+    OtherType,
+    Readings,
+    Stored,
+    TooLarge,
 )
 
 _log = structlog.get_logger("registry")
 _SCRIPT = (Path(__file__).parent / "write.lua").read_text()
-_GUEST = WriterPermissions(operator=False)
 _REMEMBER_SECONDS = 3 * 24 * 3600
 _QUICK = 32_000  # bytes that are read and validated on the loop
 _CHUNK = 50  # values read and validated between two breaths of the loop
@@ -43,27 +47,33 @@ _RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
 class RedisStore:
-    """The storage port on Redis; bad values are reported, and the last good ones stay.
+    """Agents, bindings and the default agent in Redis; values as `registry.keys` names them.
 
-    `client` answers in bytes. While the server is away everything stays readable.
+    Bad values are reported in `document.problems`, and the last good ones stay. While the server is
+    away everything stays readable. A write whose entry's key was seen before with the same
+    fingerprint changes nothing and succeeds. `client` answers in bytes.
     """
 
     def __init__(
-        self, client: Redis, authority: WriterPermissions = _GUEST, name: str = "redis"
+        self, client: Redis, writer: WriterPermissions = GUEST, name: str = "redis"
     ) -> None:
+        self.document = Document()
         self._client = client
         self._name = name
-        self._shelf = CachedDocuments(name, authority)
+        self._cached = CachedDocuments(name, writer)
         self._write_script = client.register_script(_SCRIPT)
-        self._listeners = Listeners()
-        self._turn = asyncio.Lock()
+        self._changed: Callable[[], None] = lambda: None
+        self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
         self._away: Problem | None = None
-        self.document = Document()
 
-    async def open(self) -> None:
-        """Read everything once, then follow; raises RegistryUnavailable if that is impossible."""
+    async def open(self, changed: Callable[[], None] = lambda: None) -> None:
+        """Read everything, then follow until `close`, and call `changed` after each change.
+
+        Raises RegistryUnavailable where everything cannot be read.
+        """
+        self._changed = changed
         self._first = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._follow(), name="registry redis")
         try:
@@ -80,71 +90,61 @@ class RedisStore:
                 await asyncio.wait({self._task}, timeout=0.5)
             self._task = None
 
-    def owner(self, _key: str) -> str | None:
-        """Every key can be written."""
-        return None
+    async def reload(self) -> None:
+        """Read everything again, now."""
+        async with self._translated():
+            await self._load()
 
     async def get(self, key: str) -> StoredValue | None:
         """A raw value, or None."""
-        async with self._asked(key):
+        async with self._translated(key):
             value = await self._client.get(key)
-        if value is None:
-            return None
-        text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-        return StoredValue(text, revision_of(value))
+        return None if value is None else StoredValue(_text(value), revision_of(value))
 
-    async def list(self) -> Document:
-        """Everything, read again now."""
-        async with self._asked():
-            await self._load()
-        return self.document
+    async def put(self, key: str, value: str, expected: str | None, entry: AuditEntry) -> None:
+        """Write a value over the expected revision (None: nothing is there).
 
-    async def put(self, key: str, value: str, expected: str | None, note: AuditEntry) -> str:
-        """Write over an expected revision; see the port."""
-        mark = fingerprint(note.action, key, value)
-        await self._write("put", key, value, expected or "", mark, note)
-        return revision_of(value)
+        Raises RevisionConflict, KeyReused, WrongKind or RegistryUnavailable.
+        """
+        await self._write("put", key, value, expected, entry)
 
-    async def delete(self, key: str, expected: str, note: AuditEntry) -> None:
-        """Remove a value of an expected revision; see the port."""
-        mark = fingerprint(note.action, key)
-        await self._write("delete", key, "", expected, mark, note)
+    async def delete(self, key: str, expected: str, entry: AuditEntry) -> None:
+        """Remove a value of the expected revision; raises as `put`."""
+        await self._write("delete", key, "", expected, entry)
 
-    async def replayed(self, note: AuditEntry, fingerprint: str) -> bool:
-        """Whether this change was made before."""
-        async with self._asked(replay_key(note.key)):
-            made = await self._client.get(replay_key(note.key))
+    async def replayed(self, entry: AuditEntry, fingerprint: str) -> bool:
+        """Whether this change was made before; raises KeyReused where its key made another one."""
+        async with self._translated(REPLAY + entry.key):
+            made = await self._client.get(REPLAY + entry.key)
         if made is not None and _text(made) != fingerprint:
-            raise KeyReused(f"the key of this {note.action} made another change before")
+            raise KeyReused(f"the key of this {entry.action} made another change before")
         return made is not None
 
-    async def record(self, note: AuditEntry) -> None:
+    async def record(self, entry: AuditEntry) -> None:
         """Write an audit entry alone, once for its key."""
-        mark = fingerprint(note.action, note.target)
-        await self._write("record", AUDIT, "", "", mark, note)
+        await self._write("record", AUDIT, "", None, entry)
 
     async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
         """The newest audit entries, newest first, each with its stream id as `id`."""
-        async with self._asked(AUDIT):
+        async with self._translated(AUDIT):
             entries: Any = await self._client.xrevrange(AUDIT, count=count)
-        return [_entry(identity, fields) for identity, fields in entries]
-
-    def watch(self, listener: Listener) -> Callable[[], None]:
-        """Call a listener after each change; the result ends that."""
-        return self._listeners.add(listener)
+        return [
+            {"id": _text(id), **{_text(name): _text(item) for name, item in fields.items()}}
+            for id, fields in entries
+        ]
 
     @asynccontextmanager
-    async def _asked(self, *keys: str) -> AsyncIterator[None]:
-        """What is done with these keys; raises RegistryUnavailable, or WrongKind of one of them."""
+    async def _translated(self, *keys: str) -> AsyncIterator[None]:
+        """Commands on these keys, with the client's errors as RegistryUnavailable or WrongKind."""
         try:
             yield
         except (RedisError, OSError) as error:
             if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
-                await self._tell_wrong_kind(keys)
+                await self._raise_wrong_kind(keys)
             raise RegistryUnavailable(f"Redis did not answer ({type(error).__name__})") from error
 
-    async def _tell_wrong_kind(self, keys: Sequence[str]) -> None:
-        async with self._asked():
+    async def _raise_wrong_kind(self, keys: Sequence[str]) -> None:
+        async with self._translated():
             kinds = await self._kinds(keys)
         for key, kind in kinds.items():
             wanted = "stream" if key == AUDIT else "string"
@@ -160,25 +160,26 @@ class RedisStore:
 
     async def _write(
         self,
-        kind: Literal["put", "delete", "record"],
+        act: Literal["put", "delete", "record"],
         key: str,
         value: str,
-        expected: str,
-        mark: str,
-        note: AuditEntry,
+        expected: str | None,
+        entry: AuditEntry,
     ) -> None:
-        audit = [text for pair in note.fields().items() for text in pair]
-        keys = (key, AUDIT, replay_key(note.key))
-        async with self._asked(*keys):
+        mark = fingerprint(entry.action, entry.target if act == "record" else key, value)
+        audit = [text for pair in entry.fields().items() for text in pair]
+        keys = (key, AUDIT, REPLAY + entry.key)
+        async with self._translated(*keys):
             answer = await self._write_script(
-                keys=keys,
-                args=[kind, value, expected, mark, _REMEMBER_SECONDS, *audit],
+                keys=keys, args=[act, value, expected or "", mark, _REMEMBER_SECONDS, *audit]
             )
-            await self._refresh([] if kind == "record" else [key])
+            await self._refresh([] if act == "record" else [key])
         if _text(answer) == "conflict":
-            raise RevisionConflict(f"{note.target} was changed by somebody else meanwhile")
-        if _text(answer) == "reused" and kind != "record":
-            raise KeyReused(f"the key of this {note.action} made another change before")
+            raise RevisionConflict(
+                f"{entry.target} has been changed by somebody else in the meantime"
+            )
+        if _text(answer) == "reused" and act != "record":
+            raise KeyReused(f"the key of this {entry.action} made another change before")
 
     # --- following -------------------------------------------------------------------------------
 
@@ -198,23 +199,23 @@ class RedisStore:
         """One connection's life: read everything, then what the server says has changed."""
         await anext(pushes)
         await self._load()
-        self._found()
-        news = PendingChanges(_ours)
+        self._connected()
+        pending = PendingChanges()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._take(news))
+            group.create_task(self._refresh_pending(pending))
             try:
                 async for keys in pushes:
-                    news.hear(keys)
+                    pending.add(keys)
             finally:
-                news.end()
+                pending.end()
 
-    async def _take(self, news: PendingChanges) -> None:
+    async def _refresh_pending(self, pending: PendingChanges) -> None:
         """Read what has changed, until the session ends.
 
         A cancellation alone would not do: it is lost where the library connects.
         """
-        while await news.come():
-            everything, keys = news.take()
+        while await pending.wait():
+            everything, keys = pending.take()
             await (self._load() if everything else self._refresh(keys))
 
     async def _load(self) -> None:
@@ -222,49 +223,49 @@ class RedisStore:
         async for key in self._client.scan_iter(match=f"{PREFIX}[bd]*", count=5000):
             if _ours(name := _text(key)):
                 found.add(name)
-        await self._refresh([*found, *(self._shelf.keys - found)])
+        await self._refresh([*found, *(self._cached.keys - found)])
 
     async def _refresh(self, keys: Sequence[str]) -> None:
         """Read keys again; one at a time in this process, so that the later reading counts."""
         changed = False
         for start in range(0, len(keys), _CHUNK):
-            async with self._turn:
+            async with self._lock:
                 values = await self._read(keys[start : start + _CHUNK])
-                changed |= self._shelf.take(await self._understood(values))
+                changed |= self._cached.take(await self._validated(values))
             await asyncio.sleep(0)
         if changed:
             self._show()
 
-    async def _understood(self, values: Mapping[str, Raw]) -> Sequence[Reading]:
+    async def _validated(self, values: Mapping[str, Stored]) -> Readings:
         """What values say; long ones are read in a thread."""
         if sum(len(value) for value in values.values() if isinstance(value, bytes)) > _QUICK:
-            return await asyncio.to_thread(self._shelf.read, values)
-        return self._shelf.read(values)
+            return await asyncio.to_thread(self._cached.read, values)
+        return self._cached.read(values)
 
-    async def _read(self, keys: Sequence[str]) -> dict[str, Raw]:
-        """Raw values by key; what is too large, or no text, is not fetched."""
+    async def _read(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """Raw values by key; what is too large or not a text is not fetched."""
         async with self._client.pipeline(transaction=False) as asked:
             for key in keys:
                 asked.strlen(key)
             sizes: list[Any] = await asked.execute(raise_on_error=False)
-        found: dict[str, Raw] = {
+        found: dict[str, Stored] = {
             key: TooLarge(size)
             for key, size in zip(keys, sizes, strict=True)
             if isinstance(size, int) and size > VALUE_LIMIT
         }
-        odd = [key for key, size in zip(keys, sizes, strict=True) if _is_no_text(size)]
+        odd = [key for key, size in zip(keys, sizes, strict=True) if _is_other_type(size)]
         if odd:
             for key, kind in (await self._kinds(odd)).items():
-                found[key] = None if kind in ("none", "string") else NoText(kind)
+                found[key] = None if kind in ("none", "string") else OtherType(kind)
         wanted = [key for key in keys if key not in found]
         values: Iterable[Any] = await self._client.mget(wanted) if wanted else ()
         return {**dict(zip(wanted, values, strict=True)), **found}
 
     def _show(self) -> None:
-        self.document = self._shelf.document(*(() if self._away is None else (self._away,)))
-        self._listeners.tell()
+        self.document = self._cached.document(*(() if self._away is None else (self._away,)))
+        self._changed()
 
-    def _found(self) -> None:
+    def _connected(self) -> None:
         if self._away is not None:
             self._away = None
             self._show()
@@ -277,12 +278,12 @@ class RedisStore:
             return
         if self._away is None:
             _log.warning("lost the registry's store", fault=fault)
-            told = f"the store is away ({fault}); the last known agents stay in use"
-            self._away = Problem(self._name, told, "start it, or correct REDIS_URL")
+            message = f"the store is away ({fault}); the last known agents stay in use"
+            self._away = Problem(self._name, message, "start it, or correct REDIS_URL")
             self._show()
 
 
-def _is_no_text(size: Any) -> bool:
+def _is_other_type(size: Any) -> bool:
     """Whether STRLEN says that a key holds something else; raises any other error."""
     if not isinstance(size, Exception):
         return False
@@ -299,8 +300,37 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _entry(identity: Any, fields: Mapping[Any, Any]) -> dict[str, str]:
-    return {"id": _text(identity), **{_text(name): _text(item) for name, item in fields.items()}}
+class PendingChanges:
+    """The keys that have changed since they were last taken; perhaps all of them."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._everything = self._ended = False
+        self._wake = asyncio.Event()
+
+    def add(self, keys: tuple[str, ...] | None) -> None:
+        """Note changed keys; None means that any may have changed."""
+        self._everything |= keys is None
+        self._keys.update(filter(_ours, keys or ()))
+        self._wake.set()
+
+    def end(self) -> None:
+        """No more changes come."""
+        self._ended = True
+        self._wake.set()
+
+    async def wait(self) -> bool:
+        """Wait for changes; False once no more come."""
+        await self._wake.wait()
+        self._wake.clear()
+        return not self._ended
+
+    def take(self) -> tuple[bool, list[str]]:
+        """Whether everything must be read, and else which keys."""
+        found = self._everything, [*self._keys]
+        self._everything = False
+        self._keys.clear()
+        return found
 
 
 # --- what has changed, as the server tells it, on a connection of its own ------------------------

@@ -12,9 +12,7 @@ from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.skills.api import InternalSkill
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.sources.composite import CompositeStore
-from registry.sources.file import FileStore
-from registry.sources.memory import MemoryStore
+from registry.sources.file import FileSource
 
 HOST = HostRules(LlmConfiguration(model="host-model", max_tokens=1000))
 
@@ -30,7 +28,7 @@ async def resolving(
     """A resolver over an agents file in this folder."""
     path = folder / "agents.json"
     path.write_text(json.dumps(agents))
-    catalog = Catalog(CompositeStore(FileStore(path, look_seconds=0.01), MemoryStore()))
+    catalog = Catalog(FileSource(path, look_seconds=0.01))
     await catalog.open()
     try:
         references = SecretReferences(environ or {}, (), rules.filter.secrets)

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.telegram.people import Bot, Person
 from tests.host.desk import PATIENCE
 
 
-async def bound(host: Assembled, bot: Bot, person: Person, agent: Mapping[str, Any]) -> None:
+async def bound(host: App, bot: Bot, person: Person, agent: Mapping[str, Any]) -> None:
     """From now on this agent answers this person at this bot; it must be one that is taken."""
     name, slot = agent["id"], f"agent:binding:chatid:{person.id}:bot:{bot.id}"
     binding = {"agentId": name, "type": "ChatId", "bindingKey": str(person.id), "bot": str(bot.id)}

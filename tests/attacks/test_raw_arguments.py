@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.http_server import serving
 from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
@@ -89,7 +89,7 @@ def _delta(delta: dict[str, Any]) -> dict[str, Any]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[tuple[Stage, Assembled, Path]]:
+) -> AsyncIterator[tuple[Stage, App, Path]]:
     async with staged(tmp_path_factory.mktemp("raw")) as stage:
         folder = stage.folder
         (folder / "tools.json").write_text('[{"name": "take", "inputSchema": {"type": "object"}}]')
@@ -111,7 +111,7 @@ async def said(stage: Stage, name: str) -> str:
 
 
 async def test_plain_arguments_reach_the_tool_or_these_tests_show_nothing(
-    scene: tuple[Stage, Assembled, Path],
+    scene: tuple[Stage, App, Path],
 ) -> None:
     stage, _, calls = scene
     assert await said(stage, "plain") == "done"
@@ -119,7 +119,7 @@ async def test_plain_arguments_reach_the_tool_or_these_tests_show_nothing(
 
 
 async def test_arguments_that_are_no_plain_json_object_never_reach_a_tool(
-    scene: tuple[Stage, Assembled, Path],
+    scene: tuple[Stage, App, Path],
 ) -> None:
     stage, host, calls = scene
     before = calls.read_text()

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.http_server import serving
 from simulators.messages.turns import Call, turn
 from tests.attacks.binding import bound
@@ -50,7 +50,7 @@ REFUSED = "leads to an internal host"
 class Scene:
     """A host that reads an attacker's agents, and the service inside."""
 
-    def __init__(self, stage: Stage, host: Assembled, inner: Inner, network: Network) -> None:
+    def __init__(self, stage: Stage, host: App, inner: Inner, network: Network) -> None:
         self.stage = stage
         self.host = host
         self.inner = inner

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.app import Assembled
+from bot.app import App
 from registry.snapshot import Snapshot
 from simulators.messages.turns import Call, turn
 from tests.attacks.binding import bound
@@ -35,7 +35,7 @@ BUSY = 0.5
 class Scene:
     """A host on a store that an attacker may write to."""
 
-    def __init__(self, stage: Stage, host: Assembled, inner: Inner) -> None:
+    def __init__(self, stage: Stage, host: App, inner: Inner) -> None:
         self.stage = stage
         self.host = host
         self.inner = inner
@@ -412,4 +412,4 @@ async def test_a_value_takes_neither_another_key_nor_what_the_file_owns(scene: S
     assert not any(one.agent_id == "thief" for one in found.bindings)
     told = "\n".join(map(str, found.problems))
     assert "do not belong together" in told
-    assert "hidden by" in told
+    assert "overridden by" in told

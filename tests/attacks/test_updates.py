@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from bot.app import Assembled
+from bot.app import App
 from bot.store import keys
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.updates import Update
@@ -36,7 +36,7 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 class Door:
     """A host with one bot that answers, however its updates come."""
 
-    def __init__(self, stage: Stage, host: Assembled) -> None:
+    def __init__(self, stage: Stage, host: App) -> None:
         self.stage, self.host = stage, host
         self.bot: Bot = stage.bots[0]
         self.ann: Person = stage.person("Ann")
@@ -298,7 +298,7 @@ def given(bot: Bot, body: str) -> None:
     bot.updates.restore(Update(number, time.time(), "message", {}, body.encode()))
 
 
-def ignored(host: Assembled) -> int:
+def ignored(host: App) -> int:
     """How many updates were left alone by a rule."""
     counts = host.counters.snapshot().items()
     return sum(count for name, count in counts if name.startswith("ignored:"))

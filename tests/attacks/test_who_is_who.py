@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.telegram.people import Bot
 from tests.attacks.talk import asked
 from tests.attacks.test_updates import given
@@ -31,7 +31,7 @@ ANONYMOUS = 1087968824
 class Scene:
     """An admin, somebody else, a group of both, and their bot."""
 
-    def __init__(self, stage: Stage, host: Assembled, bot: Bot) -> None:
+    def __init__(self, stage: Stage, host: App, bot: Bot) -> None:
         self.stage, self.host, self.bot = stage, host, bot
         self.boss = stage.world.person("Boss", username="boss")
         self.eve = stage.world.person("Eve", username="eve")

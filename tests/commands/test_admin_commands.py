@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from bot.access.command import PeopleContext
 from bot.access.rules import Access
@@ -20,18 +21,17 @@ from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import RegistryUnavailable
-from registry.sources.composite import CompositeStore
-from registry.sources.file import FileStore
-from registry.sources.memory import MemoryStore
-from registry.sources.store import AuditEntry
+from registry.keys import AuditEntry
+from registry.sources.file import FileSource
+from registry.sources.redis import RedisStore
 
 BOT = BotIdentity("a" * 64, 123, "DemoBot")
 JACK = json.dumps({"id": "jack", "name": "Jack *the* first_", "mcpServerEndpoints": []})
 
 
 @pytest.fixture
-async def catalog() -> AsyncIterator[Catalog]:
-    catalog = Catalog(CompositeStore(FileStore(None), MemoryStore()))
+async def catalog(store: RedisStore) -> AsyncIterator[Catalog]:
+    catalog = Catalog(FileSource(None), store)
     await catalog.open()
     yield catalog
     await catalog.close()
@@ -114,20 +114,17 @@ async def test_every_change_is_made_once_and_answered_alike_however_often_it_is_
         assert len(await catalog.audit()) == before == number + 1
 
 
-class Forgetful(MemoryStore):
+class Forgetful(RedisStore):
     """A store whose answers get lost after the change was made."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes = 0
+    writes = 0
 
-    async def put(self, key: str, value: str, expected: str | None, note: AuditEntry) -> str:
-        revision = await super().put(key, value, expected, note)
+    async def put(self, key: str, value: str, expected: str | None, entry: AuditEntry) -> None:
+        await super().put(key, value, expected, entry)
         self._lose()
-        return revision
 
-    async def delete(self, key: str, expected: str, note: AuditEntry) -> None:
-        await super().delete(key, expected, note)
+    async def delete(self, key: str, expected: str, entry: AuditEntry) -> None:
+        await super().delete(key, expected, entry)
         self._lose()
 
     def _lose(self) -> None:
@@ -135,9 +132,9 @@ class Forgetful(MemoryStore):
         raise RegistryUnavailable("no answer came")
 
 
-async def test_a_change_whose_answer_was_lost_is_made_once_and_answered() -> None:
-    store = Forgetful()
-    catalog = Catalog(CompositeStore(FileStore(None), store))
+async def test_a_change_whose_answer_was_lost_is_made_once_and_answered(redis: Redis) -> None:
+    store = Forgetful(redis)
+    catalog = Catalog(FileSource(None), store)
     await catalog.open()
     rows = with_desk(catalog)
     changes = [f"/addagent {JACK}", "/bind jack", "/default jack", "/unbind", "/deleteagent jack"]

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from registry.sources.environment import read_environment
-from registry.validation import RawDocument, combine, load_document
+from registry.sources.json_yaml import load_document
+from registry.validation import RawDocument, build, merge
 
 PAGE = (Path(__file__).parents[2] / "docs/agents.md").read_text()
 
@@ -21,7 +22,7 @@ def test_the_document_of_the_page_loads_without_a_problem() -> None:
 def test_the_variables_of_the_page_make_its_agent_and_its_bindings() -> None:
     (block,) = re.findall(r"```\n(AGENTS__.*?)```", PAGE, re.DOTALL)
     variables = dict(line.split("=", 1) for line in block.splitlines())
-    document = combine(RawDocument(), read_environment(variables, {0: "b" * 64}))
+    document = build(merge(RawDocument(), read_environment(variables, {0: "b" * 64})))
     assert document.problems == ()
     assert {entry.value.agent_id for entry in document.bindings.values()} == {"jack"}
     assert len(document.bindings) == 2

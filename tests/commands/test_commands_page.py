@@ -13,13 +13,13 @@ from bot.commands.admin_context import AdminContext
 from bot.commands.table import all_commands
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.sources.memory import MemoryStore
+from registry.sources.file import FileSource
 
 PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 
 def whole_board() -> Commands:
-    desk = AdminContext(Catalog(MemoryStore()), LlmConfiguration(), lambda _: [], list, dict)
+    desk = AdminContext(Catalog(FileSource(None)), LlmConfiguration(), lambda _: [], list, dict)
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.app import Assembled
+from bot.app import App
 from bot.mcp.server import ServerHealth
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
@@ -35,7 +35,7 @@ class Desk:
         self.bot: Bot = stage.bot(name, mcpServers=["desk"], **agent)
 
     @contextlib.asynccontextmanager
-    async def host(self, **more: str) -> AsyncIterator[Assembled]:
+    async def host(self, **more: str) -> AsyncIterator[App]:
         """A host in this process whose servers are connected: nothing depends on their haste."""
         async with self.stage.host(**more) as host:
             await until(lambda: _are_up(host.pool.health()), PATIENCE)
@@ -108,7 +108,7 @@ class Asking:
     """Ann's agent has asked her: the host, the place, and the question as it was first shown."""
 
     desk: Desk
-    host: Assembled
+    host: App
     ann: Person
     room: Room
     question: Message

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import Assembled, assembled
+from bot.app import App
 from bot.settings import Settings
 from registry.binding import token_hash
 from simulators.http_server import serving
@@ -120,11 +120,11 @@ class Stage:
     # --- hosts ---
 
     @contextlib.asynccontextmanager
-    async def host(self, **more: str) -> AsyncIterator[Assembled]:
+    async def host(self, **more: str) -> AsyncIterator[App]:
         """A host in this process."""
         variables = self.variables(**more)
         settings = settings_of(variables)
-        async with assembled(settings) as host:
+        async with App(settings) as host:
             running = asyncio.create_task(host.fleet.run())
             try:
                 await self.polling(variables)

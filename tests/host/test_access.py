@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bot.app import Assembled
+from bot.app import App
 from bot.store import keys
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
@@ -37,7 +37,7 @@ class Private:
         self.line = f"bot:{self.bot.id}"
 
     @contextlib.asynccontextmanager
-    async def host(self, **more: str) -> AsyncIterator[Assembled]:
+    async def host(self, **more: str) -> AsyncIterator[App]:
         """A host whose admin has written before."""
         async with self.stage.host(**more) as host:
             await self.quiet()

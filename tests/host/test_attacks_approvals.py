@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.app import Assembled
+from bot.app import App
 from bot.store.keys import outbox
 from registry.policy import ToolPolicy
 from simulators.messages.turns import Call, Turn, turn
@@ -258,7 +258,7 @@ async def test_a_heap_of_open_questions_makes_nothing_slow_for_anybody_else(stag
         assert host.store.round_trips - before < 20
 
 
-async def all_receipted(host: Assembled, line: str) -> None:
+async def all_receipted(host: App, line: str) -> None:
     """Until nothing of a line is on its way any more."""
     async with asyncio.timeout(PATIENCE):
         while await host.store.command("XLEN", outbox(line)):  # noqa: ASYNC110

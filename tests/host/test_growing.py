@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.app import Assembled
+from bot.app import App
 from bot.telegram import rate_limit
 from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Say, Stall, Turn
@@ -26,7 +26,7 @@ CALLS = ("sendMessage", "editMessageText")
 class Group:
     """One host for all tests here, and a group for each."""
 
-    def __init__(self, stage: Stage, host: Assembled, bot: Bot, ann: Person) -> None:
+    def __init__(self, stage: Stage, host: App, bot: Bot, ann: Person) -> None:
         self.stage, self.host, self.bot, self.ann = stage, host, bot, ann
         self.faults = stage.world.faults
         self.room: Room = stage.world.group("Team", [ann, bot])
@@ -70,7 +70,7 @@ class Group:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[tuple[Stage, Assembled, Bot, Person]]:
+) -> AsyncIterator[tuple[Stage, App, Bot, Person]]:
     folder: Path = tmp_path_factory.mktemp("growing")
     async with staged(folder) as stage:
         echo, ann = stage.bot("Echo"), stage.person("Ann")
@@ -80,7 +80,7 @@ async def scene(
 
 
 @pytest.fixture
-def group(scene: tuple[Stage, Assembled, Bot, Person]) -> Group:
+def group(scene: tuple[Stage, App, Bot, Person]) -> Group:
     return Group(*scene)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from redis.asyncio import Redis
 
-from bot.app import Assembled, assembled
+from bot.app import App
 from bot.http.health import http_app
 from bot.store import keys
 from simulators.http_server import serving
@@ -22,9 +22,9 @@ from tests.host.valkey import Valkey, store
 
 
 @contextlib.asynccontextmanager
-async def running(stage: Stage, **more: str) -> AsyncIterator[Assembled]:
+async def running(stage: Stage, **more: str) -> AsyncIterator[App]:
     """A host of which not every bot need poll."""
-    async with assembled(settings_of(stage.variables(**more))) as host:
+    async with App(settings_of(stage.variables(**more))) as host:
         fleet = asyncio.create_task(host.fleet.run())
         try:
             yield host

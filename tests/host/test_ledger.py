@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bot.app import Assembled
+from bot.app import App
 from bot.usage.ledger import Ledger
 from simulators.messages.turns import Call, HttpError, Say, Turn, turn
 from tests.host.stage import Stage
@@ -46,7 +46,7 @@ def today() -> str:
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d")
 
 
-async def ledger(host: Assembled) -> list[dict[str, Any]]:
+async def ledger(host: App) -> list[dict[str, Any]]:
     return await Ledger(host.store).lines(today(), count=100_000)
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import orjson
 import pytest
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.updates import Update
 from tests.host.stage import Stage, until
 from tests.host.test_webhooks import post, pushed_to
 
 Send = Callable[[int, bytes], Awaitable[None]]
-Door = Callable[[Stage, Bot], AbstractAsyncContextManager[tuple[Assembled, Send]]]
+Door = Callable[[Stage, Bot], AbstractAsyncContextManager[tuple[App, Send]]]
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
@@ -70,7 +70,7 @@ def clerk(stage: Stage, office: Office) -> tuple[Bot, Person, Room]:
     return bot, ann, stage.world.private(ann, bot)
 
 
-async def changed(stage: Stage, host: Assembled, person: Person, room: Room, bot: Bot) -> None:
+async def changed(stage: Stage, host: App, person: Person, room: Room, bot: Bot) -> None:
     """Have the tool changed, and wait until the host has heard of it."""
     stage.script.on(turn(Call("office__change")), "Changed.", user="change")
     await stage.ask(person, room, bot, "change")

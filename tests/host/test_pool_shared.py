@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.messages.turns import Call, Turn, turn
 from simulators.messages.validate import Asked
 from simulators.telegram.people import Bot
@@ -136,11 +136,11 @@ def _targets() -> list[str]:
     return found
 
 
-def lives(host: Assembled) -> dict[str, int]:
+def lives(host: App) -> dict[str, int]:
     return {health.names[0]: health.connects for health in host.pool.health()}
 
 
-def all_up(host: Assembled, count: int) -> bool:
+def all_up(host: App, count: int) -> bool:
     up = all(health.state == "up" for health in host.pool.health())
     return up and lives(host) == dict.fromkeys(SERVERS, count)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bot.app import Assembled
+from bot.app import App
 from simulators.telegram.faults import Fault
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
@@ -36,7 +36,7 @@ def scene(stage: Stage) -> tuple[Bot, Person, Room]:
     return echo, boss, stage.world.private(boss, echo)
 
 
-async def audited(host: Assembled) -> list[tuple[str, str, str]]:
+async def audited(host: App) -> list[tuple[str, str, str]]:
     """The audit as (who, what, whom), oldest first."""
     entries = await host.catalog.audit()
     return [(e["actor"], e["action"], e["target"]) for e in reversed(entries)]

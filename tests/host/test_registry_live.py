@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.app import Assembled
+from bot.app import App
 from registry.binding import token_hash
 from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, health, until
@@ -34,13 +34,13 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-async def known(host: Assembled, agent: str, seconds: float = 1) -> None:
+async def known(host: App, agent: str, seconds: float = 1) -> None:
     """Return once a host knows an agent."""
     async with asyncio.timeout(seconds):
         await host.catalog.until(lambda snapshot: agent in snapshot.agents)
 
 
-async def gone(host: Assembled, agent: str, seconds: float = 1) -> None:
+async def gone(host: App, agent: str, seconds: float = 1) -> None:
     """Return once a host knows an agent no more."""
     async with asyncio.timeout(seconds):
         await host.catalog.until(lambda snapshot: agent not in snapshot.agents)
@@ -58,7 +58,7 @@ async def test_a_name_alone_makes_the_one_agent_of_all_bots(stage: Stage) -> Non
     async with stage.host() as host:
         assert await stage.ask(ann, stage.world.private(ann, echo), echo, "hi") == "as before"
         assert host.catalog.snapshot().default == "jack-the-first"
-        assert any("NAME and its companions" in problem for problem in host.report()["problems"])
+        assert any("single-agent mode made" in problem for problem in host.report()["problems"])
 
 
 async def test_a_name_beside_configured_agents_changes_nothing(stage: Stage) -> None:
@@ -257,16 +257,16 @@ async def test_bots_answer_on_while_the_file_is_broken_in_twenty_ways(stage: Sta
         assert await stage.ask(ann, hers, echo, "no file") == "still here"
 
 
-def _problems(host: Assembled) -> list[str]:
+def _problems(host: App) -> list[str]:
     problems: list[str] = host.report()["problems"]
     return problems
 
 
-def _told(host: Assembled, place: str) -> bool:
+def _told(host: App, place: str) -> bool:
     return any(problem.startswith(place) for problem in _problems(host))
 
 
-def _named(host: Assembled, name: str) -> bool:
+def _named(host: App, name: str) -> bool:
     return host.catalog.snapshot().agents["a"].value.name == name
 
 
@@ -329,7 +329,7 @@ async def test_an_admin_who_wrote_to_an_earlier_process_is_known(stage: Stage) -
         await stage.ask(boss, room, echo, "/start")
     stage.agents["agents"][0]["id"] = "A B"
     async with stage.host() as host:
-        assert "is no id" in (await stage.answer(room, echo, 2)).text
+        assert "is not a valid id" in (await stage.answer(room, echo, 2)).text
         assert host.report()["agents"] == []
 
 

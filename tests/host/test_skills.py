@@ -15,7 +15,8 @@ from aiohttp import web
 from bot.skills.spec import CAUTION
 from registry.authorization import WriterPermissions
 from registry.errors import DocumentErrors
-from registry.validation import RawDocument, build, load_document, read_file_text
+from registry.sources.json_yaml import load_document, read_document
+from registry.validation import RawDocument, build
 from simulators.messages.turns import Call, turn
 from tests.host.stage import ROOT, Stage
 
@@ -215,13 +216,13 @@ def _agent(skill: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": "a b"}, "no name of a skill"),
+        ({"name": "a b"}, "is not a valid skill name"),
         ({"inputSchema": {"type": "string"}}, "must describe an object"),
-        ({"inputSchema": {"type": "object", "required": 3}}, "is no JSON Schema"),
+        ({"inputSchema": {"type": "object", "required": 3}}, "is not a JSON Schema"),
         ({"inputSchema": {"type": "object", "properties": {"api_key": {}}}}, "for a credential"),
         ({"inputSchema": None}, "needs 'inputSchema'"),
         ({"description": None}, "needs 'description'"),
-        ({"webhookUrl": "ftp://x/y"}, "no http or https address"),
+        ({"webhookUrl": "ftp://x/y"}, "not an http or https address"),
         ({"webhookUrl": "https://me:pw@x/y"}, "holds a secret or a reference"),
         ({"webhookAuth": {"type": "bearer"}}, "takes 'tokenEnv' alone"),
         ({"webhookAuth": {"type": "api_key", "keyEnv": "K"}}, "takes 'header' and 'keyEnv'"),
@@ -233,7 +234,7 @@ def _agent(skill: dict[str, Any]) -> str:
         ({"executionType": "internal", "internalHandler": "x"}, "takes no 'webhookUrl'"),
         ({"webhookUrl": None}, "needs 'webhookUrl'"),
         ({"timeoutSeconds": 31}, "must be at most 30"),
-        ({"cache": {"ttlSeconds": 0}}, "must be above 0"),
+        ({"cache": {"ttlSeconds": 0}}, "must be more than 0"),
     ],
 )
 def test_a_mistake_in_a_skill_is_told(change: dict[str, Any], words: str) -> None:
@@ -261,7 +262,7 @@ def test_an_unknown_field_of_a_skill_is_told_with_the_nearest_that_there_is(
 
 def _refused(text: str) -> str:
     with pytest.raises(DocumentErrors) as raised:
-        build(read_file_text(text, "chat"), WriterPermissions(operator=False))
+        build(read_document(text, "chat"), WriterPermissions(operator=False))
     return " ".join(problem.message for problem in raised.value.problems)
 
 
@@ -270,7 +271,7 @@ def test_an_agent_from_a_chat_may_not_use_any_internal_skill_nor_keep_results() 
     text = _agent(inner)
     assert "the internal skill 'wages' may not be used" in _refused(text)
     build(
-        read_file_text(text, "chat"),
+        read_document(text, "chat"),
         WriterPermissions(operator=False, handlers=frozenset({"wages"})),
     )
     kept = deals("https://example.org/") | {"webhookAuth": None, "cache": {"ttlSeconds": 5}}
@@ -286,7 +287,7 @@ def test_an_agent_from_a_chat_may_not_use_any_internal_skill_nor_keep_results() 
     ],
 )
 def test_a_skill_from_a_chat_may_not_lead_inside_nor_name_any_secret(url: str, words: str) -> None:
-    draft: RawDocument = read_file_text(_agent(deals(url)), "chat")
+    draft: RawDocument = read_document(_agent(deals(url)), "chat")
     with pytest.raises(DocumentErrors) as raised:
         build(draft, WriterPermissions(operator=False))
     assert any(words in problem.message for problem in raised.value.problems)

@@ -278,7 +278,7 @@ async def test_internal_skills_are_listed_tried_and_checked_from_the_command_lin
     assert "in_stock  shelf (shelf)  How many pieces are in stock." in listed
     assert "! broken (broken): cannot be imported: RuntimeError: SystemExit: gone" in listed
     assert "clerk: in_stock  internal in_stock  ready" in listed
-    assert "clerk: nowhere  internal nowhere  left out" in listed
+    assert "clerk: nowhere  internal nowhere  not usable" in listed
     assert "clerk: known  internal known  disabled" in listed
     assert (tried, sent, checked) == (0, 0, 1)
     assert "CALL in_stock of shelf (shelf)" in shown

@@ -85,7 +85,7 @@ async def test_a_busy_host_leaves_only_keys_that_the_page_lists(stage: Stage) ->
             )
             await stage.ask(boss, office, desk.bot, f"/bind poet user {boss.id}")
             await redis.set(registry_keys.DEFAULT, "poet")
-            await redis.set(registry_keys.definition_key("broken"), "{")
+            await redis.set(f"{registry_keys.DEFINITION}broken", "{")
             await desk.said(office, "The agents have a problem")
             stage.world.migrate(team)
             stage.world.say(ann, room, "hold on")

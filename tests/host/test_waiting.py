@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.app import Assembled
+from bot.app import App
 from bot.store import keys
 from tests.host.desk import Desk, write
 from tests.host.stage import Stage
@@ -32,7 +32,7 @@ async def test_what_waits_for_a_question_goes_on_when_the_asker_says_stop(
     assert desk.done == []
 
 
-async def _parked(host: Assembled) -> None:
+async def _parked(host: App) -> None:
     """Until a message has been looked at and waits."""
     bot = host.fleet.lines[0]
     async with asyncio.timeout(10):

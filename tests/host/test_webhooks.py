@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.app import Assembled, assembled
+from bot.app import App
 from bot.store import keys
 from simulators.messages.turns import Say, Turn
 from tests.host.stage import Stage, settings_of, until
@@ -27,12 +27,12 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def pushed_to(stage: Stage, **more: str) -> AsyncIterator[Assembled]:
+async def pushed_to(stage: Stage, **more: str) -> AsyncIterator[App]:
     """A host that has its updates pushed."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     variables = stage.variables(WEBHOOK_URL=url, HTTP_PORT=str(port), SWEEP_SECONDS="0.2", **more)
-    async with assembled(settings_of(variables)) as host:
+    async with App(settings_of(variables)) as host:
         running = asyncio.create_task(host.fleet.run())
         try:
             await until(lambda: all(bot.state == "webhook" for bot in host.fleet.lines), 20)
@@ -180,7 +180,7 @@ async def test_a_push_to_another_replica_is_answered_by_the_owner(
         port = str(free_port())
         more = {"WEBHOOK_URL": f"http://127.0.0.1:{port}", "HTTP_PORT": port}
         variables = stage.variables(**words, **more, DATA_DIR=str(tmp_path / "b"))
-        async with assembled(settings_of(variables)) as other:  # it serves HTTP, and no line
+        async with App(settings_of(variables)) as other:  # it serves HTTP, and no line
             echo.webhook.url = echo.webhook.url.replace(owner.url, other.url)
             assert await stage.ask(ann, room, echo, "hi") == "mine"
             assert other.counters["webhook:200"] == 1

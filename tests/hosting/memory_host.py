@@ -67,8 +67,7 @@ from registry.authorization import WriterPermissions
 from registry.binding import BotIdentity, token_hash
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.sources.composite import CompositeStore
-from registry.sources.file import FileStore
+from registry.sources.file import FileSource
 from registry.sources.redis import RedisStore
 
 BOT = 1
@@ -180,11 +179,6 @@ async def stdin() -> asyncio.StreamReader:
     return reader
 
 
-def _documents(client: StoreClient, agents: str) -> CompositeStore:
-    store = RedisStore(client.redis, WriterPermissions(operator=False))
-    return CompositeStore(FileStore(Path(agents)), store)
-
-
 async def serve(store: str, messages: str, agents: str, name: str) -> None:
     """Serve the line until stdin ends."""
     clock, counters = SystemClock(), Counters()
@@ -194,7 +188,9 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         leases = Leases(client, HostIdentity.new(name, name), clock, LEASE_SECONDS)
         beating = asyncio.create_task(leases.beat_forever())
         stack.callback(beating.cancel)
-        catalog = Catalog(_documents(client, agents))
+        permissions = WriterPermissions(operator=False)
+        store_of_agents = RedisStore(client.redis, permissions)
+        catalog = Catalog(FileSource(Path(agents)), store_of_agents, writer=permissions)
         await catalog.open()
         stack.push_async_callback(catalog.close)
         pool = Pool(clock)

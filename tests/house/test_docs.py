@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry.validation import load_document
+from registry.sources.json_yaml import load_document
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE: dict[str, Any] = runpy.run_path(str(ROOT / "deploy/reference.py"))

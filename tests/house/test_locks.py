@@ -23,7 +23,6 @@ NOT_IMPORTED = {
     "mcp-server-time": "a program that agents start",
     "python-multipart": "starlette reads uploads with it",
     "python-stdnum": "imported by name, one kind of number at a time",
-    "pyyaml": "pending",
 }
 FOR_TESTS = {"pytest-asyncio": "the simulators' pytest plugin"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -22,8 +22,9 @@ from bot.safety.text_safety import reveal
 from bot.telegram.decode import BotUser, parse_text
 from bot.telegram.markdown.renderer import preview_piece, render_pieces
 from bot.telegram.markdown.split import width
-from registry import conditions, json_text, tool_schema
+from registry import conditions, tool_schema
 from registry.secrets import detect_secret
+from registry.sources import json_yaml
 from tests.house.doubling import MOST, growth
 
 UNITS = {
@@ -88,7 +89,9 @@ WORK: dict[str, Callable[[str], object]] = {
     "mentions": _mentioned,
     "JSON of services": lambda text: lenient_json.loads(text.encode()),
     "JSON text of services": lambda text: lenient_json.loads(f'{{"a":"{text}"}}'.encode()),
-    "JSON of operators": json_text.parse,
+    "JSON of operators": json_yaml.parse_json,
+    "lines of JSON": lambda text: json_yaml.lines_of(json.dumps([text, {text: text}])),
+    "YAML of operators": json_yaml.parse_yaml,
     "secrets": detect_secret,
     "results": _listed,
     "streams": _split,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from registry.errors import DocumentErrors
-from registry.validation import load_document
+from registry.sources.json_yaml import load_document
 
 LEAST: dict[str, Any] = {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}
 

@@ -11,18 +11,21 @@ from typing import Any, TypedDict
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
+from registry.authorization import GUEST
 from registry.binding import AgentBinding, BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import AgentDefinition, LlmConfiguration, servers_of
 from registry.errors import AlreadyThere, Denied, DocumentErrors, KeyReused, NotThere, Owned
 from registry.layers import Layer, effective
-from registry.snapshot import Snapshot
-from registry.sources.composite import CompositeStore, joined
+from registry.snapshot import Document, Snapshot, merge_documents
+from registry.sources.cached_documents import CachedDocuments, Stored
 from registry.sources.environment import read_environment
-from registry.sources.file import FileStore
-from registry.sources.memory import MemoryStore
-from registry.validation import combine, read_file_text
+from registry.sources.file import FileSource
+from registry.sources.json_yaml import read_document
+from registry.sources.redis import RedisStore
+from registry.validation import build, merge
 
 ADMIN = Actor("7", admin=True)
 BOT = BotIdentity("a" * 64, 123, "demobot")
@@ -39,11 +42,11 @@ def bound(key: str, to: str = "x") -> AgentBinding:
 
 
 @pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
+async def catalog(tmp_path: Path, store: RedisStore) -> AsyncIterator[Catalog]:
     path = tmp_path / "agents.json"
     servers = {"time": {"command": "mcp-server-time"}, "docs": {"url": "https://d.example/sse"}}
     path.write_text(json.dumps({"agents": [agent("f").to_json()], "mcpServers": servers}))
-    catalog = Catalog(CompositeStore(FileStore(path), MemoryStore()), wall=lambda: 1.5)
+    catalog = Catalog(FileSource(path), store, wall=lambda: 1.5)
     await catalog.open()
     yield catalog
     await catalog.close()
@@ -147,11 +150,11 @@ async def test_who_may_not_is_refused_everywhere_and_the_audit_tells_it(catalog:
     assert set(catalog.snapshot().agents) == {"f"}
 
 
-async def test_rights_are_judged_by_the_hosts_own_rule() -> None:
+async def test_rights_are_judged_by_the_hosts_own_rule(store: RedisStore) -> None:
     def only_bind(actor: Actor, action: str, target: str) -> bool:
         return action == "bind" and target.endswith(actor.id)
 
-    catalog = Catalog(CompositeStore(FileStore(None), MemoryStore()), may=only_bind)
+    catalog = Catalog(FileSource(None), store, may=only_bind)
     await catalog.open()
     await catalog.bind(Actor("123"), bound("5"), key="1")
     with pytest.raises(Denied):
@@ -216,10 +219,11 @@ async def test_waiting_for_a_snapshot_ends_when_it_comes(catalog: Catalog) -> No
         assert "x" in (await waiting).agents
 
 
-async def test_a_missing_server_is_told_and_the_agent_goes_on() -> None:
-    memory = MemoryStore()
-    memory.set_raw("agent:definition:x", agent(mcpServers=["gone"]).to_text())
-    catalog = Catalog(CompositeStore(FileStore(None), memory))
+async def test_a_missing_server_is_told_and_the_agent_goes_on(
+    redis: Redis, store: RedisStore
+) -> None:
+    await redis.set("agent:definition:x", agent(mcpServers=["gone"]).to_text())
+    catalog = Catalog(FileSource(None), store)
     await catalog.open()
     (problem,) = catalog.snapshot().problems
     assert (problem.place, problem.level) == ("agent:definition:x", "warning")
@@ -252,23 +256,25 @@ def test_an_agents_servers_are_named_by_key_and_by_host() -> None:
 def test_a_bare_host_that_two_endpoints_share_matches_neither_and_is_told() -> None:
     snapshot = Snapshot(
         1,
-        combine(
-            read_file_text(
-                json.dumps(
-                    {
-                        "agents": [
-                            {
-                                "id": "a",
-                                "name": "A",
-                                "mcpServerEndpoints": ["http://h:1/sse", "http://h:2/sse"],
-                                "whitelistPatterns": ["mcp:h:*", "mcp:h-1:*", "mcp:*:read"],
-                            }
-                        ]
-                    }
+        build(
+            merge(
+                read_document(
+                    json.dumps(
+                        {
+                            "agents": [
+                                {
+                                    "id": "a",
+                                    "name": "A",
+                                    "mcpServerEndpoints": ["http://h:1/sse", "http://h:2/sse"],
+                                    "whitelistPatterns": ["mcp:h:*", "mcp:h-1:*", "mcp:*:read"],
+                                }
+                            ]
+                        }
+                    ),
+                    "agents.json",
                 ),
-                "agents.json",
-            ),
-            read_environment({}),
+                read_environment({}),
+            )
         ),
     )
     (problem,) = snapshot.review("a")
@@ -328,15 +334,16 @@ def as_environment(source: Source) -> dict[str, str]:
     return environ
 
 
-def in_memory(source: Source) -> MemoryStore:
-    store = MemoryStore()
+def as_store(source: Source) -> Document:
+    values: dict[str, Stored] = {"agent:default": source["default"]}
     for one in source["agents"]:
-        store.set_raw(f"agent:definition:{one}", agent(one, name="redis").to_text())
+        values[f"agent:definition:{one}"] = agent(one, name="redis").to_text()
     for key, to in source["bindings"].items():
         value = {"agentId": to, "type": "ChatId", "bindingKey": key}
-        store.set_raw(f"agent:binding:chatid:{key}", json.dumps(value))
-    store.set_raw("agent:default", source["default"])
-    return store
+        values[f"agent:binding:chatid:{key}"] = json.dumps(value)
+    cached = CachedDocuments("redis", GUEST)
+    cached.take(cached.read(values))
+    return cached.document()
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
@@ -344,9 +351,9 @@ def in_memory(source: Source) -> MemoryStore:
 def test_of_any_three_sources_environment_wins_over_file_over_redis(
     environment: Source, file: Source, redis: Source
 ) -> None:
-    draft = read_file_text(json.dumps(as_file(file, "file")), "agents.json")
-    operator = combine(draft, read_environment(as_environment(environment)))
-    document = joined(operator, in_memory(redis).document)
+    draft = read_document(json.dumps(as_file(file, "file")), "agents.json")
+    operator = build(merge(draft, read_environment(as_environment(environment))))
+    document = merge_documents(operator, as_store(redis))
     order = {"environment": environment, "file": file, "redis": redis}
     wanted = {
         one: next(name for name, source in order.items() if one in source["agents"])

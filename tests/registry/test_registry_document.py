@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from registry.definition import AgentDefinition, McpServer
 from registry.errors import DocumentErrors, Problem
-from registry.json_text import JsonFault, lines, parse
 from registry.snapshot import Document
-from registry.validation import load_document
+from registry.sources.json_yaml import MalformedText, lines_of, load_document, parse_json
 
 SPEC = """{
   "agents": [
@@ -122,11 +121,11 @@ def test_servers_are_named_by_key_or_given_as_an_object() -> None:
         ('{\n"agents": {}}', 2, "list"),
         ('{\n"agent": []}', 2, "did you mean 'agents'"),
         ('{"agents": [\n5]}', 2, "object"),
-        ('{"defaultAgentId":\n5}', 1, "no id"),
+        ('{"defaultAgentId":\n5}', 1, "not a valid id"),
         ('{\n"mcpServers": []}', 2, "object"),
         ('{"mcpServers": {\n"t": {"comand": "x"}}}', 2, "did you mean 'command'"),
         ('{"mcpServers": {\n"t": {"command": "x", "url": "http://h/"}}}', 2, "exactly one"),
-        ('{"mcpServers": {\n"a b": {"command": "x"}}}', 2, "no server name"),
+        ('{"mcpServers": {\n"a b": {"command": "x"}}}', 2, "not a valid server name"),
     ],
 )
 def test_a_broken_text_names_its_line_and_a_cure(text: str, line: int, words: str) -> None:
@@ -145,9 +144,9 @@ def test_a_broken_text_names_its_line_and_a_cure(text: str, line: int, words: st
         (', "description": 5', "must be a text"),
         (', "whitelistPatterns": "x"', "must be a list"),
         (', "whitelistPatterns": ["mcp:x"]', "write mcp:<server>:<tool>"),
-        (', "whitelistPatterns": ["mcp:[a]:*"]', "is no pattern"),
-        (', "whitelistPatterns": ["mcp:**:*"]', "is no pattern"),
-        (', "whitelistPatterns": ["mcp:a:b\\nc"]', "is no pattern"),
+        (', "whitelistPatterns": ["mcp:[a]:*"]', "is not a valid pattern"),
+        (', "whitelistPatterns": ["mcp:**:*"]', "is not a valid pattern"),
+        (', "whitelistPatterns": ["mcp:a:b\\nc"]', "is not a valid pattern"),
         (', "llmOverrides": []', "must be an object"),
         (', "llmOverrides": {"maxTokens": "5"}', "must be a whole number"),
         (', "llmOverrides": {"maxTokens": true}', "must be a whole number"),
@@ -160,10 +159,13 @@ def test_a_broken_text_names_its_line_and_a_cure(text: str, line: int, words: st
         (', "mcpServers": ["nowhere"]', "no server 'nowhere'"),
         (', "mcpServers": {"t": {"url": "ftp://h/"}}', "http or https"),
         (', "mcpServers": {"t": {"url": "http://u:p@h/"}}', "user or password"),
-        (', "mcpServers": {"t": {"url": "http://h:99999/"}}', "no address"),
+        (', "mcpServers": {"t": {"url": "http://h:99999/"}}', "not a valid address"),
         (', "mcpServers": {"t": {"command": "x", "args": ["${K}"]}}', "only in headers"),
         (', "mcpServers": {"t": {"command": "x", "env": {"A": "${K"}}}', "write ${NAME}"),
-        (', "mcpServers": {"t": {"command": "x", "env": {"A-B": "c"}}}', "no variable name"),
+        (
+            ', "mcpServers": {"t": {"command": "x", "env": {"A-B": "c"}}}',
+            "not a valid variable name",
+        ),
         (', "mcpServers": {"t": {"command": "x", "type": "sse"}}', "does not fit"),
         (', "mcpServers": {"t": {"url": "http://h/", "headers": {"a": "1", "A": "2"}}}', "twice"),
         (', "mcpServers": {"t": {"command": "x"}, "T": {"command": "y"}}', "letter case"),
@@ -245,15 +247,15 @@ JSON = st.recursive(
 @given(JSON)
 def test_lines_are_found_for_every_value_of_any_text(value: object) -> None:
     text = json.dumps(value, indent=1)
-    assert parse(text) == value
-    assert max(lines(text).values()) <= text.count("\n") + 1
+    assert parse_json(text) == value
+    assert max(lines_of(text).values()) <= text.count("\n") + 1
 
 
 @given(st.text(alphabet='{}[]",:truefalsn0123 \n\\x', max_size=40))
 def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
-    fault: JsonFault | None = None
+    fault: MalformedText | None = None
     try:
-        parse(text)
-    except JsonFault as error:
+        parse_json(text)
+    except MalformedText as error:
         fault = error
     assert fault is None or 1 <= fault.line <= text.count("\n") + 1

@@ -12,8 +12,10 @@ from registry.binding import token_hash
 from registry.definition import LlmConfiguration
 from registry.errors import DocumentErrors
 from registry.layers import effective
+from registry.snapshot import Document
 from registry.sources.environment import read_environment, read_legacy
-from registry.validation import RawDocument, combine, read_file_text
+from registry.sources.json_yaml import read_document
+from registry.validation import RawDocument, build, merge
 
 SPEC = {
     "AGENTS__0__ID": "jack",
@@ -31,7 +33,11 @@ LEGACY = {
 
 
 def file(**roots: object) -> RawDocument:
-    return read_file_text(json.dumps(roots), "agents.json")
+    return read_document(json.dumps(roots), "agents.json")
+
+
+def combined(file: RawDocument, *more: RawDocument | None) -> Document:
+    return build(merge(file, *more))  # type: ignore[arg-type]
 
 
 def plain(agent_id: str, **fields: object) -> dict[str, object]:
@@ -39,7 +45,7 @@ def plain(agent_id: str, **fields: object) -> dict[str, object]:
 
 
 def test_the_documents_own_example_loads_as_written() -> None:
-    document = combine(RawDocument(), read_environment(SPEC))
+    document = combined(RawDocument(), read_environment(SPEC))
     jack = document.agents["jack"]
     assert jack.value.mcp_server_endpoints == ("http://mcp-library:8080/sse",)
     assert jack.origins["customInstructions"] == "AGENTS__0__CUSTOMINSTRUCTIONS"
@@ -62,7 +68,7 @@ def test_every_field_of_an_agent_has_a_variable() -> None:
         "AGENTS__0__MCPSERVERS__TIME__ENV__Api_Key": "${TIME_KEY}",
         "MCPSERVERS__DOCS__URL": "https://docs.example/sse",
     }
-    document = combine(RawDocument(), read_environment(environ))
+    document = combined(RawDocument(), read_environment(environ))
     jack = document.agents["jack"].value
     assert jack.description == "Films"
     assert jack.link_previews is True
@@ -85,11 +91,11 @@ def test_entries_follow_their_numbers_and_gaps_are_harmless() -> None:
         "agents__2__mcpservers__0": "nowhere",
     }
     with pytest.raises(DocumentErrors) as raised:
-        combine(RawDocument(), read_environment(environ))
+        combined(RawDocument(), read_environment(environ))
     assert raised.value.problems[0].place == "agents__2__mcpservers__0"
     del environ["agents__2__mcpservers__0"]
     environ["agents__2__mcpserverendpoints__0"] = "http://c/"
-    agents = combine(RawDocument(), read_environment(environ)).agents
+    agents = combined(RawDocument(), read_environment(environ)).agents
     assert list(agents) == ["two", "ten"]
     assert agents["ten"].value.mcp_server_endpoints == ("http://a/", "http://b/")
 
@@ -99,18 +105,18 @@ def test_entries_follow_their_numbers_and_gaps_are_harmless() -> None:
     [
         ("AGENTS__0__FOO", "1", "unknown field"),
         ("AGENTS__0__LLMOVERRIDES__MAXTOKENS", "many", "whole number"),
-        ("AGENTS__0__ID", "Jack!", "no id"),
+        ("AGENTS__0__ID", "Jack!", "not a valid id"),
         ("AGENTS__1__NAME", "x", "AGENTS__1__ID"),
         ("AGENTS__0__NAME__0", "x", "remove one of them"),
         ("AGENTS__JACK__NAME", "x", "numbered"),
         ("BINDINGS__0__TYPE", "ChatId", "'agentId' is missing"),
         ("BOTS__0__AGENTID", "jack", "BOTS__0__TOKEN"),
-        ("DEFAULTAGENTID", "No Slug", "no id"),
+        ("DEFAULTAGENTID", "No Slug", "not a valid id"),
     ],
 )
 def test_a_wrong_variable_is_named_with_its_cure(variable: str, value: str, words: str) -> None:
     with pytest.raises(DocumentErrors) as raised:
-        combine(RawDocument(), read_environment({**SPEC, variable: value}))
+        combined(RawDocument(), read_environment({**SPEC, variable: value}))
     assert words in str(raised.value)
     assert variable.rsplit("__", 1)[0] in str(raised.value)
 
@@ -118,14 +124,14 @@ def test_a_wrong_variable_is_named_with_its_cure(variable: str, value: str, word
 def test_an_empty_variable_counts_as_not_set() -> None:
     environ = {**SPEC, "AGENTS__0__DESCRIPTION": "", "AGENTS__1__ID": ""}
     assert (
-        combine(RawDocument(), read_environment(environ)).agents["jack"].value.description is None
+        combined(RawDocument(), read_environment(environ)).agents["jack"].value.description is None
     )
 
 
 def test_a_bots_short_form_is_a_binding_by_its_tokens_hash() -> None:
     environ = {**SPEC, "BOTS__0__TOKEN": "1:x", "BOTS__0__AGENTID": "jack", "BOTS__1__AGENTID": "b"}
     draft = read_environment(environ, {1: "f" * 64})
-    bindings = combine(RawDocument(), draft).bindings
+    bindings = combined(RawDocument(), draft).bindings
     assert list(bindings) == [f"telegrambot:{token_hash('1:x')}", f"telegrambot:{'f' * 64}"]
     assert bindings[f"telegrambot:{'f' * 64}"].place == "BOTS__1__AGENTID"
 
@@ -137,7 +143,7 @@ def test_a_binding_is_read_with_its_bot() -> None:
         "BINDINGS__0__BINDINGKEY": "-100",
         "BINDINGS__0__BOT": "@DemoBot",
     }
-    assert list(combine(RawDocument(), read_environment(environ)).bindings) == [
+    assert list(combined(RawDocument(), read_environment(environ)).bindings) == [
         "chatid:-100:bot:@demobot"
     ]
 
@@ -155,7 +161,7 @@ def test_the_environment_wins_over_the_file_field_by_field() -> None:
         "BINDINGS__0__TYPE": "ChatId",
         "BINDINGS__0__BINDINGKEY": "1",
     }
-    document = combine(below, read_environment(above))
+    document = combined(below, read_environment(above))
     jack = document.agents["jack"]
     assert jack.value.description == "File"
     assert jack.value.custom_instructions == "You are Jack..."
@@ -177,7 +183,7 @@ def test_the_environment_wins_over_the_file_field_by_field() -> None:
 
 def test_a_single_agent_comes_from_its_name_and_is_the_default() -> None:
     legacy = read_legacy(LEGACY, has_bot=True)
-    document = combine(file(), read_environment(LEGACY), legacy)
+    document = combined(file(), read_environment(LEGACY), legacy)
     jack = document.agents["jack-the-ripper"]
     assert jack.value.name == "Jack The Ripper"
     assert jack.value.mcp_server_endpoints == ("http://one:1/sse", "http://two:1/sse")
@@ -192,16 +198,16 @@ def test_a_single_agent_needs_a_bot_and_no_other_agents() -> None:
     assert read_legacy(LEGACY, has_bot=False) is None
     assert read_legacy({"NAME": " "}, has_bot=True) is None
     legacy = read_legacy(LEGACY, has_bot=True)
-    assert set(combine(file(agents=[plain("a")]), RawDocument(), legacy).agents) == {"a"}
-    assert set(combine(file(), read_environment(SPEC), legacy).agents) == {"jack"}
+    assert set(combined(file(agents=[plain("a")]), RawDocument(), legacy).agents) == {"a"}
+    assert set(combined(file(), read_environment(SPEC), legacy).agents) == {"jack"}
 
 
 def test_a_name_without_letters_is_refused_and_a_bad_endpoint_names_its_variable() -> None:
     with pytest.raises(DocumentErrors, match="NAME"):
-        combine(RawDocument(), RawDocument(), read_legacy({"NAME": "Ёж"}, has_bot=True))
+        combined(RawDocument(), RawDocument(), read_legacy({"NAME": "Ёж"}, has_bot=True))
     wrong = {**LEGACY, "MCPSERVERS__1__ENDPOINT": "two"}
     with pytest.raises(DocumentErrors, match="MCPSERVERS__1__ENDPOINT"):
-        combine(RawDocument(), RawDocument(), read_legacy(wrong, has_bot=True))
+        combined(RawDocument(), RawDocument(), read_legacy(wrong, has_bot=True))
 
 
 FIELDS = ("name", "description", "customInstructions")
@@ -225,7 +231,7 @@ def test_of_any_two_sources_each_field_is_the_environments_else_the_files(
         environ[f"AGENTS__{number}__ID"] = one
         environ[f"AGENTS__{number}__MCPSERVERENDPOINTS__0"] = "http://h/"
         environ |= {f"AGENTS__{number}__{name.upper()}": text for name, text in fields.items()}
-    found = combine(file(agents=agents), read_environment(environ)).agents
+    found = combined(file(agents=agents), read_environment(environ)).agents
     assert set(found) == {*below, *above}
     for one, entry in found.items():
         value = entry.value.to_json()

@@ -15,10 +15,8 @@ import pytest
 from registry.catalog import Catalog
 from registry.errors import Problem
 from registry.snapshot import Document, Snapshot
-from registry.sources.composite import CompositeStore
 from registry.sources.environment import read_environment
-from registry.sources.file import FileStore
-from registry.sources.memory import MemoryStore
+from registry.sources.file import FileSource
 
 AGENT = {"id": "a", "name": "A", "mcpServerEndpoints": []}
 
@@ -37,7 +35,7 @@ async def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def catalog(path: Path) -> AsyncIterator[Catalog]:
-    catalog = Catalog(CompositeStore(FileStore(path, look_seconds=0.05), MemoryStore()))
+    catalog = Catalog(FileSource(path, look_seconds=0.05))
     await catalog.open()
     yield catalog
     await catalog.close()
@@ -46,7 +44,7 @@ async def catalog(path: Path) -> AsyncIterator[Catalog]:
 @pytest.fixture
 async def unhurried(path: Path) -> AsyncIterator[Catalog]:
     """Looks at its file as often as a host does."""
-    catalog = Catalog(CompositeStore(FileStore(path), MemoryStore()))
+    catalog = Catalog(FileSource(path))
     await catalog.open()
     yield catalog
     await catalog.close()
@@ -115,7 +113,7 @@ async def test_a_swapped_link_is_felt(tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to("one")
     path = tmp_path / "agents.json"
     path.symlink_to("data/agents.json")
-    catalog = Catalog(CompositeStore(FileStore(path), MemoryStore()))
+    catalog = Catalog(FileSource(path))
     await catalog.open()
     (tmp_path / "data.new").symlink_to("two")
     (tmp_path / "data.new").replace(tmp_path / "data")
@@ -233,7 +231,7 @@ async def test_a_reload_reads_the_file_now(catalog: Catalog, path: Path) -> None
 
 async def test_a_file_may_be_absent_unless_it_was_asked_for(tmp_path: Path) -> None:
     for required in (False, True):
-        store = FileStore(tmp_path / "none.json", required=required)
+        store = FileSource(tmp_path / "none.json", required=required)
         await store.open()
         assert bool(store.document.problems) is required
         await store.close()
@@ -241,7 +239,7 @@ async def test_a_file_may_be_absent_unless_it_was_asked_for(tmp_path: Path) -> N
 
 async def test_a_file_that_is_broken_at_the_start_gives_nothing_and_says_so(path: Path) -> None:
     save(path, "{")
-    store = FileStore(path, read_environment({"DEFAULTAGENTID": "a"}))
+    store = FileSource(path, read_environment({"DEFAULTAGENTID": "a"}))
     await store.open()
     assert [problem.place for problem in store.document.problems] == [f"{path}:1"]
     assert store.document.default_agent_id is None
@@ -249,7 +247,7 @@ async def test_a_file_that_is_broken_at_the_start_gives_nothing_and_says_so(path
 
 
 async def test_a_host_without_a_file_has_its_environment() -> None:
-    store = FileStore(None, read_environment({"DEFAULTAGENTID": "a"}))
+    store = FileSource(None, read_environment({"DEFAULTAGENTID": "a"}))
     await store.open()
     assert store.document != Document()
     await store.close()

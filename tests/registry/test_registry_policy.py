@@ -10,7 +10,7 @@ import pytest
 from registry.definition import AgentDefinition
 from registry.errors import DocumentErrors
 from registry.policy import ToolPolicy
-from registry.validation import load_document
+from registry.sources.json_yaml import load_document
 
 
 def agent(**policy: Any) -> AgentDefinition:
@@ -78,12 +78,12 @@ def test_a_policy_comes_back_from_json_as_it_was() -> None:
     ("given", "words"),
     [
         ({"allowedToolsets": ["nope"]}, "no toolset 'nope' is defined; define it under 'toolsets'"),
-        ({"approvers": ["everybody"]}, "nobody who can approve"),
-        ({"approvers": [True]}, "nobody who can approve"),
+        ({"approvers": ["everybody"]}, "cannot approve"),
+        ({"approvers": [True]}, "cannot approve"),
         ({"approvers": []}, "'approvers' names nobody"),
         ({"disabledTools": ["mcp:a"]}, "does not name server and tool"),
-        ({"requireConfirmation": ["[ab]"]}, "is no pattern"),
-        ({"approvalMinutes": 0}, "must be above 0"),
+        ({"requireConfirmation": ["[ab]"]}, "is not a valid pattern"),
+        ({"approvalMinutes": 0}, "must be more than 0"),
         ({"requireConfirmations": []}, "did you mean 'requireConfirmation'?"),
         ({"conditions": [{"tools": ["x"], "roles": ["king"]}]}, "must be 'admin' or 'everyone'"),
         (
@@ -92,7 +92,7 @@ def test_a_policy_comes_back_from_json_as_it_was() -> None:
         ),
         ({"conditions": [{"tools": ["x"], "when": "9**9**9"}]}, "nothing is computed here"),
         ({"conditions": [{"tools": ["x"], "when": ""}]}, "cannot be parsed"),
-        ({"features": ["a b"]}, "no name of a flag"),
+        ({"features": ["a b"]}, "not a valid name for a flag"),
     ],
 )
 def test_a_mistake_is_told_with_its_cure(given: dict[str, Any], words: str) -> None:

@@ -36,8 +36,7 @@ from registry.errors import (
     WrongKind,
 )
 from registry.snapshot import Snapshot
-from registry.sources.composite import CompositeStore
-from registry.sources.file import FileStore
+from registry.sources.file import FileSource
 from registry.sources.redis import RedisStore
 
 ADMIN = Actor("7", admin=True)
@@ -100,12 +99,12 @@ async def redis(server: Server) -> AsyncIterator[Redis]:
 
 @asynccontextmanager
 async def replica(
-    server: Server, authority: WriterPermissions | None = None, file: FileStore | None = None
+    server: Server, authority: WriterPermissions | None = None, file: FileSource | None = None
 ) -> AsyncIterator[Catalog]:
     """A catalog over its own client, as each replica has."""
     client = Redis(unix_socket_path=str(server.socket), retry=Retry(NoBackoff(), 0))
     below = RedisStore(client, authority or WriterPermissions(operator=False))
-    catalog = Catalog(CompositeStore(file or FileStore(None), below))
+    catalog = Catalog(file or FileSource(None), below)
     await catalog.open()
     try:
         yield catalog
@@ -150,8 +149,8 @@ async def test_what_was_there_before_is_read_at_the_start(server: Server, redis:
     ("value", "words"),
     [
         ("{", "ends in the middle"),
-        ("[]", "no object"),
-        (b"\xff{}", "no UTF-8"),
+        ("[]", "not an object"),
+        (b"\xff{}", "not UTF-8"),
         ('{"id":"y","name":"X","mcpServerEndpoints":[]}', "do not belong together"),
         ('{"id":"x","name":"X"}', "mcpServerEndpoints"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"command":"sh"}}}', "a command"),
@@ -301,7 +300,7 @@ async def test_changes_are_followed_after_an_outage_whose_cancellation_was_swall
 ) -> None:
     client = Deaf(unix_socket_path=str(server.socket), retry=Retry(NoBackoff(), 0))
     client.reading, client.back = asyncio.Event(), asyncio.Event()
-    catalog = Catalog(CompositeStore(FileStore(None), RedisStore(client)))
+    catalog = Catalog(FileSource(None), RedisStore(client))
     await catalog.open()
     try:
         client.hears = False
@@ -412,9 +411,9 @@ async def test_the_file_wins_over_redis_and_what_it_owns_is_not_written(
     path = tmp_path / "agents.json"
     path.write_text(json.dumps({"agents": [{**PLAIN, "name": "File"}], "defaultAgentId": "x"}))
     await redis.set("agent:definition:x", json.dumps({**PLAIN, "name": "Redis"}))
-    async with replica(server, file=FileStore(path)) as catalog:
+    async with replica(server, file=FileSource(path)) as catalog:
         assert catalog.snapshot().agents["x"].value.name == "File"
-        assert any("hidden by" in problem.message for problem in catalog.snapshot().problems)
+        assert any("overridden by" in problem.message for problem in catalog.snapshot().problems)
         for change in (
             catalog.update_agent(ADMIN, agent(name="New"), key="1"),
             catalog.delete_agent(ADMIN, "x", key="2"),

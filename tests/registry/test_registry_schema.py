@@ -25,7 +25,7 @@ def _nested(depth: int) -> dict[str, Any]:
     ("schema", "words"),
     [
         ({"type": "array"}, "must describe an object"),
-        ({"type": "object", "required": 3}, "is no JSON Schema, at"),
+        ({"type": "object", "required": 3}, "is not a JSON Schema, at"),
         ({"type": "object", "$ref": "https://x/y"}, "to another document"),
         ({"type": "object", "$ref": "file:///etc/passwd"}, "to another document"),
         ({"type": "object", "$ref": "#/$defs/no"}, "leads nowhere"),
@@ -72,14 +72,14 @@ def _depending(steps: int) -> dict[str, Any]:
         (_doubled(30, "anyOf"), "more than 100000 parts"),
         (_depending(12), "parts below 'unevaluated…'"),
         (_depending(400), "more than 100000 parts"),
-        ({"type": "object", "$ref": "#"}, "leads round and round"),
+        ({"type": "object", "$ref": "#"}, "circular $ref"),
         (
             {
                 "type": "object",
                 "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}},
                 "if": {"$ref": "#/$defs/a"},
             },
-            "leads round and round",
+            "circular $ref",
         ),
         ({"type": "object", "properties": {"a": {"$id": "x", "$ref": "#/y"}}}, "$id of its own"),
         ({"type": "object", "allOf": [{"pattern": f"a{n}"} for n in range(99)]}, "64 patterns"),
@@ -87,7 +87,7 @@ def _depending(steps: int) -> dict[str, Any]:
             {"type": "object", "properties": {"a": {"pattern": "((a{1,900}){1,900}){1,900}"}}},
             "the pattern",
         ),
-        ({"type": "object", "required": [1, "a", None, {}] * 4_000}, "is no JSON Schema"),
+        ({"type": "object", "required": [1, "a", None, {}] * 4_000}, "is not a JSON Schema"),
     ],
 )
 def test_a_schema_that_would_take_for_ever_is_refused_in_a_moment(

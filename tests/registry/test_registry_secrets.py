@@ -9,8 +9,8 @@ import pytest
 from registry.authorization import WriterPermissions
 from registry.errors import DocumentErrors, ReferenceMissing
 from registry.secrets import detect_secret, expand, secret_value, shown
+from registry.sources.json_yaml import load_document, parse_agent
 from registry.urls import is_internal
-from registry.validation import load_document, parse_agent
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0"
 KEY = "sk-ant-api03-abcDEF123456ghiJKL"

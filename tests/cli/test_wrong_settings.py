@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli.check import mistakes
+from bot.cli.check import check_configuration
 from bot.cli.main import main
 from bot.errors import ConfigError
 from bot.store.embedded import HostLock
@@ -14,7 +14,7 @@ from bot.store.embedded import HostLock
 TOKEN = "7000001:AAa-token-that-nobody-may-read"
 WRONG = [
     ("BOTS", "hunter2", "BOTS", "set BOTS__0__TOKEN"),
-    ("BOTS__0__TOKN", "hunter2", "BOTS__0__TOKN", "is BOTS__0__TOKEN meant?"),
+    ("BOTS__0__TOKN", "hunter2", "BOTS__0__TOKN", "did you mean BOTS__0__TOKEN?"),
     ("BOTS__1__AGENTID", "hunter2", "BOTS__1__TOKEN", "set it"),
     ("BOTS__1__TOKEN_FILE", "/nowhere/token", "BOTS__1", "put the token there"),
     ("REDIS_URL", "http://:hunter2@localhost", "REDIS_URL", "write redis://"),
@@ -24,7 +24,7 @@ WRONG = [
     ("WEBHOOK_URL", "hunter2.example", "WEBHOOK_URL", "write https://host"),
     ("LLM", "hunter2", "LLM", "set LLM__MODEL"),
     ("LLM__TEMPERATURE", "hunter2", "LLM__TEMPERATURE", "must be a number"),
-    ("LLM__TEMPERATURE", "3", "LLM__TEMPERATURE", "must be 2 or less"),
+    ("LLM__TEMPERATURE", "3", "LLM__TEMPERATURE", "must be at most 2"),
     ("LLM__REASONINGEFFORT", "hunter2", "LLM__REASONINGEFFORT", "write none, minimal"),
     ("ADMINS", "@hunter2", "ADMINS", "Numeric Telegram ids"),
     ("ACCESS", "hunter2", "ACCESS", "must be 'open', 'request' or 'listed'"),
@@ -36,13 +36,13 @@ WRONG = [
     ("BOTS__0__PEOPLE", "-1001", "BOTS__0__PEOPLE", "put the ids of groups into CHATS"),
     ("PRICES", "{hunter2", "PRICES", "must be JSON"),
     ("PRICES", '{"m": {"input": "hunter2"}}', "PRICES", "m.input must be a number"),
-    ("BUDGETS__PERSN__USD", "1", "BUDGETS__PERSN", "is BUDGETS__PERSON meant?"),
+    ("BUDGETS__PERSN__USD", "1", "BUDGETS__PERSN", "did you mean BUDGETS__PERSON?"),
     ("BUDGETS__HOST", "hunter2", "BUDGETS__HOST", "set BUDGETS__HOST__TOKENS or"),
-    ("LIMITS__ITERATIONS", "0", "LIMITS__ITERATIONS", "must be 1 or more"),
+    ("LIMITS__ITERATIONS", "0", "LIMITS__ITERATIONS", "must be at least 1"),
     ("LIMITS__PIIHANDLING", "hunter2", "LIMITS__PIIHANDLING", "'redact' or 'block'"),
     ("DATA_FSYNC", "hunter2", "DATA_FSYNC", "must be 'everysec' or 'always'"),
-    ("ALLOW_OPEN_REDIS", "hunter2", "ALLOW_OPEN_REDIS", "must be 1 or 0"),
-    ("HTTP_PORT", "99999", "HTTP_PORT", "must be 65535 or less"),
+    ("ALLOW_OPEN_REDIS", "hunter2", "ALLOW_OPEN_REDIS", "must be true or false"),
+    ("HTTP_PORT", "99999", "HTTP_PORT", "must be at most 65535"),
 ]
 
 
@@ -67,7 +67,7 @@ def test_a_wrong_setting_is_named_with_its_cure_by_start_and_check(
     assert said.startswith(f"switchboard: {named}: ")
     assert cure in said
     assert "hunter2" not in said
-    assert any(str(found) in said for found in mistakes() if found.place == named)
+    assert any(str(found) in said for found in check_configuration() if found.place == named)
 
 
 def test_several_wrong_settings_are_told_at_once_each_on_a_line(
@@ -82,7 +82,7 @@ def test_several_wrong_settings_are_told_at_once_each_on_a_line(
 
 def test_a_whole_can_be_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM", '{"model": "claude-haiku-5-5"}')
-    assert not [found for found in mistakes() if found.level == "error"]
+    assert not [found for found in check_configuration() if found.level == "error"]
 
 
 @pytest.mark.parametrize("folder", ["/proc/of-nobody", "a-file"])
@@ -93,10 +93,10 @@ def test_a_data_dir_that_cannot_be_used_is_named_with_its_cure(folder: str) -> N
 
 
 def test_a_data_dir_that_others_may_write_to_is_a_mistake() -> None:
-    assert [found for found in mistakes() if found.place == "DATA_DIR"] == []
+    assert [found for found in check_configuration() if found.place == "DATA_DIR"] == []
     Path("data").mkdir()
     Path("data").chmod(0o777)
-    (found,) = [found for found in mistakes() if found.place == "DATA_DIR"]
+    (found,) = [found for found in check_configuration() if found.place == "DATA_DIR"]
     assert (found.level, found.message) == ("error", "others may write to data (mode 0777)")
     assert "chmod 700 data" in found.cure
 
@@ -105,7 +105,7 @@ def test_dead_letters_are_not_looked_for_where_no_host_was(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["dead-letters", "list"]) == 1
-    assert "DATA_DIR data: no host has kept anything here" in capsys.readouterr().err
+    assert "DATA_DIR data: no host keeps its state here" in capsys.readouterr().err
     assert not Path("data").exists()
 
 
@@ -116,12 +116,12 @@ def test_the_skills_of_agents_from_the_environment_are_listed(
     monkeypatch.setenv("AGENTS__0__NAME", "Jack")
     monkeypatch.setenv("AGENTS__0__MCPSERVERENDPOINTS__0", "https://tools.example/mcp")
     assert main(["skill", "list", "jack"]) == 0
-    assert "no agent has a skill" in capsys.readouterr().out
+    assert "No agent has a skill." in capsys.readouterr().out
 
 
 def test_what_is_no_token_is_not_hashed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token-hash", "hunter2"]) == 1
-    assert "that is no bot token" in capsys.readouterr().err
+    assert "that is not a bot token" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["99999", "-1", "http"])

@@ -67,7 +67,7 @@ EXPECTED = [
     ("warning", "agents.json:15", "no configured bot has the hash"),
     ("warning", "agents.json:16", "create the agent"),
     ("warning", "AGENT_0_ID", "AGENTS__0__ID"),
-    ("warning", "ANTHROPIC_API_KEYS", "is ANTHROPIC_API_KEY meant?"),
+    ("warning", "ANTHROPIC_API_KEYS", "did you mean ANTHROPIC_API_KEY?"),
     ("warning", "AGENT_SECRETS", "UNSET_SECRET"),
 ]
 
@@ -109,7 +109,7 @@ def test_a_good_configuration_is_well_and_exits_with_zero(
     for name in ("BOTS__0__TOKEN", "ANTHROPIC_API_KEY", "ADMINS"):
         monkeypatch.setenv(name, VARIABLES[name])
     assert main(["check"]) == 0
-    assert capsys.readouterr().out == "all is well\n"
+    assert capsys.readouterr().out == "no problems found\n"
 
 
 def test_a_secret_too_short_to_be_found_is_named_and_its_value_is_not(
@@ -202,7 +202,7 @@ def test_agents_that_answer_nobody_are_a_note(
 ) -> None:
     monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
     _, problems = checked(capsys)
-    assert "there is no agent, so nobody answers" in [p["message"] for p in problems]
+    assert "there is no agent, so nobody is answered" in [p["message"] for p in problems]
     (folder / "agents.json").write_text(json.dumps({"agents": GOOD["agents"]}))
     _, problems = checked(capsys)
     assert any("none is the default" in p["message"] for p in problems)
@@ -215,7 +215,7 @@ def test_hosts_and_skills_that_cannot_be_are_warnings(
     monkeypatch.setenv("AGENT_SKILLS", "nobodys")
     _, problems = checked(capsys)
     told = {p["place"]: p["message"] for p in problems}
-    assert told["INTERNAL_HOSTS"] == "'http://nas:80/' is no host"
+    assert told["INTERNAL_HOSTS"] == "'http://nas:80/' is not a valid host"
     assert "lists nobodys" in told["AGENT_SKILLS"]
     assert sum(p["place"] == "INTERNAL_HOSTS" for p in problems) == 1
 

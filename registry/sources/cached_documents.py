@@ -1,0 +1,205 @@
+"""The validated values of a store by key; where a value turns bad, the last good one stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from registry.authorization import WriterPermissions
+from registry.binding import AgentBinding
+from registry.definition import AgentDefinition
+from registry.errors import DocumentErrors, Problem
+from registry.keys import BINDING, DEFAULT, DEFINITION, SLUG_RULE, is_slug, revision_of
+from registry.secrets import detect_secret, shown
+from registry.snapshot import Document, Entry
+from registry.sources.json_yaml import read_value
+from registry.validation import RawValue, read_agent, read_binding
+
+T = TypeVar("T")
+VALUE_LIMIT = 256 * 1024
+"""Bytes of one value; a file that an admin sends to a bot may have as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherType:
+    """A key that holds something else than a text, as the store names it: `list`, `hash` …."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """A value that was not fetched, for its size in bytes."""
+
+    size: int
+
+
+Stored = bytes | str | OtherType | TooLarge | None
+"""What a key holds; None is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a key holds, read: an entry, or what is wrong; without a revision there is nothing."""
+
+    key: str
+    revision: str | None
+    problems: tuple[Problem, ...] = ()
+    entry: Entry[Any] | None = None
+
+
+Readings = list[_Reading]
+
+
+class CachedDocuments:
+    """The documents of a store: `name` says which store, `writer` what its values may contain."""
+
+    def __init__(self, name: str, writer: WriterPermissions) -> None:
+        self._name = name
+        self._writer = writer
+        self._entries: dict[str, dict[str, Entry[Any]]] = {DEFINITION: {}, BINDING: {}, DEFAULT: {}}
+        self._sorted: dict[str, dict[str, Entry[Any]]] = {}
+        self._problems: dict[str, tuple[Problem, ...]] = {}
+        self._revisions: dict[str, str] = {}
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that hold a value, good or bad."""
+        return frozenset(self._revisions)
+
+    def document(self, *more: Problem) -> Document:
+        """Everything that is good, with the problems of what is not.
+
+        Agents and bindings are the same mappings until one of them changes.
+        """
+        own = tuple(problem for found in self._problems.values() for problem in found)
+        return Document(
+            agents=self._in_order(DEFINITION),
+            bindings=self._in_order(BINDING),
+            default_agent_id=self._entries[DEFAULT].get(DEFAULT),
+            problems=(*own, *more),
+        )
+
+    def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:
+        if kind not in self._sorted:
+            self._sorted[kind] = dict(sorted(self._entries[kind].items()))
+        return self._sorted[kind]
+
+    def read(self, values: Mapping[str, Stored]) -> Readings:
+        """Read the values that are new. Changes nothing, so that a thread can do it."""
+        found: Readings = []
+        for key, value in values.items():
+            revision = _revision(value)
+            if self._revisions.get(key) != revision:
+                found.append(self._reading(key, value, revision))
+        return found
+
+    def take(self, readings: Iterable[_Reading]) -> bool:
+        """Replace what was read; whether there was anything."""
+        is_new = False
+        for reading in readings:
+            is_new = True
+            key = reading.key
+            kind = next(kind for kind in self._entries if key.startswith(kind))
+            self._problems.pop(key, None)
+            if reading.revision is None:
+                self._revisions.pop(key, None)
+                if self._entries[kind].pop(_name(key, kind), None):
+                    self._sorted.pop(kind, None)
+                continue
+            self._revisions[key] = reading.revision
+            if reading.problems:
+                self._problems[key] = reading.problems
+            if reading.entry is not None:
+                self._entries[kind][_name(key, kind)] = reading.entry
+                self._sorted.pop(kind, None)
+        return is_new
+
+    def _reading(self, key: str, value: Stored, revision: str | None) -> _Reading:
+        if value is None or revision is None:
+            return _Reading(key, None)
+        try:
+            problems: list[Problem] = []
+            entry = self._entry(key, _text_of(key, value), problems)
+            if any(problem.level == "error" for problem in problems):
+                raise DocumentErrors(problems)
+        except DocumentErrors as errors:
+            return _Reading(key, revision, errors.problems)
+        entry = replace(entry, document=self._name, origins={}, operator=False, revision=revision)
+        return _Reading(key, revision, tuple(problems), entry)
+
+    def _entry(self, key: str, text: str, problems: list[Problem]) -> Entry[Any]:
+        """The value of a key; raises DocumentErrors where it has none."""
+        if key == DEFAULT:
+            return _default(text)
+        found: Entry[AgentDefinition] | Entry[AgentBinding] | None
+        expected = ""
+        if key.startswith(DEFINITION):
+            agent = found = read_agent(_object(key, text), self._writer, None, problems)
+            expected = DEFINITION + agent.value.id if agent else ""
+        else:
+            binding = found = read_binding(_object(key, text), self._writer, problems)
+            expected = BINDING + binding.value.slot if binding else ""
+        if found is None:
+            raise DocumentErrors(problems)
+        if key != expected:
+            message = "its key and its value do not belong together"
+            raise DocumentErrors([Problem(key, message, f"SET this value at {expected}")])
+        return found
+
+
+def _name(key: str, kind: str) -> str:
+    return key.removeprefix(kind) or key
+
+
+def _revision(value: Stored) -> str | None:
+    """The revision of a value; one that is too large is known by its size."""
+    match value:
+        case OtherType(name=name):
+            return f"no text but a {name}"
+        case bytes() | str():
+            return revision_of(value) if len(value) <= VALUE_LIMIT else f"{len(value)} bytes"
+        case TooLarge(size=size):
+            return f"{size} bytes"
+    return None
+
+
+def _text_of(key: str, value: bytes | str | OtherType | TooLarge) -> str:
+    """The text that a key holds; raises DocumentErrors for anything else."""
+    wanted = "the id of an agent" if key == DEFAULT else "one JSON object"
+    if isinstance(value, OtherType):
+        message, cure = f"it holds a {value.name}, not a text", f"DEL it, then SET it to {wanted}"
+        raise DocumentErrors([Problem(key, message, cure)])
+    size = value.size if isinstance(value, TooLarge) else len(value)
+    if isinstance(value, TooLarge) or size > VALUE_LIMIT:
+        message = f"its value has {size} bytes, more than {VALUE_LIMIT}"
+        raise DocumentErrors([Problem(key, message, "make it smaller")])
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        message = "its value is not UTF-8 text"
+        raise DocumentErrors([Problem(key, message, f"SET it to {wanted}")]) from None
+
+
+def _object(key: str, text: str) -> RawValue:
+    part = read_value(text, key, numbered=False)
+    if not isinstance(part.value, dict):
+        raise DocumentErrors([Problem(key, "its value is not an object", "SET one JSON object")])
+    return part
+
+
+def _default(text: str) -> Entry[str]:
+    agent_id: Any = text.strip()
+    if agent_id.startswith('"'):
+        agent_id = read_value(text, DEFAULT, numbered=False).value
+    if not isinstance(agent_id, str) or not is_slug(agent_id) or detect_secret(agent_id):
+        message = f"{shown(agent_id)} is not a valid id ({SLUG_RULE})"
+        raise DocumentErrors([Problem(DEFAULT, message, "SET it to the id of an agent")])
+    return Entry(agent_id, "", DEFAULT)
+
+
+def default_text(agent_id: str) -> str:
+    """The default agent's id as it is stored."""
+    return json.dumps(agent_id)

@@ -1,0 +1,399 @@
+"""Documents as text: JSON and YAML become raw values that know the line of each of their parts.
+
+JSON is what `json` takes, without a name twice in one object. YAML is the part of it that says what
+JSON can say: one document without tags, anchors and aliases, in which an unquoted scalar is what it
+is in JSON (a number, true, false, null) and else a text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, NoReturn
+
+from registry.authorization import WriterPermissions
+from registry.definition import AgentDefinition, McpServer
+from registry.errors import DocumentErrors, Problem
+from registry.fields import Path, casefolded, unknown_name
+from registry.snapshot import Document
+from registry.validation import RawDocument, RawValue, build, raw_document, read_agent
+
+_LEVELS = 100
+_LONGEST_KEY = 1_000  # YAML looks no further for the colon behind a name
+_ROOTS = ("agents", "bindings", "defaultAgentId", "mcpServers")
+
+# --- whole documents -----------------------------------------------------------------------------
+
+
+def load_document(text: str, name: str = "agents.json") -> Document:
+    """The document of an agents file's text; raises `DocumentErrors` with every mistake in it."""
+    return build(read_document(text, name))
+
+
+def parse_agent(
+    text: str, place: str, writer: WriterPermissions, shared: Mapping[str, McpServer] | None = None
+) -> AgentDefinition:
+    """One agent from pasted JSON; raises `DocumentErrors`."""
+    problems: list[Problem] = []
+    entry = read_agent(read_value(text, place), writer, shared, problems)
+    if entry is None or any(problem.level == "error" for problem in problems):
+        raise DocumentErrors(problems)
+    return entry.value
+
+
+def read_document(text: str, name: str) -> RawDocument:
+    """The raw document of an agents file; YAML where the file's name ends in .yaml or .yml.
+
+    Raises `DocumentErrors` where the text is not an object.
+    """
+    whole = _read_yaml(text, name) if name.endswith((".yaml", ".yml")) else read_value(text, name)
+    if not isinstance(whole.value, Mapping):
+        cure = 'write { "agents": [ … ] }'
+        raise DocumentErrors([Problem(whole.place, "it must be an object in { }", cure)])
+    problems: list[Problem] = []
+    roots = _roots(whole, problems)
+    return raw_document(
+        agents=_list(roots.get("agents"), "agents", problems),
+        bindings=_list(roots.get("bindings"), "bindings", problems),
+        default=roots.get("defaultAgentId"),
+        servers=_servers(roots.get("mcpServers"), problems),
+        problems=problems,
+    )
+
+
+def read_value(text: str, name: str, *, numbered: bool = True) -> RawValue:
+    """One JSON value, with `name:line` as places, or `name` alone where not numbered.
+
+    Raises `DocumentErrors`.
+    """
+    try:
+        value = parse_json(text)
+    except MalformedText as fault:
+        raise _errors(fault, f"{name}:{fault.line}" if numbered else name) from None
+    if not numbered:
+        return RawValue.of_place(value, name, name)
+    return RawValue(value, _places(cache(lambda: lines_of(text)), name), name)
+
+
+def _read_yaml(text: str, name: str) -> RawValue:
+    try:
+        value, lines = parse_yaml(text)
+    except MalformedText as fault:
+        raise _errors(fault, f"{name}:{fault.line}") from None
+    return RawValue(value, _places(lambda: lines, name), name)
+
+
+def _errors(fault: MalformedText, place: str) -> DocumentErrors:
+    message = f"line {fault.line}, column {fault.column}: {fault.message}"
+    return DocumentErrors([Problem(place, message, fault.cure)])
+
+
+def _places(lines_by_path: Callable[[], dict[Path, int]], name: str) -> Callable[[Path], str]:
+    """What gives the place of a path: that of its nearest part that is in the text."""
+
+    def at(path: Path) -> str:
+        steps = tuple(casefolded(step) if isinstance(step, str) else step for step in path)
+        lines = lines_by_path()
+        while steps and steps not in lines:
+            steps = steps[:-1]
+        return f"{name}:{lines[steps]}"
+
+    return at
+
+
+def _roots(whole: RawValue, problems: list[Problem]) -> dict[str, RawValue]:
+    """The top-level parts that say something, by their names as we spell them."""
+    known = {casefolded(root): root for root in _ROOTS}
+    roots: dict[str, RawValue] = {}
+    for name in whole.value:
+        part = whole.inner(name)
+        root = known.get(casefolded(name))
+        if root is None and name != "$schema":
+            problems.append(Problem(part.place, *unknown_name(name, _ROOTS)))
+        elif root in roots:
+            problems.append(Problem(part.place, f"'{root}' is given twice", "keep one of the two"))
+        elif root is not None:
+            roots[root] = part
+    return {root: part for root, part in roots.items() if part.value is not None}
+
+
+def _list(part: RawValue | None, root: str, problems: list[Problem]) -> list[RawValue]:
+    if part is not None and not isinstance(part.value, list):
+        problems.append(Problem(part.place, f"'{root}' must be a list in [ ]", "correct it"))
+        return []
+    return [part.inner(index) for index in range(len(part.value))] if part else []
+
+
+def _servers(part: RawValue | None, problems: list[Problem]) -> dict[str, RawValue]:
+    if part is not None and not isinstance(part.value, Mapping):
+        cure = 'write "mcpServers": {"name": {"command": …}}'
+        problems.append(Problem(part.place, "'mcpServers' must be an object in { }", cure))
+        return {}
+    return {name: part.inner(name) for name in part.value} if part else {}
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+
+class MalformedText(ValueError):
+    """A text that cannot be read; `line` and `column` begin at 1."""
+
+    def __init__(self, line: int, column: int, message: str, cure: str) -> None:
+        super().__init__(f"line {line}, column {column}: {message}; {cure}")
+        self.line = line
+        self.column = column
+        self.message = message
+        self.cure = cure
+
+
+class _NameTwice(ValueError):
+    """A name occurs twice in one object."""
+
+
+_NUMBERS_CURE = "write plain numbers of a sensible size"
+_CURES = {
+    "Expecting property name enclosed in double quotes": "write every name in double quotes",
+    "Illegal trailing comma before end of object": "remove the comma before the closing bracket",
+    "Illegal trailing comma before end of array": "remove the comma before the closing bracket",
+    "Expecting ',' delimiter": "put a comma between two entries, or close the bracket",
+    "Expecting ':' delimiter": "put a colon between the name and its value",
+    "Unterminated string starting at": "close the text with a double quote on the same line",
+    "Invalid control character at": "write a line break inside a text as \\n",
+    "Invalid \\escape": "write a backslash inside a text as \\\\",
+    "Invalid \\uXXXX escape": "write four hexadecimal digits after \\u",
+    "Extra data": "keep one JSON object in the file and remove what follows it",
+}
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_NOT_YAML = re.compile(
+    "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; `MalformedText` also for doubled names, NaN and lone surrogates."""
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        raise _syntax_fault(error) from None
+    except _NameTwice:
+        _read_events(_as_yaml(text), once=True)
+        raise _twice(1) from None
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
+        raise MalformedText(1, 1, str(error), _NUMBERS_CURE) from None
+    _check_value(value, text)
+    return value
+
+
+def lines_of(text: str) -> dict[Path, int]:
+    """The line of every value of a valid JSON text, by its path of folded names and indexes."""
+    return _read_events(_as_yaml(text))[1]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _NameTwice
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_value(value: Any, text: str) -> None:
+    """Raise MalformedText for what JSON can write and nothing can send, or is nested too deeply."""
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            found = re.search(r"\\u[dD][89a-fA-F]", text)
+            line = text.count("\n", 0, found.start() if found else 0) + 1
+            cure = "write the character itself, or both halves of the pair"
+            message = "half of a surrogate pair has no other half"
+            raise MalformedText(line, 1, message, cure) from None
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_LEVELS):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [x for one in inner for x in one if isinstance(x, dict | list)]
+    if level:
+        raise _too_deep()
+
+
+def _too_deep() -> MalformedText:
+    return MalformedText(1, 1, "it is nested too deeply", f"nest at most {_LEVELS} levels")
+
+
+def _twice(line: int) -> MalformedText:
+    return MalformedText(line, 1, "a name occurs twice in one object", "keep one of the two")
+
+
+def _syntax_fault(error: json.JSONDecodeError) -> MalformedText:
+    rest = re.search(r"\S", error.doc[error.pos :])
+    before = error.doc[: error.pos].rstrip()
+    if not error.doc.strip():
+        return MalformedText(1, 1, "it is empty", "write at least {}")
+    if rest is None or error.msg.startswith("Unterminated string"):
+        message, cure = "it ends in the middle", "save the whole file: it looks half-written"
+        if rest is not None and "\n" in error.doc[error.pos :].rstrip():
+            message, cure = "a text is not closed", _CURES["Unterminated string starting at"]
+    elif rest[0] in "}]" and before.endswith(","):
+        message, cure = "there is a comma before a closing bracket", "remove that comma"
+    else:
+        message, cure = _misplaced(error, error.doc[error.pos + rest.start() :][:5])
+    return MalformedText(error.lineno, error.colno, message, cure)
+
+
+def _misplaced(error: json.JSONDecodeError, ahead: str) -> tuple[str, str]:
+    if ahead.startswith(("//", "/*", "#")):
+        return "JSON has no comments", "remove the comment"
+    if ahead.startswith("'"):
+        return "a text is in single quotes", "use double quotes"
+    if ahead.startswith(("True", "False", "None")):
+        return "true, false and null are written in small letters", "write true, false or null"
+    cure = _CURES.get(error.msg, "write a value here: a text in quotes, a number, true, { } or [ ]")
+    message = error.msg.removesuffix(" at")
+    return f"{message[0].lower()}{message[1:]}", cure
+
+
+def _as_yaml(text: str) -> str:
+    """JSON as YAML with the same lines, without what YAML reads differently inside of texts."""
+    return _STRING.sub(_plain_string, text).replace("\t", " ").replace("\r", " ")
+
+
+def _plain_string(match: re.Match[str]) -> str:
+    string = match[0]
+    if len(string) < _LONGEST_KEY and "\\" not in string and not _NOT_YAML.search(string):
+        return string
+    try:
+        content: str = json.loads(string, strict=False)
+    except ValueError:  # behind a doubled name nothing was read
+        return '""'
+    short = content[: _LONGEST_KEY // 7].replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + _NOT_YAML.sub(lambda odd: _escaped(odd[0]), short) + '"'
+
+
+def _escaped(character: str) -> str:
+    """A character of a JSON text in the form that YAML takes; half a pair has none."""
+    return "\ufffd" if "\ud800" <= character <= "\udfff" else f"\\u{ord(character):04x}"
+
+
+# --- YAML ----------------------------------------------------------------------------------------
+
+_PLAIN = {"true": True, "false": False, "null": None, "~": None, "": None}
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*+)(\.\d++)?+([eE][+-]?\d++)?+\Z")
+
+
+def parse_yaml(text: str) -> tuple[Any, dict[Path, int]]:
+    """The value of a YAML text, and the line of each of its parts; raises `MalformedText`."""
+    from yaml.reader import Reader
+
+    if odd := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise MalformedText(line, 1, "it holds a control character", "remove the character")
+    value, lines = _read_events(text, once=True)
+    _check_value(value, text)
+    return value, lines
+
+
+class _Open:
+    """An object or a list whose end has not come yet."""
+
+    __slots__ = ("key", "path", "value")
+
+    def __init__(self, value: dict[str, Any] | list[Any], path: Path) -> None:
+        self.value = value
+        self.path = path
+        self.key: str | None = None
+
+    def add(self, value: Any) -> Path:
+        """Put the next value in; its path."""
+        if isinstance(self.value, list):
+            self.value.append(value)
+            return (*self.path, len(self.value) - 1)
+        name, self.key = self.key or "", None
+        self.value[name] = value
+        return (*self.path, casefolded(name))
+
+
+def _read_events(text: str, *, once: bool = False) -> tuple[Any, dict[Path, int]]:
+    """The value and the lines of a YAML text; with `once` a doubled name is a fault."""
+    import yaml
+
+    lines: dict[Path, int] = {}
+    found: list[Any] = []
+    opened: list[_Open] = []
+    for event in _events(text):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.CollectionEndEvent):
+            opened.pop()
+            continue
+        parent = opened[-1] if opened else None
+        if parent and isinstance(parent.value, dict) and parent.key is None:
+            if not isinstance(event, yaml.ScalarEvent):
+                raise MalformedText(line, 1, "a name must be a text", "write name: value")
+            if once and event.value in parent.value:
+                raise _twice(line)
+            parent.key = event.value
+            lines.setdefault((*parent.path, casefolded(event.value)), line)
+            continue
+        value = _value_of(event, line)
+        path = parent.add(value) if parent else ()
+        lines.setdefault(path, line)
+        if parent is None:
+            found.append(value)
+        if not isinstance(event, yaml.ScalarEvent):
+            opened.append(_Open(value, path))
+            if len(opened) > _LEVELS:
+                raise _too_deep()
+    if len(found) != 1:
+        raise MalformedText(1, 1, "it is empty", "write at least {}")
+    return found[0], lines
+
+
+def _events(text: str) -> Iterator[Any]:
+    """The nodes of a YAML text as they begin and end; raises MalformedText."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    documents = 0
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            documents += isinstance(event, yaml.DocumentStartEvent)
+            if documents > 1:
+                line = event.start_mark.line + 1
+                raise MalformedText(line, 1, "a second document begins", "keep one in the file")
+            if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+                yield event
+    except yaml.YAMLError as error:
+        mark, message = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        if message and "nesting depth" in message:
+            raise _too_deep() from None
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        line = min(line, text.count("\n") + 1)  # an end that comes too early has a line of its own
+        cure = "correct the line; indent with spaces, and put texts with ': ' or ' #' into quotes"
+        raise MalformedText(line, column, str(message or "it is not YAML"), cure) from None
+
+
+def _value_of(event: Any, line: int) -> Any:
+    import yaml
+
+    if event.anchor is not None:
+        raise MalformedText(line, 1, "anchors and aliases are not taken", "write the value out")
+    if event.tag is not None:
+        raise MalformedText(line, 1, "tags are not taken", "write the value without its tag")
+    if not isinstance(event, yaml.ScalarEvent):
+        return {} if isinstance(event, yaml.MappingStartEvent) else []
+    if not event.implicit[0]:  # in quotes, or a block of text
+        return event.value
+    if event.value.lower() in _PLAIN:
+        return _PLAIN[event.value.lower()]
+    if not (number := _NUMBER.match(event.value)):
+        return event.value
+    try:
+        return float(event.value) if number[1] or number[2] else int(event.value)
+    except ValueError as error:
+        raise MalformedText(line, 1, str(error), _NUMBERS_CURE) from None
