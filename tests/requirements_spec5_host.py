@@ -129,7 +129,7 @@ HOST: tuple[Requirement, ...] = (
         need(
             "5.11.4.isolated",
             "A kept result is never used for another account.",
-            "tests/tools/test_kept.py::test_a_key_is_shared_as_far_as_its_scope",
+            "tests/tools/test_cache.py::test_a_key_is_shared_as_far_as_its_scope",
         ),
     ),
     *section(
