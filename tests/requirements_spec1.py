@@ -98,7 +98,7 @@ SPEC1: tuple[Requirement, ...] = (
             "1.binding.type",
             "A binding must carry a `type`; a value outside the enumeration is refused with the "
             "allowed ones.",
-            shown_by="tests/registry/test_registry_check.py::test_fifteen_planted_mistakes_are_all_found",
+            shown_by="tests/cli/test_check_agents.py::test_fifteen_planted_mistakes_are_all_found",
         ),
         need(
             "1.binding.binding-key",

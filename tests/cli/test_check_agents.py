@@ -116,7 +116,7 @@ def test_what_a_model_will_drop_is_told_of_effective_settings(check: Check) -> N
     write({"agents": [plain("a", llmOverrides={"temperature": 1})]})
     (problem,) = check(bot=False, LLM__MODEL="claude-haiku-5-5")
     assert (problem.place, problem.level) == (f"{PATH}:1", "warning")
-    assert "takes no temperature" in problem.message
+    assert "does not support temperature" in problem.message
 
 
 def test_names_of_one_bot_in_two_bindings_are_told(check: Check) -> None:

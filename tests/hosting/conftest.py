@@ -1,16 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from tests.store.engines import client, engine
 
-import pytest
-
-from bot.ops.clock import SystemClock
-from bot.store.client import StoreClient, connect
-from tests.host.valkey import Valkey
-
-
-@pytest.fixture
-async def client(valkey: Valkey) -> AsyncIterator[StoreClient]:
-    client = StoreClient(connect(valkey.url), SystemClock())
-    yield client
-    await client.close()
+__all__ = ["client", "engine"]

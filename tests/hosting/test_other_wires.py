@@ -142,18 +142,7 @@ async def test_a_conversation_on_another_wire_survives_a_kill_with_no_code_of_te
         assert text in said[number]
 
 
-@pytest.mark.parametrize(
-    "blocked",
-    [
-        "bot.telegram",
-        pytest.param(
-            "aiohttp",
-            marks=pytest.mark.xfail(
-                strict=True, reason="skills on the web are still called by aiohttp"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("blocked", ["bot.telegram", "aiohttp"])
 def test_whatever_answers_a_message_loads_without_a_wire(blocked: str) -> None:
     code = f"import sys; sys.modules[{blocked!r}] = None; import {', '.join(WIRELESS)}"
     done = subprocess.run(
