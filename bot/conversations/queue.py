@@ -68,6 +68,7 @@ class ConversationQueue:
         self.deferred.clear()
 
 
+@dataclass(slots=True, repr=False)
 class ConversationQueues:
     """The conversations of one line; at most `at_once` of them run, the others take turns.
 
@@ -75,29 +76,20 @@ class ConversationQueues:
     entries that are held in memory whole.
     """
 
-    def __init__(
-        self,
-        line: LineContext,
-        router: Router,
-        inbox: UpdateInbox,
-        decode: Decode,
-        lost: asyncio.Event,
-        clock: Clock,
-        at_once: int = AT_ONCE,
-    ) -> None:
-        self._line = line
-        self._router = router
-        self._inbox = inbox
-        self._decode = decode
-        self._clock = clock
-        self._at_once = at_once
-        self._queues: dict[str, ConversationQueue] = {}
-        self._ready: deque[str] = deque()
-        self._running = 0
-        self._concurrent: set[asyncio.Task[Outcome | None]] = set()
-        self._closing = self._closed = False
-        self.loaded = 0
-        self.lost = lost
+    line: LineContext
+    router: Router
+    inbox: UpdateInbox
+    decode: Decode
+    lost: asyncio.Event
+    clock: Clock
+    at_once: int = AT_ONCE
+    loaded: int = field(default=0, init=False)
+    _queues: dict[str, ConversationQueue] = field(default_factory=dict, init=False)
+    _ready: deque[str] = field(default_factory=deque, init=False)
+    _running: int = field(default=0, init=False)
+    _concurrent: set[asyncio.Task[Outcome | None]] = field(default_factory=set, init=False)
+    _closing: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
 
     @property
     def backlog(self) -> int:
@@ -111,8 +103,8 @@ class ConversationQueues:
                 return
             if isinstance(event, Signal):
                 self._start_concurrent(entry, event, partial(self._stop, entry, event))
-            elif self._router.is_concurrent(event):
-                handle = partial(self._router.handle, self._line, entry, event, asyncio.Event())
+            elif self.router.is_concurrent(event):
+                handle = partial(self.router.handle, self.line, entry, event, asyncio.Event())
                 self._start_concurrent(entry, event, handle)
             else:
                 self._enqueue(entry, event)
@@ -155,7 +147,7 @@ class ConversationQueues:
         self._start_ready()
 
     def _start_ready(self) -> None:
-        while self._ready and self._running < self._at_once and not self._closing:
+        while self._ready and self._running < self.at_once and not self._closing:
             name = self._ready.popleft()
             queue = self._queues[name]
             self._running += 1
@@ -168,7 +160,7 @@ class ConversationQueues:
         while queue.entries and not self._closing:
             queued, outcome = queue.entries[0], None
             if item := queued.item or await self._load(queued.id):
-                handle = partial(self._router.handle, self._line, *item, queue.stop)
+                handle = partial(self.router.handle, self.line, *item, queue.stop)
                 outcome = await self._process(*item, handle)
             self._finish_first(queue, blocked=outcome is Outcome.BLOCKED)
             if self._ready:
@@ -211,12 +203,12 @@ class ConversationQueues:
         """
         while True:
             try:
-                entry = await self._inbox.fetch(self._line.fence.line, id)
+                entry = await self.inbox.fetch(self.line.fence.line, id)
             except StoreError:
-                log.exception("fetch.failed", line=self._line.fence.line)
-                await self._clock.sleep(RETRY_PAUSES[0])
+                log.exception("fetch.failed", line=self.line.fence.line)
+                await self.clock.sleep(RETRY_PAUSES[0])
                 continue
-            event = self._decode(entry.raw) if entry else None
+            event = self.decode(entry.raw) if entry else None
             return (entry, event) if entry and event and not isinstance(event, Ignored) else None
 
     # --- handling ---
@@ -241,7 +233,7 @@ class ConversationQueues:
                 self._queues[name].stop.set()
             return True
 
-        await self._router.stop(self._line, entry, signal, stop_running)
+        await self.router.stop(self.line, entry, signal, stop_running)
         self._unblock(name)
 
     def _running_entry(self, name: str) -> str | None:
@@ -265,8 +257,8 @@ class ConversationQueues:
                     if isinstance(error, asyncio.CancelledError) and _was_cancelled():
                         raise
                     why = _kind_and_place(error)
-                    log.exception("entry.failed", line=self._line.fence.line, attempt=attempt)
-                    await self._clock.sleep(0.2 * attempt)
+                    log.exception("entry.failed", line=self.line.fence.line, attempt=attempt)
+                    await self.clock.sleep(0.2 * attempt)
             await self._dead_letter(entry, event, why)
         except FencedOut:
             self.lost.set()
@@ -278,12 +270,12 @@ class ConversationQueues:
         pause, longest = RETRY_PAUSES
         while True:
             try:
-                await self._router.dead_letter(self._line, entry, event, why)
+                await self.router.dead_letter(self.line, entry, event, why)
             except FencedOut:
                 raise
             except Exception:
-                log.exception("dead_letter.failed", line=self._line.fence.line, again_in=pause)
-                await self._clock.sleep(pause)
+                log.exception("dead_letter.failed", line=self.line.fence.line, again_in=pause)
+                await self.clock.sleep(pause)
                 pause = min(pause * 2, longest)
             else:
                 return
