@@ -22,8 +22,8 @@ from registry.urls import is_own_network
 
 Report = Callable[[], dict[str, Any]]
 
-_FOR_ALL = ("status", "version", "ready", "checks", "agents_available")
-_HANDED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_PUBLIC = ("status", "version", "ready", "checks", "agents_available")
+_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 def http_app(
@@ -31,11 +31,11 @@ def http_app(
 ) -> Starlette:
     """The web application.
 
-    `report()["status"]` is `ok`, `degraded` or `down`; `report()["ready"]` a truth value. What is
-    shown has none of the `secrets`, whoever wrote it.
+    `report()["status"]` is `ok`, `degraded` or `down`; `report()["ready"]` is true or false. No
+    answer contains one of the `secrets`.
     """
 
-    def shown(status: int, body: dict[str, Any]) -> Response:
+    def answer(status: int, body: dict[str, Any]) -> Response:
         text = orjson.dumps(body)
         if secrets is not None and secrets.found_in(text.decode()):
             text = orjson.dumps(secrets.redact_json(body))
@@ -46,11 +46,11 @@ def http_app(
 
     async def ready(request: Request) -> Response:
         body = report()
-        return shown(200 if body["ready"] else 503, _for(request, body))
+        return answer(200 if body["ready"] else 503, _visible(request, body))
 
     async def health(request: Request) -> Response:
         body = report()
-        return shown(200 if body["status"] == "ok" else 503, _for(request, body))
+        return answer(200 if body["status"] == "ok" else 503, _visible(request, body))
 
     own = [
         Route("/health/live", live),
@@ -60,25 +60,27 @@ def http_app(
     return Starlette(routes=[*own, *routes])
 
 
-def _for(request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    """All of a report for this network, the least of it for strangers."""
-    return body if _is_near(request) else {name: body[name] for name in _FOR_ALL if name in body}
+def _visible(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """All of a report for this network, its public part for others."""
+    if _is_own_network(request):
+        return body
+    return {name: body[name] for name in _PUBLIC if name in body}
 
 
-def _is_near(request: Request) -> bool:
-    """Whether a request comes from our own network, by a name of it, past no proxy."""
-    if request.client is None or any(name in request.headers for name in _HANDED_ON):
+def _is_own_network(request: Request) -> bool:
+    """Whether a request comes from our own network, to a name of it, through no proxy."""
+    if request.client is None or any(name in request.headers for name in _PROXY_HEADERS):
         return False
     try:
         name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     except ValueError:
         return False
-    named = is_own_network(name) or ("." not in name and ":" not in name and name != "")
-    return named and is_own_network(request.client.host)
+    is_own_name = is_own_network(name) or ("." not in name and ":" not in name and name != "")
+    return is_own_name and is_own_network(request.client.host)
 
 
 VERSION = version("switchboard-bots")
-GOOD = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
+HEALTHY_STATES = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
 
 
 def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
@@ -87,21 +89,21 @@ def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
 
 
 def server_states(pool: Pool) -> list[dict[str, Any]]:
-    """Each MCP server by its names, with the state of the way to it."""
+    """Each MCP server by its names, with the state of the connection."""
     return [_server_state(health) for health in pool.health()]
 
 
 def overall(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, Any]:
     """`status` is ok, degraded or down; `ready` tells whether every check holds.
 
-    A model or a tool server in trouble is shown, and is no check: updates are stored all the same,
-    and only calls can tell that it is well again.
+    A failing model or tool server is shown, but does not count: updates are stored all the same,
+    and only calls show that it works again.
     """
-    good = [bot for bot in states if bot["state"] in GOOD]
+    good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
     checks = {"store": store["state"] == "ok", "bots": bool(good) or not states}
     ready = all(checks.values())
-    whole = ready and len(good) == len(states) and not store["faults"]
-    status = "ok" if whole else "degraded" if ready else "down"
+    is_healthy = ready and len(good) == len(states) and not store["faults"]
+    status = "ok" if is_healthy else "degraded" if ready else "down"
     return {"status": status, "version": VERSION, "ready": ready, "checks": checks}
 
 

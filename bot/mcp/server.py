@@ -28,7 +28,7 @@ from bot.safety.text_safety import printable
 if TYPE_CHECKING:
     from bot.mcp.connection import Connection
 
-FIRST_PAUSE = 0.2
+FIRST_PAUSE = 0.15
 LONGEST_PAUSE = 30.0
 FAILURES = 5
 COOLDOWN_SECONDS = 20.0

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from bot.errors import ConfigError
 from bot.sandbox import demo
 from bot.sandbox.host_process import HostProcess
-from bot.sandbox.page.fault_injection import Trouble
+from bot.sandbox.page.fault_injection import FaultInjector
 from bot.sandbox.page.feed import Feed
 from bot.sandbox.page.guard import Guard
 from bot.sandbox.page.routes import page_routes
@@ -104,14 +104,14 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
             raise ConfigError(str(error)) from None
         stack.callback(world.close)
         demo.settle(world)
-        trouble = Trouble(world, sim)
-        feed = Feed(world, sim, trouble, _about(given))
+        faults = FaultInjector(world, sim)
+        feed = Feed(world, sim, faults, _about(given))
         host = HostProcess(folder / "host.log", lambda since: demo.polling(world, since))
-        host.changed = lambda: feed.tell_host(host.show())
-        app = _application(world, sim, trouble, feed, host)
+        host.changed = lambda: feed.publish_host(host.show())
+        app = _application(world, sim, faults, feed, host)
         url = await stack.enter_async_context(listening(app, port))
         stack.callback(sim.close)
-        async with _running_host(host, _environ(url, folder, given), trouble, given):
+        async with _running_host(host, _environ(url, folder, given), faults, given):
             if await _until_up(host, stop):
                 say(*_welcome(url, given))
                 if browser:
@@ -122,7 +122,7 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
 
 
 def _application(
-    world: World, sim: MessagesSim, trouble: Trouble, feed: Feed, host: HostProcess
+    world: World, sim: MessagesSim, faults: FaultInjector, feed: Feed, host: HostProcess
 ) -> ASGIApp:
     """Everything on one port; the Messages API's own control is at `/model/control`."""
 
@@ -133,7 +133,7 @@ def _application(
         world.happenings.close()
 
     every: list[Route | Mount | Any] = [
-        *page_routes(world, feed, trouble, host),
+        *page_routes(world, feed, faults, host),
         *routes.routes(world),
         *control.control_routes(world),
         *model.routes(sim),
@@ -186,14 +186,14 @@ def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
 
 @asynccontextmanager
 async def _running_host(
-    host: HostProcess, environ: Mapping[str, str], trouble: Trouble, given: Given
+    host: HostProcess, environ: Mapping[str, str], faults: FaultInjector, given: Given
 ) -> AsyncIterator[None]:
     """Run the host, starting it again when it dies, while the context is open."""
     running = asyncio.create_task(host.run(environ), name="host")
     try:
         yield
     finally:
-        trouble.hasten()
+        faults.finish_answers()
         seconds = _STOP_REAL_SECONDS if given.real_model else _STOP_SECONDS
         await host.stop(seconds)
         running.cancel()

@@ -1,4 +1,4 @@
-"""Trouble on order, for people who want to see it survived: each switch arms one fault."""
+"""Fault injection from the page: each switch arms one fault."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from simulators.telegram.faults import Fault
 from simulators.telegram.state import State
 
 Json = dict[str, Any]
-SLOW = 5.0
+SLOW_PACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One switch of the page; `side` is whose fault it is."""
+    """One switch of the page; `side` is the service that fails."""
 
     name: str
     side: Literal["telegram", "model"]
@@ -64,7 +64,7 @@ SWITCHES = (
         "lose",
         "telegram",
         "Answer lost",
-        "The next sendMessage arrives, but nobody tells the bot. A repeat is marked with ↻.",
+        "The next sendMessage arrives, but the bot gets no answer. A repeat is marked with ↻.",
         telegram=lambda: Fault("lose", "sendMessage"),
     ),
     Switch(
@@ -86,59 +86,59 @@ SWITCHES = (
 _BY_NAME = {switch.name: switch for switch in SWITCHES}
 
 
-class Trouble:
-    """What is armed now. As a Script it stands before the real one and spoils its turns."""
+class FaultInjector:
+    """The armed faults. As a Script it wraps the real one, and puts faults into its turns."""
 
     def __init__(self, world: State, sim: MessagesSim) -> None:
         self._world = world
         self._sim = sim
         self._script: Script = sim.script
-        self._models: deque[tuple[str, ModelFault]] = deque()
-        self._faults: list[tuple[str, Fault]] = []
+        self._model_faults: deque[tuple[str, ModelFault]] = deque()
+        self._telegram_faults: list[tuple[str, Fault]] = []
 
     def answer(self, asked: Asked) -> Turn:
         """The script's turn, with an armed fault in it."""
         turn = self._script.answer(asked)
-        return replace(turn, fault=self._models.popleft()[1]) if self._models else turn
+        return replace(turn, fault=self._model_faults.popleft()[1]) if self._model_faults else turn
 
     def arm(self, name: str) -> None:
-        """Arm one switch; raises KeyError for a name that is none."""
+        """Arm a switch; raises KeyError for an unknown name."""
         switch = _BY_NAME[name]
         if switch.telegram is not None:
             fault = self._world.faults.add(switch.telegram())
-            self._faults.append((name, fault))
+            self._telegram_faults.append((name, fault))
         if switch.model is not None:
             if self._sim.script is not self:
                 self._script, self._sim.script = self._sim.script, self
-            self._models.extend([(name, switch.model)] * switch.times)
+            self._model_faults.extend([(name, switch.model)] * switch.times)
 
     def slow(self, on: bool) -> None:
-        """A model that takes its time, or one at its usual pace."""
-        self._sim.pace = SLOW if on else PEOPLE
+        """Slow the model down, or back to its usual pace."""
+        self._sim.pace = SLOW_PACE if on else PEOPLE
 
     def clear(self) -> None:
-        """Everything goes well again."""
-        self._models.clear()
-        self._faults.clear()
+        """Disarm all faults."""
+        self._model_faults.clear()
+        self._telegram_faults.clear()
         self._world.faults.clear()
         self._sim.pace = PEOPLE
 
-    def hasten(self) -> None:
-        """Let every answer that is being given come at once, so that all can end."""
-        self._models.clear()
+    def finish_answers(self) -> None:
+        """Send the rest of every running answer at once, so that all can end."""
+        self._model_faults.clear()
         self._sim.pace = None
         self._sim.close()
 
     def show(self) -> Json:
         """The armed faults by switch, and whether the model is slow."""
         still = {id(fault) for fault in self._world.faults.open}
-        self._faults = [(name, fault) for name, fault in self._faults if id(fault) in still]
+        self._telegram_faults = [pair for pair in self._telegram_faults if id(pair[1]) in still]
         armed: dict[str, int] = {}
-        for name, fault in self._faults:
+        for name, fault in self._telegram_faults:
             armed[name] = armed.get(name, 0) + fault.times
-        for name, _ in self._models:
+        for name, _ in self._model_faults:
             armed[name] = armed.get(name, 0) + 1
-        return {"armed": armed, "slow": self._sim.pace == SLOW}
+        return {"armed": armed, "slow": self._sim.pace == SLOW_PACE}
 
 
 def switches() -> list[Json]:

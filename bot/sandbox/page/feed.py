@@ -1,4 +1,4 @@
-"""One stream of server-sent events for the page: the chats, the tape, the host, the trouble."""
+"""One stream of server-sent events for the page: chats, timeline, host and armed faults."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bot.sandbox.page.fault_injection import Trouble, switches
-from bot.sandbox.page.timeline import Tape
+from bot.sandbox.page.fault_injection import FaultInjector, switches
+from bot.sandbox.page.timeline import Timeline
 from simulators.messages.records import Record
 from simulators.messages.sim import MessagesSim
 from simulators.telegram import snapshot
@@ -19,20 +19,20 @@ from simulators.telegram.world import World
 
 Json = dict[str, Any]
 
-_BEAT = 10.0
-_MOST_WAITING = 5_000
-_OF_CHATS = frozenset({"message", "edit", "delete", "draft", "typing", "reaction", "callback"})
+_HEARTBEAT_SECONDS = 10.0
+_QUEUE_LIMIT = 5_000
+_CHAT_EVENTS = frozenset({"message", "edit", "delete", "draft", "typing", "reaction", "callback"})
 
 
 class Feed:
-    """What the page hears. `about` is what the page should know of this sandbox from the start."""
+    """The page's source of events; `about` describes this sandbox in the first of them."""
 
-    def __init__(self, world: World, sim: MessagesSim, trouble: Trouble, about: Json) -> None:
-        self.tape = Tape()
+    def __init__(self, world: World, sim: MessagesSim, faults: FaultInjector, about: Json) -> None:
+        self.timeline = Timeline()
         self.host: Json | None = None
         self._world = world
         self._sim = sim
-        self._trouble = trouble
+        self._faults = faults
         self._about = about | {"boot": secrets.token_hex(4), "switches": switches()}
         self._listeners: set[asyncio.Queue[bytes | None]] = set()
         self._shown: Json = {}
@@ -56,14 +56,14 @@ class Feed:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """All that is there as one `hello`, then what happens; a comment as a heartbeat."""
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(_MOST_WAITING)
+        """The present state as one `hello`, then each event; comments as heartbeats."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE_LIMIT)
         self._listeners.add(queue)
         try:
             yield b"retry: 400\n\n" + _event("hello", self._hello())
             while True:
                 try:
-                    item = await asyncio.wait_for(queue.get(), _BEAT)
+                    item = await asyncio.wait_for(queue.get(), _HEARTBEAT_SECONDS)
                 except TimeoutError:
                     yield b": beat\n\n"
                     continue
@@ -73,8 +73,8 @@ class Feed:
         finally:
             self._listeners.discard(queue)
 
-    def tell(self, kind: str, data: Any) -> None:
-        """Tell every listener; one that is hopelessly behind is cut, and comes again."""
+    def publish(self, kind: str, data: Any) -> None:
+        """Send an event to every listener; one that is far behind is cut off, and reconnects."""
         if not self._listeners:
             return
         event = _event(kind, data)
@@ -87,25 +87,25 @@ class Feed:
             else:
                 queue.put_nowait(event)
 
-    def tell_host(self, shown: Json) -> None:
-        """How the host is doing now."""
+    def publish_host(self, shown: Json) -> None:
+        """Send the state of the host."""
         self.host = shown
-        self.tell("host", shown)
+        self.publish("host", shown)
 
-    def tell_trouble(self) -> None:
-        """What is armed now, if that changed."""
-        shown = self._trouble.show()
+    def publish_faults(self) -> None:
+        """Send the armed faults, if they have changed."""
+        shown = self._faults.show()
         if shown != self._shown:
             self._shown = shown
-            self.tell("trouble", shown)
+            self.publish("trouble", shown)
 
     def _hello(self) -> Json:
         return {
             "about": self._about,
             "world": snapshot.world_state(self._world),
-            "tape": self.tape.heads(),
+            "tape": self.timeline.heads(),
             "host": self.host,
-            "trouble": self._trouble.show(),
+            "trouble": self._faults.show(),
         }
 
     async def _hear_world(self) -> None:
@@ -114,14 +114,14 @@ class Feed:
                 self._hear(happening)
 
     def _hear(self, happening: Happening) -> None:
-        if happening.kind in _OF_CHATS:
+        if happening.kind in _CHAT_EVENTS:
             data = {"chat": happening.chat, "bot": happening.bot, "data": happening.data}
-            self.tell(happening.kind, data)
+            self.publish(happening.kind, data)
             return
-        head = self.tape.happened(happening)
+        head = self.timeline.add_event(happening)
         if head is not None:
-            self.tell("tape", head)
-            self.tell_trouble()
+            self.publish("tape", head)
+            self.publish_faults()
 
     async def _hear_model(self) -> None:
         while True:
@@ -132,17 +132,17 @@ class Feed:
                     self._asked(record)
 
     def _asked(self, record: Record) -> None:
-        heads = self.tape.asked(record)
+        heads = self.timeline.add_request(record)
         for head in heads:
-            self.tell("tape", head)
+            self.publish("tape", head)
         task = asyncio.create_task(self._until_answered(heads[-1], record))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
 
     async def _until_answered(self, head: Json, record: Record) -> None:
         await record.ended(1e9)
-        self.tell("tape", self.tape.answered(head, record))
-        self.tell_trouble()
+        self.publish("tape", self.timeline.end_request(head, record))
+        self.publish_faults()
 
 
 def _event(kind: str, data: Any) -> bytes:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bot.sandbox.page.fault_injection import Trouble
+from bot.sandbox.page.fault_injection import FaultInjector
 from bot.sandbox.page.feed import Feed
 from simulators.telegram.wire import JsonAnswer
 from simulators.telegram.world import World
@@ -34,9 +34,9 @@ class HostControl(Protocol):
         ...
 
 
-def page_routes(world: World, feed: Feed, trouble: Trouble, host: HostControl) -> list[Route]:
+def page_routes(world: World, feed: Feed, faults: FaultInjector, host: HostControl) -> list[Route]:
     """The routes; `Guard` must stand before them."""
-    page = _Page(world, feed, trouble, host)
+    page = _Page(world, feed, faults, host)
     return [
         Route("/", page.index, methods=["GET"]),
         Route("/static/{name}", page.static, methods=["GET"]),
@@ -50,10 +50,10 @@ def page_routes(world: World, feed: Feed, trouble: Trouble, host: HostControl) -
 
 
 class _Page:
-    def __init__(self, world: World, feed: Feed, trouble: Trouble, host: HostControl) -> None:
+    def __init__(self, world: World, feed: Feed, faults: FaultInjector, host: HostControl) -> None:
         self._world = world
         self._feed = feed
-        self._trouble = trouble
+        self._faults = faults
         self._host = host
         self._names = {path.name: path for path in _STATIC.iterdir()}
 
@@ -75,7 +75,7 @@ class _Page:
         return StreamingResponse(events, media_type="text/event-stream", headers=_EVENTS)
 
     async def entry(self, request: Request) -> Response:
-        body = self._feed.tape.body(request.path_params["number"])
+        body = self._feed.timeline.body(request.path_params["number"])
         if body is None:
             return _wrong("that entry is no longer kept", 404)
         return JsonAnswer(body)
@@ -101,18 +101,18 @@ class _Page:
         """`{"arm": name}`, `{"slow": true|false}` or `{"clear": true}`."""
         try:
             order = orjson.loads(await request.body())
-            _ORDERS[next(iter(order))](self._trouble, next(iter(order.values())))
+            _ORDERS[next(iter(order))](self._faults, next(iter(order.values())))
         except (orjson.JSONDecodeError, AttributeError, StopIteration, KeyError):
             words = 'send {"arm": <switch>}, {"slow": true} or {"clear": true}'
             return _wrong(words, 400)
-        self._feed.tell_trouble()
-        return JsonAnswer(self._trouble.show())
+        self._feed.publish_faults()
+        return JsonAnswer(self._faults.show())
 
 
-_ORDERS: dict[str, Callable[[Trouble, Any], None]] = {
-    "arm": lambda trouble, name: trouble.arm(str(name)),
-    "slow": lambda trouble, on: trouble.slow(on is True),
-    "clear": lambda trouble, _: trouble.clear(),
+_ORDERS: dict[str, Callable[[FaultInjector, Any], None]] = {
+    "arm": lambda faults, name: faults.arm(str(name)),
+    "slow": lambda faults, on: faults.slow(on is True),
+    "clear": lambda faults, _: faults.clear(),
 }
 
 

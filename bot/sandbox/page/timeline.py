@@ -1,4 +1,4 @@
-"""The tape: what bots received and called, what the model was asked, which tools ran; numbered."""
+"""The timeline: updates, calls of bots, requests to the model and runs of tools, numbered."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from simulators.messages.records import Record
 from simulators.telegram.events import Happening
 
 Json = dict[str, Any]
-KEPT = 400
-_SHORT = 160
+MAX_ENTRIES = 400
+_NOTE_CHARACTERS = 160
 
 
-class Tape:
-    """The newest entries; each has a head for the list, and a body that is asked for singly."""
+class Timeline:
+    """The newest entries; each has a head for the list, and a body that is fetched on demand."""
 
     def __init__(self) -> None:
         self._heads: OrderedDict[int, Json] = OrderedDict()
@@ -28,16 +28,16 @@ class Tape:
         self._number = 0
 
     def heads(self) -> list[Json]:
-        """All kept heads, oldest first."""
+        """The heads of all entries, oldest first."""
         return list(self._heads.values())
 
     def body(self, number: int) -> Any:
-        """An entry's JSON; None when it is not kept."""
+        """An entry's JSON; None where it is gone."""
         record = self._records.get(number)
         return _model_body(record) if record else self._bodies.get(number)
 
-    def happened(self, happening: Happening) -> Json | None:
-        """The head of an update or a call; None for what is no news."""
+    def add_event(self, happening: Happening) -> Json | None:
+        """Add an update or a call; its head, or None where it is not shown."""
         if happening.kind == "update":
             head = _update_head(happening)
             return self._add(head | {"bot": happening.bot}, happening.data)
@@ -45,15 +45,15 @@ class Tape:
             return None
         return self._add(_call_head(happening.data), happening.data)
 
-    def asked(self, record: Record) -> list[Json]:
-        """The heads of a model request that has just come, after those of the tools it tells of."""
-        tools = [self._add(head, body) for head, body in self._ran(record)]
+    def add_request(self, record: Record) -> list[Json]:
+        """Add a new model request; its head, after those of the tool calls it has results of."""
+        tools = [self._add(head, body) for head, body in self._tool_calls(record)]
         head = self._add(_model_head(record), None)
         self._records[head["id"]] = record
         return [*tools, head]
 
-    def answered(self, head: Json, record: Record) -> Json:
-        """The same head with how the request ended."""
+    def end_request(self, head: Json, record: Record) -> Json:
+        """Update the head of a request that has ended."""
         head |= {"status": record.status, "note": _model_note(record)}
         return head
 
@@ -62,14 +62,14 @@ class Tape:
         whole = {"id": self._number, "at": time.time()} | head
         self._heads[self._number] = whole
         self._bodies[self._number] = body
-        if len(self._heads) > KEPT:
+        if len(self._heads) > MAX_ENTRIES:
             old, _ = self._heads.popitem(last=False)
             self._bodies.pop(old, None)
             self._records.pop(old, None)
         return whole
 
-    def _ran(self, record: Record) -> Iterator[tuple[Json, Json]]:
-        """Calls of tools with their results, as far as no earlier request has told of them."""
+    def _tool_calls(self, record: Record) -> Iterator[tuple[Json, Json]]:
+        """Tool calls with their results that no earlier request had."""
         calls: dict[str, Json] = {}
         for block in _blocks(record.body):
             if block.get("type") == "tool_use":
@@ -77,7 +77,7 @@ class Tape:
             if block.get("type") != "tool_result":
                 continue
             call = calls.get(str(block.get("tool_use_id")))
-            if call is not None and self._is_news(call["id"]):
+            if call is not None and self._is_new(call["id"]):
                 failed = bool(block.get("is_error"))
                 head = {
                     "kind": "tool",
@@ -87,11 +87,11 @@ class Tape:
                 }
                 yield head, {"call": call, "result": block}
 
-    def _is_news(self, call: str) -> bool:
+    def _is_new(self, call: str) -> bool:
         if call in self._tools:
             return False
         self._tools[call] = None
-        if len(self._tools) > 10 * KEPT:
+        if len(self._tools) > 10 * MAX_ENTRIES:
             self._tools.popitem(last=False)
         return True
 
@@ -158,4 +158,4 @@ def _model_body(record: Record) -> Json:
 
 def _short(value: Any) -> str:
     text = " ".join(str(value).split()) if value else ""
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
+    return text if len(text) <= _NOTE_CHARACTERS else f"{text[:_NOTE_CHARACTERS]}…"

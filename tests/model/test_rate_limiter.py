@@ -1,4 +1,4 @@
-"""A refusal for all is obeyed by all: a model's rate limiter, at a server that counts."""
+"""A refusal holds back all requests of a model: its rate limiter, at a server that counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.model.client import MessagesModel
 from bot.model.errors import retry_after
 from bot.model.rate_limiter import FIRST_CONCURRENCY, LONGEST_WAIT, RateLimiter
 from bot.ops.clock import SystemClock
-from tests.model.test_model_messages import WHOLE, Api, api, model, refuse, speak
+from tests.model.test_client import WHOLE, Api, api, model, refuse, speak
 
 __all__ = ["api", "model"]
 
