@@ -1,4 +1,4 @@
-"""What the start makes of settings: sources and limits of agents, notices, forgotten variables."""
+"""What the start makes of the settings: sources of agents, notices, variables to forget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a document may not contain: secrets in clear, and what its writer has no right to name."""
+"""What a document may not contain: secrets in clear, and what its writer may not name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry.urls import is_internal
 
 @dataclass(frozen=True, slots=True)
 class WriterPermissions:
-    """What a document's writer may do: the operator everything, others only what is listed.
+    """What a writer of documents may name: the operator everything, guests what is listed.
 
     `secrets` are the names that others may refer to, `internal_hosts` the hosts they may reach,
     `handlers` the internal skills they may use.
@@ -113,7 +113,7 @@ def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Iterat
 
 
 def _promises(given: object, path: Path, what: str) -> Iterator[ValidationIssue]:
-    """What only the operator may promise, where somebody else does."""
+    """An issue where a guest gives what only the operator may."""
     if given:
         cure = "leave it out, or have the operator define it"
         yield ValidationIssue(path, f"only the operator may {what}", cure)

@@ -66,7 +66,7 @@ _Scope = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVa
 
 
 class ClientCredentials(RegistryModel):
-    """OAuth client credentials of a server: who asks for tokens, where, and for what.
+    """OAuth client credentials of a server: the client, where it gets tokens, and their scopes.
 
     Tokens come from `token_url`, or from where the metadata of `issuer` say. `method` says how
     the secret is sent there: in a header of its own, or in the body.
@@ -330,7 +330,7 @@ def servers_of(
 def name_clashes(
     agent: AgentDefinition, shared: Mapping[str, McpServer]
 ) -> Iterator[ValidationIssue]:
-    """Where two of an agent's servers would have one name."""
+    """Issues for servers of an agent that would have the same name."""
     own = agent.mcp_servers
     given = list(shared if own is None else own)
     taken = {name.lower() for name in given}
@@ -348,7 +348,7 @@ def name_clashes(
 def missing_names(
     agent: AgentDefinition, shared: Mapping[str, McpServer]
 ) -> Iterator[ValidationIssue]:
-    """Top-level servers that the agent names and nobody defines."""
+    """Issues for top-level servers that the agent names and that are not defined."""
     own = agent.mcp_servers
     if own is None or isinstance(own, Mapping):
         return

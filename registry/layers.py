@@ -103,7 +103,7 @@ def effective(
     revision: str = "",
     tuning: Sequence[Layer] = (),
 ) -> EffectiveAgent:
-    """Host defaults under a definition under further layers, in the order of their names.
+    """Merge host defaults, a definition and further layers, in the order of their names.
 
     `origins` are places by JSON field name; `shared` the top-level servers; `operator` whether the
     file or the environment wrote the definition.

@@ -1,4 +1,4 @@
-"""What is known of models: which settings each one takes, its limits and its retirement date.
+"""The table of models: which settings each one takes, its limits and its retirement date.
 
 The table is `models.json`, one row a family. A model that is not in it belongs to another provider
 (or is newer than this table); nothing is assumed of it.
@@ -22,7 +22,7 @@ EFFORTS: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What one family of models takes; limits are tokens.
+    """The settings and limits of one family of models; limits are tokens.
 
     `id` is the prefix that its wire ids share. `thinking` are the accepted kinds; with thinking
     off, an effort above `top_effort_unthinking` is refused. `temperature` is taken only with the
@@ -45,7 +45,7 @@ class ModelInfo:
 
 
 def known(model: str) -> ModelInfo | None:
-    """The family of a model by its longest prefix, or by an alias; None for a stranger."""
+    """The family of a model by its longest prefix, or by an alias; None if it is unknown."""
     return _find(wire_id(model))
 
 

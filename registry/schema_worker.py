@@ -1,7 +1,7 @@
-"""Whether a value fits a JSON Schema, by a library that nothing can interrupt while it looks.
+"""Validates values by JSON Schemas, with a library that cannot be interrupted.
 
-What may take long is therefore looked at by a process of its own, which is this file, run as
-`python -I fitting.py`: it can be ended. Knows nothing of bounds; whoever asks has counted before.
+What may take long is therefore validated in a process that can be killed: this file, run as
+`python -I schema_worker.py`. It checks no limits; the caller has done that.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator, ValidationError
 
 PATTERN_BYTES = 1_000_000
-"""What one pattern may come to in memory."""
+"""The most memory of one compiled pattern."""
 HEAD = struct.Struct(">dI")
-"""Before each question: the seconds that it may take, and how many bytes follow."""
+"""Before each request: the seconds that it may take, and how many bytes follow."""
 
 READY = "ready"
-"""What the process says once it can be asked."""
+"""The first line of the process, once it takes requests."""
 UNUSABLE = "the schema itself cannot be used"
 
 _MEMORY = 1 << 30
@@ -33,7 +33,7 @@ _LONGEST = 250
 
 
 def validator(schema: Mapping[str, Any] | bool) -> Draft202012Validator:
-    """What judges values by a schema; raises ValueError where the library takes it for none."""
+    """The validator of a schema; raises ValueError where the library refuses the schema."""
     from jsonschema_rs import Draft202012Validator, ReferencingError, RegexOptions
 
     engine = RegexOptions(size_limit=PATTERN_BYTES)  # in linear time, whatever the pattern
@@ -45,7 +45,7 @@ def validator(schema: Mapping[str, Any] | bool) -> Draft202012Validator:
 
 
 def grammar() -> Draft202012Validator:
-    """What judges schemas themselves, as values."""
+    """The validator of schemas themselves."""
     return validator(_META)
 
 
@@ -77,13 +77,13 @@ def _steps(path: Iterable[str | int]) -> Iterable[str]:
 
 
 def main() -> None:
-    """Answer questions, a schema and a value each, until they end.
+    """Answer requests, a schema and a value each, until the input ends.
 
-    Whatever takes longer than it may ends the process: the kernel's alarm waits for no interpreter.
+    One that takes too long ends the process: the kernel's alarm does not wait for Python.
     """
     os.nice(5)
     _bound_memory()
-    validator(True)  # load the library: a question's time does not count for that
+    validator(True)  # load the library, so that no request pays for that
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     _tell(answers, READY)
     while head := questions.read(HEAD.size):

@@ -41,7 +41,7 @@ _HINTS = {
     ),
     "a private key": ("-----BEGIN",),
 }
-"""What a text with a secret of a kind has in it: looking for that is much quicker."""
+"""A text with a secret of a kind contains one of these: a much quicker test."""
 _CREDENTIAL = re.compile(r"(?i)\b(?:bearer|basic)\s+(?!\$\{)[^\s,;]+")
 _NAMES = re.compile(
     r"(?i)(?:^|[_-])(?:authorization|cookie|token|secret|password|passwd|credentials?|apikey"
@@ -80,7 +80,7 @@ def secret_value(name: str, text: str) -> str | None:
 
 
 def redact(name: str, text: str) -> str:
-    """A text as people may read it: a word for each secret; nothing where its name says secret."""
+    """A text with a placeholder for each secret; redacted as a whole where its name says so."""
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     if text.strip() and (_NAMES.search(plain) or _KNOWN["a private key"].search(text)):
         return REDACTED

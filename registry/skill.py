@@ -17,7 +17,7 @@ from registry.urls import web_parts
 LONGEST_CACHE_SECONDS = 86_400.0
 
 Scope = Literal["person", "conversation", "agent"]
-"""Who shares a kept result: one person in one conversation, all of it, or all of the agent."""
+"""Who shares a cached result: one person in one conversation, all of it, or all of the agent."""
 
 _Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 

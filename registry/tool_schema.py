@@ -1,4 +1,4 @@
-"""JSON Schemas of tools: judged when they are written, and what they can cost counted before use.
+"""JSON Schemas of tools: checked when they are written, their cost counted before they are used.
 
 Everything here takes time that grows with the schema's own size alone, whatever it says.
 """
@@ -53,7 +53,7 @@ _CREDENTIALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What it can cost to judge a value by a schema.
+    """What it can cost to validate a value by a schema.
 
     `parts` is how many parts it has with all references written out; each of them looks at each
     part of a value once at most. None where that is endless or unknown. `branches` says whether
@@ -69,7 +69,7 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
     if value.get("type") != "object":
         raise InvalidValue("must describe an object", 'begin with "type": "object"')
     _bounded(value)
-    parts = _judged(value)
+    parts = _parsed(value)
     for name in parts.properties():
         if _WORDS.sub("", name.lower()) in _CREDENTIALS:
             cure = "take it out, and give the tool its secret by webhookAuth or the environment"
@@ -80,14 +80,14 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
 def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Any JSON Schema, as it is; raises InvalidValue where the host cannot use it."""
     _bounded(value)
-    _judged(value)
+    _parsed(value)
     return value
 
 
 def cost(value: Mapping[str, Any]) -> Cost:
     """What a usable schema can cost; raises InvalidValue for any other."""
     _bounded(value)
-    return _judged(value).cost()
+    return _parsed(value).cost()
 
 
 def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -121,7 +121,7 @@ def _bounded(value: Any) -> None:
         raise InvalidValue("is nested too deep", "make it flatter")
 
 
-def _judged(value: Mapping[str, Any]) -> _Parts:
+def _parsed(value: Mapping[str, Any]) -> _Parts:
     if found := fault(value):
         raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
     parts = _Parts(value)
@@ -151,8 +151,8 @@ class _Parts:
         self._references: list[tuple[_Part, str]] = []
         self._whole: int | None = 0
         self._branches = False
-        self._walk(root)
-        self._follow()
+        self._add(root)
+        self._resolve()
 
     def cost(self) -> Cost:
         """What the schema can cost."""
@@ -180,8 +180,8 @@ class _Parts:
         endless = whole is None or evaluated or whole[id(self._root)] >= _MANY
         self._whole = None if whole is None or endless else whole[id(self._root)]
 
-    def _walk(self, root: Mapping[str, Any]) -> None:
-        """Take in a schema with all that is inside of it."""
+    def _add(self, root: Mapping[str, Any]) -> None:
+        """Add a schema with all schemas inside it."""
         waiting: list[Mapping[str, Any]] = [root]
         while waiting:
             node = waiting.pop()
@@ -196,7 +196,7 @@ class _Parts:
     def _keyword(
         self, part: _Part, node: Mapping[str, Any], keyword: str, item: Any
     ) -> Iterable[Mapping[str, Any]]:
-        """Note what a keyword says; the schemas that it holds."""
+        """Add what a keyword says to its part; returns the schemas that it holds."""
         if isinstance(item, str):
             self._text(part, node, keyword, item)
         if keyword in _REFUSED:
@@ -214,7 +214,7 @@ class _Parts:
         return found
 
     def _text(self, part: _Part, node: Mapping[str, Any], keyword: str, text: str) -> None:
-        """Note what a keyword says that is a text; raises InvalidValue where it may not say it."""
+        """Check and add a keyword whose value is a text; raises InvalidValue for a refused one."""
         match keyword:
             case "$id" if node is not self._root:
                 raise InvalidValue("has a part with an $id of its own", "take the $id out")
@@ -236,7 +236,7 @@ class _Parts:
             cure = "write it without look-around and back-references, and shorter"
             raise InvalidValue(f"has the pattern {shown(text)}, which is not taken here", cure)
 
-    def _follow(self) -> None:
+    def _resolve(self) -> None:
         """Link each reference with what it leads to, which may hold references of its own."""
         targets: dict[str, Any] = {}
         while self._references:
@@ -244,7 +244,7 @@ class _Parts:
             if reference not in targets:
                 targets[reference] = self._target(reference)
                 if isinstance(targets[reference], Mapping):
-                    self._walk(targets[reference])
+                    self._add(targets[reference])
             if isinstance(targets[reference], Mapping):
                 part.here.append(id(targets[reference]))
 
@@ -290,12 +290,12 @@ def _size(value: Any) -> int:
 def _sums(
     parts: Mapping[int, _Part], following: Callable[[_Part], list[int]]
 ) -> dict[int, int] | None:
-    """For each part its size with all that follow, counted as often as led to; None if in circles.
+    """For each part its size with all that follow, counted once for each way; None if circular.
 
     Very large sums are counted no further.
     """
     sums: dict[int, int] = {}
-    under_way: set[int] = set()
+    entered: set[int] = set()
     waiting = list(parts)
     while waiting:
         key = waiting[-1]
@@ -304,20 +304,20 @@ def _sums(
             continue
         after = following(parts[key])
         if missing := [one for one in after if one not in sums]:
-            if key in under_way:
+            if key in entered:
                 return None
-            under_way.add(key)
+            entered.add(key)
             waiting += missing
         else:
             sums[key] = min(_MANY, parts[key].size + sum(sums[one] for one in after))
-            under_way.discard(key)
+            entered.discard(key)
             waiting.pop()
     return sums
 
 
 @functools.lru_cache(maxsize=1024)
 def _is_linear(pattern: str) -> bool:
-    """Whether the engine that takes linear time takes a pattern, and at a sensible size."""
+    """Whether the linear-time engine accepts a pattern, within its memory limit."""
     try:
         schema_worker.validator({"pattern": pattern})
     except ValueError:

@@ -1,7 +1,7 @@
-"""Hosts that a document from a chat or from Redis must not name: internal ones, however written.
+"""Web addresses, and which hosts are internal: documents of guests must not name those.
 
-This is the one judge: names are judged here as they are written, and each address again that one
-of them resolves to (`bot.ops.network`).
+A host is checked here as it is written, and again by each address that it resolves to
+(`bot.ops.network`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _ISATAP_BITS = 0xFCFF_FFFF  # all but "universal" and "group", which may be set 
 
 
 def is_internal(host: str) -> bool:
-    """Whether a host is internal by its writing alone; names are judged again when they resolve.
+    """Whether a host is internal as it is written; names are checked again when they resolve.
 
     An address that embeds another is internal if one of them is.
     """

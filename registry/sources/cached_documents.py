@@ -158,7 +158,7 @@ def _revision(value: Stored) -> str | None:
     """The revision of a value; one that is too large is known by its size."""
     match value:
         case OtherType(name=name):
-            return f"no text but a {name}"
+            return f"not a text but a {name}"
         case bytes() | str():
             return revision_of(value) if len(value) <= VALUE_LIMIT else f"{len(value)} bytes"
         case TooLarge(size=size):

@@ -120,7 +120,7 @@ def _json(node: Any, name: str) -> Any:
 
 
 def _lowercase_servers(part: RawValue) -> RawValue:
-    """An agent whose own servers have names in small letters: many shells know no others."""
+    """The same agent with its servers' names in lower case: variables are often in capitals."""
     if not isinstance(part.value, Mapping):
         return part
     value = {

@@ -20,7 +20,7 @@ from registry.validation import RawDocument, build, merge
 _log = structlog.get_logger("registry")
 LOOK_SECONDS = 0.25
 _GRAIN_SECONDS = 2.0
-"""File systems tell the time of a write no finer than this."""
+"""The coarsest write time that file systems record."""
 _SETTLE_SECONDS = 0.1
 _SETTLE_TRIES = 4
 _NOTHING = RawDocument()

@@ -104,7 +104,7 @@ def _places(lines_by_path: Callable[[], dict[Path, int]], name: str) -> Callable
 
 
 def _roots(whole: RawValue, problems: list[Problem]) -> dict[str, RawValue]:
-    """The top-level parts that say something, by their names as we spell them."""
+    """The top-level parts that are not null, by their canonical names."""
     known = {casefolded(root): root for root in _ROOTS}
     roots: dict[str, RawValue] = {}
     for name in whole.value:
