@@ -120,7 +120,7 @@ def _slug(text: str) -> str:
 def _url(text: str) -> str:
     if REFERENCE.match(text):
         return text
-    parts = web_parts(_one_line(text), "write http://host:port/path")
+    parts = web_parts(_one_line(text), "write http://host:port/path", printable=False)
     if "@" in parts.netloc:
         raise InvalidValue("has a user or password in it", "put it into headers as ${NAME}")
     return text

@@ -127,13 +127,19 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def web_parts(text: str, cure: str = "write https://host/path") -> SplitResult:
-    """The parts of an http or https address; raises InvalidValue for anything else."""
+def web_parts(
+    text: str, cure: str = "write https://host/path", *, printable: bool = True
+) -> SplitResult:
+    """The parts of an http or https address; raises InvalidValue for anything else.
+
+    With `printable` false it may hold hidden characters, such as a soft hyphen.
+    """
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise InvalidValue("is not a valid address", cure) from None
-    if parts.scheme not in ("http", "https") or not host or not text.isprintable() or " " in text:
+    is_plain = " " not in text and (text.isprintable() or not printable)
+    if parts.scheme not in ("http", "https") or not host or not is_plain:
         raise InvalidValue("is not an http or https address", cure)
     return parts

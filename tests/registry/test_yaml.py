@@ -103,11 +103,11 @@ def test_an_unquoted_scalar_is_what_it_is_in_json_and_else_a_text(text: str, val
     ],
 )
 def test_what_only_yaml_can_say_is_refused_with_its_line(text: str, line: int, words: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(MalformedText, match=words) as raised:
         parse_yaml(text)
     assert raised.value.line == line
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 YAML = """\
