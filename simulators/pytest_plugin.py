@@ -45,7 +45,7 @@ async def telegram_sandbox() -> AsyncIterator[TelegramSandbox]:
 
 @pytest_asyncio.fixture
 async def messages_sandbox() -> AsyncIterator[MessagesSandbox]:
-    """A Messages API that answers by its honest script, at once."""
+    """A Messages API that answers by the demo script, at once."""
     sim = MessagesSim()
     async with serving(app(sim)) as url:
         yield MessagesSandbox(url, sim)

@@ -23,7 +23,7 @@ from simulators.messages.turns import (
     Think,
     Turn,
 )
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 
 CALLING = {"tool": 1, "pair": 1, "chain": 2, "half": 1}
 FAULTY = ("busy", "broken", "early", "error", "drop", "worn")
@@ -60,7 +60,7 @@ class LedgerVoice:
         """Count what this simulator answers, by its own figures, from now on."""
         reply = sim.reply
 
-        def counting(asked: Asked, given: Turn) -> Any:
+        def counting(asked: ModelRequest, given: Turn) -> Any:
             made = reply(asked, given)
             usage = made.whole()["usage"]
             read, wrote = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
@@ -72,7 +72,7 @@ class LedgerVoice:
 
         sim.reply = counting  # type: ignore[method-assign]
 
-    def answer(self, asked: Asked) -> Turn:
+    def answer(self, asked: ModelRequest) -> Turn:
         """The turn for the last thing that a person said."""
         nonce, kind = _wanted(asked)
         self.asked[nonce] = self.asked.get(nonce, 0) + 1
@@ -100,15 +100,15 @@ class LedgerVoice:
         return faults[kind]
 
 
-def _wanted(asked: Asked) -> tuple[str, str]:
+def _wanted(asked: ModelRequest) -> tuple[str, str]:
     found = ASK.findall(asked.user_text)
     return found[-1] if found else ("", "plain")
 
 
-def _rounds(asked: Asked) -> int:
+def _rounds(asked: ModelRequest) -> int:
     """How many answers this turn has had already."""
-    people = [n for n, said in enumerate(asked.said) if said.role == "user" and said.of("text")]
-    return sum(said.role == "assistant" for said in asked.said[people[-1] :]) if people else 0
+    people = [n for n, said in enumerate(asked.messages) if said.role == "user" and said.of("text")]
+    return sum(said.role == "assistant" for said in asked.messages[people[-1] :]) if people else 0
 
 
 def _calls(nonce: str, kind: str, chance: random.Random) -> list[Part]:

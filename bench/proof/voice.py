@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from simulators.messages.turns import Call, Fault, Say, Turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 
 ASK = re.compile(r"\b(n\d+) (plain|quick|long|grow|tool|look|die|hang|huge|nonsense|garbage|cut)\b")
 TAG = re.compile(r"(n\d+)/(\d{3})")
@@ -47,7 +47,7 @@ class Voice:
     tool_seconds: float | None = None
     asked: dict[str, int] = field(default_factory=dict)
 
-    def answer(self, asked: Asked) -> Turn:
+    def answer(self, asked: ModelRequest) -> Turn:
         """The turn for the last thing that a person said."""
         found = ASK.findall(asked.user_text)
         if not found:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, buttons
@@ -74,7 +74,7 @@ class House:
         return self.log.read_text().splitlines()
 
     def obey(
-        self, order: str, *answers: Turn | str | Callable[[Asked], Turn], again: bool = False
+        self, order: str, *answers: Turn | str | Callable[[ModelRequest], Turn], again: bool = False
     ) -> None:
         """What the model does once somebody gives this order."""
         self.stage.script.on(*answers, user=order, again=again)

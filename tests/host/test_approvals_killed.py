@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, Desk, buttons, data, results, write
@@ -24,7 +24,7 @@ SEED = int(os.environ.get("APPROVAL_SEED", "1"))
 PEOPLE = 6
 
 
-def obedient(asked: Asked) -> Turn:
+def obedient(asked: ModelRequest) -> Turn:
     """Writes down what it was told, then says so."""
     word = asked.user_text.rsplit(" ", 1)[-1]
     if asked.results:

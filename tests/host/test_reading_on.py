@@ -14,7 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from bot.mcp.result import REST_LIMIT
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage
 
@@ -74,10 +74,12 @@ def handle(stage: Stage) -> str:
     return str(found[-1])
 
 
-def more(stage: Stage, offset: int | None = None, of: str | None = None) -> Callable[[Asked], Turn]:
+def more(
+    stage: Stage, offset: int | None = None, of: str | None = None
+) -> Callable[[ModelRequest], Turn]:
     """The model reads on."""
 
-    def answer(_asked: Asked) -> Turn:
+    def answer(_asked: ModelRequest) -> Turn:
         where = {} if offset is None else {"offset": offset}
         return turn(Call("read_more", {"handle": of or handle(stage), **where}))
 

@@ -90,9 +90,10 @@ async def test_the_hosts_defaults_fill_what_an_agent_leaves_open(stage: Stage) -
 async def test_another_providers_model_gets_the_minimum(stage: Stage) -> None:
     stage.bot("Echo", llmOverrides={"model": "some-model", "temperature": 0.7})
     async with stage.host() as host:
+        persons = stage.world.members.persons
         stage.world.say(
             stage.person("Ann"),
-            stage.world.private(stage.world.persons[max(stage.world.persons)], stage.bots[0]),
+            stage.world.private(max(persons.values(), key=lambda one: one.id), stage.bots[0]),
             "hi",
         )
         record = await stage.sim.records.nth(1, 10)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from simulators.messages.script import Script
-from simulators.messages.sim import PEOPLE, MessagesSim
+from simulators.messages.sim import READING_PACE, MessagesSim
 from simulators.messages.turns import Cut, HttpError, Turn
 from simulators.messages.turns import Fault as ModelFault
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.faults import Fault
-from simulators.telegram.state import State
+from simulators.telegram.world import World
 
 Json = dict[str, Any]
 SLOW = 5.0
@@ -89,14 +89,14 @@ _BY_NAME = {switch.name: switch for switch in SWITCHES}
 class Trouble:
     """What is armed now. As a Script it stands before the real one and spoils its turns."""
 
-    def __init__(self, world: State, sim: MessagesSim) -> None:
+    def __init__(self, world: World, sim: MessagesSim) -> None:
         self._world = world
         self._sim = sim
         self._script: Script = sim.script
         self._models: deque[tuple[str, ModelFault]] = deque()
         self._faults: list[tuple[str, Fault]] = []
 
-    def answer(self, asked: Asked) -> Turn:
+    def answer(self, asked: ModelRequest) -> Turn:
         """The script's turn, with an armed fault in it."""
         turn = self._script.answer(asked)
         return replace(turn, fault=self._models.popleft()[1]) if self._models else turn
@@ -114,14 +114,14 @@ class Trouble:
 
     def slow(self, on: bool) -> None:
         """A model that takes its time, or one at its usual pace."""
-        self._sim.pace = SLOW if on else PEOPLE
+        self._sim.pace = SLOW if on else READING_PACE
 
     def clear(self) -> None:
         """Everything goes well again."""
         self._models.clear()
         self._faults.clear()
         self._world.faults.clear()
-        self._sim.pace = PEOPLE
+        self._sim.pace = READING_PACE
 
     def hasten(self) -> None:
         """Let every answer that is being given come at once, so that all can end."""

@@ -1,4 +1,4 @@
-"""Named gates that hold an answer until a test, or the control API, opens them."""
+"""Named gates: each holds an answer until a test, or the control API, opens it."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from simulators.telegram.params import Params
 from simulators.telegram.refusals import RefusedError
 from simulators.telegram.richtext import Rich, message_text
-from tests.simulators.telegram import marks_model
-from tests.simulators.telegram.marks_model import CODE, MarkdownV2, Shown
+from tests.simulators.telegram import formatting_model
+from tests.simulators.telegram.formatting_model import CODE, MarkdownV2, Shown
 
 STYLES = {"bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre"}
 KINDS = STYLES | {"blockquote", "expandable_blockquote"}
@@ -38,12 +38,12 @@ def covered(rich: Rich) -> list[frozenset[str]]:
 
 
 def compare(found: Rich | None, wanted: Shown | None) -> None:
-    shown = marks_model.visible(wanted) if wanted else None
+    shown = formatting_model.visible(wanted) if wanted else None
     if found is None or shown is None:
         assert (found is None) == (shown is None), (found, shown)
         return
     assert found.text == "".join(character for character, _ in shown)
-    assert covered(found) == marks_model.units(shown)
+    assert covered(found) == formatting_model.units(shown)
 
 
 V2 = [*"xé😀 \n\\*_~`>.!", "||", "__", "```", "py\n", "\\*", "\n>"]
@@ -80,7 +80,7 @@ HTML = [
 @example("<b>x<code>y</code>z</b>")
 @example("<b>😀</>")
 def test_html_is_taken_and_refused_by_its_rules(text: str) -> None:
-    compare(read(text, "HTML"), marks_model.html(text))
+    compare(read(text, "HTML"), formatting_model.html(text))
 
 
 PLACES = st.integers(-1, 9)
@@ -101,11 +101,11 @@ def test_listed_entities_are_taken_and_refused_by_their_places(
 ) -> None:
     entities = [(kind, offset, length) for kind, (offset, length) in places.items()]
     listed = [{"type": k, "offset": o, "length": n} for k, o, n in entities]
-    compare(read(text, "", listed), marks_model.listed(text, entities))
+    compare(read(text, "", listed), formatting_model.listed(text, entities))
 
 
 def test_the_examples_meet_both_answers() -> None:
     assert MarkdownV2("*x").read() is None
     assert MarkdownV2("*x*").read() == [("x", frozenset({"bold"}))]
-    assert marks_model.html("<b>x") is None
-    assert marks_model.listed("😀", [("bold", 1, 1)]) is None
+    assert formatting_model.html("<b>x") is None
+    assert formatting_model.listed("😀", [("bold", 1, 1)]) is None

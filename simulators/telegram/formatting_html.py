@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from simulators.telegram.entities import Entity
-from simulators.telegram.marks import Source, cannot_parse
+from simulators.telegram.formatting import Source, cannot_parse
 
 _TAGS = {
     "b": "bold", "strong": "bold", "i": "italic", "em": "italic", "u": "underline",

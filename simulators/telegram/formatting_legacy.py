@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from simulators.telegram.entities import Entity
-from simulators.telegram.marks import Source, cannot_parse
+from simulators.telegram.formatting import Source, cannot_parse
 
 _RUN = re.compile(rb"[^\\_*`\[]+")
 _KINDS = {b"_": "italic", b"*": "bold"}

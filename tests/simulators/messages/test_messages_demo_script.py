@@ -13,7 +13,7 @@ from mcp_server_time.server import create_server  # type: ignore[import-untyped]
 from bot.sandbox.notes_server import Notes, server_of
 from simulators.messages.arithmetic import worked_out
 from simulators.messages.cities import ZONES, places
-from simulators.messages.demo_script import INTRODUCTION, HonestScript
+from simulators.messages.demo_script import INTRODUCTION, DemoScript
 from tests.simulators.messages.conftest import Api
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def tool(name: str, *fields: str) -> dict[str, Any]:
 
 
 class Chat:
-    """A conversation with the honest script, tools run as an agent's host would run them."""
+    """A conversation with the demo script, tools run as an agent's host would run them."""
 
     def __init__(self, api: Api, tools: list[dict[str, Any]], run: Any = None) -> None:
-        api.sim.script = HonestScript()
+        api.sim.script = DemoScript()
         self.api = api
         self.run = run
         self.calls: list[tuple[str, dict[str, Any]]] = []

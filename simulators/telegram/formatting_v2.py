@@ -8,7 +8,7 @@ from typing import Never
 
 from simulators.telegram import links
 from simulators.telegram.entities import Entity
-from simulators.telegram.marks import Source, cannot_parse
+from simulators.telegram.formatting import Source, cannot_parse
 
 _RUN = re.compile(rb"[^\\_*\[\]()~`>#+\-=|{}.!\n\r]+")
 _CODE_RUN = re.compile(rb"[^\\`]+")
