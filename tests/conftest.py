@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.host.valkey import Valkey, store
+from simulators.testing.valkey import Valkey, running_valkey
+from tests.host.chat import HostChat, opened_chat
+from tests.host.stage import Stage, staged
 
 ROOT = Path(__file__).parents[1]
 COLLECTED = pytest.StashKey[frozenset[str]]()
@@ -64,8 +66,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
     """A store of the operator's own."""
-    async with store(tmp_path / "v") as valkey:
+    async with running_valkey(tmp_path / "v") as valkey:
         yield valkey
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Both simulators; the test adds bots and starts hosts."""
+    async with staged(tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def chat(stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[HostChat]:
+    """Ann's private chat with the bot Echo, and a host that runs.
+
+    `@pytest.mark.chat(environ={…}, servers={…}, **agent)` sets variables of the host, MCP servers,
+    and fields of the bot's agent.
+    """
+    marker = request.node.get_closest_marker("chat")
+    async with opened_chat(stage, **(marker.kwargs if marker else {})) as chat:
+        yield chat
 
 
 @pytest.hookimpl(wrapper=True)

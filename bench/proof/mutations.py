@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.proof.ground import ROOT
+from bench.host import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 TITLE = "## What each mechanism is worth\n"
@@ -23,7 +23,7 @@ INTRO = """
 test that must then fail.
 
 """
-COPIED = ("bot", "registry", "bench", "tests", "pyproject.toml")
+COPIED = ("bot", "registry", "simulators", "bench", "tests", "pyproject.toml")
 KILLS = "tests/proof/test_kills.py::"
 ROWS = "tests/proof/test_rows.py::"
 NAMED = KILLS + "test_kill_9_at_each_named_point_loses_nothing_and_repeats_only_with_the_mark"

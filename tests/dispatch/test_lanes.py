@@ -32,8 +32,8 @@ from bot.ops.clock import SystemClock
 from bot.ops.counters import Counters
 from bot.store.client import StoreClient, connect
 from bot.store.inbox import InboxEntry, Update, UpdateInbox
+from simulators.testing.valkey import Valkey
 from tests.host.stage import until
-from tests.host.valkey import Valkey
 
 LINE = "bot:1"
 ANN = User(1, "Ann")

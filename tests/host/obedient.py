@@ -18,10 +18,10 @@ from simulators.messages.turns import Call, Turn, turn
 from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
+from simulators.testing.valkey import running_valkey
 from tests.host.desk import PATIENCE, buttons
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
-from tests.host.valkey import store
 
 EVIL = Path(__file__).parents[1] / "tools" / "servers" / "evil.py"
 KEYS = {
@@ -178,7 +178,7 @@ async def opened(folder: Path) -> AsyncIterator[House]:
     visits: list[str] = []
     async with (
         staged(folder) as stage,
-        store(folder / "valkey") as valkey,
+        running_valkey(folder / "valkey") as valkey,
         services(visits) as (own, inner),
     ):
         house = House(stage, own, inner, visits)

@@ -17,8 +17,8 @@ from bot.store import keys
 from simulators.http_server import serving
 from simulators.messages.turns import HttpError, Turn
 from simulators.telegram.faults import Fault
+from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import Stage, settings_of, until
-from tests.host.valkey import Valkey, store
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +65,10 @@ async def test_a_store_that_is_away_makes_the_host_unready_and_it_recovers(
     stage: Stage, tmp_path: Path
 ) -> None:
     stage.bot("Echo")
-    async with store(tmp_path / "valkey") as valkey, stage.host(REDIS_URL=valkey.url) as host:
+    async with (
+        running_valkey(tmp_path / "valkey") as valkey,
+        stage.host(REDIS_URL=valkey.url) as host,
+    ):
         await until(lambda: host.report()["ready"])
         await valkey.stop()
         await until(lambda: not host.report()["ready"], 10)

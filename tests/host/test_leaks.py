@@ -174,7 +174,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         stage.environ |= {**VARIABLES, "ADMINS": str(scene.boss.id), "LOG_LEVEL": "DEBUG"}
         scene.host = Replica(stage, "host")
         async with scene.host.running():
-            await until(lambda: scene.host.said("server=telltale"), PATIENCE)
+            await until(lambda: scene.host.logged("server=telltale"), PATIENCE)
             yield scene
 
 

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from bot.app import Assembled
 from registry.binding import token_hash
 from simulators.telegram.rooms import Room
+from simulators.testing.valkey import Valkey
 from tests.host.stage import Stage, health, until
-from tests.host.valkey import Valkey
 from tests.registry.test_registry_file import BROKEN
 
 JACK = {

@@ -11,9 +11,9 @@ from pathlib import Path
 from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Say, Turn
 from simulators.telegram.people import Bot, Person
+from simulators.testing.valkey import Valkey
 from tests.host.replicas import Replica, shared_evenly
 from tests.host.stage import Stage, settings_of, until
-from tests.host.valkey import Valkey
 
 LEASE = os.environ.get("REPLICAS_LEASE", "2")
 BOTS = int(os.environ.get("REPLICAS_BOTS", "12"))
@@ -93,7 +93,7 @@ async def test_a_frozen_owner_that_wakes_is_fenced_and_says_nothing(
             assert (await stage.answer(room, echo, seconds=20)).text == "from the new owner"
             stage.sim.gates.open("held")
             old.send(signal.SIGCONT)
-            await until(lambda: old.said("line.lost"), 10)
+            await until(lambda: old.logged("line.lost"), 10)
             assert await stage.ask(ann, room, echo, "and now?") == "and on it goes"
             assert await new.serves() == {echo.id}
             assert await old.serves() == set()

@@ -17,8 +17,8 @@ from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.health import StoreHealth, require_password
 from simulators.messages.turns import Say, Turn
+from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import HostProcess, Stage, until
-from tests.host.valkey import Valkey, store
 
 KILLS = int(os.environ.get("STORE_KILLS", "4"))
 
@@ -44,7 +44,7 @@ async def admitted(valkey: Valkey, *, volatile: bool = False) -> None:
 async def test_a_store_that_would_lose_messages_is_refused_with_the_cure(
     tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
-    valkey = Valkey(tmp_path / "v", *options)
+    valkey = Valkey(tmp_path / "v", options)
     await valkey.start()
     with pytest.raises(ConfigError, match=words):
         await admitted(valkey)
@@ -53,8 +53,8 @@ async def test_a_store_that_would_lose_messages_is_refused_with_the_cure(
 
 
 async def test_a_password_that_is_missing_stops_the_start(tmp_path: Path) -> None:
-    valkey = Valkey(tmp_path / "v", "--appendonly", "yes", "--requirepass", "hidden-word")
-    await valkey.start(wait=False)
+    valkey = Valkey(tmp_path / "v", ("--requirepass", "hidden-word"))
+    await valkey.start(ready=False)
     with pytest.raises(ConfigError, match="password") as caught:
         async with asyncio.timeout(10):
             await admitted(valkey)
@@ -79,7 +79,7 @@ async def test_a_store_on_another_machine_needs_a_password() -> None:
 
 async def test_the_host_says_why_it_will_not_run_and_ends(stage: Stage, tmp_path: Path) -> None:
     stage.bot("Echo")
-    valkey = Valkey(tmp_path / "v", "--appendonly", "no")
+    valkey = Valkey(tmp_path / "v", ("--appendonly", "no"))
     await valkey.start()
     host = HostProcess(stage, stage.variables(REDIS_URL=valkey.url))
     process = await asyncio.create_subprocess_exec(
@@ -100,7 +100,7 @@ async def test_a_store_that_is_killed_again_and_again_under_load_loses_nothing(
     count = KILLS * 3
     for number in range(count):
         stage.script.on(f"answer {number}", again=True, user=f"question {number}.")
-    async with store(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url):
+    async with running_valkey(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url):
         for number in range(count):
             for person, room in zip(people, rooms, strict=True):
                 stage.world.say(person, room, f"question {number}.")
@@ -122,7 +122,7 @@ async def test_a_full_disk_pauses_the_intake_and_room_lets_it_go_on(
     ann = stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on("ok", again=True)
-    async with store(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url) as host:
+    async with running_valkey(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url) as host:
         assert await stage.ask(ann, room, echo, "before") == "ok"
         valkey.fill_disk()
         await until(lambda: host.report()["store"]["state"] == "away", 20)
@@ -198,7 +198,7 @@ def _server(folder: Path) -> int:
 async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(
     stage: Stage, tmp_path: Path
 ) -> None:
-    valkey = Valkey(tmp_path / "v", "--appendonly", "yes", "--busy-reply-threshold", "20")
+    valkey = Valkey(tmp_path / "v", ("--busy-reply-threshold", "20"))
     await valkey.start()
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)

@@ -8,8 +8,8 @@ import signal
 from pathlib import Path
 
 from simulators.messages.turns import Say, Turn
+from simulators.testing.valkey import Valkey
 from tests.host.stage import Stage, health, processes_in, until
-from tests.host.valkey import Valkey
 
 
 async def test_an_answer_that_was_cut_by_kill_9_comes_once_after_the_restart(stage: Stage) -> None:

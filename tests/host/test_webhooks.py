@@ -15,8 +15,8 @@ import pytest
 from bot.app import Assembled, assembled
 from bot.store import keys
 from simulators.messages.turns import Say, Turn
+from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import Stage, settings_of, until
-from tests.host.valkey import Valkey, store
 
 
 def free_port() -> int:
@@ -125,7 +125,7 @@ async def test_an_update_is_stored_before_it_is_acknowledged(stage: Stage, tmp_p
     room = stage.world.private(ann, echo)
     stage.script.on("at last", again=True)
     async with (
-        store(tmp_path / "valkey") as valkey,
+        running_valkey(tmp_path / "valkey") as valkey,
         pushed_to(stage, REDIS_URL=valkey.url) as host,
     ):
         await valkey.stop()

@@ -6,7 +6,7 @@ import pytest
 
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient, connect
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from bot.store.client import StoreClient
 from bot.store.dead_letters import DeadLetters
 from bot.store.inbox import Update, UpdateInbox
 from bot.store.outbox import Outbox
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 from tests.store.forgetful import Forgetful
 
 LINE = "bot:1"

@@ -6,7 +6,7 @@ import asyncio
 
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient, connect
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 
 
 async def test_a_cancellation_is_never_lost_in_a_store_call(valkey: Valkey) -> None:

@@ -17,8 +17,8 @@ from bot.ops.clock import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient, connect
 from registry.keys import AUDIT
+from simulators.testing.valkey import Valkey
 from tests.host.stage import until
-from tests.host.valkey import Valkey
 
 ANN = Subject("person", 5, 7)
 ASKED = AccessRequest("nonce", ANN, "bot:7", "echo_bot", 5, "Ann")

@@ -15,7 +15,7 @@ from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
 from bot.store.journal import MAX_ATTEMPTS, SUSPECT_AFTER, Journal, Opened, Record
 from bot.store.outbox import Outbox
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 from tests.store.forgetful import Forgetful
 
 LINE = "bot:1"

@@ -11,8 +11,8 @@ from bot.hosting.notifications import Notifications
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
+from simulators.testing.valkey import Valkey
 from tests.host.stage import until
-from tests.host.valkey import Valkey
 
 
 async def test_owners_hear_of_appends_and_of_lines_given_back_also_after_an_outage(

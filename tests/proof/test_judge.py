@@ -5,27 +5,27 @@ from __future__ import annotations
 import pytest
 
 from bench.proof.crowd import Sent
-from bench.proof.faults import ROWS
-from bench.proof.oracle import judge_room
+from bench.proof.judge import judge_room
 from bench.proof.report import page, renewed
-from bench.proof.tally import Tally
+from bench.proof.result import Result
+from bench.proof.rows import ROWS
 from simulators.telegram.rooms import Message, Room
 
 BOT, PERSON = 7, 5
 
 
-def judged(*answers: str) -> Tally:
+def judged(*answers: str) -> Result:
     room = Room(PERSON, "private", bot=BOT)
     for number, text in enumerate(answers):
         room.messages[number] = Message({"message_id": number, "text": text}, BOT)
-    tally = Tally()
-    judge_room([Sent(nonce, "plain", room, 0.0) for nonce in ("n1", "n2", "n3")], tally)
-    return tally
+    result = Result()
+    judge_room([Sent(nonce, "plain", room, 0.0) for nonce in ("n1", "n2", "n3")], result)
+    return result
 
 
 def test_answers_in_order_have_nothing_against_them() -> None:
-    tally = judged("n1/000 a", "n2/000 b\nn2/001 c", "n2/002 d", "n3/000 e")
-    assert tally == Tally()
+    result = judged("n1/000 a", "n2/000 b\nn2/001 c", "n2/002 d", "n3/000 e")
+    assert result == Result()
 
 
 @pytest.mark.parametrize(
@@ -42,19 +42,19 @@ def test_answers_in_order_have_nothing_against_them() -> None:
 def test_a_repeat_and_a_disorder_are_counted(
     answers: tuple[str, ...], marked: int, unmarked: int, disorder: int
 ) -> None:
-    tally = judged(*answers)
-    assert (tally.marked, tally.unmarked, tally.disorder) == (marked, unmarked, disorder)
+    result = judged(*answers)
+    assert (result.marked, result.unmarked, result.disorder) == (marked, unmarked, disorder)
 
 
 def test_a_mark_on_a_new_message_is_needless_and_breaks_nothing() -> None:
-    tally = judged("n1/000", "↻ n2/000")
-    assert (tally.needless, tally.broken) == (1, [])
+    result = judged("n1/000", "↻ n2/000")
+    assert (result.needless_marks, result.broken) == (1, [])
 
 
 def test_rows_that_are_tried_again_change_their_own_lines_alone() -> None:
-    first = [(row, Tally(tries=3, notes=[f"of {row.name}"]), 1.0) for row in ROWS]
+    first = [(row, Result(tries=3, notes=[f"of {row.name}"]), 1.0) for row in ROWS]
     old = page(first, 1, 300, 20, 25.0, "A machine.", "")
-    new = renewed(old, [(ROWS[0], Tally(tries=9, lost=2), 1.0)], 77)
+    new = renewed(old, [(ROWS[0], Result(tries=9, lost=2), 1.0)], 77)
     changed = [line for line in new.splitlines() if line not in old.splitlines()]
     assert [line[:8] for line in changed] == ["| **F1**", "- **F1**"]
     assert "| 9 |" in changed[0]

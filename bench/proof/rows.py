@@ -1,4 +1,4 @@
-"""The fault rows in their own words, and what tries each of them."""
+"""The rows of the table of faults, and the trial of each."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bench.proof import (
-    kills,
+    kill_rows,
     load_rows,
-    model_rows,
+    neighbour_rows,
+    other_rows,
     replica_rows,
-    rest_rows,
     store_rows,
-    telegram_rows,
-    tool_rows,
 )
-from bench.proof.order import Order
-from bench.proof.tally import Tally
+from bench.proof.result import Result
+from bench.proof.trial import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault: its name and words, what must never be, and the trial."""
+    """One fault: its name and words, what must never happen, and the trial."""
 
     name: str
     fault: str
     never: str
-    tried: Callable[[Order], Awaitable[Tally]]
+    trial: Callable[[Run], Awaitable[Result]]
     alone: bool = False
 
 
@@ -39,9 +37,9 @@ ROWS = (
         "of a split answer",
         "lost update; disorder; a second run of an unrepeatable tool; a second answer outside the "
         "send window",
-        kills.named_points,
+        kill_rows.named_points,
     ),
-    Row("F2", "kill -9 at random moments, hundreds of seeds", "same", kills.random_moments),
+    Row("F2", "kill -9 at random moments, hundreds of seeds", "same", kill_rows.random_moments),
     Row(
         "F3",
         "the Redis process killed -9 again and again under load",
@@ -67,32 +65,32 @@ ROWS = (
         "MCP server killed in a call / hangs / slow / garbage (bad JSON, 50 MB result, 10,000 "
         "tools, duplicate names) / down at start and up later",
         "hung turn; other bots or servers affected; leaked task or process",
-        tool_rows.bad_tools,
+        neighbour_rows.bad_tools,
     ),
     Row(
         "F9",
         "model 429 with retry-after, 529, 500, connect refused, silent for minutes",
         "retry storm; endless typing",
-        model_rows.busy_model,
+        neighbour_rows.busy_model,
     ),
     Row(
         "F10",
         "model stream cut at any byte, ended without message_stop, error event, max_tokens inside "
         "tool JSON",
         "executing half a tool call; silence; an endless loop",
-        model_rows.broken_streams,
+        neighbour_rows.broken_streams,
     ),
     Row(
         "F11",
         "Telegram 429 on send, 5xx, network cut for minutes, send accepted but the answer lost",
         "dropped reply; blind re-sends",
-        telegram_rows.telegram_fails,
+        neighbour_rows.telegram_fails,
     ),
     Row(
         "F12",
         "401 revoked token, 403 blocked by user, chat not found",
         "endless retry; other bots affected",
-        telegram_rows.closed_to_us,
+        neighbour_rows.closed_to_us,
     ),
     Row(
         "F13",
@@ -118,14 +116,14 @@ ROWS = (
         "F17",
         "poison update: handler always raises, huge text, unknown type",
         "blocked conversation",
-        rest_rows.poison,
+        other_rows.poison,
     ),
     Row(
         "F18",
         "agents.json broken on reload: half-written, bad JSON, unknown field, duplicate id, wrong "
         "type, deleted",
         "bots down; half-applied",
-        rest_rows.broken_configuration,
+        other_rows.broken_configuration,
     ),
     Row(
         "F19",
@@ -134,17 +132,19 @@ ROWS = (
         load_rows.backlog,
         alone=True,
     ),
-    Row("F20", "clock jumps an hour either way", "duplicates after the jump", rest_rows.odd_clocks),
+    Row(
+        "F20", "clock jumps an hour either way", "duplicates after the jump", other_rows.odd_clocks
+    ),
     Row(
         "F21",
         "update ids fall after a quiet week; the same button press arrives twice under two ids",
         "treated as a duplicate; executed twice",
-        rest_rows.odd_ids,
+        other_rows.odd_ids,
     ),
     Row(
         "F22",
         "poller connected but deaf (no getUpdates finished in 90 s)",
         '"healthy" and silent',
-        rest_rows.deaf_poller,
+        other_rows.deaf_poller,
     ),
 )

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.proof.crowd import keyboards, texts
-from bench.proof.ground import AGENT, HostProcess
-from bench.proof.order import Order
-from bench.proof.tally import Tally
-from bench.proof.trial import Trial, trial, until
-from bench.proof.valkey import Valkey
+from bench.proof.echo_model import AGENT
+from bench.proof.result import Result
+from bench.proof.trial import HostProcess, Run, Trial, trial
 from bot.store import keys
+from simulators.testing.stage import until
+from simulators.testing.valkey import Valkey
 
 STRANGE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("message", {}),
@@ -28,30 +28,29 @@ STRANGE: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-async def poison(order: Order) -> Tally:
+async def poison(run: Run) -> Result:
     """F17: updates that make no sense, a conversation whose record does, the longest text."""
-    async with trial(order, "f17", 1) as t:
-        host = await t.place.host()
-        await host.start()
-        bot = t.place.bots[0]
+    async with trial(run, "f17", 1) as t:
+        host = await t.started_host()
+        bot = t.bots[0]
         for kind, body in STRANGE:
-            t.tally.tries += 1
+            t.result.tries += 1
             bot.updates.add(kind, body)
         await t.crowd.answered(20, [t.crowd.say(t.crowd.join(1)[0], "plain")])
         person, room = t.crowd.join(1)[0]
-        t.place.world.say(person, room, "\U0001f600" * 2048)
+        t.world.say(person, room, "\U0001f600" * 2048)
         await _spoilt_record(t)
-        t.tally.tries += 2
-        t.tally.check(host.running, "the host ended")
+        t.result.tries += 2
+        t.result.check(host.alive, "the host ended")
         return await t.judged()
 
 
 async def _spoilt_record(t: Trial) -> None:
     """A conversation that cannot be read: set aside with word; the next conversation goes on."""
-    bot = t.place.bots[0]
+    bot = t.bots[0]
     person, room = t.crowd.join(1)[0]
     line = f"bot:{bot.id}"
-    async with t.place.valkey.client() as store:
+    async with t.valkey.client() as store:
         await store.xadd(keys.log(line, str(room.id), AGENT), {"k": "person", "b": "{spoilt"})
         one = t.crowd.say((person, room), "plain")
         beside = t.crowd.say(t.crowd.join(1)[0], "plain")
@@ -60,28 +59,28 @@ async def _spoilt_record(t: Trial) -> None:
             if texts(room) and await store.xlen(keys.dead(line)):
                 break
             await asyncio.sleep(0.05)
-        t.tally.check(texts(room), "nobody told the person of a dead letter")
-        t.tally.check(await store.xlen(keys.dead(line)) == 1, "no dead letter was kept")
+        t.result.check(texts(room), "nobody told the person of a dead letter")
+        t.result.check(await store.xlen(keys.dead(line)) == 1, "no dead letter was kept")
     t.crowd.sent.remove(one)
 
 
-async def broken_configuration(order: Order) -> Tally:
+async def broken_configuration(run: Run) -> Result:
     """F18: agents.json is broken in every way while the host runs."""
-    async with trial(order, "f18", 1) as t:
-        host = await t.place.host()
-        path = t.place.write_agents()
+    async with trial(run, "f18", 1) as t:
+        host = await t.host()
+        path = t.write_agents()
         good = path.read_text()
         await host.start()
         for name, change in _breaks(good).items():
-            t.tally.tries += 1
+            t.result.tries += 1
             change(path)
-            await asyncio.sleep(order.pick(0, 1) + 0.3)
+            await asyncio.sleep(run.pick(0, 1) + 0.3)
             probe = t.crowd.say(t.crowd.join(1)[0], "quick")
             late = await t.crowd.answered(10, [probe])
-            t.tally.check(not late, f"{name}: the bot is down")
+            t.result.check(not late, f"{name}: the bot is down")
         _, report = await host.health()
         if not report.get("problems"):
-            t.tally.missing.append("health does not show a broken file: reload is not there yet")
+            t.result.not_built.append("health does not show a broken file: reload is not there yet")
         path.write_text(good)
         return await t.judged()
 
@@ -105,20 +104,19 @@ def _breaks(good: str) -> dict[str, Callable[[Path], object]]:
     }
 
 
-async def odd_clocks(order: Order) -> Tally:
+async def odd_clocks(run: Run) -> Result:
     """F20: the wall clock of host and store jumps an hour, forward and back."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        return Tally(missing=["not tried here: moving a clock needs a C compiler"])
-    folder = order.folder / "f20"
+        return Result(not_built=["not tried here: moving a clock needs a C compiler"])
+    folder = run.folder / "f20"
     environ = await _moved_clock(compiler, folder)
     valkey = Valkey(folder / "store", environ=environ)
-    async with trial(order, "f20", 2, valkey) as t:
-        host = await t.place.host(**environ)
-        await host.start()
-        bot = t.place.bots[0]
+    async with trial(run, "f20", 2, valkey) as t:
+        host = await t.started_host(**environ)
+        bot = t.bots[0]
         for hours in (1, 0, -1, 0):
-            t.tally.tries += 1
+            t.result.tries += 1
             known = bot.updates
             t.crowd.say(t.crowd.join(1, bot)[0], "quick")
             (again,) = [*known.waiting][-1:]
@@ -129,7 +127,7 @@ async def odd_clocks(order: Order) -> Tally:
             await t.crowd.answered(20)
             known.restore(again)
             await t.crowd.answered(20, [t.crowd.say(t.crowd.join(1, bot)[0], "plain")])
-        if not order.short:
+        if not run.short:
             await _crash_and_go_on(t, host)
         return await t.judged()
 
@@ -162,68 +160,65 @@ async def _moved_clock(compiler: str, folder: Path) -> dict[str, str]:
     return {"LD_PRELOAD": str(library), "PROOF_CLOCK": str(file)}
 
 
-async def odd_ids(order: Order) -> Tally:
+async def odd_ids(run: Run) -> Result:
     """F21: update ids fall; the same update comes again."""
-    async with trial(order, "f21", 1) as t:
-        bot = t.place.bots[0]
+    async with trial(run, "f21", 1) as t:
+        bot = t.bots[0]
         bot.updates.next_id = 900_000_000
-        host = await t.place.host()
-        await host.start()
+        await t.started_host()
         await t.crowd.chatter(2, 4, 0.2)
         await t.crowd.answered(20)
-        rounds = range(order.pick(1, 5))
+        rounds = range(run.pick(1, 5))
         for first in (n * 10 + low for n in rounds for low in (5, 800_000_000, 700)):
-            t.tally.tries += 1
+            t.result.tries += 1
             bot.updates.next_id = first
             one = t.crowd.say(t.crowd.join(1)[0], "quick")
             (update,) = [*bot.updates.waiting][-1:]
             await t.crowd.answered(20, [one])
             bot.updates.restore(update)
             await t.crowd.answered(20, [t.crowd.say(t.crowd.join(1)[0], "quick")])
-        tally = await t.judged()
-    return tally.add(await _pressed_twice(order))
+        result = await t.judged()
+    return result.add(await _pressed_twice(run))
 
 
-async def _pressed_twice(order: Order) -> Tally:
+async def _pressed_twice(run: Run) -> Result:
     """A person approves a call, and the press arrives under two ids: the call is made once."""
-    async with trial(order, "f21-press", 1) as t:
-        t.place.write_agents(whitelistPatterns=[])
-        bot = t.place.bots[0]
-        host = await t.place.host()
-        await host.start()
-        for _ in range(order.pick(1, 5)):
+    async with trial(run, "f21-press", 1) as t:
+        t.write_agents(whitelistPatterns=[])
+        bot = t.bots[0]
+        await t.started_host()
+        for _ in range(run.pick(1, 5)):
             person, room = t.crowd.join(1)[0]
             one = t.crowd.say((person, room), "tool")
             await until(lambda: bool(keyboards(room)))  # noqa: B023
             number, keyboard = keyboards(room)[-1]
-            t.place.world.press_button(person, room, number, keyboard[0][0]["text"])
+            t.world.press_button(person, room, number, keyboard[0][0]["text"])
             press = bot.updates.waiting[-1].body["callback_query"]
             bot.updates.add("callback_query", press)
-            t.tally.lost += len(await t.crowd.answered(20, [one]))
+            t.result.lost += len(await t.crowd.answered(20, [one]))
             bot.updates.add("callback_query", press)
             await t.crowd.answered(20, [t.crowd.say(t.crowd.join(1)[0], "quick")])
-            runs = t.place.counted().get(f"count {one.nonce}", 0)
-            t.tally.check(runs == 1, f"an approved call ran {runs} times")
-            t.tally.tries += 1
-            t.tally.messages += 2
-        return t.tally
+            runs = t.tool_runs().get(f"count {one.nonce}", 0)
+            t.result.check(runs == 1, f"an approved call ran {runs} times")
+            t.result.tries += 1
+            t.result.messages += 2
+        return t.result
 
 
-async def deaf_poller(order: Order) -> Tally:
+async def deaf_poller(run: Run) -> Result:
     """F22: polls are swallowed by the network; everything else works."""
-    async with trial(order, "f22", 1) as t:
-        host = await t.place.host(POLL_SECONDS="1", DEAF_SECONDS="3")
-        await host.start()
+    async with trial(run, "f22", 1) as t:
+        host = await t.started_host(POLL_SECONDS="1", DEAF_SECONDS="3")
         await t.crowd.answered(20, [t.crowd.say(t.crowd.join(1)[0], "quick")])
         host.telegram.deaf = True
         began = time.monotonic()
         one = t.crowd.say(t.crowd.join(1)[0], "quick")
         seen = await _not_healthy(host, 20)
-        t.tally.check(seen, "health stays green while the poller is deaf")
+        t.result.check(seen, "health stays green while the poller is deaf")
         host.telegram.deaf = False
         await t.crowd.answered(30, [one])
-        t.tally.takeover.append(time.monotonic() - began)
-        t.tally.tries += 1
+        t.result.takeover.append(time.monotonic() - began)
+        t.result.tries += 1
         return await t.judged()
 
 

@@ -1,4 +1,4 @@
-"""The model of the ledger's proof: turns of every kind, and a count of what each has cost."""
+"""The model of the ledger's proof: turns of every kind, and the tokens of each request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
+from simulators.messages.reply import Reply
 from simulators.messages.sim import MessagesSim
 from simulators.messages.turns import (
     Call,
@@ -33,18 +33,18 @@ ASK = re.compile(rf"\b(m\d+) ({'|'.join(sorted(set(KINDS)))})\b")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A request that the server answered: whose, and the tokens that it will put on the bill."""
+    """A request that the server answered: `counts` are tokens new, out, read and written."""
 
     message: str
     nonce: str
-    went_in: int
+    tokens_in: int
     counts: tuple[int, int, int, int]
     chat: tuple[str, str]
 
 
 @dataclass
-class LedgerVoice:
-    """Answers by kind; `on_stop` is told the nonce of an answer that its person will stop.
+class LedgerModel:
+    """Answers by kind; `on_stop` is called with the nonce of an answer that the person stops.
 
     `chats` are the line and the conversation that a nonce belongs to.
     """
@@ -57,33 +57,33 @@ class LedgerVoice:
     asked: dict[str, int] = field(default_factory=dict)
 
     def count(self, sim: MessagesSim) -> None:
-        """Count what this simulator answers, by its own figures, from now on."""
+        """Records what this simulator answers, by its own figures, from now on."""
         reply = sim.reply
 
-        def counting(asked: ModelRequest, given: Turn) -> Any:
-            made = reply(asked, given)
+        def counting(request: ModelRequest, turn: Turn) -> Reply:
+            made = reply(request, turn)
             usage = made.whole()["usage"]
             read, wrote = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
             counts = (usage["input_tokens"], usage["output_tokens"], read, wrote)
-            nonce = _wanted(asked)[0]
+            nonce = _wanted(request)[0]
             chat = self.chats.get(nonce, ("", ""))
             self.served.append(Served(made.id, nonce, counts[0] + read + wrote, counts, chat))
             return made
 
         sim.reply = counting  # type: ignore[method-assign]
 
-    def answer(self, asked: ModelRequest) -> Turn:
+    def answer(self, request: ModelRequest) -> Turn:
         """The turn for the last thing that a person said."""
-        nonce, kind = _wanted(asked)
+        nonce, kind = _wanted(request)
         self.asked[nonce] = self.asked.get(nonce, 0) + 1
         chance = random.Random(f"{self.seed} {nonce} {self.asked[nonce]}")
         fault = self._fault(nonce, kind, chance)
         self.refused += isinstance(fault, HttpError)
         if kind == "stop":
             asyncio.get_running_loop().call_later(chance.uniform(0, 0.5), self.on_stop, nonce)
-        if _rounds(asked) < CALLING.get(kind, 0):
+        if _rounds(request) < CALLING.get(kind, 0):
             return Turn(tuple(_calls(nonce, kind, chance)), fault=fault)
-        return Turn(tuple(_words(nonce, kind, chance)), fault=fault, pace=_pace(kind, chance))
+        return Turn(tuple(_text(nonce, kind, chance)), fault=fault, pace=_pace(kind, chance))
 
     def _fault(self, nonce: str, kind: str, chance: random.Random) -> Fault | None:
         if kind not in FAULTY or (self.asked[nonce] > 1 and kind != "worn"):
@@ -100,15 +100,15 @@ class LedgerVoice:
         return faults[kind]
 
 
-def _wanted(asked: ModelRequest) -> tuple[str, str]:
-    found = ASK.findall(asked.user_text)
+def _wanted(request: ModelRequest) -> tuple[str, str]:
+    found = ASK.findall(request.user_text)
     return found[-1] if found else ("", "plain")
 
 
-def _rounds(asked: ModelRequest) -> int:
+def _rounds(request: ModelRequest) -> int:
     """How many answers this turn has had already."""
-    people = [n for n, said in enumerate(asked.messages) if said.role == "user" and said.of("text")]
-    return sum(said.role == "assistant" for said in asked.messages[people[-1] :]) if people else 0
+    people = [n for n, one in enumerate(request.messages) if one.role == "user" and one.of("text")]
+    return sum(one.role == "assistant" for one in request.messages[people[-1] :]) if people else 0
 
 
 def _calls(nonce: str, kind: str, chance: random.Random) -> list[Part]:
@@ -119,7 +119,7 @@ def _calls(nonce: str, kind: str, chance: random.Random) -> list[Part]:
     return [Say("Let me look."), *calls] if chance.random() < 0.5 else calls
 
 
-def _words(nonce: str, kind: str, chance: random.Random) -> list[Part]:
+def _text(nonce: str, kind: str, chance: random.Random) -> list[Part]:
     count = {"long": 900, "stop": 200}.get(kind, chance.randint(1, 60))
     text = " ".join(chance.choices(["one", "two", "three", "много", "слов"], k=count))
     said: list[Part] = [Say(f"{nonce} {text}")]

@@ -1,4 +1,4 @@
-"""The model behind the proof: what a message asks for, and the answer that can be told again.
+"""The model of the proof: it answers each message with its nonce, so that answers can be compared.
 
 A message is `<nonce> <kind>`; every line of its answer carries the tag `<nonce>/<line>`.
 """
@@ -13,6 +13,7 @@ from simulators.messages.turns import Call, Fault, Say, Turn
 from simulators.messages.validate import ModelRequest
 
 ASK = re.compile(r"\b(n\d+) (plain|quick|long|grow|tool|look|die|hang|huge|nonsense|garbage|cut)\b")
+AGENT = "echo"
 TAG = re.compile(r"(n\d+)/(\d{3})")
 LINES = {"long": 110, "grow": 30}
 GROWS = 22.0
@@ -36,8 +37,10 @@ def answer_text(nonce: str, kind: str) -> str:
 
 
 @dataclass
-class Voice:
-    """Answers requests; `strikes` meet one request of their nonce, `fault` meets all."""
+class EchoModel:
+    """Answers requests; `strikes` are the faults of one request of a nonce, `fault` that of all.
+
+    `gate` holds every answer; `brisk` sends all at once; `asked` counts the requests of a nonce."""
 
     seed: int
     gate: str | None = None
@@ -47,9 +50,9 @@ class Voice:
     tool_seconds: float | None = None
     asked: dict[str, int] = field(default_factory=dict)
 
-    def answer(self, asked: ModelRequest) -> Turn:
+    def answer(self, request: ModelRequest) -> Turn:
         """The turn for the last thing that a person said."""
-        found = ASK.findall(asked.user_text)
+        found = ASK.findall(request.user_text)
         if not found:
             return Turn((Say("I heard nothing to echo."),))
         nonce, kind = found[-1]
@@ -57,7 +60,7 @@ class Voice:
         fault = self.strikes.pop(nonce, self.fault)
         chance = random.Random(f"{self.seed} {nonce} {self.asked[nonce]}")
         pace = None if self.brisk or kind == "quick" else self._pace(kind, chance)
-        if kind in CALLING and not asked.results:
+        if kind in CALLING and not request.results:
             call = self._call(nonce, kind, chance)
             return Turn((call,), fault=fault, gate=self.gate)
         return Turn((Say(answer_text(nonce, kind)),), fault=fault, gate=self.gate, pace=pace)

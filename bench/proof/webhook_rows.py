@@ -1,4 +1,4 @@
-"""F16 at the other door: webhooks while replicas end and are killed, and doors that are changed."""
+"""F16 with webhooks: replicas end and are killed, and hosts change between polls and webhooks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import socket
 
-from bench.proof.ground import HostProcess
-from bench.proof.order import Order
 from bench.proof.relay import Ends, Relay
-from bench.proof.tally import Tally
-from bench.proof.trial import Trial, chatting, trial, until
+from bench.proof.result import Result
+from bench.proof.trial import HostProcess, Run, Trial, chatting, trial
+from simulators.testing.stage import until
 
 
 class Balancer(Relay):
-    """The public address: each connection goes to the next replica that takes it."""
+    """The public address: passes each connection to the next replica that accepts it."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0))
@@ -28,51 +27,51 @@ class Balancer(Relay):
         raise ConnectionRefusedError("no replica is there")
 
 
-async def webhooks(order: Order) -> Tally:
+async def webhooks(run: Run) -> Result:
     """Telegram pushes to two replicas; by turns one is ended or killed, and comes back."""
-    async with trial(order, "f16-webhooks", 3) as t:
-        door = Balancer()
-        await door.open()
-        hosts = [await _behind(t, door, name) for name in ("one", "two")]
+    async with trial(run, "f16-webhooks", 3) as t:
+        balancer = Balancer()
+        await balancer.open()
+        hosts = [await _behind(t, balancer, name) for name in ("one", "two")]
         for host in hosts:
             await host.spawn()
         await _registered(t)
         async with chatting(t.crowd, every=0.05):
-            for number in range(order.pick(2, 12)):
+            for number in range(run.pick(2, 12)):
                 await _one_goes(t, hosts[number // 2 % 2], kill=number % 2 == 1)
-        tally = await t.judged()
-        polls = t.place.world.calls.of(method="getUpdates")
-        tally.check(not polls, f"{len(polls)} polls beside a webhook")
-        await door.close()
-        return tally
+        result = await t.judged()
+        polls = t.world.calls.of(method="getUpdates")
+        result.check(not polls, f"{len(polls)} polls beside a webhook")
+        await balancer.close()
+        return result
 
 
-async def doors_changed(order: Order) -> Tally:
+async def polls_and_webhooks(run: Run) -> Result:
     """The host is restarted with a webhook, and without, in peace and by kill -9, under load."""
-    async with trial(order, "f16-doors", 2) as t:
-        door = Balancer()
-        await door.open()
-        pushed, polled = await _behind(t, door, "pushed"), await t.place.host("polled")
+    async with trial(run, "f16-doors", 2) as t:
+        balancer = Balancer()
+        await balancer.open()
+        pushed, polled = await _behind(t, balancer, "pushed"), await t.host("polled")
         await polled.start()
         async with chatting(t.crowd, every=0.05):
-            for number in range(order.pick(1, 6)):
+            for number in range(run.pick(1, 6)):
                 await _end(polled, kill=number % 2 == 1)
                 await pushed.spawn()
                 await _registered(t)
                 await asyncio.sleep(t.crowd.chance.uniform(0.5, 2))
                 await _end(pushed, kill=number % 2 == 0)
-                t.tally.takeover.append(await polled.start())
-                await until(lambda: not any(bot.webhook.url for bot in t.place.bots))
+                t.result.takeover.append(await polled.start())
+                await until(lambda: not any(bot.webhook.url for bot in t.bots))
                 await asyncio.sleep(t.crowd.chance.uniform(0.5, 2))
-                t.tally.tries += 2
-        tally = await t.judged()
-        await door.close()
-        return tally
+                t.result.tries += 2
+        result = await t.judged()
+        await balancer.close()
+        return result
 
 
-async def _behind(t: Trial, door: Balancer, name: str) -> HostProcess:
-    door.ports.append(_port(t, len(door.ports)))
-    return await t.place.host(name, WEBHOOK_URL=door.url, HTTP_PORT=str(door.ports[-1]))
+async def _behind(t: Trial, balancer: Balancer, name: str) -> HostProcess:
+    balancer.ports.append(_port(t, len(balancer.ports)))
+    return await t.host(name, WEBHOOK_URL=balancer.url, HTTP_PORT=str(balancer.ports[-1]))
 
 
 def _port(t: Trial, number: int) -> int:
@@ -84,7 +83,7 @@ def _port(t: Trial, number: int) -> int:
 
 
 async def _registered(t: Trial) -> None:
-    await until(lambda: all(bot.webhook.url for bot in t.place.bots))
+    await until(lambda: all(bot.webhook.url for bot in t.bots))
 
 
 async def _end(host: HostProcess, *, kill: bool) -> None:
@@ -99,10 +98,10 @@ async def _one_goes(t: Trial, host: HostProcess, *, kill: bool) -> None:
     await asyncio.sleep(t.crowd.chance.uniform(0.3, 1.5))
     began = asyncio.get_running_loop().time()
     await _end(host, kill=kill)
-    probes = [t.crowd.say(t.crowd.join(1, bot)[0], "quick") for bot in t.place.bots]
+    probes = [t.crowd.say(t.crowd.join(1, bot)[0], "quick") for bot in t.bots]
     await t.crowd.answered(among=probes)
-    t.tally.takeover.append(asyncio.get_running_loop().time() - began)
+    t.result.takeover.append(asyncio.get_running_loop().time() - began)
     await host.spawn()
     before = host.log.stat().st_size
     await until(lambda: "started" in host.log.read_text()[before:])
-    t.tally.tries += 1
+    t.result.tries += 1

@@ -1,0 +1,68 @@
+"""A person's chat with a bot whose host runs: what most tests of the host begin with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.app import Assembled
+from bot.mcp.pool import ServerHealth
+from simulators.messages.script import Scripted
+from simulators.telegram.world import World
+from simulators.testing.stage import PATIENCE, Chat, until
+from tests.host.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class HostChat(Chat):
+    """A chat, with the host behind it."""
+
+    stage: Stage
+    host: Assembled
+
+    @property
+    def script(self) -> Scripted:
+        """What the model answers."""
+        return self.stage.script
+
+    @property
+    def world(self) -> World:
+        """Telegram."""
+        return self.stage.world
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """Bodies of the model requests so far."""
+        return self.stage.requests()
+
+    async def counted(self, counter: str, count: int = 1) -> None:
+        """Waits until a counter of the host has reached a number."""
+        await until(lambda: self.host.counters[counter] >= count, PATIENCE)
+
+    async def idle(self) -> None:
+        """Waits until the bot has nothing to do any more."""
+        await self.host.fleet.bots[0].idle()
+
+
+@contextlib.asynccontextmanager
+async def opened_chat(
+    stage: Stage,
+    name: str = "Echo",
+    *,
+    environ: Mapping[str, str] | None = None,
+    servers: Mapping[str, Any] | None = None,
+    **agent: Any,
+) -> AsyncIterator[HostChat]:
+    """Ann's chat with a new bot and its agent, and a host; MCP servers, if any, are connected."""
+    stage.agents["mcpServers"] |= servers or {}
+    bot, ann = stage.bot(name, **agent), stage.person("Ann")
+    async with stage.host(**(environ or {})) as host:
+        if servers:
+            await until(lambda: _are_up(host.pool.health()), PATIENCE)
+        yield HostChat(stage, bot, ann, stage.world.private(ann, bot), host)
+
+
+def _are_up(servers: Sequence[ServerHealth]) -> bool:
+    return bool(servers) and all(one.link.state == "up" for one in servers)
