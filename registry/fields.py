@@ -68,6 +68,8 @@ def canonical(value: Mapping[str, Any], model: type[RegistryModel]) -> dict[str,
     """The same value with the model's own spelling of its names; unknown names stay."""
     if len(value) > MOST_NAMES:
         raise InvalidValue(f"has more than {MOST_NAMES} fields", "keep those that are known")
+    if any(isinstance(item, list) and len(item) > MOST_NAMES for item in value.values()):
+        raise InvalidValue(f"has a list of more than {MOST_NAMES} entries", "shorten it")
     known = {casefolded(name): name for name in field_names(model)}
     result: dict[str, Any] = {}
     for name, item in value.items():

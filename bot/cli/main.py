@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 T = TypeVar("T")
+SWITCH_SECONDS = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -263,6 +264,9 @@ def _stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 
 def _loop_run(work: Coroutine[Any, Any, T]) -> T:
+    # The loop takes the interpreter back many times for one request: with a thread at work beside
+    # it, each time costs this long.
+    sys.setswitchinterval(SWITCH_SECONDS)
     with contextlib.suppress(ImportError):
         import uvloop
 

@@ -12,7 +12,7 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from bot.mcp.tool_spec import TOOLS_LIMIT, Tool, tools_from
+from bot.mcp.tool_spec import Tool, ToolFilter
 from bot.safety.text_safety import printable
 
 _PAGES = 100
@@ -25,6 +25,7 @@ _PROMPTS_SECONDS = 10.0
 
 
 _PROMPT_CHARACTERS = 20_000
+_LOOKED_AT = 2 * _PROMPT_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,17 @@ async def list_server(client: mcp.Client, log: Any, hide: Callable[[str], str]) 
 
 
 async def _tools(client: mcp.Client, log: Any, hide: Callable[[str], str]) -> tuple[Tool, ...]:
-    raw: list[types.Tool] = []
+    found = ToolFilter(hide)
 
     async def page(cursor: str | None) -> str | None:
         answer = await client.list_tools(cursor=cursor)
-        raw.extend(answer.tools)
-        return answer.next_cursor if len(raw) <= TOOLS_LIMIT else None
+        await asyncio.to_thread(found.take, answer.tools)
+        return None if found.is_full else answer.next_cursor
 
     await _each_page(page)
-    tools, notes = await asyncio.to_thread(tools_from, raw, hide)
-    for note in notes[:10]:
+    for note in found.notes[:10]:
         log.warning("tool list", note=note)
-    return tools
+    return found.tools
 
 
 async def _prompts(client: mcp.Client, log: Any, hide: Callable[[str], str]) -> tuple[str, ...]:
@@ -86,9 +86,9 @@ async def _prompt_names(client: mcp.Client) -> list[str]:
 
 async def _prompt(client: mcp.Client, name: str, hide: Callable[[str], str]) -> str:
     answer = await client.get_prompt(name)
-    texts = [_text_of(message.content) for message in answer.messages]
-    text = hide("\n\n".join(text for text in texts if text)[: 2 * _PROMPT_CHARACTERS])
-    return printable(text, _PROMPT_CHARACTERS).strip()
+    texts = (_text_of(message.content)[:_LOOKED_AT] for message in answer.messages)
+    said = hide("\n\n".join(text for text in texts if text)[:_LOOKED_AT])
+    return printable(said, _PROMPT_CHARACTERS).strip()
 
 
 async def _each_page(page: Callable[[str | None], Awaitable[str | None]]) -> None:

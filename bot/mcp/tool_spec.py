@@ -17,6 +17,7 @@ DESCRIPTION_LIMIT = 8_000
 NAME_LIMIT = 512
 SCHEMA_LIMIT = 64_000
 TOOLS_LIMIT = 1_000
+NOTES_LIMIT = 100
 
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
@@ -77,26 +78,50 @@ class RawTool(Protocol):
 
 
 def tools_from(raw: Iterable[RawTool], hide: Hide = str) -> tuple[tuple[Tool, ...], list[str]]:
-    """The usable tools sorted by name, and a sentence for each that had to be left out.
+    """The usable tools sorted by name, and a sentence for each that had to be left out."""
+    filtered = ToolFilter(hide)
+    filtered.take(raw)
+    return filtered.tools, filtered.notes
+
+
+class ToolFilter:
+    """Takes the usable tools out of a list that comes in pages; `notes` say what is left out.
 
     `hide` takes secrets out of what models read; where a call would need one, the tool is left out.
     """
-    tools: dict[str, Tool] = {}
-    notes: list[str] = []
-    for item in raw:
-        name = printable(hide(item.name[: 2 * NAME_LIMIT])[:80])
-        if len(tools) >= TOOLS_LIMIT:
-            notes.append(f"more than {TOOLS_LIMIT} tools: the others are left out")
-            break
-        if item.name in tools:
-            notes.append(f"tool {name!r} is listed twice: the first stays")
-        elif reason := _refusal(item):
-            notes.append(f"tool {name!r} is left out: {reason}")
-        elif _has_a_secret(tool := _tool(item, hide), hide):
-            notes.append(f"tool {name!r} is left out: its name or its input schema has a secret")
-        else:
-            tools[item.name] = tool
-    return tuple(tools[name] for name in sorted(tools)), notes
+
+    def __init__(self, hide: Hide = str) -> None:
+        self._hide = hide
+        self._tools: dict[str, Tool] = {}
+        self.notes: list[str] = []
+        self.is_full = False
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The usable tools so far, sorted by name."""
+        return tuple(self._tools[name] for name in sorted(self._tools))
+
+    def take(self, page: Iterable[RawTool]) -> None:
+        """Take in a page; made to run in a thread, as it may take a while."""
+        for item in page:
+            if len(self._tools) >= TOOLS_LIMIT:
+                self._note(f"more than {TOOLS_LIMIT} tools: the others are left out")
+                self.is_full = True
+                return
+            name = printable(self._hide(item.name[: 2 * NAME_LIMIT])[:80])
+            if item.name in self._tools:
+                self._note(f"tool {name!r} is listed twice: the first stays")
+            elif reason := _refusal(item):
+                self._note(f"tool {name!r} is left out: {reason}")
+            elif _has_a_secret(tool := _tool(item, self._hide), self._hide):
+                why = "its name or its input schema has a secret"
+                self._note(f"tool {name!r} is left out: {why}")
+            else:
+                self._tools[item.name] = tool
+
+    def _note(self, words: str) -> None:
+        if len(self.notes) < NOTES_LIMIT:
+            self.notes.append(words)
 
 
 def _refusal(raw: RawTool) -> str | None:

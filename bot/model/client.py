@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _BEGINS = b'"content_block_start"'
 """An event that may hold a call's whole input, whose numbers are kept as they are."""
+PIECE = 16 * 1024
+"""Bytes of a stream that are read in one go."""
 GATES = 1000
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
@@ -236,8 +238,8 @@ async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
     The library's own reader goes over an event anew with each line of it.
     """
     lines, data, size = LineSplitter(), list[bytes](), 0
-    async for chunk in events.response.aiter_bytes():
-        for line in lines.feed(chunk):
+    async for piece in _pieces_of(events.response):
+        for line in lines.feed(piece):
             size += line.size if isinstance(line, LineTooLong) else len(line)
             if size > LINE_LIMIT:
                 break
@@ -250,6 +252,19 @@ async def _decoded(events: Stream) -> AsyncGenerator[Mapping[str, Any], None]:
                 data, size = [], 0
         if size > LINE_LIMIT or lines.is_endless:
             raise BrokenStream(f"an event of the stream has more than {LINE_LIMIT} bytes")
+
+
+async def _pieces_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """A body in pieces of a bounded size; others have their turn between what came at once."""
+    taken = 0
+    async for chunk in response.aiter_bytes():
+        for at in range(0, len(chunk), PIECE):
+            piece = chunk[at : at + PIECE]
+            yield piece
+            taken += len(piece)
+            if taken >= PIECE:
+                taken = 0
+                await asyncio.sleep(0)
 
 
 def _json(data: bytes) -> Mapping[str, Any]:

@@ -32,6 +32,7 @@ USAGE_FIELDS = {
 }
 
 INPUT_LIMIT = 500_000
+HALF = "it holds half of a character"
 LONG_NUMBER = "it holds a whole number of more than 64 bits"
 ANSWER_LIMIT = 4_000_000
 """Characters of one answer; more than any model writes."""
@@ -184,7 +185,8 @@ class StreamAccumulator:
         except ValueError:
             value = None
         if isinstance(value, dict):
-            return {"input": value}
+            half = plain_json.mended(written.encode()) != written.encode()
+            return {"input": value} | ({UNFIT: HALF} if half else {})
         if self._stop == "tool_use":
             raise BrokenStream(f"the input of {block.get('name', 'a tool')} is not a JSON object")
         return {"input": {}}

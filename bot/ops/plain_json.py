@@ -25,9 +25,6 @@ _ESCAPE = re.compile(
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.DOTALL,
 )
-_BEGUN = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_BEGUN_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
-_LONGEST_ESCAPE = 12
 _MOST_DIGITS = 4_000
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
@@ -93,41 +90,6 @@ def mended(raw: bytes) -> bytes:
 
 def _whole(match: re.Match[bytes]) -> bytes:
     return b"\\ufffd" if match[1] else match[0]
-
-
-class Mending:
-    """The same for a text that comes in pieces, wherever they are cut."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def feed(self, piece: bytes) -> bytes:
-        """What is whole by now."""
-        text = self._held + piece
-        at = _begun(text)
-        self._held = text[at:]
-        return mended(text[:at])
-
-    def end(self) -> bytes:
-        """What is left once nothing comes any more."""
-        return mended(self._held)
-
-
-def _begun(text: bytes) -> int:
-    """Where an escape begins that is not written to its end, or whose other half may follow."""
-    if b"\\" not in text[-_LONGEST_ESCAPE:]:
-        return len(text)
-    for pattern in (_BEGUN_PAIR, _BEGUN):
-        found = pattern.search(text, max(0, len(text) - _LONGEST_ESCAPE))
-        if found is not None and _is_escape(text, found.start()):
-            return found.start()
-    return len(text)
-
-
-def _is_escape(text: bytes, at: int) -> bool:
-    """Whether a backslash is no escaped one itself."""
-    before = text[:at]
-    return (len(before) - len(before.rstrip(b"\\"))) % 2 == 0
 
 
 def _constant(name: str) -> NoReturn:

@@ -133,9 +133,10 @@ def _mentions(text: str, entities: list[Any], bot: BotUser) -> Iterator[tuple[in
         start, length, kind = entity.get("offset"), entity.get("length"), entity.get("type")
         if type(start) is not int or type(length) is not int or start < 0 or length <= 0:
             continue
-        as_long = kind == "mention" and length == len(bot.username) + 1
-        said = units[2 * start : 2 * (start + length)].decode("utf-16-le", "replace") * as_long
-        ours = as_long and said.casefold() == f"@{bot.username}".casefold()
+        ours = False
+        if kind == "mention" and length == len(bot.username) + 1:
+            said = units[2 * start : 2 * (start + length)].decode("utf-16-le", "replace")
+            ours = said.casefold() == f"@{bot.username}".casefold()
         user = entity.get("user")
         meant = kind == "text_mention" and isinstance(user, dict) and user.get("id") == bot.id
         if ours or meant:

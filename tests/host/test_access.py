@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 
 from bot.app import Assembled
 from bot.store import keys
@@ -172,18 +173,19 @@ async def test_listed_asks_nobody(stage: Stage) -> None:
 
 
 async def test_an_open_bot_says_nothing_about_it_in_chats_and_all_about_it_in_the_log(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
+    stage: Stage,
 ) -> None:
     private = Private(stage, "open")
     team = stage.world.group("Team", [private.ann])
-    async with private.host() as host:
-        stage.world.join(team, private.bot)
-        await until(lambda: host.counters["joined:group"] == 1)
-        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
-        await private.quiet()
-        assert private.texts(team) == []
-        assert private.cards(private.office) == []
-    said = capsys.readouterr().out
+    with structlog.testing.capture_logs() as logs:
+        async with private.host() as host:
+            stage.world.join(team, private.bot)
+            await until(lambda: host.counters["joined:group"] == 1)
+            assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
+            await private.quiet()
+            assert private.texts(team) == []
+            assert private.cards(private.office) == []
+    said = str(logs)
     assert f"ACCESS: bot {private.bot.id} is open to everybody" in said
     assert "a bot is open to everybody, and no budget is set" in said
 

@@ -13,6 +13,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -161,6 +162,9 @@ class Scene:
     def sent(self, bot: Bot) -> list[dict[str, Any]]:
         return [call.params for call in self.stage.world.calls.of(bot=bot.id)]
 
+    def has_grown(self, room: Room) -> bool:
+        return bool(self.grown(room))
+
     def grown(self, room: Room) -> list[str]:
         """All texts that were shown in a room, drafts and edits among them."""
         shown = [call.params for call in self.stage.world.calls if "text" in call.params]
@@ -196,8 +200,11 @@ async def test_a_growing_answer_shows_no_piece_of_a_secret(scene: Scene) -> None
     private, ann = stage.world.private(scene.boss, bot), scene.boss
     group = stage.world.group("Team", [ann, bot])
     for room, order in ((private, "leak slowly"), (group, f"@{bot.username} leak slowly")):
-        stage.script.on(Turn((Say(text),), pace=60.0), user="leak slowly")
+        hold = Stall(events=40, gate=f"a growing answer in {room.id}")
+        stage.script.on(Turn((Say(text),), pace=60.0, fault=hold), user="leak slowly")
         stage.world.say(ann, room, order)
+        await stage.world.until(partial(scene.has_grown, room), PATIENCE)
+        stage.sim.gates.open(f"a growing answer in {room.id}")
         final = await room.wait_for(lambda m: m.text.count(SECRET) == 3, PATIENCE)
         pieces = ("correct", "horse", "hun", "ter2", "plain")
         shown = [*scene.grown(room), final.text]

@@ -10,18 +10,19 @@ import ast
 import gc
 import importlib
 import itertools
-import math
 import re
 import re._parser as grammar  # type: ignore[import-not-found]
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.house.doubling import MOST, SHORT, growth
 
 ROOT = Path(__file__).parents[2]
 ANCHORED = frozenset({"match", "fullmatch"})
@@ -29,14 +30,11 @@ ANCHORED = frozenset({"match", "fullmatch"})
 MADE_INSIDE = {"bot/sandbox/messages/errands.py": r"(?:^|[^a-z0-9])get_current_time$"}
 """Patterns that are made of names when they are used: one of each."""
 
-TINY, SHORT, LONG = 20, 1_000, 64_000
-WORTH_TIMING = 0.004
+TINY = 20
 FAR_TOO_LONG = 0.01
 """Seconds for a tiny text: whoever takes that never comes to the end of a short one."""
-MOST = 2.5
 UNITS, HEADS = 48, 3
 ENDS = ("", "\x01", "!")
-TRIES = 15
 
 
 @dataclass(frozen=True)
@@ -283,22 +281,6 @@ def seconds(found: Found, text: Any) -> float:
     return time.thread_time() - begun
 
 
-def growth(found: Found, recipe: tuple[str, str, str]) -> tuple[float, int]:
-    """How much longer twice the text takes, where that can be told, and the size."""
-    size = SHORT
-    while seconds(found, text_of(found.pattern, *recipe, size)) < WORTH_TIMING:
-        size *= 4
-        if size > LONG:
-            return 0.0, size
-    once = twice = math.inf
-    for _ in range(TRIES):  # others use the machine: the quickest of many is the true one
-        once = min(once, seconds(found, text_of(found.pattern, *recipe, size)))
-        twice = min(twice, seconds(found, text_of(found.pattern, *recipe, 2 * size)))
-        if twice <= MOST * once:
-            break
-    return twice / max(once, 1e-6), size
-
-
 def slowest(found: Found) -> list[tuple[str, str, str]]:
     """The recipes whose short texts take longest."""
     spent = [
@@ -314,7 +296,7 @@ def misbehaviour(found: Found) -> str:
         if min(seconds(found, text) for _ in range(2)) > FAR_TOO_LONG:
             return f"{found.place}: {text!r} takes for ever"
     for recipe in slowest(found):
-        ratio, size = growth(found, recipe)
+        ratio, size = growth(partial(seconds, found), partial(text_of, found.pattern, *recipe))
         if ratio > MOST:
             return f"{found.place}: twice {recipe!r} of {size} takes {ratio:.1f} times as long"
     return ""

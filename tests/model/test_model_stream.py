@@ -313,6 +313,7 @@ def test_an_answer_that_no_journal_can_hold_is_a_broken_stream() -> None:
         ('{"n": 1e400}', {}, "a number that is too large to be held"),
         ('{"n": NaN}', {}, "NaN, which is no number"),
         (f'{{"n": {"9" * 5_000}}}', {}, "a number that is too large to be held"),
+        ('{"q": "cut \\ud83d"}', {"q": "cut \ufffd"}, "half of a character"),
         ('{"a":' * 300 + "1" + "}" * 300, {}, "it is nested too deep"),
         (f'{{"a": "{"x" * 600_000}"}}', {}, "more than 500000 characters"),
     ],
@@ -330,11 +331,6 @@ def test_an_input_that_came_whole_is_judged_as_well() -> None:
     start = {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {"n": 10**25}}
     _, answer = gather(BEGIN, *block(0, start), end("tool_use"), STOP)
     assert "more than 64 bits" in answer.content[0]["unfit"]
-
-
-def test_half_of_a_pair_in_an_input_costs_one_character() -> None:
-    _, answer = gather(BEGIN, *call(0, '{"q": "cut \\ud83d"}'), end("tool_use"), STOP)
-    assert answer.content[0]["input"] == {"q": "cut \ufffd"}
 
 
 def test_pieces_of_a_text_never_hold_half_of_a_pair() -> None:

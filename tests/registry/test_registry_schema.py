@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from registry import schema_worker
 from registry.fields import InvalidValue
 from registry.tool_schema import Cost, checked, cost
 
@@ -98,6 +99,17 @@ def test_a_schema_that_would_take_for_ever_is_refused_in_a_moment(
         checked(schema)
     assert words in raised.value.message
     assert time.thread_time() - begun < 1
+
+
+def test_no_pattern_can_drive_a_match_mad() -> None:
+    evil = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    judge = schema_worker.validator(checked(evil))
+    begun = time.process_time()
+    found = schema_worker.misfit(judge, {"a": "a" * 5_000 + "b"})
+    assert found is not None
+    assert "does not match" in found[0]
+    assert schema_worker.misfit(judge, {"a": "aaa"}) is None
+    assert time.process_time() - begun < 1
 
 
 def test_what_a_schema_can_cost_is_counted_with_its_references_written_out() -> None:

@@ -12,20 +12,21 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from bot.ops.line_reader import LINE_LIMIT
-from bot.ops.plain_json import Mending, mended
+from bot.mcp.transports.shortening import LONG, TOO_MANY_PARTS, TooManyParts, shortened
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, request_of
 
 UNREADABLE = -32090
 """The code of an error that stands for an answer which we did not take; its words say why."""
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
+_DATA = b"data:"
 
 
 async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
     """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
 
-    Half of a surrogate pair in it, or in a stream of events, is U+FFFD. Raises
+    The same holds for each event of a stream. Half of a surrogate pair is U+FFFD. Raises
     httpx2.TransportError where the body breaks off, or is compressed although we asked for it as it
     is: a few bytes could become gigabytes.
     """
@@ -34,7 +35,7 @@ async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> ht
         raise httpx2.RemoteProtocolError("the answer is compressed", request=response.request)
     kind = response.headers.get("content-type", "").lower()
     if kind.startswith(_EVENTS):
-        response.stream = _MendedStream(response.stream)
+        response.stream = _BoundedEvents(response)
     if not kind.startswith(_JSON):
         return response
     body = bytearray()
@@ -43,22 +44,42 @@ async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> ht
         if len(body) > limit:
             await response.aclose()
             return _error_too_large(response.request, limit)
-    return _whole(response, mended(bytes(body)))
+    return _whole(response, await _quickly_read(bytes(body), _id_of(response.request)))
 
 
-class _MendedStream(httpx2.AsyncByteStream):
-    """A stream of events whose texts can all be read."""
+async def _quickly_read(message: bytes, id: Any) -> bytes:
+    """A message's JSON so that it is quickly read, or an error in its place; what is none stays."""
+    try:
+        return await shortened(message)
+    except TooManyParts:
+        return _error(id, TOO_MANY_PARTS)
+    except ValueError:
+        return message
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+
+class _BoundedEvents(httpx2.AsyncByteStream):
+    """A stream of events, each of which is quickly read; what is too long is an error instead."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._inner: Any = response.stream
+        self._request = response.request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        mending = Mending()
+        lines = LineSplitter()
         async for piece in self._inner:
-            if whole := mending.feed(piece):
-                yield whole
-        if rest := mending.end():
-            yield rest
+            for line in lines.feed(piece):
+                yield await self._line(line)
+            if lines.is_endless:
+                raise httpx2.RemoteProtocolError("a line without an end", request=self._request)
+
+    async def _line(self, line: bytes | LineTooLong) -> bytes:
+        if isinstance(line, LineTooLong):
+            id = _id_of(self._request) if line.request is None else line.request
+            return b"data: " + _error(id, too_large(LINE_LIMIT)) + b"\n"
+        if not line.startswith(_DATA):
+            return line + b"\n"
+        message = line.removeprefix(_DATA)
+        return _DATA + await _quickly_read(message, request_of(message)) + b"\n"
 
     async def aclose(self) -> None:
         """Close the stream that this one reads."""
@@ -83,9 +104,14 @@ def _whole(response: httpx2.Response, body: bytes) -> httpx2.Response:
 
 
 def _error_too_large(request: httpx2.Request, limit: int) -> httpx2.Response:
-    error = {"code": UNREADABLE, "message": too_large(limit)}
-    answer = {"jsonrpc": "2.0", "id": _id_of(request), "error": error}
-    return httpx2.Response(200, json=answer, request=request)
+    body = _error(_id_of(request), too_large(limit))
+    return httpx2.Response(200, content=body, headers={"Content-Type": _JSON}, request=request)
+
+
+def _error(id: Any, words: str) -> bytes:
+    """An error response in place of one that is not taken."""
+    error = {"code": UNREADABLE, "message": words}
+    return json.dumps({"jsonrpc": "2.0", "id": 0 if id is None else id, "error": error}).encode()
 
 
 def _id_of(request: httpx2.Request) -> Any:
@@ -98,16 +124,10 @@ def _id_of(request: httpx2.Request) -> Any:
 
 BROKEN = "The tool ran, but its answer breaks the protocol."
 
-_LONG = 256 * 1024
-
 
 def parsed(raw: bytes) -> JSONRPCMessage:
-    """The message in these bytes; raises ValueError where there is none.
-
-    Half of a surrogate pair in a text is read as U+FFFD: the rest of it is worth having.
-    """
-    raw = mended(raw)
-    if len(raw) > _LONG:
+    """Parse a message that was `shortened`; raises ValueError if it is not one."""
+    if len(raw) > LONG:
         # Five times as fast where an answer has very many parts, and all on this loop wait for it.
         with suppress(orjson.JSONDecodeError):
             return jsonrpc_message_adapter.validate_python(orjson.loads(raw), by_name=False)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import anyio
+import structlog
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
@@ -18,13 +19,16 @@ from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import TOOLS_LIMIT
 from bot.mcp.transports.auth import tokens_of
 from bot.mcp.transports.http import GuardedHttpClient
+from bot.mcp.transports.shortening import PARTS, cut
 from bot.mcp.transports.sse import sse_streams
 from bot.mcp.transports.stdio import stdio_streams
 from bot.ops.line_reader import LINE_LIMIT
+from bot.safety.text_safety import printable
+
+log = structlog.get_logger("mcp")
 
 _WINDOW = 0.1
 _MESSAGES_A_WINDOW = 200
-_PARTS = 2_000
 _GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 Streams = tuple[Any, Any]
@@ -149,19 +153,30 @@ def _mended(item: Any) -> Any:
     # One tool without a proper schema would cost its server the whole list.
     message = getattr(item, "message", None)
     if isinstance(message, JSONRPCResponse):
-        for name in ("content", "messages", "prompts"):
-            if isinstance(parts := message.result.get(name), list) and len(parts) > _PARTS:
-                message.result[name] = parts[:_PARTS]
-                if name == "content":
-                    message.result[name].append(_left_out(len(parts) - _PARTS))
+        cut(message.result)
         if isinstance(tools := message.result.get("tools"), list):
-            offered = [tool for tool in tools[: TOOLS_LIMIT + _PARTS] if _is_named(tool)]
-            message.result["tools"] = [_mended_tool(tool) for tool in offered]
+            offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS] if _is_named(tool)]
+            mended = [_mended_tool(tool) for tool in offered]
+            message.result["tools"] = [tool for tool in mended if _can_be_listed(tool)]
     return item
 
 
-def _left_out(count: int) -> dict[str, str]:
-    return {"type": "text", "text": f"[{count} more parts are left out]"}
+def _can_be_listed(tool: dict[str, Any]) -> bool:
+    """Whether the SDK takes a tool's schema; it judges the kinds of some keywords, and no more."""
+    schema = tool["inputSchema"]
+    named, wanted = schema.get("properties"), schema.get("required")
+    fits = {
+        "$schema": isinstance(schema.get("$schema"), str | None),
+        "properties": named is None
+        or (isinstance(named, dict) and all(isinstance(p, dict | bool) for p in named.values())),
+        "required": wanted is None
+        or (isinstance(wanted, list) and all(isinstance(name, str) for name in wanted)),
+    }
+    if wrong := next((keyword for keyword, well in fits.items() if not well), None):
+        name = printable(tool["name"][:80])
+        told = f"tool {name!r} is left out: its input schema is no JSON Schema, at $.{wrong}"
+        log.warning("tool list", note=told)
+    return wrong is None
 
 
 def _is_named(tool: Any) -> bool:

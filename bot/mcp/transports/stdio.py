@@ -27,6 +27,7 @@ from bot.mcp.call_outcome import TransportCallbacks
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
 from bot.mcp.transports.messages import BROKEN, error, parsed, too_long
+from bot.mcp.transports.shortening import TooManyParts, shortened
 from bot.ops.hardening import given_umask
 from bot.ops.line_reader import LineSplitter, LineTooLong, request_of
 
@@ -147,14 +148,17 @@ class _Reader:
 
     async def _take(self, chunk: bytes) -> None:
         for line in self._lines.feed(chunk):
-            if (message := self._message(line)) is not None:
+            if (message := await self._message(line)) is not None:
                 await self._inbox.send(message)
 
-    def _message(self, line: bytes | LineTooLong) -> SessionMessage | None:
+    async def _message(self, line: bytes | LineTooLong) -> SessionMessage | None:
         if isinstance(line, LineTooLong):
             return self._too_long(line)
         try:
-            message = parsed(line)
+            message = parsed(await shortened(line))
+        except TooManyParts as error_:
+            request = request_of(line)
+            return None if request is None else error(request, str(error_))
         except ValueError:
             self._garbage(line)
             request = request_of(line)

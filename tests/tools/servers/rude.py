@@ -17,6 +17,8 @@ TOOLS: list[Any] = [
     {"name": "any", "inputSchema": {"anyOf": [{"type": "object"}], "properties": {"a": {}}}},
     {"name": "bad property", "inputSchema": {"type": "object", "properties": {"a b": {}}}},
     {"name": "bad schema", "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}}},
+    {"name": "bad names", "inputSchema": {"type": "object", "required": ["a", 1]}},
+    {"name": "bad list", "inputSchema": {"type": "object", "properties": [1]}},
     {"name": "new\nline", "inputSchema": {"type": "object"}},
     {"name": "zero\u200bwidth", "inputSchema": {"type": "object"}},
     {"name": "n" * 300, "inputSchema": {"type": "object"}},
@@ -26,6 +28,7 @@ TOOLS: list[Any] = [
 ]
 
 
+PARTS = {"parts": 20_000, "crowd": 250_000}
 NEWS = {"method": "notifications/message", "params": {"level": "info", "data": "news"}}
 SPEWN = {
     "flood": "garbage without an end\n",
@@ -72,8 +75,8 @@ def called(name: str) -> dict[str, Any]:
         return {"content": "no list"}
     if MANNER == "deep":
         return {"content": [], "structuredContent": deep(400)}
-    if MANNER == "parts":
-        return {"content": [{"type": "text", "text": "a"}] * 250_000}
+    if MANNER in PARTS:
+        return {"content": [{"type": "text", "text": "a"}] * PARTS[MANNER]}
     text = "x" * 50_000_000 if MANNER == "huge" else f"called {name}"
     return {"content": [{"type": "text", "text": text}]}
 

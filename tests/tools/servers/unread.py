@@ -59,6 +59,7 @@ BODIES: dict[str, Callable[[Any], bytes]] = {
     "elsewhere": lambda _: b"",
     "broken": lambda _: b"<html>500</html>",
     "half": lambda id: _text(id, TEXT),
+    "fine": lambda id: _text(id, "fine"),
 }
 """What is sent, by manner; `id` is the request's."""
 STATUS = {"accepted": 202, "nothing": 204, "elsewhere": 303, "broken": 500}
@@ -87,9 +88,17 @@ def plain(message: dict[str, Any]) -> bytes | None:
 
 
 class Unread:
-    """An MCP server and a webhook on one port, by hand: a line of `runs` for each run."""
+    """An MCP server and a webhook on one port, by hand: a line of `runs` for each run.
+
+    What it lists and answers may be changed at any time; `listed` counts how often it was asked.
+    """
 
     def __init__(self) -> None:
+        self.bodies = dict(BODIES)
+        self.tools: list[Any] = TOOLS
+        self.prompts: list[Any] = []
+        self.prompt: Any = {"messages": []}
+        self.listed = 0
         self.url = ""
         self.runs: list[str] = []
         self._server: asyncio.Server | None = None
@@ -140,7 +149,7 @@ class Unread:
             return self._run("hook", path.removeprefix("/hook/"), 1, writer)
         if message.get("method") == "tools/call":
             return self._run(path.strip("/"), message["params"]["name"], message["id"], writer)
-        told = plain(message)
+        told = self._listing(message) or plain(message)
         if path == "/messages":
             writer.write(_response(202, "", b""))
             self._event(told)
@@ -152,7 +161,7 @@ class Unread:
 
     def _run(self, door: str, manner: str, id: Any, writer: asyncio.StreamWriter) -> bool:
         self.runs.append(f"{door} {manner}")
-        body = BODIES[manner](id)
+        body = self.bodies[manner](id)
         if door == "messages":
             writer.write(_response(202, "", b""))
             self._event(body)
@@ -166,6 +175,26 @@ class Unread:
         size = len(body) + 50 * (manner == "torn")
         writer.write(_response(STATUS.get(manner, 200), kind, body, packed=packed, size=size))
         return manner != "torn"
+
+    def notify(self) -> None:
+        """Tell whoever listens over the older transport that all lists have changed."""
+        for kind in ("tools", "prompts"):
+            told = {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
+            self._event(json.dumps(told).encode())
+
+    def _listing(self, message: dict[str, Any]) -> bytes | None:
+        match message.get("method"):
+            case "initialize":
+                return _result(message["id"], INFO | {"capabilities": {"tools": {}, "prompts": {}}})
+            case "tools/list":
+                return _result(message["id"], {"tools": self.tools})
+            case "prompts/list":
+                self.listed += 1
+                return _result(message["id"], {"prompts": self.prompts})
+            case "prompts/get":
+                return _result(message["id"], self.prompt)
+            case _:
+                return None
 
     def _event(self, data: bytes | None) -> None:
         if data is not None and self._events is not None:
