@@ -193,7 +193,7 @@ class HostProcess:
         return await asyncio.wait_for(self._started().wait(), seconds)
 
     async def kill(self) -> None:
-        """kill -9, and wait for the end."""
+        """SIGKILL, and wait for the end."""
         self.send(signal.SIGKILL)
         await self._started().wait()
 

@@ -62,7 +62,7 @@ class Valkey:
         return self.process is not None and self.process.returncode is None
 
     async def kill(self) -> None:
-        """kill -9, and wait for the end."""
+        """SIGKILL, and wait for the end."""
         await self._end(signal.SIGKILL)
 
     async def stop(self) -> None:
