@@ -68,11 +68,11 @@ class Tab:
             raise AssertionError(result["exceptionDetails"])
         return result["result"].get("value")
 
-    async def until(self, condition: str, seconds: float = 15) -> None:
+    async def until(self, condition: str, seconds: float = 40) -> None:
         """Return once an expression is true; AssertionError that shows the page after a while."""
         await self._value(f"Boolean({condition})", seconds)
 
-    async def _value(self, expression: str, seconds: float = 15) -> Any:
+    async def _value(self, expression: str, seconds: float = 40) -> Any:
         value = await self.run(UNTIL % (seconds * 1000, expression))
         if not value:
             text = await self.run("document.body.innerText")

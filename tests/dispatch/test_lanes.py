@@ -200,7 +200,7 @@ async def test_a_lost_line_is_told_from_a_turn_from_a_signal_and_from_the_feed(
         scene.lanes.lost.clear()
         await work
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 return await scene.lanes.lost.wait()
         except TimeoutError:
             return False

@@ -34,7 +34,7 @@ async def apology(stage: Stage, person: Person, room: Room, bot: Bot, text: str)
 
 
 async def word(stage: Stage, pressed: Any) -> str:
-    await stage.world.until(lambda: pressed.answer is not None, 10)
+    await stage.world.until(lambda: pressed.answer is not None)
     return str(pressed.answer.get("text", ""))
 
 
@@ -51,7 +51,7 @@ async def test_the_button_under_an_apology_brings_the_answer_and_goes_away(stage
         pressed = stage.world.press_button(ann, room, message.id, "Try again")
         assert await word(stage, pressed) == "Trying again."
         assert (await stage.answer(room, echo, 2)).text == "here it is"
-        await stage.world.until(lambda: not keyboard(room.messages[message.id]), 5)
+        await stage.world.until(lambda: not keyboard(room.messages[message.id]))
     (asked,) = stage.requests()[-1]["messages"]
     texts = [block["text"] for block in asked["content"]]
     assert texts[1] == "[Ann asks for this once more: the answer did not come.]"
@@ -79,8 +79,8 @@ async def test_a_retry_that_fails_too_offers_the_next_one(stage: Stage) -> None:
     async with stage.host():
         first = await apology(stage, ann, room, echo, "go")
         stage.world.press_button(ann, room, first.id, "Try again")
-        second = await stage.answer(room, echo, 2, seconds=20)
-        await stage.world.until(lambda: bool(keyboard(room.messages[second.id])), 5)
+        second = await stage.answer(room, echo, 2)
+        await stage.world.until(lambda: bool(keyboard(room.messages[second.id])))
         stage.world.press_button(ann, room, second.id, "Try again")
         assert (await stage.answer(room, echo, 3)).text == "at last"
     content = stage.requests()[-1]["messages"][-1]["content"]

@@ -132,7 +132,7 @@ async def test_kill_9_during_an_approved_call_never_runs_it_again(stage: Stage) 
     host = await desk.process()
     stage.world.say(ann, room, "go")
     desk.press(ann, room, await desk.question(room), "Once")
-    await until(lambda: desk.done == ["slow x"], 20)
+    await until(lambda: desk.done == ["slow x"])
     await host.kill()
     again = await stage.process()
     try:
@@ -152,7 +152,7 @@ async def test_a_call_of_unknown_outcome_asks_a_person_though_whitelisted(stage:
     stage.script.on(turn(slow), turn("Again.", slow), "Not again.")
     host = await desk.process()
     stage.world.say(ann, room, "go")
-    await until(lambda: desk.done == ["slow x"], 20)
+    await until(lambda: desk.done == ["slow x"])
     await host.kill()
     again = await stage.process()
     try:

@@ -197,7 +197,7 @@ async def test_no_budget_is_overrun_by_a_burst_and_the_admin_is_told_once(stage:
         )
         lines = await ledger(host)
         await stage.world.until(
-            lambda: any("is used up" in text for text in stage.texts(own, bot.id)), 10
+            lambda: any("is used up" in text for text in stage.texts(own, bot.id))
         )
         await host.fleet.bots[0].idle()
     refused = [text for text in said if "this agent has used up" in text]

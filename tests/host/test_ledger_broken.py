@@ -83,7 +83,7 @@ async def test_an_answer_that_its_person_stops_is_in_the_ledger_with_what_had_co
     stage.script.on(turn(WORDS, fault=Stall(events=12)))
     async with stage.host(BUDGETS__PERSON__TOKENS="20000", PRICES=PRICES) as host:
         stage.world.say(ann, room, "go")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
+        await stage.world.until(lambda: bool(stage.world.drafts(room)))
         stage.world.say(ann, room, "/stop")
         assert (await stage.answer(room, bot)).text.endswith("(stopped)")
         (line,) = await ledger(host)

@@ -218,7 +218,7 @@ async def test_allowed_tools_need_not_name_it_and_a_confirmation_is_obeyed(
         assert "read_more" in question
         message = await stage.answer(room, bot)
         stage.world.press_button(ann, room, message.id, "Once")
-        await stage.world.until(lambda: "Read." in stage.texts(room, bot.id), 20)
+        await stage.world.until(lambda: "Read." in stage.texts(room, bot.id))
     assert results(stage)[0].startswith(TEXT[SHOWN : SHOWN + 100])
 
 

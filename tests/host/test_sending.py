@@ -139,5 +139,5 @@ async def test_an_answer_in_a_group_grows_in_one_message_and_replies_to_its_ques
     stage.script.on(Turn((Say(words),), pace=60.0))
     async with stage.host():
         stage.world.say(ann, room, f"@{echo.username} slowly please")
-        await stage.world.until(lambda: stage.texts(room, echo.id) == [words], 20)
+        await stage.world.until(lambda: stage.texts(room, echo.id) == [words])
     assert stage.world.calls.of(bot=echo.id, method="editMessageText")

@@ -184,7 +184,7 @@ async def test_an_internal_skill_asks_people_where_it_should(stage: Stage, insta
         assert "in_stock\narticle: nail" in question.text
         assert shelf.RUNS == []
         stage.world.press_button(ann, room, question.id, "Once")
-        await stage.world.until(lambda: "ok" in stage.texts(room, bot.id), 10)
+        await stage.world.until(lambda: "ok" in stage.texts(room, bot.id))
         assert shelf.RUNS == ["nail"]
 
 

@@ -26,7 +26,7 @@ async def test_a_host_that_waits_for_its_store_is_stopped_by_a_signal(
     host = Replica(stage, "waiting", REDIS_URL=url)
     await host.spawn(by_command=True)
     try:
-        await until(lambda: host.logged("store.away"), 20)
+        await until(lambda: host.logged("store.away"))
         host.send(number)
         assert await host.wait(10) == 0
     finally:
@@ -46,9 +46,9 @@ async def test_a_second_ctrl_c_ends_the_host_at_once_and_the_next_one_goes_on(
     first = Replica(stage, "one", DRAIN_SECONDS="600")
     async with first.running():
         stage.world.say(ann, room, "hi")
-        await until(lambda: len(stage.requests()) == 1, 20)
+        await until(lambda: len(stage.requests()) == 1)
         first.send(signal.SIGINT)
-        await until(lambda: first.logged("stopping"), 10)
+        await until(lambda: first.logged("stopping"))
         first.send(signal.SIGINT)
         assert await first.wait(10) == 0
     assert not first.logged("Traceback")

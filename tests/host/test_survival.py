@@ -56,7 +56,7 @@ async def test_sigterm_lets_a_running_turn_come_to_its_end(stage: Stage) -> None
     host.process.send_signal(signal.SIGTERM)
     await until(lambda: b"stopping" in host.log.read_bytes())
     stage.sim.gates.open("held")
-    assert await asyncio.wait_for(host.process.wait(), 20) == 0
+    assert await asyncio.wait_for(host.process.wait(), 30) == 0
     assert stage.texts(room, echo.id) == ["just in time"]
 
 
@@ -77,7 +77,7 @@ async def test_a_second_host_on_one_data_directory_is_refused_with_the_cure(stag
     process = await asyncio.create_subprocess_exec(
         *host.command, env=host.environ, stderr=asyncio.subprocess.PIPE, cwd=stage.folder
     )
-    _, words = await asyncio.wait_for(process.communicate(), 20)
+    _, words = await asyncio.wait_for(process.communicate(), 30)
     await host.end()
     assert process.returncode == 1
     assert "give this one a DATA_DIR of its own" in words.decode()
@@ -128,7 +128,7 @@ async def test_a_store_that_is_away_for_seconds_loses_nothing(stage: Stage, tmp_
             await asyncio.sleep(seconds)
             assert stage.texts(room, echo.id) == ["ok"]
             await valkey.start()
-            await stage.answer(room, echo, 6, seconds=20)
+            await stage.answer(room, echo, 6)
             assert host.fleet.bots[0].state == "polling"
     finally:
         await valkey.stop()

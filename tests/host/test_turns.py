@@ -126,7 +126,7 @@ async def test_a_person_is_told_that_the_model_is_asked_again(stage: Stage) -> N
     stage.script.on(turn(fault=HttpError(529, retry_after=2)), "there now")
     async with stage.host():
         stage.world.say(ann, room, "hi")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
+        await stage.world.until(lambda: bool(stage.world.drafts(room)))
         assert "trying again" in str(stage.world.drafts(room)[0].show())
         assert (await stage.answer(room, echo)).text == "there now"
 
@@ -166,7 +166,7 @@ async def test_slash_stop_ends_the_running_turn_and_keeps_what_was_said(stage: S
     stage.script.on(Turn((Say(words),), pace=60.0), "next")
     async with stage.host():
         stage.world.say(ann, room, "tell me much")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
+        await stage.world.until(lambda: bool(stage.world.drafts(room)))
         stage.world.say(ann, room, "/stop")
         said = (await stage.answer(room, echo)).text
         assert said.startswith("word0 word1")
@@ -184,7 +184,7 @@ async def test_the_stop_button_of_a_draft_ends_the_turn(stage: Stage) -> None:
     stage.script.on(Turn((Say("on and on " * 300),), pace=60.0))
     async with stage.host():
         stage.world.say(ann, room, "tell me much")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
+        await stage.world.until(lambda: bool(stage.world.drafts(room)))
         stage.world.stop(ann, room)
         assert (await stage.answer(room, echo)).text.endswith("(stopped)")
 

@@ -35,7 +35,7 @@ async def pushed_to(stage: Stage, **more: str) -> AsyncIterator[Assembled]:
     async with assembled(settings_of(variables)) as host:
         running = asyncio.create_task(host.fleet.run())
         try:
-            await until(lambda: all(bot.state == "webhook" for bot in host.fleet.bots), 20)
+            await until(lambda: all(bot.state == "webhook" for bot in host.fleet.bots))
             yield host
         finally:
             host.fleet.leave()
@@ -133,7 +133,7 @@ async def test_an_update_is_stored_before_it_is_acknowledged(stage: Stage, tmp_p
         await until(lambda: host.counters["webhook:503"] >= 1)
         assert len(echo.updates.waiting) == 1
         await valkey.start()
-        assert (await stage.answer(room, echo, seconds=20)).text == "at last"
+        assert (await stage.answer(room, echo)).text == "at last"
     assert stage.texts(room, echo.id) == ["at last"]
 
 

@@ -29,7 +29,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 async def gone(folder: Path, *words: str) -> None:
     """Returns once no process of the folder has one of these words in its command."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while any(word in line for line in processes_in(folder).values() for word in words):  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.05)
 

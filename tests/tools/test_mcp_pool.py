@@ -103,6 +103,7 @@ async def test_many_callers_of_a_killed_server_cause_one_reconnect(log: Path) ->
         calls = [asyncio.create_task(pool.call("plain", "hold", {"word": "e"})) for _ in range(30)]
         await until(lambda: words(log))
         os.kill(pid, signal.SIGKILL)
+        await until(lambda: not runs(pid))
         held.unlink()
         ended = await asyncio.gather(*calls, return_exceptions=True)
         fates = Counter(type(end) for end in ended)
@@ -155,7 +156,7 @@ async def test_a_hanging_server_costs_its_callers_their_deadline_and_others_noth
         assert not stuck.done()
         with pytest.raises(ToolFateUnknown, match="no answer in time"):
             await stuck
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # the call itself takes 30
 
 
 async def test_a_server_that_hangs_again_and_again_rests_and_is_replaced(
@@ -239,7 +240,7 @@ async def test_a_server_that_never_answers_holds_nobody_up(
         with pytest.raises(ToolUnavailable, match="not connected"):
             await pool.call("silent", "echo", {}, deadline=0.1)
     finally:
-        await asyncio.wait_for(pool.close(), 5)
+        await asyncio.wait_for(pool.close(), 30)
 
 
 async def test_a_server_that_does_not_open_in_time_is_tried_again(

@@ -15,7 +15,7 @@ from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
 
 HERE = Path(__file__).parent
-BOUND = 20.0
+BOUND = 30.0
 
 
 class QuickClock:
