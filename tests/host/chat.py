@@ -7,12 +7,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from bot.app import Assembled
 from bot.mcp.pool import ServerHealth
+from simulators.messages.gates import Gates
 from simulators.messages.script import Scripted
 from simulators.telegram.world import World
 from simulators.testing.stage import PATIENCE, Chat, until
-from tests.host.stage import Stage
+from tests.host.stage import TIME_SERVER, Stage
+
+CLOCK = pytest.mark.chat(
+    name="Clock",
+    servers={"time": TIME_SERVER},
+    mcpServers=["time"],
+    whitelistPatterns=["mcp:time:*"],
+)
+"""Marks a test whose bot asks a real MCP server for the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,11 @@ class HostChat(Chat):
     def script(self) -> Scripted:
         """What the model answers."""
         return self.stage.script
+
+    @property
+    def gates(self) -> Gates:
+        """Where answers of the model wait."""
+        return self.stage.sim.gates
 
     @property
     def world(self) -> World:

@@ -8,6 +8,7 @@ from bot.conversations.router import STALE_PRESS
 from simulators.messages.turns import HttpError, Say, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
+from tests.host.chat import HostChat
 from tests.host.stage import Stage
 
 TOO_LONG = 3600
@@ -88,16 +89,15 @@ async def test_a_retry_that_fails_too_offers_the_next_one(stage: Stage) -> None:
     assert sum("go" in block["text"].splitlines() for block in content) == 3
 
 
-async def test_in_a_group_only_the_person_who_asked_may_press(stage: Stage) -> None:
-    echo, ann, ben = stage.bot("Echo"), stage.person("Ann"), stage.person("Ben")
-    room = stage.world.group("Team", [ann, ben, echo])
-    stage.script.on(*away(), "for Ann")
-    async with stage.host():
-        message = await apology(stage, ann, room, echo, f"@{echo.username} go")
-        pressed = stage.world.press_button(ben, room, message.id, "Try again")
-        assert await word(stage, pressed) == "Only the person who asked can do this."
-        stage.world.press_button(ann, room, message.id, "Try again")
-        answer = await stage.answer(room, echo, 2)
+async def test_in_a_group_only_the_person_who_asked_may_press(chat: HostChat) -> None:
+    ben = chat.stage.person("Ben")
+    room = chat.world.group("Team", [chat.person, ben, chat.bot])
+    chat.script.on(*away(), "for Ann")
+    message = await apology(chat.stage, chat.person, room, chat.bot, f"@{chat.bot.username} go")
+    pressed = chat.world.press_button(ben, room, message.id, "Try again")
+    assert await word(chat.stage, pressed) == "Only the person who asked can do this."
+    chat.world.press_button(chat.person, room, message.id, "Try again")
+    answer = await chat.stage.answer(room, chat.bot, 2)
     assert answer.text == "for Ann"
 
 

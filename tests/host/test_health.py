@@ -18,6 +18,7 @@ from simulators.http_server import serving
 from simulators.messages.turns import HttpError, Turn
 from simulators.telegram.faults import Fault
 from simulators.testing.valkey import Valkey, running_valkey
+from tests.host.chat import HostChat
 from tests.host.stage import Stage, settings_of, until
 
 
@@ -132,20 +133,16 @@ async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:
         assert host.report()["counters"]["poll:rebuilt"] == 1
 
 
-async def test_the_models_state_comes_from_its_real_calls(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on("fine")
-    stage.script.on(Turn(fault=HttpError(401)), again=True, user="break")
-    async with stage.host() as host:
-        assert await stage.ask(ann, room, echo, "hi") == "fine"
-        assert host.report()["model"]["state"] == "ok"
-        asked = len(stage.requests())
-        await stage.ask(ann, room, echo, "break")
-        found = host.report()["model"]
-        assert (found["state"], found["last_failure"]) == ("failing", "ModelRefused")
-        assert len(stage.requests()) == asked + 1
+async def test_the_models_state_comes_from_its_real_calls(chat: HostChat) -> None:
+    chat.script.on("fine")
+    chat.script.on(Turn(fault=HttpError(401)), again=True, user="break")
+    assert await chat.ask("hi") == "fine"
+    assert chat.host.report()["model"]["state"] == "ok"
+    asked = len(chat.requests)
+    await chat.ask("break")
+    found = chat.host.report()["model"]
+    assert (found["state"], found["last_failure"]) == ("failing", "ModelRefused")
+    assert len(chat.requests) == asked + 1
 
 
 async def test_who_comes_from_outside_learns_how_the_host_is_and_nothing_of_what_it_hosts() -> None:

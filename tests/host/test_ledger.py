@@ -17,6 +17,7 @@ import structlog
 from bot.app import Assembled
 from bot.usage.ledger import Ledger
 from simulators.messages.turns import Call, HttpError, Say, Turn, turn
+from tests.host.chat import HostChat
 from tests.host.stage import Stage
 
 DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
@@ -141,16 +142,14 @@ async def test_a_kill_between_requests_leaves_a_line_for_each_answer(stage: Stag
     assert went_in(guessed) == went_in(told[-1])
 
 
-async def test_a_price_that_nobody_knows_is_told_as_such(stage: Stage) -> None:
-    bot, ann = stage.bot("Echo"), stage.person("Ann")
-    stage.script.on("hi")
-    async with stage.host() as host:
-        await stage.ask(ann, stage.world.private(ann, bot), bot, "hello")
-        (line,) = await ledger(host)
+async def test_a_price_that_nobody_knows_is_told_as_such(chat: HostChat) -> None:
+    chat.script.on("hi")
+    await chat.ask("hello")
+    (line,) = await ledger(chat.host)
     assert (line["sure"], line["micros"]) == ("unknown", 0)
     assert (line["agent"], line["account"]) == ("echo", "default")
     assert line["model"].startswith("claude-haiku-5-5")
-    assert line["conversation"] == str(ann.id)
+    assert line["conversation"] == str(chat.person.id)
 
 
 @pytest.mark.parametrize("kind", ["turn", "person", "chat", "agent"])

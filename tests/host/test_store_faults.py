@@ -18,6 +18,7 @@ from bot.store.embedded import EmbeddedValkey
 from bot.store.health import StoreHealth, require_password
 from simulators.messages.turns import Say, Turn
 from simulators.testing.valkey import Valkey, running_valkey
+from tests.host.chat import HostChat
 from tests.host.stage import HostProcess, Stage, until
 
 KILLS = int(os.environ.get("STORE_KILLS", "4"))
@@ -138,22 +139,19 @@ async def test_a_full_disk_pauses_the_intake_and_room_lets_it_go_on(
     assert stage.texts(room, echo.id) == ["ok", "ok"]
 
 
+@pytest.mark.chat(environ={"DATA_FSYNC": "always"})
 async def test_with_fsync_always_a_full_disk_ends_the_server_and_it_is_started_again(
-    stage: Stage,
+    chat: HostChat,
 ) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on("ok", again=True)
-    async with stage.host(DATA_FSYNC="always"):
-        assert await stage.ask(ann, room, echo, "before") == "ok"
-        pid = _server(stage.folder)
-        grown = max(path.stat().st_size for path in stage.folder.rglob("*.aof"))
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (grown, resource.RLIM_INFINITY))
-        stage.world.say(ann, room, "while it is full")
-        await stage.answer(room, echo, 2)
-        assert _server(stage.folder) != pid
-    assert stage.texts(room, echo.id) == ["ok", "ok"]
+    chat.script.on("ok", again=True)
+    assert await chat.ask("before") == "ok"
+    pid = _server(chat.stage.folder)
+    grown = max(path.stat().st_size for path in chat.stage.folder.rglob("*.aof"))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (grown, resource.RLIM_INFINITY))
+    chat.says("while it is full")
+    await chat.answer(2)
+    assert _server(chat.stage.folder) != pid
+    assert chat.texts == ["ok", "ok"]
 
 
 async def test_a_supervisor_that_meets_a_full_disk_goes_on_trying(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from simulators.messages.turns import Say, Turn
 from simulators.testing.valkey import Valkey
+from tests.host.chat import HostChat
 from tests.host.stage import Stage, health, processes_in, until
 
 
@@ -136,14 +137,10 @@ async def test_a_store_that_is_away_for_seconds_loses_nothing(stage: Stage, tmp_
     assert asked == ["before"] + [f"while it is away {number}" for number in range(5)]
 
 
-async def test_a_bundled_store_that_is_killed_is_started_again(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on("ok", again=True)
-    async with stage.host():
-        await stage.ask(ann, room, echo, "before")
-        (server,) = processes_in(stage.folder / "data")
-        os.kill(server, signal.SIGKILL)
-        assert await stage.ask(ann, room, echo, "after") == "ok"
-    assert len(stage.requests()[-1]["messages"]) == 3
+async def test_a_bundled_store_that_is_killed_is_started_again(chat: HostChat) -> None:
+    chat.script.on("ok", again=True)
+    await chat.ask("before")
+    (server,) = processes_in(chat.stage.folder / "data")
+    os.kill(server, signal.SIGKILL)
+    assert await chat.ask("after") == "ok"
+    assert len(chat.requests[-1]["messages"]) == 3
