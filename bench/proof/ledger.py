@@ -210,9 +210,10 @@ def _compare_guesses(
         same = [line for line in here if _tokens_in(line) == one.tokens_in] or here
         result.check(same, f"{one.nonce}: served ({one.tokens_in} in), and no line")
         if same:
-            here.remove(same[0])
-            found.append(same[0])
-            exact += _tokens_in(same[0]) == one.tokens_in
+            guess = same[0]
+            here.remove(guess)
+            found.append(guess)
+            exact += _tokens_in(guess) == one.tokens_in
     what = "of these never heard by a host"
     _row(result, f"{what} (killed): the simulator", *_served_sum(unheard))
     _row(result, f"{what}: the ledger's guess", *_line_sum(found))
