@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from simulators.testing.valkey import Valkey, running_valkey
@@ -15,6 +16,20 @@ from tests.host.stage import Stage, staged
 ROOT = Path(__file__).parents[1]
 COLLECTED = pytest.StashKey[frozenset[str]]()
 """The ids of all tests that were found, also of those that do not run this time."""
+
+
+def pytest_configure() -> None:
+    """Logs of hosts in this process have short tracebacks: structlog's own take a second each."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
