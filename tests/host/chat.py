@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from bot.app import Assembled
-from bot.mcp.pool import ServerHealth
 from simulators.messages.gates import Gates
 from simulators.messages.script import Scripted
 from simulators.telegram.world import World
@@ -76,9 +75,11 @@ async def opened_chat(
     bot, ann = stage.bot(name, **agent), stage.person("Ann")
     async with stage.host(**(environ or {})) as host:
         if servers:
-            await until(lambda: _are_up(host.pool.health()), PATIENCE)
+            await until(lambda: _are_up(host), PATIENCE)
         yield HostChat(stage, bot, ann, stage.world.private(ann, bot), host)
 
 
-def _are_up(servers: Sequence[ServerHealth]) -> bool:
-    return bool(servers) and all(one.link.state == "up" for one in servers)
+def _are_up(host: Assembled) -> bool:
+    """Whether all MCP servers that the host has are connected; it has some."""
+    states = [server["state"] for server in host.report()["servers"]]
+    return bool(states) and set(states) == {"up"}

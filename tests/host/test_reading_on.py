@@ -119,7 +119,6 @@ async def test_reading_on_counts_as_a_tool_call(stage: Stage, library: Library) 
     assert asked[1:] == [asked[0], "none"]
 
 
-@pytest.mark.timeout(90)
 async def test_a_killed_host_lets_the_agent_read_on_where_it_was(
     stage: Stage, library: Library
 ) -> None:

@@ -124,7 +124,7 @@ async def test_a_package_brings_a_skill_to_a_host_beside_one_that_is_broken(stag
 
 @pytest.mark.chat(name="Clerk", skills=[own("in_stock")])
 async def test_a_skill_is_told_for_whom_it_runs_and_the_model_cannot_say_it(
-    chat: HostChat, installed: Path
+    installed: Path, chat: HostChat
 ) -> None:
     fake = {"user_id": "1", "instance_id": "x"}
     chat.script.on(
@@ -174,7 +174,7 @@ async def test_every_end_of_a_function_is_a_result_and_the_host_goes_on(
 
 @pytest.mark.chat(name="Clerk", skills=[own("in_stock", requiresApproval=True)])
 async def test_an_internal_skill_asks_people_where_it_should(
-    chat: HostChat, installed: Path
+    installed: Path, chat: HostChat
 ) -> None:
     chat.script.on(turn(Call("skill__in_stock", {"article": "nail"})), "ok")
     import shelf  # type: ignore[import-not-found]
