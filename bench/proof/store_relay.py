@@ -142,7 +142,11 @@ class StoreRelay(Relay):
             self.fences.append((about.first, int(given[1])))
 
     def _script(self, words: Words) -> str:
-        if not words or words[0].upper() != b"EVALSHA":
+        command = words[0].upper() if words else b""
+        if command == b"EVAL":  # the store did not know the script by its digest
+            digest = hashlib.sha1(words[1], usedforsecurity=False).hexdigest()
+            return self._names.get(digest.encode(), "?")
+        if command != b"EVALSHA":
             return ""
         script = self._names.get(words[1].lower(), "?")
         self.scripts[script] = self.scripts.get(script, 0) + 1
