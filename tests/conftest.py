@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from simulators.testing.valkey import Valkey, running_valkey
@@ -16,6 +17,12 @@ from tests.host.stage import Stage, staged
 ROOT = Path(__file__).parents[1]
 COLLECTED = pytest.StashKey[frozenset[str]]()
 """The ids of all tests that were found, also of those that do not run this time."""
+
+# How fast examples are made says something of the machine alone.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

@@ -33,7 +33,7 @@ class Gates:
         """How many answers wait at which gate."""
         return {name: count for name, count in self._waiting.items() if count}
 
-    async def reached(self, name: str, timeout: float = 30.0) -> None:
+    async def reached(self, name: str, timeout: float = 60.0) -> None:
         """Return when an answer has come to this gate; TimeoutError after `timeout` seconds."""
         async with asyncio.timeout(timeout):
             await self._reached.setdefault(name, asyncio.Event()).wait()

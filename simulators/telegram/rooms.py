@@ -135,7 +135,7 @@ class Room:
                 found.set_result(message)
 
     async def wait_for(
-        self, predicate: Callable[[Message], bool], timeout: float = 30.0, *, after: int = 0
+        self, predicate: Callable[[Message], bool], timeout: float = 60.0, *, after: int = 0
     ) -> Message:
         """The first message, new or edited, that fits; raises TimeoutError naming the room.
 
@@ -158,7 +158,7 @@ class Room:
         finally:
             self._waiters.remove(waiter)
 
-    async def wait_for_text(self, part: str, timeout: float = 30.0, *, after: int = 0) -> Message:
+    async def wait_for_text(self, part: str, timeout: float = 60.0, *, after: int = 0) -> Message:
         """The first message of a bot that contains `part`."""
         return await self.wait_for(
             lambda m: bool(m.body.get("from", {}).get("is_bot")) and part in m.text,

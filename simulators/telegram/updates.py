@@ -52,7 +52,7 @@ class Updates:
         self._polled = asyncio.Event()
         self._last_poll: tuple[int, float] | None = None
 
-    async def wait_until_polled(self, timeout: float = 30.0) -> None:
+    async def wait_until_polled(self, timeout: float = 60.0) -> None:
         """Returns as soon as a long poll waits here; else TimeoutError."""
         async with asyncio.timeout(timeout):
             await self._polled.wait()

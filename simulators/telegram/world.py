@@ -357,7 +357,7 @@ class World:
         """What is being written in a room now; a draft disappears after 30 seconds."""
         return self.messages.drafts(room)
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Returns once a condition holds, checked after each event; else TimeoutError."""
         with self.events.listen() as listener:
             if condition():

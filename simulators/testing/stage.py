@@ -32,7 +32,7 @@ Host = TypeVar("Host")
 StartHost = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Host]]
 """Starts a host with this environment; the host stops when the context ends."""
 
-PATIENCE = 45.0
+PATIENCE = 60.0
 """Seconds that a chat waits: processes and servers start slowly where others use the machine."""
 
 
@@ -70,7 +70,7 @@ class Stage(Generic[Host]):
             await self.polling(environ)
             yield host
 
-    async def polling(self, environ: Mapping[str, str], seconds: float = 30) -> None:
+    async def polling(self, environ: Mapping[str, str], seconds: float = PATIENCE) -> None:
         """Waits until every bot whose token is in an environment is polled."""
         async with asyncio.timeout(seconds):
             for bot in self.bots:
@@ -93,7 +93,9 @@ class Stage(Generic[Host]):
         """The texts of one author in a room, in order."""
         return [m.text for m in room.messages.values() if m.author == author]
 
-    async def answer(self, room: Room, bot: Bot, count: int = 1, seconds: float = 30) -> Message:
+    async def answer(
+        self, room: Room, bot: Bot, count: int = 1, seconds: float = PATIENCE
+    ) -> Message:
         """The bot's n-th message in a room, once it is there."""
 
         def is_there() -> bool:
@@ -103,7 +105,7 @@ class Stage(Generic[Host]):
         return [m for m in room.messages.values() if m.author == bot.id][count - 1]
 
     async def ask(
-        self, person: Person, room: Room, bot: Bot, text: str, seconds: float = 30
+        self, person: Person, room: Room, bot: Bot, text: str, seconds: float = PATIENCE
     ) -> str:
         """Says something, and returns the text of the bot's next message."""
         before = len(self.texts(room, bot.id))
@@ -245,7 +247,7 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Polls until a condition holds, for what no event tells; else TimeoutError."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
