@@ -36,7 +36,7 @@ class MessagesSandbox:
 
 @pytest_asyncio.fixture
 async def telegram_sandbox() -> AsyncIterator[TelegramSandbox]:
-    """A Bot API with nobody in it yet."""
+    """A Bot API whose world is empty."""
     world = World()
     async with serving(application(world)) as url:
         yield TelegramSandbox(url, world)

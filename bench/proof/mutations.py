@@ -36,7 +36,7 @@ POISON = ROWS + "test_poison_is_set_aside_with_word_and_the_next_message_answere
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One mechanism: where it is, the text that makes it, what stands there without it."""
+    """One mechanism: its file, the text that makes it, and what replaces that text."""
 
     name: str
     file: str

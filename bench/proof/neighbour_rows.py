@@ -260,7 +260,7 @@ async def _blocked(t: Trial) -> None:
     person, room = t.crowd.join(1, bot)[0]
     t.model.gate = "held"
     one = t.crowd.say((person, room), "quick")
-    await t.sim.gates.reached("held", 10)
+    await t.sim.gates.reached("held")
     t.world.block(person, bot)
     t.model.gate = None
     t.sim.gates.open("held")

@@ -160,7 +160,7 @@ class TelegramRelay(Relay):
         self._asked = asyncio.Event()
 
     async def put(self, writer: asyncio.StreamWriter, data: bytes, *, answer: bool = False) -> None:
-        """As every wire; while `deaf`, polls are swallowed and never answered."""
+        """Like every wire, but while `deaf` is set polls are swallowed and never answered."""
         if not answer and self.deaf and _POLL.search(data):
             await asyncio.Event().wait()
         await super().put(writer, data, answer=answer)

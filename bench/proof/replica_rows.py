@@ -135,7 +135,7 @@ async def _frozen_once(run: Run, number: int) -> Result:
 async def _owner_and_other(
     t: Trial, hosts: Sequence[HostProcess]
 ) -> tuple[HostProcess, HostProcess]:
-    """Once both are there: who holds the bot, and who waits for it."""
+    """The host that holds the bot, and the one that waits for it, once both have started."""
     await until(lambda: all(host.logged("started") for host in hosts))
     await asyncio.sleep(1.5)
     await owned_by(t, hosts, time.monotonic())
@@ -168,7 +168,7 @@ async def replica_killed(run: Run) -> Result:
 
 
 async def _spread(t: Trial, hosts: Sequence[HostProcess], run: Run) -> None:
-    """How evenly the bots lie on the replicas once these had some seconds."""
+    """How evenly the bots are spread over the replicas after some seconds."""
     fair = len(t.bots) / len(hosts)
     shares: Counter[str] = Counter()
     for _ in range(run.pick(10, 20)):

@@ -107,7 +107,7 @@ def line(tried: Tried) -> str:
 
 
 def verdict(result: Result) -> str:
-    """One word."""
+    """The verdict in one word."""
     if not result.holds:
         return "BROKEN"
     return "holds, in part" if result.not_built else "holds"

@@ -75,7 +75,7 @@ async def _behind(t: Trial, balancer: Balancer, name: str) -> HostProcess:
 
 
 def _port(t: Trial, number: int) -> int:
-    """A free port that stays free while the host is down: below those that anybody is given."""
+    """A free port that stays free while the host is down: below those given to clients."""
     while True:
         port = t.crowd.chance.randrange(20_000, 32_000) + number
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

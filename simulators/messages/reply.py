@@ -36,7 +36,7 @@ class Reply:
     cut: bool
 
     def head(self) -> Obj:
-        """The message as it stands in message_start."""
+        """The message as message_start shows it."""
         usage = self.usage.described() | {"output_tokens": 1, "service_tier": "standard"}
         return self._message([], usage, None, None, None)
 

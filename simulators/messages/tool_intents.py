@@ -161,7 +161,7 @@ def _search(text: str, tools: OfferedTools) -> Intent | None:
 
 @dataclass(frozen=True, slots=True)
 class _Between:
-    """What stands between a verb (which is `at`) and where it goes."""
+    """The words between a verb (which is `at`) and where it goes."""
 
     at: int
     words: str
@@ -169,7 +169,7 @@ class _Between:
 
 
 def _between(text: str, verb: re.Pattern[str], place: re.Pattern[str]) -> _Between | None:
-    """What stands between the first verb and the first place after it, if anything does.
+    """The words between the first verb and the first place after it, if there are any.
 
     Two patterns, as one would read the text anew from each verb.
     """

@@ -1,4 +1,4 @@
-"""Entities that nobody marked: commands, mentions, hashtags, links and the like in a plain text."""
+"""Entities found in plain text: commands, mentions, hashtags, links and the like."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Cleaned:
     place: list[int] | None
 
     def at(self, unit: int) -> int:
-        """Where the old unit stands now; -1 inside a surrogate pair."""
+        """The new offset of an old unit; -1 inside a surrogate pair."""
         return unit if self.place is None else self.place[unit]
 
 

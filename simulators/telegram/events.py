@@ -1,4 +1,4 @@
-"""What happens in the world, as events for whoever listens: the page, a control client, a test."""
+"""What happens in the world, as events for listeners: the page, a control client, a test."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Messages:
             )
 
     def remove(self, room: Room, message: Message) -> None:
-        """Deletes a message; no bot is told of that."""
+        """Deletes a message; no bot gets an update of that."""
         room.messages.pop(message.id, None)
         if message.id in room.pinned:
             room.pinned.remove(message.id)

@@ -76,11 +76,11 @@ def options(params: Params) -> Json:
 
 
 def first_url(body: Json) -> str | None:
-    """The address that the service fetches for a message: the one it was told, or the first."""
-    told = body.get("link_preview_options", {})
-    if told.get("is_disabled"):
+    """The address that the service fetches for a message: the one the bot names, or the first."""
+    options = body.get("link_preview_options", {})
+    if options.get("is_disabled"):
         return None
-    named = [told["url"]] if told.get("url") else _urls(body)
+    named = [options["url"]] if options.get("url") else _urls(body)
     return next((url for url in map(_web_address, named) if url), None)
 
 

@@ -58,7 +58,7 @@ async def pushing(world: World) -> AsyncIterator[None]:
 
 
 async def _push_all(world: World, bot: Bot, session: aiohttp.ClientSession) -> None:
-    """Push for as long as the webhook stands: no failure ends that, only whoever changes it."""
+    """Push for as long as the webhook is set: only a change of the webhook ends that."""
     pause = _FIRST_PAUSE
     while True:
         try:

@@ -190,7 +190,7 @@ class World:
         return next((persons[who] for who in room.members if who in persons), party)
 
     def block(self, person: Person, bot: Bot) -> None:
-        """A person blocks a bot; the bot is told and cannot write any more."""
+        """A person blocks a bot; the bot gets an update and cannot write any more."""
         self._set_blocked(person, bot, blocked=True)
 
     def unblock(self, person: Person, bot: Bot) -> None:

@@ -147,7 +147,7 @@ async def test_a_turn_that_was_open_when_its_person_was_shut_out_holds_nothing_u
     host = await stage.process(PEOPLE=str(private.ann.id))
     await stage.ask(private.boss, private.office, private.bot, "hi")
     stage.world.say(private.ann, private.room, "a long story")
-    await stage.sim.gates.reached("held", 30)
+    await stage.sim.gates.reached("held")
     await host.kill()
     open_turn = keys.open_turn(private.line, str(private.ann.id))
     async with stage.host() as again:

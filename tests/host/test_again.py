@@ -128,7 +128,7 @@ async def test_a_retry_that_a_kill_9_cuts_off_is_answered_once_after_the_restart
     message = await apology(stage, ann, room, echo, "go")
     data = keyboard(message)[0]["callback_data"]
     stage.world.press(echo, ann, room, message, data)
-    await stage.sim.gates.reached("held", 20)
+    await stage.sim.gates.reached("held")
     stage.world.press(echo, ann, room, message, data)
     await host.kill()
     again = await stage.process()

@@ -130,7 +130,7 @@ async def test_a_kill_between_requests_leaves_a_line_for_each_answer(stage: Stag
     )
     host = await stage.process()
     stage.world.say(ann, room, "go")
-    await stage.sim.gates.reached("held", 45)
+    await stage.sim.gates.reached("held")
     await host.kill()
     async with stage.host() as again:
         assert (await stage.answer(room, bot, seconds=45)).text == "whole"

@@ -111,7 +111,7 @@ async def test_the_rule_is_read_at_each_call_of_a_running_turn(stage: Stage) -> 
     async with stage.host() as host:
         room = stage.world.private(ann, bot)
         stage.world.say(ann, room, "go")
-        await stage.sim.gates.reached("held", 30)
+        await stage.sim.gates.reached("held")
         stage.agents["agents"][0]["toolPolicy"] = {"disabledTools": ["mcp:desk:write"]}
         stage.write_agents()
         now = ToolPolicy(disabled_tools=("mcp:desk:write",))

@@ -87,7 +87,7 @@ async def test_a_frozen_owner_that_wakes_is_fenced_and_says_nothing(
     old, new = replica(stage, valkey, "old"), replica(stage, valkey, "new")
     async with old.running():
         stage.world.say(ann, room, "hi")
-        await stage.sim.gates.reached("held", 20)
+        await stage.sim.gates.reached("held")
         old.send(signal.SIGSTOP)
         async with new.running():
             assert (await stage.answer(room, echo)).text == "from the new owner"

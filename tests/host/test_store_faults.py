@@ -203,7 +203,7 @@ async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(
     stage.script.on(Turn((Say("asked once"),), gate="held"))
     async with stage.host(REDIS_URL=valkey.url) as host:
         stage.world.say(ann, room, "hi")
-        await stage.sim.gates.reached("held", 10)
+        await stage.sim.gates.reached("held")
         _, stuck = await _told(valkey, 'EVAL "while true do end" 0')
         had = host.store.troubles
         await until(lambda: host.store.troubles > had)

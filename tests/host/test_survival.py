@@ -22,7 +22,7 @@ async def test_an_answer_that_was_cut_by_kill_9_comes_once_after_the_restart(sta
     )
     host = await stage.process()
     stage.world.say(ann, room, "tell me")
-    await stage.sim.gates.reached("held", 20)
+    await stage.sim.gates.reached("held")
     await host.kill()
     again = await stage.process()
     try:
@@ -52,7 +52,7 @@ async def test_sigterm_lets_a_running_turn_come_to_its_end(stage: Stage) -> None
     stage.script.on(Turn((Say("just in time"),), gate="held"))
     host = await stage.process()
     stage.world.say(ann, room, "hi")
-    await stage.sim.gates.reached("held", 20)
+    await stage.sim.gates.reached("held")
     assert host.process is not None
     host.process.send_signal(signal.SIGTERM)
     await until(lambda: b"stopping" in host.log.read_bytes())

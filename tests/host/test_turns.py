@@ -214,7 +214,7 @@ async def test_a_bot_answers_only_so_many_conversations_side_by_side(stage: Stag
     async with stage.host(TURNS_AT_ONCE="2"):
         for person, room in zip(people, rooms, strict=True):
             stage.world.say(person, room, "hi")
-        await stage.sim.gates.reached("second", 10)
+        await stage.sim.gates.reached("second")
         assert len(stage.requests()) == 2
         stage.sim.gates.open("first")
         assert (await stage.answer(rooms[2], echo)).text == "three"
