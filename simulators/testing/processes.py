@@ -188,7 +188,7 @@ class HostProcess:
         with contextlib.suppress(ProcessLookupError):
             self._started().send_signal(number)
 
-    async def wait(self, seconds: float = 30) -> int:
+    async def wait(self, seconds: float = 60) -> int:
         """The exit status, once the process has ended."""
         return await asyncio.wait_for(self._started().wait(), seconds)
 
@@ -197,7 +197,7 @@ class HostProcess:
         self.send(signal.SIGKILL)
         await self._started().wait()
 
-    async def terminate(self, seconds: float = 30) -> int:
+    async def terminate(self, seconds: float = 60) -> int:
         """SIGTERM; the exit status."""
         self.send(signal.SIGTERM)
         return await self.wait(seconds)

@@ -224,7 +224,7 @@ async def chromium(program: str, profile: Path) -> AsyncIterator[Browser]:
 
 
 async def _debugging_url(file: Path) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(words := _words(file)) != 2:  # noqa: ASYNC110 - no event tells of a file
             await asyncio.sleep(0.05)
     return f"ws://127.0.0.1:{words[0]}{words[1]}"

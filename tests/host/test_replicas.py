@@ -71,7 +71,7 @@ async def test_sigterm_hands_the_bots_over_at_once(stage: Stage, valkey: Valkey)
     one = replica(stage, valkey, "one", LEASE_SECONDS="60", SWEEP_SECONDS="30")
     two = replica(stage, valkey, "two", LEASE_SECONDS="60", SWEEP_SECONDS="30")
     async with one.running(), two.running():
-        assert await one.terminate(20) == 0
+        assert await one.terminate(60) == 0
         assert await ask_all(stage, ann, bots, 10) < 10
         assert await two.serves() == {bot.id for bot in bots}
 

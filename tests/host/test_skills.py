@@ -183,7 +183,7 @@ async def _command(stage: Stage, *words: str) -> tuple[int | None, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 45)
+    said, _ = await asyncio.wait_for(process.communicate(), 100)
     return process.returncode, said.decode()
 
 

@@ -28,7 +28,7 @@ async def test_a_host_that_waits_for_its_store_is_stopped_by_a_signal(
     try:
         await until(lambda: host.logged("store.away"))
         host.send(number)
-        assert await host.wait(10) == 0
+        assert await host.wait(60) == 0
     finally:
         await host.end()
     assert host.logged("asked to while starting")
@@ -50,7 +50,7 @@ async def test_a_second_ctrl_c_ends_the_host_at_once_and_the_next_one_goes_on(
         first.send(signal.SIGINT)
         await until(lambda: first.logged("stopping"))
         first.send(signal.SIGINT)
-        assert await first.wait(10) == 0
+        assert await first.wait(60) == 0
     assert not first.logged("Traceback")
     async with Replica(stage, "one").running():
         await stage.answer(room, echo, 1, 30)

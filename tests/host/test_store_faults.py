@@ -86,7 +86,7 @@ async def test_the_host_says_why_it_will_not_run_and_ends(stage: Stage, tmp_path
     process = await asyncio.create_subprocess_exec(
         *host.command, env=host.environ, cwd=stage.folder, stderr=asyncio.subprocess.PIPE
     )
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await asyncio.wait_for(process.communicate(), 100)
     await valkey.stop()
     assert process.returncode == 1
     assert b"ALLOW_VOLATILE_REDIS=1" in said

@@ -41,7 +41,7 @@ async def test_sigterm_ends_host_and_store_within_seconds_when_nothing_runs(stag
     host = await stage.process()
     await stage.ask(ann, stage.world.private(ann, echo), echo, "hi")
     assert processes_in(stage.folder / "data")
-    assert await host.terminate(seconds=5) == 0
+    assert await host.terminate(seconds=20) == 0
     assert processes_in(stage.folder / "data") == []
 
 
@@ -57,7 +57,7 @@ async def test_sigterm_lets_a_running_turn_come_to_its_end(stage: Stage) -> None
     host.process.send_signal(signal.SIGTERM)
     await until(lambda: b"stopping" in host.log.read_bytes())
     stage.sim.gates.open("held")
-    assert await asyncio.wait_for(host.process.wait(), 30) == 0
+    assert await asyncio.wait_for(host.process.wait(), 60) == 0
     assert stage.texts(room, echo.id) == ["just in time"]
 
 
@@ -78,7 +78,7 @@ async def test_a_second_host_on_one_data_directory_is_refused_with_the_cure(stag
     process = await asyncio.create_subprocess_exec(
         *host.command, env=host.environ, stderr=asyncio.subprocess.PIPE, cwd=stage.folder
     )
-    _, words = await asyncio.wait_for(process.communicate(), 30)
+    _, words = await asyncio.wait_for(process.communicate(), 100)
     await host.end()
     assert process.returncode == 1
     assert "give this one a DATA_DIR of its own" in words.decode()
