@@ -65,11 +65,11 @@ async def test_an_unknown_command_and_an_unbound_bot_are_told_kindly(stage: Stag
 async def test_in_a_group_an_unknown_command_is_told_only_to_whoever_named_the_bot(
     chat: HostChat,
 ) -> None:
-    room = chat.world.group("Team", [chat.person, chat.bot])
-    chat.world.say(chat.person, room, "/frobnicate")
-    said = await chat.stage.ask(chat.person, room, chat.bot, f"/mend@{chat.bot.username}")
+    team = chat.in_group()
+    team.says("/frobnicate")
+    said = await team.ask(f"/mend@{chat.bot.username}")
     assert said == "I don't know /mend. /help lists what I know."
-    assert chat.stage.texts(room, chat.bot.id) == [said]
+    assert team.texts == [said]
 
 
 async def test_an_update_that_is_offered_twice_is_answered_once(stage: Stage) -> None:

@@ -25,8 +25,7 @@ async def test_a_long_answer_comes_in_parts_that_break_no_word(stage: Stage) -> 
 
 
 async def test_a_flood_refusal_delays_an_answer_and_loses_nothing(chat: HostChat) -> None:
-    ben = chat.stage.person("Ben")
-    other = chat.world.private(ben, chat.bot)
+    other = chat.with_person("Ben")
     chat.script.on("patient", again=True)
     wait = {"retry_after": 1}
     chat.world.faults.add(
@@ -34,7 +33,7 @@ async def test_a_flood_refusal_delays_an_answer_and_loses_nothing(chat: HostChat
     )
     chat.says("hi")
     await until(lambda: chat.host.counters["send:429"] == 1)
-    assert await chat.stage.ask(ben, other, chat.bot, "hi") == "patient"
+    assert await other.ask("hi") == "patient"
     assert chat.texts == []
     assert (await chat.answer()).text == "patient"
     calls = chat.world.calls.of(bot=chat.bot.id, method="sendMessage")
@@ -90,13 +89,13 @@ async def test_a_person_who_blocked_the_bot_costs_nobody_else_an_answer(stage: S
 
 
 async def test_a_group_that_became_a_supergroup_still_gets_its_answer(chat: HostChat) -> None:
-    room = chat.world.group("Team", [chat.person, chat.bot])
+    team = chat.in_group()
     chat.script.on(Turn((Say("moved along"),), gate="held"))
-    chat.world.say(chat.person, room, f"@{chat.bot.username} hi")
+    team.says("hi")
     await chat.gates.reached("held")
-    kept = chat.world.migrate(room)
+    upgraded = chat.world.migrate(team.room)
     chat.gates.open("held")
-    assert (await chat.stage.answer(kept, chat.bot)).text == "moved along"
+    assert (await chat.stage.answer(upgraded, chat.bot)).text == "moved along"
 
 
 async def test_previews_are_shed_and_the_final_answer_comes_whole(chat: HostChat) -> None:
@@ -112,9 +111,9 @@ async def test_previews_are_shed_and_the_final_answer_comes_whole(chat: HostChat
 async def test_an_answer_in_a_group_grows_in_one_message_and_replies_to_its_question(
     chat: HostChat,
 ) -> None:
-    room = chat.world.group("Team", [chat.person, chat.bot])
+    team = chat.in_group()
     words = " ".join(f"word{n}" for n in range(100))
     chat.script.on(Turn((Say(words),), pace=60.0))
-    chat.world.say(chat.person, room, f"@{chat.bot.username} slowly please")
-    await chat.until(lambda: chat.stage.texts(room, chat.bot.id) == [words])
+    team.says("slowly please")
+    await team.until(lambda: team.texts == [words])
     assert chat.world.calls.of(bot=chat.bot.id, method="editMessageText")

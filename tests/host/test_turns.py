@@ -175,18 +175,14 @@ async def test_messages_of_one_conversation_are_answered_strictly_in_order(chat:
 
 
 async def test_a_slow_conversation_does_not_hold_up_another(chat: HostChat) -> None:
-    ben = chat.stage.person("Ben")
+    other = chat.with_person("Ben")
     chat.script.on(Turn((Say("slow"),), gate="held"), user="slow please")
     chat.script.on("quick", user="quick please")
-    slow = chat.world.private(chat.person, chat.bot)
-    chat.world.say(chat.person, slow, "slow please")
+    chat.says("slow please")
     await chat.gates.reached("held")
-    assert (
-        await chat.stage.ask(ben, chat.world.private(ben, chat.bot), chat.bot, "quick please")
-        == "quick"
-    )
+    assert await other.ask("quick please") == "quick"
     chat.gates.open("held")
-    assert (await chat.stage.answer(slow, chat.bot)).text == "slow"
+    assert (await chat.answer()).text == "slow"
 
 
 async def test_thinking_is_kept_under_its_prefix_and_stripped_under_another(stage: Stage) -> None:
