@@ -163,7 +163,8 @@ class Scene:
         return [call.params for call in self.stage.world.calls.of(bot=bot.id)]
 
     def has_grown(self, room: Room) -> bool:
-        return bool(self.grown(room))
+        """Whether a part of the slow answer was shown: admins also hear of other things."""
+        return any("word0" in text for text in self.grown(room))
 
     def grown(self, room: Room) -> list[str]:
         """All texts that were shown in a room, drafts and edits among them."""
