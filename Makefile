@@ -1,7 +1,7 @@
 # make help lists the targets. Needs python3 (3.11 or newer) and nothing else; works from GNU make 3.81 on.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup dev run test screenshots attack proof bench bench-quick check walls style rooms imports types lock docs
+.PHONY: help setup dev run test test-again screenshots attack proof bench bench-quick check walls style rooms imports types lock docs
 
 PYTHON ?= python3
 BIN ?= .venv/bin
@@ -23,10 +23,11 @@ run: setup  ## run the bots of the environment or .env; with none, a sandbox in 
 	@if env | grep -Eq '$(TOKEN)' || grep -Eqs '$(TOKEN)' .env; then verb=run; else verb=sandbox; fi; \
 	exec $(BIN)/switchboard $$verb
 
-test: check  ## the static checks, then all tests; failures once more, alone (some: TESTS=tests/house)
-	@$(BIN)/pytest -n 3 --dist loadscope $(TESTS) || { \
-		echo "what failed while three workers shared the machine is run once more, alone:"; \
-		$(BIN)/pytest --last-failed --last-failed-no-failures none $(TESTS); }
+test: check  ## the static checks, then all tests, once (some: TESTS=tests/house)
+	@$(BIN)/pytest -n 3 --dist loadscope $(TESTS)
+
+test-again: dev  ## all tests ten times in a row beside busy cores (TIMES=3 TESTS=tests/host)
+	@$(BIN)/python -m tests.again $(or $(TIMES),10) $(TESTS)
 
 screenshots: dev  ## make the pictures of the documentation anew (needs a Chromium)
 	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals"

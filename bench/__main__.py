@@ -29,7 +29,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def main() -> int:
-    """0 when every promise was kept, 1 when one was not, 2 for a wrong word."""
+    """0 when every promise was kept, 1 when one was not, 2 for a wrong argument."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the ratios to the floors, no page")
     parser.add_argument("--rounds", type=int, default=5, help="mixed rounds of full turns")

@@ -18,7 +18,7 @@ HOW = (
     "from the first answer to the last, beside that of a burst of 500 chats on the same host just "
     "after. Memory is the host's own; Valkey holds the transcripts, which stay. Fairness: "
     f"{RATE} messages a second from {OTHERS} chats in turn, alone, and again while one chat has "
-    f"{HOT:,} messages in its lane."
+    f"{HOT:,} messages in its queue."
 )
 
 

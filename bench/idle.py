@@ -7,7 +7,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from bench.process import ROOT, Process
+from bench.host import ROOT
+from bench.process import Process
 from bench.results import Bar, Section, Table, median, short
 from bench.stage import AGENT, Stage
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from bench.host import ROOT
+from simulators.testing import processes
+
 CPU_CLOCK = 2  # of clock_getcpuclockid(3): the time that all threads of a process have run
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A figure of memory: where it stands in /proc, and its name."""
+    """A figure of memory: its field in /proc, and its name."""
 
     field: str
     words: str
@@ -29,39 +29,23 @@ MEASURES: set[Measure] = set()
 """Those that were taken in this run."""
 
 
-class Process:
-    """One process with its children, such as the host with its Valkey."""
+class Process(processes.HostProcess):
+    """One measured process with its children, such as the host with its Valkey."""
 
     def __init__(self, name: str, words: Sequence[str], log: Path, **environ: str) -> None:
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        environ = {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ}
+        super().__init__([sys.executable, *words], folder=log.parent, log=log, environ=environ)
         self.name = name
-        self._words = words
-        self._log = log
-        self._environ = environ
-        self._process: asyncio.subprocess.Process | None = None
         self.started_at = 0.0
 
     async def start(self) -> None:
-        """Start it; its output goes to its log."""
+        """Starts it; its output goes to its log."""
         self.started_at = time.perf_counter()
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *self._words,
-                cwd=self._log.parent,
-                env=_environment(self._environ),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
+        await self.spawn()
 
     def pids(self) -> list[int]:
-        """Its own id, and that of its Valkey; MCP servers are not ours to count."""
+        """Its own id, and that of its Valkey; MCP servers are not counted."""
         return [self.pid, *(pid for pid in children(self.pid) if _is_store(pid))]
 
     def cpu(self) -> float:
@@ -76,29 +60,9 @@ class Process:
         """MB of the process without its children."""
         return memory_of(self.pid)
 
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self._process is not None and self._process.returncode is None
-
-    async def end(self) -> None:
-        """SIGTERM, and after 25 s SIGKILL, to this process alone."""
-        if self._process is None or self._process.returncode is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self._process.wait(), 25)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-
     def tail(self) -> str:
         """The end of its log."""
-        return self._log.read_text(errors="replace")[-2000:]
-
-
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
+        return self.log_text()[-2000:]
 
 
 def _is_store(pid: int) -> bool:

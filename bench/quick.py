@@ -54,12 +54,12 @@ async def _runners(stage: Stage) -> dict[str, Runner]:
 async def _cost(stage: Stage, runner: Runner, *, instructions: bool) -> float:
     """Of one message: millions of instructions, or milliseconds of CPU."""
     pids = [*runner.process.pids(), *([runner.store] if runner.store else [])]
-    before, told = runner.cpu(), [0]
-    async with _counting(pids, told) if instructions else contextlib.nullcontext():
+    before, counts = runner.cpu(), [0]
+    async with _counting(pids, counts) if instructions else contextlib.nullcontext():
         for _ in range(BURSTS):
             await stage.control("burst", bot=runner.bot, chats=CHATS)
     if instructions:
-        return told[0] / (BURSTS * CHATS) / 1e6
+        return counts[0] / (BURSTS * CHATS) / 1e6
     return (runner.cpu() - before) / (BURSTS * CHATS) * 1e3
 
 
@@ -87,8 +87,8 @@ async def counted() -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _counting(pids: list[int], told: list[int]) -> AsyncIterator[None]:
-    """Count the instructions of these processes while the block runs; `told[0]` is the number."""
+async def _counting(pids: list[int], counts: list[int]) -> AsyncIterator[None]:
+    """Count the instructions of these processes while the block runs; `counts[0]` is the number."""
     process = await asyncio.create_subprocess_exec(
         "perf",
         *("stat", "-x", ",", "-e", "instructions:u", "-p", ",".join(map(str, pids))),
@@ -102,4 +102,4 @@ async def _counting(pids: list[int], told: list[int]) -> AsyncIterator[None]:
         os.kill(process.pid, signal.SIGINT)
         _, said = await process.communicate()
         found = re.match(rb"(\d+),", said)
-        told[0] = int(found.group(1)) if found else 0
+        counts[0] = int(found.group(1)) if found else 0

@@ -61,7 +61,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle."""
+    """The median."""
     return statistics.median(values)
 
 

@@ -87,7 +87,7 @@ async def _serve(bots: int, messages: int) -> None:
     rooms = [world.private(ann, world.bot(_token(n), f"Bot {n}")) for n in range(bots)]
     async with serving(application(world)) as url:
         print(url, flush=True)
-        for bot in world.bots.values():
+        for bot in world.members.bots.values():
             await bot.updates.wait_until_polled(120)
         before, began = _cpu(), time.perf_counter()
         for round_ in range(messages // bots):

@@ -1,4 +1,4 @@
-"""The stage: the servers in their own process, the host and the contenders beside them."""
+"""The servers of a benchmark in a process of their own, and the host and contenders beside."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from bench.host import host_environ
 from bench.process import Process, children, cpu_of, memory_of
 
 CONTENDERS = {
@@ -37,7 +38,7 @@ AGENT = {
 
 
 class Stage:
-    """The servers of one run; starts what is to be measured."""
+    """The servers of one run; starts what is measured."""
 
     def __init__(self, folder: Path, url: str, server: int, client: aiohttp.ClientSession) -> None:
         self.folder = folder
@@ -50,7 +51,7 @@ class Stage:
         self.agents: dict[str, Any] = {"agents": [AGENT], "defaultAgentId": "bench"}
 
     async def control(self, load: str, **words: Any) -> dict[str, Any]:
-        """One load of the server process, to its end."""
+        """Runs one load in the server process, to its end."""
         async with self._client.post(f"{self.url}/control/{load}", json=words) as response:
             found: dict[str, Any] = await response.json()
         if "error" in found:
@@ -66,7 +67,7 @@ class Stage:
         return memory_of(self._server)
 
     def number(self, count: int = 1) -> int:
-        """The first of some bot numbers that nobody else uses."""
+        """The first of some unused bot numbers."""
         first, *_ = islice(self._numbers, count)
         return first
 
@@ -96,19 +97,14 @@ class Stage:
         folder.mkdir()
         agents = folder / "agents.json"
         agents.write_text(json.dumps(self.agents))
-        environ = {
-            **{f"BOTS__{n}__TOKEN": token(first + n) for n in range(bots)},
-            "AGENTS_FILE": str(agents),
-            "DATA_DIR": str(folder / "data"),
-            "TELEGRAM_API_URL": self.url,
-            "ANTHROPIC_BASE_URL": self.url,
-            "ANTHROPIC_API_KEY": "sk-ant-bench-key-of-no-worth",
-            "LLM__MODEL": "claude-haiku-5-5",
-            "HTTP_PORT": "0",
-            "ACCESS": "open",
-            "LIMITS__REQUESTSPERMINUTE": "1000000",  # a load is not a person in a hurry
-            **more,
-        }
+        environ = host_environ(
+            (token(first + n) for n in range(bots)),
+            agents=agents,
+            data=folder / "data",
+            telegram_url=self.url,
+            messages_url=self.url,
+        )
+        environ |= {"LIMITS__REQUESTSPERMINUTE": "1000000", **more}  # a load is not one person
         words = ("-m", "bot", "run", "--dumpable")  # else nobody reads its share of the memory
         process = Process(HOST, words, self.folder / f"host-{first}.log", **environ)
         await process.start()
@@ -120,7 +116,7 @@ class Stage:
         """Wait until these bots have polled; seconds since the process was started."""
         until = time.perf_counter() + seconds
         while (await self.control("polls", first=first, count=count))["polled"] < count:
-            if not process.alive() or time.perf_counter() > until:
+            if not process.alive or time.perf_counter() > until:
                 raise RuntimeError(f"{process.name} does not poll:\n{process.tail()}")
             await asyncio.sleep(0.02)
         return time.perf_counter() - process.started_at
@@ -150,7 +146,7 @@ async def stored(stage: Stage) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def staged() -> AsyncIterator[Stage]:
-    """The servers, for as long as the block runs."""
+    """The servers, while the block runs."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         server = await asyncio.create_subprocess_exec(

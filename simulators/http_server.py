@@ -109,6 +109,11 @@ async def _give_up(scope: Scope, receive: Receive, send: Send, *, started: bool)
 async def cut(scope: Scope, receive: Receive) -> None:
     """Cuts the connection of a request; it must be served by `serving`."""
     scope["extensions"][ABORT]["cut"]()
+    await until_disconnected(receive)
+
+
+async def until_disconnected(receive: Receive) -> None:
+    """Returns when the client has closed its connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -36,7 +36,7 @@ class MessagesSandbox:
 
 @pytest_asyncio.fixture
 async def telegram_sandbox() -> AsyncIterator[TelegramSandbox]:
-    """A Bot API with nobody in it yet."""
+    """A Bot API whose world is empty."""
     world = World()
     async with serving(application(world)) as url:
         yield TelegramSandbox(url, world)
@@ -45,7 +45,7 @@ async def telegram_sandbox() -> AsyncIterator[TelegramSandbox]:
 
 @pytest_asyncio.fixture
 async def messages_sandbox() -> AsyncIterator[MessagesSandbox]:
-    """A Messages API that answers by its honest script, at once."""
+    """A Messages API that answers by the demo script, at once."""
     sim = MessagesSim()
     async with serving(app(sim)) as url:
         yield MessagesSandbox(url, sim)

@@ -6,13 +6,37 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import structlog
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.host.valkey import Valkey, store
+from simulators.testing.valkey import Valkey, running_valkey
+from tests.host.chat import HostChat, opened_chat
+from tests.host.stage import Stage, staged
 
 ROOT = Path(__file__).parents[1]
 COLLECTED = pytest.StashKey[frozenset[str]]()
 """The ids of all tests that were found, also of those that do not run this time."""
+
+# How fast examples are made says something of the machine alone.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
+
+
+def pytest_configure() -> None:
+    """Logs of hosts in this process have short tracebacks: structlog's own take a second each."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,8 +88,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
     """A store of the operator's own."""
-    async with store(tmp_path / "v") as valkey:
+    async with running_valkey(tmp_path / "v") as valkey:
         yield valkey
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Both simulators; the test adds bots and starts hosts."""
+    async with staged(tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def chat(stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[HostChat]:
+    """Ann's private chat with the bot Echo, and a host that runs.
+
+    `@pytest.mark.chat(environ={…}, servers={…}, **agent)` sets variables of the host, MCP servers,
+    and fields of the bot's agent.
+    """
+    marker = request.node.get_closest_marker("chat")
+    async with opened_chat(stage, **(marker.kwargs if marker else {})) as chat:
+        yield chat
 
 
 @pytest.hookimpl(wrapper=True)

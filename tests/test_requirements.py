@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.requirements import HEADINGS, REQUIREMENTS, Count, sections, summary
-from tests.requirements_entry import Requirement, need, note, section
+from tests.requirements import HEADINGS, REQUIREMENTS, Count, Requirement, read, sections, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 ID = re.compile(r"[1-5](\.[a-z0-9]+(-[a-z0-9]+)*){2,}")
@@ -98,7 +97,7 @@ def test_ids_are_well_formed_and_begin_with_their_document() -> None:
 
 @pytest.mark.parametrize("bad", ["2.preset.many", "1.preset", "1.Preset.many", "1.a..b", "1.a.b "])
 def test_a_malformed_id_is_found(bad: str) -> None:
-    assert badly_named(section(1, "Overview", need(bad, "Something holds."))) == [bad]
+    assert badly_named([Requirement(1, "Overview", bad, "Something holds.")]) == [bad]
 
 
 @pytest.mark.parametrize("doc", DOCUMENTS)
@@ -116,8 +115,8 @@ def test_every_entry_stands_under_a_heading_of_its_document() -> None:
 
 
 def test_an_entry_under_no_heading_is_found() -> None:
-    lost = section(2, "Somewhere", need("2.lost.entry", "Something holds."))
-    assert misplaced(lost) == ["2.lost.entry"]
+    lost = Requirement(2, "Somewhere", "2.lost.entry", "Something holds.")
+    assert misplaced([lost]) == ["2.lost.entry"]
 
 
 def test_a_title_that_occurs_twice_is_led_by_its_chapter() -> None:
@@ -193,14 +192,32 @@ def _plant(root: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"demand": "It holds.", "tests": "tests/a.py::test_b"}, "bad or missing tests"),
+        ({"demand": "It holds.", "test": True}, "bad or missing test"),
+        ({"demand": "It holds.", "explains": "true"}, "bad or missing explains"),
+        ({"test": "tests/a.py::test_b"}, "bad or missing demand"),
+    ],
+)
+def test_a_malformed_entry_is_refused_by_its_id(entry: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=f"1.a.bad: .*{problem}"):
+        read({"1": {"Overview": {"1.a.bad": entry}}})
+
+
 def test_the_summary_counts_shown_and_not_yet_for_each_document() -> None:
-    entries = section(
-        2,
-        "Overview",
-        need("2.a.shown", "It holds.", "tests/test_some.py::test_plain"),
-        need("2.a.open", "It holds."),
-        need("2.a.later", "It holds."),
-        note("2.a.note", "It is so."),
+    entries = read(
+        {
+            "2": {
+                "Overview": {
+                    "2.a.shown": {"demand": "It holds.", "test": "tests/test_some.py::test_plain"},
+                    "2.a.open": {"demand": "It holds."},
+                    "2.a.later": {"demand": "It holds."},
+                    "2.a.note": {"demand": "It is so.", "explains": True},
+                }
+            }
+        }
     )
     counts = summary(entries)
     assert counts[2] == Count(shown=1, not_yet=2, explanations=1)

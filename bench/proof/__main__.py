@@ -15,11 +15,11 @@ from pathlib import Path
 
 import uvloop
 
-from bench.proof.faults import ROWS, Row
-from bench.proof.ground import ROOT
-from bench.proof.order import Order
-from bench.proof.report import Result, line, machine, page, renewed
-from bench.proof.tally import Tally
+from bench.host import ROOT
+from bench.proof.report import Tried, line, machine, page, renewed
+from bench.proof.result import Result
+from bench.proof.rows import ROWS, Row
+from bench.proof.trial import Run
 
 PAGE = ROOT / "docs" / "reliability.md"
 MUTATIONS = re.compile(r"^## What each mechanism is worth\n.*", re.MULTILINE | re.DOTALL)
@@ -47,7 +47,7 @@ def main() -> int:
             new = renewed(old, results, seed)
         PAGE.write_text(new.rstrip() + "\n")
         print(f"written: {PAGE}")
-    broken = [row.name for row, tally, _ in results if not tally.holds]
+    broken = [row.name for row, result, _ in results if not result.holds]
     print(f"seed {seed}: " + (f"BROKEN: {', '.join(broken)}" if broken else "every promise held"))
     return 1 if broken else 0
 
@@ -62,35 +62,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _tried(rows: Sequence[Row], seed: int, kills: int, each: int) -> list[Result]:
-    """The kills in one lane, what mostly waits in another; then what needs the machine alone."""
-    found: dict[str, Result] = {}
+async def _tried(rows: Sequence[Row], seed: int, kills: int, each: int) -> list[Tried]:
+    """The kills beside the rows that mostly wait; then the rows that need the machine alone."""
+    found: dict[str, Tried] = {}
 
-    async def lane(some: Iterable[Row]) -> None:
+    async def sequence(some: Iterable[Row]) -> None:
         for row in some:
             with tempfile.TemporaryDirectory(prefix="proof", ignore_cleanup_errors=True) as folder:
-                order = Order(Path(folder), seed, short=False, kills=kills, at_each=each)
-                found[row.name] = await _one(row, order)
+                run = Run(Path(folder), seed, short=False, kills=kills, at_each=each)
+                found[row.name] = await _one(row, run)
             print(line(found[row.name]), flush=True)
 
     beside = [row for row in rows if not row.alone]
     await asyncio.gather(
-        lane(row for row in beside if row.name in KILLS),
-        lane(row for row in beside if row.name not in KILLS),
+        sequence(row for row in beside if row.name in KILLS),
+        sequence(row for row in beside if row.name not in KILLS),
     )
-    await lane(row for row in rows if row.alone)
+    await sequence(row for row in rows if row.alone)
     return [found[row.name] for row in rows]
 
 
-async def _one(row: Row, order: Order) -> Result:
+async def _one(row: Row, run: Run) -> Tried:
     began = time.monotonic()
     try:
-        tally = await asyncio.wait_for(row.tried(order), LONGEST)
+        result = await asyncio.wait_for(row.trial(run), LONGEST)
     except Exception as error:  # noqa: BLE001 - the other rows still have to be tried
         traceback.print_exc(limit=-3, file=sys.stderr)
-        tally = Tally()
-        tally.problem(f"the trial itself ended with {type(error).__name__}: {error}"[:400])
-    return row, tally, time.monotonic() - began
+        result = Result()
+        result.problem(f"the trial itself ended with {type(error).__name__}: {error}"[:400])
+    return row, result, time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The people of a trial: what they say, and when all of it is answered."""
+"""The people of a trial: what they write, and whether all of it is answered."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.proof.ground import Ground
-from bench.proof.voice import TAG, lines_of
+from bench.proof.echo_model import TAG, lines_of
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
+from simulators.telegram.world import World
 
 KINDS = ("plain",) * 5 + ("tool",) * 2 + ("look", "long", "long")
 STILL_SECONDS = 45.0
-"""Patience without any progress; a trial that moves is never given up."""
+"""How long a trial waits without any progress; one that progresses is never given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,16 @@ class Sent:
 
     @property
     def line(self) -> str:
-        """The line of the bot that it was said to."""
+        """The line of the bot that it was written to."""
         return f"bot:{self.of or self.room.bot}"
 
 
 class Crowd:
-    """Everybody who writes; `sent` is what they wrote, in order."""
+    """All people who write; `sent` is what they wrote, in order."""
 
-    def __init__(self, place: Ground, seed: int) -> None:
-        self._place = place
+    def __init__(self, world: World, bots: Sequence[Bot], seed: int) -> None:
+        self._world = world
+        self._bots = bots
         self.chance = random.Random(seed)
         self.sent: list[Sent] = []
         self.rooms: list[tuple[Person, Room]] = []
@@ -51,17 +52,17 @@ class Crowd:
         """New people, each in a chat with a bot."""
         new = []
         for _ in range(count):
-            person = self._place.world.person(f"P{len(self.rooms)}")
-            room = self._place.world.private(person, bot or self.chance.choice(self._place.bots))
+            person = self._world.person(f"P{len(self.rooms)}")
+            room = self._world.private(person, bot or self.chance.choice(self._bots))
             self.rooms.append((person, room))
             new.append((person, room))
         return new
 
     def gather(self, bot: Bot | None = None) -> tuple[Person, Room]:
         """A new group of one person with a bot, which answers where it is mentioned."""
-        person = self._place.world.person(f"P{len(self.rooms)}")
-        bot = bot or self.chance.choice(self._place.bots)
-        room = self._place.world.group(f"G{len(self.rooms)}", [person, bot])
+        person = self._world.person(f"P{len(self.rooms)}")
+        bot = bot or self.chance.choice(self._bots)
+        room = self._world.group(f"G{len(self.rooms)}", [person, bot])
         self._groups[room.id] = bot
         self.rooms.append((person, room))
         return person, room
@@ -75,7 +76,7 @@ class Crowd:
         sent = Sent(f"n{len(self.sent):06d}", kind, room, time.monotonic(), of)
         self.sent.append(sent)
         mention = f"@{bot.username} " if bot else ""
-        self._place.world.say(person, room, f"{mention}{sent.nonce} {kind}")
+        self._world.say(person, room, f"{mention}{sent.nonce} {kind}")
         return sent
 
     async def chatter(self, people: int, messages: int, seconds: float) -> None:
@@ -107,7 +108,7 @@ class Crowd:
         among: Sequence[Sent] | None = None,
         still: float = STILL_SECONDS,
     ) -> list[Sent]:
-        """Wait until all is answered; what is not, once nothing has come for `still` seconds."""
+        """Waits until all is answered; what is not, once nothing has come for `still` seconds."""
         deadline = time.monotonic() + seconds
         left = self.open(among)
         moved = time.monotonic()

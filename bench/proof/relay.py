@@ -1,4 +1,4 @@
-"""A wire that goes wrong on order: bytes between a host and one of its servers."""
+"""A wire between a host and one of its servers, which can be shut, stalled, cut or broken off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-Place = str | tuple[str, int]
+Address = str | tuple[str, int]
 """A unix socket's path, or host and port."""
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Way = Coroutine[Any, Any, None]
@@ -21,9 +21,9 @@ _POLL = re.compile(rb"POST /bot(\d+):[^/ ]+/getUpdates ")
 class Relay:
     """Carries bytes to `upstream`; can be shut, stalled, cut, or made to break an answer off."""
 
-    def __init__(self, upstream: Place) -> None:
+    def __init__(self, upstream: Address) -> None:
         self.upstream = upstream
-        self.place: Place = ("127.0.0.1", 0)
+        self.address: Address = ("127.0.0.1", 0)
         self.carried = 0
         self._flow = asyncio.Event()
         self._flow.set()
@@ -32,21 +32,21 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def open(self, place: Place = ("127.0.0.1", 0)) -> None:
+    async def open(self, address: Address = ("127.0.0.1", 0)) -> None:
         """Listen; port 0 takes a free one."""
-        if isinstance(place, str):
-            self._server = await asyncio.start_unix_server(self._serve, place)
-            self.place = place
+        if isinstance(address, str):
+            self._server = await asyncio.start_unix_server(self._serve, address)
+            self.address = address
         else:
-            self._server = await asyncio.start_server(self._serve, *place, backlog=1024)
-            self.place = self._server.sockets[0].getsockname()[:2]
+            self._server = await asyncio.start_server(self._serve, *address, backlog=1024)
+            self.address = self._server.sockets[0].getsockname()[:2]
 
     @property
     def url(self) -> str:
         """Where a host finds it."""
-        if isinstance(self.place, str):
-            return f"unix://{self.place}"
-        return f"http://{self.place[0]}:{self.place[1]}"
+        if isinstance(self.address, str):
+            return f"unix://{self.address}"
+        return f"http://{self.address[0]}:{self.address[1]}"
 
     def shut(self) -> None:
         """Refuse connections, and cut those that are there."""
@@ -57,7 +57,7 @@ class Relay:
 
     async def reopen(self) -> None:
         """Listen again where it listened before."""
-        await self.open(self.place)
+        await self.open(self.address)
 
     def stall(self) -> None:
         """Carry nothing, without a word."""
@@ -153,14 +153,14 @@ class Relay:
 class TelegramRelay(Relay):
     """Knows which bots ask for updates through it; `polls` holds the time of each one's last."""
 
-    def __init__(self, upstream: Place) -> None:
+    def __init__(self, upstream: Address) -> None:
         super().__init__(upstream)
         self.polls: dict[int, float] = {}
         self.deaf = False
         self._asked = asyncio.Event()
 
     async def put(self, writer: asyncio.StreamWriter, data: bytes, *, answer: bool = False) -> None:
-        """As every wire; while `deaf`, polls are swallowed and never answered."""
+        """Like every wire, but while `deaf` is set polls are swallowed and never answered."""
         if not answer and self.deaf and _POLL.search(data):
             await asyncio.Event().wait()
         await super().put(writer, data, answer=answer)

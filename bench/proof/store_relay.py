@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
 
-from bench.proof.relay import Ends, Place, Relay, Way
+from bench.proof.relay import Address, Ends, Relay, Way
 from bot.store.client import script_source
 
 Words = Sequence[bytes]
@@ -53,6 +53,22 @@ class Trap:
         return self.skip < 0
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A named point: which kind of message reaches it, and where it is caught."""
+
+    name: str
+    kind: str
+    script: str | None
+    moment: Literal["before", "after"]
+    fits: Callable[[Words], bool] = lambda _: True
+    skip: int = 0
+
+    def trap(self) -> Trap:
+        """A fresh trap for it."""
+        return Trap(self.script, self.moment, self.fits, self.skip)
+
+
 @dataclass
 class _Passed:
     script: str
@@ -63,7 +79,7 @@ class _Passed:
 class StoreRelay(Relay):
     """Speaks RESP well enough to know which script passes."""
 
-    def __init__(self, upstream: Place) -> None:
+    def __init__(self, upstream: Address) -> None:
         super().__init__(upstream)
         self.trap: Trap | None = None
         self.scripts: dict[str, int] = {}
@@ -126,7 +142,11 @@ class StoreRelay(Relay):
             self.fences.append((about.first, int(given[1])))
 
     def _script(self, words: Words) -> str:
-        if not words or words[0].upper() != b"EVALSHA":
+        command = words[0].upper() if words else b""
+        if command == b"EVAL":  # the store did not know the script by its digest
+            digest = hashlib.sha1(words[1], usedforsecurity=False).hexdigest()
+            return self._names.get(digest.encode(), "?")
+        if command != b"EVALSHA":
             return ""
         script = self._names.get(words[1].lower(), "?")
         self.scripts[script] = self.scripts.get(script, 0) + 1

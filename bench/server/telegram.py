@@ -87,7 +87,7 @@ class Bot:
 
 
 class Telegram:
-    """All bots; `seen` is told of each message that a bot sends."""
+    """All bots; `seen` is called with each message that a bot sends."""
 
     def __init__(self, seen: Seen) -> None:
         self._seen = seen

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from simulators.telegram.people import Bot, Person
-from simulators.telegram.population import Settlement
 from simulators.telegram.world import World
 
 ANN = 5_000_001
@@ -30,17 +29,17 @@ BOTS = (
 _PERSONS = ((ANN, "Ann", "ann"), (ANN + 1, "Ben", "ben"), (ANN + 2, "Chloé", "chloe"))
 
 
-def settle(world: Settlement) -> None:
+def settle(world: World) -> None:
     """Makes sure that persons, bots and chats are there; what is there already stays."""
     persons = [
-        world.persons.get(id) or world.person(name, id=id, username=username)
+        world.members.persons.get(id) or world.person(name, id=id, username=username)
         for id, name, username in _PERSONS
     ]
     bots = [world.bot(role.token, role.name, role.username) for role in BOTS]
     for person in persons:
         for bot in bots:
             world.private(person, bot)
-    titles = {room.title for room in world.rooms.values() if not room.private}
+    titles = {room.title for room in world.rooms.by_key.values() if not room.private}
     everyone: list[Person | Bot] = [*persons, *bots]
     if "Team" not in titles:
         world.group("Team", everyone)
@@ -53,7 +52,7 @@ def settle(world: Settlement) -> None:
 async def polling(world: World, since: float) -> None:
     """Returns when every demo bot has come after a moment (seconds since 1970), and polls."""
     for role in BOTS:
-        bot = world.tokens.get(role.token)
+        bot = world.members.tokens.get(role.token)
         if bot is not None:  # else its token was revoked: it will not come
             await world.until(partial(_came, world, bot.id, since), _FOR_EVER)
             await bot.updates.wait_until_polled(_FOR_EVER)

@@ -30,9 +30,10 @@ from registry.errors import DocumentErrors
 from registry.sources.json_yaml import load_document
 from simulators.messages import control as model_control
 from simulators.messages import routes as model
-from simulators.messages.sim import PEOPLE, MessagesSim
+from simulators.messages.sim import READING_PACE, MessagesSim
 from simulators.telegram import control, routes
 from simulators.telegram.journal import NotAJournal
+from simulators.telegram.persistence import persist
 from simulators.telegram.webhooks import pushing
 from simulators.telegram.world import World
 
@@ -97,9 +98,9 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
     _check_agents(given.agents_file)
     async with AsyncExitStack() as stack:
         stack.enter_context(alone_in(folder))
-        world, sim = World(), MessagesSim(pace=PEOPLE)
+        world, sim = World(), MessagesSim(pace=READING_PACE)
         try:
-            world.persist(folder / "world.jsonl")
+            persist(world, folder / "world.jsonl")
         except NotAJournal as error:
             raise ConfigError(str(error)) from None
         stack.callback(world.close)
@@ -130,7 +131,7 @@ def _application(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with pushing(world), feed.running():
             yield
-        world.happenings.close()
+        world.events.close()
 
     every: list[Route | Mount | Any] = [
         *page_routes(world, feed, faults, host),

@@ -30,17 +30,17 @@ class _NotASum(Exception):
 
 def worked_out(text: str) -> str | None:
     """The sum with its result ("12 * 3 = 36"), or None for a text that asks for no sum."""
-    asked = _ASKED.sub("", text, count=1).strip().rstrip("=?!. ").strip()
-    if len(asked) > LONGEST or _DATE.search(asked) or not _SUM.fullmatch(asked):
+    wanted = _ASKED.sub("", text, count=1).strip().rstrip("=?!. ").strip()
+    if len(wanted) > LONGEST or _DATE.search(wanted) or not _SUM.fullmatch(wanted):
         return None
-    plain = asked.replace("×", "*").replace("÷", "/").replace("^", "**")
+    plain = wanted.replace("×", "*").replace("÷", "/").replace("^", "**")
     try:
         tree = ast.parse(plain, mode="eval").body
         if isinstance(tree, ast.Constant):
             return None
-        return f"{asked} = {_written(_value(tree))}"
+        return f"{wanted} = {_written(_value(tree))}"
     except ZeroDivisionError:
-        return f"{asked} has no answer: it divides by zero"
+        return f"{wanted} has no answer: it divides by zero"
     except (SyntaxError, ValueError, OverflowError, _NotASum):
         return None
 

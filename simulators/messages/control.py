@@ -1,4 +1,4 @@
-"""The simulator's strings, over HTTP: for tests whose host runs in another process."""
+"""The control API of the Messages API: for tests whose host runs in another process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from simulators.guard import foreign, is_json
 from simulators.messages import limits, shape
-from simulators.messages.demo_script import HonestScript
+from simulators.messages.demo_script import DemoScript
 from simulators.messages.records import MESSAGES
 from simulators.messages.refusals import Refusal, invalid
 from simulators.messages.script import Scripted, read_rule, read_script
@@ -20,13 +20,13 @@ from simulators.messages.shape import Obj
 from simulators.messages.sim import MessagesSim
 from simulators.messages.validate import parse
 
-Act = Callable[[Request], Awaitable[Any]]
+Action = Callable[[Request], Awaitable[Any]]
 
 
 def control_routes(sim: MessagesSim, prefix: str = "/control") -> list[BaseRoute]:
     """Below the prefix: requests seen, script, gates, limits, pace, clock, state, reset."""
     control = _Control(sim)
-    acts: tuple[tuple[str, str, Act], ...] = (
+    actions: tuple[tuple[str, str, Action], ...] = (
         ("requests", "GET", control.requests),
         ("requests", "DELETE", control.forget),
         ("script", "POST", control.script),
@@ -38,20 +38,22 @@ def control_routes(sim: MessagesSim, prefix: str = "/control") -> list[BaseRoute
         ("reset", "POST", control.reset),
         ("state", "GET", control.state),
     )
-    return [Route(f"{prefix}/{path}", _guarded(act), methods=[how]) for path, how, act in acts]
+    return [
+        Route(f"{prefix}/{path}", _guarded(action), methods=[how]) for path, how, action in actions
+    ]
 
 
-def _guarded(act: Act) -> Callable[[Request], Awaitable[Response]]:
+def _guarded(action: Action) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
             reason = foreign(request)
             if reason is not None:
                 raise Refusal(403, reason)
-            body, status = await act(request), 200
+            body, status = await action(request), 200
         except Refusal as refusal:
             body, status = refusal.body(""), refusal.status
         except TimeoutError:
-            body, status = Refusal(504, "what was waited for did not come in time").body(""), 504
+            body, status = Refusal(504, "it did not happen within the timeout").body(""), 504
         return Response(orjson.dumps(body), status, media_type="application/json")
 
     return endpoint
@@ -77,10 +79,10 @@ class _Control:
         return {"ok": True}
 
     async def script(self, request: Request) -> Any:
-        """`{"rules": […]}` replaces the script; `{"honest": true}` brings the honest one back."""
-        form = await _form(request, ("rules", "honest"))
-        if form.get("honest"):
-            self._sim.script = HonestScript()
+        """`{"rules": […]}` replaces the script; `{"demo": true}` sets the demo script again."""
+        form = await _form(request, ("rules", "demo"))
+        if form.get("demo"):
+            self._sim.script = DemoScript()
         else:
             self._sim.script = read_script(shape.present(form, "rules", ""))
         return {"ok": True}

@@ -20,7 +20,7 @@ SORT = orjson.OPT_SORT_KEYS
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedBlock:
     """A block and where the request had it."""
 
     block: Obj
@@ -39,30 +39,30 @@ class Placed:
 
 
 @dataclass(slots=True)
-class Said:
+class Message:
     """One speaker's blocks: neighbouring messages of one role are one."""
 
     role: str
-    blocks: list[Placed] = field(default_factory=list)
+    blocks: list[PlacedBlock] = field(default_factory=list)
 
-    def of(self, kind: str) -> list[Placed]:
+    def of(self, kind: str) -> list[PlacedBlock]:
         """The blocks of this type."""
         return [placed for placed in self.blocks if placed.kind == kind]
 
 
-def read(value: object, model: Model) -> list[Said]:
+def read(value: object, model: Model) -> list[Message]:
     """The conversation of a request's `messages`, in order; a Refusal where it is wrong."""
     messages = shape.array(value, "messages")
     if not messages:
         raise invalid("messages: at least one message is required")
     if len(messages) > MOST_MESSAGES:
         raise invalid(f"messages: at most {MOST_MESSAGES} messages are allowed")
-    conversation: list[Said] = []
+    conversation: list[Message] = []
     for at, message in enumerate(messages):
         role, blocks = _message(message, at, at == len(messages) - 1, model)
         if not conversation or conversation[-1].role != role:
-            conversation.append(Said(role))
-        conversation[-1].blocks.extend(Placed(block, at, n) for n, block in enumerate(blocks))
+            conversation.append(Message(role))
+        conversation[-1].blocks.extend(PlacedBlock(block, at, n) for n, block in enumerate(blocks))
     if conversation[0].role != "user":
         raise invalid('messages: first message must use the "user" role')
     return conversation
@@ -111,16 +111,16 @@ def _check_filled(content: object, role: str, last: bool, place: str) -> None:
         )
 
 
-def check_tool_calls(conversation: Sequence[Said]) -> None:
+def check_tool_calls(conversation: Sequence[Message]) -> None:
     """Refuse tool calls without results, results without calls, and ids used twice."""
-    _check_unique(placed for said in conversation for placed in said.of("tool_use"))
-    for before, said in pairwise([Said("user"), *conversation]):
-        _check_expected(before, said)
-    for said, after in zip(conversation, [*conversation[1:], Said("user")], strict=True):
-        _check_answered(said, after)
+    _check_unique(placed for message in conversation for placed in message.of("tool_use"))
+    for before, message in pairwise([Message("user"), *conversation]):
+        _check_expected(before, message)
+    for message, after in zip(conversation, [*conversation[1:], Message("user")], strict=True):
+        _check_answered(message, after)
 
 
-def _check_unique(calls: Iterable[Placed]) -> None:
+def _check_unique(calls: Iterable[PlacedBlock]) -> None:
     seen: set[str] = set()
     for placed in calls:
         if placed.block["id"] in seen:
@@ -128,12 +128,12 @@ def _check_unique(calls: Iterable[Placed]) -> None:
         seen.add(placed.block["id"])
 
 
-def _check_expected(before: Said, said: Said) -> None:
-    asked = {placed.block["id"] for placed in before.of("tool_use")}
+def _check_expected(before: Message, message: Message) -> None:
+    expected = {placed.block["id"] for placed in before.of("tool_use")}
     answered: set[str] = set()
-    for placed in said.of("tool_result"):
+    for placed in message.of("tool_result"):
         found = placed.block["tool_use_id"]
-        if found not in asked:
+        if found not in expected:
             raise invalid(
                 f"{placed.place}: unexpected `tool_use_id` found in `tool_result` blocks: {found}. "
                 "Each `tool_result` block must have a corresponding `tool_use` block "
@@ -147,8 +147,8 @@ def _check_expected(before: Said, said: Said) -> None:
         answered.add(found)
 
 
-def _check_answered(said: Said, after: Said) -> None:
-    calls = said.of("tool_use")
+def _check_answered(message: Message, after: Message) -> None:
+    calls = message.of("tool_use")
     answered = {placed.block["tool_use_id"] for placed in _leading_results(after)}
     missing = [placed for placed in calls if placed.block["id"] not in answered]
     if missing:
@@ -160,9 +160,9 @@ def _check_answered(said: Said, after: Said) -> None:
         )
 
 
-def _leading_results(said: Said) -> list[Placed]:
-    results: list[Placed] = []
-    for placed in said.blocks:
+def _leading_results(message: Message) -> list[PlacedBlock]:
+    results: list[PlacedBlock] = []
+    for placed in message.blocks:
         if placed.kind != "tool_result":
             break
         results.append(placed)
@@ -170,7 +170,7 @@ def _leading_results(said: Said) -> list[Placed]:
 
 
 def check_ending(
-    conversation: Sequence[Said], model: Model, thinks: bool, paused: Container[str]
+    conversation: Sequence[Message], model: Model, thinks: bool, paused: Container[str]
 ) -> None:
     """Refuse a conversation that ends with the model's own words where that is not taken.
 
@@ -190,10 +190,10 @@ def check_ending(
         raise invalid("messages: final assistant content cannot end with trailing whitespace")
 
 
-def fingerprint(said: Said) -> str:
+def fingerprint(message: Message) -> str:
     """A name for exactly these blocks, whatever their cache marks."""
     return hashlib.sha256(
-        orjson.dumps([plain(p.block) for p in said.blocks], option=SORT)
+        orjson.dumps([plain(p.block) for p in message.blocks], option=SORT)
     ).hexdigest()
 
 

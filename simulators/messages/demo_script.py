@@ -1,4 +1,4 @@
-"""The script that people meet in the sandbox: small, useful, and open about what it is."""
+"""The sandbox's script: answers a few plain requests, and says that it is a script."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulators.messages.arithmetic import worked_out
-from simulators.messages.tool_intents import Desk, errand, is_roots, roots_in
-from simulators.messages.tool_reply import Called, told, trail
+from simulators.messages.tool_intents import OfferedTools, find_intent, is_roots, roots_in
+from simulators.messages.tool_reply import ToolOutcome, as_sentence, outcomes
 from simulators.messages.turns import Part, Say, Think, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 
 INTRODUCTION = (
     "Hello! I am the sandbox's small script, **not a language model**: I know a few plain requests "
@@ -37,13 +37,13 @@ _NAMED = re.compile(r"\b(?:You are|Your name is)\s+(?:an? |the )?([^\s.,;:\n][^.
 _MOST_TOOLS = 20
 
 
-class HonestScript:
+class DemoScript:
     """Answers what it can by rules and by the agent's own tools, and says so when it cannot."""
 
-    def answer(self, asked: Asked) -> Turn:
+    def answer(self, request: ModelRequest) -> Turn:
         """The turn for a request; the first of a conversation says what is speaking."""
-        found = _answer(asked)
-        if any(said.role == "assistant" for said in asked.said):
+        found = _answer(request)
+        if any(message.role == "assistant" for message in request.messages):
             return found
         thoughts = [part for part in found.parts if isinstance(part, Think)]
         rest = [part for part in found.parts if not isinstance(part, Think)]
@@ -56,18 +56,18 @@ def _introduced(parts: Sequence[Part]) -> list[Part]:
     return [Say(INTRODUCTION), *parts]
 
 
-def _answer(asked: Asked) -> Turn:
-    made = trail(asked)
+def _answer(request: ModelRequest) -> Turn:
+    made = outcomes(request)
     if made and not is_roots(made[-1].name):
-        return turn("\n\n".join(told(called) for called in made if not is_roots(called.name)))
+        return turn("\n\n".join(as_sentence(one) for one in made if not is_roots(one.name)))
     if made and made[-1].failed:
-        return turn(told(made[-1]))
-    texts = _wishes(asked.user_texts)
+        return turn(as_sentence(made[-1]))
+    texts = _wishes(request.user_texts)
     for text in reversed(texts):
-        found = _known(text, asked, made)
+        found = _known(text, request, made)
         if found is not None:
             return found
-    return turn(_unknown(texts[-1] if texts else "", asked))
+    return turn(_unknown(texts[-1] if texts else "", request))
 
 
 def _wishes(given: Sequence[str]) -> list[str]:
@@ -76,40 +76,40 @@ def _wishes(given: Sequence[str]) -> list[str]:
     return [text for text in bare if text.strip() and not _STAMP.match(text)]
 
 
-def _known(text: str, asked: Asked, made: list[Called]) -> Turn | None:
+def _known(text: str, request: ModelRequest, made: list[ToolOutcome]) -> Turn | None:
     if _STORY.search(text):
         return turn(STORY)
     thought = _THINK.search(text)
     if thought:
-        return _thought(thought[1].strip(), asked)
+        return _thought(thought[1].strip(), request)
     roots = [root for called in made for root in roots_in(called.result)]
-    todo = errand(text, Desk(asked.tools, roots))
+    todo = find_intent(text, OfferedTools(request.tools, roots))
     if todo is not None:
-        return turn(*todo.calls) if todo.calls else turn(f"{todo.lack} {_tools(asked)}")
+        return turn(*todo.calls) if todo.calls else turn(f"{todo.missing} {_tools(request)}")
     sum_ = worked_out(text)
     if sum_ is not None:
         return turn(f"**{sum_}**")
-    return turn(_abilities(asked)) if _HELLO.search(text) else None
+    return turn(_abilities(request)) if _HELLO.search(text) else None
 
 
-def _thought(subject: str, asked: Asked) -> Turn:
+def _thought(subject: str, request: ModelRequest) -> Turn:
     words = len(subject.split())
-    said = (
+    answer = (
         f"I was asked to think about “{subject[:200]}”. I count {words} "
         f"{'word' if words == 1 else 'words'} and {len(subject)} characters; that is as deep as a "
         "script thinks."
     )
-    if not asked.thinking.on:
-        return turn(f"{said}\n\nThinking is turned off for this request, so I did not show any.")
+    if not request.thinking.on:
+        return turn(f"{answer}\n\nThinking is turned off for this request, so I did not show any.")
     steps = (
         f"The subject is “{subject[:200]}”. First I take it apart: {words} words. "
         "Then I look for something that I know about it. I am a script, so there is nothing. "
         "I will say exactly that."
     )
-    return turn(Think(steps), said)
+    return turn(Think(steps), answer)
 
 
-def _abilities(asked: Asked) -> str:
+def _abilities(request: ModelRequest) -> str:
     lines = [
         "- a sum: `12 * (3 + 4)`",
         "- `tell me a long story`: a long answer with headings, lists, code and a table",
@@ -120,25 +120,25 @@ def _abilities(asked: Asked) -> str:
         "- `search my notes for milk`, with a tool that searches",
         "- `use <tool> {…}`: any tool of this agent, with the input you give",
     ]
-    return "\n".join([f"{_who(asked)} What I understand:", "", *lines, "", _tools(asked)])
+    return "\n".join([f"{_who(request)} What I understand:", "", *lines, "", _tools(request)])
 
 
-def _unknown(text: str, asked: Asked) -> str:
+def _unknown(text: str, request: ModelRequest) -> str:
     if not text:
-        return f"There were no words in that message.\n\n{_abilities(asked)}"
+        return f"There were no words in that message.\n\n{_abilities(request)}"
     quoted = " ".join(text.split())
     shown = f"{quoted[:200]}…" if len(quoted) > 200 else quoted
-    return f"You wrote: “{shown}”. My script has no answer to that.\n\n{_abilities(asked)}"
+    return f"You wrote: “{shown}”. My script has no answer to that.\n\n{_abilities(request)}"
 
 
-def _who(asked: Asked) -> str:
-    named = _NAMED.search(asked.system_text)
+def _who(request: ModelRequest) -> str:
+    named = _NAMED.search(request.system_text)
     agent = f"the agent “{named[1].strip()}”" if named else "an agent without a name"
-    return f"I was asked as {agent}, on the model `{asked.model.id}`."
+    return f"I was asked as {agent}, on the model `{request.model.id}`."
 
 
-def _tools(asked: Asked) -> str:
-    names = [f"`{tool['name']}`" for tool in asked.tools]
+def _tools(request: ModelRequest) -> str:
+    names = [f"`{tool['name']}`" for tool in request.tools]
     if not names:
         return "This agent has no tools."
     more = f" and {len(names) - _MOST_TOOLS} more" if len(names) > _MOST_TOOLS else ""

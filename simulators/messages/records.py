@@ -33,7 +33,7 @@ class Record:
         self.outcome = self.outcome or outcome
         self._over.set()
 
-    async def ended(self, timeout: float = 5.0) -> str:
+    async def ended(self, timeout: float = 60.0) -> str:
         """The outcome, once there is one; TimeoutError after `timeout` seconds."""
         async with asyncio.timeout(timeout):
             await self._over.wait()
@@ -82,7 +82,7 @@ class Records:
         """The kept requests of a path (None: of all), oldest first."""
         return [record for record in self._kept if path is None or record.path == path]
 
-    async def nth(self, number: int, timeout: float = 5.0, path: str = MESSAGES) -> Record:
+    async def nth(self, number: int, timeout: float = 60.0, path: str = MESSAGES) -> Record:
         """The `number`-th request of a path, when it has come; TimeoutError if it does not."""
         async with asyncio.timeout(timeout):
             while self._total[path] < number:

@@ -12,7 +12,7 @@ import orjson
 from simulators.messages.shape import Obj
 from simulators.messages.turns import Call, Part, Say, Think, Turn
 from simulators.messages.usage import Usage, fitting, tokens_of
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 
 CALL_TOKENS = 12
 
@@ -36,7 +36,7 @@ class Reply:
     cut: bool
 
     def head(self) -> Obj:
-        """The message as it stands in message_start."""
+        """The message as message_start shows it."""
         usage = self.usage.described() | {"output_tokens": 1, "service_tier": "standard"}
         return self._message([], usage, None, None, None)
 
@@ -79,14 +79,14 @@ class Reply:
         }
 
 
-def write(turn: Turn, asked: Asked, usage: Usage) -> Reply:
+def write(turn: Turn, request: ModelRequest, usage: Usage) -> Reply:
     """The reply that this turn is, within the request's limits."""
-    parts, stop, sequence = _within(_thinking(turn, asked), turn, asked)
-    blocks = [_block(part, asked) for part in parts]
+    parts, stop, sequence = _within(_thinking(turn, request), turn, request)
+    blocks = [_block(part, request) for part in parts]
     thought = sum(tokens_of(part.text) for part in parts if isinstance(part, Think))
     return Reply(
         id=f"msg_{secrets.token_hex(12)}",
-        model=asked.model.id,
+        model=request.model.id,
         blocks=blocks,
         stop=stop,
         stop_sequence=sequence,
@@ -98,22 +98,24 @@ def write(turn: Turn, asked: Asked, usage: Usage) -> Reply:
     )
 
 
-def _thinking(turn: Turn, asked: Asked) -> Sequence[Part]:
+def _thinking(turn: Turn, request: ModelRequest) -> Sequence[Part]:
     """The parts as this request's thinking allows them; a budget always thinks first."""
-    if not asked.thinking.on:
+    if not request.thinking.on:
         return [part for part in turn.parts if not isinstance(part, Think)]
     starts = turn.parts and isinstance(turn.parts[0], Think)
-    if asked.thinking.mode == "enabled" and not starts:
+    if request.thinking.mode == "enabled" and not starts:
         return [Think("Reading the request."), *turn.parts]
     return turn.parts
 
 
-def _within(parts: Iterable[Part], turn: Turn, asked: Asked) -> tuple[list[Part], str, str | None]:
+def _within(
+    parts: Iterable[Part], turn: Turn, request: ModelRequest
+) -> tuple[list[Part], str, str | None]:
     """The parts up to a stop sequence or the output limit, the stop reason, the sequence."""
-    left = asked.max_tokens
+    left = request.max_tokens
     kept: list[Part] = []
     for part in parts:
-        part, sequence = _up_to(part, asked.stop_sequences)
+        part, sequence = _up_to(part, request.stop_sequences)
         fitted = _fit(part, left)
         kept.append(fitted)
         if fitted is not part:
@@ -151,15 +153,15 @@ def _tokens(part: Part) -> int:
     return tokens_of(part.text)
 
 
-def _block(part: Part, asked: Asked) -> Obj:
+def _block(part: Part, request: ModelRequest) -> Obj:
     if isinstance(part, Think):
-        shown = part.text if asked.thinking.shown else ""
-        return {"type": "thinking", "thinking": shown, "signature": asked.thread.sign(shown)}
+        shown = part.text if request.thinking.shown else ""
+        return {"type": "thinking", "thinking": shown, "signature": request.thread.sign(shown)}
     block: Obj
     if isinstance(part, Say):
         block = {"type": "text", "text": part.text}
     else:
         tool_id = part.id or f"toolu_{secrets.token_hex(12)}"
         block = {"type": "tool_use", "id": tool_id, "name": part.name, "input": dict(part.input)}
-    asked.thread.add("assistant", block)
+    request.thread.add("assistant", block)
     return block

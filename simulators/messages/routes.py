@@ -21,8 +21,14 @@ from simulators.messages.reply import Reply
 from simulators.messages.sim import MessagesSim
 from simulators.messages.stream import Event, HangUp, Hold, Step, events, steps
 from simulators.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, Turn
-from simulators.messages.validate import Asked, check_count, check_create, check_headers, parse
-from simulators.messages.wire import Played, or_left
+from simulators.messages.validate import (
+    ModelRequest,
+    check_count,
+    check_create,
+    check_headers,
+    parse,
+)
+from simulators.messages.wire import PlayedResponse, unless_disconnected
 
 MOST_BYTES = 32 * 1024 * 1024
 COUNT = f"{MESSAGES}/count_tokens"
@@ -119,16 +125,16 @@ async def _create(
 ) -> Response:
     body = parse(raw)
     held = sim.threads.enter(body, request.headers.get("anthropic-beta", ""))
-    asked = check_create(held.body if held else body, version, sim.paused)
-    sim.limits.enter(asked.prompt.tokens)
-    turn = sim.script.answer(asked)
+    checked = check_create(held.body if held else body, version, sim.paused)
+    sim.limits.enter(checked.prompt.tokens)
+    turn = sim.script.answer(checked)
     if turn.gate is not None and await _held(sim, request, turn) is None:
         record.end("left")
-        return Played((), sim.gates, record.end, headers=None)
-    _raise(turn, asked)
+        return PlayedResponse((), sim.gates, record.end, headers=None)
+    _raise(turn, checked)
     if isinstance(turn.fault, Drop):
-        return Played((), sim.gates, record.end, headers=None)
-    reply = sim.reply(asked, turn)
+        return PlayedResponse((), sim.gates, record.end, headers=None)
+    reply = sim.reply(checked, turn)
     sim.threads.start(held, reply.id, [*reply.blocks])
 
     def ended(how: str) -> None:
@@ -136,17 +142,17 @@ async def _create(
         sim.threads.end(held, reply.id, whole=whole)
         record.end(how)
 
-    return Played(
-        _steps(reply, turn, asked),
+    return PlayedResponse(
+        _steps(reply, turn, checked),
         sim.gates,
         ended,
-        headers=_headers(asked) | sim.limits.headers(),
+        headers=_headers(checked) | sim.limits.headers(),
         pace=lambda: turn.pace or sim.pace,
     )
 
 
-def _headers(asked: Asked) -> dict[str, str]:
-    if asked.stream:
+def _headers(request: ModelRequest) -> dict[str, str]:
+    if request.stream:
         return {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
     return {"content-type": "application/json"}
 
@@ -158,22 +164,22 @@ async def _held(sim: MessagesSim, request: Request, turn: Turn) -> str | None:
         await sim.gates.wait(turn.gate)
         return "open"
 
-    return await or_left(opened(), request.receive)
+    return await unless_disconnected(opened(), request.receive)
 
 
-def _raise(turn: Turn, asked: Asked) -> None:
+def _raise(turn: Turn, request: ModelRequest) -> None:
     """A turn that is an HTTP error (without a stream, an error event is one too)."""
     fault = turn.fault
     if isinstance(fault, HttpError):
         headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after:g}"}
         raise Refusal(fault.status, fault.message, headers=headers)
-    if isinstance(fault, ErrorEvent) and not asked.stream:
+    if isinstance(fault, ErrorEvent) and not request.stream:
         status = next((code for code, kind in TYPES.items() if kind == fault.kind), 500)
         raise Refusal(status, fault.message, kind=fault.kind)
 
 
-def _steps(reply: Reply, turn: Turn, asked: Asked) -> list[Step]:
-    if asked.stream:
+def _steps(reply: Reply, turn: Turn, request: ModelRequest) -> list[Step]:
+    if request.stream:
         return steps(events(reply), turn.fault)
     whole = orjson.dumps(reply.whole())
     if isinstance(turn.fault, Cut):
@@ -185,9 +191,9 @@ def _steps(reply: Reply, turn: Turn, asked: Asked) -> list[Step]:
 async def _count(
     _sim: MessagesSim, _request: Request, record: Record, raw: bytes, version: str
 ) -> Response:
-    asked = check_count(parse(raw), version)
+    checked = check_count(parse(raw), version)
     record.end("done")
-    return _json({"input_tokens": asked.prompt.tokens})
+    return _json({"input_tokens": checked.prompt.tokens})
 
 
 async def _list(

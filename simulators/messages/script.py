@@ -10,15 +10,15 @@ from typing import Protocol
 from simulators.messages import shape
 from simulators.messages.forms import read_turns
 from simulators.messages.turns import HttpError, Part, Say, Turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 
-Answer = Turn | Part | str | Callable[[Asked], Turn]
+Answer = Turn | Part | str | Callable[[ModelRequest], Turn]
 
 
 class Script(Protocol):
     """What the simulator asks for an answer."""
 
-    def answer(self, asked: Asked) -> Turn:
+    def answer(self, request: ModelRequest) -> Turn:
         """The turn that answers a request."""
         ...
 
@@ -35,31 +35,31 @@ class Rule:
     system: str | None = None
     user: str | None = None
     model: str | None = None
-    when: Callable[[Asked], bool] | None = None
+    when: Callable[[ModelRequest], bool] | None = None
     again: bool = False
 
-    def fits(self, asked: Asked) -> bool:
+    def fits(self, request: ModelRequest) -> bool:
         """Whether this rule has a turn for the request."""
         return (
             bool(self.turns)
-            and (self.system is None or self.system in asked.system_text)
-            and (self.user is None or self.user in asked.user_text)
-            and (self.model is None or self.model in (asked.model.id, asked.model.alias))
-            and (self.when is None or self.when(asked))
+            and (self.system is None or self.system in request.system_text)
+            and (self.user is None or self.user in request.user_text)
+            and (self.model is None or self.model in (request.model.id, request.model.alias))
+            and (self.when is None or self.when(request))
         )
 
-    def take(self, asked: Asked) -> Turn:
+    def take(self, request: ModelRequest) -> Turn:
         """The next turn."""
         last = self.again and len(self.turns) == 1
-        return _turn(self.turns[0] if last else self.turns.popleft(), asked)
+        return _turn(self.turns[0] if last else self.turns.popleft(), request)
 
 
-def _turn(answer: Answer, asked: Asked) -> Turn:
+def _turn(answer: Answer, request: ModelRequest) -> Turn:
     if isinstance(answer, Turn):
         return answer
     if isinstance(answer, str):
         return Turn((Say(answer),))
-    return answer(asked) if callable(answer) else Turn((answer,))
+    return answer(request) if callable(answer) else Turn((answer,))
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Scripted:
     """
 
     rules: list[Rule] = field(default_factory=list)
-    unanswered: list[Asked] = field(default_factory=list)
+    unanswered: list[ModelRequest] = field(default_factory=list)
 
     def on(
         self,
@@ -78,7 +78,7 @@ class Scripted:
         system: str | None = None,
         user: str | None = None,
         model: str | None = None,
-        when: Callable[[Asked], bool] | None = None,
+        when: Callable[[ModelRequest], bool] | None = None,
         again: bool = False,
     ) -> Rule:
         """Add a rule; more turns can be appended to its `turns` later."""
@@ -86,14 +86,14 @@ class Scripted:
         self.rules.append(rule)
         return rule
 
-    def answer(self, asked: Asked) -> Turn:
+    def answer(self, request: ModelRequest) -> Turn:
         """The next turn of the first rule that fits."""
         for rule in self.rules:
-            if rule.fits(asked):
-                return rule.take(asked)
-        self.unanswered.append(asked)
-        said = asked.user_text[:80]
-        return Turn(fault=HttpError(400, f"sandbox script: no turn is left for {said!r}"))
+            if rule.fits(request):
+                return rule.take(request)
+        self.unanswered.append(request)
+        text = request.user_text[:80]
+        return Turn(fault=HttpError(400, f"sandbox script: no turn is left for {text!r}"))
 
 
 def scripted(*turns: Answer, again: bool = False) -> Scripted:

@@ -66,7 +66,7 @@ def one_of(value: object, options: Sequence[str], place: str) -> str:
 
 
 def present(obj: Obj, field: str, place: str) -> Any:
-    """`obj[field]`, which must be there; `place` is where `obj` stands (empty: the top)."""
+    """`obj[field]`, which must be there; `place` is the path of `obj` (empty: the top)."""
     if field not in obj:
         raise invalid(f"{joined(place, field)}: Field required")
     return obj[field]

@@ -1,4 +1,4 @@
-"""The simulator itself: a script, a cache, a clock, a pace, and what it has seen."""
+"""The simulator of the Messages API: its script, cache, limits, clock, pace and records."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
-from simulators.messages.conversation import Placed, Said, fingerprint
-from simulators.messages.demo_script import HonestScript
-from simulators.messages.holds import Gates
+from simulators.messages.conversation import Message, PlacedBlock, fingerprint
+from simulators.messages.demo_script import DemoScript
+from simulators.messages.gates import Gates
 from simulators.messages.limits import Limits
 from simulators.messages.records import Records
 from simulators.messages.reply import Reply, write
@@ -16,17 +16,17 @@ from simulators.messages.script import Script
 from simulators.messages.threads import Threads
 from simulators.messages.turns import Turn
 from simulators.messages.usage import Cache
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 
-PEOPLE = 40.0
+READING_PACE = 40.0
 MOST_PAUSED = 1000
 
 
 class MessagesSim:
-    """The Messages API's other end.
+    """One Messages API.
 
-    `script` answers (the honest one by default); `clock` counts seconds for the cache; `pace` is in
-    tokens a second, None at once; `keys` are the accepted API keys, None accepts any.
+    `script` answers (by default the demo script); `clock` gives seconds for the cache; `pace` is
+    in tokens a second, None at once; `keys` are the accepted API keys, None accepts any.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class MessagesSim:
         keys: Collection[str] | None = None,
         keep: int = 500,
     ) -> None:
-        self.script: Script = script or HonestScript()
+        self.script: Script = script or DemoScript()
         self.pace = pace
         self.gates = Gates()
         self.records = Records(keep)
@@ -53,25 +53,25 @@ class MessagesSim:
         """Whether an API key is good."""
         return self._keys is None or key in self._keys
 
-    def reply(self, asked: Asked, turn: Turn) -> Reply:
-        """The content of an answer, its tokens counted and its cache marks kept."""
-        reply = write(turn, asked, self.cache.account(asked.prompt, asked.model))
+    def reply(self, request: ModelRequest, turn: Turn) -> Reply:
+        """The content of an answer; its tokens count, and its marked prefixes are cached."""
+        reply = write(turn, request, self.cache.account(request.prompt, request.model))
         self.limits.wrote(reply.tokens)
         if reply.stop == "pause_turn":
-            self._remember(asked, reply)
+            self._remember(request, reply)
         return reply
 
-    def _remember(self, asked: Asked, reply: Reply) -> None:
+    def _remember(self, request: ModelRequest, reply: Reply) -> None:
         """A paused turn may come back as the last message, with what it continued."""
-        last = asked.said[-1]
+        last = request.messages[-1]
         before = last.blocks if last.role == "assistant" else []
-        placed = [Placed(block, 0, at) for at, block in enumerate(reply.blocks)]
-        self.paused[fingerprint(Said("assistant", [*before, *placed]))] = None
+        placed = [PlacedBlock(block, 0, at) for at, block in enumerate(reply.blocks)]
+        self.paused[fingerprint(Message("assistant", [*before, *placed]))] = None
         while len(self.paused) > MOST_PAUSED:
             self.paused.popitem(last=False)
 
     def reset(self) -> None:
-        """Forget what was seen and cached, open every gate that holds, set the clock right."""
+        """Forget requests, cache and limits, open every gate, and set the clock back."""
         self.gates.open_all()
         self.gates = Gates()
         self.records.clear()
@@ -82,5 +82,5 @@ class MessagesSim:
         self.threads.clear()
 
     def close(self) -> None:
-        """Let every held answer go, so that a server can stop."""
+        """Open every gate, so that a server can stop."""
         self.gates.open_all()

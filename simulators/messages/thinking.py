@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from simulators.messages.conversation import SORT, Placed, Said, plain
+from simulators.messages.conversation import SORT, Message, PlacedBlock, plain
 from simulators.messages.models import Model
 from simulators.messages.refusals import invalid
 from simulators.messages.shape import Obj
@@ -63,7 +63,7 @@ class Thread:
         self._last = seal.id
         return _pack(seal)
 
-    def check(self, placed: Placed, latest: bool) -> None:
+    def check(self, placed: PlacedBlock, latest: bool) -> None:
         """Refuse a thinking block that is forged, altered, or (where models bind) out of place."""
         seal = _unpack(placed.block["signature"])
         if seal is None:
@@ -81,25 +81,25 @@ class Thread:
         return self._hash.hexdigest()
 
 
-def follow(model: Model, system: object, tools: object, conversation: Sequence[Said]) -> Thread:
+def follow(model: Model, system: object, tools: object, conversation: Sequence[Message]) -> Thread:
     """The thread at the end of a conversation; a Refusal where its thinking does not fit."""
     thread = Thread(model, system, tools)
-    speakers = [said for said in conversation if said.role == "assistant"]
-    for said in conversation:
-        latest = bool(speakers) and said is speakers[-1]
-        for placed in said.blocks:
+    speakers = [message for message in conversation if message.role == "assistant"]
+    for message in conversation:
+        latest = bool(speakers) and message is speakers[-1]
+        for placed in message.blocks:
             if placed.kind == "thinking":
                 thread.check(placed, latest)
             elif placed.kind == "redacted_thinking":
                 raise invalid(f"{placed.place}: Invalid `data` in `redacted_thinking` block")
             else:
-                thread.add(said.role, placed.block)
+                thread.add(message.role, placed.block)
     return thread
 
 
-def check_leading(conversation: Sequence[Said]) -> None:
+def check_leading(conversation: Sequence[Message]) -> None:
     """With a thinking budget, refuse a tool loop whose last turn lost its thinking."""
-    speakers = [said for said in conversation if said.role == "assistant"]
+    speakers = [message for message in conversation if message.role == "assistant"]
     if not speakers or not conversation[-1].of("tool_result"):
         return
     first = speakers[-1].blocks[0]

@@ -20,8 +20,8 @@ _MOST = 1000
 
 
 @dataclass(slots=True)
-class Held:
-    """What is kept under the id of one reply."""
+class HeldReply:
+    """The conversation up to one reply, under that reply's id."""
 
     fields: Obj
     messages: list[Obj]
@@ -29,25 +29,25 @@ class Held:
 
 
 @dataclass(slots=True)
-class Turn:
-    """One request of a thread: `body` is whole; `before` is what it continues."""
+class ThreadRequest:
+    """One request of a thread: `body` has the whole history, `before` is what it continues."""
 
     body: Obj
-    before: Held | None = None
+    before: HeldReply | None = None
 
 
 class Threads:
     """The held conversations by the id of their last reply; the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._held: OrderedDict[str, HeldReply] = OrderedDict()
 
     def clear(self) -> None:
         """Forgets all."""
         self._held.clear()
 
-    def enter(self, body: Obj, betas: str) -> Turn | None:
-        """The turn of a request that asks for a thread, None for any other; raises a Refusal."""
+    def enter(self, body: Obj, betas: str) -> ThreadRequest | None:
+        """Reads a request that asks for a thread, None for any other; raises a Refusal."""
         if "thread" not in body or BETA not in betas:
             return None
         given = shape.mapping(body["thread"], "thread")
@@ -55,12 +55,12 @@ class Threads:
         rest = {name: value for name, value in body.items() if name != "thread"}
         if kind == "create":
             shape.only(given, ("type",), "thread.create")
-            return Turn(rest)
+            return ThreadRequest(rest)
         shape.only(given, ("type", "previous_message_id"), "thread.continue")
         place = "thread.continue.previous_message_id"
         return self._continued(rest, shape.text(given.get("previous_message_id"), place))
 
-    def _continued(self, body: Obj, name: str) -> Turn:
+    def _continued(self, body: Obj, name: str) -> ThreadRequest:
         for field in _HELD_FIELDS:
             if field in body:
                 raise invalid(f"{field}: cannot be specified when continuing a thread")
@@ -73,26 +73,26 @@ class Threads:
             raise _lost(409, f"thread: message {name} was already continued", "already_continued")
         fresh = shape.array(shape.present(body, "messages", ""), "messages")
         whole = body | held.fields | {"messages": [*held.messages, *fresh]}
-        return Turn(whole, held)
+        return ThreadRequest(whole, held)
 
-    def start(self, turn: Turn | None, reply: str, blocks: list[Obj]) -> None:
-        """Keeps the conversation under a reply, before the client can know its id."""
-        if turn is None:
+    def start(self, request: ThreadRequest | None, reply: str, blocks: list[Obj]) -> None:
+        """Stores the conversation under a reply, before the client can know its id."""
+        if request is None:
             return
-        if turn.before is not None:
-            turn.before.state = "in flight"
-        said = [*turn.body["messages"], {"role": "assistant", "content": blocks}]
-        fields = {name: turn.body[name] for name in _HELD_FIELDS if name in turn.body}
-        self._held[reply] = Held(fields, [_unmarked(message) for message in said])
+        if request.before is not None:
+            request.before.state = "in flight"
+        messages = [*request.body["messages"], {"role": "assistant", "content": blocks}]
+        fields = {name: request.body[name] for name in _HELD_FIELDS if name in request.body}
+        self._held[reply] = HeldReply(fields, [_unmarked(message) for message in messages])
         while len(self._held) > _MOST:
             self._held.popitem(last=False)
 
-    def end(self, turn: Turn | None, reply: str, *, whole: bool) -> None:
-        """A reply that did not go out whole was never there: the one before is free again."""
-        if turn is None:
+    def end(self, request: ThreadRequest | None, reply: str, *, whole: bool) -> None:
+        """Forgets a reply that was not sent whole; the one before may then be continued again."""
+        if request is None:
             return
-        if turn.before is not None:
-            turn.before.state = "continued" if whole else "open"
+        if request.before is not None:
+            request.before.state = "continued" if whole else "open"
         if not whole:
             self._held.pop(reply, None)
 

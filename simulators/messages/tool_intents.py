@@ -1,4 +1,4 @@
-"""Which of the offered tools a plain request means, and with what input."""
+"""Finds the tool calls that a plain request asks for, among the offered tools."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ _CONTENTS = ("content", "contents", "text", "data", "body")
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """Tool calls to make for a request, or a sentence (`lack`) on why there are none."""
+class Intent:
+    """Tool calls to make for a request, or a sentence (`missing`) on what is missing."""
 
     calls: tuple[Call, ...] = ()
-    lack: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class OfferedTools:
     """The offered tools, and the folders that a tool has already named as allowed."""
 
     tools: Sequence[Obj]
@@ -82,9 +82,9 @@ class Desk:
         return None
 
 
-def errand(text: str, desk: Desk) -> Errand | None:
+def find_intent(text: str, tools: OfferedTools) -> Intent | None:
     """What a request asks of the tools; None if it asks nothing of them."""
-    steps: tuple[Callable[[str, Desk], Errand | None], ...] = (
+    steps: tuple[Callable[[str, OfferedTools], Intent | None], ...] = (
         _use,
         _convert,
         _time,
@@ -95,73 +95,73 @@ def errand(text: str, desk: Desk) -> Errand | None:
         _list,
     )
     for step in steps:
-        found = step(text, desk)
+        found = step(text, tools)
         if found is not None:
             return found
     return None
 
 
-def _time(text: str, desk: Desk) -> Errand | None:
+def _time(text: str, tools: OfferedTools) -> Intent | None:
     if not _TIME.search(text):
         return None
-    tool = desk.find("get_current_time", "current_time", "get_time", "now")
+    tool = tools.find("get_current_time", "current_time", "get_time", "now")
     if tool is None:
-        return Errand(lack="None of this agent's tools tells the time.")
+        return Intent(missing="None of this agent's tools tells the time.")
     where = places(text) or [("UTC", "Etc/UTC")]
     field = next(iter(_named(tool, ("timezone", "tz", "zone", "timezone_name"))), None)
-    return Errand(tuple(Call(tool["name"], {field: zone} if field else {}) for _, zone in where))
+    return Intent(tuple(Call(tool["name"], {field: zone} if field else {}) for _, zone in where))
 
 
-def _convert(text: str, desk: Desk) -> Errand | None:
+def _convert(text: str, tools: OfferedTools) -> Intent | None:
     clock, where = _CLOCK.search(text), places(text)
     if clock is None or len(where) < 2:
         return None
-    tool = desk.find("convert_time")
+    tool = tools.find("convert_time")
     if tool is None:
-        return Errand(lack="None of this agent's tools converts times.")
+        return Intent(missing="None of this agent's tools converts times.")
     given = {
         "source_timezone": where[0][1],
         "time": f"{int(clock[1]):02}:{clock[2]}",
         "target_timezone": where[1][1],
     }
-    return Errand((Call(tool["name"], given),))
+    return Intent((Call(tool["name"], given),))
 
 
-def _list(text: str, desk: Desk) -> Errand | None:
+def _list(text: str, tools: OfferedTools) -> Intent | None:
     if not _LIST.search(text):
         return None
     of = _LIST_OF.search(text)
     names = ("list_directory", "list_files", "list_dir", "directory_tree", "ls", "list")
-    return _on_file(desk, names, of[1] if of else ".", None)
+    return _on_file(tools, names, of[1] if of else ".", None)
 
 
-def _read(text: str, desk: Desk) -> Errand | None:
+def _read(text: str, tools: OfferedTools) -> Intent | None:
     wanted = _READ.search(text)
     if wanted is None:
         return None
-    return _on_file(desk, ("read_text_file", "read_file", "get_file", "read"), wanted[1], None)
+    return _on_file(tools, ("read_text_file", "read_file", "get_file", "read"), wanted[1], None)
 
 
-def _search(text: str, desk: Desk) -> Errand | None:
+def _search(text: str, tools: OfferedTools) -> Intent | None:
     wanted, plain = _between(text, _FIND, _IN_FILES), _SEARCH.search(text)
     if plain and (wanted is None or plain.start() < wanted.at):
         wanted = _Between(plain.start(), plain["after"] or plain["which"])
     if wanted is None:
         return None
     names = ("search_files", "search_notes", "search_text", "grep", "search")
-    tool = desk.find(*names)
+    tool = tools.find(*names)
     if tool is None:
         return _without(names)
     words = wanted.words.strip().strip("\"'`?.! ")
     given: dict[str, Any] = dict.fromkeys(_first(tool, _QUERIES), words)
     if "path" in _required(tool):
-        given["path"] = desk.roots[0] if desk.roots else "."
-    return Errand((Call(tool["name"], given),))
+        given["path"] = tools.roots[0] if tools.roots else "."
+    return Intent((Call(tool["name"], given),))
 
 
 @dataclass(frozen=True, slots=True)
 class _Between:
-    """What stands between a verb (which is `at`) and where it goes."""
+    """The words between a verb (which is `at`) and where it goes."""
 
     at: int
     words: str
@@ -169,7 +169,7 @@ class _Between:
 
 
 def _between(text: str, verb: re.Pattern[str], place: re.Pattern[str]) -> _Between | None:
-    """What stands between the first verb and the first place after it, if anything does.
+    """The words between the first verb and the first place after it, if there are any.
 
     Two patterns, as one would read the text anew from each verb.
     """
@@ -181,11 +181,11 @@ def _between(text: str, verb: re.Pattern[str], place: re.Pattern[str]) -> _Betwe
     return _Between(begins.start(), words, ends.groupdict().get("path") or "")
 
 
-def _without(names: Sequence[str]) -> Errand:
-    return Errand(lack=f"None of this agent's tools can do that ({names[0]} is what I look for).")
+def _without(names: Sequence[str]) -> Intent:
+    return Intent(missing=f"None of this agent's tools can do that (I look for {names[0]}).")
 
 
-def _write(text: str, desk: Desk) -> Errand | None:
+def _write(text: str, tools: OfferedTools) -> Intent | None:
     wanted, plain = _between(text, _WRITE, _INTO), _CREATE.search(text)
     if plain and (wanted is None or plain.start() < wanted.at):
         wanted = _Between(plain.start(), plain["text"] or "", plain["path"])
@@ -193,44 +193,44 @@ def _write(text: str, desk: Desk) -> Errand | None:
         return None
     path, words = wanted.path, wanted.words.strip().strip("\"'`")
     names = ("write_file", "write_text_file", "create_file", "save_file", "put_file", "write")
-    return _on_file(desk, names, path, words or "Written by the sandbox's small script.")
+    return _on_file(tools, names, path, words or "Written by the sandbox's small script.")
 
 
-def _delete(text: str, desk: Desk) -> Errand | None:
+def _delete(text: str, tools: OfferedTools) -> Intent | None:
     wanted = _DELETE.search(text)
     if wanted is None:
         return None
     names = ("delete_file", "remove_file", "delete_note", "delete")
-    return _on_file(desk, names, wanted[1], None)
+    return _on_file(tools, names, wanted[1], None)
 
 
-def _on_file(desk: Desk, names: Sequence[str], path: str, content: str | None) -> Errand:
-    tool = desk.find(*names)
+def _on_file(tools: OfferedTools, names: Sequence[str], path: str, content: str | None) -> Intent:
+    tool = tools.find(*names)
     if tool is None:
         return _without(names)
-    roots = desk.find(_ROOTS)
-    if roots is not None and not desk.roots and not path.startswith(("/", "~")):
-        return Errand((Call(roots["name"]),))
-    if desk.roots and not path.startswith(("/", "~")):
-        path = desk.roots[0] if path == "." else f"{desk.roots[0].rstrip('/')}/{path}"
+    roots = tools.find(_ROOTS)
+    if roots is not None and not tools.roots and not path.startswith(("/", "~")):
+        return Intent((Call(roots["name"]),))
+    if tools.roots and not path.startswith(("/", "~")):
+        path = tools.roots[0] if path == "." else f"{tools.roots[0].rstrip('/')}/{path}"
     given: dict[str, Any] = dict.fromkeys(_first(tool, _PATHS), path)
     if content is not None:
         given |= dict.fromkeys(_first(tool, _CONTENTS), content)
-    return Errand((Call(tool["name"], given),))
+    return Intent((Call(tool["name"], given),))
 
 
-def _use(text: str, desk: Desk) -> Errand | None:
+def _use(text: str, tools: OfferedTools) -> Intent | None:
     wanted = _USE.search(text)
     if wanted is None:
         return None
-    tool = desk.find(wanted[1].lower())
+    tool = tools.find(wanted[1].lower())
     if tool is None:
         return None
     given = _object(wanted[2])
     if given is None:
         words = wanted[2].strip().strip("\"'`")
         given = dict.fromkeys(_first(tool, _required(tool)), words) if words else {}
-    return Errand((Call(tool["name"], given),))
+    return Intent((Call(tool["name"], given),))
 
 
 def _object(text: str) -> dict[str, Any] | None:

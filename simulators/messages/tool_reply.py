@@ -1,4 +1,4 @@
-"""Tool results in sentences, with nothing in them that the tool did not say."""
+"""Tool results as sentences, which say nothing that the tool did not say."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import orjson
 
 from simulators.messages.cities import ZONES
-from simulators.messages.conversation import Said
+from simulators.messages.conversation import Message
 from simulators.messages.shape import Obj
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 
 LONGEST = 3000
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
-    """A call that was made for the person's last message, and its result."""
+class ToolOutcome:
+    """A call made for the person's last message, and its result."""
 
     name: str
     input: Obj
@@ -25,24 +25,24 @@ class Called:
     failed: bool
 
 
-def trail(asked: Asked) -> list[Called]:
+def outcomes(request: ModelRequest) -> list[ToolOutcome]:
     """The calls since the person last wrote, in their order."""
-    made: list[Called] = []
+    made: list[ToolOutcome] = []
     calls: dict[str, Obj] = {}
-    for said in asked.said:
-        calls |= {placed.block["id"]: placed.block for placed in said.of("tool_use")}
-        made += _answered(said, calls)
-        if said.of("text") and said.role == "user":
+    for message in request.messages:
+        calls |= {placed.block["id"]: placed.block for placed in message.of("tool_use")}
+        made += _answered(message, calls)
+        if message.of("text") and message.role == "user":
             made = []
     return made
 
 
-def _answered(said: Said, calls: dict[str, Obj]) -> list[Called]:
+def _answered(message: Message, calls: dict[str, Obj]) -> list[ToolOutcome]:
     found = []
-    for placed in said.of("tool_result"):
+    for placed in message.of("tool_result"):
         call = calls[placed.block["tool_use_id"]]
         failed = bool(placed.block.get("is_error"))
-        found.append(Called(call["name"], call["input"], _text(placed.block), failed))
+        found.append(ToolOutcome(call["name"], call["input"], _text(placed.block), failed))
     return found
 
 
@@ -53,7 +53,7 @@ def _text(block: Obj) -> str:
     return "\n".join(part["text"] for part in content if part["type"] == "text")
 
 
-def told(called: Called) -> str:
+def as_sentence(called: ToolOutcome) -> str:
     """One result as a sentence or a quotation."""
     if called.failed:
         return f"`{called.name}` gave no result. It said: {called.result.strip() or 'nothing'}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from simulators.messages.conversation import Said
+from simulators.messages.conversation import Message
 from simulators.messages.models import Model
 from simulators.messages.refusals import invalid
 from simulators.messages.shape import Obj
@@ -85,13 +85,17 @@ def fitting(text: str, tokens: int) -> str:
 
 
 def lay_out(
-    model: Model, tools: Sequence[Obj], system: Sequence[Obj], said: Sequence[Said], auto: object
+    model: Model,
+    tools: Sequence[Obj],
+    system: Sequence[Obj],
+    messages: Sequence[Message],
+    auto: object,
 ) -> Prompt:
     """The prompt as segments; a Refusal for too many or misplaced cache marks.
 
     `auto` is the request's own `cache_control`, which marks the last cacheable block.
     """
-    parts = list(_parts(tools, system, said))
+    parts = list(_parts(tools, system, messages))
     marks = [_ttl(block) for _, block in parts]
     _check_marks([*_all_marks(parts), _ttl({"cache_control": auto})])
     if auto:
@@ -107,11 +111,11 @@ def lay_out(
 
 
 def _parts(
-    tools: Sequence[Obj], system: Sequence[Obj], said: Sequence[Said]
+    tools: Sequence[Obj], system: Sequence[Obj], messages: Sequence[Message]
 ) -> Iterator[tuple[str, Obj]]:
     yield from (("tools", tool) for tool in tools)
     yield from (("system", block) for block in system)
-    for one in said:
+    for one in messages:
         yield from ((one.role, placed.block) for placed in one.blocks)
 
 

@@ -10,7 +10,7 @@ import orjson
 
 from simulators.messages import conversation, params, shape, tools, usage
 from simulators.messages.blocks import check_cache_control, check_text
-from simulators.messages.conversation import Said
+from simulators.messages.conversation import Message
 from simulators.messages.models import Model, find
 from simulators.messages.params import Thinking
 from simulators.messages.refusals import Refusal, invalid
@@ -42,13 +42,13 @@ _CREATED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ModelRequest:
     """A request that passed: what a Script looks at to choose its answer."""
 
     model: Model
     version: str
     body: Obj
-    said: Sequence[Said]
+    messages: Sequence[Message]
     system: Sequence[Obj]
     tools: Sequence[Obj]
     thinking: Thinking
@@ -78,7 +78,7 @@ class Asked:
     @property
     def user_texts(self) -> list[str]:
         """The text blocks of the last message of a person, tool results left out."""
-        people = [said for said in self.said if said.role == "user" and said.of("text")]
+        people = [one for one in self.messages if one.role == "user" and one.of("text")]
         return [placed.block["text"] for placed in people[-1].of("text")] if people else []
 
     @property
@@ -89,7 +89,7 @@ class Asked:
     @property
     def results(self) -> list[Obj]:
         """The tool results that this request ends with, in their order."""
-        last = self.said[-1]
+        last = self.messages[-1]
         return [placed.block for placed in last.of("tool_result")] if last.role == "user" else []
 
     def tool(self, name: str) -> Obj | None:
@@ -126,7 +126,7 @@ def parse(raw: bytes) -> Obj:
     return body
 
 
-def check_create(body: Obj, version: str, paused: Container[str] = ()) -> Asked:
+def check_create(body: Obj, version: str, paused: Container[str] = ()) -> ModelRequest:
     """The request of `POST /v1/messages`; a Refusal if the real API would refuse it."""
     _check_fields(body, _CREATED, version)
     for name in ("model", "messages", "max_tokens"):
@@ -139,14 +139,16 @@ def check_create(body: Obj, version: str, paused: Container[str] = ()) -> Asked:
             f"output tokens for {model.id}"
         )
     _check_small(body)
-    asked = _read(body, model, version, most)
-    conversation.check_ending(asked.said, model, asked.thinking.on, paused)
-    if asked.prompt.tokens > model.context:
-        raise invalid(f"prompt is too long: {asked.prompt.tokens} tokens > {model.context} maximum")
-    return asked
+    request = _read(body, model, version, most)
+    conversation.check_ending(request.messages, model, request.thinking.on, paused)
+    if request.prompt.tokens > model.context:
+        raise invalid(
+            f"prompt is too long: {request.prompt.tokens} tokens > {model.context} maximum"
+        )
+    return request
 
 
-def check_count(body: Obj, version: str) -> Asked:
+def check_count(body: Obj, version: str) -> ModelRequest:
     """The request of `POST /v1/messages/count_tokens`."""
     _check_fields(body, _COUNTED, version, sampling=False)
     for name in ("model", "messages"):
@@ -160,9 +162,9 @@ def _check_fields(body: Obj, fields: Sequence[str], version: str, sampling: bool
     shape.only(body, (*fields, *classic), "")
 
 
-def _read(body: Obj, model: Model, version: str, most: int | None) -> Asked:
-    said = conversation.read(body["messages"], model)
-    conversation.check_tool_calls(said)
+def _read(body: Obj, model: Model, version: str, most: int | None) -> ModelRequest:
+    messages = conversation.read(body["messages"], model)
+    conversation.check_tool_calls(messages)
     offered = tools.read(body.get("tools", []))
     system = _system(body.get("system", []))
     thinks = params.read_thinking(_given(body, "thinking"), model, most)
@@ -172,11 +174,11 @@ def _read(body: Obj, model: Model, version: str, most: int | None) -> Asked:
     if "tool_choice" in body:
         tools.check_choice(body["tool_choice"], offered, model, thinks.mode == "enabled")
     check_cache_control(body.get("cache_control"), "cache_control")
-    prompt = usage.lay_out(model, offered, system, said, body.get("cache_control"))
-    thread = follow(model, system, offered, said)
+    prompt = usage.lay_out(model, offered, system, messages, body.get("cache_control"))
+    thread = follow(model, system, offered, messages)
     if thinks.mode == "enabled":
-        check_leading(said)
-    return Asked(model, version, body, said, system, offered, thinks, prompt, thread)
+        check_leading(messages)
+    return ModelRequest(model, version, body, messages, system, offered, thinks, prompt, thread)
 
 
 def _given(body: Obj, name: str) -> Any:

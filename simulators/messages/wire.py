@@ -1,4 +1,4 @@
-"""Answers as ASGI plays them: paced, held at gates, cut off, or left by the client."""
+"""Answers over ASGI: paced, held at gates, cut off by the script, or left by the client."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from simulators.messages.holds import Gates
+from simulators.http_server import until_disconnected
+from simulators.messages.gates import Gates
 from simulators.messages.stream import Event, HangUp, Hold, Step
 
 Ended = Callable[[str], None]
 DROPPED = "dropped"
 
 
-class Played(Response):
-    """A response that plays steps; `ended` is told "done", "dropped" or "left".
+class PlayedResponse(Response):
+    """A response that plays steps, then calls `ended` with "done", "dropped" or "left".
 
     `headers` None: the connection closes before any header. `pace` is in tokens a second.
     """
@@ -42,11 +43,11 @@ class Played(Response):
         """Play until the end, or until the client has left."""
         outcome = None
         try:
-            outcome = await or_left(self._play(receive, send), receive)
+            outcome = await unless_disconnected(self._play(receive, send), receive)
         finally:
             self._ended(outcome or "left")
         if outcome == DROPPED:
-            await _gone(receive)
+            await until_disconnected(receive)
 
     async def _play(self, receive: Receive, send: Send) -> str:
         if self._silent:
@@ -70,10 +71,10 @@ class Played(Response):
         await send({"type": "http.response.body", "body": event.data, "more_body": True})
 
 
-async def or_left(work: Coroutine[Any, Any, str], receive: Receive) -> str | None:
+async def unless_disconnected(work: Coroutine[Any, Any, str], receive: Receive) -> str | None:
     """The result of `work`, or None if the client closes the connection before that."""
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(receive))
+    leaving = asyncio.ensure_future(until_disconnected(receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
@@ -81,11 +82,6 @@ async def or_left(work: Coroutine[Any, Any, str], receive: Receive) -> str | Non
         working.cancel()
         leaving.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def hang_up(receive: Receive) -> str:

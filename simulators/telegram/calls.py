@@ -1,4 +1,4 @@
-"""What bots called and what they were told: bounded, and without any token."""
+"""The record of Bot API calls and their answers: bounded, and without any token."""
 
 from __future__ import annotations
 

@@ -14,13 +14,12 @@ from starlette.routing import Route
 
 from simulators.guard import foreign, is_json
 from simulators.telegram import snapshot
-from simulators.telegram.actions import ACTS
-from simulators.telegram.control_requests import Order
+from simulators.telegram.actions import ACTIONS
+from simulators.telegram.control_requests import ControlRequest
 from simulators.telegram.events import Listener
 from simulators.telegram.refusals import RefusedError
-from simulators.telegram.state import WorldError
 from simulators.telegram.wire import JsonAnswer, encode
-from simulators.telegram.world import World
+from simulators.telegram.world import World, WorldError
 
 _BEAT = 15.0
 
@@ -37,7 +36,7 @@ def control_routes(world: World, prefix: str = "/control") -> list[Route]:
         Route(f"{prefix}/updates", _guarded(page.updates), methods=["GET"]),
         Route(f"{prefix}/messages", _guarded(page.messages), methods=["GET"]),
         Route(f"{prefix}/events", _guarded(page.events), methods=["GET"]),
-        Route(f"{prefix}/{{act}}", _guarded(page.act), methods=["POST"]),
+        Route(f"{prefix}/{{action}}", _guarded(page.act), methods=["POST"]),
     ]
 
 
@@ -77,30 +76,29 @@ class _Control:
         return JsonAnswer([record.show() for record in self._world.fetches.of(bot=bot)])
 
     async def updates(self, request: Request) -> Response:
-        bot = self._world.bots.get(_number(request.query_params.get("bot"), "bot") or 0)
+        bot = self._world.members.bots.get(_number(request.query_params.get("bot"), "bot") or 0)
         if bot is None:
             raise WorldError("parameter 'bot': no such bot")
         return JsonAnswer(list(bot.updates.waiting))
 
     async def messages(self, request: Request) -> Response:
-        room = self._world.rooms.get(request.query_params.get("room", ""))
+        room = self._world.rooms.by_key.get(request.query_params.get("room", ""))
         if room is None:
             raise WorldError("parameter 'room': no such room; /control/state lists them")
         after = _number(request.query_params.get("after"), "after") or 0
         return JsonAnswer(snapshot.room_messages(room, after))
 
     async def act(self, request: Request) -> Response:
-        act = ACTS.get(request.path_params["act"])
-        if act is None:
-            return JsonAnswer({"error": f"no such act; there are {', '.join(ACTS)}"}, 404)
-        order = Order(self._world, await _body(request))
-        result: Any = act(order)
+        action = ACTIONS.get(request.path_params["action"])
+        if action is None:
+            return JsonAnswer({"error": f"no such action; there are {', '.join(ACTIONS)}"}, 404)
+        result: Any = action(ControlRequest(self._world, await _body(request)))
         if inspect.isawaitable(result):
             result = await result
         return JsonAnswer(result)
 
     async def events(self, _: Request) -> Response:
-        listener = self._world.happenings.listen()
+        listener = self._world.events.listen()
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(_stream(listener), media_type="text/event-stream", headers=headers)
 
@@ -111,14 +109,14 @@ async def _stream(listener: Listener) -> AsyncIterator[bytes]:
         yield b": here\n\n"
         while True:
             try:
-                happening = await asyncio.wait_for(anext(listener), _BEAT)
+                event = await asyncio.wait_for(anext(listener), _BEAT)
             except TimeoutError:
                 yield b": beat\n\n"
                 continue
             except StopAsyncIteration:
                 return
-            data = {"chat": happening.chat, "bot": happening.bot, "data": happening.data}
-            yield b"event: " + happening.kind.encode() + b"\ndata: " + encode(data) + b"\n\n"
+            data = {"chat": event.chat, "bot": event.bot, "data": event.data}
+            yield b"event: " + event.kind.encode() + b"\ndata: " + encode(data) + b"\n\n"
     finally:
         listener.close()
 

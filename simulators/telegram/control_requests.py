@@ -7,12 +7,11 @@ from typing import Any
 
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from simulators.telegram.state import WorldError
-from simulators.telegram.world import World
+from simulators.telegram.world import World, WorldError
 
 
-class Order:
-    """The fields of one control request, looked up with errors that name them."""
+class ControlRequest:
+    """The fields of one control request, read with errors that name the wrong field."""
 
     def __init__(self, world: World, given: Mapping[str, Any]) -> None:
         self.world = world
@@ -43,21 +42,21 @@ class Order:
 
     def person(self, name: str = "person") -> Person:
         """The person whose id is in a field."""
-        person = self.world.persons.get(self.need(name, int))
+        person = self.world.members.persons.get(self.need(name, int))
         if person is None:
             raise WorldError(f"field {name!r}: no such person; make one with /control/person")
         return person
 
     def bot(self, name: str = "bot") -> Bot:
         """The bot whose id is in a field."""
-        bot = self.world.bots.get(self.need(name, int))
+        bot = self.world.members.bots.get(self.need(name, int))
         if bot is None:
             raise WorldError(f"field {name!r}: no such bot; make one with /control/bot")
         return bot
 
     def room(self, name: str = "room") -> Room:
         """The room whose key is in a field."""
-        room = self.world.rooms.get(self.need(name, str))
+        room = self.world.rooms.by_key.get(self.need(name, str))
         if room is None:
             raise WorldError(f"field {name!r}: no such room; /control/state lists them")
         return room
@@ -71,7 +70,7 @@ class Order:
         return [self._party(number, name) for number in self.need(name, list)]
 
     def _party(self, number: Any, name: str) -> Person | Bot:
-        party = self.world.persons.get(number) or self.world.bots.get(number)
+        party = self.world.members.persons.get(number) or self.world.members.bots.get(number)
         if party is None:
             raise WorldError(f"field {name!r}: nobody has the id {number!r}")
         return party

@@ -1,10 +1,18 @@
-"""Entities that nobody marked: commands, mentions, hashtags, links and the like in a plain text."""
+"""Entities found in plain text: commands, mentions, hashtags, links and the like."""
 
 from __future__ import annotations
 
 import re
 
-from simulators.telegram.entities import BLOCKS, SPLITTABLE, Entity, apart, end, nested, units
+from simulators.telegram.entities import (
+    BLOCKS,
+    SPLITTABLE,
+    Entity,
+    end,
+    nested,
+    non_overlapping,
+    units,
+)
 
 _TOP = (
     "com|org|net|io|dev|app|ai|me|info|biz|edu|gov|eu|de|uk|us|ru|fr|it|es|nl|ch|at|cz|pl|tv|co|xyz"
@@ -32,7 +40,7 @@ _HINT = re.compile(r"[@/#$.:]")
 _TRAILING = ".,;:!?"
 
 
-def found(text: str) -> list[Entity]:
+def detected(text: str) -> list[Entity]:
     """The entities that the service itself finds in a text, in order, none crossing another."""
     if not _HINT.search(text):
         return []
@@ -42,12 +50,12 @@ def found(text: str) -> list[Entity]:
             matched = match.group().rstrip(_TRAILING) if kind == "url" else match.group()
             start = units(text[: match.start()])
             entities.append({"type": kind, "offset": start, "length": units(matched)})
-    return apart(sorted(entities, key=lambda e: (e["offset"], -e["length"])))
+    return non_overlapping(sorted(entities, key=lambda e: (e["offset"], -e["length"])))
 
 
-def completed(text: str, entities: list[Entity]) -> list[Entity]:
+def with_detected(text: str, entities: list[Entity]) -> list[Entity]:
     """The given entities with those that the service finds, where these do not disturb."""
-    extra = found(text)
+    extra = detected(text)
     if not extra:
         return entities
     firm = [e for e in entities if e["type"] not in SPLITTABLE and e["type"] not in BLOCKS]

@@ -58,7 +58,7 @@ class Cleaned:
     place: list[int] | None
 
     def at(self, unit: int) -> int:
-        """Where the old unit stands now; -1 inside a surrogate pair."""
+        """The new offset of an old unit; -1 inside a surrogate pair."""
         return unit if self.place is None else self.place[unit]
 
 
@@ -80,7 +80,7 @@ def cleaned(text: str) -> Cleaned:
     return Cleaned("".join(kept), place)
 
 
-def settled(text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
+def normalized(text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
     """Text and entities as the service keeps them: cleaned, nested rightly and trimmed.
 
     Raises 400 for an entity outside the text or inside a character, and for a text of nothing.
@@ -152,15 +152,17 @@ def nested(entities: list[Entity]) -> list[Entity]:
     if len(entities) < 2:
         return list(entities)
     entities = ordered(entities)
-    blocks = apart([e for e in entities if e["type"] in BLOCKS])
-    whole = apart([e for e in entities if e["type"] not in BLOCKS and e["type"] not in SPLITTABLE])
+    blocks = non_overlapping([e for e in entities if e["type"] in BLOCKS])
+    whole = non_overlapping(
+        [e for e in entities if e["type"] not in BLOCKS and e["type"] not in SPLITTABLE]
+    )
     whole = [e for e in whole if not any(_crosses(e, block) for block in blocks)]
     frame = ordered(whole + blocks)
     styles = _styles([e for e in entities if e["type"] in SPLITTABLE], frame)
     return ordered(frame + styles)
 
 
-def apart(entities: list[Entity]) -> list[Entity]:
+def non_overlapping(entities: list[Entity]) -> list[Entity]:
     """The entities that begin after all earlier ones have ended; the input is ordered."""
     kept: list[Entity] = []
     reached = 0

@@ -1,4 +1,4 @@
-"""Everything that happens, told to whoever listens: the page, a control client, a test."""
+"""What happens in the world, as events for listeners: the page, a control client, a test."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-_BACKLOG = 10_000
+_MAX_WAITING = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Event:
     """`kind` is message, edit, delete, draft, typing, reaction, callback, update or call.
 
     `chat` is the room's key where there is one, `data` the JSON that belongs to the kind.
@@ -26,30 +26,30 @@ class Happening:
 
 @dataclass(eq=False)
 class Listener:
-    """An async iterator of happenings since it was opened; a slow one loses the oldest."""
+    """An async iterator over the events since it was opened; a slow one loses the oldest."""
 
-    of: Happenings
+    source: Events
     lost: int = 0
-    _waiting: deque[Happening] = field(default_factory=lambda: deque(maxlen=_BACKLOG))
+    _waiting: deque[Event] = field(default_factory=lambda: deque(maxlen=_MAX_WAITING))
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
 
-    def put(self, happening: Happening) -> None:
-        """Queues one happening."""
-        self.lost += len(self._waiting) == _BACKLOG
-        self._waiting.append(happening)
+    def put(self, event: Event) -> None:
+        """Queues one event."""
+        self.lost += len(self._waiting) == _MAX_WAITING
+        self._waiting.append(event)
         self._ready.set()
 
     def close(self) -> None:
-        """Ends the iteration and forgets the listener."""
+        """Ends the iteration and removes the listener."""
         self._closed = True
         self._ready.set()
-        self.of.forget(self)
+        self.source.remove(self)
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Happening:
+    async def __anext__(self) -> Event:
         while not self._waiting:
             if self._closed:
                 raise StopAsyncIteration
@@ -69,36 +69,36 @@ class Listener:
         self.close()
 
 
-class Happenings:
-    """The one place where all listeners are known; costs next to nothing without any."""
+class Events:
+    """Passes each event to all listeners; costs next to nothing without any."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
 
     @property
-    def heard(self) -> bool:
+    def has_listeners(self) -> bool:
         """Whether anybody listens."""
         return bool(self._listeners)
 
     def listen(self) -> Listener:
-        """A listener that hears everything from now on; close it, or use it as a context."""
+        """A listener for everything from now on; close it, or use it as a context."""
         listener = Listener(self)
         self._listeners.append(listener)
         return listener
 
-    def forget(self, listener: Listener) -> None:
-        """Takes a listener off the list."""
+    def remove(self, listener: Listener) -> None:
+        """Removes a listener, if it is still there."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def tell(
+    def emit(
         self, kind: str, data: dict[str, Any], *, chat: str | None = None, bot: int | None = None
     ) -> None:
-        """Tells every listener."""
+        """Passes one event to every listener."""
         if self._listeners:
-            happening = Happening(kind, data, chat, bot)
+            event = Event(kind, data, chat, bot)
             for listener in self._listeners:
-                listener.put(happening)
+                listener.put(event)
 
     def close(self) -> None:
         """Ends every listener's iteration."""

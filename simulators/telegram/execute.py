@@ -1,4 +1,4 @@
-"""One call from parameters to answer: faults, flood, the method, the record."""
+"""One Bot API call, from parameters to answer: faults, flood limits, the method, the record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simulators.telegram.methods.table import METHODS
 from simulators.telegram.params import Params
 from simulators.telegram.people import Bot
 from simulators.telegram.refusals import RefusedError, not_found
-from simulators.telegram.updates import Left
+from simulators.telegram.updates import Disconnected
 from simulators.telegram.world import World
 
 Json = dict[str, Any]
@@ -35,16 +35,16 @@ class Outcome:
     page: str | None = None
 
 
-async def perform(
-    world: World, bot: Bot, name: str, params: Params, left: Left | None = None
+async def execute(
+    world: World, bot: Bot, name: str, params: Params, disconnected: Disconnected | None = None
 ) -> Outcome:
-    """Carries out one call; whatever happens to it is on record afterwards.
+    """Executes one call and records it, whatever happens to it.
 
-    `left` waits until the caller is gone: a long poll ends then.
+    `disconnected` returns when the caller has closed the connection: that ends a long poll.
     """
     began = world.now()
     fault = world.faults.take(bot.id, name.lower(), params.integer("chat_id") or None)
-    outcome = await _faulty(Call(world, bot, params, left), name, fault)
+    outcome = await _faulty(Call(world, bot, params, disconnected), name, fault)
     method = METHODS.get(name.lower())
     record = CallRecord(
         began,
@@ -56,8 +56,8 @@ async def perform(
         world.now() - began,
     )
     world.calls.add(record)
-    if world.happenings.heard:
-        world.happenings.tell("call", record.show(), bot=bot.id)
+    if world.events.has_listeners:
+        world.events.emit("call", record.show(), bot=bot.id)
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""Faults on order: what goes wrong, for which bot and methods, and how often."""
+"""Injected faults: what goes wrong, for which bot and methods, and how often."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS: tuple[Kind, ...] = ("answer", "drop", "lose", "html", "delay")
 
 @dataclass(slots=True)
 class Fault:
-    """One fault, `times` over, after `skip` calls that go well; always after `seconds` of delay.
+    """One fault for `times` calls, after `skip` that succeed; always after `seconds` of delay.
 
     answer: `status` with `description` and `parameters`, nothing is done. drop: the connection is
     cut and nothing is done. lose: the call is done, then the connection is cut. html: a proxy's
@@ -31,7 +31,7 @@ class Fault:
     seconds: float = 0.0
 
     def fits(self, bot: int, method: str, chat: int | None) -> bool:
-        """Whether this call is one that the fault waits for; `method` is in lower case."""
+        """Whether the fault applies to this call; `method` is in lower case."""
         return (
             self.bot in (None, bot)
             and self.chat in (None, chat)
@@ -46,16 +46,16 @@ class Faults:
         self.open: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        """Opens one fault."""
+        """Adds one fault."""
         self.open.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Everything goes well again."""
+        """Removes all faults."""
         self.open.clear()
 
     def take(self, bot: int, method: str, chat: int | None) -> Fault | None:
-        """The fault that this call meets, used up by one."""
+        """The fault that applies to this call, counted down by one."""
         for fault in self.open:
             if not fault.fits(bot, method, chat):
                 continue

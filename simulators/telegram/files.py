@@ -41,7 +41,7 @@ KINDS = frozenset(_FOLDERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredFile:
     """One file: `path` is where a bot downloads it."""
 
     id: str
@@ -84,16 +84,16 @@ class Files:
     """All files of the world, by id and by path."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Stored] = {}
-        self._by_path: dict[str, Stored] = {}
+        self._by_id: dict[str, StoredFile] = {}
+        self._by_path: dict[str, StoredFile] = {}
 
-    def store(self, kind: str, name: str, data: bytes, mime: str | None = None) -> Stored:
+    def store(self, kind: str, name: str, data: bytes, mime: str | None = None) -> StoredFile:
         """Keeps a file of one of `KINDS`."""
         folder, number = _FOLDERS[kind], len(self._by_id)
         suffix = PurePath(name).suffix or _SUFFIX[kind]
         given = mime if mime != _UNKNOWN else None
         guessed = given or mimetypes.guess_type(name)[0] or mimetypes.guess_type(f"x{suffix}")[0]
-        stored = Stored(
+        stored = StoredFile(
             id=f"F{number}-{secrets.token_urlsafe(24)}",
             unique=f"U{number}-{secrets.token_urlsafe(8)}",
             kind=kind,
@@ -105,19 +105,19 @@ class Files:
         self.put(stored)
         return stored
 
-    def put(self, stored: Stored) -> None:
+    def put(self, stored: StoredFile) -> None:
         """Keeps a file that already has its ids."""
         self._by_id[stored.id] = stored
         self._by_path[stored.path] = stored
 
-    def by_id(self, file_id: str) -> Stored | None:
+    def by_id(self, file_id: str) -> StoredFile | None:
         """The file with this id."""
         return self._by_id.get(file_id)
 
-    def by_path(self, path: str) -> Stored | None:
+    def by_path(self, path: str) -> StoredFile | None:
         """The file with this download path."""
         return self._by_path.get(path)
 
-    def all(self) -> Iterable[Stored]:
+    def all(self) -> Iterable[StoredFile]:
         """Every file, oldest first."""
         return self._by_id.values()

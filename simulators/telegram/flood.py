@@ -78,8 +78,8 @@ class Flood:
         meter.spent.append(now)
 
 
-class Newcomers:
-    """How many tokens that were not heard of before may call within a minute; off by default."""
+class NewTokenLimit:
+    """How many tokens may call for the first time within a minute; off by default."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -94,7 +94,7 @@ class Newcomers:
         self._came.clear()
 
     def check(self, token: str) -> None:
-        """Lets a known token in, and a new one where there is room; else raises 429."""
+        """Accepts a known token, and a new one within the limit; else raises 429."""
         if self._most is None or token in self._known:
             return
         now = self._now()

@@ -1,36 +1,101 @@
-"""What happened, line by line in a file, so that a restarted world is the same world.
+"""Keeps the world in a file, so that a restarted world is the same world.
 
-Each line is `[kind, record]` and tells one thing as it is from now on; reading them in order gives
-the present. On opening, the file is written anew with the present only.
+Each line is `[kind, record]` and says how one thing is from now on; reading the lines in order
+gives the present. On opening, the file is rewritten with the present only.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
-from simulators.telegram import records
-from simulators.telegram.people import Bot, Person, Webhook
-from simulators.telegram.population import Settlement
-from simulators.telegram.updates import Update, Updates
+from simulators.telegram.files import StoredFile
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Message, Room
+from simulators.telegram.updates import Update
 
 Json = dict[str, Any]
+Line = tuple[str, Json]
+
+_ROOM = ("id", "type", "title", "username", "forum", "bot", "started", "migrated_to", "next_id")
 
 
 class NotAJournal(ValueError):
     """A file that holds something else; the message names the place and the cure."""
 
 
-Line = tuple[str, Json]
+class Journal:
+    """Writes each change to a file, flushed line by line; writes nothing until it is opened."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+
+    def open(self, path: Path, present: Iterable[Line]) -> None:
+        """Rewrites the file with the present, and appends to it from now on."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{path.name}.new")
+        with fresh.open("wb") as file:
+            file.writelines(_line(kind, record) for kind, record in present)
+        fresh.replace(path)
+        self._file = path.open("ab")
+
+    def close(self) -> None:
+        """Closes the file; what changes afterwards is not written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def save_bot(self, bot: Bot) -> None:
+        """Writes a bot without its updates."""
+        self._write("bot", bot_record, bot)
+
+    def save_person(self, person: Person) -> None:
+        """Writes a person and whom they block."""
+        self._write("person", person_record, person)
+
+    def save_room(self, room: Room) -> None:
+        """Writes a room without its messages."""
+        self._write("room", room_record, room)
+
+    def save_message(self, room: Room, message: Message) -> None:
+        """Writes a message as it is now."""
+        self._write("message", message_record, room, message)
+
+    def save_removal(self, room: Room, message: Message) -> None:
+        """Writes that a message is deleted."""
+        self._write("gone", lambda: {"room": room.key, "id": message.id})
+
+    def save_file(self, stored: StoredFile) -> None:
+        """Writes a file with its bytes."""
+        self._write("file", file_record, stored)
+
+    def save_update(self, bot: Bot, update: Update) -> None:
+        """Writes an update that waits for a bot."""
+        self._write("update", update_record, bot, update)
+
+    def save_confirmed(self, bot: Bot, below: int) -> None:
+        """Writes that the updates of a bot below an id are confirmed."""
+        self._write("confirmed", lambda: {"bot": bot.id, "below": below})
+
+    def _write(self, kind: str, record: Any, *values: Any) -> None:
+        if self._file is not None:
+            self._file.write(_line(kind, record(*values)))
+            self._file.flush()
+
+
+def _line(kind: str, record: Json) -> bytes:
+    return orjson.dumps([kind, record], option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read(path: Path) -> Iterator[Line]:
     """The lines of a journal; a last line that was cut short is left out.
 
-    Raises NotAJournal for a file that is no journal.
+    Raises NotAJournal for a file that is not a journal.
     """
     if not path.exists():
         return
@@ -48,136 +113,89 @@ def read(path: Path) -> Iterator[Line]:
             yield kind, record
 
 
-class Journal:
-    """The file, open for appending; it starts with `present` and is flushed line by line."""
-
-    def __init__(self, path: Path, present: Iterable[Line]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.new")
-        with fresh.open("wb") as file:
-            file.writelines(_line(kind, record) for kind, record in present)
-        fresh.replace(path)
-        self._file = path.open("ab")
-
-    def write(self, kind: str, record: Json) -> None:
-        """Appends one line."""
-        self._file.write(_line(kind, record))
-        self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+def bot_record(bot: Bot) -> Json:
+    """A bot with everything but its queue."""
+    return {
+        "token": bot.token,
+        "name": bot.name,
+        "username": bot.username,
+        "privacy": bot.privacy,
+        "topics": bot.topics,
+        "webhook": asdict(bot.webhook),
+        "commands": bot.commands,
+        "allowed": sorted(bot.updates.allowed),
+        "next_id": bot.updates.next_id,
+    }
 
 
-def _line(kind: str, record: Json) -> bytes:
-    return orjson.dumps([kind, record], option=orjson.OPT_APPEND_NEWLINE)
+def person_record(person: Person) -> Json:
+    """A person and whom they block."""
+    return {
+        "id": person.id,
+        "name": person.name,
+        "username": person.username,
+        "language": person.language,
+        "blocked": sorted(person.blocked),
+    }
 
 
-def snapshot(world: Settlement) -> Iterator[Line]:
-    """The present, as the shortest list of lines that gives it."""
-    for person in world.persons.values():
-        yield "person", records.person_record(person)
-    for bot in world.bots.values():
-        yield "bot", records.bot_record(bot)
-    for room in world.rooms.values():
-        yield "room", records.room_record(room)
-        for message in room.messages.values():
-            yield "message", records.message_record(room, message)
-    for stored in world.files.all():
-        yield "file", records.file_record(stored)
-    for bot in world.bots.values():
-        for update in bot.updates.waiting:
-            content = update.body[update.kind]
-            yield "update", update_record(bot, update) | {"content": content}
+def room_record(room: Room) -> Json:
+    """A room without its messages."""
+    record: Json = {name: getattr(room, name) for name in _ROOM}
+    return record | {
+        "members": list(room.members.items()),
+        "topics": list(room.topics.items()),
+        "closed": sorted(room.closed),
+        "pinned": room.pinned,
+        "last_bot": room.last_bot,
+    }
+
+
+def message_record(room: Room, message: Message) -> Json:
+    """A message as it is now."""
+    return {
+        "room": room.key,
+        "body": message.body,
+        "author": message.author,
+        "screen": message.screen,
+        "service": message.service,
+        "reactions": list(message.reactions.items()),
+    }
+
+
+def file_record(stored: StoredFile) -> Json:
+    """A file with its bytes in base64."""
+    return asdict(stored) | {"data": base64.b64encode(stored.data).decode()}
 
 
 def update_record(bot: Bot, update: Update) -> Json:
-    """An update without its content."""
-    return {"bot": bot.id, "id": update.id, "at": update.at, "kind": update.kind}
+    """An update of a bot."""
+    record = {"bot": bot.id, "id": update.id, "at": update.at, "kind": update.kind}
+    return record | {"content": update.body[update.kind]}
 
 
-def replay(world: Settlement, kind: str, record: Json) -> None:
-    """Makes one line true in a world."""
-    _REPLAY[kind](world, record)
+def room_of(record: Json) -> Room:
+    """The room of a record."""
+    room = Room(**{name: record[name] for name in _ROOM})
+    room.members = dict(record["members"])
+    room.topics = dict(record["topics"])
+    room.closed = set(record.get("closed", ()))
+    room.pinned = list(record.get("pinned", ()))
+    room.last_bot = record["last_bot"]
+    return room
 
 
-def _bot(world: Settlement, record: Json) -> None:
-    number = int(record["token"].split(":")[0])
-    known = world.bots.get(number)
-    updates = known.updates if known else Updates(world.now, record["next_id"])
-    updates.allowed = frozenset(record["allowed"])
-    world.enter_bot(
-        Bot(
-            number,
-            record["token"],
-            record["name"],
-            record["username"],
-            updates,
-            record["privacy"],
-            record["topics"],
-            Webhook(**record["webhook"]),
-            record["commands"],
-        )
+def message_of(record: Json) -> Message:
+    """The message of a record."""
+    return Message(
+        record["body"],
+        record["author"],
+        record["screen"],
+        record["service"],
+        dict(record["reactions"]),
     )
 
 
-def _person(world: Settlement, record: Json) -> None:
-    blocked = set(record["blocked"])
-    world.persons[record["id"]] = Person(
-        record["id"], record["name"], record["username"], record["language"], blocked
-    )
-
-
-def _room(world: Settlement, record: Json) -> None:
-    room = records.room_of(record)
-    known = world.rooms.get(room.key)
-    if known is not None:
-        room.messages = known.messages
-        room.next_id = max(room.next_id, known.next_id)
-    world.rooms[room.key] = room
-
-
-def _message(world: Settlement, record: Json) -> None:
-    room = world.rooms[record["room"]]
-    message = records.message_of(record)
-    room.messages[message.id] = message
-    room.next_id = max(room.next_id, message.id + 1)
-    if message.author in world.bots:
-        room.last_bot = message.author
-
-
-def _gone(world: Settlement, record: Json) -> None:
-    room = world.rooms[record["room"]]
-    room.messages.pop(record["id"], None)
-    if record["id"] in room.pinned:
-        room.pinned.remove(record["id"])
-
-
-def _file(world: Settlement, record: Json) -> None:
-    world.files.put(records.file_of(record))
-
-
-def _update(world: Settlement, record: Json) -> None:
-    updates = world.bots[record["bot"]].updates
-    body = {"update_id": record["id"], record["kind"]: record["content"]}
-    update = Update(record["id"], record["at"], record["kind"], body, orjson.dumps(body))
-    updates.restore(update)
-    updates.next_id = max(updates.next_id, update.id + 1)
-
-
-def _confirmed(world: Settlement, record: Json) -> None:
-    waiting = world.bots[record["bot"]].updates.waiting
-    while waiting and waiting[0].id < record["below"]:
-        waiting.popleft()
-
-
-_REPLAY = {
-    "bot": _bot,
-    "person": _person,
-    "room": _room,
-    "message": _message,
-    "gone": _gone,
-    "file": _file,
-    "update": _update,
-    "confirmed": _confirmed,
-}
+def file_of(record: Json) -> StoredFile:
+    """The file of a record."""
+    return StoredFile(**(record | {"data": base64.b64decode(record["data"])}))

@@ -1,4 +1,4 @@
-"""Who takes part: persons, bots, and what a bot keeps between calls."""
+"""Persons and bots, with what BotFather and the bot itself have set."""
 
 from __future__ import annotations
 
@@ -82,5 +82,5 @@ class Bot:
         }
 
     def fresh_token(self) -> str:
-        """Another secret for the same bot, as BotFather gives after a revocation."""
+        """A new token for the same bot, as BotFather gives after a revocation."""
         return f"{self.id}:{secrets.token_urlsafe(24)}"

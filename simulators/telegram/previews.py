@@ -1,6 +1,6 @@
-"""Link previews: what the service would fetch for a message, and what was fetched so far.
+"""Link previews: which address the service would fetch for a message, and a record of them.
 
-Nothing is fetched here: the addresses are kept, to tell what would have left.
+Nothing is fetched here: the record shows what would have left this machine.
 Drafts have none: the service takes a draft as text and entities alone.
 """
 
@@ -24,7 +24,7 @@ _FLAGS = ("is_disabled", "prefer_small_media", "prefer_large_media", "show_above
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class PreviewFetch:
     """One address that the service fetched, for a message of a bot in a room, by the room's key."""
 
     bot: int
@@ -37,22 +37,22 @@ class Fetched:
         return asdict(self)
 
 
-class Fetches:
+class PreviewFetches:
     """The newest fetches, oldest first."""
 
     def __init__(self) -> None:
-        self._records: deque[Fetched] = deque(maxlen=_KEPT)
+        self._records: deque[PreviewFetch] = deque(maxlen=_KEPT)
 
-    def look(self, room: Room, message: Message) -> None:
-        """Fetches for a message as it is now, if there is anything to fetch."""
+    def record(self, room: Room, message: Message) -> None:
+        """PreviewRecords the address that the service fetches for a message, if there is one."""
         if url := first_url(message.body):
-            self._records.append(Fetched(message.author, room.key, message.id, url))
+            self._records.append(PreviewFetch(message.author, room.key, message.id, url))
 
-    def of(self, *, bot: int | None = None) -> list[Fetched]:
+    def of(self, *, bot: int | None = None) -> list[PreviewFetch]:
         """The records of one bot, or of all."""
         return [record for record in self._records if bot in (None, record.bot)]
 
-    def __iter__(self) -> Iterator[Fetched]:
+    def __iter__(self) -> Iterator[PreviewFetch]:
         return iter(self._records)
 
 
@@ -76,11 +76,11 @@ def options(params: Params) -> Json:
 
 
 def first_url(body: Json) -> str | None:
-    """The address that the service fetches for a message: the one it was told, or the first."""
-    told = body.get("link_preview_options", {})
-    if told.get("is_disabled"):
+    """The address that the service fetches for a message: the one the bot names, or the first."""
+    options = body.get("link_preview_options", {})
+    if options.get("is_disabled"):
         return None
-    named = [told["url"]] if told.get("url") else _urls(body)
+    named = [options["url"]] if options.get("url") else _urls(body)
     return next((url for url in map(_web_address, named) if url), None)
 
 

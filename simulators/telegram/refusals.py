@@ -51,12 +51,12 @@ def forbidden(words: str) -> RefusedError:
 
 
 def too_many(seconds: int) -> RefusedError:
-    """429: wait `seconds`; the number stands in the words, the parameters and a header."""
+    """429: wait `seconds`; the number is in the description, the parameters and a header."""
     return RefusedError(429, f"Too Many Requests: retry after {seconds}", retry_after=seconds)
 
 
 def unauthorized() -> RefusedError:
-    """401: nobody has this token (any more)."""
+    """401: no bot has this token (any more)."""
     return RefusedError(401, "Unauthorized")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyromark
 
 from simulators.telegram import links
-from simulators.telegram.marks import cannot_parse
+from simulators.telegram.formatting import cannot_parse
 
 Json = dict[str, Any]
 RichText = Any  # a string, a list of rich texts, or an object with a type

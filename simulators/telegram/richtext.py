@@ -6,15 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from simulators.telegram import detect, links, marks_html, marks_legacy, marks_v2
-from simulators.telegram.entities import BLOCKS, MOST, SPLITTABLE, Entity, ordered, settled, units
+from simulators.telegram import detect, formatting_html, formatting_legacy, formatting_v2, links
+from simulators.telegram.entities import (
+    BLOCKS,
+    MOST,
+    SPLITTABLE,
+    Entity,
+    normalized,
+    ordered,
+    units,
+)
 from simulators.telegram.params import Params
 from simulators.telegram.refusals import bad_request
 
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
 _BYTES = 1 << 15
-_PARSERS = {"html": marks_html.parse, "markdown": marks_legacy.parse, "markdownv2": marks_v2.parse}
+_PARSERS = {
+    "html": formatting_html.parse,
+    "markdown": formatting_legacy.parse,
+    "markdownv2": formatting_v2.parse,
+}
 _PLAIN = frozenset({*SPLITTABLE, *BLOCKS, "code"})
 _FOUND = frozenset({"mention", "hashtag", "cashtag", "bot_command", "url", "email"}) | {
     "phone_number",
@@ -64,26 +76,26 @@ def read(
         raise bad_request("text is too long")
     mode = params.text("parse_mode").lower()
     if not mode or mode == "none":
-        given = explicit(params.json(entities, "entities"))
+        given = read_entities(params.json(entities, "entities"))
     else:
         parser = _PARSERS.get(mode)
         if parser is None:
             raise bad_request("unsupported parse_mode")
         text, given = parser(text)
-    return finished(text, _introduced(given, person))
+    return finish(text, _with_users(given, person))
 
 
-def finished(text: str, given: list[Entity]) -> Rich:
-    """Text and entities settled, completed with what the service finds, cut at 100 entities."""
+def finish(text: str, given: list[Entity]) -> Rich:
+    """Text and entities normalized, completed with what the service finds, cut at 100 entities."""
     try:
         text.encode()
     except UnicodeEncodeError:
         raise bad_request("strings must be encoded in UTF-8") from None
-    text, entities = settled(text, given)
-    return Rich(text, ordered(detect.completed(text, entities))[:MOST])
+    text, entities = normalized(text, given)
+    return Rich(text, ordered(detect.with_detected(text, entities))[:MOST])
 
 
-def _introduced(
+def _with_users(
     given: list[Entity], person: Callable[[int], dict[str, Any] | None]
 ) -> list[Entity]:
     known = []
@@ -97,7 +109,7 @@ def _introduced(
     return known
 
 
-def explicit(value: Any) -> list[Entity]:
+def read_entities(value: Any) -> list[Entity]:
     """Entities as a caller lists them, without those that the service finds itself."""
     if not isinstance(value, list):
         return []

@@ -1,4 +1,4 @@
-"""Rooms: private chats, groups, supergroups and channels, with what is said in them."""
+"""Rooms: private chats, groups, supergroups and channels, with their messages and drafts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ Json = dict[str, Any]
 
 DRAFT_SECONDS = 30.0
 TYPING_SECONDS = 5.0
+_FIRST_GROUP = 4_100_000_001
+_FIRST_SUPERGROUP = 1_000_000_000_000 + 2_000_000_001
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class Message:
 
 @dataclass(slots=True)
 class Draft:
-    """A message that is being written; it fades `DRAFT_SECONDS` after its last change."""
+    """A message that is being written; it disappears `DRAFT_SECONDS` after its last change."""
 
     id: int
     bot: int
@@ -97,7 +99,7 @@ class Room:
 
     @property
     def key(self) -> str:
-        """The room's name in the control API and in happenings."""
+        """The room's name in the control API and in events."""
         return f"{self.bot}/{self.id}" if self.bot is not None else str(self.id)
 
     @property
@@ -117,7 +119,7 @@ class Room:
         return self.members.get(who) in {"creator", "administrator", "member", "restricted"}
 
     def is_admin(self, who: int) -> bool:
-        """Whether a person or bot governs the room."""
+        """Whether a person or bot is an administrator of the room."""
         return self.members.get(who) in {"creator", "administrator"}
 
     def take_id(self) -> int:
@@ -133,7 +135,7 @@ class Room:
                 found.set_result(message)
 
     async def wait_for(
-        self, predicate: Callable[[Message], bool], timeout: float = 5.0, *, after: int = 0
+        self, predicate: Callable[[Message], bool], timeout: float = 60.0, *, after: int = 0
     ) -> Message:
         """The first message, new or edited, that fits; raises TimeoutError naming the room.
 
@@ -156,10 +158,43 @@ class Room:
         finally:
             self._waiters.remove(waiter)
 
-    async def wait_for_text(self, part: str, timeout: float = 5.0, *, after: int = 0) -> Message:
+    async def wait_for_text(self, part: str, timeout: float = 60.0, *, after: int = 0) -> Message:
         """The first message of a bot that contains `part`."""
         return await self.wait_for(
             lambda m: bool(m.body.get("from", {}).get("is_bot")) and part in m.text,
             timeout,
             after=after,
         )
+
+
+class Rooms:
+    """All rooms by their keys. A bot sees a private room under the person's id."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, Room] = {}
+
+    def add(self, room: Room) -> Room:
+        """Adds a room, in place of one with the same key."""
+        self.by_key[room.key] = room
+        return room
+
+    def of_bot(self, bot: int, chat_id: int) -> Room | None:
+        """The room that this bot knows under this id."""
+        if chat_id > 0:
+            return self.by_key.get(f"{bot}/{chat_id}")
+        room = self.by_key.get(str(chat_id))
+        return room if room is not None and bot in room.members else None
+
+    def public(self, username: str) -> Room | None:
+        """The public room with this username, without the @."""
+        for room in self.by_key.values():
+            if room.username and room.username.lower() == username.lower():
+                return room
+        return None
+
+    def next_id(self, kind: str) -> int:
+        """A chat id for a new group, supergroup or channel."""
+        first = _FIRST_GROUP if kind == "group" else _FIRST_SUPERGROUP
+        rooms = self.by_key.values()
+        taken = [-r.id for r in rooms if (r.type == "group") == (kind == "group")]
+        return -(max([first - 1, *(number for number in taken if number > 0)]) + 1)

@@ -15,13 +15,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from simulators.http_server import cut
+from simulators.http_server import cut, until_disconnected
 from simulators.telegram.control import control_routes
-from simulators.telegram.execute import perform
+from simulators.telegram.execute import execute
 from simulators.telegram.people import TOKEN, Bot
 from simulators.telegram.refusals import RefusedError, not_found, unauthorized
 from simulators.telegram.webhooks import pushing
-from simulators.telegram.wire import JsonAnswer, answer, gone, parameters
+from simulators.telegram.wire import JsonAnswer, answer, parameters
 from simulators.telegram.world import World
 
 _METHODS = ("GET", "POST")
@@ -34,7 +34,7 @@ def application(world: World) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with pushing(world):
             yield
-        world.happenings.close()
+        world.events.close()
 
     rest = Starlette(routes=[*routes(world), *control_routes(world)], lifespan=lifespan)
     return Front(world, rest)
@@ -97,7 +97,7 @@ async def _play(
     except RefusedError as refused:
         await answer(send, refused.answer(), refused.code, refused.parameters.get("retry_after"))
         return
-    outcome = await perform(world, bot, method, params, lambda: gone(receive))
+    outcome = await execute(world, bot, method, params, lambda: until_disconnected(receive))
     if outcome.page is not None:
         await HTMLResponse(outcome.page, outcome.status)(scope, receive, send)
     elif outcome.answer is None:
@@ -108,8 +108,8 @@ async def _play(
 
 
 def _bot(world: World, token: str) -> Bot:
-    bot = world.tokens.get(token)
+    bot = world.members.tokens.get(token)
     if bot is None:
         raise unauthorized() if TOKEN.match(token) else not_found()
-    world.newcomers.check(token)
+    world.new_tokens.check(token)
     return bot

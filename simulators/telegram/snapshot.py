@@ -14,11 +14,12 @@ Json = dict[str, Any]
 def world_state(world: World) -> Json:
     """Everything there is, without messages."""
     return {
-        "bots": [bot_state(bot) for bot in world.bots.values()],
+        "bots": [bot_state(bot) for bot in world.members.bots.values()],
         "persons": [
-            person.user() | {"blocked": sorted(person.blocked)} for person in world.persons.values()
+            person.user() | {"blocked": sorted(person.blocked)}
+            for person in world.members.persons.values()
         ],
-        "rooms": [room_state(world, room) for room in world.rooms.values()],
+        "rooms": [room_state(world, room) for room in world.rooms.by_key.values()],
         "calls": world.calls.total,
     }
 
@@ -39,10 +40,10 @@ def room_state(world: World, room: Room) -> Json:
     typing = {who: action for who, (action, until) in room.typing.items() if until > now}
     return {
         "key": room.key,
-        "chat": world.chat(room),
+        "chat": world.members.chat(room),
         "bot": room.bot,
         "members": [
-            (world.user(who) or {"id": who}) | {"status": status}
+            (world.members.user(who) or {"id": who}) | {"status": status}
             for who, status in room.members.items()
         ],
         "topics": [

@@ -1,64 +1,66 @@
-"""What stands out in a room: topics of forums, and pinned messages."""
+"""Topics of forums and pinned messages of a room; each change is announced in the room."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from simulators.telegram import records
+from simulators.telegram.journal import Journal
+from simulators.telegram.messages import Messages, without_reply
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
-from simulators.telegram.state import State, WorldError
 
 Json = dict[str, Any]
 
 COLOUR = 7322096
 
 
-class Topics(State):
-    """The part of the world that topics and pins belong to."""
+class Topics:
+    """Creates, renames, closes and deletes topics; pins and unpins messages."""
 
-    def topic(self, room: Room, name: str, by: Person | Bot, *, colour: int = COLOUR) -> int:
-        """A new topic of a forum, or of a private chat with a bot that has topics; its id."""
-        if not room.forum and not (room.bot is not None and self.bots[room.bot].topics):
-            raise WorldError("this room has no topics")
+    def __init__(self, journal: Journal, messages: Messages) -> None:
+        self._journal = journal
+        self._messages = messages
+
+    def create(self, room: Room, name: str, by: Person | Bot, *, colour: int = COLOUR) -> int:
+        """A new topic; its id is that of its first message."""
         room.topics[room.next_id] = name
         created = {"name": name, "icon_color": colour}
         return self._announce(room, room.next_id, by, {"forum_topic_created": created})
 
-    def rename_topic(self, room: Room, number: int, name: str, by: Person | Bot) -> None:
-        """Another name for a topic; the topic says so."""
-        room.topics[number] = name
-        self._announce(room, number, by, {"forum_topic_edited": {"name": name}})
+    def rename(self, room: Room, topic: int, name: str, by: Person | Bot) -> None:
+        """Gives a topic another name."""
+        room.topics[topic] = name
+        self._announce(room, topic, by, {"forum_topic_edited": {"name": name}})
 
-    def close_topic(self, room: Room, number: int, by: Person | Bot, *, closed: bool) -> None:
-        """Only administrators write in a closed topic; the topic says so."""
-        room.closed = room.closed | {number} if closed else room.closed - {number}
+    def set_closed(self, room: Room, topic: int, by: Person | Bot, *, closed: bool) -> None:
+        """Closes a topic, so that only administrators may write in it, or reopens it."""
+        room.closed = room.closed | {topic} if closed else room.closed - {topic}
         kind = "forum_topic_closed" if closed else "forum_topic_reopened"
-        self._announce(room, number, by, {kind: {}})
+        self._announce(room, topic, by, {kind: {}})
 
-    def delete_topic(self, room: Room, number: int) -> None:
-        """A topic goes with its messages."""
-        del room.topics[number]
-        room.closed.discard(number)
-        said = [m for m in room.messages.values() if m.body.get("message_thread_id") == number]
-        for message in said:
-            self.remove(room, message)
-        self.note("room", records.room_record(room))
+    def delete(self, room: Room, topic: int) -> None:
+        """Deletes a topic with its messages."""
+        del room.topics[topic]
+        room.closed.discard(topic)
+        for message in list(room.messages.values()):
+            if message.body.get("message_thread_id") == topic:
+                self._messages.remove(room, message)
+        self._journal.save_room(room)
 
-    def _announce(self, room: Room, number: int, by: Person | Bot, content: Json) -> int:
-        message = self.post(room, by, content, topic=number, service=True)
-        self.note("room", records.room_record(room))
+    def _announce(self, room: Room, topic: int, by: Person | Bot, content: Json) -> int:
+        message = self._messages.post(room, by, content, topic=topic, service=True)
+        self._journal.save_room(room)
         return message.id
 
     def pin(self, room: Room, message: Message, by: Person | Bot) -> None:
-        """A message on top of the room, which says so."""
+        """Puts a message on top of the room."""
         self.unpin(room, message.id)
         room.pinned.append(message.id)
-        self.note("room", records.room_record(room))
-        shown = {k: v for k, v in message.body.items() if k != "reply_to_message"}
-        self.post(room, by, {"pinned_message": shown}, service=True)
+        self._journal.save_room(room)
+        pinned = {"pinned_message": without_reply(message.body)}
+        self._messages.post(room, by, pinned, service=True)
 
     def unpin(self, room: Room, *numbers: int) -> None:
-        """Takes pins away, silently."""
+        """Unpins messages, silently."""
         room.pinned = [one for one in room.pinned if one not in numbers]
-        self.note("room", records.room_record(room))
+        self._journal.save_room(room)

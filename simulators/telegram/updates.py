@@ -1,4 +1,4 @@
-"""What waits for one bot: updates with rising ids, confirmed by offset, delivered to one poll."""
+"""The queue of updates of one bot: ids rise, an offset confirms, one poll at a time gets them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNASKED = frozenset({"chat_member", "message_reaction", "message_reaction_count"
 DEFAULT = frozenset(KINDS) - UNASKED
 RETENTION = 24 * 3600.0
 LONGEST_POLL = 50
-Left = Callable[[], Coroutine[Any, Any, None]]
+Disconnected = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +52,18 @@ class Updates:
         self._polled = asyncio.Event()
         self._last_poll: tuple[int, float] | None = None
 
-    async def wait_until_polled(self, timeout: float = 5.0) -> None:
+    async def wait_until_polled(self, timeout: float = 60.0) -> None:
         """Returns as soon as a long poll waits here; else TimeoutError."""
         async with asyncio.timeout(timeout):
             await self._polled.wait()
 
     def allow(self, names: Collection[str]) -> None:
-        """Takes a new list of kinds from now on; an empty or unknown one means the default."""
+        """Sets the kinds to queue from now on; the default if none of the names is known."""
         chosen = frozenset(name.lower() for name in names) & frozenset(KINDS)
         self.allowed = chosen or DEFAULT
 
     def add(self, kind: str, content: dict[str, Any]) -> Update | None:
-        """Queues one update and wakes the poll; None when the bot did not ask for this kind."""
+        """Queues one update and wakes the poll; None when the bot does not want this kind."""
         if kind not in self.allowed:
             return None
         body = {"update_id": self.next_id, kind: content}
@@ -79,7 +79,7 @@ class Updates:
             self._poll.set_result(None)
 
     def forget_old(self) -> None:
-        """Drops what nobody fetched within 24 hours."""
+        """Drops what was not fetched within 24 hours."""
         oldest = self._now() - RETENTION
         while self.waiting and self.waiting[0].at < oldest:
             self.waiting.popleft()
@@ -102,24 +102,30 @@ class Updates:
         self.confirmed(self.next_id)
 
     async def poll(
-        self, offset: int, limit: int, timeout: float, *, pace: bool, left: Left | None = None
+        self,
+        offset: int,
+        limit: int,
+        timeout: float,
+        *,
+        slow_hasty: bool,
+        disconnected: Disconnected | None = None,
     ) -> list[Update]:
         """Up to `limit` updates, at once if any wait, else within `timeout` seconds.
 
-        Raises 409 here when a later poll or a webhook takes over. With `pace` a hasty poll at an
-        unchanged offset gets one update, or waits three seconds, as the service does. The poll
-        ends, with nothing, as soon as `left` returns: its caller is gone.
+        Raises 409 when a later poll or a webhook takes over. With `slow_hasty` a poll that follows
+        another one within 3 s at the same offset gets one update, or waits 3 s, as with the real
+        service. The poll ends, with nothing, as soon as `disconnected` returns.
         """
         self.interrupt(RefusedError(409, OTHER_POLL))
-        if pace:
-            limit, timeout = self._paced(offset, limit, timeout)
+        if slow_hasty:
+            limit, timeout = self._slowed(offset, limit, timeout)
         self.confirm(offset)
         if not self.waiting and timeout > 0:
-            await self._wait(timeout, left)
+            await self._wait(timeout, disconnected)
             self.forget_old()
         return [update for update, _ in zip(self.waiting, range(limit), strict=False)]
 
-    def _paced(self, offset: int, limit: int, timeout: float) -> tuple[int, float]:
+    def _slowed(self, offset: int, limit: int, timeout: float) -> tuple[int, float]:
         last, now = self._last_poll, self._now()
         self._last_poll = (offset, now)
         if last is None or last[0] != offset:
@@ -127,12 +133,12 @@ class Updates:
         gap = now - last[1]
         return (1 if gap < 0.5 else limit), (3.0 if gap < 3 and timeout < 3 else timeout)
 
-    async def _wait(self, timeout: float, left: Left | None) -> None:
+    async def _wait(self, timeout: float, disconnected: Disconnected | None) -> None:
         loop = asyncio.get_running_loop()
         poll = self._poll = loop.create_future()
         self._polled.set()
         ending = loop.call_later(timeout, _end, poll)
-        watching = loop.create_task(left()) if left is not None else None
+        watching = loop.create_task(disconnected()) if disconnected is not None else None
         if watching is not None:
             watching.add_done_callback(lambda _: _end(poll))
         try:
@@ -149,7 +155,7 @@ class Updates:
 
     @property
     def polled(self) -> bool:
-        """Whether somebody waits for an update now."""
+        """Whether a poll waits for an update now."""
         return self._poll is not None
 
     def interrupt(self, refusal: RefusedError) -> None:

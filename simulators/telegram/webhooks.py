@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import structlog
 
-from simulators.telegram.execute import perform
+from simulators.telegram.execute import execute
 from simulators.telegram.params import Params
 from simulators.telegram.people import Bot
 from simulators.telegram.refusals import RefusedError
@@ -45,7 +45,7 @@ async def pushing(world: World) -> AsyncIterator[None]:
             if bot.webhook.url:
                 tasks[bot.id] = asyncio.create_task(_push_all(world, bot, session))
 
-        for bot in world.bots.values():
+        for bot in world.members.bots.values():
             changed(bot)
         world.webhooks_changed = changed
         try:
@@ -58,7 +58,7 @@ async def pushing(world: World) -> AsyncIterator[None]:
 
 
 async def _push_all(world: World, bot: Bot, session: aiohttp.ClientSession) -> None:
-    """Push for as long as the webhook stands: no failure ends that, only whoever changes it."""
+    """Push for as long as the webhook is set: only a change of the webhook ends that."""
     pause = _FIRST_PAUSE
     while True:
         try:
@@ -82,7 +82,7 @@ def _words(failed: Exception) -> str:
 
 
 async def _push_next(world: World, bot: Bot, session: aiohttp.ClientSession) -> None:
-    for update in await bot.updates.poll(0, 1, LONGEST_POLL, pace=False):
+    for update in await bot.updates.poll(0, 1, LONGEST_POLL, slow_hasty=False):
         await _push(world, bot, session, update)
         bot.updates.confirm(update.id + 1)
 
@@ -108,4 +108,4 @@ async def _reply(world: World, bot: Bot, body: bytes) -> None:
         call = orjson.loads(body) if body else None
         if isinstance(call, dict) and isinstance(call.get("method"), str):
             values = {name: value for name, value in call.items() if name != "method"}
-            await perform(world, bot, call["method"], Params(values, {}))
+            await execute(world, bot, call["method"], Params(values, {}))

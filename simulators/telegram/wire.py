@@ -67,12 +67,6 @@ async def _body(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-async def gone(receive: Receive) -> None:
-    """Returns when the client has closed its connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def answer(send: Send, content: Any, status: int, wait: int | None = None) -> None:
     """Sends an answer in JSON; `wait` becomes Retry-After, in seconds."""
     body = encode(content)

@@ -27,12 +27,12 @@ from simulators.http_server import serving
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from simulators.telegram.updates import Update
+from simulators.testing.valkey import running_valkey
 from tests.attacks.beside import Beside
 from tests.host.desk import PATIENCE, buttons
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
 from tests.host.test_webhooks import free_port, post
-from tests.host.valkey import store
 from tests.mcp.servers.unread import Unread
 
 Chunks = Iterable[bytes]
@@ -230,7 +230,11 @@ async def ground(
     await server.start()
     app = Starlette(routes=[Route("/v1/messages", model.__call__, methods=["POST"])])
     try:
-        async with staged(folder) as stage, store(folder / "valkey") as valkey, serving(app) as url:
+        async with (
+            staged(folder) as stage,
+            running_valkey(folder / "valkey") as valkey,
+            serving(app) as url,
+        ):
             made = Ground(stage, model, server)
             made.furnish(skills, tools)
             stage.environ |= {

@@ -17,10 +17,10 @@ import pytest
 import pytest_asyncio
 
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
+from simulators.telegram.presses import Press
 from simulators.telegram.rooms import Message, Room
-from simulators.telegram.state import Pressed
 from tests.attacks.inner import Inner, inner
 from tests.attacks.talk import asked
 from tests.host.desk import PATIENCE, buttons, data, results
@@ -96,7 +96,9 @@ class Scene:
     def room(self, person: Person) -> Room:
         return self.stage.world.private(person, self.bot)
 
-    async def obeyed(self, order: str, *answers: Turn | str | Callable[[Asked], Turn]) -> str:
+    async def obeyed(
+        self, order: str, *answers: Turn | str | Callable[[ModelRequest], Turn]
+    ) -> str:
         """What somebody new is answered whose order the model obeys."""
         ann = self.stage.person("Ann")
         self.stage.script.on(*answers, user=order)
@@ -162,7 +164,7 @@ async def test_what_a_server_asks_of_its_host_during_a_call_is_refused_and_the_c
 async def test_a_server_has_nothing_of_its_host_but_three_pipes_and_what_it_was_given(
     scene: Scene,
 ) -> None:
-    def tell(asked: Asked) -> Turn:
+    def tell(asked: ModelRequest) -> Turn:
         return turn("It told me: " + str(asked.results[-1]["content"])[:3000])
 
     said = await scene.obeyed("look inside", turn(Call("wicked__inside")), tell)
@@ -270,7 +272,7 @@ async def test_a_question_is_answered_by_no_bot_no_host_admin_and_no_made_up_dat
     world.say(ann, room, f"@{scene.bot.username} pay all")
     question = await scene.stage.answer(room, scene.bot, 1, PATIENCE)
 
-    async def told(pressed: Pressed) -> str:
+    async def told(pressed: Press) -> str:
         await world.until(lambda: pressed.answer is not None, PATIENCE)
         return str((pressed.answer or {})["text"])
 
@@ -281,7 +283,7 @@ async def test_a_question_is_answered_by_no_bot_no_host_admin_and_no_made_up_dat
         assert "llowed" not in await told(world.press(scene.bot, ann, room, question, tap))
     robot = {"id": ann.id, "is_bot": True, "first_name": "Ann"}
     press = {"id": "1", "from": robot, "message": question.body, "data": once}
-    world.queue(scene.bot, "callback_query", press | {"chat_instance": "1"})
+    world.members.send_update(scene.bot, "callback_query", press | {"chat_instance": "1"})
     assert await told(world.press_button(ann, room, question.id, "Deny")) == "Denied."
     assert [call for call in scene.calls() if call["arguments"].get("text") == "all"] == []
 

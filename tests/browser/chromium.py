@@ -68,11 +68,11 @@ class Tab:
             raise AssertionError(result["exceptionDetails"])
         return result["result"].get("value")
 
-    async def until(self, condition: str, seconds: float = 15) -> None:
+    async def until(self, condition: str, seconds: float = 40) -> None:
         """Return once an expression is true; AssertionError that shows the page after a while."""
         await self._value(f"Boolean({condition})", seconds)
 
-    async def _value(self, expression: str, seconds: float = 15) -> Any:
+    async def _value(self, expression: str, seconds: float = 40) -> Any:
         value = await self.run(UNTIL % (seconds * 1000, expression))
         if not value:
             text = await self.run("document.body.innerText")
@@ -224,7 +224,7 @@ async def chromium(program: str, profile: Path) -> AsyncIterator[Browser]:
 
 
 async def _debugging_url(file: Path) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(words := _words(file)) != 2:  # noqa: ASYNC110 - no event tells of a file
             await asyncio.sleep(0.05)
     return f"ws://127.0.0.1:{words[0]}{words[1]}"

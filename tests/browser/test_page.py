@@ -47,9 +47,9 @@ async def test_an_answer_grows_and_stop_ends_it(tab: Tab, board: Sandbox) -> Non
     await plug(tab, f"{OPERATOR}/{ANN}")
     await say(tab, "tell me a long story")
     grown = "document.querySelector('.draft .text')?.textContent.length"
-    await tab.until(f"{grown} > 20", 20)
+    await tab.until(f"{grown} > 20")
     first = await tab.run(grown)
-    await tab.until(f"{grown} > {first}", 20)
+    await tab.until(f"{grown} > {first}")
     await tab.click(".draft .stop")
     await tab.until("document.querySelectorAll('.draft').length === 0")
     await tab.until(said("sandbox's small script"))
@@ -132,7 +132,7 @@ async def test_an_answer_comes_once_although_its_host_is_killed_from_the_page(
     room = f"{OPERATOR}/{ANN}"
     await plug(tab, room)
     await say(tab, "tell me a long story")
-    await tab.until("document.querySelector('.draft')", 20)
+    await tab.until("document.querySelector('.draft')")
     await tab.click("#tab-faults")
     await tab.click("#kill")
     await tab.until("document.querySelector('#notice').checkVisibility()")
@@ -196,7 +196,7 @@ async def test_the_page_comes_back_by_itself_after_a_restart(tab: Tab, board: Sa
     await board.kill()
     await tab.until("document.querySelector('#host').dataset.state === 'gone'")
     await board.start("--port", port)
-    await tab.until("document.querySelector('#host').dataset.state === 'up'", 20)
+    await tab.until("document.querySelector('#host').dataset.state === 'up'")
     await say(tab, "13 * 13")
     await tab.until(said("169"))
     assert await tab.run("document.querySelectorAll('#messages .message').length") == 4

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from bot.cli.check import check_configuration
 from registry.binding import token_hash
 from registry.errors import Problem
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 
 TOKEN = "123:abcdefghi"
 PATH = "agents.json"

@@ -34,8 +34,8 @@ from bot.ops.counters import Counters
 from bot.store.client import StoreClient, connect
 from bot.store.inbox import InboxEntry, Update, UpdateInbox
 from registry.binding import BotIdentity
+from simulators.testing.valkey import Valkey
 from tests.host.stage import until
-from tests.host.valkey import Valkey
 
 LINE = "bot:1"
 ANN = User(1, "Ann")
@@ -202,7 +202,7 @@ async def test_a_lost_line_is_told_from_a_turn_from_a_signal_and_from_the_inbox(
         scene.lost.clear()
         await work
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 return await scene.lost.wait()
         except TimeoutError:
             return False

@@ -14,12 +14,12 @@ from bot.mcp.server import ServerHealth
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
+from simulators.testing.stage import PATIENCE, buttons
 from tests.host.stage import HostProcess, Stage, until
 
-DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
+__all__ = ["PATIENCE", "Asking", "Desk", "asking", "buttons", "data", "results", "write"]
 
-PATIENCE = 45.0
-"""Seconds: processes and servers start slowly where others use the machine as well."""
+DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
 
 
 class Desk:
@@ -158,14 +158,9 @@ def _are_up(servers: Sequence[ServerHealth]) -> bool:
     return bool(servers) and all(one.state == "up" for one in servers)
 
 
-def buttons(message: Message) -> list[str]:
-    rows = message.body.get("reply_markup", {}).get("inline_keyboard", [])
-    return [button["text"] for row in rows for button in row]
-
-
 def data(message: Message) -> list[str]:
-    rows = message.body.get("reply_markup", {}).get("inline_keyboard", [])
-    return [button["callback_data"] for row in rows for button in row]
+    """What its buttons send."""
+    return buttons(message, "callback_data")
 
 
 def write(text: str = "hello") -> Turn:

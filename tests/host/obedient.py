@@ -15,13 +15,13 @@ from starlette.routing import Route
 
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
+from simulators.testing.valkey import running_valkey
 from tests.host.desk import PATIENCE, buttons
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
-from tests.host.valkey import store
 
 EVIL = Path(__file__).parents[1] / "mcp" / "servers" / "evil.py"
 KEYS = {
@@ -74,7 +74,7 @@ class House:
         return self.log.read_text().splitlines()
 
     def obey(
-        self, order: str, *answers: Turn | str | Callable[[Asked], Turn], again: bool = False
+        self, order: str, *answers: Turn | str | Callable[[ModelRequest], Turn], again: bool = False
     ) -> None:
         """What the model does once somebody gives this order."""
         self.stage.script.on(*answers, user=order, again=again)
@@ -178,7 +178,7 @@ async def opened(folder: Path) -> AsyncIterator[House]:
     visits: list[str] = []
     async with (
         staged(folder) as stage,
-        store(folder / "valkey") as valkey,
+        running_valkey(folder / "valkey") as valkey,
         services(visits) as (own, inner),
     ):
         house = House(stage, own, inner, visits)

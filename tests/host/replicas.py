@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
-import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,51 +11,36 @@ from tests.host.stage import HostProcess, Stage, health, until
 
 
 class Replica(HostProcess):
-    """A replica with a log of its own, which tells where its health is."""
+    """A host with a data directory and a log of its own."""
 
     def __init__(self, stage: Stage, name: str, **more: str) -> None:
         folder = str(stage.folder / name)
-        super().__init__(stage, stage.variables(DATA_DIR=folder, REPLICA_NAME=name, **more))
-        self.log = stage.folder / f"{name}.log"
+        environ = stage.variables(DATA_DIR=folder, REPLICA_NAME=name, **more)
+        super().__init__(stage, environ, f"{name}.log")
         self.name = name
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Replica]:
-        """It runs, has polled what nobody else polls, and is gone at the end whatever happens."""
+        """It runs and all bots are polled, by it or by another one; killed at the end."""
         try:
             await self.start()
-            await until(lambda: self.address is not None, 20)
+            await until(lambda: self.address is not None, 30)
             yield self
         finally:
-            if self.process is not None and self.process.returncode is None:
+            if self.alive:
                 await self.kill()
 
-    def said(self, words: str) -> bool:
-        """Whether its log has these words."""
-        return self.log.exists() and words in self.log.read_text(errors="replace")
-
-    def send(self, number: signal.Signals) -> None:
-        """A signal."""
-        os.kill(self.pid, number)
-
     async def report(self) -> dict[str, Any]:
-        """What it says of itself."""
+        """The report of its health page."""
         return (await health(self.address or ""))[1]
 
     async def serves(self) -> set[int]:
         """The bots that it polls now."""
         return {b["id"] for b in (await self.report())["bots"] if b["state"] == "polling"}
 
-    @property
-    def address(self) -> str | None:
-        """Where it serves HTTP, once it has said so."""
-        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace"))
-        found = re.findall(r"health=(http://\S+)/health", text)
-        return found[-1] if found else None
 
-
-async def shared_evenly(replicas: list[Replica], bots: int, seconds: float = 20) -> list[set[int]]:
-    """Wait until each bot is polled by one replica, none by two, and the spread is even."""
+async def shared_evenly(replicas: list[Replica], bots: int, seconds: float = 30) -> list[set[int]]:
+    """Waits until each bot is polled by one replica, none by two, and the spread is even."""
     async with asyncio.timeout(seconds):
         while True:
             found = [await replica.serves() for replica in replicas]

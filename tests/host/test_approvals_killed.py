@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
+from simulators.testing.valkey import running_valkey
 from tests.host.desk import PATIENCE, Desk, buttons, data, results, write
 from tests.host.replicas import Replica
 from tests.host.stage import HostProcess, Stage, until
-from tests.host.valkey import store
 
 KILLS = int(os.environ.get("APPROVAL_KILLS", "4"))
 SEED = int(os.environ.get("APPROVAL_SEED", "1"))
 PEOPLE = 6
 
 
-def obedient(asked: Asked) -> Turn:
+def obedient(asked: ModelRequest) -> Turn:
     """Writes down what it was told, then says so."""
     word = asked.user_text.rsplit(" ", 1)[-1]
     if asked.results:
@@ -132,7 +132,7 @@ async def test_kill_9_during_an_approved_call_never_runs_it_again(stage: Stage) 
     host = await desk.process()
     stage.world.say(ann, room, "go")
     desk.press(ann, room, await desk.question(room), "Once")
-    await until(lambda: desk.done == ["slow x"], 20)
+    await until(lambda: desk.done == ["slow x"])
     await host.kill()
     again = await stage.process()
     try:
@@ -152,7 +152,7 @@ async def test_a_call_of_unknown_outcome_asks_a_person_though_whitelisted(stage:
     stage.script.on(turn(slow), turn("Again.", slow), "Not again.")
     host = await desk.process()
     stage.world.say(ann, room, "go")
-    await until(lambda: desk.done == ["slow x"], 20)
+    await until(lambda: desk.done == ["slow x"])
     await host.kill()
     again = await stage.process()
     try:
@@ -173,7 +173,7 @@ async def test_a_press_after_the_line_has_moved_runs_it_once_though_the_old_owne
     desk, ann = Desk(stage), stage.person("Ann")
     room = desk.room(ann)
     stage.script.on(write(), "It is written.", "and the next")
-    async with store(tmp_path / "valkey") as valkey:
+    async with running_valkey(tmp_path / "valkey") as valkey:
         words = {"REDIS_URL": valkey.url, "LEASE_SECONDS": "2", "SWEEP_SECONDS": "0.5"}
         old, new = Replica(stage, "old", **words), Replica(stage, "new", **words)
         async with old.running():
@@ -181,12 +181,12 @@ async def test_a_press_after_the_line_has_moved_runs_it_once_though_the_old_owne
             question = await desk.question(room)
             old.send(signal.SIGSTOP)
             async with new.running():
-                await until(lambda: new.said("line.serving"), PATIENCE)
+                await until(lambda: new.logged("line.serving"), PATIENCE)
                 pressed = desk.press(ann, room, question, "Once")
                 old.send(signal.SIGCONT)
                 assert await desk.answered(pressed) == "Allowed once."
                 await desk.said(room, "It is written.")
-                await until(lambda: old.said("line.lost"), PATIENCE)
+                await until(lambda: old.logged("line.lost"), PATIENCE)
                 assert await stage.ask(ann, room, desk.bot, "next") == "and the next"
     assert desk.done == ["write hello"]
     assert results(stage, 1) == ["written: hello"]

@@ -74,7 +74,7 @@ async def test_a_deleted_question_is_not_sent_again_and_the_chat_goes_on(stage: 
     at = f"@{desk.bot.username}"
     async with desk.host():
         stage.world.say(ann, room, f"{at} write hello")
-        stage.world.remove(room, await desk.question(room))
+        stage.world.messages.remove(room, await desk.question(room))
         stage.world.say(ann, room, f"{at} never mind")
         await desk.said(room, "As you like.")
         assert stage.texts(room, desk.bot.id) == ["I will write it.", "As you like."]
@@ -98,7 +98,7 @@ async def test_a_press_on_a_message_too_old_to_be_edited_or_shown_still_counts(
         assert "message_thread_id" in question.body
         shown = {"chat": question.body["chat"], "message_id": question.id, "date": 0}
         query = {"id": "1", "from": ann.user(), "message": shown, "data": data(question)[0]}
-        stage.world.queue(desk.bot, "callback_query", query | {"chat_instance": "1"})
+        stage.world.members.send_update(desk.bot, "callback_query", query | {"chat_instance": "1"})
         await desk.said(room, "It is written.")
     assert desk.done == ["write hello"]
 

@@ -12,7 +12,7 @@ from bot.app import App
 from bot.store.keys import outbox
 from registry.policy import ToolPolicy
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Room
 from tests.host.desk import PATIENCE, Desk, data, results, write
@@ -226,7 +226,7 @@ async def test_the_name_of_a_tool_formats_and_links_nothing_while_it_runs(stage:
     stage.agents["mcpServers"]["desk"]["env"]["DESK_SLOW"] = name
     room = desk.room(ann)
 
-    def called(asked: Asked) -> Turn:
+    def called(asked: ModelRequest) -> Turn:
         wire = next(tool["name"] for tool in asked.tools if "account" in tool["name"])
         return turn(Call(wire, {"text": "x"}))
 

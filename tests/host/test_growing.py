@@ -37,7 +37,7 @@ class Group:
         stands = Turn((Say(ANSWER),), fault=Stall(events=12, gate="half"))
         self.stage.script.on(stands)
         self.stage.world.say(self.ann, self.room, f"@{self.bot.username} slowly")
-        await self.stage.sim.gates.reached("half", 10)
+        await self.stage.sim.gates.reached("half")
 
     async def is_on_its_way(self) -> None:
         """Until the call has begun to which something happens."""

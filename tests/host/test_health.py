@@ -17,8 +17,9 @@ from bot.store import keys
 from simulators.http_server import serving
 from simulators.messages.turns import HttpError, Turn
 from simulators.telegram.faults import Fault
+from simulators.testing.valkey import Valkey, running_valkey
+from tests.host.chat import HostChat
 from tests.host.stage import Stage, settings_of, until
-from tests.host.valkey import Valkey, store
 
 
 @contextlib.asynccontextmanager
@@ -65,16 +66,19 @@ async def test_a_store_that_is_away_makes_the_host_unready_and_it_recovers(
     stage: Stage, tmp_path: Path
 ) -> None:
     stage.bot("Echo")
-    async with store(tmp_path / "valkey") as valkey, stage.host(REDIS_URL=valkey.url) as host:
+    async with (
+        running_valkey(tmp_path / "valkey") as valkey,
+        stage.host(REDIS_URL=valkey.url) as host,
+    ):
         await until(lambda: host.report()["ready"])
         await valkey.stop()
-        await until(lambda: not host.report()["ready"], 10)
+        await until(lambda: not host.report()["ready"])
         assert await statuses(host.url) == [200, 503, 503]
         _, body = await get(host.url, "/health/ready")
         assert body["store"]["state"] == "away"
         assert (body["ready"], body["checks"]["store"]) == (False, False)
         await valkey.start()
-        await until(lambda: bool(host.report()["ready"]), 20)
+        await until(lambda: bool(host.report()["ready"]))
 
 
 async def test_one_bot_in_trouble_is_told_and_does_not_make_the_host_unready(stage: Stage) -> None:
@@ -100,7 +104,7 @@ async def test_a_bot_whose_key_holds_something_else_is_failing_and_comes_back_wh
     async with Redis(unix_socket_path=valkey.url.removeprefix("unix://")) as redis:
         await redis.set(wrong, "no stream")
         async with running(stage, REDIS_URL=valkey.url) as host:
-            await until(lambda: [b.state for b in host.fleet.lines] == ["failing", "polling"], 10)
+            await until(lambda: [b.state for b in host.fleet.lines] == ["failing", "polling"])
             status, body = await get(host.url, "/health")
             assert (status, body["status"]) == (503, "degraded")
             assert "WRONGTYPE" in body["bots"][0]["why"]
@@ -108,7 +112,7 @@ async def test_a_bot_whose_key_holds_something_else_is_failing_and_comes_back_wh
             assert await stage.ask(ann, stage.world.private(ann, two), two, "hi") == "fine"
             await redis.delete(wrong)
             stage.world.say(ann, stage.world.private(ann, one), "hi")
-            answer = await stage.answer(stage.world.private(ann, one), one, seconds=20)
+            answer = await stage.answer(stage.world.private(ann, one), one)
             assert answer.text == "fine"
             await until(lambda: host.report()["status"] == "ok")
 
@@ -121,7 +125,7 @@ async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:
         await until(lambda: host.fleet.lines[0].state == "polling")
         stage.world.faults.add(Fault("delay", "getUpdates", seconds=60))
         await until(lambda: not stage.world.faults.open)
-        await until(lambda: host.fleet.lines[0].state == "deaf", 15)
+        await until(lambda: host.fleet.lines[0].state == "deaf")
         assert not host.report()["ready"]
         room = stage.world.private(ann, echo)
         stage.world.say(ann, room, "do you hear me?")
@@ -129,20 +133,16 @@ async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:
         assert host.report()["counters"]["poll:rebuilt"] == 1
 
 
-async def test_the_models_state_comes_from_its_real_calls(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on("fine")
-    stage.script.on(Turn(fault=HttpError(401)), again=True, user="break")
-    async with stage.host() as host:
-        assert await stage.ask(ann, room, echo, "hi") == "fine"
-        assert host.report()["model"]["state"] == "ok"
-        asked = len(stage.requests())
-        await stage.ask(ann, room, echo, "break")
-        found = host.report()["model"]
-        assert (found["state"], found["last_failure"]) == ("failing", "ModelRefused")
-        assert len(stage.requests()) == asked + 1
+async def test_the_models_state_comes_from_its_real_calls(chat: HostChat) -> None:
+    chat.script.on("fine")
+    chat.script.on(Turn(fault=HttpError(401)), again=True, user="break")
+    assert await chat.ask("hi") == "fine"
+    assert chat.host.report()["model"]["state"] == "ok"
+    asked = len(chat.requests)
+    await chat.ask("break")
+    found = chat.host.report()["model"]
+    assert (found["state"], found["last_failure"]) == ("failing", "ModelRefused")
+    assert len(chat.requests) == asked + 1
 
 
 async def test_who_comes_from_outside_learns_how_the_host_is_and_nothing_of_what_it_hosts() -> None:

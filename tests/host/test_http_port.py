@@ -74,14 +74,14 @@ class Talk:
     async def line(self) -> bytes:
         """The next line; nothing where the connection is over."""
         with contextlib.suppress(ConnectionError):
-            return await asyncio.wait_for(self.reader.readline(), 10)
+            return await asyncio.wait_for(self.reader.readline(), 30)
         return b""
 
     async def rest(self) -> bytes:
         """Everything up to the end; what came before a reset counts."""
         found = b""
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while piece := await self.reader.read(65536):
                     found += piece
         return found
@@ -247,11 +247,11 @@ async def test_a_body_in_time_is_taken_whole_also_where_it_has_to_be_asked_for()
             talk.say(whole[start : start + 50_000])
         assert b" 200 " in await talk.line()
         asking = b"POST /take HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
-        await asyncio.wait_for(talk.reader.readuntil(b"700000 bytes"), 10)
+        await asyncio.wait_for(talk.reader.readuntil(b"700000 bytes"), 30)
         talk.say(asking)
         assert b" 100 " in await talk.line()
         talk.say(b"abc")
-        await asyncio.wait_for(talk.reader.readuntil(b"3 bytes"), 10)
+        await asyncio.wait_for(talk.reader.readuntil(b"3 bytes"), 30)
 
 
 async def test_a_connection_whose_body_nobody_reads_is_closed_after_the_answer() -> None:
@@ -266,7 +266,7 @@ async def test_whoever_does_not_take_the_answer_is_cut_off() -> None:
         talk.say(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b" 200 " in await talk.line()
         # It is busy, and gives way to nobody: there is room again once it is gone.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await here.say(LAST)).startswith(b"HTTP/1.1 503 "):
                 pass
         assert len(await talk.rest()) < 20_000_000
@@ -302,7 +302,7 @@ async def test_where_all_are_busy_a_stranger_is_refused_and_this_machine_gets_in
         for talk in busy:
             talk.say(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b""
-        async with asyncio.timeout(10):  # the requests are read in their own time
+        async with asyncio.timeout(30):  # the requests are read in their own time
             while not answer.startswith(b"HTTP/1.1 503 "):
                 answer = await here.say(GET, source="127.0.0.3")
         assert (await here.say(LAST)).endswith(b"home")
@@ -331,7 +331,7 @@ async def test_a_few_requests_may_be_sent_ahead_and_are_answered_in_order() -> N
         here.held.set()
         bodies = [b"held", b"home", b"2 bytes", b"home"]
         for body in bodies:
-            await asyncio.wait_for(talk.reader.readuntil(b"\r\n\r\n" + body), 10)
+            await asyncio.wait_for(talk.reader.readuntil(b"\r\n\r\n" + body), 30)
 
 
 async def test_a_flood_of_requests_sent_ahead_costs_their_sender_the_connection() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulators.telegram.refusals import RefusedError
+from tests.host.chat import HostChat
 from tests.host.stage import Stage, until
 
 
@@ -25,16 +26,12 @@ async def test_in_a_group_only_mentions_replies_and_commands_are_answered(stage:
     assert text.endswith("by Ann]\nare you there?")
 
 
-async def test_kinds_that_are_not_taken_yet_get_an_honest_sentence(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    async with stage.host():
-        stage.world.attach(ann, room, "photo", b"not really a photo", caption="look")
-        assert "a photo" in (await stage.answer(room, echo)).text
-        stage.world.attach(ann, room, "voice", b"hm")
-        assert "a voice message" in (await stage.answer(room, echo, 2)).text
-    assert stage.requests() == []
+async def test_kinds_that_are_not_taken_yet_get_an_honest_sentence(chat: HostChat) -> None:
+    chat.world.attach(chat.person, chat.room, "photo", b"not really a photo", caption="look")
+    assert "a photo" in (await chat.answer()).text
+    chat.world.attach(chat.person, chat.room, "voice", b"hm")
+    assert "a voice message" in (await chat.answer(2)).text
+    assert chat.requests == []
 
 
 async def test_edits_and_service_messages_are_left_alone_and_counted(stage: Stage) -> None:
@@ -66,15 +63,13 @@ async def test_an_unknown_command_and_an_unbound_bot_are_told_kindly(stage: Stag
 
 
 async def test_in_a_group_an_unknown_command_is_told_only_to_whoever_named_the_bot(
-    stage: Stage,
+    chat: HostChat,
 ) -> None:
-    echo, ann = stage.bot("Echo"), stage.person("Ann")
-    room = stage.world.group("Team", [ann, echo])
-    async with stage.host():
-        stage.world.say(ann, room, "/frobnicate")
-        said = await stage.ask(ann, room, echo, f"/mend@{echo.username}")
+    team = chat.in_group()
+    team.says("/frobnicate")
+    said = await team.ask(f"/mend@{chat.bot.username}")
     assert said == "I don't know /mend. /help lists what I know."
-    assert stage.texts(room, echo.id) == [said]
+    assert team.texts == [said]
 
 
 async def test_an_update_that_is_offered_twice_is_answered_once(stage: Stage) -> None:
@@ -105,7 +100,7 @@ async def test_a_stranger_who_polls_the_same_token_is_named_and_survived(stage: 
         echo.updates.interrupt(RefusedError(409, other))
         await until(lambda: host.fleet.lines[0].state == "conflict")
         stage.world.say(ann, room, "there?")
-        assert (await stage.answer(room, echo, seconds=20)).text == "still here"
+        assert (await stage.answer(room, echo)).text == "still here"
 
 
 async def test_a_webhook_that_was_left_behind_is_taken_away(stage: Stage) -> None:

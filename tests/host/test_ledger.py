@@ -17,6 +17,7 @@ import structlog
 from bot.app import App
 from bot.usage.ledger import Ledger
 from simulators.messages.turns import Call, HttpError, Say, Turn, turn
+from tests.host.chat import HostChat
 from tests.host.stage import Stage
 
 DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
@@ -129,7 +130,7 @@ async def test_a_kill_between_requests_leaves_a_line_for_each_answer(stage: Stag
     )
     host = await stage.process()
     stage.world.say(ann, room, "go")
-    await stage.sim.gates.reached("held", 45)
+    await stage.sim.gates.reached("held")
     await host.kill()
     async with stage.host() as again:
         assert (await stage.answer(room, bot, seconds=45)).text == "whole"
@@ -141,16 +142,14 @@ async def test_a_kill_between_requests_leaves_a_line_for_each_answer(stage: Stag
     assert went_in(guessed) == went_in(told[-1])
 
 
-async def test_a_price_that_nobody_knows_is_told_as_such(stage: Stage) -> None:
-    bot, ann = stage.bot("Echo"), stage.person("Ann")
-    stage.script.on("hi")
-    async with stage.host() as host:
-        await stage.ask(ann, stage.world.private(ann, bot), bot, "hello")
-        (line,) = await ledger(host)
+async def test_a_price_that_nobody_knows_is_told_as_such(chat: HostChat) -> None:
+    chat.script.on("hi")
+    await chat.ask("hello")
+    (line,) = await ledger(chat.host)
     assert (line["sure"], line["micros"]) == ("unknown", 0)
     assert (line["agent"], line["account"]) == ("echo", "default")
     assert line["model"].startswith("claude-haiku-5-5")
-    assert line["conversation"] == str(ann.id)
+    assert line["conversation"] == str(chat.person.id)
 
 
 @pytest.mark.parametrize("kind", ["turn", "person", "chat", "agent"])
@@ -197,7 +196,7 @@ async def test_no_budget_is_overrun_by_a_burst_and_the_admin_is_told_once(stage:
         )
         lines = await ledger(host)
         await stage.world.until(
-            lambda: any("is used up" in text for text in stage.texts(own, bot.id)), 10
+            lambda: any("is used up" in text for text in stage.texts(own, bot.id))
         )
         await host.fleet.lines[0].idle()
     refused = [text for text in said if "this agent has used up" in text]

@@ -9,6 +9,7 @@ import pytest
 
 from bot.turn.turn import Turn
 from simulators.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, turn
+from tests.host.chat import HostChat
 from tests.host.stage import Stage, until
 from tests.host.test_ledger import PRICES, ledger, went_in
 
@@ -64,30 +65,26 @@ async def test_each_stream_that_breaks_leaves_a_line_of_what_it_had_cost_by_then
     assert all(line["micros"] > 0 for line in lines)
 
 
-async def test_what_the_server_refused_costs_nothing(stage: Stage) -> None:
-    bot, ann = stage.bot("Echo"), stage.person("Ann")
+async def test_what_the_server_refused_costs_nothing(chat: HostChat) -> None:
     faults = [HttpError(529, retry_after=0), HttpError(429, retry_after=0)]
-    stage.script.on(*[turn(fault=fault) for fault in faults], "hi")
-    async with stage.host() as host:
-        await stage.ask(ann, stage.world.private(ann, bot), bot, "go")
-        (line,) = await ledger(host)
+    chat.script.on(*[turn(fault=fault) for fault in faults], "hi")
+    await chat.ask("go")
+    (line,) = await ledger(chat.host)
     assert line["count"] == "told"
 
 
+@pytest.mark.chat(environ={"BUDGETS__PERSON__TOKENS": "20000", "PRICES": PRICES})
 async def test_an_answer_that_its_person_stops_is_in_the_ledger_with_what_had_come(
-    stage: Stage,
+    chat: HostChat,
 ) -> None:
-    bot, ann = stage.bot("Echo"), stage.person("Ann")
-    room = stage.world.private(ann, bot)
-    bill = Bill(stage)
-    stage.script.on(turn(WORDS, fault=Stall(events=12)))
-    async with stage.host(BUDGETS__PERSON__TOKENS="20000", PRICES=PRICES) as host:
-        stage.world.say(ann, room, "go")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
-        stage.world.say(ann, room, "/stop")
-        assert (await stage.answer(room, bot)).text.endswith("(stopped)")
-        (line,) = await ledger(host)
-        assert not [key async for key in host.store.redis.scan_iter("budget:*:held")]
+    bill = Bill(chat.stage)
+    chat.script.on(turn(WORDS, fault=Stall(events=12)))
+    chat.says("go")
+    await chat.until(lambda: bool(chat.drafts))
+    chat.says("/stop")
+    assert (await chat.answer()).text.endswith("(stopped)")
+    (line,) = await ledger(chat.host)
+    assert not [key async for key in chat.host.store.redis.scan_iter("budget:*:held")]
     ((message, entered, out),) = bill.rows
     assert (line["message"], went_in(line), line["count"]) == (message, entered, "estimated")
     assert 1 < line["out"] < out

@@ -132,7 +132,7 @@ async def test_people_are_told_kindly_the_admin_once_and_usage_shows_it(stage: S
             assert said.startswith("I have to stop here: everybody together has used up")
             assert "tomorrow" in said
         await stage.world.until(
-            lambda: any("is used up" in text for text in stage.texts(own, bots[0].id)), 10
+            lambda: any("is used up" in text for text in stage.texts(own, bots[0].id))
         )
         await host.fleet.lines[0].idle()
         assert len([t for t in stage.texts(own, bots[0].id) if "is used up" in t]) == 1
@@ -155,7 +155,7 @@ async def test_a_budget_in_dollars_and_a_model_without_a_price_answer_nothing_an
         said = await stage.ask(ann, stage.world.private(ann, bot), bot, "hello")
         assert "the price of this model is not known" in said
         await stage.world.until(
-            lambda: any("Set it in PRICES" in text for text in stage.texts(own, bot.id)), 10
+            lambda: any("Set it in PRICES" in text for text in stage.texts(own, bot.id))
         )
     assert stage.requests() == []
 

@@ -26,7 +26,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from tests.host.desk import PATIENCE, buttons, data
 from tests.host.obedient import KEYS, OBEYS, House, opened, wicked
 
@@ -82,7 +82,7 @@ async def test_orders_in_a_result_are_obeyed_by_the_model_and_by_nobody_else(hou
     ann = house.stage.person("Ann")
     room = house.room(ann, house.victim)
 
-    def obeying(asked: Asked) -> Turn:
+    def obeying(asked: ModelRequest) -> Turn:
         words = str(asked.results[-1]["content"])
         return turn(
             f"I tell everybody: {words}", Call("evil__wipe", {"what": f"by result {words}"})

@@ -118,7 +118,7 @@ async def test_a_question_shows_what_is_asked_and_neither_secrets_nor_tricks(sce
     assert f"⟨U+202E⟩key {REDACTED} and {REDACTED}" in question
     assert "⟨U+0430⟩ is cyrillic small letter a" in question
     stage.world.say(ann, room, "no, leave it")
-    await stage.world.until(lambda: "not approved" in room.messages[3].text, 10)
+    await stage.world.until(lambda: "not approved" in room.messages[3].text)
     assert [one for one in ("smith", KEY, token, "\u202e") if one in scene.sent(bot)] == []
 
 

@@ -97,7 +97,7 @@ async def test_the_command_line_lists_dead_letters_without_a_running_host(stage:
     process = await asyncio.create_subprocess_exec(
         sys.executable, *words, env=host.environ, cwd=stage.folder, stdout=asyncio.subprocess.PIPE
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, _ = await asyncio.wait_for(process.communicate(), 100)
     assert (process.returncode, out) == (0, b"no dead letters\n")
 
 

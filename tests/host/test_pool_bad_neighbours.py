@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from tests.host.stage import HostProcess, Stage, until
@@ -36,7 +36,7 @@ FATES = {
 }
 
 
-def answer(asked: Asked) -> Turn:
+def answer(asked: ModelRequest) -> Turn:
     """Each agent calls its own tool and says what came of it; Echo has none."""
     name = asked.system_text.partition("You are ")[2].partition(".")[0]
     if name == "Echo":

@@ -17,7 +17,7 @@ import pytest
 
 from bot.app import App
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot
 from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, until
@@ -32,7 +32,7 @@ SERVERS = ("stdio", "http", "sse")
 WORKSHOP = str(HERE / "workshop.py")
 
 
-def obedient(asked: Asked) -> Turn:
+def obedient(asked: ModelRequest) -> Turn:
     """Has the server that it is told of hold the word that it is told."""
     server, word = asked.user_text.split()[-2:]
     if asked.results:

@@ -58,7 +58,7 @@ def shown_of(pid: int, what: str) -> bytes:
 async def what_it_saw(
     stage: Stage, host: HostProcess, folder: Path | None = None
 ) -> dict[str, Any]:
-    await host.spawn()
+    await host.spawn(by_command=True)
     await stage.polling(host.environ)
     file = (folder or stage.folder) / "seen.json"
     await until(file.exists, 30)

@@ -14,7 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from bot.mcp.result import REMAINDER_LIMIT
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage
 
@@ -74,10 +74,12 @@ def handle(stage: Stage) -> str:
     return str(found[-1])
 
 
-def more(stage: Stage, offset: int | None = None, of: str | None = None) -> Callable[[Asked], Turn]:
+def more(
+    stage: Stage, offset: int | None = None, of: str | None = None
+) -> Callable[[ModelRequest], Turn]:
     """The model reads on."""
 
-    def answer(_asked: Asked) -> Turn:
+    def answer(_asked: ModelRequest) -> Turn:
         where = {} if offset is None else {"offset": offset}
         return turn(Call("read_more", {"handle": of or handle(stage), **where}))
 
@@ -117,7 +119,6 @@ async def test_reading_on_counts_as_a_tool_call(stage: Stage, library: Library) 
     assert asked[1:] == [asked[0], "none"]
 
 
-@pytest.mark.timeout(90)
 async def test_a_killed_host_lets_the_agent_read_on_where_it_was(
     stage: Stage, library: Library
 ) -> None:
@@ -216,7 +217,7 @@ async def test_allowed_tools_need_not_name_it_and_a_confirmation_is_obeyed(
         assert "read_more" in question
         message = await stage.answer(room, bot)
         stage.world.press_button(ann, room, message.id, "Once")
-        await stage.world.until(lambda: "Read." in stage.texts(room, bot.id), 20)
+        await stage.world.until(lambda: "Read." in stage.texts(room, bot.id))
     assert results(stage)[0].startswith(TEXT[SHOWN : SHOWN + 100])
 
 

@@ -20,7 +20,7 @@ async def test_a_turn_resumes_as_the_agent_that_began_it_or_says_that_it_is_gone
     stage.script.on("Two's answer", system="You are Two.", again=True)
     host = await stage.process()
     stage.world.say(ann, room, "hello")
-    await stage.sim.gates.reached("held", 20)
+    await stage.sim.gates.reached("held")
     await host.kill()
     stage.agents["bindings"][0]["agentId"] = "two"
     if removed:

@@ -269,7 +269,7 @@ async def test_whoever_is_no_admin_any_more_sees_everybodys_menu_after_a_restart
 
 async def test_a_menu_that_cannot_be_set_holds_nothing_up(stage: Stage) -> None:
     echo, boss, _ = scene(stage)
-    stage.world.rooms.clear()
+    stage.world.rooms.by_key.clear()
     stage.world.faults.add(Fault("answer", "setMyCommands"))
     async with stage.host() as host:
         ann = stage.person("Ann")

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from statistics import median
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from redis.asyncio import Redis
 from bot.app import App
 from registry.binding import token_hash
 from simulators.telegram.rooms import Room
+from simulators.testing.valkey import Valkey
 from tests.host.stage import Stage, health, until
-from tests.host.valkey import Valkey
 from tests.registry.test_registry_file import BROKEN
 
 JACK = {
@@ -34,13 +35,13 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-async def known(host: App, agent: str, seconds: float = 1) -> None:
+async def known(host: App, agent: str, seconds: float = 20) -> None:
     """Return once a host knows an agent."""
     async with asyncio.timeout(seconds):
         await host.catalog.until(lambda snapshot: agent in snapshot.agents)
 
 
-async def gone(host: App, agent: str, seconds: float = 1) -> None:
+async def gone(host: App, agent: str, seconds: float = 20) -> None:
     """Return once a host knows an agent no more."""
     async with asyncio.timeout(seconds):
         await host.catalog.until(lambda snapshot: agent not in snapshot.agents)
@@ -226,7 +227,7 @@ async def _answered(stage: Stage, room: Room, bot: Any, person: Any, text: str) 
 
     had = len(others())
     stage.world.say(person, room, text)
-    await stage.world.until(lambda: len(others()) > had, 10)
+    await stage.world.until(lambda: len(others()) > had)
     return others()[had]
 
 
@@ -240,20 +241,21 @@ async def test_bots_answer_on_while_the_file_is_broken_in_twenty_ways(stage: Sta
     room, hers = stage.world.private(boss, echo), stage.world.private(ann, echo)
     stage.script.on("still here", again=True)
     async with stage.host() as host:
-        path = stage.folder / "agents.json"
+        path, felt = stage.folder / "agents.json", list[float]()
         await stage.ask(boss, room, echo, "hi")
         for number, (way, (content, line)) in enumerate(BROKEN.items()):
             path.write_text(content)
-            await until(partial(_told, host, f"{path}{line}:"), 5)
+            await until(partial(_told, host, f"{path}{line}:"))
             assert await stage.ask(ann, hers, echo, way) == "still here"
             stage.agents["agents"][0]["name"] = f"Mended {number}"
             saved = time.monotonic()
             stage.write_agents()
-            await until(partial(_named, host, f"Mended {number}"), 5)
-            assert time.monotonic() - saved < 1
+            await until(partial(_named, host, f"Mended {number}"))
+            felt.append(time.monotonic() - saved)
             assert _problems(host) == []
+        assert median(felt) < 1
         path.unlink()
-        await until(lambda: any("put it back" in problem for problem in _problems(host)), 3)
+        await until(lambda: any("put it back" in problem for problem in _problems(host)))
         assert await stage.ask(ann, hers, echo, "no file") == "still here"
 
 
@@ -286,7 +288,7 @@ async def test_a_file_that_breaks_is_told_to_the_admins_once_and_shown_in_health
         assert "the last good version stays in force" in told.text
         assert f"{path}:2" in told.text
         path.write_text('{\n\n"agents": 6}')
-        await until(lambda: f"{path}:3" in str(_problems(host)), 3)
+        await until(lambda: f"{path}:3" in str(_problems(host)))
         assert f"{path}:3" in str((await health(host.url))[1]["problems"])
         assert await stage.ask(boss, room, echo, "still there?") == "ok"
         stage.write_agents()
@@ -313,7 +315,7 @@ async def test_two_replicas_tell_an_admin_of_one_broken_file_once(
             return sum("have a problem" in text for text in texts)
 
         (stage.folder / "agents.json").write_text("[]")
-        await until(lambda: bool(_problems(one)) and bool(_problems(two)), 5)
+        await until(lambda: bool(_problems(one)) and bool(_problems(two)))
         await until(lambda: told() > 0)
         for bot, room in zip(bots, rooms, strict=True):
             await stage.ask(boss, room, bot, "/help")

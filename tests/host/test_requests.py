@@ -12,7 +12,8 @@ from bot.store.journal import Record
 from bot.turn.prompt import BASE
 from bot.turn.transcript import Transcript
 from simulators.messages.turns import Call, turn
-from tests.host.stage import TIME_SERVER, Stage
+from tests.host.chat import CLOCK, HostChat
+from tests.host.stage import Stage
 
 SUMMARIES = {"type": "adaptive", "display": "summarized"}
 BUDGET = {"type": "enabled", "budget_tokens": 8192, "display": "summarized"}
@@ -76,13 +77,14 @@ async def test_each_model_family_gets_the_settings_that_it_takes(
     assert record.headers["anthropic-version"] == version
 
 
-async def test_the_hosts_defaults_fill_what_an_agent_leaves_open(stage: Stage) -> None:
-    echo = stage.bot("Echo", llmOverrides={"maxTokens": 1234})
-    ann = stage.person("Ann")
-    stage.script.on("ok")
-    async with stage.host(LLM__MODEL="claude-opus-5", LLM__REASONINGEFFORT="low"):
-        await stage.ask(ann, stage.world.private(ann, echo), echo, "hi")
-    (body,) = stage.requests()
+@pytest.mark.chat(
+    environ={"LLM__MODEL": "claude-opus-5", "LLM__REASONINGEFFORT": "low"},
+    llmOverrides={"maxTokens": 1234},
+)
+async def test_the_hosts_defaults_fill_what_an_agent_leaves_open(chat: HostChat) -> None:
+    chat.script.on("ok")
+    await chat.ask("hi")
+    (body,) = chat.requests
     assert (body["model"], body["max_tokens"]) == ("claude-opus-5", 1234)
     assert body["output_config"] == {"effort": "low"}
 
@@ -90,9 +92,10 @@ async def test_the_hosts_defaults_fill_what_an_agent_leaves_open(stage: Stage) -
 async def test_another_providers_model_gets_the_minimum(stage: Stage) -> None:
     stage.bot("Echo", llmOverrides={"model": "some-model", "temperature": 0.7})
     async with stage.host() as host:
+        persons = stage.world.members.persons
         stage.world.say(
             stage.person("Ann"),
-            stage.world.private(stage.world.persons[max(stage.world.persons)], stage.bots[0]),
+            stage.world.private(max(persons.values(), key=lambda one: one.id), stage.bots[0]),
             "hi",
         )
         record = await stage.sim.records.nth(1, 10)
@@ -102,19 +105,15 @@ async def test_another_providers_model_gets_the_minimum(stage: Stage) -> None:
     assert "cache_control" not in str(record.body)
 
 
+@CLOCK
 async def test_system_is_time_then_custom_then_base_then_prompts_and_stays_frozen(
-    stage: Stage,
+    chat: HostChat,
 ) -> None:
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
-    clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, clock)
     call = Call("time__get_current_time", {"timezone": "UTC"})
-    stage.script.on(turn(call), "one", "two")
-    async with stage.host():
-        await stage.ask(ann, room, clock, "first")
-        await stage.ask(ann, room, clock, "second")
-    bodies = stage.requests()
+    chat.script.on(turn(call), "one", "two")
+    await chat.ask("first")
+    await chat.ask("second")
+    bodies = chat.requests
     texts = [block["text"] for block in bodies[0]["system"]]
     assert re.fullmatch(r"Current time: \d{4}-\d\d-\d\d \d\d:\d\d UTC", texts[0])
     assert texts[1:3] == ["You are Clock.", BASE]

@@ -118,7 +118,7 @@ async def test_a_skill_that_requires_approval_asks_each_time(stage: Stage, hub: 
         assert [button["text"] for button in keyboard[0]] == ["Once", "Deny"]
         assert hub.calls == []
         stage.world.press_button(ann, room, question.id, "Once")
-        await stage.world.until(lambda: "ok" in stage.texts(room, bot.id), 10)
+        await stage.world.until(lambda: "ok" in stage.texts(room, bot.id))
     assert len(hub.calls) == 1
 
 
@@ -184,7 +184,7 @@ async def _command(stage: Stage, *words: str) -> tuple[int | None, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 45)
+    said, _ = await asyncio.wait_for(process.communicate(), 100)
     return process.returncode, said.decode()
 
 

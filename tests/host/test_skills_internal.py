@@ -13,6 +13,7 @@ import pytest
 
 from bot.skills.spec import CAUTION
 from simulators.messages.turns import Call, turn
+from tests.host.chat import HostChat
 from tests.host.stage import ROOT, Stage, health, until
 from tests.packages import WORKDAYS, install
 
@@ -121,26 +122,25 @@ async def test_a_package_brings_a_skill_to_a_host_beside_one_that_is_broken(stag
     assert "broken (broken): cannot be imported: ModuleNotFoundError" in log
 
 
+@pytest.mark.chat(name="Clerk", skills=[own("in_stock")])
 async def test_a_skill_is_told_for_whom_it_runs_and_the_model_cannot_say_it(
-    stage: Stage, installed: Path
+    installed: Path, chat: HostChat
 ) -> None:
-    bot, ann = stage.bot("Clerk", skills=[own("in_stock")]), stage.person("Ann")
     fake = {"user_id": "1", "instance_id": "x"}
-    stage.script.on(
+    chat.script.on(
         turn(
             Call("skill__in_stock", {"article": "nail"}),
             Call("skill__in_stock", {"article": "nail", "context": fake}),
         ),
         "ok",
     )
-    async with stage.host():
-        room = stage.world.private(ann, bot)
-        await stage.ask(ann, room, bot, "nails?")
-    first, second = told(stage)
-    where = f"bot:{bot.id}/{room.id}"
+    room = chat.world.private(chat.person, chat.bot)
+    await chat.stage.ask(chat.person, room, chat.bot, "nails?")
+    first, second = told(chat.stage)
+    where = f"bot:{chat.bot.id}/{room.id}"
     assert json.loads(first) == {
         "article": "nail",
-        "for": str(ann.id),
+        "for": str(chat.person.id),
         "of": "default",
         "agent": "clerk",
         "where": where,
@@ -172,20 +172,21 @@ async def test_every_end_of_a_function_is_a_result_and_the_host_goes_on(
         assert await stage.ask(ann, room, bot, "again") == "still here"
 
 
-async def test_an_internal_skill_asks_people_where_it_should(stage: Stage, installed: Path) -> None:
-    bot, ann = stage.bot("Clerk", skills=[own("in_stock", requiresApproval=True)]), stage.person()
-    stage.script.on(turn(Call("skill__in_stock", {"article": "nail"})), "ok")
-    async with stage.host():
-        import shelf  # type: ignore[import-not-found]
+@pytest.mark.chat(name="Clerk", skills=[own("in_stock", requiresApproval=True)])
+async def test_an_internal_skill_asks_people_where_it_should(
+    installed: Path, chat: HostChat
+) -> None:
+    chat.script.on(turn(Call("skill__in_stock", {"article": "nail"})), "ok")
+    import shelf  # type: ignore[import-not-found]
 
-        room = stage.world.private(ann, bot)
-        stage.world.say(ann, room, "nails?")
-        question = await stage.answer(room, bot)
-        assert "in_stock\narticle: nail" in question.text
-        assert shelf.RUNS == []
-        stage.world.press_button(ann, room, question.id, "Once")
-        await stage.world.until(lambda: "ok" in stage.texts(room, bot.id), 10)
-        assert shelf.RUNS == ["nail"]
+    room = chat.world.private(chat.person, chat.bot)
+    chat.world.say(chat.person, room, "nails?")
+    question = await chat.stage.answer(room, chat.bot)
+    assert "in_stock\narticle: nail" in question.text
+    assert shelf.RUNS == []
+    chat.world.press_button(chat.person, room, question.id, "Once")
+    await chat.until(lambda: "ok" in chat.stage.texts(room, chat.bot.id))
+    assert shelf.RUNS == ["nail"]
 
 
 async def test_an_unknown_handler_and_two_packages_with_one_name_are_told_and_left_out(
@@ -256,7 +257,7 @@ async def _command(stage: Stage, site: Path, *words: str) -> tuple[int | None, s
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 45)
+    said, _ = await asyncio.wait_for(process.communicate(), 100)
     return process.returncode, said.decode()
 
 

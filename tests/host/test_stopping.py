@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 
@@ -19,31 +18,22 @@ def closed_port() -> int:
         return int(one.getsockname()[1])
 
 
-async def left(host: Replica, seconds: float) -> int:
-    assert host.process is not None
-    return await asyncio.wait_for(host.process.wait(), seconds)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_host_that_waits_for_its_store_is_stopped_by_a_signal(
     stage: Stage, number: signal.Signals
 ) -> None:
     url = f"redis://:hunter2@127.0.0.1:{closed_port()}/0"
     host = Replica(stage, "waiting", REDIS_URL=url)
-    with host.log.open("wb") as log:
-        host.process = await asyncio.create_subprocess_exec(
-            *host.command, cwd=stage.folder, env=host.environ, stdout=log, stderr=log
-        )
+    await host.spawn(by_command=True)
     try:
-        await until(lambda: host.said("store.away"), 20)
+        await until(lambda: host.logged("store.away"))
         host.send(number)
-        assert await left(host, 10) == 0
+        assert await host.wait(60) == 0
     finally:
-        if host.process.returncode is None:
-            await host.kill()
-    assert host.said("asked to while starting")
-    assert not host.said("hunter2")
-    assert not host.said("Traceback")
+        await host.end()
+    assert host.logged("asked to while starting")
+    assert not host.logged("hunter2")
+    assert not host.logged("Traceback")
 
 
 async def test_a_second_ctrl_c_ends_the_host_at_once_and_the_next_one_goes_on(
@@ -56,12 +46,12 @@ async def test_a_second_ctrl_c_ends_the_host_at_once_and_the_next_one_goes_on(
     first = Replica(stage, "one", DRAIN_SECONDS="600")
     async with first.running():
         stage.world.say(ann, room, "hi")
-        await until(lambda: len(stage.requests()) == 1, 20)
+        await until(lambda: len(stage.requests()) == 1)
         first.send(signal.SIGINT)
-        await until(lambda: first.said("stopping"), 10)
+        await until(lambda: first.logged("stopping"))
         first.send(signal.SIGINT)
-        assert await left(first, 10) == 0
-    assert not first.said("Traceback")
+        assert await first.wait(60) == 0
+    assert not first.logged("Traceback")
     async with Replica(stage, "one").running():
         await stage.answer(room, echo, 1, 30)
     assert stage.texts(room, echo.id) == ["whole"]

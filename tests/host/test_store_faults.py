@@ -17,8 +17,9 @@ from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.health import StoreHealth, require_password
 from simulators.messages.turns import Say, Turn
+from simulators.testing.valkey import Valkey, running_valkey
+from tests.host.chat import HostChat
 from tests.host.stage import HostProcess, Stage, until
-from tests.host.valkey import Valkey, store
 
 KILLS = int(os.environ.get("STORE_KILLS", "4"))
 
@@ -44,7 +45,7 @@ async def admitted(valkey: Valkey, *, volatile: bool = False) -> None:
 async def test_a_store_that_would_lose_messages_is_refused_with_the_cure(
     tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
-    valkey = Valkey(tmp_path / "v", *options)
+    valkey = Valkey(tmp_path / "v", options)
     await valkey.start()
     with pytest.raises(ConfigError, match=words):
         await admitted(valkey)
@@ -53,10 +54,10 @@ async def test_a_store_that_would_lose_messages_is_refused_with_the_cure(
 
 
 async def test_a_password_that_is_missing_stops_the_start(tmp_path: Path) -> None:
-    valkey = Valkey(tmp_path / "v", "--appendonly", "yes", "--requirepass", "hidden-word")
-    await valkey.start(wait=False)
+    valkey = Valkey(tmp_path / "v", ("--requirepass", "hidden-word"))
+    await valkey.start(ready=False)
     with pytest.raises(ConfigError, match="password") as caught:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await admitted(valkey)
     assert "hidden-word" not in str(caught.value)
     await valkey.stop()
@@ -79,13 +80,13 @@ async def test_a_store_on_another_machine_needs_a_password() -> None:
 
 async def test_the_host_says_why_it_will_not_run_and_ends(stage: Stage, tmp_path: Path) -> None:
     stage.bot("Echo")
-    valkey = Valkey(tmp_path / "v", "--appendonly", "no")
+    valkey = Valkey(tmp_path / "v", ("--appendonly", "no"))
     await valkey.start()
     host = HostProcess(stage, stage.variables(REDIS_URL=valkey.url))
     process = await asyncio.create_subprocess_exec(
         *host.command, env=host.environ, cwd=stage.folder, stderr=asyncio.subprocess.PIPE
     )
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await asyncio.wait_for(process.communicate(), 100)
     await valkey.stop()
     assert process.returncode == 1
     assert b"ALLOW_VOLATILE_REDIS=1" in said
@@ -100,7 +101,7 @@ async def test_a_store_that_is_killed_again_and_again_under_load_loses_nothing(
     count = KILLS * 3
     for number in range(count):
         stage.script.on(f"answer {number}", again=True, user=f"question {number}.")
-    async with store(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url):
+    async with running_valkey(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url):
         for number in range(count):
             for person, room in zip(people, rooms, strict=True):
                 stage.world.say(person, room, f"question {number}.")
@@ -122,38 +123,35 @@ async def test_a_full_disk_pauses_the_intake_and_room_lets_it_go_on(
     ann = stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on("ok", again=True)
-    async with store(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url) as host:
+    async with running_valkey(tmp_path / "v") as valkey, stage.host(REDIS_URL=valkey.url) as host:
         assert await stage.ask(ann, room, echo, "before") == "ok"
         valkey.fill_disk()
-        await until(lambda: host.report()["store"]["state"] == "away", 20)
+        await until(lambda: host.report()["store"]["state"] == "away")
         assert "MISCONF" in host.report()["store"]["trouble"]
         stage.world.say(ann, room, "while it is full")
-        await until(lambda: host.fleet.lines[0].state == "store away", 20)
+        await until(lambda: host.fleet.lines[0].state == "store away")
         assert stage.texts(room, echo.id) == ["ok"]
         assert len(echo.updates.waiting) == 1
         assert not host.report()["ready"]
         valkey.free_disk()
-        await stage.answer(room, echo, 2, 20)
-        await until(lambda: bool(host.report()["ready"]), 20)
+        await stage.answer(room, echo, 2)
+        await until(lambda: bool(host.report()["ready"]))
     assert stage.texts(room, echo.id) == ["ok", "ok"]
 
 
+@pytest.mark.chat(environ={"DATA_FSYNC": "always"})
 async def test_with_fsync_always_a_full_disk_ends_the_server_and_it_is_started_again(
-    stage: Stage,
+    chat: HostChat,
 ) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on("ok", again=True)
-    async with stage.host(DATA_FSYNC="always"):
-        assert await stage.ask(ann, room, echo, "before") == "ok"
-        pid = _server(stage.folder)
-        grown = max(path.stat().st_size for path in stage.folder.rglob("*.aof"))
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (grown, resource.RLIM_INFINITY))
-        stage.world.say(ann, room, "while it is full")
-        await stage.answer(room, echo, 2, 20)
-        assert _server(stage.folder) != pid
-    assert stage.texts(room, echo.id) == ["ok", "ok"]
+    chat.script.on("ok", again=True)
+    assert await chat.ask("before") == "ok"
+    pid = _server(chat.stage.folder)
+    grown = max(path.stat().st_size for path in chat.stage.folder.rglob("*.aof"))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (grown, resource.RLIM_INFINITY))
+    chat.says("while it is full")
+    await chat.answer(2)
+    assert _server(chat.stage.folder) != pid
+    assert chat.texts == ["ok", "ok"]
 
 
 async def test_a_supervisor_that_meets_a_full_disk_goes_on_trying(
@@ -173,8 +171,8 @@ async def test_a_supervisor_that_meets_a_full_disk_goes_on_trying(
     monkeypatch.setattr(embedded, "open_private", full)
     client = StoreClient(connect(server.url), SystemClock())
     os.kill(_server(tmp_path), 9)
-    await until(lambda: failures[0] == 0, 10)
-    async with asyncio.timeout(10):
+    await until(lambda: failures[0] == 0)
+    async with asyncio.timeout(30):
         assert await client.retry_while_down(lambda: client.command("PING"))
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
@@ -198,14 +196,14 @@ def _server(folder: Path) -> int:
 async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(
     stage: Stage, tmp_path: Path
 ) -> None:
-    valkey = Valkey(tmp_path / "v", "--appendonly", "yes", "--busy-reply-threshold", "20")
+    valkey = Valkey(tmp_path / "v", ("--busy-reply-threshold", "20"))
     await valkey.start()
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on(Turn((Say("asked once"),), gate="held"))
     async with stage.host(REDIS_URL=valkey.url) as host:
         stage.world.say(ann, room, "hi")
-        await stage.sim.gates.reached("held", 10)
+        await stage.sim.gates.reached("held")
         _, stuck = await _told(valkey, 'EVAL "while true do end" 0')
         had = host.store.failures
         await until(lambda: host.store.failures > had)

@@ -17,6 +17,7 @@ from simulators.messages.turns import (
     refuse,
     turn,
 )
+from tests.host.chat import CLOCK, HostChat
 from tests.host.stage import TIME_SERVER, Stage
 
 TOKYO = Call("time__get_current_time", {"timezone": "Asia/Tokyo"})
@@ -33,40 +34,32 @@ TOKYO = Call("time__get_current_time", {"timezone": "Asia/Tokyo"})
         (turn(), "I have nothing to add."),
     ],
 )
-async def test_every_stop_reason_ends_in_a_sentence(stage: Stage, answer: Turn, said: str) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on(answer, "still here")
-    async with stage.host():
-        assert (await stage.ask(ann, room, echo, "go")).startswith(said)
-        assert await stage.ask(ann, room, echo, "and now?") == "still here"
-
-
-async def test_a_paused_turn_is_sent_back_unchanged_and_goes_on(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    stage.script.on(turn("part one", stop="pause_turn"), "part two")
-    async with stage.host():
-        said = await stage.ask(ann, stage.world.private(ann, echo), echo, "go")
-    assert said == "part one\n\npart two"
-    assert stage.requests()[1]["messages"][-1]["role"] == "assistant"
-
-
-async def test_a_call_that_was_cut_is_never_run_and_ends_honestly_the_second_time(
-    stage: Stage,
+async def test_every_stop_reason_ends_in_a_sentence(
+    chat: HostChat, answer: Turn, said: str
 ) -> None:
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
-    clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
-    ann = stage.person("Ann")
+    chat.script.on(answer, "still here")
+    assert (await chat.ask("go")).startswith(said)
+    assert await chat.ask("and now?") == "still here"
+
+
+async def test_a_paused_turn_is_sent_back_unchanged_and_goes_on(chat: HostChat) -> None:
+    chat.script.on(turn("part one", stop="pause_turn"), "part two")
+    said = await chat.ask("go")
+    assert said == "part one\n\npart two"
+    assert chat.requests[1]["messages"][-1]["role"] == "assistant"
+
+
+@CLOCK
+async def test_a_call_that_was_cut_is_never_run_and_ends_honestly_the_second_time(
+    chat: HostChat,
+) -> None:
     cut = Call("time__get_current_time", {"timezone": "Asia/Tokyo"}, cut=True)
-    stage.script.on(turn("once", cut), turn("twice", cut))
-    async with stage.host():
-        said = await stage.ask(ann, stage.world.private(ann, clock), clock, "go")
+    chat.script.on(turn("once", cut), turn("twice", cut))
+    said = await chat.ask("go")
     assert said.startswith("once\n\ntwice\n\n(The answer was cut here")
-    result = stage.requests()[1]["messages"][-1]["content"][0]
+    result = chat.requests[1]["messages"][-1]["content"][0]
     assert "cut off" in result["content"]
-    assert len(stage.requests()) == 2
+    assert len(chat.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -81,25 +74,18 @@ async def test_a_call_that_was_cut_is_never_run_and_ends_honestly_the_second_tim
     ],
     ids=lambda fault: type(fault).__name__,
 )
-async def test_a_step_that_failed_is_made_again(stage: Stage, fault: Fault) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    stage.script.on(turn("broken half", fault=fault), "whole")
-    async with stage.host():
-        assert await stage.ask(ann, stage.world.private(ann, echo), echo, "go") == "whole"
+async def test_a_step_that_failed_is_made_again(chat: HostChat, fault: Fault) -> None:
+    chat.script.on(turn("broken half", fault=fault), "whole")
+    assert await chat.ask("go") == "whole"
 
 
 async def test_a_model_that_stays_away_ends_in_an_apology_and_the_next_message_works(
-    stage: Stage,
+    chat: HostChat,
 ) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on(*[turn(fault=HttpError(529))] * 4, "back again")
-    async with stage.host():
-        assert "does not answer right now" in await stage.ask(ann, room, echo, "one")
-        assert await stage.ask(ann, room, echo, "two") == "back again"
-    assert len(stage.requests()) == 5
+    chat.script.on(*[turn(fault=HttpError(529))] * 4, "back again")
+    assert "does not answer right now" in await chat.ask("one")
+    assert await chat.ask("two") == "back again"
+    assert len(chat.requests) == 5
 
 
 async def test_a_fallback_model_answers_where_the_first_one_stays_busy(stage: Stage) -> None:
@@ -119,26 +105,19 @@ async def test_a_fallback_model_answers_where_the_first_one_stays_busy(stage: St
     assert asked == [sonnet, *[sonnet] * 4, haiku, sonnet]
 
 
-async def test_a_person_is_told_that_the_model_is_asked_again(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on(turn(fault=HttpError(529, retry_after=2)), "there now")
-    async with stage.host():
-        stage.world.say(ann, room, "hi")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
-        assert "trying again" in str(stage.world.drafts(room)[0].show())
-        assert (await stage.answer(room, echo)).text == "there now"
+async def test_a_person_is_told_that_the_model_is_asked_again(chat: HostChat) -> None:
+    chat.script.on(turn(fault=HttpError(529, retry_after=2)), "there now")
+    chat.says("hi")
+    await chat.until(lambda: bool(chat.drafts))
+    assert "trying again" in str(chat.world.drafts(chat.room)[0].show())
+    assert (await chat.answer()).text == "there now"
 
 
-async def test_a_refused_key_is_told_to_the_person_without_the_key(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    stage.script.on(turn(fault=HttpError(401)))
-    async with stage.host():
-        said = await stage.ask(ann, stage.world.private(ann, echo), echo, "one")
+async def test_a_refused_key_is_told_to_the_person_without_the_key(chat: HostChat) -> None:
+    chat.script.on(turn(fault=HttpError(401)))
+    said = await chat.ask("one")
     assert "the model refused the request" in said
-    assert len(stage.requests()) == 1
+    assert len(chat.requests) == 1
 
 
 async def test_the_limit_of_tool_calls_ends_in_an_answer(stage: Stage) -> None:
@@ -158,70 +137,52 @@ async def test_the_limit_of_tool_calls_ends_in_an_answer(stage: Stage) -> None:
     assert last["tools"] == stage.requests()[0]["tools"]
 
 
-async def test_slash_stop_ends_the_running_turn_and_keeps_what_was_said(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
+async def test_slash_stop_ends_the_running_turn_and_keeps_what_was_said(chat: HostChat) -> None:
     words = " ".join(f"word{n}" for n in range(400))
-    stage.script.on(Turn((Say(words),), pace=60.0), "next")
-    async with stage.host():
-        stage.world.say(ann, room, "tell me much")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
-        stage.world.say(ann, room, "/stop")
-        said = (await stage.answer(room, echo)).text
-        assert said.startswith("word0 word1")
-        assert said.endswith("(stopped)")
-        assert await stage.ask(ann, room, echo, "and now") == "next"
-    kept = stage.requests()[-1]["messages"][1]["content"][0]["text"]
+    chat.script.on(Turn((Say(words),), pace=60.0), "next")
+    chat.says("tell me much")
+    await chat.until(lambda: bool(chat.drafts))
+    chat.says("/stop")
+    said = (await chat.answer()).text
+    assert said.startswith("word0 word1")
+    assert said.endswith("(stopped)")
+    assert await chat.ask("and now") == "next"
+    kept = chat.requests[-1]["messages"][1]["content"][0]["text"]
     assert kept.startswith("word0")
     assert "stopped" not in kept
 
 
-async def test_the_stop_button_of_a_draft_ends_the_turn(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on(Turn((Say("on and on " * 300),), pace=60.0))
-    async with stage.host():
-        stage.world.say(ann, room, "tell me much")
-        await stage.world.until(lambda: bool(stage.world.drafts(room)), 10)
-        stage.world.stop(ann, room)
-        assert (await stage.answer(room, echo)).text.endswith("(stopped)")
+async def test_the_stop_button_of_a_draft_ends_the_turn(chat: HostChat) -> None:
+    chat.script.on(Turn((Say("on and on " * 300),), pace=60.0))
+    chat.says("tell me much")
+    await chat.until(lambda: bool(chat.drafts))
+    chat.world.stop(chat.person, chat.room)
+    assert (await chat.answer()).text.endswith("(stopped)")
 
 
-async def test_slash_stop_where_nothing_runs_says_so(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    async with stage.host():
-        said = await stage.ask(ann, stage.world.private(ann, echo), echo, "/stop")
+async def test_slash_stop_where_nothing_runs_says_so(chat: HostChat) -> None:
+    said = await chat.ask("/stop")
     assert said == "Nothing is running here."
 
 
-async def test_messages_of_one_conversation_are_answered_strictly_in_order(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann = stage.person("Ann")
-    room = stage.world.private(ann, echo)
+async def test_messages_of_one_conversation_are_answered_strictly_in_order(chat: HostChat) -> None:
     for number in range(6):
-        stage.script.on(f"answer {number}", user=f"question {number}")
-    async with stage.host():
-        for number in range(6):
-            stage.world.say(ann, room, f"question {number}")
-        await stage.answer(room, echo, 6)
-    assert stage.texts(room, echo.id) == [f"answer {number}" for number in range(6)]
+        chat.script.on(f"answer {number}", user=f"question {number}")
+    for number in range(6):
+        chat.says(f"question {number}")
+    await chat.answer(6)
+    assert chat.texts == [f"answer {number}" for number in range(6)]
 
 
-async def test_a_slow_conversation_does_not_hold_up_another(stage: Stage) -> None:
-    echo = stage.bot("Echo")
-    ann, ben = stage.person("Ann"), stage.person("Ben")
-    stage.script.on(Turn((Say("slow"),), gate="held"), user="slow please")
-    stage.script.on("quick", user="quick please")
-    async with stage.host():
-        slow = stage.world.private(ann, echo)
-        stage.world.say(ann, slow, "slow please")
-        await stage.sim.gates.reached("held")
-        assert await stage.ask(ben, stage.world.private(ben, echo), echo, "quick please") == "quick"
-        stage.sim.gates.open("held")
-        assert (await stage.answer(slow, echo)).text == "slow"
+async def test_a_slow_conversation_does_not_hold_up_another(chat: HostChat) -> None:
+    other = chat.with_person("Ben")
+    chat.script.on(Turn((Say("slow"),), gate="held"), user="slow please")
+    chat.script.on("quick", user="quick please")
+    chat.says("slow please")
+    await chat.gates.reached("held")
+    assert await other.ask("quick please") == "quick"
+    chat.gates.open("held")
+    assert (await chat.answer()).text == "slow"
 
 
 async def test_thinking_is_kept_under_its_prefix_and_stripped_under_another(stage: Stage) -> None:
@@ -249,7 +210,7 @@ async def test_a_bot_answers_only_so_many_conversations_side_by_side(stage: Stag
     async with stage.host(TURNS_AT_ONCE="2"):
         for person, room in zip(people, rooms, strict=True):
             stage.world.say(person, room, "hi")
-        await stage.sim.gates.reached("second", 10)
+        await stage.sim.gates.reached("second")
         assert len(stage.requests()) == 2
         stage.sim.gates.open("first")
         assert (await stage.answer(rooms[2], echo)).text == "three"

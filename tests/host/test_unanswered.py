@@ -9,22 +9,20 @@ from bot.telegram import sender
 from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Say, Turn
 from simulators.telegram.faults import Fault
+from tests.host.chat import HostChat
 from tests.host.stage import Stage
 
 
 async def test_while_nothing_comes_back_from_telegram_an_answer_is_not_repeated(
-    stage: Stage,
+    chat: HostChat,
 ) -> None:
-    echo, ann = stage.bot("Echo"), stage.person("Ann")
-    room = stage.world.private(ann, echo)
-    stage.script.on("once")
-    async with stage.host():
-        stage.world.faults.add(Fault("lose", "sendMessage"))
-        stage.world.faults.add(Fault("lose", "getMe", times=2))
-        stage.world.say(ann, room, "hi")
-        await stage.answer(room, echo, 2)
-    assert stage.texts(room, echo.id) == ["once", f"{MARK}once"]
-    methods = [call.method for call in stage.world.calls.of(bot=echo.id)]
+    chat.script.on("once")
+    chat.world.faults.add(Fault("lose", "sendMessage"))
+    chat.world.faults.add(Fault("lose", "getMe", times=2))
+    chat.says("hi")
+    await chat.answer(2)
+    assert chat.texts == ["once", f"{MARK}once"]
+    methods = [call.method for call in chat.world.calls.of(bot=chat.bot.id)]
     sent = methods.index("sendMessage")
     said = [one for one in methods[sent:] if one in ("sendMessage", "getMe")]
     assert said == ["sendMessage", "getMe", "getMe", "getMe", "sendMessage"]

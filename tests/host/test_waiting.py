@@ -35,6 +35,6 @@ async def test_what_waits_for_a_question_goes_on_when_the_asker_says_stop(
 async def _parked(host: App) -> None:
     """Until a message has been looked at and waits."""
     bot = host.fleet.lines[0]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while bot.backlog or not await host.store.command("XLEN", keys.inbox(bot.line)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

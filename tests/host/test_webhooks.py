@@ -15,8 +15,8 @@ import pytest
 from bot.app import App
 from bot.store import keys
 from simulators.messages.turns import Say, Turn
+from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import Stage, settings_of, until
-from tests.host.valkey import Valkey, store
 
 
 def free_port() -> int:
@@ -35,7 +35,7 @@ async def pushed_to(stage: Stage, **more: str) -> AsyncIterator[App]:
     async with App(settings_of(variables)) as host:
         running = asyncio.create_task(host.fleet.run())
         try:
-            await until(lambda: all(bot.state == "webhook" for bot in host.fleet.lines), 20)
+            await until(lambda: all(bot.state == "webhook" for bot in host.fleet.lines))
             yield host
         finally:
             host.fleet.shutdown()
@@ -125,7 +125,7 @@ async def test_an_update_is_stored_before_it_is_acknowledged(stage: Stage, tmp_p
     room = stage.world.private(ann, echo)
     stage.script.on("at last", again=True)
     async with (
-        store(tmp_path / "valkey") as valkey,
+        running_valkey(tmp_path / "valkey") as valkey,
         pushed_to(stage, REDIS_URL=valkey.url) as host,
     ):
         await valkey.stop()
@@ -133,7 +133,7 @@ async def test_an_update_is_stored_before_it_is_acknowledged(stage: Stage, tmp_p
         await until(lambda: host.counters["webhook:503"] >= 1)
         assert len(echo.updates.waiting) == 1
         await valkey.start()
-        assert (await stage.answer(room, echo, seconds=20)).text == "at last"
+        assert (await stage.answer(room, echo)).text == "at last"
     assert stage.texts(room, echo.id) == ["at last"]
 
 

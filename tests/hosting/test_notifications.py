@@ -33,7 +33,7 @@ async def test_owners_hear_of_appends_and_of_lines_given_back_also_after_an_outa
     await until(lambda: len(freed) == 4)
     await valkey.kill()
     await valkey.start()
-    await until(lambda: len(freed) == 7, 15)
+    await until(lambda: len(freed) == 7)
     await client.retry_while_down(lambda: UpdateInbox(client).accept("bot:2", [Update(1, b"{}")]))
     await until(lambda: heard == ["bot:1", "bot:2"])
     listening.cancel()

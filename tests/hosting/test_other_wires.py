@@ -19,7 +19,7 @@ from simulators.messages.routes import app
 from simulators.messages.script import Scripted
 from simulators.messages.sim import MessagesSim
 from simulators.messages.turns import Say, Turn
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 from tests.hosting.memory_host import KEY
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,9 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 
+from bench.host import ROOT
 from bench.picture import bars_picture
 from bench.process import memory_of
-from bench.proof.ground import ROOT
 from bench.proof.mutations import MUTATIONS
 from bench.report import bars, text
 from bench.results import Bar, Section, Table, quantile

@@ -125,7 +125,7 @@ def valkey(image: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
     yield process
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def asked(socket: Path, password: str | None, *words: str) -> Any:

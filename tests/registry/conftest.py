@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from registry.sources.redis import RedisStore
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 
 
 @pytest.fixture

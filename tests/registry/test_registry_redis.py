@@ -305,7 +305,7 @@ async def test_changes_are_followed_after_an_outage_whose_cancellation_was_swall
     try:
         client.hears = False
         await redis.set("agent:definition:x", json.dumps(PLAIN))
-        await asyncio.wait_for(client.reading.wait(), 5)
+        await asyncio.wait_for(client.reading.wait(), 30)
         server.kill()
         server.start()
         client.back.set()

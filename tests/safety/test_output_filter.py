@@ -239,6 +239,6 @@ def test_without_a_filter_all_passes_and_with_one_a_preview_is_a_beginning(
 )
 def test_no_text_takes_long(piece: str) -> None:
     text = piece * (16_000 // len(piece))
-    began = time.process_time()
+    began = time.thread_time()
     OutputFilter(personal="redact", topics=("abc",), secrets=Secrets([KEY])).redact_preview(text)
-    assert time.process_time() - began < 3
+    assert time.thread_time() - began < 3

@@ -234,16 +234,16 @@ def test_no_text_takes_long_beside_the_secrets_of_a_thousand_bots(piece: str) ->
     secrets = Secrets(tokens(1_000))
     secrets.redact("the matcher is made once")
     text = piece * (100_000 // len(piece))
-    began = time.process_time()
+    began = time.thread_time()
     secrets.redact(f"{text} {tokens(1)[0]}")
     secrets.redact(text, cut=True)
     secrets.redact_settled(text)
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_a_growing_text_is_not_looked_through_from_its_beginning_each_time() -> None:
     secrets, text = Secrets(tokens(1_000)), "it goes on, and on, and on. " * 8_000
-    sieve, began = secrets.stream_redactor(), time.process_time()
+    sieve, began = secrets.stream_redactor(), time.thread_time()
     for end in range(0, len(text), 100):
         sieve.redact(text[:end])
-    assert time.process_time() - began < 3
+    assert time.thread_time() - began < 3

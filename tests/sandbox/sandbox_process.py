@@ -62,7 +62,7 @@ class Sandbox:
             stderr=asyncio.subprocess.STDOUT,
         )
         self.said = ""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             while until not in self.said:
                 line = await _out(self._process).readline()
                 assert line, f"it ended: {self.said}"
@@ -75,13 +75,13 @@ class Sandbox:
         assert self._process is not None
         return self._process
 
-    async def ended(self, seconds: float = 20) -> int:
+    async def ended(self, seconds: float = 60) -> int:
         """Its exit status; what it said at last is in `said`."""
         rest = await asyncio.wait_for(_out(self.process).read(), seconds)
         self.said += rest.decode()
         return await asyncio.wait_for(self.process.wait(), seconds)
 
-    async def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
+    async def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """A signal, and its exit status."""
         self.process.send_signal(number)
         return await self.ended(seconds)
@@ -108,7 +108,7 @@ class Sandbox:
         said = await self.post("/control/say", person=person, room=room, text=text, **more)
         return int(said["message"]["message_id"])
 
-    async def answer(self, room: str, part: str, after: int = 0, seconds: float = 40) -> str:
+    async def answer(self, room: str, part: str, after: int = 0, seconds: float = 60) -> str:
         """The first text of a bot with `part` in it, in a message after another."""
         order = {"room": room, "text": part, "after": after, "timeout": seconds}
         found = await self.post("/control/wait", **order)
@@ -148,7 +148,7 @@ class Sandbox:
         async with aclosing(self.events("/page/stream", 10)) as events:
             return dict((await anext(events))[1])
 
-    async def host(self, fits: Callable[[dict[str, Any]], bool], seconds: float = 30) -> Any:
+    async def host(self, fits: Callable[[dict[str, Any]], bool], seconds: float = 60) -> Any:
         """What the page hears of the host, as soon as it fits."""
         async with aclosing(self.events("/page/stream", seconds)) as events:
             async for kind, told in events:
@@ -157,7 +157,7 @@ class Sandbox:
                     return host
         raise AssertionError("the stream ended")
 
-    async def drafted(self, room: str, seconds: float = 20) -> str:
+    async def drafted(self, room: str, seconds: float = 60) -> str:
         """The text of an answer that is being written."""
         async with aclosing(self.events("/control/events", seconds)) as events:
             async for kind, told in events:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from bot.ops.clock import SystemClock
 from bot.store.client import StoreClient, connect
-from tests.host.valkey import Valkey, store
+from simulators.testing.valkey import Valkey, running_valkey
 
 ENGINES = ("valkey", "fakeredis")
 
@@ -33,7 +33,7 @@ class Engine:
 @pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     if request.param == "valkey":
-        async with store(tmp_path / "v") as valkey:
+        async with running_valkey(tmp_path / "v") as valkey:
             yield Engine(lambda: connect(valkey.url), valkey)
         return
     import fakeredis

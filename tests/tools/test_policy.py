@@ -136,11 +136,11 @@ def test_a_condition_takes_a_tool_from_all_whom_it_does_not_fit() -> None:
 
 
 def test_a_pattern_full_of_stars_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not forbids("*a" * 120 + "b", "mcp:s:" + "a" * 512)
     key = "mcp:s:" + "a" * 512
     assert not permits("mcp:s:" + "*a" * 120 + "b", key, offer(key))
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 # --- properties: no sequence of names, patterns and layers lets through what the rule forbids -----

@@ -14,7 +14,7 @@ from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.tools.calls import Remainder
 from bot.tools.read_more import KEPT_FOR_EACH, SECONDS, TruncatedResults
-from tests.host.valkey import Valkey
+from simulators.testing.valkey import Valkey
 
 LINE = "bot:1"
 

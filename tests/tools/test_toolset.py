@@ -28,8 +28,8 @@ from bot.tools.read_more import READ_MORE, TruncatedResults, TruncatedTools
 from bot.tools.sources import SkillTools
 from bot.tools.toolset import PinnedTools, ToolPermissions, Toolset, ToolsetFactory
 from registry.skill import CacheRule
+from simulators.testing.valkey import Valkey
 from tests.agents.resolving import resolving
-from tests.host.valkey import Valkey
 
 REF = TurnRef("1-0", "5", "echo")
 ANN = CallContext(person=5, agent="echo")

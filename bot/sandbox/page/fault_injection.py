@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from simulators.messages.script import Script
-from simulators.messages.sim import PEOPLE, MessagesSim
+from simulators.messages.sim import READING_PACE, MessagesSim
 from simulators.messages.turns import Cut, HttpError, Turn
 from simulators.messages.turns import Fault as ModelFault
-from simulators.messages.validate import Asked
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.faults import Fault
-from simulators.telegram.state import State
+from simulators.telegram.world import World
 
 Json = dict[str, Any]
 SLOW_PACE = 5.0
@@ -89,14 +89,14 @@ _BY_NAME = {switch.name: switch for switch in SWITCHES}
 class FaultInjector:
     """The armed faults. As a Script it wraps the real one, and puts faults into its turns."""
 
-    def __init__(self, world: State, sim: MessagesSim) -> None:
+    def __init__(self, world: World, sim: MessagesSim) -> None:
         self._world = world
         self._sim = sim
         self._script: Script = sim.script
         self._model_faults: deque[tuple[str, ModelFault]] = deque()
         self._telegram_faults: list[tuple[str, Fault]] = []
 
-    def answer(self, asked: Asked) -> Turn:
+    def answer(self, asked: ModelRequest) -> Turn:
         """The script's turn, with an armed fault in it."""
         turn = self._script.answer(asked)
         return replace(turn, fault=self._model_faults.popleft()[1]) if self._model_faults else turn
@@ -114,14 +114,14 @@ class FaultInjector:
 
     def slow(self, on: bool) -> None:
         """Slow the model down, or back to its usual pace."""
-        self._sim.pace = SLOW_PACE if on else PEOPLE
+        self._sim.pace = SLOW_PACE if on else READING_PACE
 
     def clear(self) -> None:
         """Disarm all faults."""
         self._model_faults.clear()
         self._telegram_faults.clear()
         self._world.faults.clear()
-        self._sim.pace = PEOPLE
+        self._sim.pace = READING_PACE
 
     def finish_answers(self) -> None:
         """Send the rest of every running answer at once, so that all can end."""

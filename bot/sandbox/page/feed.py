@@ -13,7 +13,7 @@ from bot.sandbox.page.timeline import Timeline
 from simulators.messages.records import Record
 from simulators.messages.sim import MessagesSim
 from simulators.telegram import snapshot
-from simulators.telegram.events import Happening
+from simulators.telegram.events import Event
 from simulators.telegram.wire import encode
 from simulators.telegram.world import World
 
@@ -109,11 +109,11 @@ class Feed:
         }
 
     async def _hear_world(self) -> None:
-        with self._world.happenings.listen() as listener:
+        with self._world.events.listen() as listener:
             async for happening in listener:
                 self._hear(happening)
 
-    def _hear(self, happening: Happening) -> None:
+    def _hear(self, happening: Event) -> None:
         if happening.kind in _CHAT_EVENTS:
             data = {"chat": happening.chat, "bot": happening.bot, "data": happening.data}
             self.publish(happening.kind, data)

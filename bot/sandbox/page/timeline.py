@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from simulators.messages.records import Record
-from simulators.telegram.events import Happening
+from simulators.telegram.events import Event
 
 Json = dict[str, Any]
 MAX_ENTRIES = 400
@@ -36,7 +36,7 @@ class Timeline:
         record = self._records.get(number)
         return _model_body(record) if record else self._bodies.get(number)
 
-    def add_event(self, happening: Happening) -> Json | None:
+    def add_event(self, happening: Event) -> Json | None:
         """Add an update or a call; its head, or None where it is not shown."""
         if happening.kind == "update":
             head = _update_head(happening)
@@ -108,7 +108,7 @@ def _is_idle(call: Json) -> bool:
     return call["method"] == "getUpdates" and nothing
 
 
-def _update_head(happening: Happening) -> Json:
+def _update_head(happening: Event) -> Json:
     kind = next((k for k in happening.data if k != "update_id"), "update")
     content = happening.data.get(kind)
     content = content if isinstance(content, dict) else {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from simulators.telegram import members, records
 from simulators.telegram.files import DOWNLOAD_LIMIT
+from simulators.telegram.members import chat_member
 from simulators.telegram.methods.call import Call
 from simulators.telegram.params import Params
 from simulators.telegram.refusals import bad_request
@@ -33,7 +33,7 @@ def get_me(call: Call) -> Json:
 def get_chat(call: Call) -> Json:
     """getChat: a room in full."""
     room = call.room()
-    full = call.world.chat(room) | {"accent_color_id": 0, "max_reaction_count": 11}
+    full = call.world.members.chat(room) | {"accent_color_id": 0, "max_reaction_count": 11}
     if room.pinned:
         full["pinned_message"] = room.messages[room.pinned[-1]].body
     return full | {"accepted_gift_types": _GIFTS}
@@ -45,14 +45,14 @@ def get_chat_member(call: Call) -> Json:
     if number <= 0:
         raise bad_request("invalid user_id specified")
     room = call.room()
-    user = call.world.user(number)
+    user = call.world.members.user(number)
     if user is None:
         raise bad_request("user not found")
-    return members.member(user, room.members.get(number, "left"), channel=room.type == "channel")
+    return chat_member(user, room.members.get(number, "left"), channel=room.type == "channel")
 
 
 def get_chat_administrators(call: Call) -> list[Json]:
-    """getChatAdministrators: who governs a room, without other bots."""
+    """getChatAdministrators: the administrators of a room, without other bots."""
     room = call.room()
     if room.private:
         raise bad_request("there are no administrators in the private chat")
@@ -60,12 +60,12 @@ def get_chat_administrators(call: Call) -> list[Json]:
 
 
 def _is_shown(call: Call, room: Room, who: int) -> bool:
-    return room.is_admin(who) and (who in call.world.persons or who == call.bot.id)
+    return room.is_admin(who) and (who in call.world.members.persons or who == call.bot.id)
 
 
 def _admin(call: Call, room: Room, who: int) -> Json:
-    user = call.world.user(who) or {}
-    return members.member(user, room.members[who], channel=room.type == "channel")
+    user = call.world.members.user(who) or {}
+    return chat_member(user, room.members[who], channel=room.type == "channel")
 
 
 def get_chat_member_count(call: Call) -> int:
@@ -102,7 +102,7 @@ def set_my_commands(call: Call) -> bool:
         call.bot.commands[key] = commands
     else:
         call.bot.commands.pop(key, None)
-    call.world.note("bot", records.bot_record(call.bot))
+    call.world.journal.save_bot(call.bot)
     return True
 
 
@@ -114,7 +114,7 @@ def get_my_commands(call: Call) -> list[Json]:
 def delete_my_commands(call: Call) -> bool:
     """deleteMyCommands: wider scopes count again."""
     call.bot.commands.pop(_scope(call), None)
-    call.world.note("bot", records.bot_record(call.bot))
+    call.world.journal.save_bot(call.bot)
     return True
 
 

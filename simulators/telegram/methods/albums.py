@@ -44,7 +44,7 @@ def _check_mix(kinds: set[str]) -> None:
 def _content(call: Call, item: Any) -> Json:
     if not isinstance(item, dict):
         raise _unreadable("expected an Object")
-    rich = richtext.caption(Params(item, {}), call.world.user)
+    rich = richtext.caption(Params(item, {}), call.world.members.user)
     kind = item.get("type")
     if not isinstance(kind, str):
         raise _unreadable('Can\'t find field "type"')

@@ -9,7 +9,7 @@ from simulators.telegram.params import Params
 from simulators.telegram.people import Bot
 from simulators.telegram.refusals import RefusedError, bad_request, forbidden
 from simulators.telegram.rooms import Message, Room
-from simulators.telegram.updates import Left
+from simulators.telegram.updates import Disconnected
 from simulators.telegram.world import World
 
 Json = dict[str, Any]
@@ -19,12 +19,12 @@ _NAMES = {"group": "group chat", "supergroup": "supergroup chat", "channel": "ch
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls, with what; `left` waits until the caller has closed the connection."""
+    """One call; `disconnected` returns when the caller has closed the connection."""
 
     world: World
     bot: Bot
     params: Params
-    left: Left | None = None
+    disconnected: Disconnected | None = None
 
     def room(self, field: str = "chat_id", *, write: bool = False) -> Room:
         """The room that a parameter names; refused like the service where the bot may not go."""
@@ -32,16 +32,16 @@ class Call:
         if not given:
             raise bad_request(f"{field} is empty")
         if given.startswith("@"):
-            room = self.world.named_room(given[1:])
+            room = self.world.rooms.public(given[1:])
         else:
-            room = self.world.room(self.bot, self.params.integer(field))
+            room = self.world.rooms.of_bot(self.bot.id, self.params.integer(field))
         if room is None:
             raise self._no_room(self.params.integer(field))
         self._check(room, write=write)
         return room
 
     def _no_room(self, number: int) -> RefusedError:
-        if number in self.world.bots and number != self.bot.id:
+        if number in self.world.members.bots and number != self.bot.id:
             return forbidden("bots can't send messages to bots")
         return bad_request("chat not found")
 
@@ -63,7 +63,7 @@ class Call:
             raise bad_request("need administrator rights in the channel chat")
 
     def _check_private(self, room: Room) -> None:
-        if self.bot.id in self.world.persons[room.id].blocked:
+        if self.bot.id in self.world.members.persons[room.id].blocked:
             raise forbidden("bot was blocked by the user")
         if not room.started:
             raise forbidden("bot can't initiate conversation with a user")

@@ -28,7 +28,7 @@ def edit_message_text(call: Call) -> Json:
     """
     if call.params.has("rich_message"):
         return _edit_rich(call)
-    text = richtext.message_text(call.params, call.world.user)
+    text = richtext.message_text(call.params, call.world.members.user)
     shown = previews.options(call.params)
     room, message, inline = _target(call)
     if not {"text", "rich_message"} & message.body.keys():
@@ -36,7 +36,7 @@ def edit_message_text(call: Call) -> Json:
     content = {"text": text.text, "entities": text.entities or None, "reply_markup": inline}
     content |= {"rich_message": None, "link_preview_options": shown or None}
     body = _change(call, room, message, content)
-    call.world.fetches.look(room, message)
+    call.world.fetches.record(room, message)
     return body
 
 
@@ -51,7 +51,7 @@ def _edit_rich(call: Call) -> Json:
 
 def edit_message_caption(call: Call) -> Json:
     """editMessageCaption: another caption under a file."""
-    caption = richtext.caption(call.params, call.world.user) or richtext.Rich("", [])
+    caption = richtext.caption(call.params, call.world.members.user) or richtext.Rich("", [])
     room, message, inline = _target(call)
     if "text" in message.body or message.service:
         raise bad_request("there is no caption in the message to edit")
@@ -86,7 +86,7 @@ def _change(
 ) -> Json:
     if all(message.body.get(name) == value for name, value in content.items()):
         raise RefusedError(400, f"Bad Request: {NOT_MODIFIED}")
-    call.world.change(room, message, content, silent=silent)
+    call.world.messages.change(room, message, content, silent=silent)
     return message.body
 
 
@@ -100,7 +100,7 @@ def delete_message(call: Call) -> bool:
     message = call.message(room, "delete")
     if not _may_delete(call, room, message):
         raise bad_request("message can't be deleted")
-    call.world.remove(room, message)
+    call.world.messages.remove(room, message)
     return True
 
 
@@ -118,7 +118,7 @@ def delete_messages(call: Call) -> bool:
     if not all(_may_delete(call, room, m) for m in messages):
         raise bad_request("message can't be deleted")
     for message in messages:
-        call.world.remove(room, message)
+        call.world.messages.remove(room, message)
     return True
 
 
@@ -140,10 +140,7 @@ def set_message_reaction(call: Call) -> bool:
     message = call.message(room, "react")
     if len(chosen) > 1:
         raise bad_request("REACTIONS_TOO_MANY")
-    message.reactions[call.bot.id] = chosen
-    call.world.keep(room, message)
-    data = {"message_id": message.id, "new": chosen, "bot": call.bot.id}
-    call.world.happenings.tell("reaction", data, chat=room.key, bot=call.bot.id)
+    call.world.messages.react(room, message, call.bot.id, chosen)
     return True
 
 
@@ -162,12 +159,12 @@ def _reaction(raw: Any) -> Json:
 
 def answer_callback_query(call: Call) -> bool:
     """answerCallbackQuery: once, within a minute of the press, with at most 200 characters."""
-    pressed = call.world.answerable(call.params.text("callback_query_id"), call.bot)
+    pressed = call.world.presses.open(call.params.text("callback_query_id"), call.bot)
     text = call.params.text("text")
     if len(text) > 200:
         raise bad_request("MESSAGE_TOO_LONG")
     answer = {"text": text, "show_alert": call.params.flag("show_alert")}
     if call.params.has("url"):
         raise bad_request("URL_INVALID")
-    call.world.answer(pressed, answer)
+    call.world.presses.answer(pressed, answer)
     return True

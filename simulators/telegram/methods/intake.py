@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from simulators.telegram import records
 from simulators.telegram.methods.call import Call
 from simulators.telegram.people import Webhook
 from simulators.telegram.refusals import WEBHOOK_ACTIVE, RefusedError, bad_request
@@ -30,7 +29,13 @@ async def get_updates(call: Call) -> list[Update]:
     timeout = params.bounded("timeout", 0, 0, LONGEST_POLL)
     _allow(call)
     updates = call.bot.updates
-    return await updates.poll(offset, limit, timeout, pace=call.world.pace, left=call.left)
+    return await updates.poll(
+        offset,
+        limit,
+        timeout,
+        slow_hasty=call.world.slows_hasty_polls,
+        disconnected=call.disconnected,
+    )
 
 
 def _allow(call: Call) -> None:
@@ -45,7 +50,7 @@ def _allow(call: Call) -> None:
     before = call.bot.updates.allowed
     call.bot.updates.allow(given)
     if call.bot.updates.allowed != before:
-        call.world.note("bot", records.bot_record(call.bot))
+        call.world.journal.save_bot(call.bot)
 
 
 def set_webhook(call: Call) -> bool:
@@ -64,7 +69,7 @@ def set_webhook(call: Call) -> bool:
     most = call.params.bounded("max_connections", 40, 1, 100)
     call.bot.updates.interrupt(RefusedError(409, "Conflict: terminated by setWebhook request"))
     call.bot.webhook = Webhook(url, secret, most, ip)
-    call.world.note("bot", records.bot_record(call.bot))
+    call.world.journal.save_bot(call.bot)
     call.world.webhooks_changed(call.bot)
     return True
 
@@ -90,7 +95,7 @@ def delete_webhook(call: Call) -> bool:
     """deleteWebhook: back to polling; what waits stays, unless it is to be dropped."""
     _drop(call)
     call.bot.webhook = Webhook()
-    call.world.note("bot", records.bot_record(call.bot))
+    call.world.journal.save_bot(call.bot)
     call.world.webhooks_changed(call.bot)
     return True
 

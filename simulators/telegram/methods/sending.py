@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from simulators.telegram import keyboards, previews, records, richblocks, richtext
-from simulators.telegram.files import KINDS, UPLOAD_LIMIT, Stored
+from simulators.telegram import keyboards, previews, richblocks, richtext
+from simulators.telegram.files import KINDS, UPLOAD_LIMIT, StoredFile
 from simulators.telegram.methods.call import Call
 from simulators.telegram.refusals import RefusedError, bad_request
 from simulators.telegram.rooms import DRAFT_SECONDS, TYPING_SECONDS, Draft, Message, Room
@@ -28,7 +28,7 @@ _COPIED = (
 
 def send_message(call: Call) -> Json:
     """sendMessage: a text, whose first link is fetched for its preview."""
-    rich = richtext.message_text(call.params, call.world.user)
+    rich = richtext.message_text(call.params, call.world.members.user)
     content: Json = {"text": rich.text}
     if rich.entities:
         content["entities"] = rich.entities
@@ -36,7 +36,7 @@ def send_message(call: Call) -> Json:
         content["link_preview_options"] = shown
     room = call.room(write=True)
     message = post(call, content, room)
-    call.world.fetches.look(room, message)
+    call.world.fetches.record(room, message)
     return message.body
 
 
@@ -46,7 +46,7 @@ def send_file(kind: str) -> Callable[[Call], Json]:
     def send(call: Call) -> Json:
         content: Json = {}
         if kind not in {"sticker", "video_note"}:
-            rich = richtext.caption(call.params, call.world.user)
+            rich = richtext.caption(call.params, call.world.members.user)
             if rich is not None:
                 content["caption"] = rich.text
                 content |= {"caption_entities": rich.entities} if rich.entities else {}
@@ -57,7 +57,7 @@ def send_file(kind: str) -> Callable[[Call], Json]:
     return send
 
 
-def file(call: Call, kind: str, given: str) -> Stored:
+def file(call: Call, kind: str, given: str) -> StoredFile:
     """The file that a call uploads or names by its id; 400 where there is none.
 
     A file that is there already keeps its kind, but nothing else can be a photo.
@@ -71,11 +71,11 @@ def file(call: Call, kind: str, given: str) -> Stored:
     if len(upload.data) > UPLOAD_LIMIT:
         raise RefusedError(413, "Request Entity Too Large")
     stored = call.world.files.store(kind, upload.name, upload.data, upload.mime)
-    call.world.note("file", records.file_record(stored))
+    call.world.journal.save_file(stored)
     return stored
 
 
-def _known_file(call: Call, kind: str, given: str) -> Stored:
+def _known_file(call: Call, kind: str, given: str) -> StoredFile:
     if not given:
         raise bad_request(f"there is no {kind.replace('_', ' ')} in the request")
     stored = call.world.files.by_id(given)
@@ -104,7 +104,7 @@ def post(call: Call, content: Json, room: Room | None = None) -> Message:
         content["has_protected_content"] = True
     if markup.inline is not None:
         content["reply_markup"] = markup.inline
-    return call.world.post(
+    return call.world.messages.post(
         room, call.bot, content, reply_to=reply, topic=topic, screen=markup.screen
     )
 
@@ -116,7 +116,7 @@ def copy_message(call: Call) -> Json:
     if source.service or not content or source.body.get("has_protected_content"):
         raise bad_request("message can't be copied")
     if call.params.has("caption") and "text" not in content:
-        rich = richtext.caption(call.params, call.world.user)
+        rich = richtext.caption(call.params, call.world.members.user)
         content.pop("caption_entities", None)
         content["caption"] = rich.text if rich else ""
         content |= {"caption_entities": rich.entities} if rich and rich.entities else {}
@@ -154,7 +154,7 @@ def send_chat_action(call: Call) -> bool:
     else:
         room.typing[call.bot.id] = (action, call.world.now() + TYPING_SECONDS)
     data = {"action": action, "bot": call.bot.id, "topic": topic}
-    call.world.happenings.tell("typing", data, chat=room.key, bot=call.bot.id)
+    call.world.events.emit("typing", data, chat=room.key, bot=call.bot.id)
     return True
 
 
@@ -173,7 +173,7 @@ def show_draft(call: Call, rich: Json | None = None) -> bool:
         raise bad_request("RANDOM_ID_INVALID")
     text = richtext.Rich(richblocks.plain(rich["blocks"]) if rich else "", [])
     if call.params.text("text"):
-        text = richtext.message_text(call.params, call.world.user)
+        text = richtext.message_text(call.params, call.world.members.user)
     topic = call.topic(room)
     draft = Draft(
         number,
@@ -189,5 +189,5 @@ def show_draft(call: Call, rich: Json | None = None) -> bool:
     for key in [k for k in room.drafts if k[0] == call.bot.id]:
         del room.drafts[key]
     room.drafts[(call.bot.id, number)] = draft
-    call.world.tell_draft(room, draft.show())
+    call.world.messages.show_draft(room, draft)
     return True

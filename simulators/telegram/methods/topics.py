@@ -1,4 +1,4 @@
-"""Methods that govern the topics of a forum."""
+"""Methods for the topics of a forum and the pinned messages of a room."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def create_forum_topic(call: Call) -> Json:
     colour = call.params.integer("icon_color", 7322096)
     if colour not in _COLOURS:
         raise bad_request("invalid icon color specified")
-    number = call.world.topic(room, name, call.bot, colour=colour)
+    number = call.world.topics.create(room, name, call.bot, colour=colour)
     return {"message_thread_id": number, "name": name, "icon_color": colour}
 
 
@@ -32,7 +32,7 @@ def edit_forum_topic(call: Call) -> bool:
     name = _name(call) if call.params.text("name") else room.topics[number]
     if name == room.topics[number]:
         raise bad_request("TOPIC_NOT_MODIFIED")
-    call.world.rename_topic(room, number, name, call.bot)
+    call.world.topics.rename(room, number, name, call.bot)
     return True
 
 
@@ -49,7 +49,7 @@ def reopen_forum_topic(call: Call) -> bool:
 def delete_forum_topic(call: Call) -> bool:
     """deleteForumTopic: a topic goes, with everything said in it."""
     room = _forum(call, "delete the topic")
-    call.world.delete_topic(room, _number(call, room))
+    call.world.topics.delete(room, _number(call, room))
     return True
 
 
@@ -58,7 +58,7 @@ def _toggle(call: Call, *, closed: bool) -> bool:
     number = _number(call, room)
     if (number in room.closed) == closed:
         raise bad_request("TOPIC_NOT_MODIFIED")
-    call.world.close_topic(room, number, call.bot, closed=closed)
+    call.world.topics.set_closed(room, number, call.bot, closed=closed)
     return True
 
 
@@ -83,3 +83,37 @@ def _name(call: Call) -> str:
     if not name:
         raise bad_request("title must be non-empty")
     return name
+
+
+def pin_chat_message(call: Call) -> bool:
+    """pinChatMessage: one more message on top; the room says so."""
+    room = _pinnable(call)
+    call.world.topics.pin(room, call.message(room, "pin"), call.bot)
+    return True
+
+
+def unpin_chat_message(call: Call) -> bool:
+    """unpinChatMessage: the named message, or the one pinned last."""
+    room = _pinnable(call)
+    if call.params.integer("message_id"):
+        number = call.message(room, "unpin").id
+    elif room.pinned:
+        number = room.pinned[-1]
+    else:
+        raise bad_request("message to unpin not found")
+    call.world.topics.unpin(room, number)
+    return True
+
+
+def unpin_all_chat_messages(call: Call) -> bool:
+    """unpinAllChatMessages: nothing is pinned any more."""
+    room = _pinnable(call)
+    call.world.topics.unpin(room, *room.pinned)
+    return True
+
+
+def _pinnable(call: Call) -> Room:
+    room = call.room(write=True)
+    if not room.private and not room.is_admin(call.bot.id):
+        raise bad_request("not enough rights to manage pinned messages in the chat")
+    return room

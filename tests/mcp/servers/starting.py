@@ -17,7 +17,7 @@ from bot.mcp.server_spec import ServerSpec
 from registry.definition import McpServer
 
 HERE = Path(__file__).parent
-BOUND = 20.0
+BOUND = 30.0
 _LIMITS = {"internal", "internal_auth", "proxied", "deadline", "max_calls", "result_cap", "secrets"}
 
 

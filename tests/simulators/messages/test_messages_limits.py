@@ -92,7 +92,7 @@ async def test_both_controls_live_beside_each_other_under_prefixes() -> None:
     ]
     async with serving(Starlette(routes=every)) as url, aiohttp.ClientSession() as http:
         async with http.get(f"{url}/control/model/state") as response:
-            assert (await response.json())["script"] == "HonestScript"
+            assert (await response.json())["script"] == "DemoScript"
         async with http.get(f"{url}/control/state") as response:
             assert (await response.json())["persons"] == []
         async with http.post(f"{url}/control/model/pace", json={"tokens_per_second": 9}) as one:

@@ -169,7 +169,7 @@ async def test_requests_gates_pace_and_clock_are_driven_over_http(api: Api, ask:
         {"waiting": {"door": 1}},
     )
     await api.control("POST", "gates/door", {"open": True})
-    assert await asyncio.wait_for(held, 5) == "y"
+    assert await asyncio.wait_for(held, 30) == "y"
     await api.control("POST", "pace", {"tokens_per_second": 40})
     assert api.sim.pace == 40
     await api.control("POST", "clock", {"advance": 301})
@@ -178,7 +178,7 @@ async def test_requests_gates_pace_and_clock_are_driven_over_http(api: Api, ask:
     status, body = await api.control("GET", "requests?wait=1&timeout=0.01")
     assert (status, body["error"]["type"]) == (504, "timeout_error")
     await api.control("POST", "pace", {"tokens_per_second": None})
-    await api.control("POST", "script", {"honest": True})
+    await api.control("POST", "script", {"demo": True})
     assert "not a language model" in await said(api, ask())
 
 

@@ -79,12 +79,12 @@ class Stage:
     def _private(self) -> None:
         world, bot = self.world, self.bot
         self.hers = world.say(self.ann, self.chat, "by a person").id
-        self.mine = world.post(self.chat, bot, {"text": "fixed"}).id
+        self.mine = world.messages.post(self.chat, bot, {"text": "fixed"}).id
         stored = world.files.store("photo", "p.jpg", b"bytes")
         self.file = stored.id
-        self.photo = world.post(self.chat, bot, {"photo": stored.content()}).id
+        self.photo = world.messages.post(self.chat, bot, {"photo": stored.content()}).id
         kept = {"text": "kept", "has_protected_content": True}
-        self.secret = world.post(self.chat, bot, kept).id
+        self.secret = world.messages.post(self.chat, bot, kept).id
         self.blocker, self.stranger = world.person("Bob"), world.person("Cy")
         world.private(self.blocker, bot)
         world.block(self.blocker, bot)
@@ -100,7 +100,7 @@ class Stage:
         self.service = self.topic
         self.ruled = self._room(ann, bot, forum=True)
         self.shut = world.topic(self.ruled, "Shut", ann)
-        world.close_topic(self.ruled, self.shut, ann, closed=True)
+        world.topics.set_closed(self.ruled, self.shut, ann, closed=True)
         self.lost, self.left = self._room(ann, bot), self._room(ann, bot, supergroup=True)
         world.leave(self.lost, bot, status="kicked")
         world.leave(self.left, bot)
@@ -243,10 +243,10 @@ async def test_topics_and_pins_are_told_by_their_service_messages(
 ) -> None:
     world, ann, forum = stage.world, stage.ann, stage.forum
     number = world.topic(forum, "Trips", ann)
-    world.rename_topic(forum, number, "Tours", ann)
-    world.close_topic(forum, number, ann, closed=True)
-    world.close_topic(forum, number, ann, closed=False)
-    world.pin(stage.chat, stage.said(stage.hers), ann)
+    world.topics.rename(forum, number, "Tours", ann)
+    world.topics.set_closed(forum, number, ann, closed=True)
+    world.topics.set_closed(forum, number, ann, closed=False)
+    world.topics.pin(stage.chat, stage.said(stage.hers), ann)
     made, named, closed, opened, pinned = [u["message"] for u in await client.call("getUpdates")]
     assert made["forum_topic_created"]["name"] == "Trips"
     assert named["forum_topic_edited"]["name"] == "Tours"
@@ -307,7 +307,7 @@ async def test_new_tokens_are_let_in_slowly_when_that_is_asked(
     served: Served, stage: Stage, client: Client, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PTB_TIMEDELTA", "1")
-    served.world.newcomers.limit(1)
+    served.world.new_tokens.limit(1)
     try:
         assert (await client.call("getMe"))["is_bot"]
         late = served.client(library, stage.rival.token)
@@ -317,7 +317,7 @@ async def test_new_tokens_are_let_in_slowly_when_that_is_asked(
         assert 55 <= flood.value.more["retry_after"] <= 60
         assert (await client.call("getMe"))["is_bot"]
     finally:
-        served.world.newcomers.limit(None)
+        served.world.new_tokens.limit(None)
     assert (await late.call("getMe"))["id"] == stage.rival.id
 
 
@@ -326,11 +326,11 @@ async def test_two_polls_collide_and_the_older_one_loses(stage: Stage, client: C
     await stage.bot.updates.wait_until_polled()
     newer = asyncio.create_task(client.call("getUpdates", timeout=30))
     with pytest.raises(Refused) as refusal:
-        await asyncio.wait_for(older, 5)
+        await asyncio.wait_for(older, 30)
     assert refusal.value.status == 409
     assert refusal.value.words.casefold().startswith("terminated by other getupdates request")
     stage.world.say(stage.ann, stage.chat, "for the newer")
-    assert (await asyncio.wait_for(newer, 5))[0]["message"]["text"] == "for the newer"
+    assert (await asyncio.wait_for(newer, 30))[0]["message"]["text"] == "for the newer"
 
 
 async def test_polling_beside_a_webhook_is_a_conflict(stage: Stage, client: Client) -> None:

@@ -152,7 +152,7 @@ async def test_the_page_itself_may_ask_and_a_body_must_be_json(api: Api) -> None
         f"{api.url}/control/person", data=b'{"name":"Eve"}', headers={"Content-Type": "text/plain"}
     ) as response:
         assert response.status == 400
-    assert [p.name for p in api.world.persons.values()] == ["Ann"]
+    assert [p.name for p in api.world.members.persons.values()] == ["Ann"]
 
 
 async def test_events_are_streamed_as_they_happen(api: Api) -> None:
@@ -172,12 +172,12 @@ async def test_events_are_streamed_as_they_happen(api: Api) -> None:
 
 async def test_a_listener_hears_what_happens_after_it_was_opened(api: Api) -> None:
     api.world.say(api.ann, api.chat, "before")
-    with api.world.happenings.listen() as listener:
+    with api.world.events.listen() as listener:
         api.world.say(api.ann, api.chat, "after")
         heard = await asyncio.wait_for(anext(listener), BOUND)
     assert (heard.kind, heard.chat) == ("message", api.chat.key)
     assert heard.data["message"]["text"] == "after"
-    assert not api.world.happenings.heard
+    assert not api.world.events.has_listeners
 
 
 async def test_a_condition_is_looked_at_after_each_happening(api: Api) -> None:

@@ -242,7 +242,7 @@ def test_empty_and_blank_texts_are_refused_in_different_words() -> None:
 
 def test_commands_mentions_and_links_are_found_unmarked() -> None:
     text = "/start@first_bot @ann #tag $USD a@b.de see https://e.org/x?y=(z), e.com."
-    assert [e["type"] for e in detect.found(text)] == [
+    assert [e["type"] for e in detect.detected(text)] == [
         "bot_command", "mention", "hashtag", "cashtag", "email", "url", "url",
     ]  # fmt: skip
 
@@ -271,7 +271,7 @@ def test_settled_entities_nest_and_stay_inside(given: list[dict[str, Any]]) -> N
         for e in given
         if pair not in (e["offset"], entities.end(e)) and entities.end(e) <= entities.units(text)
     ]
-    text, found = entities.settled(text, inside)
+    text, found = entities.normalized(text, inside)
     assert text == "a  bc 😀 d"
     assert all(0 < entities.end(e) <= entities.units(text) for e in found)
     for one in found:

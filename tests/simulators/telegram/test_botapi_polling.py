@@ -137,7 +137,7 @@ async def test_updates_of_yesterday_are_gone(api: Api) -> None:
 
 
 async def test_a_hasty_poll_at_the_same_offset_gets_one_update(api: Api) -> None:
-    api.world.pace = True
+    api.world.slows_hasty_polls = True
     api.world.say(api.ann, api.chat, "one")
     api.world.say(api.ann, api.chat, "two")
     assert len(await api.call("getUpdates")) == 2

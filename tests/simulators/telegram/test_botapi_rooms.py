@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from simulators.telegram.rooms import Room
-from simulators.telegram.state import WorldError
+from simulators.telegram.world import WorldError
 from tests.simulators.telegram.conftest import Api, Refused
 
 if TYPE_CHECKING:

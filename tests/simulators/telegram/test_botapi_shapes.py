@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from simulators.telegram import richblocks
-from simulators.telegram.actions import ACTS
+from simulators.telegram.actions import ACTIONS
 from simulators.telegram.methods.table import METHODS
+from simulators.telegram.persistence import persist
 from simulators.telegram.rooms import Room
 from simulators.telegram.world import World
 from tests.simulators.telegram.conftest import Api
@@ -120,7 +121,7 @@ def test_rich_html_has_every_block() -> None:
 def test_the_page_on_the_simulators_names_every_method_and_act() -> None:
     words = set(re.findall(r"`([A-Za-z-]+)`", PAGE.read_text()))
     assert {method.name for method in METHODS.values()} <= words
-    assert set(ACTS) <= words
+    assert set(ACTIONS) <= words
 
 
 async def test_a_poll_whose_client_has_gone_ends(api: Api) -> None:
@@ -130,7 +131,7 @@ async def test_a_poll_whose_client_has_gone_ends(api: Api) -> None:
         await api.bot.updates.wait_until_polled()
         poll.cancel()
         await asyncio.gather(poll, return_exceptions=True)
-        with api.world.happenings.listen() as listener:
+        with api.world.events.listen() as listener:
             while api.bot.updates.polled:
                 await asyncio.wait_for(anext(listener), BOUND)
     (record,) = api.world.calls.of(method="getUpdates")
@@ -156,19 +157,19 @@ async def test_new_tokens_a_minute_are_counted_over_the_control_api(api: Api) ->
 async def test_pins_and_closed_topics_are_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "world.jsonl"
     world = World()
-    world.persist(path)
+    persist(world, path)
     ann = world.person("Ann")
     forum = world.group("Forum", [ann], forum=True)
     number = world.topic(forum, "Plans", ann)
     said = world.say(ann, forum, "keep this", topic=number)
     lost = world.say(ann, forum, "and not this", topic=number)
     for message in (said, lost):
-        world.pin(forum, message, ann)
-    world.remove(forum, lost)
-    world.close_topic(forum, number, ann, closed=True)
+        world.topics.pin(forum, message, ann)
+    world.messages.remove(forum, lost)
+    world.topics.set_closed(forum, number, ann, closed=True)
     world.close()
     again = World()
-    again.persist(path)
-    room: Room = again.rooms[forum.key]
+    persist(again, path)
+    room: Room = again.rooms.by_key[forum.key]
     assert (room.pinned, room.closed) == ([said.id], {number})
     again.close()
