@@ -2,7 +2,7 @@
 
 Rooms are entered by their modules: an import in a package would load a whole ring for one name.
 A front door (`FRONTS`) hands on the names of its own modules, and does nothing besides: it is
-light, and all that it hands on is wanted together (docs/decisions/0018-the-house.md).
+light, and all that it hands on is wanted together (docs/decisions/0019-the-house.md).
 """
 
 from __future__ import annotations
