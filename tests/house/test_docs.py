@@ -42,10 +42,10 @@ def test_the_example_file_names_every_setting_and_no_other() -> None:
     assert set(spelt) - FOR_COMPOSE == set(settings())
 
 
-def test_the_example_file_says_a_word_on_every_setting() -> None:
+def test_the_example_file_has_a_comment_on_every_group_of_settings() -> None:
     blocks = (ROOT / ".env.example").read_text().strip().split("\n\n")
-    mute = [block for block in blocks if not block.startswith("# ")]
-    assert mute == []
+    uncommented = [block for block in blocks if not block.startswith("# ")]
+    assert uncommented == []
 
 
 def test_the_example_file_sets_nothing_by_itself() -> None:
@@ -77,3 +77,14 @@ def test_the_agents_file_of_the_readme_is_one_that_loads() -> None:
     assert document.problems == ()
     assert document.default_agent_id is not None
     assert document.default_agent_id.value in document.agents
+
+
+def test_the_tree_in_the_readme_is_ten_lines_and_names_every_package() -> None:
+    (tree,) = re.findall(r"```\n(bot/.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = tree.splitlines()
+    named = [name for line in lines for name in line.partition("   ")[0].split()]
+    assert len(lines) == 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    packages = {path.parent for top in ("bot", "registry") for path in ROOT.glob(f"{top}/*/*.py")}
+    wanted = {f"{path.relative_to(ROOT)}/" for path in packages} - {"registry/sources/"}
+    assert wanted - set(named) == set()
