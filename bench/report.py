@@ -29,8 +29,8 @@ INTRO = """\
 # Performance
 
 Written by `make bench`; do not edit. Ratios first: they hold from machine to machine, the absolute
-figures do not. The servers (an instant Bot API and an instant Messages API, written for this
-benchmark: `bench/server/`) run in a process of their own; what they cost is in the tables.
+figures do not. The servers (a Bot API and a Messages API that answer at once, written for this
+benchmark: `bench/server/`) run in a process of their own; the tables show their cost.
 
 ![Throughput and CPU, side by side](images/performance.svg)
 """
@@ -40,9 +40,9 @@ PEERS = """\
 - **aiogram**, **python-telegram-bot**: the obvious handler: the library's own polling, the SDK's
   `messages.stream()`, one reply. A dictionary for the history, no store. python-telegram-bot runs
   with `concurrent_updates`.
-- **floor: typed**: a raw poll, the SDK's stream, one typed send by aiogram, nothing between them.
+- **floor: typed**: a raw poll, the SDK's stream, one typed send by aiogram, nothing in between.
 - **floor: libraries**: the same with a plain send and four script calls to a Valkey.
-- **floor: plain**: aiohttp both ways, the stream cut by hand: what Python can do at all.
+- **floor: plain**: aiohttp both ways, the stream parsed by hand: the best that Python can do.
 """
 
 

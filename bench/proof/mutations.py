@@ -19,7 +19,7 @@ from bench.host import ROOT
 PAGE = ROOT / "docs" / "reliability.md"
 TITLE = "## What each mechanism is worth\n"
 INTRO = """
-`python -m bench.proof.mutations` takes each mechanism out in a copy of the tree, and runs the short
+`python -m bench.proof.mutations` removes each mechanism from a copy of the tree, and runs the short
 test that must then fail.
 
 """
