@@ -18,23 +18,23 @@ AGENT_VARIABLES: Mapping[str, str] = {
     "AGENTS__<n>__ID": "An agent from the environment, or the id of the one in the file to change.",
     "AGENTS__<n>__NAME": "Its name.",
     "AGENTS__<n>__DESCRIPTION": "What it is for.",
-    "AGENTS__<n>__CUSTOMINSTRUCTIONS": "Its own text in the system prompt.",
+    "AGENTS__<n>__CUSTOMINSTRUCTIONS": "Its instructions in the system prompt.",
     "AGENTS__<n>__MCPSERVERENDPOINTS__0": "Addresses of its MCP servers.",
     "AGENTS__<n>__MCPSERVERS__0": "Names of the servers below `MCPSERVERS__…` or in the file.",
-    "AGENTS__<n>__WHITELISTPATTERNS__0": "What it may call unasked: `mcp:<server>:<tool>`.",
-    "AGENTS__<n>__LLMOVERRIDES__MODEL": "Its model; so also `TEMPERATURE`, `MAXTOKENS` and "
+    "AGENTS__<n>__WHITELISTPATTERNS__0": "What it may call without asking: `mcp:<server>:<tool>`.",
+    "AGENTS__<n>__LLMOVERRIDES__MODEL": "Its model; likewise `TEMPERATURE`, `MAXTOKENS` and "
     "`REASONINGEFFORT`.",
     "AGENTS__<n>__LINKPREVIEWS": "true: Telegram may fetch the first link of its answers.",
     "BINDINGS__<n>__AGENTID": "A binding: the agent that answers.",
     "BINDINGS__<n>__TYPE": "TelegramBot, ChatId or UserId.",
     "BINDINGS__<n>__BINDINGKEY": "The bot's hash, id or @username; or a chat's or person's id.",
     "BINDINGS__<n>__BOT": "For ChatId and UserId: only in this bot.",
-    "DEFAULTAGENTID": "The agent that answers where no binding fits.",
-    "MCPSERVERS__TIME__COMMAND": "A server for all agents; TIME is its name. So also `ARGS__0`, "
+    "DEFAULTAGENTID": "The agent that answers where no binding applies.",
+    "MCPSERVERS__TIME__COMMAND": "A server for all agents; TIME is its name. Likewise `ARGS__0`, "
     "`ENV__…`, `CWD`, `URL`, `HEADERS__…`, `TYPE`.",
     "NAME": "Single-agent mode, where no agents are configured: the name of the one agent.",
     "MCPSERVERS__<n>__ENDPOINT": "Single-agent mode: addresses of its MCP servers.",
-    "WHITELISTPATTERNS__0": "Single-agent mode: what it may call unasked.",
+    "WHITELISTPATTERNS__0": "Single-agent mode: what it may call without asking.",
 }
 """Variables that the registry reads, as strictly as the file; docs/agents.md explains them."""
 
