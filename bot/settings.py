@@ -396,7 +396,7 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(
         1.0,
         gt=0,
-        description="How often replicas look for bots without an owner, and for what others stored.",
+        description="How often replicas look for bots without an owner and for stored updates.",
     )
     deaf_seconds: float | None = Field(
         None,
