@@ -115,7 +115,7 @@ class LimitSettings(TurnLimits):
     """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
 
     piihandling: Literal["off", "warn", "redact", "block"] = Field(
-        "off", description="Personal data in answers; an agent may be stricter."
+        "off", description="Personal data in what goes out; an agent may be stricter."
     )
     blockedtopics: str | None = Field(
         None, description="Topics that no agent may talk about, separated by commas."
@@ -190,19 +190,19 @@ class Bot(BaseModel):
         description="The bot's token from @BotFather."
     )
     token_file: Path | None = Field(
-        None, description="A file with the token, instead of `BOTS__<n>__TOKEN`."
+        None, description="A file with the token, in place of `BOTS__<n>__TOKEN`."
     )
     agentid: str | None = Field(
-        None, description="The agent that answers this bot; short for a binding."
+        None, description="The agent that answers this bot: a binding in short."
     )
     access: Mode | None = Field(
         None, description="Who may talk to this bot; unset: as `ACCESS` says."
     )
     people: _People = Field(
-        frozenset(), description="People who may talk to this bot, besides `PEOPLE`."
+        frozenset(), description="Persons who may talk to this bot, beside those of `PEOPLE`."
     )
     chats: _Groups = Field(
-        frozenset(), description="Groups that may talk to this bot, besides `CHATS`."
+        frozenset(), description="Groups that may talk to this bot, beside those of `CHATS`."
     )
 
     @model_validator(mode="before")
@@ -237,20 +237,18 @@ class Llm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(DEFAULT_MODEL, description="The model of agents that set none.")
+    model: str = Field(DEFAULT_MODEL, description="Model of agents that name none.")
     temperature: float | None = Field(
-        None, ge=0, le=2, description="Sent only to models that support it."
+        None, ge=0, le=2, description="Sent only to models that take it; else dropped."
     )
     maxtokens: int = Field(
-        DEFAULT_MAX_TOKENS,
-        ge=1,
-        description="Most tokens of a model's answer, thinking included.",
+        DEFAULT_MAX_TOKENS, ge=1, description="Most tokens of one model answer, thinking included."
     )
     reasoningeffort: Effort | None = Field(
         None, description="none, minimal, low, medium, high, xhigh or max; clamped to the model."
     )
     fallbackmodel: str | None = Field(
-        None, description="Answers if an agent's model stays busy or breaks off; unset: none."
+        None, description="Answers where an agent's model stays busy or breaks off; unset: none."
     )
 
     def as_configuration(self) -> LlmConfiguration:
@@ -308,31 +306,31 @@ class Settings(BaseSettings):
     )
     anthropic_api_key: SecretStr | None = Field(None, description="The key of the Messages API.")
     anthropic_base_url: _Url | None = Field(
-        None, description="Another server for the Messages API; it needs only `POST /v1/messages`."
+        None, description="Another server that serves the Messages API; only `POST /v1/messages`."
     )
     llm: Annotated[Llm, BeforeValidator(_whole)] = Field(
         Llm(), description="Default model settings."
     )
     admins: _Ids = Field(
         frozenset(),
-        description="Numeric Telegram ids of the admins, separated by commas; `/id` shows a person "
-        "their own.",
+        description="Numeric Telegram ids of the admins, separated by commas; `/id` tells anybody "
+        "theirs.",
     )
     access: Mode = Field(
         "request",
-        description="Who may talk to the bots. `open`: everybody; `request`: admins, those they "
-        "allow, `PEOPLE` and `CHATS`, and admins are asked about strangers; `listed`: the same "
+        description="Who may talk to the bots: `open` to everybody; `request`: admins, whom they "
+        "let in, `PEOPLE` and `CHATS`, and admins are asked for strangers; `listed`: the same "
         "without asking.",
     )
     people: _People = Field(
         frozenset(),
-        description="Numeric ids of people who may talk in private, separated by commas; `/id` "
-        "shows a person their own.",
+        description="Numeric ids of persons who may talk in private, separated by commas; `/id` "
+        "tells anybody theirs.",
     )
     chats: _Groups = Field(
         frozenset(),
         description="Ids of groups whose members may all talk there, separated by commas; they "
-        "are negative, and `/id` shows them.",
+        "are negative, and `/id` tells them.",
     )
     agent_secrets: _Names = Field(
         frozenset(),
@@ -345,16 +343,16 @@ class Settings(BaseSettings):
     internal_hosts: _Names = Field(
         frozenset(),
         description="Internal hosts that agents from Redis or a chat may reach, separated by "
-        "commas; agents of the file and the environment may reach any.",
+        "commas; those of the file and the environment need no leave.",
     )
     proxy_judges: bool = Field(
         False,
-        description="With `HTTPS_PROXY`: that proxy refuses internal hosts by itself, so requests "
-        "of agents from Redis or a chat use it as well, instead of going out directly.",
+        description="Where `HTTPS_PROXY` names a proxy: it refuses internal hosts by itself, so "
+        "what agents from Redis or a chat name goes through it as well, instead of straight out.",
     )
     prices: Annotated[Prices, BeforeValidator(_whole), AfterValidator(_prices)] = Field(
         default_factory=dict,
-        description='Your own prices, in dollars for a million tokens, as JSON: `{"<model>": '
+        description='Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": '
         '{"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}`.',
     )
     limits: Annotated[LimitSettings, BeforeValidator(_whole)] = Field(
@@ -366,7 +364,7 @@ class Settings(BaseSettings):
     approval_minutes: float = Field(
         60.0,
         gt=0,
-        description="How long a question to people stays open, unless the agent says otherwise.",
+        description="How long a question to people stays open, where the agent does not say.",
     )
     replica_name: str | None = Field(
         None, description="This replica's name in logs and health; unset: the host's name."
@@ -376,10 +374,10 @@ class Settings(BaseSettings):
     http_connections: int = Field(
         512,
         ge=1,
-        description="Connections that the port holds at once; beyond that, idle ones are closed.",
+        description="How many connections the port holds at once; with more, idle ones give way.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The lowest level that is logged."
+        "INFO", description="The least level that is logged."
     )
     log_format: Literal["console", "json"] = Field("console", description="For people or machines.")
     lease_seconds: float = Field(
@@ -396,25 +394,25 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(
         1.0,
         gt=0,
-        description="How often replicas look for bots without an owner and for stored updates.",
+        description="How often replicas look for free lines and for what others put into theirs.",
     )
     deaf_seconds: float | None = Field(
         None,
         gt=0,
-        description="A getUpdates that takes longer than this is given up and sent again; "
+        description="A getUpdates without an end for so long is given up and its poller rebuilt; "
         "unset: POLL_SECONDS and 40 more.",
     )
     drain_seconds: float = Field(
-        20.0, ge=0, description="How long running turns may take to finish on SIGTERM."
+        20.0, ge=0, description="On SIGTERM, how long running turns may take to come to their end."
     )
     turns_at_once: int = Field(
-        200, ge=1, description="How many conversations of each bot are answered in parallel."
+        200, ge=1, description="Of each bot, how many conversations are answered side by side."
     )
     allow_volatile_redis: bool = Field(
-        False, description="Run on a Redis that may lose acknowledged writes."
+        False, description="Run on a Redis that may lose what it acknowledged."
     )
     allow_open_redis: bool = Field(
-        False, description="Run on a Redis on another machine without a password."
+        False, description="Run on a Redis of another machine without a password."
     )
 
     @field_validator("bots", mode="before")

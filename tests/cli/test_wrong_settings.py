@@ -28,7 +28,7 @@ WRONG = [
     ("LLM__REASONINGEFFORT", "hunter2", "LLM__REASONINGEFFORT", "write none, minimal"),
     ("ADMINS", "@hunter2", "ADMINS", "Numeric Telegram ids"),
     ("ACCESS", "hunter2", "ACCESS", "must be 'open', 'request' or 'listed'"),
-    ("PEOPLE", "@hunter2", "PEOPLE", "`/id` shows a person their own"),
+    ("PEOPLE", "@hunter2", "PEOPLE", "`/id` tells anybody theirs"),
     ("PEOPLE", "-1001", "PEOPLE", "put the ids of groups into CHATS"),
     ("CHATS", "1001", "CHATS", "put those of persons into PEOPLE"),
     ("BOTS__0__ACCESS", "hunter2", "BOTS__0__ACCESS", "must be 'open', 'request' or 'listed'"),
