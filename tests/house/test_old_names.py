@@ -66,7 +66,7 @@ EVERYWHERE = frozenset(
 
 def given_up() -> dict[str, str]:
     """Each old name with what to write instead."""
-    table = {}
+    table: dict[str, str] = {}
     for line in GIVEN_UP.strip().splitlines():
         old, new = line.split(": ")
         table |= dict.fromkeys(old.split(), new)
