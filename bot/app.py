@@ -238,13 +238,13 @@ class App:
 
     async def _open_access(self) -> None:
         self._access = Access(self.settings.admins, self.settings.rules())
-        self._access.admins_changed = lambda: self.fleet.show_menus()
         self._approvers = Approvers(self._access)
         self.grants = AccessStore(self.store, self._access)
         await self.store.retry_while_down(self.grants.refresh)
         notifications = Notifications(self.store, self.clock, self.grants)
         sweep_seconds = self.settings.sweep_seconds
         self.fleet = Fleet(self._leases, notifications, self.clock, sweep_seconds)
+        self._access.admins_changed = self.fleet.show_menus
 
     def _open_alerts(self) -> None:
         """The way of notices to the admins, over the lines that the host serves by then."""

@@ -17,7 +17,7 @@ class Key:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         braces = pattern.replace("{", "{{").replace("}", "}}")
-        self._format = re.sub(r"<[^>]+>", "{}", braces).format
+        self._format = re.sub(r"<[^<>]+>", "{}", braces).format
 
     def __call__(self, *values: object) -> str:
         """The name with these values, one for each placeholder."""

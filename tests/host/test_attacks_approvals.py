@@ -216,7 +216,7 @@ async def test_a_heap_of_calls_is_not_put_before_a_person_at_once(stage: Stage) 
         await desk.said(room, "Then not.")
     told = results(stage)
     assert len(told) == 40
-    assert sum("too many calls wait" in one for one in told) == 30
+    assert sum("calls already wait for approval" in one for one in told) == 30
     assert desk.done == []
 
 

@@ -145,7 +145,7 @@ async def test_a_tool_that_turns_into_another_under_way_does_not_run(house: Hous
     await house.said(room, house.victim, "noted four")
     assert "note three" in house.runs
     assert "note four" not in house.runs
-    assert "is another tool by now" in house.told("note four")[0]
+    assert "has changed meanwhile" in house.told("note four")[0]
 
 
 async def test_the_model_reads_a_description_without_hidden_text_and_of_bounded_length(
@@ -207,9 +207,9 @@ async def test_what_came_by_chat_neither_runs_commands_nor_names_secrets_nor_loo
         said = await house.stage.ask(
             house.boss, room, house.victim, f"/addagent {json.dumps(agent)}"
         )
-        assert "is there" not in said, name
+        assert "Created agent" not in said, name
     assert (
-        "there is no agent"
+        "there is no such agent"
         in (await house.stage.ask(house.boss, room, house.victim, "/bind runs")).lower()
     )
     assert set(house.visits) <= {"away"}

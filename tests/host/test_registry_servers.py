@@ -90,7 +90,7 @@ async def test_an_agent_from_a_chat_may_use_only_the_secrets_and_hosts_that_are_
         stage.script.on(turn(Call("docs__look_up", {"word": "line"})), "Found it.")
         listed = {"AGENT_SECRETS": "DOCS_TOKEN", "INTERNAL_HOSTS": "127.0.0.1"}
         async with stage.host(**listed):
-            assert "is there" in await stage.ask(boss, room, echo, add)
+            assert "Created agent" in await stage.ask(boss, room, echo, add)
             await stage.ask(boss, room, echo, "/bind reader")
             assert await stage.ask(boss, room, echo, "what is a line?") == "Found it."
             page = await stage.ask(boss, room, echo, "/agent reader")

@@ -16,7 +16,7 @@ from tests.host.stage import Stage, until
 async def test_a_server_that_no_agent_names_any_more_is_closed_and_one_that_stays_is_not(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "UNUSED_SECONDS", 0.05)
+    monkeypatch.setattr(app, "UNUSED_S", 0.05)
     desk, ann = Desk(stage, whitelistPatterns=["*"]), stage.person("Ann")
     room = desk.room(ann)
     one = stage.agents["mcpServers"]["desk"]
