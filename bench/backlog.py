@@ -15,8 +15,8 @@ RATE = 40
 COUNT = 400
 HOW = (
     f"Backlog: {CHATS * EACH:,} messages of {CHATS} chats wait when the host starts; throughput is "
-    "from the first answer to the last, beside that of a burst of 500 chats on the same host just "
-    "after. Memory is the host's own; Valkey holds the transcripts, which stay. Fairness: "
+    "from the first answer to the last, compared with a burst of 500 chats on the same host right "
+    "after it. Memory is the host's own; Valkey keeps the transcripts. Fairness: "
     f"{RATE} messages a second from {OTHERS} chats in turn, alone, and again while one chat has "
     f"{HOT:,} messages in its queue."
 )

@@ -13,10 +13,10 @@ ROUNDS = 12
 MARKS = (10, 100, 1000)
 HOW = (
     f"{CHATS} conversations at each length, {WINDOW} turns in each of them, in {ROUNDS} mixed "
-    "rounds: the ones that are longer go on growing by what is measured. Instant model; CPU of "
-    "host and Valkey together, read from the processes' own clocks. A ratio is the median of the "
-    "rounds' own ratios, as neighbours in time share the machine's moods. What grows is the "
-    "request: history is its newest 36 to 48 turns, which are written to the wire at each turn."
+    "rounds: the longer ones keep growing while they are measured. Instant model; CPU of host and "
+    "Valkey together, read from the processes' own clocks. A ratio is the median of the ratios "
+    "within each round, so that a busy moment affects both sides. What grows is the request: its "
+    "history is the newest 36 to 48 turns, which are sent with each turn."
 )
 
 

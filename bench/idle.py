@@ -13,10 +13,10 @@ from bench.results import Bar, Section, Table, median, short
 from bench.stage import AGENT, Stage
 
 HOW = (
-    "Hosts started as an operator starts them. Cold start: a message waits already; its first poll "
+    "Hosts started as an operator starts them. Cold start: a message is waiting; the first poll "
     "and its answer are timed from the start of the process. Idle: every token holds a poll of "
     "50 s; memory is the proportional share of host and Valkey. CPU is of both, over 15 s in which "
-    "no poll comes back (`silent`), and over 50 s, in which each token polls anew once: that is "
+    "no poll comes back (`silent`), and over 50 s, in which each token polls once: that is "
     "what the promise is about. With tools: a real MCP server over stdio is connected and has been "
     "offered to the model."
 )

@@ -10,9 +10,9 @@ from bench.results import Bar, Section, Table, median, quantile, short
 from bench.stage import CONTENDERS, HOST, Stage, stored
 
 HOW = (
-    "Every contender runs at the same time in a process of its own; the rounds are mixed "
-    "(A B C … A B C …), so that a busy machine is busy for all. One message is offered to the open "
-    "poll, the model answers at once in 21 events, and the clock stops when the final message "
+    "All contenders run at the same time, each in its own process; the rounds are mixed "
+    "(A B C … A B C …), so that a busy machine is busy for all. One message answers the open poll, "
+    "the model answers at once in 21 events, and the clock stops when the final message "
     "arrives. CPU is of the whole process, for the host and the library floor with their Valkey."
 )
 LIBRARIES = "floor: libraries"
