@@ -19,6 +19,8 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+PRESENT = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+"""What speaks of the code as it is; changes and decisions also name what there was."""
 
 
 def settings() -> list[str]:
@@ -88,3 +90,19 @@ def test_the_tree_in_the_readme_is_ten_lines_and_names_every_package() -> None:
     packages = {path.parent for top in ("bot", "registry") for path in ROOT.glob(f"{top}/*/*.py")}
     wanted = {f"{path.relative_to(ROOT)}/" for path in packages} - {"registry/sources/"}
     assert wanted - set(named) == set()
+
+
+@pytest.mark.parametrize("document", PRESENT, ids=lambda path: path.name)
+def test_every_file_and_module_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text()
+    files = re.findall(r"`((?:bot|registry|simulators|tests|bench|deploy|docs)/[\w./-]+)`", text)
+    modules = re.findall(r"`((?:bot|registry|simulators)\.[a-z_.]+)[`:]", text)
+    modules += re.findall(r"python -m ((?:bot|bench|tests)\.[a-z_.]+)", text)
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    places = {module: ROOT / module.replace(".", "/") for module in modules}
+    gone = [
+        module
+        for module, place in places.items()
+        if not place.is_dir() and not place.with_suffix(".py").is_file()
+    ]
+    assert gone == []
