@@ -20,7 +20,7 @@ from bot.hosting.leases import Leases
 from bot.hosting.transport import Transport
 from bot.line_context import LineContext
 from bot.messages import Clock, Decoded, Fence
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.store.inbox import Update
 from registry.binding import BotIdentity

@@ -15,7 +15,7 @@ import structlog
 from bot.errors import ChannelRevoked, FencedOut, StoreError
 from bot.hosting.transport import Report
 from bot.messages import Clock, Fence, OutboxItem
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait
 from bot.store.outbox import Outbox

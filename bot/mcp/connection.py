@@ -20,9 +20,17 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from bot.mcp.connection_state import CallLost, ConnectionState, RequestState, current_request
 from bot.mcp.listing import Listing, list_server
-from bot.mcp.result import ToolResult, error_result, result_from, unreadable_result
+from bot.mcp.result import (
+    CallLost,
+    ConnectionState,
+    RequestState,
+    ToolResult,
+    current_request,
+    error_result,
+    result_from,
+    unreadable_result,
+)
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.messages import ANSWER_REJECTED, PROTOCOL_BROKEN, too_large_text
 from bot.mcp.transports.open import open_transport

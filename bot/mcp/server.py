@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
-from bot.mcp.connection_state import CallLost, RequestState
-from bot.mcp.result import ToolResult
+from bot.mcp.connection import Connection
+from bot.mcp.result import CallLost, RequestState, ToolResult
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool
 from bot.messages import Clock
-from bot.ops.clock import backoff
-from bot.ops.tasks import TaskSet, wait_first
+from bot.ops.tasks import TaskSet, backoff, wait_first
 from bot.safety.text_safety import printable
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ Nothing is retried here, and nothing is read from the environment or the disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import warnings
 from collections.abc import AsyncGenerator, Mapping
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
-from bot.messages import Clock, Meter, ModelRequest, Piece
+from bot.messages import Answer, Clock, Meter, Model, ModelRequest, Piece
 from bot.model.cache_control import with_cache_marks, without_cache_marks
 from bot.model.errors import event_error, retry_after, status_error
 from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
@@ -344,3 +345,41 @@ def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
 def _ignore_deprecations() -> None:
     # Admins learn retirement dates from our own table, where agents are checked.
     warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)
+
+
+class WatchedModel:
+    """A `Model` that passes requests on to another, and notes how they end."""
+
+    def __init__(self, model: Model, clock: Clock) -> None:
+        self._model = model
+        self._clock = clock
+        self._answered_at: float | None = None
+        self._failed_at: float | None = None
+        self._failure = ""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
+        """The pieces of the other model's answer."""
+        try:
+            async with contextlib.aclosing(self._model.stream(request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        self._answered_at = self._clock.monotonic()
+                    yield piece
+        except ModelError as error:
+            self._failed_at = self._clock.monotonic()
+            self._failure = type(error).__name__
+            raise
+
+    def report(self) -> dict[str, Any]:
+        """`unused`, `ok` or `failing`, with the age of the last answer and failure in seconds."""
+        now, answered, failed = self._clock.monotonic(), self._answered_at, self._failed_at
+        state = "unused" if answered is None else "ok"
+        if failed is not None and (answered is None or failed > answered):
+            state = "failing"
+        failure = {"last_failure": self._failure} if self._failure else {}
+        ages = {"last_answer_s": _age(now, answered), "last_failure_s": _age(now, failed)}
+        return {"state": state} | ages | failure
+
+
+def _age(now: float, at: float | None) -> float | None:
+    return None if at is None else round(now - at, 1)

@@ -18,7 +18,7 @@ from bot.hosting.transport import Report
 from bot.messages import Address, Buttons, CallbackPress, Fence, OutboxItem, OutgoingPart
 from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
-from bot.telegram import parts
+from bot.telegram import sender
 from bot.telegram.client import TelegramClient
 from bot.telegram.errors import (
     FateUnknown,
@@ -75,13 +75,13 @@ class TelegramChannel(OutboxChannel):
         link_previews: bool = False,
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; see `Channel.render`."""
-        return parts.render(
+        return sender.render(
             address, markdown, self._secrets, reply_to, edit, buttons, link_previews=link_previews
         )
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to whoever pressed."""
-        return parts.callback_answer(press, self._secrets.redact(text))
+        return sender.callback_answer(press, self._secrets.redact(text))
 
     async def send(self, item: OutboxItem) -> SendResult:
         """Send one part; once the token is revoked, wait for the end of this channel."""
@@ -117,11 +117,11 @@ class TelegramChannel(OutboxChannel):
             return None
         self._rate_limit.record(address.chat, preview=True)
         if address.private:
-            payload = parts.text_payload(address, messages[-1])
+            payload = sender.text_payload(address, messages[-1])
             payload |= {"draft_id": draft, "can_stop": True}
             await self._call_once(address, "sendMessageDraft", payload)
             return 0
-        payload = parts.text_payload(address, messages[0], link_previews=link_previews)
+        payload = sender.text_payload(address, messages[0], link_previews=link_previews)
         if message is None:
             sent = message_id(await self._call_once(address, "sendMessage", payload))
             if sent is None:
@@ -142,7 +142,7 @@ class TelegramChannel(OutboxChannel):
         return free and self._seconds_left() > MIN_LEASE_SECONDS
 
     async def _call_once(self, address: Address, method: str, payload: dict[str, Any]) -> Any:
-        body = parts.without_link_preview(method, payload | {"chat_id": address.chat})
+        body = sender.without_link_preview(method, payload | {"chat_id": address.chat})
         try:
             seconds = min(PREVIEW_SECONDS, self._seconds_left())
             return await self._client.call(method, body, timeout=seconds)

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from bot.hosting.transport import Accept
 from bot.messages import Clock
-from bot.ops.counters import Counters
 from bot.ops.lenient_json import JsonTooDeep
+from bot.ops.logging import Counters
 from bot.store.inbox import Update
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES

@@ -14,12 +14,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
-from bot.mcp.connection_state import ConnectionState, current_request
+from bot.mcp.result import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import TOOLS_LIMIT
-from bot.mcp.transports.http import ServerHttpClient
+from bot.mcp.transports.http import ServerHttpClient, sse_streams
 from bot.mcp.transports.messages import PARTS_LIMIT, cut_parts
-from bot.mcp.transports.sse import sse_streams
 from bot.mcp.transports.stdio import stdio_streams
 from bot.ops.line_reader import LINE_LIMIT
 from bot.safety.text_safety import printable
