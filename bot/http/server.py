@@ -203,7 +203,6 @@ async def _outcome(request: Request, endpoint: WebhookEndpoint | None) -> int:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The body, or None where it is over the limit."""
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > BODY_LIMIT:
         return None

@@ -110,16 +110,13 @@ class _ContentReader:
             head = f"[resource] {block.title or block.name}: {block.uri}"
             self.add_text("\n".join(filter(None, (head, block.description))))
         else:
-            self._read_resource(block.resource)
-
-    def _read_resource(self, resource: Any) -> None:
-        if (text := getattr(resource, "text", None)) is not None:
-            self.add_text(f"[resource {resource.uri}]\n{text}")
-        elif (resource.mime_type or "").startswith("image/"):
-            self._add_image(resource.blob, resource.mime_type)
-        else:
-            kind = (resource.mime_type or "unknown")[:80]
-            self.add_text(f"[resource {resource.uri} of type {kind}, which is not text]")
+            if (text := getattr(block.resource, "text", None)) is not None:
+                self.add_text(f"[resource {block.resource.uri}]\n{text}")
+            elif (block.resource.mime_type or "").startswith("image/"):
+                self._add_image(block.resource.blob, block.resource.mime_type)
+            else:
+                kind = (block.resource.mime_type or "unknown")[:80]
+                self.add_text(f"[resource {block.resource.uri} of type {kind}, which is not text]")
 
     def add_text(self, text: str) -> None:
         """Add text, redacted before it is cut: two halves of a secret would not be found."""

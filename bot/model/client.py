@@ -79,7 +79,13 @@ class MessagesModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
-        self._check_key()
+        if not self._key:
+            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
+        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
+            raise ModelRefused(
+                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
+                "a letter outside ASCII): set it again"
+            )
         client = await self._connected()
         events = await self._open(client, request)
         try:
@@ -88,15 +94,6 @@ class MessagesModel:
                     yield piece
         finally:
             await events.close()
-
-    def _check_key(self) -> None:
-        if not self._key:
-            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
-        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
-            raise ModelRefused(
-                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
-                "a letter outside ASCII): set it again"
-            )
 
     async def _connected(self) -> anthropic.AsyncAnthropic:
         if self._client is not None:
@@ -110,7 +107,8 @@ class MessagesModel:
         import anthropic
         import httpx2
 
-        _ignore_deprecations()
+        # Admins learn retirement dates from our own table, where agents are checked.
+        warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)
         timeout = httpx2.Timeout(self._silence, connect=self._connect, pool=self._connect)
         client = anthropic.AsyncAnthropic(
             api_key=self._key,
@@ -152,7 +150,6 @@ class MessagesModel:
         raise failure  # outside the handler: the library's error holds the request and its key
 
     def _limiter(self, model: str) -> RateLimiter:
-        """The limiter of a model, shared by all of its requests."""
         name = wire_id(model)
         if (limiter := self._limiters.get(name)) is None:
             if len(self._limiters) > MAX_LIMITERS:
@@ -192,7 +189,12 @@ class MessagesModel:
         except (httpx2.HTTPError, UnicodeDecodeError) as error:
             failure = self._stream_error(error, has_begun=answer.started)
         else:
-            _check_content_type(events.response, answer)
+            kind = events.response.headers.get("content-type", "")
+            if not answer.started and kind and not kind.startswith("text/event-stream"):
+                raise ModelRefused(
+                    f"the Messages API answered with {kind[:50]} instead of a stream; "
+                    "check ANTHROPIC_BASE_URL"
+                )
             yield answer.answer()
             return
         raise failure
@@ -273,18 +275,13 @@ def _json(data: bytes) -> Mapping[str, Any]:
     try:
         value = orjson.loads(data) if _BLOCK_START not in data else lenient_json.loads(data)
     except ValueError:
-        value = _with_half_surrogates(data.decode())
+        try:  # half of a surrogate pair, whose other half may come with the next event
+            value = json.loads(data.decode())
+        except (ValueError, RecursionError) as error:
+            raise BrokenStream(f"an event of the stream is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BrokenStream("an event of the stream is not a JSON object")
     return value
-
-
-def _with_half_surrogates(data: str) -> Any:
-    """An event with half of a surrogate pair, whose other half may come with the next one."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BrokenStream(f"an event of the stream is not JSON: {error}") from None
 
 
 async def _drain(decoded: AsyncGenerator[Any, None]) -> None:
@@ -295,15 +292,6 @@ async def _drain(decoded: AsyncGenerator[Any, None]) -> None:
         async with asyncio.timeout(DRAIN_SECONDS):
             async for _ in decoded:
                 pass
-
-
-def _check_content_type(response: httpx2.Response, answer: StreamAccumulator) -> None:
-    kind = response.headers.get("content-type", "")
-    if not answer.started and kind and not kind.startswith("text/event-stream"):
-        raise ModelRefused(
-            f"the Messages API answered with {kind[:50]} instead of a stream; "
-            "check ANTHROPIC_BASE_URL"
-        )
 
 
 def _checked_url(base_url: str) -> str:
@@ -340,11 +328,6 @@ def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
         follow_redirects=False,  # a redirect would carry the key to another host
         mounts=DIRECT_LOOPBACK,
     )
-
-
-def _ignore_deprecations() -> None:
-    # Admins learn retirement dates from our own table, where agents are checked.
-    warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)
 
 
 class WatchedModel:

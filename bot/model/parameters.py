@@ -28,6 +28,8 @@ BUDGETS: Mapping[str, int] = MappingProxyType(
     }
 )
 MIN_ANSWER_TOKENS = 1_024
+ADAPTIVE: Mapping[str, str] = MappingProxyType({"type": "adaptive", "display": "summarized"})
+"""Without summaries a chat would go silent between tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +88,14 @@ def advice(
 
 def _table_advice(model: str, info: ModelInfo | None, provider: Provider) -> list[str]:
     if info is None:
-        return [_unknown(model)] if provider.native or model.startswith("claude-") else []
+        if not (provider.native or model.startswith("claude-")):
+            return []
+        close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return [f"{model} is not in the model table: only the minimum is sent{hint}"]
     if info.retires is not None:
         return [f"{model} retires on {info.retires}: use {info.successor} instead"]
     return []
-
-
-def _unknown(model: str) -> str:
-    close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{model} is not in the model table: only the minimum is sent{hint}"
 
 
 def _unknown_model_extras(
@@ -129,11 +129,11 @@ def _reasoning(
     if effort == "none":
         return _thinking_off(request.model, info, notes)
     if effort is None:
-        return {"thinking": _adaptive()} if info.thinks_by_default else {}
+        return {"thinking": ADAPTIVE} if info.thinks_by_default else {}
     level = _clamped(request.model, info, effort, notes)
     parts: dict[str, Any] = {"output_config": {"effort": level}} if info.efforts else {}
     if "adaptive" in info.thinking:
-        return {"thinking": _adaptive(), **parts}
+        return {"thinking": ADAPTIVE, **parts}
     if "budget" in info.thinking:
         return _budget(request.model, level, max_tokens, notes) | parts
     notes.append(f"{request.model} does not support reasoningEffort: it is dropped")
@@ -153,11 +153,6 @@ def _effort(request: ModelRequest, notes: list[str]) -> str | None:
     return None
 
 
-def _adaptive() -> dict[str, Any]:
-    # Without summaries a chat goes silent between tools.
-    return {"type": "adaptive", "display": "summarized"}
-
-
 def _thinking_off(model: str, info: ModelInfo, notes: list[str]) -> dict[str, Any]:
     if "disabled" in info.thinking:
         return {"thinking": {"type": "disabled"}}
@@ -167,7 +162,7 @@ def _thinking_off(model: str, info: ModelInfo, notes: list[str]) -> dict[str, An
     if "adaptive" in info.thinking:
         lowest = info.efforts[0]
         notes.append(f"{model} always thinks: reasoningEffort none is sent as {lowest}")
-        return {"thinking": _adaptive(), "output_config": {"effort": lowest}}
+        return {"thinking": ADAPTIVE, "output_config": {"effort": lowest}}
     return {}
 
 
@@ -188,9 +183,7 @@ def _budget(model: str, level: str, max_tokens: int, notes: list[str]) -> dict[s
             f"thinking is left off, as maxTokens {max_tokens} is below {budget + MIN_ANSWER_TOKENS}"
         )
         return {}
-    return {
-        "thinking": {"type": "enabled", "budget_tokens": budget, "display": "summarized"},
-    }
+    return {"thinking": {"type": "enabled", "budget_tokens": budget, "display": "summarized"}}
 
 
 def _temperature(

@@ -76,9 +76,13 @@ class StreamAccumulator:
             raise BrokenStream("the stream ended without a stop reason")
         content = [self._finished(index) for index in sorted(self._blocks)]
         usage = Usage(**self._usage)
-        kept = [block for block in content if _is_returnable(block)]
-        _check_storable(kept)
-        return Answer(kept, self._stop, usage, self._model)
+        # The API sends blank texts, but refuses requests that contain them.
+        content = [one for one in content if one["type"] != "text" or one["text"].strip()]
+        try:  # what cannot be stored would break the turn at each attempt, not just once
+            orjson.dumps(content)
+        except TypeError as error:
+            raise BrokenStream(f"an answer that cannot be stored: {error}") from None
+        return Answer(content, self._stop, usage, self._model)
 
     def _add(self, event: Json) -> Iterator[Piece]:
         match event["type"]:
@@ -133,7 +137,10 @@ class StreamAccumulator:
     def _on_delta(self, index: int, delta: Json) -> Iterator[Piece]:
         match delta["type"]:
             case "text_delta":
-                yield from _spoken(self._displayable(self._append(index, "text", delta["text"])))
+                # Half of a surrogate pair waits for the other.
+                text = self._half_pair + self._append(index, "text", delta["text"])
+                self._half_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+                yield from _spoken(_joined_pairs(text[: len(text) - len(self._half_pair)]))
             case "thinking_delta":
                 yield from _thought(self._append(index, "thinking", delta["thinking"]))
             case "input_json_delta":
@@ -144,12 +151,6 @@ class StreamAccumulator:
             case _:  # a signature, or a kind of a later version
                 fields = {key: value for key, value in delta.items() if key != "type"}
                 self._blocks[index].update(fields)
-
-    def _displayable(self, text: str) -> str:
-        """The part of a text that can be shown: half of a surrogate pair waits for the other."""
-        text = self._half_pair + text
-        self._half_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return _joined_pairs(text[: len(text) - len(self._half_pair)])
 
     def _append(self, index: int, field: str, value: object) -> str:
         if index not in self._blocks:
@@ -223,16 +224,3 @@ def _joined_pairs(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _check_storable(content: list[Block]) -> None:
-    """Refuse what cannot be stored: it would break the turn at each attempt, not just once."""
-    try:
-        orjson.dumps(content)
-    except TypeError as error:
-        raise BrokenStream(f"an answer that cannot be stored: {error}") from None
-
-
-def _is_returnable(block: Block) -> bool:
-    # The API sends blank texts, but refuses requests that contain them.
-    return block["type"] != "text" or bool(block["text"].strip())

@@ -142,7 +142,6 @@ async def _read(response: aiohttp.ClientResponse, resource: Any) -> SkillResult:
 
 
 def _refusal(status: int, resource: Any) -> dict[str, Any]:
-    """The spec's shape of a refusal, with what the model can make of it."""
     body: dict[str, Any] = {"error": f"Skill webhook error: {status}"}
     if status == 401:
         body["action_required"] = "refresh_token"

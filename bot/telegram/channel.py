@@ -168,7 +168,6 @@ class TelegramChannel(OutboxChannel):
         return await self._member_status(address, person) in ("left", "kicked")
 
     async def _member_status(self, address: Address, person: int) -> str:
-        """What Telegram calls a person in a chat; empty where it does not say."""
         ask = {"chat_id": address.chat, "user_id": person}
         try:
             member = await self._client.call("getChatMember", ask, timeout=MEMBER_SECONDS)

@@ -133,7 +133,6 @@ class TelegramClient:
         return [(update["update_id"], dumps(update)) for update in found]
 
     def _placeholder(self, answer: _Answer) -> tuple[int, bytes]:
-        """A stand-in for an update that is nested too deep to be read."""
         found = _FIRST_UPDATE.match(answer.body)
         if found is None:
             raise self._failure("getUpdates", answer, None)

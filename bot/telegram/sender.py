@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
-from bot.hosting.outbox_channel import LONGEST_PAUSE, SendResult, retry_pause
+from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, SendResult
 from bot.messages import (
     UNKNOWN_MESSAGE,
     Address,
@@ -23,6 +23,7 @@ from bot.messages import (
 )
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
+from bot.ops.tasks import backoff
 from bot.safety.output_filter import shows_secret
 from bot.telegram.client import TelegramClient
 from bot.telegram.errors import (
@@ -206,7 +207,10 @@ class TelegramSender:
         part = mark_repeated(item.part) if item.maybe_sent else item.part
         attempts = unanswered = 0
         while True:
-            await self._wait_until_clear(part.chat)
+            while (pause := self.rate_limit.blocked_for(part.chat)) > 0:
+                await self.clock.sleep(pause)
+            while self.seconds_left() < MIN_LEASE_SECONDS:
+                await self.clock.sleep(0.1)
             try:
                 sent = await self._call(part)
             except NotModified:
@@ -227,13 +231,6 @@ class TelegramSender:
             else:
                 self.counters.add("sent")
                 return SendResult(part.chat, message_id(sent))
-
-    async def _wait_until_clear(self, chat: int) -> None:
-        """Wait while the chat is blocked, or the lease is not surely ours."""
-        while (pause := self.rate_limit.blocked_for(chat)) > 0:
-            await self.clock.sleep(pause)
-        while self.seconds_left() < MIN_LEASE_SECONDS:
-            await self.clock.sleep(0.1)
 
     async def _call(self, part: OutgoingPart) -> Any:
         method = METHODS[part.kind]
@@ -293,7 +290,7 @@ class TelegramSender:
     async def _pause(
         self, error: TelegramError, failures: int, longest: float = LONGEST_PAUSE
     ) -> None:
-        pause = retry_pause(failures, longest)
+        pause = backoff(failures, FIRST_PAUSE, longest)
         log.warning("send.retry", line=self.line, error=str(error), pause=pause)
         await self.clock.sleep(pause)
 

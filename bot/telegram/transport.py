@@ -17,11 +17,12 @@ from bot.hosting.leases import SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices
 from bot.hosting.transport import Accept, Report
 from bot.messages import Decoded, Fence
+from bot.ops.tasks import backoff
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import NotSent, TelegramError, TooManyRequests, Unauthorized, Unreachable
-from bot.telegram.poller import CALL_SECONDS, NETWORK_PAUSES, TelegramPoller, jittered_pause
+from bot.telegram.poller import CALL_SECONDS, NETWORK_PAUSES, TelegramPoller
 from bot.telegram.webhook import TelegramWebhook, webhook_config
 from registry.binding import BotIdentity, token_hash
 
@@ -166,7 +167,7 @@ class TelegramTransport:
             except TelegramError as error:
                 failures += 1
                 log.warning("getme.failed", line=self.line, error=str(error))
-                pause = jittered_pause(failures, *NETWORK_PAUSES)
+                pause = backoff(failures, *NETWORK_PAUSES)
             else:
                 self.identity = replace(self.identity, username=self._user.username)
                 self._services.on_identified()

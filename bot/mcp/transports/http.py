@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -98,20 +99,20 @@ def _mark_unsent() -> None:
         request.sent = False
 
 
+@dataclass(slots=True)
 class Posts:
     """Messages to the server, each posted by its sender."""
 
-    def __init__(self, client: httpx2.AsyncClient, url: str, state: ConnectionState) -> None:
-        self._client = client
-        self._url = url
-        self._state = state
+    client: httpx2.AsyncClient
+    url: str
+    state: ConnectionState
 
     async def send(self, item: SessionMessage) -> None:
         """Post a message; a post that fails ends the connection."""
         body = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
-        response = await request_within_origin(self._client, "POST", self._url, json=body)
+        response = await request_within_origin(self.client, "POST", self.url, json=body)
         if response.is_redirect:  # the client reports every other failure
-            self._state.lose("a post was redirected to another host")
+            self.state.lose("a post was redirected to another host")
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -197,15 +198,12 @@ class EventReader:
                 if self._size <= LINE_LIMIT:
                     self._data.append(value)
         else:
-            await self._end_event()
+            data = b"\n".join(self._data)
+            if self._event == b"endpoint":
+                self._set_endpoint(data)
+            elif self._event == b"message" and (message := self._message(data)) is not None:
+                await self._received.send(message)
             self._begin_event()
-
-    async def _end_event(self) -> None:
-        data = b"\n".join(self._data)
-        if self._event == b"endpoint":
-            self._set_endpoint(data)
-        elif self._event == b"message" and (message := self._message(data)) is not None:
-            await self._received.send(message)
 
     def _message(self, data: bytes) -> SessionMessage | None:
         if self._size > LINE_LIMIT:

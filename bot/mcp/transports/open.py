@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -58,11 +59,11 @@ async def _http_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterat
         yield streams
 
 
+@dataclass(slots=True)
 class _Stream:
     """What both directions of a watched connection share."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    _inner: Any
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -81,14 +82,13 @@ class _Stream:
         return suppressed
 
 
+@dataclass(slots=True)
 class _Incoming(_Stream):
     """Messages from the server; the connection is lost when they end."""
 
-    def __init__(self, inner: Any, state: ConnectionState) -> None:
-        super().__init__(inner)
-        self._state = state
-        self._window_began = 0.0
-        self._received = 0
+    _state: ConnectionState
+    _window_began: float = 0.0
+    _received: int = 0
 
     @property
     def last_context(self) -> Any:
@@ -143,7 +143,11 @@ def _repaired(item: Any) -> Any:
     if isinstance(message, JSONRPCResponse):
         cut_parts(message.result)
         if isinstance(tools := message.result.get("tools"), list):
-            offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS_LIMIT] if _is_named(tool)]
+            offered = [
+                tool
+                for tool in tools[: TOOLS_LIMIT + PARTS_LIMIT]
+                if isinstance(tool, dict) and isinstance(tool.get("name"), str)
+            ]
             repaired = [_repaired_tool(tool) for tool in offered]
             message.result["tools"] = [tool for tool in repaired if _can_be_listed(tool)]
     return item
@@ -168,10 +172,6 @@ def _can_be_listed(tool: dict[str, Any]) -> bool:
         why = f"its input schema is not a JSON Schema, at $.{wrong}"
         log.warning("tool list", note=f"tool {name!r} is left out: {why}")
     return wrong is None
-
-
-def _is_named(tool: Any) -> bool:
-    return isinstance(tool, dict) and isinstance(tool.get("name"), str)
 
 
 def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:

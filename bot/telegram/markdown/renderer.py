@@ -34,7 +34,8 @@ def render(markdown: str) -> RichText:
     Never raises: what cannot be converted, or would vanish, is shown as it was written. Invisible
     characters are left out, also where Markdown names them (`&zwj;`).
     """
-    text = strip_invisible(_cleaned(markdown))
+    text = markdown.replace("\r\n", "\n").replace("\r", "\n")
+    text = strip_invisible(_HALF_PAIR.sub("\ufffd", _CONTROL.sub(" ", text)))
     if is_blank(text):
         return RichText("")
     try:
@@ -132,11 +133,6 @@ def with_mark(rich: RichText, mark: str = MARK) -> RichText:
         for one in rich.entities
     )
     return RichText(mark + rich.text, tuple(moved))
-
-
-def _cleaned(markdown: str) -> str:
-    text = markdown.replace("\r\n", "\n").replace("\r", "\n")
-    return _HALF_PAIR.sub("\ufffd", _CONTROL.sub(" ", text))
 
 
 def _converted(text: str) -> RichText:
