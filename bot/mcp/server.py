@@ -352,9 +352,6 @@ class McpServer:
         finally:
             running.cancel()
             await asyncio.wait({running}, timeout=_CLOSE_SECONDS)
-        return self._why(running, connection)
-
-    def _why(self, running: asyncio.Task[None], connection: Connection) -> str:
         state = connection.state
         error = running.exception() if running.done() and not running.cancelled() else None
         while isinstance(error, BaseExceptionGroup) and error.exceptions:

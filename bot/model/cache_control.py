@@ -76,7 +76,11 @@ def _mark_conversation(messages: list[Json]) -> None:
     for distance, position in enumerate(_backwards(messages)):
         if distance < due or not _can_be_marked(_block(messages, position)):
             continue
-        _mark_at(messages, position)
+        index, place = position
+        message = messages[index]
+        content = [] if isinstance(message["content"], str) else list(message["content"])
+        content[place : place + 1] = [_mark(_block(messages, position))]
+        messages[index] = {**message, "content": content}
         due, marks = distance + BLOCKS_BETWEEN_MARKS, marks + 1
         if marks == 2:
             return
@@ -97,14 +101,6 @@ def _block(messages: list[Json], position: Position) -> Json:
         return {"type": "text", "text": content}
     block: Json = content[place]
     return block
-
-
-def _mark_at(messages: list[Json], position: Position) -> None:
-    index, place = position
-    message = messages[index]
-    content = [] if isinstance(message["content"], str) else list(message["content"])
-    content[place : place + 1] = [_mark(_block(messages, position))]
-    messages[index] = {**message, "content": content}
 
 
 def _can_be_marked(block: Json) -> bool:

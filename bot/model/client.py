@@ -110,13 +110,23 @@ class MessagesModel:
         # Admins learn retirement dates from our own table, where agents are checked.
         warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)
         timeout = httpx2.Timeout(self._silence, connect=self._connect, pool=self._connect)
+        limits = httpx2.Limits(
+            max_connections=0,  # unlimited: the transport takes None for its own default of 100
+            max_keepalive_connections=KEEP_ALIVE,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+        )
         client = anthropic.AsyncAnthropic(
             api_key=self._key,
             base_url=self.provider.base_url,
             timeout=timeout,
             max_retries=0,
             open_telemetry=False,
-            http_client=_http_client(timeout),
+            http_client=anthropic.DefaultAioHttpClient(
+                timeout=timeout,
+                limits=limits,
+                follow_redirects=False,  # a redirect would carry the key to another host
+                mounts=DIRECT_LOOPBACK,
+            ),
         )
         # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
         client._custom_headers = {} if self.provider.native else {"x-api-key": self._key}  # noqa: SLF001
@@ -127,7 +137,13 @@ class MessagesModel:
         import httpx2
 
         settings = parameters(request, self.provider)
-        async with self._limiter(request.model).permit() as permit:
+        name = wire_id(request.model)
+        if (limiter := self._limiters.get(name)) is None:
+            if len(self._limiters) > MAX_LIMITERS:
+                limited = {n: one for n, one in self._limiters.items() if not one.is_unlimited}
+                self._limiters = limited
+            limiter = self._limiters[name] = RateLimiter(self._clock, request.model)
+        async with limiter.permit() as permit:
             request.meter.sent = True
             try:
                 # The typed method copies and checks the whole conversation at each request.
@@ -148,15 +164,6 @@ class MessagesModel:
                 permit.succeeded()
                 return stream
         raise failure  # outside the handler: the library's error holds the request and its key
-
-    def _limiter(self, model: str) -> RateLimiter:
-        name = wire_id(model)
-        if (limiter := self._limiters.get(name)) is None:
-            if len(self._limiters) > MAX_LIMITERS:
-                limited = {n: one for n, one in self._limiters.items() if not one.is_unlimited}
-                self._limiters = limited
-            limiter = self._limiters[name] = RateLimiter(self._clock, model)
-        return limiter
 
     def _failure(self, error: Exception) -> ModelError:
         import anthropic
@@ -187,7 +194,10 @@ class MessagesModel:
                         await _drain(decoded)
                         break
         except (httpx2.HTTPError, UnicodeDecodeError) as error:
-            failure = self._stream_error(error, has_begun=answer.started)
+            silent = isinstance(error, httpx2.TimeoutException)
+            how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
+            text = f"{self._place} {how} ({type(error).__name__})"
+            failure = BrokenStream(text) if answer.started else ModelBusy(text)
         else:
             kind = events.response.headers.get("content-type", "")
             if not answer.started and kind and not kind.startswith("text/event-stream"):
@@ -198,14 +208,6 @@ class MessagesModel:
             yield answer.answer()
             return
         raise failure
-
-    def _stream_error(self, error: Exception, *, has_begun: bool) -> ModelError:
-        import httpx2
-
-        silent = isinstance(error, httpx2.TimeoutException)
-        how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
-        text = f"{self._place} {how} ({type(error).__name__})"
-        return BrokenStream(text) if has_begun else ModelBusy(text)
 
 
 def _is_surely_free(error: Exception) -> bool:
@@ -311,23 +313,6 @@ def _is_plain_url(base_url: str) -> bool:
         return False
     is_bare = not (url.query or url.fragment or url.username or url.password)
     return url.scheme in ("http", "https") and bool(url.hostname) and is_bare
-
-
-def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
-    import anthropic
-    import httpx2
-
-    limits = httpx2.Limits(
-        max_connections=0,  # unlimited: the transport takes None for its own default of 100
-        max_keepalive_connections=KEEP_ALIVE,
-        keepalive_expiry=KEEP_ALIVE_SECONDS,
-    )
-    return anthropic.DefaultAioHttpClient(
-        timeout=timeout,
-        limits=limits,
-        follow_redirects=False,  # a redirect would carry the key to another host
-        mounts=DIRECT_LOOPBACK,
-    )
 
 
 class WatchedModel:

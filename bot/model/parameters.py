@@ -127,7 +127,18 @@ def _reasoning(
 ) -> dict[str, Any]:
     effort = _effort(request, notes)
     if effort == "none":
-        return _thinking_off(request.model, info, notes)
+        if "disabled" in info.thinking:
+            return {"thinking": {"type": "disabled"}}
+        if "between_tools" in info.thinking:
+            notes.append(
+                f"{request.model} cannot turn thinking off: it still thinks between tool calls"
+            )
+            return {"thinking": {"type": "between_tools"}}
+        if "adaptive" in info.thinking:
+            lowest = info.efforts[0]
+            notes.append(f"{request.model} always thinks: reasoningEffort none is sent as {lowest}")
+            return {"thinking": ADAPTIVE, "output_config": {"effort": lowest}}
+        return {}
     if effort is None:
         return {"thinking": ADAPTIVE} if info.thinks_by_default else {}
     level = _clamped(request.model, info, effort, notes)
@@ -151,19 +162,6 @@ def _effort(request: ModelRequest, notes: list[str]) -> str | None:
         f"{', '.join(LEVELS)}"
     )
     return None
-
-
-def _thinking_off(model: str, info: ModelInfo, notes: list[str]) -> dict[str, Any]:
-    if "disabled" in info.thinking:
-        return {"thinking": {"type": "disabled"}}
-    if "between_tools" in info.thinking:
-        notes.append(f"{model} cannot turn thinking off: it still thinks between tool calls")
-        return {"thinking": {"type": "between_tools"}}
-    if "adaptive" in info.thinking:
-        lowest = info.efforts[0]
-        notes.append(f"{model} always thinks: reasoningEffort none is sent as {lowest}")
-        return {"thinking": ADAPTIVE, "output_config": {"effort": lowest}}
-    return {}
 
 
 def _clamped(model: str, info: ModelInfo, effort: str, notes: list[str]) -> str:

@@ -87,31 +87,26 @@ class StreamAccumulator:
     def _add(self, event: Json) -> Iterator[Piece]:
         match event["type"]:
             case "message_start":
-                self._on_start(event["message"])
+                message = event["message"]
+                self._model = str(message.get("model") or "")
+                self._count(message.get("usage"))
+                self._meter.message, self._meter.model = str(message.get("id") or ""), self._model
+                self._meter.started = True
             case "content_block_start":
                 yield from self._on_block(event["index"], event["content_block"])
             case "content_block_delta":
                 yield from self._on_delta(event["index"], event["delta"])
             case "message_delta":
-                self._on_end(event)
+                stop = event["delta"].get("stop_reason")
+                self._stop = self._stop if stop is None else _checked_text(stop)
+                self._count(event.get("usage"))
+                self._meter.ended = "output_tokens" in (event.get("usage") or {})
             case "message_stop":
                 self.complete = True
             case "error":
                 raise self._error(event)
             case _:  # ping, content_block_stop, and kinds of later versions
                 pass
-
-    def _on_start(self, message: Json) -> None:
-        self._model = str(message.get("model") or "")
-        self._count(message.get("usage"))
-        self._meter.message, self._meter.model = str(message.get("id") or ""), self._model
-        self._meter.started = True
-
-    def _on_end(self, event: Json) -> None:
-        stop = event["delta"].get("stop_reason")
-        self._stop = self._stop if stop is None else _checked_text(stop)
-        self._count(event.get("usage"))
-        self._meter.ended = "output_tokens" in (event.get("usage") or {})
 
     def _count(self, usage: Json | None) -> None:
         for name, field in USAGE_FIELDS.items():

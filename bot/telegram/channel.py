@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -15,7 +16,16 @@ import structlog
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Report
-from bot.messages import Address, Buttons, CallbackPress, Fence, OutboxItem, OutgoingPart
+from bot.messages import (
+    UNKNOWN_MESSAGE,
+    Address,
+    Buttons,
+    CallbackPress,
+    Fence,
+    OutboxItem,
+    OutgoingPart,
+    RichText,
+)
 from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
 from bot.telegram import sender
@@ -31,11 +41,13 @@ from bot.telegram.markdown import renderer
 from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
 from bot.telegram.sender import SEND_SECONDS, TelegramSender, message_id
+from bot.turn.results import SILENT
 
 log = structlog.get_logger("channel")
 
 PREVIEW_SECONDS = 8.0
 MEMBER_SECONDS = 8.0
+CALLBACK_ANSWER_LIMIT = 200
 
 
 class TelegramChannel(OutboxChannel):
@@ -75,13 +87,31 @@ class TelegramChannel(OutboxChannel):
         link_previews: bool = False,
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; see `Channel.render`."""
-        return sender.render(
-            address, markdown, self._secrets, reply_to, edit, buttons, link_previews=link_previews
-        )
+        parts = []
+        blank = [RichText(SILENT)] if markdown else []  # an answer always says something
+        for rich in sender.messages(markdown, self._secrets) or blank:
+            payload = sender.text_payload(address, rich, reply_to, link_previews=link_previews)
+            part = OutgoingPart(address.chat, "message", payload)
+            if edit == UNKNOWN_MESSAGE:
+                part = sender.mark_repeated(part)
+            elif edit is not None:
+                payload.pop("reply_parameters", None)
+                part = OutgoingPart(address.chat, "edit", {"message_id": edit} | payload)
+            parts.append(part)
+            reply_to = edit = None
+        if buttons and parts:
+            rows = [
+                [{"text": text, "callback_data": data} for text, data in row] for row in buttons
+            ]
+            keyboard = {"reply_markup": {"inline_keyboard": rows}}
+            parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
+        return parts
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
-        """What is shown for a moment to whoever pressed."""
-        return sender.callback_answer(press, self._secrets.redact(text))
+        """What is shown for a moment to whoever pressed, cut to what Telegram shows."""
+        text = self._secrets.redact(text)[:CALLBACK_ANSWER_LIMIT]
+        payload = {"callback_query_id": press.query, "text": text}
+        return OutgoingPart(press.address.chat, "callback_answer", payload)
 
     async def send(self, item: OutboxItem) -> SendResult:
         """Send one part; once the token is revoked, wait for the end of this channel."""

@@ -269,7 +269,10 @@ def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
     if "forward_origin" in message or "forward_date" in message:
         return ParsedText(text, mentioned=False)
     mentions = list(_mentions(text, entities, bot))
-    text = _without_leading_mention(text, mentions)
+    end = next((end for start, end in mentions if start == 0), 0)
+    units = text.encode("utf-16-le", "surrogatepass") if end else b""
+    rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
+    text = rest or text
     match = _COMMAND.match(text) if commands else None
     if match is None:
         return ParsedText(text, bool(mentions))
@@ -307,13 +310,6 @@ def _mentions(text: str, entities: list[Any], bot: BotUser) -> Iterator[tuple[in
             ours = user.get("id") == bot.id
         if ours:
             yield start, start + length
-
-
-def _without_leading_mention(text: str, mentions: list[tuple[int, int]]) -> str:
-    end = next((end for start, end in mentions if start == 0), 0)
-    units = text.encode("utf-16-le", "surrogatepass") if end else b""
-    rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
-    return rest or text
 
 
 def _is_addressed(message: Object, written: ParsedText, bot: BotUser) -> bool:

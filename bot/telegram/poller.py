@@ -120,26 +120,22 @@ class TelegramPoller:
             self._state = "throttled"
             return error.retry_after
         if isinstance(error, Conflict):
-            return await self._pause_after_conflict(error)
+            self._state = "conflict"
+            self.counters.add("poll:conflict")
+            pause = backoff(self._failures, *CONFLICT_PAUSES)
+            if "webhook" in error.description.lower():
+                return 0.0 if await self._remove_webhook() else pause
+            log.error(
+                "poll.conflict",
+                line=self.line,
+                why="another program polls this bot with the same token",
+                cure="stop the other program, or revoke the token at @BotFather",
+                again_in=round(pause, 1),
+            )
+            return pause
         self._state = "unreachable"
         pause = backoff(self._failures, *NETWORK_PAUSES)
         log.warning("poll.failed", line=self.line, error=str(error), again_in=round(pause, 1))
-        return pause
-
-    async def _pause_after_conflict(self, error: Conflict) -> float:
-        """Seconds to wait while another program polls; a webhook left behind is removed."""
-        self._state = "conflict"
-        self.counters.add("poll:conflict")
-        pause = backoff(self._failures, *CONFLICT_PAUSES)
-        if "webhook" in error.description.lower():
-            return 0.0 if await self._remove_webhook() else pause
-        log.error(
-            "poll.conflict",
-            line=self.line,
-            why="another program polls this bot with the same token",
-            cure="stop the other program, or revoke the token at @BotFather",
-            again_in=round(pause, 1),
-        )
         return pause
 
     async def _remove_webhook(self) -> bool:

@@ -11,10 +11,7 @@ import structlog
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, SendResult
 from bot.messages import (
-    UNKNOWN_MESSAGE,
     Address,
-    Buttons,
-    CallbackPress,
     Clock,
     OutboxItem,
     OutgoingPart,
@@ -43,7 +40,6 @@ from bot.telegram.errors import (
 from bot.telegram.markdown import renderer
 from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
-from bot.turn.results import SILENT
 
 METHODS: dict[PartKind, str] = {
     "message": "sendMessage",
@@ -51,7 +47,6 @@ METHODS: dict[PartKind, str] = {
     "clear_keyboard": "editMessageReplyMarkup",
     "callback_answer": "answerCallbackQuery",
 }
-CALLBACK_ANSWER_LIMIT = 200
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
@@ -67,37 +62,7 @@ With their pauses they take the better part of an hour: fewer could all be lost 
 """
 
 
-def render(
-    address: Address,
-    markdown: str,
-    secrets: Secrets,
-    reply_to: int | None = None,
-    edit: int | None = None,
-    buttons: Buttons = (),
-    *,
-    link_previews: bool = False,
-) -> list[OutgoingPart]:
-    """Markdown as parts; see `Channel.render`."""
-    parts = []
-    blank = [RichText(SILENT)] if markdown else []  # an answer always says something
-    for rich in _messages(markdown, secrets) or blank:
-        payload = text_payload(address, rich, reply_to, link_previews=link_previews)
-        if edit == UNKNOWN_MESSAGE:
-            parts.append(mark_repeated(OutgoingPart(address.chat, "message", payload)))
-        elif edit is not None:
-            payload = {"message_id": edit} | _without(payload, "reply_parameters")
-            parts.append(OutgoingPart(address.chat, "edit", payload))
-        else:
-            parts.append(OutgoingPart(address.chat, "message", payload))
-        reply_to = edit = None
-    if buttons and parts:
-        rows = [[{"text": text, "callback_data": data} for text, data in row] for row in buttons]
-        keyboard = {"reply_markup": {"inline_keyboard": rows}}
-        parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
-    return parts
-
-
-def _messages(markdown: str, secrets: Secrets) -> list[RichText]:
+def messages(markdown: str, secrets: Secrets) -> list[RichText]:
     """Markdown as the texts of messages, without secrets.
 
     A secret that two pieces of a long text would show together is looked for as well.
@@ -111,12 +76,6 @@ def _messages(markdown: str, secrets: Secrets) -> list[RichText]:
 def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
     """A text as people will see it, without secrets; where it had one, as plain text."""
     return RichText(secrets.redact(rich.text)) if shows_secret(rich, secrets) else rich
-
-
-def callback_answer(press: CallbackPress, text: str) -> OutgoingPart:
-    """The text that is shown for a moment to whoever pressed, cut to what Telegram shows."""
-    payload = {"callback_query_id": press.query, "text": text[:CALLBACK_ANSWER_LIMIT]}
-    return OutgoingPart(press.address.chat, "callback_answer", payload)
 
 
 def text_payload(
@@ -165,7 +124,12 @@ def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | No
     """Another form of a refused part that may pass, so that nothing of an answer is lost."""
     payload = part.payload
     if isinstance(error, ChatMigrated):
-        return _migrated(part, error.to)
+        payload = _without(part.payload, "message_id", "reply_parameters")
+        if part.kind == "edit" and not part.best_effort:
+            return replace(part, chat=error.to, kind="message", payload=payload)
+        if "message_id" in part.payload:
+            return None
+        return replace(part, chat=error.to, payload=payload)
     if isinstance(error, MessageGone) and part.kind == "edit":
         if part.best_effort:
             return None
@@ -175,16 +139,6 @@ def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | No
     if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():
         return replace(part, payload=_without(payload, "entities", "reply_parameters"))
     return None
-
-
-def _migrated(part: OutgoingPart, to: int) -> OutgoingPart | None:
-    """The same part for the chat's new id, where the ids of old messages mean others."""
-    payload = _without(part.payload, "message_id", "reply_parameters")
-    if part.kind == "edit" and not part.best_effort:
-        return replace(part, chat=to, kind="message", payload=payload)
-    if "message_id" in part.payload:
-        return None
-    return replace(part, chat=to, payload=payload)
 
 
 def _without(payload: Mapping[str, Any], *keys: str) -> dict[str, Any]:

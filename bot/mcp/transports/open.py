@@ -95,14 +95,6 @@ class _Incoming(_Stream):
         return getattr(self._inner, "last_context", None)
 
     async def receive(self) -> Any:
-        await self._pace()
-        try:
-            return _repaired(await self._inner.receive())
-        except _ENDS:
-            self._state.lose("the server closed the connection")
-            raise
-
-    async def _pace(self) -> None:
         # A server that talks without an end would take the time of all who share this loop.
         now = asyncio.get_running_loop().time()
         if now - self._window_began >= _WINDOW:
@@ -110,6 +102,11 @@ class _Incoming(_Stream):
         self._received += 1
         if self._received > _MESSAGES_PER_WINDOW:
             await asyncio.sleep(self._window_began + _WINDOW - now)
+        try:
+            return _repaired(await self._inner.receive())
+        except _ENDS:
+            self._state.lose("the server closed the connection")
+            raise
 
     def __aiter__(self) -> _Incoming:
         return self
