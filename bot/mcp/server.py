@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
-from bot.mcp.connection import Connection
 from bot.mcp.result import CallLost, RequestState, ToolResult
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool

@@ -20,11 +20,16 @@ import orjson
 
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
 from bot.messages import Answer, Clock, Meter, Model, ModelRequest, Piece
-from bot.model.cache_control import with_cache_marks, without_cache_marks
-from bot.model.errors import event_error, retry_after, status_error
-from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
+from bot.model.parameters import (
+    DEFAULT_URL,
+    Parameters,
+    Provider,
+    parameters,
+    with_cache_marks,
+    without_cache_marks,
+)
 from bot.model.rate_limiter import RateLimiter
-from bot.model.stream import StreamAccumulator
+from bot.model.stream import StreamAccumulator, event_error, retry_after, status_error
 from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
 from bot.ops.network import DIRECT_LOOPBACK
