@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import structlog
 
@@ -22,12 +24,17 @@ from registry.errors import (
     RegistryUnavailable,
     RevisionConflict,
 )
-from registry.keys import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
-from registry.snapshot import Document, Snapshot, merge_documents
-from registry.sources.cached_documents import default_text
+from registry.snapshot import Document, Entry, Snapshot, merge_documents
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
+from registry.sources.stored_values import (
+    BINDING,
+    DEFAULT,
+    DEFINITION,
+    AuditEntry,
+    fingerprint,
+)
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
@@ -180,10 +187,10 @@ class Catalog:
         entry = await self._authorized(actor, "update agent", agent.id, key)
         if await self._must_write(where, value, entry):
             await self.parsed(value, agent.id)
-            stored = await self._writable.get(where)
+            stored = await self._writable.revision(where)
             if stored is None:
                 raise NotThere(f"there is no agent '{agent.id}' to update")
-            await self._put(where, value, entry, expected or stored.revision)
+            await self._put(where, value, entry, expected or stored)
         return agent
 
     async def delete_agent(
@@ -214,7 +221,7 @@ class Catalog:
             return
         if agent_id not in self._snapshot.agents:
             raise NotThere(f"there is no agent '{agent_id}' to be the default")
-        await self._set(DEFAULT, default_text(agent_id), entry)
+        await self._set(DEFAULT, json.dumps(agent_id), entry)
 
     async def refused(
         self, actor: Actor, action: str, target: str, *, key: str, detail: str = ""
@@ -246,14 +253,22 @@ class Catalog:
         """Whether a change is still to be made; raises Owned where the file sets that key."""
         if await self._writable.replayed(entry, fingerprint(entry.action, where, value)):
             return False
-        if place := self.file.owner(where):
-            raise Owned(entry.target, place)
+        if owner := self._operators(where):
+            raise Owned(entry.target, owner.place)
         return True
+
+    def _operators(self, where: str) -> Entry[Any] | None:
+        """What the file or the environment has in place of a key of the store."""
+        document = self.file.document
+        if where == DEFAULT:
+            return document.default_agent_id
+        if where.startswith(DEFINITION):
+            return document.agents.get(where.removeprefix(DEFINITION))
+        return document.bindings.get(where.removeprefix(BINDING))
 
     async def _set(self, where: str, value: str, entry: AuditEntry) -> None:
         if await self._must_write(where, value, entry):
-            stored = await self._writable.get(where)
-            await self._put(where, value, entry, stored.revision if stored else None)
+            await self._put(where, value, entry, await self._writable.revision(where))
 
     async def _put(self, where: str, value: str, entry: AuditEntry, expected: str | None) -> None:
         await self._writable.put(where, value, expected, entry)
@@ -262,10 +277,10 @@ class Catalog:
     async def _remove(self, where: str, entry: AuditEntry, expected: str | None = None) -> bool:
         if not await self._must_write(where, "", entry):
             return True
-        stored = await self._writable.get(where)
+        stored = await self._writable.revision(where)
         if stored is None:
             return False
-        await self._writable.delete(where, expected or stored.revision, entry)
+        await self._writable.delete(where, expected or stored, entry)
         self._refresh()
         return True
 

@@ -21,8 +21,7 @@ from pydantic import (
 )
 
 from registry.errors import InvalidValue
-from registry.fields import RegistryModel, ValidationIssue
-from registry.keys import SLUG_RULE, is_slug, slug
+from registry.fields import SLUG_RULE, RegistryModel, ValidationIssue, is_slug, slug
 from registry.limits import CostConfig, SafetyConfig
 from registry.models import EFFORTS
 from registry.policy import Patterns, ToolPolicy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,12 @@ from registry.errors import Problem
 from registry.layers import EffectiveAgent, Layer, effective
 
 T = TypeVar("T")
+
+
+def revision_of(value: str | bytes) -> str:
+    """The revision of a raw value: its SHA-1 in hex, which a Redis script can compute as well."""
+    raw = value.encode() if isinstance(value, str) else value
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,15 +29,16 @@ from registry.definition import (
 from registry.errors import DocumentErrors, InvalidValue, Problem
 from registry.fields import (
     MOST_ISSUES,
+    SLUG_RULE,
     Path,
     RegistryModel,
     ValidationIssue,
     canonical,
+    is_slug,
     issues_of,
 )
-from registry.keys import SLUG_RULE, is_slug, revision_of
 from registry.secrets import shown
-from registry.snapshot import Document, Entry
+from registry.snapshot import Document, Entry, revision_of
 
 M = TypeVar("M", bound=RegistryModel)
 T = TypeVar("T")

@@ -14,8 +14,7 @@ from typing import Any
 
 from registry.binding import token_hash
 from registry.errors import Problem
-from registry.fields import Path, casefolded
-from registry.keys import slug
+from registry.fields import Path, casefolded, slug
 from registry.validation import RawDocument, RawValue, raw_document
 
 DOCUMENT = "environment"

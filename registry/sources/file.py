@@ -12,7 +12,6 @@ from pathlib import Path
 import structlog
 
 from registry.errors import DocumentErrors, Problem
-from registry.keys import BINDING, DEFAULT, DEFINITION
 from registry.snapshot import Document
 from registry.sources.json_yaml import read_document
 from registry.validation import RawDocument, build, merge
@@ -76,17 +75,6 @@ class FileSource:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-
-    def owner(self, key: str) -> str | None:
-        """The place in file or environment that sets a key of the store, or None."""
-        document = self.document
-        if key == DEFAULT:
-            return document.default_agent_id.place if document.default_agent_id else None
-        if key.startswith(DEFINITION):
-            agent = document.agents.get(key.removeprefix(DEFINITION))
-            return agent.place if agent else None
-        binding = document.bindings.get(key.removeprefix(BINDING))
-        return binding.place if binding else None
 
     async def reload(self) -> None:
         """Read the file again, now."""

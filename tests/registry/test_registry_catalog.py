@@ -20,11 +20,11 @@ from registry.definition import AgentDefinition, LlmConfiguration, servers_of
 from registry.errors import AlreadyThere, Denied, DocumentErrors, KeyReused, NotThere, Owned
 from registry.layers import Layer, effective
 from registry.snapshot import Document, Snapshot, merge_documents
-from registry.sources.cached_documents import CachedDocuments, Stored
 from registry.sources.environment import read_environment
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import read_document
 from registry.sources.redis import RedisStore
+from registry.sources.stored_values import CachedDocuments, Stored
 from registry.validation import build, merge
 
 ADMIN = Actor("7", admin=True)

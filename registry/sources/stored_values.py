@@ -1,23 +1,31 @@
-"""The validated values of a store by key; where a value turns bad, the last good one stays."""
+"""What a store holds: its keys, the audit, and validated values, of which the last good one stays."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from registry.authorization import WriterPermissions
 from registry.binding import AgentBinding
 from registry.definition import AgentDefinition
 from registry.errors import DocumentErrors, Problem
-from registry.keys import BINDING, DEFAULT, DEFINITION, SLUG_RULE, is_slug, revision_of
+from registry.fields import SLUG_RULE, is_slug
 from registry.secrets import detect_secret, shown
-from registry.snapshot import Document, Entry
+from registry.snapshot import Document, Entry, revision_of
 from registry.sources.json_yaml import read_value
 from registry.validation import RawValue, read_agent, read_binding
 
-T = TypeVar("T")
+PREFIX = "agent:"
+DEFINITION = "agent:definition:"
+"""Before an agent's id: the key of its definition."""
+BINDING = "agent:binding:"
+"""Before a binding's slot: its key."""
+DEFAULT = "agent:default"
+AUDIT = "agent:audit"
+REPLAY = "agent:replay:"
+"""Before an idempotency key: where a change is remembered by it."""
+
 VALUE_LIMIT = 256 * 1024
 """Bytes of one value; a file that an admin sends to a bot may have as many."""
 
@@ -51,6 +59,30 @@ class _Reading:
 
 
 Readings = list[_Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who changes what. `key` is the change's idempotency key: a replay changes nothing.
+
+    `at` is in seconds since the epoch, `detail` a sentence without secrets.
+    """
+
+    actor: str
+    action: str
+    target: str
+    key: str
+    at: float
+    detail: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """The entry as it is written."""
+        return {**asdict(self), "at": f"{self.at:.3f}"}
+
+
+def fingerprint(action: str, key: str, value: str = "") -> str:
+    """What tells one change from another under the same idempotency key."""
+    return revision_of(f"{action}\n{key}\n{value}")
 
 
 class CachedDocuments:
@@ -198,8 +230,3 @@ def _default(text: str) -> Entry[str]:
         message = f"{shown(agent_id)} is not a valid id ({SLUG_RULE})"
         raise DocumentErrors([Problem(DEFAULT, message, "SET it to the id of an agent")])
     return Entry(agent_id, "", DEFAULT)
-
-
-def default_text(agent_id: str) -> str:
-    """The default agent's id as it is stored."""
-    return json.dumps(agent_id)
