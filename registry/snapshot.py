@@ -1,4 +1,4 @@
-"""Validated documents, and the snapshot of what is in force."""
+"""Validated documents, the snapshot of what is in force, and its effective agents."""
 
 from __future__ import annotations
 
@@ -7,20 +7,35 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from registry.binding import AgentBinding, Bindings, BotIdentity, Resolution, resolve
 from registry.definition import (
     AgentDefinition,
     LlmConfiguration,
     McpServer,
+    NamedServer,
     idle_patterns,
     missing_names,
+    servers_of,
 )
 from registry.errors import Problem
-from registry.layers import EffectiveAgent, Layer, effective
+from registry.fields import fields_of
+from registry.limits import CostConfig
+from registry.policy import ToolPolicy
 
 T = TypeVar("T")
+
+LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
+
+# Who may replace a field. Each later layer that may say it, and does, wins.
+REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
+    "model": frozenset({"L0", "L1", "L3", "L5"}),
+    "temperature": frozenset({"L0", "L1", "L2", "L3", "L5"}),
+    "max_tokens": frozenset({"L0", "L1", "L2", "L3", "L5"}),
+    "reasoning_effort": frozenset({"L0", "L1", "L2", "L3", "L5"}),
+    "fallback_model": frozenset({"L0", "L1", "L3", "L5"}),
+}
 
 
 def revision_of(value: str | bytes) -> str:
@@ -95,6 +110,83 @@ def _hidden(below: Entry[T], above: Entry[T]) -> Problem:
     return Problem(below.place, message, "remove one of the two", level="warning")
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one layer says: settings by field name, with the document and places they are from."""
+
+    name: LayerName
+    settings: LlmConfiguration
+    document: str
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveAgent:
+    """An agent as it runs: its definition, and the model settings merged over their layers.
+
+    By JSON name `origins` gives the place of each field, `layers` the layer that set a model
+    setting. Settings are not yet clamped to the model. `operator` says whether the file or the
+    environment wrote the definition.
+    """
+
+    definition: AgentDefinition
+    llm: LlmConfiguration
+    servers: tuple[NamedServer, ...]
+    operator: bool
+    revision: str
+    origins: Mapping[str, str]
+    layers: Mapping[str, LayerName]
+
+    @property
+    def tool_policy(self) -> ToolPolicy:
+        """The definition's tool policy, or the default one."""
+        return self.definition.tool_policy or ToolPolicy()
+
+    @property
+    def cost(self) -> CostConfig:
+        """The definition's limits of cost, or none."""
+        return self.definition.cost_config or CostConfig()
+
+
+def effective(
+    host_defaults: LlmConfiguration,
+    entry: Entry[AgentDefinition],
+    shared: Mapping[str, McpServer],
+    tuning: Iterable[Layer] = (),
+) -> EffectiveAgent:
+    """Merge host defaults, a definition and further layers, in the order of their names.
+
+    `shared` are the top-level servers.
+    """
+    agent = entry.value
+    origins = {**dict.fromkeys(fields_of(AgentDefinition), entry.place), **entry.origins}
+    own = {name.removeprefix("llmOverrides."): place for name, place in entry.origins.items()}
+    layers = [
+        Layer("L0", host_defaults, "host defaults"),
+        Layer("L1", agent.llm_overrides or LlmConfiguration(), entry.place, own),
+        *sorted(tuning, key=lambda layer: layer.name),
+    ]
+    settings: dict[str, Any] = {}
+    set_by: dict[str, LayerName] = {}
+    for name, info in LlmConfiguration.model_fields.items():
+        spelled = info.alias or name
+        set_by[spelled], origins[spelled] = "L0", "host defaults"
+        for layer in layers:
+            value = getattr(layer.settings, name)
+            if value is not None and layer.name in REPLACED_AT[name]:
+                settings[name], set_by[spelled] = value, layer.name
+                origins[spelled] = layer.origins.get(spelled, layer.document)
+    return EffectiveAgent(
+        definition=agent,
+        llm=LlmConfiguration.model_construct(**settings),
+        servers=servers_of(agent, shared, entry.operator),
+        operator=entry.operator,
+        revision=entry.revision,
+        origins=origins,
+        layers=set_by,
+    )
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What is in force: `number` grows with each change that this process has seen."""
@@ -145,16 +237,7 @@ class Snapshot:
         entry = self.document.agents.get(agent_id)
         if entry is None:
             return None
-        return effective(
-            host_defaults,
-            entry.value,
-            document=entry.place,
-            origins=entry.origins,
-            shared=self.servers,
-            operator=entry.operator,
-            revision=entry.revision,
-            tuning=tuple(tuning),
-        )
+        return effective(host_defaults, entry, self.servers, tuning)
 
     def unhandled(self, handlers: Collection[str]) -> list[Problem]:
         """Internal skills of agents that none of these handlers of the host can run."""

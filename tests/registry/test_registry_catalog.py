@@ -18,8 +18,7 @@ from registry.binding import AgentBinding, BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import AgentDefinition, LlmConfiguration, servers_of
 from registry.errors import AlreadyThere, Denied, DocumentErrors, KeyReused, NotThere, Owned
-from registry.layers import Layer, effective
-from registry.snapshot import Document, Snapshot, merge_documents
+from registry.snapshot import Document, Entry, Layer, Snapshot, effective, merge_documents
 from registry.sources.environment import read_environment
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import read_document
@@ -229,7 +228,7 @@ async def test_a_missing_server_is_told_and_the_agent_goes_on(
     assert (problem.place, problem.level) == ("agent:definition:x", "warning")
     found = catalog.snapshot().effective("x", LlmConfiguration())
     assert found is not None
-    assert found.servers.value == ()
+    assert found.servers == ()
     await catalog.close()
 
 
@@ -288,11 +287,11 @@ def test_later_layers_replace_only_what_they_may() -> None:
         Layer("L2", LlmConfiguration(model="not here", max_tokens=2), "account"),
         Layer("L4", LlmConfiguration(max_tokens=4), "client"),
     ]
-    found = effective(defaults, agent(llmOverrides={"model": "own"}), tuning=tuning)
-    assert (found.model.value, found.model.layer) == ("own", "L1")
-    assert (found.max_tokens.value, found.max_tokens.document) == (2, "account")
-    assert (found.temperature.value, found.temperature.layer) == (0.5, "L5")
-    assert found.reasoning_effort.value is None
+    found = effective(defaults, Entry(agent(llmOverrides={"model": "own"}), "d", "d"), {}, tuning)
+    assert (found.llm.model, found.layers["model"]) == ("own", "L1")
+    assert (found.llm.max_tokens, found.origins["maxTokens"]) == (2, "account")
+    assert (found.llm.temperature, found.layers["temperature"]) == (0.5, "L5")
+    assert found.llm.reasoning_effort is None
     assert found.llm == LlmConfiguration(model="own", max_tokens=2, temperature=0.5)
 
 

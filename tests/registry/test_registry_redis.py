@@ -336,8 +336,8 @@ async def test_a_created_agent_is_usable_at_once_and_seen_elsewhere(server: Serv
         seen = await within(1, two, lambda s: s.resolve(BOT, 1, 1).agent_id == "x")
         effective = seen.effective("x", LlmConfiguration(model="other", max_tokens=9))
         assert effective is not None
-        assert (effective.model.value, effective.model.layer) == ("claude-haiku-5-5", "L1")
-        assert (effective.max_tokens.value, effective.max_tokens.layer) == (9, "L0")
+        assert (effective.llm.model, effective.layers["model"]) == ("claude-haiku-5-5", "L1")
+        assert (effective.llm.max_tokens, effective.layers["maxTokens"]) == (9, "L0")
 
 
 async def test_a_replay_changes_nothing_and_the_audit_tells_it_once(server: Server) -> None:
