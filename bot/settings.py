@@ -22,20 +22,18 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.access.rules import Mode, Rule
 from bot.ops.redaction import Secrets
+from bot.usage.pricing import OwnPrices, check_prices
 from registry.authorization import WriterPermissions
 from registry.binding import token_hash
 from registry.definition import Effort, LlmConfiguration
 from registry.errors import InvalidValue
-from registry.fields import issues_of
 from registry.limits import Budget, TurnLimits
 from registry.urls import web_parts
 
@@ -148,37 +146,6 @@ class BudgetSettings(BaseModel):
     agent: BudgetSetting = Field(_NO_BUDGET, description="One agent.")
     account: BudgetSetting = Field(_NO_BUDGET, description="One account.")
     host: BudgetSetting = Field(_NO_BUDGET, description="All together.")
-
-
-_Dollars = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
-
-
-Prices = dict[str, dict[str, float]]
-
-
-class Price(BaseModel):
-    """What a model costs, in dollars for a million tokens."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
-
-    input: _Dollars
-    output: _Dollars
-    cache_read: _Dollars = 0
-    cache_write: _Dollars = 0
-
-
-def _prices(prices: Prices) -> Prices:
-    for model, price in prices.items():
-        try:
-            Price.model_validate(price)
-        except ValidationError as error:
-            first = next(issues_of(error, Price))
-            cure = (
-                "give a price input and output, and maybe cacheRead and cacheWrite, all in dollars "
-                "for a million tokens"
-            )
-            raise InvalidValue(f"{model}: {first.message}", cure) from None
-    return prices
 
 
 class Bot(BaseModel):
@@ -350,7 +317,7 @@ class Settings(BaseSettings):
         description="Where `HTTPS_PROXY` names a proxy: it refuses internal hosts by itself, so "
         "what agents from Redis or a chat name goes through it as well, instead of straight out.",
     )
-    prices: Annotated[Prices, BeforeValidator(_whole), AfterValidator(_prices)] = Field(
+    prices: Annotated[OwnPrices, BeforeValidator(_whole), AfterValidator(check_prices)] = Field(
         default_factory=dict,
         description='Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": '
         '{"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}`.',

@@ -109,7 +109,7 @@ def bot_key(text: str) -> str:
 
 
 def is_bot_key(text: str) -> bool:
-    """Whether a key can match a bot at all; the rest is kept, and warned of."""
+    """Whether a key can match a bot at all; others are stored, with a warning."""
     return bool(_HASH.match(text) or _USERNAME.match(text) or text.isdigit())
 
 
@@ -153,14 +153,6 @@ class Resolution:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Two bindings of one bot under two of its names: the first stays."""
-
-    kept: AgentBinding
-    dropped: AgentBinding
-
-
 _Slot = tuple[AgentBindingType, str, str | None]
 
 
@@ -193,19 +185,19 @@ class Bindings:
         """The binding of a chat or a person for every bot."""
         return self._first([(kind, key, None)])
 
-    def conflicts(self, bots: Iterable[BotIdentity]) -> list[Conflict]:
-        """Bindings that mean one bot under two of its names."""
+    def conflicts(self, bots: Iterable[BotIdentity]) -> list[tuple[AgentBinding, AgentBinding]]:
+        """Two bindings each of one bot under two of its names: the first of them stays."""
         owner = {key: bot.id for bot in bots for key in bot.keys}
-        kept: dict[tuple[AgentBindingType, str, int], AgentBinding] = {}
-        found: list[Conflict] = []
+        firsts: dict[tuple[AgentBindingType, str, int], AgentBinding] = {}
+        found: list[tuple[AgentBinding, AgentBinding]] = []
         for (kind, key, bot), (_, binding) in self._slots.items():
             is_bot = kind is AgentBindingType.TelegramBot
             alias = key if is_bot else bot
             if alias is None or alias not in owner:
                 continue
-            first = kept.setdefault((kind, "" if is_bot else key, owner[alias]), binding)
+            first = firsts.setdefault((kind, "" if is_bot else key, owner[alias]), binding)
             if first is not binding:
-                found.append(Conflict(first, binding))
+                found.append((first, binding))
         return found
 
     def _first(self, slots: Iterable[_Slot]) -> AgentBinding | None:

@@ -77,10 +77,6 @@ class Document:
     mcp_servers: Mapping[str, Entry[McpServer]] = field(default_factory=_empty)
     problems: tuple[Problem, ...] = ()
 
-    def shared_servers(self) -> dict[str, McpServer]:
-        """The top-level servers by name, without their places."""
-        return {name: entry.value for name, entry in self.mcp_servers.items()}
-
 
 def merge_documents(above: Document, below: Document) -> Document:
     """Two documents as one: `above` wins; each hidden value of `below` becomes a problem."""
@@ -214,12 +210,17 @@ class Snapshot:
     @cached_property
     def servers(self) -> Mapping[str, McpServer]:
         """The top-level MCP servers by name."""
-        return self.document.shared_servers()
+        return {name: entry.value for name, entry in self.document.mcp_servers.items()}
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong or surprising now, each with place and cure."""
-        return (*self.document.problems, *inactive(self.document, self.agents), *self._unserved())
+        unserved = [
+            Problem(entry.place, issue.message, issue.cure, level="warning")
+            for entry in self.agents.values()
+            for issue in missing_names(entry.value, self.servers)
+        ]
+        return (*self.document.problems, *inactive(self.document, self.agents), *unserved)
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
@@ -235,9 +236,7 @@ class Snapshot:
     ) -> EffectiveAgent | None:
         """An agent with all layers merged, or None where it is not there."""
         entry = self.document.agents.get(agent_id)
-        if entry is None:
-            return None
-        return effective(host_defaults, entry, self.servers, tuning)
+        return effective(host_defaults, entry, self.servers, tuning) if entry else None
 
     def unhandled(self, handlers: Collection[str]) -> list[Problem]:
         """Internal skills of agents that none of these handlers of the host can run."""
@@ -256,31 +255,26 @@ class Snapshot:
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> list[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""
+        places = self.document.bindings
         return [
-            self._conflict(conflict.kept, conflict.dropped)
-            for conflict in self.bindings.conflicts(bots)
+            Problem(
+                places[hidden.slot].place,
+                f"it binds the same bot as {places[first.slot].place}, which stays in force",
+                "remove one of the two",
+            )
+            for first, hidden in self.bindings.conflicts(bots)
         ]
 
     def review(self, agent_id: str) -> list[Problem]:
         """What is legal but surprising in one agent."""
         entry = self.document.agents.get(agent_id)
-        if entry is None:
-            return []
-        found = idle_patterns(entry.value, self.servers)
         return [
-            Problem(entry.origins.get(str(f.path[0]), entry.place), f.message, f.cure, f.level)
-            for f in found
+            Problem(
+                entry.origins.get(str(one.path[0]), entry.place), one.message, one.cure, one.level
+            )
+            for one in (idle_patterns(entry.value, self.servers) if entry else ())
+            if entry
         ]
-
-    def _conflict(self, kept: AgentBinding, dropped: AgentBinding) -> Problem:
-        places = self.document.bindings
-        message = f"it binds the same bot as {places[kept.slot].place}, which stays in force"
-        return Problem(places[dropped.slot].place, message, "remove one of the two")
-
-    def _unserved(self) -> Iterator[Problem]:
-        for entry in self.document.agents.values():
-            for finding in missing_names(entry.value, self.servers):
-                yield Problem(entry.place, finding.message, finding.cure, level="warning")
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:

@@ -92,12 +92,7 @@ def cost(value: Mapping[str, Any]) -> Cost:
 
 def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
     """Why a value is not a JSON Schema, and where; None where it is one."""
-    return schema_worker.misfit(_grammar(), value)
-
-
-@functools.cache
-def _grammar() -> Any:
-    return schema_worker.grammar()
+    return schema_worker.misfit(schema_worker.grammar(), value)
 
 
 def _bounded(value: Any) -> None:
@@ -124,9 +119,7 @@ def _bounded(value: Any) -> None:
 def _parsed(value: Mapping[str, Any]) -> _Parts:
     if found := fault(value):
         raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
-    parts = _Parts(value)
-    parts.count()
-    return parts
+    return _Parts(value)
 
 
 @dataclass(slots=True)
@@ -153,6 +146,7 @@ class _Parts:
         self._branches = False
         self._add(root)
         self._resolve()
+        self._count()
 
     def cost(self) -> Cost:
         """What the schema can cost."""
@@ -164,7 +158,7 @@ class _Parts:
             if isinstance(named := node.get("properties"), Mapping):
                 yield from map(str, named)
 
-    def count(self) -> None:
+    def _count(self) -> None:
         """Count the parts with references written out; refuse too many, and circular references."""
         counted = _sums(self._parts, lambda part: part.here)
         if counted is None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from bot.cli.settings_errors import settings_errors
 from bot.messages import Usage
 from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
@@ -25,7 +25,7 @@ from bot.usage.pricing import Prices
 from registry.binding import AgentBindingType, BotIdentity
 from registry.definition import McpServer
 from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
-from registry.fields import Path, nearest
+from registry.fields import Path, describe, fields_of, model_at, nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import Document, Snapshot, inactive, merge_documents
 from registry.sources.environment import read_environment, read_legacy
@@ -41,6 +41,7 @@ from registry.validation import (
 )
 
 STORE_SECONDS = 3.0
+_NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
 _HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
@@ -168,6 +169,56 @@ def _unknown_skills(settings: Settings, known: Collection[str]) -> Iterator[Prob
         message = f"it lists {name}, which no installed package has"
         cure = "install its package, or take it out; `switchboard skill list` shows what there is"
         yield Problem("AGENT_SKILLS", message, cure, "warning")
+
+
+def settings_errors(error: ValidationError) -> list[Problem]:
+    """One problem for each setting that was refused."""
+    return [_problem(one) for one in error.errors(include_input=False, include_url=False)]
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    whole = details["loc"]
+    ends = min(len(whole), 3)  # BOTS, its number, and one of its fields
+    if whole[0] != "bots":
+        depths = range(1, len(whole))
+        ends = next((n for n in depths if model_at(whole[:n], Settings) is None), ends)
+    loc, inside = whole[:ends], whole[ends:]
+    message, cure = describe(details)
+    match details["type"]:
+        case "missing":
+            message, cure = "is not set", "set it, or remove what else begins like it"
+        case "extra_forbidden":
+            known = _parts(loc[:-1])
+            near = nearest(_variable(loc), known, 0.8)
+            cure = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
+            message = "is not a setting"
+        case kind if kind in _NOT_A_MODEL:
+            parts = _parts(loc)
+            message, cure = (
+                "cannot be set as a whole",
+                f"set {', '.join(parts[:-1])} or {parts[-1]}",
+            )
+            if parts == [_variable(loc)]:
+                message, cure = "must be JSON", ""
+    part = ".".join(str(step) for step in inside if isinstance(step, str))
+    return Problem(_variable(loc), f"{part} {message}".strip(), cure or _meaning(loc))
+
+
+def _variable(loc: Path) -> str:
+    return "__".join(str(part).upper() for part in loc)
+
+
+def _parts(loc: Path) -> list[str]:
+    """The variables below a place, as they are written."""
+    model = model_at(loc, Settings)
+    below = (*loc, 0) if loc == ("bots",) else loc
+    return [_variable((*below, name)) for name in fields_of(model)] if model else [_variable(loc)]
+
+
+def _meaning(loc: Path) -> str:
+    model: Any = model_at(loc[:-1], Settings)
+    field = fields_of(model).get(str(loc[-1])) if model else None
+    return f"it is: {field.description}" if field and field.description else "correct it"
 
 
 # --- agents --------------------------------------------------------------------------------------

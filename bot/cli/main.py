@@ -248,7 +248,7 @@ def _settings(*, env_file: bool = True) -> Settings:
     try:
         return Settings() if env_file else Settings(_env_file=None)
     except ValidationError as error:
-        from bot.cli.settings_errors import settings_errors
+        from bot.cli.check import settings_errors
 
         raise ConfigError("\n".join(map(str, settings_errors(error)))) from None
 

@@ -90,17 +90,11 @@ class FileSource:
         # folders, links that are turned to another file, a folder that comes later.
         while True:
             await asyncio.sleep(self.look_seconds)
-            if await asyncio.to_thread(self._may_differ, path):
-                await self.reload()
-
-    def _may_differ(self, path: Path) -> bool:
-        seen = self._seen
-        if seen is None or not seen.is_settled:
-            return True
-        try:
-            return _signature(path) != seen.signature
-        except OSError:
-            return True
+            if self._seen is not None and self._seen.is_settled:
+                with suppress(OSError):
+                    if await asyncio.to_thread(_signature, path) == self._seen.signature:
+                        continue
+            await self.reload()
 
     async def _take(self, look: _Look) -> None:
         """Read what a look saw; with errors in it, look again: it may be half written."""
@@ -147,8 +141,8 @@ class FileSource:
             if look.content is not None:
                 file = _decoded(look.content, self.path)
             elif self.path is not None and (self.required or self._had_file):
-                kept = "; the last good copy stays in use" if self._good else ""
-                return (Problem(str(self.path), f"the file is not there{kept}", "put it back"),)
+                so = "; the last good copy stays in use" if self._good else ""
+                return (Problem(str(self.path), f"the file is missing{so}", "put it back"),)
             return build(merge(file, self.environment, self.legacy))
         except DocumentErrors as errors:
             return errors.problems
@@ -162,7 +156,7 @@ def read_file(path: Path, *, required: bool) -> RawDocument:
         if not required:
             return _NOTHING
         cure = "create it, or correct the path"
-        raise DocumentErrors([Problem(str(path), "the file is not there", cure)]) from None
+        raise DocumentErrors([Problem(str(path), "the file is missing", cure)]) from None
     except OSError as error:
         raise DocumentErrors([_unreadable(path, error)]) from None
 

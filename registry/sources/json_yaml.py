@@ -48,7 +48,14 @@ def read_document(text: str, name: str) -> RawDocument:
 
     Raises `DocumentErrors` where the text is not an object.
     """
-    whole = _read_yaml(text, name) if name.endswith((".yaml", ".yml")) else read_value(text, name)
+    if name.endswith((".yaml", ".yml")):
+        try:
+            value, lines = parse_yaml(text)
+        except MalformedText as fault:
+            raise _errors(fault, f"{name}:{fault.line}") from None
+        whole = RawValue(value, _places(lambda: lines, name), name)
+    else:
+        whole = read_value(text, name)
     if not isinstance(whole.value, Mapping):
         cure = 'write { "agents": [ … ] }'
         raise DocumentErrors([Problem(whole.place, "it must be an object in { }", cure)])
@@ -75,14 +82,6 @@ def read_value(text: str, name: str, *, numbered: bool = True) -> RawValue:
     if not numbered:
         return RawValue.of_place(value, name, name)
     return RawValue(value, _places(cache(lambda: lines_of(text)), name), name)
-
-
-def _read_yaml(text: str, name: str) -> RawValue:
-    try:
-        value, lines = parse_yaml(text)
-    except MalformedText as fault:
-        raise _errors(fault, f"{name}:{fault.line}") from None
-    return RawValue(value, _places(lambda: lines, name), name)
 
 
 def _errors(fault: MalformedText, place: str) -> DocumentErrors:
@@ -273,12 +272,11 @@ def _plain_string(match: re.Match[str]) -> str:
     except ValueError:  # behind a doubled name nothing was read
         return '""'
     short = content[: _LONGEST_KEY // 7].replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + _NOT_YAML.sub(lambda odd: _escaped(odd[0]), short) + '"'
 
+    def escaped(odd: re.Match[str]) -> str:  # half a surrogate pair has no form in YAML
+        return "\ufffd" if "\ud800" <= odd[0] <= "\udfff" else f"\\u{ord(odd[0]):04x}"
 
-def _escaped(character: str) -> str:
-    """A character of a JSON text in the form that YAML takes; half a pair has none."""
-    return "\ufffd" if "\ud800" <= character <= "\udfff" else f"\\u{ord(character):04x}"
+    return f'"{_NOT_YAML.sub(escaped, short)}"'
 
 
 # --- YAML ----------------------------------------------------------------------------------------

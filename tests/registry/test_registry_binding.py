@@ -104,7 +104,7 @@ def test_of_two_names_of_one_bot_the_first_stays_and_the_conflict_is_told() -> N
         ]
     )
     found = index.conflicts([BOT, OTHER])
-    assert [(one.kept.agent_id, one.dropped.agent_id) for one in found] == [
+    assert [(one[0].agent_id, one[1].agent_id) for one in found] == [
         ("first", "second"),
         ("c1", "c2"),
     ]
@@ -113,7 +113,7 @@ def test_of_two_names_of_one_bot_the_first_stays_and_the_conflict_is_told() -> N
     assert resolve(index, None, BOT, 5, 1, known).agent_id == "c1"
     unnamed = BotIdentity(HASH, 123)
     assert resolve(index, None, unnamed, 1, 1, known).agent_id == "second"
-    assert not [one for one in index.conflicts([unnamed]) if one.kept.agent_id == "first"]
+    assert not [one for one in index.conflicts([unnamed]) if one[0].agent_id == "first"]
 
 
 AGENTS = st.sampled_from(["a", "b", "c", "d"])
