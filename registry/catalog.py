@@ -154,15 +154,15 @@ class Catalog:
 
     # --- changing --------------------------------------------------------------------------------
 
-    def parse(self, text: str, place: str = "message") -> AgentDefinition:
-        """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`."""
-        return parse_agent(text, place, self.writer, self._snapshot.servers)
+    async def parse(self, text: str, place: str = "message") -> AgentDefinition:
+        """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`.
 
-    async def parsed(self, text: str, place: str = "message") -> AgentDefinition:
-        """The same; a long text is read in a thread, as that takes a while."""
+        A long text is read in a thread, as that takes a while.
+        """
+        servers = self._snapshot.servers
         if len(text) > _QUICK:
-            return await asyncio.to_thread(self.parse, text, place)
-        return self.parse(text, place)
+            return await asyncio.to_thread(parse_agent, text, place, self.writer, servers)
+        return parse_agent(text, place, self.writer, servers)
 
     async def create_agent(
         self, actor: Actor, agent: AgentDefinition, *, key: str
@@ -171,7 +171,7 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "create agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parsed(value, agent.id)
+            await self.parse(value, agent.id)
             try:
                 await self._writable.put(where, value, None, entry)
             except RevisionConflict:
@@ -186,7 +186,7 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "update agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parsed(value, agent.id)
+            await self.parse(value, agent.id)
             stored = await self._writable.revision(where)
             if stored is None:
                 raise NotThere(f"there is no agent '{agent.id}' to update")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -26,20 +26,13 @@ async def dead_letters(
     if verb != "list" and not ids and not every:
         raise ConfigError(f"dead-letters {verb}: name them (as `list` shows them), or add --all")
     try:
-        async with _opened(settings) as letters:
-            return await _done(letters, verb, bot, frozenset(ids))
+        async with contextlib.AsyncExitStack() as stack:
+            client = StoreClient(connect(await _store_url(settings, stack)), SystemClock())
+            stack.push_async_callback(client.close)
+            await client.command("PING")
+            return await _done(DeadLetters(client), verb, bot, frozenset(ids))
     except StoreError as error:
         raise ConfigError(f"the store does not answer: {error}") from None
-
-
-@contextlib.asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[DeadLetters]:
-    """The dead letters of the store, beside a running host or without one."""
-    async with contextlib.AsyncExitStack() as stack:
-        client = StoreClient(connect(await _store_url(settings, stack)), SystemClock())
-        stack.push_async_callback(client.close)
-        await client.command("PING")
-        yield DeadLetters(client)
 
 
 async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
@@ -81,13 +74,9 @@ def _name(letter: DeadLetter) -> str:
 def _shown(letter: DeadLetter) -> str:
     """One line: name, time, chat and why. What the person wrote is not shown."""
     at = datetime.fromtimestamp(letter.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{_name(letter)}  {at}  chat {_chat(letter.raw)}  {letter.why}"
-
-
-def _chat(raw: bytes) -> str:
-    try:
-        body = orjson.loads(raw)
-        held = body.get("message") or body.get("callback_query", {}).get("message") or {}
-        return str(held.get("chat", {}).get("id", "?"))
-    except (ValueError, AttributeError):
-        return "?"
+    chat = "?"
+    with contextlib.suppress(ValueError, AttributeError):
+        body = orjson.loads(letter.raw)
+        message = body.get("message") or body.get("callback_query", {}).get("message") or {}
+        chat = message.get("chat", {}).get("id", "?")
+    return f"{_name(letter)}  {at}  chat {chat}  {letter.why}"

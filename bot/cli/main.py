@@ -170,7 +170,9 @@ def _run(given: argparse.Namespace) -> int:
 
     configure(settings.log_level, settings.log_format, settings.secrets)
     _forget_secrets(settings)
-    _add_own_programs_to_path()
+    # Programs installed with the host, such as demo MCP servers, are found by name.
+    own_programs = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own_programs, os.environ.get("PATH", os.defpath)])
     from bot.app import serve
 
     async def until_signalled() -> None:
@@ -189,7 +191,8 @@ def _sandbox(given: argparse.Namespace) -> int:
     key = settings.anthropic_api_key
     wanted = Given(
         data_dir=settings.data_dir,
-        agents_file=settings.agents_file or _if_there(Path("agents.json")),
+        agents_file=settings.agents_file
+        or (path if (path := settings.agents_path).exists() else None),
         api_key=key.get_secret_value() if key else None,
         base_url=settings.anthropic_base_url,
         variables=settings.environ,
@@ -204,21 +207,10 @@ def _forget_secrets(settings: Settings) -> None:
     from bot.ops.process import erase_variables
     from bot.startup import own_variables
 
-    file = settings.agents_file or _if_there(Path("agents.json"))
     document = ""
     with contextlib.suppress(OSError):
-        document = file.read_text(errors="replace") if file else ""
+        document = settings.agents_path.read_text(errors="replace")
     erase_variables(own_variables(settings, document))
-
-
-def _if_there(path: Path) -> Path | None:
-    return path if path.exists() else None
-
-
-def _add_own_programs_to_path() -> None:
-    """Let programs installed with the host, such as demo MCP servers, be found by name."""
-    ours = str(Path(sys.executable).parent)
-    os.environ["PATH"] = os.pathsep.join([ours, os.environ.get("PATH", os.defpath)])
 
 
 def _check(given: argparse.Namespace) -> int:

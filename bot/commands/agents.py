@@ -129,7 +129,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
         return Reply("I could not read the file: it is not UTF-8 text.")
     if not text:
         return Reply(escape_markdown(HOW_TO_ADD))
-    agent = await catalog.parsed(text, place)
+    agent = await catalog.parse(text, place)
     try:
         if replaces:
             await catalog.update_agent(who, agent, key=context.key)

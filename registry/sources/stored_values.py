@@ -1,4 +1,4 @@
-"""What a store holds: its keys, the audit, and validated values, of which the last good one stays."""
+"""What a store holds: its keys, audit entries, and validated values (the last good ones)."""
 
 from __future__ import annotations
 

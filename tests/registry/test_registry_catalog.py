@@ -191,9 +191,10 @@ async def test_a_change_is_validated_before_it_is_written(
 
 async def test_pasted_text_is_told_by_line(catalog: Catalog) -> None:
     with pytest.raises(DocumentErrors) as raised:
-        catalog.parse('{"id": "x",\n"nmae": "X"}')
+        await catalog.parse('{"id": "x",\n"nmae": "X"}')
     assert "message:2" in [problem.place for problem in raised.value.problems]
-    assert catalog.parse('{"id": "x", "name": "X", "mcpServers": ["time"]}').id == "x"
+    parsed = await catalog.parse('{"id": "x", "name": "X", "mcpServers": ["time"]}')
+    assert parsed.id == "x"
 
 
 async def test_one_failing_subscriber_stops_no_other(catalog: Catalog) -> None:

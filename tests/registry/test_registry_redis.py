@@ -388,7 +388,7 @@ async def test_a_value_that_is_nested_too_deep_is_told_of_and_changes_nothing_el
             await redis.set(f"agent:definition:twice{number}", twice)
             for one in (text, twice):
                 with pytest.raises(DocumentErrors, match=r"nested too deeply|occurs twice"):
-                    catalog.parse(one)
+                    await catalog.parse(one)
         await redis.set("agent:definition:x", json.dumps(PLAIN))
         found = await within(5, catalog, lambda s: "x" in s.agents and len(s.problems) >= 10)
         assert [*found.agents] == ["x"]
