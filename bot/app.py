@@ -92,17 +92,17 @@ async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -
         await wait_first(starting, stop)
         if stop.is_set():  # a store may never answer
             await cancel_and_wait([starting])
-            log.info("stopped", why="asked to while starting")
+            log.info("stopped", why="a signal, during the start")
             return
         app = await starting
         running = asyncio.create_task(app.fleet.run(), name="fleet")
         await stop.wait()
-        log.info("stopping", why="asked to", waits_up_to_s=settings.drain_seconds)
+        log.info("stopping", why="a signal", waits_up_to_s=settings.drain_seconds)
         app.fleet.shutdown()
         await wait_first(running, hurry)
         if hurry.is_set():
             log.warning(
-                "stopping at once", why="asked to again", unfinished="goes on at the next start"
+                "stopping at once", why="a second signal", unfinished="continues at the next start"
             )
             await cancel_and_wait([running])
         else:

@@ -114,7 +114,9 @@ def announce(settings: Settings, snapshot: Snapshot, skills: InstalledSkills, ur
     for problem in settings_problems(settings):
         log.warning("settings", problem=str(problem))
     if not agents:
-        log.warning("no agents", cure="describe one in agents.json; until then nobody is answered")
+        log.warning(
+            "no agents", cure="describe one in agents.json; until then the bots answer nobody"
+        )
     for problem in skills.problems:
         log.error("skills", problem=str(problem))
     for problem in [*snapshot.problems, *snapshot.unhandled(skills.skills)]:

@@ -221,12 +221,12 @@ def resolve(
     for rule, binding in _candidates(bindings, bot, chat, person):
         if binding.agent_id in known:
             return Resolution(binding.agent_id, rule, _because(f"bound by {rule}", passed))
-        passed.append(f"the binding by {rule} names '{binding.agent_id}', which is not there")
+        passed.append(f"the binding by {rule} names '{binding.agent_id}', which does not exist")
     if default is None:
         return Resolution(None, "nobody", _because("no binding and no default agent", passed))
     if default in known:
         return Resolution(default, "default", _because("the default agent", passed))
-    passed.append(f"the default agent '{default}' is not there")
+    passed.append(f"the default agent '{default}' does not exist")
     return Resolution(None, "nobody", _because("no agent", passed))
 
 

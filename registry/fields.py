@@ -155,7 +155,7 @@ def unknown_name(name: str, known: Collection[str]) -> tuple[str, str]:
     """The message and the cure for an unknown name: the nearest known one, or all there are."""
     name = name[:_LONGEST_NAME]
     near = nearest(name, known, 0.6)
-    cure = f"did you mean '{near}'?" if near else f"remove it; known are {', '.join(known)}"
+    cure = f"did you mean '{near}'?" if near else f"remove it; known: {', '.join(known)}"
     return f"unknown field {shown(name)}", cure
 
 
@@ -169,7 +169,7 @@ def nearest(name: str, known: Collection[str], cutoff: float) -> str | None:
 _NUMBER, _WHOLE, _SWITCH = "must be a number", "must be a whole number", "must be true or false"
 _OBJECT = "must be an object in {{ }}"
 _PHRASES = {
-    "string_type": "must be a text in quotes",
+    "string_type": "must be text in quotes",
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _WHOLE),
     **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
     **dict.fromkeys(("bool_type", "bool_parsing"), _SWITCH),

@@ -62,7 +62,7 @@ def misfit(schema: Draft202012Validator, value: Any) -> tuple[str, str] | None:
         short = message if len(message) <= _LONGEST else f"…{message[-_LONGEST:]}"
         return short, place(error)
     except (ValueError, RecursionError):  # half a surrogate pair, or too deep for the library
-        return "it holds what JSON cannot hold", "$"
+        return "it contains what JSON cannot express", "$"
     return None
 
 

@@ -11,8 +11,10 @@ from registry.errors import ReferenceMissing
 
 REDACTED = "[secret]"
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-TOO_SHORT = "its value is too short to be found in texts, so they may show it"
-TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is not secret in clear"
+TOO_SHORT = "its value is too short to be found and redacted, so messages may show it"
+TOO_SHORT_CURE = (
+    "use a secret of at least 6 characters; if it is not secret, write the value itself"
+)
 _OPENING = re.compile(r"\$\{")
 
 _SHAPES = {

@@ -288,5 +288,5 @@ def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
 
 
 def _absent(place: str, agent_id: str, so: str) -> Problem:
-    message = f"agent '{agent_id}' is not there, so {so}"
+    message = f"agent '{agent_id}' does not exist, so {so}"
     return Problem(place, message, "create the agent, or name another", level="warning")

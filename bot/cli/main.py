@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--dumpable",
         action="store_true",
-        help="let debuggers and profilers of this user read the host's memory, secrets and all",
+        help="let debuggers and profilers of this user read the host's memory, secrets included",
     )
     run.set_defaults(verb=_run)
     _add_sandbox(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser("dead-letters", help="list, replay or drop messages that were set aside")
     )
     hashing = verbs.add_parser("token-hash", help="print the bindingKey of a bot, from its token")
-    hashing.add_argument("token", nargs="?", help="read from standard input when left out")
+    hashing.add_argument(
+        "token", nargs="?", help="the bot's token; read from standard input if omitted"
+    )
     hashing.set_defaults(verb=_token_hash)
     return parser
 
@@ -81,7 +83,10 @@ class _Version(argparse.Action):
 
 def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:
     sandbox.add_argument(
-        "--port", type=_port, default=8300, help="of the page (default 8300; 0: any that is free)"
+        "--port",
+        type=_port,
+        default=8300,
+        help="port of the page (default 8300; 0 for any free port)",
     )
     sandbox.add_argument("--no-open", action="store_true", help="do not open a browser")
     only = sandbox.add_mutually_exclusive_group()
@@ -91,7 +96,7 @@ def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:
             action="store_const",
             const=part,
             dest="part",
-            help=f"the {name} simulator alone, with nothing in it",
+            help=f"run only the {name} simulator, empty",
         )
     sandbox.set_defaults(verb=_sandbox, part="all")
 
@@ -107,7 +112,7 @@ def _port(text: str) -> int:
 def _add_skill(skill: argparse.ArgumentParser) -> None:
     acts = skill.add_subparsers(required=True, metavar="list | test")
     listing = acts.add_parser("list", help="list the skills of packages and agents")
-    listing.add_argument("agent", nargs="?", help="only of this agent (its id)")
+    listing.add_argument("agent", nargs="?", help="only those of this agent (its id)")
     listing.set_defaults(verb=_skills)
     test = acts.add_parser("test", help="show what a skill would be sent, or call it")
     test.add_argument("agent", help="the agent's id")
@@ -135,7 +140,7 @@ def _skill(given: argparse.Namespace) -> int:
 def _add_dead_letters(letters: argparse.ArgumentParser) -> None:
     letters.add_argument("act", choices=["list", "replay", "drop"])
     letters.add_argument("letters", nargs="*", help="names as `list` shows them")
-    letters.add_argument("--bot", type=int, help="only of this bot (its numeric id)")
+    letters.add_argument("--bot", type=int, help="only those of this bot (its numeric id)")
     letters.add_argument("--all", action="store_true", help="all of them")
     letters.set_defaults(verb=_dead_letters)
 

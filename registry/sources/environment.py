@@ -87,7 +87,7 @@ class _Tree:
             if not isinstance(node, dict):
                 break
         if not isinstance(node, dict) or isinstance(node.get(steps[-1]), dict):
-            message = "it is a value and also the beginning of other variables"
+            message = "it has a value, and other variables begin with its name"
             self.problems.append(Problem(variable, message, "remove one of them"))
             return
         node[steps[-1]] = value

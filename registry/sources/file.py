@@ -172,7 +172,7 @@ def _decoded(content: bytes, path: Path | None) -> RawDocument:
 
 def _unreadable(path: Path | None, error: OSError) -> Problem:
     message = f"it cannot be read: {error.strerror}"
-    return Problem(str(path), message, "make it a file that the host may read")
+    return Problem(str(path), message, "make it readable for the host")
 
 
 def _signature(path: Path) -> _Signature | None:

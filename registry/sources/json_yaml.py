@@ -212,7 +212,7 @@ def _check_value(value: Any, text: str) -> None:
             found = re.search(r"\\u[dD][89a-fA-F]", text)
             line = text.count("\n", 0, found.start() if found else 0) + 1
             cure = "write the character itself, or both halves of the pair"
-            message = "half of a surrogate pair has no other half"
+            message = "a surrogate pair is incomplete"
             raise MalformedText(line, 1, message, cure) from None
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(_LEVELS):
@@ -236,7 +236,7 @@ def _syntax_fault(error: json.JSONDecodeError) -> MalformedText:
     if not error.doc.strip():
         return MalformedText(1, 1, "it is empty", "write at least {}")
     if rest is None or error.msg.startswith("Unterminated string"):
-        message, cure = "it ends in the middle", "save the whole file: it looks half-written"
+        message, cure = "it ends unexpectedly", "save the whole file: it looks half-written"
         if rest is not None and "\n" in error.doc[error.pos :].rstrip():
             message, cure = "a text is not closed", _CURES["Unterminated string starting at"]
     elif rest[0] in "}]" and before.endswith(","):
@@ -252,7 +252,7 @@ def _misplaced(error: json.JSONDecodeError, ahead: str) -> tuple[str, str]:
     if ahead.startswith("'"):
         return "a text is in single quotes", "use double quotes"
     if ahead.startswith(("True", "False", "None")):
-        return "true, false and null are written in small letters", "write true, false or null"
+        return "true, false and null are written in lower case", "write true, false or null"
     cure = _CURES.get(error.msg, "write a value here: a text in quotes, a number, true, { } or [ ]")
     message = error.msg.removesuffix(" at")
     return f"{message[0].lower()}{message[1:]}", cure
@@ -380,9 +380,9 @@ def _value_of(event: Any, line: int) -> Any:
     import yaml
 
     if event.anchor is not None:
-        raise MalformedText(line, 1, "anchors and aliases are not taken", "write the value out")
+        raise MalformedText(line, 1, "anchors and aliases are not supported", "write the value out")
     if event.tag is not None:
-        raise MalformedText(line, 1, "tags are not taken", "write the value without its tag")
+        raise MalformedText(line, 1, "tags are not supported", "write the value without its tag")
     if not isinstance(event, yaml.ScalarEvent):
         return {} if isinstance(event, yaml.MappingStartEvent) else []
     if not event.implicit[0]:  # in quotes, or a block of text

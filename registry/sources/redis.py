@@ -268,7 +268,7 @@ class RedisStore:
             return
         if self._away is None:
             _log.warning("lost the registry's store", fault=fault)
-            message = f"the store is away ({fault}); the last known agents stay in use"
+            message = f"the store is unavailable ({fault}); the last known agents stay in use"
             self._away = Problem(self._name, message, "start it, or correct REDIS_URL")
             self._show()
 

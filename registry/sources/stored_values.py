@@ -177,7 +177,7 @@ class CachedDocuments:
         if found is None:
             raise DocumentErrors(problems)
         if key != expected:
-            message = "its key and its value do not belong together"
+            message = "its key does not match its value"
             raise DocumentErrors([Problem(key, message, f"SET this value at {expected}")])
         return found
 

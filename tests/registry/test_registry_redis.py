@@ -148,10 +148,10 @@ async def test_what_was_there_before_is_read_at_the_start(server: Server, redis:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("{", "ends in the middle"),
+        ("{", "ends unexpectedly"),
         ("[]", "not an object"),
         (b"\xff{}", "not UTF-8"),
-        ('{"id":"y","name":"X","mcpServerEndpoints":[]}', "do not belong together"),
+        ('{"id":"y","name":"X","mcpServerEndpoints":[]}', "does not match"),
         ('{"id":"x","name":"X"}', "mcpServerEndpoints"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"command":"sh"}}}', "a command"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"url":"http://127.1/"}}}', "internal"),
@@ -269,7 +269,7 @@ async def test_an_outage_keeps_the_last_agents_and_what_changed_meanwhile_is_fou
         server.kill()
         away = await within(5, catalog, lambda s: s.problems)
         assert "x" in away.agents
-        assert "store is away" in away.problems[0].message
+        assert "store is unavailable" in away.problems[0].message
         with pytest.raises(RegistryUnavailable):
             await catalog.create_agent(ADMIN, agent(id="z"), key="k")
         server.start()
