@@ -114,7 +114,7 @@ class LimitSettings(TurnLimits):
 
     piihandling: Literal["off", "warn", "redact", "block"] = Field(
         "off",
-        description="What to do about personal data in outgoing messages; an agent may be stricter.",
+        description="Personal data in outgoing messages; an agent may be stricter.",
     )
     blockedtopics: str | None = Field(
         None, description="Topics that no agent may talk about, separated by commas."
@@ -371,8 +371,8 @@ class Settings(BaseSettings):
     deaf_seconds: float | None = Field(
         None,
         gt=0,
-        description="A getUpdates that takes longer than this is given up, and polling starts anew; "
-        "unset: POLL_SECONDS plus 40.",
+        description="A getUpdates that takes longer is given up, and polling starts anew; unset: "
+        "POLL_SECONDS plus 40.",
     )
     drain_seconds: float = Field(
         20.0, ge=0, description="On SIGTERM, how long running turns may take to finish."

@@ -26,9 +26,8 @@ from registry.sources.stored_values import (
     VALUE_LIMIT,
     AuditEntry,
     CachedDocuments,
-    OtherType,
     Stored,
-    TooLarge,
+    Unusable,
     fingerprint,
 )
 
@@ -245,7 +244,7 @@ class RedisStore:
                 asked.strlen(key)
             sizes: list[Any] = await asked.execute(raise_on_error=False)
         found: dict[str, Stored] = {
-            key: TooLarge(size)
+            key: Unusable.too_large(size)
             for key, size in zip(keys, sizes, strict=True)
             if isinstance(size, int) and size > VALUE_LIMIT
         }
@@ -253,7 +252,7 @@ class RedisStore:
         if other := next((error for error in odd.values() if "WRONGTYPE" not in str(error)), None):
             raise other
         for key, kind in (await self._kinds([*odd])).items() if odd else ():
-            found[key] = None if kind in ("none", "string") else OtherType(kind)
+            found[key] = None if kind in ("none", "string") else Unusable.of_type(kind, key)
         wanted = [key for key in keys if key not in found]
         values: Iterable[Any] = await self._client.mget(wanted) if wanted else ()
         return {**dict(zip(wanted, values, strict=True)), **found}
