@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -127,15 +128,11 @@ class Catalog:
         """The newest audit entries, newest first."""
         return await self._writable.audit(count)
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], object]:
         """Call with each new snapshot; the result ends that."""
-        mark = object()
-        self._subscribers[mark] = subscriber
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(mark, None)
-
-        return unsubscribe
+        key = object()
+        self._subscribers[key] = subscriber
+        return partial(self._subscribers.pop, key, None)
 
     async def until(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
         """The first snapshot, from the current one on, for which something holds."""

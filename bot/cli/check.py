@@ -194,12 +194,10 @@ def _problem(details: ErrorDetails) -> Problem:
             message = "is not a setting"
         case kind if kind in _NOT_A_MODEL:
             parts = _parts(loc)
-            message, cure = (
-                "cannot be set as a whole",
-                f"set {', '.join(parts[:-1])} or {parts[-1]}",
-            )
-            if parts == [_variable(loc)]:
-                message, cure = "must be JSON", ""
+            message, cure = "must be JSON", ""
+            if parts != [_variable(loc)]:
+                message = "cannot be set as a whole"
+                cure = f"set {', '.join(parts[:-1])} or {parts[-1]}"
     part = ".".join(str(step) for step in inside if isinstance(step, str))
     return Problem(_variable(loc), f"{part} {message}".strip(), cure or _meaning(loc))
 

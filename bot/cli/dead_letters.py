@@ -51,17 +51,15 @@ async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> st
     return server.url
 
 
-async def _done(
-    letters: DeadLetters, verb: Verb, bot: int | None, ids: frozenset[str]
-) -> list[str]:
-    lines = await letters.lines() if bot is None else [f"bot:{bot}"]
-    found = [one for one in await letters.of(lines) if not ids or _name(one) in ids]
+async def _done(store: DeadLetters, verb: Verb, bot: int | None, ids: frozenset[str]) -> list[str]:
+    lines = await store.lines() if bot is None else [f"bot:{bot}"]
+    found = [one for one in await store.of(lines) if not ids or _name(one) in ids]
     missing = ids - {_name(one) for one in found}
     if missing:
         raise ConfigError(f"there is no dead letter {', '.join(sorted(missing))}")
     if verb == "list":
         return [_shown(letter) for letter in found] or ["no dead letters"]
-    act = letters.replay if verb == "replay" else letters.drop
+    act = store.replay if verb == "replay" else store.drop
     done = [letter for letter in found if await act(letter)]
     outcome = "back in the inbox" if verb == "replay" else "dropped"
     return [f"{_name(letter)} {outcome}" for letter in done] or ["no dead letters"]

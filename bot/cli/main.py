@@ -137,19 +137,19 @@ def _skill(given: argparse.Namespace) -> int:
     return _print_lines(settings, work)
 
 
-def _add_dead_letters(letters: argparse.ArgumentParser) -> None:
-    letters.add_argument("act", choices=["list", "replay", "drop"])
-    letters.add_argument("letters", nargs="*", help="names as `list` shows them")
-    letters.add_argument("--bot", type=int, help="only those of this bot (its numeric id)")
-    letters.add_argument("--all", action="store_true", help="all of them")
-    letters.set_defaults(verb=_dead_letters)
+def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("act", choices=["list", "replay", "drop"])
+    parser.add_argument("names", nargs="*", help="names as `list` shows them")
+    parser.add_argument("--bot", type=int, help="only those of this bot (its numeric id)")
+    parser.add_argument("--all", action="store_true", help="all of them")
+    parser.set_defaults(verb=_dead_letters)
 
 
 def _dead_letters(given: argparse.Namespace) -> int:
     settings = _settings()
     from bot.cli.dead_letters import dead_letters
 
-    work = dead_letters(settings, given.act, given.bot, given.letters, every=given.all)
+    work = dead_letters(settings, given.act, given.bot, given.names, every=given.all)
     return _print_lines(settings, work)
 
 

@@ -22,7 +22,13 @@ from registry.validation import RawDocument, RawValue, build, raw_document, read
 
 _LEVELS = 100
 _LONGEST_KEY = 1_000  # YAML looks no further for the colon behind a name
-_ROOTS = ("agents", "bindings", "defaultAgentId", "mcpServers")
+_ROOTS: Mapping[str, tuple[type, str, str]] = {
+    "agents": (list, "a list in [ ]", "correct it"),
+    "bindings": (list, "a list in [ ]", "correct it"),
+    "defaultAgentId": (object, "", ""),
+    "mcpServers": (dict, "an object in { }", 'write "mcpServers": {"name": {"command": …}}'),
+}
+"""The top-level parts of a document: what each must be, in words, and the cure."""
 
 # --- whole documents -----------------------------------------------------------------------------
 
@@ -61,11 +67,12 @@ def read_document(text: str, name: str) -> RawDocument:
         raise DocumentErrors([Problem(whole.place, "it must be an object in { }", cure)])
     problems: list[Problem] = []
     roots = _roots(whole, problems)
+    servers = roots.get("mcpServers")
     return raw_document(
-        agents=_list(roots.get("agents"), "agents", problems),
-        bindings=_list(roots.get("bindings"), "bindings", problems),
+        agents=_entries(roots.get("agents")),
+        bindings=_entries(roots.get("bindings")),
         default=roots.get("defaultAgentId"),
-        servers=_servers(roots.get("mcpServers"), problems),
+        servers={name: servers.inner(name) for name in servers.value} if servers else {},
         problems=problems,
     )
 
@@ -103,7 +110,7 @@ def _places(lines_by_path: Callable[[], dict[Path, int]], name: str) -> Callable
 
 
 def _roots(whole: RawValue, problems: list[Problem]) -> dict[str, RawValue]:
-    """The top-level parts that are not null, by their canonical names."""
+    """The top-level parts that are what they must be and not null, by their canonical names."""
     known = {casefolded(root): root for root in _ROOTS}
     roots: dict[str, RawValue] = {}
     for name in whole.value:
@@ -115,22 +122,17 @@ def _roots(whole: RawValue, problems: list[Problem]) -> dict[str, RawValue]:
             problems.append(Problem(part.place, f"'{root}' is given twice", "keep one of the two"))
         elif root is not None:
             roots[root] = part
-    return {root: part for root, part in roots.items() if part.value is not None}
+    for root, part in [*roots.items()]:
+        kind, form, cure = _ROOTS[root]
+        if part.value is None or not isinstance(part.value, kind):
+            del roots[root]
+            if part.value is not None:
+                problems.append(Problem(part.place, f"'{root}' must be {form}", cure))
+    return roots
 
 
-def _list(part: RawValue | None, root: str, problems: list[Problem]) -> list[RawValue]:
-    if part is not None and not isinstance(part.value, list):
-        problems.append(Problem(part.place, f"'{root}' must be a list in [ ]", "correct it"))
-        return []
+def _entries(part: RawValue | None) -> list[RawValue]:
     return [part.inner(index) for index in range(len(part.value))] if part else []
-
-
-def _servers(part: RawValue | None, problems: list[Problem]) -> dict[str, RawValue]:
-    if part is not None and not isinstance(part.value, Mapping):
-        cure = 'write "mcpServers": {"name": {"command": …}}'
-        problems.append(Problem(part.place, "'mcpServers' must be an object in { }", cure))
-        return {}
-    return {name: part.inner(name) for name in part.value} if part else {}
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -273,8 +275,8 @@ def _plain_string(match: re.Match[str]) -> str:
         return '""'
     short = content[: _LONGEST_KEY // 7].replace("\\", "\\\\").replace('"', '\\"')
 
-    def escaped(odd: re.Match[str]) -> str:  # half a surrogate pair has no form in YAML
-        return "\ufffd" if "\ud800" <= odd[0] <= "\udfff" else f"\\u{ord(odd[0]):04x}"
+    def escaped(found: re.Match[str]) -> str:  # half a surrogate pair has no form in YAML
+        return "\ufffd" if "\ud800" <= found[0] <= "\udfff" else f"\\u{ord(found[0]):04x}"
 
     return f'"{_NOT_YAML.sub(escaped, short)}"'
 
@@ -289,8 +291,8 @@ def parse_yaml(text: str) -> tuple[Any, dict[Path, int]]:
     """The value of a YAML text, and the line of each of its parts; raises `MalformedText`."""
     from yaml.reader import Reader
 
-    if odd := Reader.NON_PRINTABLE.search(text):
-        line = text.count("\n", 0, odd.start()) + 1
+    if found := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
         raise MalformedText(line, 1, "it holds a control character", "remove the character")
     value, lines = _read_events(text, once=True)
     _check_value(value, text)

@@ -156,12 +156,13 @@ class RedisStore:
         expected: str | None,
         entry: AuditEntry,
     ) -> None:
-        mark = fingerprint(entry.action, entry.target if act == "record" else key, value)
+        where = entry.target if act == "record" else key
+        made = fingerprint(entry.action, where, value)
         audit = [text for pair in entry.fields().items() for text in pair]
         keys = (key, AUDIT, REPLAY + entry.key)
         async with self._translated(*keys):
             answer = await self._write_script(
-                keys=keys, args=[act, value, expected or "", mark, _REMEMBER_SECONDS, *audit]
+                keys=keys, args=[act, value, expected or "", made, _REMEMBER_SECONDS, *audit]
             )
             await self._refresh([] if act == "record" else [key])
         if _text(answer) == "conflict":
@@ -239,19 +240,21 @@ class RedisStore:
 
     async def _read(self, keys: Sequence[str]) -> dict[str, Stored]:
         """Raw values by key; what is too large or not a text is not fetched."""
-        async with self._client.pipeline(transaction=False) as asked:
+        async with self._client.pipeline(transaction=False) as pipeline:
             for key in keys:
-                asked.strlen(key)
-            sizes: list[Any] = await asked.execute(raise_on_error=False)
+                pipeline.strlen(key)
+            sizes: list[Any] = await pipeline.execute(raise_on_error=False)
         found: dict[str, Stored] = {
             key: Unusable.too_large(size)
             for key, size in zip(keys, sizes, strict=True)
             if isinstance(size, int) and size > VALUE_LIMIT
         }
-        odd = {key: one for key, one in zip(keys, sizes, strict=True) if isinstance(one, Exception)}
-        if other := next((error for error in odd.values() if "WRONGTYPE" not in str(error)), None):
+        failed = {
+            k: size for k, size in zip(keys, sizes, strict=True) if isinstance(size, Exception)
+        }
+        if other := next((one for one in failed.values() if "WRONGTYPE" not in str(one)), None):
             raise other
-        for key, kind in (await self._kinds([*odd])).items() if odd else ():
+        for key, kind in (await self._kinds([*failed])).items() if failed else ():
             found[key] = None if kind in ("none", "string") else Unusable.of_type(kind, key)
         wanted = [key for key in keys if key not in found]
         values: Iterable[Any] = await self._client.mget(wanted) if wanted else ()
@@ -280,7 +283,7 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-# --- what has changed, as the server tells it, on a connection of its own ------------------------
+# --- what has changed, pushed by the server over a connection of its own -------------------------
 
 
 async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] | None]:
