@@ -70,7 +70,7 @@ async def _measured(url: str) -> Section:
 async def _fill(client: object) -> None:
     from redis.asyncio import Redis
 
-    from registry.keys import BINDING, DEFINITION
+    from registry.sources.stored_values import BINDING, DEFINITION
 
     assert isinstance(client, Redis)
     kinds = ("ChatId", "UserId")
@@ -115,7 +115,7 @@ async def _changed(catalog: object, client: object, number: int) -> float:
     from redis.asyncio import Redis
 
     from registry.catalog import Catalog
-    from registry.keys import DEFINITION
+    from registry.sources.stored_values import DEFINITION
 
     assert isinstance(catalog, Catalog)
     assert isinstance(client, Redis)

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bot.cli.main import main as run
-
-
-def main() -> int:
-    """The entry point of both."""
-    return run()
-
+from bot.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ from bot.ops.logging import Counters
 from bot.ops.network import proxy_of
 from bot.ops.process import resume_gc
 from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
-from bot.settings import Bot, Settings
+from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.startup import agent_resolver, agents_source, announce, model_advice, offer_claim
@@ -65,7 +65,6 @@ from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnServices
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
-from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.sources.redis import RedisStore
@@ -74,6 +73,7 @@ log = structlog.get_logger("switchboard")
 
 STORE_PAUSE_S = 1.0
 STALLED_MARGIN_S = 40.0
+_FILES = resource.RLIMIT_NOFILE
 UNUSED_S = 60.0
 """How long after a change the MCP servers that no agent has any more are closed."""
 
@@ -84,47 +84,26 @@ async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -
     Running turns come to their end first, unless `hurry` is set.
     """
     async with contextlib.AsyncExitStack() as stack:
-        async with _given_up_at(stop):
-            app = await stack.enter_async_context(App(settings))
-        if stop.is_set():
-            log.info("stopped", why="asked to while starting")
+        starting = asyncio.create_task(stack.enter_async_context(App(settings)), name="start")
+        await wait_first(starting, stop)
+        if stop.is_set():  # a store may never answer
+            await cancel_and_wait([starting])
+            log.info("stopped", why="a signal, during the start")
             return
+        app = await starting
         running = asyncio.create_task(app.fleet.run(), name="fleet")
         await stop.wait()
-        log.info("stopping", why="asked to", waits_up_to_s=settings.drain_seconds)
+        log.info("stopping", why="a signal", waits_up_to_s=settings.drain_seconds)
         app.fleet.shutdown()
         await wait_first(running, hurry)
         if hurry.is_set():
             log.warning(
-                "stopping at once", why="asked to again", unfinished="goes on at the next start"
+                "stopping at once", why="a second signal", unfinished="continues at the next start"
             )
             await cancel_and_wait([running])
         else:
             await running
     log.info("stopped")
-
-
-@contextlib.asynccontextmanager
-async def _given_up_at(stop: asyncio.Event) -> AsyncIterator[None]:
-    """Give up what is done inside as soon as `stop` is set, as where a store never answers."""
-    loop = asyncio.get_running_loop()
-
-    def give_up(_: object) -> None:
-        if stop.is_set():
-            with contextlib.suppress(RuntimeError):  # it is over already
-                patience.reschedule(loop.time())
-
-    try:
-        async with asyncio.timeout(None) as patience:
-            asked = asyncio.create_task(stop.wait())
-            asked.add_done_callback(give_up)
-            try:
-                yield
-            finally:
-                await cancel_and_wait([asked])
-    except TimeoutError:
-        if not stop.is_set():
-            raise
 
 
 class App:
@@ -158,11 +137,9 @@ class App:
         await self._open_access()
         self.installed_skills = await discover_skills()
         self._resolver = agent_resolver(self.settings, self.catalog, self.installed_skills)
-        self._open_session()
         self._open_alerts()
         await self._open_tools()
-        await self._open_budgets()
-        self._open_turns()
+        await self._open_turns()
         self._open_commands()
         self._open_router()
         self._open_fleet()
@@ -174,11 +151,7 @@ class App:
         """Run a task for as long as the host runs; one that ends by a fault is logged."""
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_log_failure)
-
-        async def end() -> None:
-            await cancel_and_wait([task])
-
-        self._stack.push_async_callback(end)
+        self._stack.push_async_callback(cancel_and_wait, [task])
 
     # --- the store, and what lies in it ---
 
@@ -320,12 +293,10 @@ class App:
 
     # --- turns and conversations ---
 
-    async def _open_budgets(self) -> None:
+    async def _open_turns(self) -> None:
         prices = Prices(self.settings.prices, listed=self.settings.anthropic_base_url is None)
         await self._background(prices.warm(), "prices.warm")
-        self._budgets = BudgetService(Ledger(self.store), prices.price, self._alerts.send)
-
-    def _open_turns(self) -> None:
+        budgets = BudgetService(Ledger(self.store), prices.price, self._alerts.send)
         stores, transcripts, current = self._stores, Transcripts(), self._resolver.current
         services = TurnServices(
             journal=stores.journal,
@@ -335,7 +306,7 @@ class App:
             clock=self.clock,
             counters=self.counters,
         )
-        runner = TurnRunner(services, transcripts, self._model, self._tools, self._budgets)
+        runner = TurnRunner(services, transcripts, self._model, self._tools, budgets)
         approvals = ApprovalService(
             stores.approvals,
             stores.inbox,
@@ -352,7 +323,11 @@ class App:
     def _open_commands(self) -> None:
         settings = self.settings
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
-        context = AdminContext(self.catalog, defaults, advice, self._bot_states, self.report)
+
+        def bots() -> list[BotState]:
+            return [BotState(one.identity, one.state, one.backlog) for one in self.fleet.lines]
+
+        context = AdminContext(self.catalog, defaults, advice, bots, self.report)
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
         everyone, admins = (
@@ -361,9 +336,6 @@ class App:
         )
         owners = menu_owners(self.store)
         self._menus = Menus(everyone, admins, lambda: self._access.admins, owners)
-
-    def _bot_states(self) -> list[BotState]:
-        return [BotState(one.identity, one.state, one.backlog) for one in self.fleet.lines]
 
     def _open_router(self) -> None:
         stores, counters = self._stores, self.counters
@@ -391,13 +363,11 @@ class App:
 
     # --- lines and HTTP ---
 
-    def _open_session(self) -> None:
-        self._session = new_session(proxy=proxy_of(self.settings.telegram_api_url))
-        self._stack.push_async_callback(self._session.close)
-
     def _open_fleet(self) -> None:
         """Add the lines of the configured bots; nothing of them runs yet."""
         settings = self.settings
+        session = new_session(proxy=proxy_of(settings.telegram_api_url))
+        self._stack.push_async_callback(session.close)
         services = LineServices(
             self._leases,
             self._stores,
@@ -417,24 +387,25 @@ class App:
             ),
             on_identified=self._problem_alerts.check_soon,
         )
-
-        def line(bot: Bot) -> HostedLine:
-            client = TelegramClient(self._session, settings.telegram_api_url, bot.token)
-            return HostedLine(TelegramTransport(bot.id, bot.token, client, telegram), services)
-
         for bot in settings.bots:
-            self.fleet.add(line(bot))
+            client = TelegramClient(session, settings.telegram_api_url, bot.token)
+            transport = TelegramTransport(bot.id, bot.token, client, telegram)
+            self.fleet.add(HostedLine(transport, services))
 
     async def _open_http(self) -> None:
         """Serve health and webhooks; sets `url`."""
-        doors = {}
+        endpoints = {}
         for line in self.fleet.lines:
-            if isinstance(line.transport, TelegramTransport) and (hook := line.transport.webhook):
-                take = partial(accept_pushed, line.accept, self.counters)
-                doors[hook.path] = WebhookEndpoint(hook.secret, take)
-        web = http_app(self.report, webhook_routes(doors, self.counters), self.settings.secrets)
+            if isinstance(line.transport, TelegramTransport) and (own := line.transport.webhook):
+                accept = partial(accept_pushed, line.accept, self.counters)
+                endpoints[own.path] = WebhookEndpoint(own.secret, accept)
+        routes = webhook_routes(endpoints, self.counters)
+        web = http_app(self.report, routes, self.settings.secrets)
         host, port = self.settings.http_host, self.settings.http_port
-        limits = HttpLimits(self._most_connections(), count=self.counters.add)
+        connections, (files, _) = self.settings.http_connections, resource.getrlimit(_FILES)
+        if files != resource.RLIM_INFINITY:  # strangers must not use up what the bots need
+            connections = max(1, min(connections, files // 4))
+        limits = HttpLimits(connections, count=self.counters.add)
         try:
             self.url = await self._stack.enter_async_context(serving(web, host, port, limits))
         except OSError as error:
@@ -442,12 +413,6 @@ class App:
                 f"HTTP_HOST:HTTP_PORT {host}:{port} cannot be used: {error.strerror}. "
                 "Stop what listens there, or choose another HTTP_PORT or HTTP_HOST."
             ) from None
-
-    def _most_connections(self) -> int:
-        """How many the port may hold: strangers must not use up the descriptors that bots need."""
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = self.settings.http_connections
-        return most if files == resource.RLIM_INFINITY else max(1, min(most, files // 4))
 
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
@@ -466,21 +431,20 @@ class App:
             "store_round_trips": self.store.round_trips,
         }
 
-    def _identities(self) -> list[BotIdentity]:
-        """The bots of this host by every name that is known of them."""
-        return [line.identity for line in self.fleet.lines]
-
     def _problems(self) -> Sequence[Problem]:
         """What is wrong with agents, bindings and packages, also what only bots' names show."""
         snapshot, skills = self.catalog.snapshot(), self.installed_skills
-        conflicts = snapshot.conflicts(self._identities())
+        conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
         return [*snapshot.problems, *conflicts, *skills.problems, *unhandled]
 
     def _agent_errors(self) -> list[Problem]:
         """What an admin must correct; quick with ten thousand agents, as each change runs it."""
         snapshot = self.catalog.snapshot()
-        found = [*snapshot.document.problems, *snapshot.conflicts(self._identities())]
+        found = [
+            *snapshot.document.problems,
+            *snapshot.conflicts(line.identity for line in self.fleet.lines),
+        ]
         return [problem for problem in found if problem.level == "error"]
 
 

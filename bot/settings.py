@@ -22,20 +22,18 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.access.rules import Mode, Rule
 from bot.ops.redaction import Secrets
+from bot.usage.pricing import OwnPrices, check_prices
 from registry.authorization import WriterPermissions
 from registry.binding import token_hash
 from registry.definition import Effort, LlmConfiguration
 from registry.errors import InvalidValue
-from registry.fields import issues_of
 from registry.limits import Budget, TurnLimits
 from registry.urls import web_parts
 
@@ -54,14 +52,14 @@ def separated(value: Any) -> Any:
 
 def _people(ids: frozenset[int]) -> frozenset[int]:
     if wrong := sorted(id for id in ids if id <= 0):
-        raise InvalidValue(f"{wrong[0]} is not a person's id", "put the ids of groups into CHATS")
+        raise InvalidValue(f"{wrong[0]} is not a person's id", "the ids of groups go into CHATS")
     return ids
 
 
 def _groups(ids: frozenset[int]) -> frozenset[int]:
     if wrong := sorted(id for id in ids if id >= 0):
         message = f"{wrong[0]} is not a group's id, which is negative"
-        raise InvalidValue(message, "put those of persons into PEOPLE")
+        raise InvalidValue(message, "the ids of people go into PEOPLE")
     return ids
 
 
@@ -80,7 +78,7 @@ def _store_address(url: SecretStr) -> SecretStr:
         is_address = False
     if not is_address and not text.startswith("unix://"):
         raise InvalidValue(
-            "is not the address of a store",
+            "is not a valid store address",
             "write redis://:password@host:6379/0, rediss://… for TLS, or unix:///path/to/socket",
         )
     return url
@@ -115,7 +113,8 @@ class LimitSettings(TurnLimits):
     """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
 
     piihandling: Literal["off", "warn", "redact", "block"] = Field(
-        "off", description="Personal data in what goes out; an agent may be stricter."
+        "off",
+        description="Personal data in outgoing messages; an agent may be stricter.",
     )
     blockedtopics: str | None = Field(
         None, description="Topics that no agent may talk about, separated by commas."
@@ -150,37 +149,6 @@ class BudgetSettings(BaseModel):
     host: BudgetSetting = Field(_NO_BUDGET, description="All together.")
 
 
-_Dollars = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
-
-
-Prices = dict[str, dict[str, float]]
-
-
-class Price(BaseModel):
-    """What a model costs, in dollars for a million tokens."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
-
-    input: _Dollars
-    output: _Dollars
-    cache_read: _Dollars = 0
-    cache_write: _Dollars = 0
-
-
-def _prices(prices: Prices) -> Prices:
-    for model, price in prices.items():
-        try:
-            Price.model_validate(price)
-        except ValidationError as error:
-            first = next(issues_of(error, Price))
-            cure = (
-                "give a price input and output, and maybe cacheRead and cacheWrite, all in dollars "
-                "for a million tokens"
-            )
-            raise InvalidValue(f"{model}: {first.message}", cure) from None
-    return prices
-
-
 class Bot(BaseModel):
     """One bot: `BOTS__<n>__…`."""
 
@@ -193,16 +161,16 @@ class Bot(BaseModel):
         None, description="A file with the token, in place of `BOTS__<n>__TOKEN`."
     )
     agentid: str | None = Field(
-        None, description="The agent that answers this bot: a binding in short."
+        None, description="The agent that answers for this bot; short for a binding."
     )
     access: Mode | None = Field(
         None, description="Who may talk to this bot; unset: as `ACCESS` says."
     )
     people: _People = Field(
-        frozenset(), description="Persons who may talk to this bot, beside those of `PEOPLE`."
+        frozenset(), description="People who may talk to this bot, in addition to `PEOPLE`."
     )
     chats: _Groups = Field(
-        frozenset(), description="Groups that may talk to this bot, beside those of `CHATS`."
+        frozenset(), description="Groups that may talk to this bot, in addition to `CHATS`."
     )
 
     @model_validator(mode="before")
@@ -239,10 +207,12 @@ class Llm(BaseModel):
 
     model: str = Field(DEFAULT_MODEL, description="Model of agents that name none.")
     temperature: float | None = Field(
-        None, ge=0, le=2, description="Sent only to models that take it; else dropped."
+        None, ge=0, le=2, description="Sent only to models that accept it."
     )
     maxtokens: int = Field(
-        DEFAULT_MAX_TOKENS, ge=1, description="Most tokens of one model answer, thinking included."
+        DEFAULT_MAX_TOKENS,
+        ge=1,
+        description="Maximum tokens of one model answer, thinking included.",
     )
     reasoningeffort: Effort | None = Field(
         None, description="none, minimal, low, medium, high, xhigh or max; clamped to the model."
@@ -285,7 +255,7 @@ class Settings(BaseSettings):
 
     bots: list[Bot] = Field(
         default_factory=list,
-        description="The bots to host; none is legal. `BOTS__0__TOKEN`, `BOTS__1__TOKEN` …",
+        description="The bots to host; there may be none. `BOTS__0__TOKEN`, `BOTS__1__TOKEN` …",
     )
     agents_file: Path | None = Field(
         None,
@@ -313,7 +283,7 @@ class Settings(BaseSettings):
     )
     admins: _Ids = Field(
         frozenset(),
-        description="Numeric Telegram ids of the admins, separated by commas; `/id` tells anybody "
+        description="Numeric Telegram ids of the admins, separated by commas; `/id` shows anybody "
         "theirs.",
     )
     access: Mode = Field(
@@ -324,13 +294,13 @@ class Settings(BaseSettings):
     )
     people: _People = Field(
         frozenset(),
-        description="Numeric ids of persons who may talk in private, separated by commas; `/id` "
-        "tells anybody theirs.",
+        description="Numeric ids of people who may talk in private, separated by commas; `/id` "
+        "shows anybody theirs.",
     )
     chats: _Groups = Field(
         frozenset(),
         description="Ids of groups whose members may all talk there, separated by commas; they "
-        "are negative, and `/id` tells them.",
+        "are negative, and `/id` shows them.",
     )
     agent_secrets: _Names = Field(
         frozenset(),
@@ -343,14 +313,14 @@ class Settings(BaseSettings):
     internal_hosts: _Names = Field(
         frozenset(),
         description="Internal hosts that agents from Redis or a chat may reach, separated by "
-        "commas; those of the file and the environment need no leave.",
+        "commas; those of the file and the environment need no permission.",
     )
     proxy_judges: bool = Field(
         False,
-        description="Where `HTTPS_PROXY` names a proxy: it refuses internal hosts by itself, so "
-        "what agents from Redis or a chat name goes through it as well, instead of straight out.",
+        description="The proxy of `HTTPS_PROXY` refuses internal hosts itself, so requests to what "
+        "agents from Redis or a chat name go through it as well, instead of out directly.",
     )
-    prices: Annotated[Prices, BeforeValidator(_whole), AfterValidator(_prices)] = Field(
+    prices: Annotated[OwnPrices, BeforeValidator(_whole), AfterValidator(check_prices)] = Field(
         default_factory=dict,
         description='Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": '
         '{"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}`.',
@@ -364,13 +334,15 @@ class Settings(BaseSettings):
     approval_minutes: float = Field(
         60.0,
         gt=0,
-        description="How long a question to people stays open, where the agent does not say.",
+        description="How long a request for approval stays open, where the agent does not say.",
     )
     replica_name: str | None = Field(
         None, description="This replica's name in logs and health; unset: the host's name."
     )
-    http_host: str = Field("127.0.0.1", description="Where health is served.")
-    http_port: int = Field(8080, ge=0, le=65535, description="`/health`; 0 takes a free port.")
+    http_host: str = Field("127.0.0.1", description="The address on which `/health` is served.")
+    http_port: int = Field(
+        8080, ge=0, le=65535, description="The port of `/health`; 0 takes a free one."
+    )
     http_connections: int = Field(
         512,
         ge=1,
@@ -399,14 +371,14 @@ class Settings(BaseSettings):
     deaf_seconds: float | None = Field(
         None,
         gt=0,
-        description="A getUpdates without an end for so long is given up and its poller rebuilt; "
-        "unset: POLL_SECONDS and 40 more.",
+        description="A getUpdates that takes longer is given up, and polling starts anew; unset: "
+        "POLL_SECONDS plus 40.",
     )
     drain_seconds: float = Field(
-        20.0, ge=0, description="On SIGTERM, how long running turns may take to come to their end."
+        20.0, ge=0, description="On SIGTERM, how long running turns may take to finish."
     )
     turns_at_once: int = Field(
-        200, ge=1, description="Of each bot, how many conversations are answered side by side."
+        200, ge=1, description="How many conversations of one bot are answered at the same time."
     )
     allow_volatile_redis: bool = Field(
         False, description="Run on a Redis that may lose what it acknowledged."
@@ -429,7 +401,7 @@ class Settings(BaseSettings):
     def _each_bot_once(cls, bots: list[Bot]) -> list[Bot]:
         ids = [bot.id for bot in bots]
         if twice := sorted({id for id in ids if ids.count(id) > 1}):
-            message = f"bot {twice[0]} is there twice"
+            message = f"bot {twice[0]} is configured twice"
             raise InvalidValue(message, "give each bot one BOTS__<n>__TOKEN")
         return bots
 

@@ -77,21 +77,13 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"
         yield Problem("ANTHROPIC_API_KEY", message, cure, "warning")
-    for name in _short_secrets(settings):
-        yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning")
-    yield from _access_problems(settings)
-
-
-def _short_secrets(settings: Settings) -> Iterator[str]:
-    """The names of variables whose secret is too short to be found in a text."""
     store = settings.redis_url.get_secret_value() if settings.redis_url else ""
     addresses = {"REDIS_URL": store, "ANTHROPIC_BASE_URL": settings.anthropic_base_url or ""}
-    for name, url in addresses.items():
-        if any(map(too_short, credentials_in(url))):
-            yield name
-    for name in sorted(settings.agent_secrets):
-        if too_short(settings.environ.get(name, "")):
-            yield name
+    short = [name for name, url in addresses.items() if any(map(too_short, credentials_in(url)))]
+    listed = sorted(settings.agent_secrets)
+    short += [name for name in listed if too_short(settings.environ.get(name, ""))]
+    yield from (Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning") for name in short)
+    yield from _access_problems(settings)
 
 
 def _access_problems(settings: Settings) -> Iterator[Problem]:
@@ -122,7 +114,9 @@ def announce(settings: Settings, snapshot: Snapshot, skills: InstalledSkills, ur
     for problem in settings_problems(settings):
         log.warning("settings", problem=str(problem))
     if not agents:
-        log.warning("no agents", cure="describe one in agents.json; until then nobody is answered")
+        log.warning(
+            "no agents", cure="describe one in agents.json; until then the bots answer nobody"
+        )
     for problem in skills.problems:
         log.error("skills", problem=str(problem))
     for problem in [*snapshot.problems, *snapshot.unhandled(skills.skills)]:

@@ -79,8 +79,8 @@ def screen_server(
         yield from _promises(
             server.trust_annotations, (*path, "trustAnnotations"), "trust a server"
         )
-        yield from _promises(server.repeatable, (*path, "repeatable"), "pin repeatable tools")
-        yield from _promises(server.cache, (*path, "cache"), "have results used again")
+        yield from _promises(server.repeatable, (*path, "repeatable"), "declare tools repeatable")
+        yield from _promises(server.cache, (*path, "cache"), "cache results")
     for spelled, text in (("command", server.command), ("cwd", server.cwd)):
         yield from _no_reference(text or "", (*path, spelled))
     for index, argument in enumerate(server.args):
@@ -101,7 +101,7 @@ def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Iterat
     yield from _screen_url(skill.webhook_url, (*path, "webhookUrl"), writer)
     if writer.operator:
         return
-    yield from _promises(skill.cache, (*path, "cache"), "have results used again")
+    yield from _promises(skill.cache, (*path, "cache"), "cache results")
     handler, auth = skill.internal_handler, skill.webhook_auth
     if handler is not None and handler not in writer.handlers:
         message = f"the internal skill '{handler}' may not be used by this document"
@@ -138,7 +138,7 @@ def _screen_url(
         return
     yield from _malformed(url, path)
     if not writer.operator and reference_names(url):
-        message = "an address may not hold a reference here"
+        message = "an address may not contain a reference here"
         yield ValidationIssue(path, message, "write the plain address")
     elif not url.startswith("${"):
         parts = urlsplit(url)
@@ -173,5 +173,5 @@ def _secret(path: Path, what: str) -> ValidationIssue:
     return ValidationIssue(
         path,
         f"{what} is written in clear in '{dotted(path)}'",
-        f"{by_reference if here else 'take it out'}, and replace the secret: it is no longer one",
+        f"{by_reference if here else 'remove it'}, and replace the secret: it has been exposed",
     )

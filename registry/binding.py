@@ -109,7 +109,7 @@ def bot_key(text: str) -> str:
 
 
 def is_bot_key(text: str) -> bool:
-    """Whether a key can match a bot at all; the rest is kept, and warned of."""
+    """Whether a key can match a bot at all; others are stored, with a warning."""
     return bool(_HASH.match(text) or _USERNAME.match(text) or text.isdigit())
 
 
@@ -153,14 +153,6 @@ class Resolution:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Two bindings of one bot under two of its names: the first stays."""
-
-    kept: AgentBinding
-    dropped: AgentBinding
-
-
 _Slot = tuple[AgentBindingType, str, str | None]
 
 
@@ -193,19 +185,19 @@ class Bindings:
         """The binding of a chat or a person for every bot."""
         return self._first([(kind, key, None)])
 
-    def conflicts(self, bots: Iterable[BotIdentity]) -> list[Conflict]:
-        """Bindings that mean one bot under two of its names."""
+    def conflicts(self, bots: Iterable[BotIdentity]) -> list[tuple[AgentBinding, AgentBinding]]:
+        """Two bindings each of one bot under two of its names: the first of them stays."""
         owner = {key: bot.id for bot in bots for key in bot.keys}
-        kept: dict[tuple[AgentBindingType, str, int], AgentBinding] = {}
-        found: list[Conflict] = []
+        firsts: dict[tuple[AgentBindingType, str, int], AgentBinding] = {}
+        found: list[tuple[AgentBinding, AgentBinding]] = []
         for (kind, key, bot), (_, binding) in self._slots.items():
             is_bot = kind is AgentBindingType.TelegramBot
             alias = key if is_bot else bot
             if alias is None or alias not in owner:
                 continue
-            first = kept.setdefault((kind, "" if is_bot else key, owner[alias]), binding)
+            first = firsts.setdefault((kind, "" if is_bot else key, owner[alias]), binding)
             if first is not binding:
-                found.append(Conflict(first, binding))
+                found.append((first, binding))
         return found
 
     def _first(self, slots: Iterable[_Slot]) -> AgentBinding | None:
@@ -229,12 +221,12 @@ def resolve(
     for rule, binding in _candidates(bindings, bot, chat, person):
         if binding.agent_id in known:
             return Resolution(binding.agent_id, rule, _because(f"bound by {rule}", passed))
-        passed.append(f"the binding by {rule} names '{binding.agent_id}', which is not there")
+        passed.append(f"the binding by {rule} names '{binding.agent_id}', which does not exist")
     if default is None:
         return Resolution(None, "nobody", _because("no binding and no default agent", passed))
     if default in known:
         return Resolution(default, "default", _because("the default agent", passed))
-    passed.append(f"the default agent '{default}' is not there")
+    passed.append(f"the default agent '{default}' does not exist")
     return Resolution(None, "nobody", _because("no agent", passed))
 
 

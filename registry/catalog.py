@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
+from typing import Any
 
 import structlog
 
@@ -22,12 +25,17 @@ from registry.errors import (
     RegistryUnavailable,
     RevisionConflict,
 )
-from registry.keys import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
-from registry.snapshot import Document, Snapshot, merge_documents
-from registry.sources.cached_documents import default_text
+from registry.snapshot import Document, Entry, Snapshot, merge_documents
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
+from registry.sources.stored_values import (
+    BINDING,
+    DEFAULT,
+    DEFINITION,
+    AuditEntry,
+    fingerprint,
+)
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
@@ -120,15 +128,11 @@ class Catalog:
         """The newest audit entries, newest first."""
         return await self._writable.audit(count)
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], object]:
         """Call with each new snapshot; the result ends that."""
-        mark = object()
-        self._subscribers[mark] = subscriber
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(mark, None)
-
-        return unsubscribe
+        key = object()
+        self._subscribers[key] = subscriber
+        return partial(self._subscribers.pop, key, None)
 
     async def until(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
         """The first snapshot, from the current one on, for which something holds."""
@@ -147,15 +151,15 @@ class Catalog:
 
     # --- changing --------------------------------------------------------------------------------
 
-    def parse(self, text: str, place: str = "message") -> AgentDefinition:
-        """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`."""
-        return parse_agent(text, place, self.writer, self._snapshot.servers)
+    async def parse(self, text: str, place: str = "message") -> AgentDefinition:
+        """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`.
 
-    async def parsed(self, text: str, place: str = "message") -> AgentDefinition:
-        """The same; a long text is read in a thread, as that takes a while."""
+        A long text is read in a thread, as that takes a while.
+        """
+        servers = self._snapshot.servers
         if len(text) > _QUICK:
-            return await asyncio.to_thread(self.parse, text, place)
-        return self.parse(text, place)
+            return await asyncio.to_thread(parse_agent, text, place, self.writer, servers)
+        return parse_agent(text, place, self.writer, servers)
 
     async def create_agent(
         self, actor: Actor, agent: AgentDefinition, *, key: str
@@ -164,7 +168,7 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "create agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parsed(value, agent.id)
+            await self.parse(value, agent.id)
             try:
                 await self._writable.put(where, value, None, entry)
             except RevisionConflict:
@@ -179,11 +183,11 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "update agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parsed(value, agent.id)
-            stored = await self._writable.get(where)
+            await self.parse(value, agent.id)
+            stored = await self._writable.revision(where)
             if stored is None:
                 raise NotThere(f"there is no agent '{agent.id}' to update")
-            await self._put(where, value, entry, expected or stored.revision)
+            await self._put(where, value, entry, expected or stored)
         return agent
 
     async def delete_agent(
@@ -214,7 +218,7 @@ class Catalog:
             return
         if agent_id not in self._snapshot.agents:
             raise NotThere(f"there is no agent '{agent_id}' to be the default")
-        await self._set(DEFAULT, default_text(agent_id), entry)
+        await self._set(DEFAULT, json.dumps(agent_id), entry)
 
     async def refused(
         self, actor: Actor, action: str, target: str, *, key: str, detail: str = ""
@@ -246,14 +250,22 @@ class Catalog:
         """Whether a change is still to be made; raises Owned where the file sets that key."""
         if await self._writable.replayed(entry, fingerprint(entry.action, where, value)):
             return False
-        if place := self.file.owner(where):
-            raise Owned(entry.target, place)
+        if owner := self._operators(where):
+            raise Owned(entry.target, owner.place)
         return True
+
+    def _operators(self, where: str) -> Entry[Any] | None:
+        """What the file or the environment has in place of a key of the store."""
+        document = self.file.document
+        if where == DEFAULT:
+            return document.default_agent_id
+        if where.startswith(DEFINITION):
+            return document.agents.get(where.removeprefix(DEFINITION))
+        return document.bindings.get(where.removeprefix(BINDING))
 
     async def _set(self, where: str, value: str, entry: AuditEntry) -> None:
         if await self._must_write(where, value, entry):
-            stored = await self._writable.get(where)
-            await self._put(where, value, entry, stored.revision if stored else None)
+            await self._put(where, value, entry, await self._writable.revision(where))
 
     async def _put(self, where: str, value: str, entry: AuditEntry, expected: str | None) -> None:
         await self._writable.put(where, value, expected, entry)
@@ -262,10 +274,10 @@ class Catalog:
     async def _remove(self, where: str, entry: AuditEntry, expected: str | None = None) -> bool:
         if not await self._must_write(where, "", entry):
             return True
-        stored = await self._writable.get(where)
+        stored = await self._writable.revision(where)
         if stored is None:
             return False
-        await self._writable.delete(where, expected or stored.revision, entry)
+        await self._writable.delete(where, expected or stored, entry)
         self._refresh()
         return True
 

@@ -50,7 +50,7 @@ _CURES: Mapping[type[ast.AST], str] = {
     ast.Attribute: 'write "<flag>" in features for a flag; nothing else has parts',
     ast.Subscript: 'write "<flag>" in features',
     ast.Call: "functions cannot be called here",
-    ast.BinOp: "nothing is computed here; compare what is there",
+    ast.BinOp: "arithmetic is not possible here; compare plain values",
 }
 
 
@@ -131,7 +131,7 @@ def _kind_of_name(name: str) -> str:
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.6)
         known = ", ".join(NAMES)
-        cure = f"did you mean {near[0]}?" if near else f"known are {known}; put texts into quotes"
+        cure = f"did you mean {near[0]}?" if near else f"known: {known}; put texts into quotes"
         raise InvalidValue("uses an unknown name", cure)
     return NAMES[name]
 
@@ -139,13 +139,13 @@ def _kind_of_name(name: str) -> str:
 def _kind_of_joined(nodes: Iterable[ast.expr]) -> str:
     if wrong := next((kind for kind in map(_kind, nodes) if kind != TRUTH), None):
         cure = 'repeat the comparison: role == "a" or role == "b"'
-        raise InvalidValue(f"joins {wrong} by and, or, not", cure)
+        raise InvalidValue(f"joins {wrong} with and, or, not", cure)
     return TRUTH
 
 
 def _kind_of_comparison(node: ast.Compare) -> str:
     if len(node.ops) > 1:
-        raise InvalidValue("compares three values at once", "join two comparisons by and")
+        raise InvalidValue("compares three values at once", "join two comparisons with and")
     left, right, how = node.left, node.comparators[0], node.ops[0]
     one, other = _kind(left), _kind(right)
     if isinstance(how, _ORDER) and (one, other) != (NUMBER, NUMBER):
@@ -167,9 +167,9 @@ def _check_possible(name: ast.expr, other: ast.expr) -> None:
         return
     texts = [one.value for one in ast.walk(other) if isinstance(one, ast.Constant)]
     if any(str(text) != str(text).lower() for text in texts):
-        raise InvalidValue(f"compares {name.id} with capitals", "write it in small letters")
+        raise InvalidValue(f"compares {name.id} with capital letters", "write it in lower case")
     if name.id == "chat" and not set(texts) <= set(CHATS):
-        raise InvalidValue("uses an unknown kind of chat", f"known are {', '.join(CHATS)}")
+        raise InvalidValue("uses an unknown kind of chat", f"known: {', '.join(CHATS)}")
 
 
 def _evaluate(node: ast.expr, facts: Mapping[str, Any]) -> Any:

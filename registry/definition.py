@@ -21,8 +21,7 @@ from pydantic import (
 )
 
 from registry.errors import InvalidValue
-from registry.fields import RegistryModel, ValidationIssue
-from registry.keys import SLUG_RULE, is_slug, slug
+from registry.fields import SLUG_RULE, RegistryModel, ValidationIssue, is_slug, slug
 from registry.limits import CostConfig, SafetyConfig
 from registry.models import EFFORTS
 from registry.policy import Patterns, ToolPolicy
@@ -68,7 +67,7 @@ _Scope = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVa
 class ClientCredentials(RegistryModel):
     """OAuth client credentials of a server: the client, where it gets tokens, and their scopes.
 
-    Tokens come from `token_url`, or from where the metadata of `issuer` say. `method` says how
+    Tokens come from `token_url`, or from where the metadata of `issuer` says. `method` says how
     the secret is sent there: in a header of its own, or in the body.
     """
 
@@ -87,7 +86,7 @@ class ClientCredentials(RegistryModel):
         if (self.token_url is None) == (self.issuer is None):
             raise InvalidValue(
                 "tokens come from either 'tokenUrl' or 'issuer'",
-                "give the address of tokens, or the issuer whose metadata name it",
+                "give the address of tokens, or the issuer whose metadata names it",
             )
         return self
 
@@ -340,7 +339,7 @@ def name_clashes(
             yield ValidationIssue(
                 ("mcpServerEndpoints", index),
                 f"its name '{name}' is taken by another server of this agent",
-                "remove the doubled one, or name it in mcpServers",
+                "remove the duplicate, or name it in mcpServers",
             )
         taken.add(name.lower())
 

@@ -7,7 +7,7 @@ RegistryError
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
 ├── RevisionConflict      somebody else has changed it in the meantime
-├── KeyReused             an idempotency key came again with another change
+├── KeyReused             an idempotency key was used for another change before
 ├── ReferenceMissing      a `${NAME}` has no value, or may not be used here
 ├── WrongKind             a key of the store holds a list or the like where a text should be
 └── RegistryUnavailable   the store is away; a repeat with the same key is safe
@@ -49,8 +49,8 @@ def summary(problems: Collection[Problem]) -> str:
     if not problems:
         return "no problems found"
     counts = Counter(problem.level for problem in problems)
-    said = [f"{n} {level}{'s' if n > 1 else ''}" for level in _LEVELS if (n := counts[level])]
-    return ", ".join(said if counts["error"] else ["no errors", *said])
+    parts = [f"{n} {level}{'s' if n > 1 else ''}" for level in _LEVELS if (n := counts[level])]
+    return ", ".join(parts if counts["error"] else ["no errors", *parts])
 
 
 class InvalidValue(ValueError):

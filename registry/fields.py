@@ -1,4 +1,4 @@
-"""What the data models share: names in any spelling, paths, and errors as sentences."""
+"""What the data models share: ids, names in any spelling, paths, and errors as sentences."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ _UNION_TAGS = {"names", "servers"}
 _VERB = re.compile(r"(is|has|holds|takes|asks|leads|comes|must|may) ")
 
 Path = tuple[str | int, ...]
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
+SLUG_RULE = "1 to 64 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit"
+
+
+def is_slug(text: str) -> bool:
+    """Whether a text can be an id; a slug never leaves its directory or its key."""
+    return _SLUG.match(text) is not None
+
+
+def slug(text: str) -> str | None:
+    """The slug that reads most like a text, or None where nothing of it is left."""
+    shortened = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
+    return shortened if is_slug(shortened) else None
 
 
 def dotted(path: Path) -> str:
@@ -141,7 +155,7 @@ def unknown_name(name: str, known: Collection[str]) -> tuple[str, str]:
     """The message and the cure for an unknown name: the nearest known one, or all there are."""
     name = name[:_LONGEST_NAME]
     near = nearest(name, known, 0.6)
-    cure = f"did you mean '{near}'?" if near else f"remove it; known are {', '.join(known)}"
+    cure = f"did you mean '{near}'?" if near else f"remove it; known: {', '.join(known)}"
     return f"unknown field {shown(name)}", cure
 
 
@@ -155,7 +169,7 @@ def nearest(name: str, known: Collection[str], cutoff: float) -> str | None:
 _NUMBER, _WHOLE, _SWITCH = "must be a number", "must be a whole number", "must be true or false"
 _OBJECT = "must be an object in {{ }}"
 _PHRASES = {
-    "string_type": "must be a text in quotes",
+    "string_type": "must be text in quotes",
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _WHOLE),
     **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
     **dict.fromkeys(("bool_type", "bool_parsing"), _SWITCH),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 Thinking = Literal["adaptive", "budget", "disabled", "between_tools"]
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -44,43 +44,33 @@ class ModelInfo:
     successor: str | None = None
 
 
+@lru_cache(maxsize=1024)
 def known(model: str) -> ModelInfo | None:
     """The family of a model by its longest prefix, or by an alias; None if it is unknown."""
-    return _find(wire_id(model))
+    sent, families = wire_id(model), table()
+    fitting = [id for id in families if sent == id or sent.startswith((f"{id}-", f"{id}@"))]
+    return families[max(fitting, key=len)] if fitting else None
 
 
+@lru_cache(maxsize=1024)
 def wire_id(model: str) -> str:
     """The id to send for a model: an alias's own id, any other name as it is."""
-    return _aliases().get(model, model)
+    return next((info.id for info in table().values() if model in info.aliases), model)
 
 
 @cache
 def table() -> Mapping[str, ModelInfo]:
     """All families by id."""
     rows = json.loads((files("registry") / "models.json").read_text("utf-8"))
-    return {row["id"]: _info(row) for row in rows}
-
-
-@cache
-def _aliases() -> Mapping[str, str]:
-    return {alias: info.id for info in table().values() for alias in info.aliases}
-
-
-@lru_cache(maxsize=1024)
-def _find(model: str) -> ModelInfo | None:
-    fitting = (id_ for id_ in table() if model == id_ or model.startswith((f"{id_}-", f"{id_}@")))
-    longest = max(fitting, key=len, default=None)
-    return table()[longest] if longest is not None else None
-
-
-def _info(row: Mapping[str, Any]) -> ModelInfo:
-    retires = row.get("retires")
-    return ModelInfo(
-        **{
-            **row,
-            "thinking": frozenset(row["thinking"]),
-            "efforts": tuple(row["efforts"]),
-            "aliases": tuple(row.get("aliases", ())),
-            "retires": date.fromisoformat(retires) if retires else None,
-        }
-    )
+    return {
+        row["id"]: ModelInfo(
+            **{
+                **row,
+                "thinking": frozenset(row["thinking"]),
+                "efforts": tuple(row["efforts"]),
+                "aliases": tuple(row.get("aliases", ())),
+                "retires": date.fromisoformat(row["retires"]) if row.get("retires") else None,
+            }
+        )
+        for row in rows
+    }

@@ -6,14 +6,15 @@ What may take long is therefore validated in a process that can be killed: this 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import struct
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator, ValidationError
@@ -44,36 +45,31 @@ def validator(schema: Mapping[str, Any] | bool) -> Draft202012Validator:
         raise ValueError(str(error)) from None
 
 
+@functools.cache
 def grammar() -> Draft202012Validator:
     """The validator of schemas themselves."""
     return validator(_META)
 
 
-def misfit(judge: Draft202012Validator, value: Any) -> tuple[str, str] | None:
+def misfit(schema: Draft202012Validator, value: Any) -> tuple[str, str] | None:
     """What is wrong with a value, and where; None where it fits."""
     from jsonschema_rs import ValidationError
 
     try:
-        judge.validate(value)
+        schema.validate(value)
     except ValidationError as error:
-        return _end_of(error.message), place(error)
+        message = error.message  # begins with the value, however long; the fault comes after it
+        short = message if len(message) <= _LONGEST else f"…{message[-_LONGEST:]}"
+        return short, place(error)
     except (ValueError, RecursionError):  # half a surrogate pair, or too deep for the library
-        return "it holds what JSON cannot hold", "$"
+        return "it contains what JSON cannot express", "$"
     return None
-
-
-def _end_of(message: str) -> str:
-    """A message begins with the value, however long that is; what is wrong with it comes after."""
-    return message if len(message) <= _LONGEST else f"…{message[-_LONGEST:]}"
 
 
 def place(error: ValidationError) -> str:
     """Where in the value: `$.a[0]`."""
-    return "$" + "".join(_steps(error.instance_path))
-
-
-def _steps(path: Iterable[str | int]) -> Iterable[str]:
-    return (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+    return "$" + "".join(steps)
 
 
 def main() -> None:
@@ -84,28 +80,27 @@ def main() -> None:
     os.nice(5)
     _bound_memory()
     validator(True)  # load the library, so that no request pays for that
-    questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    _tell(answers, READY)
-    while head := questions.read(HEAD.size):
+    requests = sys.stdin.buffer
+    _send(READY)
+    while head := requests.read(HEAD.size):
         seconds, size = HEAD.unpack(head)
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        answer = _answered(questions, size)
+        answer = _validated(*json.loads(requests.read(size)))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _tell(answers, answer)
+        _send(answer)
 
 
-def _tell(answers: BinaryIO, answer: Any) -> None:
-    answers.write(json.dumps(answer).encode() + b"\n")
-    answers.flush()
+def _send(answer: Any) -> None:
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
-def _answered(questions: BinaryIO, size: int) -> tuple[str, str] | None:
-    schema, value = json.loads(questions.read(size))
+def _validated(schema: Any, value: Any) -> tuple[str, str] | None:
     try:
-        judge = validator(schema)
+        usable = validator(schema)
     except (ValueError, RecursionError):
         return UNUSABLE, "$"
-    return misfit(judge, value)
+    return misfit(usable, value)
 
 
 def _bound_memory() -> None:

@@ -11,8 +11,10 @@ from registry.errors import ReferenceMissing
 
 REDACTED = "[secret]"
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-TOO_SHORT = "its value is too short to be found in texts, so they may show it"
-TOO_SHORT_CURE = "use a secret of 6 characters or more; write what is not secret in clear"
+TOO_SHORT = "its value is too short to be found and redacted, so messages may show it"
+TOO_SHORT_CURE = (
+    "use a secret of at least 6 characters; if it is not secret, write the value itself"
+)
 _OPENING = re.compile(r"\$\{")
 
 _SHAPES = {
@@ -72,7 +74,8 @@ def secret_value(name: str, text: str) -> str | None:
     if _CREDENTIAL.search(text):
         return "a credential"
     clear = REFERENCE.sub(" ", text)
-    if _NAMES.search(name) and _says_something(clear):
+    words = [word for word in clear.split() if word.lower() not in ("bearer", "basic", "token")]
+    if _NAMES.search(name) and any(len(word) >= 6 and not word.isdigit() for word in words):
         return "a secret"
     if any(_random(piece) for piece in _SEPARATORS.split(clear)):
         return "a long random text"
@@ -87,11 +90,10 @@ def redact(name: str, text: str) -> str:
     for what, shape in _likely(text):
         text = shape.sub(f"[{what}]", text)
     text = _CREDENTIAL.sub("[a credential]", text)
-    return _PIECE.sub(lambda m: _hint(m[0]) if _random(m[0]) else m[0], text)
-
-
-def _hint(piece: str) -> str:
-    return f"[looks like a key: {piece[:4]}…{piece[-4:]}, {len(piece)} characters]"
+    hint = "[looks like a key: {0:.4}…{1}, {2} characters]"
+    return _PIECE.sub(
+        lambda m: hint.format(m[0], m[0][-4:], len(m[0])) if _random(m[0]) else m[0], text
+    )
 
 
 def shown(text: object, width: int = 40) -> str:
@@ -101,11 +103,6 @@ def shown(text: object, width: int = 40) -> str:
         return "(hidden)"
     line = "".join(c if c.isprintable() else "·" for c in plain)
     return f"'{line}'" if len(line) <= width else f"'{line[:width]}…'"
-
-
-def _says_something(text: str) -> bool:
-    words = [w for w in text.split() if w.lower() not in {"bearer", "basic", "token"}]
-    return any(len(word) >= 6 and not word.isdigit() for word in words)
 
 
 def _random(piece: str) -> bool:
@@ -141,12 +138,9 @@ def expand(value: str, environ: Mapping[str, str], allowed: Collection[str] | No
             raise ReferenceMissing(f"${{{name}}} may not be used here; list it in AGENT_SECRETS")
         if name not in environ:
             raise ReferenceMissing(f"${{{name}}} is not set; set it in the host's environment")
-        return _one_line(name, environ[name])
+        if any(ord(character) < 32 and character != "\t" for character in environ[name]):
+            message = f"${{{name}}} holds control characters; set it to one plain line"
+            raise ReferenceMissing(message)
+        return environ[name]
 
     return REFERENCE.sub(replaced, value)
-
-
-def _one_line(name: str, value: str) -> str:
-    if any(ord(character) < 32 and character != "\t" for character in value):
-        raise ReferenceMissing(f"${{{name}}} holds control characters; set it to one plain line")
-    return value

@@ -137,11 +137,11 @@ class Skill(RegistryModel):
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Skill:
-        needed, strange = _FIELDS[self.execution_type]
+        needed, refused = _FIELDS[self.execution_type]
         if missing := [name for name, field in needed.items() if getattr(self, field) is None]:
             message = f"a skill of type '{self.execution_type}' needs '{missing[0]}'"
             raise InvalidValue(message, f"add '{missing[0]}'")
-        if extra := [name for name, field in strange.items() if getattr(self, field) is not None]:
+        if extra := [name for name, field in refused.items() if getattr(self, field) is not None]:
             message = f"a skill of type '{self.execution_type}' takes no '{extra[0]}'"
             raise InvalidValue(message, "remove it, or change 'executionType'")
         return self

@@ -1,25 +1,47 @@
-"""Validated documents, and the snapshot of what is in force."""
+"""Validated documents, the snapshot of what is in force, and its effective agents."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from registry.binding import AgentBinding, Bindings, BotIdentity, Resolution, resolve
 from registry.definition import (
     AgentDefinition,
     LlmConfiguration,
     McpServer,
+    NamedServer,
     idle_patterns,
     missing_names,
+    servers_of,
 )
 from registry.errors import Problem
-from registry.layers import EffectiveAgent, Layer, effective
+from registry.fields import fields_of
+from registry.limits import CostConfig
+from registry.policy import ToolPolicy
 
 T = TypeVar("T")
+
+LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
+
+# Who may replace a field. Each later layer that may say it, and does, wins.
+REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
+    "model": frozenset({"L0", "L1", "L3", "L5"}),
+    "temperature": frozenset({"L0", "L1", "L2", "L3", "L5"}),
+    "max_tokens": frozenset({"L0", "L1", "L2", "L3", "L5"}),
+    "reasoning_effort": frozenset({"L0", "L1", "L2", "L3", "L5"}),
+    "fallback_model": frozenset({"L0", "L1", "L3", "L5"}),
+}
+
+
+def revision_of(value: str | bytes) -> str:
+    """The revision of a raw value: its SHA-1 in hex, which a Redis script can compute as well."""
+    raw = value.encode() if isinstance(value, str) else value
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +77,6 @@ class Document:
     mcp_servers: Mapping[str, Entry[McpServer]] = field(default_factory=_empty)
     problems: tuple[Problem, ...] = ()
 
-    def shared_servers(self) -> dict[str, McpServer]:
-        """The top-level servers by name, without their places."""
-        return {name: entry.value for name, entry in self.mcp_servers.items()}
-
 
 def merge_documents(above: Document, below: Document) -> Document:
     """Two documents as one: `above` wins; each hidden value of `below` becomes a problem."""
@@ -88,6 +106,83 @@ def _hidden(below: Entry[T], above: Entry[T]) -> Problem:
     return Problem(below.place, message, "remove one of the two", level="warning")
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one layer says: settings by field name, with the document and places they are from."""
+
+    name: LayerName
+    settings: LlmConfiguration
+    document: str
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveAgent:
+    """An agent as it runs: its definition, and the model settings merged over their layers.
+
+    By JSON name `origins` gives the place of each field, `layers` the layer that set a model
+    setting. Settings are not yet clamped to the model. `operator` says whether the file or the
+    environment wrote the definition.
+    """
+
+    definition: AgentDefinition
+    llm: LlmConfiguration
+    servers: tuple[NamedServer, ...]
+    operator: bool
+    revision: str
+    origins: Mapping[str, str]
+    layers: Mapping[str, LayerName]
+
+    @property
+    def tool_policy(self) -> ToolPolicy:
+        """The definition's tool policy, or the default one."""
+        return self.definition.tool_policy or ToolPolicy()
+
+    @property
+    def cost(self) -> CostConfig:
+        """The definition's limits of cost, or none."""
+        return self.definition.cost_config or CostConfig()
+
+
+def effective(
+    host_defaults: LlmConfiguration,
+    entry: Entry[AgentDefinition],
+    shared: Mapping[str, McpServer],
+    tuning: Iterable[Layer] = (),
+) -> EffectiveAgent:
+    """Merge host defaults, a definition and further layers, in the order of their names.
+
+    `shared` are the top-level servers.
+    """
+    agent = entry.value
+    origins = {**dict.fromkeys(fields_of(AgentDefinition), entry.place), **entry.origins}
+    own = {name.removeprefix("llmOverrides."): place for name, place in entry.origins.items()}
+    layers = [
+        Layer("L0", host_defaults, "host defaults"),
+        Layer("L1", agent.llm_overrides or LlmConfiguration(), entry.place, own),
+        *sorted(tuning, key=lambda layer: layer.name),
+    ]
+    settings: dict[str, Any] = {}
+    set_by: dict[str, LayerName] = {}
+    for name, info in LlmConfiguration.model_fields.items():
+        spelled = info.alias or name
+        set_by[spelled], origins[spelled] = "L0", "host defaults"
+        for layer in layers:
+            value = getattr(layer.settings, name)
+            if value is not None and layer.name in REPLACED_AT[name]:
+                settings[name], set_by[spelled] = value, layer.name
+                origins[spelled] = layer.origins.get(spelled, layer.document)
+    return EffectiveAgent(
+        definition=agent,
+        llm=LlmConfiguration.model_construct(**settings),
+        servers=servers_of(agent, shared, entry.operator),
+        operator=entry.operator,
+        revision=entry.revision,
+        origins=origins,
+        layers=set_by,
+    )
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What is in force: `number` grows with each change that this process has seen."""
@@ -115,12 +210,17 @@ class Snapshot:
     @cached_property
     def servers(self) -> Mapping[str, McpServer]:
         """The top-level MCP servers by name."""
-        return self.document.shared_servers()
+        return {name: entry.value for name, entry in self.document.mcp_servers.items()}
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong or surprising now, each with place and cure."""
-        return (*self.document.problems, *inactive(self.document, self.agents), *self._unserved())
+        unserved = [
+            Problem(entry.place, issue.message, issue.cure, level="warning")
+            for entry in self.agents.values()
+            for issue in missing_names(entry.value, self.servers)
+        ]
+        return (*self.document.problems, *inactive(self.document, self.agents), *unserved)
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
@@ -136,18 +236,7 @@ class Snapshot:
     ) -> EffectiveAgent | None:
         """An agent with all layers merged, or None where it is not there."""
         entry = self.document.agents.get(agent_id)
-        if entry is None:
-            return None
-        return effective(
-            host_defaults,
-            entry.value,
-            document=entry.place,
-            origins=entry.origins,
-            shared=self.servers,
-            operator=entry.operator,
-            revision=entry.revision,
-            tuning=tuple(tuning),
-        )
+        return effective(host_defaults, entry, self.servers, tuning) if entry else None
 
     def unhandled(self, handlers: Collection[str]) -> list[Problem]:
         """Internal skills of agents that none of these handlers of the host can run."""
@@ -166,31 +255,26 @@ class Snapshot:
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> list[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""
+        places = self.document.bindings
         return [
-            self._conflict(conflict.kept, conflict.dropped)
-            for conflict in self.bindings.conflicts(bots)
+            Problem(
+                places[hidden.slot].place,
+                f"it binds the same bot as {places[first.slot].place}, which stays in force",
+                "remove one of the two",
+            )
+            for first, hidden in self.bindings.conflicts(bots)
         ]
 
     def review(self, agent_id: str) -> list[Problem]:
         """What is legal but surprising in one agent."""
         entry = self.document.agents.get(agent_id)
-        if entry is None:
-            return []
-        found = idle_patterns(entry.value, self.servers)
         return [
-            Problem(entry.origins.get(str(f.path[0]), entry.place), f.message, f.cure, f.level)
-            for f in found
+            Problem(
+                entry.origins.get(str(one.path[0]), entry.place), one.message, one.cure, one.level
+            )
+            for one in (idle_patterns(entry.value, self.servers) if entry else ())
+            if entry
         ]
-
-    def _conflict(self, kept: AgentBinding, dropped: AgentBinding) -> Problem:
-        places = self.document.bindings
-        message = f"it binds the same bot as {places[kept.slot].place}, which stays in force"
-        return Problem(places[dropped.slot].place, message, "remove one of the two")
-
-    def _unserved(self) -> Iterator[Problem]:
-        for entry in self.document.agents.values():
-            for finding in missing_names(entry.value, self.servers):
-                yield Problem(entry.place, finding.message, finding.cure, level="warning")
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
@@ -204,5 +288,5 @@ def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
 
 
 def _absent(place: str, agent_id: str, so: str) -> Problem:
-    message = f"agent '{agent_id}' is not there, so {so}"
+    message = f"agent '{agent_id}' does not exist, so {so}"
     return Problem(place, message, "create the agent, or name another", level="warning")

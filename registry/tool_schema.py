@@ -72,7 +72,7 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
     parts = _parsed(value)
     for name in parts.properties():
         if _WORDS.sub("", name.lower()) in _CREDENTIALS:
-            cure = "take it out, and give the tool its secret by webhookAuth or the environment"
+            cure = "remove it, and give the tool its secret by webhookAuth or the environment"
             raise InvalidValue(f"asks the model for a credential, {shown(name)}", cure)
     return value
 
@@ -92,12 +92,7 @@ def cost(value: Mapping[str, Any]) -> Cost:
 
 def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
     """Why a value is not a JSON Schema, and where; None where it is one."""
-    return schema_worker.misfit(_grammar(), value)
-
-
-@functools.cache
-def _grammar() -> Any:
-    return schema_worker.grammar()
+    return schema_worker.misfit(schema_worker.grammar(), value)
 
 
 def _bounded(value: Any) -> None:
@@ -118,15 +113,13 @@ def _bounded(value: Any) -> None:
                 raise InvalidValue(f"has more than {SIZE_LIMIT} characters", "make it smaller")
         level = inner
     if level:
-        raise InvalidValue("is nested too deep", "make it flatter")
+        raise InvalidValue("is nested too deeply", "make it flatter")
 
 
 def _parsed(value: Mapping[str, Any]) -> _Parts:
     if found := fault(value):
         raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
-    parts = _Parts(value)
-    parts.count()
-    return parts
+    return _Parts(value)
 
 
 @dataclass(slots=True)
@@ -153,6 +146,7 @@ class _Parts:
         self._branches = False
         self._add(root)
         self._resolve()
+        self._count()
 
     def cost(self) -> Cost:
         """What the schema can cost."""
@@ -164,11 +158,11 @@ class _Parts:
             if isinstance(named := node.get("properties"), Mapping):
                 yield from map(str, named)
 
-    def count(self) -> None:
+    def _count(self) -> None:
         """Count the parts with references written out; refuse too many, and circular references."""
         counted = _sums(self._parts, lambda part: part.here)
         if counted is None:
-            raise InvalidValue("has a circular $ref", "let each $ref lead further inside")
+            raise InvalidValue("has a circular $ref", "let each $ref lead deeper")
         if max(counted.values()) > PARTS_LIMIT:
             message = f"has more than {PARTS_LIMIT} parts for one value, with each $ref written out"
             raise InvalidValue(message, "refer to the same part less often")
@@ -200,7 +194,7 @@ class _Parts:
         if isinstance(item, str):
             self._text(part, node, keyword, item)
         if keyword in _REFUSED:
-            raise InvalidValue(f"has {keyword}, which is not taken here", _REFUSED[keyword])
+            raise InvalidValue(f"has {keyword}, which is not supported here", _REFUSED[keyword])
         if keyword in _DATA:
             part.size += _size(item)
             return ()
@@ -217,7 +211,7 @@ class _Parts:
         """Check and add a keyword whose value is a text; raises InvalidValue for a refused one."""
         match keyword:
             case "$id" if node is not self._root:
-                raise InvalidValue("has a part with an $id of its own", "take the $id out")
+                raise InvalidValue("has a part with an $id of its own", "remove the $id")
             case "$ref" if not text.startswith("#"):
                 cure = "put it under $defs, refer to #/$defs/…"
                 raise InvalidValue("has a $ref to another document", cure)
@@ -234,7 +228,7 @@ class _Parts:
             raise InvalidValue(f"has more than {PATTERNS_LIMIT} patterns", "use fewer")
         if len(text) > PATTERN_LIMIT or not _is_linear(text):
             cure = "write it without look-around and back-references, and shorter"
-            raise InvalidValue(f"has the pattern {shown(text)}, which is not taken here", cure)
+            raise InvalidValue(f"has the pattern {shown(text)}, which is not supported here", cure)
 
     def _resolve(self) -> None:
         """Link each reference with what it leads to, which may hold references of its own."""

@@ -29,15 +29,16 @@ from registry.definition import (
 from registry.errors import DocumentErrors, InvalidValue, Problem
 from registry.fields import (
     MOST_ISSUES,
+    SLUG_RULE,
     Path,
     RegistryModel,
     ValidationIssue,
     canonical,
+    is_slug,
     issues_of,
 )
-from registry.keys import SLUG_RULE, is_slug, revision_of
 from registry.secrets import shown
-from registry.snapshot import Document, Entry
+from registry.snapshot import Document, Entry, revision_of
 
 M = TypeVar("M", bound=RegistryModel)
 T = TypeVar("T")
@@ -134,15 +135,15 @@ def _first_of_each(
 ) -> tuple[RawValue, ...]:
     """The first part of each key, and all that have none; later ones become problems."""
     first: dict[str, RawValue] = {}
-    kept: list[RawValue] = []
+    unique: list[RawValue] = []
     for part in parts:
         own = key(part)
         if own is not None and first.setdefault(own, part) is not part:
             message = f"{what} {shown(own)} is already at {first[own].place}"
             problems.append(Problem(part.place, message, "remove or rename one of the two"))
         else:
-            kept.append(part)
-    return tuple(kept)
+            unique.append(part)
+    return tuple(unique)
 
 
 def merge(
@@ -251,21 +252,14 @@ def read_binding(
 ) -> Entry[AgentBinding] | None:
     """A binding with its place, or None where it has an error; adds to `problems`."""
     binding, issues = _validated(part, AgentBinding)
-    if binding is not None:
-        issues += _unknown_bot(binding)
-    return _entry(part, binding, writer, issues, problems)
-
-
-def _unknown_bot(binding: AgentBinding) -> Iterable[ValidationIssue]:
-    by_bot = binding.type is AgentBindingType.TelegramBot
-    key = binding.binding_key if by_bot else binding.bot
+    by_bot = binding is not None and binding.type is AgentBindingType.TelegramBot
+    key = (binding.binding_key if by_bot else binding.bot) if binding else None
     if key is not None and not is_bot_key(key):
-        yield ValidationIssue(
-            ("bindingKey" if by_bot else "bot",),
-            f"{shown(key)} is not a token's hash, an id or an @username, so it binds no bot",
-            "write the SHA-256 of the token (switchboard token-hash), the id, or @username",
-            level="warning",
-        )
+        message = f"{shown(key)} is not a token's hash, an id or an @username, so it binds no bot"
+        cure = "write the SHA-256 of the token (switchboard token-hash), the id, or @username"
+        path = ("bindingKey" if by_bot else "bot",)
+        issues.append(ValidationIssue(path, message, cure, level="warning"))
+    return _entry(part, binding, writer, issues, problems)
 
 
 def _read_servers(

@@ -18,7 +18,7 @@ from bot.messages import Address, Fence, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
 from bot.store.outbox import dump_part, outbox_items
-from registry.keys import AUDIT, AuditEntry
+from registry.sources.stored_values import AUDIT, AuditEntry
 
 log = structlog.get_logger("access")
 

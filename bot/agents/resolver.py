@@ -23,9 +23,10 @@ from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration, NamedServer
-from registry.layers import EffectiveAgent, NamedSkill
 from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
+from registry.skill import Skill
+from registry.snapshot import EffectiveAgent
 
 log = structlog.get_logger("agents")
 
@@ -113,32 +114,32 @@ class AgentResolver:
         return self._made[agent]
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
-        rules, policy = self.rules, agent.tool_policy.value
-        servers = map(self._server, agent.servers.value)
-        skills = map(self._skill, agent.skills.value)
+        rules, policy, safety = self.rules, agent.tool_policy, agent.definition.safety_config
+        servers = map(self._server, agent.servers)
+        skills = (self._skill(skill, agent.operator) for skill in agent.definition.skills)
         return RunnableAgent(
             effective=agent,
-            attribution=Attribution(DEFAULT_ACCOUNT, agent.id, agent.revision),
+            attribution=Attribution(DEFAULT_ACCOUNT, agent.definition.id, agent.revision),
             tools=ToolPermissions(
                 servers=tuple(spec for spec in servers if spec),
                 skills=tuple(spec for spec in skills if spec),
                 policy=_policy(agent),
                 features=frozenset(policy.features),
             ),
-            limits=rules.limits.lowered(agent.safety.value, agent.cost.value),
-            budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.value.budgets or ())),
+            limits=rules.limits.lowered(safety, agent.cost),
+            budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.budgets or ())),
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
-            filter=_stricter_filter(rules.filter, agent.safety.value),
+            filter=_stricter_filter(rules.filter, safety),
         )
 
-    def _skill(self, named: NamedSkill) -> SkillSpec | None:
+    def _skill(self, skill: Skill, operator: bool) -> SkillSpec | None:
         """The skill with its secret or its handler, or None where it is off or cannot be had."""
         return prepare_skill(
-            named.skill,
+            skill,
             self.handlers,
-            partial(self.references.expand, operator=named.operator),
+            partial(self.references.expand, operator=operator),
             self.rules.filter.secrets,
-            internal=named.operator or self._is_listed(named.skill.webhook_url),
+            internal=operator or self._is_listed(skill.webhook_url),
             proxied=self.rules.proxied,
         )
 
@@ -160,12 +161,12 @@ class AgentResolver:
 
 def _policy(agent: EffectiveAgent) -> Policy:
     """The written rule of one agent: its own lists, and what its skills and safety settings say."""
-    written, safety = agent.tool_policy.value, agent.safety.value or SafetyConfig()
-    skills = [named.skill for named in agent.skills.value]
+    written, skills = agent.tool_policy, agent.definition.skills
+    safety = agent.definition.safety_config or SafetyConfig()
     runs = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
     confirm = [f"skill:{skill.name}" for skill in skills if skill.requires_approval]
     return Policy(
-        runs=(*agent.whitelist_patterns.value, *runs),
+        runs=(*agent.definition.whitelist_patterns, *runs),
         allowed=() if written.allowed is None else (written.allowed,),
         disabled=written.disabled_tools,
         confirm=(*written.require_confirmation, *confirm, *safety.require_tool_confirmation),

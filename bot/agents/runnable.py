@@ -9,8 +9,8 @@ from bot.messages import Attribution
 from bot.safety.output_filter import OutputFilter
 from bot.tools.toolset import ToolPermissions
 from bot.usage.limits import SpendLimit
-from registry.layers import EffectiveAgent
 from registry.limits import TurnLimits
+from registry.snapshot import EffectiveAgent
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,17 @@ class RunnableAgent:
     @property
     def name(self) -> str:
         """The agent's name, as people see it."""
-        return self.effective.name.value
+        return self.effective.definition.name
 
     @property
     def model(self) -> str:
         """The model that is asked first; '' where neither agent nor host names one."""
-        return self.effective.model.value or ""
+        return self.effective.llm.model or ""
 
     @property
     def max_tokens(self) -> int:
         """Output tokens of one request, not more than the limits allow."""
-        return min(self.effective.max_tokens.value or 0, self.limits.tokens)
+        return min(self.effective.llm.max_tokens or 0, self.limits.tokens)
 
     @property
     def approvers(self) -> tuple[int | str, ...] | None:
@@ -56,7 +56,7 @@ class RunnableAgent:
 
         None where the agent does not say.
         """
-        return self.effective.tool_policy.value.approvers
+        return self.effective.tool_policy.approvers
 
     def in_place_of(self, removed: str) -> RunnableAgent:
         """An agent without tools, to end a turn that an agent began which was `removed`."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from bot.cli.settings_errors import settings_errors
 from bot.messages import Usage
 from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
@@ -25,7 +25,7 @@ from bot.usage.pricing import Prices
 from registry.binding import AgentBindingType, BotIdentity
 from registry.definition import McpServer
 from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
-from registry.fields import Path, nearest
+from registry.fields import Path, describe, fields_of, model_at, nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import Document, Snapshot, inactive, merge_documents
 from registry.sources.environment import read_environment, read_legacy
@@ -41,6 +41,7 @@ from registry.validation import (
 )
 
 STORE_SECONDS = 3.0
+_NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
 _HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
@@ -118,15 +119,15 @@ def _check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[
         yield Problem("ADMINS", message, cure, "note")
     for person in sorted(settings.admins):
         if person <= 0:
-            cure = "write the numeric ids of persons, which are positive"
+            cure = "write numeric ids of people, which are positive"
             yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
     for name in sorted(settings.agent_secrets):
         if not environ.get(name):
             message = f"it lists {name}, which is not set"
-            yield Problem("AGENT_SECRETS", message, f"set {name}, or take it out", "warning")
+            yield Problem("AGENT_SECRETS", message, f"set {name}, or remove it", "warning")
     for host in sorted(settings.internal_hosts):
         if not _HOST.match(host):
-            cure = "write the bare name or number of a host, without scheme, port and path"
+            cure = "write the bare name or address of a host, without scheme, port or path"
             yield Problem("INTERNAL_HOSTS", f"{host!r} is not a valid host", cure, "warning")
     with suppress(OSError):
         if wrong := writable_by_others(settings.data_dir):
@@ -134,7 +135,7 @@ def _check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[
     if settings.proxy_judges and not (
         proxy_of("https://a.example") or proxy_of("http://a.example")
     ):
-        cure = "set HTTPS_PROXY to the proxy's address, or take it out"
+        cure = "set HTTPS_PROXY to the proxy's address, or remove it"
         yield Problem("PROXY_JUDGES", "it is set, but no proxy is named", cure, "warning")
     yield from _unpriced(settings)
 
@@ -146,7 +147,7 @@ def _unpriced(settings: Settings) -> Iterator[Problem]:
     models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
     for model in sorted(models) if dollars else ():
         if prices.price(model, Usage(input=1)).micros is None:
-            message = f"the price of {model} is not known, so it is not asked"
+            message = f"the price of {model} is not known, so it is not used"
             cure = "set its price in PRICES, or give the budget in tokens"
             yield Problem(dollars[0], message, cure, "warning")
 
@@ -166,8 +167,56 @@ def _check_env_file(file: str | None) -> Iterator[Problem]:
 def _unknown_skills(settings: Settings, known: Collection[str]) -> Iterator[Problem]:
     for name in sorted(settings.agent_skills - set(known)):
         message = f"it lists {name}, which no installed package has"
-        cure = "install its package, or take it out; `switchboard skill list` shows what there is"
+        cure = "install its package, or remove it; `switchboard skill list` shows what there is"
         yield Problem("AGENT_SKILLS", message, cure, "warning")
+
+
+def settings_errors(error: ValidationError) -> list[Problem]:
+    """One problem for each setting that was refused."""
+    return [_problem(one) for one in error.errors(include_input=False, include_url=False)]
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    whole = details["loc"]
+    ends = min(len(whole), 3)  # BOTS, its number, and one of its fields
+    if whole[0] != "bots":
+        depths = range(1, len(whole))
+        ends = next((n for n in depths if model_at(whole[:n], Settings) is None), ends)
+    loc, inside = whole[:ends], whole[ends:]
+    message, cure = describe(details)
+    match details["type"]:
+        case "missing":
+            message, cure = "is not set", "set it, or remove the other variables that begin like it"
+        case "extra_forbidden":
+            known = _parts(loc[:-1])
+            near = nearest(_variable(loc), known, 0.8)
+            cure = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
+            message = "is not a setting"
+        case kind if kind in _NOT_A_MODEL:
+            parts = _parts(loc)
+            message, cure = "must be JSON", ""
+            if parts != [_variable(loc)]:
+                message = "cannot be set as a whole"
+                cure = f"set {', '.join(parts[:-1])} or {parts[-1]}"
+    part = ".".join(str(step) for step in inside if isinstance(step, str))
+    return Problem(_variable(loc), f"{part} {message}".strip(), cure or _meaning(loc))
+
+
+def _variable(loc: Path) -> str:
+    return "__".join(str(part).upper() for part in loc)
+
+
+def _parts(loc: Path) -> list[str]:
+    """The variables below a place, as they are written."""
+    model = model_at(loc, Settings)
+    below = (*loc, 0) if loc == ("bots",) else loc
+    return [_variable((*below, name)) for name in fields_of(model)] if model else [_variable(loc)]
+
+
+def _meaning(loc: Path) -> str:
+    model: Any = model_at(loc[:-1], Settings)
+    field = fields_of(model).get(str(loc[-1])) if model else None
+    return f"expected: {field.description}" if field and field.description else "correct it"
 
 
 # --- agents --------------------------------------------------------------------------------------
@@ -251,7 +300,7 @@ def _fields(part: RawValue) -> list[Path]:
 
 
 def _wins(place: str, other: str) -> Problem:
-    return Problem(place, f"it wins over {other}", "remove one of the two", level="note")
+    return Problem(place, f"it overrides {other}", "remove one of the two", level="note")
 
 
 def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
@@ -272,9 +321,9 @@ def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     place = str(settings.agents_path)
     if not snapshot.agents:
         cure = "describe one, or add one from a chat"
-        yield Problem(place, "there is no agent, so nobody is answered", cure, level="note")
+        yield Problem(place, "there is no agent, so the bots answer nobody", cure, level="note")
     elif not snapshot.default and not any(snapshot.bindings):
-        message = "no agent is bound to anything, and none is the default, so nobody is answered"
+        message = "no agent is bound and none is the default, so the bots answer nobody"
         yield Problem(place, message, 'set "defaultAgentId", or bind one', level="note")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -26,20 +26,13 @@ async def dead_letters(
     if verb != "list" and not ids and not every:
         raise ConfigError(f"dead-letters {verb}: name them (as `list` shows them), or add --all")
     try:
-        async with _opened(settings) as letters:
-            return await _done(letters, verb, bot, frozenset(ids))
+        async with contextlib.AsyncExitStack() as stack:
+            client = StoreClient(connect(await _store_url(settings, stack)), SystemClock())
+            stack.push_async_callback(client.close)
+            await client.command("PING")
+            return await _done(DeadLetters(client), verb, bot, frozenset(ids))
     except StoreError as error:
         raise ConfigError(f"the store does not answer: {error}") from None
-
-
-@contextlib.asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[DeadLetters]:
-    """The dead letters of the store, beside a running host or without one."""
-    async with contextlib.AsyncExitStack() as stack:
-        client = StoreClient(connect(await _store_url(settings, stack)), SystemClock())
-        stack.push_async_callback(client.close)
-        await client.command("PING")
-        yield DeadLetters(client)
 
 
 async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
@@ -58,17 +51,15 @@ async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> st
     return server.url
 
 
-async def _done(
-    letters: DeadLetters, verb: Verb, bot: int | None, ids: frozenset[str]
-) -> list[str]:
-    lines = await letters.lines() if bot is None else [f"bot:{bot}"]
-    found = [one for one in await letters.of(lines) if not ids or _name(one) in ids]
+async def _done(store: DeadLetters, verb: Verb, bot: int | None, ids: frozenset[str]) -> list[str]:
+    lines = await store.lines() if bot is None else [f"bot:{bot}"]
+    found = [one for one in await store.of(lines) if not ids or _name(one) in ids]
     missing = ids - {_name(one) for one in found}
     if missing:
         raise ConfigError(f"there is no dead letter {', '.join(sorted(missing))}")
     if verb == "list":
         return [_shown(letter) for letter in found] or ["no dead letters"]
-    act = letters.replay if verb == "replay" else letters.drop
+    act = store.replay if verb == "replay" else store.drop
     done = [letter for letter in found if await act(letter)]
     outcome = "back in the inbox" if verb == "replay" else "dropped"
     return [f"{_name(letter)} {outcome}" for letter in done] or ["no dead letters"]
@@ -81,13 +72,9 @@ def _name(letter: DeadLetter) -> str:
 def _shown(letter: DeadLetter) -> str:
     """One line: name, time, chat and why. What the person wrote is not shown."""
     at = datetime.fromtimestamp(letter.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{_name(letter)}  {at}  chat {_chat(letter.raw)}  {letter.why}"
-
-
-def _chat(raw: bytes) -> str:
-    try:
-        body = orjson.loads(raw)
-        held = body.get("message") or body.get("callback_query", {}).get("message") or {}
-        return str(held.get("chat", {}).get("id", "?"))
-    except (ValueError, AttributeError):
-        return "?"
+    chat = "?"
+    with contextlib.suppress(ValueError, AttributeError):
+        body = orjson.loads(letter.raw)
+        message = body.get("message") or body.get("callback_query", {}).get("message") or {}
+        chat = message.get("chat", {}).get("id", "?")
+    return f"{_name(letter)}  {at}  chat {chat}  {letter.why}"

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--dumpable",
         action="store_true",
-        help="let debuggers and profilers of this user read the host's memory, secrets and all",
+        help="let debuggers and profilers of this user read the host's memory, secrets included",
     )
     run.set_defaults(verb=_run)
     _add_sandbox(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser("dead-letters", help="list, replay or drop messages that were set aside")
     )
     hashing = verbs.add_parser("token-hash", help="print the bindingKey of a bot, from its token")
-    hashing.add_argument("token", nargs="?", help="read from standard input when left out")
+    hashing.add_argument(
+        "token", nargs="?", help="the bot's token; read from standard input if omitted"
+    )
     hashing.set_defaults(verb=_token_hash)
     return parser
 
@@ -81,7 +83,10 @@ class _Version(argparse.Action):
 
 def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:
     sandbox.add_argument(
-        "--port", type=_port, default=8300, help="of the page (default 8300; 0: any that is free)"
+        "--port",
+        type=_port,
+        default=8300,
+        help="port of the page (default 8300; 0 for any free port)",
     )
     sandbox.add_argument("--no-open", action="store_true", help="do not open a browser")
     only = sandbox.add_mutually_exclusive_group()
@@ -91,7 +96,7 @@ def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:
             action="store_const",
             const=part,
             dest="part",
-            help=f"the {name} simulator alone, with nothing in it",
+            help=f"run only the {name} simulator, empty",
         )
     sandbox.set_defaults(verb=_sandbox, part="all")
 
@@ -107,7 +112,7 @@ def _port(text: str) -> int:
 def _add_skill(skill: argparse.ArgumentParser) -> None:
     acts = skill.add_subparsers(required=True, metavar="list | test")
     listing = acts.add_parser("list", help="list the skills of packages and agents")
-    listing.add_argument("agent", nargs="?", help="only of this agent (its id)")
+    listing.add_argument("agent", nargs="?", help="only those of this agent (its id)")
     listing.set_defaults(verb=_skills)
     test = acts.add_parser("test", help="show what a skill would be sent, or call it")
     test.add_argument("agent", help="the agent's id")
@@ -132,19 +137,19 @@ def _skill(given: argparse.Namespace) -> int:
     return _print_lines(settings, work)
 
 
-def _add_dead_letters(letters: argparse.ArgumentParser) -> None:
-    letters.add_argument("act", choices=["list", "replay", "drop"])
-    letters.add_argument("letters", nargs="*", help="names as `list` shows them")
-    letters.add_argument("--bot", type=int, help="only of this bot (its numeric id)")
-    letters.add_argument("--all", action="store_true", help="all of them")
-    letters.set_defaults(verb=_dead_letters)
+def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("act", choices=["list", "replay", "drop"])
+    parser.add_argument("names", nargs="*", help="names as `list` shows them")
+    parser.add_argument("--bot", type=int, help="only those of this bot (its numeric id)")
+    parser.add_argument("--all", action="store_true", help="all of them")
+    parser.set_defaults(verb=_dead_letters)
 
 
 def _dead_letters(given: argparse.Namespace) -> int:
     settings = _settings()
     from bot.cli.dead_letters import dead_letters
 
-    work = dead_letters(settings, given.act, given.bot, given.letters, every=given.all)
+    work = dead_letters(settings, given.act, given.bot, given.names, every=given.all)
     return _print_lines(settings, work)
 
 
@@ -170,7 +175,9 @@ def _run(given: argparse.Namespace) -> int:
 
     configure(settings.log_level, settings.log_format, settings.secrets)
     _forget_secrets(settings)
-    _add_own_programs_to_path()
+    # Programs installed with the host, such as demo MCP servers, are found by name.
+    own_programs = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own_programs, os.environ.get("PATH", os.defpath)])
     from bot.app import serve
 
     async def until_signalled() -> None:
@@ -189,7 +196,8 @@ def _sandbox(given: argparse.Namespace) -> int:
     key = settings.anthropic_api_key
     wanted = Given(
         data_dir=settings.data_dir,
-        agents_file=settings.agents_file or _if_there(Path("agents.json")),
+        agents_file=settings.agents_file
+        or (path if (path := settings.agents_path).exists() else None),
         api_key=key.get_secret_value() if key else None,
         base_url=settings.anthropic_base_url,
         variables=settings.environ,
@@ -204,21 +212,10 @@ def _forget_secrets(settings: Settings) -> None:
     from bot.ops.process import erase_variables
     from bot.startup import own_variables
 
-    file = settings.agents_file or _if_there(Path("agents.json"))
     document = ""
     with contextlib.suppress(OSError):
-        document = file.read_text(errors="replace") if file else ""
+        document = settings.agents_path.read_text(errors="replace")
     erase_variables(own_variables(settings, document))
-
-
-def _if_there(path: Path) -> Path | None:
-    return path if path.exists() else None
-
-
-def _add_own_programs_to_path() -> None:
-    """Let programs installed with the host, such as demo MCP servers, be found by name."""
-    ours = str(Path(sys.executable).parent)
-    os.environ["PATH"] = os.pathsep.join([ours, os.environ.get("PATH", os.defpath)])
 
 
 def _check(given: argparse.Namespace) -> int:
@@ -248,7 +245,7 @@ def _settings(*, env_file: bool = True) -> Settings:
     try:
         return Settings() if env_file else Settings(_env_file=None)
     except ValidationError as error:
-        from bot.cli.settings_errors import settings_errors
+        from bot.cli.check import settings_errors
 
         raise ConfigError("\n".join(map(str, settings_errors(error)))) from None
 

@@ -31,7 +31,7 @@ async def skill_list(settings: Settings, agent: str | None) -> list[str]:
         resolver = agent_resolver(settings, catalog, handlers)
         shown = [agent] if agent else sorted(known)
         own = [line for one in shown for line in _of_agent(one, known[one].value.skills, resolver)]
-    return [*_installed(handlers), "", *(own or ["No agent has a skill."])]
+    return [*_installed(handlers), "", *(own or ["No agent has any skills."])]
 
 
 async def skill_test(
@@ -117,7 +117,7 @@ async def _found(settings: Settings, agent: str, name: str, handlers: InstalledS
 
 def _no_agent(settings: Settings, catalog: Catalog, agent: str) -> ConfigError:
     known = ", ".join(sorted(catalog.snapshot().agents)) or "none"
-    return ConfigError(f"there is no agent '{agent}' in {settings.agents_path}; known are: {known}")
+    return ConfigError(f"there is no agent '{agent}' in {settings.agents_path}; known: {known}")
 
 
 def _arguments(given: str) -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from bot.command import (
     CommandContext,
@@ -23,8 +22,7 @@ from bot.commands.admin_context import AdminContext, actor
 from bot.errors import ChannelError
 from registry.definition import AgentDefinition, NamedServer
 from registry.errors import AlreadyThere
-from registry.layers import EffectiveAgent, Sourced
-from registry.snapshot import Entry, Snapshot
+from registry.snapshot import EffectiveAgent, Entry, Snapshot
 
 MAX_SHOWN = 50
 MAX_BYTES = 256 * 1024
@@ -71,7 +69,7 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(f"There is no agent {code(wanted)}; /agents lists them.")
     return Reply(
         paragraphs(
-            f"**{escape_markdown(found.name.value)}** ({code(found.id)})",
+            f"**{escape_markdown(found.definition.name)}** ({code(wanted)})",
             "\n".join(_settings(found)),
             _answers(snapshot, wanted),
             "\n".join(_advice(host, found)),
@@ -81,30 +79,22 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
 
 
 def _settings(agent: EffectiveAgent) -> Iterator[str]:
-    yield _setting("description", agent.description)
-    yield _setting("model", agent.model)
-    yield _setting("temperature", agent.temperature)
-    yield _setting("maxTokens", agent.max_tokens)
-    yield _setting("reasoningEffort", agent.reasoning_effort)
-    if agent.fallback_model.value:
-        yield _setting("fallbackModel", agent.fallback_model)
-    yield _setting("customInstructions", agent.instructions)
-    patterns = ", ".join(agent.whitelist_patterns.value)
-    yield _setting("whitelistPatterns", agent.whitelist_patterns, patterns)
-    policy = agent.tool_policy.value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    rules = json.dumps(policy, ensure_ascii=False) if policy else ""
-    yield _setting("toolPolicy", agent.tool_policy, rules)
-    yield _setting("servers", agent.servers, ", ".join(map(_server, agent.servers.value)))
-    yield _setting("linkPreviews", agent.link_previews, str(agent.link_previews.value).lower())
-
-
-def _setting(name: str, field: Sourced[Any], text: str | None = None) -> str:
-    if text is None:
-        text = "" if field.value is None else str(field.value)
-    if not text:
-        return f"• {name}: –"
-    cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
-    return f"• {name}: {code(cut)} · {escape_markdown(field.document)}"
+    own, llm = agent.definition, agent.llm.model_dump(by_alias=True)
+    policy = agent.tool_policy.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    values = {
+        "description": own.description,
+        **{name: llm[name] for name in llm if name != "fallbackModel" or llm[name]},
+        "customInstructions": own.custom_instructions,
+        "whitelistPatterns": ", ".join(own.whitelist_patterns),
+        "toolPolicy": json.dumps(policy, ensure_ascii=False) if policy else "",
+        "servers": ", ".join(map(_server, agent.servers)),
+        "linkPreviews": str(own.link_previews).lower(),
+    }
+    for name, value in values.items():
+        text = "" if value is None else str(value)
+        cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+        place = agent.origins["mcpServers" if name == "servers" else name]
+        yield f"• {name}: {code(cut)} · {escape_markdown(place)}" if text else f"• {name}: –"
 
 
 def _server(named: NamedServer) -> str:
@@ -139,7 +129,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
         return Reply("I could not read the file: it is not UTF-8 text.")
     if not text:
         return Reply(escape_markdown(HOW_TO_ADD))
-    agent = await catalog.parsed(text, place)
+    agent = await catalog.parse(text, place)
     try:
         if replaces:
             await catalog.update_agent(who, agent, key=context.key)

@@ -22,7 +22,7 @@ from bot.errors import ConfigError
 from bot.sandbox import demo
 from bot.sandbox.host_process import HostProcess
 from bot.sandbox.page.fault_injection import FaultInjector
-from bot.sandbox.page.feed import Feed
+from bot.sandbox.page.feed import PageFeed
 from bot.sandbox.page.guard import Guard
 from bot.sandbox.page.routes import page_routes
 from bot.sandbox.startup import alone_in, listening, say
@@ -106,7 +106,7 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
         stack.callback(world.close)
         demo.settle(world)
         faults = FaultInjector(world, sim)
-        feed = Feed(world, sim, faults, _about(given))
+        feed = PageFeed(world, sim, faults, _about(given))
         host = HostProcess(folder / "host.log", lambda since: demo.polling(world, since))
         host.changed = lambda: feed.publish_host(host.show())
         app = _application(world, sim, faults, feed, host)
@@ -123,7 +123,7 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
 
 
 def _application(
-    world: World, sim: MessagesSim, faults: FaultInjector, feed: Feed, host: HostProcess
+    world: World, sim: MessagesSim, faults: FaultInjector, feed: PageFeed, host: HostProcess
 ) -> ASGIApp:
     """Everything on one port; the Messages API's own control is at `/model/control`."""
 

@@ -1,7 +1,8 @@
 """The name of every key of the store; docs/state.md lists them with their owners and lifetimes.
 
-All keys of a line share its hash tag. The registry's keys are in `registry.keys`. Scripts make a
-few names themselves: those of budgets, hosts, open requests, and of the lines that a host holds.
+All keys of a line share its hash tag. The registry's keys are in
+`registry.sources.stored_values`. Scripts make a few names themselves: those of budgets, hosts, open
+requests, and of the lines that a host holds.
 """
 
 from __future__ import annotations

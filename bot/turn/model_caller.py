@@ -57,15 +57,15 @@ class ModelCaller:
                 attempt = await self._next_attempt(error, attempt)
 
     def _request(self, *, last: bool) -> ModelRequest:
-        turn, agent = self.turn, self.turn.agent.effective
+        turn, llm = self.turn, self.turn.agent.effective.llm
         return ModelRequest(
             model=self._model_name,
             max_tokens=turn.agent.max_tokens,
             system=turn.prompt.system,
             tools=turn.prompt.tools,
             messages=turn.transcript.messages(turn.prefix),
-            temperature=agent.temperature.value,
-            reasoning_effort=agent.reasoning_effort.value,
+            temperature=llm.temperature,
+            reasoning_effort=llm.reasoning_effort,
             no_tools=last and bool(turn.prompt.tools),
         )
 
@@ -111,7 +111,7 @@ class ModelCaller:
             self.progress.using(TRYING_AGAIN)
             await turn.services.clock.sleep(pause)
             return attempt + 1
-        fallback = turn.agent.effective.fallback_model.value
+        fallback = turn.agent.effective.llm.fallback_model
         if fallback in (None, self._model_name):
             raise error
         log.warning("model.fallback", agent=turn.agent.id, error=str(error))

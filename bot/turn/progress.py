@@ -173,7 +173,7 @@ class Progress:
         return self.message
 
     async def _send(self, text: str, message: int | None) -> int | None:
-        links = self._turn.agent.effective.link_previews.value
+        links = self._turn.agent.effective.definition.link_previews
         return await self._channel.preview(
             self._address, self._draft, text, message, link_previews=links
         )

@@ -110,7 +110,10 @@ class PromptCache:
         self, line: str, ref: TurnRef, agent: RunnableAgent, toolset: Toolset
     ) -> RenderedPrompt:
         """The conversation's prompt while that is warm and unchanged, else a new one."""
-        topics, instructions = agent.filter.topics_prompt(), agent.effective.instructions.value
+        topics, instructions = (
+            agent.filter.topics_prompt(),
+            agent.effective.definition.custom_instructions,
+        )
         prompts = [*([topics] if topics else []), *toolset.mcp.prompts()]
         new = render(self._clock.wall(), instructions, prompts, *toolset.offer())
         self._drop_cold()

@@ -302,7 +302,7 @@ class Turn:
     ) -> list[OutgoingPart]:
         """The parts that show what the agent says, as its filter lets it out."""
         channel, address = self.request.line.channel, self.request.incoming.address
-        links = self.agent.effective.link_previews.value
+        links = self.agent.effective.definition.link_previews
 
         def rendered() -> list[OutgoingPart]:
             out = self.agent.filter.redact_output(text)

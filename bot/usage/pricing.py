@@ -12,14 +12,18 @@ import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from bot.messages import Json, ModelRequest, Usage
 from bot.store.journal import Record
 from bot.usage.limits import Cost
+from registry.errors import InvalidValue
+from registry.fields import issues_of
 
 log = structlog.get_logger("prices")
 
@@ -39,6 +43,34 @@ MESSAGE_TOKENS = 16
 SLACK_TOKENS = 100
 """More than two requests differ by their time line, and by whether calls are allowed."""
 MICRO = 1_000_000
+
+_Dollars = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
+
+
+class Price(BaseModel):
+    """What a model costs, in dollars for a million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    input: _Dollars
+    output: _Dollars
+    cache_read: _Dollars = 0
+    cache_write: _Dollars = 0
+
+
+def check_prices(prices: OwnPrices) -> OwnPrices:
+    """The same prices by model; raises InvalidValue for one that is not valid."""
+    for model, price in prices.items():
+        try:
+            Price.model_validate(price)
+        except ValidationError as error:
+            first = next(issues_of(error, Price))
+            cure = (
+                "give the prices input and output, and perhaps cacheRead and cacheWrite, all in "
+                "dollars for a million tokens"
+            )
+            raise InvalidValue(f"{model}: {first.message}", cure) from None
+    return prices
 
 
 @dataclass(frozen=True, slots=True)

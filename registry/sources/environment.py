@@ -14,8 +14,7 @@ from typing import Any
 
 from registry.binding import token_hash
 from registry.errors import Problem
-from registry.fields import Path, casefolded
-from registry.keys import slug
+from registry.fields import Path, casefolded, slug
 from registry.validation import RawDocument, RawValue, raw_document
 
 DOCUMENT = "environment"
@@ -32,12 +31,23 @@ def read_environment(
     tree = _Tree(environ)
     agents = [_lowercase_servers(part) for part in tree.entries("agents")]
     short_forms = list(_short_forms(tree, bots or {}))
+    default = (one for one in environ if casefolded(one) == "defaultagentid" and environ[one])
+    unnumbered = [
+        Problem(f"{root}__{step}", "its entries must be numbered", f"write {root}__0__…")
+        for root in ("AGENTS", "BINDINGS")
+        for step in tree.names(root.lower())
+    ]
+    without_id = [
+        Problem(part.place, "this agent has no id", f"set {part.place}__ID")
+        for part in agents
+        if not isinstance(_named(part.value, "id"), str)
+    ]
     return raw_document(
         agents=agents,
         bindings=[*tree.entries("bindings"), *short_forms],
-        default=_default(environ),
+        default=next((RawValue.of_place(environ[one], one, DOCUMENT) for one in default), None),
         servers={name.lower(): tree.part("mcpservers", name) for name in tree.names("mcpservers")},
-        problems=[*tree.problems, *_unnumbered(tree), *_without_id(agents)],
+        problems=[*tree.problems, *unnumbered, *without_id],
     )
 
 
@@ -65,9 +75,8 @@ class _Tree:
     def part(self, root: str, step: str) -> RawValue:
         """The value below `<ROOT>__<step>`, as JSON."""
         node = self._roots[root][step]
-        return RawValue(
-            _json(node, step), lambda path: self._at(node, (root, step), path), DOCUMENT
-        )
+        value = _json(node, step)
+        return RawValue(value, lambda path: self._at(node, (root, step), path), DOCUMENT)
 
     def _put(self, variable: str, steps: list[str], value: str) -> None:
         node: Any = self._roots
@@ -78,7 +87,7 @@ class _Tree:
             if not isinstance(node, dict):
                 break
         if not isinstance(node, dict) or isinstance(node.get(steps[-1]), dict):
-            message = "it is a value and also the beginning of other variables"
+            message = "it has a value, and other variables begin with its name"
             self.problems.append(Problem(variable, message, "remove one of them"))
             return
         node[steps[-1]] = value
@@ -130,26 +139,6 @@ def _lowercase_servers(part: RawValue) -> RawValue:
         for name, item in part.value.items()
     }
     return replace(part, value=value)
-
-
-def _default(environ: Mapping[str, str]) -> RawValue | None:
-    for variable, value in environ.items():
-        if casefolded(variable) == "defaultagentid" and value:
-            return RawValue.of_place(value, variable, DOCUMENT)
-    return None
-
-
-def _unnumbered(tree: _Tree) -> Iterator[Problem]:
-    for root in ("agents", "bindings"):
-        for step in tree.names(root):
-            cure = f"write {root.upper()}__0__…"
-            yield Problem(f"{root.upper()}__{step}", "its entries must be numbered", cure)
-
-
-def _without_id(agents: list[RawValue]) -> Iterator[Problem]:
-    for part in agents:
-        if not isinstance(_named(part.value, "id"), str):
-            yield Problem(part.place, "this agent has no id", f"set {part.place}__ID")
 
 
 def _short_forms(tree: _Tree, bots: Mapping[int, str]) -> Iterator[RawValue]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import structlog
 
 from registry.errors import DocumentErrors, Problem
-from registry.keys import BINDING, DEFAULT, DEFINITION
 from registry.snapshot import Document
 from registry.sources.json_yaml import read_document
 from registry.validation import RawDocument, build, merge
@@ -77,17 +76,6 @@ class FileSource:
                 await self._task
             self._task = None
 
-    def owner(self, key: str) -> str | None:
-        """The place in file or environment that sets a key of the store, or None."""
-        document = self.document
-        if key == DEFAULT:
-            return document.default_agent_id.place if document.default_agent_id else None
-        if key.startswith(DEFINITION):
-            agent = document.agents.get(key.removeprefix(DEFINITION))
-            return agent.place if agent else None
-        binding = document.bindings.get(key.removeprefix(BINDING))
-        return binding.place if binding else None
-
     async def reload(self) -> None:
         """Read the file again, now."""
         async with self._lock:
@@ -102,17 +90,11 @@ class FileSource:
         # folders, links that are turned to another file, a folder that comes later.
         while True:
             await asyncio.sleep(self.look_seconds)
-            if await asyncio.to_thread(self._may_differ, path):
-                await self.reload()
-
-    def _may_differ(self, path: Path) -> bool:
-        seen = self._seen
-        if seen is None or not seen.is_settled:
-            return True
-        try:
-            return _signature(path) != seen.signature
-        except OSError:
-            return True
+            if self._seen is not None and self._seen.is_settled:
+                with suppress(OSError):
+                    if await asyncio.to_thread(_signature, path) == self._seen.signature:
+                        continue
+            await self.reload()
 
     async def _take(self, look: _Look) -> None:
         """Read what a look saw; with errors in it, look again: it may be half written."""
@@ -159,8 +141,8 @@ class FileSource:
             if look.content is not None:
                 file = _decoded(look.content, self.path)
             elif self.path is not None and (self.required or self._had_file):
-                kept = "; the last good copy stays in use" if self._good else ""
-                return (Problem(str(self.path), f"the file is not there{kept}", "put it back"),)
+                so = "; the last good copy stays in use" if self._good else ""
+                return (Problem(str(self.path), f"the file is missing{so}", "put it back"),)
             return build(merge(file, self.environment, self.legacy))
         except DocumentErrors as errors:
             return errors.problems
@@ -174,7 +156,7 @@ def read_file(path: Path, *, required: bool) -> RawDocument:
         if not required:
             return _NOTHING
         cure = "create it, or correct the path"
-        raise DocumentErrors([Problem(str(path), "the file is not there", cure)]) from None
+        raise DocumentErrors([Problem(str(path), "the file is missing", cure)]) from None
     except OSError as error:
         raise DocumentErrors([_unreadable(path, error)]) from None
 
@@ -190,7 +172,7 @@ def _decoded(content: bytes, path: Path | None) -> RawDocument:
 
 def _unreadable(path: Path | None, error: OSError) -> Problem:
     message = f"it cannot be read: {error.strerror}"
-    return Problem(str(path), message, "make it a file that the host may read")
+    return Problem(str(path), message, "make it readable for the host")
 
 
 def _signature(path: Path) -> _Signature | None:

@@ -22,7 +22,13 @@ from registry.validation import RawDocument, RawValue, build, raw_document, read
 
 _LEVELS = 100
 _LONGEST_KEY = 1_000  # YAML looks no further for the colon behind a name
-_ROOTS = ("agents", "bindings", "defaultAgentId", "mcpServers")
+_ROOTS: Mapping[str, tuple[type, str, str]] = {
+    "agents": (list, "a list in [ ]", "correct it"),
+    "bindings": (list, "a list in [ ]", "correct it"),
+    "defaultAgentId": (object, "", ""),
+    "mcpServers": (dict, "an object in { }", 'write "mcpServers": {"name": {"command": …}}'),
+}
+"""The top-level parts of a document: what each must be, in words, and the cure."""
 
 # --- whole documents -----------------------------------------------------------------------------
 
@@ -48,17 +54,25 @@ def read_document(text: str, name: str) -> RawDocument:
 
     Raises `DocumentErrors` where the text is not an object.
     """
-    whole = _read_yaml(text, name) if name.endswith((".yaml", ".yml")) else read_value(text, name)
+    if name.endswith((".yaml", ".yml")):
+        try:
+            value, lines = parse_yaml(text)
+        except MalformedText as fault:
+            raise _errors(fault, f"{name}:{fault.line}") from None
+        whole = RawValue(value, _places(lambda: lines, name), name)
+    else:
+        whole = read_value(text, name)
     if not isinstance(whole.value, Mapping):
         cure = 'write { "agents": [ … ] }'
         raise DocumentErrors([Problem(whole.place, "it must be an object in { }", cure)])
     problems: list[Problem] = []
     roots = _roots(whole, problems)
+    servers = roots.get("mcpServers")
     return raw_document(
-        agents=_list(roots.get("agents"), "agents", problems),
-        bindings=_list(roots.get("bindings"), "bindings", problems),
+        agents=_entries(roots.get("agents")),
+        bindings=_entries(roots.get("bindings")),
         default=roots.get("defaultAgentId"),
-        servers=_servers(roots.get("mcpServers"), problems),
+        servers={name: servers.inner(name) for name in servers.value} if servers else {},
         problems=problems,
     )
 
@@ -75,14 +89,6 @@ def read_value(text: str, name: str, *, numbered: bool = True) -> RawValue:
     if not numbered:
         return RawValue.of_place(value, name, name)
     return RawValue(value, _places(cache(lambda: lines_of(text)), name), name)
-
-
-def _read_yaml(text: str, name: str) -> RawValue:
-    try:
-        value, lines = parse_yaml(text)
-    except MalformedText as fault:
-        raise _errors(fault, f"{name}:{fault.line}") from None
-    return RawValue(value, _places(lambda: lines, name), name)
 
 
 def _errors(fault: MalformedText, place: str) -> DocumentErrors:
@@ -104,7 +110,7 @@ def _places(lines_by_path: Callable[[], dict[Path, int]], name: str) -> Callable
 
 
 def _roots(whole: RawValue, problems: list[Problem]) -> dict[str, RawValue]:
-    """The top-level parts that are not null, by their canonical names."""
+    """The top-level parts that are what they must be and not null, by their canonical names."""
     known = {casefolded(root): root for root in _ROOTS}
     roots: dict[str, RawValue] = {}
     for name in whole.value:
@@ -116,22 +122,17 @@ def _roots(whole: RawValue, problems: list[Problem]) -> dict[str, RawValue]:
             problems.append(Problem(part.place, f"'{root}' is given twice", "keep one of the two"))
         elif root is not None:
             roots[root] = part
-    return {root: part for root, part in roots.items() if part.value is not None}
+    for root, part in [*roots.items()]:
+        kind, form, cure = _ROOTS[root]
+        if part.value is None or not isinstance(part.value, kind):
+            del roots[root]
+            if part.value is not None:
+                problems.append(Problem(part.place, f"'{root}' must be {form}", cure))
+    return roots
 
 
-def _list(part: RawValue | None, root: str, problems: list[Problem]) -> list[RawValue]:
-    if part is not None and not isinstance(part.value, list):
-        problems.append(Problem(part.place, f"'{root}' must be a list in [ ]", "correct it"))
-        return []
+def _entries(part: RawValue | None) -> list[RawValue]:
     return [part.inner(index) for index in range(len(part.value))] if part else []
-
-
-def _servers(part: RawValue | None, problems: list[Problem]) -> dict[str, RawValue]:
-    if part is not None and not isinstance(part.value, Mapping):
-        cure = 'write "mcpServers": {"name": {"command": …}}'
-        problems.append(Problem(part.place, "'mcpServers' must be an object in { }", cure))
-        return {}
-    return {name: part.inner(name) for name in part.value} if part else {}
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ def _check_value(value: Any, text: str) -> None:
             found = re.search(r"\\u[dD][89a-fA-F]", text)
             line = text.count("\n", 0, found.start() if found else 0) + 1
             cure = "write the character itself, or both halves of the pair"
-            message = "half of a surrogate pair has no other half"
+            message = "a surrogate pair is incomplete"
             raise MalformedText(line, 1, message, cure) from None
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(_LEVELS):
@@ -237,7 +238,7 @@ def _syntax_fault(error: json.JSONDecodeError) -> MalformedText:
     if not error.doc.strip():
         return MalformedText(1, 1, "it is empty", "write at least {}")
     if rest is None or error.msg.startswith("Unterminated string"):
-        message, cure = "it ends in the middle", "save the whole file: it looks half-written"
+        message, cure = "it ends unexpectedly", "save the whole file: it looks half-written"
         if rest is not None and "\n" in error.doc[error.pos :].rstrip():
             message, cure = "a text is not closed", _CURES["Unterminated string starting at"]
     elif rest[0] in "}]" and before.endswith(","):
@@ -253,7 +254,7 @@ def _misplaced(error: json.JSONDecodeError, ahead: str) -> tuple[str, str]:
     if ahead.startswith("'"):
         return "a text is in single quotes", "use double quotes"
     if ahead.startswith(("True", "False", "None")):
-        return "true, false and null are written in small letters", "write true, false or null"
+        return "true, false and null are written in lower case", "write true, false or null"
     cure = _CURES.get(error.msg, "write a value here: a text in quotes, a number, true, { } or [ ]")
     message = error.msg.removesuffix(" at")
     return f"{message[0].lower()}{message[1:]}", cure
@@ -273,12 +274,11 @@ def _plain_string(match: re.Match[str]) -> str:
     except ValueError:  # behind a doubled name nothing was read
         return '""'
     short = content[: _LONGEST_KEY // 7].replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + _NOT_YAML.sub(lambda odd: _escaped(odd[0]), short) + '"'
 
+    def escaped(found: re.Match[str]) -> str:  # half a surrogate pair has no form in YAML
+        return "\ufffd" if "\ud800" <= found[0] <= "\udfff" else f"\\u{ord(found[0]):04x}"
 
-def _escaped(character: str) -> str:
-    """A character of a JSON text in the form that YAML takes; half a pair has none."""
-    return "\ufffd" if "\ud800" <= character <= "\udfff" else f"\\u{ord(character):04x}"
+    return f'"{_NOT_YAML.sub(escaped, short)}"'
 
 
 # --- YAML ----------------------------------------------------------------------------------------
@@ -291,8 +291,8 @@ def parse_yaml(text: str) -> tuple[Any, dict[Path, int]]:
     """The value of a YAML text, and the line of each of its parts; raises `MalformedText`."""
     from yaml.reader import Reader
 
-    if odd := Reader.NON_PRINTABLE.search(text):
-        line = text.count("\n", 0, odd.start()) + 1
+    if found := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
         raise MalformedText(line, 1, "it holds a control character", "remove the character")
     value, lines = _read_events(text, once=True)
     _check_value(value, text)
@@ -382,9 +382,9 @@ def _value_of(event: Any, line: int) -> Any:
     import yaml
 
     if event.anchor is not None:
-        raise MalformedText(line, 1, "anchors and aliases are not taken", "write the value out")
+        raise MalformedText(line, 1, "anchors and aliases are not supported", "write the value out")
     if event.tag is not None:
-        raise MalformedText(line, 1, "tags are not taken", "write the value without its tag")
+        raise MalformedText(line, 1, "tags are not supported", "write the value without its tag")
     if not isinstance(event, yaml.ScalarEvent):
         return {} if isinstance(event, yaml.MappingStartEvent) else []
     if not event.implicit[0]:  # in quotes, or a block of text

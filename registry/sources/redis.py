@@ -15,26 +15,20 @@ from redis.exceptions import RedisError, ResponseError
 
 from registry.authorization import GUEST, WriterPermissions
 from registry.errors import KeyReused, Problem, RegistryUnavailable, RevisionConflict, WrongKind
-from registry.keys import (
+from registry.snapshot import Document, revision_of
+from registry.sources.stored_values import (
     AUDIT,
     BINDING,
     DEFAULT,
     DEFINITION,
     PREFIX,
     REPLAY,
-    AuditEntry,
-    StoredValue,
-    fingerprint,
-    revision_of,
-)
-from registry.snapshot import Document
-from registry.sources.cached_documents import (
     VALUE_LIMIT,
+    AuditEntry,
     CachedDocuments,
-    OtherType,
-    Readings,
     Stored,
-    TooLarge,
+    Unusable,
+    fingerprint,
 )
 
 _log = structlog.get_logger("registry")
@@ -47,7 +41,7 @@ _RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
 class RedisStore:
-    """Agents, bindings and the default agent in Redis; values as `registry.keys` names them.
+    """Agents, bindings and the default agent in Redis; keys as `stored_values` names them.
 
     Bad values are reported in `document.problems`, and the last good ones stay. While the server is
     away everything stays readable. A write whose entry's key was seen before with the same
@@ -95,11 +89,11 @@ class RedisStore:
         async with self._translated():
             await self._load()
 
-    async def get(self, key: str) -> StoredValue | None:
-        """A raw value, or None."""
+    async def revision(self, key: str) -> str | None:
+        """The revision of a value, which a change of it must expect; None where there is none."""
         async with self._translated(key):
             value = await self._client.get(key)
-        return None if value is None else StoredValue(_text(value), revision_of(value))
+        return None if value is None else revision_of(value)
 
     async def put(self, key: str, value: str, expected: str | None, entry: AuditEntry) -> None:
         """Write a value over the expected revision (None: nothing is there).
@@ -140,16 +134,12 @@ class RedisStore:
             yield
         except (RedisError, OSError) as error:
             if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
-                await self._raise_wrong_kind(keys)
+                async with self._translated():
+                    kinds = await self._kinds(keys)
+                for key, kind in kinds.items():
+                    if kind not in ("stream" if key == AUDIT else "string", "none"):
+                        raise WrongKind(key, kind, "stream" if key == AUDIT else "text") from None
             raise RegistryUnavailable(f"Redis did not answer ({type(error).__name__})") from error
-
-    async def _raise_wrong_kind(self, keys: Sequence[str]) -> None:
-        async with self._translated():
-            kinds = await self._kinds(keys)
-        for key, kind in kinds.items():
-            wanted = "stream" if key == AUDIT else "string"
-            if kind not in (wanted, "none"):
-                raise WrongKind(key, kind, "stream" if key == AUDIT else "text")
 
     async def _kinds(self, keys: Sequence[str]) -> dict[str, str]:
         """What each key holds, as the server names it; `none` where there is nothing."""
@@ -166,18 +156,17 @@ class RedisStore:
         expected: str | None,
         entry: AuditEntry,
     ) -> None:
-        mark = fingerprint(entry.action, entry.target if act == "record" else key, value)
+        where = entry.target if act == "record" else key
+        made = fingerprint(entry.action, where, value)
         audit = [text for pair in entry.fields().items() for text in pair]
         keys = (key, AUDIT, REPLAY + entry.key)
         async with self._translated(*keys):
             answer = await self._write_script(
-                keys=keys, args=[act, value, expected or "", mark, _REMEMBER_SECONDS, *audit]
+                keys=keys, args=[act, value, expected or "", made, _REMEMBER_SECONDS, *audit]
             )
             await self._refresh([] if act == "record" else [key])
         if _text(answer) == "conflict":
-            raise RevisionConflict(
-                f"{entry.target} has been changed by somebody else in the meantime"
-            )
+            raise RevisionConflict(f"somebody else has just changed {entry.target}")
         if _text(answer) == "reused" and act != "record":
             raise KeyReused(f"the key of this {entry.action} made another change before")
 
@@ -190,33 +179,41 @@ class RedisStore:
                 async with aclosing(changes(self._client, PREFIX)) as pushes:
                     await self._session(pushes)
             except* Exception as errors:  # noqa: BLE001 - whatever it is, following must go on
-                fault = type(errors.exceptions[0]).__name__
                 tries = 0 if self._away is None else tries + 1
-                self._lost(fault)
+                self._lost(type(errors.exceptions[0]).__name__)
             await asyncio.sleep(_RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)])
 
     async def _session(self, pushes: AsyncIterator[tuple[str, ...] | None]) -> None:
         """One connection's life: read everything, then what the server says has changed."""
         await anext(pushes)
         await self._load()
-        self._connected()
-        pending = PendingChanges()
+        if self._away is not None:
+            self._away = None
+            self._show()
+        if self._first is not None and not self._first.done():
+            self._first.set_result(None)
+        pending: set[str | None] = set()  # None: whatever there is
+        wake, ended = asyncio.Event(), asyncio.Event()
+
+        async def refresh_pending() -> None:
+            await wake.wait()
+            while not ended.is_set():
+                wake.clear()
+                changed = [*pending]
+                pending.clear()
+                known = [key for key in changed if key is not None]
+                await (self._load() if None in changed else self._refresh(known))
+                await wake.wait()
+
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._refresh_pending(pending))
+            group.create_task(refresh_pending())
             try:
                 async for keys in pushes:
-                    pending.add(keys)
-            finally:
-                pending.end()
-
-    async def _refresh_pending(self, pending: PendingChanges) -> None:
-        """Read what has changed, until the session ends.
-
-        A cancellation alone would not do: it is lost where the library connects.
-        """
-        while await pending.wait():
-            everything, keys = pending.take()
-            await (self._load() if everything else self._refresh(keys))
+                    pending.update([None] if keys is None else [k for k in keys if _ours(k)])
+                    wake.set()
+            finally:  # a cancellation alone would not do: it is lost where the library connects
+                ended.set()
+                wake.set()
 
     async def _load(self) -> None:
         found: set[str] = set()
@@ -231,32 +228,34 @@ class RedisStore:
         for start in range(0, len(keys), _CHUNK):
             async with self._lock:
                 values = await self._read(keys[start : start + _CHUNK])
-                changed |= self._cached.take(await self._validated(values))
+                size = sum(len(value) for value in values.values() if isinstance(value, bytes))
+                if size > _QUICK:
+                    read = await asyncio.to_thread(self._cached.read, values)
+                else:
+                    read = self._cached.read(values)
+                changed |= self._cached.take(read)
             await asyncio.sleep(0)
         if changed:
             self._show()
 
-    async def _validated(self, values: Mapping[str, Stored]) -> Readings:
-        """What values say; long ones are read in a thread."""
-        if sum(len(value) for value in values.values() if isinstance(value, bytes)) > _QUICK:
-            return await asyncio.to_thread(self._cached.read, values)
-        return self._cached.read(values)
-
     async def _read(self, keys: Sequence[str]) -> dict[str, Stored]:
         """Raw values by key; what is too large or not a text is not fetched."""
-        async with self._client.pipeline(transaction=False) as asked:
+        async with self._client.pipeline(transaction=False) as pipeline:
             for key in keys:
-                asked.strlen(key)
-            sizes: list[Any] = await asked.execute(raise_on_error=False)
+                pipeline.strlen(key)
+            sizes: list[Any] = await pipeline.execute(raise_on_error=False)
         found: dict[str, Stored] = {
-            key: TooLarge(size)
+            key: Unusable.too_large(size)
             for key, size in zip(keys, sizes, strict=True)
             if isinstance(size, int) and size > VALUE_LIMIT
         }
-        odd = [key for key, size in zip(keys, sizes, strict=True) if _is_other_type(size)]
-        if odd:
-            for key, kind in (await self._kinds(odd)).items():
-                found[key] = None if kind in ("none", "string") else OtherType(kind)
+        failed = {
+            k: size for k, size in zip(keys, sizes, strict=True) if isinstance(size, Exception)
+        }
+        if other := next((one for one in failed.values() if "WRONGTYPE" not in str(one)), None):
+            raise other
+        for key, kind in (await self._kinds([*failed])).items() if failed else ():
+            found[key] = None if kind in ("none", "string") else Unusable.of_type(kind, key)
         wanted = [key for key in keys if key not in found]
         values: Iterable[Any] = await self._client.mget(wanted) if wanted else ()
         return {**dict(zip(wanted, values, strict=True)), **found}
@@ -265,31 +264,15 @@ class RedisStore:
         self.document = self._cached.document(*(() if self._away is None else (self._away,)))
         self._changed()
 
-    def _connected(self) -> None:
-        if self._away is not None:
-            self._away = None
-            self._show()
-        if self._first is not None and not self._first.done():
-            self._first.set_result(None)
-
     def _lost(self, fault: str) -> None:
         if self._first is not None and not self._first.done():
             self._first.set_exception(RegistryUnavailable(f"Redis did not answer ({fault})"))
             return
         if self._away is None:
             _log.warning("lost the registry's store", fault=fault)
-            message = f"the store is away ({fault}); the last known agents stay in use"
+            message = f"the store is unavailable ({fault}); the last known agents stay in use"
             self._away = Problem(self._name, message, "start it, or correct REDIS_URL")
             self._show()
-
-
-def _is_other_type(size: Any) -> bool:
-    """Whether STRLEN says that a key holds something else; raises any other error."""
-    if not isinstance(size, Exception):
-        return False
-    if "WRONGTYPE" not in str(size):
-        raise size
-    return True
 
 
 def _ours(key: str) -> bool:
@@ -300,40 +283,7 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-class PendingChanges:
-    """The keys that have changed since they were last taken; perhaps all of them."""
-
-    def __init__(self) -> None:
-        self._keys: set[str] = set()
-        self._everything = self._ended = False
-        self._wake = asyncio.Event()
-
-    def add(self, keys: tuple[str, ...] | None) -> None:
-        """Note changed keys; None means that any may have changed."""
-        self._everything |= keys is None
-        self._keys.update(filter(_ours, keys or ()))
-        self._wake.set()
-
-    def end(self) -> None:
-        """No more changes come."""
-        self._ended = True
-        self._wake.set()
-
-    async def wait(self) -> bool:
-        """Wait for changes; False once no more come."""
-        await self._wake.wait()
-        self._wake.clear()
-        return not self._ended
-
-    def take(self) -> tuple[bool, list[str]]:
-        """Whether everything must be read, and else which keys."""
-        found = self._everything, [*self._keys]
-        self._everything = False
-        self._keys.clear()
-        return found
-
-
-# --- what has changed, as the server tells it, on a connection of its own ------------------------
+# --- what has changed, pushed by the server over a connection of its own -------------------------
 
 
 async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] | None]:
@@ -342,39 +292,30 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] 
     None means that any key may have changed. Raises redis or OS errors when the connection is lost:
     what happened from then on is unknown.
     """
-    connection = _own(client)
+    pool = client.connection_pool
+    settings = {**pool.connection_kwargs, "protocol": 3, "decode_responses": False}
+    connection: Any = cast(type[Connection], pool.connection_class)(**settings)
+
+    async def as_it_is(push: list[Any]) -> list[Any]:
+        return push
+
     try:
         await connection.connect()
         # The library has no public way to receive these pushes.
-        connection._parser.set_invalidation_push_handler(_as_it_is)  # noqa: SLF001
+        connection._parser.set_invalidation_push_handler(as_it_is)  # noqa: SLF001
         await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)
         await connection.read_response()
         yield ()
-        async for keys in _pushes(connection):
-            yield keys
+        is_asked = False
+        while True:
+            answer = await connection.read_response(timeout=_SILENCE_SECONDS, push_request=True)
+            if answer is None and is_asked:
+                raise LostConnection("the server went silent")
+            is_asked = answer is None
+            if is_asked:
+                await connection.send_command("PING")
+            elif isinstance(answer, list):
+                keys = answer[1]
+                yield None if keys is None else tuple(map(_text, keys))
     finally:
         await connection.disconnect(nowait=True)
-
-
-def _own(client: Redis) -> Any:
-    pool = client.connection_pool
-    settings = {**pool.connection_kwargs, "protocol": 3, "decode_responses": False}
-    return cast(type[Connection], pool.connection_class)(**settings)
-
-
-async def _as_it_is(push: list[Any]) -> list[Any]:
-    return push
-
-
-async def _pushes(connection: Any) -> AsyncGenerator[tuple[str, ...] | None]:
-    asked = False
-    while True:
-        answer = await connection.read_response(timeout=_SILENCE_SECONDS, push_request=True)
-        if answer is None and asked:
-            raise LostConnection("the server went silent")
-        asked = answer is None
-        if asked:
-            await connection.send_command("PING")
-        elif isinstance(answer, list):
-            keys = answer[1]
-            yield None if keys is None else tuple(key.decode(errors="replace") for key in keys)

@@ -16,7 +16,7 @@ from bot.messages import OutgoingPart
 from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
-from registry.keys import AUDIT
+from registry.sources.stored_values import AUDIT
 from tests.host.stage import until
 from tests.store.engines import Engine
 

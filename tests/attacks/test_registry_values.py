@@ -411,5 +411,5 @@ async def test_a_value_takes_neither_another_key_nor_what_the_file_owns(scene: S
     assert "thief" not in found.agents
     assert not any(one.agent_id == "thief" for one in found.bindings)
     told = "\n".join(map(str, found.problems))
-    assert "do not belong together" in told
+    assert "does not match its value" in told
     assert "overridden by" in told

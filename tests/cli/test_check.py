@@ -162,11 +162,11 @@ def test_what_the_environment_takes_from_the_file_is_shown_with_both_places(
     monkeypatch.setenv("AGENTS__0__LLMOVERRIDES__MAXTOKENS", "7")
     monkeypatch.setenv("DEFAULTAGENTID", "jack")
     status, problems = checked(capsys)
-    won = {p["place"]: p["message"] for p in problems if "wins over" in p["message"]}
+    won = {p["place"]: p["message"] for p in problems if "overrides" in p["message"]}
     assert status == 0
     assert won == {
-        "AGENTS__0__LLMOVERRIDES__MAXTOKENS": "it wins over agents.json:1",
-        "DEFAULTAGENTID": "it wins over agents.json:1",
+        "AGENTS__0__LLMOVERRIDES__MAXTOKENS": "it overrides agents.json:1",
+        "DEFAULTAGENTID": "it overrides agents.json:1",
     }
 
 
@@ -202,7 +202,7 @@ def test_agents_that_answer_nobody_are_a_note(
 ) -> None:
     monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
     _, problems = checked(capsys)
-    assert "there is no agent, so nobody is answered" in [p["message"] for p in problems]
+    assert "there is no agent, so the bots answer nobody" in [p["message"] for p in problems]
     (folder / "agents.json").write_text(json.dumps({"agents": GOOD["agents"]}))
     _, problems = checked(capsys)
     assert any("none is the default" in p["message"] for p in problems)

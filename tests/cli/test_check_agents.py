@@ -46,7 +46,7 @@ EXPECTED = {
     ("4", "http://host:port"),
     ("5", "define it under mcpServers"),
     ("6", "'llmOverrides.maxTokens'"),
-    ("8", "take it out"),
+    ("8", "remove it"),
     ("10", "write h"),
     ("11", "remove or rename"),
     ("12", "set NOT_SET"),

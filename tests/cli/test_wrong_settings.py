@@ -28,12 +28,12 @@ WRONG = [
     ("LLM__REASONINGEFFORT", "hunter2", "LLM__REASONINGEFFORT", "write none, minimal"),
     ("ADMINS", "@hunter2", "ADMINS", "Numeric Telegram ids"),
     ("ACCESS", "hunter2", "ACCESS", "must be 'open', 'request' or 'listed'"),
-    ("PEOPLE", "@hunter2", "PEOPLE", "`/id` tells anybody theirs"),
-    ("PEOPLE", "-1001", "PEOPLE", "put the ids of groups into CHATS"),
-    ("CHATS", "1001", "CHATS", "put those of persons into PEOPLE"),
+    ("PEOPLE", "@hunter2", "PEOPLE", "`/id` shows anybody theirs"),
+    ("PEOPLE", "-1001", "PEOPLE", "the ids of groups go into CHATS"),
+    ("CHATS", "1001", "CHATS", "the ids of people go into PEOPLE"),
     ("BOTS__0__ACCESS", "hunter2", "BOTS__0__ACCESS", "must be 'open', 'request' or 'listed'"),
-    ("BOTS__0__CHATS", "@hunter2", "BOTS__0__CHATS", "must be a whole number; it is: Groups"),
-    ("BOTS__0__PEOPLE", "-1001", "BOTS__0__PEOPLE", "put the ids of groups into CHATS"),
+    ("BOTS__0__CHATS", "@hunter2", "BOTS__0__CHATS", "must be a whole number; expected: Groups"),
+    ("BOTS__0__PEOPLE", "-1001", "BOTS__0__PEOPLE", "the ids of groups go into CHATS"),
     ("PRICES", "{hunter2", "PRICES", "must be JSON"),
     ("PRICES", '{"m": {"input": "hunter2"}}', "PRICES", "m.input must be a number"),
     ("BUDGETS__PERSN__USD", "1", "BUDGETS__PERSN", "did you mean BUDGETS__PERSON?"),
@@ -116,7 +116,7 @@ def test_the_skills_of_agents_from_the_environment_are_listed(
     monkeypatch.setenv("AGENTS__0__NAME", "Jack")
     monkeypatch.setenv("AGENTS__0__MCPSERVERENDPOINTS__0", "https://tools.example/mcp")
     assert main(["skill", "list", "jack"]) == 0
-    assert "No agent has a skill." in capsys.readouterr().out
+    assert "No agent has any skills." in capsys.readouterr().out
 
 
 def test_what_is_no_token_is_not_hashed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,9 +21,9 @@ from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import RegistryUnavailable
-from registry.keys import AuditEntry
 from registry.sources.file import FileSource
 from registry.sources.redis import RedisStore
+from registry.sources.stored_values import AuditEntry
 
 BOT = BotIdentity("a" * 64, 123, "DemoBot")
 JACK = json.dumps({"id": "jack", "name": "Jack *the* first_", "mcpServerEndpoints": []})

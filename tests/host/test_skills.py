@@ -248,7 +248,7 @@ def test_a_mistake_in_a_skill_is_told(change: dict[str, Any], words: str) -> Non
     [
         ({"webhokUrl": "x"}, "did you mean 'webhookUrl'?"),
         ({"cache": {"ttlSecond": 5}}, "did you mean 'ttlSeconds'?"),
-        ({"cache": {"lifetime": 5}}, "known are ttlSeconds, scope"),
+        ({"cache": {"lifetime": 5}}, "known: ttlSeconds, scope"),
         ({"webhookAuth": {"type": "bearer", "token": "X"}}, "did you mean 'tokenEnv'?"),
     ],
 )
@@ -275,7 +275,7 @@ def test_an_agent_from_a_chat_may_not_use_any_internal_skill_nor_keep_results() 
         WriterPermissions(operator=False, handlers=frozenset({"wages"})),
     )
     kept = deals("https://example.org/") | {"webhookAuth": None, "cache": {"ttlSeconds": 5}}
-    assert "only the operator may have results used again" in _refused(_agent(kept))
+    assert "only the operator may cache results" in _refused(_agent(kept))
 
 
 @pytest.mark.parametrize(

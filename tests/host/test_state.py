@@ -8,7 +8,7 @@ import re
 from bot.store import keys
 from bot.store.client import connect
 from bot.store.embedded import EmbeddedValkey
-from registry import keys as registry_keys
+from registry.sources import stored_values as registry_keys
 from simulators.messages.turns import turn
 from tests.host.desk import PATIENCE, Desk, write
 from tests.host.stage import Stage, until

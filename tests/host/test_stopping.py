@@ -31,7 +31,7 @@ async def test_a_host_that_waits_for_its_store_is_stopped_by_a_signal(
         assert await host.wait(60) == 0
     finally:
         await host.end()
-    assert host.logged("asked to while starting")
+    assert host.logged("a signal, during the start")
     assert not host.logged("hunter2")
     assert not host.logged("Traceback")
 

@@ -52,9 +52,9 @@ def test_the_house_as_it_stands_passes(house: Path) -> None:
     ("path", "code", "words"),
     [
         (
-            "registry/keys.py",
+            "registry/errors.py",
             "import bot.errors\n\nPLANTED = bot.errors\n",
-            "registry.keys -> bot.errors (l.5)",
+            "registry.errors -> bot.errors (l.5)",
         ),
         (
             "bot/turn/planted.py",

@@ -88,9 +88,9 @@ def test_two_bots_get_two_agents() -> None:
 def test_a_binding_to_an_absent_agent_is_passed_over_and_said() -> None:
     found = resolve(Bindings(RULES.values()), "fallback", BOT, 5, 9, {"person"})
     assert (found.agent_id, found.rule) == ("person", "person")
-    assert "'chat-bot', which is not there" in found.why
+    assert "'chat-bot', which does not exist" in found.why
     nobody = resolve(Bindings(), "gone", BOT, 5, 9, {"x"})
-    assert (nobody.agent_id, "'gone' is not there" in nobody.why) == (None, True)
+    assert (nobody.agent_id, "'gone' does not exist" in nobody.why) == (None, True)
 
 
 def test_of_two_names_of_one_bot_the_first_stays_and_the_conflict_is_told() -> None:
@@ -104,7 +104,7 @@ def test_of_two_names_of_one_bot_the_first_stays_and_the_conflict_is_told() -> N
         ]
     )
     found = index.conflicts([BOT, OTHER])
-    assert [(one.kept.agent_id, one.dropped.agent_id) for one in found] == [
+    assert [(one[0].agent_id, one[1].agent_id) for one in found] == [
         ("first", "second"),
         ("c1", "c2"),
     ]
@@ -113,7 +113,7 @@ def test_of_two_names_of_one_bot_the_first_stays_and_the_conflict_is_told() -> N
     assert resolve(index, None, BOT, 5, 1, known).agent_id == "c1"
     unnamed = BotIdentity(HASH, 123)
     assert resolve(index, None, unnamed, 1, 1, known).agent_id == "second"
-    assert not [one for one in index.conflicts([unnamed]) if one.kept.agent_id == "first"]
+    assert not [one for one in index.conflicts([unnamed]) if one[0].agent_id == "first"]
 
 
 AGENTS = st.sampled_from(["a", "b", "c", "d"])

@@ -18,13 +18,12 @@ from registry.binding import AgentBinding, BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import AgentDefinition, LlmConfiguration, servers_of
 from registry.errors import AlreadyThere, Denied, DocumentErrors, KeyReused, NotThere, Owned
-from registry.layers import Layer, effective
-from registry.snapshot import Document, Snapshot, merge_documents
-from registry.sources.cached_documents import CachedDocuments, Stored
+from registry.snapshot import Document, Entry, Layer, Snapshot, effective, merge_documents
 from registry.sources.environment import read_environment
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import read_document
 from registry.sources.redis import RedisStore
+from registry.sources.stored_values import CachedDocuments, Stored
 from registry.validation import build, merge
 
 ADMIN = Actor("7", admin=True)
@@ -192,9 +191,10 @@ async def test_a_change_is_validated_before_it_is_written(
 
 async def test_pasted_text_is_told_by_line(catalog: Catalog) -> None:
     with pytest.raises(DocumentErrors) as raised:
-        catalog.parse('{"id": "x",\n"nmae": "X"}')
+        await catalog.parse('{"id": "x",\n"nmae": "X"}')
     assert "message:2" in [problem.place for problem in raised.value.problems]
-    assert catalog.parse('{"id": "x", "name": "X", "mcpServers": ["time"]}').id == "x"
+    parsed = await catalog.parse('{"id": "x", "name": "X", "mcpServers": ["time"]}')
+    assert parsed.id == "x"
 
 
 async def test_one_failing_subscriber_stops_no_other(catalog: Catalog) -> None:
@@ -229,7 +229,7 @@ async def test_a_missing_server_is_told_and_the_agent_goes_on(
     assert (problem.place, problem.level) == ("agent:definition:x", "warning")
     found = catalog.snapshot().effective("x", LlmConfiguration())
     assert found is not None
-    assert found.servers.value == ()
+    assert found.servers == ()
     await catalog.close()
 
 
@@ -288,11 +288,11 @@ def test_later_layers_replace_only_what_they_may() -> None:
         Layer("L2", LlmConfiguration(model="not here", max_tokens=2), "account"),
         Layer("L4", LlmConfiguration(max_tokens=4), "client"),
     ]
-    found = effective(defaults, agent(llmOverrides={"model": "own"}), tuning=tuning)
-    assert (found.model.value, found.model.layer) == ("own", "L1")
-    assert (found.max_tokens.value, found.max_tokens.document) == (2, "account")
-    assert (found.temperature.value, found.temperature.layer) == (0.5, "L5")
-    assert found.reasoning_effort.value is None
+    found = effective(defaults, Entry(agent(llmOverrides={"model": "own"}), "d", "d"), {}, tuning)
+    assert (found.llm.model, found.layers["model"]) == ("own", "L1")
+    assert (found.llm.max_tokens, found.origins["maxTokens"]) == (2, "account")
+    assert (found.llm.temperature, found.layers["temperature"]) == (0.5, "L5")
+    assert found.llm.reasoning_effort is None
     assert found.llm == LlmConfiguration(model="own", max_tokens=2, temperature=0.5)
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from registry.binding import token_hash
 from registry.definition import LlmConfiguration
 from registry.errors import DocumentErrors
-from registry.layers import effective
-from registry.snapshot import Document
+from registry.snapshot import Document, effective
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.json_yaml import read_document
 from registry.validation import RawDocument, build, merge
@@ -172,10 +171,8 @@ def test_the_environment_wins_over_the_file_field_by_field() -> None:
     assert document.bindings["chatid:1"].value.agent_id == "y"
     assert document.default_agent_id is not None
     assert document.default_agent_id.value == "jack"
-    shown = effective(
-        LlmConfiguration(model="host", temperature=1.0), jack.value, origins=jack.origins
-    )
-    assert (shown.temperature.layer, shown.max_tokens.document) == (
+    shown = effective(LlmConfiguration(model="host", temperature=1.0), jack, {})
+    assert (shown.layers["temperature"], shown.origins["maxTokens"]) == (
         "L0",
         "AGENTS__0__LLMOVERRIDES__MAXTOKENS",
     )

@@ -199,7 +199,7 @@ async def test_a_deleted_file_keeps_its_last_good_copy_and_may_come_back(
 ) -> None:
     remove(path)
     gone = await until(catalog, errors)
-    assert "not there" in errors(gone)[0].message
+    assert "missing" in errors(gone)[0].message
     assert "a" in gone.agents
     save(path, text("Back"))
     await until(catalog, named("Back"))

@@ -24,7 +24,7 @@ _QUEUE_LIMIT = 5_000
 _CHAT_EVENTS = frozenset({"message", "edit", "delete", "draft", "typing", "reaction", "callback"})
 
 
-class Feed:
+class PageFeed:
     """The page's source of events; `about` describes this sandbox in the first of them."""
 
     def __init__(self, world: World, sim: MessagesSim, faults: FaultInjector, about: Json) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from bot.sandbox.page.fault_injection import FaultInjector
-from bot.sandbox.page.feed import Feed
+from bot.sandbox.page.feed import PageFeed
 from simulators.telegram.wire import JsonAnswer
 from simulators.telegram.world import World
 
@@ -34,7 +34,9 @@ class HostControl(Protocol):
         ...
 
 
-def page_routes(world: World, feed: Feed, faults: FaultInjector, host: HostControl) -> list[Route]:
+def page_routes(
+    world: World, feed: PageFeed, faults: FaultInjector, host: HostControl
+) -> list[Route]:
     """The routes; `Guard` must stand before them."""
     page = _Page(world, feed, faults, host)
     return [
@@ -50,7 +52,9 @@ def page_routes(world: World, feed: Feed, faults: FaultInjector, host: HostContr
 
 
 class _Page:
-    def __init__(self, world: World, feed: Feed, faults: FaultInjector, host: HostControl) -> None:
+    def __init__(
+        self, world: World, feed: PageFeed, faults: FaultInjector, host: HostControl
+    ) -> None:
         self._world = world
         self._feed = feed
         self._faults = faults

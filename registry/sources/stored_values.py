@@ -1,42 +1,54 @@
-"""The validated values of a store by key; where a value turns bad, the last good one stays."""
+"""What a store holds: its keys, audit entries, and validated values (the last good ones)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from registry.authorization import WriterPermissions
 from registry.binding import AgentBinding
 from registry.definition import AgentDefinition
 from registry.errors import DocumentErrors, Problem
-from registry.keys import BINDING, DEFAULT, DEFINITION, SLUG_RULE, is_slug, revision_of
+from registry.fields import SLUG_RULE, is_slug
 from registry.secrets import detect_secret, shown
-from registry.snapshot import Document, Entry
+from registry.snapshot import Document, Entry, revision_of
 from registry.sources.json_yaml import read_value
-from registry.validation import RawValue, read_agent, read_binding
+from registry.validation import read_agent, read_binding
 
-T = TypeVar("T")
+PREFIX = "agent:"
+DEFINITION = "agent:definition:"
+"""Before an agent's id: the key of its definition."""
+BINDING = "agent:binding:"
+"""Before a binding's slot: its key."""
+DEFAULT = "agent:default"
+AUDIT = "agent:audit"
+REPLAY = "agent:replay:"
+"""Before an idempotency key: where a change is remembered by it."""
+
 VALUE_LIMIT = 256 * 1024
 """Bytes of one value; a file that an admin sends to a bot may have as many."""
 
 
 @dataclass(frozen=True, slots=True)
-class OtherType:
-    """A key that holds something else than a text, as the store names it: `list`, `hash` …."""
+class Unusable:
+    """A value that cannot be used whatever it says: what is wrong, and the cure."""
 
-    name: str
+    message: str
+    cure: str
+
+    @classmethod
+    def too_large(cls, size: int) -> Unusable:
+        """A value of more bytes than a value may have."""
+        return cls(f"its value has {size} bytes, more than {VALUE_LIMIT}", "make it smaller")
+
+    @classmethod
+    def of_type(cls, name: str, key: str) -> Unusable:
+        """A key that holds something else than text, as the store names it: `list`, `hash` …."""
+        return cls(f"it holds a {name}, not text", f"DEL it, then SET it to {_wanted(key)}")
 
 
-@dataclass(frozen=True, slots=True)
-class TooLarge:
-    """A value that was not fetched, for its size in bytes."""
-
-    size: int
-
-
-Stored = bytes | str | OtherType | TooLarge | None
+Stored = bytes | str | Unusable | None
 """What a key holds; None is nothing."""
 
 
@@ -51,6 +63,30 @@ class _Reading:
 
 
 Readings = list[_Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who changes what. `key` is the change's idempotency key: a replay changes nothing.
+
+    `at` is in seconds since the epoch, `detail` a sentence without secrets.
+    """
+
+    actor: str
+    action: str
+    target: str
+    key: str
+    at: float
+    detail: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """The entry as it is written."""
+        return {**asdict(self), "at": f"{self.at:.3f}"}
+
+
+def fingerprint(action: str, key: str, value: str = "") -> str:
+    """What tells one change from another under the same idempotency key."""
+    return revision_of(f"{action}\n{key}\n{value}")
 
 
 class CachedDocuments:
@@ -91,16 +127,19 @@ class CachedDocuments:
         """Read the values that are new. Changes nothing, so that a thread can do it."""
         found: Readings = []
         for key, value in values.items():
-            revision = _revision(value)
+            if isinstance(value, bytes | str) and len(value) > VALUE_LIMIT:
+                value = Unusable.too_large(len(value))
+            if isinstance(value, Unusable):
+                revision: str | None = value.message
+            else:
+                revision = None if value is None else revision_of(value)
             if self._revisions.get(key) != revision:
                 found.append(self._reading(key, value, revision))
         return found
 
-    def take(self, readings: Iterable[_Reading]) -> bool:
+    def take(self, readings: Readings) -> bool:
         """Replace what was read; whether there was anything."""
-        is_new = False
         for reading in readings:
-            is_new = True
             key = reading.key
             kind = next(kind for kind in self._entries if key.startswith(kind))
             self._problems.pop(key, None)
@@ -115,7 +154,7 @@ class CachedDocuments:
             if reading.entry is not None:
                 self._entries[kind][_name(key, kind)] = reading.entry
                 self._sorted.pop(kind, None)
-        return is_new
+        return bool(readings)
 
     def _reading(self, key: str, value: Stored, revision: str | None) -> _Reading:
         if value is None or revision is None:
@@ -134,18 +173,22 @@ class CachedDocuments:
         """The value of a key; raises DocumentErrors where it has none."""
         if key == DEFAULT:
             return _default(text)
+        part = read_value(text, key, numbered=False)
+        if not isinstance(part.value, dict):
+            message, cure = "its value is not an object", "SET one JSON object"
+            raise DocumentErrors([Problem(key, message, cure)])
         found: Entry[AgentDefinition] | Entry[AgentBinding] | None
         expected = ""
         if key.startswith(DEFINITION):
-            agent = found = read_agent(_object(key, text), self._writer, None, problems)
+            agent = found = read_agent(part, self._writer, None, problems)
             expected = DEFINITION + agent.value.id if agent else ""
         else:
-            binding = found = read_binding(_object(key, text), self._writer, problems)
+            binding = found = read_binding(part, self._writer, problems)
             expected = BINDING + binding.value.slot if binding else ""
         if found is None:
             raise DocumentErrors(problems)
         if key != expected:
-            message = "its key and its value do not belong together"
+            message = "its key does not match its value"
             raise DocumentErrors([Problem(key, message, f"SET this value at {expected}")])
         return found
 
@@ -154,40 +197,19 @@ def _name(key: str, kind: str) -> str:
     return key.removeprefix(kind) or key
 
 
-def _revision(value: Stored) -> str | None:
-    """The revision of a value; one that is too large is known by its size."""
-    match value:
-        case OtherType(name=name):
-            return f"not a text but a {name}"
-        case bytes() | str():
-            return revision_of(value) if len(value) <= VALUE_LIMIT else f"{len(value)} bytes"
-        case TooLarge(size=size):
-            return f"{size} bytes"
-    return None
+def _wanted(key: str) -> str:
+    return "the id of an agent" if key == DEFAULT else "one JSON object"
 
 
-def _text_of(key: str, value: bytes | str | OtherType | TooLarge) -> str:
+def _text_of(key: str, value: bytes | str | Unusable) -> str:
     """The text that a key holds; raises DocumentErrors for anything else."""
-    wanted = "the id of an agent" if key == DEFAULT else "one JSON object"
-    if isinstance(value, OtherType):
-        message, cure = f"it holds a {value.name}, not a text", f"DEL it, then SET it to {wanted}"
-        raise DocumentErrors([Problem(key, message, cure)])
-    size = value.size if isinstance(value, TooLarge) else len(value)
-    if isinstance(value, TooLarge) or size > VALUE_LIMIT:
-        message = f"its value has {size} bytes, more than {VALUE_LIMIT}"
-        raise DocumentErrors([Problem(key, message, "make it smaller")])
+    if isinstance(value, Unusable):
+        raise DocumentErrors([Problem(key, value.message, value.cure)])
     try:
         return value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError:
-        message = "its value is not UTF-8 text"
-        raise DocumentErrors([Problem(key, message, f"SET it to {wanted}")]) from None
-
-
-def _object(key: str, text: str) -> RawValue:
-    part = read_value(text, key, numbered=False)
-    if not isinstance(part.value, dict):
-        raise DocumentErrors([Problem(key, "its value is not an object", "SET one JSON object")])
-    return part
+        message, cure = "its value is not UTF-8 text", f"SET it to {_wanted(key)}"
+        raise DocumentErrors([Problem(key, message, cure)]) from None
 
 
 def _default(text: str) -> Entry[str]:
@@ -198,8 +220,3 @@ def _default(text: str) -> Entry[str]:
         message = f"{shown(agent_id)} is not a valid id ({SLUG_RULE})"
         raise DocumentErrors([Problem(DEFAULT, message, "SET it to the id of an agent")])
     return Entry(agent_id, "", DEFAULT)
-
-
-def default_text(agent_id: str) -> str:
-    """The default agent's id as it is stored."""
-    return json.dumps(agent_id)
