@@ -12,7 +12,6 @@ from bot.access.command import UNGATED, GiveRole
 from bot.access.rules import ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject, Verdict
 from bot.access.store import AccessRequest, AccessStore, RoleChange
 from bot.admins import AdminAlerts
-from bot.line_context import LineContext
 from bot.messages import (
     Address,
     CallbackPress,
@@ -20,6 +19,7 @@ from bot.messages import (
     Clock,
     Event,
     IncomingMessage,
+    LineContext,
     Membership,
     OutgoingPart,
     ResumeTurn,

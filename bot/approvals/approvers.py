@@ -9,10 +9,9 @@ from typing import Any
 import orjson
 
 from bot.access.rules import HOST_ADMINS, Access
-from bot.agents.runnable import RunnableAgent
+from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import ApprovalRequest
-from bot.line_context import LineContext
-from bot.messages import User
+from bot.messages import LineContext, User
 
 
 def is_named_approver(request: ApprovalRequest, person: int) -> bool:

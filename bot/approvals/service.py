@@ -8,7 +8,7 @@ from typing import Literal
 
 import structlog
 
-from bot.agents.runnable import CurrentAgent, RunnableAgent
+from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
 from bot.approvals.request import (
@@ -20,11 +20,11 @@ from bot.approvals.request import (
 )
 from bot.approvals.store import ApprovalStore
 from bot.errors import StoreError
-from bot.line_context import LineContext
 from bot.messages import (
     CallbackPress,
     Clock,
     IncomingMessage,
+    LineContext,
     OutgoingPart,
     TurnRef,
     new_nonce,

@@ -19,7 +19,7 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
-from bot.commands.admin_context import AdminContext, actor
+from bot.commands.host import AdminContext, actor
 from bot.errors import ChannelError
 from registry.definition import AgentDefinition, NamedServer
 from registry.errors import AlreadyThere

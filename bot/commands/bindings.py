@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
-from bot.commands.admin_context import AdminContext, actor
+from bot.commands.host import AdminContext, actor
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 
 WHERE = "[bot | chat ID | user ID] [everywhere]"

@@ -19,8 +19,8 @@ from bot.command import (
     paragraphs,
 )
 from bot.commands import agents, bindings, host
-from bot.commands.admin_context import AdminContext, retrying
-from bot.usage.command import usage
+from bot.commands.host import AdminContext, retrying
+from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
 

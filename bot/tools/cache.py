@@ -15,8 +15,7 @@ import orjson
 from bot.messages import Clock
 from bot.ops.counters import Counters
 from bot.skills.api import SkillContext
-from bot.tools.calls import NO_ANSWER, Call, Result
-from bot.tools.sources import WrappedTools
+from bot.tools.calls import NO_ANSWER, Call, Result, WrappedTools
 from registry.skill import Scope
 
 MAX_BYTES = 16_000_000

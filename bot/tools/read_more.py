@@ -13,8 +13,7 @@ import orjson
 from bot.messages import Fence, TurnRef
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.tools.calls import HOST, Call, FoundTool, Remainder, Result
-from bot.tools.sources import WrappedTools
+from bot.tools.calls import HOST, Call, FoundTool, Remainder, Result, WrappedTools
 
 KEPT_FOR_EACH = 8
 """Remainders of one conversation with one agent; the oldest goes first."""

@@ -17,12 +17,12 @@ from bot.approvals.request import PendingCall, Suspension
 from bot.errors import ModelError, ModelRefused, OutOfBudget
 from bot.messages import Answer
 from bot.turn import results
-from bot.turn.limits import RequestRate
 from bot.turn.model_caller import ModelCaller
 from bot.turn.progress import Progress
 from bot.turn.results import Outcome, TurnResult, turn_result
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.turn import Turn
+from bot.usage.limits import RequestRate
 
 log = structlog.get_logger("turn")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from bot.agents.runnable import RunnableAgent
+from bot.agents.resolver import RunnableAgent
 from bot.messages import Clock, IncomingMessage, Json, TurnRef
 from bot.store.journal import Journal
 from bot.tools.toolset import Toolset

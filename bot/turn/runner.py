@@ -15,7 +15,6 @@ from bot.store.journal import Opened, OpenTurn
 from bot.tools.policy import CallContext
 from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
 from bot.turn import results
-from bot.turn.limits import RequestRate
 from bot.turn.loop import AgentLoop
 from bot.turn.model_caller import ModelCaller
 from bot.turn.progress import Progress
@@ -25,7 +24,7 @@ from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcripts, size_of
 from bot.turn.turn import Turn, TurnRequest, TurnServices
 from bot.usage.ledger import BudgetService
-from bot.usage.limits import Spender
+from bot.usage.limits import RequestRate, Spender
 from bot.usage.reservation import TurnBudget
 
 log = structlog.get_logger("turn")

@@ -10,22 +10,30 @@ from typing import TypeVar
 
 import structlog
 
-from bot.agents.runnable import CurrentAgent, RunnableAgent
+from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.request import Suspension
 from bot.approvals.service import new_request
 from bot.approvals.store import ApprovalStore
 from bot.approvals.view import question_parts
-from bot.line_context import LineContext
-from bot.messages import Answer, Buttons, Clock, IncomingMessage, OutgoingPart, TurnRef, text_of
+from bot.messages import (
+    Answer,
+    Buttons,
+    Clock,
+    IncomingMessage,
+    LineContext,
+    OutgoingPart,
+    TurnRef,
+    text_of,
+)
 from bot.ops.counters import Counters
 from bot.ops.tasks import offload_if_long
 from bot.store.journal import Journal, OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
-from bot.turn.limits import TurnUsage
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
 from bot.turn.results import Retry, TurnResult, retry_button
 from bot.turn.transcript import Transcript, calls_of
+from bot.usage.limits import TurnUsage
 from bot.usage.pricing import KnownPrompt, known_prompt
 from bot.usage.reservation import TurnBudget
 

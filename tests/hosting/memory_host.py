@@ -25,10 +25,8 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.command import Commands
-from bot.conversations.chat_migrations import ChatMigrationStore
-from bot.conversations.command_runner import CommandRunner
-from bot.conversations.router import Router
-from bot.conversations.turns import LineStores, Turns
+from bot.conversations.router import CommandRunner, Router
+from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
 from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases, SecondsLeft
 from bot.hosting.line import HostedLine, HostingOptions, LineServices

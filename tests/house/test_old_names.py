@@ -66,7 +66,7 @@ EVERYWHERE = frozenset(
 
 def given_up() -> dict[str, str]:
     """Each old name with what to write instead."""
-    table = {}
+    table: dict[str, str] = {}
     for line in GIVEN_UP.strip().splitlines():
         old, new = line.split(": ")
         table |= dict.fromkeys(old.split(), new)
@@ -102,7 +102,9 @@ def _found(path: Path, names: dict[str, str]) -> Iterator[str]:
 @pytest.mark.parametrize("tree", TREES)
 def test_no_module_defines_a_name_that_was_given_up(tree: str) -> None:
     names = given_up()
-    assert [one for path in sorted((ROOT / tree).rglob("*.py")) for one in _found(path, names)] == []
+    assert [
+        one for path in sorted((ROOT / tree).rglob("*.py")) for one in _found(path, names)
+    ] == []
 
 
 def test_no_name_that_was_given_up_stands_in_tests_or_documents() -> None:
