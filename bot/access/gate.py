@@ -67,7 +67,10 @@ class AccessGate:
         if isinstance(event, CallbackPress) and cards.is_card(event.data):
             return True  # `press` checks who it is
         verdict = self._verdict(event)
-        return verdict == "admitted" or (verdict == "stranger" and _is_ungated(event))
+        if verdict != "stranger":
+            return verdict == "admitted"
+        command = event.command if isinstance(event, IncomingMessage) else None
+        return command is not None and command.name in UNGATED
 
     def _verdict(self, event: Event) -> Verdict:
         person: User | None = getattr(event, "person", None)
@@ -300,15 +303,6 @@ def _role_change(
 ) -> RoleChange:
     key = f"{line.fence.line}:{entry.id}:{subject.name}"
     return RoleChange(subject, role, person.id, person.name, key)
-
-
-def _is_ungated(event: Event) -> bool:
-    """Whether strangers may send this as well: a command that no agent answers."""
-    return (
-        isinstance(event, IncomingMessage)
-        and event.command is not None
-        and event.command.name in UNGATED
-    )
 
 
 def _speaks_to_bot(event: IncomingMessage | Signal) -> bool:

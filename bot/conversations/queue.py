@@ -1,7 +1,8 @@
 """The conversations of a line: a queue for each, in strict order inside, all side by side.
 
-The inbox reader decodes each update and queues it once. Most waiting entries are only ids in memory:
-they are read from the inbox when their turn comes."""
+Each update is decoded and queued once. Most waiting entries are only ids in memory: they are read
+from the inbox when their turn comes.
+"""
 
 from __future__ import annotations
 
@@ -340,21 +341,16 @@ class InboxReader:
         self._newest = entries[-1].id
         decoded = [(entry, self._decode_safely(entry.raw)) for entry in entries]
         self.queues.offer([(e, event) for e, event in decoded if not isinstance(event, Ignored)])
-        ignored = [(e, event.rule) for e, event in decoded if isinstance(event, Ignored)]
+        ignored = [(e.id, event.rule) for e, event in decoded if isinstance(event, Ignored)]
         try:
-            await self._settle_ignored(ignored)
+            if by_rule := [id for id, rule in ignored if rule != UNREADABLE]:
+                await self.inbox.settle(self.fence, by_rule)
+            for id, rule in ignored:
+                if rule == UNREADABLE:
+                    self.counters.add("dead_letters")
+                    await self.inbox.dead_letter(self.fence, id, "it cannot be read")
         except FencedOut:
             self.queues.lost.set()
-
-    async def _settle_ignored(self, ignored: Sequence[tuple[InboxEntry, str]]) -> None:
-        """Leave nothing in the inbox that no conversation will ever take."""
-        by_rule = [entry.id for entry, rule in ignored if rule != UNREADABLE]
-        if by_rule:
-            await self.inbox.settle(self.fence, by_rule)
-        for entry, rule in ignored:
-            if rule == UNREADABLE:
-                self.counters.add("dead_letters")
-                await self.inbox.dead_letter(self.fence, entry.id, "it cannot be read")
 
     def _is_ignored(self, update: Update) -> bool:
         """Whether a rule ignores the update; such updates are counted, not stored."""

@@ -233,11 +233,11 @@ class Router:
 
     async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
         """Redraw what changed before its message was sent; give up what cannot be shown."""
-        approvals = self.turns.approvals
         if card := cards.parse_card_id(tracks):
             react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
             await react(line, card)
         else:
+            approvals = self.turns.approvals
             update = approvals.refresh if fate == "overtaken" else approvals.on_undeliverable
             await update(line, tracks)
 
@@ -245,33 +245,23 @@ class Router:
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
     ) -> None:
         """Run a command and do what it wants."""
-        result = await self.commands.run(line, entry, incoming)
-        if isinstance(result, StartNewConversation):
-            _, agent = self.turns.resolve(line, incoming)
-            if agent is not None:
-                await self.turns.new_conversation(line, entry, incoming, agent.id, result.text)
-                return
-        if result is not None:
-            text = await self._fulfil(line, entry, incoming, result)
-            await self.stores.reply(line, entry, incoming, text)
-
-    async def _fulfil(
-        self,
-        line: LineContext,
-        entry: InboxEntry,
-        incoming: IncomingMessage,
-        result: CommandResult,
-    ) -> str:
-        """Do what a command wants, and what to answer, as Markdown."""
         person = incoming.person
-        if isinstance(result, GiveRole):
-            return await self.gate.change_roles(line, entry, person, result)
-        if isinstance(result, Claim):
-            text = await self.gate.claim(line, entry, person, result.code)
-            await self.on_private_message(person, line)  # who may be an admin by now
-            return text
-        assert isinstance(result, Reply | StartNewConversation)
-        return result.text
+        match await self.commands.run(line, entry, incoming):
+            case Reply(text):
+                pass
+            case StartNewConversation(text):
+                _, agent = self.turns.resolve(line, incoming)
+                if agent is not None:
+                    await self.turns.new_conversation(line, entry, incoming, agent.id, text)
+                    return
+            case GiveRole() as change:
+                text = await self.gate.change_roles(line, entry, person, change)
+            case Claim(code):
+                text = await self.gate.claim(line, entry, person, code)
+                await self.on_private_message(person, line)  # who may be an admin by now
+            case _:  # it was refused
+                return
+        await self.stores.reply(line, entry, incoming, text)
 
     async def _press(
         self, line: LineContext, entry: InboxEntry, press: CallbackPress, stop: asyncio.Event

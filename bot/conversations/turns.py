@@ -251,10 +251,10 @@ class Turns:
         entry: str,
         incoming: IncomingMessage,
         agent: RunnableAgent,
-        again: Retry | None = None,
+        retry: Retry | None = None,
     ) -> TurnRequest:
         role = self.access.role(incoming.person.id)
-        return TurnRequest(line, entry, incoming, agent, role, retry=again)
+        return TurnRequest(line, entry, incoming, agent, role, retry)
 
     # --- suspended turns ---
 

@@ -99,7 +99,8 @@ class TruncatedTools(WrappedTools):
     async def _read_more(self, call: Call) -> Result:
         """The piece of a remainder that a call asks for."""
         handle, offset = call.arguments.get("handle"), call.arguments.get("offset", 0)
-        if not isinstance(handle, str) or not _is_offset(offset):
+        is_offset = isinstance(offset, int) and not isinstance(offset, bool) and offset >= 0
+        if not isinstance(handle, str) or not is_offset:
             return Result(BAD_INPUT, error=True)
         rest = None
         if _HANDLE.match(handle):
@@ -109,10 +110,6 @@ class TruncatedTools(WrappedTools):
         if offset >= len(rest.text):
             return Result(BEYOND.format(len(rest.text)), error=True, read_from=rest.key)
         return Result(_piece(rest, offset, self.result_chars), read_from=rest.key)
-
-
-def _is_offset(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _piece(rest: Remainder, offset: int, result_chars: int) -> str:

@@ -82,7 +82,7 @@ class AgentLoop:
         record = turn.add_answer(answer)
         self.progress.end_step()
         if wants_calls:
-            return self._suspension(await self.calls.run(record))
+            return self._suspension(await self.calls.start(turn.calls(record)))
         if calls_cut:
             await self.calls.refuse_cut(record)
         else:

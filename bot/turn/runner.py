@@ -74,13 +74,16 @@ class TurnRunner:
                     removed = TurnResult("refused", results.AGENT_GONE)
                     await turn.finish(removed, turn.opened.preview)
                 else:
-                    async with turn.accounting():
+                    try:
                         async with progress.showing():
                             end = await loop.run(stop)
                         if isinstance(end, Suspension):
                             await turn.suspend(end, progress.message)
                         else:
                             await turn.finish(end, progress.message)
+                    except Exception:  # what failed has cost something all the same
+                        await turn.request_failed()
+                        raise
                     self._prompts.used(line, ref, turn.prompt)
                 await channel.wait_until_sent(request.entry)
         except BaseException:
@@ -132,7 +135,10 @@ class TurnRunner:
                 attribution=agent.attribution,
             )
         except PoisonMessage as error:
-            await self._record_abandoned(request, error.opened, budget)
+            if isinstance(abandoned := error.opened, Opened):  # nothing else writes what it cost
+                budget.unrecorded_attempts = abandoned.turn.unrecorded_attempts
+                if lines := budget.usage_records([], sum(map(size_of, abandoned.records))):
+                    await services.journal.append(fence, abandoned.turn, lines)
             raise
         if opened.blocked:
             return opened.turn
@@ -147,15 +153,6 @@ class TurnRunner:
         model = ModelCaller(self.model, turn, progress)
         calls = ToolCalls(toolset, turn, progress, approval)
         return AgentLoop(turn, model, calls, progress, self.rate)
-
-    async def _record_abandoned(
-        self, request: TurnRequest, opened: object, budget: TurnBudget
-    ) -> None:
-        """Write what a turn has cost that is given up: nothing else will."""
-        if isinstance(opened, Opened):
-            budget.unrecorded_attempts = opened.turn.unrecorded_attempts
-            if lines := budget.usage_records([], sum(map(size_of, opened.records))):
-                await self.services.journal.append(request.line.fence, opened.turn, lines)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
         agent, incoming = request.agent, request.incoming

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -194,11 +193,6 @@ class Turn:
         """Make the record of a call that was stopped; `finish` writes it."""
         self._unwritten.append(self.result_record(call, result))
 
-    def started_record(self, call: Call) -> Record:
-        """The record that a call is about to be made."""
-        body = {"turn": self.request.entry, "call": call.id, "key": call.key, "digest": call.digest}
-        return Record("started", body)
-
     def result_record(self, call: Call, result: Result) -> Record:
         """The record of a call's result."""
         return result_record(self.request.entry, call.id, result)
@@ -211,15 +205,13 @@ class Turn:
 
     async def _append(self, records: Sequence[Record]) -> None:
         stored = [*self._attributed(records), *self.budget.usage_records(records)]
-        newest = await self._journal_append(stored)
-        self.transcript.append(records, newest)
+        self.transcript.append(records, await self._journal_append(stored))
 
     def _attributed(self, records: Sequence[Record]) -> list[Record]:
         return [record.attributed(self.agent.attribution) for record in records]
 
     async def _journal_append(self, records: Sequence[Record]) -> str:
-        journal, fence = self.services.journal, self.request.line.fence
-        return await journal.append(fence, self.opened, records)
+        return await self.services.journal.append(self.request.line.fence, self.opened, records)
 
     def _with_unwritten(self, *records: Record) -> list[Record]:
         written, self._unwritten = [*self._unwritten, *records], []
@@ -237,15 +229,6 @@ class Turn:
         self._note_next_request = bool(lines) or self.budget.unrecorded_attempts > before
         if lines:
             await shielded(self._journal_append(lines))
-
-    @contextlib.asynccontextmanager
-    async def accounting(self) -> AsyncIterator[None]:
-        """What fails in the block has cost something all the same."""
-        try:
-            yield
-        except Exception:
-            await self.request_failed()
-            raise
 
     async def note_preview(self, message: int) -> None:
         """Record which message shows the growing answer."""
@@ -308,7 +291,6 @@ class Turn:
     async def _render(
         self, text: str, shown: int | None, buttons: Buttons = ()
     ) -> list[OutgoingPart]:
-        """The parts that show what the agent says, as its filter lets it out."""
         channel, address = self.request.line.channel, self.request.incoming.address
         links = self.agent.effective.link_previews.value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.messages import Attribution, Clock
@@ -88,10 +88,13 @@ class Spender:
     def scopes(self, day: str) -> dict[str, str]:
         """The names of the scopes in which a request of this day counts, by kind.
 
-        A turn has one budget, also where it goes on after midnight: its day is that of its entry.
+        A turn has one budget, also where it goes on after midnight: its day is that of its entry,
+        whose id begins with its time in milliseconds.
         """
+        millis = self.entry.partition("-")[0]
+        began = day_of(int(millis) / 1000) if millis.isdigit() else ""
         return {
-            "turn": f"turn:{self.line}:{self.entry}:{_day_of_entry(self.entry)}",
+            "turn": f"turn:{self.line}:{self.entry}:{began}",
             "person": f"person:{self.person}:{day}",
             "chat": f"chat:{self.line}:{self.conversation}:{day}",
             "agent": f"agent:{self.attribution.agent}:{day}",
@@ -103,12 +106,6 @@ class Spender:
 def day_of(now: float) -> str:
     """The day (UTC) of a time in seconds since the epoch, as `2026-01-31`."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-
-
-def _day_of_entry(entry: str) -> str:
-    """The day of an inbox entry, whose id begins with its time in milliseconds."""
-    millis = entry.partition("-")[0]
-    return day_of(int(millis) / 1000) if millis.isdigit() else ""
 
 
 MAX_LOOPS = 2
@@ -148,19 +145,19 @@ Requester = tuple[str, str, int]
 """Line, conversation (or what else is counted), person."""
 
 
+@dataclass(slots=True, repr=False)
 class RequestRate:
     """Model requests of the last minute by line, conversation and person.
 
     A conversation lives on one replica at a time, so the count is kept in memory.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._made: dict[Requester, deque[float]] = {}
+    clock: Clock
+    _made: dict[Requester, deque[float]] = field(init=False, default_factory=dict)
 
     def take(self, who: Requester, limit: int) -> bool:
         """Count a request; False, and not counted, if there were `limit` in the last minute."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if len(self._made) > MAX_KNOWN:
             self._made = {w: at for w, at in self._made.items() if now - at[-1] < WINDOW_SECONDS}
         made = self._made.setdefault(who, deque())
