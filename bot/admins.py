@@ -148,7 +148,7 @@ class ProblemAlerts:
     errors: Callable[[], Sequence[Problem]]
     alerts: AdminAlerts
     clock: Clock
-    _bad: set[str] = field(init=False, default_factory=set)
+    _reported: set[str] = field(init=False, default_factory=set)
     _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _soon: asyncio.TimerHandle | None = field(init=False, default=None)
 
@@ -161,8 +161,8 @@ class ProblemAlerts:
         """Compare with the last check; never blocks."""
         self._cancel_timer()
         errors = self.errors()
-        new = [problem for problem in errors if _source(problem) not in self._bad]
-        self._bad = {_source(problem) for problem in errors}
+        new = [problem for problem in errors if _source(problem) not in self._reported]
+        self._reported = {_source(problem) for problem in errors}
         if not new:
             return
         problems = "\n".join(str(problem) for problem in new)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from bot.errors import ChannelRevoked
@@ -218,10 +218,6 @@ class OutgoingPart:
     turn: TurnRef | None = None
     tracks: str = ""
     best_effort: bool = False
-
-    def of(self, turn: TurnRef) -> OutgoingPart:
-        """The same part, as one of a turn's reply."""
-        return replace(self, turn=turn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,11 +209,12 @@ class AccessGate:
             await self._settle(line, entry, [])
             return
         request = await self.store.find_request(decision.nonce)
-        if request is None or not _is_own_card(request, line, press):
+        card = request.cards.get(admin.id) if request else None
+        is_here = press.address.private and press.address.chat == admin.id
+        if request is None or card is None or card.line != line.fence.line or not is_here:
             self.counters.add("refused:card")
-            await self._settle(
-                line, entry, [line.channel.callback_answer(press, cards.NO_LONGER_OPEN)]
-            )
+            refusal = line.channel.callback_answer(press, cards.NO_LONGER_OPEN)
+            await self._settle(line, entry, [refusal])
             return
         change = _role_change(line, entry, admin, request.subject, decision.role)
         outcome = await self.store.change_role(
@@ -235,11 +236,11 @@ class AccessGate:
         await self._settle(line, entry, parts)
 
     async def change_roles(
-        self, line: LineContext, entry: InboxEntry, person: User, wish: GiveRole
+        self, line: LineContext, entry: InboxEntry, person: User, wanted: GiveRole
     ) -> str:
         """Make the changes that an admin wrote; returns the reply, as Markdown."""
         any_done = False
-        for subject, role in wish.changes:
+        for subject, role in wanted.changes:
             change = _role_change(line, entry, person, subject, role)
             outcome = await self.store.change_role(change)
             any_done = any_done or outcome.kind == "done"
@@ -248,7 +249,7 @@ class AccessGate:
             if outcome.kind == "done" and role == ENGINEER:
                 parts = line.channel.render(Address(line.bot, subject.id), cards.NOW_ADMIN)
                 await self._post(line.fence.line, f"access:{line.fence.line}:{entry.id}", parts)
-        return wish.done if any_done else wish.absent
+        return wanted.done if any_done else wanted.absent
 
     async def claim(self, line: LineContext, entry: InboxEntry, person: User, code: str) -> str:
         """Make a person the first admin, if they know the code; returns the reply."""
@@ -310,13 +311,6 @@ def _speaks_to_bot(event: IncomingMessage | Signal) -> bool:
     if isinstance(event, Signal):
         return event.address.private and event.draft is None and event.person is not None
     return event.address.private or event.command is None or event.command.named
-
-
-def _is_own_card(request: AccessRequest, line: LineContext, press: CallbackPress) -> bool:
-    """Whether a person presses their own card, where it was sent."""
-    card = request.cards.get(press.person.id)
-    here = press.address.private and press.address.chat == press.person.id
-    return here and card is not None and card.line == line.fence.line
 
 
 def _card_edits(

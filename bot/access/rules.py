@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast, get_args
 
 from bot.messages import ANONYMOUS_ADMIN, Address
 
@@ -47,11 +47,9 @@ class Subject(NamedTuple):
         """The subject of a name; raises ValueError where it is not valid."""
         kind, _, rest = name.partition(":")
         id, _, bot = rest.partition("@")
-        if kind == "person":
-            return cls("person", int(id), 0 if bot == "*" else int(bot))
-        if kind == "chat":
-            return cls("chat", int(id), 0 if bot == "*" else int(bot))
-        raise ValueError(f"{name} is not a person or a chat")
+        if kind not in get_args(Kind):
+            raise ValueError(f"{name} is not a person or a chat")
+        return cls(cast(Kind, kind), int(id), EVERYWHERE if bot == "*" else int(bot))
 
 
 def subject_of(id: int, bot: int) -> Subject:
@@ -162,8 +160,8 @@ class Access:
     def _has_role(self, role: Role, kind: Kind, id: int, bot: int) -> bool:
         if not self.grants:
             return False
-        held = (self.grants.get(Subject(kind, id, where)) for where in (bot, EVERYWHERE))
-        return any(grant is not None and grant.role == role for grant in held)
+        grants = (self.grants.get(Subject(kind, id, where)) for where in (bot, EVERYWHERE))
+        return any(grant is not None and grant.role == role for grant in grants)
 
     def approvers(self, own: tuple[int | str, ...] | None, bot: int) -> tuple[int | str, ...]:
         """Who may approve at a bot: as the agent says (`own`), else depending on the bot's mode."""

@@ -9,19 +9,19 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.mcp.server_spec import ServerSpec, prepare_server
+from bot.mcp.server_spec import prepare_server
 from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, stricter
 from bot.skills.api import InternalSkill
-from bot.skills.spec import SkillSpec, prepare_skill
+from bot.skills.spec import prepare_skill
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
 from registry.binding import Resolution
 from registry.catalog import Catalog
-from registry.definition import LlmConfiguration, NamedServer
-from registry.layers import EffectiveAgent, NamedSkill
+from registry.definition import LlmConfiguration
+from registry.layers import EffectiveAgent
 from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 
@@ -62,14 +62,6 @@ class RunnableAgent:
     def max_tokens(self) -> int:
         """Output tokens of one request, not more than the limits allow."""
         return min(self.effective.max_tokens.value or 0, self.limits.tokens)
-
-    @property
-    def approvers(self) -> tuple[int | str, ...] | None:
-        """Who may approve a call: "asker", "admins" (of the chat), "hostAdmins", numeric ids.
-
-        None where the agent does not say.
-        """
-        return self.effective.tool_policy.value.approvers
 
     def in_place_of(self, removed: str) -> RunnableAgent:
         """An agent without tools, to end a turn that an agent began which was `removed`."""
@@ -168,8 +160,29 @@ class AgentResolver:
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy.value
-        servers = map(self._server, agent.servers.value)
-        skills = map(self._skill, agent.skills.value)
+        safety = agent.safety.value or SafetyConfig()
+        servers = (
+            prepare_server(
+                named,
+                partial(self.references.expand, operator=named.operator),
+                self._is_listed,
+                rules.filter.secrets,
+                proxied=rules.proxied,
+                result_cap=rules.limits.result_chars,
+            )
+            for named in agent.servers.value
+        )
+        skills = (
+            prepare_skill(
+                named.skill,
+                self.handlers,
+                partial(self.references.expand, operator=named.operator),
+                rules.filter.secrets,
+                internal=named.operator or self._is_listed(named.skill.webhook_url),
+                proxied=rules.proxied,
+            )
+            for named in agent.skills.value
+        )
         return RunnableAgent(
             effective=agent,
             attribution=Attribution(DEFAULT_ACCOUNT, agent.id, agent.revision),
@@ -179,37 +192,19 @@ class AgentResolver:
                 policy=_policy(agent),
                 features=frozenset(policy.features),
             ),
-            limits=rules.limits.lowered(agent.safety.value, agent.cost.value),
+            limits=rules.limits.lowered(safety, agent.cost.value),
             budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.value.budgets or ())),
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
-            filter=_stricter_filter(rules.filter, agent.safety.value),
-        )
-
-    def _skill(self, named: NamedSkill) -> SkillSpec | None:
-        """The skill with its secret or its handler, or None where it is off or cannot be had."""
-        return prepare_skill(
-            named.skill,
-            self.handlers,
-            partial(self.references.expand, operator=named.operator),
-            self.rules.filter.secrets,
-            internal=named.operator or self._is_listed(named.skill.webhook_url),
-            proxied=self.rules.proxied,
+            filter=replace(  # its secrets are those of all agents: none may let out another's
+                rules.filter,
+                topics=tuple(dict.fromkeys((*rules.filter.topics, *safety.blocked_topics))),
+                personal=stricter(rules.filter.personal, safety.pii_handling),
+            ),
         )
 
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""
         return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
-
-    def _server(self, named: NamedServer) -> ServerSpec | None:
-        """The server with its references expanded, or None where one of them is missing."""
-        return prepare_server(
-            named,
-            partial(self.references.expand, operator=named.operator),
-            self._is_listed,
-            self.rules.filter.secrets,
-            proxied=self.rules.proxied,
-            result_cap=self.rules.limits.result_chars,
-        )
 
 
 def _policy(agent: EffectiveAgent) -> Policy:
@@ -224,17 +219,4 @@ def _policy(agent: EffectiveAgent) -> Policy:
         disabled=written.disabled_tools,
         confirm=(*written.require_confirmation, *confirm, *safety.require_tool_confirmation),
         conditions=written.conditions,
-    )
-
-
-def _stricter_filter(host: OutputFilter, safety: SafetyConfig | None) -> OutputFilter:
-    """The filter of one agent; it may be stricter than the host's, never looser.
-
-    Secrets are the same for all agents: none may let out what another one was given.
-    """
-    own = safety.blocked_topics if safety else ()
-    return replace(
-        host,
-        topics=tuple(dict.fromkeys((*host.topics, *own))),
-        personal=stricter(host.personal, safety.pii_handling if safety else "off"),
     )

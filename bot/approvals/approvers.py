@@ -23,7 +23,7 @@ def is_named_approver(request: ApprovalRequest, person: int) -> bool:
 def is_personal_grant(request: ApprovalRequest, person: int) -> bool:
     """Whether what this person allows permanently holds for their own messages alone.
 
-    In a group, who asked can allow nothing for others.
+    In a group, the asker can allow nothing for others.
     """
     return not request.address.private and _approver_role(request, person) == "asker"
 
@@ -78,8 +78,11 @@ class Approvers:
     access: Access
 
     def for_agent(self, agent: RunnableAgent, bot: int) -> tuple[int | str, ...]:
-        """Who may approve what this agent wants to do at a bot."""
-        return self.access.approvers(agent.approvers, bot)
+        """Who may approve what this agent wants to do at a bot.
+
+        "asker", "admins" (of the chat), "hostAdmins" and numeric ids.
+        """
+        return self.access.approvers(agent.effective.tool_policy.value.approvers, bot)
 
     def valid_grants(
         self,
@@ -90,18 +93,16 @@ class Approvers:
     ) -> list[str]:
         """Names of the grants that hold today for a turn of this person."""
         approvers = self.for_agent(agent, bot)
-        return [
-            name
-            for name, grant in grants.items()
-            if grant_is_valid(grant, approvers, person) and self._giver_still_may(grant, bot)
-        ]
-
-    def _giver_still_may(self, grant: Mapping[str, Any], bot: int) -> bool:
-        """Whether the giver is not blocked, and still a host admin if they gave it as one."""
-        giver = int(grant.get("by", 0))
-        if self.access.is_admin(giver):
-            return True
-        return grant.get("as") != HOST_ADMINS and not self.access.is_blocked("person", giver, bot)
+        valid = []
+        for name, grant in grants.items():
+            giver = int(grant.get("by", 0))
+            is_blocked = self.access.is_blocked("person", giver, bot)
+            may_give = self.access.is_admin(giver) or (
+                grant.get("as") != HOST_ADMINS and not is_blocked
+            )
+            if may_give and grant_is_valid(grant, approvers, person):
+                valid.append(name)
+        return valid
 
     async def may_answer(self, line: LineContext, request: ApprovalRequest, person: User) -> bool:
         """Whether a person may decide a request."""
@@ -121,16 +122,12 @@ class Approvers:
             return True
         if await self.may_answer(line, request, person):
             return True
-        return await self._is_abandoned(line, request)
-
-    async def _is_abandoned(self, line: LineContext, request: ApprovalRequest) -> bool:
-        """Whether everybody who may answer has left the chat."""
         if "admins" in request.approvers:
             return False
         people = {one for one in request.approvers if isinstance(one, int)}
         people |= {request.asker.id} if "asker" in request.approvers else set()
         people |= self.access.admins if HOST_ADMINS in request.approvers else set()
-        for person in people:
-            if not await line.channel.has_left(request.address, person):
+        for id in people:
+            if not await line.channel.has_left(request.address, id):
                 return False
-        return True
+        return True  # everybody who may answer has left the chat

@@ -13,7 +13,6 @@ from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
 from bot.approvals.request import (
     ApprovalRequest,
-    PendingCall,
     Suspension,
     ToolCallApproval,
     parse_callback,
@@ -30,7 +29,6 @@ from bot.messages import (
     new_nonce,
 )
 from bot.ops.counters import Counters
-from bot.safety.output_filter import OutputFilter
 from bot.store.inbox import UpdateInbox
 from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Result, result_record
@@ -56,7 +54,7 @@ def new_request(
     now: float,
 ) -> ApprovalRequest:
     """The request for the calls of a suspended turn."""
-    limit = view.SHOWN_LIMIT // len(suspension.calls)
+    limit, redact = view.SHOWN_LIMIT // len(suspension.calls), agent.filter.redact_approval
     return ApprovalRequest(
         nonce=new_nonce(),
         turn=turn.ref,
@@ -64,22 +62,21 @@ def new_request(
         asker=incoming.person,
         message=incoming.message,
         approvers=approvers,
-        calls=tuple(_undecided(one, limit, agent.filter) for one in suspension.calls),
-        expires_at=now + agent.approval_seconds,
-    )
-
-
-def _undecided(pending: PendingCall, limit: int, output: OutputFilter) -> ToolCallApproval:
-    call = pending.call
-    return ToolCallApproval(
-        call_id=call.id,
-        key=call.key,
-        digest=call.digest,
-        fingerprint=pending.fingerprint,
-        always=pending.always,
-        description=view.describe_call(
-            call.origin, call.tool or "", call.arguments, limit, output.redact_approval
+        calls=tuple(
+            ToolCallApproval(
+                call_id=call.id,
+                key=call.key,
+                digest=call.digest,
+                fingerprint=pending.fingerprint,
+                always=pending.always,
+                description=view.describe_call(
+                    call.origin, call.tool or "", call.arguments, limit, redact
+                ),
+            )
+            for pending in suspension.calls
+            for call in [pending.call]
         ),
+        expires_at=now + agent.approval_seconds,
     )
 
 
@@ -224,7 +221,11 @@ class ApprovalService:
                 return None
             if request.closed:
                 return None
-            if (due := self._due(request)) > self.clock.wall():
+            now, due = self.clock.wall(), request.due
+            is_unseen = request.pending and not request.messages  # its question is not sent yet
+            if is_unseen and now < request.expires_at + UNSEEN_SECONDS:
+                due = max(due, now + UNSEEN_RETRY_SECONDS)
+            if due > now:
                 line.timers.set(nonce, due)
                 return None
             after = request.close("expired")
@@ -234,13 +235,6 @@ class ApprovalService:
 
         request, _ = await self._update(line, nonce, expire)
         return request if request and request.closed else None
-
-    def _due(self, request: ApprovalRequest) -> float:
-        """When a request is due; later where its question could not be sent yet."""
-        unseen = request.pending and not request.messages
-        if unseen and self.clock.wall() < request.expires_at + UNSEEN_SECONDS:
-            return max(request.due, self.clock.wall() + UNSEEN_RETRY_SECONDS)
-        return request.due
 
     async def refresh(self, line: LineContext, nonce: str) -> None:
         """Redraw a request that was decided while the message that shows it was being sent."""
@@ -369,15 +363,13 @@ def _superseded(
     after = request.close("dropped")
     entry = after.turn.entry
     denials = [
-        (c.call_id, Result(view.denial_for_model(after, c), error=True)) for c in after.calls
+        result_record(entry, call.call_id, Result(view.denial_for_model(after, call), error=True))
+        for call in after.calls
     ]
     return _Change(
         after,
         [*view.edit_parts(line.channel, after), *parts],
         settles,
-        ending=[
-            *(result_record(entry, call, result) for call, result in denials),
-            end_record(entry, "stopped", ""),
-        ],
+        ending=[*denials, end_record(entry, "stopped", "")],
         counter="turns:superseded",
     )

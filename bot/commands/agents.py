@@ -21,7 +21,7 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, actor
 from bot.errors import ChannelError
-from registry.definition import AgentDefinition, NamedServer
+from registry.definition import AgentDefinition
 from registry.errors import AlreadyThere
 from registry.layers import EffectiveAgent, Sourced
 from registry.snapshot import Entry, Snapshot
@@ -94,7 +94,8 @@ def _settings(agent: EffectiveAgent) -> Iterator[str]:
     policy = agent.tool_policy.value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     rules = json.dumps(policy, ensure_ascii=False) if policy else ""
     yield _setting("toolPolicy", agent.tool_policy, rules)
-    yield _setting("servers", agent.servers, ", ".join(map(_server, agent.servers.value)))
+    servers = [f"{one.name} ({one.server.transport})" for one in agent.servers.value]
+    yield _setting("servers", agent.servers, ", ".join(servers))
     yield _setting("linkPreviews", agent.link_previews, str(agent.link_previews.value).lower())
 
 
@@ -105,11 +106,6 @@ def _setting(name: str, field: Sourced[Any], text: str | None = None) -> str:
         return f"• {name}: –"
     cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
     return f"• {name}: {code(cut)} · {escape_markdown(field.document)}"
-
-
-def _server(named: NamedServer) -> str:
-    """A server's name and kind; its address and headers are not shown."""
-    return f"{named.name} ({named.server.transport})"
 
 
 def _answers(snapshot: Snapshot, agent_id: str) -> str:
@@ -129,7 +125,7 @@ def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:
 @command("addagent", "add or replace an agent from its JSON", role="admin", usage="[replace] JSON")
 async def add_agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Add or replace an agent, from pasted JSON, or from the text or file that is replied to."""
-    catalog, who = host.catalog, actor(context)
+    catalog = host.catalog
     replaces = _REPLACE.match(context.arguments) is not None
     try:
         text, place = await _document(context)
@@ -141,24 +137,20 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
         return Reply(escape_markdown(HOW_TO_ADD))
     agent = await catalog.parsed(text, place)
     try:
-        if replaces:
-            await catalog.update_agent(who, agent, key=context.key)
-        else:
-            await catalog.create_agent(who, agent, key=context.key)
+        write = catalog.update_agent if replaces else catalog.create_agent
+        await write(actor(context), agent, key=context.key)
     except AlreadyThere:
         return Reply(f"Agent {code(agent.id)} exists already; /addagent replace changes it.")
     snapshot = catalog.snapshot()
     effective = snapshot.effective(agent.id, host.defaults)
-    odd = [
-        problem_lines(snapshot.review(agent.id)),
-        *(_advice(host, effective) if effective else []),
-    ]
+    warnings = [problem_lines(snapshot.review(agent.id))]
+    warnings += _advice(host, effective) if effective else []
     return Reply(
         paragraphs(
             f"{'Updated' if replaces else 'Created'} agent **{escape_markdown(agent.name)}** "
             f"({code(agent.id)}).",
             "" if replaces else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here.",
-            "\n".join(filter(None, odd)),
+            "\n".join(filter(None, warnings)),
         )
     )
 

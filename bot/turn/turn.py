@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
@@ -64,15 +64,15 @@ class TurnRequest:
 
     def person_record(self) -> Record:
         """The turn's first record: the message that it answers."""
-        incoming, again = self.incoming, self.retry
+        incoming, retry = self.incoming, self.retry
         body = {
             "turn": self.entry,
             "at": incoming.sent_at,
             "message": incoming.message,
             "by": incoming.person.id,
-            "content": again.content_for(incoming.person) if again else person_content(incoming),
+            "content": retry.content_for(incoming.person) if retry else person_content(incoming),
         }
-        return Record("person", body | {"again": again.turn} if again else body)
+        return Record("person", body | {"again": retry.turn} if retry else body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,8 @@ class Turn:
         """
         request, services = self.request, self.services
         buttons = retry_button(request.entry) if result.can_retry else ()
-        parts = [part.of(request.ref) for part in await self._render(result.text, shown, buttons)]
+        rendered = await self._render(result.text, shown, buttons)
+        parts = [replace(part, turn=request.ref) for part in rendered]
         records = self._with_unwritten(end_record(request.entry, result.outcome, result.text))
         lines = self.budget.usage_records(records, self.transcript.size)
         stored = [*self._attributed(records), *lines]
