@@ -23,7 +23,7 @@ from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
-from bot.conversations.router import CommandRunner, Router
+from bot.conversations.router import Router
 from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
 from bot.errors import ConfigError
 from bot.hosting.fleet import Fleet, Notifications
@@ -377,9 +377,8 @@ class App:
             self.clock,
             counters,
         )
-        runner = CommandRunner(self._commands, self._turns, self._access, self.clock, counters)
         self._router = Router(
-            self._gate, runner, self._turns, stores, counters, self._on_private_message
+            self._gate, self._commands, self._turns, counters, self._on_private_message
         )
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:

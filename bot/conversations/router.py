@@ -10,19 +10,16 @@ from typing import Literal
 from bot.access import cards
 from bot.access.command import UNGATED, Claim, GiveRole
 from bot.access.gate import AccessGate
-from bot.access.rules import Access
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import is_approval
 from bot.command import CommandContext, CommandResult, Commands, Reply, StartNewConversation
 from bot.commands.table import NOTHING_RUNS
-from bot.conversations.turns import LineStores, Outcome, Turns
+from bot.conversations.turns import Outcome, Turns
 from bot.messages import (
     DEFAULT_ACCOUNT,
     Attribution,
     CallbackPress,
     ChatMigration,
-    Clock,
-    Command,
     Event,
     IncomingMessage,
     LineContext,
@@ -43,29 +40,139 @@ REFUSALS_A_MINUTE = 1
 UNGATED_A_MINUTE = 5
 
 
-@dataclass(slots=True, repr=False)
-class CommandRunner:
-    """Runs the commands of a table; what they want to happen is for the caller to do."""
+UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
+STALE_PRESS = "This button no longer does anything."
+POISON_MESSAGE = (
+    "Your message failed several times, so I set it aside. "
+    "The operator can find it among the dead letters."
+)
 
+Fate = Literal["overtaken", "undeliverable"]
+"""Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
+
+PrivateMessageSeen = Callable[[User, LineContext], Awaitable[None]]
+
+
+async def ignore_private_message(_person: User, _line: LineContext) -> None:
+    """For a router on a host that has nothing to tell its admins."""
+
+
+@dataclass(slots=True, repr=False)
+class Router:
+    """Leads each entry to its outcome. Every path ends in one store call that settles the entry.
+
+    `on_private_message` hears who wrote in private, and once more of whoever tried to become admin.
+    """
+
+    gate: AccessGate
     commands: Commands
     turns: Turns
-    access: Access
-    clock: Clock
     counters: Counters
+    on_private_message: PrivateMessageSeen = ignore_private_message
     _answers: RequestRate = field(init=False)
 
     def __post_init__(self) -> None:
-        self._answers = RequestRate(self.clock)
+        self._answers = RequestRate(self.turns.clock)
 
-    def is_concurrent(self, command: Command) -> bool:
-        """Whether a command touches no conversation."""
-        row = self.commands.find(command.name)
-        return row is None or row.concurrent
+    def is_concurrent(self, event: Event) -> bool:
+        """Whether the event touches no conversation, so that it need not wait for its queue."""
+        if isinstance(event, IncomingMessage) and event.command:
+            row = self.commands.find(event.command.name)
+            return row is None or row.concurrent
+        if isinstance(event, CallbackPress):
+            return parse_retry(event.data) is None
+        return isinstance(event, ChatMigration | Membership)
 
-    async def run(
+    async def handle(
+        self, line: LineContext, entry: InboxEntry, event: Event, stop: asyncio.Event
+    ) -> Outcome:
+        """Lead one entry to its outcome; `stop` ends its turn early."""
+        if not self.gate.admits(event):
+            await self.gate.refuse(line, entry, event)
+        elif isinstance(event, IncomingMessage):
+            if event.address.private:
+                await self.on_private_message(event.person, line)
+            if event.command:
+                await self._command(line, entry, event)
+            elif event.unsupported:
+                self.counters.add("unsupported")
+                text = UNSUPPORTED.format(event.unsupported)
+                await self.turns.stores.reply(line, entry, event, text)
+            else:
+                return await self.turns.start(line, entry, event, stop)
+        elif isinstance(event, CallbackPress):
+            await self._press(line, entry, event, stop)
+        elif isinstance(event, ResumeTurn):
+            await self.turns.resume(line, event, stop)
+        elif isinstance(event, ChatMigration):
+            await self.turns.migrate(line, event)
+            await self.turns.stores.settle(line, entry)
+        elif isinstance(event, Membership):
+            await self.gate.on_membership(line, entry, event)
+        return Outcome.DONE
+
+    async def stop(
+        self,
+        line: LineContext,
+        entry: InboxEntry,
+        signal: Signal,
+        stop_running: Callable[[], bool],
+    ) -> None:
+        """End the turn that is suspended or runs; a typed /stop that finds none gets an answer.
+
+        `stop_running` stops the running turn that the signal means, and says whether one runs.
+        """
+        if not self.gate.admits(signal):
+            await self.gate.refuse(line, entry, signal)
+        elif not await self.turns.stop_suspended(line, entry, signal):
+            nothing = not stop_running() and signal.draft is None
+            parts = line.channel.render(signal.address, NOTHING_RUNS) if nothing else []
+            await self.turns.stores.settle(line, entry, parts)
+
+    async def dead_letter(
+        self, line: LineContext, entry: InboxEntry, event: Event, why: str
+    ) -> None:
+        """Set a poisonous entry aside, and say so to whoever may talk."""
+        text = POISON_MESSAGE if self.gate.admits(event) else ""
+        await self.turns.dead_letter(line, entry, event, text, why)
+        self.counters.add("dead_letters")
+
+    async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
+        """Redraw what changed before its message was sent; give up what cannot be shown."""
+        if card := cards.parse_card_id(tracks):
+            react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
+            await react(line, card)
+        else:
+            approvals = self.turns.approvals
+            update = approvals.refresh if fate == "overtaken" else approvals.on_undeliverable
+            await update(line, tracks)
+
+    async def _command(
+        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
+    ) -> None:
+        """Run a command and do what it wants."""
+        person = incoming.person
+        match await self._run(line, entry, incoming):
+            case Reply(text):
+                pass
+            case StartNewConversation(text):
+                _, agent = self.turns.resolve(line, incoming)
+                if agent is not None:
+                    await self.turns.new_conversation(line, entry, incoming, agent.id, text)
+                    return
+            case GiveRole() as change:
+                text = await self.gate.change_roles(line, entry, person, change)
+            case Claim(code):
+                text = await self.gate.claim(line, entry, person, code)
+                await self.on_private_message(person, line)  # who may be an admin by now
+            case _:  # it was refused
+                return
+        await self.turns.stores.reply(line, entry, incoming, text)
+
+    async def _run(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
     ) -> CommandResult | None:
-        """What the command wants to happen; None where it was refused, and its entry settled."""
+        """What a command wants to happen; None where it was refused, and its entry settled."""
         command = incoming.command
         assert command is not None
         row = self.commands.find(command.name)
@@ -103,14 +210,15 @@ class CommandRunner:
             conversation, person = incoming.address.conversation, incoming.person.id
             requester = (line.fence.line, conversation, person)
             self.turns.runner.rate.take(requester, agent.limits.per_minute)
-        told = self._may_answer(line, incoming, "refused", REFUSALS_A_MINUTE)
-        await self.turns.stores.reply(line, entry, incoming, text if told else "")
+        if not self._may_answer(line, incoming, "refused", REFUSALS_A_MINUTE):
+            text = ""
+        await self.turns.stores.reply(line, entry, incoming, text)
 
     def _may_answer(
-        self, line: LineContext, incoming: IncomingMessage, kind: str, most: int
+        self, line: LineContext, incoming: IncomingMessage, kind: str, limit: int
     ) -> bool:
         """Count an answer of a kind to a person; False where there were enough in this minute."""
-        return self._answers.take((line.fence.line, kind, incoming.person.id), most)
+        return self._answers.take((line.fence.line, kind, incoming.person.id), limit)
 
     def _context(
         self,
@@ -124,144 +232,21 @@ class CommandRunner:
         approvals, budgets = self.turns.stores.approvals, self.turns.runner.budgets
         attribution = agent.attribution if agent else Attribution(DEFAULT_ACCOUNT, "", "")
         spender = Spender(line.fence.line, conversation, person, entry.id, attribution)
+        limits, clock = agent.budgets if agent else {}, self.turns.clock
         return CommandContext(
             incoming,
             agent=agent.name if agent else None,
-            admin=self.access.is_admin(person),
+            admin=self.turns.access.is_admin(person),
             key=f"{line.fence.line}:{entry.id}",
             bot=line.identity,
             resolution=found,
             fetch=line.channel.fetch,
             grants=lambda: approvals.grants(line.fence.line, conversation),
             revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
-            spent=lambda: budgets.spent(spender, agent.budgets if agent else {}, self.clock.wall()),
+            spent=lambda: budgets.spent(
+                spender, agent.budgets if agent else {}, self.turns.clock.wall()
+            ),
         )
-
-
-UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
-STALE_PRESS = "This button no longer does anything."
-POISON_MESSAGE = (
-    "Your message failed several times, so I set it aside. "
-    "The operator can find it among the dead letters."
-)
-
-Fate = Literal["overtaken", "undeliverable"]
-"""Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
-
-PrivateMessageSeen = Callable[[User, LineContext], Awaitable[None]]
-
-
-async def ignore_private_message(_person: User, _line: LineContext) -> None:
-    """For a router on a host that has nothing to tell its admins."""
-
-
-@dataclass(slots=True, repr=False)
-class Router:
-    """Leads each entry to its outcome. Every path ends in one store call that settles the entry.
-
-    `on_private_message` hears who wrote in private, and once more of whoever tried to become admin.
-    """
-
-    gate: AccessGate
-    commands: CommandRunner
-    turns: Turns
-    stores: LineStores
-    counters: Counters
-    on_private_message: PrivateMessageSeen = ignore_private_message
-
-    def is_concurrent(self, event: Event) -> bool:
-        """Whether the event touches no conversation, so that it need not wait for its queue."""
-        if isinstance(event, IncomingMessage) and event.command:
-            return self.commands.is_concurrent(event.command)
-        if isinstance(event, CallbackPress):
-            return parse_retry(event.data) is None
-        return isinstance(event, ChatMigration | Membership)
-
-    async def handle(
-        self, line: LineContext, entry: InboxEntry, event: Event, stop: asyncio.Event
-    ) -> Outcome:
-        """Lead one entry to its outcome; `stop` ends its turn early."""
-        if not self.gate.admits(event):
-            await self.gate.refuse(line, entry, event)
-        elif isinstance(event, IncomingMessage):
-            if event.address.private:
-                await self.on_private_message(event.person, line)
-            if event.command:
-                await self._command(line, entry, event)
-            elif event.unsupported:
-                self.counters.add("unsupported")
-                text = UNSUPPORTED.format(event.unsupported)
-                await self.stores.reply(line, entry, event, text)
-            else:
-                return await self.turns.start(line, entry, event, stop)
-        elif isinstance(event, CallbackPress):
-            await self._press(line, entry, event, stop)
-        elif isinstance(event, ResumeTurn):
-            await self.turns.resume(line, event, stop)
-        elif isinstance(event, ChatMigration):
-            await self.turns.migrate(line, event)
-            await self.stores.settle(line, entry)
-        elif isinstance(event, Membership):
-            await self.gate.on_membership(line, entry, event)
-        return Outcome.DONE
-
-    async def stop(
-        self,
-        line: LineContext,
-        entry: InboxEntry,
-        signal: Signal,
-        stop_running: Callable[[], bool],
-    ) -> None:
-        """End the turn that is suspended or runs; a typed /stop that finds none gets an answer.
-
-        `stop_running` stops the running turn that the signal means, and says whether one runs.
-        """
-        if not self.gate.admits(signal):
-            await self.gate.refuse(line, entry, signal)
-        elif not await self.turns.stop_suspended(line, entry, signal):
-            nothing = not stop_running() and signal.draft is None
-            parts = line.channel.render(signal.address, NOTHING_RUNS) if nothing else []
-            await self.stores.settle(line, entry, parts)
-
-    async def dead_letter(
-        self, line: LineContext, entry: InboxEntry, event: Event, why: str
-    ) -> None:
-        """Set a poisonous entry aside, and say so to whoever may talk."""
-        text = POISON_MESSAGE if self.gate.admits(event) else ""
-        await self.turns.dead_letter(line, entry, event, text, why)
-        self.counters.add("dead_letters")
-
-    async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
-        """Redraw what changed before its message was sent; give up what cannot be shown."""
-        if card := cards.parse_card_id(tracks):
-            react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
-            await react(line, card)
-        else:
-            approvals = self.turns.approvals
-            update = approvals.refresh if fate == "overtaken" else approvals.on_undeliverable
-            await update(line, tracks)
-
-    async def _command(
-        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
-    ) -> None:
-        """Run a command and do what it wants."""
-        person = incoming.person
-        match await self.commands.run(line, entry, incoming):
-            case Reply(text):
-                pass
-            case StartNewConversation(text):
-                _, agent = self.turns.resolve(line, incoming)
-                if agent is not None:
-                    await self.turns.new_conversation(line, entry, incoming, agent.id, text)
-                    return
-            case GiveRole() as change:
-                text = await self.gate.change_roles(line, entry, person, change)
-            case Claim(code):
-                text = await self.gate.claim(line, entry, person, code)
-                await self.on_private_message(person, line)  # who may be an admin by now
-            case _:  # it was refused
-                return
-        await self.stores.reply(line, entry, incoming, text)
 
     async def _press(
         self, line: LineContext, entry: InboxEntry, press: CallbackPress, stop: asyncio.Event
@@ -274,4 +259,4 @@ class Router:
             await self.turns.approvals.press(line, entry.id, press)
         else:
             answer = line.channel.callback_answer(press, STALE_PRESS)
-            await self.stores.settle(line, entry, [answer])
+            await self.turns.stores.settle(line, entry, [answer])
