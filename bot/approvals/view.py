@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.access.cards import ALREADY_ANSWERED, edits
+from bot.access.gate import ALREADY_ANSWERED, question_edits
 from bot.access.rules import HOST_ADMINS
 from bot.approvals.approvers import is_personal_grant
 from bot.approvals.request import (
@@ -72,7 +72,7 @@ def edit_parts(
 ) -> list[OutgoingPart]:
     """Edits of the messages that show a request; `also` is one that a press came from."""
     messages = dict.fromkeys([*request.messages, *([also] if also else [])])
-    return edits(channel, request.address, messages, render(request), buttons(request))
+    return question_edits(channel, request.address, messages, render(request), buttons(request))
 
 
 def render(request: ApprovalRequest) -> str:

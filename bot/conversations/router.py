@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bot.access import cards
+from bot.access import gate
 from bot.access.command import UNGATED, Claim, GiveRole
 from bot.access.gate import AccessGate
 from bot.agents.resolver import RunnableAgent
@@ -139,7 +139,7 @@ class Router:
 
     async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
         """Redraw what changed before its message was sent; give up what cannot be shown."""
-        if card := cards.parse_card_id(tracks):
+        if card := gate.parse_card_id(tracks):
             react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
             await react(line, card)
         else:
@@ -243,9 +243,7 @@ class Router:
             fetch=line.channel.fetch,
             grants=lambda: approvals.grants(line.fence.line, conversation),
             revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
-            spent=lambda: budgets.spent(
-                spender, agent.budgets if agent else {}, self.turns.clock.wall()
-            ),
+            spent=lambda: budgets.spent(spender, limits, clock.wall()),
         )
 
     async def _press(
@@ -253,7 +251,7 @@ class Router:
     ) -> None:
         if turn := parse_retry(press.data):
             await self.turns.retry(line, entry, press, turn, stop)
-        elif cards.is_card(press.data):
+        elif gate.is_card(press.data):
             await self.gate.press(line, entry, press)
         elif is_approval(press.data):
             await self.turns.approvals.press(line, entry.id, press)
