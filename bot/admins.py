@@ -123,8 +123,8 @@ class AdminAlerts:
             return
         if not set(routes.values()) & set(self.served()):  # a replica that can send goes first
             await self.clock.sleep(OTHERS_FIRST_S)
-        words = ("SET", keys.alert_sent(key), 1, "NX", "EX", ALERT_ONCE_S)
-        if await self.contacts.client.command(*words) is None:
+        command = ("SET", keys.alert_sent(key), 1, "NX", "EX", ALERT_ONCE_S)
+        if await self.contacts.client.command(*command) is None:
             return
         for person, line in routes.items():
             part = OutgoingPart(person, "message", {"text": text})

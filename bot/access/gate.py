@@ -13,7 +13,7 @@ from typing import NamedTuple
 import structlog
 
 from bot.access.command import UNGATED, GiveRole
-from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject, Verdict
+from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Admission, Role, Subject
 from bot.access.store import AccessRequest, AccessStore, RoleChange
 from bot.admins import AdminAlerts
 from bot.messages import (
@@ -182,7 +182,7 @@ class AccessGate:
         command = event.command if isinstance(event, IncomingMessage) else None
         return command is not None and command.name in UNGATED
 
-    def _verdict(self, event: Event) -> Verdict:
+    def _verdict(self, event: Event) -> Admission:
         person: User | None = getattr(event, "person", None)
         return self.access.verdict(event.address, person.id if person else None)
 
@@ -417,7 +417,6 @@ def _role_change(
 
 
 def _speaks_to_bot(event: IncomingMessage | Signal) -> bool:
-    """Whether an event surely speaks to this bot, so that it may reply."""
     if isinstance(event, Signal):
         return event.address.private and event.draft is None and event.person is not None
     return event.address.private or event.command is None or event.command.named

@@ -19,7 +19,7 @@ Mode = Literal["open", "request", "listed"]
 """Open to everybody; or only to those let in, where strangers may ask to be (request) or not."""
 Role = Literal["member", "blocked", "spokestack_engineer"]
 Kind = Literal["person", "chat"]
-Verdict = Literal["admitted", "stranger", "blocked"]
+Admission = Literal["admitted", "stranger", "blocked"]
 
 MEMBER: Role = "member"
 BLOCKED: Role = "blocked"
@@ -135,7 +135,7 @@ class Access:
         """Whether an admin has blocked a person or a chat at a bot."""
         return self._has_role(BLOCKED, kind, id, bot)
 
-    def verdict(self, address: Address, person: int | None) -> Verdict:
+    def verdict(self, address: Address, person: int | None) -> Admission:
         """Whether an event in a chat is admitted; `person` is None where it names nobody."""
         if person is not None and self.is_admin(person):
             return "admitted"

@@ -184,17 +184,17 @@ class AccessStore:
     ) -> list[OutboxItem] | None:
         """Settle an entry, and send the parts, at most once an hour for a chat (else None)."""
         open_turn = keys.open_turn(fence.line, address.conversation)
-        told = keys.told(fence.line, address.original_id)
-        names, args = (keys.inbox, keys.outbox, told, open_turn), map(dump_part, parts)
-        said, *ids = await self.client.as_owner(
+        answered = keys.told(fence.line, address.original_id)
+        names, args = (keys.inbox, keys.outbox, answered, open_turn), map(dump_part, parts)
+        was_sent, *ids = await self.client.as_owner(
             "refuse_stranger", fence, names, entry, HOUR_S, *args
         )
-        return None if said == 0 else outbox_items(ids, parts)
+        return outbox_items(ids, parts) if was_sent else None
 
     async def offer_claim(self, code: str) -> None:
         """Make this the only claim code; '' means that there is none."""
-        words = ("SET", keys.CLAIM, _digest(code)) if code else ("DEL", keys.CLAIM)
-        await self.client.retry_while_down(lambda: self.client.command(*words))
+        command = ("SET", keys.CLAIM, _digest(code)) if code else ("DEL", keys.CLAIM)
+        await self.client.retry_while_down(lambda: self.client.command(*command))
 
     async def claim(self, code: str, change: RoleChange) -> Literal["done", "wrong", "too_often"]:
         """Make a person admin if they know the code; they have a few tries in an hour."""

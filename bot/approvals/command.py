@@ -56,5 +56,4 @@ def _line(name: str, body: Mapping[str, Any], group: bool) -> str:
 
 
 def _tool(name: str) -> str:
-    """The tool in the name of a grant."""
     return name.split("|", 2)[-1]

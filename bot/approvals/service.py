@@ -84,7 +84,7 @@ def new_request(
 class _Change:
     """What becomes of a request, and what is sent, settled and counted with it.
 
-    `ending` are the last records of the turn, where it ends. `reschedule` wakes the turn when the
+    `end_records` are the last records of a turn that ends. `reschedule` wakes the turn when the
     request is due.
     """
 
@@ -92,7 +92,7 @@ class _Change:
     parts: Sequence[OutgoingPart] = ()
     settles: str = ""
     grants: Mapping[str, bytes] = field(default_factory=dict)
-    ending: Sequence[Record] = ()
+    end_records: Sequence[Record] = ()
     reschedule: bool = True
     counter: str = ""
 
@@ -199,7 +199,7 @@ class ApprovalService:
             after = (found or request).close("dropped")
             parts = view.edit_parts(line.channel, after)
             parts += line.channel.render(request.address, text)
-            return _Change(after, parts, ending=[end_record(after.turn.entry, "failed", text)])
+            return _Change(after, parts, end_records=[end_record(after.turn.entry, "failed", text)])
 
         await self._update(line, request.nonce, change)
 
@@ -293,9 +293,9 @@ class ApprovalService:
             if wanted is None:
                 return request, False
             after, parts = wanted.request, wanted.parts
-            if wanted.ending:
+            if wanted.end_records:
                 posted = await self.store.supersede(
-                    line.fence, after, wanted.ending, parts, wanted.settles
+                    line.fence, after, wanted.end_records, parts, wanted.settles
                 )
             else:
                 posted = await self.store.update(
@@ -303,7 +303,7 @@ class ApprovalService:
                 )
             if posted is None:
                 continue
-            if wanted.ending:
+            if wanted.end_records:
                 self.forget_transcript(line.fence.line, after.turn)
                 line.timers.drop(nonce)
             elif wanted.reschedule:
@@ -370,6 +370,6 @@ def _superseded(
         after,
         [*view.edit_parts(line.channel, after), *parts],
         settles,
-        ending=[*denials, end_record(entry, "stopped", "")],
+        end_records=[*denials, end_record(entry, "stopped", "")],
         counter="turns:superseded",
     )

@@ -109,7 +109,6 @@ def _setting(name: str, field: Sourced[Any], text: str | None = None) -> str:
 
 
 def _answers(snapshot: Snapshot, agent_id: str) -> str:
-    """Where this agent answers."""
     slots = [binding.slot for binding in snapshot.bindings if binding.agent_id == agent_id]
     shown, more = first_items(slots, MAX_BINDINGS)
     lines = [f"• {code(slot)}" for slot in shown]

@@ -92,7 +92,6 @@ async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
 
 
 def _who_answers(host: AdminContext, context: CommandContext) -> str:
-    """Who answers in this chat now, and why."""
     chat, person = context.incoming.address.chat, context.incoming.person.id
     found = host.catalog.snapshot().resolve(context.bot, chat, person)
     who = code(found.agent_id) if found.agent_id else "No agent"

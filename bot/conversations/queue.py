@@ -175,7 +175,6 @@ class ConversationQueues:
         self._start_ready()
 
     def _finish_first(self, queue: ConversationQueue, *, blocked: bool) -> None:
-        """Drop the finished entry, or defer it until the suspended turn ends."""
         finished = queue.entries.popleft()
         self.loaded -= finished.item is not None
         if blocked:
@@ -238,7 +237,6 @@ class ConversationQueues:
         self._unblock(name)
 
     def _running_entry(self, name: str) -> str | None:
-        """The id of the entry that runs in a conversation, if one does."""
         queue = self._queues.get(name)
         return queue.entries[0].id if queue and queue.task and queue.entries else None
 

@@ -150,7 +150,6 @@ class Router:
     async def _command(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
     ) -> None:
-        """Run a command and do what it wants."""
         person = incoming.person
         match await self._run(line, entry, incoming):
             case Reply(text):

@@ -172,5 +172,4 @@ class ToolResultCache:
 
 
 def _copied(result: Result) -> Result:
-    """The same result, with a content of the caller's own."""
     return replace(result, content=orjson.loads(orjson.dumps(result.content)))

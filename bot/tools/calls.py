@@ -143,9 +143,9 @@ class PolicyResult:
     definition: str = ""
 
 
-def refused(words: str) -> PolicyResult:
+def refused(reason: str) -> PolicyResult:
     """A call that does not run, with the reason as its result."""
-    return PolicyResult(Result(words, error=True))
+    return PolicyResult(Result(reason, error=True))
 
 
 def result_record(entry: str, call: str, result: Result) -> Record:
@@ -246,8 +246,7 @@ class McpTools:
         return Result(found.content, error=found.is_error, rest=rest)
 
     def _unknown(self, why: str) -> Result:
-        words = self.redact(OUTCOME_UNKNOWN.format(why))
-        return Result(words, error=True, fate_unknown=True)
+        return Result(self.redact(OUTCOME_UNKNOWN.format(why)), error=True, fate_unknown=True)
 
     def _server(self, call: Call) -> ServerSpec | None:
         return next((one for one in self.servers if one.name == call.server), None)

@@ -97,7 +97,6 @@ class TruncatedTools(WrappedTools):
         return replace(result, content=[*result.content, {"type": "text", "text": how}])
 
     async def _read_more(self, call: Call) -> Result:
-        """The piece of a remainder that a call asks for."""
         handle, offset = call.arguments.get("handle"), call.arguments.get("offset", 0)
         is_offset = isinstance(offset, int) and not isinstance(offset, bool) and offset >= 0
         if not isinstance(handle, str) or not is_offset:

@@ -125,7 +125,6 @@ class AgentLoop:
 
 @contextlib.contextmanager
 def _expiring_on(stop: asyncio.Event, time_limit: asyncio.Timeout) -> Iterator[None]:
-    """Let a time limit expire as soon as `stop` is set."""
     loop = asyncio.get_running_loop()
 
     def expire(_: object) -> None:

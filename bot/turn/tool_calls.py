@@ -173,7 +173,6 @@ class ToolCalls:
 
 
 def _bound(call: Call, decision: PolicyResult) -> Call:
-    """The call, bound to the tool that a person approved, where one did."""
     return replace(call, approved=decision.definition) if decision.approved else call
 
 

@@ -172,7 +172,6 @@ def _max_tokens(content: Any) -> int:
 
 
 def _sent_tokens(request: ModelRequest) -> int:
-    """About how many tokens a request has."""
     contents = [_without_images(message["content"]) for message in request.messages]
     sent = [request.system, request.tools, *(content for content, _ in contents)]
     images = sum(found for _, found in contents)

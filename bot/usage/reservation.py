@@ -126,7 +126,6 @@ class TurnBudget:
         return [self._usage_record(guess) for _ in range(count)]
 
     def _release_records(self) -> list[Record]:
-        """Release any reservation, including one left by a previous attempt."""
         if not self._reserved_in and not self.budgets():
             return []
         day = self._day or day_of(self.clock.wall())
