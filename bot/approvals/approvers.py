@@ -1,9 +1,10 @@
-"""Who may approve a call, and what was allowed permanently ("Always")."""
+"""Who may approve a call, what was allowed permanently ("Always"), and /approvals to revoke it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ import orjson
 from bot.access.rules import HOST_ADMINS, Access
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import ApprovalRequest
+from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
 from bot.messages import LineContext, User
 
 
@@ -131,3 +133,54 @@ class Approvers:
             if not await line.channel.has_left(request.address, id):
                 return False
         return True  # everybody who may answer has left the chat
+
+
+NO_GRANTS = "Nothing is always allowed here: I ask each time."
+HOW_TO_REVOKE = "To revoke one: /approvals revoke and its number, or /approvals revoke all."
+NO_SUCH_GRANT = "There is no number {} in the list; /approvals shows it."
+
+
+@command(
+    "approvals",
+    "show or revoke what I may do here without asking",
+    usage="[revoke NUMBER | revoke all]",
+    concurrent=True,
+)
+async def approvals(context: CommandContext) -> CommandResult:
+    """List the permanent permissions of this conversation, or revoke some: anybody may."""
+    grants = await context.grants() if context.grants else {}
+    found = sorted(grants.items(), key=lambda pair: pair[1]["at"])
+    words = context.words
+    if not found:
+        return Reply(NO_GRANTS)
+    if len(words) == 2 and words[0].lower() == "revoke":
+        return await _revoke(context, [name for name, _ in found], words[1])
+    group = not context.incoming.address.private
+    lines = [f"{n}\\. {_grant_line(name, body, group)}" for n, (name, body) in enumerate(found, 1)]
+    return Reply("\n".join(["**Allowed here without asking:**", *lines, "", HOW_TO_REVOKE]))
+
+
+async def _revoke(context: CommandContext, names: list[str], which: str) -> CommandResult:
+    assert context.revoke_grant is not None
+    if which.lower() == "all":
+        chosen = names
+    elif which.isascii() and which.isdigit() and 0 < int(which) <= len(names):
+        chosen = [names[int(which) - 1]]
+    else:
+        return Reply(NO_SUCH_GRANT.format(escape_markdown(which[:20])))
+    for name in chosen:
+        await context.revoke_grant(name)
+    listed = ", ".join(code(_granted_tool(name)) for name in chosen)
+    return Reply(f"Revoked: {listed}. I ask again from now on.")
+
+
+def _grant_line(name: str, body: Mapping[str, Any], group: bool) -> str:
+    at = datetime.fromtimestamp(body["at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    agent = name.split("|", 1)[0]
+    alone = ", for their own messages" if group and body.get("as") == "asker" else ""
+    who = escape_markdown(str(body["name"]))
+    return f"{code(_granted_tool(name))} for {escape_markdown(agent)}, by {who}{alone}, {at}"
+
+
+def _granted_tool(name: str) -> str:
+    return name.split("|", 2)[-1]

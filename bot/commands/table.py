@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.access.command import PeopleContext, claim, own_id, people
-from bot.approvals.command import approvals
+from bot.approvals.approvers import approvals
 from bot.command import (
     BotCommand,
     CommandContext,
