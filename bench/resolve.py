@@ -87,8 +87,7 @@ async def _fill(client: object) -> None:
 def _looked_up(catalog: object) -> list[float]:
     """Seconds of each look-up, over chats and persons that are bound and some that are not."""
     from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
-    from bot.line_context import LineContext
-    from bot.messages import Address, User
+    from bot.messages import Address, LineContext, User
     from bot.ops.redaction import Secrets
     from registry.binding import BotIdentity
     from registry.catalog import Catalog

@@ -123,8 +123,8 @@ class AdminAlerts:
             return
         if not set(routes.values()) & set(self.served()):  # a replica that can send goes first
             await self.clock.sleep(OTHERS_FIRST_S)
-        words = ("SET", keys.alert_sent(key), 1, "NX", "EX", ALERT_ONCE_S)
-        if await self.contacts.client.command(*words) is None:
+        command = ("SET", keys.alert_sent(key), 1, "NX", "EX", ALERT_ONCE_S)
+        if await self.contacts.client.command(*command) is None:
             return
         for person, line in routes.items():
             part = OutgoingPart(person, "message", {"text": text})
@@ -148,7 +148,7 @@ class ProblemAlerts:
     errors: Callable[[], Sequence[Problem]]
     alerts: AdminAlerts
     clock: Clock
-    _bad: set[str] = field(init=False, default_factory=set)
+    _reported: set[str] = field(init=False, default_factory=set)
     _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _soon: asyncio.TimerHandle | None = field(init=False, default=None)
 
@@ -161,8 +161,8 @@ class ProblemAlerts:
         """Compare with the last check; never blocks."""
         self._cancel_timer()
         errors = self.errors()
-        new = [problem for problem in errors if _source(problem) not in self._bad]
-        self._bad = {_source(problem) for problem in errors}
+        new = [problem for problem in errors if _source(problem) not in self._reported]
+        self._reported = {_source(problem) for problem in errors}
         if not new:
             return
         problems = "\n".join(str(problem) for problem in new)

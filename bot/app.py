@@ -21,12 +21,10 @@ from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, menu_owners
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
-from bot.commands.admin_context import AdminContext, BotState
+from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
-from bot.conversations.chat_migrations import ChatMigrationStore
-from bot.conversations.command_runner import CommandRunner
 from bot.conversations.router import Router
-from bot.conversations.turns import LineStores, Turns
+from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
 from bot.errors import ConfigError
 from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases
@@ -36,9 +34,8 @@ from bot.http import health
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
 from bot.http.server import WebhookEndpoint, serving, webhook_routes
-from bot.line_context import LineContext
 from bot.mcp.pool import Pool
-from bot.messages import User
+from bot.messages import LineContext, User
 from bot.model.client import MessagesModel, WatchedModel
 from bot.ops.logging import Counters
 from bot.ops.network import proxy_of
@@ -348,9 +345,8 @@ class App:
             self.clock,
             counters,
         )
-        runner = CommandRunner(self._commands, self._turns, self._access, self.clock, counters)
         self._router = Router(
-            self._gate, runner, self._turns, stores, counters, self._on_private_message
+            self._gate, self._commands, self._turns, counters, self._on_private_message
         )
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:

@@ -1,25 +1,31 @@
-"""The gate that every event passes first: who may talk, who asks to, and what admins answer."""
+"""The gate that every event passes first: who may talk, who asks to, and what admins answer.
+
+Admins answer on cards: messages with buttons. `question_edits` and ALREADY_ANSWERED are shared with
+approvals, whose questions work the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import structlog
 
-from bot.access import cards
 from bot.access.command import UNGATED, GiveRole
-from bot.access.rules import ENGINEER, EVERYWHERE, MEMBER, Access, Role, Subject, Verdict
+from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Admission, Role, Subject
 from bot.access.store import AccessRequest, AccessStore, RoleChange
 from bot.admins import AdminAlerts
-from bot.line_context import LineContext
 from bot.messages import (
     Address,
+    Buttons,
     CallbackPress,
+    Channel,
     ChatMigration,
     Clock,
     Event,
     IncomingMessage,
+    LineContext,
     Membership,
     OutgoingPart,
     ResumeTurn,
@@ -28,8 +34,112 @@ from bot.messages import (
     new_nonce,
 )
 from bot.ops.logging import Counters
+from bot.safety.text_safety import safe_text
 from bot.store.inbox import InboxEntry, UpdateInbox
 from bot.store.outbox import Outbox
+
+CARD_PREFIX = "ac"
+CARD_TRACKED = "access"
+"""How the name begins under which the outbox tracks a card's message."""
+NAME_LIMIT = 64
+
+STRANGER = "This bot is private; only its admins can let you in (your id is `{}`)."
+STRANGE_GROUP = "This bot is private; only its admins can let this group in (its id is `{}`)."
+WELCOME = "You have been let in. Just write to me."
+WELCOME_GROUP = "This group has been let in: everybody here can talk to me now."
+NOW_ADMIN = "You are an admin of this host now; /help lists what you can do."
+NO_LONGER_OPEN = "This request is no longer open."
+ACKNOWLEDGED = {MEMBER: "Let in.", BLOCKED: "Blocked."}
+ALREADY_ANSWERED = "Answered already: {}"
+
+_BUTTONS: tuple[tuple[str, str, Role], ...] = (("Allow", "a", MEMBER), ("Block", "b", BLOCKED))
+
+
+class CardDecision(NamedTuple):
+    """What a card's button says: which request, and which role it gives."""
+
+    nonce: str
+    role: Role
+
+
+class CardRef(NamedTuple):
+    """Which card a message shows: of which request, to which admin."""
+
+    nonce: str
+    admin: int
+
+
+def is_card(data: str) -> bool:
+    """Whether a press is on a card's button, or claims to be."""
+    return data.startswith(f"{CARD_PREFIX}:")
+
+
+def parse_callback(data: str) -> CardDecision | None:
+    """The decision in a button's data; None where it is not valid."""
+    parts, roles = data.split(":"), {letter: role for _, letter, role in _BUTTONS}
+    if len(parts) != 3 or parts[0] != CARD_PREFIX or not parts[1] or parts[2] not in roles:
+        return None
+    return CardDecision(parts[1], roles[parts[2]])
+
+
+def card_id(nonce: str, admin: int) -> str:
+    """The name under which the outbox tracks a card's message."""
+    return f"{CARD_TRACKED}:{nonce}:{admin}"
+
+
+def parse_card_id(name: str) -> CardRef | None:
+    """The card that a tracked message shows; None where it shows something else."""
+    kind, _, rest = name.partition(":")
+    nonce, _, admin = rest.rpartition(":")
+    return CardRef(nonce, int(admin)) if kind == CARD_TRACKED and nonce else None
+
+
+def card_buttons(request: AccessRequest) -> Buttons:
+    """Allow and Block; none once the request is answered."""
+    if request.role is not None:
+        return ()
+    return [[(text, f"{CARD_PREFIX}:{request.nonce}:{letter}") for text, letter, _ in _BUTTONS]]
+
+
+def render_card(request: AccessRequest) -> str:
+    """The card as an admin reads it, as Markdown."""
+    bot, title = f"@{safe_text(request.bot)}", safe_text(request.title, NAME_LIMIT) or "A group"
+    username = f"@{safe_text(request.username)}, " if request.username else ""
+    who = f"{safe_text(request.name, NAME_LIMIT)} ({username}id `{request.person}`)"
+    if request.subject.kind == "person":
+        lines = [f"**May this person use {bot}?**", f"{who} wrote to it."]
+    else:
+        done = f"{who} added {bot} to it" if request.added else f"{who} wrote to {bot} there"
+        lines = [
+            f"**May this group use {bot}?**",
+            f"{title} (id `{request.subject.id}`): {done}.",
+            "If you allow it, all its members may talk there.",
+        ]
+    if request.role is not None:
+        mark = "✗" if request.role == BLOCKED else "✓"
+        lines += ["", f"{mark} {_outcome(request)} by {safe_text(request.by, NAME_LIMIT)}"]
+    return "\n".join(lines)
+
+
+def already_decided(request: AccessRequest) -> str:
+    """The reply to a press on a card that was answered before."""
+    return ALREADY_ANSWERED.format(f"{_outcome(request)} by {' '.join(request.by.split())}.")
+
+
+def _outcome(request: AccessRequest) -> str:
+    return "blocked" if request.role == BLOCKED else "let in"
+
+
+def question_edits(
+    channel: Channel, address: Address, messages: Iterable[int], text: str, buttons: Buttons
+) -> list[OutgoingPart]:
+    """Edits of every message that shows a question; one that is gone is not sent anew."""
+    return [
+        replace(part, best_effort=True)
+        for message in messages
+        for part in channel.render(address, text, edit=message, buttons=buttons)
+    ]
+
 
 log = structlog.get_logger("access")
 
@@ -64,12 +174,15 @@ class AccessGate:
         """Whether an event may go on; an unknown kind of event may not."""
         if isinstance(event, ResumeTurn | ChatMigration | Membership):
             return True  # from the host or Telegram itself: no person says anything with it
-        if isinstance(event, CallbackPress) and cards.is_card(event.data):
+        if isinstance(event, CallbackPress) and is_card(event.data):
             return True  # `press` checks who it is
         verdict = self._verdict(event)
-        return verdict == "admitted" or (verdict == "stranger" and _is_ungated(event))
+        if verdict != "stranger":
+            return verdict == "admitted"
+        command = event.command if isinstance(event, IncomingMessage) else None
+        return command is not None and command.name in UNGATED
 
-    def _verdict(self, event: Event) -> Verdict:
+    def _verdict(self, event: Event) -> Admission:
         person: User | None = getattr(event, "person", None)
         return self.access.verdict(event.address, person.id if person else None)
 
@@ -120,7 +233,7 @@ class AccessGate:
     ) -> None:
         if self.access.rule(line.bot).mode == "request":
             await self._ask_admins(line, address, person, title, added=added)
-        text = cards.STRANGER if address.private else cards.STRANGE_GROUP
+        text = STRANGER if address.private else STRANGE_GROUP
         parts = line.channel.render(address, text.format(address.chat))
         posted = await self.store.refuse_stranger(line.fence, entry.id, address, parts)
         if posted is not None:
@@ -180,14 +293,14 @@ class AccessGate:
         self, line: LineContext, request: AccessRequest, admin: int, route: str
     ) -> None:
         (part,) = line.channel.render(
-            Address(line.bot, admin), cards.render(request), buttons=cards.buttons(request)
+            Address(line.bot, admin), render_card(request), buttons=card_buttons(request)
         )
-        part = replace(part, tracks=cards.card_id(request.nonce, admin))
+        part = replace(part, tracks=card_id(request.nonce, admin))
         if await self.store.post_card(request.nonce, admin, route, part):
             self.counters.add("access:cards")
             await self.alerts.nudge(route)
 
-    async def on_undeliverable(self, line: LineContext, card: cards.CardRef) -> None:
+    async def on_undeliverable(self, line: LineContext, card: CardRef) -> None:
         """Send a card that this line cannot deliver over another one, or once the admin writes."""
         await self.store.card_failed(line.fence, card.nonce, card.admin)
         await self.alerts.forget(card.admin, line.fence.line)
@@ -200,17 +313,18 @@ class AccessGate:
 
     async def press(self, line: LineContext, entry: InboxEntry, press: CallbackPress) -> None:
         """Handle a press on a card: it counts from an admin, in the chat where their card is."""
-        decision, admin = cards.parse_callback(press.data), press.person
+        decision, admin = parse_callback(press.data), press.person
         if decision is None or not self.access.is_admin(admin.id):
             self.counters.add("refused:card")
             await self._settle(line, entry, [])
             return
         request = await self.store.find_request(decision.nonce)
-        if request is None or not _is_own_card(request, line, press):
+        card = request.cards.get(admin.id) if request else None
+        is_here = press.address.private and press.address.chat == admin.id
+        if request is None or card is None or card.line != line.fence.line or not is_here:
             self.counters.add("refused:card")
-            await self._settle(
-                line, entry, [line.channel.callback_answer(press, cards.NO_LONGER_OPEN)]
-            )
+            refusal = line.channel.callback_answer(press, NO_LONGER_OPEN)
+            await self._settle(line, entry, [refusal])
             return
         change = _role_change(line, entry, admin, request.subject, decision.role)
         outcome = await self.store.change_role(
@@ -220,11 +334,11 @@ class AccessGate:
             await self._close(line, decision.nonce)
         request = await self.store.find_request(decision.nonce) or request
         if outcome.kind == "done":
-            answer = cards.ACKNOWLEDGED[decision.role]
+            answer = ACKNOWLEDGED[decision.role]
         elif request.role is None:
-            answer = cards.NO_LONGER_OPEN
+            answer = NO_LONGER_OPEN
         else:
-            answer = cards.already_decided(request)
+            answer = already_decided(request)
         parts = [line.channel.callback_answer(press, answer)]
         if press.message is not None and request.role is not None:
             # The store may not know this message: a host may have ended right after sending it.
@@ -232,20 +346,20 @@ class AccessGate:
         await self._settle(line, entry, parts)
 
     async def change_roles(
-        self, line: LineContext, entry: InboxEntry, person: User, wish: GiveRole
+        self, line: LineContext, entry: InboxEntry, person: User, wanted: GiveRole
     ) -> str:
         """Make the changes that an admin wrote; returns the reply, as Markdown."""
         any_done = False
-        for subject, role in wish.changes:
+        for subject, role in wanted.changes:
             change = _role_change(line, entry, person, subject, role)
             outcome = await self.store.change_role(change)
             any_done = any_done or outcome.kind == "done"
             if outcome.nonce:
                 await self._close(line, outcome.nonce)
             if outcome.kind == "done" and role == ENGINEER:
-                parts = line.channel.render(Address(line.bot, subject.id), cards.NOW_ADMIN)
+                parts = line.channel.render(Address(line.bot, subject.id), NOW_ADMIN)
                 await self._post(line.fence.line, f"access:{line.fence.line}:{entry.id}", parts)
-        return wish.done if any_done else wish.absent
+        return wanted.done if any_done else wanted.absent
 
     async def claim(self, line: LineContext, entry: InboxEntry, person: User, code: str) -> str:
         """Make a person the first admin, if they know the code; returns the reply."""
@@ -265,7 +379,7 @@ class AccessGate:
             return
         if request.role == MEMBER:
             private = request.subject.kind == "person"
-            text = cards.WELCOME if private else cards.WELCOME_GROUP
+            text = WELCOME if private else WELCOME_GROUP
             address = Address(request.subject.bot, request.subject.id, private=private)
             parts = line.channel.render(address, text)
             await self._post(request.line, f"access:{nonce}:welcome", parts)
@@ -273,7 +387,7 @@ class AccessGate:
             edits = _card_edits(line, request, admin, card.messages)
             await self._post(card.line, f"access:{nonce}:{admin}", edits)
 
-    async def refresh(self, line: LineContext, card: cards.CardRef) -> None:
+    async def refresh(self, line: LineContext, card: CardRef) -> None:
         """Redraw a card that was answered while its message was being sent."""
         request = await self.store.find_request(card.nonce)
         if request is not None and card.admin in request.cards:
@@ -302,32 +416,15 @@ def _role_change(
     return RoleChange(subject, role, person.id, person.name, key)
 
 
-def _is_ungated(event: Event) -> bool:
-    """Whether strangers may send this as well: a command that no agent answers."""
-    return (
-        isinstance(event, IncomingMessage)
-        and event.command is not None
-        and event.command.name in UNGATED
-    )
-
-
 def _speaks_to_bot(event: IncomingMessage | Signal) -> bool:
-    """Whether an event surely speaks to this bot, so that it may reply."""
     if isinstance(event, Signal):
         return event.address.private and event.draft is None and event.person is not None
     return event.address.private or event.command is None or event.command.named
-
-
-def _is_own_card(request: AccessRequest, line: LineContext, press: CallbackPress) -> bool:
-    """Whether a person presses their own card, where it was sent."""
-    card = request.cards.get(press.person.id)
-    here = press.address.private and press.address.chat == press.person.id
-    return here and card is not None and card.line == line.fence.line
 
 
 def _card_edits(
     line: LineContext, request: AccessRequest, admin: int, messages: Sequence[int]
 ) -> list[OutgoingPart]:
     """Edits of every message that shows a request's card to an admin."""
-    address, buttons = Address(line.bot, admin), cards.buttons(request)
-    return cards.edits(line.channel, address, messages, cards.render(request), buttons)
+    address, buttons = Address(line.bot, admin), card_buttons(request)
+    return question_edits(line.channel, address, messages, render_card(request), buttons)

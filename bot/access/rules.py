@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast, get_args
 
 from bot.messages import ANONYMOUS_ADMIN, Address
 
@@ -19,7 +19,7 @@ Mode = Literal["open", "request", "listed"]
 """Open to everybody; or only to those let in, where strangers may ask to be (request) or not."""
 Role = Literal["member", "blocked", "spokestack_engineer"]
 Kind = Literal["person", "chat"]
-Verdict = Literal["admitted", "stranger", "blocked"]
+Admission = Literal["admitted", "stranger", "blocked"]
 
 MEMBER: Role = "member"
 BLOCKED: Role = "blocked"
@@ -47,11 +47,9 @@ class Subject(NamedTuple):
         """The subject of a name; raises ValueError where it is not valid."""
         kind, _, rest = name.partition(":")
         id, _, bot = rest.partition("@")
-        if kind == "person":
-            return cls("person", int(id), 0 if bot == "*" else int(bot))
-        if kind == "chat":
-            return cls("chat", int(id), 0 if bot == "*" else int(bot))
-        raise ValueError(f"{name} is not a person or a chat")
+        if kind not in get_args(Kind):
+            raise ValueError(f"{name} is not a person or a chat")
+        return cls(cast(Kind, kind), int(id), EVERYWHERE if bot == "*" else int(bot))
 
 
 def subject_of(id: int, bot: int) -> Subject:
@@ -137,7 +135,7 @@ class Access:
         """Whether an admin has blocked a person or a chat at a bot."""
         return self._has_role(BLOCKED, kind, id, bot)
 
-    def verdict(self, address: Address, person: int | None) -> Verdict:
+    def verdict(self, address: Address, person: int | None) -> Admission:
         """Whether an event in a chat is admitted; `person` is None where it names nobody."""
         if person is not None and self.is_admin(person):
             return "admitted"
@@ -162,8 +160,8 @@ class Access:
     def _has_role(self, role: Role, kind: Kind, id: int, bot: int) -> bool:
         if not self.grants:
             return False
-        held = (self.grants.get(Subject(kind, id, where)) for where in (bot, EVERYWHERE))
-        return any(grant is not None and grant.role == role for grant in held)
+        grants = (self.grants.get(Subject(kind, id, where)) for where in (bot, EVERYWHERE))
+        return any(grant is not None and grant.role == role for grant in grants)
 
     def approvers(self, own: tuple[int | str, ...] | None, bot: int) -> tuple[int | str, ...]:
         """Who may approve at a bot: as the agent says (`own`), else depending on the bot's mode."""

@@ -95,20 +95,20 @@ class Outcome:
     nonce: str = ""
 
 
+@dataclass(slots=True, repr=False)
 class AccessStore:
     """Grants in one hash, by subject, with a version that tells replicas of changes."""
 
-    def __init__(self, client: StoreClient, access: Access) -> None:
-        self.access = access
-        self._client = client
-        self._version = -1
-        self._reading = asyncio.Lock()
+    client: StoreClient
+    access: Access
+    _version: int = field(init=False, default=-1)
+    _reading: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     async def refresh(self) -> None:
         """Read all grants and put them in force; raises StoreUnavailable."""
         async with self._reading:  # of two reads, the later one must win
-            version = await self._client.command("GET", keys.GRANTS_VERSION)
-            found = await self._client.command("HGETALL", keys.GRANTS)
+            version = await self.client.command("GET", keys.GRANTS_VERSION)
+            found = await self.client.command("HGETALL", keys.GRANTS)
             self._version = int(version or 0)
             self.access.set_grants(dict(_readable(pairs_of(found))))
 
@@ -124,8 +124,8 @@ class AccessStore:
         names += [keys.REQUESTS_OPEN, keys.role_change(change.key), AUDIT]
         args: list[Any] = [subject, _body(change), change.nonce, change.role or "", change.by_name]
         args += [REMEMBERED_FOR_S, *_audit(change, ACTIONS[change.role])]
-        reply = await self._client.run_idempotent("change_role", names, args)
-        await self._client.retry_while_down(self.refresh)
+        reply = await self.client.run_idempotent("change_role", names, args)
+        await self.client.retry_while_down(self.refresh)
         return Outcome(*(one.decode() for one in reply))
 
     async def open_request(
@@ -147,20 +147,20 @@ class AccessStore:
             REQUESTS_AN_HOUR,
         ]
         args += [subject.name, everywhere.name]
-        found = (await self._client.run_idempotent("request_access", names, args)).decode()
+        found = (await self.client.run_idempotent("request_access", names, args)).decode()
         if found in ("known", "too_many"):
             return found  # type: ignore[no-any-return]
         return await self.find_request(found) or "known"
 
     async def find_request(self, nonce: str) -> AccessRequest | None:
         """A request with its cards, open or answered a while ago."""
-        found = await self._client.read("HGETALL", keys.access_request(nonce))
+        found = await self.client.read("HGETALL", keys.access_request(nonce))
         fields = {name.decode(): value for name, value in pairs_of(found)}
         return _load(nonce, fields) if "what" in fields else None
 
     async def open_requests(self) -> Sequence[AccessRequest]:
         """All requests that are not answered, oldest first."""
-        nonces = await self._client.read("ZRANGE", keys.REQUESTS_OPEN, 0, -1)
+        nonces = await self.client.read("ZRANGE", keys.REQUESTS_OPEN, 0, -1)
         found = [await self.find_request(nonce.decode()) for nonce in nonces]
         return [request for request in found if request and request.role is None]
 
@@ -172,46 +172,46 @@ class AccessStore:
         names = [keys.access_request(nonce), keys.outbox(line), keys.lease(line)]
         names += [keys.LINES_CHANGED, keys.LINE_CHANGES]
         args: list[Any] = [admin, line, dump_part(part)]
-        return bool(await self._client.run_idempotent("post_card", names, args))
+        return bool(await self.client.run_idempotent("post_card", names, args))
 
     async def card_failed(self, fence: Fence, nonce: str, admin: int) -> None:
         """Forget the card that an admin was to get over this line: it could not be delivered."""
         names = [keys.access_request(nonce)]
-        await self._client.as_owner("card_failed", fence, names, admin, fence.line)
+        await self.client.as_owner("card_failed", fence, names, admin, fence.line)
 
     async def refuse_stranger(
         self, fence: Fence, entry: str, address: Address, parts: Sequence[OutgoingPart]
     ) -> list[OutboxItem] | None:
         """Settle an entry, and send the parts, at most once an hour for a chat (else None)."""
         open_turn = keys.open_turn(fence.line, address.conversation)
-        told = keys.told(fence.line, address.original_id)
-        names, args = (keys.inbox, keys.outbox, told, open_turn), map(dump_part, parts)
-        said, *ids = await self._client.as_owner(
+        answered = keys.told(fence.line, address.original_id)
+        names, args = (keys.inbox, keys.outbox, answered, open_turn), map(dump_part, parts)
+        was_sent, *ids = await self.client.as_owner(
             "refuse_stranger", fence, names, entry, HOUR_S, *args
         )
-        return None if said == 0 else outbox_items(ids, parts)
+        return outbox_items(ids, parts) if was_sent else None
 
     async def offer_claim(self, code: str) -> None:
         """Make this the only claim code; '' means that there is none."""
-        words = ("SET", keys.CLAIM, _digest(code)) if code else ("DEL", keys.CLAIM)
-        await self._client.retry_while_down(lambda: self._client.command(*words))
+        command = ("SET", keys.CLAIM, _digest(code)) if code else ("DEL", keys.CLAIM)
+        await self.client.retry_while_down(lambda: self.client.command(*command))
 
     async def claim(self, code: str, change: RoleChange) -> Literal["done", "wrong", "too_often"]:
         """Make a person admin if they know the code; they have a few tries in an hour."""
         made, given = keys.role_change(change.key), _digest(code)
-        held, done = await self._client.read("MGET", keys.CLAIM, made)
+        held, done = await self.client.read("MGET", keys.CLAIM, made)
         if done is None:
             counter = keys.claim_tries(change.by)
-            tries = await self._client.run_idempotent("count_within", [counter], [HOUR_S])
+            tries = await self.client.run_idempotent("count_within", [counter], [HOUR_S])
             if tries > CLAIM_TRIES:
                 return "too_often"
         known = hmac.compare_digest(given.encode(), held or b"")
         names = [keys.CLAIM, keys.GRANTS, keys.GRANTS_VERSION, made, AUDIT]
         args = [given if known else "", change.subject.name, _body(change), REMEMBERED_FOR_S]
         args += _audit(change, "claim")
-        if not await self._client.run_idempotent("claim", names, args):
+        if not await self.client.run_idempotent("claim", names, args):
             return "wrong"
-        await self._client.retry_while_down(self.refresh)
+        await self.client.retry_while_down(self.refresh)
         return "done"
 
 

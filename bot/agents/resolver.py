@@ -2,31 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
 
-from bot.agents.runnable import RunnableAgent
-from bot.line_context import LineContext
-from bot.mcp.server_spec import ServerSpec, prepare_server
-from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, User
+from bot.mcp.server_spec import prepare_server
+from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, stricter
 from bot.skills.api import InternalSkill
-from bot.skills.spec import SkillSpec, prepare_skill
+from bot.skills.spec import prepare_skill
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
 from registry.binding import Resolution
 from registry.catalog import Catalog
-from registry.definition import LlmConfiguration, NamedServer
+from registry.definition import LlmConfiguration
 from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.skill import Skill
 from registry.snapshot import EffectiveAgent
+
+
+@dataclass(frozen=True, slots=True)
+class RunnableAgent:
+    """The effective agent, with what this host made of it.
+
+    `tools` has servers and skills with their secrets filled in. `limits` and `budgets` (by kind of
+    scope: turn, person, chat, agent, account, host) are the lower ones of host and agent, `filter`
+    is the stricter one. `approval_seconds` is how long a request for approval stays open.
+    """
+
+    effective: EffectiveAgent = field(repr=False)
+    attribution: Attribution
+    tools: ToolPermissions = field(repr=False)
+    limits: TurnLimits
+    budgets: Mapping[str, SpendLimit]
+    approval_seconds: float
+    filter: OutputFilter = field(default_factory=OutputFilter)
+
+    @property
+    def id(self) -> str:
+        """The agent's id, which also names its transcripts."""
+        return self.attribution.agent
+
+    @property
+    def name(self) -> str:
+        """The agent's name, as people see it."""
+        return self.effective.definition.name
+
+    @property
+    def model(self) -> str:
+        """The model that is asked first; '' where neither agent nor host names one."""
+        return self.effective.llm.model or ""
+
+    @property
+    def max_tokens(self) -> int:
+        """Output tokens of one request, not more than the limits allow."""
+        return min(self.effective.llm.max_tokens or 0, self.limits.tokens)
+
+    def in_place_of(self, removed: str) -> RunnableAgent:
+        """An agent without tools, to end a turn that an agent began which was `removed`."""
+        attribution = replace(self.attribution, agent=removed, revision="")
+        return replace(self, attribution=attribution, tools=ToolPermissions())
+
+
+CurrentAgent = Callable[[str], RunnableAgent | None]
+"""An agent by its id as it is now, None once it is removed."""
+
 
 log = structlog.get_logger("agents")
 
@@ -114,9 +159,30 @@ class AgentResolver:
         return self._made[agent]
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
-        rules, policy, safety = self.rules, agent.tool_policy, agent.definition.safety_config
-        servers = map(self._server, agent.servers)
-        skills = (self._skill(skill, agent.operator) for skill in agent.definition.skills)
+        rules, policy = self.rules, agent.tool_policy
+        safety = agent.definition.safety_config or SafetyConfig()
+        servers = (
+            prepare_server(
+                named,
+                partial(self.references.expand, operator=named.operator),
+                self._is_listed,
+                rules.filter.secrets,
+                proxied=rules.proxied,
+                result_cap=rules.limits.result_chars,
+            )
+            for named in agent.servers
+        )
+        skills = (
+            prepare_skill(
+                skill,
+                self.handlers,
+                partial(self.references.expand, operator=agent.operator),
+                rules.filter.secrets,
+                internal=agent.operator or self._is_listed(skill.webhook_url),
+                proxied=rules.proxied,
+            )
+            for skill in agent.definition.skills
+        )
         return RunnableAgent(
             effective=agent,
             attribution=Attribution(DEFAULT_ACCOUNT, agent.definition.id, agent.revision),
@@ -129,34 +195,16 @@ class AgentResolver:
             limits=rules.limits.lowered(safety, agent.cost),
             budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.budgets or ())),
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
-            filter=_stricter_filter(rules.filter, safety),
-        )
-
-    def _skill(self, skill: Skill, operator: bool) -> SkillSpec | None:
-        """The skill with its secret or its handler, or None where it is off or cannot be had."""
-        return prepare_skill(
-            skill,
-            self.handlers,
-            partial(self.references.expand, operator=operator),
-            self.rules.filter.secrets,
-            internal=operator or self._is_listed(skill.webhook_url),
-            proxied=self.rules.proxied,
+            filter=replace(  # its secrets are those of all agents: none may let out another's
+                rules.filter,
+                topics=tuple(dict.fromkeys((*rules.filter.topics, *safety.blocked_topics))),
+                personal=stricter(rules.filter.personal, safety.pii_handling),
+            ),
         )
 
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""
         return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
-
-    def _server(self, named: NamedServer) -> ServerSpec | None:
-        """The server with its references expanded, or None where one of them is missing."""
-        return prepare_server(
-            named,
-            partial(self.references.expand, operator=named.operator),
-            self._is_listed,
-            self.rules.filter.secrets,
-            proxied=self.rules.proxied,
-            result_cap=self.rules.limits.result_chars,
-        )
 
 
 def _policy(agent: EffectiveAgent) -> Policy:
@@ -171,17 +219,4 @@ def _policy(agent: EffectiveAgent) -> Policy:
         disabled=written.disabled_tools,
         confirm=(*written.require_confirmation, *confirm, *safety.require_tool_confirmation),
         conditions=written.conditions,
-    )
-
-
-def _stricter_filter(host: OutputFilter, safety: SafetyConfig | None) -> OutputFilter:
-    """The filter of one agent; it may be stricter than the host's, never looser.
-
-    Secrets are the same for all agents: none may let out what another one was given.
-    """
-    own = safety.blocked_topics if safety else ()
-    return replace(
-        host,
-        topics=tuple(dict.fromkeys((*host.topics, *own))),
-        personal=stricter(host.personal, safety.pii_handling if safety else "off"),
     )

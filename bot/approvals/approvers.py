@@ -1,18 +1,19 @@
-"""Who may approve a call, and what was allowed permanently ("Always")."""
+"""Who may approve a call, what was allowed permanently ("Always"), and /approvals to revoke it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from bot.access.rules import HOST_ADMINS, Access
-from bot.agents.runnable import RunnableAgent
+from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import ApprovalRequest
-from bot.line_context import LineContext
-from bot.messages import User
+from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
+from bot.messages import LineContext, User
 
 
 def is_named_approver(request: ApprovalRequest, person: int) -> bool:
@@ -24,7 +25,7 @@ def is_named_approver(request: ApprovalRequest, person: int) -> bool:
 def is_personal_grant(request: ApprovalRequest, person: int) -> bool:
     """Whether what this person allows permanently holds for their own messages alone.
 
-    In a group, who asked can allow nothing for others.
+    In a group, the asker can allow nothing for others.
     """
     return not request.address.private and _approver_role(request, person) == "asker"
 
@@ -79,8 +80,11 @@ class Approvers:
     access: Access
 
     def for_agent(self, agent: RunnableAgent, bot: int) -> tuple[int | str, ...]:
-        """Who may approve what this agent wants to do at a bot."""
-        return self.access.approvers(agent.approvers, bot)
+        """Who may approve what this agent wants to do at a bot.
+
+        "asker", "admins" (of the chat), "hostAdmins" and numeric ids.
+        """
+        return self.access.approvers(agent.effective.tool_policy.approvers, bot)
 
     def valid_grants(
         self,
@@ -91,18 +95,16 @@ class Approvers:
     ) -> list[str]:
         """Names of the grants that hold today for a turn of this person."""
         approvers = self.for_agent(agent, bot)
-        return [
-            name
-            for name, grant in grants.items()
-            if grant_is_valid(grant, approvers, person) and self._giver_still_may(grant, bot)
-        ]
-
-    def _giver_still_may(self, grant: Mapping[str, Any], bot: int) -> bool:
-        """Whether the giver is not blocked, and still a host admin if they gave it as one."""
-        giver = int(grant.get("by", 0))
-        if self.access.is_admin(giver):
-            return True
-        return grant.get("as") != HOST_ADMINS and not self.access.is_blocked("person", giver, bot)
+        valid = []
+        for name, grant in grants.items():
+            giver = int(grant.get("by", 0))
+            is_blocked = self.access.is_blocked("person", giver, bot)
+            may_give = self.access.is_admin(giver) or (
+                grant.get("as") != HOST_ADMINS and not is_blocked
+            )
+            if may_give and grant_is_valid(grant, approvers, person):
+                valid.append(name)
+        return valid
 
     async def may_answer(self, line: LineContext, request: ApprovalRequest, person: User) -> bool:
         """Whether a person may decide a request."""
@@ -122,16 +124,63 @@ class Approvers:
             return True
         if await self.may_answer(line, request, person):
             return True
-        return await self._is_abandoned(line, request)
-
-    async def _is_abandoned(self, line: LineContext, request: ApprovalRequest) -> bool:
-        """Whether everybody who may answer has left the chat."""
         if "admins" in request.approvers:
             return False
         people = {one for one in request.approvers if isinstance(one, int)}
         people |= {request.asker.id} if "asker" in request.approvers else set()
         people |= self.access.admins if HOST_ADMINS in request.approvers else set()
-        for person in people:
-            if not await line.channel.has_left(request.address, person):
+        for id in people:
+            if not await line.channel.has_left(request.address, id):
                 return False
-        return True
+        return True  # everybody who may answer has left the chat
+
+
+NO_GRANTS = "Nothing is always allowed here: I ask each time."
+HOW_TO_REVOKE = "To revoke one: /approvals revoke and its number, or /approvals revoke all."
+NO_SUCH_GRANT = "There is no number {} in the list; /approvals shows it."
+
+
+@command(
+    "approvals",
+    "show or revoke what I may do here without asking",
+    usage="[revoke NUMBER | revoke all]",
+    concurrent=True,
+)
+async def approvals(context: CommandContext) -> CommandResult:
+    """List the permanent permissions of this conversation, or revoke some: anybody may."""
+    grants = await context.grants() if context.grants else {}
+    found = sorted(grants.items(), key=lambda pair: pair[1]["at"])
+    words = context.words
+    if not found:
+        return Reply(NO_GRANTS)
+    if len(words) == 2 and words[0].lower() == "revoke":
+        return await _revoke(context, [name for name, _ in found], words[1])
+    group = not context.incoming.address.private
+    lines = [f"{n}\\. {_grant_line(name, body, group)}" for n, (name, body) in enumerate(found, 1)]
+    return Reply("\n".join(["**Allowed here without asking:**", *lines, "", HOW_TO_REVOKE]))
+
+
+async def _revoke(context: CommandContext, names: list[str], which: str) -> CommandResult:
+    assert context.revoke_grant is not None
+    if which.lower() == "all":
+        chosen = names
+    elif which.isascii() and which.isdigit() and 0 < int(which) <= len(names):
+        chosen = [names[int(which) - 1]]
+    else:
+        return Reply(NO_SUCH_GRANT.format(escape_markdown(which[:20])))
+    for name in chosen:
+        await context.revoke_grant(name)
+    listed = ", ".join(code(_granted_tool(name)) for name in chosen)
+    return Reply(f"Revoked: {listed}. I ask again from now on.")
+
+
+def _grant_line(name: str, body: Mapping[str, Any], group: bool) -> str:
+    at = datetime.fromtimestamp(body["at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    agent = name.split("|", 1)[0]
+    alone = ", for their own messages" if group and body.get("as") == "asker" else ""
+    who = escape_markdown(str(body["name"]))
+    return f"{code(_granted_tool(name))} for {escape_markdown(agent)}, by {who}{alone}, {at}"
+
+
+def _granted_tool(name: str) -> str:
+    return name.split("|", 2)[-1]

@@ -8,22 +8,27 @@ from typing import Literal
 
 import structlog
 
-from bot.agents.runnable import CurrentAgent, RunnableAgent
+from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
 from bot.approvals.request import (
     ApprovalRequest,
-    PendingCall,
     Suspension,
     ToolCallApproval,
     parse_callback,
 )
 from bot.approvals.store import ApprovalStore
 from bot.errors import StoreError
-from bot.line_context import LineContext
-from bot.messages import CallbackPress, Clock, IncomingMessage, OutgoingPart, TurnRef, new_nonce
+from bot.messages import (
+    CallbackPress,
+    Clock,
+    IncomingMessage,
+    LineContext,
+    OutgoingPart,
+    TurnRef,
+    new_nonce,
+)
 from bot.ops.logging import Counters
-from bot.safety.output_filter import OutputFilter
 from bot.store.inbox import UpdateInbox
 from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Result, result_record
@@ -49,7 +54,7 @@ def new_request(
     now: float,
 ) -> ApprovalRequest:
     """The request for the calls of a suspended turn."""
-    limit = view.SHOWN_LIMIT // len(suspension.calls)
+    limit, redact = view.SHOWN_LIMIT // len(suspension.calls), agent.filter.redact_approval
     return ApprovalRequest(
         nonce=new_nonce(),
         turn=turn.ref,
@@ -57,22 +62,21 @@ def new_request(
         asker=incoming.person,
         message=incoming.message,
         approvers=approvers,
-        calls=tuple(_undecided(one, limit, agent.filter) for one in suspension.calls),
-        expires_at=now + agent.approval_seconds,
-    )
-
-
-def _undecided(pending: PendingCall, limit: int, output: OutputFilter) -> ToolCallApproval:
-    call = pending.call
-    return ToolCallApproval(
-        call_id=call.id,
-        key=call.key,
-        digest=call.digest,
-        fingerprint=pending.fingerprint,
-        always=pending.always,
-        description=view.describe_call(
-            call.origin, call.tool or "", call.arguments, limit, output.redact_approval
+        calls=tuple(
+            ToolCallApproval(
+                call_id=call.id,
+                key=call.key,
+                digest=call.digest,
+                fingerprint=pending.fingerprint,
+                always=pending.always,
+                description=view.describe_call(
+                    call.origin, call.tool or "", call.arguments, limit, redact
+                ),
+            )
+            for pending in suspension.calls
+            for call in [pending.call]
         ),
+        expires_at=now + agent.approval_seconds,
     )
 
 
@@ -80,7 +84,7 @@ def _undecided(pending: PendingCall, limit: int, output: OutputFilter) -> ToolCa
 class _Change:
     """What becomes of a request, and what is sent, settled and counted with it.
 
-    `ending` are the last records of the turn, where it ends. `reschedule` wakes the turn when the
+    `end_records` are the last records of a turn that ends. `reschedule` wakes the turn when the
     request is due.
     """
 
@@ -88,7 +92,7 @@ class _Change:
     parts: Sequence[OutgoingPart] = ()
     settles: str = ""
     grants: Mapping[str, bytes] = field(default_factory=dict)
-    ending: Sequence[Record] = ()
+    end_records: Sequence[Record] = ()
     reschedule: bool = True
     counter: str = ""
 
@@ -195,7 +199,7 @@ class ApprovalService:
             after = (found or request).close("dropped")
             parts = view.edit_parts(line.channel, after)
             parts += line.channel.render(request.address, text)
-            return _Change(after, parts, ending=[end_record(after.turn.entry, "failed", text)])
+            return _Change(after, parts, end_records=[end_record(after.turn.entry, "failed", text)])
 
         await self._update(line, request.nonce, change)
 
@@ -217,7 +221,11 @@ class ApprovalService:
                 return None
             if request.closed:
                 return None
-            if (due := self._due(request)) > self.clock.wall():
+            now, due = self.clock.wall(), request.due
+            is_unseen = request.pending and not request.messages  # its question is not sent yet
+            if is_unseen and now < request.expires_at + UNSEEN_SECONDS:
+                due = max(due, now + UNSEEN_RETRY_SECONDS)
+            if due > now:
                 line.timers.set(nonce, due)
                 return None
             after = request.close("expired")
@@ -227,13 +235,6 @@ class ApprovalService:
 
         request, _ = await self._update(line, nonce, expire)
         return request if request and request.closed else None
-
-    def _due(self, request: ApprovalRequest) -> float:
-        """When a request is due; later where its question could not be sent yet."""
-        unseen = request.pending and not request.messages
-        if unseen and self.clock.wall() < request.expires_at + UNSEEN_SECONDS:
-            return max(request.due, self.clock.wall() + UNSEEN_RETRY_SECONDS)
-        return request.due
 
     async def refresh(self, line: LineContext, nonce: str) -> None:
         """Redraw a request that was decided while the message that shows it was being sent."""
@@ -292,9 +293,9 @@ class ApprovalService:
             if wanted is None:
                 return request, False
             after, parts = wanted.request, wanted.parts
-            if wanted.ending:
+            if wanted.end_records:
                 posted = await self.store.supersede(
-                    line.fence, after, wanted.ending, parts, wanted.settles
+                    line.fence, after, wanted.end_records, parts, wanted.settles
                 )
             else:
                 posted = await self.store.update(
@@ -302,7 +303,7 @@ class ApprovalService:
                 )
             if posted is None:
                 continue
-            if wanted.ending:
+            if wanted.end_records:
                 self.forget_transcript(line.fence.line, after.turn)
                 line.timers.drop(nonce)
             elif wanted.reschedule:
@@ -362,15 +363,13 @@ def _superseded(
     after = request.close("dropped")
     entry = after.turn.entry
     denials = [
-        (c.call_id, Result(view.denial_for_model(after, c), error=True)) for c in after.calls
+        result_record(entry, call.call_id, Result(view.denial_for_model(after, call), error=True))
+        for call in after.calls
     ]
     return _Change(
         after,
         [*view.edit_parts(line.channel, after), *parts],
         settles,
-        ending=[
-            *(result_record(entry, call, result) for call, result in denials),
-            end_record(entry, "stopped", ""),
-        ],
+        end_records=[*denials, end_record(entry, "stopped", "")],
         counter="turns:superseded",
     )

@@ -10,11 +10,11 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.access.cards import ALREADY_ANSWERED, edits
+from bot.access.gate import ALREADY_ANSWERED, question_edits
 from bot.access.rules import HOST_ADMINS
 from bot.approvals.approvers import is_personal_grant
 from bot.approvals.request import (
@@ -72,22 +72,19 @@ def edit_parts(
 ) -> list[OutgoingPart]:
     """Edits of the messages that show a request; `also` is one that a press came from."""
     messages = dict.fromkeys([*request.messages, *([also] if also else [])])
-    return edits(channel, request.address, messages, render(request), buttons(request))
+    return question_edits(channel, request.address, messages, render(request), buttons(request))
 
 
 def render(request: ApprovalRequest) -> str:
     """The request as people read it, as Markdown."""
     several = len(request.calls) > 1
     head = f"**May I do these {len(request.calls)} things?**" if several else "**May I do this?**"
-    calls = [_call(request, i, several) for i in range(len(request.calls))]
+    calls = []
+    for number, call in enumerate(request.calls, 1):
+        outcome = _outcome(request, call, safe_text(call.decided_by_name))
+        text = f"{number}\\. {call.description}" if several else call.description
+        calls.append(f"{text}\n{outcome}" if outcome else text)
     return "\n\n".join([f"{head}\n{calls[0]}", *calls[1:], *_foot(request)])
-
-
-def _call(request: ApprovalRequest, index: int, several: bool) -> str:
-    call = request.calls[index]
-    number = f"{index + 1}\\. " if several else ""
-    outcome = _outcome(request, call, safe_text(call.decided_by_name))
-    return f"{number}{call.description}" + (f"\n{outcome}" if outcome else "")
 
 
 def _outcome(request: ApprovalRequest, call: ToolCallApproval, name: str) -> str:
@@ -137,16 +134,15 @@ def _call_buttons(request: ApprovalRequest, index: int, several: bool) -> list[R
 
 def approver_names(request: ApprovalRequest) -> str:
     """Who may answer, in words."""
-    words = []
-    if "asker" in request.approvers:
-        words.append(safe_text(request.asker.name))
-    if "admins" in request.approvers:
-        words.append("the chat's admins")
-    if HOST_ADMINS in request.approvers:
-        words.append("the admins of this host")
+    groups = {
+        "asker": safe_text(request.asker.name),
+        "admins": "the chat's admins",
+        HOST_ADMINS: "the admins of this host",
+    }
+    names = [name for group, name in groups.items() if group in request.approvers]
     if ids := [str(one) for one in request.approvers if isinstance(one, int)]:
-        words.append(f"whoever has the id {' or '.join(ids)}")
-    return " or ".join(words)
+        names.append(f"whoever has the id {' or '.join(ids)}")
+    return " or ".join(names)
 
 
 def already_decided(request: ApprovalRequest, decision: ApprovalDecision) -> str:
@@ -201,16 +197,16 @@ def describe_call(
     return f"{head}{body}{warning}"
 
 
+@dataclass(slots=True)
 class _CallWriter:
     """Writes a call for people; reads about `budget` characters of it, and shows nothing after.
 
     `deceptions` are the kinds of deceiving text that it met, in order.
     """
 
-    def __init__(self, screen: Redact, budget: int) -> None:
-        self.deceptions: dict[str, None] = {}
-        self._screen = screen
-        self._budget = budget
+    screen: Redact
+    budget: int
+    deceptions: dict[str, None] = field(default_factory=dict)
 
     def lines(self, arguments: Any) -> Iterator[str]:
         """A line for each argument, as long as there is budget."""
@@ -218,11 +214,11 @@ class _CallWriter:
             yield self._value(arguments)
             return
         for count, (name, value) in enumerate(arguments.items()):
-            if self._budget <= 0:
+            if self.budget <= 0:
                 yield f"[{len(arguments) - count} more arguments]"
                 return
             short = self._excerpt(str(name))
-            yield f"{self._one_line(self._screen(short))}: {self._value(value, short)}"
+            yield f"{self._one_line(self.screen(short))}: {self._value(value, short)}"
 
     def name(self, text: str) -> str:
         """The name of a tool or a server, as code."""
@@ -235,7 +231,7 @@ class _CallWriter:
 
     def _value(self, value: Any, name: str = "") -> str:
         unread = max(0, len(value) - READ_LIMIT) if isinstance(value, str) else 0
-        shown = redact_values(self._excerpt(value), self._screen, name)
+        shown = redact_values(self._excerpt(value), self.screen, name)
         text, deceptions = reveal(
             shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
         )
@@ -247,20 +243,20 @@ class _CallWriter:
 
     def _excerpt(self, value: Any, levels: int = MAX_LEVELS) -> Any:
         """A value, or as much of its beginning as there is budget for."""
-        self._budget -= VALUE_COST
+        self.budget -= VALUE_COST
         if isinstance(value, str):
             text = _first_words(value)
-            self._budget -= len(text)
+            self.budget -= len(text)
             return text
         if not isinstance(value, Mapping | list | tuple) or not value:
             return value
         if not levels:
             return "…"
         if isinstance(value, Mapping):
-            pairs = itertools.takewhile(lambda _: self._budget > 0, value.items())
+            pairs = itertools.takewhile(lambda _: self.budget > 0, value.items())
             read = {self._excerpt(str(name)): self._excerpt(one, levels - 1) for name, one in pairs}
             return read if len(read) == len(value) else read | {"…": "…"}
-        items = itertools.takewhile(lambda _: self._budget > 0, value)
+        items = itertools.takewhile(lambda _: self.budget > 0, value)
         found = [self._excerpt(one, levels - 1) for one in items]
         return found if len(found) == len(value) else [*found, "…"]
 

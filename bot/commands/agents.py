@@ -18,9 +18,9 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
-from bot.commands.admin_context import AdminContext, actor
+from bot.commands.host import AdminContext, actor
 from bot.errors import ChannelError
-from registry.definition import AgentDefinition, NamedServer
+from registry.definition import AgentDefinition
 from registry.errors import AlreadyThere
 from registry.snapshot import EffectiveAgent, Entry, Snapshot
 
@@ -87,7 +87,7 @@ def _settings(agent: EffectiveAgent) -> Iterator[str]:
         "customInstructions": own.custom_instructions,
         "whitelistPatterns": ", ".join(own.whitelist_patterns),
         "toolPolicy": json.dumps(policy, ensure_ascii=False) if policy else "",
-        "servers": ", ".join(map(_server, agent.servers)),
+        "servers": ", ".join(f"{one.name} ({one.server.transport})" for one in agent.servers),
         "linkPreviews": str(own.link_previews).lower(),
     }
     for name, value in values.items():
@@ -97,13 +97,7 @@ def _settings(agent: EffectiveAgent) -> Iterator[str]:
         yield f"• {name}: {code(cut)} · {escape_markdown(place)}" if text else f"• {name}: –"
 
 
-def _server(named: NamedServer) -> str:
-    """A server's name and kind; its address and headers are not shown."""
-    return f"{named.name} ({named.server.transport})"
-
-
 def _answers(snapshot: Snapshot, agent_id: str) -> str:
-    """Where this agent answers."""
     slots = [binding.slot for binding in snapshot.bindings if binding.agent_id == agent_id]
     shown, more = first_items(slots, MAX_BINDINGS)
     lines = [f"• {code(slot)}" for slot in shown]
@@ -119,7 +113,7 @@ def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:
 @command("addagent", "add or replace an agent from its JSON", role="admin", usage="[replace] JSON")
 async def add_agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Add or replace an agent, from pasted JSON, or from the text or file that is replied to."""
-    catalog, who = host.catalog, actor(context)
+    catalog = host.catalog
     replaces = _REPLACE.match(context.arguments) is not None
     try:
         text, place = await _document(context)
@@ -131,24 +125,20 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
         return Reply(escape_markdown(HOW_TO_ADD))
     agent = await catalog.parse(text, place)
     try:
-        if replaces:
-            await catalog.update_agent(who, agent, key=context.key)
-        else:
-            await catalog.create_agent(who, agent, key=context.key)
+        write = catalog.update_agent if replaces else catalog.create_agent
+        await write(actor(context), agent, key=context.key)
     except AlreadyThere:
         return Reply(f"Agent {code(agent.id)} exists already; /addagent replace changes it.")
     snapshot = catalog.snapshot()
     effective = snapshot.effective(agent.id, host.defaults)
-    odd = [
-        problem_lines(snapshot.review(agent.id)),
-        *(_advice(host, effective) if effective else []),
-    ]
+    warnings = [problem_lines(snapshot.review(agent.id))]
+    warnings += _advice(host, effective) if effective else []
     return Reply(
         paragraphs(
             f"{'Updated' if replaces else 'Created'} agent **{escape_markdown(agent.name)}** "
             f"({code(agent.id)}).",
             "" if replaces else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here.",
-            "\n".join(filter(None, odd)),
+            "\n".join(filter(None, warnings)),
         )
     )
 

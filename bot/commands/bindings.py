@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
-from bot.commands.admin_context import AdminContext, actor
+from bot.commands.host import AdminContext, actor
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 
 WHERE = "[bot | chat ID | user ID] [everywhere]"
@@ -31,18 +31,15 @@ class Target:
         Raises ValueError where an id is not valid.
         """
         key, bot = self.key, None
-        if found := self._present(bindings):
-            key, bot = found.binding_key, found.bot
-        elif self.bot and self.kind is not AgentBindingType.TelegramBot:
-            bot = str(self.bot.id)
-        return AgentBinding(agent_id=agent_id, type=self.kind, binding_key=key, bot=bot)
-
-    def _present(self, bindings: Bindings) -> AgentBinding | None:
         if self.bot is None:
-            return bindings.plain(self.kind, self.key)
-        if self.kind is AgentBindingType.TelegramBot:
-            return bindings.of_bot(self.bot)
-        return bindings.scoped(self.kind, self.key, self.bot)
+            found = bindings.plain(self.kind, key)
+        elif self.kind is AgentBindingType.TelegramBot:
+            found = bindings.of_bot(self.bot)
+        else:
+            found, bot = bindings.scoped(self.kind, key, self.bot), str(self.bot.id)
+        if found:
+            key, bot = found.binding_key, found.bot
+        return AgentBinding(agent_id=agent_id, type=self.kind, binding_key=key, bot=bot)
 
 
 def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
@@ -95,7 +92,6 @@ async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
 
 
 def _who_answers(host: AdminContext, context: CommandContext) -> str:
-    """Who answers in this chat now, and why."""
     chat, person = context.incoming.address.chat, context.incoming.person.id
     found = host.catalog.snapshot().resolve(context.bot, chat, person)
     who = code(found.agent_id) if found.agent_id else "No agent"

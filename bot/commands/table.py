@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.access.command import PeopleContext, claim, own_id, people
-from bot.approvals.command import approvals
+from bot.approvals.approvers import approvals
 from bot.command import (
     BotCommand,
     CommandContext,
@@ -19,21 +19,16 @@ from bot.command import (
     paragraphs,
 )
 from bot.commands import agents, bindings, host
-from bot.commands.admin_context import AdminContext, retrying
-from bot.usage.command import usage
+from bot.commands.host import AdminContext, retrying
+from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
 
 
 def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
-    first: tuple[BotCommand, ...] = (
-        agents.agents,
-        agents.agent,
-        agents.add_agent,
-        agents.delete_agent,
-    )
-    first += (bindings.bind, bindings.unbind, bindings.default)
+    first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [bindings.bind, bindings.unbind, bindings.default]
     last = (host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start, new, stop]
     rows += [show_help.using(rows), approvals, usage]
@@ -74,9 +69,10 @@ async def show_help(rows: Sequence[BotCommand], context: CommandContext) -> Comm
 
 
 def _lines(rows: Sequence[BotCommand], role: CommandRole) -> str:
-    return "\n".join(sorted(_line(row) for row in rows if row.role == role and not row.hidden))
-
-
-def _line(row: BotCommand) -> str:
-    usage = f" {escape_markdown(row.usage)}" if row.usage else ""
-    return f"/{row.name}{usage} – {row.help}"
+    return "\n".join(
+        sorted(
+            f"/{row.name}{f' {escape_markdown(row.usage)}' if row.usage else ''} – {row.help}"
+            for row in rows
+            if row.role == role and not row.hidden
+        )
+    )

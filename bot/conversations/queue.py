@@ -1,6 +1,7 @@
 """The conversations of a line: a queue for each, in strict order inside, all side by side.
 
-Most waiting entries are only ids in memory: they are read from the inbox when their turn comes.
+Each update is decoded and queued once. Most waiting entries are only ids in memory: they are read
+from the inbox when their turn comes.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,10 @@ import structlog
 from bot.conversations.router import Router
 from bot.conversations.turns import Outcome
 from bot.errors import FencedOut, PoisonMessage, StoreError
-from bot.line_context import LineContext
-from bot.messages import Clock, Decoded, Event, Ignored, ResumeTurn, Signal
+from bot.messages import Clock, Decoded, Event, Fence, Ignored, LineContext, ResumeTurn, Signal
+from bot.ops.logging import Counters
 from bot.ops.tasks import cancel_and_wait
-from bot.store.inbox import InboxEntry, UpdateInbox
+from bot.store.inbox import InboxEntry, Update, UpdateInbox
 from bot.turn.progress import draft_of
 
 log = structlog.get_logger("conversations")
@@ -174,7 +175,6 @@ class ConversationQueues:
         self._start_ready()
 
     def _finish_first(self, queue: ConversationQueue, *, blocked: bool) -> None:
-        """Drop the finished entry, or defer it until the suspended turn ends."""
         finished = queue.entries.popleft()
         self.loaded -= finished.item is not None
         if blocked:
@@ -237,7 +237,6 @@ class ConversationQueues:
         self._unblock(name)
 
     def _running_entry(self, name: str) -> str | None:
-        """The id of the entry that runs in a conversation, if one does."""
         queue = self._queues.get(name)
         return queue.entries[0].id if queue and queue.task and queue.entries else None
 
@@ -292,3 +291,78 @@ def _kind_and_place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"
+
+
+PAGE = 200
+UNREADABLE = "unreadable"
+NOT_ADDRESSED = "not addressed"
+
+
+@dataclass(slots=True, repr=False)
+class InboxReader:
+    """Gives each entry to the conversations once, in the inbox's order."""
+
+    fence: Fence
+    inbox: UpdateInbox
+    queues: ConversationQueues
+    decode: Decode
+    counters: Counters
+    _newest: str = field(default="", init=False)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    async def accept(self, updates: Sequence[Update]) -> None:
+        """Store updates and let them run; raises StoreUnavailable.
+
+        Where others have written in between, or an earlier attempt has, the inbox is read instead.
+        """
+        wanted = [update for update in updates if not self._is_ignored(update)]
+        if not wanted:
+            return
+        found = await self.inbox.accept(self.fence.line, wanted, self.fence)
+        if found.before == self._newest and not self._reading.locked():
+            await self._hand_on(found.entries)
+        else:
+            await self.read_pending()
+
+    async def read_pending(self) -> int:
+        """Hand on what is in the inbox and was not handed on yet; how many entries that were."""
+        count = 0
+        async with self._reading:
+            while page := await self.inbox.pending(self.fence.line, self._newest, PAGE):
+                await self._hand_on(page)
+                count += len(page)
+        return count
+
+    async def _hand_on(self, entries: Sequence[InboxEntry]) -> None:
+        if not entries:
+            return
+        self._newest = entries[-1].id
+        decoded = [(entry, self._decode_safely(entry.raw)) for entry in entries]
+        self.queues.offer([(e, event) for e, event in decoded if not isinstance(event, Ignored)])
+        ignored = [(e.id, event.rule) for e, event in decoded if isinstance(event, Ignored)]
+        try:
+            if by_rule := [id for id, rule in ignored if rule != UNREADABLE]:
+                await self.inbox.settle(self.fence, by_rule)
+            for id, rule in ignored:
+                if rule == UNREADABLE:
+                    self.counters.add("dead_letters")
+                    await self.inbox.dead_letter(self.fence, id, "it cannot be read")
+        except FencedOut:
+            self.queues.lost.set()
+
+    def _is_ignored(self, update: Update) -> bool:
+        """Whether a rule ignores the update; such updates are counted, not stored."""
+        event = self._decode_safely(update.raw)
+        if not isinstance(event, Ignored) or event.rule == UNREADABLE:
+            return False
+        self.counters.add(f"ignored:{event.rule}")
+        return True
+
+    def _decode_safely(self, raw: bytes) -> Decoded:
+        """What the update means; one that breaks the decoder goes to the dead letters."""
+        try:
+            event = self.decode(raw)
+        except Exception:
+            log.exception("update.unreadable", line=self.fence.line)
+            return Ignored(UNREADABLE)
+        return event if getattr(event, "addressed", True) else Ignored(NOT_ADDRESSED)

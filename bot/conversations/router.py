@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from bot.access import cards
-from bot.access.command import Claim, GiveRole
+from bot.access import gate
+from bot.access.command import UNGATED, Claim, GiveRole
 from bot.access.gate import AccessGate
+from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import is_approval
-from bot.command import CommandResult, Reply, StartNewConversation
+from bot.command import CommandContext, CommandResult, Commands, Reply, StartNewConversation
 from bot.commands.table import NOTHING_RUNS
-from bot.conversations.command_runner import CommandRunner
-from bot.conversations.turns import LineStores, Outcome, Turns
-from bot.line_context import LineContext
+from bot.conversations.turns import Outcome, Turns
 from bot.messages import (
+    DEFAULT_ACCOUNT,
+    Attribution,
     CallbackPress,
     ChatMigration,
     Event,
     IncomingMessage,
+    LineContext,
     Membership,
     ResumeTurn,
     Signal,
@@ -29,6 +31,14 @@ from bot.messages import (
 from bot.ops.logging import Counters
 from bot.store.inbox import InboxEntry
 from bot.turn.results import parse_retry
+from bot.usage.limits import RequestRate, Spender
+from registry.binding import Resolution
+
+UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
+ADMINS_ONLY = "Only admins of this host may send this."
+REFUSALS_A_MINUTE = 1
+UNGATED_A_MINUTE = 5
+
 
 UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
 STALE_PRESS = "This button no longer does anything."
@@ -55,16 +65,20 @@ class Router:
     """
 
     gate: AccessGate
-    commands: CommandRunner
+    commands: Commands
     turns: Turns
-    stores: LineStores
     counters: Counters
     on_private_message: PrivateMessageSeen = ignore_private_message
+    _answers: RequestRate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._answers = RequestRate(self.turns.clock)
 
     def is_concurrent(self, event: Event) -> bool:
         """Whether the event touches no conversation, so that it need not wait for its queue."""
         if isinstance(event, IncomingMessage) and event.command:
-            return self.commands.is_concurrent(event.command)
+            row = self.commands.find(event.command.name)
+            return row is None or row.concurrent
         if isinstance(event, CallbackPress):
             return parse_retry(event.data) is None
         return isinstance(event, ChatMigration | Membership)
@@ -83,7 +97,7 @@ class Router:
             elif event.unsupported:
                 self.counters.add("unsupported")
                 text = UNSUPPORTED.format(event.unsupported)
-                await self.stores.reply(line, entry, event, text)
+                await self.turns.stores.reply(line, entry, event, text)
             else:
                 return await self.turns.start(line, entry, event, stop)
         elif isinstance(event, CallbackPress):
@@ -92,7 +106,7 @@ class Router:
             await self.turns.resume(line, event, stop)
         elif isinstance(event, ChatMigration):
             await self.turns.migrate(line, event)
-            await self.stores.settle(line, entry)
+            await self.turns.stores.settle(line, entry)
         elif isinstance(event, Membership):
             await self.gate.on_membership(line, entry, event)
         return Outcome.DONE
@@ -113,7 +127,7 @@ class Router:
         elif not await self.turns.stop_suspended(line, entry, signal):
             nothing = not stop_running() and signal.draft is None
             parts = line.channel.render(signal.address, NOTHING_RUNS) if nothing else []
-            await self.stores.settle(line, entry, parts)
+            await self.turns.stores.settle(line, entry, parts)
 
     async def dead_letter(
         self, line: LineContext, entry: InboxEntry, event: Event, why: str
@@ -125,55 +139,121 @@ class Router:
 
     async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
         """Redraw what changed before its message was sent; give up what cannot be shown."""
-        approvals = self.turns.approvals
-        if card := cards.parse_card_id(tracks):
+        if card := gate.parse_card_id(tracks):
             react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
             await react(line, card)
         else:
+            approvals = self.turns.approvals
             update = approvals.refresh if fate == "overtaken" else approvals.on_undeliverable
             await update(line, tracks)
 
     async def _command(
         self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
     ) -> None:
-        """Run a command and do what it wants."""
-        result = await self.commands.run(line, entry, incoming)
-        if isinstance(result, StartNewConversation):
-            _, agent = self.turns.resolve(line, incoming)
-            if agent is not None:
-                await self.turns.new_conversation(line, entry, incoming, agent.id, result.text)
+        person = incoming.person
+        match await self._run(line, entry, incoming):
+            case Reply(text):
+                pass
+            case StartNewConversation(text):
+                _, agent = self.turns.resolve(line, incoming)
+                if agent is not None:
+                    await self.turns.new_conversation(line, entry, incoming, agent.id, text)
+                    return
+            case GiveRole() as change:
+                text = await self.gate.change_roles(line, entry, person, change)
+            case Claim(code):
+                text = await self.gate.claim(line, entry, person, code)
+                await self.on_private_message(person, line)  # who may be an admin by now
+            case _:  # it was refused
                 return
-        if result is not None:
-            text = await self._fulfil(line, entry, incoming, result)
-            await self.stores.reply(line, entry, incoming, text)
+        await self.turns.stores.reply(line, entry, incoming, text)
 
-    async def _fulfil(
+    async def _run(
+        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
+    ) -> CommandResult | None:
+        """What a command wants to happen; None where it was refused, and its entry settled."""
+        command = incoming.command
+        assert command is not None
+        row = self.commands.find(command.name)
+        found, agent = self.turns.resolve(line, incoming)
+        if row is None:
+            if incoming.address.private or command.named:
+                text = UNKNOWN_COMMAND.format(command.name)
+                await self._refuse(line, entry, incoming, text, agent)
+            else:  # it may be another bot's
+                await self.turns.stores.settle(line, entry)
+            return None
+        context = self._context(line, entry, incoming, found, agent)
+        if row.role == "admin" and not context.admin:
+            self.counters.add("refused:admin")
+            await self.commands.refuse(row, context)
+            await self._refuse(line, entry, incoming, ADMINS_ONLY, agent)
+            return None
+        if row.name in UNGATED and not self._may_answer(
+            line, incoming, "ungated", UNGATED_A_MINUTE
+        ):
+            await self.turns.stores.settle(line, entry)
+            return None
+        return await row.function(context)
+
+    async def _refuse(
         self,
         line: LineContext,
         entry: InboxEntry,
         incoming: IncomingMessage,
-        result: CommandResult,
-    ) -> str:
-        """Do what a command wants, and what to answer, as Markdown."""
-        person = incoming.person
-        if isinstance(result, GiveRole):
-            return await self.gate.change_roles(line, entry, person, result)
-        if isinstance(result, Claim):
-            text = await self.gate.claim(line, entry, person, result.code)
-            await self.on_private_message(person, line)  # who may be an admin by now
-            return text
-        assert isinstance(result, Reply | StartNewConversation)
-        return result.text
+        text: str,
+        agent: RunnableAgent | None,
+    ) -> None:
+        """Say no, at most once a minute; each refusal counts as a request of the person."""
+        if agent is not None:
+            conversation, person = incoming.address.conversation, incoming.person.id
+            requester = (line.fence.line, conversation, person)
+            self.turns.runner.rate.take(requester, agent.limits.per_minute)
+        if not self._may_answer(line, incoming, "refused", REFUSALS_A_MINUTE):
+            text = ""
+        await self.turns.stores.reply(line, entry, incoming, text)
+
+    def _may_answer(
+        self, line: LineContext, incoming: IncomingMessage, kind: str, limit: int
+    ) -> bool:
+        """Count an answer of a kind to a person; False where there were enough in this minute."""
+        return self._answers.take((line.fence.line, kind, incoming.person.id), limit)
+
+    def _context(
+        self,
+        line: LineContext,
+        entry: InboxEntry,
+        incoming: IncomingMessage,
+        found: Resolution,
+        agent: RunnableAgent | None,
+    ) -> CommandContext:
+        conversation, person = incoming.address.conversation, incoming.person.id
+        approvals, budgets = self.turns.stores.approvals, self.turns.runner.budgets
+        attribution = agent.attribution if agent else Attribution(DEFAULT_ACCOUNT, "", "")
+        spender = Spender(line.fence.line, conversation, person, entry.id, attribution)
+        limits, clock = agent.budgets if agent else {}, self.turns.clock
+        return CommandContext(
+            incoming,
+            agent=agent.name if agent else None,
+            admin=self.turns.access.is_admin(person),
+            key=f"{line.fence.line}:{entry.id}",
+            bot=line.identity,
+            resolution=found,
+            fetch=line.channel.fetch,
+            grants=lambda: approvals.grants(line.fence.line, conversation),
+            revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
+            spent=lambda: budgets.spent(spender, limits, clock.wall()),
+        )
 
     async def _press(
         self, line: LineContext, entry: InboxEntry, press: CallbackPress, stop: asyncio.Event
     ) -> None:
         if turn := parse_retry(press.data):
             await self.turns.retry(line, entry, press, turn, stop)
-        elif cards.is_card(press.data):
+        elif gate.is_card(press.data):
             await self.gate.press(line, entry, press)
         elif is_approval(press.data):
             await self.turns.approvals.press(line, entry.id, press)
         else:
             answer = line.channel.callback_answer(press, STALE_PRESS)
-            await self.stores.settle(line, entry, [answer])
+            await self.turns.stores.settle(line, entry, [answer])

@@ -1,34 +1,37 @@
-"""How turns of conversations begin and end: started by a message, retried, resumed, stopped."""
+"""Groups that became supergroups: a new id, the same conversation."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import structlog
 
 from bot.access.rules import Access
-from bot.agents.resolver import AgentResolver
-from bot.agents.runnable import RunnableAgent
+from bot.agents.resolver import AgentResolver, RunnableAgent
 from bot.approvals.service import AGENT_GONE, GAVE_UP, ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.command import escape_markdown
-from bot.conversations.chat_migrations import ChatMigrationStore
 from bot.errors import FencedOut
-from bot.line_context import LineContext
 from bot.messages import (
     CallbackPress,
     ChatMigration,
     Clock,
+    Decoded,
     Event,
+    Fence,
+    Ignored,
     IncomingMessage,
+    LineContext,
     OutgoingPart,
     ResumeTurn,
     Signal,
     TurnRef,
 )
+from bot.store import keys
+from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import InboxEntry, UpdateInbox
 from bot.store.journal import Journal, Record
 from bot.store.outbox import Outbox
@@ -37,6 +40,47 @@ from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
 from registry.binding import Resolution
+
+
+class ChatMigrations:
+    """The groups of one line that became supergroups: the present id to the original one.
+
+    What is said in a chat that has migrated is said in its old conversation.
+    """
+
+    def __init__(self, known: Mapping[int, int] | None = None) -> None:
+        self._original = dict(known or {})
+
+    def apply(self, event: Decoded) -> Decoded:
+        """The event, its address with the original id of the chat."""
+        if isinstance(event, Ignored):
+            return event
+        if isinstance(event, ChatMigration):
+            self._original[event.to] = event.address.chat
+            return event
+        original = self._original.get(event.address.chat)
+        if original is None:
+            return event
+        return replace(event, address=replace(event.address, migrated_from=original))
+
+
+@dataclass(slots=True, repr=False)
+class ChatMigrationStore:
+    """One hash for each line: the present id of a group, and its original one."""
+
+    client: StoreClient
+
+    async def add(self, fence: Fence, original: int, present: int) -> None:
+        """Note that a group has another id from now on."""
+        names = [keys.fence(fence.line), keys.migrations(fence.line)]
+        await self.client.run_idempotent("note_migration", names, [fence.token, present, original])
+
+    async def load(self, line: str) -> dict[int, int]:
+        """The original ids of a line's groups, by their present ids."""
+        command = ("HGETALL", keys.migrations(line))
+        found = await self.client.retry_while_down(lambda: self.client.command(*command))
+        return {int(present): int(original) for present, original in pairs_of(found)}
+
 
 log = structlog.get_logger("turns")
 
@@ -207,10 +251,10 @@ class Turns:
         entry: str,
         incoming: IncomingMessage,
         agent: RunnableAgent,
-        again: Retry | None = None,
+        retry: Retry | None = None,
     ) -> TurnRequest:
         role = self.access.role(incoming.person.id)
-        return TurnRequest(line, entry, incoming, agent, role, retry=again)
+        return TurnRequest(line, entry, incoming, agent, role, retry)
 
     # --- suspended turns ---
 

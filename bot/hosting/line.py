@@ -10,16 +10,13 @@ from functools import partial
 
 import structlog
 
-from bot.conversations.chat_migrations import ChatMigrations
-from bot.conversations.inbox_reader import InboxReader
-from bot.conversations.queue import ConversationQueues
+from bot.conversations.queue import ConversationQueues, InboxReader
 from bot.conversations.router import Fate, Router
-from bot.conversations.turns import LineStores, Turns
+from bot.conversations.turns import ChatMigrations, LineStores, Turns
 from bot.errors import ChannelRevoked, FencedOut, StoreError, StoreUnavailable
 from bot.hosting.leases import Leases
 from bot.hosting.transport import Transport
-from bot.line_context import LineContext
-from bot.messages import Clock, Decoded, Fence
+from bot.messages import Clock, Decoded, Fence, LineContext
 from bot.ops.logging import Counters
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.store.inbox import Update

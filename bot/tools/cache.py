@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,7 @@ import orjson
 from bot.messages import Clock
 from bot.ops.logging import Counters
 from bot.skills.api import SkillContext
-from bot.tools.calls import NO_ANSWER, Call, Result
-from bot.tools.sources import WrappedTools
+from bot.tools.calls import NO_ANSWER, Call, Result, WrappedTools
 from registry.skill import Scope
 
 MAX_BYTES = 16_000_000
@@ -73,20 +72,20 @@ class _RunningCall:
     waiting: int = 0
 
 
+@dataclass(slots=True, repr=False)
 class ToolResultCache:
     """Results by key, `max_bytes` at most: the least recently used goes first.
 
     Equal calls at the same time share one run.
     """
 
-    def __init__(self, clock: Clock, counters: Counters, max_bytes: int = MAX_BYTES) -> None:
-        self._clock = clock
-        self._counters = counters
-        self._max_bytes = max_bytes
-        self._results: OrderedDict[str, _CachedResult] = OrderedDict()
-        self._running: dict[str, _RunningCall] = {}
-        self._cancelled: set[asyncio.Task[Result]] = set()
-        self.size = 0
+    clock: Clock
+    counters: Counters
+    max_bytes: int = MAX_BYTES
+    size: int = field(init=False, default=0)
+    _results: OrderedDict[str, _CachedResult] = field(init=False, default_factory=OrderedDict)
+    _running: dict[str, _RunningCall] = field(init=False, default_factory=dict)
+    _cancelled: set[asyncio.Task[Result]] = field(init=False, default_factory=set)
 
     async def result(self, key: str, ttl: float, seconds: float, make: MakeCall) -> Result:
         """A cached result, that of an equal call that runs now, or one that is made and cached.
@@ -95,15 +94,15 @@ class ToolResultCache:
         goes on while at least one caller waits for it. Its failure belongs to whoever began it, who
         may have had less time: the others make the call once more, together.
         """
-        ends = self._clock.monotonic() + seconds
+        ends = self.clock.monotonic() + seconds
         if (found := self.get(key)) is not None:
             return Result(found)
         if (run := self._running.get(key)) is not None:
-            self._counters.add("tool_cache:joined")
+            self.counters.add("tool_cache:joined")
             result = await self._wait(key, run, seconds)
-            if not result.error or ends <= self._clock.monotonic():
+            if not result.error or ends <= self.clock.monotonic():
                 return _copied(result)
-        left = ends - self._clock.monotonic()
+        left = ends - self.clock.monotonic()
         if (run := self._running.get(key)) is not None:
             return _copied(await self._wait(key, run, left))
         return await self._wait(key, self._start(key, ttl, make(left)))
@@ -111,12 +110,12 @@ class ToolResultCache:
     def get(self, key: str) -> Any | None:
         """The content cached under a key, None where there is none or its time is over."""
         found = self._results.get(key)
-        if found is not None and found.until <= self._clock.monotonic():
+        if found is not None and found.until <= self.clock.monotonic():
             self._drop(key)
             found = None
         if found is None:
             return None
-        self._counters.add("tool_cache:hit")
+        self.counters.add("tool_cache:hit")
         self._results.move_to_end(key)
         return orjson.loads(found.raw)
 
@@ -125,16 +124,16 @@ class ToolResultCache:
         raw = orjson.dumps(content)
         size = len(raw) + len(key) + ENTRY_BYTES
         self._drop(key)
-        if size > self._max_bytes // MAX_SHARE:
-            self._counters.add("tool_cache:too_large")
+        if size > self.max_bytes // MAX_SHARE:
+            self.counters.add("tool_cache:too_large")
             return
-        self._results[key] = _CachedResult(raw, size, self._clock.monotonic() + ttl)
+        self._results[key] = _CachedResult(raw, size, self.clock.monotonic() + ttl)
         self.size += size
-        while self.size > self._max_bytes:
+        while self.size > self.max_bytes:
             self._drop(next(iter(self._results)))
 
     def _start(self, key: str, ttl: float, call: Coroutine[Any, Any, Result]) -> _RunningCall:
-        self._counters.add("tool_cache:miss")
+        self.counters.add("tool_cache:miss")
         run = self._running[key] = _RunningCall(asyncio.create_task(call))
 
         def ended(task: asyncio.Task[Result]) -> None:
@@ -173,5 +172,4 @@ class ToolResultCache:
 
 
 def _copied(result: Result) -> Result:
-    """The same result, with a content of the caller's own."""
     return replace(result, content=orjson.loads(orjson.dumps(result.content)))

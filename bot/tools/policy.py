@@ -112,10 +112,16 @@ def decide(policy: Policy, key: str, offered: OfferedTools, context: CallContext
     A tool of the host's own (`host:…`) needs no list that allows it, since it gives nothing new.
     """
     is_own = key.startswith("host:")
-    if not is_own and not (_is_key(key) and _is_allowed(policy, key, offered)):
+    if not is_own and not (
+        _is_key(key) and all(any(permits(p, key, offered) for p in one) for one in policy.allowed)
+    ):
         return Decision.DENY
-    if _is_taken_away(policy, key, context):
+    if any(forbids(pattern, key) for pattern in policy.disabled):
         return Decision.DENY
+    for condition in policy.conditions:
+        covers = any(forbids(pattern, key) for pattern in condition.tools)
+        if covers and not _is_met(condition, key, context):
+            return Decision.DENY
     if any(forbids(pattern, key) for pattern in policy.confirm):
         return Decision.CONFIRM
     runs = is_own or any(permits(pattern, key, offered) for pattern in policy.runs)
@@ -137,20 +143,6 @@ def forbids(pattern: str, key: str) -> bool:
 def name_of(key: str) -> str:
     """The tool's own name: the last segment of its key."""
     return _segments(key)[-1]
-
-
-def _is_allowed(policy: Policy, key: str, offered: OfferedTools) -> bool:
-    return all(any(permits(p, key, offered) for p in layer) for layer in policy.allowed)
-
-
-def _is_taken_away(policy: Policy, key: str, context: CallContext) -> bool:
-    if any(forbids(pattern, key) for pattern in policy.disabled):
-        return True
-    return any(
-        not _is_met(condition, key, context)
-        for condition in policy.conditions
-        if any(forbids(pattern, key) for pattern in condition.tools)
-    )
 
 
 def _is_met(condition: ToolCondition, key: str, context: CallContext) -> bool:
@@ -190,7 +182,7 @@ def _glob(pattern: str, text: str, *, exact: bool) -> bool:
 
     Where `exact` is set, a wildcard matches no control character.
     """
-    if exact and any(_is_control(c) for c in text):
+    if exact and any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in text):
         return pattern == text
     at = star = mark = 0
     found = -1
@@ -205,7 +197,3 @@ def _glob(pattern: str, text: str, *, exact: bool) -> bool:
         else:
             return False
     return not pattern[at:].strip("*")
-
-
-def _is_control(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")

@@ -13,8 +13,7 @@ import orjson
 from bot.messages import Fence, TurnRef
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.tools.calls import HOST, Call, FoundTool, Remainder, Result
-from bot.tools.sources import WrappedTools
+from bot.tools.calls import HOST, Call, FoundTool, Remainder, Result, WrappedTools
 
 KEPT_FOR_EACH = 8
 """Remainders of one conversation with one agent; the oldest goes first."""
@@ -98,9 +97,9 @@ class TruncatedTools(WrappedTools):
         return replace(result, content=[*result.content, {"type": "text", "text": how}])
 
     async def _read_more(self, call: Call) -> Result:
-        """The piece of a remainder that a call asks for."""
         handle, offset = call.arguments.get("handle"), call.arguments.get("offset", 0)
-        if not isinstance(handle, str) or not _is_offset(offset):
+        is_offset = isinstance(offset, int) and not isinstance(offset, bool) and offset >= 0
+        if not isinstance(handle, str) or not is_offset:
             return Result(BAD_INPUT, error=True)
         rest = None
         if _HANDLE.match(handle):
@@ -110,10 +109,6 @@ class TruncatedTools(WrappedTools):
         if offset >= len(rest.text):
             return Result(BEYOND.format(len(rest.text)), error=True, read_from=rest.key)
         return Result(_piece(rest, offset, self.result_chars), read_from=rest.key)
-
-
-def _is_offset(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _piece(rest: Remainder, offset: int, result_chars: int) -> str:

@@ -15,10 +15,20 @@ from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
 from bot.tools import calls, read_more
 from bot.tools.cache import CachedTools, ToolResultCache
-from bot.tools.calls import SKILL, Call, FoundTool, PolicyResult, Result, refused
+from bot.tools.calls import (
+    SKILL,
+    Call,
+    FoundTool,
+    McpTools,
+    PolicyResult,
+    Result,
+    SkillTools,
+    Tools,
+    WrappedTools,
+    refused,
+)
 from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide
 from bot.tools.read_more import TruncatedResults, TruncatedTools
-from bot.tools.sources import McpTools, SkillTools, Tools, WrappedTools
 
 NOTHING_OFFERED = OfferedTools(frozenset())
 

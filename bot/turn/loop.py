@@ -17,12 +17,12 @@ from bot.approvals.request import PendingCall, Suspension
 from bot.errors import ModelError, ModelRefused, OutOfBudget
 from bot.messages import Answer
 from bot.turn import results
-from bot.turn.limits import RequestRate
 from bot.turn.model_caller import ModelCaller
 from bot.turn.progress import Progress
 from bot.turn.results import Outcome, TurnResult, turn_result
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.turn import Turn
+from bot.usage.limits import RequestRate
 
 log = structlog.get_logger("turn")
 
@@ -82,7 +82,7 @@ class AgentLoop:
         record = turn.add_answer(answer)
         self.progress.end_step()
         if wants_calls:
-            return self._suspension(await self.calls.run(record))
+            return self._suspension(await self.calls.start(turn.calls(record)))
         if calls_cut:
             await self.calls.refuse_cut(record)
         else:
@@ -125,7 +125,6 @@ class AgentLoop:
 
 @contextlib.contextmanager
 def _expiring_on(stop: asyncio.Event, time_limit: asyncio.Timeout) -> Iterator[None]:
-    """Let a time limit expire as soon as `stop` is set."""
     loop = asyncio.get_running_loop()
 
     def expire(_: object) -> None:

@@ -6,14 +6,13 @@ import contextlib
 import random
 import re
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import structlog
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, StaleThinking
-from bot.messages import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen
+from bot.messages import Answer, Model, ModelRequest, TextDelta, ToolChosen
 from bot.turn.progress import Progress
 from bot.turn.prompt import content_hash
 from bot.turn.results import TRYING_AGAIN
@@ -39,21 +38,24 @@ class ModelCaller:
 
     async def ask(self, *, last: bool) -> Answer:
         """One answer, without tool calls where it is the `last`; raises ModelError, OutOfBudget."""
-        attempt = 1
+        turn, attempt = self.turn, 1
         while True:
-            self.turn.usage.requests += 1
+            turn.usage.requests += 1
             request = self._request(last=last)
+            await turn.budget.reserve(request, turn.known_prompt)
+            await turn.before_request()
             try:
-                async with (
-                    self._metered(request),
-                    contextlib.aclosing(self.model.stream(request)) as pieces,
-                ):
+                async with contextlib.aclosing(self.model.stream(request)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Answer):
                             return self._cleaned(piece)
-                        self._show(piece)
+                        if isinstance(piece, TextDelta):
+                            self.progress.add(piece.text)
+                        elif isinstance(piece, ToolChosen):
+                            self.progress.using(": ".join(turn.prompt.names.get(piece.name, [])))
                     raise BrokenStream("the stream ended without an answer")
-            except (ModelBusy, BrokenStream, StaleThinking) as error:
+            except ModelError as error:
+                await turn.request_failed()
                 attempt = await self._next_attempt(error, attempt)
 
     def _request(self, *, last: bool) -> ModelRequest:
@@ -69,23 +71,6 @@ class ModelCaller:
             no_tools=last and bool(turn.prompt.tools),
         )
 
-    @contextlib.asynccontextmanager
-    async def _metered(self, request: ModelRequest) -> AsyncIterator[None]:
-        """Reserve the most that a request can cost; what a failed one cost is written at once."""
-        await self.turn.budget.reserve(request, self.turn.known_prompt)
-        await self.turn.before_request()
-        try:
-            yield
-        except ModelError:
-            await self.turn.request_failed()
-            raise
-
-    def _show(self, piece: Piece) -> None:
-        if isinstance(piece, TextDelta):
-            self.progress.add(piece.text)
-        elif isinstance(piece, ToolChosen):
-            self.progress.using(": ".join(self.turn.prompt.names.get(piece.name, [])))
-
     def _cleaned(self, answer: Answer) -> Answer:
         """The answer without secrets, and with no call that has the id of another one."""
         answer = self.turn.agent.filter.redact_answer(answer)
@@ -98,6 +83,8 @@ class ModelCaller:
 
         The fallback model begins with the first one again.
         """
+        if not isinstance(error, ModelBusy | BrokenStream | StaleThinking):
+            raise error
         turn = self.turn
         has_more = attempt < turn.usage.limits.attempts
         if isinstance(error, StaleThinking):
@@ -133,12 +120,9 @@ def ensure_unique_call_ids(answer: Answer, taken: Collection[str]) -> Answer:
     seen, content = set(taken), []
     for block in answer.content:
         if block["type"] == "tool_use":
-            if not _is_free(block.get("id"), seen):
+            id = block.get("id")
+            if not isinstance(id, str) or not _CALL_ID.match(id) or id in seen:
                 block = {**block, "id": f"toolu_{secrets.token_hex(12)}"}
             seen.add(block["id"])
         content.append(block)
     return replace(answer, content=content)
-
-
-def _is_free(given: Any, seen: Collection[str]) -> bool:
-    return isinstance(given, str) and _CALL_ID.match(given) is not None and given not in seen

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from bot.agents.runnable import RunnableAgent
+from bot.agents.resolver import RunnableAgent
 from bot.messages import Clock, IncomingMessage, Json, TurnRef
 from bot.store.journal import Journal
 from bot.tools.toolset import Toolset
@@ -97,14 +97,14 @@ MAX_STORED = 10_000
 Key = tuple[str, str, str]
 
 
+@dataclass(slots=True, repr=False)
 class PromptCache:
     """Prompts that providers still have in their caches, and which of them the store has."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
-        self._journal = journal
-        self._clock = clock
-        self._warm: OrderedDict[Key, tuple[float, RenderedPrompt]] = OrderedDict()
-        self._stored: dict[tuple[str, str], float] = {}
+    journal: Journal
+    clock: Clock
+    _warm: OrderedDict[Key, tuple[float, RenderedPrompt]] = field(default_factory=OrderedDict)
+    _stored: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def current(
         self, line: str, ref: TurnRef, agent: RunnableAgent, toolset: Toolset
@@ -115,19 +115,21 @@ class PromptCache:
             agent.effective.definition.custom_instructions,
         )
         prompts = [*([topics] if topics else []), *toolset.mcp.prompts()]
-        new = render(self._clock.wall(), instructions, prompts, *toolset.offer())
-        self._drop_cold()
+        new = render(self.clock.wall(), instructions, prompts, *toolset.offer())
+        cold = self.clock.wall() - WARM_SECONDS
+        while self._warm and next(iter(self._warm.values()))[0] <= cold:
+            self._warm.popitem(last=False)
         _, warm = self._warm.get(_key(line, ref), (0.0, new))
         return warm if warm.content == new.content else new
 
     def used(self, line: str, ref: TurnRef, prompt: RenderedPrompt) -> None:
         """The provider has just read this prompt."""
-        self._warm[_key(line, ref)] = self._clock.wall(), prompt
+        self._warm[_key(line, ref)] = self.clock.wall(), prompt
         self._warm.move_to_end(_key(line, ref))
 
     def to_store(self, line: str, prompt: RenderedPrompt) -> dict[str, bytes]:
         """What the store is not known to have for long enough yet, by digest."""
-        since = self._clock.monotonic() - STORE_AGAIN_SECONDS
+        since = self.clock.monotonic() - STORE_AGAIN_SECONDS
         return {
             digest: body
             for digest, body in prompt.to_store().items()
@@ -136,7 +138,7 @@ class PromptCache:
 
     def stored(self, line: str, digests: Iterable[str]) -> None:
         """These values are in the store, as of now."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if len(self._stored) > MAX_STORED:
             since = now - STORE_AGAIN_SECONDS
             self._stored = {key: at for key, at in self._stored.items() if at > since}
@@ -144,10 +146,10 @@ class PromptCache:
 
     async def load(self, line: str, digest: str) -> RenderedPrompt | None:
         """A stored prompt, for a turn that goes on; None once it has expired."""
-        if (body := await self._journal.render(line, digest)) is None:
+        if (body := await self.journal.render(line, digest)) is None:
             return None
         head = orjson.loads(body)
-        if (tools := await self._journal.render(line, head["tools"])) is None:
+        if (tools := await self.journal.render(line, head["tools"])) is None:
             return None
         tail = orjson.loads(tools)
         return RenderedPrompt(
@@ -163,11 +165,6 @@ class PromptCache:
         """A write failed: nothing is known of what the store has."""
         self._warm.pop(_key(line, ref), None)
         self._stored.clear()
-
-    def _drop_cold(self) -> None:
-        cold = self._clock.wall() - WARM_SECONDS
-        while self._warm and next(iter(self._warm.values()))[0] <= cold:
-            self._warm.popitem(last=False)
 
 
 def _key(line: str, ref: TurnRef) -> Key:

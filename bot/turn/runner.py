@@ -15,7 +15,6 @@ from bot.store.journal import Opened, OpenTurn
 from bot.tools.policy import CallContext
 from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
 from bot.turn import results
-from bot.turn.limits import RequestRate
 from bot.turn.loop import AgentLoop
 from bot.turn.model_caller import ModelCaller
 from bot.turn.progress import Progress
@@ -25,7 +24,7 @@ from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcripts, size_of
 from bot.turn.turn import Turn, TurnRequest, TurnServices
 from bot.usage.ledger import BudgetService
-from bot.usage.limits import Spender
+from bot.usage.limits import RequestRate, Spender
 from bot.usage.reservation import TurnBudget
 
 log = structlog.get_logger("turn")
@@ -75,13 +74,16 @@ class TurnRunner:
                     removed = TurnResult("refused", results.AGENT_GONE)
                     await turn.finish(removed, turn.opened.preview)
                 else:
-                    async with turn.accounting():
+                    try:
                         async with progress.showing():
                             end = await loop.run(stop)
                         if isinstance(end, Suspension):
                             await turn.suspend(end, progress.message)
                         else:
                             await turn.finish(end, progress.message)
+                    except Exception:  # what failed has cost something all the same
+                        await turn.request_failed()
+                        raise
                     self._prompts.used(line, ref, turn.prompt)
                 await channel.wait_until_sent(request.entry)
         except BaseException:
@@ -133,7 +135,10 @@ class TurnRunner:
                 attribution=agent.attribution,
             )
         except PoisonMessage as error:
-            await self._record_abandoned(request, error.opened, budget)
+            if isinstance(abandoned := error.opened, Opened):  # nothing else writes what it cost
+                budget.unrecorded_attempts = abandoned.turn.unrecorded_attempts
+                if lines := budget.usage_records([], sum(map(size_of, abandoned.records))):
+                    await services.journal.append(fence, abandoned.turn, lines)
             raise
         if opened.blocked:
             return opened.turn
@@ -148,15 +153,6 @@ class TurnRunner:
         model = ModelCaller(self.model, turn, progress)
         calls = ToolCalls(toolset, turn, progress, approval)
         return AgentLoop(turn, model, calls, progress, self.rate)
-
-    async def _record_abandoned(
-        self, request: TurnRequest, opened: object, budget: TurnBudget
-    ) -> None:
-        """Write what a turn has cost that is given up: nothing else will."""
-        if isinstance(opened, Opened):
-            budget.unrecorded_attempts = opened.turn.unrecorded_attempts
-            if lines := budget.usage_records([], sum(map(size_of, opened.records))):
-                await self.services.journal.append(request.line.fence, opened.turn, lines)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
         agent, incoming = request.agent, request.incoming

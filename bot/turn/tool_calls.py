@@ -47,13 +47,6 @@ class ToolCalls:
     progress: Progress
     approval: ApprovalRequest | None = None
 
-    async def run(self, answer: Record) -> list[PendingCall]:
-        """Record an answer before any of its calls runs, then run what may run.
-
-        The calls that need approval first come back.
-        """
-        return await self._start(self.turn.calls(answer))
-
     async def refuse_cut(self, answer: Record) -> None:
         """Record an answer whose calls were cut off: none of them runs."""
         cut = Result(CUT, error=True)
@@ -69,7 +62,7 @@ class ToolCalls:
         """
         started = {r.body["call"] for r in self.turn.recorded() if r.kind == "started"}
         results: list[Record] = []
-        again: list[Call] = []
+        repeated: list[Call] = []
         pending: list[PendingCall] = []
         for call in (call for call in calls if call.id in started):
             decision = await self._decide(call)
@@ -80,33 +73,39 @@ class ToolCalls:
             elif decision.needs_approval:
                 pending.append(PendingCall(call, decision.definition, decision.always))
             else:
-                again.append(_bound(call, decision))
+                repeated.append(_bound(call, decision))
         new = [call for call in calls if call.id not in started]
-        return [*pending, *await self._start(new, results, again)]
+        return [*pending, *await self.start(new, results, repeated)]
 
     def _unknown(self, call: Call, reason: str = "") -> Record:
         result = Result(f"{FATE_UNKNOWN}{reason}", error=True, fate_unknown=True)
         return self.turn.result_record(call, result)
 
-    async def _start(
-        self, calls: Sequence[Call], results: Sequence[Record] = (), again: Sequence[Call] = ()
+    async def start(
+        self, calls: Sequence[Call], results: Sequence[Record] = (), repeated: Sequence[Call] = ()
     ) -> list[PendingCall]:
-        """Record what becomes of new calls, then run them, and those that run `again`."""
-        usage, made = self.turn.usage, self._made_before(calls)
+        """Record what becomes of new calls, then run what may run; what needs approval comes back.
+
+        `results` and `repeated` are of calls that were started before: those that run once more.
+        """
+        turn, ids = self.turn, {call.id for call in calls}
+        earlier = (call for answer in turn.answers for call in turn.calls(answer))
+        made = [call.digest for call in earlier if call.id not in ids]
         pending: list[PendingCall] = []
         records = [*results]
-        running = [*again]
+        running = [*repeated]
         for call, decision in [(call, await self._decide(call)) for call in calls]:
             decision = self._bounded(call, decision, made, len(pending))
             made.append(call.digest)
             if decision.refusal:
-                records.append(self.turn.result_record(call, decision.refusal))
+                records.append(turn.result_record(call, decision.refusal))
                 continue
-            usage.calls += 1
+            turn.usage.calls += 1
             if decision.needs_approval:
                 pending.append(PendingCall(call, decision.definition, decision.always))
             else:
-                records.append(self.turn.started_record(call))
+                body = {"turn": turn.request.entry, "call": call.id}
+                records.append(Record("started", body | {"key": call.key, "digest": call.digest}))
                 running.append(_bound(call, decision))
         await self.turn.record(*records)
         await self._run(running)
@@ -126,12 +125,6 @@ class ToolCalls:
         if not self.turn.usage.has_calls_left:
             return refused(LIMIT_REACHED.format(self.turn.usage.limits.calls))
         return decision
-
-    def _made_before(self, calls: Sequence[Call]) -> list[str]:
-        """Digests of the calls that the model wanted earlier in this turn."""
-        ids = {call.id for call in calls}
-        earlier = (call for answer in self.turn.answers for call in self.turn.calls(answer))
-        return [call.digest for call in earlier if call.id not in ids]
 
     async def _decide(self, call: Call) -> PolicyResult:
         """Today's decision about a call, with what people said about it."""
@@ -174,14 +167,12 @@ class ToolCalls:
         try:
             result = await self.toolset.call(call, self.turn.usage.seconds_left)
         except asyncio.CancelledError:
-            unknown = Result(INTERRUPTED, error=True, fate_unknown=True)
-            self.turn.add_interrupted(call, unknown)
+            self.turn.add_interrupted(call, Result(INTERRUPTED, error=True, fate_unknown=True))
             raise
         await self.turn.record(self.turn.result_record(call, result))
 
 
 def _bound(call: Call, decision: PolicyResult) -> Call:
-    """The call, bound to the tool that a person approved, where one did."""
     return replace(call, approved=decision.definition) if decision.approved else call
 
 

@@ -22,6 +22,7 @@ NONE: frozenset[str] = frozenset()
 """One for all: an empty one for each turn would be a twelfth of what a turn takes."""
 
 
+@dataclass(slots=True, repr=False, eq=False)
 class TurnHistory:
     """One turn's records, the person's message first; its messages are made once and kept.
 
@@ -29,26 +30,15 @@ class TurnHistory:
     whose outcome is unknown. `ended` is set once the turn's end is recorded.
     """
 
-    __slots__ = (
-        "_has_thinking",
-        "_made",
-        "_made_under",
-        "ended",
-        "entry",
-        "id",
-        "records",
-        "size",
-        "uncertain",
-    )
-
-    def __init__(self) -> None:
-        self.id = self.entry = ""
-        self.records: list[Record] = []
-        self.size = 0
-        self.uncertain = NONE
-        self.ended = self._has_thinking = False
-        self._made: list[Json] | None = None
-        self._made_under = ""
+    id: str = ""
+    entry: str = ""
+    records: list[Record] = field(default_factory=list)
+    size: int = 0
+    uncertain: frozenset[str] = NONE
+    ended: bool = False
+    _has_thinking: bool = False
+    _made: list[Json] | None = None
+    _made_under: str = ""
 
     def add(self, record: Record) -> int:
         """Append the turn's next record; its size."""
@@ -262,17 +252,17 @@ class Transcript:
             self.start = record.body.get("start", self.start)
 
 
+@dataclass(slots=True, repr=False)
 class Transcripts:
     """A bounded cache of transcripts: `max_count` of them, about `max_bytes` in all.
 
     What is evicted is read from the store again.
     """
 
-    def __init__(self, max_count: int = 2000, max_bytes: int = 16_000_000) -> None:
-        self._max_count = max_count
-        self._max_bytes = max_bytes
-        self._cached: OrderedDict[Key, Transcript] = OrderedDict()
-        self._size = CacheSize()
+    max_count: int = 2000
+    max_bytes: int = 16_000_000
+    _cached: OrderedDict[Key, Transcript] = field(init=False, default_factory=OrderedDict)
+    _size: CacheSize = field(init=False, default_factory=CacheSize)
 
     def get(self, line: str, ref: TurnRef) -> Transcript:
         """The transcript, empty if it is not in memory."""
@@ -281,7 +271,9 @@ class Transcripts:
         if found is None:
             found = self._cached[key] = Transcript(cache_size=self._size)
         self._cached.move_to_end(key)
-        while len(self._cached) > 1 and self._is_full():
+        while len(self._cached) > 1 and (
+            len(self._cached) > self.max_count or self._size.bytes > self.max_bytes
+        ):
             self._drop(next(iter(self._cached)))
         return found
 
@@ -293,9 +285,6 @@ class Transcripts:
         """Drop a whole line: another owner may write it now."""
         for key in [key for key in self._cached if key[0] == line]:
             self._drop(key)
-
-    def _is_full(self) -> bool:
-        return len(self._cached) > self._max_count or self._size.bytes > self._max_bytes
 
     def _drop(self, key: Key) -> None:
         if dropped := self._cached.pop(key, None):

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
 
-from bot.agents.runnable import CurrentAgent, RunnableAgent
+from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.request import Suspension
 from bot.approvals.service import new_request
 from bot.approvals.store import ApprovalStore
 from bot.approvals.view import question_parts
-from bot.line_context import LineContext
-from bot.messages import Answer, Buttons, Clock, IncomingMessage, OutgoingPart, TurnRef, text_of
+from bot.messages import (
+    Answer,
+    Buttons,
+    Clock,
+    IncomingMessage,
+    LineContext,
+    OutgoingPart,
+    TurnRef,
+    text_of,
+)
 from bot.ops.logging import Counters
 from bot.ops.tasks import offload_if_long
 from bot.store.journal import Journal, OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
-from bot.turn.limits import TurnUsage
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
 from bot.turn.results import Retry, TurnResult, retry_button
 from bot.turn.transcript import Transcript, calls_of
+from bot.usage.limits import TurnUsage
 from bot.usage.pricing import KnownPrompt, known_prompt
 from bot.usage.reservation import TurnBudget
 
@@ -57,15 +64,15 @@ class TurnRequest:
 
     def person_record(self) -> Record:
         """The turn's first record: the message that it answers."""
-        incoming, again = self.incoming, self.retry
+        incoming, retry = self.incoming, self.retry
         body = {
             "turn": self.entry,
             "at": incoming.sent_at,
             "message": incoming.message,
             "by": incoming.person.id,
-            "content": again.content_for(incoming.person) if again else person_content(incoming),
+            "content": retry.content_for(incoming.person) if retry else person_content(incoming),
         }
-        return Record("person", body | {"again": again.turn} if again else body)
+        return Record("person", body | {"again": retry.turn} if retry else body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +193,6 @@ class Turn:
         """Make the record of a call that was stopped; `finish` writes it."""
         self._unwritten.append(self.result_record(call, result))
 
-    def started_record(self, call: Call) -> Record:
-        """The record that a call is about to be made."""
-        body = {"turn": self.request.entry, "call": call.id, "key": call.key, "digest": call.digest}
-        return Record("started", body)
-
     def result_record(self, call: Call, result: Result) -> Record:
         """The record of a call's result."""
         return result_record(self.request.entry, call.id, result)
@@ -203,15 +205,13 @@ class Turn:
 
     async def _append(self, records: Sequence[Record]) -> None:
         stored = [*self._attributed(records), *self.budget.usage_records(records)]
-        newest = await self._journal_append(stored)
-        self.transcript.append(records, newest)
+        self.transcript.append(records, await self._journal_append(stored))
 
     def _attributed(self, records: Sequence[Record]) -> list[Record]:
         return [record.attributed(self.agent.attribution) for record in records]
 
     async def _journal_append(self, records: Sequence[Record]) -> str:
-        journal, fence = self.services.journal, self.request.line.fence
-        return await journal.append(fence, self.opened, records)
+        return await self.services.journal.append(self.request.line.fence, self.opened, records)
 
     def _with_unwritten(self, *records: Record) -> list[Record]:
         written, self._unwritten = [*self._unwritten, *records], []
@@ -230,15 +230,6 @@ class Turn:
         if lines:
             await shielded(self._journal_append(lines))
 
-    @contextlib.asynccontextmanager
-    async def accounting(self) -> AsyncIterator[None]:
-        """What fails in the block has cost something all the same."""
-        try:
-            yield
-        except Exception:
-            await self.request_failed()
-            raise
-
     async def note_preview(self, message: int) -> None:
         """Record which message shows the growing answer."""
         journal, fence = self.services.journal, self.request.line.fence
@@ -253,7 +244,8 @@ class Turn:
         """
         request, services = self.request, self.services
         buttons = retry_button(request.entry) if result.can_retry else ()
-        parts = [part.of(request.ref) for part in await self._render(result.text, shown, buttons)]
+        rendered = await self._render(result.text, shown, buttons)
+        parts = [replace(part, turn=request.ref) for part in rendered]
         records = self._with_unwritten(end_record(request.entry, result.outcome, result.text))
         lines = self.budget.usage_records(records, self.transcript.size)
         stored = [*self._attributed(records), *lines]
@@ -300,7 +292,6 @@ class Turn:
     async def _render(
         self, text: str, shown: int | None, buttons: Buttons = ()
     ) -> list[OutgoingPart]:
-        """The parts that show what the agent says, as its filter lets it out."""
         channel, address = self.request.line.channel, self.request.incoming.address
         links = self.agent.effective.definition.link_previews
 

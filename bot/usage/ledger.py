@@ -1,4 +1,4 @@
-"""The ledger of model requests, and the budgets that are reserved before each of them."""
+"""The ledger of model requests, its budgets, and /usage, which shows them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from bot.command import CommandContext, CommandResult, Reply, command, counted
 from bot.messages import Attribution, Fence
 from bot.store import keys
 from bot.store.client import StoreClient
@@ -83,3 +84,29 @@ class BudgetService:
             limits = {"max_tokens": limit.tokens, "max_micros": limit.micros}
             found.get(kind, {}).update({k: v for k, v in limits.items() if v is not None})
         return found
+
+
+NOTHING = "Nothing is counted here."
+TITLES = {"person": "you", "chat": "this chat", "agent": "this agent"}
+ADMIN_TITLES = {"account": "this account", "host": "this host"}
+
+
+@command("usage", "what was used here today", concurrent=True)
+async def usage(context: CommandContext) -> CommandResult:
+    """Show requests, tokens and dollars of today (UTC), as far as prices are known, and budgets."""
+    if context.spent is None:
+        return Reply(NOTHING)
+    found = await context.spent()
+    titles = TITLES | ADMIN_TITLES if context.admin else TITLES
+    lines = [f"- {title}: {_line(found[kind])}" for kind, title in titles.items() if kind in found]
+    return Reply("\n".join(["**Used today (UTC):**", *lines]))
+
+
+def _line(spent: Mapping[str, int]) -> str:
+    requests = counted(spent["requests"], "model request")
+    max_tokens, max_micros = spent.get("max_tokens"), spent.get("max_micros")
+    line = f"{requests}, {spent['tokens']} tokens" + (f" of {max_tokens}" if max_tokens else "")
+    if spent["micros"] or max_micros:
+        line += f", ${spent['micros'] / 1_000_000:.4f}"
+        line += f" of ${max_micros / 1_000_000:.2f}" if max_micros else ""
+    return line

@@ -1,13 +1,14 @@
-"""Whom a model request counts for, and how much each of them may spend; pure."""
+"""What a turn may use, how often people may ask, and how much each scope may spend."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bot.messages import Attribution
-from registry.limits import Budget
+from bot.messages import Attribution, Clock
+from registry.limits import Budget, TurnLimits
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
 
@@ -87,10 +88,13 @@ class Spender:
     def scopes(self, day: str) -> dict[str, str]:
         """The names of the scopes in which a request of this day counts, by kind.
 
-        A turn has one budget, also where it goes on after midnight: its day is that of its entry.
+        A turn has one budget, also where it goes on after midnight: its day is that of its entry,
+        whose id begins with its time in milliseconds.
         """
+        millis = self.entry.partition("-")[0]
+        began = day_of(int(millis) / 1000) if millis.isdigit() else ""
         return {
-            "turn": f"turn:{self.line}:{self.entry}:{_day_of_entry(self.entry)}",
+            "turn": f"turn:{self.line}:{self.entry}:{began}",
             "person": f"person:{self.person}:{day}",
             "chat": f"chat:{self.line}:{self.conversation}:{day}",
             "agent": f"agent:{self.attribution.agent}:{day}",
@@ -104,7 +108,62 @@ def day_of(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
 
 
-def _day_of_entry(entry: str) -> str:
-    """The day of an inbox entry, whose id begins with its time in milliseconds."""
-    millis = entry.partition("-")[0]
-    return day_of(int(millis) / 1000) if millis.isdigit() else ""
+MAX_LOOPS = 2
+WINDOW_SECONDS = 60.0
+MAX_KNOWN = 10_000
+
+
+class TurnUsage:
+    """What one turn has used: `requests` counts every try, `loops` calls that went in circles."""
+
+    def __init__(self, limits: TurnLimits, clock: Clock) -> None:
+        self.limits = limits
+        self._clock = clock
+        self._until = clock.monotonic() + limits.seconds
+        self.requests = 0
+        self.calls = 0
+        self.loops = 0
+
+    @property
+    def seconds_left(self) -> float:
+        """Wall-clock seconds that this turn may still run."""
+        return self._until - self._clock.monotonic()
+
+    @property
+    def has_calls_left(self) -> bool:
+        """Whether the turn may make another tool call."""
+        return self.calls < self.limits.calls
+
+    @property
+    def is_last_request(self) -> bool:
+        """Whether the next request has to be the last one, without tools."""
+        used_up = self.requests >= self.limits.requests - 1 or self.loops >= MAX_LOOPS
+        return used_up or not self.has_calls_left
+
+
+Requester = tuple[str, str, int]
+"""Line, conversation (or what else is counted), person."""
+
+
+@dataclass(slots=True, repr=False)
+class RequestRate:
+    """Model requests of the last minute by line, conversation and person.
+
+    A conversation lives on one replica at a time, so the count is kept in memory.
+    """
+
+    clock: Clock
+    _made: dict[Requester, deque[float]] = field(init=False, default_factory=dict)
+
+    def take(self, who: Requester, limit: int) -> bool:
+        """Count a request; False, and not counted, if there were `limit` in the last minute."""
+        now = self.clock.monotonic()
+        if len(self._made) > MAX_KNOWN:
+            self._made = {w: at for w, at in self._made.items() if now - at[-1] < WINDOW_SECONDS}
+        made = self._made.setdefault(who, deque())
+        while made and now - made[0] >= WINDOW_SECONDS:
+            made.popleft()
+        if len(made) >= limit:
+            return False
+        made.append(now)
+        return True

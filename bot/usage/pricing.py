@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -19,7 +19,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from bot.messages import Json, ModelRequest, Usage
+from bot.messages import ModelRequest, Usage
 from bot.store.journal import Record
 from bot.usage.limits import Cost
 from registry.errors import InvalidValue
@@ -161,16 +161,13 @@ def known_prompt(newest_first: Iterable[Record], head: str) -> KnownPrompt:
     added = 0
     for record in newest_first:
         body = record.body
-        if record.kind == "model" and sum(usage := _reported_usage(body)) - usage[1] > 0:
-            return KnownPrompt(sum(usage), added, body.get("head") == head)
+        if record.kind == "model" and not body.get("partial"):
+            usage = body["usage"]  # as the server reported it; the second is the output
+            if sum(usage) - usage[1] > 0:
+                return KnownPrompt(sum(usage), added, body.get("head") == head)
         if record.kind in ("person", "model", "result"):
             added += _max_tokens(body["content"]) + MESSAGE_TOKENS
     return KnownPrompt()
-
-
-def _reported_usage(body: Json) -> Sequence[int]:
-    """Tokens by kind (the second is the output), as the server reported them of a whole answer."""
-    return (0, 0, 0, 0) if body.get("partial") else body["usage"]
 
 
 def worst_case_cost(
@@ -207,7 +204,6 @@ def _max_tokens(content: Any) -> int:
 
 
 def _sent_tokens(request: ModelRequest) -> int:
-    """About how many tokens a request has."""
     contents = [_without_images(message["content"]) for message in request.messages]
     sent = [request.system, request.tools, *(content for content, _ in contents)]
     images = sum(found for _, found in contents)
@@ -218,23 +214,24 @@ def _without_images(content: Any) -> tuple[Any, int]:
     """Blocks without the bytes of their images, and how many images there were."""
     if not isinstance(content, list | tuple):
         return content, 0
-    kept, found = [], 0
+    others, found = [], 0
     for block in content:
         if block["type"] == "image":
             found += 1
         elif block["type"] == "tool_result":
             inner, more = _without_images(block["content"])
-            kept.append({**block, "content": inner})
+            others.append({**block, "content": inner})
             found += more
         else:
-            kept.append(block)
-    return kept, found
+            others.append(block)
+    return others, found
 
 
 def _tokens_in(size: int) -> int:
     return math.ceil(size / BYTES_PER_TOKEN)
 
 
+@dataclass(slots=True, repr=False)
 class Prices:
     """Prices of models; `own` are dollars for a million tokens, by model and kind of token.
 
@@ -242,22 +239,21 @@ class Prices:
     of its own, it is not used (`listed` is False).
     """
 
-    def __init__(self, own: OwnPrices, *, listed: bool = True) -> None:
-        self._own = own
-        self._listed = listed
-        self._library: Any = None
+    own: OwnPrices
+    listed: bool = field(default=True, kw_only=True)
+    _library: Any = field(init=False, default=None)
 
     async def warm(self) -> None:
         """Load the list off the loop: it takes most of a second."""
-        if self._listed:
+        if self.listed:
             self._library = await asyncio.to_thread(importlib.import_module, "genai_prices")
             await asyncio.to_thread(self._by_list, "claude-sonnet-5-5", Usage(input=1))
 
     def price(self, model: str, usage: Usage) -> Priced:
         """What these tokens cost, by the own prices or else by the list."""
-        if own := self._own.get(model):
+        if own := self.own.get(model):
             return Priced(_by_own(own, usage), "own")
-        found = self._by_list(model, usage) if self._listed else None
+        found = self._by_list(model, usage) if self.listed else None
         return Priced(found, "unknown" if found is None else "listed")
 
     def _by_list(self, model: str, usage: Usage) -> int | None:

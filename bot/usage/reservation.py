@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bot.errors import OutOfBudget
 from bot.messages import Clock, Fence, ModelRequest, Usage
 from bot.store.journal import Record
 from bot.usage.ledger import BudgetService
-from bot.usage.limits import EXHAUSTED, Budgets, Cost, Spender, SpendLimit, day_of
+from bot.usage.limits import EXHAUSTED, Budgets, Cost, Spender, day_of
 from bot.usage.pricing import (
     Charge,
     KnownPrompt,
@@ -64,23 +64,18 @@ class TurnBudget:
         if self._reserved_in and self._reserved_in != [*limits]:
             await self.release()
         if limits:
-            await self._reserve(request, limits, known())
+            cost, priced = worst_case_cost(request, self.service.pricing, known())
+            if priced.micros is None and any(limit.micros is not None for limit in limits.values()):
+                await self._refuse_unpriced(request.model)
+            times = 1 + self.unrecorded_attempts
+            cost = Cost(cost.tokens * times, cost.micros * times)
+            seconds = min(max(MIN_HOLD_SECONDS, self.seconds), MAX_HOLD_SECONDS)
+            self._reserved_in, ledger = [*limits], self.service.ledger
+            exhausted = await ledger.reserve(self.fence, self._hold, cost, limits, seconds)
+            if exhausted is not None:
+                self._reserved_in = []
+                await self._refuse_exhausted(exhausted)
         self._request, self._day = request, day
-
-    async def _reserve(
-        self, request: ModelRequest, limits: Mapping[str, SpendLimit], known: KnownPrompt
-    ) -> None:
-        cost, priced = worst_case_cost(request, self.service.pricing, known)
-        if priced.micros is None and any(limit.micros is not None for limit in limits.values()):
-            await self._refuse_unpriced(request.model)
-        times = 1 + self.unrecorded_attempts
-        cost = Cost(cost.tokens * times, cost.micros * times)
-        self._reserved_in = [*limits]
-        seconds = min(max(MIN_HOLD_SECONDS, self.seconds), MAX_HOLD_SECONDS)
-        exhausted = await self.service.ledger.reserve(self.fence, self._hold, cost, limits, seconds)
-        if exhausted is not None:
-            self._reserved_in = []
-            await self._refuse(exhausted)
 
     async def release(self) -> None:
         """Release what is still reserved."""
@@ -131,7 +126,6 @@ class TurnBudget:
         return [self._usage_record(guess) for _ in range(count)]
 
     def _release_records(self) -> list[Record]:
-        """Release any reservation, including one left by a previous attempt."""
         if not self._reserved_in and not self.budgets():
             return []
         day = self._day or day_of(self.clock.wall())
@@ -147,6 +141,9 @@ class TurnBudget:
     def _usage_record(self, charge: Charge) -> Record:
         spender, usage, priced = self.spender, charge.usage, charge.priced(self.service.pricing)
         day = self._day or day_of(self.clock.wall())
+        scopes = spender.scopes(day)
+        if "turn" not in self.budgets() and scopes["turn"] not in self._reserved_in:
+            del scopes["turn"]  # a turn is counted only where it has a budget
         body = {
             "day": day,
             "at": int(self.clock.wall()),
@@ -165,20 +162,13 @@ class TurnBudget:
             "count": charge.count,
             "micros": priced.micros or 0,
             "sure": priced.source,
-            "scopes": self._counted_in(day),
+            "scopes": [*scopes.values()],
             "hold": self._hold,
         }
         self._reserved_in = []
         return Record(USAGE, body)
 
-    def _counted_in(self, day: str) -> list[str]:
-        """The scopes in which a request counts; its turn's only where that has a budget."""
-        scopes = self.spender.scopes(day)
-        if "turn" not in self.budgets() and scopes["turn"] not in self._reserved_in:
-            del scopes["turn"]
-        return [*scopes.values()]
-
-    async def _refuse(self, scope: str) -> None:
+    async def _refuse_exhausted(self, scope: str) -> None:
         kind = scope.partition(":")[0]
         if kind != "turn":
             name, _, day = scope.rpartition(":")

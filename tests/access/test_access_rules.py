@@ -16,13 +16,13 @@ from bot.access.rules import (
     EVERYWHERE,
     MEMBER,
     Access,
+    Admission,
     Grant,
     Kind,
     Mode,
     Role,
     Rule,
     Subject,
-    Verdict,
     new_code,
     normalize_code,
 )
@@ -95,7 +95,7 @@ def granted(*grants: tuple[Kind, int, int, Role], mode: Mode = "request") -> Acc
     ],
 )
 def test_who_may_talk_in_private_and_in_a_group(
-    found: Access, in_private: Verdict, in_group: Verdict
+    found: Access, in_private: Admission, in_group: Admission
 ) -> None:
     assert found.verdict(PRIVATE, ANN) == in_private
     assert found.verdict(GROUP, ANN) == in_group

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot.agents.runnable import RunnableAgent
-from bot.line_context import LineContext
-from bot.messages import Address, Attribution, User
+from bot.agents.resolver import RunnableAgent
+from bot.messages import Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets
 from bot.safety.output_filter import OutputFilter
 from bot.usage.limits import spend_limit

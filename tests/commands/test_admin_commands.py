@@ -13,7 +13,7 @@ from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import CommandContext, Commands, Reply, escape_markdown
-from bot.commands.admin_context import AdminContext, BotState
+from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
 from bot.telegram.markdown.renderer import render

@@ -9,7 +9,7 @@ from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import Commands
-from bot.commands.admin_context import AdminContext
+from bot.commands.host import AdminContext
 from bot.commands.table import all_commands
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration

@@ -11,13 +11,11 @@ import orjson
 import pytest
 
 from bot.conversations import queue as module
-from bot.conversations.inbox_reader import InboxReader
-from bot.conversations.queue import AT_ONCE, LOADED_PER_LINE, ConversationQueues
+from bot.conversations.queue import AT_ONCE, LOADED_PER_LINE, ConversationQueues, InboxReader
 from bot.conversations.router import Router
 from bot.conversations.turns import Outcome
 from bot.errors import FencedOut, StoreError
 from bot.hosting.leases import HostIdentity, Leases
-from bot.line_context import LineContext
 from bot.messages import (
     Address,
     Channel,
@@ -26,6 +24,7 @@ from bot.messages import (
     Fence,
     Ignored,
     IncomingMessage,
+    LineContext,
     Signal,
     User,
 )

@@ -25,10 +25,8 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.command import Commands
-from bot.conversations.chat_migrations import ChatMigrationStore
-from bot.conversations.command_runner import CommandRunner
 from bot.conversations.router import Router
-from bot.conversations.turns import LineStores, Turns
+from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
 from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases, SecondsLeft
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
@@ -243,8 +241,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         turns = Turns(resolver, runner, approvals, stores, transcripts, access, clock)
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
         rows = [own_id, people.using(PeopleContext(access, grants.open_requests))]
-        commands = CommandRunner(Commands(rows), turns, access, clock, counters)
-        router = Router(gate, commands, turns, stores, counters)
+        router = Router(gate, Commands(rows), turns, counters)
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets()), await stdin()
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.conversations.chat_migrations import ChatMigrations
+from bot.conversations.turns import ChatMigrations
 from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart, PartKind
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import ChatMigrated

@@ -22,10 +22,9 @@ from bot.skills.spec import SkillSpec
 from bot.store.client import StoreClient, connect
 from bot.tools import calls
 from bot.tools.cache import CachedTools, ToolResultCache
-from bot.tools.calls import HOST, SKILL, Call, FoundTool, Remainder, Result
+from bot.tools.calls import HOST, SKILL, Call, FoundTool, Remainder, Result, SkillTools
 from bot.tools.policy import CallContext
 from bot.tools.read_more import READ_MORE, TruncatedResults, TruncatedTools
-from bot.tools.sources import SkillTools
 from bot.tools.toolset import PinnedTools, ToolPermissions, Toolset, ToolsetFactory
 from registry.skill import CacheRule
 from simulators.testing.valkey import Valkey
