@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from registry.authorization import WriterPermissions

@@ -35,20 +35,17 @@ from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
-from bot.http.server import serving
-from bot.http.webhooks import WebhookEndpoint, webhook_routes
+from bot.http.server import WebhookEndpoint, serving, webhook_routes
 from bot.line_context import LineContext
 from bot.mcp.pool import Pool
 from bot.messages import User
-from bot.model.client import MessagesModel
-from bot.model.health import WatchedModel
-from bot.ops.clock import SystemClock
-from bot.ops.counters import Counters
+from bot.model.client import MessagesModel, WatchedModel
+from bot.ops.logging import Counters
 from bot.ops.network import proxy_of
 from bot.ops.process import resume_gc
-from bot.ops.tasks import cancel_and_wait, wait_first
+from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
-from bot.skills.discovery import InstalledSkills, discover_skills
+from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.startup import agent_resolver, agents_source, announce, model_advice, offer_claim
 from bot.store.client import StoreClient, connect
@@ -58,8 +55,7 @@ from bot.store.inbox import UpdateInbox
 from bot.store.journal import Journal
 from bot.store.outbox import Outbox
 from bot.telegram.client import TelegramClient, new_session
-from bot.telegram.menus import Menus
-from bot.telegram.transport import TelegramOptions, TelegramServices, TelegramTransport
+from bot.telegram.transport import Menus, TelegramOptions, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults

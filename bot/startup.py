@@ -15,7 +15,7 @@ from bot.model.parameters import DEFAULT_URL, Provider, advice
 from bot.ops.redaction import credentials_in, too_short
 from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
-from bot.skills.discovery import InstalledSkills
+from bot.skills.python_skill import InstalledSkills
 from bot.telegram.markdown import renderer
 from bot.usage.limits import spend_limits
 from registry.catalog import Catalog

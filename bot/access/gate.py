@@ -27,7 +27,7 @@ from bot.messages import (
     User,
     new_nonce,
 )
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.store.inbox import InboxEntry, UpdateInbox
 from bot.store.outbox import Outbox
 

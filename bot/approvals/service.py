@@ -21,15 +21,8 @@ from bot.approvals.request import (
 from bot.approvals.store import ApprovalStore
 from bot.errors import StoreError
 from bot.line_context import LineContext
-from bot.messages import (
-    CallbackPress,
-    Clock,
-    IncomingMessage,
-    OutgoingPart,
-    TurnRef,
-    new_nonce,
-)
-from bot.ops.counters import Counters
+from bot.messages import CallbackPress, Clock, IncomingMessage, OutgoingPart, TurnRef, new_nonce
+from bot.ops.logging import Counters
 from bot.safety.output_filter import OutputFilter
 from bot.store.inbox import UpdateInbox
 from bot.store.journal import OpenTurn, Record, end_record

@@ -18,7 +18,7 @@ from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
 from bot.settings import ENV_FILE, Bot, Settings, environment
-from bot.skills.discovery import discover_skills
+from bot.skills.python_skill import discover_skills
 from bot.startup import model_advice, settings_problems
 from bot.store.client import connect
 from bot.usage.pricing import Prices

@@ -10,11 +10,11 @@ from typing import Literal
 import orjson
 
 from bot.errors import ConfigError, StoreError
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.settings import Settings
 from bot.store.client import StoreClient, connect
-from bot.store.dead_letters import DeadLetter, DeadLetters
 from bot.store.embedded import EmbeddedValkey
+from bot.store.inbox import DeadLetter, DeadLetters
 
 Verb = Literal["list", "replay", "drop"]
 

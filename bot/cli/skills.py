@@ -11,7 +11,7 @@ from bot.errors import ConfigError
 from bot.messages import DEFAULT_ACCOUNT
 from bot.settings import Settings
 from bot.skills.api import SkillContext
-from bot.skills.discovery import InstalledSkills, discover_skills
+from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
 from bot.startup import agent_resolver, agents_source

@@ -11,7 +11,7 @@ from bot.command import CommandContext, CommandResult, Commands
 from bot.conversations.turns import Turns
 from bot.line_context import LineContext
 from bot.messages import DEFAULT_ACCOUNT, Attribution, Clock, Command, IncomingMessage
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.store.inbox import InboxEntry
 from bot.turn.limits import RequestRate
 from bot.usage.limits import Spender

@@ -11,7 +11,7 @@ import structlog
 from bot.conversations.queue import ConversationQueues, Decode
 from bot.errors import FencedOut
 from bot.messages import Decoded, Fence, Ignored
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.store.inbox import InboxEntry, Update, UpdateInbox
 
 log = structlog.get_logger("inbox")

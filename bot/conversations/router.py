@@ -26,7 +26,7 @@ from bot.messages import (
     Signal,
     User,
 )
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.store.inbox import InboxEntry
 from bot.turn.results import parse_retry
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +19,10 @@ import structlog
 
 from bot.access.store import AccessStore
 from bot.errors import StoreError
-from bot.hosting.leases import Leases, LeaseView
+from bot.hosting.leases import Leases
 from bot.hosting.line import HostedLine
 from bot.messages import Clock
-from bot.ops.tasks import cancel_and_wait
+from bot.ops.tasks import backoff, cancel_and_wait
 from bot.store import keys
 from bot.store.client import StoreClient
 
@@ -92,12 +93,10 @@ class Notifications:
         self, on_changed: Callable[[str], None], on_free: Callable[[], None]
     ) -> None:
         """Call `on_changed` with a line's name, and `on_free` when some line was given back."""
-        pause, longest = LISTEN_PAUSES
-        while True:
+        for failures in itertools.count(1):
             with contextlib.suppress(StoreError):
                 await self._listen(on_changed, on_free)
-            await self.clock.sleep(pause)
-            pause = min(pause * 2, longest)
+            await self.clock.sleep(backoff(failures, *LISTEN_PAUSES))
 
     async def _listen(self, on_changed: Callable[[str], None], on_free: Callable[[], None]) -> None:
         channels = (keys.LINES_FREE, keys.GRANTS_CHANGED)
@@ -204,7 +203,9 @@ class Fleet:
     async def _sweep(self) -> None:
         wanted = [line for line in self.lines if line.is_wanted]
         view = await self.leases.view([line.line for line in wanted])
-        self._assign(self._peers(view))
+        me = self.leases.host_id
+        bot_set = me.rpartition("|")[2]
+        self._assign(frozenset(h for h in view.hosts if h.rpartition("|")[2] == bot_set) | {me})
         now = self.clock.monotonic()
         for line in wanted:
             self._consider(line, view.holders, now)
@@ -213,12 +214,6 @@ class Fleet:
         self._give_away_misplaced(now)
         for name in await self.notifications.changed_lines():
             self._notify(name)
-
-    def _peers(self, view: LeaseView) -> frozenset[str]:
-        """Hosts that serve the same bots as we do, and we."""
-        me = self.leases.host_id
-        bot_set = me.rpartition("|")[2]
-        return frozenset(h for h in view.hosts if h.rpartition("|")[2] == bot_set) | {me}
 
     def _assign(self, hosts: frozenset[str]) -> None:
         if self._spread_hosts == hosts:
@@ -249,8 +244,8 @@ class Fleet:
         self._misplaced_for = {line.line: before.get(line.line, 0) + 1 for line in served}
         for line in served:
             name = line.line
-            kept = now < self._kept_until.get(name, 0.0)
-            if self._misplaced_for[name] >= MISPLACED_SWEEPS and not kept:
+            is_due = now >= self._kept_until.get(name, 0.0)
+            if self._misplaced_for[name] >= MISPLACED_SWEEPS and is_due:
                 self._kept_until[name] = now + KEEP_SECONDS
                 self._given_away.add(name)
                 log.info("line.given_back", line=name, to=self._spread[name].partition("|")[0])

@@ -20,7 +20,7 @@ from bot.hosting.leases import Leases
 from bot.hosting.transport import Transport
 from bot.line_context import LineContext
 from bot.messages import Clock, Decoded, Fence
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.store.inbox import Update
 from registry.binding import BotIdentity
@@ -257,7 +257,6 @@ class HostedLine:
         return LineRuntime(context, queues, reader, lost)
 
     async def _receive_until_over(self, now: LineRuntime) -> None:
-        """Receive until told to go, or the line is lost, or its credential is revoked."""
         channel, turns = now.context.channel, self._services.turns
         tasks = [
             asyncio.create_task(work, name=f"{name}:{self.line}")
@@ -285,7 +284,6 @@ class HostedLine:
             await channel.drain(LAST_SENDS_SECONDS)
 
     async def _follow_changes(self, now: LineRuntime) -> None:
-        """Take up what others put into the line, whenever they have."""
         while True:
             await self._changed.wait()
             self._changed.clear()

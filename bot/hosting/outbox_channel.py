@@ -15,21 +15,16 @@ import structlog
 from bot.errors import ChannelRevoked, FencedOut, StoreError
 from bot.hosting.transport import Report
 from bot.messages import Clock, Fence, OutboxItem
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
-from bot.ops.tasks import cancel_and_wait
+from bot.ops.tasks import backoff, cancel_and_wait
 from bot.store.outbox import Outbox
 
 log = structlog.get_logger("channel")
 
 REMEMBERED = 4096
 MAX_ATTEMPTS = 5
-LONGEST_PAUSE = 30.0
-
-
-def retry_pause(failures: int, longest: float = LONGEST_PAUSE) -> float:
-    """Seconds to wait after so many failures in a row."""
-    return min(0.5 * 2.0 ** min(failures - 1, 10), longest)
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +160,15 @@ class OutboxChannel(ABC):
             if result.undeliverable:
                 await self._report(tracks, "undeliverable")
             elif result.message is not None:
-                await self._note_message(tracks, result.chat, result.message)
-
-    async def _note_message(self, tracks: str, chat: int, message: int) -> None:
-        """Store which message shows what it tracks. This may not fail: it would be sent again."""
-        try:
-            if await self._outbox.mark_shown(self._fence, tracks, chat, message):
-                await self._report(tracks, "overtaken")
-        except FencedOut:
-            raise
-        except StoreError:
-            log.exception("tracking.failed", line=self._fence.line)
+                try:  # this may not fail: the part would be sent again
+                    if await self._outbox.mark_shown(
+                        self._fence, tracks, result.chat, result.message
+                    ):
+                        await self._report(tracks, "overtaken")
+                except FencedOut:
+                    raise
+                except StoreError:
+                    log.exception("tracking.failed", line=self._fence.line)
 
     async def _retry(self, step: Callable[[], Awaitable[None]], attempts: int = 0) -> None:
         """Repeat a step until it succeeds, or up to a number of attempts; logs each failure."""
@@ -188,7 +181,7 @@ class OutboxChannel(ABC):
             except Exception:
                 failures += 1
                 log.exception("send.failed", line=self._fence.line, failures=failures)
-                await self._clock.sleep(retry_pause(failures))
+                await self._clock.sleep(backoff(failures, FIRST_PAUSE, LONGEST_PAUSE))
             else:
                 return
         self._counters.add("send:failed")

@@ -16,7 +16,6 @@ from starlette.routing import BaseRoute, Route
 from bot.hosting.fleet import Fleet
 from bot.hosting.line import HostedLine
 from bot.mcp.pool import Pool
-from bot.mcp.server import ServerHealth
 from bot.ops.redaction import Secrets
 from registry.urls import is_own_network
 
@@ -90,7 +89,15 @@ def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
 
 def server_states(pool: Pool) -> list[dict[str, Any]]:
     """Each MCP server by its names, with the state of the connection."""
-    return [_server_state(health) for health in pool.health()]
+    return [
+        {
+            "names": list(health.names),
+            "transport": health.transport,
+            "state": health.state,
+            "why": health.reason,
+        }
+        for health in pool.health()
+    ]
 
 
 def overall(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, Any]:
@@ -116,13 +123,4 @@ def _bot_state(bot: HostedLine) -> dict[str, Any]:
         "last_poll_s": None if age is None else round(age, 1),
         "backlog": bot.backlog,
         **({"why": bot.why} if bot.why else {}),
-    }
-
-
-def _server_state(health: ServerHealth) -> dict[str, Any]:
-    return {
-        "names": list(health.names),
-        "transport": health.transport,
-        "state": health.state,
-        "why": health.reason,
     }

@@ -76,7 +76,14 @@ class _ConnectionLimiter:
         """Take in a new connection; False where there is no room for it."""
         room = self.limits.connections + (self.limits.reserve if connection.is_local else 0)
         if len(self._open) >= room:
-            self._warn(connection)
+            if connection.loop.time() - self._warned_at > _WARN_SECONDS:
+                self._warned_at = connection.loop.time()
+                log.warning(
+                    "http.crowded",
+                    connections=len(self._open),
+                    so="idle connections give way to new ones",
+                    cure="let only your proxy reach this port, or raise HTTP_CONNECTIONS",
+                )
             if not self._close_idle(lambda _: True):
                 self.limits.count("http:503")
                 return False
@@ -116,16 +123,6 @@ class _ConnectionLimiter:
                 self.limits.count("http:gave_way")
                 return True
         return False
-
-    def _warn(self, connection: _LimitedProtocol) -> None:
-        if connection.loop.time() - self._warned_at > _WARN_SECONDS:
-            self._warned_at = connection.loop.time()
-            log.warning(
-                "http.crowded",
-                connections=len(self._open),
-                so="idle connections give way to new ones",
-                cure="let only your proxy reach this port, or raise HTTP_CONNECTIONS",
-            )
 
 
 class _LimitedProtocol(HttpToolsProtocol):

@@ -1,20 +1,33 @@
-"""A web application on a socket, inside the running event loop."""
+"""A web application on a socket, inside the running event loop, and the route of webhooks."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import structlog
 import uvicorn
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bot.errors import StoreUnavailable
 from bot.http.limits import ABORT, HttpLimits, limited_protocol
+from bot.ops.logging import Counters
 
 _GRACE_SECONDS = 0.2
 _KEEP_ALIVE_SECONDS = 75
+
+
+log = structlog.get_logger("webhooks")
+SECRET_HEADER = "x-telegram-bot-api-secret-token"  # noqa: S105 a header's name
+BODY_LIMIT = 1024 * 1024
 
 
 class _Server(uvicorn.Server):
@@ -148,3 +161,65 @@ def _listen(host: str, port: int) -> socket.socket:
         raise
     sock.setblocking(False)
     return sock
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEndpoint:
+    """The webhook of one bot: the secret that Telegram must send, and what stores an update's JSON.
+
+    `take` returns once the update is stored; it raises ValueError where that is no update, and
+    StoreUnavailable where it cannot be stored now.
+    """
+
+    secret: str
+    take: Callable[[bytes], Awaitable[None]]
+
+
+def webhook_routes(endpoints: Mapping[str, WebhookEndpoint], counters: Counters) -> list[Route]:
+    """One route for all endpoints, by path. Telegram repeats what is not answered with 200."""
+
+    async def receive(request: Request) -> Response:
+        status = await _outcome(request, endpoints.get(request.scope["path"]))
+        counters.add(f"webhook:{status}")
+        # An unread body must not be taken for the next request of this connection.
+        headers = {} if status == 200 else {"Connection": "close"}
+        return Response(status_code=status, headers=headers)
+
+    return [Route("/telegram/{opaque}", receive, methods=["POST"])]
+
+
+async def _outcome(request: Request, endpoint: WebhookEndpoint | None) -> int:
+    """The status to answer with; the secret is checked before a byte of the body is read."""
+    if endpoint is None:
+        return 404
+    given = request.headers.get(SECRET_HEADER, "")
+    if not hmac.compare_digest(given.encode(), endpoint.secret.encode()):
+        return 401
+    try:
+        body = await _body(request)
+    except ClientDisconnect:  # also where it was too slow for the port
+        return 408
+    return 413 if body is None else await _store(endpoint, body)
+
+
+async def _body(request: Request) -> bytes | None:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > BODY_LIMIT:
+        return None
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BODY_LIMIT:
+            return None
+    return bytes(body)
+
+
+async def _store(endpoint: WebhookEndpoint, body: bytes) -> int:
+    try:
+        await endpoint.take(body)
+    except ValueError:
+        return 400
+    except StoreUnavailable as error:
+        log.warning("webhook.store_unavailable", error=str(error))
+        return 503
+    return 200

@@ -1,15 +1,17 @@
 """One connection to a server: one task opens it, lists, waits until it is lost, and closes it.
 
-Knows nothing of other connections, of retries or of breakers. Importing this module imports the
-SDK, which takes a second: it is done in a thread, when the first server is asked for.
+It lists what the server offers page by page: its tools, and the texts of its prompts. Knows
+nothing of other connections, of retries or of breakers. Importing this module imports the SDK,
+which takes a second: it is done in a thread, when the first server is asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
@@ -20,18 +22,34 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from bot.mcp.connection_state import CallLost, ConnectionState, RequestState, current_request
-from bot.mcp.listing import Listing, list_server
-from bot.mcp.result import ToolResult, error_result, result_from, unreadable_result
+from bot.mcp.result import (
+    CallLost,
+    ConnectionState,
+    RequestState,
+    ToolResult,
+    current_request,
+    error_result,
+    result_from,
+    unreadable_result,
+)
 from bot.mcp.server_spec import ServerSpec
+from bot.mcp.tool_spec import Tool, ToolFilter
 from bot.mcp.transports.messages import ANSWER_REJECTED, PROTOCOL_BROKEN, too_large_text
 from bot.mcp.transports.open import open_transport
 from bot.ops.line_reader import LINE_LIMIT
+from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.safety.text_safety import printable
 
-OPEN_SECONDS = 40.0
+_PAGES = 100
+_PROMPTS = 20
+_PROMPTS_SECONDS = 10.0
+_PROMPT_CHARACTERS = 20_000
+_PROMPT_READ = 2 * _PROMPT_CHARACTERS
+_NOTES_LOGGED = 10
 
+
+OPEN_SECONDS = 40.0
 _ANSWER_SECONDS = 15.0
 _PROBE_SECONDS = 5.0
 _REFRESH_PAUSE = 0.2
@@ -48,6 +66,89 @@ _UNREADABLE = (
     "Redirect to ",
 )
 _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotification)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a server offers: tools by name, and the texts of its prompts without arguments."""
+
+    tools: tuple[Tool, ...] = ()
+    prompts: tuple[str, ...] = ()
+
+
+async def list_server(client: mcp.Client, log: Any, secrets: Secrets) -> Listing:
+    """The server's listing now, without secrets; prompts that cannot be read are left out.
+
+    Raises MCPError or ValidationError where the tools cannot be read.
+    """
+    can = client.server_capabilities
+    tools = await _tools(client, log, secrets) if can.tools is not None else ()
+    prompts = await _prompts(client, log, secrets) if can.prompts is not None else ()
+    return Listing(tools, prompts)
+
+
+async def _tools(client: mcp.Client, log: Any, secrets: Secrets) -> tuple[Tool, ...]:
+    found = ToolFilter(secrets)
+
+    async def read_page(cursor: str | None) -> str | None:
+        answer = await client.list_tools(cursor=cursor)
+        await asyncio.to_thread(found.add, answer.tools)
+        return None if found.is_full else answer.next_cursor
+
+    await _each_page(read_page)
+    for note in found.notes[:_NOTES_LOGGED]:
+        log.warning("tool list", note=note)
+    return found.tools
+
+
+async def _prompts(client: mcp.Client, log: Any, secrets: Secrets) -> tuple[str, ...]:
+    texts: list[str] = []
+    try:
+        async with asyncio.timeout(_PROMPTS_SECONDS):
+            for name in await _prompt_names(client):
+                # One by one: those that came before an error or the timeout are kept.
+                texts.append(await _prompt(client, name, secrets))  # noqa: PERF401
+    except (MCPError, ValidationError, TimeoutError) as error:
+        log.warning("prompts cannot be read", why=type(error).__name__, read=len(texts))
+    return tuple(text for text in texts if text)
+
+
+async def _prompt_names(client: mcp.Client) -> list[str]:
+    names: set[str] = set()
+
+    async def read_page(cursor: str | None) -> str | None:
+        answer = await client.list_prompts(cursor=cursor)
+        names.update(
+            prompt.name
+            for prompt in answer.prompts
+            if not any(argument.required for argument in prompt.arguments or ())
+        )
+        return answer.next_cursor
+
+    await _each_page(read_page)
+    return sorted(names)[:_PROMPTS]
+
+
+async def _prompt(client: mcp.Client, name: str, secrets: Secrets) -> str:
+    answer = await client.get_prompt(name)
+    texts = (_text_of(message.content)[:_PROMPT_READ] for message in answer.messages)
+    text = "\n\n".join(text for text in texts if text)[:_PROMPT_READ]
+    return printable(secrets.redact(text), _PROMPT_CHARACTERS).strip()
+
+
+def _text_of(block: Any) -> str:
+    if isinstance(block, types.EmbeddedResource):
+        block = block.resource
+    text = getattr(block, "text", "")
+    return text if isinstance(text, str) else ""
+
+
+async def _each_page(read_page: Callable[[str | None], Awaitable[str | None]]) -> None:
+    cursor: str | None = None
+    for _ in range(_PAGES):
+        cursor = await read_page(cursor)
+        if not cursor:
+            return
 
 
 class Connection:
@@ -71,7 +172,14 @@ class Connection:
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(OPEN_SECONDS):
-                    client = await stack.enter_async_context(self._new_client())
+                    client = await stack.enter_async_context(
+                        mcp.Client(
+                            open_transport(self._spec, self.state),
+                            read_timeout_seconds=_ANSWER_SECONDS,
+                            message_handler=self._on_message,
+                            cache=None,
+                        )
+                    )
                     self.listing = await list_server(client, self._log, self._spec.secrets)
                 self._client = client
                 self._on_listing(self)
@@ -114,14 +222,6 @@ class Connection:
             silent = {types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
             if isinstance(error, TimeoutError) or error.code in silent:
                 self.state.lose("the server does not answer")
-
-    def _new_client(self) -> mcp.Client:
-        return mcp.Client(
-            open_transport(self._spec, self.state),
-            read_timeout_seconds=_ANSWER_SECONDS,
-            message_handler=self._on_message,
-            cache=None,
-        )
 
     async def _on_message(self, message: object) -> None:
         if isinstance(message, _CHANGES):
@@ -166,7 +266,10 @@ class Connection:
             self.listing = await list_server(client, self._log, self._spec.secrets)
         except (MCPError, ValidationError) as error:
             failed_before, self._refresh_failed = self._refresh_failed, _is_http_failure(error)
-            if _is_gone(error) or (failed_before and self._refresh_failed):
+            if (
+                isinstance(error, MCPError)
+                and (_is_session_lost(error) or error.message == _CLOSED)
+            ) or (failed_before and self._refresh_failed):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
             self._log.warning("tools cannot be listed again", why=type(error).__name__)
@@ -216,10 +319,6 @@ def _is_encodable(arguments: dict[str, Any]) -> bool:
 
 def _is_session_lost(error: MCPError) -> bool:
     return error.code == types.INVALID_REQUEST and "session" in error.message.lower()
-
-
-def _is_gone(error: Exception) -> bool:
-    return isinstance(error, MCPError) and (_is_session_lost(error) or error.message == _CLOSED)
 
 
 def _is_http_failure(error: Exception) -> bool:

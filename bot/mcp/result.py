@@ -1,10 +1,12 @@
-"""The result of a tool call, as the Messages API takes it."""
+"""What became of a call: its result as the model reads it, or why it has none. Without the SDK."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +23,9 @@ _SIGNATURES = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
+
+
+current_request: ContextVar[RequestState | None] = ContextVar("current_request", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +110,13 @@ class _ContentReader:
             head = f"[resource] {block.title or block.name}: {block.uri}"
             self.add_text("\n".join(filter(None, (head, block.description))))
         else:
-            self._read_resource(block.resource)
-
-    def _read_resource(self, resource: Any) -> None:
-        if (text := getattr(resource, "text", None)) is not None:
-            self.add_text(f"[resource {resource.uri}]\n{text}")
-        elif (resource.mime_type or "").startswith("image/"):
-            self._add_image(resource.blob, resource.mime_type)
-        else:
-            kind = (resource.mime_type or "unknown")[:80]
-            self.add_text(f"[resource {resource.uri} of type {kind}, which is not text]")
+            if (text := getattr(block.resource, "text", None)) is not None:
+                self.add_text(f"[resource {block.resource.uri}]\n{text}")
+            elif (block.resource.mime_type or "").startswith("image/"):
+                self._add_image(block.resource.blob, block.resource.mime_type)
+            else:
+                kind = (block.resource.mime_type or "unknown")[:80]
+                self.add_text(f"[resource {block.resource.uri} of type {kind}, which is not text]")
 
     def add_text(self, text: str) -> None:
         """Add text, redacted before it is cut: two halves of a secret would not be found."""
@@ -174,3 +176,45 @@ def _image_kind(data: str) -> str | None:
     if raw.startswith(b"RIFF") and raw[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for mark, kind in _SIGNATURES.items() if raw.startswith(mark)), None)
+
+
+@dataclass(slots=True)
+class ConnectionState:
+    """Whether a connection is lost, and why; its transport and its callers may say so."""
+
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: str = ""
+    trouble: str = ""
+
+    def lose(self, reason: str) -> None:
+        """Give the connection up, unless it is lost already."""
+        if not self.lost.is_set():
+            self.reason = reason
+            self.lost.set()
+
+    def note(self, trouble: str) -> None:
+        """Remember what may explain an error that follows."""
+        self.trouble = trouble
+
+
+@dataclass(slots=True)
+class RequestState:
+    """Whether a call's request may have reached its server; set by the transport."""
+
+    sent: bool = False
+
+
+class CallLost(Exception):
+    """A call that ended without an answer.
+
+    `sent` tells whether it may have run, `connection` whether the whole connection is lost with it,
+    `silent` whether nothing broke and the answer just did not come in time.
+    """
+
+    def __init__(
+        self, reason: str, *, sent: bool, connection: bool = True, silent: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.sent = sent
+        self.connection = connection
+        self.silent = silent

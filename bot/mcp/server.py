@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import ToolFateUnknown, ToolUnavailable
-from bot.mcp.connection_state import CallLost, RequestState
-from bot.mcp.result import ToolResult
+from bot.mcp.result import CallLost, RequestState, ToolResult
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool
 from bot.messages import Clock
-from bot.ops.clock import backoff
-from bot.ops.tasks import TaskSet, wait_first
+from bot.ops.tasks import TaskSet, backoff, wait_first
 from bot.safety.text_safety import printable
 
 if TYPE_CHECKING:
@@ -145,7 +143,7 @@ class McpServer:
         self._connection: Connection | None = None
         self._is_opening = False
         self._retry_now = asyncio.Event()
-        self._attempt = _new_attempt()
+        self._attempt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connect_breaker = Breaker()
         self._call_breaker = Breaker()
         self._call_failed_at = 0.0
@@ -226,7 +224,15 @@ class McpServer:
         try:
             async with self._slot(call):
                 connection = await self._connected(min(_CONNECT_WAIT, call.seconds_left))
-                self._check_tool(call, connection)
+                found = next(
+                    (one for one in connection.listing.tools if one.name == call.tool), None
+                )
+                if found is None:
+                    raise ToolUnavailable(
+                        f"{self._spec.name} has no tool {printable(call.tool, 80)!r} now"
+                    )
+                if call.pinned and found.digest != call.pinned:
+                    raise ToolUnavailable(f"{found.name!r} has changed meanwhile; ask again")
                 result = await self._call_on(connection, call)
         except (ToolUnavailable, asyncio.CancelledError):
             self._call_breaker.undecided(self._clock.monotonic())
@@ -247,15 +253,6 @@ class McpServer:
         finally:
             self._running -= 1
             self._slots.release()
-
-    def _check_tool(self, call: _Call, connection: Connection) -> None:
-        """Raise ToolUnavailable where the tool is gone, or not as it was pinned."""
-        found = next((one for one in connection.listing.tools if one.name == call.tool), None)
-        if found is None:
-            raise ToolUnavailable(f"{self._spec.name} has no tool {printable(call.tool, 80)!r} now")
-        if call.pinned and found.digest != call.pinned:
-            name = printable(call.tool, 80)
-            raise ToolUnavailable(f"{name!r} has changed meanwhile; ask again")
 
     async def _call_on(self, connection: Connection, call: _Call) -> ToolResult:
         request, began, lost = RequestState(), _now(), connection.state.lost
@@ -346,7 +343,6 @@ class McpServer:
             self._retry_now.clear()
 
     async def _until_lost(self, connection: Connection) -> str:
-        """Run a connection until it is gone; why it ended."""
         running = self._tasks.spawn(connection.run())
         try:
             await wait_first(running, connection.state.lost)
@@ -355,9 +351,6 @@ class McpServer:
         finally:
             running.cancel()
             await asyncio.wait({running}, timeout=_CLOSE_SECONDS)
-        return self._why(running, connection)
-
-    def _why(self, running: asyncio.Task[None], connection: Connection) -> str:
         state = connection.state
         error = running.exception() if running.done() and not running.cancelled() else None
         while isinstance(error, BaseExceptionGroup) and error.exceptions:
@@ -410,7 +403,7 @@ class McpServer:
     def _expect_attempt(self) -> None:
         # Whoever sees first that there is no connection waits for the next outcome, not the last.
         if self._attempt.done():
-            self._attempt = _new_attempt()
+            self._attempt = asyncio.get_running_loop().create_future()
 
     def _settle(self) -> None:
         self.settled.set()
@@ -420,7 +413,3 @@ class McpServer:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _new_attempt() -> asyncio.Future[None]:
-    return asyncio.get_running_loop().create_future()

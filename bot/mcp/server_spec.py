@@ -55,7 +55,15 @@ class ServerSpec:
                 f"mcpServers.{self.name}.url: write http://host/path or https://host/path, "
                 "with no user in it"
             )
-        object.__setattr__(self, "share_key", _share_key(self))
+        one = self.definition
+        headers = {name.lower(): value for name, value in one.headers.items()}
+        reach = one.model_dump(mode="json", include=_REACH) | {"headers": headers}
+        how = [one.transport, self.internal, self.internal_auth]
+        object.__setattr__(
+            self,
+            "share_key",
+            hashlib.sha256(json.dumps([reach, how], sort_keys=True).encode()).hexdigest(),
+        )
 
     @property
     def url(self) -> str:
@@ -95,14 +103,6 @@ def _is_reachable(url: str) -> bool:
     except ValueError:
         return False
     return is_web and "@" not in parts.netloc
-
-
-def _share_key(spec: ServerSpec) -> str:
-    one = spec.definition
-    headers = {name.lower(): value for name, value in one.headers.items()}
-    reach = one.model_dump(mode="json", include=_REACH) | {"headers": headers}
-    how = [one.transport, spec.internal, spec.internal_auth]
-    return hashlib.sha256(json.dumps([reach, how], sort_keys=True).encode()).hexdigest()
 
 
 def basic_credentials(auth: ClientCredentials) -> str:

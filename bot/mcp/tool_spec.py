@@ -22,7 +22,9 @@ NAME_LIMIT = 512
 SCHEMA_LIMIT = 64_000
 TOOLS_LIMIT = 1_000
 NOTES_LIMIT = 100
+WIRE_LIMIT = 64
 
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
 _JOINERS = frozenset("\u200c\u200d")
@@ -33,8 +35,8 @@ _ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
 class Tool:
     """One tool of one server: `server` is our name of it, `name` the server's own of the tool.
 
-    `read_only`, `idempotent`, `destructive` and `open_world` are the server's hints, with the
-    protocol's defaults where it gives none. `digest` covers name, description and schema.
+    `read_only` and `idempotent` are the server's hints, false where it gives none. `digest` covers
+    name, description and schema.
     """
 
     server: str
@@ -43,8 +45,6 @@ class Tool:
     input_schema: dict[str, Any] = field(hash=False)
     read_only: bool = False
     idempotent: bool = False
-    destructive: bool = True
-    open_world: bool = True
     digest: str = ""
 
     @property
@@ -86,11 +86,14 @@ class ToolFilter:
                 self._note(f"tool {name!r} is listed twice: the first stays")
             elif reason := _refusal(raw):
                 self._note(f"tool {name!r} is left out: {reason}")
-            elif _has_secret(tool := _tool(raw, self._secrets), self._secrets):
+            else:
+                tool = _tool(raw, self._secrets)
+                needed = json.dumps([tool.name, tool.input_schema], ensure_ascii=False)
+                if not self._secrets.found_in(needed):
+                    self._tools[raw.name] = tool
+                    continue
                 why = "its name or its input schema has a secret"
                 self._note(f"tool {name!r} is left out: {why}")
-            else:
-                self._tools[raw.name] = tool
 
     def _note(self, text: str) -> None:
         if len(self.notes) < NOTES_LIMIT:
@@ -149,11 +152,6 @@ def _hides(text: str) -> bool:
     return any(not is_printable(char) and char not in _JOINERS for char in text)
 
 
-def _has_secret(tool: Tool, secrets: Secrets) -> bool:
-    """Whether a call would need a secret."""
-    return secrets.found_in(json.dumps([tool.name, tool.input_schema], ensure_ascii=False))
-
-
 def _tool(raw: types.Tool, secrets: Secrets) -> Tool:
     description = _readable(raw.description or "", secrets)
     schema = {
@@ -167,24 +165,18 @@ def _tool(raw: types.Tool, secrets: Secrets) -> Tool:
         name=raw.name,
         description=description,
         input_schema=schema,
-        read_only=_hint(hints and hints.read_only_hint, default=False),
-        idempotent=_hint(hints and hints.idempotent_hint, default=False),
-        destructive=_hint(hints and hints.destructive_hint, default=True),
-        open_world=_hint(hints and hints.open_world_hint, default=True),
+        read_only=hints is not None and hints.read_only_hint is True,
+        idempotent=hints is not None and hints.idempotent_hint is True,
         digest=hashlib.sha256(content.encode()).hexdigest(),
     )
-
-
-def _hint(value: object, *, default: bool) -> bool:
-    return value if isinstance(value, bool) else default
 
 
 def _as_object(schema: Mapping[str, Any]) -> dict[str, Any]:
     # The Messages API refuses a whole request for a root that is not a plain object.
     if schema.get("type", "object") != "object":
         return {"type": "object"}
-    kept = {key: value for key, value in schema.items() if key not in _ROOT_COMBINATORS}
-    return {**kept, "type": "object"}
+    plain = {key: value for key, value in schema.items() if key not in _ROOT_COMBINATORS}
+    return plain | {"type": "object"}
 
 
 def _readable_value(key: str, value: Any, secrets: Secrets) -> Any:
@@ -198,13 +190,7 @@ def _readable_value(key: str, value: Any, secrets: Secrets) -> Any:
 
 
 def _readable(text: str, secrets: Secrets) -> str:
-    """A text of a server on a tool, as a model may read it."""
     return printable(secrets.redact(text[: 2 * DESCRIPTION_LIMIT]), DESCRIPTION_LIMIT)
-
-
-WIRE_LIMIT = 64
-
-_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def wire_names(keys: Iterable[str]) -> dict[str, str]:

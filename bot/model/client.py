@@ -7,6 +7,7 @@ Nothing is retried here, and nothing is read from the environment or the disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import warnings
 from collections.abc import AsyncGenerator, Mapping
@@ -18,12 +19,17 @@ from urllib.parse import urlsplit
 import orjson
 
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
-from bot.messages import Clock, Meter, ModelRequest, Piece
-from bot.model.cache_control import with_cache_marks, without_cache_marks
-from bot.model.errors import event_error, retry_after, status_error
-from bot.model.parameters import DEFAULT_URL, Parameters, Provider, parameters
+from bot.messages import Answer, Clock, Meter, Model, ModelRequest, Piece
+from bot.model.parameters import (
+    DEFAULT_URL,
+    Parameters,
+    Provider,
+    parameters,
+    with_cache_marks,
+    without_cache_marks,
+)
 from bot.model.rate_limiter import RateLimiter
-from bot.model.stream import StreamAccumulator
+from bot.model.stream import StreamAccumulator, event_error, retry_after, status_error
 from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
 from bot.ops.network import DIRECT_LOOPBACK
@@ -78,7 +84,13 @@ class MessagesModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
-        self._check_key()
+        if not self._key:
+            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
+        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
+            raise ModelRefused(
+                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
+                "a letter outside ASCII): set it again"
+            )
         client = await self._connected()
         events = await self._open(client, request)
         try:
@@ -87,15 +99,6 @@ class MessagesModel:
                     yield piece
         finally:
             await events.close()
-
-    def _check_key(self) -> None:
-        if not self._key:
-            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
-        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
-            raise ModelRefused(
-                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
-                "a letter outside ASCII): set it again"
-            )
 
     async def _connected(self) -> anthropic.AsyncAnthropic:
         if self._client is not None:
@@ -109,15 +112,26 @@ class MessagesModel:
         import anthropic
         import httpx2
 
-        _ignore_deprecations()
+        # Admins learn retirement dates from our own table, where agents are checked.
+        warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)
         timeout = httpx2.Timeout(self._silence, connect=self._connect, pool=self._connect)
+        limits = httpx2.Limits(
+            max_connections=0,  # unlimited: the transport takes None for its own default of 100
+            max_keepalive_connections=KEEP_ALIVE,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+        )
         client = anthropic.AsyncAnthropic(
             api_key=self._key,
             base_url=self.provider.base_url,
             timeout=timeout,
             max_retries=0,
             open_telemetry=False,
-            http_client=_http_client(timeout),
+            http_client=anthropic.DefaultAioHttpClient(
+                timeout=timeout,
+                limits=limits,
+                follow_redirects=False,  # a redirect would carry the key to another host
+                mounts=DIRECT_LOOPBACK,
+            ),
         )
         # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
         client._custom_headers = {} if self.provider.native else {"x-api-key": self._key}  # noqa: SLF001
@@ -128,7 +142,13 @@ class MessagesModel:
         import httpx2
 
         settings = parameters(request, self.provider)
-        async with self._limiter(request.model).permit() as permit:
+        name = wire_id(request.model)
+        if (limiter := self._limiters.get(name)) is None:
+            if len(self._limiters) > MAX_LIMITERS:
+                limited = {n: one for n, one in self._limiters.items() if not one.is_unlimited}
+                self._limiters = limited
+            limiter = self._limiters[name] = RateLimiter(self._clock, request.model)
+        async with limiter.permit() as permit:
             request.meter.sent = True
             try:
                 # The typed method copies and checks the whole conversation at each request.
@@ -149,16 +169,6 @@ class MessagesModel:
                 permit.succeeded()
                 return stream
         raise failure  # outside the handler: the library's error holds the request and its key
-
-    def _limiter(self, model: str) -> RateLimiter:
-        """The limiter of a model, shared by all of its requests."""
-        name = wire_id(model)
-        if (limiter := self._limiters.get(name)) is None:
-            if len(self._limiters) > MAX_LIMITERS:
-                limited = {n: one for n, one in self._limiters.items() if not one.is_unlimited}
-                self._limiters = limited
-            limiter = self._limiters[name] = RateLimiter(self._clock, model)
-        return limiter
 
     def _failure(self, error: Exception) -> ModelError:
         import anthropic
@@ -189,20 +199,20 @@ class MessagesModel:
                         await _drain(decoded)
                         break
         except (httpx2.HTTPError, UnicodeDecodeError) as error:
-            failure = self._stream_error(error, has_begun=answer.started)
+            silent = isinstance(error, httpx2.TimeoutException)
+            how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
+            text = f"{self._place} {how} ({type(error).__name__})"
+            failure = BrokenStream(text) if answer.started else ModelBusy(text)
         else:
-            _check_content_type(events.response, answer)
+            kind = events.response.headers.get("content-type", "")
+            if not answer.started and kind and not kind.startswith("text/event-stream"):
+                raise ModelRefused(
+                    f"the Messages API answered with {kind[:50]} instead of a stream; "
+                    "check ANTHROPIC_BASE_URL"
+                )
             yield answer.answer()
             return
         raise failure
-
-    def _stream_error(self, error: Exception, *, has_begun: bool) -> ModelError:
-        import httpx2
-
-        silent = isinstance(error, httpx2.TimeoutException)
-        how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
-        text = f"{self._place} {how} ({type(error).__name__})"
-        return BrokenStream(text) if has_begun else ModelBusy(text)
 
 
 def _is_surely_free(error: Exception) -> bool:
@@ -272,18 +282,13 @@ def _json(data: bytes) -> Mapping[str, Any]:
     try:
         value = orjson.loads(data) if _BLOCK_START not in data else lenient_json.loads(data)
     except ValueError:
-        value = _with_half_surrogates(data.decode())
+        try:  # half of a surrogate pair, whose other half may come with the next event
+            value = json.loads(data.decode())
+        except (ValueError, RecursionError) as error:
+            raise BrokenStream(f"an event of the stream is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BrokenStream("an event of the stream is not a JSON object")
     return value
-
-
-def _with_half_surrogates(data: str) -> Any:
-    """An event with half of a surrogate pair, whose other half may come with the next one."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BrokenStream(f"an event of the stream is not JSON: {error}") from None
 
 
 async def _drain(decoded: AsyncGenerator[Any, None]) -> None:
@@ -294,15 +299,6 @@ async def _drain(decoded: AsyncGenerator[Any, None]) -> None:
         async with asyncio.timeout(DRAIN_SECONDS):
             async for _ in decoded:
                 pass
-
-
-def _check_content_type(response: httpx2.Response, answer: StreamAccumulator) -> None:
-    kind = response.headers.get("content-type", "")
-    if not answer.started and kind and not kind.startswith("text/event-stream"):
-        raise ModelRefused(
-            f"the Messages API answered with {kind[:50]} instead of a stream; "
-            "check ANTHROPIC_BASE_URL"
-        )
 
 
 def _checked_url(base_url: str) -> str:
@@ -324,23 +320,39 @@ def _is_plain_url(base_url: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname) and is_bare
 
 
-def _http_client(timeout: httpx2.Timeout) -> httpx2.AsyncClient:
-    import anthropic
-    import httpx2
+class WatchedModel:
+    """A `Model` that passes requests on to another, and notes how they end."""
 
-    limits = httpx2.Limits(
-        max_connections=0,  # unlimited: the transport takes None for its own default of 100
-        max_keepalive_connections=KEEP_ALIVE,
-        keepalive_expiry=KEEP_ALIVE_SECONDS,
-    )
-    return anthropic.DefaultAioHttpClient(
-        timeout=timeout,
-        limits=limits,
-        follow_redirects=False,  # a redirect would carry the key to another host
-        mounts=DIRECT_LOOPBACK,
-    )
+    def __init__(self, model: Model, clock: Clock) -> None:
+        self._model = model
+        self._clock = clock
+        self._answered_at: float | None = None
+        self._failed_at: float | None = None
+        self._failure = ""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
+        """The pieces of the other model's answer."""
+        try:
+            async with contextlib.aclosing(self._model.stream(request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        self._answered_at = self._clock.monotonic()
+                    yield piece
+        except ModelError as error:
+            self._failed_at = self._clock.monotonic()
+            self._failure = type(error).__name__
+            raise
+
+    def report(self) -> dict[str, Any]:
+        """`unused`, `ok` or `failing`, with the age of the last answer and failure in seconds."""
+        now, answered, failed = self._clock.monotonic(), self._answered_at, self._failed_at
+        state = "unused" if answered is None else "ok"
+        if failed is not None and (answered is None or failed > answered):
+            state = "failing"
+        failure = {"last_failure": self._failure} if self._failure else {}
+        ages = {"last_answer_s": _age(now, answered), "last_failure_s": _age(now, failed)}
+        return {"state": state} | ages | failure
 
 
-def _ignore_deprecations() -> None:
-    # Admins learn retirement dates from our own table, where agents are checked.
-    warnings.filterwarnings("ignore", r"The model '.*' is deprecated", DeprecationWarning)
+def _age(now: float, at: float | None) -> float | None:
+    return None if at is None else round(now - at, 1)

@@ -1,14 +1,17 @@
-"""Turns an agent's model settings into request parameters that its model supports."""
+"""What a request holds: an agent's settings as its model supports them, and cache marks.
+
+The marks go after the tools, the system prompt and the conversation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from bot.messages import ModelRequest
+from bot.messages import Json, ModelRequest
 from registry.models import EFFORTS, ModelInfo, known, table, wire_id
 
 DEFAULT_URL = "https://api.anthropic.com"
@@ -28,6 +31,14 @@ BUDGETS: Mapping[str, int] = MappingProxyType(
     }
 )
 MIN_ANSWER_TOKENS = 1_024
+ADAPTIVE: Mapping[str, str] = MappingProxyType({"type": "adaptive", "display": "summarized"})
+"""Without summaries a chat would go silent between tools."""
+
+
+# The cache looks back 20 blocks from a mark; a step with many parallel calls adds more than that.
+BLOCKS_BETWEEN_MARKS = 15
+UNMARKED_KINDS = frozenset({"thinking", "redacted_thinking"})
+Position = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +97,14 @@ def advice(
 
 def _table_advice(model: str, info: ModelInfo | None, provider: Provider) -> list[str]:
     if info is None:
-        return [_unknown(model)] if provider.native or model.startswith("claude-") else []
+        if not (provider.native or model.startswith("claude-")):
+            return []
+        close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return [f"{model} is not in the model table: only the minimum is sent{hint}"]
     if info.retires is not None:
         return [f"{model} retires on {info.retires}: use {info.successor} instead"]
     return []
-
-
-def _unknown(model: str) -> str:
-    close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{model} is not in the model table: only the minimum is sent{hint}"
 
 
 def _unknown_model_extras(
@@ -127,13 +136,24 @@ def _reasoning(
 ) -> dict[str, Any]:
     effort = _effort(request, notes)
     if effort == "none":
-        return _thinking_off(request.model, info, notes)
+        if "disabled" in info.thinking:
+            return {"thinking": {"type": "disabled"}}
+        if "between_tools" in info.thinking:
+            notes.append(
+                f"{request.model} cannot turn thinking off: it still thinks between tool calls"
+            )
+            return {"thinking": {"type": "between_tools"}}
+        if "adaptive" in info.thinking:
+            lowest = info.efforts[0]
+            notes.append(f"{request.model} always thinks: reasoningEffort none is sent as {lowest}")
+            return {"thinking": ADAPTIVE, "output_config": {"effort": lowest}}
+        return {}
     if effort is None:
-        return {"thinking": _adaptive()} if info.thinks_by_default else {}
+        return {"thinking": ADAPTIVE} if info.thinks_by_default else {}
     level = _clamped(request.model, info, effort, notes)
     parts: dict[str, Any] = {"output_config": {"effort": level}} if info.efforts else {}
     if "adaptive" in info.thinking:
-        return {"thinking": _adaptive(), **parts}
+        return {"thinking": ADAPTIVE, **parts}
     if "budget" in info.thinking:
         return _budget(request.model, level, max_tokens, notes) | parts
     notes.append(f"{request.model} does not support reasoningEffort: it is dropped")
@@ -153,24 +173,6 @@ def _effort(request: ModelRequest, notes: list[str]) -> str | None:
     return None
 
 
-def _adaptive() -> dict[str, Any]:
-    # Without summaries a chat goes silent between tools.
-    return {"type": "adaptive", "display": "summarized"}
-
-
-def _thinking_off(model: str, info: ModelInfo, notes: list[str]) -> dict[str, Any]:
-    if "disabled" in info.thinking:
-        return {"thinking": {"type": "disabled"}}
-    if "between_tools" in info.thinking:
-        notes.append(f"{model} cannot turn thinking off: it still thinks between tool calls")
-        return {"thinking": {"type": "between_tools"}}
-    if "adaptive" in info.thinking:
-        lowest = info.efforts[0]
-        notes.append(f"{model} always thinks: reasoningEffort none is sent as {lowest}")
-        return {"thinking": _adaptive(), "output_config": {"effort": lowest}}
-    return {}
-
-
 def _clamped(model: str, info: ModelInfo, effort: str, notes: list[str]) -> str:
     if not info.efforts or effort in info.efforts:
         return effort
@@ -188,9 +190,7 @@ def _budget(model: str, level: str, max_tokens: int, notes: list[str]) -> dict[s
             f"thinking is left off, as maxTokens {max_tokens} is below {budget + MIN_ANSWER_TOKENS}"
         )
         return {}
-    return {
-        "thinking": {"type": "enabled", "budget_tokens": budget, "display": "summarized"},
-    }
+    return {"thinking": {"type": "enabled", "budget_tokens": budget, "display": "summarized"}}
 
 
 def _temperature(
@@ -208,3 +208,100 @@ def _temperature(
     if temperature != request.temperature:
         notes.append(f"temperature {request.temperature} is outside 0 to 1: {temperature} is sent")
     return {"temperature": temperature}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The three parts of a prompt as the Messages API takes them."""
+
+    system: list[Json]
+    tools: list[Json]
+    messages: list[Json]
+
+
+def with_cache_marks(
+    system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]
+) -> Prompt:
+    """The prompt with at most four cache marks; changes nothing that it is given."""
+    prompt = without_cache_marks(system, tools, messages)
+    _mark_last(prompt.tools)
+    _mark_last(prompt.system)
+    _mark_conversation(prompt.messages)
+    return prompt
+
+
+def without_cache_marks(
+    system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]
+) -> Prompt:
+    """The prompt without any cache marks; blocks that have none are shared, not copied."""
+    return Prompt(
+        [_without_mark(block) for block in system],
+        [_without_mark(tool) for tool in tools],
+        [_without_marks(message) for message in messages],
+    )
+
+
+def _without_mark(block: Json) -> Json:
+    if "cache_control" not in block:
+        return block
+    return {key: value for key, value in block.items() if key != "cache_control"}
+
+
+def _without_marks(message: Json) -> Json:
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    for block in content:
+        if "cache_control" in block:
+            return {**message, "content": [_without_mark(block) for block in content]}
+    return message
+
+
+def _mark_last(blocks: list[Json]) -> None:
+    for place in range(len(blocks) - 1, -1, -1):
+        if _can_be_marked(blocks[place]):
+            blocks[place] = _mark(blocks[place])
+            return
+
+
+def _mark_conversation(messages: list[Json]) -> None:
+    """Mark the last block that can be marked, and the next one at least 15 blocks before it."""
+    due = 0
+    marks = 0
+    for distance, position in enumerate(_backwards(messages)):
+        if distance < due or not _can_be_marked(_block(messages, position)):
+            continue
+        index, place = position
+        message = messages[index]
+        content = [] if isinstance(message["content"], str) else list(message["content"])
+        content[place : place + 1] = [_mark(_block(messages, position))]
+        messages[index] = {**message, "content": content}
+        due, marks = distance + BLOCKS_BETWEEN_MARKS, marks + 1
+        if marks == 2:
+            return
+
+
+def _backwards(messages: list[Json]) -> Iterator[Position]:
+    for index in range(len(messages) - 1, -1, -1):
+        content = messages[index]["content"]
+        size = 1 if isinstance(content, str) else len(content)
+        for place in range(size - 1, -1, -1):
+            yield index, place
+
+
+def _block(messages: list[Json], position: Position) -> Json:
+    index, place = position
+    content = messages[index]["content"]
+    if isinstance(content, str):
+        return {"type": "text", "text": content}
+    block: Json = content[place]
+    return block
+
+
+def _can_be_marked(block: Json) -> bool:
+    kind = block.get("type")
+    return kind not in UNMARKED_KINDS and not (kind == "text" and not block.get("text", "").strip())
+
+
+def _mark(block: Json) -> Json:
+    return {**block, "cache_control": {"type": "ephemeral"}}

@@ -73,7 +73,8 @@ class RateLimiter:
             yield permit
         finally:
             self._running.discard(permit)
-            self._wake_waiting()
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     @property
     def is_unlimited(self) -> bool:
@@ -101,18 +102,14 @@ class RateLimiter:
     async def _wait_for_permit(self) -> None:
         while (seconds := self._seconds_to_wait()) is not None:
             if seconds > LONGEST_WAIT:
-                self._attempt_early(seconds)
+                now = self._clock.monotonic()  # one a minute may try, as limits are lifted too
+                if now - self._last_attempt < LONGEST_WAIT:
+                    raise ModelBusy(f"{self._model} takes no request for {seconds:.0f} s", seconds)
+                self._last_attempt = now
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds or RECHECK_SECONDS):
                     await self._changed.wait()
-
-    def _attempt_early(self, seconds: float) -> None:
-        """Let one request a minute through, as limits are lifted too; else raise ModelBusy."""
-        now = self._clock.monotonic()
-        if now - self._last_attempt < LONGEST_WAIT:
-            raise ModelBusy(f"{self._model} takes no request for {seconds:.0f} s", seconds)
-        self._last_attempt = now
 
     def _seconds_to_wait(self) -> float | None:
         """Seconds until the pause ends, 0 where another request must end first, None if neither."""
@@ -123,8 +120,3 @@ class RateLimiter:
         now = time.monotonic()
         quick = sum(now - permit.began < SLOW_SECONDS for permit in self._running)
         return None if quick < self._concurrency else 0.0
-
-    def _wake_waiting(self) -> None:
-        """Let those that wait look again, in the order in which they came."""
-        self._changed.set()
-        self._changed = asyncio.Event()

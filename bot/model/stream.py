@@ -1,13 +1,17 @@
-"""Reads the events of one streamed answer: pieces as they come, then the whole. Does no I/O."""
+"""What the Messages API answers: the events of a stream as pieces, errors as our exceptions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
 
-from bot.errors import BrokenStream, ModelError
+from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
 from bot.messages import (
     INVALID_INPUT,
     Answer,
@@ -19,7 +23,6 @@ from bot.messages import (
     ToolChosen,
     Usage,
 )
-from bot.model.errors import event_error
 from bot.ops import lenient_json
 
 Block = dict[str, Any]
@@ -38,6 +41,106 @@ ANSWER_LIMIT = 4_000_000
 """Characters of one answer; more than any model writes."""
 MAX_TOKENS = 10**9
 """No real count comes near; the sum of several is still exact."""
+
+
+BUSY_STATUSES = frozenset({408, 409, 425, 429})
+LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
+REFUSED_KINDS = frozenset(
+    {
+        "invalid_request_error",
+        "authentication_error",
+        "billing_error",
+        "permission_error",
+        "not_found_error",
+        "request_too_large",
+    }
+)
+CURES: Mapping[int, str] = {
+    401: "check ANTHROPIC_API_KEY",
+    402: "check the account's credit",
+    403: "check what ANTHROPIC_API_KEY may use",
+    404: "check the model's name and ANTHROPIC_BASE_URL",
+    413: "the conversation is too large",
+}
+STALE_THINKING = ("invalid `signature`", "`thinking` block")
+MESSAGE_LIMIT = 500
+
+
+def status_error(
+    status: int, body: object, retry_after: float | None = None, secret: str = ""
+) -> ModelError:
+    """The error for an HTTP answer that is not a success; `body` is its JSON or its text."""
+    kind, message = _kind_and_message(body)
+    text = _text(f"the Messages API answered {status}", kind, message, secret)
+    if status in BUSY_STATUSES or status >= 500 or kind == "overloaded_error":
+        return ModelBusy(text, retry_after)
+    if status == 400 and _is_stale(message):
+        return StaleThinking(text)
+    cure = "check ANTHROPIC_BASE_URL" if status < 400 else CURES.get(status)
+    return ModelRefused(f"{text}; {cure}" if cure else text)
+
+
+def event_error(body: object, secret: str = "") -> ModelError:
+    """The error for an `error` event inside a stream."""
+    kind, message = _kind_and_message(body)
+    text = _text("the Messages API ended the stream", kind, message, secret)
+    if kind not in REFUSED_KINDS:
+        return ModelBusy(text)
+    return StaleThinking(text) if _is_stale(message) else ModelRefused(text)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait by the headers of an answer, or None; `now` is wall time."""
+    precise = _seconds(headers.get("retry-after-ms"))
+    if precise is not None:
+        return precise / 1000
+    value = headers.get("retry-after")
+    plain = _seconds(value)
+    if plain is not None:
+        return plain
+    if value is None:
+        return _until_reset(headers, now)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _until_reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until every limit that is used up is reset, or None."""
+    waits = []
+    for name in LIMITS:
+        used_up = headers.get(f"anthropic-ratelimit-{name}-remaining") == "0"
+        with suppress(ValueError, OverflowError):
+            reset = datetime.fromisoformat(headers.get(f"anthropic-ratelimit-{name}-reset", ""))
+            waits += [max(0.0, reset.timestamp() - now)] if used_up else []
+    return max(waits, default=None)
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _kind_and_message(body: object) -> tuple[str, str]:
+    error: Any = body.get("error", body) if isinstance(body, Mapping) else body
+    if isinstance(error, Mapping):
+        return str(error.get("type") or ""), str(error.get("message") or "")
+    return "", str(error or "")
+
+
+def _text(what: str, kind: str, message: str, secret: str) -> str:
+    # A server may echo the key; cutting first could leave half of it.
+    redacted = message.replace(secret, "***") if secret else message
+    detail = " ".join(redacted.split())[:MESSAGE_LIMIT]
+    return ": ".join(part for part in (what, kind[:50], detail) if part)
+
+
+def _is_stale(message: str) -> bool:
+    return all(words in message.lower() for words in STALE_THINKING)
 
 
 class StreamAccumulator:
@@ -76,38 +179,37 @@ class StreamAccumulator:
             raise BrokenStream("the stream ended without a stop reason")
         content = [self._finished(index) for index in sorted(self._blocks)]
         usage = Usage(**self._usage)
-        kept = [block for block in content if _is_returnable(block)]
-        _check_storable(kept)
-        return Answer(kept, self._stop, usage, self._model)
+        # The API sends blank texts, but refuses requests that contain them.
+        content = [one for one in content if one["type"] != "text" or one["text"].strip()]
+        try:  # what cannot be stored would break the turn at each attempt, not just once
+            orjson.dumps(content)
+        except TypeError as error:
+            raise BrokenStream(f"an answer that cannot be stored: {error}") from None
+        return Answer(content, self._stop, usage, self._model)
 
     def _add(self, event: Json) -> Iterator[Piece]:
         match event["type"]:
             case "message_start":
-                self._on_start(event["message"])
+                message = event["message"]
+                self._model = str(message.get("model") or "")
+                self._count(message.get("usage"))
+                self._meter.message, self._meter.model = str(message.get("id") or ""), self._model
+                self._meter.started = True
             case "content_block_start":
                 yield from self._on_block(event["index"], event["content_block"])
             case "content_block_delta":
                 yield from self._on_delta(event["index"], event["delta"])
             case "message_delta":
-                self._on_end(event)
+                stop = event["delta"].get("stop_reason")
+                self._stop = self._stop if stop is None else _checked_text(stop)
+                self._count(event.get("usage"))
+                self._meter.ended = "output_tokens" in (event.get("usage") or {})
             case "message_stop":
                 self.complete = True
             case "error":
                 raise self._error(event)
             case _:  # ping, content_block_stop, and kinds of later versions
                 pass
-
-    def _on_start(self, message: Json) -> None:
-        self._model = str(message.get("model") or "")
-        self._count(message.get("usage"))
-        self._meter.message, self._meter.model = str(message.get("id") or ""), self._model
-        self._meter.started = True
-
-    def _on_end(self, event: Json) -> None:
-        stop = event["delta"].get("stop_reason")
-        self._stop = self._stop if stop is None else _checked_text(stop)
-        self._count(event.get("usage"))
-        self._meter.ended = "output_tokens" in (event.get("usage") or {})
 
     def _count(self, usage: Json | None) -> None:
         for name, field in USAGE_FIELDS.items():
@@ -133,7 +235,10 @@ class StreamAccumulator:
     def _on_delta(self, index: int, delta: Json) -> Iterator[Piece]:
         match delta["type"]:
             case "text_delta":
-                yield from _spoken(self._displayable(self._append(index, "text", delta["text"])))
+                # Half of a surrogate pair waits for the other.
+                text = self._half_pair + self._append(index, "text", delta["text"])
+                self._half_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+                yield from _spoken(_joined_pairs(text[: len(text) - len(self._half_pair)]))
             case "thinking_delta":
                 yield from _thought(self._append(index, "thinking", delta["thinking"]))
             case "input_json_delta":
@@ -144,12 +249,6 @@ class StreamAccumulator:
             case _:  # a signature, or a kind of a later version
                 fields = {key: value for key, value in delta.items() if key != "type"}
                 self._blocks[index].update(fields)
-
-    def _displayable(self, text: str) -> str:
-        """The part of a text that can be shown: half of a surrogate pair waits for the other."""
-        text = self._half_pair + text
-        self._half_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return _joined_pairs(text[: len(text) - len(self._half_pair)])
 
     def _append(self, index: int, field: str, value: object) -> str:
         if index not in self._blocks:
@@ -223,16 +322,3 @@ def _joined_pairs(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _check_storable(content: list[Block]) -> None:
-    """Refuse what cannot be stored: it would break the turn at each attempt, not just once."""
-    try:
-        orjson.dumps(content)
-    except TypeError as error:
-        raise BrokenStream(f"an answer that cannot be stored: {error}") from None
-
-
-def _is_returnable(block: Block) -> bool:
-    # The API sends blank texts, but refuses requests that contain them.
-    return block["type"] != "text" or bool(block["text"].strip())

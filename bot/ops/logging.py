@@ -1,10 +1,11 @@
-"""Logging: structlog for us and for the libraries, with secrets redacted at the root."""
+"""Logging: structlog for us and for the libraries, secrets redacted at the root; counters."""
 
 from __future__ import annotations
 
 import logging
 import re
 import sys
+from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -126,3 +127,21 @@ def _escape_unprintable(
                 else "\n".join(f"    {_Escaped(line)}" for line in value.split("\n"))
             )
     return event
+
+
+class Counters:
+    """Counts events such as `ignored:service`; health shows a snapshot."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, name: str, amount: int = 1) -> None:
+        """Count."""
+        self._counts[name] += amount
+
+    def __getitem__(self, name: str) -> int:
+        return self._counts[name]
+
+    def snapshot(self) -> dict[str, int]:
+        """All counts so far, by name."""
+        return dict(sorted(self._counts.items()))

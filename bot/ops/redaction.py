@@ -118,9 +118,9 @@ class Secrets:
             return text
         if not cut:
             return _replaced(text, matcher.spans_in(text))
-        folded = fold(text)
-        spans = matcher.spans(folded)
-        if (prefix := _prefix_at_end(matcher, text, spans, folded)) is not None:
+        flat = fold(text)
+        spans = matcher.spans(flat)
+        if (prefix := _prefix_at_end(matcher, text, spans, flat)) is not None:
             return _replaced(text[:prefix], spans) + REDACTED
         return _replaced(text, spans)
 
@@ -170,9 +170,9 @@ class Secrets:
         if not (matcher := self._matcher()):
             return len(text), text
         whole = text[: _before_partial_escape(text)]
-        folded = fold(whole)
-        spans, end = matcher.settled(folded)
-        if end == len(folded):
+        flat = fold(whole)
+        spans, end = matcher.settled(flat)
+        if end == len(flat):
             return len(whole), _replaced(whole, spans)
         stop = _Positions(whole).of(end)[0]
         return stop, _replaced(whole[:stop], spans)
@@ -207,13 +207,13 @@ class _Matcher:
 
     def __init__(self, forms: Iterable[str]) -> None:
         both = (_encodable(one) for form in forms for one in (fold(form), _light(form)))
-        folded = {one for one in both if _is_findable(one)}
-        self.longest = max(map(len, folded), default=0)
+        flat = {one for one in both if _is_findable(one)}
+        self.longest = max(map(len, flat), default=0)
         self._heads: dict[str, list[str]] = {}
-        for one in folded:
+        for one in flat:
             self._heads.setdefault(one[:MIN_LENGTH], []).append(one)
         self._starts = {head[:n] for head in self._heads for n in range(1, MIN_LENGTH)}
-        self._automaton = _automaton(sorted(folded)) if folded else None
+        self._automaton = _automaton(sorted(flat)) if flat else None
         self._clean: set[str] = set()
 
     def spans_in(self, text: str) -> list[tuple[int, int]]:
@@ -230,39 +230,39 @@ class _Matcher:
             self._clean.add(text)
         return found
 
-    def spans(self, folded: str) -> list[tuple[int, int]]:
+    def spans(self, flat: str) -> list[tuple[int, int]]:
         """Where secrets are, from left to right, the longest where several begin."""
         if self._automaton is None:
             return []
         try:
-            found = self._automaton.find_matches_as_indexes(folded)
+            found = self._automaton.find_matches_as_indexes(flat)
         except UnicodeEncodeError:
-            found = self._automaton.find_matches_as_indexes(_encodable(folded))
+            found = self._automaton.find_matches_as_indexes(_encodable(flat))
         return [(start, end) for _, start, end in found]
 
-    def prefix_at(self, folded: str, after: int, least: int = 1) -> int:
+    def prefix_at(self, flat: str, after: int, least: int = 1) -> int:
         """The first position from which all the rest may be the beginning of a secret."""
-        last = len(folded) - least + 1
-        first = max(after, len(folded) - self.longest)
-        return next((at for at in range(first, last) if self._is_prefix(folded, at)), len(folded))
+        last = len(flat) - least + 1
+        first = max(after, len(flat) - self.longest)
+        return next((at for at in range(first, last) if self._is_prefix(flat, at)), len(flat))
 
-    def settled(self, folded: str) -> tuple[list[tuple[int, int]], int]:
+    def settled(self, flat: str) -> tuple[list[tuple[int, int]], int]:
         """The secrets that no further text can change, and up to where nothing is open."""
-        spans, done = self.spans(folded), list[tuple[int, int]]()
-        end = self.prefix_at(folded, 0)
+        spans, done = self.spans(flat), list[tuple[int, int]]()
+        end = self.prefix_at(flat, 0)
         for start, stop in spans:
             if start >= end:
                 break
             done.append((start, stop))
             if stop > end:
-                end = self.prefix_at(folded, stop)
+                end = self.prefix_at(flat, stop)
         return done, end
 
-    def _is_prefix(self, folded: str, at: int) -> bool:
-        head = folded[at : at + MIN_LENGTH]
+    def _is_prefix(self, flat: str, at: int) -> bool:
+        head = flat[at : at + MIN_LENGTH]
         if len(head) < MIN_LENGTH:
             return head in self._starts
-        rest = folded[at:]
+        rest = flat[at:]
         return any(one.startswith(rest) for one in self._heads.get(head, ()))
 
 
@@ -293,9 +293,9 @@ def too_short(value: str) -> bool:
     return any(one and not _is_findable(fold(one)) for one in values)
 
 
-def _is_findable(folded: str) -> bool:
+def _is_findable(flat: str) -> bool:
     """Whether it can be told from ordinary words, and is no part of `REDACTED`."""
-    return len(folded) >= MIN_LENGTH and folded not in REDACTED
+    return len(flat) >= MIN_LENGTH and flat not in REDACTED
 
 
 def credentials_in(text: str) -> Iterator[str]:
@@ -367,11 +367,11 @@ def _before_partial_escape(text: str) -> int:
 
 
 def _prefix_at_end(
-    matcher: _Matcher, text: str, spans: list[tuple[int, int]], folded: str
+    matcher: _Matcher, text: str, spans: list[tuple[int, int]], flat: str
 ) -> int | None:
     """Where a text ends in the beginning of a secret, past those that are whole."""
     whole = text[: _before_partial_escape(text)]
-    seen = folded if whole == text else fold(whole)
+    seen = flat if whole == text else fold(whole)
     prefix = matcher.prefix_at(seen, spans[-1][1] if spans else 0, MIN_PREFIX)
     return None if prefix == len(seen) else _Positions(whole).of(prefix)[0]
 
@@ -414,13 +414,13 @@ class _Positions:
                     if (plain := _plain(char, mixed)) != char:
                         self._note(at, at + 1, len(plain))
 
-    def of(self, folded: int) -> tuple[int, int]:
+    def of(self, flat: int) -> tuple[int, int]:
         """The start and end in the text of one folded character."""
-        which = bisect.bisect_right(self._firsts, folded) - 1
+        which = bisect.bisect_right(self._firsts, flat) - 1
         start, end = self._stretches[which]
         if end:
             return start, end
-        at = start + folded - self._firsts[which]
+        at = start + flat - self._firsts[which]
         return at, at + 1
 
     def _note(self, start: int, end: int, count: int) -> None:

@@ -1,10 +1,12 @@
-"""Tasks and threads: wait for the first of several, end what is not wanted, work off the loop."""
+"""Tasks and time: awaiting, cancelling, threads, the system's clock and back-off."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import random
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -135,3 +137,31 @@ def _holdable(error: BaseException) -> Exception:
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+class SystemClock:
+    """The clocks of a real machine."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since boot, counting the machine's sleep where the system can tell."""
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+def backoff(failures: int, first: float, longest: float, jitter: float = 0.2) -> float:
+    """Seconds to wait after so many failures in a row: `first`, doubled each time, up to `longest`.
+
+    `jitter` is the share by which the wait varies around that, so that many do not retry at once.
+    0 without a failure.
+    """
+    if failures <= 0:
+        return 0.0
+    seconds = min(longest, first * 2.0 ** min(failures - 1, 32))
+    return seconds * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311

@@ -77,8 +77,8 @@ class OutputFilter:
             content = [*spoken, *(one for one in content if one["type"] != "text")]
         elif all(one is other for one, other in zip(content, answer.content, strict=True)):
             return answer
-        kept = [one for one in content if one["type"] not in messages.THINKING]
-        return replace(answer, content=kept)
+        spoken = [one for one in content if one["type"] not in messages.THINKING]
+        return replace(answer, content=spoken)
 
     def redact_text(self, text: str, *, cut: bool = False) -> str:
         """A model's text, perhaps `cut` off, without secrets and invisible characters."""
@@ -145,11 +145,11 @@ class OutputFilter:
 
     def _before_topics(self, text: str) -> int:
         """Where a topic may begin that is not complete yet."""
-        topics = [folded(topic) for topic in self.topics]
+        topics = [plain_words(topic) for topic in self.topics]
         if not topics:
             return len(text)
         most = max(len(topic.split()) for topic in topics)
-        words = (at for at, word in _words_backwards(text) if folded(word))
+        words = (at for at, word in _words_backwards(text) if plain_words(word))
         by_words = next(itertools.islice(words, most - 1, None), 0)
         wide = max((2 * len(topic) for topic in topics if not topic.isascii()), default=0)
         return min(by_words, max(0, len(text) - wide))
@@ -157,8 +157,10 @@ class OutputFilter:
     def _is_blocked(self, text: str) -> bool:
         if not self.topics:
             return False
-        flat = f" {folded(text)}"
-        return any(f" {t}" in flat if t.isascii() else t in flat for t in map(folded, self.topics))
+        flat = f" {plain_words(text)}"
+        return any(
+            f" {t}" in flat if t.isascii() else t in flat for t in map(plain_words, self.topics)
+        )
 
 
 def shows_secret(rich: RichText, secrets: Secrets, *, growing: bool = False) -> bool:
@@ -172,8 +174,8 @@ def shows_secret(rich: RichText, secrets: Secrets, *, growing: bool = False) -> 
     return growing and any(secrets.begun_at_end_of(_before(end, rich.text)) for end in _UNFINISHED)
 
 
-def _before(ending: re.Pattern[str], text: str) -> str:
-    found = ending.search(text, max(0, len(text) - _LONGEST_ENDING))
+def _before(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text, max(0, len(text) - _LONGEST_ENDING))
     return text[: found.start()] if found else text
 
 
@@ -187,7 +189,7 @@ def entity_values(rich: RichText) -> list[str]:
     ]
 
 
-def folded(text: str) -> str:
+def plain_words(text: str) -> str:
     """The words of a text alone, in lower case, without what is between them or invisible."""
     plain = _NON_ASCII.sub(_unless_invisible, unicodedata.normalize("NFKC", text))
     return re.sub(r"[\W_]+", " ", plain.casefold()).strip()

@@ -17,7 +17,7 @@ from typing import Literal
 Kind = Literal[
     "e-mail address", "card number", "bank account", "telephone number", "identity number"
 ]
-Verdict = tuple[int, Kind] | None
+Match = tuple[int, Kind] | None
 """How many characters of a candidate are personal data, and of which kind."""
 
 MAX_SPACED = 72
@@ -104,8 +104,8 @@ def _plain_text(text: str) -> tuple[str, list[int] | None]:
     """The text in plain characters, and the position of each of them; None: the same as before."""
     if text.isascii() and not _MARKS.search(text):
         return text, None
-    kept = [(plain, i) for i, char in enumerate(text) if (plain := _plain_character(char))]
-    return "".join(char for char, _ in kept), [i for _, i in kept]
+    found = [(plain, i) for i, char in enumerate(text) if (plain := _plain_character(char))]
+    return "".join(char for char, _ in found), [i for _, i in found]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -118,8 +118,8 @@ def _plain_character(char: str) -> str:
         return str(unicodedata.digit(char))
     if category in ("Pd", "Zs", "Cf"):
         return {"Pd": "-", "Zs": " ", "Cf": ""}[category]
-    folded = unicodedata.normalize("NFKC", char)
-    return folded if len(folded) == 1 else char
+    plain = unicodedata.normalize("NFKC", char)
+    return plain if len(plain) == 1 else char
 
 
 def _candidates(text: str) -> Iterator[Found]:
@@ -135,9 +135,7 @@ def _candidates(text: str) -> Iterator[Found]:
         yield from _judged(text, pattern, functools.partial(_identity, library))
 
 
-def _judged(
-    text: str, pattern: re.Pattern[str], judge: Callable[[str], Verdict]
-) -> Iterator[Found]:
+def _judged(text: str, pattern: re.Pattern[str], judge: Callable[[str], Match]) -> Iterator[Found]:
     """The candidates that a judge accepts; inside one that it refuses another may begin."""
     at = 0
     while match := pattern.search(text, at):
@@ -147,7 +145,7 @@ def _judged(
             yield Found(match.start(), at, verdict[1])
 
 
-def _card(candidate: str) -> Verdict:
+def _card(candidate: str) -> Match:
     for end in _group_ends(candidate):
         digits = re.sub(r"\D", "", candidate[:end])
         if len(digits) >= 13 and len(set(digits)) > 1 and _is_valid("stdnum.luhn", digits):
@@ -155,7 +153,7 @@ def _card(candidate: str) -> Verdict:
     return None
 
 
-def _account(candidate: str) -> Verdict:
+def _account(candidate: str) -> Match:
     for end in _group_ends(candidate):
         bare = candidate[:end].replace(" ", "").upper()
         if len(bare) >= 15 and _remainder(bare) == 1 and _is_valid("stdnum.iban", bare):
@@ -168,7 +166,7 @@ def _remainder(bare: str) -> int:
     return int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97
 
 
-def _phone(candidate: str) -> Verdict:
+def _phone(candidate: str) -> Match:
     import phonenumbers
 
     region = None if candidate.startswith(("+", "00")) else "US"
@@ -182,7 +180,7 @@ def _phone(candidate: str) -> Verdict:
     return None
 
 
-def _identity(library: str, candidate: str) -> Verdict:
+def _identity(library: str, candidate: str) -> Match:
     is_valid = _is_valid(library, re.sub(r"[ .-]", "", candidate))
     return (len(candidate), "identity number") if is_valid else None
 

@@ -146,8 +146,8 @@ def _invisible(text: str) -> Iterator[int]:
 
 
 def _joins(text: str, at: int) -> bool:
-    beside = text[max(at - 1, 0)], text[min(at + 1, len(text) - 1)]
-    return text[at] in _JOINERS and all(unicodedata.category(c) in _JOINED for c in beside)
+    neighbours = text[max(at - 1, 0)], text[min(at + 1, len(text) - 1)]
+    return text[at] in _JOINERS and all(unicodedata.category(c) in _JOINED for c in neighbours)
 
 
 def _imitations(text: str, *, name: bool) -> Iterator[int]:

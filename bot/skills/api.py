@@ -122,7 +122,12 @@ def skill(
     def make(wrapped: Callable[..., Any]) -> InternalSkill:
         own = name or wrapped.__name__
         text = (description or inspect.getdoc(wrapped) or "").strip()
-        _check(own, text)
+        if not NAME.match(own):
+            raise TypeError(f"skill {own!r}: name it with {NAME_RULE}")
+        if not text:
+            raise TypeError(f"skill {own!r}: the model needs a description; write a docstring")
+        if len(text) > DESCRIPTION_LIMIT:
+            raise TypeError(f"skill {own!r}: its description is too long; shorten it")
         context, hints = _parameters(own, wrapped, hinted=input_schema is None)
         adapter = TypeAdapter(_input_type(own, hints)) if input_schema is None else None
         schema = (
@@ -137,19 +142,9 @@ def skill(
     return make if function is None else make(function)
 
 
-def _check(name: str, description: str) -> None:
-    if not NAME.match(name):
-        raise TypeError(f"skill {name!r}: name it with {NAME_RULE}")
-    if not description:
-        raise TypeError(f"skill {name!r}: the model needs a description; write a docstring")
-    if len(description) > DESCRIPTION_LIMIT:
-        raise TypeError(f"skill {name!r}: its description is too long; shorten it")
-
-
 def _parameters(
     name: str, function: Callable[..., Any], *, hinted: bool
 ) -> tuple[str | None, dict[str, Any]]:
-    """The parameter for the context, if there is one, and the hints of all others."""
     types = typing.get_type_hints(function, include_extras=True)
     context, hints = None, {}
     for one in inspect.signature(function).parameters.values():

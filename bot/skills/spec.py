@@ -94,19 +94,15 @@ def prepare_skill(
         return None
     try:
         if document.execution_type == "internal":
-            return SkillSpec(document, _handler(document, handlers), secrets=secrets)
+            name = document.internal_handler or ""
+            if name not in handlers:
+                raise ReferenceMissing(f"no installed package has a skill '{name}'")
+            return SkillSpec(document, handlers[name], secrets=secrets)
         headers = _auth_header(document.webhook_auth, expand) if document.webhook_auth else {}
     except ReferenceMissing as error:
         log.error("skill.left_out", skill=document.name, why=str(error))
         return None
     return SkillSpec(document, headers=headers, internal=internal, proxied=proxied, secrets=secrets)
-
-
-def _handler(document: Skill, handlers: Mapping[str, InternalSkill]) -> InternalSkill:
-    name = document.internal_handler or ""
-    if name not in handlers:
-        raise ReferenceMissing(f"no installed package has a skill '{name}'")
-    return handlers[name]
 
 
 def _auth_header(auth: WebhookAuth, expand: Expand) -> dict[str, str]:

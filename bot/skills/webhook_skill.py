@@ -83,7 +83,19 @@ class WebhookSkillRunner:
         who = {"instance_id": context.instance_id, "user_id": context.user_id}
         try:
             proxy = proxy_of(url) if skill.internal or skill.proxied else None
-            async with self._session(skill.internal or proxy is not None).post(
+            internal = skill.internal or proxy is not None
+            if internal not in self._sessions:
+                resolver = None if internal else GuardedResolver()
+                self._sessions[internal] = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(
+                        resolver=resolver, use_dns_cache=False, limit=64
+                    ),
+                    trust_env=False,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                    auto_decompress=False,  # a small answer cannot unfold into a large one
+                )
+            async with self._sessions[internal].post(
                 url,
                 proxy=proxy,
                 data=orjson.dumps({"input": arguments, "context": who}),
@@ -95,7 +107,13 @@ class WebhookSkillRunner:
         except TimeoutError:
             return timed_out(TIMED_OUT)
         except (aiohttp.ClientError, OSError) as error:
-            return _failed(error)
+            if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
+                return skill_error(REFUSED)
+            if isinstance(error, aiohttp.InvalidURL):
+                return skill_error(NOT_A_REQUEST)
+            if isinstance(error, aiohttp.ClientConnectorError):
+                return skill_error(NOT_SENT, retry=True)
+            return skill_error(LOST, unknown=True)
         except (ValueError, TypeError):  # a header, an address or a number that no request can hold
             return skill_error(NOT_A_REQUEST)
 
@@ -104,18 +122,6 @@ class WebhookSkillRunner:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
-
-    def _session(self, internal: bool) -> aiohttp.ClientSession:
-        if internal not in self._sessions:
-            resolver = None if internal else GuardedResolver()
-            self._sessions[internal] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=64),
-                trust_env=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-                auto_decompress=False,  # a small answer cannot unfold into a large one
-            )
-        return self._sessions[internal]
 
 
 def _is_internal_url(url: str) -> bool:
@@ -129,7 +135,16 @@ def _is_internal_url(url: str) -> bool:
 async def _read(response: aiohttp.ClientResponse, resource: Any) -> SkillResult:
     if response.status >= 300:
         unknown = response.status in _ACCEPTING_REDIRECTS or response.status >= 500
-        return SkillResult(_refusal(response.status, resource), error=True, unknown=unknown)
+        body: dict[str, Any] = {"error": f"Skill webhook error: {response.status}"}
+        if response.status == 401:
+            body["action_required"] = "refresh_token"
+        if response.status == 403:
+            body["required_permission"] = "this skill has no access to what was asked for"
+        if response.status == 404:
+            body["resource"] = resource if isinstance(resource, str | int) else None
+        if response.status == 429 or response.status >= 500:
+            body["retry"] = True
+        return SkillResult(body, error=True, unknown=unknown)
     raw = bytearray()
     async for chunk in response.content.iter_chunked(65_536):
         raw += chunk
@@ -139,28 +154,3 @@ async def _read(response: aiohttp.ClientResponse, resource: Any) -> SkillResult:
         return SkillResult(lenient_json.loads(bytes(raw)))
     except ValueError:
         return outcome_unknown(NOT_JSON)
-
-
-def _refusal(status: int, resource: Any) -> dict[str, Any]:
-    """The spec's shape of a refusal, with what the model can make of it."""
-    body: dict[str, Any] = {"error": f"Skill webhook error: {status}"}
-    if status == 401:
-        body["action_required"] = "refresh_token"
-    if status == 403:
-        body["required_permission"] = "this skill has no access to what was asked for"
-    if status == 404:
-        body["resource"] = resource if isinstance(resource, str | int) else None
-    if status == 429 or status >= 500:
-        body["retry"] = True
-    return body
-
-
-def _failed(error: Exception) -> SkillResult:
-    """The result of a connection that was not made, or broke; names no address."""
-    if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
-        return skill_error(REFUSED)
-    if isinstance(error, aiohttp.InvalidURL):
-        return skill_error(NOT_A_REQUEST)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return skill_error(NOT_SENT, retry=True)
-    return skill_error(LOST, unknown=True)

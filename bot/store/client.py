@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from redis.exceptions import (
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable
 from bot.messages import Clock, Fence
+from bot.ops.tasks import backoff
 from bot.store.keys import AnyKey
 from bot.store.keys import fence as fence_key
 
@@ -121,14 +121,15 @@ class StoreClient:
 
     async def retry_while_down(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call that raises StoreUnavailable, with growing pauses."""
-        delay = 0.05
+        failures = 0
         while True:
             try:
                 return await call()
             except StoreUnavailable as error:
-                log.warning("store.away", error=str(error), again_in=round(delay, 2))
-                await self._clock.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311
-                delay = min(delay * 2, 2.0)
+                failures += 1
+                pause = backoff(failures, 0.05, 2.0)
+                log.warning("store.away", error=str(error), again_in=round(pause, 2))
+                await self._clock.sleep(pause)
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make one round trip; raises our errors in place of the library's."""

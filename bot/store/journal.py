@@ -192,7 +192,7 @@ def turn_keys(line: str, ref: TurnRef) -> list[keys.AnyKey]:
 
 def dump_records(records: Sequence[Record]) -> list[Any]:
     """Records as arguments of a script: the kind and the body of each."""
-    return [word for record in records for word in (record.kind, orjson.dumps(record.body))]
+    return [part for record in records for part in (record.kind, orjson.dumps(record.body))]
 
 
 def _record(id: bytes, kind: bytes, body: bytes) -> Record:

@@ -44,7 +44,10 @@ class Outbox:
         """
         start = f"({after}" if after else "-"
         items = await self.client.read("XRANGE", keys.outbox(line), start, "+", "COUNT", count)
-        return [_item(id, fields) for id, fields in items]
+        return [
+            OutboxItem(id.decode(), load_part(fields[b"p"]), maybe_sent=fields.get(b"f") != b"0")
+            for id, fields in items
+        ]
 
     async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
         """Remove a part that was sent, or never can be; the last part of a turn ends it."""
@@ -93,7 +96,3 @@ def load_part(raw: bytes) -> OutgoingPart:
 def outbox_items(ids: Sequence[bytes], parts: Sequence[OutgoingPart]) -> list[OutboxItem]:
     """Parts with the ids that they got; nothing where the step was done before."""
     return [OutboxItem(id.decode(), part) for id, part in zip(ids, parts, strict=False)]
-
-
-def _item(id: bytes, fields: dict[bytes, bytes]) -> OutboxItem:
-    return OutboxItem(id.decode(), load_part(fields[b"p"]), maybe_sent=fields.get(b"f") != b"0")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -15,10 +16,19 @@ import structlog
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Report
-from bot.messages import Address, Buttons, CallbackPress, Fence, OutboxItem, OutgoingPart
+from bot.messages import (
+    UNKNOWN_MESSAGE,
+    Address,
+    Buttons,
+    CallbackPress,
+    Fence,
+    OutboxItem,
+    OutgoingPart,
+    RichText,
+)
 from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
-from bot.telegram import parts
+from bot.telegram import sender
 from bot.telegram.client import TelegramClient
 from bot.telegram.errors import (
     FateUnknown,
@@ -31,11 +41,13 @@ from bot.telegram.markdown import renderer
 from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
 from bot.telegram.sender import SEND_SECONDS, TelegramSender, message_id
+from bot.turn.results import SILENT
 
 log = structlog.get_logger("channel")
 
 PREVIEW_SECONDS = 8.0
 MEMBER_SECONDS = 8.0
+CALLBACK_ANSWER_LIMIT = 200
 
 
 class TelegramChannel(OutboxChannel):
@@ -75,13 +87,31 @@ class TelegramChannel(OutboxChannel):
         link_previews: bool = False,
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; see `Channel.render`."""
-        return parts.render(
-            address, markdown, self._secrets, reply_to, edit, buttons, link_previews=link_previews
-        )
+        parts = []
+        blank = [RichText(SILENT)] if markdown else []  # an answer always says something
+        for rich in sender.messages(markdown, self._secrets) or blank:
+            payload = sender.text_payload(address, rich, reply_to, link_previews=link_previews)
+            part = OutgoingPart(address.chat, "message", payload)
+            if edit == UNKNOWN_MESSAGE:
+                part = sender.mark_repeated(part)
+            elif edit is not None:
+                payload.pop("reply_parameters", None)
+                part = OutgoingPart(address.chat, "edit", {"message_id": edit} | payload)
+            parts.append(part)
+            reply_to = edit = None
+        if buttons and parts:
+            rows = [
+                [{"text": text, "callback_data": data} for text, data in row] for row in buttons
+            ]
+            keyboard = {"reply_markup": {"inline_keyboard": rows}}
+            parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
+        return parts
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
-        """What is shown for a moment to whoever pressed."""
-        return parts.callback_answer(press, self._secrets.redact(text))
+        """What is shown for a moment to whoever pressed, cut to what Telegram shows."""
+        text = self._secrets.redact(text)[:CALLBACK_ANSWER_LIMIT]
+        payload = {"callback_query_id": press.query, "text": text}
+        return OutgoingPart(press.address.chat, "callback_answer", payload)
 
     async def send(self, item: OutboxItem) -> SendResult:
         """Send one part; once the token is revoked, wait for the end of this channel."""
@@ -117,11 +147,11 @@ class TelegramChannel(OutboxChannel):
             return None
         self._rate_limit.record(address.chat, preview=True)
         if address.private:
-            payload = parts.text_payload(address, messages[-1])
+            payload = sender.text_payload(address, messages[-1])
             payload |= {"draft_id": draft, "can_stop": True}
             await self._call_once(address, "sendMessageDraft", payload)
             return 0
-        payload = parts.text_payload(address, messages[0], link_previews=link_previews)
+        payload = sender.text_payload(address, messages[0], link_previews=link_previews)
         if message is None:
             sent = message_id(await self._call_once(address, "sendMessage", payload))
             if sent is None:
@@ -142,7 +172,7 @@ class TelegramChannel(OutboxChannel):
         return free and self._seconds_left() > MIN_LEASE_SECONDS
 
     async def _call_once(self, address: Address, method: str, payload: dict[str, Any]) -> Any:
-        body = parts.without_link_preview(method, payload | {"chat_id": address.chat})
+        body = sender.without_link_preview(method, payload | {"chat_id": address.chat})
         try:
             seconds = min(PREVIEW_SECONDS, self._seconds_left())
             return await self._client.call(method, body, timeout=seconds)
@@ -168,7 +198,6 @@ class TelegramChannel(OutboxChannel):
         return await self._member_status(address, person) in ("left", "kicked")
 
     async def _member_status(self, address: Address, person: int) -> str:
-        """What Telegram calls a person in a chat; empty where it does not say."""
         ask = {"chat_id": address.chat, "user_id": person}
         try:
             member = await self._client.call("getChatMember", ask, timeout=MEMBER_SECONDS)

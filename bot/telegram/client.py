@@ -126,19 +126,18 @@ class TelegramClient:
         except JsonTooDeep:
             if limit > 1:  # the others need not wait for the one that cannot be read
                 return await self.updates(offset, 1, 0, allowed)
-            return [self._placeholder(answer)]
-        found = list(filter(_is_update, batch)) if isinstance(batch, list) else []
+            # A stand-in for an update that is nested too deep to be read.
+            if (first := _FIRST_UPDATE.match(answer.body)) is None:
+                raise self._failure("getUpdates", answer, None) from None
+            number = int(first[1])
+            return [(number, dumps({"update_id": number, "nested": True}))]
+        updates = batch if isinstance(batch, list) else []
+        found = [
+            one for one in updates if isinstance(one, dict) and type(one.get("update_id")) is int
+        ]
         if batch and not found:
             raise ServerFault("getUpdates", "an answer that is not a list of updates")
         return [(update["update_id"], dumps(update)) for update in found]
-
-    def _placeholder(self, answer: _Answer) -> tuple[int, bytes]:
-        """A stand-in for an update that is nested too deep to be read."""
-        found = _FIRST_UPDATE.match(answer.body)
-        if found is None:
-            raise self._failure("getUpdates", answer, None)
-        number = int(found[1])
-        return number, dumps({"update_id": number, "nested": True})
 
     async def download(self, file: str, most: int, *, timeout: float) -> bytes:
         """A file of at most `most` bytes by its id; raises `TelegramError` kinds."""
@@ -146,9 +145,6 @@ class TelegramClient:
         path = found.get("file_path") if isinstance(found, dict) else None
         if not isinstance(path, str) or not _PATH.fullmatch(path) or ".." in path:
             raise ServerFault("getFile", "an answer without a path")
-        return await self._read(path, most, timeout)
-
-    async def _read(self, path: str, most: int, timeout: float) -> bytes:
         url = f"{self._base}/file/bot{self._token.get_secret_value()}/{path}"
         limits = aiohttp.ClientTimeout(total=timeout)
         failed = TelegramError("download", f"{self._host} did not give the file")
@@ -235,10 +231,6 @@ def _connection_failure(error: Exception) -> str:
             return error.os_error.strerror or "failed"
         case _:
             return type(error).__name__
-
-
-def _is_update(update: Any) -> bool:
-    return isinstance(update, dict) and type(update.get("update_id")) is int
 
 
 def _dump(params: Mapping[str, Any]) -> bytes:

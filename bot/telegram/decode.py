@@ -127,11 +127,13 @@ def decode(update: Any, bot: BotUser) -> Decoded:
 
 
 def _message(message: Object, bot: BotUser) -> Decoded:
-    chat, unsupported = _get(message, "chat", dict), _unsupported(message)
+    chat, is_text = _get(message, "chat", dict), isinstance(message.get("text"), str)
+    nouns = (noun for kind, noun in _UNSUPPORTED.items() if kind in message)
+    unsupported = None if is_text else next(nouns, None)
     if migration := _migration(message, chat, bot):
         return migration
     rule = _ignoring_rule(message, chat)
-    if rule is None and unsupported is None and not isinstance(message.get("text"), str):
+    if rule is None and unsupported is None and not is_text:
         rule = "service"
     written = parse_text(message, bot, commands=unsupported is None)
     if rule == "anonymous" and written.command and _is_anonymous_admin(message, chat):
@@ -153,7 +155,7 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         unsupported=unsupported,
         addressed=address.private or _is_addressed(message, written, bot),
         quoted=_quoted(message) if written.command is not None else None,
-        title=_title(chat),
+        title=_as_text(chat.get("title")),
     )
 
 
@@ -174,12 +176,6 @@ def _is_anonymous_admin(message: Object, chat: Object) -> bool:
     """Whether an admin of this very group wrote in its name."""
     sender, name = _get(message, "from", dict), _get(message, "sender_chat", dict)
     return sender.get("id") == ANONYMOUS_ADMIN and name.get("id") == chat.get("id")
-
-
-def _unsupported(message: Object) -> str | None:
-    if isinstance(message.get("text"), str):
-        return None
-    return next((noun for kind, noun in _UNSUPPORTED.items() if kind in message), None)
 
 
 def _migration(message: Object, chat: Object, bot: BotUser) -> ChatMigration | None:
@@ -244,11 +240,12 @@ def _membership(change: Object, bot: BotUser) -> Decoded:
         return Ignored("membership")
     private = _get(chat, "type", str) == "private"
     address = Address(bot.id, _id(chat, "id"), private=private)
-    return Membership(address, _person(_get(change, "from", dict)), now, _title(chat))
+    return Membership(
+        address, _person(_get(change, "from", dict)), now, _as_text(chat.get("title"))
+    )
 
 
 def _is_inside(member: Object) -> bool:
-    """Whether a member with this status is in the chat."""
     status = _get(member, "status", str)
     if status == "restricted":
         return member.get("is_member") is True
@@ -272,7 +269,10 @@ def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
     if "forward_origin" in message or "forward_date" in message:
         return ParsedText(text, mentioned=False)
     mentions = list(_mentions(text, entities, bot))
-    text = _without_leading_mention(text, mentions)
+    end = next((end for start, end in mentions if start == 0), 0)
+    units = text.encode("utf-16-le", "surrogatepass") if end else b""
+    rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
+    text = rest or text
     match = _COMMAND.match(text) if commands else None
     if match is None:
         return ParsedText(text, bool(mentions))
@@ -284,7 +284,6 @@ def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
 
 
 def _text(message: Object) -> tuple[str, list[Any]]:
-    """The text or the caption, with its entities."""
     prefix = "" if isinstance(message.get("text"), str) else "caption_"
     text = message.get("caption" if prefix else "text", "")
     entities = message.get(f"{prefix}entities", [])
@@ -313,13 +312,6 @@ def _mentions(text: str, entities: list[Any], bot: BotUser) -> Iterator[tuple[in
             yield start, start + length
 
 
-def _without_leading_mention(text: str, mentions: list[tuple[int, int]]) -> str:
-    end = next((end for start, end in mentions if start == 0), 0)
-    units = text.encode("utf-16-le", "surrogatepass") if end else b""
-    rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
-    return rest or text
-
-
 def _is_addressed(message: Object, written: ParsedText, bot: BotUser) -> bool:
     """Whether a message of a group speaks to this bot, or answers one of its messages."""
     if written.foreign:
@@ -339,18 +331,14 @@ def _quoted(message: Object) -> QuotedMessage | None:
     if not isinstance(first, dict):
         return None
     text = first.get("text", first.get("caption"))
-    return QuotedMessage(text if isinstance(text, str) else "", _file(first.get("document")))
+    return QuotedMessage(_as_text(text), _file(first.get("document")))
 
 
 def _file(document: Any) -> Attachment | None:
     if not isinstance(document, dict) or not isinstance(document.get("file_id"), str):
         return None
-    name, size = document.get("file_name"), document.get("file_size")
-    return Attachment(
-        document["file_id"],
-        name if isinstance(name, str) else "",
-        size if type(size) is int else 0,
-    )
+    name, size = _as_text(document.get("file_name")), document.get("file_size")
+    return Attachment(document["file_id"], name, size if type(size) is int else 0)
 
 
 # --- fields ---
@@ -375,9 +363,8 @@ def _person(user: Object) -> User:
     )
 
 
-def _title(chat: Object) -> str:
-    title = chat.get("title")
-    return title if isinstance(title, str) else ""
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _get(source: Object, key: str, kind: type[T]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +12,9 @@ import structlog
 from bot.errors import StoreUnavailable
 from bot.hosting.transport import Accept
 from bot.messages import Clock
-from bot.ops.counters import Counters
 from bot.ops.lenient_json import dumps, loads_object
+from bot.ops.logging import Counters
+from bot.ops.tasks import backoff
 from bot.store.inbox import Update
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
@@ -115,32 +115,27 @@ class TelegramPoller:
                 return max(number for number, _ in updates) + 1
 
     async def _pause_after(self, error: TelegramError) -> float:
-        """Seconds to wait after a failed poll."""
         self._failures += 1
         if isinstance(error, TooManyRequests):
             self._state = "throttled"
             return error.retry_after
         if isinstance(error, Conflict):
-            return await self._pause_after_conflict(error)
+            self._state = "conflict"
+            self.counters.add("poll:conflict")
+            pause = backoff(self._failures, *CONFLICT_PAUSES)
+            if "webhook" in error.description.lower():
+                return 0.0 if await self._remove_webhook() else pause
+            log.error(
+                "poll.conflict",
+                line=self.line,
+                why="another program polls this bot with the same token",
+                cure="stop the other program, or revoke the token at @BotFather",
+                again_in=round(pause, 1),
+            )
+            return pause
         self._state = "unreachable"
-        pause = jittered_pause(self._failures, *NETWORK_PAUSES)
+        pause = backoff(self._failures, *NETWORK_PAUSES)
         log.warning("poll.failed", line=self.line, error=str(error), again_in=round(pause, 1))
-        return pause
-
-    async def _pause_after_conflict(self, error: Conflict) -> float:
-        """Seconds to wait while another program polls; a webhook left behind is removed."""
-        self._state = "conflict"
-        self.counters.add("poll:conflict")
-        pause = jittered_pause(self._failures, *CONFLICT_PAUSES)
-        if "webhook" in error.description.lower():
-            return 0.0 if await self._remove_webhook() else pause
-        log.error(
-            "poll.conflict",
-            line=self.line,
-            why="another program polls this bot with the same token",
-            cure="stop the other program, or revoke the token at @BotFather",
-            again_in=round(pause, 1),
-        )
         return pause
 
     async def _remove_webhook(self) -> bool:
@@ -155,12 +150,6 @@ class TelegramPoller:
             log.warning("poll.webhook_not_removed", line=self.line, error=str(error))
             return False
         return True
-
-
-def jittered_pause(failures: int, first: float, most: float) -> float:
-    """Seconds to wait after so many failures in a row, give or take a fifth."""
-    pause: float = min(first * 2.0 ** min(failures - 1, 10), most)
-    return pause * random.uniform(0.8, 1.2)  # noqa: S311
 
 
 def update_of(raw: bytes) -> Update:

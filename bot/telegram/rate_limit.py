@@ -95,7 +95,6 @@ class ChatRateLimiter:
         state.slow_until = max(state.slow_until, until + _HALF_SPEED)
 
     def _state(self, chat: int) -> _ChatState:
-        """The state of a chat that is used now."""
         now = self.clock.monotonic()
         state = self._chats.get(chat)
         if state is None:

@@ -1,19 +1,34 @@
-"""Sends one part of an outbox until it is there, or until it is plain that it never can be."""
+"""Sends one part of the outbox: its calls and retries, and what is sent instead."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
-from bot.hosting.outbox_channel import LONGEST_PAUSE, SendResult, retry_pause
-from bot.messages import Clock, OutboxItem, OutgoingPart
-from bot.ops.counters import Counters
+from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, SendResult
+from bot.messages import (
+    Address,
+    Clock,
+    OutboxItem,
+    OutgoingPart,
+    PartKind,
+    RichText,
+)
+from bot.ops.logging import Counters
+from bot.ops.redaction import Secrets
+from bot.ops.tasks import backoff
+from bot.safety.output_filter import shows_secret
 from bot.telegram.client import TelegramClient
 from bot.telegram.errors import (
+    BadRequest,
+    CannotParse,
+    ChatMigrated,
     FateUnknown,
+    MessageGone,
     NotModified,
     NotSent,
     ServerFault,
@@ -22,11 +37,21 @@ from bot.telegram.errors import (
     Unauthorized,
     Unreachable,
 )
-from bot.telegram.parts import METHODS, fallback_part, mark_repeated, without_link_preview
+from bot.telegram.markdown import renderer
+from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
 
-log = structlog.get_logger("channel")
+METHODS: dict[PartKind, str] = {
+    "message": "sendMessage",
+    "edit": "editMessageText",
+    "clear_keyboard": "editMessageReplyMarkup",
+    "callback_answer": "answerCallbackQuery",
+}
+PREVIEWED = frozenset({"sendMessage", "editMessageText"})
+"""Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
+
+log = structlog.get_logger("channel")
 SEND_SECONDS = 25.0
 ASK_SECONDS = 8.0
 LONGEST_BEFORE_A_COPY = 240.0
@@ -35,6 +60,89 @@ MOST_COPIES = 20
 
 With their pauses they take the better part of an hour: fewer could all be lost by a bad network.
 """
+
+
+def messages(markdown: str, secrets: Secrets) -> list[RichText]:
+    """Markdown as the texts of messages, without secrets.
+
+    A secret that two pieces of a long text would show together is looked for as well.
+    """
+    found = [without_secrets(rich, secrets) for rich in renderer.render_pieces(markdown)]
+    if len(found) > 1 and shows_secret(whole := renderer.join(found), secrets):
+        found = [without_secrets(RichText(whole.text), secrets)]
+    return [part for rich in found for part in split(rich, renderer.PART_LIMIT)]
+
+
+def without_secrets(rich: RichText, secrets: Secrets) -> RichText:
+    """A text as people will see it, without secrets; where it had one, as plain text."""
+    return RichText(secrets.redact(rich.text)) if shows_secret(rich, secrets) else rich
+
+
+def text_payload(
+    address: Address, rich: RichText, reply_to: int | None = None, *, link_previews: bool = False
+) -> dict[str, Any]:
+    """One message's JSON without its chat: text, entities, topic, what it replies to."""
+    payload: dict[str, Any] = {"text": rich.text}
+    if link_previews:
+        payload["link_preview_options"] = {"is_disabled": False}
+    if rich.entities:
+        payload["entities"] = list(rich.entities)
+    if address.topic is not None:
+        payload["message_thread_id"] = address.topic
+    if reply_to is not None:
+        payload["reply_parameters"] = {
+            "message_id": reply_to,
+            "allow_sending_without_reply": True,
+        }
+    return payload
+
+
+def without_link_preview(method: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload of a call after which Telegram fetches no link, unless it says that it may.
+
+    An edit needs it as well: without it, the first link would be fetched after all. A draft cannot
+    have it and needs none: no link of it is fetched until the message is sent.
+    """
+    if method in PREVIEWED and "link_preview_options" not in payload:
+        return {**payload, "link_preview_options": {"is_disabled": True}}
+    return dict(payload)
+
+
+def mark_repeated(part: OutgoingPart) -> OutgoingPart:
+    """A message that may be there already, with the mark that says so; an edit needs none."""
+    text = part.payload.get("text", "")
+    if part.kind != "message" or text.startswith(renderer.MARK):
+        return part
+    rich = renderer.with_mark(RichText(text, tuple(part.payload.get("entities", ()))))
+    payload = _without(part.payload, "entities") | {"text": rich.text}
+    if rich.entities:
+        payload["entities"] = list(rich.entities)
+    return replace(part, payload=payload)
+
+
+def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
+    """Another form of a refused part that may pass, so that nothing of an answer is lost."""
+    payload = part.payload
+    if isinstance(error, ChatMigrated):
+        payload = _without(part.payload, "message_id", "reply_parameters")
+        if part.kind == "edit" and not part.best_effort:
+            return replace(part, chat=error.to, kind="message", payload=payload)
+        if "message_id" in part.payload:
+            return None
+        return replace(part, chat=error.to, payload=payload)
+    if isinstance(error, MessageGone) and part.kind == "edit":
+        if part.best_effort:
+            return None
+        return replace(part, kind="message", payload=_without(payload, "message_id"))
+    if isinstance(error, CannotParse) and "entities" in payload:
+        return replace(part, payload=_without(payload, "entities"))
+    if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():
+        return replace(part, payload=_without(payload, "entities", "reply_parameters"))
+    return None
+
+
+def _without(payload: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if name not in keys}
 
 
 @dataclass(slots=True, repr=False)
@@ -53,7 +161,10 @@ class TelegramSender:
         part = mark_repeated(item.part) if item.maybe_sent else item.part
         attempts = unanswered = 0
         while True:
-            await self._wait_until_clear(part.chat)
+            while (pause := self.rate_limit.blocked_for(part.chat)) > 0:
+                await self.clock.sleep(pause)
+            while self.seconds_left() < MIN_LEASE_SECONDS:
+                await self.clock.sleep(0.1)
             try:
                 sent = await self._call(part)
             except NotModified:
@@ -74,13 +185,6 @@ class TelegramSender:
             else:
                 self.counters.add("sent")
                 return SendResult(part.chat, message_id(sent))
-
-    async def _wait_until_clear(self, chat: int) -> None:
-        """Wait while the chat is blocked, or the lease is not surely ours."""
-        while (pause := self.rate_limit.blocked_for(chat)) > 0:
-            await self.clock.sleep(pause)
-        while self.seconds_left() < MIN_LEASE_SECONDS:
-            await self.clock.sleep(0.1)
 
     async def _call(self, part: OutgoingPart) -> Any:
         method = METHODS[part.kind]
@@ -140,7 +244,7 @@ class TelegramSender:
     async def _pause(
         self, error: TelegramError, failures: int, longest: float = LONGEST_PAUSE
     ) -> None:
-        pause = retry_pause(failures, longest)
+        pause = backoff(failures, FIRST_PAUSE, longest)
         log.warning("send.retry", line=self.line, error=str(error), pause=pause)
         await self.clock.sleep(pause)
 

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from bot.hosting.transport import Accept
 from bot.messages import Clock
-from bot.ops.counters import Counters
 from bot.ops.lenient_json import JsonTooDeep
+from bot.ops.logging import Counters
 from bot.store.inbox import Update
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import ALLOWED_UPDATES
@@ -83,7 +83,17 @@ class TelegramWebhook:
         while True:
             pause = REGISTER_AGAIN
             try:
-                await self._register()
+                found = await self.client.call("getWebhookInfo", {}, timeout=CALL_SECONDS)
+                if self.state == "starting" or found.get("url") != self.config.url:
+                    wanted = {
+                        "url": self.config.url,
+                        "secret_token": self.config.secret,
+                        "allowed_updates": list(ALLOWED_UPDATES),
+                        "max_connections": 1,
+                        "drop_pending_updates": False,
+                    }
+                    await self.client.call("setWebhook", wanted, timeout=CALL_SECONDS)
+                self.state = "webhook"
             except Unauthorized:
                 raise
             except TelegramError as error:
@@ -93,16 +103,3 @@ class TelegramWebhook:
             else:
                 self.last_success = self.clock.monotonic()
             await self.clock.sleep(pause)
-
-    async def _register(self) -> None:
-        found = await self.client.call("getWebhookInfo", {}, timeout=CALL_SECONDS)
-        if self.state == "starting" or found.get("url") != self.config.url:
-            wanted = {
-                "url": self.config.url,
-                "secret_token": self.config.secret,
-                "allowed_updates": list(ALLOWED_UPDATES),
-                "max_connections": 1,
-                "drop_pending_updates": False,
-            }
-            await self.client.call("setWebhook", wanted, timeout=CALL_SECONDS)
-        self.state = "webhook"

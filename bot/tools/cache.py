@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from bot.messages import Clock
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.skills.api import SkillContext
 from bot.tools.calls import NO_ANSWER, Call, Result
 from bot.tools.sources import WrappedTools

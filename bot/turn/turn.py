@@ -18,7 +18,7 @@ from bot.approvals.store import ApprovalStore
 from bot.approvals.view import question_parts
 from bot.line_context import LineContext
 from bot.messages import Answer, Buttons, Clock, IncomingMessage, OutgoingPart, TurnRef, text_of
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.ops.tasks import offload_if_long
 from bot.store.journal import Journal, OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record

@@ -13,7 +13,7 @@ from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Role
 from bot.access.store import AccessRequest, AccessStore, RoleChange
 from bot.hosting.fleet import Notifications
 from bot.messages import OutgoingPart
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
 from registry.sources.stored_values import AUDIT

@@ -29,8 +29,8 @@ from bot.messages import (
     Signal,
     User,
 )
-from bot.ops.clock import SystemClock
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
+from bot.ops.tasks import SystemClock
 from bot.store.client import StoreClient, connect
 from bot.store.inbox import InboxEntry, Update, UpdateInbox
 from registry.binding import BotIdentity

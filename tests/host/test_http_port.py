@@ -17,9 +17,8 @@ from starlette.routing import Route
 
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
-from bot.http.server import serving
-from bot.http.webhooks import WebhookEndpoint, webhook_routes
-from bot.ops.counters import Counters
+from bot.http.server import WebhookEndpoint, serving, webhook_routes
+from bot.ops.logging import Counters
 from tests.host.stage import until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

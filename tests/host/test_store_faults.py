@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ConfigError
-from bot.ops.clock import SystemClock
 from bot.ops.process import open_private
+from bot.ops.tasks import SystemClock
 from bot.store import embedded
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey

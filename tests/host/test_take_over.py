@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.usage.ledger import ATTRIBUTION, Ledger

@@ -31,7 +31,7 @@ async def test_while_nothing_comes_back_from_telegram_an_answer_is_not_repeated(
 async def test_a_message_to_which_no_answer_ever_comes_does_not_hold_its_chat_up_for_ever(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "retry_pause", lambda _failures, _longest: 0.01)
+    monkeypatch.setattr(sender, "backoff", lambda _failures, _first, _longest: 0.01)
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on("unheard", "next")

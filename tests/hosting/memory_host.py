@@ -47,9 +47,9 @@ from bot.messages import (
     User,
 )
 from bot.model.client import MessagesModel
-from bot.ops.clock import SystemClock
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
+from bot.ops.tasks import SystemClock
 from bot.skills.runner import SkillRunner
 from bot.store.client import StoreClient, connect
 from bot.store.inbox import Update, UpdateInbox

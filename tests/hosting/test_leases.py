@@ -10,7 +10,7 @@ import pytest
 
 from bot.errors import FencedOut, StoreUnavailable
 from bot.hosting.leases import CHECKED_PER_BEAT, HostIdentity, Leases
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox

@@ -8,7 +8,7 @@ from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.hosting.fleet import Notifications
 from bot.hosting.leases import HostIdentity, Leases
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
 from tests.host.stage import until

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.errors import ToolUnavailable
-from bot.mcp.connection_state import ConnectionState
+from bot.mcp.result import ConnectionState
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.auth import NotAuthorized, TokenSource
 from bot.mcp.transports.http import ServerHttpClient

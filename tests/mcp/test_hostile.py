@@ -121,7 +121,7 @@ async def test_whoever_tells_of_changes_without_an_end_is_asked_ever_more_seldom
 async def test_prompts_that_take_too_long_do_not_keep_a_server_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.mcp.listing._PROMPTS_SECONDS", 0.3)
+    monkeypatch.setattr("bot.mcp.connection._PROMPTS_SECONDS", 0.3)
     async with pool_of(server("rude", "rude.py", "slow prompts")) as pool:
         assert pool.prompts(pool.named("rude")) == ["prompt one"]
         assert (await pool.ask("rude", "fine", {})).text == "called fine"

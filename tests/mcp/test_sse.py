@@ -10,8 +10,8 @@ import pytest
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCResponse
 
-from bot.mcp.connection_state import ConnectionState
-from bot.mcp.transports.sse import EventReader
+from bot.mcp.result import ConnectionState
+from bot.mcp.transports.http import EventReader
 from bot.ops.line_reader import LINE_LIMIT
 
 URL = "http://desk.test:80/sse"

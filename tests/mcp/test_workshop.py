@@ -58,8 +58,8 @@ async def test_arguments_that_no_wire_takes_never_leave(pool: NamedPool) -> None
 async def test_hints_come_as_booleans(pool: NamedPool) -> None:
     tools = {tool.name: tool for tool in pool.tools(pool.named("workshop"))}
     echo, count = tools["echo"], tools["count"]
-    assert (echo.read_only, echo.destructive, echo.open_world) == (True, False, False)
-    assert (count.read_only, count.destructive, count.open_world) == (False, True, True)
+    assert (echo.read_only, echo.idempotent) == (True, False)
+    assert (count.read_only, count.idempotent) == (False, False)
     assert count.input_schema["properties"]["seconds"]["type"] == "number"
 
 

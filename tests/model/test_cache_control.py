@@ -8,12 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.messages import Json
-from bot.model.cache_control import (
-    BLOCKS_BETWEEN_MARKS,
-    Prompt,
-    with_cache_marks,
-    without_cache_marks,
-)
+from bot.model.parameters import BLOCKS_BETWEEN_MARKS, Prompt, with_cache_marks, without_cache_marks
 
 MARK = {"type": "ephemeral"}
 

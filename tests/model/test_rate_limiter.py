@@ -12,9 +12,9 @@ from aiohttp import web
 from bot.errors import ModelBusy
 from bot.messages import Answer, ModelRequest
 from bot.model.client import MessagesModel
-from bot.model.errors import retry_after
 from bot.model.rate_limiter import FIRST_CONCURRENCY, LONGEST_WAIT, RateLimiter
-from bot.ops.clock import SystemClock
+from bot.model.stream import retry_after
+from bot.ops.tasks import SystemClock
 from tests.model.test_client import WHOLE, Api, api, model, refuse, speak
 
 __all__ = ["api", "model"]

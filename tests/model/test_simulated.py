@@ -12,7 +12,7 @@ from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleT
 from bot.messages import Answer, ModelRequest, ToolChosen
 from bot.model.client import MessagesModel
 from bot.model.parameters import LEVELS
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from registry.models import known
 from simulators.http_server import serving
 from simulators.messages.models import MODELS

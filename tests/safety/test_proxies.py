@@ -10,10 +10,10 @@ from contextlib import suppress
 import httpx2
 import pytest
 
-from bot.mcp.connection_state import ConnectionState
+from bot.mcp.result import ConnectionState
 from bot.mcp.transports.http import ServerHttpClient
 from bot.ops.network import proxy_of
-from bot.skills import SkillContext
+from bot.skills.api import SkillContext
 from bot.skills.spec import SkillSpec
 from bot.skills.webhook_skill import REFUSED, WebhookSkillRunner
 from bot.telegram.client import new_session

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from bot.skills import InternalSkill, InvalidArguments, SkillContext, skill
-from bot.skills.discovery import InstalledSkills, discover_skills
-from bot.skills.python_skill import PythonSkillRunner
+from bot.skills.api import InternalSkill, InvalidArguments, SkillContext, skill
+from bot.skills.python_skill import InstalledSkills, PythonSkillRunner, discover_skills
 from bot.skills.spec import SkillSpec
 from registry.skill import Skill
 from tests.packages import install

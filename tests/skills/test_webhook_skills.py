@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from bot.ops.network import Forbidden
 from bot.ops.redaction import Secrets
-from bot.skills import SkillContext
+from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import CAUTION, RESULT_LIMIT, SkillSpec
 from bot.skills.webhook_skill import LOST, GuardedResolver

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store.client import StoreClient, connect
 from simulators.testing.valkey import Valkey, running_valkey
 

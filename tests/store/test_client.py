@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store.client import StoreClient
 from tests.store.engines import Engine
 

@@ -9,11 +9,10 @@ from bot.access.store import AccessStore
 from bot.hosting.fleet import Notifications
 from bot.hosting.leases import HostIdentity, Leases
 from bot.messages import Fence, OutgoingPart, TurnRef
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.store.dead_letters import DeadLetters
-from bot.store.inbox import Update, UpdateInbox
+from bot.store.inbox import DeadLetters, Update, UpdateInbox
 from bot.store.outbox import Outbox
 from tests.store.engines import Engine
 from tests.store.forgetful import Forgetful

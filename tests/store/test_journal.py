@@ -9,7 +9,7 @@ import pytest
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.hosting.leases import HostIdentity, Leases
 from bot.messages import Attribution, Fence, OutgoingPart, TurnRef
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from bot.hosting.outbox_channel import ChannelServices
 from bot.messages import Fence, OutboxItem, OutgoingPart
-from bot.ops.clock import SystemClock
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
+from bot.ops.tasks import SystemClock
 from bot.telegram.channel import TelegramChannel
 
 

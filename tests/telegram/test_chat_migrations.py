@@ -10,7 +10,7 @@ from bot.conversations.chat_migrations import ChatMigrations
 from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart, PartKind
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import ChatMigrated
-from bot.telegram.parts import fallback_part
+from bot.telegram.sender import fallback_part
 
 BOT = BotUser(100, "our_bot")
 OLD, NEW = -42, -100200

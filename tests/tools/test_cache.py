@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
 from bot.skills.api import SkillContext
 from bot.tools.cache import ToolResultCache, cache_key
 from bot.tools.calls import NO_ANSWER, Result

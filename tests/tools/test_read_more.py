@@ -9,7 +9,7 @@ import pytest
 from bot.errors import FencedOut
 from bot.hosting.leases import HostIdentity, Leases
 from bot.messages import Fence, TurnRef
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.tools.calls import Remainder

@@ -14,8 +14,8 @@ from bot.hosting.leases import HostIdentity, Leases
 from bot.mcp.pool import Pool
 from bot.mcp.tool_spec import Tool
 from bot.messages import Fence, TurnRef
-from bot.ops.clock import SystemClock
-from bot.ops.counters import Counters
+from bot.ops.logging import Counters
+from bot.ops.tasks import SystemClock
 from bot.skills.api import SkillContext, skill
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec

@@ -11,7 +11,7 @@ import pytest
 
 from bot.hosting.leases import HostIdentity, Leases
 from bot.messages import Attribution, Fence
-from bot.ops.clock import SystemClock
+from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.journal import Record

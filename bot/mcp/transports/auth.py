@@ -139,7 +139,6 @@ async def _json_object(response: httpx2.Response) -> dict[str, Any]:
 
 
 def _token_in(status: int, answer: Mapping[str, Any]) -> tuple[str, float]:
-    """The token of an answer, and the seconds for which it is valid."""
     if status != 200:
         error = answer.get("error")
         code = f" ({error})" if isinstance(error, str) and _CODE.match(error) else ""

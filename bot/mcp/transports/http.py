@@ -1,19 +1,40 @@
-"""The HTTP client of one MCP server: signs requests, bounds answers, answers for failed posts."""
+"""MCP over HTTP: the client of one server, and its older transport, one stream of events.
+
+The client signs requests, bounds answers, and answers for failed posts. The SDK's own reader of
+events ends the connection, and with it the calls of all who share it, for one answer of more than
+a megabyte; here such an answer is an error for its own call.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
+import anyio
 import httpx2
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
+from mcp.shared.message import SessionMessage
 
-from bot.mcp.connection_state import ConnectionState, current_request
+from bot.mcp.result import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.auth import NotAuthorized, TokenSource
-from bot.mcp.transports.messages import bounded_body
+from bot.mcp.transports.messages import bounded_body, message_or_error, too_long_message
+from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 from bot.safety.guarded_http import CONNECT_SECONDS, GuardedHttpClient, failure_text
 
 _REFUSALS = frozenset({401, 403, 404})
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, NotAuthorized)
+
+
+log = structlog.get_logger("mcp")
+_EVENTS = "text/event-stream"
+_HEADERS = {"Accept": _EVENTS, "Cache-Control": "no-store"}
 
 
 class ServerHttpClient(GuardedHttpClient):
@@ -76,3 +97,137 @@ class ServerHttpClient(GuardedHttpClient):
 def _mark_unsent() -> None:
     if (request := current_request.get()) is not None:
         request.sent = False
+
+
+@dataclass(slots=True)
+class Posts:
+    """Messages to the server, each posted by its sender."""
+
+    client: httpx2.AsyncClient
+    url: str
+    state: ConnectionState
+
+    async def send(self, item: SessionMessage) -> None:
+        """Post a message; a post that fails ends the connection."""
+        body = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
+        response = await request_within_origin(self.client, "POST", self.url, json=body)
+        if response.is_redirect:  # the client reports every other failure
+            self.state.lose("a post was redirected to another host")
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+    async def __aenter__(self) -> Posts:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+Streams = tuple[MemoryObjectReceiveStream[SessionMessage], Posts]
+
+
+@asynccontextmanager
+async def sse_streams(
+    url: str, client: httpx2.AsyncClient, state: ConnectionState
+) -> AsyncIterator[Streams]:
+    """The server's streams of messages; raises httpx2.HTTPError where it has none."""
+    async with client, stream_within_origin(client, "GET", url, headers=_HEADERS) as response:
+        response.raise_for_status()
+        if not response.headers.get("content-type", "").lower().startswith(_EVENTS):
+            raise httpx2.RemoteProtocolError("not a stream of events", request=response.request)
+        received, incoming = anyio.create_memory_object_stream[SessionMessage](0)
+        events = EventReader(url, received, state)
+        reading = asyncio.create_task(events.read(response))
+        try:
+            yield incoming, Posts(client, await events.endpoint, state)
+        finally:
+            incoming.close()
+            reading.cancel()
+            await asyncio.wait({reading})
+            received.close()
+
+
+class EventReader:
+    """Reads messages from a stream of events; `endpoint` is where posts go, once it is known."""
+
+    def __init__(
+        self, url: str, received: MemoryObjectSendStream[SessionMessage], state: ConnectionState
+    ) -> None:
+        self._url = url
+        self._received = received
+        self._state = state
+        self._lines = LineSplitter()
+        self.endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._begin_event()
+
+    def _begin_event(self) -> None:
+        self._event = b"message"
+        self._data: list[bytes] = []
+        self._size = 0
+        self._request: int | None = None
+
+    async def read(self, response: httpx2.Response) -> None:
+        """Read until the end."""
+        ended = httpx2.RemoteProtocolError("the stream ended", request=response.request)
+        try:
+            async with self._received:
+                async for chunk in response.aiter_raw():
+                    for line in self._lines.feed(chunk):
+                        await self._read_line(line)
+                    if self._lines.is_endless:
+                        self._state.lose("the server sends an event without an end")
+                        break
+        except (httpx2.HTTPError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            self._state.note(type(error).__name__)
+        finally:
+            if not self.endpoint.done():
+                self.endpoint.set_exception(ended)
+
+    async def _read_line(self, line: bytes | LineTooLong) -> None:
+        if isinstance(line, LineTooLong):
+            self._size += line.size
+            self._request = line.request if self._request is None else self._request
+        elif field := line.rstrip(b"\r"):
+            name, _, value = field.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"event":
+                self._event = value
+            elif name == b"data":
+                self._size += len(value)
+                if self._size <= LINE_LIMIT:
+                    self._data.append(value)
+        else:
+            data = b"\n".join(self._data)
+            if self._event == b"endpoint":
+                self._set_endpoint(data)
+            elif self._event == b"message" and (message := self._message(data)) is not None:
+                await self._received.send(message)
+            self._begin_event()
+
+    def _message(self, data: bytes) -> SessionMessage | None:
+        if self._size > LINE_LIMIT:
+            request = answered_request(data) if self._request is None else self._request
+            log.warning("a message is too large", bytes=self._size, request=request)
+            return too_long_message(request, self._size)
+        return message_or_error(data) if data else None
+
+    def _set_endpoint(self, data: bytes) -> None:
+        """Where posts go: only to the host that the stream comes from."""
+        if self.endpoint.done():
+            return
+        try:
+            url = urljoin(self._url, data.decode(errors="replace").strip())
+            is_same_host = _origin(url) == _origin(self._url)
+        except ValueError:
+            url, is_same_host = "", False
+        if is_same_host:
+            self.endpoint.set_result(url)
+        else:
+            text = "the server wants posts to go to another host"
+            self.endpoint.set_exception(httpx2.RemoteProtocolError(text))
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()

@@ -79,7 +79,6 @@ def cut_parts(result: dict[str, Any]) -> None:
 
 
 def _structure_as_text(result: dict[str, Any]) -> None:
-    """Turn structured content into a text part where there is no other text."""
     content = result.get("content")
     if not isinstance(content, list) or result.get("structuredContent") is None:
         return
@@ -213,14 +212,12 @@ async def _shortened_or_error(message: bytes, request: Any) -> bytes:
 
 
 def _error(request: Any, text: str) -> bytes:
-    """An error response in place of one that is not taken."""
     error = {"code": ANSWER_REJECTED, "message": text}
     answer = {"jsonrpc": "2.0", "id": 0 if request is None else request, "error": error}
     return json.dumps(answer).encode()
 
 
 def _sent_id(request: httpx2.Request) -> Any:
-    """The id of the JSON-RPC request that was posted."""
     try:
         message = json.loads(request.content)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -14,12 +15,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
 
-from bot.mcp.connection_state import ConnectionState, current_request
+from bot.mcp.result import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import TOOLS_LIMIT
-from bot.mcp.transports.http import ServerHttpClient
+from bot.mcp.transports.http import ServerHttpClient, sse_streams
 from bot.mcp.transports.messages import PARTS_LIMIT, cut_parts
-from bot.mcp.transports.sse import sse_streams
 from bot.mcp.transports.stdio import stdio_streams
 from bot.ops.line_reader import LINE_LIMIT
 from bot.safety.text_safety import printable
@@ -59,11 +59,11 @@ async def _http_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterat
         yield streams
 
 
+@dataclass(slots=True)
 class _Stream:
     """What both directions of a watched connection share."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    _inner: Any
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -82,28 +82,19 @@ class _Stream:
         return suppressed
 
 
+@dataclass(slots=True)
 class _Incoming(_Stream):
     """Messages from the server; the connection is lost when they end."""
 
-    def __init__(self, inner: Any, state: ConnectionState) -> None:
-        super().__init__(inner)
-        self._state = state
-        self._window_began = 0.0
-        self._received = 0
+    _state: ConnectionState
+    _window_began: float = 0.0
+    _received: int = 0
 
     @property
     def last_context(self) -> Any:
         return getattr(self._inner, "last_context", None)
 
     async def receive(self) -> Any:
-        await self._pace()
-        try:
-            return _repaired(await self._inner.receive())
-        except _ENDS:
-            self._state.lose("the server closed the connection")
-            raise
-
-    async def _pace(self) -> None:
         # A server that talks without an end would take the time of all who share this loop.
         now = asyncio.get_running_loop().time()
         if now - self._window_began >= _WINDOW:
@@ -111,6 +102,11 @@ class _Incoming(_Stream):
         self._received += 1
         if self._received > _MESSAGES_PER_WINDOW:
             await asyncio.sleep(self._window_began + _WINDOW - now)
+        try:
+            return _repaired(await self._inner.receive())
+        except _ENDS:
+            self._state.lose("the server closed the connection")
+            raise
 
     def __aiter__(self) -> _Incoming:
         return self
@@ -144,7 +140,11 @@ def _repaired(item: Any) -> Any:
     if isinstance(message, JSONRPCResponse):
         cut_parts(message.result)
         if isinstance(tools := message.result.get("tools"), list):
-            offered = [tool for tool in tools[: TOOLS_LIMIT + PARTS_LIMIT] if _is_named(tool)]
+            offered = [
+                tool
+                for tool in tools[: TOOLS_LIMIT + PARTS_LIMIT]
+                if isinstance(tool, dict) and isinstance(tool.get("name"), str)
+            ]
             repaired = [_repaired_tool(tool) for tool in offered]
             message.result["tools"] = [tool for tool in repaired if _can_be_listed(tool)]
     return item
@@ -169,10 +169,6 @@ def _can_be_listed(tool: dict[str, Any]) -> bool:
         why = f"its input schema is not a JSON Schema, at $.{wrong}"
         log.warning("tool list", note=f"tool {name!r} is left out: {why}")
     return wrong is None
-
-
-def _is_named(tool: Any) -> bool:
-    return isinstance(tool, dict) and isinstance(tool.get("name"), str)
 
 
 def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:

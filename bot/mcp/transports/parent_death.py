@@ -16,21 +16,17 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def _tie_to_parent(parent: int) -> None:
-    import ctypes
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
-
-
 def main(argv: list[str]) -> None:
     """Tie this process to its parent and become the command; exits 127 if it cannot be run."""
     parent, _, umask = argv[0].partition(",")
     if umask:
         os.umask(int(umask, 8))
     if sys.platform == "linux":
-        _tie_to_parent(int(parent))
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):  # it died before the line above
+            os._exit(1)
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     try:

@@ -23,7 +23,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
-from bot.mcp.connection_state import ConnectionState
+from bot.mcp.result import ConnectionState
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
 from bot.mcp.transports.messages import (
@@ -75,7 +75,10 @@ async def stdio_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterat
         try:
             await _stop(process)
         finally:
-            await _end(pumps)
+            _, pending = await asyncio.wait(pumps, timeout=0.5)
+            for pump in pending:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
             transport.close()  # else a stray grandchild that holds the pipes would cost us ours
             for half in (received, to_send):
                 half.close()
@@ -162,18 +165,15 @@ class _MessageReader:
         except TooManyParts as error:
             return error_message(answered_request(line), str(error))
         except ValueError:
-            self._add_garbage(line)
+            self._garbage_bytes += len(line)
+            self._garbage_lines += 1
+            if line.strip() and self._garbage_shown < _GARBAGE_SHOWN:
+                self._garbage_shown += 1
+                text = self._spec.redact(line[:_STDERR_LINE].decode(errors="replace"))
+                self._log.warning("not a message on standard output", line=text[:_GARBAGE_LINE])
             return error_message(answered_request(line), PROTOCOL_BROKEN)
         self._garbage_bytes = self._garbage_lines = 0
         return SessionMessage(message)
-
-    def _add_garbage(self, line: bytes) -> None:
-        self._garbage_bytes += len(line)
-        self._garbage_lines += 1
-        if line.strip() and self._garbage_shown < _GARBAGE_SHOWN:
-            self._garbage_shown += 1
-            text = self._spec.redact(line[:_STDERR_LINE].decode(errors="replace"))
-            self._log.warning("not a message on standard output", line=text[:_GARBAGE_LINE])
 
     def _is_garbage(self) -> bool:
         too_much = self._garbage_bytes > _GARBAGE_BYTES or self._garbage_lines > _GARBAGE_LINES
@@ -254,10 +254,3 @@ async def _exited(process: Process, seconds: float) -> bool:
     while process.returncode is None and loop.time() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return process.returncode is not None
-
-
-async def _end(pumps: list[asyncio.Task[None]]) -> None:
-    _, pending = await asyncio.wait(pumps, timeout=0.5)
-    for pump in pending:
-        pump.cancel()
-    await asyncio.gather(*pumps, return_exceptions=True)

@@ -60,15 +60,15 @@ def _clipped(entity: Json, units: int) -> Json | None:
 
 def _apart(entities: Iterable[Json]) -> list[Json]:
     """Those of the entities, the first ones first, that meet none that was kept before."""
-    kept: list[Json] = []
+    apart: list[Json] = []
     taken: list[Range] = []
     for entity in entities:
         start, end = _range(entity)
         index = bisect_left(taken, (end, 0))
         if index == 0 or taken[index - 1][1] <= start:
             taken.insert(index, (start, end))
-            kept.append(entity)
-    return kept
+            apart.append(entity)
+    return apart
 
 
 def _around(quotes: Iterable[Json], atoms: Iterable[Json]) -> list[Json]:

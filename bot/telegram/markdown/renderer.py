@@ -34,11 +34,16 @@ def render(markdown: str) -> RichText:
     Never raises: what cannot be converted, or would vanish, is shown as it was written. Invisible
     characters are left out, also where Markdown names them (`&zwj;`).
     """
-    text = strip_invisible(_cleaned(markdown))
+    text = markdown.replace("\r\n", "\n").replace("\r", "\n")
+    text = strip_invisible(_HALF_PAIR.sub("\ufffd", _CONTROL.sub(" ", text)))
     if is_blank(text):
         return RichText("")
     try:
-        rich = _converted(text)
+        from telegramify_markdown import convert
+
+        source = preprocess_markdown(text)
+        shown, entities = convert(source.markdown, latex_escape=source.latex, config=_symbols())
+        rich = _readable(shown, [entity.to_dict() for entity in entities])
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # noqa: BLE001 a panic in the parser's native code is no Exception
@@ -132,19 +137,6 @@ def with_mark(rich: RichText, mark: str = MARK) -> RichText:
         for one in rich.entities
     )
     return RichText(mark + rich.text, tuple(moved))
-
-
-def _cleaned(markdown: str) -> str:
-    text = markdown.replace("\r\n", "\n").replace("\r", "\n")
-    return _HALF_PAIR.sub("\ufffd", _CONTROL.sub(" ", text))
-
-
-def _converted(text: str) -> RichText:
-    from telegramify_markdown import convert
-
-    source = preprocess_markdown(text)
-    shown, entities = convert(source.markdown, latex_escape=source.latex, config=_symbols())
-    return _readable(shown, [entity.to_dict() for entity in entities])
 
 
 def _readable(shown: str, entities: Sequence[Json]) -> RichText:

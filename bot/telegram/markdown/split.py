@@ -87,21 +87,6 @@ class _Cutter:
         self._text = text = rich.text
         self._limit = limit
         self._offsets = _offsets(text)
-        self._spans = self._as_spans(rich.entities)
-        self._code = sorted((s.start, s.end) for s in self._spans if s.entity["type"] == "pre")
-
-    def parts(self) -> Iterator[RichText]:
-        position, spans = self._skip_space(0), self._spans
-        while position < len(self._text):
-            spans = [span for span in spans if span.end > position]
-            bound = self._bound(position, spans)
-            cut = self._cut(position, bound) if bound < len(self._text) else bound
-            text = self._text[position:cut].rstrip()
-            if not is_blank(text):
-                yield RichText(text, self._clipped(position, position + len(text), spans))
-            position = self._skip_space(cut)
-
-    def _as_spans(self, entities: Sequence[Json]) -> list[_Span]:
         at, last = self._offsets, len(self._text)
         spans = [
             _Span(
@@ -109,20 +94,32 @@ class _Cutter:
                 min(last, bisect_left(at, entity["offset"] + entity["length"])),
                 entity,
             )
-            for entity in entities
+            for entity in rich.entities
         ]
-        return sorted(
+        self._spans = sorted(
             (span for span in spans if span.start < span.end), key=lambda s: (s.start, -s.end)
         )
+        self._code = sorted((s.start, s.end) for s in self._spans if s.entity["type"] == "pre")
+
+    def parts(self) -> Iterator[RichText]:
+        position, spans = self._skip_space(0), self._spans
+        while position < len(self._text):
+            spans = [span for span in spans if span.end > position]
+            # How far a part may reach for its units and its entities.
+            bound = bisect_right(self._offsets, self._offsets[position] + self._limit) - 1
+            if len(spans) > ENTITY_LIMIT and spans[ENTITY_LIMIT].start > position:
+                bound = min(bound, spans[ENTITY_LIMIT].start)
+            cut = self._cut(position, bound) if bound < len(self._text) else bound
+            text = self._text[position:cut].rstrip()
+            if not is_blank(text):
+                yield RichText(text, self._clipped(position, position + len(text), spans))
+            position = self._skip_space(cut)
 
     def _code_after(self, position: int) -> tuple[int, int]:
         """The code that goes on at a position, else the next, else the text's end."""
         index = bisect_right(self._code, position, key=itemgetter(1))
         end = len(self._text)
         return self._code[index] if index < len(self._code) else (end, end)
-
-    def _inside_code(self, position: int) -> bool:
-        return self._code_after(position)[0] < position
 
     def _skip_space(self, position: int) -> int:
         """Over white space, but only over empty lines where code begins or goes on."""
@@ -134,13 +131,6 @@ class _Cutter:
         match = _BLANK_LINES.match(self._text, position, end)
         position = match.end() if match else position
         return position if position < end else self._skip_space(end)
-
-    def _bound(self, position: int, spans: Sequence[_Span]) -> int:
-        """How far a part may reach for its units and its entities."""
-        bound = bisect_right(self._offsets, self._offsets[position] + self._limit) - 1
-        if len(spans) > ENTITY_LIMIT and spans[ENTITY_LIMIT].start > position:
-            bound = min(bound, spans[ENTITY_LIMIT].start)
-        return bound
 
     def _cut(self, position: int, bound: int) -> int:
         """The best place in the second half, else the last gap that saves a word, else the end."""
@@ -159,7 +149,10 @@ class _Cutter:
         cut = self._last(_WORD, position, middle, in_code=True)
         if cut is not None and self._word_fits(cut):
             return cut
-        return self._last_border(position, bound)
+        cut = bound
+        while cut > position and not is_border(self._text, cut):
+            cut -= 1
+        return cut if cut > position else bound
 
     def _last(
         self, borders: re.Pattern[str], after: int, bound: int, *, in_code: bool
@@ -169,7 +162,7 @@ class _Cutter:
             place = match.start()
             if not after < place <= bound or not is_border(self._text, place):
                 continue
-            if in_code or not self._inside_code(place):
+            if in_code or self._code_after(place)[0] >= place:
                 best = place
         return best
 
@@ -178,12 +171,6 @@ class _Cutter:
         following = _WORD.search(self._text, start)
         end = following.start() if following else len(self._text)
         return self._offsets[end] - self._offsets[start] <= self._limit
-
-    def _last_border(self, position: int, bound: int) -> int:
-        cut = bound
-        while cut > position and not is_border(self._text, cut):
-            cut -= 1
-        return cut if cut > position else bound
 
     def _clipped(self, start: int, end: int, spans: Sequence[_Span]) -> tuple[Json, ...]:
         at, base = self._offsets, self._offsets[start]
