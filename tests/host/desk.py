@@ -19,7 +19,7 @@ from tests.host.stage import HostProcess, Stage, until
 
 __all__ = ["PATIENCE", "Asking", "Desk", "asking", "buttons", "data", "results", "write"]
 
-DESK = Path(__file__).parents[1] / "tools" / "servers" / "desk.py"
+DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 
 
 class Desk:
