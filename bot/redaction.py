@@ -11,11 +11,12 @@ import base64
 import binascii
 import bisect
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
+
+from registry.normalizing import normalized
 
 SECRET: Final = "[secret]"  # noqa: S105 - what stands in the place of one
 LEAST: Final = 6
@@ -336,7 +337,7 @@ def _light(text: str) -> str:
     if "%" in text or "\\" in text or "&" in text:
         text = _ESCAPE.sub(_unescaped, text)
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
+        text = normalized("NFKD", text)
     for mark in _MARKS:
         if mark in text:
             text = text.replace(mark, "")

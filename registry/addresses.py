@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import unicodedata
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from registry.normalizing import normalized
 
 _LOCAL_NAMES = ("localhost", ".localhost", ".local", ".internal", ".home.arpa")
 
@@ -88,7 +89,7 @@ def is_own_network(host: str) -> bool:
 
 
 def _as_clients_read_it(host: str) -> str:
-    plain = unicodedata.normalize("NFKC", host).replace("\u3002", ".")
+    plain = normalized("NFKC", host).replace("\u3002", ".")
     return plain.strip("[]").rstrip(".").lower()
 
 

@@ -10,12 +10,13 @@ import ast
 import difflib
 import functools
 import operator
-import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import simpleeval
+
+from registry.normalizing import normalized
 
 LENGTH_LIMIT = 500
 PARTS_LIMIT = 100
@@ -99,7 +100,7 @@ def holds(text: str, facts: Mapping[str, Any]) -> bool:
 @functools.lru_cache(maxsize=8192)
 def even(text: str) -> str:
     """Without differences of letter case and width, by which a name could slip past a list."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return normalized("NFKC", normalized("NFKC", text).casefold())
 
 
 @functools.lru_cache(maxsize=1024)

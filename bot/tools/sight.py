@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bot.redaction import HIDDEN
+from registry.normalizing import normalized
 from registry.pasted import veiled
 
 Screen = Callable[[str], str]
@@ -142,7 +143,7 @@ def _looks_latin(char: str) -> bool:
     """Whether a letter is none of the Latin ones that everybody types, and looks like one."""
     if char.isascii() or not char.isalpha():
         return False
-    plain = unicodedata.normalize("NFKC", char)
+    plain = normalized("NFKC", char)
     if plain.isascii() or char in _BARE_LATIN:
         return True
     if unicodedata.name(char, "").startswith("LATIN "):

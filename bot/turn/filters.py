@@ -21,6 +21,7 @@ from bot.redaction import SECRET, Growing, Secrets
 from bot.tools.sight import readable
 from bot.turn import history
 from bot.turn.personal import Found, personal, settled
+from registry.normalizing import normalized
 
 Handling = Literal["off", "warn", "redact", "block"]
 STRICTNESS: tuple[Handling, ...] = ("off", "warn", "redact", "block")
@@ -202,7 +203,7 @@ def _spoken(text: str) -> list[Block]:
 
 def folded(text: str) -> str:
     """The words of a text alone, whatever stands between, before or inside of them unseen."""
-    seen = _FOREIGN.sub(_if_seen, unicodedata.normalize("NFKC", text))
+    seen = _FOREIGN.sub(_if_seen, normalized("NFKC", text))
     return re.sub(r"[\W_]+", " ", seen.casefold()).strip()
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from registry.normalizing import normalized
+
 Kind = Literal[
     "e-mail address", "card number", "bank account", "telephone number", "identity number"
 ]
@@ -119,7 +121,7 @@ def _plain(char: str) -> str:
         return str(unicodedata.digit(char))
     if kind in ("Pd", "Zs", "Cf"):
         return {"Pd": "-", "Zs": " ", "Cf": ""}[kind]
-    folded = unicodedata.normalize("NFKC", char)
+    folded = normalized("NFKC", char)
     return folded if len(folded) == 1 else char
 
 
