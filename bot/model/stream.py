@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,12 @@ USAGE_FIELDS = {
 }
 
 INPUT_LIMIT = 500_000
+VALUES_LIMIT = 20_000
+"""Values in the inputs of one answer's calls: very many small ones take long to walk over."""
+CROWDED: Block = {
+    "input": {},
+    UNFIT: f"the calls of one answer hold more than {VALUES_LIMIT} values together",
+}
 HALF = "it holds half of a character"
 LONG_NUMBER = "it holds a whole number of more than 64 bits"
 ANSWER_LIMIT = 4_000_000
@@ -49,7 +56,7 @@ class Gathered:
         self._usage: dict[str, int] = {}
         self._stop: str | None = None
         self._model = self._half = ""
-        self._size = 0
+        self._size = self._values = 0
 
     def feed(self, event: Json) -> list[Piece]:
         """The pieces in one event; raises `ModelError` kinds for errors and nonsense."""
@@ -161,7 +168,17 @@ class Gathered:
                 block |= self._input(block, written)
             else:
                 block[field] = block.get(field, "") + written
-        return block | _checked(block["input"]) if "input" in block else block
+        if "input" not in block:
+            return block
+        is_whole = "input" not in self._grown.get(index, ())  # it came with the block's beginning
+        if is_whole and self._crowds(json.dumps(block["input"]).encode()):
+            return block | CROWDED
+        return block | _checked(block["input"])
+
+    def _crowds(self, raw: bytes) -> bool:
+        """Whether an input is one value too many, with those of the calls before it."""
+        self._values += plain_json.values_in(raw, VALUES_LIMIT)
+        return self._values > VALUES_LIMIT
 
     def _input(self, block: Block, written: str) -> Block:
         """A call's input, and under `unfit` why it cannot be passed on as it is, if so."""
@@ -169,14 +186,17 @@ class Gathered:
             return {"input": block.get("input", {})}
         if len(written) > INPUT_LIMIT:
             return {"input": {}, UNFIT: f"it has more than {INPUT_LIMIT} characters"}
+        raw = written.encode()
+        if self._crowds(raw):
+            return CROWDED
         try:
-            value = plain_json.read(written.encode())
+            value = plain_json.read(raw)
         except plain_json.NotPlain as beyond:
             return {"input": {}, UNFIT: f"it holds {beyond}"}
         except ValueError:
             value = None
         if isinstance(value, dict):
-            half = plain_json.mended(written.encode()) != written.encode()
+            half = plain_json.mended(raw) != raw
             return {"input": value} | ({UNFIT: HALF} if half else {})
         if self._stop == "tool_use":
             raise BrokenStream(f"the input of {block.get('name', 'a tool')} is not a JSON object")
