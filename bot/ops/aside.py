@@ -18,12 +18,12 @@ _turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
 )
 
 
-async def over(text: str, work: Callable[[], T]) -> T:
-    """What a piece of work over a text comes to: made at once, or in a thread where that is long.
+async def over(size: int, work: Callable[[], T]) -> T:
+    """What work over so many characters comes to: made at once, or in a thread where that is long.
 
     There one such work follows the other, so that the loop never shares its time with more of them.
     """
-    if len(text) <= QUICK:
+    if size <= QUICK:
         return work()
     async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         found: T = await aside(work)

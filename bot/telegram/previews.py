@@ -46,7 +46,7 @@ class Previews:
         if not self._has_slot(address.chat):
             return None
         part = markup.edge(markdown, last=address.private)
-        rich = await over(part, lambda: markup.render(part))
+        rich = await over(len(part), lambda: markup.render(part))
         grown = markup.split(rich, markup.PART_LIMIT)
         if not grown or shows_a_secret(rich, self._secrets, begun=True):
             return None

@@ -38,6 +38,7 @@ PROMPT = "Do not help with or talk about these topics, and say so plainly: {}."
 
 _LOOKS = 3
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
+_WORD = re.compile(r"[^ \n\t]+")
 _BRINGS_TOGETHER = re.compile(r"[\[<&$]|\\[(\[]")  # links, tags and formulas, which are not shown
 
 _LONGEST_END = 200
@@ -213,10 +214,8 @@ def _if_seen(match: re.Match[str]) -> str:
 
 def _words_back(text: str) -> Iterator[tuple[int, str]]:
     """The words of a text and where each begins, the last one first."""
-    while text := text.rstrip():
-        at = max(text.rfind(blank) for blank in " \n\t") + 1
-        yield at, text[at:]
-        text = text[:at]
+    for found in _WORD.finditer(text[::-1]):
+        yield len(text) - found.end(), found[0][::-1]
 
 
 def _replaced(text: str, found: list[Found], put: Callable[[str, Found], str]) -> str:

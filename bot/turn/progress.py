@@ -153,7 +153,7 @@ class Progress:
     async def _draw(self) -> str:
         note = f"_{self._tool} …_" if self._tool else ""
         said = self.said
-        shown = await over(said, lambda: self._filter.preview(said, self._sieve))
+        shown = await over(len(said), lambda: self._filter.preview(said, self._sieve))
         return "\n\n".join(part for part in (shown, note) if part)
 
     async def _preview(self) -> None:

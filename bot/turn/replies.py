@@ -79,7 +79,7 @@ class Replies:
                 return []
             return job.channel.render(address, out, reply_to, shown, buttons, link_previews=links)
 
-        return await over(text, said)
+        return await over(len(text), said)
 
     async def tell(
         self, job: Job, recorder: Recorder, end: Ending, records: list[Record], shown: int | None

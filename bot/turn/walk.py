@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+import orjson
 import structlog
 
 from bot.errors import (
@@ -22,6 +23,7 @@ from bot.errors import (
     OutOfBudget,
     StaleThinking,
 )
+from bot.ops.aside import over
 from bot.ports import Answer, Clock, Model, ModelRequest, Record, TextDelta, ToolChosen
 from bot.turn import ending, history, prompt
 from bot.turn.budget import Budget
@@ -99,30 +101,34 @@ class Walk:
             if not walk.done():
                 walk.cancel()
                 await asyncio.wait({walk})
-            end = self._broken_off(stopped.done()) if walk.cancelled() else walk.result()
+            end = await self._broken_off(stopped.done()) if walk.cancelled() else walk.result()
             if isinstance(end, Suspension):
                 return end, []
         finally:
             walk.cancel()
             stopped.cancel()
-        return end, self._unrecorded(end)
+        return end, await self._unrecorded(end)
 
-    def _broken_off(self, by_person: bool) -> Ending:
-        said = self._plan.filter.words(self._progress.said, cut=True)
+    async def _broken_off(self, by_person: bool) -> Ending:
+        said = await self._words(self._progress.said)
         if by_person:
             return closing("stopped", said, ending.STOPPED if said else ending.STOPPED_EARLY)
         return closing("failed", said, ending.TIRED)
 
-    def _unrecorded(self, end: Ending) -> list[Record]:
+    async def _unrecorded(self, end: Ending) -> list[Record]:
         """Answers and results that are not in the journal yet, then the end."""
         logged = {id(record) for record in self._recorder.recorded()}
         records = [record for record in self._answers if id(record) not in logged]
         records += self._calls.late
         if partial := self._progress.said[len(self._said()) :].strip():
-            partial = self._plan.filter.words(partial, cut=True)
+            partial = await self._words(partial)
             text = [{"type": "text", "text": partial}]
             records.append(self._recorder.partial(Answer(text, end.outcome)))
         return [*records, self._recorder.ended(end.outcome, end.text)]
+
+    async def _words(self, said: str) -> str:
+        """What was said before it broke off, as it may be kept."""
+        return await over(len(said), lambda: self._plan.filter.words(said, cut=True))
 
     async def _to_an_ending(self) -> Ending | Suspension:
         try:
@@ -241,8 +247,12 @@ class Walk:
                 elif isinstance(piece, ToolChosen):
                     self._progress.using(": ".join(self._render.names.get(piece.name, [])))
                 elif isinstance(piece, Answer):
-                    return self._told_apart(self._plan.filter.answer(piece))
+                    return self._told_apart(await self._filtered(piece))
         raise BrokenStream("the stream ended without an answer")
+
+    async def _filtered(self, answer: Answer) -> Answer:
+        size = len(orjson.dumps(answer.content))
+        return await over(size, lambda: self._plan.filter.answer(answer))
 
     def _told_apart(self, answer: Answer) -> Answer:
         """The answer, none of its calls with the id of another one."""

@@ -41,6 +41,7 @@ UNITS = {
     "spoilers": "||",
     "links": "[a](http://x",
     "tags": "<a href=",
+    "comments": "<!-- ",
     "flags": "\U0001f1e9\U0001f1ea",
     "marks": "a\u0301",
     "mixed marks": "\u0301\u0316",
