@@ -20,7 +20,7 @@ from bot.access_report import access_problems, offer_claim
 from bot.api.health import http_app
 from bot.api.webhooks import Door, webhook_routes
 from bot.assembled import Assembled
-from bot.errors import ConfigError
+from bot.errors import ConfigError, WrongType
 from bot.model.messages import MessagesModel
 from bot.ops import collector
 from bot.ops.clock import SystemClock
@@ -121,7 +121,10 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         model = _model(settings, clock)
         stack.push_async_callback(model.close)
         grants = RedisGrants(client, Access(settings.admins, settings.rules()))
-        await client.patiently(grants.refresh)
+        try:
+            await client.patiently(grants.refresh)
+        except WrongType as error:
+            raise ConfigError(f"REDIS_URL: {error}") from None
         watched = WatchedModel(model, clock)
         host = Assembled(catalog, pool, client, counters, judge, watched, grants)
         await background(stack, _loaded(model, host.loaded), "model.warm")

@@ -4,6 +4,7 @@ SwitchboardError
 ├── ConfigError               start-up cannot go on; says the place and the cure
 ├── StoreError
 │   ├── StoreUnavailable      the store is away or full; waiting may help
+│   ├── WrongType             a key holds what does not belong there: wait until it is mended
 │   ├── FencedOut             another owner holds the line now; never retried
 │   ├── Suspected             a turn was open when the host ended, again and again: run it alone
 │   └── Poisoned              a turn was begun again and again, and came to nothing
@@ -35,6 +36,8 @@ SwitchboardError
 
 from __future__ import annotations
 
+import asyncio
+
 
 class SwitchboardError(Exception):
     """The root of all errors of the host."""
@@ -50,6 +53,17 @@ class StoreError(SwitchboardError):
 
 class StoreUnavailable(StoreError):
     """The store is away, loading or full; nothing was lost, waiting may help."""
+
+
+class WrongType(StoreError):
+    """A key of the store holds what does not belong there; the words name it, and the cure.
+
+    `mended` is set once it holds something else, or nothing.
+    """
+
+    def __init__(self, message: str, mended: asyncio.Event | None = None) -> None:
+        super().__init__(message)
+        self.mended = mended or asyncio.Event()
 
 
 class FencedOut(StoreError):

@@ -11,7 +11,7 @@ from bot.dispatch.line import Line
 from bot.dispatch.router import AdminSeen
 from bot.events import Person
 from bot.ops.clock import SystemClock
-from bot.ops.notices import Notices
+from bot.ops.notices import Notices, key_of
 from bot.ops.troubles import Troubles
 from bot.ports import Outbox
 from bot.redaction import Secrets
@@ -30,6 +30,16 @@ def admins_told(client: StoreClient, outbox: Outbox, host: Assembled, secrets: S
         nudge=lambda line: host.fleet.nudge(line),
         hide=secrets.hidden,
     )
+
+
+def wrong_types_told(client: StoreClient, notices: Notices) -> None:
+    """Admins hear of each key of the store that holds what does not belong there."""
+
+    async def tell(words: str) -> None:
+        told = f"The store has a problem. {words}"
+        await notices.tell(key_of(told, SystemClock().wall()), told)
+
+    client.tell = tell
 
 
 def bad_agents_told(

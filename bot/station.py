@@ -17,7 +17,7 @@ from bot.dispatch.plans import CatalogPlans
 from bot.dispatch.router import Router
 from bot.dispatch.suspended import Suspended
 from bot.model.prices import Prices
-from bot.notices import admins_told, bad_agents_told, meeting
+from bot.notices import admins_told, bad_agents_told, meeting, wrong_types_told
 from bot.ops.clock import SystemClock
 from bot.ops.notices import Notices
 from bot.ops.proxies import proxy_of
@@ -91,6 +91,7 @@ async def opened_station(
     commands = board(desk, people)
     notices = admins_told(client, shared.outbox, host, settings.secrets)
     shared.access.admins_changed = lambda: host.fleet.show_menus()
+    wrong_types_told(client, notices)
     troubles = bad_agents_told(stack, host, notices)
     await background(stack, _servers_up(host, shared.plans), "servers.up")
     await background(stack, agents.kept(host.catalog, shared.plans, host.pool), "servers.kept")

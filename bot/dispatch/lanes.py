@@ -20,7 +20,7 @@ import structlog
 from bot.dispatch.lane import Item, Lane, Waiting
 from bot.dispatch.line import Line
 from bot.dispatch.router import Router
-from bot.errors import FencedOut, Poisoned, StoreError
+from bot.errors import FencedOut, Poisoned, StoreError, WrongType
 from bot.events import Decoded, Event, Ignored, Resume, Signal
 from bot.ops.counters import Counters
 from bot.ops.waiting import ended
@@ -243,21 +243,29 @@ class Lanes:
             raise asyncio.CancelledError from None
 
     async def _tried(self, work: Work) -> str:
-        """Nothing when one of the tries went well, else what the last one failed of."""
-        why = ""
-        for attempt in range(1, TRIES + 1):
+        """Nothing when one of the tries went well, else what the last one failed of.
+
+        Where a key of the store holds the wrong type, the entry waits until that is mended.
+        """
+        why, attempt = "", 1
+        while attempt <= TRIES:
             try:
                 await work()
             except FencedOut:
                 raise
             except Poisoned as error:
                 return str(error)
+            except WrongType as error:
+                log.error("entry.waits", line=self._line.fence.line, why=str(error))
+                await error.mended.wait()
+                await self._clock.sleep(0.2)
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and _is_told_to_end():
                     raise
                 why = _where(error)
                 log.exception("entry.failed", line=self._line.fence.line, attempt=attempt)
                 await self._clock.sleep(0.2 * attempt)
+                attempt += 1
             else:
                 return ""
         return why

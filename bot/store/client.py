@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -26,7 +28,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004
 )
 
-from bot.errors import FencedOut, StoreError, StoreUnavailable
+from bot.errors import FencedOut, StoreError, StoreUnavailable, WrongType
 from bot.ports import Clock
 
 T = TypeVar("T")
@@ -61,13 +63,21 @@ AWAY_WORDS = (
     "TRYAGAIN",
     "BUSY ",  # somebody else's script has run for seconds
 )
+WRONG_TYPE = (
+    "WRONGTYPE: the key {} holds a {}, which does not belong there. What needs it waits. Move the "
+    "key away with RENAME, or delete it with DEL."
+)
+LOOK_AGAIN = (0.5, 5.0)
+"""Seconds between two looks at a key that holds what does not belong there."""
+_NAMED = re.compile(r"WRONGTYPE.* key=(\S+)", re.DOTALL)
 
 
 class StoreClient:
     """The connection to the store; counts its round trips and remembers trouble.
 
     `troubles` grows whenever a call's fate was unknown; `away` tells the last trouble while the
-    store has not answered since.
+    store has not answered since. `wrong` has a sentence on each key that holds what does not belong
+    there, for as long as it does; `tell` is given each of them once.
     """
 
     def __init__(self, redis: Redis, clock: Clock) -> None:
@@ -77,9 +87,12 @@ class StoreClient:
         self.trips = 0
         self.troubles = 0
         self.away: str | None = None
+        self.wrong: dict[str, str] = {}
+        self.tell: Callable[[str], Awaitable[None]] = _nobody
+        self._watching: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """One try of a script; raises StoreUnavailable, FencedOut or StoreError."""
+        """One try of a script; raises StoreUnavailable, FencedOut, WrongType or StoreError."""
         script = self._scripts.get(name) or self._load(name)
         return await self.once(lambda: self._evaluated(script, keys, args))
 
@@ -127,6 +140,8 @@ class StoreClient:
             self.away = _words(error)
             raise StoreUnavailable(self.away) from None
         except ResponseError as error:
+            if named := _NAMED.search(str(error)):
+                raise await self._wrong_type(named[1]) from None
             raise self._refused(error) from None
         except RedisError as error:
             raise StoreError(_words(error)) from None
@@ -138,7 +153,42 @@ class StoreClient:
     async def command(self, *words: Any) -> Any:
         """One plain command, with our errors."""
         call = self._redis.execute_command
-        return await self.once(lambda: call(*words))  # type: ignore[no-untyped-call]
+        try:
+            return await self.once(lambda: call(*words))  # type: ignore[no-untyped-call]
+        except StoreError as error:
+            if str(error).startswith("WRONGTYPE ") and len(words) > 1:
+                raise await self._wrong_type(str(words[1])) from None
+            raise
+
+    async def _wrong_type(self, key: str) -> WrongType:
+        """What to say of such a key, which is looked at from now on until it is mended."""
+        if key not in self._watching:
+            held = (await self.command("TYPE", key)).decode()
+            mended = asyncio.Event()
+            if held == "none":
+                mended.set()
+                return WrongType(WRONG_TYPE.format(key, held), mended)
+            self.wrong[key] = words = WRONG_TYPE.format(key, held)
+            log.error("store.wrong_type", why=words)
+            watch = asyncio.create_task(self._until_mended(key, held, mended), name="store.key")
+            self._watching[key] = mended, watch
+        return WrongType(self.wrong[key], self._watching[key][0])
+
+    async def _until_mended(self, key: str, held: str, mended: asyncio.Event) -> None:
+        pause, longest = LOOK_AGAIN
+        telling = asyncio.create_task(self.tell(self.wrong[key]))
+        try:
+            while True:
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, longest)
+                with contextlib.suppress(StoreError):
+                    if (await self.command("TYPE", key)).decode() != held:
+                        break
+            log.info("store.mended", key=key)
+        finally:
+            telling.cancel()
+            del self.wrong[key], self._watching[key]
+            mended.set()
 
     @property
     def redis(self) -> Redis:
@@ -147,6 +197,10 @@ class StoreClient:
 
     async def close(self) -> None:
         """Close all connections."""
+        watches = [watch for _, watch in self._watching.values()]
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
         await self._redis.aclose()
 
     def messages(self) -> PubSub:
@@ -170,7 +224,7 @@ class StoreClient:
 def script_source(name: str) -> str:
     """A script's text, with what it needs in front."""
     folder = files("bot.store.scripts")
-    parts = (*PRELUDES.get(name, ("fence",)), name)
+    parts = ("named", *PRELUDES.get(name, ("fence",)), name)
     return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
 
 
@@ -186,6 +240,10 @@ def connect(url: str, connections: int = 64) -> Redis:
         health_check_interval=0,
     )
     return Redis.from_pool(pool)
+
+
+async def _nobody(_words: str) -> None:
+    """Nobody is told."""
 
 
 def _cancellations() -> int:

@@ -77,7 +77,7 @@ class Judge:
     def report(self) -> dict[str, Any]:
         """For health: what was seen last, and the trouble that there is now."""
         seen = asdict(self._seen) if self._seen else {}
-        faults = self._seen.faults() if self._seen else []
+        faults = [*(self._seen.faults() if self._seen else []), *self._client.wrong.values()]
         away = self._client.away
         return seen | {"state": "away" if away else "ok", "trouble": away, "faults": faults}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 from redis.exceptions import RedisError
 
-from bot.errors import StoreError
+from bot.errors import StoreError, WrongType
 from bot.ports import Clock
 from bot.store import keys
 from bot.store.client import StoreClient
@@ -42,7 +42,8 @@ class Wakes:
         """
         read = self._client.command
         stirs, version = await read("MGET", keys.STIRS, keys.GRANTS_VERSION)
-        await self._grants.stay(int(version or 0))
+        with contextlib.suppress(WrongType):  # those of before stay in force, and health tells
+            await self._grants.stay(int(version or 0))
         now = int(stirs or 0)
         if self._count is None:
             self._count = now

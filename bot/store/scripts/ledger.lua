@@ -2,6 +2,20 @@
 -- set aside on one day is settled on that day.
 local DAYS_KEPT = 3 * 86400
 
+-- The keys of a scope, and of a line of the ledger, hold what they should: else nothing is written.
+local function look_at(scope)
+  local key = 'budget:' .. scope
+  redis.call('HLEN', key)
+  redis.call('HLEN', key .. ':held')
+  redis.call('ZCARD', key .. ':ends')
+end
+local function look_at_money(kind, body)
+  if kind ~= '$' and kind ~= '$free' then return end
+  local line = cjson.decode(body)
+  if kind == '$' then redis.call('XLEN', 'ledger:' .. line.day) end
+  for _, scope in ipairs(line.scopes) do look_at(scope) end
+end
+
 -- What was set aside under a name is free again.
 local function free(scope, hold)
   local key = 'budget:' .. scope
