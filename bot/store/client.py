@@ -7,7 +7,7 @@ import contextlib
 import functools
 import random
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -88,7 +88,7 @@ class StoreClient:
         self.troubles = 0
         self.away: str | None = None
         self.wrong: dict[str, str] = {}
-        self.tell: Callable[[str], Awaitable[None]] = _nobody
+        self.tell: Callable[[str], Coroutine[Any, Any, None]] = _nobody
         self._watching: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -67,7 +68,7 @@ async def test_a_message_waits_for_a_key_of_the_wrong_type_and_is_answered_once_
             had = stage.texts(room, echo.id)
             async with wrong(redis, key):
                 stage.world.say(ann, room, f"with {key}")
-                await until(lambda key=key: told(host, key), PATIENCE)
+                await until(partial(told, host, key), PATIENCE)
                 assert stage.texts(room, echo.id) == had
             assert (await stage.answer(room, echo, len(had) + 1, PATIENCE)).text == "fine"
             await until(lambda: host.report()["status"] == "ok", PATIENCE)
