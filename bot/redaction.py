@@ -2,7 +2,7 @@
 
 Whoever reads a secret from the environment adds it here; one matcher finds all of them in time that
 grows with the text alone. It looks at what people would see: in other widths, among characters that
-nobody sees, between marks of Markdown, in escapes of URLs, JSON and HTML.
+nobody sees, between marks of Markdown and tags of HTML, in escapes of URLs, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -40,7 +40,15 @@ _FOREIGN = re.compile(f"[{HIDDEN}{_COMBINING}{_TWINS[0]}]")
 _AMONG_OURS = re.compile(
     r"[A-Za-z0-9](?:(?=[^\x00-\x7f])|(?<=[^\x00-\x7f][A-Za-z0-9]))"  # quick for texts of theirs
 )
+_INSIDE: Final = r"[ -;=?-~\n]{0,200}"  # of a tag or a comment
+_TAG: Final = (
+    rf"<(?:!--{_INSIDE}-->|/?(?i:a|b|i|p|q|s|u|br|dd|dl|dt|em|h[1-6]|hr|li|ol|td|th|tr|tt|ul|big|del"
+    r"|div|ins|kbd|pre|sub|sup|var|wbr|abbr|body|cite|code|font|html|mark|samp|span|small|table"
+    r"|strike|strong|center|details|summary|tg-emoji|tg-spoiler|blockquote)"
+    rf"(?:[ \n/]{_INSIDE})?>)"
+)
 _ESCAPE = re.compile(
+    rf"{_TAG}|"
     r"%[c-fC-F][0-9A-Fa-f](?:%[89abAB][0-9A-Fa-f]){1,3}"
     r"|%[0-7][0-9A-Fa-f]"
     r"|\\u[0-9A-Fa-f]{4}"
@@ -51,8 +59,9 @@ _HALF_AN_ESCAPE = re.compile(
     r"%(?:[c-fC-F][0-9A-Fa-f](?:%[89abAB][0-9A-Fa-f]){0,2}(?:%[89abAB]?)?|[0-9A-Fa-f]?)\Z"
     r"|\\(?:u[0-9A-Fa-f]{0,3})?\Z"
     r"|&(?:#[xX]?[0-9A-Fa-f]{0,7}|[A-Za-z][A-Za-z0-9]{0,31})?\Z"
+    rf"|<(?:!(?:-(?:-{_INSIDE})?)?|/?(?:[A-Za-z][A-Za-z0-9-]{{0,11}}(?:[ \n/]{_INSIDE})?)?)?\Z"
 )
-_LONGEST_ESCAPE: Final = 40
+_LONGEST_ESCAPE: Final = 220
 _RUNS: Final = "|".join(f"[{re.escape(mark)}]{{1,40}}" for mark in _MARKS)
 _CHANGED = re.compile(f"{_ESCAPE.pattern}|{_RUNS}|[^\\x00-\\x7f]+")
 _WIDEST: Final = 8
@@ -334,7 +343,7 @@ def _forms(value: str) -> Iterator[str]:
 
 def _light(text: str) -> str:
     """Escapes undone, widths and compatible characters evened, marks taken out."""
-    if "%" in text or "\\" in text or "&" in text:
+    if "%" in text or "\\" in text or "&" in text or "<" in text:
         text = _ESCAPE.sub(_unescaped, text)
     if not text.isascii():
         text = normalized("NFKD", text)
@@ -350,7 +359,9 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def _character(escape: str) -> str:
-    """What an escape of a URL, of JSON or Markdown, or of HTML stands for."""
+    """What an escape of a URL, of JSON or Markdown, or of HTML stands for; a tag, for nothing."""
+    if escape[0] == "<":
+        return ""
     if escape[0] == "%":
         return bytes.fromhex(escape.replace("%", "")).decode(errors="ignore")
     if escape[0] == "&":

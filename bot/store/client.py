@@ -69,7 +69,7 @@ WRONG_TYPE = (
 )
 LOOK_AGAIN = (0.5, 5.0)
 """Seconds between two looks at a key that holds what does not belong there."""
-_NAMED = re.compile(r"WRONGTYPE.* key=(\S+)", re.DOTALL)
+_NAMED = re.compile(r" key=(\S+)")
 
 
 class StoreClient:
@@ -140,7 +140,8 @@ class StoreClient:
             self.away = _words(error)
             raise StoreUnavailable(self.away) from None
         except ResponseError as error:
-            if named := _NAMED.search(str(error)):
+            named = _NAMED.search(str(error)) if "WRONGTYPE" in str(error) else None
+            if named is not None:
                 raise await self._wrong_type(named[1]) from None
             raise self._refused(error) from None
         except RedisError as error:

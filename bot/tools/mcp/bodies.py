@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 
 from bot.tools.mcp.lines import LINE_LIMIT, LineSplitter, TooLong, request_of
-from bot.tools.mcp.slim import CROWDED, Crowded, slimmed
+from bot.tools.mcp.slim import BROKEN, CROWDED, Crowded, Unsound, slimmed
 
 UNREADABLE = -32090
 """The code of an error that stands for an answer which we did not take; its words say why."""
@@ -44,15 +44,21 @@ async def bounded(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.
         if len(body) > limit:
             await response.aclose()
             return _too_large(response.request, limit)
-    return _whole(response, await _quickly_read(bytes(body), _id_of(response.request)))
+    id = _id_of(response.request)
+    return _whole(response, await _quickly_read(bytes(body), id, id))
 
 
-async def _quickly_read(message: bytes, id: Any) -> bytes:
-    """A message's JSON so that it is quickly read, or an error in its place; what is none stays."""
+async def _quickly_read(message: bytes, id: Any, request: Any) -> bytes:
+    """A message's JSON so that it is quickly read, or an error in its place; what is none stays.
+
+    It seems to answer `id`, and stands where only `request` should be answered, if that is known.
+    """
     try:
-        return await slimmed(message)
+        return await slimmed(message, request)
     except Crowded:
         return _error(id, CROWDED)
+    except Unsound:
+        return _error(id if request is None else request, BROKEN)
     except ValueError:
         return message
 
@@ -63,6 +69,7 @@ class _BoundedEvents(httpx2.AsyncByteStream):
     def __init__(self, response: httpx2.Response) -> None:
         self._inner: Any = response.stream
         self._request = response.request
+        self._asked = _id_of(response.request)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         lines = LineSplitter()
@@ -74,12 +81,12 @@ class _BoundedEvents(httpx2.AsyncByteStream):
 
     async def _line(self, line: bytes | TooLong) -> bytes:
         if isinstance(line, TooLong):
-            id = _id_of(self._request) if line.request is None else line.request
+            id = self._asked if line.request is None else line.request
             return b"data: " + _error(id, too_large(LINE_LIMIT)) + b"\n"
         if not line.startswith(_DATA):
             return line + b"\n"
         message = line.removeprefix(_DATA)
-        return _DATA + await _quickly_read(message, request_of(message)) + b"\n"
+        return _DATA + await _quickly_read(message, request_of(message), self._asked) + b"\n"
 
     async def aclose(self) -> None:
         """Close the stream that this one reads."""

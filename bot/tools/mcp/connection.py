@@ -24,9 +24,9 @@ from bot.tools.mcp.bodies import UNREADABLE, too_large
 from bot.tools.mcp.fate import Departure, Lost, departure_of_call
 from bot.tools.mcp.lines import LINE_LIMIT
 from bot.tools.mcp.listing import Listing, listing_of
-from bot.tools.mcp.messages import BROKEN
 from bot.tools.mcp.results import ToolResult, error_result, result_from, unread_result
 from bot.tools.mcp.servers import ServerSpec
+from bot.tools.mcp.slim import BROKEN
 from bot.tools.mcp.tool import printable
 from bot.tools.mcp.transports import open_transport
 

@@ -11,8 +11,6 @@ from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_a
 from bot.tools.mcp.bodies import UNREADABLE
 from bot.tools.mcp.slim import LONG
 
-BROKEN = "The tool ran, but its answer breaks the protocol."
-
 
 def parsed(raw: bytes) -> JSONRPCMessage:
     """The message in these bytes, once they are `slimmed`; raises ValueError where it is none."""

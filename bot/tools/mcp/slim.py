@@ -6,12 +6,13 @@ refused by a count of its marks alone. A long one that has not is read and cut i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from bot.ops.aside import aside
-from bot.plain_json import mended
+from bot.plain_json import NotPlain, mended, read
 
 LONG = 64 * 1024
 PARTS = 2_000
@@ -21,6 +22,17 @@ COMMAS = 800_000
 CROWDED = "The tool ran, but its answer has too many parts: ask for less."
 
 
+BROKEN = "The tool ran, but its answer breaks the protocol."
+
+
+class Unsound(ValueError):
+    """A message that cannot be taken as it is, although the SDK takes it.
+
+    It holds a number that nobody can hold, says that a call failed and what it came to, or answers
+    another request than its own.
+    """
+
+
 class Crowded(ValueError):
     """A message with more values than anybody reads."""
 
@@ -28,19 +40,44 @@ class Crowded(ValueError):
         super().__init__(CROWDED)
 
 
-async def slimmed(raw: bytes) -> bytes:
-    """A message's JSON as one that is quickly read; raises Crowded, and ValueError for none."""
+async def slimmed(raw: bytes, request: Any = None) -> bytes:
+    """A message's JSON as one that is quickly read, perhaps an answer to a `request`, by its id.
+
+    Raises Crowded, Unsound, and ValueError for what is no JSON.
+    """
     if len(raw) <= LONG:
-        return mended(raw)
-    found: bytes = await aside(lambda: slim(raw))
+        whole = mended(raw)
+        with suppress(orjson.JSONDecodeError):  # the SDK tells of it
+            _read(whole, request)
+        return whole
+    found: bytes = await aside(lambda: slim(raw, request))
     return found
 
 
-def slim(raw: bytes) -> bytes:
+def _read(raw: bytes, request: Any) -> Any:
+    try:
+        message = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        try:
+            read(raw)
+        except NotPlain:
+            raise Unsound from None
+        except ValueError:
+            pass
+        raise
+    if isinstance(message, dict) and "method" not in message:
+        ends, id = message.keys() & {"result", "error"}, message.get("id")
+        foreign = None not in (id, request) and str(id) != str(request)
+        if len(ends) == 2 or (ends and foreign):
+            raise Unsound
+    return message
+
+
+def slim(raw: bytes, request: Any = None) -> bytes:
     """The same, made at once."""
     if _is_crowded(raw):
         raise Crowded
-    message = orjson.loads(mended(raw))
+    message = _read(mended(raw), request)
     result = message.get("result") if isinstance(message, dict) else None
     if not isinstance(result, dict):
         return raw

@@ -20,7 +20,8 @@ from mcp.shared.message import SessionMessage
 
 from bot.tools.mcp.fate import Ears
 from bot.tools.mcp.lines import LINE_LIMIT, LineSplitter, TooLong, request_of
-from bot.tools.mcp.messages import BROKEN, error, parsed, too_long
+from bot.tools.mcp.messages import error, parsed, too_long
+from bot.tools.mcp.slim import BROKEN
 
 _EVENTS = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
 _KIND = "text/event-stream"

@@ -27,9 +27,9 @@ from bot.ops.hardening import given_umask
 from bot.tools.mcp import leash
 from bot.tools.mcp.fate import Ears
 from bot.tools.mcp.lines import LineSplitter, TooLong, request_of
-from bot.tools.mcp.messages import BROKEN, error, parsed, too_long
+from bot.tools.mcp.messages import error, parsed, too_long
 from bot.tools.mcp.servers import ServerSpec
-from bot.tools.mcp.slim import Crowded, slimmed
+from bot.tools.mcp.slim import BROKEN, Crowded, slimmed
 
 _CHUNK = 64 * 1024
 _GRACE_SECONDS = 1.0
