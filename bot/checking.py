@@ -116,7 +116,7 @@ def _host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
         told = "it is not set, so no agent can answer"
         yield Problem("ANTHROPIC_API_KEY", told, "set it to your key", "warning")
     if not settings.admins:
-        told = "nobody administers this host, unless somebody has claimed it"
+        told = "it is empty: the host has no admin unless somebody claimed it"
         cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
         yield Problem("ADMINS", told, cure, "note")
     for person in sorted(settings.admins):

@@ -31,7 +31,9 @@ HOW = (
     "/id tells anybody theirs."
 )
 HOW_TO_CLAIM = "Send /claim with the code that the host printed at its start."
-CLAIM_IN_PRIVATE = "Send it to me in a private chat: whoever reads the code here can use it."
+CLAIM_IN_PRIVATE = (
+    "Send it to me in a private chat. The code is public now; restart the host for a new one."
+)
 LAST_ADMIN = "You are the only admin. Make somebody else one first: /people admin ID."
 _NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
 _MODES = {

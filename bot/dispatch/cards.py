@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from bot.access import BLOCKED, MEMBER, Role
+from bot.events import ANONYMOUS_ADMIN
 from bot.ports import Buttons, Request
 from bot.tools.sheets import plain
 
@@ -80,6 +81,8 @@ def card(request: Request) -> str:
     who += f" (@{plain(request.username)}, id `{request.person}`)" if request.username else (
         f" (id `{request.person}`)"
     )  # fmt: skip
+    if request.person == ANONYMOUS_ADMIN:
+        who = "An anonymous admin"
     if request.subject.kind == "person":
         lines = [f"**May this person use {bot}?**", f"{who} wrote to it."]
     else:

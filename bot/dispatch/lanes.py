@@ -35,7 +35,7 @@ AHEAD = 4
 WHOLE = 1000
 BURY_PAUSES = (1.0, 30.0)
 POISON_WORD = (
-    "Something went wrong with your message, again and again; I had to set it aside. "
+    "Handling your message failed several times, so I set it aside. "
     "The operator can find it among the dead letters."
 )
 

@@ -17,7 +17,7 @@ AGAIN = "the model is busy, trying again"
 AGENT_GONE = "The agent that began this answer was removed, so it ends here."
 TIRED = "I had to stop here: this took longer than I am allowed to work on one answer."
 SPENT = "I have to stop here: {}"
-TOO_OFTEN = "That were many requests in one minute. Please wait a little, then write again."
+TOO_OFTEN = "Those were many requests in one minute. Please wait a little, then write again."
 BUSY = "The model behind me does not answer right now. Please try again in a little while."
 BROKEN = (
     "I can't answer at the moment: the model refused the request. "

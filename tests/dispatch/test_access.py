@@ -26,6 +26,7 @@ from bot.access import (
     same_code,
 )
 from bot.dispatch.admission import Admission
+from bot.dispatch.cards import card
 from bot.events import (
     ANONYMOUS_ADMIN,
     Address,
@@ -39,6 +40,8 @@ from bot.events import (
     Resume,
     Signal,
 )
+from bot.ports import Request
+from bot.telegram import markup
 
 BOT, ANN, TEAM = 7, 5, -100
 PRIVATE, GROUP = Address(BOT, ANN), Address(BOT, TEAM, private=False)
@@ -202,3 +205,10 @@ def test_a_code_has_enough_letters_and_is_known_however_it_is_typed() -> None:
         bare = code.replace("-", "")
         assert len(bare) == 16
         assert same_code(f" {code.lower()}\n") == same_code(bare) == bare
+
+
+def test_the_card_of_a_group_names_no_bot_of_telegrams_where_an_anonymous_admin_wrote() -> None:
+    group = Subject("chat", -9, 7)
+    request = Request("n", group, "bot:7", "abc_bot", ANONYMOUS_ADMIN, "Group", "GroupAnonymousBot")
+    said = markup.render(card(request)).text
+    assert "An anonymous admin wrote to @abc_bot there." in said
