@@ -12,6 +12,7 @@ from typing import Any
 
 
 def _forget(*_: Any) -> None:
+    gc.unfreeze()  # else what was there from the beginning is not among the objects
     for one in gc.get_objects():
         if isinstance(one, functools._lru_cache_wrapper):
             if one.__module__.startswith(("bot.", "registry.")) and one.cache_info().maxsize:
@@ -20,6 +21,7 @@ def _forget(*_: Any) -> None:
             one._plans.clear()
         elif type(one).__name__ == "_Finder":
             one._clean.clear()
+    gc.freeze()
 
 
 signal.signal(signal.SIGUSR2, _forget)
