@@ -212,7 +212,7 @@ INPUTS = (
     Bomb("input", "15,000 levels", _input("any_object", f'{{"a":{_nested(15_000)}}}'), LEVELS),
     Bomb("input", "5,000 digits", _input("any_object", '{"a":' + "9" * 5_000 + "}"), "too large"),
     Bomb("input", "numbers of 300 digits", _input("unique", _long_numbers(1_500)), "64 bits"),
-    Bomb("input", "patterns of letters", _input("letters", {"p0": "abc"}), "does not match"),
+    Bomb("input", "patterns of letters", _input("letters", {"p0": "abc"}), "Invalid input"),
     Bomb("input", "160,000 numbers", _input("any_object", {"a": [0] * 160_000}), CROWDED),
     Bomb("input", "98,000 texts", _input("any_object", {"a": ["a"] * 98_000}), CROWDED),
     Bomb("input", "marks on one letter", _input("short", {"a": MARKS}), "Invalid input"),
