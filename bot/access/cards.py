@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bot.access.rules import BLOCKED, MEMBER, Role
 from bot.access.store import AccessRequest
-from bot.messages import Address, Buttons, Channel, OutgoingPart
+from bot.messages import ANONYMOUS_ADMIN, Address, Buttons, Channel, OutgoingPart
 from bot.safety.text_safety import safe_text
 
 PREFIX = "ac"
@@ -82,6 +82,8 @@ def render(request: AccessRequest) -> str:
     bot, title = f"@{safe_text(request.bot)}", safe_text(request.title, NAME_LIMIT) or "A group"
     username = f"@{safe_text(request.username)}, " if request.username else ""
     who = f"{safe_text(request.name, NAME_LIMIT)} ({username}id `{request.person}`)"
+    if request.person == ANONYMOUS_ADMIN:
+        who = "An anonymous admin"
     if request.subject.kind == "person":
         lines = [f"**May this person use {bot}?**", f"{who} wrote to it."]
     else:

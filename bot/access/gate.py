@@ -40,7 +40,9 @@ CLAIMED = (
     "You are an admin of this host now; /help lists your commands. Add your id ({}) to ADMINS to "
     "stay one even if the store is lost."
 )
-WRONG_CODE = "This code is not valid. The host prints a new one at each start."
+WRONG_CODE = (
+    "This code is not valid. The host prints a new one at each start, as long as it has no admin."
+)
 TOO_MANY_TRIES = "Too many tries. Please wait an hour."
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from registry.normalizing import normal_form
+
 Kind = Literal[
     "e-mail address", "card number", "bank account", "telephone number", "identity number"
 ]
@@ -118,7 +120,7 @@ def _plain_character(char: str) -> str:
         return str(unicodedata.digit(char))
     if category in ("Pd", "Zs", "Cf"):
         return {"Pd": "-", "Zs": " ", "Cf": ""}[category]
-    folded = unicodedata.normalize("NFKC", char)
+    folded = normal_form("NFKC", char)
     return folded if len(folded) == 1 else char
 
 

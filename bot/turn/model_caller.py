@@ -8,12 +8,15 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import orjson
 import structlog
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, StaleThinking
 from bot.messages import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen
+from bot.ops.tasks import offload_if_long
 from bot.turn.progress import Progress
 from bot.turn.prompt import content_hash
 from bot.turn.results import TRYING_AGAIN
@@ -50,7 +53,7 @@ class ModelCaller:
                 ):
                     async for piece in pieces:
                         if isinstance(piece, Answer):
-                            return self._cleaned(piece)
+                            return await self._cleaned(piece)
                         self._show(piece)
                     raise BrokenStream("the stream ended without an answer")
             except (ModelBusy, BrokenStream, StaleThinking) as error:
@@ -86,9 +89,10 @@ class ModelCaller:
         elif isinstance(piece, ToolChosen):
             self.progress.using(": ".join(self.turn.prompt.names.get(piece.name, [])))
 
-    def _cleaned(self, answer: Answer) -> Answer:
+    async def _cleaned(self, answer: Answer) -> Answer:
         """The answer without secrets, and with no call that has the id of another one."""
-        answer = self.turn.agent.filter.redact_answer(answer)
+        size, redact = len(orjson.dumps(answer.content)), self.turn.agent.filter.redact_answer
+        answer = await offload_if_long(size, partial(redact, answer))
         if all(block["type"] != "tool_use" for block in answer.content):
             return answer
         return ensure_unique_call_ids(answer, self.turn.transcript.call_ids())

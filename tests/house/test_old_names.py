@@ -1,8 +1,8 @@
 """The house speaks the field's words: no name that was given up comes back.
 
-Each line of the table: the names that were given up, and what stands in their place. They are looked
-for among the names that modules define (files, classes, functions, parameters, fields, constants)
-and, where a name is no word of English prose, in the documents.
+Each line of the table: the names that were given up, and what stands in their place. They are
+looked for among the names that modules define (files, classes, functions, parameters, fields,
+constants) and, where a name is no word of English prose, in the documents.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ aside collector leash: run_in_daemon_thread, gc_tuning.py, parent_death.py
 Gate Passage widen Gathered: RateLimiter, Permit, ramp_up, StreamAccumulator
 BeginAnew Say beside Desk desk: StartNewConversation, Reply, concurrent, AdminContext
 Wrong Frozen Finding Draft Held Note News: InvalidValue, RegistryModel, ValidationIssue, StoredValue
-Doubtful even folded known_secret Authority: AmbiguousComparison, normalized, casefolded, detect_secret
+Doubtful even folded known_secret Authority: AmbiguousComparison, normalized, detect_secret
 Pace freeze open_in Words OddError TangledError: ChatRateLimiter, ParsedText, MalformedUpdate
 surely patiently: run_idempotent, retry_while_down
 Courier courier sight kept pasted screening tidings errands: text_safety.py, cache.py, tool_reply
