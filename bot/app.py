@@ -17,7 +17,7 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, menu_owners
+from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, alert_key, menu_owners
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
@@ -25,7 +25,7 @@ from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.conversations.router import Router
 from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
-from bot.errors import ConfigError
+from bot.errors import ConfigError, WrongType
 from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
@@ -206,7 +206,10 @@ class App:
         self._access = Access(self.settings.admins, self.settings.rules())
         self._approvers = Approvers(self._access)
         self.grants = AccessStore(self.store, self._access)
-        await self.store.retry_while_down(self.grants.refresh)
+        try:
+            await self.store.retry_while_down(self.grants.refresh)
+        except WrongType as error:
+            raise ConfigError(f"REDIS_URL: {error}") from None
         notifications = Notifications(self.store, self.clock, self.grants)
         sweep_seconds = self.settings.sweep_seconds
         self.fleet = Fleet(self._leases, notifications, self.clock, sweep_seconds)
@@ -223,11 +226,17 @@ class App:
             nudge=lambda line: self.fleet.send_pending(line),
             hide=self.settings.secrets.redact,
         )
+        self.store.on_wrong_type = self._alert_wrong_type
         self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts, self.clock)
         self._stack.push_async_callback(self._problem_alerts.close)
         look = self._problem_alerts.check
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: look()))
         look()
+
+    async def _alert_wrong_type(self, why: str) -> None:
+        """Tell the admins of a key of the store that holds the wrong type."""
+        text = f"The store has a problem. {why}"
+        await self._alerts.send(alert_key(text, self.clock.wall()), text)
 
     # --- the model and the tools ---
 

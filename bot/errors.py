@@ -4,6 +4,7 @@ SwitchboardError
 ├── ConfigError               the host cannot start; names the place and the cure
 ├── StoreError
 │   ├── StoreUnavailable      the store is away or full; waiting may help
+│   ├── WrongType             a key holds the wrong type: wait until it is repaired
 │   ├── FencedOut             another host owns the line now; never retried
 │   ├── CrashSuspect          the turn was open each time the host crashed: run it alone
 │   └── PoisonMessage         the turn was begun again and again and got nowhere
@@ -25,6 +26,8 @@ SwitchboardError
 
 from __future__ import annotations
 
+import asyncio
+
 
 class SwitchboardError(Exception):
     """The root of all errors of the host."""
@@ -40,6 +43,17 @@ class StoreError(SwitchboardError):
 
 class StoreUnavailable(StoreError):
     """The store is away, loading or full; nothing was lost, waiting may help."""
+
+
+class WrongType(StoreError):
+    """A key of the store holds a value of the wrong type; the message names it, and the cure.
+
+    `repaired` is set once the key holds something else, or nothing.
+    """
+
+    def __init__(self, message: str, repaired: asyncio.Event | None = None) -> None:
+        super().__init__(message)
+        self.repaired = repaired or asyncio.Event()
 
 
 class FencedOut(StoreError):

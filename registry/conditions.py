@@ -11,12 +11,12 @@ import ast
 import difflib
 import functools
 import operator
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from registry.errors import InvalidValue
+from registry.normalizing import normal_form
 
 LENGTH_LIMIT = 500
 PARTS_LIMIT = 100
@@ -74,7 +74,7 @@ def holds(text: str, facts: Mapping[str, Any]) -> bool:
 @functools.lru_cache(maxsize=8192)
 def normalized(text: str) -> str:
     """A text without differences of case and width, by which a name could slip past a list."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return normal_form("NFKC", normal_form("NFKC", text).casefold())
 
 
 @functools.lru_cache(maxsize=1024)

@@ -33,11 +33,13 @@ _META = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
 _LONGEST = 250
 
 
-def validator(schema: Mapping[str, Any] | bool) -> Draft202012Validator:
+def validator(
+    schema: Mapping[str, Any] | bool, pattern_bytes: int = PATTERN_BYTES
+) -> Draft202012Validator:
     """The validator of a schema; raises ValueError where the library refuses the schema."""
     from jsonschema_rs import Draft202012Validator, ReferencingError, RegexOptions
 
-    engine = RegexOptions(size_limit=PATTERN_BYTES)  # in linear time, whatever the pattern
+    engine = RegexOptions(size_limit=pattern_bytes)  # in linear time, whatever the pattern
     plain = schema if isinstance(schema, bool) else dict(schema)
     try:
         return Draft202012Validator(plain, pattern_options=engine, offline=True)

@@ -24,6 +24,8 @@ EVALUATED_LIMIT = 2_000
 """The same below `unevaluatedProperties` and `unevaluatedItems`, which go through all of them."""
 PATTERNS_LIMIT = 64
 PATTERN_LIMIT = 1_000
+PATTERNS_BYTES = 400_000
+"""Memory of all compiled patterns of a schema that is validated on the loop: five milliseconds."""
 
 _WEIGHTS = {"pattern": 1_000, "multipleOf": 20}
 """Keywords that cost as much as so many parts."""
@@ -56,8 +58,9 @@ class Cost:
     """What it can cost to validate a value by a schema.
 
     `parts` is how many parts it has with all references written out; each of them looks at each
-    part of a value once at most. None where that is endless or unknown. `branches` says whether
-    a value that does not fit is reported once for each of several ways.
+    part of a value once at most. None where that is endless or unknown, or where its patterns
+    alone take long to compile. `branches` says whether a value that does not fit is reported once
+    for each of several ways.
     """
 
     parts: int | None
@@ -87,7 +90,7 @@ def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:
 def cost(value: Mapping[str, Any]) -> Cost:
     """What a usable schema can cost; raises InvalidValue for any other."""
     _bounded(value)
-    return _parsed(value).cost()
+    return _counted(value).cost()
 
 
 def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -117,6 +120,12 @@ def _bounded(value: Any) -> None:
 
 
 def _parsed(value: Mapping[str, Any]) -> _Parts:
+    parts = _counted(value)
+    parts.compile_patterns()
+    return parts
+
+
+def _counted(value: Mapping[str, Any]) -> _Parts:
     if found := fault(value):
         raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
     return _Parts(value)
@@ -140,7 +149,7 @@ class _Parts:
         self._parts: dict[int, _Part] = {}
         self._nodes: dict[int, Mapping[str, Any]] = {}
         self._anchors: dict[str, Mapping[str, Any]] = {}
-        self._patterns: set[str] = set()
+        self._patterns: dict[str, None] = {}
         self._references: list[tuple[_Part, str]] = []
         self._whole: int | None = 0
         self._branches = False
@@ -150,7 +159,15 @@ class _Parts:
 
     def cost(self) -> Cost:
         """What the schema can cost."""
-        return Cost(self._whole, self._branches)
+        share = PATTERNS_BYTES // max(1, len(self._patterns))
+        is_light = all(_compiles(pattern, share) for pattern in self._patterns)
+        return Cost(self._whole if is_light else None, self._branches)
+
+    def compile_patterns(self) -> None:
+        """Compile each pattern; raises InvalidValue where the engine refuses one."""
+        for pattern in self._patterns:
+            if not _compiles(pattern, schema_worker.PATTERN_BYTES):
+                raise _invalid_pattern(pattern)
 
     def properties(self) -> Iterator[str]:
         """The names of all properties, at every depth."""
@@ -223,12 +240,11 @@ class _Parts:
                 self._pattern(text)
 
     def _pattern(self, text: str) -> None:
-        self._patterns.add(text)
+        self._patterns[text] = None
         if len(self._patterns) > PATTERNS_LIMIT:
             raise InvalidValue(f"has more than {PATTERNS_LIMIT} patterns", "use fewer")
-        if len(text) > PATTERN_LIMIT or not _is_linear(text):
-            cure = "write it without look-around and back-references, and shorter"
-            raise InvalidValue(f"has the pattern {shown(text)}, which is not supported here", cure)
+        if len(text) > PATTERN_LIMIT:
+            raise _invalid_pattern(text)
 
     def _resolve(self) -> None:
         """Link each reference with what it leads to, which may hold references of its own."""
@@ -252,6 +268,11 @@ class _Parts:
         if not isinstance(node, Mapping | bool):
             raise InvalidValue(f"has a $ref {shown(reference)} that leads nowhere", "correct it")
         return node
+
+
+def _invalid_pattern(text: str) -> InvalidValue:
+    cure = "write it without look-around and back-references, and shorter"
+    return InvalidValue(f"has the pattern {shown(text)}, which is not supported here", cure)
 
 
 def _schemas(keyword: str, item: Any) -> Iterable[Any]:
@@ -309,11 +330,14 @@ def _sums(
     return sums
 
 
-@functools.lru_cache(maxsize=1024)
-def _is_linear(pattern: str) -> bool:
-    """Whether the linear-time engine accepts a pattern, within its memory limit."""
+@functools.lru_cache(maxsize=4096)
+def _compiles(pattern: str, size: int) -> bool:
+    """Whether the linear-time engine accepts a pattern, within `size` bytes of memory.
+
+    It gives up at that limit: compiling takes time in proportion to memory.
+    """
     try:
-        schema_worker.validator({"pattern": pattern})
+        schema_worker.validator({"pattern": pattern}, size)
     except ValueError:
         return False
     return True

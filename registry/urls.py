@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import unicodedata
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import SplitResult, urlsplit
 
 from registry.errors import InvalidValue
+from registry.normalizing import normal_form
 
 _LOCAL_NAMES = ("localhost", ".localhost", ".local", ".internal", ".home.arpa")
 
@@ -91,7 +91,7 @@ def is_own_network(host: str) -> bool:
 
 
 def _as_clients_read_it(host: str) -> str:
-    plain = unicodedata.normalize("NFKC", host).replace("\u3002", ".")
+    plain = normal_form("NFKC", host).replace("\u3002", ".")
     return plain.strip("[]").rstrip(".").lower()
 
 

@@ -65,7 +65,9 @@ HOW = (
     "group. Anybody can send /id to see their own."
 )
 HOW_TO_CLAIM = "Send /claim with the code that the host printed when it started."
-CLAIM_IN_PRIVATE = "Send it to me in a private chat: anybody who reads the code here can use it."
+CLAIM_IN_PRIVATE = (
+    "Send it to me in a private chat. The code is public now; restart the host for a new one."
+)
 LAST_ADMIN = "You are the only admin. Make somebody else one first: /people admin ID."
 _NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
 _MODES = {

@@ -17,6 +17,7 @@ from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Admi
 from bot.access.store import AccessRequest, AccessStore, RoleChange
 from bot.admins import AdminAlerts
 from bot.messages import (
+    ANONYMOUS_ADMIN,
     Address,
     Buttons,
     CallbackPress,
@@ -106,6 +107,8 @@ def render_card(request: AccessRequest) -> str:
     bot, title = f"@{safe_text(request.bot)}", safe_text(request.title, NAME_LIMIT) or "A group"
     username = f"@{safe_text(request.username)}, " if request.username else ""
     who = f"{safe_text(request.name, NAME_LIMIT)} ({username}id `{request.person}`)"
+    if request.person == ANONYMOUS_ADMIN:
+        who = "An anonymous admin"
     if request.subject.kind == "person":
         lines = [f"**May this person use {bot}?**", f"{who} wrote to it."]
     else:
@@ -150,7 +153,9 @@ CLAIMED = (
     "You are an admin of this host now; /help lists your commands. Add your id ({}) to ADMINS to "
     "stay one even if the store is lost."
 )
-WRONG_CODE = "This code is not valid. The host prints a new one at each start."
+WRONG_CODE = (
+    "This code is not valid. The host prints a new one at each start, as long as it has no admin."
+)
 TOO_MANY_TRIES = "Too many tries. Please wait an hour."
 
 

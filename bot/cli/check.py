@@ -114,7 +114,7 @@ def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
 def _check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
     """What is legal but surprising in the settings, beyond what the start says as well."""
     if not settings.admins:
-        message = "this host has no admin, unless somebody has claimed it"
+        message = "it is empty: the host has no admin unless somebody claimed it"
         cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
         yield Problem("ADMINS", message, cure, "note")
     for person in sorted(settings.admins):

@@ -19,7 +19,7 @@ import structlog
 
 from bot.conversations.router import Router
 from bot.conversations.turns import Outcome
-from bot.errors import FencedOut, PoisonMessage, StoreError
+from bot.errors import FencedOut, PoisonMessage, StoreError, WrongType
 from bot.messages import Clock, Decoded, Event, Fence, Ignored, LineContext, ResumeTurn, Signal
 from bot.ops.logging import Counters
 from bot.ops.tasks import cancel_and_wait
@@ -241,10 +241,13 @@ class ConversationQueues:
         return queue.entries[0].id if queue and queue.task and queue.entries else None
 
     async def _process(self, entry: InboxEntry, event: Event, handle: Handle) -> Outcome | None:
-        """Bring one entry to its recorded outcome, which after some attempts is a dead letter."""
-        why = ""
+        """Bring one entry to its recorded outcome, which after some attempts is a dead letter.
+
+        Where a key of the store holds the wrong type, the entry waits until that is repaired.
+        """
+        why, attempt = "", 1
         try:
-            for attempt in range(1, MAX_ATTEMPTS + 1):
+            while attempt <= MAX_ATTEMPTS:
                 try:
                     return await handle()
                 except FencedOut:
@@ -252,12 +255,17 @@ class ConversationQueues:
                 except PoisonMessage as error:
                     why = str(error)
                     break
+                except WrongType as error:
+                    log.error("entry.waits", line=self.line.fence.line, why=str(error))
+                    await error.repaired.wait()
+                    await self.clock.sleep(0.2)
                 except (Exception, asyncio.CancelledError) as error:
                     if isinstance(error, asyncio.CancelledError) and _was_cancelled():
                         raise
                     why = _kind_and_place(error)
                     log.exception("entry.failed", line=self.line.fence.line, attempt=attempt)
                     await self.clock.sleep(0.2 * attempt)
+                    attempt += 1
             await self._dead_letter(entry, event, why)
         except FencedOut:
             self.lost.set()

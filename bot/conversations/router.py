@@ -43,7 +43,7 @@ UNGATED_A_MINUTE = 5
 UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
 STALE_PRESS = "This button no longer does anything."
 POISON_MESSAGE = (
-    "Your message failed several times, so I set it aside. "
+    "Handling your message failed several times, so I set it aside. "
     "The operator can find it among the dead letters."
 )
 

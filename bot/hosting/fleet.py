@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from bot.access.store import AccessStore
-from bot.errors import StoreError
+from bot.errors import StoreError, WrongType
 from bot.hosting.leases import Leases
 from bot.hosting.line import HostedLine
 from bot.messages import Clock
@@ -78,7 +78,8 @@ class Notifications:
         """
         read = self.client.command
         changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        await self.grants.ensure_version(int(version or 0))
+        with contextlib.suppress(WrongType):  # those of before stay in force, and health tells why
+            await self.grants.ensure_version(int(version or 0))
         before, now = self._count, int(changes or 0)
         if before is None:
             self._count = now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -35,6 +36,12 @@ USAGE_FIELDS = {
 }
 
 INPUT_LIMIT = 500_000
+VALUES_LIMIT = 20_000
+"""Values in the inputs of one answer's calls: very many small ones take long to walk over."""
+TOO_MANY_VALUES: Block = {
+    "input": {},
+    INVALID_INPUT: f"the calls of one answer hold more than {VALUES_LIMIT} values together",
+}
 HALF_PAIR = "it holds half of a character"
 LONG_NUMBER = "it holds a whole number of more than 64 bits"
 ANSWER_LIMIT = 4_000_000
@@ -161,7 +168,7 @@ class StreamAccumulator:
         self._usage: dict[str, int] = {}
         self._stop: str | None = None
         self._model = self._half_pair = ""
-        self._size = 0
+        self._size = self._values = 0
 
     def add(self, event: Json) -> list[Piece]:
         """Add an event; returns its pieces. Raises `ModelError` kinds for errors and bad events."""
@@ -269,7 +276,17 @@ class StreamAccumulator:
                 block |= self._input(block, written)
             else:
                 block[field] = block.get(field, "") + written
-        return block | _checked_input(block["input"]) if "input" in block else block
+        if "input" not in block:
+            return block
+        is_whole = "input" not in self._deltas.get(index, ())  # it came with the block's start
+        if is_whole and self._has_too_many_values(json.dumps(block["input"]).encode()):
+            return block | TOO_MANY_VALUES
+        return block | _checked_input(block["input"])
+
+    def _has_too_many_values(self, raw: bytes) -> bool:
+        """Whether an input has too many values, with those of the calls before it."""
+        self._values += lenient_json.count_values(raw, VALUES_LIMIT)
+        return self._values > VALUES_LIMIT
 
     def _input(self, block: Block, written: str) -> Block:
         """A call's input, and under `unfit` why it cannot be passed on as it is, if so."""
@@ -277,14 +294,16 @@ class StreamAccumulator:
             return {"input": block.get("input", {})}
         if len(written) > INPUT_LIMIT:
             return {"input": {}, INVALID_INPUT: f"it has more than {INPUT_LIMIT} characters"}
+        raw = written.encode()
+        if self._has_too_many_values(raw):
+            return TOO_MANY_VALUES
         try:
-            value = lenient_json.loads(written.encode())
+            value = lenient_json.loads(raw)
         except lenient_json.UnsupportedJson as error:
             return {"input": {}, INVALID_INPUT: f"it holds {error}"}
         except ValueError:
             value = None
         if isinstance(value, dict):
-            raw = written.encode()
             is_whole = lenient_json.replace_half_surrogates(raw) == raw
             return {"input": value} | ({} if is_whole else {INVALID_INPUT: HALF_PAIR})
         if self._stop == "tool_use":

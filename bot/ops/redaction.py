@@ -2,7 +2,7 @@
 
 Code that reads a secret from the environment adds it here; one matcher finds all of them in time
 linear in the text. It matches what people would see: in other widths, among invisible characters,
-between marks of Markdown, in escapes of URLs, JSON and HTML.
+between marks of Markdown and tags of HTML, in escapes of URLs, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import base64
 import binascii
 import bisect
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
+from registry.normalizing import normal_form
 from registry.secrets import REDACTED
 
 MIN_LENGTH: Final = 6
@@ -40,7 +40,15 @@ _FOREIGN = re.compile(f"[{INVISIBLE}{_COMBINING}{_TWINS[0]}]")
 _BESIDE_ASCII = re.compile(
     r"[A-Za-z0-9](?:(?=[^\x00-\x7f])|(?<=[^\x00-\x7f][A-Za-z0-9]))"  # quick for foreign texts
 )
+_INSIDE: Final = r"[ -;=?-~\n]{0,200}"  # of a tag or a comment
+_TAG: Final = (
+    rf"<(?:!--{_INSIDE}-->|/?(?i:a|b|i|p|q|s|u|br|dd|dl|dt|em|h[1-6]|hr|li|ol|td|th|tr|tt|ul|big|del"
+    r"|div|ins|kbd|pre|sub|sup|var|wbr|abbr|body|cite|code|font|html|mark|samp|span|small|table"
+    r"|strike|strong|center|details|summary|tg-emoji|tg-spoiler|blockquote)"
+    rf"(?:[ \n/]{_INSIDE})?>)"
+)
 _ESCAPE = re.compile(
+    rf"{_TAG}|"
     r"%[c-fC-F][0-9A-Fa-f](?:%[89abAB][0-9A-Fa-f]){1,3}"
     r"|%[0-7][0-9A-Fa-f]"
     r"|\\u[0-9A-Fa-f]{4}"
@@ -51,8 +59,9 @@ _PARTIAL_ESCAPE = re.compile(
     r"%(?:[c-fC-F][0-9A-Fa-f](?:%[89abAB][0-9A-Fa-f]){0,2}(?:%[89abAB]?)?|[0-9A-Fa-f]?)\Z"
     r"|\\(?:u[0-9A-Fa-f]{0,3})?\Z"
     r"|&(?:#[xX]?[0-9A-Fa-f]{0,7}|[A-Za-z][A-Za-z0-9]{0,31})?\Z"
+    rf"|<(?:!(?:-(?:-{_INSIDE})?)?|/?(?:[A-Za-z][A-Za-z0-9-]{{0,11}}(?:[ \n/]{_INSIDE})?)?)?\Z"
 )
-_ESCAPE_LENGTH: Final = 40
+_ESCAPE_LENGTH: Final = 220
 _RUNS: Final = "|".join(f"[{re.escape(mark)}]{{1,40}}" for mark in _MARKS)
 _CHANGED = re.compile(f"{_ESCAPE.pattern}|{_RUNS}|[^\\x00-\\x7f]+")
 _ESCAPED_WIDTH: Final = 8
@@ -334,10 +343,10 @@ def _forms(value: str) -> Iterator[str]:
 
 def _light(text: str) -> str:
     """Escapes undone, compatible characters made plain, marks taken out."""
-    if "%" in text or "\\" in text or "&" in text:
+    if "%" in text or "\\" in text or "&" in text or "<" in text:
         text = _ESCAPE.sub(lambda escape: _character(escape[0]), text)
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
+        text = normal_form("NFKD", text)
     for mark in _MARKS:
         if mark in text:
             text = text.replace(mark, "")
@@ -346,7 +355,9 @@ def _light(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _character(escape: str) -> str:
-    """What an escape of a URL, of JSON or Markdown, or of HTML stands for."""
+    """What an escape of a URL, of JSON or Markdown, or of HTML stands for; a tag, for nothing."""
+    if escape[0] == "<":
+        return ""
     if escape[0] == "%":
         return bytes.fromhex(escape.replace("%", "")).decode(errors="ignore")
     if escape[0] == "&":

@@ -83,12 +83,12 @@ class TaskSet:
             future.exception()
 
 
-async def offload_if_long(text: str, work: Callable[[], T]) -> T:
-    """The result of some work on a text: done at once, or in a thread where the text is long.
+async def offload_if_long(size: int, work: Callable[[], T]) -> T:
+    """The result of work on so many characters: done at once, or in a thread where they are many.
 
     One such thread runs after the other, so that the loop never shares its time with several.
     """
-    if len(text) <= SHORT_TEXT:
+    if size <= SHORT_TEXT:
         return work()
     async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         result: T = await run_in_daemon_thread(work)

@@ -20,6 +20,7 @@ from bot.messages import Answer, RichText
 from bot.ops.redaction import Secrets, StreamRedactor
 from bot.safety.pii import Found, find_pii, stable_prefix
 from bot.safety.text_safety import strip_invisible
+from registry.normalizing import normal_form
 from registry.secrets import REDACTED
 
 Handling = Literal["off", "warn", "redact", "block"]
@@ -40,6 +41,7 @@ NO_TOOL = "no_such_tool"
 
 _MAX_PASSES = 3
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
+_WORD = re.compile(r"[^ \n\t]+")
 _VANISHING = re.compile(r"[\[<&$]|\\[(\[]")  # links, tags, formulas: their marks are not shown
 _LONGEST_ENDING = 200
 _UNFINISHED = [re.compile(form) for form in (r"<[^<>\n]*\Z", r"!?\[[^\[\n]*\Z", r"\Z")]
@@ -191,7 +193,7 @@ def entity_values(rich: RichText) -> list[str]:
 
 def plain_words(text: str) -> str:
     """The words of a text alone, in lower case, without what is between them or invisible."""
-    plain = _NON_ASCII.sub(_unless_invisible, unicodedata.normalize("NFKC", text))
+    plain = _NON_ASCII.sub(_unless_invisible, normal_form("NFKC", text))
     return re.sub(r"[\W_]+", " ", plain.casefold()).strip()
 
 
@@ -201,10 +203,8 @@ def _unless_invisible(match: re.Match[str]) -> str:
 
 def _words_backwards(text: str) -> Iterator[tuple[int, str]]:
     """The words of a text and where each begins, the last one first."""
-    while text := text.rstrip():
-        at = max(text.rfind(blank) for blank in " \n\t") + 1
-        yield at, text[at:]
-        text = text[:at]
+    for found in _WORD.finditer(text[::-1]):
+        yield len(text) - found.end(), found[0][::-1]
 
 
 def _replaced(text: str, found: list[Found], replacement: Callable[[str, str], str]) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from registry.normalizing import normal_form
+
 Kind = Literal[
     "e-mail address", "card number", "bank account", "telephone number", "identity number"
 ]
@@ -118,7 +120,7 @@ def _plain_character(char: str) -> str:
         return str(unicodedata.digit(char))
     if category in ("Pd", "Zs", "Cf"):
         return {"Pd": "-", "Zs": " ", "Cf": ""}[category]
-    plain = unicodedata.normalize("NFKC", char)
+    plain = normal_form("NFKC", char)
     return plain if len(plain) == 1 else char
 
 

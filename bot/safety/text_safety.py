@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bot.ops.redaction import INVISIBLE
+from registry.normalizing import normal_form
 from registry.secrets import redact
 
 MAX_WARNINGS = 3
@@ -169,7 +170,7 @@ def _looks_latin(char: str) -> bool:
     """Whether a letter looks like a Latin one, and is none that people type."""
     if char.isascii() or not char.isalpha():
         return False
-    plain = unicodedata.normalize("NFKC", char)
+    plain = normal_form("NFKC", char)
     if plain.isascii() or char in _BARE_LATIN:
         return True
     if unicodedata.name(char, "").startswith("LATIN "):

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -24,9 +34,9 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004
 )
 
-from bot.errors import FencedOut, StoreError, StoreUnavailable
+from bot.errors import FencedOut, StoreError, StoreUnavailable, WrongType
 from bot.messages import Clock, Fence
-from bot.ops.tasks import backoff
+from bot.ops.tasks import backoff, cancel_and_wait
 from bot.store.keys import AnyKey
 from bot.store.keys import fence as fence_key
 
@@ -62,13 +72,21 @@ DOWN_REPLIES = (
     "TRYAGAIN",
     "BUSY ",  # another client's script has run for seconds
 )
+WRONG_TYPE = (
+    "WRONGTYPE: the key {} holds a {}, which does not belong there. What needs it waits. Move the "
+    "key away with RENAME, or delete it with DEL."
+)
+RECHECK_SECONDS = (0.5, 5.0)
+"""Between two checks of a key that holds the wrong type: first, and at most."""
+_NAMED_KEY = re.compile(r" key=(\S+)")
 
 
 class StoreClient:
     """The connections to the store.
 
     `round_trips` counts calls, and `failures` those with an unknown outcome. `outage` is why the
-    last call failed, while the store has not answered since.
+    last call failed, while the store has not answered since. `wrong_types` has a sentence on each
+    key that holds the wrong type, for as long as it does; `on_wrong_type` gets each of them once.
     """
 
     def __init__(self, redis: Redis, clock: Clock) -> None:
@@ -77,9 +95,12 @@ class StoreClient:
         self.round_trips = 0
         self.failures = 0
         self.outage: str | None = None
+        self.wrong_types: dict[str, str] = {}
+        self.on_wrong_type: Callable[[str], Coroutine[Any, Any, None]] = _ignore
+        self._rechecks: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script once; raises StoreUnavailable, FencedOut or StoreError."""
+        """Run a script once; raises StoreUnavailable, FencedOut, WrongType or StoreError."""
         return await self.call(lambda: self._evaluate(name, keys, args))
 
     async def _evaluate(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -112,8 +133,14 @@ class StoreClient:
         return await self.run_idempotent(script, keys, [fence.token, *args])
 
     async def command(self, *words: Any) -> Any:
-        """Run one command; raises StoreUnavailable or StoreError."""
-        return await self.call(lambda: self.redis.execute_command(*words))  # type: ignore[no-untyped-call]
+        """Run one command; raises StoreUnavailable, WrongType or StoreError."""
+        call = self.redis.execute_command
+        try:
+            return await self.call(lambda: call(*words))  # type: ignore[no-untyped-call]
+        except StoreError as error:
+            if str(error).startswith("WRONGTYPE ") and len(words) > 1:
+                raise await self._wrong_type(str(words[1])) from None
+            raise
 
     async def read(self, *words: Any) -> Any:
         """Run a command that changes nothing, until the store answers."""
@@ -142,6 +169,9 @@ class StoreClient:
             if isinstance(failure, StoreUnavailable):
                 self.failures += 1
                 self.outage = str(failure)
+            named = _NAMED_KEY.search(str(error)) if "WRONGTYPE" in str(error) else None
+            if named is not None:
+                raise await self._wrong_type(named[1]) from None
             raise failure from None
         if _cancellations() > before:  # the library loses one that comes while it connects
             raise asyncio.CancelledError
@@ -168,8 +198,40 @@ class StoreClient:
         finally:
             await asyncio.shield(subscription.aclose())  # type: ignore[no-untyped-call]
 
+    async def _wrong_type(self, key: str) -> WrongType:
+        """The error for such a key, which is checked from now on until it is repaired."""
+        if key not in self._rechecks:
+            held = (await self.command("TYPE", key)).decode()
+            repaired = asyncio.Event()
+            if held == "none":
+                repaired.set()
+                return WrongType(WRONG_TYPE.format(key, held), repaired)
+            self.wrong_types[key] = why = WRONG_TYPE.format(key, held)
+            log.error("store.wrong_type", why=why)
+            recheck = asyncio.create_task(self._recheck(key, held, repaired), name="store.recheck")
+            self._rechecks[key] = repaired, recheck
+        return WrongType(self.wrong_types[key], self._rechecks[key][0])
+
+    async def _recheck(self, key: str, held: str, repaired: asyncio.Event) -> None:
+        """Wait until a key holds another type than `held`."""
+        pause, longest = RECHECK_SECONDS
+        alerting = asyncio.create_task(self.on_wrong_type(self.wrong_types[key]))
+        try:
+            while True:
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, longest)
+                with contextlib.suppress(StoreError):
+                    if (await self.command("TYPE", key)).decode() != held:
+                        break
+            log.info("store.repaired", key=key)
+        finally:
+            alerting.cancel()
+            del self.wrong_types[key], self._rechecks[key]
+            repaired.set()
+
     async def close(self) -> None:
         """Close all connections."""
+        await cancel_and_wait([task for _, task in self._rechecks.values()])
         await self.redis.aclose()
 
 
@@ -177,7 +239,7 @@ class StoreClient:
 def script_source(name: str) -> str:
     """A script's text, with the shared Lua that it needs in front."""
     folder = files("bot.store.scripts")
-    parts = (*PRELUDES.get(name, ("fence",)), name)
+    parts = ("check_types", *PRELUDES.get(name, ("fence",)), name)
     return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
 
 
@@ -208,6 +270,10 @@ def pairs_of(reply: Any) -> list[tuple[Any, Any]]:
     if reply and isinstance(reply[0], list | tuple):
         return [tuple(pair) for pair in reply]
     return list(zip(reply[::2], reply[1::2], strict=True))
+
+
+async def _ignore(_why: str) -> None:
+    """Nothing is done until somebody is there to be told."""
 
 
 def _cancellations() -> int:

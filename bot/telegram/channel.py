@@ -141,7 +141,7 @@ class TelegramChannel(OutboxChannel):
         if not self._has_slot(address.chat):
             return None
         piece = renderer.preview_piece(markdown, last=address.private)
-        rich = await offload_if_long(piece, lambda: renderer.render(piece))
+        rich = await offload_if_long(len(piece), lambda: renderer.render(piece))
         messages = split(rich, renderer.PART_LIMIT)
         if not messages or shows_secret(rich, self._secrets, growing=True):
             return None

@@ -29,7 +29,7 @@ UNKNOWN_TOOL = "There is no tool of this name."
 NOT_OBJECT = "The call's input is not a JSON object. Write it again as one."
 NOT_PLAIN = (
     "The call's input is not plain JSON: {}. It was not run. Write it again: a long number as a "
-    "text in quotes, a long text in parts."
+    "text in quotes, a long text or list in parts."
 )
 NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
 NO_LONGER = "This tool is no longer the one that it was when this turn began. It was not run."

@@ -16,6 +16,7 @@ import structlog
 from bot.approvals.request import PendingCall, Suspension
 from bot.errors import ModelError, ModelRefused, OutOfBudget
 from bot.messages import Answer
+from bot.ops.tasks import offload_if_long
 from bot.turn import results
 from bot.turn.model_caller import ModelCaller
 from bot.turn.progress import Progress
@@ -51,7 +52,7 @@ class AgentLoop:
         except TimeoutError:
             if not time_limit.expired():
                 raise
-            return self._interrupted(by_person=stop.is_set())
+            return await self._interrupted(by_person=stop.is_set())
         except OutOfBudget as error:
             return self._gave_up("refused", results.OUT_OF_BUDGET.format(error))
         except ModelRefused as error:
@@ -110,17 +111,22 @@ class AgentLoop:
         self.progress.restart_step()  # a stream that broke leaves nothing
         return turn_result(outcome, self.turn.said(), note)
 
-    def _interrupted(self, *, by_person: bool) -> TurnResult:
+    async def _interrupted(self, *, by_person: bool) -> TurnResult:
         outcome: Outcome = "stopped" if by_person else "failed"
-        hide, shown = self.turn.agent.filter.redact_text, self.progress.said
-        said = hide(shown, cut=True)
+        shown = self.progress.said
+        said = await self._redacted(shown)
         if partial := shown[len(self.turn.said()) :].strip():
-            text = [{"type": "text", "text": hide(partial, cut=True)}]
+            text = [{"type": "text", "text": await self._redacted(partial)}]
             self.turn.add_answer(Answer(text, outcome), partial=True)
         if by_person:
             note = results.STOPPED if said else results.STOPPED_EARLY
             return turn_result(outcome, said, note)
         return turn_result(outcome, said, results.OUT_OF_TIME)
+
+    async def _redacted(self, text: str) -> str:
+        """What was said before the turn was interrupted, as it may be stored."""
+        redact = self.turn.agent.filter.redact_text
+        return await offload_if_long(len(text), lambda: redact(text, cut=True))
 
 
 @contextlib.contextmanager

@@ -8,11 +8,14 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+import orjson
 import structlog
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, StaleThinking
 from bot.messages import Answer, Model, ModelRequest, TextDelta, ToolChosen
+from bot.ops.tasks import offload_if_long
 from bot.turn.progress import Progress
 from bot.turn.prompt import content_hash
 from bot.turn.results import TRYING_AGAIN
@@ -48,7 +51,7 @@ class ModelCaller:
                 async with contextlib.aclosing(self.model.stream(request)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Answer):
-                            return self._cleaned(piece)
+                            return await self._cleaned(piece)
                         if isinstance(piece, TextDelta):
                             self.progress.add(piece.text)
                         elif isinstance(piece, ToolChosen):
@@ -71,9 +74,10 @@ class ModelCaller:
             no_tools=last and bool(turn.prompt.tools),
         )
 
-    def _cleaned(self, answer: Answer) -> Answer:
+    async def _cleaned(self, answer: Answer) -> Answer:
         """The answer without secrets, and with no call that has the id of another one."""
-        answer = self.turn.agent.filter.redact_answer(answer)
+        size, redact = len(orjson.dumps(answer.content)), self.turn.agent.filter.redact_answer
+        answer = await offload_if_long(size, partial(redact, answer))
         if all(block["type"] != "tool_use" for block in answer.content):
             return answer
         return ensure_unique_call_ids(answer, self.turn.transcript.call_ids())

@@ -131,7 +131,9 @@ class Progress:
         if state != self._drawn:
             said, note = self.said, f"_{self._tool} …_" if self._tool else ""
             growing = self._growing
-            shown = await offload_if_long(said, lambda: self._filter.redact_preview(said, growing))
+            shown = await offload_if_long(
+                len(said), lambda: self._filter.redact_preview(said, growing)
+            )
             self._drawing = "\n\n".join(part for part in (shown, note) if part)
             self._drawn = state
         return self._drawing

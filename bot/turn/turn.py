@@ -301,7 +301,7 @@ class Turn:
                 return []
             return channel.render(address, out, self._reply_to, shown, buttons, link_previews=links)
 
-        return await offload_if_long(text, rendered)
+        return await offload_if_long(len(text), rendered)
 
     def _log_result(self, result: TurnResult) -> None:
         """A line for operators: whose turn it was and what it took, nothing of what was said."""

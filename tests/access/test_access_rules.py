@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.access.gate import AccessGate
+from bot.access.gate import AccessGate, render_card
 from bot.access.rules import (
     BLOCKED,
     ENGINEER,
@@ -26,6 +26,7 @@ from bot.access.rules import (
     new_code,
     normalize_code,
 )
+from bot.access.store import AccessRequest
 from bot.messages import (
     ANONYMOUS_ADMIN,
     Address,
@@ -39,6 +40,7 @@ from bot.messages import (
     Signal,
     User,
 )
+from bot.telegram.markdown import renderer
 
 BOT, ANN, TEAM = 7, 5, -100
 PRIVATE, GROUP = Address(BOT, ANN), Address(BOT, TEAM, private=False)
@@ -207,3 +209,12 @@ def test_a_code_has_enough_letters_and_is_known_however_it_is_typed() -> None:
         bare = code.replace("-", "")
         assert len(bare) == 16
         assert normalize_code(f" {code.lower()}\n") == normalize_code(bare) == bare
+
+
+def test_the_card_of_a_group_names_no_bot_of_telegrams_where_an_anonymous_admin_wrote() -> None:
+    group = Subject("chat", -9, 7)
+    request = AccessRequest(
+        "n", group, "bot:7", "abc_bot", ANONYMOUS_ADMIN, "Group", "GroupAnonymousBot"
+    )
+    said = renderer.render(render_card(request)).text
+    assert "An anonymous admin wrote to @abc_bot there." in said

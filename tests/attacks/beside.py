@@ -4,8 +4,9 @@ Run as `python -I -S beside.py bare` it is the bare server, as `… ask URL PID 
 host, which is that process, and the bare server. It answers each line on its input with a line of
 JSON on what there was since the last one. Standard library only: what it measures is the other two.
 
-Time for which the host was ready to run and had no core is not its own silence, no more than that
-for which the bare server was silent too: the machine has other things to do.
+Time for which the host's loop was ready to run and had no core is not its own silence, no more than
+that for which the bare server was silent too: the machine has other things to do. Its other threads
+excuse nothing: one that keeps the loop from running while it has no core itself is at fault.
 """
 
 from __future__ import annotations
@@ -40,13 +41,11 @@ class Question:
         return other.began <= ended + ROOM and other.began + other.took >= self.began - ROOM
 
 
-def waits(pid: int | None) -> dict[str, int]:
-    """For how long each thread of a process was ready to run and had no core, in nanoseconds."""
-    found = {}
-    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError):
-            found[thread.parent.name] = int(thread.read_text().split()[1])
-    return found
+def waits(pid: int | None) -> int:
+    """For how long a process's first thread was ready to run and had no core, in nanoseconds."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1])
+    return 0
 
 
 class Asked:
@@ -59,7 +58,7 @@ class Asked:
         self._question = f"GET {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode()
         self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._answered: list[Question] = []
-        self._open: tuple[float, dict[str, int]] | None = None
+        self._open: tuple[float, int] | None = None
 
     async def ask(self) -> None:
         """Ask for ever, no second question before the first is answered."""
@@ -78,9 +77,9 @@ class Asked:
             self._open = None
             await asyncio.sleep(max(0.0, EVERY - self._answered[-1].took))
 
-    def _until_now(self, began: float, before: dict[str, int]) -> Question:
+    def _until_now(self, began: float, before: int) -> Question:
         """A question with the time that it has taken so far."""
-        waited = sum(now - before.get(thread, 0) for thread, now in waits(self._pid).items())
+        waited = max(0, waits(self._pid) - before)
         return Question(began, time.monotonic() - began, waited / 1e9)
 
     def since(self, then: float) -> list[Question]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ from simulators.testing.valkey import running_valkey
 from tests.attacks.beside import Beside
 from tests.host.desk import PATIENCE, buttons
 from tests.host.replicas import Replica
-from tests.host.stage import Stage, staged, until
+from tests.host.stage import ROOT, Stage, staged, until
 from tests.host.test_webhooks import free_port, post
 from tests.mcp.servers.unread import Unread
 
@@ -39,6 +40,8 @@ Chunks = Iterable[bytes]
 PIECE = 64 * 1024
 USAGE = {"input_tokens": 3, "output_tokens": 1}
 DONE = "that is done"
+FORGETFUL = {"PYTHONPATH": f"{Path(__file__).with_name('forgetful')}:{ROOT}"}
+"""Where a host finds what makes it forget."""
 
 
 class Wicked:
@@ -243,7 +246,7 @@ async def ground(
                 "LIMITS__REQUESTSPERMINUTE": "1000",
                 "INTERNAL_HOSTS": "127.0.0.1",
             }
-            made.host = Replica(stage, "host")
+            made.host = Replica(stage, "host", **FORGETFUL)
             path = valkey.url.removeprefix("unix://")
             async with made.host.running(), Redis(unix_socket_path=path) as made.redis:
                 await until(lambda: made.host.log.read_text().count("connected") >= 3, PATIENCE)
@@ -283,7 +286,8 @@ async def pushed(folder: Path) -> AsyncIterator[Pushed]:
         stage.script.on("still here", again=True)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        host = Replica(stage, "pushed", WEBHOOK_URL=url, HTTP_PORT=str(port), SWEEP_SECONDS="0.2")
+        words = {"WEBHOOK_URL": url, "HTTP_PORT": str(port), "SWEEP_SECONDS": "0.2"}
+        host = Replica(stage, "pushed", **words, **FORGETFUL)
         await host.spawn()
         try:
             await until(lambda: bool(stage.bots[0].webhook.secret), PATIENCE)
@@ -293,6 +297,12 @@ async def pushed(folder: Path) -> AsyncIterator[Pushed]:
                 yield made
         finally:
             await host.end()
+
+
+async def forgets(host: Replica) -> None:
+    """The host remembers nothing of the texts and schemas that it has seen."""
+    host.send(signal.SIGUSR2)
+    await host.report()
 
 
 async def is_live(url: str) -> bool:

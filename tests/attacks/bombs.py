@@ -34,6 +34,11 @@ def _doubled(steps: int, keyword: str) -> Schema:
     return {"type": "object", "$ref": "#/$defs/d0", "$defs": made}
 
 
+def _letters(number: int) -> Schema:
+    """A pattern that is short, and takes long to be made ready."""
+    return {"pattern": r"(?:\pL|\pN){16}" + str(number)}
+
+
 BUILT_FOR_EVER = _doubled(60, "dependentSchemas") | {"unevaluatedProperties": False}
 SCHEMAS: dict[str, Schema] = {
     "unique": _list_of(uniqueItems=True),
@@ -46,6 +51,7 @@ SCHEMAS: dict[str, Schema] = {
     "short": {"type": "object", "properties": {"a": {"type": "string", "maxLength": 10}}},
     "many": {"type": "object", "additionalProperties": {"type": "number", "multipleOf": 0.01}},
     "any_object": {"type": "object"},
+    "letters": {"type": "object", "properties": {f"p{n}": _letters(n) for n in range(64)}},
 }
 SKILLS: dict[str, dict[str, Any]] = {
     **{f"in_{name}": {"inputSchema": schema} for name, schema in SCHEMAS.items()},
@@ -174,8 +180,12 @@ def _long_numbers(count: int) -> str:
 
 TIME = "cannot be judged by its schema in the time"
 PARTS = "too many parts"
+CROWDED = "more than 20000 values"
+MARKS = "a" + "\u0301\u0316" * 20_000
+"""Marks that are to be put in order, all on one letter."""
 LEVELS = "more levels than anybody can walk down"
 PART = '{"type":"text","text":"a"}'
+MARKED = {"type": "text", "text": MARKS * 3}
 MUCH = json.dumps({"type": "text", "text": "abc " * 1_750_000})
 BAD = "agent:definition:bomb"
 MENTION = {"type": "mention", "offset": 0, "length": 400_000}
@@ -199,9 +209,13 @@ INPUTS = (
     Bomb("input", "2,000,000 characters", _input("short", {"a": "x" * 2_000_000}), "more than"),
     Bomb("input", "20,000 fields", _input("many", {f"k{n}": n + 0.1 for n in range(20_000)})),
     Bomb("input", "900 levels", _input("any_object", f'{{"a":{_nested(900)}}}'), "too deep"),
-    Bomb("input", "50,000 levels", _input("any_object", f'{{"a":{_nested(50_000)}}}'), LEVELS),
+    Bomb("input", "15,000 levels", _input("any_object", f'{{"a":{_nested(15_000)}}}'), LEVELS),
     Bomb("input", "5,000 digits", _input("any_object", '{"a":' + "9" * 5_000 + "}"), "too large"),
     Bomb("input", "numbers of 300 digits", _input("unique", _long_numbers(1_500)), "64 bits"),
+    Bomb("input", "patterns of letters", _input("letters", {"p0": "abc"}), "Invalid input"),
+    Bomb("input", "160,000 numbers", _input("any_object", {"a": [0] * 160_000}), CROWDED),
+    Bomb("input", "98,000 texts", _input("any_object", {"a": ["a"] * 98_000}), CROWDED),
+    Bomb("input", "marks on one letter", _input("short", {"a": MARKS}), "Invalid input"),
 )
 QUESTIONS = (
     Bomb("question", "almost secrets", _question({"text": "sk-" * 20_000})),
@@ -209,7 +223,8 @@ QUESTIONS = (
     Bomb("question", "letters that deceive", _question({"text": "p\u0430yment " * 20_000})),
     Bomb("question", "unseen characters", _question({"\u200bto" * 2_000: "\u202ea" * 30_000})),
     Bomb("question", "almost telephone numbers", _question({"text": "+1-" + "1-" * 60_000})),
-    Bomb("question", "arguments", _question({f"k{n}": [{"a": n}] for n in range(10_000)})),
+    Bomb("question", "arguments", _question({f"k{n}": [{"a": n}] for n in range(6_000)})),
+    Bomb("question", "marks on one letter", _question({"text": MARKS})),
 )
 OUTPUTS = (
     Bomb("output", "mixed items that must be unique", _output("unique", {"a": MIXED}), "0.5"),
@@ -223,6 +238,7 @@ OUTPUTS = (
     Bomb("output", "two branches at each level", _output("twice", _branching(60)), TIME),
     Bomb("output", "numbers of 300 digits", _output("unique", _long_numbers(200)), "0000"),
     Bomb("output", "90,000 levels", _output("any_object", _nested(90_000)), "not answer with JSON"),
+    Bomb("output", "patterns of letters", _output("letters", {"p0": "abc"}), "outputSchema"),
     Bomb("output", "a page", _output("any_object", "<p>" * 60_000), "not answer with JSON"),
 )
 RESULTS = (
@@ -237,6 +253,7 @@ RESULTS = (
         _result("old", '{"type":"text","text":"' + "\\ud83d" * 600_000 + '"}'),
         "\ufffd\ufffd",
     ),
+    Bomb("result", "marks on one letter", _result("json", json.dumps(MARKED)), "\u0301\u0316"),
     Bomb("result", "60,000 levels", _result("json", "", _nested(60_000)), PARTS),
 )
 TEXTS = (
@@ -248,6 +265,11 @@ TEXTS = (
     Bomb("text", "digits that could be anything", _said("1-" * 40_000)),
     Bomb("text", "one line without a blank", _said("!" * 150_000 + "\x01")),
     Bomb("text", "500,000 characters", _said("**b** `c` [l](http://x.y) <i>\n\n" * 16_000, 9_000)),
+    Bomb("text", "marks on one letter", _said(MARKS)),
+    Bomb("text", "brackets", _said("[" * 60_000)),
+    Bomb("text", "fractions without an end", _said("$$\\frac{" * 8_000)),
+    Bomb("text", "tags", _said("<b><i><u><a href='x'>" * 4_000)),
+    Bomb("text", "comments", _said("<!-- " * 20_000)),
     Bomb("text", "an event without an end", lambda ground: ground.says(_without_end)),
     Bomb("text", "30,001 events", lambda ground: ground.says(_large_and_small)),
 )
@@ -275,6 +297,8 @@ OFFERS = (
     Bomb("tools", "long descriptions", _tools(300, description="ﷺ\u200b" * 2_000), "fine"),
     Bomb("tools", "mixed names", _tools(20, inputSchema={"required": ODD_NAMES * 2_000}), "fine"),
     Bomb("tools", "what is built for ever", _tools(150, inputSchema=BUILT_FOR_EVER), "fine"),
+    Bomb("tools", "marks on one letter", _tools(20, description=MARKS[:8_000]), "fine"),
+    Bomb("prompts", "marks on one letter", _prompts(MARKS), "fine"),
     Bomb("prompts", "twenty long ones", _prompts("\u202ea" * 300_000), "fine"),
 )
 BOMBS = (*INPUTS, *QUESTIONS, *OUTPUTS, *RESULTS, *TEXTS, *VALUES, *UPDATES, *OFFERS)
@@ -317,6 +341,8 @@ FAST = (
     QUESTIONS[0],
     RESULTS[0],
     TEXTS[1],
+    TEXTS[8],
+    INPUTS[14],
     VALUES[6],
     UPDATES[1],
 )

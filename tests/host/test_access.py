@@ -519,10 +519,10 @@ async def test_wrong_codes_are_few_and_a_code_of_an_earlier_start_is_wrong(
         assert first != second
         team = stage.world.group("Team", [private.ann, private.bot])
         said = await stage.ask(private.ann, team, private.bot, f"/claim@{private.bot.username} x")
-        assert "in a private chat" in said
+        assert "in a private chat. The code is public now; restart the host" in said
         for _ in range(2):
             said = await stage.ask(private.ann, private.room, private.bot, f"/claim {first}")
-            assert said.startswith("This code is not valid")
+            assert "This code is not valid. The host prints a new one" in said
         await host.store.command("SET", keys.claim_tries(private.ann.id), 5, "EX", 3600)
         said = await stage.ask(private.ann, private.room, private.bot, f"/claim {second}")
         assert said == "Too many tries. Please wait an hour."

@@ -27,11 +27,11 @@ DOORS = ("mcp", "stream", "messages", "stdio", "hook")
 """MCP over HTTP as JSON, as a stream, over the older transport and over stdio; a webhook."""
 UNREAD = {
     "mcp": "html deep shape list empty bytes cut torn huge zipped kind words accepted nothing "
-    "elsewhere broken",
-    "stream": "deep shape empty cut words",
-    "messages": "deep shape bytes cut words",
-    "stdio": "deep shape bytes cut words huge",
-    "hook": "html deep empty bytes cut torn huge zipped nan nothing elsewhere broken",
+    "elsewhere broken nan endless both foreign",
+    "stream": "deep shape empty cut words nan endless both foreign",
+    "messages": "deep shape bytes cut words nan endless both",
+    "stdio": "deep shape bytes cut words huge nan endless both",
+    "hook": "html deep empty bytes cut torn huge zipped nan endless nothing elsewhere broken",
 }
 SAID_OTHERWISE = {("hook", "torn"), ("hook", "elsewhere"), ("hook", "broken")}
 """Where the specification of skills has its own shape for what went wrong."""

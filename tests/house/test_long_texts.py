@@ -6,8 +6,10 @@ import contextlib
 import gc
 import json
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from bot.safety.text_safety import reveal
 from bot.telegram.decode import BotUser, parse_text
 from bot.telegram.markdown.renderer import preview_piece, render_pieces
 from bot.telegram.markdown.split import width
-from registry import conditions, tool_schema
+from registry import conditions, normalizing, tool_schema
 from registry.secrets import detect_secret
 from registry.sources import json_yaml
 from tests.house.doubling import MOST, growth
@@ -41,8 +43,11 @@ UNITS = {
     "spoilers": "||",
     "links": "[a](http://x",
     "tags": "<a href=",
+    "comments": "<!-- ",
     "flags": "\U0001f1e9\U0001f1ea",
     "marks": "a\u0301",
+    "mixed marks": "\u0301\u0316",
+    "wide marks": "\u0301\uff9e",
     "one that is eighteen": "\ufdfa",
     "lookalikes": "p\u0430y",
     "unseen": "\u200bto",
@@ -81,6 +86,7 @@ WORK: dict[str, Callable[[str], object]] = {
     "messages": render_pieces,
     "a preview": lambda text: preview_piece(text, last=True),
     "width": width,
+    "a normal form": partial(normalizing.normal_form, "NFKC"),
     "a question": lambda text: describe_call("server", "tool", {"a": text, text: [text]}),
     "what deceives": lambda text: reveal(text, name=True),
     "an answer's filter": FILTER.redact_output,
@@ -128,3 +134,28 @@ def test_twice_the_text_takes_nothing_much_more_than_twice_the_time(name: str) -
         if ratio > MOST:
             wrong.append(f"{key}: twice {size} characters take {ratio:.1f} times as long")
     assert wrong == []
+
+
+def test_texts_are_normalised_in_one_place_alone() -> None:
+    root = Path(__file__).parents[2]
+    modules = [path for package in ("bot", "registry") for path in (root / package).rglob("*.py")]
+    wild = ("unicodedata.normalize", "from unicodedata")
+    users = [path.name for path in modules if any(one in path.read_text() for one in wild)]
+    assert users == ["normalizing.py"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_a_text_with_no_more_marks_than_any_language_has_is_normalised_as_ever(
+    form: normalizing.Form,
+) -> None:
+    text = "a\u0301\u0316\u1e69 \ufdfa\u304b\uff9e, «\u1100\u1161\u11a8» " * 900
+    assert normalizing.normal_form(form, text) == unicodedata.normalize(form, text)
+    bare = "\u00e9\u0327" * 9_000
+    assert normalizing.normal_form(form, bare) == unicodedata.normalize(form, bare)
+
+
+@pytest.mark.parametrize("marks", [29, 30, 31, 4_000, 9_001])
+def test_a_secret_among_very_many_marks_is_found_in_its_place(marks: int) -> None:
+    many = "a" + ("\u0301\u0316" * marks)[:marks]
+    shown = Secrets(["a secret of nine"]).redact(f"{many} a secret of nine {many}")
+    assert shown == f"{many} [secret] {many}"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
-from bot.messages import Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
-from bot.model.stream import StreamAccumulator
+from bot.messages import INVALID_INPUT, Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.model.stream import VALUES_LIMIT, StreamAccumulator
 
 Event = dict[str, Any]
 
@@ -233,6 +233,29 @@ def test_a_malformed_event_breaks_the_stream(event: Event) -> None:
 
     with pytest.raises(BrokenStream, match="malformed"):
         accumulator.add(event)
+
+
+NUMBERS = f'{{"a":[{",".join("0" * VALUES_LIMIT)}]}}'
+TEXTS = '{"a":"' + ",[{" * VALUES_LIMIT + '"}'
+
+
+@pytest.mark.parametrize(
+    ("written", "told"), [(NUMBERS, "more than 20000 values"), (TEXTS, None)], ids=["many", "text"]
+)
+def test_a_call_with_very_many_values_is_given_back_and_a_long_text_is_not(
+    written: str, told: str | None
+) -> None:
+    _, answer = gather(BEGIN, *call(0, written), end("tool_use"), STOP)
+
+    assert (told or "") in str(answer.content[0].get(INVALID_INPUT))
+    assert bool(answer.content[0]["input"]) is (told is None)
+
+
+def test_the_values_of_all_calls_of_an_answer_count_together() -> None:
+    half = f'{{"a":[{",".join("0" * (VALUES_LIMIT // 2 + 9))}]}}'
+    _, answer = gather(BEGIN, *call(0, half), *call(1, half), end("tool_use"), STOP)
+
+    assert [INVALID_INPUT in block for block in answer.content] == [False, True]
 
 
 def refusal(kind: str, message: str = "because") -> Event:

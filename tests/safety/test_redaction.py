@@ -38,6 +38,9 @@ AWKWARD = 'pa"ss w\\ör_d/1'
         ("Привет, hunter2-plain мир", f"Привет, {REDACTED} мир"),
         ("\ud800hunter2-plain", f"\ud800{REDACTED}"),
         (base64.b64encode(KEY.encode()).decode(), f"{REDACTED}=="),
+        ("hun<b>ter2-</b >plain, <i>so</i>", f"{REDACTED}, <i>so</i>"),
+        ("é <u>hun<!-- x -->ter2-<br/>pla<a href='y'>in</a></u>", f"é <u>{REDACTED}</a></u>"),
+        ("hun<1>ter2-plain < hunter2-plain", f"hun<1>ter2-plain < {REDACTED}"),
         ("Hunter2-plain", "Hunter2-plain"),
         ("hunter2 plain, hunter2-plai", "hunter2 plain, hunter2-plai"),
         ("", ""),
@@ -190,6 +193,7 @@ def test_whatever_stands_between_its_pieces_nobody_reads_it(
 texts = st.lists(
     st.one_of(
         st.sampled_from([KEY, KEY[:5], KEY[5:], "**", "_", "%2D", "%", "&#45;", "&", "\\", " "]),
+        st.sampled_from([KEY[:3], KEY[3:], "<b>", "<!-- x -->", "<a href=y>", "<", "</"]),
         st.sampled_from(
             ["aaabbb", "aaabbbb", "bbbccc", "aaa", "bbb", "h", "\u200b", "\u0435", "\n"]
         ),

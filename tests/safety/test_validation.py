@@ -118,6 +118,19 @@ async def test_the_loop_goes_on_while_the_process_judges(validation: SchemaValid
     assert longest < 0.1
 
 
+async def test_patterns_that_take_long_to_compile_are_left_to_the_process(
+    validation: SchemaValidator,
+) -> None:
+    validation._seconds = 20
+    letters = {f"p{n}": {"pattern": r"(?:\pL|\pN){16}" + str(n)} for n in range(64)}
+    schema = {"type": "object", "properties": letters}
+    begun = time.thread_time()
+    found = await validation.mismatch(schema, {"p0": "abc"})
+    assert time.thread_time() - begun < 0.1
+    assert "does not match" in str(found)
+    assert helper(validation) is not None
+
+
 async def test_many_at_once_are_judged_one_after_the_other(validation: SchemaValidator) -> None:
     values = [{"size": n if n % 2 else "x"} for n in range(20)]
     found = await asyncio.gather(*(validation.mismatch(checked(TREE), one) for one in values))

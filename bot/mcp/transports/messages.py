@@ -17,7 +17,7 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from bot.ops.lenient_json import replace_half_surrogates
+from bot.ops.lenient_json import UnsupportedJson, loads, replace_half_surrogates
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 from bot.ops.tasks import run_in_daemon_thread
 
@@ -45,20 +45,54 @@ class TooManyParts(ValueError):
         super().__init__(TOO_MANY_PARTS)
 
 
-async def shortened(raw: bytes) -> bytes:
-    """Shorten the JSON of a message; raises TooManyParts, or ValueError if it is not JSON."""
+class InvalidMessage(ValueError):
+    """A message that the SDK accepts, but that must not be taken as it is.
+
+    It holds a number that cannot be held, has both a result and an error, or answers another
+    request than its own.
+    """
+
+
+async def shortened(raw: bytes, request: Any = None) -> bytes:
+    """Shorten the JSON of a message, which may only answer `request` (its id) where that is given.
+
+    Raises TooManyParts, InvalidMessage, or ValueError if it is not JSON.
+    """
     if len(raw) <= LONG_BYTES:
-        return replace_half_surrogates(raw)
-    found: bytes = await run_in_daemon_thread(lambda: shorten(raw))
+        whole = replace_half_surrogates(raw)
+        with suppress(orjson.JSONDecodeError):  # the SDK reports it
+            _loads(whole, request)
+        return whole
+    found: bytes = await run_in_daemon_thread(lambda: shorten(raw, request))
     return found
 
 
-def shorten(raw: bytes) -> bytes:
+def _loads(raw: bytes, request: Any) -> Any:
+    """The JSON of a message; raises InvalidMessage or orjson.JSONDecodeError."""
+    try:
+        message = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        try:
+            loads(raw)
+        except UnsupportedJson:
+            raise InvalidMessage from None
+        except ValueError:
+            pass
+        raise
+    if isinstance(message, dict) and "method" not in message:
+        ends, id = message.keys() & {"result", "error"}, message.get("id")
+        is_foreign = None not in (id, request) and str(id) != str(request)
+        if len(ends) == 2 or (ends and is_foreign):
+            raise InvalidMessage
+    return message
+
+
+def shorten(raw: bytes, request: Any = None) -> bytes:
     """The same without a thread."""
     if _has_too_many_parts(raw):
         raise TooManyParts
     raw = replace_half_surrogates(raw)
-    message = orjson.loads(raw)
+    message = _loads(raw, request)
     result = message.get("result") if isinstance(message, dict) else None
     if not isinstance(result, dict):
         return raw
@@ -167,7 +201,7 @@ async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> ht
             for name, value in response.headers.multi_items()
             if name.lower() not in {"content-length", "transfer-encoding"}
         ],
-        content=await _shortened_or_error(bytes(body), _sent_id(request)),
+        content=await _shortened_or_error(bytes(body), _sent_id(request), _sent_id(request)),
         request=request,
     )
 
@@ -178,6 +212,7 @@ class _BoundedEvents(httpx2.AsyncByteStream):
     def __init__(self, response: httpx2.Response) -> None:
         self._inner: Any = response.stream
         self._request = response.request
+        self._sent_id = _sent_id(response.request)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         lines = LineSplitter()
@@ -189,24 +224,30 @@ class _BoundedEvents(httpx2.AsyncByteStream):
 
     async def _line(self, line: bytes | LineTooLong) -> bytes:
         if isinstance(line, LineTooLong):
-            request = _sent_id(self._request) if line.request is None else line.request
+            request = self._sent_id if line.request is None else line.request
             return b"data: " + _error(request, too_large_text(LINE_LIMIT)) + b"\n"
         if not line.startswith(_DATA):
             return line + b"\n"
         message = line.removeprefix(_DATA)
-        return _DATA + await _shortened_or_error(message, answered_request(message)) + b"\n"
+        answered = answered_request(message)
+        return _DATA + await _shortened_or_error(message, answered, self._sent_id) + b"\n"
 
     async def aclose(self) -> None:
         """Close the stream that this one reads."""
         await self._inner.aclose()
 
 
-async def _shortened_or_error(message: bytes, request: Any) -> bytes:
-    """A message shortened, or an error where it has too many parts; what is not JSON stays."""
+async def _shortened_or_error(message: bytes, answered: Any, sent: Any) -> bytes:
+    """A message shortened, or an error in its place; what is not JSON stays.
+
+    It seems to answer the id `answered`, and should answer only `sent`, where that is known.
+    """
     try:
-        return await shortened(message)
+        return await shortened(message, sent)
     except TooManyParts as error:
-        return _error(request, str(error))
+        return _error(answered, str(error))
+    except InvalidMessage:
+        return _error(answered if sent is None else sent, PROTOCOL_BROKEN)
     except ValueError:
         return message
 

@@ -10,6 +10,7 @@ if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then
   local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
   return newest and newest[1] or ''
 end
+for i = 4, #ARGV, 2 do check_record(ARGV[i], ARGV[i + 1]) end
 local last
 for i = 4, #ARGV, 2 do
   last = note(KEYS[3], ARGV[i], ARGV[i + 1]) or last

@@ -13,6 +13,7 @@ if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then
 end
 if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then return {newest()} end
 local after = 4 + tonumber(ARGV[4]) * 2
+for i = 5, after, 2 do check_record(ARGV[i], ARGV[i + 1]) end
 for i = 5, after, 2 do
   note(KEYS[3], ARGV[i], ARGV[i + 1])
 end

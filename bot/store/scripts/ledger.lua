@@ -2,6 +2,20 @@
 -- on one day is settled on that day.
 local DAYS_KEPT = 3 * 86400
 
+-- Fail before anything is written where a key of a scope, or of a ledger line, has the wrong type.
+local function check_scope(scope)
+  local key = 'budget:' .. scope
+  redis.call('HLEN', key)
+  redis.call('HLEN', key .. ':held')
+  redis.call('ZCARD', key .. ':ends')
+end
+local function check_record(kind, body)
+  if kind ~= 'usage' and kind ~= 'release' then return end
+  local line = cjson.decode(body)
+  if kind == 'usage' then redis.call('XLEN', 'ledger:' .. line.day) end
+  for _, scope in ipairs(line.scopes) do check_scope(scope) end
+end
+
 -- Release the reservation of a name (`hold`).
 local function free(scope, hold)
   local key = 'budget:' .. scope

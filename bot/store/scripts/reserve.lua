@@ -8,6 +8,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function enough(used, held, more, most)
   return most < 0 or tonumber(used or 0) + tonumber(held or 0) + more <= most
 end
+for i = 6, #ARGV, 3 do check_scope(ARGV[i]) end
 for i = 6, #ARGV, 3 do
   local ends = 'budget:' .. ARGV[i] .. ':ends'
   free(ARGV[i], ARGV[2])

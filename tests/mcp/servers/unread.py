@@ -53,6 +53,11 @@ BODIES: dict[str, Callable[[Any], bytes]] = {
     "nan": lambda id: _result(id, {"content": [], "structuredContent": {"n": 1}}).replace(
         b": 1}", b": NaN}"
     ),
+    "endless": lambda id: _result(id, {"content": [], "structuredContent": {"n": 1}}).replace(
+        b": 1}", b": 1e999}"
+    ),
+    "both": lambda id: _text(id, "x")[:-1] + b', "error": {"code": 1, "message": "m"}}',
+    "foreign": lambda _: _text(99_999, "x"),
     "words": lambda id: _result(id, {"content": "a text where a list belongs"}),
     "accepted": lambda _: b"",
     "nothing": lambda _: b"",
