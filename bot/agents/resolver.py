@@ -195,12 +195,19 @@ class AgentResolver:
             limits=rules.limits.lowered(safety, agent.cost),
             budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.budgets or ())),
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
-            filter=replace(  # its secrets are those of all agents: none may let out another's
-                rules.filter,
-                topics=tuple(dict.fromkeys((*rules.filter.topics, *safety.blocked_topics))),
-                personal=stricter(rules.filter.personal, safety.pii_handling),
-            ),
+            filter=self._filter(agent.definition.safety_config),
         )
+
+    def _filter(self, safety: SafetyConfig | None) -> OutputFilter:
+        """The host's filter, and what the agent asks for beyond it.
+
+        Its secrets are those of all agents: none may reveal another's.
+        """
+        ours = self.rules.filter
+        if safety is None:
+            return ours
+        topics = tuple(dict.fromkeys((*ours.topics, *safety.blocked_topics)))
+        return replace(ours, topics=topics, personal=stricter(ours.personal, safety.pii_handling))
 
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""

@@ -109,7 +109,7 @@ async def street(stage: Stage) -> AsyncIterator[tuple[Street, HostProcess]]:
 
 def connections(host: HostProcess) -> int:
     """Servers that were connected so far."""
-    return host.log.read_bytes().count(b"life=1")
+    return host.log.read_bytes().count(b"connects=1")
 
 
 def memory(pid: int, line: str) -> int:
