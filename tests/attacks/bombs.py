@@ -178,12 +178,12 @@ def _long_numbers(count: int) -> str:
     return '{"a":[' + ",".join(str(10**300 + n) for n in range(count)) + "]}"
 
 
-TIME = "cannot be judged by its schema in the time"
+TIME = "cannot be checked against its schema in time"
 PARTS = "too many parts"
 CROWDED = "more than 20000 values"
 MARKS = "a" + "\u0301\u0316" * 20_000
 """Marks that are to be put in order, all on one letter."""
-LEVELS = "more levels than anybody can walk down"
+LEVELS = "too many levels of nesting"
 PART = '{"type":"text","text":"a"}'
 MARKED = {"type": "text", "text": MARKS * 3}
 MUCH = json.dumps({"type": "text", "text": "abc " * 1_750_000})

@@ -17,11 +17,15 @@ def _forget(*_: Any) -> None:
         if isinstance(one, functools._lru_cache_wrapper):
             if one.__module__.startswith(("bot.", "registry.")) and one.cache_info().maxsize:
                 one.cache_clear()
-        elif type(one).__name__ == "SchemaValidator":
+        elif _is(one, "bot.safety.validation", "SchemaValidator"):
             one._cache.clear()
-        elif type(one).__name__ == "_Matcher":
+        elif _is(one, "bot.ops.redaction", "_Matcher"):
             one._clean.clear()
     gc.freeze()
+
+
+def _is(one: object, module: str, name: str) -> bool:
+    return (type(one).__module__, type(one).__name__) == (module, name)
 
 
 signal.signal(signal.SIGUSR2, _forget)
