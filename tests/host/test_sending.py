@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Say, Stall, Turn
 from simulators.telegram.faults import Fault
 from tests.host.chat import HostChat
 from tests.host.stage import Stage, until
@@ -113,7 +113,9 @@ async def test_an_answer_in_a_group_grows_in_one_message_and_replies_to_its_ques
 ) -> None:
     team = chat.in_group()
     words = " ".join(f"word{n}" for n in range(100))
-    chat.script.on(Turn((Say(words),), pace=60.0))
+    chat.script.on(Turn((Say(words),), pace=60.0, fault=Stall(events=40, gate="half of it")))
     team.says("slowly please")
+    await team.until(lambda: bool(team.texts))
+    chat.stage.sim.gates.open("half of it")
     await team.until(lambda: team.texts == [words])
     assert chat.world.calls.of(bot=chat.bot.id, method="editMessageText")

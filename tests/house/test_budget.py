@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = {"lines": 26_450, "lines of code": 18_650, "files": 140}
+MOST = {"lines": 27_900, "lines of code": 19_970, "files": 140}
+"""What there is today, and no more: a feature that is added brings its own lines."""
 MOST_PARTS = 7
 LEAST_LINES = 40
 SMALL = {"bot/__main__.py": "the name by which Python runs the package"}
