@@ -41,12 +41,12 @@ _BESIDE_ASCII = re.compile(
     r"[A-Za-z0-9](?:(?=[^\x00-\x7f])|(?<=[^\x00-\x7f][A-Za-z0-9]))"  # quick for foreign texts
 )
 _INSIDE: Final = r"[ -;=?-~\n]{0,200}"  # of a tag or a comment
-_TAG: Final = (
-    rf"<(?:!--{_INSIDE}-->|/?(?i:a|b|i|p|q|s|u|br|dd|dl|dt|em|h[1-6]|hr|li|ol|td|th|tr|tt|ul|big|del"
-    r"|div|ins|kbd|pre|sub|sup|var|wbr|abbr|body|cite|code|font|html|mark|samp|span|small|table"
-    r"|strike|strong|center|details|summary|tg-emoji|tg-spoiler|blockquote)"
-    rf"(?:[ \n/]{_INSIDE})?>)"
+_TAGS: Final = (
+    r"(?i:a|b|i|p|q|s|u|br|dd|dl|dt|em|h[1-6]|hr|li|ol|td|th|tr|tt|ul|big|del|div|ins|kbd|pre|sub"
+    r"|sup|var|wbr|abbr|body|cite|code|font|html|mark|samp|span|small|table|strike|strong|center"
+    r"|details|summary|tg-emoji|tg-spoiler|blockquote)"
 )
+_TAG: Final = rf"<(?:!--{_INSIDE}-->|/?{_TAGS}(?:[ \n/]{_INSIDE})?>)"
 _ESCAPE = re.compile(
     rf"{_TAG}|"
     r"%[c-fC-F][0-9A-Fa-f](?:%[89abAB][0-9A-Fa-f]){1,3}"
@@ -59,7 +59,7 @@ _PARTIAL_ESCAPE = re.compile(
     r"%(?:[c-fC-F][0-9A-Fa-f](?:%[89abAB][0-9A-Fa-f]){0,2}(?:%[89abAB]?)?|[0-9A-Fa-f]?)\Z"
     r"|\\(?:u[0-9A-Fa-f]{0,3})?\Z"
     r"|&(?:#[xX]?[0-9A-Fa-f]{0,7}|[A-Za-z][A-Za-z0-9]{0,31})?\Z"
-    rf"|<(?:!(?:-(?:-{_INSIDE})?)?|/?(?:[A-Za-z][A-Za-z0-9-]{{0,11}}(?:[ \n/]{_INSIDE})?)?)?\Z"
+    rf"|<(?:!(?:-(?:-{_INSIDE})?)?|/?(?:{_TAGS}[ \n/]{_INSIDE}|[A-Za-z][A-Za-z0-9-]{{0,11}})?)?\Z"
 )
 _ESCAPE_LENGTH: Final = 220
 _RUNS: Final = "|".join(f"[{re.escape(mark)}]{{1,40}}" for mark in _MARKS)
