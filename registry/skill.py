@@ -41,6 +41,7 @@ LONGEST_SECONDS = 30.0
 NAME = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
 NAME_RULE = "1 to 56 of letters, digits, _ and -"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+MAX_HEADER = 64
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _FRAMING = frozenset(
     {
@@ -96,8 +97,11 @@ class WebhookAuth(RegistryModel):
             raise InvalidValue(
                 "an api_key takes 'header' and 'keyEnv'", "give both, and nothing else"
             )
-        if self.header is not None and not HEADER_NAME.match(self.header):
+        if self.header is not None and not HEADER_NAME.match(self.header[: MAX_HEADER + 1]):
             raise InvalidValue("'header' is not a valid header name", "use letters, digits and -")
+        if self.header is not None and len(self.header) > MAX_HEADER:
+            cure = f"use at most {MAX_HEADER} characters"
+            raise InvalidValue("'header' is too long", cure)
         if self.header is not None and self.header.lower() in _FRAMING:
             raise InvalidValue(f"'header' may not be {self.header}", "name the header of your key")
         return self

@@ -139,7 +139,7 @@ def _first_of_each(
     for part in parts:
         own = key(part)
         if own is not None and first.setdefault(own, part) is not part:
-            message = f"{what} {shown(own)} is already at {first[own].place}"
+            message = f"{what} {shown(own)} is already defined at {first[own].place}"
             problems.append(Problem(part.place, message, "remove or rename one of the two"))
         else:
             unique.append(part)

@@ -135,7 +135,7 @@ class Approvers:
         return True  # everybody who may answer has left the chat
 
 
-NO_GRANTS = "Nothing is always allowed here: I ask each time."
+NO_GRANTS = "Nothing is permanently allowed here; I ask every time."
 HOW_TO_REVOKE = "To revoke one: /approvals revoke and its number, or /approvals revoke all."
 NO_SUCH_GRANT = "There is no number {} in the list; /approvals shows it."
 

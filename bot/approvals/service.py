@@ -40,7 +40,7 @@ UNSEEN_SECONDS = 600.0
 UNSEEN_RETRY_SECONDS = 2.0
 
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
-GAVE_UP = "Something went wrong again and again when I tried to go on; I did nothing more."
+GAVE_UP = "I failed several times to continue, so I stopped."
 
 MessageOutcome = Literal["superseded", "waits", "reason_taken"]
 

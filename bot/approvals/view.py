@@ -100,7 +100,7 @@ def _foot(request: ApprovalRequest) -> list[str]:
         until = datetime.fromtimestamp(request.expires_at, UTC)
         return [f"_{approver_names(request)} may answer, until {until.day} {until:%b, %H:%M} UTC._"]
     if request.wants_reason:
-        return ["_You can write me the reason; I go on in a minute._"]
+        return ["_You can tell me the reason; I will continue in a minute._"]
     return [f"Reason: {safe_text(request.reason)}"] if request.reason else []
 
 

@@ -164,4 +164,4 @@ def backoff(failures: int, first: float, longest: float, jitter: float = 0.2) ->
     if failures <= 0:
         return 0.0
     seconds = min(longest, first * 2.0 ** min(failures - 1, 32))
-    return seconds * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311
+    return min(longest, seconds * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311

@@ -22,7 +22,7 @@ AGENT_GONE = "The agent that began this answer was removed, so it ends here."
 OUT_OF_TIME = "I had to stop here: this took longer than one answer may take."
 OUT_OF_BUDGET = "I have to stop here: {}"
 TOO_MANY_REQUESTS = (
-    "Those were many requests in one minute. Please wait a little, then write again."
+    "That was too many requests in one minute. Please wait a little, then write again."
 )
 BUSY = "The model behind me does not answer right now. Please try again in a little while."
 BROKEN = (

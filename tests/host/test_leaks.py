@@ -13,7 +13,6 @@ import re
 import sys
 import unicodedata
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -25,7 +24,7 @@ import pytest_asyncio
 from registry.secrets import REDACTED
 from simulators.messages.turns import Call, Say, Stall, Turn, turn
 from simulators.telegram.people import Bot
-from simulators.telegram.rooms import Room
+from simulators.telegram.rooms import Message, Room
 from tests.host.desk import PATIENCE
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
@@ -162,9 +161,17 @@ class Scene:
     def sent(self, bot: Bot) -> list[dict[str, Any]]:
         return [call.params for call in self.stage.world.calls.of(bot=bot.id)]
 
-    def has_grown(self, room: Room) -> bool:
-        """Whether a part of the slow answer was shown: admins also hear of other things."""
-        return any("word0" in text for text in self.grown(room))
+    async def grow(self, room: Room, order: str, text: str) -> Message:
+        """The answer to an order that is shown in part before it has come to its end."""
+        gate, before = f"grown in {room.id}: {order}", len(self.grown(room))
+        fault = Stall(events=40, gate=gate)
+        self.stage.script.on(
+            Turn((Say(text),), pace=60.0, fault=fault), user=order.split(" ", 1)[1]
+        )
+        self.stage.world.say(self.boss, room, order)
+        await self.stage.world.until(lambda: len(self.grown(room)) > before, PATIENCE)
+        self.stage.sim.gates.open(gate)
+        return await room.wait_for(lambda m: m.text.count(REDACTED) == 3, PATIENCE)
 
     def grown(self, room: Room) -> list[str]:
         """All texts that were shown in a room, drafts and edits among them."""
@@ -201,12 +208,7 @@ async def test_a_growing_answer_shows_no_piece_of_a_secret(scene: Scene) -> None
     private, ann = stage.world.private(scene.boss, bot), scene.boss
     group = stage.world.group("Team", [ann, bot])
     for room, order in ((private, "leak slowly"), (group, f"@{bot.username} leak slowly")):
-        hold = Stall(events=40, gate=f"a growing answer in {room.id}")
-        stage.script.on(Turn((Say(text),), pace=60.0, fault=hold), user="leak slowly")
-        stage.world.say(ann, room, order)
-        await stage.world.until(partial(scene.has_grown, room), PATIENCE)
-        stage.sim.gates.open(f"a growing answer in {room.id}")
-        final = await room.wait_for(lambda m: m.text.count(REDACTED) == 3, PATIENCE)
+        final = await scene.grow(room, order, text)
         pieces = ("correct", "horse", "hun", "ter2", "plain")
         shown = [*scene.grown(room), final.text]
         assert [one for one in shown for piece in pieces if piece in one] == []
@@ -357,6 +359,9 @@ async def test_what_nobody_can_stop_leaves_as_the_documentation_says(scene: Scen
 async def test_every_call_that_can_have_a_link_fetched_says_that_none_may_be(scene: Scene) -> None:
     """Also methods that are not there yet: a draft has no place for it, as long as this holds."""
     methods = {name.lower(): getattr(aiogram.methods, name) for name in aiogram.methods.__all__}
+    group = scene.stage.world.group("Links", [scene.boss, scene.leaky])
+    text = f"{' '.join(f'word{n}' for n in range(60))} {KEY} {KEY} {KEY}"
+    await scene.grow(group, f"@{scene.leaky.username} link slowly", text)
     seen = set()
     for bot in (scene.leaky, scene.teller, scene.holder):
         for call in scene.stage.world.calls.of(bot=bot.id):

@@ -230,6 +230,7 @@ def _agent(skill: dict[str, Any]) -> str:
         ({"inputSchema": {"type": "object", "$ref": "http://127.0.0.1/x"}}, "another document"),
         ({"inputSchema": {"type": "object", "$ref": "#/nowhere"}}, "leads nowhere"),
         ({"webhookAuth": {"type": "api_key", "header": "Host", "keyEnv": "K"}}, "may not be Host"),
+        ({"webhookAuth": {"type": "api_key", "header": "X" * 65, "keyEnv": "K"}}, "is too long"),
         ({"executionType": "internal"}, "needs 'internalHandler'"),
         ({"executionType": "internal", "internalHandler": "x"}, "takes no 'webhookUrl'"),
         ({"webhookUrl": None}, "needs 'webhookUrl'"),
