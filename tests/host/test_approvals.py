@@ -82,7 +82,7 @@ async def test_what_was_allowed_for_good_is_listed_and_taken_back(stage: Stage) 
     stage.script.on(write("one"), "first", user="one")
     stage.script.on(write("two"), user="two")
     async with desk.host():
-        assert "I ask each time" in await stage.ask(ann, room, desk.bot, "/approvals")
+        assert "I ask every time" in await stage.ask(ann, room, desk.bot, "/approvals")
         stage.world.say(ann, room, "one")
         desk.press(ann, room, await desk.question(room), "Always for this chat")
         await desk.said(room, "first")
