@@ -22,7 +22,8 @@ from bench.proof.rows import ROWS, Row
 from bench.proof.trial import Run
 
 PAGE = ROOT / "docs" / "reliability.md"
-MUTATIONS = re.compile(r"^## What each mechanism is worth\n.*", re.MULTILINE | re.DOTALL)
+REST = re.compile(r"^## Refusals\n.*", re.MULTILINE | re.DOTALL)
+"""What follows the proof's own part of the page, and stays."""
 LONGEST = 2400.0
 KILLS = frozenset({"F1", "F2"})
 
@@ -40,7 +41,7 @@ def main() -> int:
     if given.write:
         old = PAGE.read_text() if PAGE.exists() else ""
         if len(rows) == len(ROWS):
-            kept = MUTATIONS.search(old)
+            kept = REST.search(old)
             worth = kept[0] if kept else ""
             new = page(results, seed, given.kills, given.each, minutes, here, worth)
         else:
