@@ -20,11 +20,10 @@ from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, alert_key, menu_owners
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
-from bot.approvals.store import ApprovalStore
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.conversations.router import Router
-from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
+from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
 from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases
@@ -48,9 +47,6 @@ from bot.startup import agent_resolver, agents_source, announce, model_advice, o
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.health import StoreHealth, require_password
-from bot.store.inbox import UpdateInbox
-from bot.store.journal import Journal
-from bot.store.outbox import Outbox
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramOptions, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
@@ -167,13 +163,7 @@ class App:
         bot_set = hashlib.sha256(ids.encode()).hexdigest()[:12]
         self._leases = Leases(self.store, me, self.clock, settings.lease_seconds, bot_set)
         await self._background(self._leases.beat_forever(), "leases")
-        self._stores = LineStores(
-            UpdateInbox(self.store),
-            Outbox(self.store),
-            Journal(self.store),
-            ApprovalStore(self.store),
-            ChatMigrationStore(self.store),
-        )
+        self._stores = LineStores(self.store)
 
     async def _store_url(self) -> str:
         settings = self.settings

@@ -57,9 +57,9 @@ class CommandContext:
     bot: BotIdentity
     resolution: Resolution
     fetch: Callable[[str, int], Awaitable[bytes]]
-    grants: Callable[[], Awaitable[dict[str, dict[str, Any]]]] | None = None
-    revoke_grant: Callable[[str], Awaitable[None]] | None = None
-    spent: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
+    grants: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
+    revoke_grant: Callable[[str], Awaitable[None]]
+    spent: Callable[[], Awaitable[dict[str, dict[str, int]]]]
 
     @property
     def words(self) -> list[str]:

@@ -508,6 +508,11 @@ class LineContext:
     timers: Timers = field(default_factory=Timers)
 
     @property
+    def name(self) -> str:
+        """The line's name in the store and in the log."""
+        return self.fence.line
+
+    @property
     def bot(self) -> int:
         """The bot's numeric id."""
         return self.identity.id
@@ -516,3 +521,17 @@ class LineContext:
     def username(self) -> str:
         """The bot's username, without the @; empty where it has none."""
         return self.identity.username or ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineEntry:
+    """An inbox entry of a line while it is handled; `stop` ends its turn early."""
+
+    line: LineContext
+    id: str
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def key(self) -> str:
+        """The entry's name among those of all lines."""
+        return f"{self.line.name}:{self.id}"

@@ -17,7 +17,7 @@ from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.telegram.markdown import renderer
-from bot.usage.limits import spend_limits
+from bot.usage.budgets import spend_limits
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import Problem

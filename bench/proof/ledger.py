@@ -22,7 +22,7 @@ from typing import Any
 from bench.proof.ledger_model import KINDS, LedgerModel, Served
 from bench.proof.result import Result
 from bench.proof.trial import HostProcess, Run, Trial, trial
-from bot.usage.limits import day_of
+from bot.usage.budgets import day_of
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Room
 

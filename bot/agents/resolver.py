@@ -17,7 +17,7 @@ from bot.skills.api import InternalSkill
 from bot.skills.spec import prepare_skill
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
-from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
+from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration

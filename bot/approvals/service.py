@@ -11,12 +11,7 @@ import structlog
 from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
-from bot.approvals.request import (
-    ApprovalRequest,
-    Suspension,
-    ToolCallApproval,
-    parse_callback,
-)
+from bot.approvals.request import ApprovalRequest, Suspension, ToolCallApproval, parse_callback
 from bot.approvals.store import ApprovalStore
 from bot.errors import StoreError
 from bot.messages import (
@@ -24,6 +19,7 @@ from bot.messages import (
     Clock,
     IncomingMessage,
     LineContext,
+    LineEntry,
     OutgoingPart,
     TurnRef,
     new_nonce,
@@ -67,14 +63,13 @@ def new_request(
                 call_id=call.id,
                 key=call.key,
                 digest=call.digest,
-                fingerprint=pending.fingerprint,
-                always=pending.always,
+                fingerprint=policy.definition,
+                always=policy.always,
                 description=view.describe_call(
                     call.origin, call.tool or "", call.arguments, limit, redact
                 ),
             )
-            for pending in suspension.calls
-            for call in [pending.call]
+            for call, policy in suspension.calls
         ),
         expires_at=now + agent.approval_seconds,
     )
@@ -113,32 +108,30 @@ class ApprovalService:
     counters: Counters
     approvers: Approvers
 
-    async def press(self, line: LineContext, entry: str, press: CallbackPress) -> None:
+    async def press(self, entry: LineEntry, press: CallbackPress) -> None:
         """Handle a press on an approval button; always answers the callback query."""
-        decision = parse_callback(press.data)
+        decision, line, person = parse_callback(press.data), entry.line, press.person
 
         async def decide(request: ApprovalRequest | None) -> _Change | None:
-            request, now, person = self._as_pressed(request, press), self.clock.wall(), press.person
+            request, now = self._as_pressed(request, press), self.clock.wall()
+            why = ""
             if request is None or decision is None:
-                refusal = view.NO_LONGER_OPEN
+                why = view.NO_LONGER_OPEN
             elif not await self.approvers.may_answer(line, request, person):
-                refusal = view.NOT_YOURS.format(view.approver_names(request))
+                why = view.NOT_YOURS.format(view.approver_names(request))
             elif not request.is_open_for(decision, now):
-                refusal = view.already_decided(request, decision)
-            else:
-                refusal = ""
-            if refusal or request is None or decision is None:
-                await self._refuse(line, entry, press, refusal, request)
+                why = view.already_decided(request, decision)
+            if why or request is None or decision is None:
+                await self._refuse(entry, press, why, request)
                 return None
             after = request.apply(decision, person, now)
-            answer = line.channel.callback_answer(
-                press, view.acknowledgement(after, decision, person.id)
-            )
+            done = view.acknowledgement(after, decision, person.id)
+            answer = line.channel.callback_answer(press, done)
             host_admin = self.approvers.access.is_admin(person.id)
             return _Change(
                 after,
                 [answer, *view.edit_parts(line.channel, after, press.message)],
-                settles=entry,
+                settles=entry.id,
                 grants=new_grants(request, after, now, host_admin=host_admin),
                 counter=f"approvals:{decision.choice}",
             )
@@ -146,13 +139,14 @@ class ApprovalService:
         await self._update(line, decision.nonce if decision else "", decide)
 
     async def on_message(
-        self, line: LineContext, entry: str, incoming: IncomingMessage, turn: OpenTurn
+        self, entry: LineEntry, incoming: IncomingMessage, turn: OpenTurn
     ) -> MessageOutcome:
         """Handle a message that came while a turn of its conversation waits for people.
 
         It ends that turn ("superseded"), waits for it ("waits"), or was the reason for a denial
         ("reason_taken").
         """
+        line, person = entry.line, incoming.person
         if turn.state == "sending":
             await line.channel.wait_until_sent(turn.ref.entry)
             return "superseded"
@@ -161,12 +155,10 @@ class ApprovalService:
             request = self._with_current_approvers(request)
             if request is None:
                 raise StoreError(f"turn {turn.ref.entry} waits for a request that does not exist")
-            if request.wants_reason and incoming.person.id == request.reason_by:
+            if request.wants_reason and person.id == request.reason_by:
                 after = request.with_reason(incoming.text)
-                return _Change(after, view.edit_parts(line.channel, after), settles=entry)
-            if request.pending and await self.approvers.may_supersede(
-                line, request, incoming.person
-            ):
+                return _Change(after, view.edit_parts(line.channel, after), settles=entry.id)
+            if request.pending and await self.approvers.may_supersede(line, request, person):
                 return _superseded(line, request)
             return None
 
@@ -237,14 +229,14 @@ class ApprovalService:
         return request if request and request.closed else None
 
     async def refresh(self, line: LineContext, nonce: str) -> None:
-        """Redraw a request that was decided while the message that shows it was being sent."""
+        """Edit the message that shows a request which was decided while that was being sent."""
 
-        async def redraw(request: ApprovalRequest | None) -> _Change | None:
+        async def render_again(request: ApprovalRequest | None) -> _Change | None:
             if request is None:
                 return None
             return _Change(request, view.edit_parts(line.channel, request), reschedule=False)
 
-        await self._update(line, nonce, redraw)
+        await self._update(line, nonce, render_again)
 
     async def on_undeliverable(self, line: LineContext, nonce: str) -> None:
         """Let a turn go on whose question the chat does not accept; its agent is told why."""
@@ -288,23 +280,19 @@ class ApprovalService:
         is now, and whether it was changed here.
         """
         while True:
-            request = await self.store.load(line.fence.line, nonce) if nonce else None
+            request = await self.store.load(line.name, nonce) if nonce else None
             wanted = await change(request)
             if wanted is None:
                 return request, False
-            after, parts = wanted.request, wanted.parts
-            if wanted.end_records:
-                posted = await self.store.supersede(
-                    line.fence, after, wanted.end_records, parts, wanted.settles
-                )
+            after, parts, settles = wanted.request, wanted.parts, wanted.settles
+            if records := wanted.end_records:
+                posted = await self.store.supersede(line.fence, settles, after, parts, records)
             else:
-                posted = await self.store.update(
-                    line.fence, wanted.settles, after, parts, wanted.grants
-                )
+                posted = await self.store.update(line.fence, settles, after, parts, wanted.grants)
             if posted is None:
                 continue
             if wanted.end_records:
-                self.forget_transcript(line.fence.line, after.turn)
+                self.forget_transcript(line.name, after.turn)
                 line.timers.drop(nonce)
             elif wanted.reschedule:
                 line.timers.set(nonce, after.due)
@@ -337,20 +325,16 @@ class ApprovalService:
         return request.move_to_chat(pressed.chat) if has_moved else request
 
     async def _refuse(
-        self,
-        line: LineContext,
-        entry: str,
-        press: CallbackPress,
-        why: str,
-        request: ApprovalRequest | None,
+        self, entry: LineEntry, press: CallbackPress, why: str, request: ApprovalRequest | None
     ) -> None:
-        """Tell the person why; a message that shows an old state of the request is redrawn."""
+        """Tell the person why; a message that shows an old state of the request is edited."""
         self.counters.add("refused:approval")
-        log.info("press.refused", line=line.fence.line, person=press.person.id, why=why)
-        parts = [line.channel.callback_answer(press, why)]
+        log.info("press.refused", line=entry.line.name, person=press.person.id, why=why)
+        channel = entry.line.channel
+        parts = [channel.callback_answer(press, why)]
         if request and request.closed and press.message:
-            parts += view.edit_parts(line.channel, replace(request, messages=()), press.message)
-        await line.channel.deliver(await self.inbox.settle(line.fence, [entry], parts))
+            parts += view.edit_parts(channel, replace(request, messages=()), press.message)
+        await self.inbox.finish(entry, parts)
 
 
 def _superseded(

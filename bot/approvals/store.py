@@ -87,12 +87,12 @@ class ApprovalStore:
     async def supersede(
         self,
         fence: Fence,
+        entry: str,
         request: ApprovalRequest,
-        records: Sequence[Record],
         parts: Sequence[OutgoingPart],
-        settles: str = "",
+        records: Sequence[Record],
     ) -> list[OutboxItem] | None:
-        """Close a request and end its turn; also settles the inbox entry `settles`.
+        """Close a request and end its turn; also settles an inbox entry ('' for none).
 
         None where the stored request is no longer the version that this one was made from.
         """
@@ -100,7 +100,7 @@ class ApprovalStore:
         turn = turn_keys(fence.line, request.turn)
         names: Sequence[keys.AnyKey] = (*turn, keys.outbox, approval, keys.timers, keys.inbox)
         args = [request.turn.entry, request.nonce, request.version, request.dump(), CLOSED_FOR_S]
-        args += [settles, len(records), *dump_records(records), *map(dump_part, parts)]
+        args += [entry, len(records), *dump_records(records), *map(dump_part, parts)]
         done, *ids = await self.client.as_owner("supersede", fence, names, *args)
         return None if done < 0 else outbox_items(ids, parts)
 

@@ -41,7 +41,7 @@ ACKNOWLEDGED: Mapping[str, str] = {
     "once": "Allowed once.",
     "always": "Allowed here from now on.",
     "deny": "Denied.",
-    "go": "Going on.",
+    "go": "Continuing.",
 }
 ALLOWED_FOR_YOU = "Allowed here for you from now on."
 
@@ -114,7 +114,7 @@ def buttons(request: ApprovalRequest) -> list[Row]:
         once = ("All once", callback_data(nonce, ALL, "once"))
         found.append([once, ("Deny all", callback_data(nonce, ALL, "deny"))])
     if not pending and request.wants_reason:
-        found.append([("Go on without a reason", callback_data(nonce, ALL, "go"))])
+        found.append([("Continue without a reason", callback_data(nonce, ALL, "go"))])
     return found
 
 

@@ -221,7 +221,7 @@ class HostedLine:
         context, turns = runtime.context, self._services.turns
         try:
             parts = await context.channel.recover()
-            suspended = await turns.recover(context, runtime.queues.resume)
+            suspended = await turns.recover(context, runtime.queues.enqueue)
             entries = await runtime.reader.read_pending()
             found = {"parts": parts, "suspended": suspended, "entries": entries}
             username = self.identity.username
@@ -250,8 +250,7 @@ class HostedLine:
         queues = ConversationQueues(
             context, s.router, s.stores.inbox, decode, lost, s.clock, s.options.turns_at_once
         )
-        reader = InboxReader(fence, s.stores.inbox, queues, decode, s.counters)
-        return LineRuntime(context, queues, reader, lost)
+        return LineRuntime(context, queues, InboxReader(queues, s.counters), lost)
 
     async def _receive_until_over(self, now: LineRuntime) -> None:
         channel, turns = now.context.channel, self._services.turns
@@ -260,7 +259,7 @@ class HostedLine:
             for name, work in (
                 ("receive", self.transport.receive(now.reader.accept)),
                 ("changes", self._follow_changes(now)),
-                ("resume", turns.resume_when_due(now.context, now.queues.resume)),
+                ("resume", turns.resume_when_due(now.context, now.queues.enqueue)),
             )
         ]
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.messages import Fence, OutboxItem, OutgoingPart
+from bot.messages import Fence, LineEntry, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.outbox import dump_part, outbox_items
@@ -91,6 +91,17 @@ class UpdateInbox:
             names.append(keys.open_turn(fence.line, conversation))
         args = (len(entries), *entries, *map(dump_part, parts))
         return outbox_items(await self.client.as_owner("settle", fence, names, *args), parts)
+
+    async def finish(
+        self,
+        entry: LineEntry,
+        parts: Sequence[OutgoingPart] = (),
+        conversation: str | None = None,
+    ) -> None:
+        """Settle one entry as `settle` does, and have its parts delivered."""
+        items = await self.settle(entry.line.fence, [entry.id], parts, conversation)
+        if parts:
+            await entry.line.channel.deliver(items)
 
     async def dead_letter(
         self,

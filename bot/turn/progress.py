@@ -39,11 +39,11 @@ class Progress:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._channel = turn.request.line.channel
-        self._address = turn.request.incoming.address
+        self._channel = turn.line.channel
+        self._address = turn.incoming.address
         self._filter = turn.agent.filter
         self._growing = self._filter.secrets.stream_redactor()
-        self._draft = draft_of(turn.request.entry)
+        self._draft = draft_of(turn.id)
         self._earlier = turn.said()
         self._pieces: list[str] = []
         self._size = 0

@@ -71,7 +71,7 @@ class ToolCalls:
             elif decision.refusal:
                 results.append(self._unknown(call, f"\n{decision.refusal.content}"))
             elif decision.needs_approval:
-                pending.append(PendingCall(call, decision.definition, decision.always))
+                pending.append((call, decision))
             else:
                 repeated.append(_bound(call, decision))
         new = [call for call in calls if call.id not in started]
@@ -102,9 +102,9 @@ class ToolCalls:
                 continue
             turn.usage.calls += 1
             if decision.needs_approval:
-                pending.append(PendingCall(call, decision.definition, decision.always))
+                pending.append((call, decision))
             else:
-                body = {"turn": turn.request.entry, "call": call.id}
+                body = {"turn": turn.id, "call": call.id}
                 records.append(Record("started", body | {"key": call.key, "digest": call.digest}))
                 running.append(_bound(call, decision))
         await self.turn.record(*records)

@@ -76,25 +76,23 @@ def to_messages(turns: Sequence[TurnHistory], prefix: str) -> list[Json]:
             said = turn.messages(prefix)
         else:
             said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
-        if found and said and found[-1]["role"] == said[0]["role"]:
-            content = [*found[-1]["content"], *said[0]["content"]]
-            found[-1] = {"role": said[0]["role"], "content": content}
-            said = said[1:]
-        found += said
+        for message in said[:1]:
+            _join(found, message["role"], message["content"])
+        found += said[1:]
     return found
 
 
 def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
-    found: list[Block] = []
+    found: list[Json] = []
     for record in records:
         if record.kind == "person":
-            _join(found, "user", list(record.body["content"]))
+            _join(found, "user", record.body["content"])
         elif record.kind == "model" and record.body["stop"] not in NOT_SENT_BACK:
             content = _sent_back(record, prefix)
             _join(found, "assistant", content)
             _join(found, "user", [_result(call, results) for call in calls_of(content)])
-    return [*found]
+    return found
 
 
 def calls_of(content: Iterable[Block]) -> list[Block]:
@@ -137,13 +135,12 @@ def _result(call: Block, results: dict[str, Record]) -> Block:
     return block | {"is_error": True} if record is None or record.body["error"] else block
 
 
-def _join(found: list[Block], role: str, content: list[Block]) -> None:
-    if not content:
-        return
-    if found and found[-1]["role"] == role:
-        found[-1]["content"] = [*found[-1]["content"], *content]
-    else:
-        found.append({"role": role, "content": content})
+def _join(found: list[Json], role: str, content: Sequence[Json]) -> None:
+    """Add a message, to the last one where that is of the same role; a new object then."""
+    if content and found and found[-1]["role"] == role:
+        found[-1] = {"role": role, "content": [*found[-1]["content"], *content]}
+    elif content:
+        found.append({"role": role, "content": list(content)})
 
 
 Key = tuple[str, str, str]

@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 
 from bot.messages import ModelRequest, Usage
 from bot.store.journal import Record
-from bot.usage.limits import Cost
+from bot.usage.budgets import Cost
 from registry.errors import InvalidValue
 from registry.fields import issues_of
 

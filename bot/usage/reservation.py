@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from bot.errors import OutOfBudget
 from bot.messages import Clock, Fence, ModelRequest, Usage
 from bot.store.journal import Record
+from bot.usage.budgets import EXHAUSTED, Budgets, Cost, Spender, day_of
 from bot.usage.ledger import BudgetService
-from bot.usage.limits import EXHAUSTED, Budgets, Cost, Spender, day_of
 from bot.usage.pricing import (
     Charge,
     KnownPrompt,

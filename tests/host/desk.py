@@ -99,7 +99,7 @@ class Desk:
 
     async def closed_or_asked_why(self, room: Room, question: Message) -> None:
         """Until a question wants nothing any more but perhaps a reason."""
-        why = ["Go on without a reason"]
+        why = ["Continue without a reason"]
         await self.until(lambda: buttons(room.messages[question.id]) in ([], why))
 
 

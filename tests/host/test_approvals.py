@@ -40,7 +40,7 @@ async def test_a_denial_reaches_the_agent_with_its_reason(stage: Stage) -> None:
 
 
 async def test_a_denial_goes_on_without_a_reason_when_told_so(stage: Stage) -> None:
-    desk, go_on = Desk(stage), "Go on without a reason"
+    desk, go_on = Desk(stage), "Continue without a reason"
     async with asking(desk, write(), "Then not.") as it:
         it.press("Deny")
         await desk.until(lambda: go_on in it.buttons)

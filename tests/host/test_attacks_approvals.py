@@ -36,7 +36,7 @@ async def test_an_approval_holds_for_one_call_also_where_the_model_gives_all_cal
         assert desk.done == ["write pay"]
         desk.press(ann, room, second, "Deny")
         await desk.closed_or_asked_why(room, second)
-        desk.press(ann, room, second, "Go on without a reason")
+        desk.press(ann, room, second, "Continue without a reason")
         await desk.said(room, "done")
     assert desk.done == ["write pay"]
 
@@ -52,7 +52,7 @@ async def test_two_calls_of_one_id_are_decided_each_for_itself(stage: Stage) -> 
         desk.press(ann, room, question, "1: Once")
         desk.press(ann, room, question, "2: Deny")
         await desk.closed_or_asked_why(room, question)
-        desk.press(ann, room, question, "Go on without a reason")
+        desk.press(ann, room, question, "Continue without a reason")
         await desk.said(room, "done")
     assert desk.done == ["write a"]
 
@@ -212,7 +212,7 @@ async def test_a_heap_of_calls_is_not_put_before_a_person_at_once(stage: Stage) 
         assert "x" * 200 in question.text
         desk.press(ann, room, question, "Deny all")
         await desk.closed_or_asked_why(room, question)
-        desk.press(ann, room, question, "Go on without a reason")
+        desk.press(ann, room, question, "Continue without a reason")
         await desk.said(room, "Then not.")
     told = results(stage)
     assert len(told) == 40

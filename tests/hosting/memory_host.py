@@ -23,10 +23,9 @@ from bot.admins import AdminAlerts, admin_contacts
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
-from bot.approvals.store import ApprovalStore
 from bot.command import Commands
 from bot.conversations.router import Router
-from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
+from bot.conversations.turns import LineStores, Turns
 from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases, SecondsLeft
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
@@ -40,6 +39,7 @@ from bot.messages import (
     Decoded,
     Fence,
     IncomingMessage,
+    LineContext,
     OutboxItem,
     OutgoingPart,
     User,
@@ -50,9 +50,7 @@ from bot.ops.redaction import Secrets
 from bot.ops.tasks import SystemClock
 from bot.skills.runner import SkillRunner
 from bot.store.client import StoreClient, connect
-from bot.store.inbox import Update, UpdateInbox
-from bot.store.journal import Journal
-from bot.store.outbox import Outbox
+from bot.store.inbox import Update
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
@@ -169,6 +167,10 @@ class MemoryTransport:
         """It has none."""
 
 
+async def ignore_private_message(_person: User, _line: LineContext) -> None:
+    """No admin is to be told anything."""
+
+
 async def stdin() -> asyncio.StreamReader:
     """What is written to this process, line by line."""
     reader = asyncio.StreamReader()
@@ -198,13 +200,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         access = Access(rules={BOT: Rule("open")})
         grants = AccessStore(client, access)
         fleet = Fleet(leases, Notifications(client, clock, grants), clock, sweep_seconds=0.2)
-        stores = LineStores(
-            UpdateInbox(client),
-            Outbox(client),
-            Journal(client),
-            ApprovalStore(client),
-            ChatMigrationStore(client),
-        )
+        stores = LineStores(client)
         alerts = AdminAlerts(
             stores.outbox,
             admin_contacts(client),
@@ -241,7 +237,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         turns = Turns(resolver, runner, approvals, stores, transcripts, access, clock)
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
         rows = [own_id, people.using(PeopleContext(access, grants.open_requests))]
-        router = Router(gate, Commands(rows), turns, counters)
+        router = Router(gate, Commands(rows), turns, counters, ignore_private_message)
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets()), await stdin()
         )

@@ -36,7 +36,7 @@ def test_the_old_and_the_new_group_tell_the_same_move(update: dict[str, Any]) ->
 
 
 def test_what_is_said_after_the_move_is_said_in_the_old_conversation() -> None:
-    migrations = ChatMigrations()
+    migrations = ChatMigrations({})
     before = migrations.apply(decode(said(OLD, "group", text="@our_bot hi"), BOT))
     migrations.apply(decode(said(OLD, "group", migrate_to_chat_id=NEW), BOT))
     after = migrations.apply(decode(said(NEW, "supergroup", text="@our_bot hi"), BOT))

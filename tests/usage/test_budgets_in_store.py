@@ -15,8 +15,8 @@ from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.journal import Record
+from bot.usage.budgets import Cost, Spender, SpendLimit
 from bot.usage.ledger import Ledger
-from bot.usage.limits import Cost, Spender, SpendLimit
 from tests.store.test_journal import ECHO, LINE, desk
 
 DAY = "2026-01-31"

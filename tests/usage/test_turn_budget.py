@@ -11,8 +11,8 @@ from bot.errors import OutOfBudget, PoisonMessage
 from bot.messages import Attribution, ModelRequest
 from bot.store.client import StoreClient
 from bot.store.journal import MAX_ATTEMPTS, Opened, Record
+from bot.usage.budgets import Budgets, Spender, SpendLimit
 from bot.usage.ledger import BudgetService, Ledger
-from bot.usage.limits import Budgets, Spender, SpendLimit
 from bot.usage.pricing import Prices
 from bot.usage.reservation import TurnBudget
 from tests.store.test_journal import Desk, desk
