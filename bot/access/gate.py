@@ -252,12 +252,9 @@ class AccessGate:
             if admin not in request.cards:
                 await self._send_card(line, request, admin, route)
         if not routes:
-            log.warning(
-                "access.nobody_asked",
-                line=line.name,
-                why="no admin has written to one of the bots yet",
-                cure="write to one of them; the request is kept",
-            )
+            why = "no admin has written to one of the bots yet"
+            cure = "write to one of them; the request is kept"
+            log.warning("access.nobody_asked", line=line.name, why=why, cure=cure)
         if len(self._asked) > MAX_REMEMBERED:
             self._asked.clear()
         self._asked[subject] = (version, now + ASK_AGAIN_SECONDS)
@@ -271,9 +268,8 @@ class AccessGate:
     async def _send_card(
         self, line: LineContext, request: AccessRequest, admin: int, route: str
     ) -> None:
-        (part,) = line.channel.render(
-            Address(line.bot, admin), render_card(request), buttons=card_buttons(request)
-        )
+        address, buttons = Address(line.bot, admin), card_buttons(request)
+        (part,) = line.channel.render(address, render_card(request), buttons=buttons)
         part = replace(part, tracks=card_id(request.nonce, admin))
         if await self.store.post_card(request.nonce, admin, route, part):
             self.counters.add("access:cards")

@@ -131,10 +131,8 @@ class ApprovalRequest:
         denied, permanent = decision.choice == "deny", decision.choice == "always"
         decided: dict[str, Any] = {"state": "denied" if denied else "granted"}
         decided |= {"decided_by": person.id, "decided_by_name": person.name, "permanent": permanent}
-        calls = enumerate(self.calls)
-        after = replace(
-            self, calls=tuple(replace(c, **decided) if i in chosen else c for i, c in calls)
-        )
+        calls = [replace(c, **decided) if i in chosen else c for i, c in enumerate(self.calls)]
+        after = replace(self, calls=tuple(calls))
         if denied and not self.reason:
             return replace(after, reason_by=person.id, reason_until=now + REASON_SECONDS)
         return after
@@ -150,9 +148,8 @@ class ApprovalRequest:
 
     def move_to_chat(self, chat: int) -> ApprovalRequest:
         """The request in the supergroup that its group became; no message shows it there yet."""
-        address = replace(
-            self.address, chat=chat, topic=None, migrated_from=self.address.original_id
-        )
+        old = self.address
+        address = replace(old, chat=chat, topic=None, migrated_from=old.original_id)
         return replace(self, address=address, message=0, messages=())
 
     def close(self, rest: Literal["expired", "dropped", "unasked"]) -> ApprovalRequest:

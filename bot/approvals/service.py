@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
@@ -12,7 +12,7 @@ from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
 from bot.approvals.request import ApprovalRequest, Suspension, ToolCallApproval, parse_callback
-from bot.approvals.store import ApprovalStore
+from bot.approvals.store import ApprovalChange, ApprovalStore
 from bot.errors import StoreError
 from bot.messages import (
     CallbackPress,
@@ -26,7 +26,7 @@ from bot.messages import (
 )
 from bot.ops.logging import Counters
 from bot.store.inbox import UpdateInbox
-from bot.store.journal import OpenTurn, Record, end_record
+from bot.store.journal import OpenTurn, end_record
 from bot.tools.calls import Result, result_record
 
 log = structlog.get_logger("approvals")
@@ -76,23 +76,6 @@ def new_request(
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
-    """What becomes of a request, and what is sent, settled and counted with it.
-
-    `end_records` are the last records of a turn that ends. `reschedule` wakes the turn when the
-    request is due.
-    """
-
-    request: ApprovalRequest
-    parts: Sequence[OutgoingPart] = ()
-    settles: str = ""
-    grants: Mapping[str, bytes] = field(default_factory=dict)
-    end_records: Sequence[Record] = ()
-    reschedule: bool = True
-    counter: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ApprovalService:
     """Applies to approval requests what people do, and what time does.
 
@@ -112,7 +95,7 @@ class ApprovalService:
         """Handle a press on an approval button; always answers the callback query."""
         decision, line, person = parse_callback(press.data), entry.line, press.person
 
-        async def decide(request: ApprovalRequest | None) -> _Change | None:
+        async def decide(request: ApprovalRequest | None) -> ApprovalChange | None:
             request, now = self._as_pressed(request, press), self.clock.wall()
             why = ""
             if request is None or decision is None:
@@ -128,7 +111,7 @@ class ApprovalService:
             done = view.acknowledgement(after, decision, person.id)
             answer = line.channel.callback_answer(press, done)
             host_admin = self.approvers.access.is_admin(person.id)
-            return _Change(
+            return ApprovalChange(
                 after,
                 [answer, *view.edit_parts(line.channel, after, press.message)],
                 settles=entry.id,
@@ -151,13 +134,13 @@ class ApprovalService:
             await line.channel.wait_until_sent(turn.ref.entry)
             return "superseded"
 
-        async def change(request: ApprovalRequest | None) -> _Change | None:
+        async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
             request = self._with_current_approvers(request)
             if request is None:
                 raise StoreError(f"turn {turn.ref.entry} waits for a request that does not exist")
             if request.wants_reason and person.id == request.reason_by:
                 after = request.with_reason(incoming.text)
-                return _Change(after, view.edit_parts(line.channel, after), settles=entry.id)
+                return ApprovalChange(after, view.edit_parts(line.channel, after), settles=entry.id)
             if request.pending and await self.approvers.may_supersede(line, request, person):
                 return _superseded(line, request)
             return None
@@ -176,7 +159,7 @@ class ApprovalService:
         """
         parts = line.channel.render(request.address, text) if text else []
 
-        async def change(request: ApprovalRequest | None) -> _Change | None:
+        async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed:
                 return None
             return _superseded(line, request, parts, settles)
@@ -187,19 +170,15 @@ class ApprovalService:
     async def abandon(self, line: LineContext, request: ApprovalRequest, text: str) -> None:
         """End, as failed, a turn that was resumed and cannot go on."""
 
-        async def change(found: ApprovalRequest | None) -> _Change:
+        async def change(found: ApprovalRequest | None) -> ApprovalChange:
             after = (found or request).close("dropped")
             parts = view.edit_parts(line.channel, after)
             parts += line.channel.render(request.address, text)
-            return _Change(after, parts, end_records=[end_record(after.turn.entry, "failed", text)])
+            return ApprovalChange(
+                after, parts, end_records=[end_record(after.turn.entry, "failed", text)]
+            )
 
         await self._update(line, request.nonce, change)
-
-    async def pending_in(self, line: str, conversation: str) -> ApprovalRequest | None:
-        """The open request for which a conversation waits, if it does."""
-        nonce = await self.store.open_nonce(line, conversation)
-        request = await self.store.load(line, nonce) if nonce else None
-        return None if request is None or request.closed else request
 
     async def claim_expired(self, line: LineContext, nonce: str) -> ApprovalRequest | None:
         """Close a request that is due, so that its turn can go on; None where it is not due.
@@ -207,7 +186,7 @@ class ApprovalService:
         Its timer is set again, or dropped where the request is gone.
         """
 
-        async def expire(request: ApprovalRequest | None) -> _Change | None:
+        async def expire(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None:
                 await self.retire(line, nonce)
                 return None
@@ -223,7 +202,7 @@ class ApprovalService:
             after = request.close("expired")
             same = view.render(after) == view.render(request) and not view.buttons(request)
             parts = [] if same else view.edit_parts(line.channel, after)
-            return _Change(after, parts, reschedule=False)
+            return ApprovalChange(after, parts, reschedule=False)
 
         request, _ = await self._update(line, nonce, expire)
         return request if request and request.closed else None
@@ -231,20 +210,20 @@ class ApprovalService:
     async def refresh(self, line: LineContext, nonce: str) -> None:
         """Edit the message that shows a request which was decided while that was being sent."""
 
-        async def render_again(request: ApprovalRequest | None) -> _Change | None:
+        async def render_again(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None:
                 return None
-            return _Change(request, view.edit_parts(line.channel, request), reschedule=False)
+            return ApprovalChange(request, view.edit_parts(line.channel, request), reschedule=False)
 
         await self._update(line, nonce, render_again)
 
     async def on_undeliverable(self, line: LineContext, nonce: str) -> None:
         """Let a turn go on whose question the chat does not accept; its agent is told why."""
 
-        async def close(request: ApprovalRequest | None) -> _Change | None:
+        async def close(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed or request.messages or not request.pending:
                 return None
-            return _Change(request.close("unasked"), counter="approvals:unasked")
+            return ApprovalChange(request.close("unasked"), counter="approvals:unasked")
 
         await self._update(line, nonce, close)
 
@@ -254,12 +233,12 @@ class ApprovalService:
         A question that is still in the outbox goes there by itself.
         """
 
-        async def move(request: ApprovalRequest | None) -> _Change | None:
+        async def move(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed or request.address.chat == to:
                 return None
             after = request.move_to_chat(to)
             parts = view.question_parts(line.channel, after) if request.messages else []
-            return _Change(after, parts)
+            return ApprovalChange(after, parts)
 
         await self._update(line, nonce, move)
 
@@ -272,7 +251,7 @@ class ApprovalService:
         self,
         line: LineContext,
         nonce: str,
-        change: Callable[[ApprovalRequest | None], Awaitable[_Change | None]],
+        change: Callable[[ApprovalRequest | None], Awaitable[ApprovalChange | None]],
     ) -> tuple[ApprovalRequest | None, bool]:
         """Apply `change` to a request and store the result, if it is still as it was read.
 
@@ -284,11 +263,7 @@ class ApprovalService:
             wanted = await change(request)
             if wanted is None:
                 return request, False
-            after, parts, settles = wanted.request, wanted.parts, wanted.settles
-            if records := wanted.end_records:
-                posted = await self.store.supersede(line.fence, settles, after, parts, records)
-            else:
-                posted = await self.store.update(line.fence, settles, after, parts, wanted.grants)
+            after, posted = wanted.request, await self.store.save(line.fence, wanted)
             if posted is None:
                 continue
             if wanted.end_records:
@@ -298,7 +273,7 @@ class ApprovalService:
                 line.timers.set(nonce, after.due)
             if wanted.counter:
                 self.counters.add(wanted.counter)
-            if parts:
+            if wanted.parts:
                 await line.channel.deliver(posted)
             return replace(after, version=after.version + 1), True
 
@@ -342,7 +317,7 @@ def _superseded(
     request: ApprovalRequest,
     parts: Sequence[OutgoingPart] = (),
     settles: str = "",
-) -> _Change:
+) -> ApprovalChange:
     """The end of a suspended turn: its calls are answered, and nothing more is done."""
     after = request.close("dropped")
     entry = after.turn.entry
@@ -350,7 +325,7 @@ def _superseded(
         result_record(entry, call.call_id, Result(view.denial_for_model(after, call), error=True))
         for call in after.calls
     ]
-    return _Change(
+    return ApprovalChange(
         after,
         [*view.edit_parts(line.channel, after), *parts],
         settles,

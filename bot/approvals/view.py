@@ -177,11 +177,7 @@ def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
 
 
 def describe_call(
-    server: str | None,
-    tool: str,
-    arguments: Any,
-    limit: int = SHOWN_LIMIT,
-    screen: Redact = str,
+    server: str | None, tool: str, arguments: Any, limit: int = SHOWN_LIMIT, screen: Redact = str
 ) -> str:
     """One call as Markdown: its tool, server and arguments, and a warning of what deceives in them.
 
@@ -232,9 +228,8 @@ class _CallWriter:
     def _value(self, value: Any, name: str = "") -> str:
         unread = max(0, len(value) - READ_LIMIT) if isinstance(value, str) else 0
         shown = redact_values(self._excerpt(value), self.screen, name)
-        text, deceptions = reveal(
-            shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
-        )
+        plain = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+        text, deceptions = reveal(plain)
         self.deceptions.update(dict.fromkeys(deceptions))
         if unread or len(text) > VALUE_LIMIT:
             rest = max(0, len(text) - VALUE_LIMIT) + unread

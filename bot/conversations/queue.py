@@ -145,9 +145,8 @@ class ConversationQueues:
             name = self._ready.popleft()
             queue = self._queues[name]
             self._running += 1
-            queue.task = asyncio.create_task(
-                self.run_next(name, queue), name=f"conversation:{name}"
-            )
+            work = self.run_next(name, queue)
+            queue.task = asyncio.create_task(work, name=f"conversation:{name}")
 
     async def run_next(self, name: str, queue: ConversationQueue) -> None:
         """Entry after entry; where other conversations wait to run, one entry and then they."""

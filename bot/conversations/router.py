@@ -103,17 +103,15 @@ class Router:
             await self.gate.on_membership(entry, event)
         return Outcome.DONE
 
-    async def stop(
-        self, entry: LineEntry, signal: Signal, stop_running: Callable[[], bool]
-    ) -> None:
+    async def stop(self, entry: LineEntry, signal: Signal, stop_turn: Callable[[], bool]) -> None:
         """End the turn that is suspended or runs; a typed /stop that finds none gets an answer.
 
-        `stop_running` stops the running turn that the signal means, and says whether one runs.
+        `stop_turn` stops the running turn that the signal means, and says whether one runs.
         """
         if not self.gate.admits(signal):
             await self.gate.refuse(entry, signal)
         elif not await self.turns.stop_suspended(entry, signal):
-            nothing = not stop_running() and signal.draft is None
+            nothing = not stop_turn() and signal.draft is None
             parts = entry.line.channel.render(signal.address, NOTHING_RUNS) if nothing else []
             await self.turns.stores.inbox.finish(entry, parts)
 
@@ -150,20 +148,17 @@ class Router:
         ):
             await self.turns.stores.inbox.finish(entry)
         else:
-            await self._carry_out(entry, incoming, agent, await row.function(context))
+            own = agent.id if agent else None
+            await self._carry_out(entry, incoming, own, await row.function(context))
 
     async def _carry_out(
-        self,
-        entry: LineEntry,
-        incoming: IncomingMessage,
-        agent: RunnableAgent | None,
-        wanted: CommandResult,
+        self, entry: LineEntry, incoming: IncomingMessage, agent: str | None, wanted: CommandResult
     ) -> None:
         """Let happen what a command wants, and answer it."""
         text = ""
         match wanted:
             case StartNewConversation(text) if agent is not None:
-                await self.turns.new_conversation(entry, incoming, agent.id, text)
+                await self.turns.new_conversation(entry, incoming, agent, text)
                 return
             case Reply(text) | StartNewConversation(text):
                 pass

@@ -42,26 +42,17 @@ from bot.turn.turn import TurnRequest
 from registry.binding import Resolution
 
 
-@dataclass(frozen=True, slots=True)
-class ChatMigrations:
-    """The groups of one line that became supergroups: the `original` id of each present one.
+def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
+    """The event with the original id of its chat, where that is a group that became a supergroup.
 
-    What is said in a chat that has migrated is said in its old conversation.
+    What is said in the supergroup is said in the old conversation. `original` has the first id of
+    each present one, and is kept up to date.
     """
-
-    original: dict[int, int]
-
-    def apply(self, event: Decoded) -> Decoded:
-        """The event, its address with the original id of the chat."""
-        if isinstance(event, Ignored):
-            return event
-        if isinstance(event, ChatMigration):
-            self.original[event.to] = event.address.chat
-            return event
-        original = self.original.get(event.address.chat)
-        if original is None:
-            return event
-        return replace(event, address=replace(event.address, migrated_from=original))
+    if isinstance(event, ChatMigration):
+        original[event.to] = event.address.chat
+    elif not isinstance(event, Ignored) and (before := original.get(event.address.chat)):
+        return replace(event, address=replace(event.address, migrated_from=before))
+    return event
 
 
 @dataclass(slots=True, repr=False)
@@ -168,7 +159,7 @@ class Turns:
         await self._acknowledge_retry(entry, press)
         message = 0 if press.address.migrated_from else found.message  # the old chat's number
         incoming = IncomingMessage(press.address, press.person, message, int(self.clock.wall()))
-        request = self._request(entry, incoming, agent, found)
+        request = replace(self._request(entry, incoming, agent), retry=found)
         while open_turn := await self.runner.run(request):
             await channel.wait_until_sent(open_turn.ref.entry)
 
@@ -177,7 +168,7 @@ class Turns:
     ) -> Retry | str:
         """The message to answer once more, or why there is none."""
         line, conversation = entry.line.name, press.address.conversation
-        if await self.approvals.pending_in(line, conversation):
+        if await self.stores.approvals.pending_in(line, conversation):
             return OPEN_QUESTION
         records = await self.stores.journal.newest(line, TurnRef(entry.id, conversation, agent.id))
         private = press.address.private
@@ -209,17 +200,14 @@ class Turns:
             await self.approvals.abandon(line, approval, "")
         else:
             incoming = IncomingMessage(approval.address, asker, approval.message, sent_at=0)
-            await self.runner.run(self._request(entry, incoming, agent), approval)
+            request = self._request(entry, incoming, agent)
+            await self.runner.run(replace(request, approval=approval))
             await self.approvals.retire(line, approval.nonce)
 
     def _request(
-        self,
-        entry: LineEntry,
-        incoming: IncomingMessage,
-        agent: RunnableAgent,
-        retry: Retry | None = None,
+        self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent
     ) -> TurnRequest:
-        return TurnRequest(entry, incoming, agent, self.access.role(incoming.person.id), retry)
+        return TurnRequest(entry, incoming, agent, self.access.role(incoming.person.id))
 
     # --- suspended turns ---
 
@@ -260,7 +248,7 @@ class Turns:
         """Note a group's new id, and send what waits for approval to the new chat."""
         line, conversation = entry.line, event.address.conversation  # a plain group has no topics
         await self.stores.migrations.add(line.fence, event.address.chat, event.to)
-        if approval := await self.approvals.pending_in(line.name, conversation):
+        if approval := await self.stores.approvals.pending_in(line.name, conversation):
             await self.approvals.on_chat_migrated(line, approval.nonce, event.to)
         await self.stores.inbox.finish(entry)
 
@@ -269,7 +257,7 @@ class Turns:
     async def stop_suspended(self, entry: LineEntry, signal: Signal) -> bool:
         """End the suspended turn of a conversation with a signal's entry; whether there was one."""
         line = entry.line
-        found = await self.approvals.pending_in(line.name, signal.address.conversation)
+        found = await self.stores.approvals.pending_in(line.name, signal.address.conversation)
         if found is None or signal.person is None:
             return False
         return await self.approvals.end_turn(line, found, STOPPED_EARLY, settles=entry.id)
@@ -279,7 +267,7 @@ class Turns:
     ) -> None:
         """Start a new conversation: end the suspended turn, record a boundary, and confirm it."""
         line, conversation = entry.line, incoming.address.conversation
-        if approval := await self.approvals.pending_in(line.name, conversation):
+        if approval := await self.stores.approvals.pending_in(line.name, conversation):
             await self.approvals.end_turn(line, approval, "")
         ref = TurnRef(entry.id, conversation, agent)
         record = Record("boundary", {"turn": entry.id, "at": incoming.sent_at})

@@ -12,7 +12,7 @@ import structlog
 
 from bot.conversations.queue import ConversationQueues, InboxReader
 from bot.conversations.router import Fate, Router
-from bot.conversations.turns import ChatMigrations, LineStores, Turns
+from bot.conversations.turns import LineStores, Turns, apply_migrations
 from bot.errors import ChannelRevoked, FencedOut, StoreError, StoreUnavailable
 from bot.hosting.leases import Leases
 from bot.hosting.transport import Transport
@@ -236,10 +236,10 @@ class HostedLine:
     async def _open(self, fence: Fence, lost: asyncio.Event) -> LineRuntime:
         """The parts of a line that was just acquired; nothing runs yet."""
         s = self._services
-        migrations = ChatMigrations(await s.stores.migrations.load(self.line))
+        original = await s.stores.migrations.load(self.line)
 
         def decode(raw: bytes) -> Decoded:
-            return migrations.apply(self.transport.decode(raw))
+            return apply_migrations(original, self.transport.decode(raw))
 
         async def report(tracks: str, fate: Fate) -> None:
             await s.router.tracked_message(context, tracks, fate)

@@ -110,10 +110,8 @@ class PromptCache:
         self, line: str, ref: TurnRef, agent: RunnableAgent, toolset: Toolset
     ) -> RenderedPrompt:
         """The conversation's prompt while that is warm and unchanged, else a new one."""
-        topics, instructions = (
-            agent.filter.topics_prompt(),
-            agent.effective.definition.custom_instructions,
-        )
+        topics = agent.filter.topics_prompt()
+        instructions = agent.effective.definition.custom_instructions
         prompts = [*([topics] if topics else []), *toolset.mcp.prompts()]
         new = render(self.clock.wall(), instructions, prompts, *toolset.offer())
         cold = self.clock.wall() - WARM_SECONDS

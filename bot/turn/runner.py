@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from bot.approvals.request import ApprovalRequest, Suspension
+from bot.approvals.request import Suspension
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
 from bot.store.journal import Opened, OpenTurn
@@ -50,18 +50,15 @@ class TurnRunner:
         self.rate = RequestRate(self.services.clock)
         self._prompts = PromptCache(self.services.journal, self.services.clock)
 
-    async def run(
-        self, request: TurnRequest, approval: ApprovalRequest | None = None
-    ) -> OpenTurn | None:
+    async def run(self, request: TurnRequest) -> OpenTurn | None:
         """Run a turn until its reply is sent or it waits for approval.
 
-        `approval` is given for a turn that has waited. Where another turn of the conversation is
-        open, nothing is done and that turn comes back.
+        Where another turn of the conversation is open, nothing is done and that turn comes back.
         """
         line, ref, channel = request.entry.line.name, request.ref, request.entry.line.channel
         try:
             async with contextlib.AsyncExitStack() as stack:
-                loop = await self._open_isolated(request, approval, stack)
+                loop = await self._open_isolated(request, stack)
                 if isinstance(loop, OpenTurn):
                     return loop
                 turn, progress = loop.turn, loop.progress
@@ -93,31 +90,26 @@ class TurnRunner:
         return None
 
     async def _open_isolated(
-        self,
-        request: TurnRequest,
-        approval: ApprovalRequest | None,
-        stack: contextlib.AsyncExitStack,
+        self, request: TurnRequest, stack: contextlib.AsyncExitStack
     ) -> AgentLoop | OpenTurn:
         """Open the turn; one that was open at several crashes of the host runs alone.
 
         So a turn that crashes the host does not take those beside it along.
         """
         try:
-            return await self._open(request, approval)
+            return await self._open(request)
         except CrashSuspect as error:
             self.services.counters.add("turns:suspected")
             entry = request.entry
             log.warning("turn.suspected", line=entry.line.name, turn=entry.id, why=str(error))
         await stack.enter_async_context(self._suspects)
-        return await self._open(replace(request, isolated=True), approval)
+        return await self._open(replace(request, isolated=True))
 
-    async def _open(
-        self, request: TurnRequest, approval: ApprovalRequest | None
-    ) -> AgentLoop | OpenTurn:
+    async def _open(self, request: TurnRequest) -> AgentLoop | OpenTurn:
         """Begin the turn in the journal, or find it open; the other turn where that is open."""
         services, agent, fence = self.services, request.agent, request.entry.line.fence
         toolset = self._toolset(request)
-        await toolset.mcp.connect(approved=approval is not None)
+        await toolset.mcp.connect(approved=request.approval is not None)
         transcript = self.transcripts.get(fence.line, request.ref)
         prompt = self._prompts.current(fence.line, request.ref, agent, toolset)
         to_store = self._prompts.to_store(fence.line, prompt)
@@ -151,7 +143,7 @@ class TurnRunner:
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         progress = Progress(turn)
         model = ModelCaller(self.model, turn, progress)
-        calls = ToolCalls(toolset, turn, progress, approval)
+        calls = ToolCalls(toolset, turn, progress, request.approval)
         return AgentLoop(turn, model, calls, progress, self.rate)
 
     def _toolset(self, request: TurnRequest) -> Toolset:

@@ -49,10 +49,8 @@ class ToolCalls:
 
     async def refuse_cut(self, answer: Record) -> None:
         """Record an answer whose calls were cut off: none of them runs."""
-        cut = Result(CUT, error=True)
-        await self.turn.record(
-            *(self.turn.result_record(call, cut) for call in self.turn.calls(answer))
-        )
+        turn, cut = self.turn, Result(CUT, error=True)
+        await turn.record(*(turn.result_record(call, cut) for call in turn.calls(answer)))
 
     async def resume(self, calls: Sequence[Call]) -> list[PendingCall]:
         """Go on with calls that have no result; those that need approval (again) come back.

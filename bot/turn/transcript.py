@@ -64,24 +64,6 @@ class TurnHistory:
         return self._made
 
 
-def to_messages(turns: Sequence[TurnHistory], prefix: str) -> list[Json]:
-    """The messages of these turns in order, adjacent ones of one role joined.
-
-    A turn that never ended is replaced by a note, unless it is the last one: what made it fail
-    would make every later turn fail.
-    """
-    found: list[Json] = []
-    for turn in turns:
-        if turn.ended or turn is turns[-1]:
-            said = turn.messages(prefix)
-        else:
-            said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
-        for message in said[:1]:
-            _join(found, message["role"], message["content"])
-        found += said[1:]
-    return found
-
-
 def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
     found: list[Json] = []
@@ -194,8 +176,21 @@ class Transcript:
         return (record for turn in reversed(self.turns) for record in reversed(turn.records))
 
     def messages(self, prefix: str) -> list[Json]:
-        """The messages under this prefix; callers must not change them."""
-        return to_messages(self.turns, prefix)
+        """The messages under this prefix, adjacent ones of one role joined; not to be changed.
+
+        A turn that never ended is replaced by a note, unless it is the last one: what made it fail
+        would make every later turn fail.
+        """
+        found: list[Json] = []
+        for turn in self.turns:
+            if turn.ended or turn is self.turns[-1]:
+                said = turn.messages(prefix)
+            else:
+                said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
+            for message in said[:1]:
+                _join(found, message["role"], message["content"])
+            found += said[1:]
+        return found
 
     def uncertain(self) -> frozenset[str]:
         """Digests of calls whose outcome is unknown."""
@@ -220,11 +215,6 @@ class Transcript:
             ):
                 self._drop(1)
         return self.turns[0].id if self.turns else ""
-
-    def leave_cache(self) -> None:
-        """Called on eviction; a running turn may keep its reference."""
-        self.cache_size.bytes -= self.count * RECORD_BYTES + self.size
-        self.cache_size = CacheSize()
 
     def _fits(self, turns: int, chars: int) -> bool:
         return len(self.turns) <= turns and self.size <= chars
@@ -285,4 +275,5 @@ class Transcripts:
 
     def _drop(self, key: Key) -> None:
         if dropped := self._cached.pop(key, None):
-            dropped.leave_cache()
+            self._size.bytes -= dropped.count * RECORD_BYTES + dropped.size
+            dropped.cache_size = CacheSize()  # a running turn may keep its reference

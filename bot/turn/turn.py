@@ -11,13 +11,12 @@ import structlog
 
 from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals.approvers import Approvers
-from bot.approvals.request import Suspension
+from bot.approvals.request import ApprovalRequest, Suspension
 from bot.approvals.service import new_request
 from bot.approvals.store import ApprovalStore
 from bot.approvals.view import question_parts
 from bot.messages import (
     Answer,
-    Buttons,
     Clock,
     IncomingMessage,
     LineEntry,
@@ -45,8 +44,8 @@ log = structlog.get_logger("turn")
 class TurnRequest:
     """A turn to run: for which inbox entry, whose message, with which agent.
 
-    `retry` is what it repeats where a person asks for an answer again. `isolated`: no other suspect
-    of crashing the host runs beside it.
+    `retry` is what it repeats where a person asks for an answer again, `approval` is given where it
+    has waited for people. `isolated`: no other suspect of crashing the host runs beside it.
     """
 
     entry: LineEntry
@@ -54,6 +53,7 @@ class TurnRequest:
     agent: RunnableAgent
     role: str = "everyone"
     retry: Retry | None = None
+    approval: ApprovalRequest | None = None
     isolated: bool = False
 
     @property
@@ -86,6 +86,7 @@ class TurnServices:
     counters: Counters
 
 
+@dataclass(repr=False, eq=False)
 class Turn:
     """An open turn: what is recorded of it, what it has used, and how it ends.
 
@@ -94,29 +95,22 @@ class Turn:
     system prompt (without the time) and its tools, `start` the record where history begins.
     """
 
-    def __init__(
-        self,
-        services: TurnServices,
-        request: TurnRequest,
-        opened: OpenTurn,
-        transcript: Transcript,
-        prompt: RenderedPrompt,
-        budget: TurnBudget,
-    ) -> None:
-        self.services = services
-        self.request = request
-        self.id, self.line, self.stop = request.entry.id, request.entry.line, request.entry.stop
-        self.incoming = request.incoming
-        self.opened = opened
-        self.transcript = transcript
-        self.prompt = prompt
-        self.budget = budget
-        self.agent = request.agent
+    services: TurnServices
+    request: TurnRequest
+    opened: OpenTurn
+    transcript: Transcript
+    prompt: RenderedPrompt
+    budget: TurnBudget
+
+    def __post_init__(self) -> None:
+        self.incoming, self.agent = self.request.incoming, self.request.agent
+        entry = self.request.entry
+        self.id, self.line, self.stop = entry.id, entry.line, entry.stop
         limits, model = self.agent.limits, self.agent.model
-        self.usage = TurnUsage(limits, services.clock)
-        self.start = transcript.trim(limits.history_turns, limits.history_chars)
-        self.prefix = content_hash([prompt.digest, self.start, model])
-        self.head = content_hash([prompt.content, model])
+        self.usage = TurnUsage(limits, self.services.clock)
+        self.start = self.transcript.trim(limits.history_turns, limits.history_chars)
+        self.prefix = content_hash([self.prompt.digest, self.start, model])
+        self.head = content_hash([self.prompt.content, model])
         self.answers: list[Record] = []
         self._answers_shown = 0
         self._unwritten: list[Record] = []
@@ -200,8 +194,7 @@ class Turn:
 
     async def record(self, *records: Record) -> None:
         """Write what is not written yet, then these records; a cancellation waits for it."""
-        written = self._with_unwritten(*records)
-        if written:
+        if written := self._with_unwritten(*records):
             await shielded(self._append(written))
 
     async def _append(self, records: Sequence[Record]) -> None:
@@ -244,8 +237,7 @@ class Turn:
         `shown` is the message that shows the growing answer, if one does.
         """
         services = self.services
-        buttons = retry_button(self.id) if result.can_retry else ()
-        rendered = await self._render(result.text, shown, buttons)
+        rendered = await self._render(result.text, shown, can_retry=result.can_retry)
         parts = [replace(part, turn=self.request.ref) for part in rendered]
         records = self._with_unwritten(end_record(self.id, result.outcome, result.text))
         lines = self.budget.usage_records(records, self.transcript.size)
@@ -268,14 +260,10 @@ class Turn:
         calls = [call.id for call, _ in suspension.calls]
         body = {"turn": self.id, "nonce": approval.nonce, "calls": calls}
         records = self._with_unwritten(Record("asked", body))
+        stored, seconds = self._attributed(records), agent.approval_seconds
+        renders = [self.prompt.digest, self.prompt.tools_digest]
         newest, posted = await services.approvals.suspend(
-            line.fence,
-            self.opened,
-            self._attributed(records),
-            approval,
-            parts,
-            [self.prompt.digest, self.prompt.tools_digest],
-            self.agent.approval_seconds,
+            line.fence, self.opened, stored, approval, parts, renders, seconds
         )
         self.transcript.append(records, newest)
         services.counters.add("turns:suspended")
@@ -287,10 +275,11 @@ class Turn:
         return None if self.incoming.address.private else self.incoming.message or None
 
     async def _render(
-        self, text: str, shown: int | None, buttons: Buttons = ()
+        self, text: str, shown: int | None, *, can_retry: bool = False
     ) -> list[OutgoingPart]:
         channel, address = self.line.channel, self.incoming.address
         links = self.agent.effective.definition.link_previews
+        buttons = retry_button(self.id) if can_retry else ()
 
         def rendered() -> list[OutgoingPart]:
             out = self.agent.filter.redact_output(text)

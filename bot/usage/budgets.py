@@ -117,12 +117,9 @@ class TurnUsage:
     """What one turn has used: `requests` counts every try, `loops` calls that went in circles."""
 
     def __init__(self, limits: TurnLimits, clock: Clock) -> None:
-        self.limits = limits
-        self._clock = clock
+        self.limits, self._clock = limits, clock
         self._until = clock.monotonic() + limits.seconds
-        self.requests = 0
-        self.calls = 0
-        self.loops = 0
+        self.requests = self.calls = self.loops = 0
 
     @property
     def seconds_left(self) -> float:
