@@ -334,15 +334,9 @@ class App:
         self._menus = Menus(everyone, admins, lambda: self._access.admins, owners)
 
     def _open_router(self) -> None:
-        stores, counters = self._stores, self.counters
+        stores, clock, counters = self._stores, self.clock, self.counters
         self._gate = AccessGate(
-            self._access,
-            self.grants,
-            self._alerts,
-            stores.inbox,
-            stores.outbox,
-            self.clock,
-            counters,
+            self._access, self.grants, self._alerts, stores.inbox, stores.outbox, clock, counters
         )
         self._router = Router(
             self._gate, self._commands, self._turns, counters, self._on_private_message

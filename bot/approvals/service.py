@@ -96,7 +96,7 @@ class ApprovalService:
         decision, line, person = parse_callback(press.data), entry.line, press.person
 
         async def decide(request: ApprovalRequest | None) -> ApprovalChange | None:
-            request, now = self._as_pressed(request, press), self.clock.wall()
+            request, now = request and self._as_pressed(request, press), self.clock.wall()
             why = ""
             if request is None or decision is None:
                 why = view.NO_LONGER_OPEN
@@ -135,9 +135,9 @@ class ApprovalService:
             return "superseded"
 
         async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
-            request = self._with_current_approvers(request)
             if request is None:
                 raise StoreError(f"turn {turn.ref.entry} waits for a request that does not exist")
+            request = self._with_current_approvers(request)
             if request.wants_reason and person.id == request.reason_by:
                 after = request.with_reason(incoming.text)
                 return ApprovalChange(after, view.edit_parts(line.channel, after), settles=entry.id)
@@ -174,9 +174,8 @@ class ApprovalService:
             after = (found or request).close("dropped")
             parts = view.edit_parts(line.channel, after)
             parts += line.channel.render(request.address, text)
-            return ApprovalChange(
-                after, parts, end_records=[end_record(after.turn.entry, "failed", text)]
-            )
+            end = end_record(after.turn.entry, "failed", text)
+            return ApprovalChange(after, parts, end_records=[end])
 
         await self._update(line, request.nonce, change)
 
@@ -277,22 +276,19 @@ class ApprovalService:
                 await line.channel.deliver(posted)
             return replace(after, version=after.version + 1), True
 
-    def _with_current_approvers(self, request: ApprovalRequest | None) -> ApprovalRequest | None:
+    def _with_current_approvers(self, request: ApprovalRequest) -> ApprovalRequest:
         """The request with whom its agent lets approve now, if that agent still exists."""
-        agent = self.current_agent(request.turn.agent) if request else None
-        if request is None or agent is None:
+        agent = self.current_agent(request.turn.agent)
+        if agent is None:
             return request
         return replace(request, approvers=self.approvers.for_agent(agent, request.address.bot))
 
-    def _as_pressed(
-        self, request: ApprovalRequest | None, press: CallbackPress
-    ) -> ApprovalRequest | None:
+    def _as_pressed(self, request: ApprovalRequest, press: CallbackPress) -> ApprovalRequest | None:
         """The request as it is today in the chat of a press; None where that is another chat.
 
         The topic does not count: Telegram leaves it out where the message is too old.
         """
-        if (request := self._with_current_approvers(request)) is None:
-            return None
+        request = self._with_current_approvers(request)
         asked, pressed = request.address, press.address
         if (asked.bot, asked.original_id) != (pressed.bot, pressed.original_id):
             return None

@@ -36,14 +36,8 @@ RETRY_PAUSES = (1.0, 30.0)
 """Seconds before the store is asked again for what must be done: first, and at most."""
 
 Decode = Callable[[bytes], Decoded]
-
-
-@dataclass(slots=True)
-class QueuedEntry:
-    """An entry by its id, and what it means where that is held in memory."""
-
-    id: str
-    event: Event | None = None
+QueuedEntry = tuple[str, Event | None]
+"""An entry by its id, and what it means where that is held in memory."""
 
 
 @dataclass(slots=True)
@@ -137,7 +131,7 @@ class ConversationQueues:
         room = len(queue.entries) < LOADED_PER_CONVERSATION and self.loaded < LOADED_PER_LINE
         load = room or isinstance(event, ResumeTurn)
         self.loaded += load
-        queue.entries.append(QueuedEntry(id, event if load else None))
+        queue.entries.append((id, event if load else None))
         self._start_ready()
 
     def _start_ready(self) -> None:
@@ -151,10 +145,9 @@ class ConversationQueues:
     async def run_next(self, name: str, queue: ConversationQueue) -> None:
         """Entry after entry; where other conversations wait to run, one entry and then they."""
         while queue.entries and not self._closing:
-            queued, outcome = queue.entries[0], None
-            if event := queued.event or await self._load(queued.id):
-                entry = LineEntry(self.line, queued.id, queue.stop)
-                outcome = await self._process(entry, event)
+            (id, event), outcome = queue.entries[0], None
+            if event := event or await self._load(id):
+                outcome = await self._process(LineEntry(self.line, id, queue.stop), event)
             self._finish_first(queue, blocked=outcome is Outcome.BLOCKED)
             if self._ready:
                 break
@@ -167,10 +160,10 @@ class ConversationQueues:
         self._start_ready()
 
     def _finish_first(self, queue: ConversationQueue, *, blocked: bool) -> None:
-        finished = queue.entries.popleft()
-        self.loaded -= finished.event is not None
+        id, event = queue.entries.popleft()
+        self.loaded -= event is not None
         if blocked:
-            queue.deferred.append(QueuedEntry(finished.id))
+            queue.deferred.append((id, None))
         if not blocked or queue.unblocked:
             queue.requeue_deferred()
         queue.unblocked = False
@@ -226,7 +219,7 @@ class ConversationQueues:
 
     def _running_entry(self, name: str) -> str | None:
         queue = self._queues.get(name)
-        return queue.entries[0].id if queue and queue.task and queue.entries else None
+        return queue.entries[0][0] if queue and queue.task and queue.entries else None
 
     async def _process(self, entry: LineEntry, event: Event) -> Outcome | None:
         """Bring one entry to its recorded outcome, which after some attempts is a dead letter.

@@ -133,7 +133,7 @@ class Router:
 
     async def _command(self, entry: LineEntry, incoming: IncomingMessage, command: Command) -> None:
         person, row = incoming.person, self.commands.find(command.name)
-        found, agent = self.turns.resolve(entry.line, incoming)
+        found, agent = self.turns.resolver.resolve(entry.line, incoming.address, person)
         context = self._context(entry, incoming, found, agent)
         if row is None and (incoming.address.private or command.named):
             await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)

@@ -39,7 +39,6 @@ from bot.turn.results import MESSAGE_GONE, RETRYING, STOPPED_EARLY, Retry, find_
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
-from registry.binding import Resolution
 
 
 def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
@@ -125,17 +124,11 @@ class Turns:
     access: Access
     clock: Clock
 
-    def resolve(
-        self, line: LineContext, event: IncomingMessage | CallbackPress
-    ) -> tuple[Resolution, RunnableAgent | None]:
-        """Who answers an event, and why; None where nobody does."""
-        return self.resolver.resolve(line, event.address, event.person)
-
     # --- beginning ---
 
     async def start(self, entry: LineEntry, incoming: IncomingMessage) -> Outcome:
         """Answer a message; where a turn is suspended, end that first or wait for it."""
-        found, agent = self.resolve(entry.line, incoming)
+        found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
         if agent is None:
             admin = self.access.is_admin(incoming.person.id)
             cure = f"\n\n{NO_AGENT_CURE.format(escape_markdown(found.why))}" if admin else ""
@@ -151,7 +144,7 @@ class Turns:
     async def retry(self, entry: LineEntry, press: CallbackPress, turn: str) -> None:
         """Answer the message of a failed turn again, or tell whoever pressed why not."""
         channel = entry.line.channel
-        _, agent = self.resolve(entry.line, press)
+        _, agent = self.resolver.resolve(entry.line, press.address, press.person)
         found = await self._find_retry(entry, press, turn, agent) if agent else MESSAGE_GONE
         if agent is None or isinstance(found, str):
             await self.stores.inbox.finish(entry, [channel.callback_answer(press, str(found))])

@@ -15,15 +15,7 @@ from bot.approvals.request import ApprovalRequest, Suspension
 from bot.approvals.service import new_request
 from bot.approvals.store import ApprovalStore
 from bot.approvals.view import question_parts
-from bot.messages import (
-    Answer,
-    Clock,
-    IncomingMessage,
-    LineEntry,
-    OutgoingPart,
-    TurnRef,
-    text_of,
-)
+from bot.messages import Answer, Clock, IncomingMessage, LineEntry, OutgoingPart, TurnRef, text_of
 from bot.ops.logging import Counters
 from bot.ops.tasks import offload_if_long
 from bot.store.journal import Journal, OpenTurn, Record, end_record
