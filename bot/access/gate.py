@@ -229,19 +229,18 @@ class AccessGate:
         asked_at, until = self._asked.get(subject, (-1, 0.0))
         if asked_at == version and now < until:
             return
-        request = await self.store.open_request(
-            AccessRequest(
-                nonce=new_nonce(),
-                subject=subject,
-                line=line.name,
-                bot=line.username,
-                person=person.id,
-                name=person.name,
-                username=person.username or "",
-                title=getattr(event, "title", ""),
-                added=isinstance(event, Membership),
-            )
+        asked = AccessRequest(
+            nonce=new_nonce(),
+            subject=subject,
+            line=line.name,
+            bot=line.username,
+            person=person.id,
+            name=person.name,
+            username=person.username or "",
+            title=getattr(event, "title", ""),
+            added=isinstance(event, Membership),
         )
+        request = await self.store.open_request(asked)
         if request == "too_many":
             self.counters.add("access:too_many")
             log.warning("access.too_many", line=line.name, why="many strangers in one hour")
@@ -249,8 +248,7 @@ class AccessGate:
             return
         routes = await self.alerts.routes(line.name)
         for admin, route in routes.items():
-            if admin not in request.cards:
-                await self._send_card(line, request, admin, route)
+            await self._send_card(line, request, admin, route)
         if not routes:
             why = "no admin has written to one of the bots yet"
             cure = "write to one of them; the request is kept"
@@ -262,12 +260,13 @@ class AccessGate:
     async def deliver_cards(self, line: LineContext, admin: int) -> None:
         """Send the cards of all open requests to an admin who can be reached from now on."""
         for request in await self.store.open_requests():
-            if admin not in request.cards:
-                await self._send_card(line, request, admin, line.name)
+            await self._send_card(line, request, admin, line.name)
 
     async def _send_card(
         self, line: LineContext, request: AccessRequest, admin: int, route: str
     ) -> None:
+        if admin in request.cards:
+            return
         address, buttons = Address(line.bot, admin), card_buttons(request)
         (part,) = line.channel.render(address, render_card(request), buttons=buttons)
         part = replace(part, tracks=card_id(request.nonce, admin))
@@ -288,20 +287,20 @@ class AccessGate:
 
     async def press(self, entry: LineEntry, press: CallbackPress) -> None:
         """Handle a press on a card: it counts from an admin, in the chat where their card is."""
+        await self.inbox.finish(entry, await self._answer_card(entry, press))
+
+    async def _answer_card(self, entry: LineEntry, press: CallbackPress) -> list[OutgoingPart]:
         decision, admin, line = parse_callback(press.data), press.person, entry.line
         if decision is None or not self.access.is_admin(admin.id):
             self.counters.add("refused:card")
-            await self.inbox.finish(entry)
-            return
+            return []
         nonce, role = decision
         request = await self.store.find_request(nonce)
         card = request.cards.get(admin.id) if request else None
         is_here = press.address.private and press.address.chat == admin.id
         if request is None or card is None or card.line != line.name or not is_here:
             self.counters.add("refused:card")
-            refusal = line.channel.callback_answer(press, NO_LONGER_OPEN)
-            await self.inbox.finish(entry, [refusal])
-            return
+            return [line.channel.callback_answer(press, NO_LONGER_OPEN)]
         change = _role_change(entry, admin, request.subject, role)
         name = request.title or request.name
         outcome = await self.store.change_role(replace(change, name=name, nonce=nonce))
@@ -318,7 +317,7 @@ class AccessGate:
         if press.message is not None and request.role is not None:
             # The store may not know this message: a host may have ended right after sending it.
             parts += _card_edits(line, request, admin.id, [press.message])
-        await self.inbox.finish(entry, parts)
+        return parts
 
     async def change_roles(self, entry: LineEntry, person: User, wanted: GiveRole) -> str:
         """Make the changes that an admin wrote; returns the reply, as Markdown."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import orjson
 
@@ -26,8 +26,7 @@ T = TypeVar("T")
 Choice = Literal["once", "always", "deny", "go"]
 State = Literal["pending", "granted", "denied", "expired", "dropped", "unasked"]
 
-_CHOICES: dict[str, Choice] = {"o": "once", "a": "always", "d": "deny", "g": "go"}
-_LETTERS = {choice: letter for letter, choice in _CHOICES.items()}
+_CHOICES: dict[str, Choice] = {choice[0]: choice for choice in get_args(Choice)}
 _DATA = re.compile(rf"{PREFIX}:([^:]+):(\*|[0-9]{{1,2}}):([{''.join(_CHOICES)}])")
 
 
@@ -195,7 +194,7 @@ def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) ->
 
 def callback_data(nonce: str, index: int, choice: Choice) -> str:
     """A button's data, at most 64 bytes."""
-    return f"{PREFIX}:{nonce}:{'*' if index == ALL else index}:{_LETTERS[choice]}"
+    return f"{PREFIX}:{nonce}:{'*' if index == ALL else index}:{choice[0]}"
 
 
 def is_approval(data: str) -> bool:

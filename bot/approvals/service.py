@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +20,6 @@ from bot.messages import (
     IncomingMessage,
     LineContext,
     LineEntry,
-    OutgoingPart,
     TurnRef,
     new_nonce,
 )
@@ -38,6 +37,7 @@ UNSEEN_RETRY_SECONDS = 2.0
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
 GAVE_UP = "I failed several times to continue, so I stopped."
 
+Change = Callable[[ApprovalRequest | None], Awaitable[ApprovalChange | None]]
 MessageOutcome = Literal["superseded", "waits", "reason_taken"]
 
 
@@ -157,12 +157,11 @@ class ApprovalService:
 
         The inbox entry `settles` is settled with it.
         """
-        parts = line.channel.render(request.address, text) if text else []
 
         async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed:
                 return None
-            return _superseded(line, request, parts, settles)
+            return _superseded(line, request, text, settles)
 
         _, ended = await self._update(line, request.nonce, change)
         return ended
@@ -247,10 +246,7 @@ class ApprovalService:
         await self.store.expire(line.fence, nonce)
 
     async def _update(
-        self,
-        line: LineContext,
-        nonce: str,
-        change: Callable[[ApprovalRequest | None], Awaitable[ApprovalChange | None]],
+        self, line: LineContext, nonce: str, change: Change
     ) -> tuple[ApprovalRequest | None, bool]:
         """Apply `change` to a request and store the result, if it is still as it was read.
 
@@ -309,10 +305,7 @@ class ApprovalService:
 
 
 def _superseded(
-    line: LineContext,
-    request: ApprovalRequest,
-    parts: Sequence[OutgoingPart] = (),
-    settles: str = "",
+    line: LineContext, request: ApprovalRequest, text: str = "", settles: str = ""
 ) -> ApprovalChange:
     """The end of a suspended turn: its calls are answered, and nothing more is done."""
     after = request.close("dropped")
@@ -321,10 +314,8 @@ def _superseded(
         result_record(entry, call.call_id, Result(view.denial_for_model(after, call), error=True))
         for call in after.calls
     ]
+    parts, end = view.edit_parts(line.channel, after), end_record(entry, "stopped", "")
+    parts += line.channel.render(request.address, text) if text else []
     return ApprovalChange(
-        after,
-        [*view.edit_parts(line.channel, after), *parts],
-        settles,
-        end_records=[*denials, end_record(entry, "stopped", "")],
-        counter="turns:superseded",
+        after, parts, settles, end_records=[*denials, end], counter="turns:superseded"
     )

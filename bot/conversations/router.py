@@ -32,7 +32,6 @@ from bot.messages import (
 from bot.ops.logging import Counters
 from bot.turn.results import parse_retry
 from bot.usage.budgets import RequestRate, Spender
-from registry.binding import Resolution
 
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
 ADMINS_ONLY = "Only admins of this host may send this."
@@ -133,8 +132,7 @@ class Router:
 
     async def _command(self, entry: LineEntry, incoming: IncomingMessage, command: Command) -> None:
         person, row = incoming.person, self.commands.find(command.name)
-        found, agent = self.turns.resolver.resolve(entry.line, incoming.address, person)
-        context = self._context(entry, incoming, found, agent)
+        context, agent = self._context(entry, incoming)
         if row is None and (incoming.address.private or command.named):
             await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)
         elif row is None:  # it may be another bot's
@@ -185,18 +183,16 @@ class Router:
         return self._answers.take((entry.line.name, kind, person.id), limit)
 
     def _context(
-        self,
-        entry: LineEntry,
-        incoming: IncomingMessage,
-        found: Resolution,
-        agent: RunnableAgent | None,
-    ) -> CommandContext:
+        self, entry: LineEntry, incoming: IncomingMessage
+    ) -> tuple[CommandContext, RunnableAgent | None]:
+        """What a command sees, and the agent that would answer a message."""
         line, conversation = entry.line, incoming.address.conversation
+        found, agent = self.turns.resolver.resolve(line, incoming.address, incoming.person)
         approvals, budgets = self.turns.stores.approvals, self.turns.runner.budgets
         attribution = agent.attribution if agent else Attribution(DEFAULT_ACCOUNT, "", "")
         spender = Spender(line.name, conversation, incoming.person.id, entry.id, attribution)
         limits, clock = agent.budgets if agent else {}, self.turns.clock
-        return CommandContext(
+        context = CommandContext(
             incoming,
             agent=agent.name if agent else None,
             admin=self.turns.access.is_admin(incoming.person.id),
@@ -208,6 +204,7 @@ class Router:
             revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
             spent=lambda: budgets.spent(spender, limits, clock.wall()),
         )
+        return context, agent
 
     async def _press(self, entry: LineEntry, press: CallbackPress) -> None:
         if turn := parse_retry(press.data):

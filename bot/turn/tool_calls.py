@@ -127,9 +127,14 @@ class ToolCalls:
     async def _decide(self, call: Call) -> PolicyResult:
         """Today's decision about a call, with what people said about it."""
         decision = self.toolset.decide(call, self.turn.transcript.uncertain())
-        decided = self._decided(call)
-        if decided is not None:
-            return self._as_decided(call, decision, decided)
+        if self.approval and (decided := self._decided(call)):
+            if decided.state != "granted":
+                return refused(view.denial_for_model(self.approval, decided))
+            if decision.refusal:
+                return decision
+            if (decided.digest, decided.fingerprint) != (call.digest, decision.definition):
+                return refused(CHANGED)
+            return replace(decision, needs_approval=False, approved=True)
         if decision.needs_approval and decision.always:
             name = grant_name(self.turn.opened.ref.agent, call.key, decision.definition)
             if name in await self.turn.grants():
@@ -139,18 +144,6 @@ class ToolCalls:
     def _decided(self, call: Call) -> ToolCallApproval | None:
         calls = self.approval.calls if self.approval else ()
         return next((one for one in calls if one.call_id == call.id), None)
-
-    def _as_decided(
-        self, call: Call, decision: PolicyResult, decided: ToolCallApproval
-    ) -> PolicyResult:
-        assert self.approval is not None
-        if decided.state != "granted":
-            return refused(view.denial_for_model(self.approval, decided))
-        if decision.refusal:
-            return decision
-        if (decided.digest, decided.fingerprint) != (call.digest, decision.definition):
-            return refused(CHANGED)
-        return replace(decision, needs_approval=False, approved=True)
 
     async def _run(self, calls: Sequence[Call]) -> None:
         """Run independent calls side by side; each result is recorded as it comes."""
