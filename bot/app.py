@@ -19,7 +19,7 @@ from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, alert_key, menu_owners
 from bot.approvals.approvers import Approvers
-from bot.approvals.service import ApprovalService
+from bot.approvals.service import ApprovalService, TurnServices
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.conversations.router import Router
@@ -55,7 +55,6 @@ from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
-from bot.turn.turn import TurnServices
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.catalog import Catalog
@@ -293,25 +292,17 @@ class App:
         prices = Prices(self.settings.prices, listed=self.settings.anthropic_base_url is None)
         await self._background(prices.warm(), "prices.warm")
         budgets = BudgetService(Ledger(self.store), prices.price, self._alerts.send)
-        stores, transcripts, current = self._stores, Transcripts(), self._resolver.current
+        stores, transcripts = self._stores, Transcripts()
         services = TurnServices(
             journal=stores.journal,
             approvals=stores.approvals,
             approvers=self._approvers,
-            current_agent=current,
+            current_agent=self._resolver.current,
             clock=self.clock,
             counters=self.counters,
         )
         runner = TurnRunner(services, transcripts, self._model, self._tools, budgets)
-        approvals = ApprovalService(
-            stores.approvals,
-            stores.inbox,
-            transcripts.forget,
-            current,
-            self.clock,
-            self.counters,
-            self._approvers,
-        )
+        approvals = ApprovalService(services, stores.inbox, transcripts.forget)
         self._turns = Turns(
             self._resolver, runner, approvals, stores, transcripts, self._access, self.clock
         )

@@ -25,7 +25,7 @@ from bot.messages import (
 )
 from bot.ops.logging import Counters
 from bot.store.inbox import UpdateInbox
-from bot.store.journal import OpenTurn, end_record
+from bot.store.journal import Journal, OpenTurn, end_record
 from bot.tools.calls import Result, result_record
 
 log = structlog.get_logger("approvals")
@@ -76,31 +76,41 @@ def new_request(
 
 
 @dataclass(frozen=True, slots=True)
-class ApprovalService:
-    """Applies to approval requests what people do, and what time does.
+class TurnServices:
+    """What all turns share: where they are recorded, and who may approve their calls.
 
-    `current_agent` finds an agent as it is now; `forget_transcript` drops a conversation from the
-    cache after its turn was ended here.
+    `current_agent` finds an agent as it is now.
     """
 
-    store: ApprovalStore
-    inbox: UpdateInbox
-    forget_transcript: Callable[[str, TurnRef], None]
+    journal: Journal
+    approvals: ApprovalStore
+    approvers: Approvers
     current_agent: CurrentAgent
     clock: Clock
     counters: Counters
-    approvers: Approvers
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalService:
+    """Applies to approval requests what people do, and what time does.
+
+    `forget_transcript` drops a conversation from the cache after its turn was ended here.
+    """
+
+    services: TurnServices
+    inbox: UpdateInbox
+    forget_transcript: Callable[[str, TurnRef], None]
 
     async def press(self, entry: LineEntry, press: CallbackPress) -> None:
         """Handle a press on an approval button; always answers the callback query."""
         decision, line, person = parse_callback(press.data), entry.line, press.person
 
         async def decide(request: ApprovalRequest | None) -> ApprovalChange | None:
-            request, now = request and self._as_pressed(request, press), self.clock.wall()
+            request, now = request and self._as_pressed(request, press), self.services.clock.wall()
             why = ""
             if request is None or decision is None:
                 why = view.NO_LONGER_OPEN
-            elif not await self.approvers.may_answer(line, request, person):
+            elif not await self.services.approvers.may_answer(line, request, person):
                 why = view.NOT_YOURS.format(view.approver_names(request))
             elif not request.is_open_for(decision, now):
                 why = view.already_decided(request, decision)
@@ -110,7 +120,7 @@ class ApprovalService:
             after = request.apply(decision, person, now)
             done = view.acknowledgement(after, decision, person.id)
             answer = line.channel.callback_answer(press, done)
-            host_admin = self.approvers.access.is_admin(person.id)
+            host_admin = self.services.approvers.access.is_admin(person.id)
             return ApprovalChange(
                 after,
                 [answer, *view.edit_parts(line.channel, after, press.message)],
@@ -141,7 +151,9 @@ class ApprovalService:
             if request.wants_reason and person.id == request.reason_by:
                 after = request.with_reason(incoming.text)
                 return ApprovalChange(after, view.edit_parts(line.channel, after), settles=entry.id)
-            if request.pending and await self.approvers.may_supersede(line, request, person):
+            if request.pending and await self.services.approvers.may_supersede(
+                line, request, person
+            ):
                 return _superseded(line, request)
             return None
 
@@ -190,7 +202,7 @@ class ApprovalService:
                 return None
             if request.closed:
                 return None
-            now, due = self.clock.wall(), request.due
+            now, due = self.services.clock.wall(), request.due
             is_unseen = request.pending and not request.messages  # its question is not sent yet
             if is_unseen and now < request.expires_at + UNSEEN_SECONDS:
                 due = max(due, now + UNSEEN_RETRY_SECONDS)
@@ -243,7 +255,7 @@ class ApprovalService:
     async def retire(self, line: LineContext, nonce: str) -> None:
         """Drop the timer of a request whose turn is over; it is kept a while for late presses."""
         line.timers.drop(nonce)
-        await self.store.expire(line.fence, nonce)
+        await self.services.approvals.expire(line.fence, nonce)
 
     async def _update(
         self, line: LineContext, nonce: str, change: Change
@@ -254,11 +266,11 @@ class ApprovalService:
         is now, and whether it was changed here.
         """
         while True:
-            request = await self.store.load(line.name, nonce) if nonce else None
+            request = await self.services.approvals.load(line.name, nonce) if nonce else None
             wanted = await change(request)
             if wanted is None:
                 return request, False
-            after, posted = wanted.request, await self.store.save(line.fence, wanted)
+            after, posted = wanted.request, await self.services.approvals.save(line.fence, wanted)
             if posted is None:
                 continue
             if wanted.end_records:
@@ -267,17 +279,19 @@ class ApprovalService:
             elif wanted.reschedule:
                 line.timers.set(nonce, after.due)
             if wanted.counter:
-                self.counters.add(wanted.counter)
+                self.services.counters.add(wanted.counter)
             if wanted.parts:
                 await line.channel.deliver(posted)
             return replace(after, version=after.version + 1), True
 
     def _with_current_approvers(self, request: ApprovalRequest) -> ApprovalRequest:
         """The request with whom its agent lets approve now, if that agent still exists."""
-        agent = self.current_agent(request.turn.agent)
+        agent = self.services.current_agent(request.turn.agent)
         if agent is None:
             return request
-        return replace(request, approvers=self.approvers.for_agent(agent, request.address.bot))
+        return replace(
+            request, approvers=self.services.approvers.for_agent(agent, request.address.bot)
+        )
 
     def _as_pressed(self, request: ApprovalRequest, press: CallbackPress) -> ApprovalRequest | None:
         """The request as it is today in the chat of a press; None where that is another chat.
@@ -295,7 +309,7 @@ class ApprovalService:
         self, entry: LineEntry, press: CallbackPress, why: str, request: ApprovalRequest | None
     ) -> None:
         """Tell the person why; a message that shows an old state of the request is edited."""
-        self.counters.add("refused:approval")
+        self.services.counters.add("refused:approval")
         log.info("press.refused", line=entry.line.name, person=press.person.id, why=why)
         channel = entry.line.channel
         parts = [channel.callback_answer(press, why)]

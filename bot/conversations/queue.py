@@ -100,16 +100,15 @@ class ConversationQueues:
             else:
                 self.enqueue(id, event)
 
-    async def wait_for_running(self) -> None:
-        """Return once what runs now has ended."""
+    async def wait_for_running(self, seconds: float | None = None) -> None:
+        """Return once what runs now has ended, or after some seconds."""
         if tasks := self._tasks():
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=seconds)
 
     async def drain(self, seconds: float) -> None:
         """Let what runs end within a time; what waits stays in the inbox."""
         self._closing = True
-        if tasks := self._tasks():
-            await asyncio.wait(tasks, timeout=seconds)
+        await self.wait_for_running(seconds)
 
     async def close(self) -> None:
         """End everything at once; whoever owns the line next resumes it."""

@@ -54,24 +54,6 @@ def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
     return event
 
 
-@dataclass(slots=True, repr=False)
-class ChatMigrationStore:
-    """One hash for each line: the present id of a group, and its original one."""
-
-    client: StoreClient
-
-    async def add(self, fence: Fence, original: int, present: int) -> None:
-        """Note that a group has another id from now on."""
-        names = [keys.fence(fence.line), keys.migrations(fence.line)]
-        await self.client.run_idempotent("note_migration", names, [fence.token, present, original])
-
-    async def load(self, line: str) -> dict[int, int]:
-        """The original ids of a line's groups, by their present ids."""
-        command = ("HGETALL", keys.migrations(line))
-        found = await self.client.retry_while_down(lambda: self.client.command(*command))
-        return {int(present): int(original) for present, original in pairs_of(found)}
-
-
 log = structlog.get_logger("turns")
 
 NO_AGENT = "No agent answers here yet."
@@ -98,11 +80,11 @@ class LineStores:
     """The stores of all lines, on one client."""
 
     def __init__(self, client: StoreClient) -> None:
+        self.client = client
         self.inbox = UpdateInbox(client)
         self.outbox = Outbox(client)
         self.journal = Journal(client)
         self.approvals = ApprovalStore(client)
-        self.migrations = ChatMigrationStore(client)
 
     async def reply(self, entry: LineEntry, incoming: IncomingMessage, markdown: str) -> None:
         """Finish a message's entry with an answer, which in a group replies to the message."""
@@ -110,6 +92,17 @@ class LineStores:
         reply_to = None if address.private else incoming.message
         parts = entry.line.channel.render(address, markdown, reply_to)
         await self.inbox.finish(entry, parts, address.conversation)
+
+    async def note_migration(self, fence: Fence, original: int, present: int) -> None:
+        """Note that a group has another id from now on."""
+        names = [keys.fence(fence.line), keys.migrations(fence.line)]
+        await self.client.run_idempotent("note_migration", names, [fence.token, present, original])
+
+    async def migrations(self, line: str) -> dict[int, int]:
+        """The original ids of a line's groups, by their present ids."""
+        command = ("HGETALL", keys.migrations(line))
+        found = await self.client.retry_while_down(lambda: self.client.command(*command))
+        return {int(present): int(original) for present, original in pairs_of(found)}
 
 
 @dataclass(slots=True, repr=False)
@@ -240,7 +233,7 @@ class Turns:
     async def migrate(self, entry: LineEntry, event: ChatMigration) -> None:
         """Note a group's new id, and send what waits for approval to the new chat."""
         line, conversation = entry.line, event.address.conversation  # a plain group has no topics
-        await self.stores.migrations.add(line.fence, event.address.chat, event.to)
+        await self.stores.note_migration(line.fence, event.address.chat, event.to)
         if approval := await self.stores.approvals.pending_in(line.name, conversation):
             await self.approvals.on_chat_migrated(line, approval.nonce, event.to)
         await self.stores.inbox.finish(entry)

@@ -236,7 +236,7 @@ class HostedLine:
     async def _open(self, fence: Fence, lost: asyncio.Event) -> LineRuntime:
         """The parts of a line that was just acquired; nothing runs yet."""
         s = self._services
-        original = await s.stores.migrations.load(self.line)
+        original = await s.stores.migrations(self.line)
 
         def decode(raw: bytes) -> Decoded:
             return apply_migrations(original, self.transport.decode(raw))

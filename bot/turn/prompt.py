@@ -46,12 +46,6 @@ class RenderedPrompt:
     tools_digest: str
     content: str
 
-    def to_store(self) -> dict[str, bytes]:
-        """The prompt as it is stored, in two values by their digests."""
-        body = {"system": self.system, "tools": self.tools_digest, "material": self.content}
-        tools = {"tools": self.tools, "names": self.names}
-        return {self.digest: orjson.dumps(body), self.tools_digest: orjson.dumps(tools)}
-
 
 def render(
     now: float,
@@ -128,11 +122,11 @@ class PromptCache:
     def to_store(self, line: str, prompt: RenderedPrompt) -> dict[str, bytes]:
         """What the store is not known to have for long enough yet, by digest."""
         since = self.clock.monotonic() - STORE_AGAIN_SECONDS
-        return {
-            digest: body
-            for digest, body in prompt.to_store().items()
-            if self._stored.get((line, digest), since) <= since
-        }
+        head = {"system": prompt.system, "tools": prompt.tools_digest, "material": prompt.content}
+        tools = {"tools": prompt.tools, "names": prompt.names}
+        bodies = {prompt.digest: head, prompt.tools_digest: tools}
+        wanted = [key for key in bodies if self._stored.get((line, key), since) <= since]
+        return {digest: orjson.dumps(bodies[digest]) for digest in wanted}
 
     def stored(self, line: str, digests: Iterable[str]) -> None:
         """These values are in the store, as of now."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from bot.approvals.request import Suspension
+from bot.approvals.service import TurnServices
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
 from bot.store.journal import Opened, OpenTurn
@@ -22,7 +23,7 @@ from bot.turn.prompt import PromptCache
 from bot.turn.results import TurnResult
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcripts, size_of
-from bot.turn.turn import Turn, TurnRequest, TurnServices
+from bot.turn.turn import Turn, TurnRequest
 from bot.usage.budgets import RequestRate, Spender
 from bot.usage.ledger import BudgetService
 from bot.usage.reservation import TurnBudget

@@ -9,16 +9,13 @@ from typing import TypeVar
 
 import structlog
 
-from bot.agents.resolver import CurrentAgent, RunnableAgent
-from bot.approvals.approvers import Approvers
+from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import ApprovalRequest, Suspension
-from bot.approvals.service import new_request
-from bot.approvals.store import ApprovalStore
+from bot.approvals.service import TurnServices, new_request
 from bot.approvals.view import question_parts
-from bot.messages import Answer, Clock, IncomingMessage, LineEntry, OutgoingPart, TurnRef, text_of
-from bot.ops.logging import Counters
+from bot.messages import Answer, IncomingMessage, LineEntry, OutgoingPart, TurnRef, text_of
 from bot.ops.tasks import offload_if_long
-from bot.store.journal import Journal, OpenTurn, Record, end_record
+from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
 from bot.turn.results import Retry, TurnResult, retry_button
@@ -64,18 +61,6 @@ class TurnRequest:
             "content": retry.content_for(incoming.person) if retry else person_content(incoming),
         }
         return Record("person", body | {"again": retry.turn} if retry else body)
-
-
-@dataclass(frozen=True, slots=True)
-class TurnServices:
-    """What all turns share: where they are recorded, and who may approve their calls."""
-
-    journal: Journal
-    approvals: ApprovalStore
-    approvers: Approvers
-    current_agent: CurrentAgent
-    clock: Clock
-    counters: Counters
 
 
 @dataclass(repr=False, eq=False)

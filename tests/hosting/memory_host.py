@@ -22,7 +22,7 @@ from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, admin_contacts
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.approvals.approvers import Approvers
-from bot.approvals.service import ApprovalService
+from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import Commands
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
@@ -56,7 +56,6 @@ from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
-from bot.turn.turn import TurnServices
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.authorization import WriterPermissions
@@ -214,10 +213,11 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         transcripts, approvers = Transcripts(), Approvers(access)
         skills = SkillRunner()
         stack.push_async_callback(skills.close)
+        turn_services = TurnServices(
+            stores.journal, stores.approvals, approvers, resolver.current, clock, counters
+        )
         runner = TurnRunner(
-            TurnServices(
-                stores.journal, stores.approvals, approvers, resolver.current, clock, counters
-            ),
+            turn_services,
             transcripts,
             model,
             ToolsetFactory(
@@ -225,15 +225,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
             ),
             BudgetService(Ledger(client), Prices({}, listed=False).price, alerts.send),
         )
-        approvals = ApprovalService(
-            stores.approvals,
-            stores.inbox,
-            transcripts.forget,
-            resolver.current,
-            clock,
-            counters,
-            approvers,
-        )
+        approvals = ApprovalService(turn_services, stores.inbox, transcripts.forget)
         turns = Turns(resolver, runner, approvals, stores, transcripts, access, clock)
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
         rows = [own_id, people.using(PeopleContext(access, grants.open_requests))]
