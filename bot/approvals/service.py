@@ -51,6 +51,7 @@ def new_request(
 ) -> ApprovalRequest:
     """The request for the calls of a suspended turn."""
     limit, redact = view.SHOWN_LIMIT // len(suspension.calls), agent.filter.redact_approval
+    describe = view.describe_call
     return ApprovalRequest(
         nonce=new_nonce(),
         turn=turn.ref,
@@ -65,9 +66,7 @@ def new_request(
                 digest=call.digest,
                 fingerprint=policy.definition,
                 always=policy.always,
-                description=view.describe_call(
-                    call.origin, call.tool or "", call.arguments, limit, redact
-                ),
+                description=describe(call.origin, call.tool or "", call.arguments, limit, redact),
             )
             for call, policy in suspension.calls
         ),

@@ -35,7 +35,6 @@ LOADED_PER_LINE = 1000
 RETRY_PAUSES = (1.0, 30.0)
 """Seconds before the store is asked again for what must be done: first, and at most."""
 
-Decode = Callable[[bytes], Decoded]
 QueuedEntry = tuple[str, Event | None]
 """An entry by its id, and what it means where that is held in memory."""
 
@@ -71,7 +70,7 @@ class ConversationQueues:
     line: LineContext
     router: Router
     inbox: UpdateInbox
-    decode: Decode
+    decode: Callable[[bytes], Decoded]
     lost: asyncio.Event
     clock: Clock
     at_once: int = AT_ONCE

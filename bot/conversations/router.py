@@ -48,8 +48,6 @@ SET_ASIDE = (
 Fate = Literal["overtaken", "undeliverable"]
 """Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
 
-PrivateMessageSeen = Callable[[User, LineContext], Awaitable[None]]
-
 
 @dataclass(slots=True, repr=False)
 class Router:
@@ -62,7 +60,7 @@ class Router:
     commands: Commands
     turns: Turns
     counters: Counters
-    on_private_message: PrivateMessageSeen
+    on_private_message: Callable[[User, LineContext], Awaitable[None]]
     _answers: RequestRate = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -26,6 +26,13 @@ from bot.turn.turn import Turn
 from bot.usage.budgets import RequestRate
 
 log = structlog.get_logger("turn")
+
+_ENDS: Mapping[str, tuple[Outcome, str]] = {
+    "refusal": ("refused", results.REFUSED),
+    "max_tokens": ("done", results.CUT),
+    "model_context_window_exceeded": ("failed", results.FULL),
+}
+"""How a turn ends by the stop reason of its last answer, and what is added to that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +104,8 @@ class AgentLoop:
         spoken = [block for block in answer.content if block["type"] != "tool_use"]
         self.turn.add_answer(replace(answer, content=spoken))
         self.progress.end_step()
-        said = self.turn.said()
-        if answer.stop == "refusal":
-            return turn_result("refused", said, results.REFUSED)
-        if answer.stop == "max_tokens":
-            return turn_result("done", said, results.CUT)
-        if answer.stop == "model_context_window_exceeded":
-            return turn_result("failed", said, results.FULL)
-        return turn_result("done", said)
+        outcome, note = _ENDS.get(answer.stop, ("done", ""))
+        return turn_result(outcome, self.turn.said(), note)
 
     def _gave_up(self, outcome: Outcome, note: str) -> TurnResult:
         self.progress.restart_step()  # a stream that broke leaves nothing

@@ -156,10 +156,9 @@ class Progress:
         self.message = UNKNOWN_MESSAGE
         try:
             self.message = await self._send(text, None)
-        except (ChannelFailed, ChannelFateUnknown):
-            raise
-        except ChannelError:
-            self.message = None
+        except ChannelError as error:
+            if not isinstance(error, ChannelFailed | ChannelFateUnknown):
+                self.message = None
             raise
         if self.message is not None:
             await self._turn.note_preview(self.message)

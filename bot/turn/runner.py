@@ -144,7 +144,7 @@ class TurnRunner:
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         progress = Progress(turn)
         model = ModelCaller(self.model, turn, progress)
-        calls = ToolCalls(toolset, turn, progress, request.approval)
+        calls = ToolCalls(toolset, turn, progress)
         return AgentLoop(turn, model, calls, progress, self.rate)
 
     def _toolset(self, request: TurnRequest) -> Toolset:

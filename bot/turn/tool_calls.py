@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bot.approvals import view
 from bot.approvals.approvers import grant_name
-from bot.approvals.request import ApprovalRequest, PendingCall, ToolCallApproval
+from bot.approvals.request import PendingCall, ToolCallApproval
 from bot.store.journal import Record
 from bot.tools.calls import FATE_UNKNOWN, Call, PolicyResult, Result, refused
 from bot.tools.toolset import Toolset
@@ -40,12 +40,11 @@ MAX_REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
-    """Runs the calls of one turn; `approval` holds what people decided about those that waited."""
+    """Runs the calls of one turn, as people decided about those that waited."""
 
     toolset: Toolset
     turn: Turn
     progress: Progress
-    approval: ApprovalRequest | None = None
 
     async def refuse_cut(self, answer: Record) -> None:
         """Record an answer whose calls were cut off: none of them runs."""
@@ -127,9 +126,10 @@ class ToolCalls:
     async def _decide(self, call: Call) -> PolicyResult:
         """Today's decision about a call, with what people said about it."""
         decision = self.toolset.decide(call, self.turn.transcript.uncertain())
-        if self.approval and (decided := self._decided(call)):
+        approval = self.turn.request.approval
+        if approval and (decided := self._decided(call)):
             if decided.state != "granted":
-                return refused(view.denial_for_model(self.approval, decided))
+                return refused(view.denial_for_model(approval, decided))
             if decision.refusal:
                 return decision
             if (decided.digest, decided.fingerprint) != (call.digest, decision.definition):
@@ -142,7 +142,8 @@ class ToolCalls:
         return decision
 
     def _decided(self, call: Call) -> ToolCallApproval | None:
-        calls = self.approval.calls if self.approval else ()
+        approval = self.turn.request.approval
+        calls = approval.calls if approval else ()
         return next((one for one in calls if one.call_id == call.id), None)
 
     async def _run(self, calls: Sequence[Call]) -> None:

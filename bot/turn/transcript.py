@@ -16,10 +16,6 @@ from bot.store.journal import Record
 
 UNANSWERED = "This call was not answered: the turn ended before its result came."
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
-NOT_SENT_BACK = frozenset({"refusal"})
-"""Stop reasons of answers that no later request repeats."""
-NONE: frozenset[str] = frozenset()
-"""One for all: an empty one for each turn would be a twelfth of what a turn takes."""
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -34,7 +30,7 @@ class TurnHistory:
     entry: str = ""
     records: list[Record] = field(default_factory=list)
     size: int = 0
-    uncertain: frozenset[str] = NONE
+    uncertain: frozenset[str] = frozenset()
     ended: bool = False
     _has_thinking: bool = False
     _made: list[Json] | None = None
@@ -70,7 +66,7 @@ def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
     for record in records:
         if record.kind == "person":
             _join(found, "user", record.body["content"])
-        elif record.kind == "model" and record.body["stop"] not in NOT_SENT_BACK:
+        elif record.kind == "model" and record.body["stop"] != "refusal":  # never repeated
             content = _sent_back(record, prefix)
             _join(found, "assistant", content)
             _join(found, "user", [_result(call, results) for call in calls_of(content)])
@@ -132,19 +128,12 @@ RECORD_BYTES = 900
 
 
 @dataclass(slots=True)
-class CacheSize:
-    """About how many bytes all transcripts of a cache take."""
-
-    bytes: int = 0
-
-
-@dataclass(slots=True)
 class Transcript:
     """The turns that the model reads again, in memory.
 
     `newest` is the id of the newest record, `start` that of the record where history began for the
     newest answer. `count` is the number of records, `size` about how many characters they add to a
-    request. `cache_size` is kept up to date while the transcript is in a cache.
+    request. `cache` is the one that the transcript is in, and whose size it keeps up to date.
     """
 
     turns: list[TurnHistory] = field(default_factory=list)
@@ -152,13 +141,12 @@ class Transcript:
     start: str = ""
     count: int = 0
     size: int = 0
-    cache_size: CacheSize = field(default_factory=CacheSize)
+    cache: Transcripts | None = field(default=None, repr=False, compare=False)
 
     def load(self, records: Iterable[Record]) -> None:
         """Add records from the store, with their ids."""
         for record in records:
-            self._add(record)
-            self.newest = record.id
+            self.append([record], record.id)
 
     def append(self, records: Iterable[Record], newest: str) -> None:
         """Add records that we have just written; the last one's id is `newest`."""
@@ -227,7 +215,8 @@ class Transcript:
     def _grow(self, records: int, size: int) -> None:
         self.count += records
         self.size += size
-        self.cache_size.bytes += records * RECORD_BYTES + size
+        if self.cache is not None:
+            self.cache.bytes += records * RECORD_BYTES + size
 
     def _add(self, record: Record) -> None:
         if record.kind == "person":
@@ -241,7 +230,7 @@ class Transcript:
 
 @dataclass(slots=True, repr=False)
 class Transcripts:
-    """A bounded cache of transcripts: `max_count` of them, about `max_bytes` in all.
+    """A bounded cache of transcripts: `max_count` of them, about `max_bytes` in all (`bytes` now).
 
     What is evicted is read from the store again.
     """
@@ -249,17 +238,17 @@ class Transcripts:
     max_count: int = 2000
     max_bytes: int = 16_000_000
     _cached: OrderedDict[Key, Transcript] = field(init=False, default_factory=OrderedDict)
-    _size: CacheSize = field(init=False, default_factory=CacheSize)
+    bytes: int = field(init=False, default=0)
 
     def get(self, line: str, ref: TurnRef) -> Transcript:
         """The transcript, empty if it is not in memory."""
         key = (line, ref.conversation, ref.agent)
         found = self._cached.get(key)
         if found is None:
-            found = self._cached[key] = Transcript(cache_size=self._size)
+            found = self._cached[key] = Transcript(cache=self)
         self._cached.move_to_end(key)
         while len(self._cached) > 1 and (
-            len(self._cached) > self.max_count or self._size.bytes > self.max_bytes
+            len(self._cached) > self.max_count or self.bytes > self.max_bytes
         ):
             self._drop(next(iter(self._cached)))
         return found
@@ -275,5 +264,5 @@ class Transcripts:
 
     def _drop(self, key: Key) -> None:
         if dropped := self._cached.pop(key, None):
-            self._size.bytes -= dropped.count * RECORD_BYTES + dropped.size
-            dropped.cache_size = CacheSize()  # a running turn may keep its reference
+            self.bytes -= dropped.count * RECORD_BYTES + dropped.size
+            dropped.cache = None  # a running turn may keep its reference

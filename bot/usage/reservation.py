@@ -104,8 +104,8 @@ class TurnBudget:
                 found += [*self._earlier(charge.of_earlier_attempt()), self._usage_record(charge)]
         if size is not None:
             found += self.interrupted()
-            guess = self._last_guess or pricing.estimate_unanswered(self.model, size)
-            found += self._earlier(guess)
+            unanswered = pricing.Charge(Usage(pricing.tokens_in(size)), "guessed", self.model)
+            found += self._earlier(self._last_guess or unanswered)
             found = found or self._release_records()
         return found
 
