@@ -138,7 +138,7 @@ class ApprovalService:
         It ends that turn ("superseded"), waits for it ("waits"), or was the reason for a denial
         ("reason_taken").
         """
-        line, person = entry.line, incoming.person
+        line, person, approvers = entry.line, incoming.person, self.services.approvers
         if turn.state == "sending":
             await line.channel.wait_until_sent(turn.ref.entry)
             return "superseded"
@@ -150,9 +150,7 @@ class ApprovalService:
             if request.wants_reason and person.id == request.reason_by:
                 after = request.with_reason(incoming.text)
                 return ApprovalChange(after, view.edit_parts(line.channel, after), settles=entry.id)
-            if request.pending and await self.services.approvers.may_supersede(
-                line, request, person
-            ):
+            if request.pending and await approvers.may_supersede(line, request, person):
                 return _superseded(line, request)
             return None
 
@@ -164,10 +162,7 @@ class ApprovalService:
     async def end_turn(
         self, line: LineContext, request: ApprovalRequest, text: str, settles: str = ""
     ) -> bool:
-        """End a suspended turn with a text; False where it went on or ended before.
-
-        The inbox entry `settles` is settled with it.
-        """
+        """End a suspended turn, and the entry `settles`; False where it went on or ended before."""
 
         async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed:
@@ -264,12 +259,13 @@ class ApprovalService:
         Where somebody else changed it meanwhile, `change` is asked again. Returns the request as it
         is now, and whether it was changed here.
         """
+        store = self.services.approvals
         while True:
-            request = await self.services.approvals.load(line.name, nonce) if nonce else None
+            request = await store.load(line.name, nonce) if nonce else None
             wanted = await change(request)
             if wanted is None:
                 return request, False
-            after, posted = wanted.request, await self.services.approvals.save(line.fence, wanted)
+            after, posted = wanted.request, await store.save(line.fence, wanted)
             if posted is None:
                 continue
             if wanted.end_records:
@@ -288,9 +284,8 @@ class ApprovalService:
         agent = self.services.current_agent(request.turn.agent)
         if agent is None:
             return request
-        return replace(
-            request, approvers=self.services.approvers.for_agent(agent, request.address.bot)
-        )
+        approvers = self.services.approvers.for_agent(agent, request.address.bot)
+        return replace(request, approvers=approvers)
 
     def _as_pressed(self, request: ApprovalRequest, press: CallbackPress) -> ApprovalRequest | None:
         """The request as it is today in the chat of a press; None where that is another chat.
@@ -321,8 +316,7 @@ def _superseded(
     line: LineContext, request: ApprovalRequest, text: str = "", settles: str = ""
 ) -> ApprovalChange:
     """The end of a suspended turn: its calls are answered, and nothing more is done."""
-    after = request.close("dropped")
-    entry = after.turn.entry
+    after, entry = request.close("dropped"), request.turn.entry
     denials = [
         result_record(entry, call.call_id, Result(view.denial_for_model(after, call), error=True))
         for call in after.calls

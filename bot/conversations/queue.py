@@ -204,14 +204,14 @@ class ConversationQueues:
         name = signal.address.conversation
         head = self._running_entry(name)
 
-        def stop_running() -> bool:
+        def stop_turn() -> bool:
             if head is None or self._running_entry(name) != head:
                 return False
             if signal.draft in (None, draft_of(head)):
                 self._queues[name].stop.set()
             return True
 
-        await self.router.stop(entry, signal, stop_running)
+        await self.router.stop(entry, signal, stop_turn)
         self._unblock(name)
         return Outcome.DONE
 

@@ -1,4 +1,4 @@
-"""Groups that became supergroups: a new id, the same conversation."""
+"""Turns are begun, resumed and ended here; also groups that became supergroups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a turn may use, how often people may ask, and how much each scope may spend."""
+"""Budgets of turns, people, chats and agents, and how often people may ask."""
 
 from __future__ import annotations
 
