@@ -22,6 +22,7 @@ log = structlog.get_logger("alerts")
 MAX_CHARACTERS = 3500
 OTHERS_FIRST_S = 3.0
 ALERT_ONCE_S = 48 * 3600
+SAME_ALERT_S = 600
 CHECK_DELAY_S = 0.2
 
 
@@ -116,6 +117,11 @@ class AdminAlerts:
         except StoreError as error:
             log.warning("alert.not_sent", error=str(error))
 
+    async def send_new(self, text: str) -> None:
+        """Send a text; the same one within the same ten minutes is the same alert."""
+        at = int(self.clock.wall() // SAME_ALERT_S)
+        await self.send(hashlib.sha256(f"{at}\n{text}".encode()).hexdigest()[:32], text)
+
     async def _send(self, key: str, text: str) -> None:
         routes = await self.routes()
         if not routes:
@@ -133,11 +139,6 @@ class AdminAlerts:
             await self.nudge(line)
 
 
-def alert_key(text: str, at: float) -> str:
-    """A key for an alert: the same text within the same ten minutes is the same alert."""
-    return hashlib.sha256(f"{int(at // 600)}\n{text}".encode()).hexdigest()[:32]
-
-
 @dataclass(slots=True)
 class ProblemAlerts:
     """Checks for errors after each change, and alerts of a source that has some and had none.
@@ -147,7 +148,6 @@ class ProblemAlerts:
 
     errors: Callable[[], Sequence[Problem]]
     alerts: AdminAlerts
-    clock: Clock
     _reported: set[str] = field(init=False, default_factory=set)
     _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _soon: asyncio.TimerHandle | None = field(init=False, default=None)
@@ -168,7 +168,7 @@ class ProblemAlerts:
         problems = "\n".join(str(problem) for problem in new)
         log.error("agents.bad", problems=problems)
         text = f"The agents have a problem; the last good version stays in force.\n\n{problems}"
-        task = asyncio.create_task(self.alerts.send(alert_key(text, self.clock.wall()), text))
+        task = asyncio.create_task(self.alerts.send_new(text))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 

@@ -146,13 +146,8 @@ def model_advice(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
     provider = Provider(settings.anthropic_base_url or DEFAULT_URL)
 
     def advise(llm: LlmConfiguration) -> list[str]:
-        return advice(
-            llm.model or "",
-            max_tokens=llm.max_tokens,
-            temperature=llm.temperature,
-            reasoning_effort=llm.reasoning_effort,
-            provider=provider,
-        )
+        own = llm.model_dump(include={"max_tokens", "temperature", "reasoning_effort"})
+        return advice(llm.model or "", **own, provider=provider)
 
     return advise
 

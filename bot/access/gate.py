@@ -260,7 +260,7 @@ class AccessGate:
                 nonce=new_nonce(),
                 subject=subject,
                 line=line.fence.line,
-                bot=line.username,
+                bot=line.identity.username or "",
                 person=person.id,
                 name=person.name,
                 username=person.username or "",

@@ -148,8 +148,7 @@ NO_SUCH_GRANT = "There is no number {} in the list; /approvals shows it."
 )
 async def approvals(context: CommandContext) -> CommandResult:
     """List the permanent permissions of this conversation, or revoke some: anybody may."""
-    grants = await context.grants() if context.grants else {}
-    found = sorted(grants.items(), key=lambda pair: pair[1]["at"])
+    found = sorted((await context.grants()).items(), key=lambda pair: pair[1]["at"])
     words = context.words
     if not found:
         return Reply(NO_GRANTS)
@@ -161,7 +160,6 @@ async def approvals(context: CommandContext) -> CommandResult:
 
 
 async def _revoke(context: CommandContext, names: list[str], which: str) -> CommandResult:
-    assert context.revoke_grant is not None
     if which.lower() == "all":
         chosen = names
     elif which.isascii() and which.isdigit() and 0 < int(which) <= len(names):

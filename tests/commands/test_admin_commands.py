@@ -76,9 +76,24 @@ def context(
     async def fetch(_file: str, _most: int) -> bytes:
         return JACK.encode()
 
+    async def nothing() -> dict[str, Any]:
+        return {}
+
+    async def no_grant(_name: str) -> None:
+        raise AssertionError
+
     found = catalog.snapshot().resolve(BOT, 9, 9)
     return CommandContext(
-        incoming, None, admin=True, key=key, bot=BOT, resolution=found, fetch=fetch
+        incoming,
+        None,
+        admin=True,
+        key=key,
+        bot=BOT,
+        resolution=found,
+        fetch=fetch,
+        grants=nothing,
+        revoke_grant=no_grant,
+        spent=nothing,
     )
 
 

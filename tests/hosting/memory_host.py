@@ -241,7 +241,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         turns = Turns(resolver, runner, approvals, stores, transcripts, access, clock)
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
         rows = [own_id, people.using(PeopleContext(access, grants.open_requests))]
-        router = Router(gate, Commands(rows), turns, counters)
+        router = Router(gate, Commands(rows, nobody_is_refused), turns, counters)
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets()), await stdin()
         )
@@ -253,6 +253,10 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         fleet.shutdown()
         await running
     tell(loaded=[name for name in TELEGRAM_OR_ITS_CLIENT if sys.modules.get(name)])
+
+
+async def nobody_is_refused(*_: object) -> None:
+    """The commands of this host are for everybody."""
 
 
 def main(*arguments: str) -> None:
