@@ -70,9 +70,12 @@ def agent_resolver(
 
 
 def settings_problems(settings: Settings) -> Iterator[Problem]:
-    """What an operator should know of the settings: said by `check`, and logged at the start."""
+    """What an operator should know about the settings: said by `check`, and logged at the start."""
     if not settings.bots:
-        message, cure = "there is no bot to host", "set it to a token from @BotFather"
+        message, cure = (
+            "it is not set, so there is no bot to host",
+            "set it to a token from @BotFather",
+        )
         yield Problem("BOTS__0__TOKEN", message, cure, "warning")
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"

@@ -21,8 +21,8 @@ from bot.store.embedded import EmbeddedValkey
 from bot.usage.ledger import ATTRIBUTION, Ledger
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.desk import DESK, PATIENCE, buttons, write
 from tests.host.stage import ROOT, Stage, until
+from tests.host.tool_agent import DESK, PATIENCE, buttons, write
 from tests.state_page import compared_with
 
 RECORDED = ROOT / "tests" / "fixtures" / "data_of_99a493f"
