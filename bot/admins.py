@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ CHECK_DELAY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class PersonLines:
-    """A stored set of pairs: a person, and a line. Its members are "<person> <line>"."""
+    """A stored set of pairs, "<person> <line>": who wrote there in private, or has a menu there."""
 
     client: StoreClient
     key: str
@@ -54,22 +55,13 @@ class PersonLines:
         return {person for person, lines in (await self.lines()).items() if line in lines}
 
 
-def admin_contacts(client: StoreClient) -> PersonLines:
-    """Who has written to which line in private, so that the line's bot may write to them."""
-    return PersonLines(client, keys.ADMINS_KNOWN)
-
-
-def menu_owners(client: StoreClient) -> PersonLines:
-    """Who may have a menu of their own at which line."""
-    return PersonLines(client, keys.ADMINS_MENUS)
-
-
 @dataclass(slots=True)
 class AdminAlerts:
     """Sends each alert to each admin once, over a line of this replica where there is one.
 
-    `admins` are those of the moment, `served` the lines that this replica owns now. `nudge` makes a
-    line look at its outbox; `hide` takes secrets out of a text.
+    `contacts` are those who wrote to a line in private, so that its bot may write to them. `admins`
+    are those of the moment, `served` the lines that this replica owns now. `nudge` makes a line
+    look at its outbox; `hide` takes secrets out of a text.
     """
 
     outbox: Outbox
@@ -187,8 +179,4 @@ class ProblemAlerts:
 
 def _source(problem: Problem) -> str:
     """The document of a problem, without its line and column."""
-    place = problem.place
-    for _ in range(2):
-        before, _, number = place.rpartition(":")
-        place = before if before and number.isdecimal() else place
-    return place
+    return re.sub(r"(?<=.)(:\d+){1,2}\Z", "", problem.place)

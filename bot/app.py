@@ -17,7 +17,7 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, menu_owners
+from bot.admins import AdminAlerts, PersonLines, ProblemAlerts
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
 from bot.approvals.store import ApprovalStore
@@ -46,6 +46,7 @@ from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.startup import agent_resolver, agents_source, announce, model_advice, offer_claim
+from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.health import StoreHealth, require_password
@@ -220,7 +221,7 @@ class App:
         """The way of notices to the admins, over the lines that the host serves by then."""
         self._alerts = AdminAlerts(
             self._stores.outbox,
-            admin_contacts(self.store),
+            PersonLines(self.store, keys.ADMINS_KNOWN),
             lambda: self._access.admins,
             self.clock,
             served=lambda: self.fleet.active_lines(),
@@ -326,21 +327,15 @@ class App:
         def menu(*, admin: bool) -> list[tuple[str, str]]:
             return [(row.name, row.help) for row in self._commands.visible(admin=admin)]
 
-        owners = menu_owners(self.store)
+        owners = PersonLines(self.store, keys.ADMINS_MENUS)
         self._menus = Menus(
             menu(admin=False), menu(admin=True), lambda: self._access.admins, owners
         )
 
     def _open_router(self) -> None:
-        stores, counters = self._stores, self.counters
+        stores, clock, counters = self._stores, self.clock, self.counters
         self._gate = AccessGate(
-            self._access,
-            self.grants,
-            self._alerts,
-            stores.inbox,
-            stores.outbox,
-            self.clock,
-            counters,
+            self._access, self.grants, self._alerts, stores.inbox, stores.outbox, clock, counters
         )
         self._router = Router(
             self._gate, self._commands, self._turns, counters, self._on_private_message

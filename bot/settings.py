@@ -45,6 +45,7 @@ from registry.limits import Budget, TurnLimits
 from registry.urls import web_parts
 
 ENV_FILE = ".env"
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 def separated(value: Any) -> Any:
@@ -304,7 +305,7 @@ class Settings(BaseSettings):
     """The port of `/health`; 0 takes a free one."""
     http_connections: int = Field(512, ge=1)
     """How many connections the port holds at once; with more, idle ones give way."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
     """The least level that is logged."""
     log_format: Literal["console", "json"] = "console"
     """For people or machines."""
@@ -347,11 +348,6 @@ class Settings(BaseSettings):
             raise InvalidValue(message, "give each bot one BOTS__<n>__TOKEN")
         return bots
 
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _uppercase(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
-
     @property
     def agents_path(self) -> Path:
         """The agents file, whether or not it is there."""
@@ -361,10 +357,6 @@ class Settings(BaseSettings):
     def environ(self) -> Mapping[str, str]:
         """The variables that these settings were read from: `.env` under the environment."""
         return self._environ
-
-    def hashes(self) -> dict[int, str]:
-        """Token hashes of the bots by the number in their `BOTS__<n>__…`."""
-        return {number: bot.hash for number, bot in self.numbered().items()}
 
     def numbered(self) -> dict[int, Bot]:
         """The bots by the number in their `BOTS__<n>__…`."""

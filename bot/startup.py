@@ -40,9 +40,10 @@ _NAMED_IN_VARIABLE = re.compile(r"(?i)__(TOKEN|KEY)_?ENV\Z")
 
 def agents_source(settings: Settings) -> FileSource:
     """The agents of the file and the environment."""
+    hashes = {number: bot.hash for number, bot in settings.numbered().items()}
     return FileSource(
         settings.agents_path,
-        read_environment(settings.environ, settings.hashes()),
+        read_environment(settings.environ, hashes),
         read_legacy(settings.environ, bool(settings.bots)),
         required=settings.agents_file is not None,
     )
@@ -72,10 +73,7 @@ def agent_resolver(
 def settings_problems(settings: Settings) -> Iterator[Problem]:
     """What an operator should know about the settings: said by `check`, and logged at the start."""
     if not settings.bots:
-        message, cure = (
-            "it is not set, so there is no bot to host",
-            "set it to a token from @BotFather",
-        )
+        message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
         yield Problem("BOTS__0__TOKEN", message, cure, "warning")
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"

@@ -88,7 +88,7 @@ def raw_update(number: int, ann: Person, text: str, odd: dict[str, bytes]) -> by
     return b'{"update_id":%d,"message":%s}' % (number, odd.get("message") or b"{%s}" % whole)
 
 
-@pytest.mark.parametrize("door", [pushing, polling])
+@pytest.mark.parametrize("intake", [pushing, polling])
 async def test_an_odd_update_is_answered_or_counted_and_holds_nothing_up(
     stage: Stage, intake: Intake
 ) -> None:

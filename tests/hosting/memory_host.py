@@ -19,7 +19,7 @@ from bot.access.command import PeopleContext, own_id, people
 from bot.access.gate import AccessGate
 from bot.access.rules import Access, Rule
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, admin_contacts
+from bot.admins import AdminAlerts, PersonLines
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService
@@ -49,6 +49,7 @@ from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import SystemClock
 from bot.skills.runner import SkillRunner
+from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.inbox import Update, UpdateInbox
 from bot.store.journal import Journal
@@ -207,7 +208,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         )
         alerts = AdminAlerts(
             stores.outbox,
-            admin_contacts(client),
+            PersonLines(client, keys.ADMINS_KNOWN),
             lambda: access.admins,
             clock,
             fleet.active_lines,
