@@ -24,7 +24,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -129,19 +128,15 @@ class LimitSettings(TurnLimits):
         return tuple(topic.strip() for topic in given if topic.strip())
 
 
-class BudgetSetting(Budget):
+class BudgetSetting(Budget, strict=False):
     """The most that one of a kind may spend: `BUDGETS__<kind>__…`."""
-
-    model_config = ConfigDict(strict=False)
 
 
 _NO_BUDGET = BudgetSetting()
 
 
-class BudgetSettings(BaseModel):
+class BudgetSettings(BaseModel, extra="forbid", frozen=True):
     """The most that may be spent: of one turn, else in a day (UTC); an agent may set less."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     turn: BudgetSetting = _NO_BUDGET
     """One answer."""
@@ -157,10 +152,8 @@ class BudgetSettings(BaseModel):
     """All together."""
 
 
-class Bot(BaseModel):
+class Bot(BaseModel, extra="forbid", frozen=True):
     """One bot: `BOTS__<n>__…`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     token: Annotated[SecretStr, AfterValidator(_token)]
     """The bot's token from @BotFather."""
@@ -202,10 +195,8 @@ class Bot(BaseModel):
         return token_hash(self.token.get_secret_value())
 
 
-class Llm(BaseModel):
+class Llm(BaseModel, extra="forbid", frozen=True):
     """The default LlmConfiguration: `LLM__…`; an agent's overrides are merged field by field."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "claude-sonnet-5-5"
     """Model of agents that name none."""

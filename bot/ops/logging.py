@@ -21,8 +21,6 @@ SHAPES = re.compile(
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user:password of a URL
 )
 QUIET = ("aiohttp", "httpx2", "httpcore2", "anthropic", "uvicorn", "asyncio")
-MUTED = ("mcp.client",)
-"""Logs a traceback for each server that goes away; the pool says it in a line."""
 _MULTI_LINE = ("exception", "stack")
 
 
@@ -87,8 +85,8 @@ def configure(level: str, form: str, secrets: Secrets) -> None:
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    for name in MUTED:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # It logs a traceback for each server that goes away; the pool says it in a line.
+    logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
 
 
 class _Escaped:
@@ -118,19 +116,13 @@ def _escape_unprintable(_logger: Any, _method: str, event: EventDict) -> EventDi
     return event
 
 
-class Counters:
+class Counters(Counter[str]):
     """Counts events such as `ignored:service`; health shows a snapshot."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
 
     def add(self, name: str, amount: int = 1) -> None:
         """Count."""
-        self._counts[name] += amount
-
-    def __getitem__(self, name: str) -> int:
-        return self._counts[name]
+        self[name] += amount
 
     def snapshot(self) -> dict[str, int]:
         """All counts so far, by name."""
-        return dict(sorted(self._counts.items()))
+        return dict(sorted(self.items()))
