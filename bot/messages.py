@@ -495,3 +495,8 @@ class LineContext:
     def bot(self) -> int:
         """The bot's numeric id."""
         return self.identity.id
+
+    @property
+    def username(self) -> str:
+        """The bot's username, without the @; empty where it has none."""
+        return self.identity.username or ""

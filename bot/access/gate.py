@@ -260,7 +260,7 @@ class AccessGate:
                 nonce=new_nonce(),
                 subject=subject,
                 line=line.fence.line,
-                bot=line.identity.username or "",
+                bot=line.username,
                 person=person.id,
                 name=person.name,
                 username=person.username or "",
