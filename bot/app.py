@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, alert_key, menu_owners
+from bot.admins import AdminAlerts, PersonLines, ProblemAlerts
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.commands.host import AdminContext, BotState
@@ -34,6 +34,7 @@ from bot.http.health import http_app
 from bot.http.limits import HttpLimits
 from bot.http.server import WebhookEndpoint, serving, webhook_routes
 from bot.mcp.pool import Pool
+from bot.mcp.server_spec import ServerSpec
 from bot.messages import LineContext, User
 from bot.model.client import MessagesModel, WatchedModel
 from bot.ops.logging import Counters
@@ -44,6 +45,7 @@ from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.startup import agent_resolver, agents_source, announce, model_advice, offer_claim
+from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.health import StoreHealth, require_password
@@ -208,24 +210,21 @@ class App:
         """The way of notices to the admins, over the lines that the host serves by then."""
         self._alerts = AdminAlerts(
             self._stores.outbox,
-            admin_contacts(self.store),
+            PersonLines(self.store, keys.ADMINS_KNOWN),
             lambda: self._access.admins,
             self.clock,
             served=lambda: self.fleet.active_lines(),
             nudge=lambda line: self.fleet.send_pending(line),
             hide=self.settings.secrets.redact,
         )
-        self.store.on_wrong_type = self._alert_wrong_type
-        self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts, self.clock)
+        self.store.on_wrong_type = lambda why: self._alerts.send_new(
+            f"The store has a problem. {why}"
+        )
+        self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts)
         self._stack.push_async_callback(self._problem_alerts.close)
         look = self._problem_alerts.check
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: look()))
         look()
-
-    async def _alert_wrong_type(self, why: str) -> None:
-        """Tell the admins of a key of the store that holds the wrong type."""
-        text = f"The store has a problem. {why}"
-        await self._alerts.send(alert_key(text, self.clock.wall()), text)
 
     # --- the model and the tools ---
 
@@ -261,30 +260,28 @@ class App:
         """Connect to the operator's MCP servers before the first message needs them."""
         await self.loaded.wait()  # the lines first, then the model, then its tools
         entries = self.catalog.snapshot().agents
-        own = [self._resolver.current(agent) for agent, entry in entries.items() if entry.operator]
-        await self.pool.ensure({server for agent in own if agent for server in agent.tools.servers})
+        await self.pool.ensure(self._servers(id for id, one in entries.items() if one.operator))
 
     async def _close_unused_servers(self) -> None:
         """After each change of the agents, in a while: close the servers that none of them has."""
         changed = asyncio.Event()
-        unsubscribe = self.catalog.subscribe(lambda _snapshot: changed.set())
-        try:
-            while True:
-                await changed.wait()
-                await asyncio.sleep(UNUSED_S)
-                changed.clear()
-                for agent in self.catalog.snapshot().agents:
-                    self._resolver.current(agent)
-                    await asyncio.sleep(0)  # a host with many agents must not stand still
-                made = [self._resolver.current(agent) for agent in self.catalog.snapshot().agents]
-                try:
-                    await self.pool.keep_only(
-                        {s for agent in made if agent for s in agent.tools.servers}
-                    )
-                except Exception:
-                    log.exception("servers.not_closed")
-        finally:
-            unsubscribe()
+        self._stack.callback(self.catalog.subscribe(lambda _snapshot: changed.set()))
+        while True:
+            await changed.wait()
+            await asyncio.sleep(UNUSED_S)
+            changed.clear()
+            for agent in self.catalog.snapshot().agents:
+                self._resolver.current(agent)
+                await asyncio.sleep(0)  # a host with many agents must not stand still
+            try:
+                await self.pool.keep_only(self._servers(self.catalog.snapshot().agents))
+            except Exception:
+                log.exception("servers.not_closed")
+
+    def _servers(self, agents: Iterable[str]) -> set[ServerSpec]:
+        """The MCP servers of these agents, as they are now."""
+        current = map(self._resolver.current, agents)
+        return {server for agent in current if agent for server in agent.tools.servers}
 
     # --- turns and conversations ---
 
@@ -317,12 +314,14 @@ class App:
         context = AdminContext(self.catalog, defaults, advice, bots, self.report)
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
-        everyone, admins = (
-            [(row.name, row.help) for row in self._commands.visible(admin=admin)]
-            for admin in (False, True)
+
+        def menu(*, admin: bool) -> list[tuple[str, str]]:
+            return [(row.name, row.help) for row in self._commands.visible(admin=admin)]
+
+        owners = PersonLines(self.store, keys.ADMINS_MENUS)
+        self._menus = Menus(
+            menu(admin=False), menu(admin=True), lambda: self._access.admins, owners
         )
-        owners = menu_owners(self.store)
-        self._menus = Menus(everyone, admins, lambda: self._access.admins, owners)
 
     def _open_router(self) -> None:
         stores, clock, counters = self._stores, self.clock, self.counters
@@ -348,17 +347,13 @@ class App:
         settings = self.settings
         session = new_session(proxy=proxy_of(settings.telegram_api_url))
         self._stack.push_async_callback(session.close)
+        stores, clock, counters = self._stores, self.clock, self.counters
+        options = HostingOptions(settings.drain_seconds, settings.turns_at_once)
         services = LineServices(
-            self._leases,
-            self._stores,
-            self._router,
-            self._turns,
-            self.clock,
-            self.counters,
-            HostingOptions(settings.drain_seconds, settings.turns_at_once),
+            self._leases, stores, self._router, self._turns, clock, counters, options
         )
         telegram = TelegramServices(
-            ChannelServices(self._stores.outbox, self.clock, self.counters, settings.secrets),
+            ChannelServices(stores.outbox, clock, counters, settings.secrets),
             self._menus,
             TelegramOptions(
                 webhook_url=settings.webhook_url,

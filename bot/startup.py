@@ -40,9 +40,10 @@ _NAMED_IN_VARIABLE = re.compile(r"(?i)__(TOKEN|KEY)_?ENV\Z")
 
 def agents_source(settings: Settings) -> FileSource:
     """The agents of the file and the environment."""
+    hashes = {number: bot.hash for number, bot in settings.numbered().items()}
     return FileSource(
         settings.agents_path,
-        read_environment(settings.environ, settings.hashes()),
+        read_environment(settings.environ, hashes),
         read_legacy(settings.environ, bool(settings.bots)),
         required=settings.agents_file is not None,
     )
@@ -70,9 +71,9 @@ def agent_resolver(
 
 
 def settings_problems(settings: Settings) -> Iterator[Problem]:
-    """What an operator should know of the settings: said by `check`, and logged at the start."""
+    """What an operator should know about the settings: said by `check`, and logged at the start."""
     if not settings.bots:
-        message, cure = "there is no bot to host", "set it to a token from @BotFather"
+        message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
         yield Problem("BOTS__0__TOKEN", message, cure, "warning")
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"
@@ -146,13 +147,8 @@ def model_advice(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
     provider = Provider(settings.anthropic_base_url or DEFAULT_URL)
 
     def advise(llm: LlmConfiguration) -> list[str]:
-        return advice(
-            llm.model or "",
-            max_tokens=llm.max_tokens,
-            temperature=llm.temperature,
-            reasoning_effort=llm.reasoning_effort,
-            provider=provider,
-        )
+        own = llm.model_dump(include={"max_tokens", "temperature", "reasoning_effort"})
+        return advice(llm.model or "", **own, provider=provider)
 
     return advise
 

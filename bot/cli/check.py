@@ -17,7 +17,7 @@ from bot.messages import Usage
 from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
-from bot.settings import ENV_FILE, Bot, Settings, environment
+from bot.settings import ENV_FILE, Bot, Settings, environment, meanings
 from bot.skills.python_skill import discover_skills
 from bot.startup import model_advice, settings_problems
 from bot.store.client import connect
@@ -215,8 +215,8 @@ def _parts(loc: Path) -> list[str]:
 
 def _meaning(loc: Path) -> str:
     model: Any = model_at(loc[:-1], Settings)
-    field = fields_of(model).get(str(loc[-1])) if model else None
-    return f"expected: {field.description}" if field and field.description else "correct it"
+    meaning = meanings(model).get(str(loc[-1])) if model else None
+    return f"expected: {meaning}" if meaning else "correct it"
 
 
 # --- agents --------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class OutputFilter:
 
         A `redactor` of this text's own saves searching it from its beginning each time.
         """
-        text = (redactor or self.secrets.stream_redactor()).redact(strip_invisible(text))
+        text = (redactor or StreamRedactor(self.secrets)).redact(strip_invisible(text))
         end, found = self._before_topics(text), list[Found]()
         if self.personal != "off":
             found, end = find_pii(text), min(end, stable_prefix(text))

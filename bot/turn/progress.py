@@ -12,6 +12,7 @@ import structlog
 from bot.approvals.view import NAME_LIMIT
 from bot.errors import ChannelError, ChannelFailed, ChannelFateUnknown, SwitchboardError
 from bot.messages import UNKNOWN_MESSAGE
+from bot.ops.redaction import StreamRedactor
 from bot.ops.tasks import cancel_and_wait, offload_if_long
 from bot.safety.text_safety import safe_text
 from bot.turn.turn import Turn
@@ -42,7 +43,7 @@ class Progress:
         self._channel = turn.line.channel
         self._address = turn.incoming.address
         self._filter = turn.agent.filter
-        self._growing = self._filter.secrets.stream_redactor()
+        self._growing = StreamRedactor(self._filter.secrets)
         self._earlier = turn.said()
         self._pieces: list[str] = []
         self._tool = ""

@@ -177,8 +177,8 @@ async def test_forty_chats_outlive_their_servers_with_one_reconnect_for_each_los
 ) -> None:
     stage.script.on(obedient, again=True)
     async with workshops(stage) as shops:
-        desk = stage.bot("Desk", mcpServers=[*SERVERS], whitelistPatterns=["mcp:*:hold"])
-        crowd = Crowd(stage, desk)
+        agent = stage.bot("Desk", mcpServers=[*SERVERS], whitelistPatterns=["mcp:*:hold"])
+        crowd = Crowd(stage, agent)
         async with stage.host() as host:
             await until(lambda: all_up(host, 1), PATIENCE)
             crowd.speak()

@@ -16,8 +16,8 @@ import pytest_asyncio
 from simulators.messages.turns import Call, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.desk import PATIENCE, buttons
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE, buttons
 from tests.mcp.servers.starting import HERE
 from tests.mcp.servers.unread import BODIES, Unread
 

@@ -19,7 +19,7 @@ from bot.access.command import PeopleContext, own_id, people
 from bot.access.gate import AccessGate
 from bot.access.rules import Access, Rule
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, admin_contacts
+from bot.admins import AdminAlerts, PersonLines
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
@@ -49,6 +49,7 @@ from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import SystemClock
 from bot.skills.runner import SkillRunner
+from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.inbox import Update
 from bot.tools.cache import ToolResultCache
@@ -202,7 +203,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         stores = LineStores(client)
         alerts = AdminAlerts(
             stores.outbox,
-            admin_contacts(client),
+            PersonLines(client, keys.ADMINS_KNOWN),
             lambda: access.admins,
             clock,
             fleet.active_lines,
@@ -229,7 +230,9 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         turns = Turns(resolver, runner, approvals, stores, transcripts, access, clock)
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
         rows = [own_id, people.using(PeopleContext(access, grants.open_requests))]
-        router = Router(gate, Commands(rows), turns, counters, ignore_private_message)
+        router = Router(
+            gate, Commands(rows, nobody_is_refused), turns, counters, ignore_private_message
+        )
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets()), await stdin()
         )
@@ -241,6 +244,10 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         fleet.shutdown()
         await running
     tell(loaded=[name for name in TELEGRAM_OR_ITS_CLIENT if sys.modules.get(name)])
+
+
+async def nobody_is_refused(*_: object) -> None:
+    """The commands of this host are for everybody."""
 
 
 def main(*arguments: str) -> None:
