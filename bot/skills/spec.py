@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -71,6 +71,13 @@ class SkillSpec:
     def identity(self) -> str:
         """A digest of all that its answer may depend on, with its secret."""
         return _digest([self.digest, sorted(self.headers.items()), self.document.output_schema])
+
+    def runs_like(self, other: SkillSpec) -> bool:
+        """Whether a call of either is the same; who approves it is for the policy to say."""
+        rule = {"requires_approval": other.document.requires_approval}
+        return self.name == other.name and (
+            replace(self, document=self.document.model_copy(update=rule)) == other
+        )
 
 
 def _digest(value: Any) -> str:

@@ -72,7 +72,8 @@ class TruncatedResults:
 class TruncatedTools(WrappedTools):
     """Keeps what was cut off results, so that the model can read on with the tool `read_more`.
 
-    `result_chars` is how much of a result the model reads at once.
+    `result_chars` is how much of a result the model reads at once, 0 where it may not read on:
+    then nothing is kept.
     """
 
     results: TruncatedResults
@@ -89,7 +90,7 @@ class TruncatedTools(WrappedTools):
         if call.server == HOST:
             return await self._read_more(call)
         result = await self.tools.call(call, seconds)
-        if result.rest is None:
+        if result.rest is None or not self.result_chars:
             return result
         handle = hashlib.sha256(f"{self.ref.entry} {call.id}".encode()).hexdigest()[:10]
         await self.results.save(self.fence, self.ref, handle, result.rest)

@@ -53,7 +53,7 @@ class ToolPermissions:
         if isinstance(source, ServerSpec):
             same = (one for one in self.servers if one.name == source.name)
             return any(one.share_key == source.share_key for one in same)
-        return source is None or source in self.skills
+        return source is None or any(map(source.runs_like, self.skills))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +197,7 @@ class ToolsetFactory:
         mcp = McpTools(self.pool, permissions.servers, redact)
         tools: Tools = SkillTools(mcp, self.skills, permissions.skills, caller, result_chars)
         tools = PinnedTools(CachedTools(tools, self.cache, caller))
-        if permissions.decide(read_more.KEY, context) is not Decision.DENY:
-            tools = TruncatedTools(tools, self.truncated, fence, ref, result_chars)
+        may_read_on = permissions.decide(read_more.KEY, context) is not Decision.DENY
+        chars = result_chars if may_read_on else 0
+        tools = TruncatedTools(tools, self.truncated, fence, ref, chars)
         return Toolset(mcp, tools, permissions, current, context)

@@ -22,7 +22,7 @@ from mcp.client.auth.utils import (
 from mcp.client.auth.utils import issuers_match
 
 from bot.mcp.server_spec import ServerSpec, basic_credentials
-from bot.safety.guarded_http import CONNECT_SECONDS, GuardedHttpClient, NotRequested, failure_text
+from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient, NotRequested, failure_text
 
 ANSWER_LIMIT = 64 * 1024
 EARLY_SECONDS = 60.0

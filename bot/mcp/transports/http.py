@@ -26,7 +26,7 @@ from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.auth import NotAuthorized, TokenSource
 from bot.mcp.transports.messages import bounded_body, message_or_error, too_long_message
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
-from bot.safety.guarded_http import CONNECT_SECONDS, GuardedHttpClient, failure_text
+from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient, failure_text
 
 _REFUSALS = frozenset({401, 403, 404})
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, NotAuthorized)
