@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.ops.redaction import Secrets
@@ -51,10 +51,6 @@ class Tool:
     def key(self) -> str:
         """`mcp:<server>:<name>`, by which policy knows it."""
         return f"mcp:{self.server}:{self.name}"
-
-    def of(self, server: str) -> Tool:
-        """The same tool under another name of its server."""
-        return replace(self, server=server)
 
 
 class ToolFilter:

@@ -13,15 +13,12 @@ import structlog
 from bot.ops.redaction import Secrets
 from bot.skills.api import InternalSkill
 from registry.errors import ReferenceMissing
-from registry.skill import Skill, WebhookAuth
+from registry.skill import Skill
 
 log = structlog.get_logger("skills")
 
 RESULT_LIMIT = 200_000
 CAUTION = "It may have taken effect: check before you try again, or ask for less"
-
-Expand = Callable[[str], str]
-"""A text with its `${NAME}` references replaced; raises ReferenceMissing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ def _digest(value: Any) -> str:
 def prepare_skill(
     document: Skill,
     handlers: Mapping[str, InternalSkill],
-    expand: Expand,
+    expand: Callable[[str], str],
     secrets: Secrets,
     *,
     internal: bool,
@@ -95,7 +92,8 @@ def prepare_skill(
 ) -> SkillSpec | None:
     """The skill as a turn calls it; None where it is off, or, with a line in the log, incomplete.
 
-    `handlers` are the internal skills of this host; the rest goes into `SkillSpec`.
+    `handlers` are the internal skills of this host, `expand` replaces the `${NAME}` references of a
+    text or raises ReferenceMissing; the rest goes into `SkillSpec`.
     """
     if not document.enabled:
         return None
@@ -105,16 +103,15 @@ def prepare_skill(
             if name not in handlers:
                 raise ReferenceMissing(f"no installed package has a skill '{name}'")
             return SkillSpec(document, handlers[name], secrets=secrets)
-        headers = _auth_header(document.webhook_auth, expand) if document.webhook_auth else {}
+        headers = {}
+        if auth := document.webhook_auth:
+            secret = expand(f"${{{auth.variable}}}")
+            value = f"Bearer {secret}" if auth.type == "bearer" else secret
+            headers[auth.header or "Authorization"] = value
     except ReferenceMissing as error:
         log.error("skill.left_out", skill=document.name, why=str(error))
         return None
     return SkillSpec(document, headers=headers, internal=internal, proxied=proxied, secrets=secrets)
-
-
-def _auth_header(auth: WebhookAuth, expand: Expand) -> dict[str, str]:
-    secret = expand(f"${{{auth.variable}}}")
-    return {auth.header or "Authorization": f"Bearer {secret}" if auth.type == "bearer" else secret}
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,14 +196,6 @@ class McpTools:
             seconds = READY_FOR_APPROVED_SECONDS if approved else READY_SECONDS
             await self.pool.ready(self.servers, seconds)
 
-    def have_listed(self) -> bool:
-        """Whether each server has listed its tools, once at least."""
-        return self.pool.have_listed(self.servers)
-
-    def prompts(self) -> list[str]:
-        """The texts that the servers add to the system prompt."""
-        return self.pool.prompts(self.servers)
-
     def offered(self) -> list[Tool]:
         """What the servers are known to offer; a lost server's tools stay."""
         return self.pool.tools(self.servers)
@@ -215,13 +207,10 @@ class McpTools:
             return None
         tool, cache = self._tool(server, call), server.cache_rule(call.tool)
         definition = server.fingerprint(tool.digest) if tool else ""
-        trusted = tool is not None and (tool.read_only or tool.idempotent)
         return FoundTool(
             server,
             definition,
-            repeatable=cache is not None
-            or server.is_repeatable(call.tool)
-            or (server.definition.trust_annotations and trusted),
+            repeatable=cache is not None or server.is_repeatable(call.tool, tool),
             cache=cache,
             identity=(server.share_key, definition),
         )

@@ -157,7 +157,7 @@ class Toolset:
     def _offered(self) -> OfferedTools:
         keys = {tool.key for tool in self.mcp.offered()}
         keys |= {skill.key for skill in self.permissions.skills}
-        return OfferedTools(frozenset(keys), complete=self.mcp.have_listed())
+        return OfferedTools(frozenset(keys), complete=self.mcp.pool.have_listed(self.mcp.servers))
 
 
 def _refusal(call: Call, tool: FoundTool, current: ToolPermissions) -> str:

@@ -72,8 +72,8 @@ def redirecting(to: str) -> Starlette:
 
 
 def state(pool: NamedPool) -> tuple[str, str]:
-    (health,) = pool.health()
-    return health.state, health.reason
+    (server,) = pool.servers
+    return server.state, server.reason
 
 
 @pytest.mark.parametrize(

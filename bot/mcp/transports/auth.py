@@ -65,10 +65,7 @@ class TokenSource:
     async def _fetch(self) -> tuple[str, float]:
         auth = self._auth
         url, in_body = await self._endpoint()
-        form = {
-            "grant_type": "client_credentials",
-            "resource": self._spec.url.partition("#")[0],
-        }
+        form = {"grant_type": "client_credentials", "resource": self._spec.url.partition("#")[0]}
         if auth.scopes:
             form["scope"] = " ".join(auth.scopes)
         headers = _JSON
