@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from bot.errors import ToolUnavailable
 from bot.mcp.result import ToolResult
@@ -75,25 +74,15 @@ class Pool:
         found = sorted(self._found(specs), key=lambda pair: pair[0].name)
         return [text for _, server in found for text in server.prompts]
 
-    async def call(
-        self,
-        spec: ServerSpec,
-        tool: str,
-        arguments: Mapping[str, Any],
-        deadline: float | None = None,
-        pinned: str = "",
-    ) -> ToolResult:
-        """The tool's answer, within `deadline` seconds (the server's own where None).
+    async def call(self, call: ServerCall) -> ToolResult:
+        """The tool's answer. A call that did not run, or may run twice, is made once more.
 
-        With `pinned`, the digest of a tool, no other tool of that name is called. A call that did
-        not run, or may run twice, is made once more. Raises ToolUnavailable where it surely did not
-        run, else ToolFateUnknown.
+        Raises ToolUnavailable where it surely did not run, else ToolFateUnknown.
         """
-        server = self._servers.get(spec.share_key)
+        server = self._servers.get(call.spec.share_key)
         if server is None:
-            raise ToolUnavailable(f"there is no MCP server {spec.name!r}")
-        ends = asyncio.get_running_loop().time() + (spec.deadline if deadline is None else deadline)
-        return await server.call(ServerCall(spec, tool, dict(arguments), ends, pinned))
+            raise ToolUnavailable(f"there is no MCP server {call.spec.name!r}")
+        return await server.call(call)
 
     async def keep_only(self, specs: Iterable[ServerSpec]) -> None:
         """Close the connections to all but these servers."""

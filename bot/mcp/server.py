@@ -18,7 +18,7 @@ import structlog
 from bot.errors import ToolFateUnknown, ToolUnavailable
 from bot.mcp.result import CallLost, RequestState, ToolResult
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import Tool
+from bot.mcp.tool_spec import Tool, tool_named
 from bot.messages import Clock
 from bot.ops.tasks import TaskSet, backoff, wait_first
 from bot.safety.text_safety import printable
@@ -91,14 +91,14 @@ class Breaker:
 class ServerCall:
     """One call: by the trust and limits of its `spec`, before `ends` on the loop's clock.
 
-    `pinned` is the digest that the tool must have, if any.
+    With `pinned`, the digest of a tool, no other tool of that name is called.
     """
 
     spec: ServerSpec
     tool: str
     arguments: dict[str, Any]
     ends: float
-    pinned: str
+    pinned: str = ""
 
     @property
     def seconds_left(self) -> float:
@@ -152,12 +152,6 @@ class McpServer:
             return "up"
         return "down" if self.settled.is_set() else "connecting"
 
-    @property
-    def cooldown(self) -> float:
-        """The seconds for which a breaker admits no call."""
-        now = self._clock.monotonic()
-        return max(self._call_breaker.remaining(now), self._connect_breaker.remaining(now))
-
     async def close(self) -> None:
         """End the connection, its process and every task; who waits for it gets an error."""
         self._task.cancel()
@@ -176,7 +170,7 @@ class McpServer:
                 why = str(error)
             except CallLost as lost:
                 sent, why = sent or lost.sent, str(lost)
-                known = next((one for one in self.tools if one.name == call.tool), None)
+                known = tool_named(call.tool, self.tools)
                 repeatable = not lost.sent or call.spec.is_repeatable(call.tool, known)
                 if not (may_retry and repeatable and call.seconds_left >= _TOO_SHORT_TO_RETRY):
                     break
@@ -195,11 +189,10 @@ class McpServer:
         try:
             async with self._slot(call):
                 connection = await self._connected(min(_CONNECT_WAIT, call.seconds_left))
-                found = next((one for one in connection.tools if one.name == call.tool), None)
+                found = tool_named(call.tool, connection.tools)
                 if found is None:
-                    raise ToolUnavailable(
-                        f"{self._spec.name} has no tool {printable(call.tool, 80)!r} now"
-                    )
+                    name = printable(call.tool, 80)
+                    raise ToolUnavailable(f"{self._spec.name} has no tool {name!r} now")
                 if call.pinned and found.digest != call.pinned:
                     raise ToolUnavailable(f"{found.name!r} has changed meanwhile; ask again")
                 result = await self._call_on(connection, call)

@@ -53,6 +53,11 @@ class Tool:
         return f"mcp:{self.server}:{self.name}"
 
 
+def tool_named(name: str, tools: Iterable[Tool]) -> Tool | None:
+    """The tool of this name, as its server names it."""
+    return next((tool for tool in tools if tool.name == name), None)
+
+
 class ToolFilter:
     """Takes the usable tools out of a list that comes in pages; `notes` say what is left out.
 

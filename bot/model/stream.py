@@ -51,16 +51,10 @@ MAX_TOKENS = 10**9
 
 BUSY_STATUSES = frozenset({408, 409, 425, 429})
 LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
-REFUSED_KINDS = frozenset(
-    {
-        "invalid_request_error",
-        "authentication_error",
-        "billing_error",
-        "permission_error",
-        "not_found_error",
-        "request_too_large",
-    }
-)
+REFUSED_KINDS = {
+    *("invalid_request_error", "authentication_error", "billing_error"),
+    *("permission_error", "not_found_error", "request_too_large"),
+}
 CURES: Mapping[int, str] = {
     401: "check ANTHROPIC_API_KEY",
     402: "check the account's credit",

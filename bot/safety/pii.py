@@ -158,12 +158,10 @@ def _is_card(text: str) -> bool:
 
 def _is_account(text: str) -> bool:
     bare = text.replace(" ", "").upper()
-    return len(bare) >= 15 and _remainder(bare) == 1 and _is_valid("stdnum.iban", bare)
-
-
-def _remainder(bare: str) -> int:
-    """The remainder of an account number by 97: the quick half of its check."""
-    return int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97
+    if len(bare) < 15:
+        return False
+    remainder = int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97  # a quick check
+    return remainder == 1 and _is_valid("stdnum.iban", bare)
 
 
 def _is_phone(text: str) -> bool:

@@ -30,8 +30,6 @@ from bot.tools.calls import (
 from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide
 from bot.tools.read_more import TruncatedResults, TruncatedTools
 
-NOTHING_OFFERED = OfferedTools(frozenset())
-
 
 @dataclass(frozen=True, slots=True)
 class ToolPermissions:
@@ -42,9 +40,7 @@ class ToolPermissions:
     policy: Policy = field(default_factory=Policy)
     features: frozenset[str] = frozenset()
 
-    def decide(
-        self, key: str, context: CallContext, offered: OfferedTools = NOTHING_OFFERED
-    ) -> Decision:
+    def decide(self, key: str, context: CallContext, offered: OfferedTools) -> Decision:
         """What happens to a call of the tool with this key."""
         return decide(self.policy, key, offered, replace(context, features=self.features))
 
@@ -197,7 +193,8 @@ class ToolsetFactory:
         mcp = McpTools(self.pool, permissions.servers, redact)
         tools: Tools = SkillTools(mcp, self.skills, permissions.skills, caller, result_chars)
         tools = PinnedTools(CachedTools(tools, self.cache, caller))
-        may_read_on = permissions.decide(read_more.KEY, context) is not Decision.DENY
-        chars = result_chars if may_read_on else 0
+        nothing = OfferedTools(frozenset())  # lists that allow do not matter for the host's own
+        is_denied = permissions.decide(read_more.KEY, context, nothing) is Decision.DENY
+        chars = 0 if is_denied else result_chars
         tools = TruncatedTools(tools, self.truncated, fence, ref, chars)
         return Toolset(mcp, tools, permissions, current, context)

@@ -177,8 +177,8 @@ async def test_a_server_that_hangs_again_and_again_rests_and_is_replaced(
         await until(lambda: pool.servers[0].connects == 2)
         assert not runs(pid)
         clock.pushed += 21
-        assert (await pool.ask("plain", "echo", {"text": "x"})).text == "x"
-        assert pool.servers[0].cooldown == 0
+        for _ in range(2):  # the second call finds that the first one ended its rest
+            assert (await pool.ask("plain", "echo", {"text": "x"})).text == "x"
 
 
 async def test_a_caller_who_waits_in_vain_for_a_slot_is_told_that_nothing_ran(log: Path) -> None:
@@ -266,7 +266,7 @@ async def test_equal_servers_share_one_process_under_different_names(log: Path) 
 async def test_one_name_for_two_servers_is_told_apart_by_spec(log: Path) -> None:
     first, second = plain(log), server("plain", "plain.py")
     async with pool_of(first, second) as pool:
-        pids = [int((await pool.call(spec, "pid", {})).text) for spec in (first, second)]
+        pids = [int((await pool.ask_of(spec, "pid", {})).text) for spec in (first, second)]
         assert pids[0] != pids[1]
         assert await pid_of(pool, "plain") == pids[1]
 

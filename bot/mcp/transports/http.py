@@ -86,12 +86,12 @@ class ServerHttpClient(GuardedHttpClient):
         token = await self._tokens.token()
         request.headers["Authorization"] = f"Bearer {token}"
         response = await super().send(request, **options)
-        if response.status_code != 401:
-            return response
-        await response.aclose()
-        token = await self._tokens.token(unlike=token)
-        request.headers["Authorization"] = f"Bearer {token}"
-        return await super().send(request, **options)
+        if response.status_code == 401:
+            await response.aclose()
+            token = await self._tokens.token(unlike=token)
+            request.headers["Authorization"] = f"Bearer {token}"
+            response = await super().send(request, **options)
+        return response
 
 
 def _mark_unsent() -> None:
