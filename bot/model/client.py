@@ -21,7 +21,7 @@ from bot.messages import Answer, Clock, Meter, Model, ModelRequest, Piece
 from bot.model.parameters import (
     DEFAULT_URL,
     Parameters,
-    Provider,
+    is_native,
     parameters,
     with_cache_marks,
     without_cache_marks,
@@ -63,7 +63,7 @@ class MessagesModel:
         connect_seconds: float = 10.0,
         silence_seconds: float = 90.0,
     ) -> None:
-        self.provider = Provider(_checked_url(base_url or DEFAULT_URL))
+        self.base_url = _checked_url(base_url or DEFAULT_URL)
         self._key = api_key.strip()
         self._clock = clock
         self._connect = connect_seconds
@@ -116,7 +116,7 @@ class MessagesModel:
         )
         client = anthropic.AsyncAnthropic(
             api_key=self._key,
-            base_url=self.provider.base_url,
+            base_url=self.base_url,
             timeout=timeout,
             max_retries=0,
             open_telemetry=False,
@@ -128,14 +128,15 @@ class MessagesModel:
             ),
         )
         # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
-        client._custom_headers = {} if self.provider.native else {"x-api-key": self._key}  # noqa: SLF001
+        own = {} if is_native(self.base_url) else {"x-api-key": self._key}
+        client._custom_headers = own  # noqa: SLF001
         return client
 
     async def _open(self, client: anthropic.AsyncAnthropic, request: ModelRequest) -> Stream:
         import anthropic
         import httpx2
 
-        settings = parameters(request, self.provider)
+        settings = parameters(request, self.base_url)
         name = wire_id(request.model)
         if (limiter := self._limiters.get(name)) is None:
             if len(self._limiters) > MAX_LIMITERS:
@@ -177,7 +178,7 @@ class MessagesModel:
 
     @property
     def _place(self) -> str:
-        url = urlsplit(self.provider.base_url)
+        url = urlsplit(self.base_url)
         return f"the Messages API at {url.hostname}" + (f":{url.port}" if url.port else "")
 
     async def _pieces(self, events: Stream, meter: Meter) -> AsyncGenerator[Piece, None]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bot.messages import Json, ModelRequest
+from registry.definition import LlmConfiguration
 from registry.models import EFFORTS, ModelInfo, known, table, wire_id
 
 DEFAULT_URL = "https://api.anthropic.com"
@@ -34,19 +35,9 @@ BLOCKS_BETWEEN_MARKS = 15
 UNMARKED_KINDS = frozenset({"thinking", "redacted_thinking"})
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """The Messages API that requests go to."""
-
-    base_url: str = DEFAULT_URL
-
-    @property
-    def native(self) -> bool:
-        """Whether this is the address that the model table describes."""
-        return self.base_url.rstrip("/") == DEFAULT_URL
-
-
-NATIVE = Provider()
+def is_native(base_url: str) -> bool:
+    """Whether this is the Messages API that the model table describes."""
+    return base_url.rstrip("/") == DEFAULT_URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +50,13 @@ class Parameters:
     dropped: tuple[str, ...] = ()
 
 
-def parameters(request: ModelRequest, provider: Provider = NATIVE) -> Parameters:
+def parameters(request: ModelRequest, base_url: str = DEFAULT_URL) -> Parameters:
     """The request's settings as its model supports them; an unknown model gets the minimum."""
     info = known(request.model)
     notes: list[str] = []
     body: dict[str, Any] = {"model": wire_id(request.model), "max_tokens": request.max_tokens}
     if info is None:
-        extra_body = _unknown_model_extras(request, provider, notes)
+        extra_body = _unknown_model_extras(request, base_url, notes)
     else:
         if request.max_tokens > info.max_output:
             body["max_tokens"] = info.max_output
@@ -79,35 +70,29 @@ def parameters(request: ModelRequest, provider: Provider = NATIVE) -> Parameters
     return Parameters(body, extra_body, headers, tuple(notes))
 
 
-def advice(
-    model: str,
-    *,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    reasoning_effort: str | None = None,
-    provider: Provider = NATIVE,
-) -> list[str]:
+def advice(llm: LlmConfiguration, base_url: str = DEFAULT_URL) -> list[str]:
     """Sentences for an admin on these settings; none where they are all sent as they are."""
-    info, sentences = known(model), list[str]()
-    if info is None and (provider.native or model.startswith("claude-")):
+    model, sentences = llm.model or "", list[str]()
+    info = known(model)
+    if info is None and (is_native(base_url) or model.startswith("claude-")):
         close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
         hint = f"; did you mean {close[0]}?" if close else ""
         sentences.append(f"{model} is not in the model table: only the minimum is sent{hint}")
     if info is not None and info.retires is not None:
         sentences.append(f"{model} retires on {info.retires}: use {info.successor} instead")
-    limit = max_tokens if max_tokens is not None else (info.max_output if info else 1)
-    request = ModelRequest(model, limit, (), (), (), temperature, reasoning_effort)
-    return [*sentences, *parameters(request, provider).dropped]
+    limit = llm.max_tokens or (info.max_output if info else 1)
+    request = ModelRequest(model, limit, (), (), (), llm.temperature, llm.reasoning_effort)
+    return [*sentences, *parameters(request, base_url).dropped]
 
 
 def _unknown_model_extras(
-    request: ModelRequest, provider: Provider, notes: list[str]
+    request: ModelRequest, base_url: str, notes: list[str]
 ) -> Mapping[str, Any]:
     if request.reasoning_effort is not None and _effort(request, notes) not in (None, "none"):
         notes.append(f"{request.model} is not in the model table: reasoningEffort is dropped")
     if request.temperature is None:
         return {}
-    if provider.native:
+    if is_native(base_url):
         notes.append(f"{request.model} is not in the model table: temperature is dropped")
         return {}
     return {"temperature": request.temperature}

@@ -58,16 +58,14 @@ async def discover_skills(seconds: float = LOAD_SECONDS) -> InstalledSkills:
             continue
         for skill in loaded:
             found.setdefault(skill.name, {}).setdefault(skill, _origin(point))
+    skills, origins = dict[str, InternalSkill](), dict[str, str]()
     for name, given in found.items():
-        if len(given) > 1:
+        if len(given) == 1:
+            ((skills[name], origins[name]),) = given.items()
+        else:
             why = f"both have an internal skill '{name}'"
             problems.append(_problem(" and ".join(given.values()), why, "rename one"))
-    single = {name: next(iter(g.items())) for name, g in found.items() if len(g) == 1}
-    return InstalledSkills(
-        skills={name: skill for name, (skill, _) in single.items()},
-        origins={name: origin for name, (_, origin) in single.items()},
-        problems=tuple(problems),
-    )
+    return InstalledSkills(skills, origins, tuple(problems))
 
 
 async def _load(point: EntryPoint, seconds: float) -> list[InternalSkill] | Problem:
