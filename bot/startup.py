@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import structlog
 
 from bot.access.rules import new_code, normalize_code
 from bot.access.store import AccessStore
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
-from bot.model.parameters import DEFAULT_URL, Provider, advice
+from bot.model.parameters import DEFAULT_URL, advice
 from bot.ops.redaction import credentials_in, too_short
 from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
@@ -144,13 +145,7 @@ async def offer_claim(settings: Settings, grants: AccessStore) -> None:
 
 def model_advice(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
     """What says in sentences which model settings will not be sent, or not as they are."""
-    provider = Provider(settings.anthropic_base_url or DEFAULT_URL)
-
-    def advise(llm: LlmConfiguration) -> list[str]:
-        own = llm.model_dump(include={"max_tokens", "temperature", "reasoning_effort"})
-        return advice(llm.model or "", **own, provider=provider)
-
-    return advise
+    return partial(advice, base_url=settings.anthropic_base_url or DEFAULT_URL)
 
 
 def own_variables(settings: Settings, document: str = "") -> set[str]:

@@ -91,12 +91,12 @@ def server_states(pool: Pool) -> list[dict[str, Any]]:
     """Each MCP server by its names, with the state of the connection."""
     return [
         {
-            "names": list(health.names),
-            "transport": health.transport,
-            "state": health.state,
-            "why": health.reason,
+            "names": list(server.names),
+            "transport": server.transport,
+            "state": server.state,
+            "why": server.reason,
         }
-        for health in pool.health()
+        for server in pool.servers
     ]
 
 

@@ -106,7 +106,7 @@ class PromptCache:
         """The conversation's prompt while that is warm and unchanged, else a new one."""
         topics = agent.filter.topics_prompt()
         instructions = agent.effective.definition.custom_instructions
-        prompts = [*([topics] if topics else []), *toolset.mcp.prompts()]
+        prompts = [*([topics] if topics else []), *toolset.mcp.pool.prompts(toolset.mcp.servers)]
         new = render(self.clock.wall(), instructions, prompts, *toolset.offer())
         cold = self.clock.wall() - WARM_SECONDS
         while self._warm and next(iter(self._warm.values()))[0] <= cold:

@@ -137,11 +137,11 @@ def _targets() -> list[str]:
 
 
 def lives(host: App) -> dict[str, int]:
-    return {health.names[0]: health.connects for health in host.pool.health()}
+    return {server.names[0]: server.connects for server in host.pool.servers}
 
 
 def all_up(host: App, count: int) -> bool:
-    up = all(health.state == "up" for health in host.pool.health())
+    up = all(health.state == "up" for health in host.pool.servers)
     return up and lives(host) == dict.fromkeys(SERVERS, count)
 
 

@@ -27,7 +27,7 @@ async def test_a_server_that_no_agent_names_any_more_is_closed_and_one_that_stay
         assert _at_work(agent) == 2
         stage.agents["agents"][0]["mcpServers"] = ["desk"]
         stage.write_agents()
-        await until(lambda: [one.names for one in host.pool.health()] == [("desk",)], PATIENCE)
+        await until(lambda: [one.names for one in host.pool.servers] == [["desk"]], PATIENCE)
         await until(lambda: _at_work(agent) == 1, PATIENCE)
         assert await stage.ask(ann, room, agent.bot, "write hello") == "written"
     assert agent.done == ["write hello"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import App
-from bot.mcp.server import ServerHealth
+from bot.mcp.server import McpServer
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
@@ -38,7 +38,7 @@ class ToolAgent:
     async def host(self, **more: str) -> AsyncIterator[App]:
         """A host in this process whose servers are connected: nothing depends on their haste."""
         async with self.stage.host(**more) as host:
-            await until(lambda: _are_up(host.pool.health()), PATIENCE)
+            await until(lambda: _are_up(host.pool.servers), PATIENCE)
             yield host
 
     async def process(self) -> HostProcess:
@@ -154,7 +154,7 @@ async def asking(agent: ToolAgent, *script: Any) -> AsyncIterator[OpenQuestion]:
         yield OpenQuestion(agent, host, ann, room, await agent.question(room))
 
 
-def _are_up(servers: Sequence[ServerHealth]) -> bool:
+def _are_up(servers: Sequence[McpServer]) -> bool:
     return bool(servers) and all(one.state == "up" for one in servers)
 
 
