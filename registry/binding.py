@@ -140,7 +140,7 @@ class BotIdentity:
 
 
 Rule = Literal[
-    "chat of this bot", "person of this bot", "bot", "chat", "person", "default", "nobody"
+    "chat in this bot", "person in this bot", "bot", "chat", "person", "default", "nobody"
 ]
 
 
@@ -219,9 +219,13 @@ def resolve(
     """
     passed: list[str] = []
     for rule, binding in _candidates(bindings, bot, chat, person):
+        if binding is None:
+            continue
         if binding.agent_id in known:
-            return Resolution(binding.agent_id, rule, _because(f"bound by {rule}", passed))
-        passed.append(f"the binding by {rule} names '{binding.agent_id}', which does not exist")
+            return Resolution(binding.agent_id, rule, _because(f"bound to this {rule}", passed))
+        passed.append(
+            f"the binding of this {rule} names '{binding.agent_id}', which does not exist"
+        )
     if default is None:
         return Resolution(None, "nobody", _because("no binding and no default agent", passed))
     if default in known:
@@ -232,18 +236,13 @@ def resolve(
 
 def _candidates(
     bindings: Bindings, bot: BotIdentity, chat: int | None, person: int | None
-) -> Iterator[tuple[Rule, AgentBinding]]:
-    chats, people = AgentBindingType.ChatId, AgentBindingType.UserId
-    if chat is not None and (found := bindings.scoped(chats, str(chat), bot)):
-        yield "chat of this bot", found
-    if person is not None and (found := bindings.scoped(people, str(person), bot)):
-        yield "person of this bot", found
-    if found := bindings.of_bot(bot):
-        yield "bot", found
-    if chat is not None and (found := bindings.plain(chats, str(chat))):
-        yield "chat", found
-    if person is not None and (found := bindings.plain(people, str(person))):
-        yield "person", found
+) -> Iterator[tuple[Rule, AgentBinding | None]]:
+    """What is bound by each rule in turn; an id that is None is the key of no binding."""
+    yield "chat in this bot", bindings.scoped(AgentBindingType.ChatId, str(chat), bot)
+    yield "person in this bot", bindings.scoped(AgentBindingType.UserId, str(person), bot)
+    yield "bot", bindings.of_bot(bot)
+    yield "chat", bindings.plain(AgentBindingType.ChatId, str(chat))
+    yield "person", bindings.plain(AgentBindingType.UserId, str(person))
 
 
 def _because(reason: str, passed: list[str]) -> str:

@@ -29,13 +29,7 @@ from registry.snapshot import Document, Entry, Snapshot, merge_documents
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
-from registry.sources.stored_values import (
-    BINDING,
-    DEFAULT,
-    DEFINITION,
-    AuditEntry,
-    fingerprint,
-)
+from registry.sources.stored_values import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop

@@ -11,18 +11,11 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from registry.agent_limits import CostConfig, SafetyConfig
 from registry.errors import InvalidValue
 from registry.fields import SLUG_RULE, RegistryModel, ValidationIssue, is_slug, slug
-from registry.limits import CostConfig, SafetyConfig
 from registry.models import EFFORTS
 from registry.policy import Patterns, ToolPolicy
 from registry.secrets import REFERENCE, shown

@@ -153,11 +153,7 @@ class Skill(RegistryModel):
 
 _FIELDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
     "webhook": (
-        {
-            "description": "description",
-            "inputSchema": "input_schema",
-            "webhookUrl": "webhook_url",
-        },
+        {"description": "description", "inputSchema": "input_schema", "webhookUrl": "webhook_url"},
         {"internalHandler": "internal_handler"},
     ),
     "internal": (

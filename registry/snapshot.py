@@ -9,6 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
+from registry.agent_limits import CostConfig
 from registry.binding import AgentBinding, Bindings, BotIdentity, Resolution, resolve
 from registry.definition import (
     AgentDefinition,
@@ -21,7 +22,6 @@ from registry.definition import (
 )
 from registry.errors import Problem
 from registry.fields import fields_of
-from registry.limits import CostConfig
 from registry.policy import ToolPolicy
 
 T = TypeVar("T")

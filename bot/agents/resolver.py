@@ -18,10 +18,10 @@ from bot.skills.spec import prepare_skill
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
+from registry.agent_limits import SafetyConfig, TurnLimits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 from registry.snapshot import EffectiveAgent
 
@@ -75,7 +75,7 @@ CurrentAgent = Callable[[str], RunnableAgent | None]
 
 log = structlog.get_logger("agents")
 
-_CHAT_RULES = ("chat of this bot", "chat")
+_CHAT_RULES = ("chat in this bot", "chat")
 """The rules that bind a chat: a group's binding still holds once it is a supergroup."""
 
 

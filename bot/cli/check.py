@@ -216,7 +216,7 @@ def _parts(loc: Path) -> list[str]:
 def _meaning(loc: Path) -> str:
     model: Any = model_at(loc[:-1], Settings)
     field = fields_of(model).get(str(loc[-1])) if model else None
-    return f"expected: {field.description}" if field and field.description else "correct it"
+    return f"its meaning: {field.description}" if field and field.description else "correct it"
 
 
 # --- agents --------------------------------------------------------------------------------------

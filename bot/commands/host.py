@@ -116,7 +116,8 @@ def _bot(bot: BotState, snapshot: Snapshot) -> str:
     username = bot.identity.username
     name = f"@{escape_markdown(username)}" if username else "(no name yet)"
     found = snapshot.resolve(bot.identity, None, None)
-    who = f"{code(found.agent_id)} by {found.rule}" if found.agent_id else "no agent answers"
+    agent, why = found.agent_id, escape_markdown(found.why)
+    who = f"{code(agent)} ({why})" if agent else "no agent answers"
     pending = f" · {bot.backlog} pending" if bot.backlog else ""
     return f"• {name} {code(str(bot.identity.id))} {bot.state} · {who}{pending}"
 

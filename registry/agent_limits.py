@@ -32,9 +32,14 @@ class SafetyConfig(RegistryModel):
 class Budget(RegistryModel):
     """The most that may be spent; None is no limit."""
 
-    tokens: int | None = Field(None, ge=1, le=10**15, description="In tokens of all kinds.")
+    tokens: int | None = Field(
+        None, ge=1, le=10**15, description="A number of tokens, all kinds together."
+    )
     usd: float | None = Field(
-        None, gt=0, le=10**9, description="In dollars; needs a price for each model, see `PRICES`."
+        None,
+        gt=0,
+        le=10**9,
+        description="An amount in dollars; needs a price for each model, see `PRICES`.",
     )
 
 
