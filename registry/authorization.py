@@ -76,9 +76,8 @@ def screen_server(
         cure = "give a url, or name a server that the operator has defined"
         yield ValidationIssue((*path, "command"), message, cure)
     if not writer.operator:
-        yield from _promises(
-            server.trust_annotations, (*path, "trustAnnotations"), "trust a server"
-        )
+        inside = (*path, "trustAnnotations")
+        yield from _promises(server.trust_annotations, inside, "trust a server")
         yield from _promises(server.repeatable, (*path, "repeatable"), "declare tools repeatable")
         yield from _promises(server.cache, (*path, "cache"), "cache results")
     for spelled, text in (("command", server.command), ("cwd", server.cwd)):
@@ -168,10 +167,7 @@ def _unexpanded(path: Path, level: Level = "error") -> ValidationIssue:
 
 
 def _secret(path: Path, what: str) -> ValidationIssue:
-    by_reference = "put it into an environment variable, refer to it as ${NAME}"
     here = "env" in path or "headers" in path or path[-1:] == ("url",)
-    return ValidationIssue(
-        path,
-        f"{what} is written in clear in '{dotted(path)}'",
-        f"{by_reference if here else 'remove it'}, and replace the secret: it has been exposed",
-    )
+    cure = "put it into an environment variable, refer to it as ${NAME}" if here else "remove it"
+    message = f"{what} is written in clear in '{dotted(path)}'"
+    return ValidationIssue(path, message, f"{cure}, and replace the secret: it has been exposed")

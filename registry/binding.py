@@ -94,9 +94,8 @@ def token_hash(token: str) -> str:
 def bot_key(text: str) -> str:
     """A bot's key as it is compared: a hash, an id, an @username, or a name kept as it is."""
     if detect_secret(text) == "a bot token":
-        raise InvalidValue(
-            "a bot token is written in clear", "write its hash: switchboard token-hash"
-        )
+        cure = "write its hash: switchboard token-hash"
+        raise InvalidValue("a bot token is written in clear", cure)
     lowered = text.strip().lower()
     if _HASH.match(lowered) or _USERNAME.match(lowered):
         return lowered
@@ -222,16 +221,17 @@ def resolve(
         if binding is None:
             continue
         if binding.agent_id in known:
-            return Resolution(binding.agent_id, rule, _because(f"bound to this {rule}", passed))
+            return Resolution(binding.agent_id, rule, "; ".join([*passed, f"bound to this {rule}"]))
         passed.append(
             f"the binding of this {rule} names '{binding.agent_id}', which does not exist"
         )
-    if default is None:
-        return Resolution(None, "nobody", _because("no binding and no default agent", passed))
     if default in known:
-        return Resolution(default, "default", _because("the default agent", passed))
-    passed.append(f"the default agent '{default}' does not exist")
-    return Resolution(None, "nobody", _because("no agent", passed))
+        return Resolution(default, "default", "; ".join([*passed, "the default agent"]))
+    if default is None:
+        passed.append("no binding and no default agent")
+    else:
+        passed += [f"the default agent '{default}' does not exist", "no agent"]
+    return Resolution(None, "nobody", "; ".join(passed))
 
 
 def _candidates(
@@ -243,7 +243,3 @@ def _candidates(
     yield "bot", bindings.of_bot(bot)
     yield "chat", bindings.plain(AgentBindingType.ChatId, str(chat))
     yield "person", bindings.plain(AgentBindingType.UserId, str(person))
-
-
-def _because(reason: str, passed: list[str]) -> str:
-    return "; ".join([*passed, reason])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -38,6 +38,18 @@ def slug(text: str) -> str | None:
     """The slug that reads most like a text, or None where nothing of it is left."""
     shortened = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
     return shortened if is_slug(shortened) else None
+
+
+def must(pattern: str | re.Pattern[str], message: str, cure: str) -> Callable[[str], str]:
+    """A validator of texts that match as a whole; `{}` in the message stands for the text."""
+    matches = re.compile(pattern).fullmatch
+
+    def checked(text: str) -> str:
+        if not matches(text):
+            raise InvalidValue(message.format(shown(text)), cure)
+        return text
+
+    return checked
 
 
 def dotted(path: Path) -> str:
@@ -96,9 +108,8 @@ def canonical(value: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any
     for name, item in value.items():
         spelled = known.get(casefolded(str(name)), str(name))
         if spelled in result:
-            raise InvalidValue(
-                f"'{spelled}' is given twice, in two spellings", "keep one of the two"
-            )
+            message = f"'{spelled}' is given twice, in two spellings"
+            raise InvalidValue(message, "keep one of the two")
         result[spelled] = item
     return result
 

@@ -10,38 +10,31 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from registry import conditions
 from registry.errors import InvalidValue
-from registry.fields import RegistryModel
+from registry.fields import RegistryModel, must
 from registry.secrets import shown
 
 REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAME_CURE = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
 _PATTERN = re.compile(r"[^\s\[\]{}\\\x00-\x1f\x7f]{1,256}\Z")
-_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _WORDS = ("asker", "admins", "hostAdmins")
-_FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
+_set_name = must(NAME, "{} is not a valid name for a toolset", NAME_CURE)
+_flag = must(
+    r"[A-Za-z_][A-Za-z0-9_.-]{0,63}",
+    "{} is not a valid name for a flag",
+    "use letters, digits, _, . and -",
+)
 
 
 def _pattern(text: str) -> str:
     if not _PATTERN.match(text) or "**" in text:
         cure = "write mcp:<server>:<tool> or skill:<name>, with * and ? as wildcards"
         raise InvalidValue(f"{shown(text)} is not a valid pattern", cure)
-    if text.startswith("mcp:") and not all(_segments(text)):
-        raise InvalidValue(
-            f"{shown(text)} does not name server and tool", "write mcp:<server>:<tool>"
-        )
-    return text
-
-
-def _segments(pattern: str) -> list[str]:
-    segments = pattern.split(":", 2)
-    return [*segments, ""] if len(segments) < 3 else segments
-
-
-def _flag(text: str) -> str:
-    if not _FLAG.match(text):
-        raise InvalidValue(
-            f"{shown(text)} is not a valid name for a flag", "use letters, digits, _, . and -"
-        )
+    _, *named = text.split(":", 2)
+    if text.startswith("mcp:") and not (len(named) == 2 and all(named)):
+        message = f"{shown(text)} does not name server and tool"
+        raise InvalidValue(message, "write mcp:<server>:<tool>")
     return text
 
 
@@ -55,10 +48,8 @@ def _condition(text: str) -> str:
 
 def _approver(value: Any) -> Any:
     if isinstance(value, bool) or not (isinstance(value, int) or value in _WORDS):
-        raise InvalidValue(
-            f"{shown(str(value))} cannot approve",
-            'write "asker", "admins", "hostAdmins", or a numeric Telegram id',
-        )
+        cure = 'write "asker", "admins", "hostAdmins", or a numeric Telegram id'
+        raise InvalidValue(f"{shown(str(value))} cannot approve", cure)
     return value
 
 
@@ -107,9 +98,7 @@ class ToolPolicy(RegistryModel):
     @model_validator(mode="after")
     def _sets_are_there(self) -> ToolPolicy:
         for name in self.toolsets:
-            if not _SET_NAME.match(name):
-                cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-                raise InvalidValue(f"{shown(name)} is not a valid name for a toolset", cure)
+            _set_name(name)
         for name in self.allowed_toolsets or ():
             if name not in self.toolsets:
                 known = ", ".join(sorted(self.toolsets)) or "none"

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 from registry.agent_limits import CostConfig
@@ -16,6 +15,7 @@ from registry.definition import (
     LlmConfiguration,
     McpServer,
     NamedServer,
+    Servers,
     idle_patterns,
     missing_names,
     servers_of,
@@ -60,10 +60,6 @@ class Entry(Generic[T]):
     revision: str = ""
 
 
-def _empty() -> Mapping[str, Entry[T]]:
-    return MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Document:
     """Agents by id, bindings by slot in their order, the default agent, top-level MCP servers.
@@ -71,10 +67,10 @@ class Document:
     `problems` are what is wrong but left the rest usable: warnings, and values that were left out.
     """
 
-    agents: Mapping[str, Entry[AgentDefinition]] = field(default_factory=_empty)
-    bindings: Mapping[str, Entry[AgentBinding]] = field(default_factory=_empty)
+    agents: Mapping[str, Entry[AgentDefinition]] = field(default_factory=dict)
+    bindings: Mapping[str, Entry[AgentBinding]] = field(default_factory=dict)
     default_agent_id: Entry[str] | None = None
-    mcp_servers: Mapping[str, Entry[McpServer]] = field(default_factory=_empty)
+    mcp_servers: Mapping[str, Entry[McpServer]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
@@ -147,7 +143,7 @@ class EffectiveAgent:
 def effective(
     host_defaults: LlmConfiguration,
     entry: Entry[AgentDefinition],
-    shared: Mapping[str, McpServer],
+    shared: Servers,
     tuning: Iterable[Layer] = (),
 ) -> EffectiveAgent:
     """Merge host defaults, a definition and further layers, in the order of their names.
@@ -208,7 +204,7 @@ class Snapshot:
         return entry.value if entry else None
 
     @cached_property
-    def servers(self) -> Mapping[str, McpServer]:
+    def servers(self) -> Servers:
         """The top-level MCP servers by name."""
         return {name: entry.value for name, entry in self.document.mcp_servers.items()}
 
@@ -224,7 +220,7 @@ class Snapshot:
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
-        entry = self.document.agents.get(agent_id)
+        entry = self.agents.get(agent_id)
         return entry.value if entry else None
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
@@ -267,14 +263,11 @@ class Snapshot:
 
     def review(self, agent_id: str) -> list[Problem]:
         """What is legal but surprising in one agent."""
-        entry = self.document.agents.get(agent_id)
-        return [
-            Problem(
-                entry.origins.get(str(one.path[0]), entry.place), one.message, one.cure, one.level
-            )
-            for one in (idle_patterns(entry.value, self.servers) if entry else ())
-            if entry
-        ]
+        if (entry := self.agents.get(agent_id)) is None:
+            return []
+        place = entry.origins.get("whitelistPatterns", entry.place)
+        issues = idle_patterns(entry.value, self.servers)
+        return [Problem(place, issue.message, issue.cure, issue.level) for issue in issues]
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:

@@ -7,15 +7,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from registry.binding import token_hash
 from registry.errors import Problem
 from registry.fields import Path, casefolded, slug
-from registry.validation import RawDocument, RawValue, raw_document
+from registry.validation import RawDocument, RawValue, normalized
 
 DOCUMENT = "environment"
 _ROOTS = ("agents", "bindings", "bots", "mcpservers")
@@ -29,7 +29,7 @@ def read_environment(
 ) -> RawDocument:
     """The raw document of an environment; `bots` are token hashes by the n in `BOTS__<n>__`."""
     tree = _Tree(environ)
-    agents = [_lowercase_servers(part) for part in tree.entries("agents")]
+    agents = tree.entries("agents")
     short_forms = list(_short_forms(tree, bots or {}))
     default = (one for one in environ if casefolded(one) == "defaultagentid" and environ[one])
     unnumbered = [
@@ -42,13 +42,14 @@ def read_environment(
         for part in agents
         if not isinstance(_named(part.value, "id"), str)
     ]
-    return raw_document(
+    raw = RawDocument(
         agents=agents,
         bindings=[*tree.entries("bindings"), *short_forms],
         default=next((RawValue.of_place(environ[one], one, DOCUMENT) for one in default), None),
-        servers={name.lower(): tree.part("mcpservers", name) for name in tree.names("mcpservers")},
-        problems=[*tree.problems, *unnumbered, *without_id],
+        servers={name: tree.part("mcpservers", name) for name in tree.names("mcpservers")},
+        problems=(*tree.problems, *unnumbered, *without_id),
     )
+    return normalized(raw)
 
 
 class _Tree:
@@ -61,7 +62,7 @@ class _Tree:
         for variable in sorted(environ):
             steps = variable.split("__")
             if steps[0].lower() in _ROOTS and len(steps) > 1 and environ[variable]:
-                self._put(variable, [steps[0].lower(), *steps[1:]], environ[variable])
+                self._put(variable, _lowercase_names(steps), environ[variable])
 
     def entries(self, root: str) -> list[RawValue]:
         """The numbered entries below a root, in the order of their numbers."""
@@ -103,6 +104,12 @@ class _Tree:
         return self._places[tuple(map(casefolded, steps))]
 
 
+def _lowercase_names(steps: list[str]) -> list[str]:
+    """The root and the names of servers in lower case: variables are often in capitals."""
+    pairs = itertools.pairwise(["", *steps])
+    return [s.lower() if casefolded(before) in ("", "mcpservers") else s for before, s in pairs]
+
+
 def _step(node: Any, wanted: str | int) -> str | None:
     """The step of a node that became an index or a name in its JSON."""
     if not isinstance(node, dict):
@@ -126,19 +133,6 @@ def _json(node: Any, name: str) -> Any:
     if casefolded(name) in _NUMBERS and (match := _NUMBER.match(node)):
         return float(node) if match[1] else int(node)
     return node
-
-
-def _lowercase_servers(part: RawValue) -> RawValue:
-    """The same agent with its servers' names in lower case: variables are often in capitals."""
-    if not isinstance(part.value, Mapping):
-        return part
-    value = {
-        name: {server.lower(): inner for server, inner in item.items()}
-        if casefolded(name) == "mcpservers" and isinstance(item, Mapping)
-        else item
-        for name, item in part.value.items()
-    }
-    return replace(part, value=value)
 
 
 def _short_forms(tree: _Tree, bots: Mapping[int, str]) -> Iterator[RawValue]:

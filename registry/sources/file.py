@@ -80,7 +80,7 @@ class FileSource:
         """Read the file again, now."""
         async with self._lock:
             look = await asyncio.to_thread(self._look)
-            if self._seen is not None and look == self._seen:
+            if look == self._seen:
                 self._seen = look
                 return
             await self._take(look)

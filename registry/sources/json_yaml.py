@@ -14,11 +14,11 @@ from functools import cache
 from typing import Any, NoReturn
 
 from registry.authorization import WriterPermissions
-from registry.definition import AgentDefinition, McpServer
+from registry.definition import AgentDefinition, Servers
 from registry.errors import DocumentErrors, Problem
 from registry.fields import Path, casefolded, unknown_name
 from registry.snapshot import Document
-from registry.validation import RawDocument, RawValue, build, raw_document, read_agent
+from registry.validation import RawDocument, RawValue, Reader, build, normalized
 
 _LEVELS = 100
 _LONGEST_KEY = 1_000  # YAML looks no further for the colon behind a name
@@ -39,13 +39,13 @@ def load_document(text: str, name: str = "agents.json") -> Document:
 
 
 def parse_agent(
-    text: str, place: str, writer: WriterPermissions, shared: Mapping[str, McpServer] | None = None
+    text: str, place: str, writer: WriterPermissions, shared: Servers | None = None
 ) -> AgentDefinition:
     """One agent from pasted JSON; raises `DocumentErrors`."""
-    problems: list[Problem] = []
-    entry = read_agent(read_value(text, place), writer, shared, problems)
-    if entry is None or any(problem.level == "error" for problem in problems):
-        raise DocumentErrors(problems)
+    reader = Reader(writer)
+    entry = reader.agent(read_value(text, place), shared)
+    if entry is None:
+        raise DocumentErrors(reader.problems)
     return entry.value
 
 
@@ -68,13 +68,14 @@ def read_document(text: str, name: str) -> RawDocument:
     problems: list[Problem] = []
     roots = _roots(whole, problems)
     servers = roots.get("mcpServers")
-    return raw_document(
+    raw = RawDocument(
         agents=_entries(roots.get("agents")),
         bindings=_entries(roots.get("bindings")),
         default=roots.get("defaultAgentId"),
         servers={name: servers.inner(name) for name in servers.value} if servers else {},
-        problems=problems,
+        problems=tuple(problems),
     )
+    return normalized(raw)
 
 
 def read_value(text: str, name: str, *, numbered: bool = True) -> RawValue:

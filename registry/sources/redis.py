@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import structlog
-from redis.asyncio import Connection, Redis
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 
@@ -27,8 +27,9 @@ from registry.sources.stored_values import (
     AuditEntry,
     CachedDocuments,
     Stored,
-    Unusable,
     fingerprint,
+    not_text,
+    too_large,
 )
 
 _log = structlog.get_logger("registry")
@@ -244,18 +245,17 @@ class RedisStore:
             for key in keys:
                 pipeline.strlen(key)
             sizes: list[Any] = await pipeline.execute(raise_on_error=False)
+        sized = dict(zip(keys, sizes, strict=True))
+        failed = {key: size for key, size in sized.items() if isinstance(size, Exception)}
         found: dict[str, Stored] = {
-            key: Unusable.too_large(size)
-            for key, size in zip(keys, sizes, strict=True)
-            if isinstance(size, int) and size > VALUE_LIMIT
-        }
-        failed = {
-            k: size for k, size in zip(keys, sizes, strict=True) if isinstance(size, Exception)
+            key: too_large(key, size)
+            for key, size in sized.items()
+            if key not in failed and size > VALUE_LIMIT
         }
         if other := next((one for one in failed.values() if "WRONGTYPE" not in str(one)), None):
             raise other
         for key, kind in (await self._kinds([*failed])).items() if failed else ():
-            found[key] = None if kind in ("none", "string") else Unusable.of_type(kind, key)
+            found[key] = None if kind in ("none", "string") else not_text(key, kind)
         wanted = [key for key in keys if key not in found]
         values: Iterable[Any] = await self._client.mget(wanted) if wanted else ()
         return {**dict(zip(wanted, values, strict=True)), **found}
@@ -294,7 +294,7 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] 
     """
     pool = client.connection_pool
     settings = {**pool.connection_kwargs, "protocol": 3, "decode_responses": False}
-    connection: Any = cast(type[Connection], pool.connection_class)(**settings)
+    connection: Any = pool.connection_class(**settings)
 
     async def as_it_is(push: list[Any]) -> list[Any]:
         return push
