@@ -115,10 +115,9 @@ def is_bot_key(text: str) -> bool:
 def _number_key(text: str, kind: AgentBindingType) -> str:
     digits = text.strip()
     plain = digits.removeprefix("-")
-    person = kind is AgentBindingType.UserId
     if not (plain.isascii() and plain.isdigit()) or len(plain) > 19 or not int(plain):
         raise InvalidValue(f"{shown(text)} is not a numeric id", "write the numeric id, not a name")
-    if person and digits.startswith("-"):
+    if kind is AgentBindingType.UserId and digits.startswith("-"):
         raise InvalidValue("a person's id is positive", "a negative id is a chat: use ChatId")
     return str(int(digits))
 

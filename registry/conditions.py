@@ -98,11 +98,8 @@ def _parse(text: str) -> ast.expr:
 
 
 def _depth(tree: ast.AST) -> int:
-    level, depth = [tree], 0
-    while level:
-        depth += 1
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return depth
+    """How many levels a tree has; it has at most `PARTS_LIMIT` parts."""
+    return 1 + max(map(_depth, ast.iter_child_nodes(tree)), default=0)
 
 
 def _kind(node: ast.expr) -> str:

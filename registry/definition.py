@@ -14,34 +14,27 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 
 from registry.agent_limits import CostConfig, SafetyConfig
 from registry.errors import InvalidValue
-from registry.fields import SLUG_RULE, RegistryModel, ValidationIssue, is_slug, must, slug
+from registry.fields import Few, Many, RegistryModel, ValidationIssue, must, valid_slug
 from registry.models import EFFORTS
 from registry.policy import NAME, NAME_CURE, Patterns, ToolPolicy
-from registry.secrets import REFERENCE, shown
+from registry.secrets import REFERENCE
 from registry.skill import HEADER_NAME, ServerCache, Skills
 from registry.urls import web_parts
 
-_secret = must(
-    REFERENCE,
-    "is written in clear",
-    "put it into an environment variable, refer to it as ${NAME}, and replace the secret",
-)
-_scope = must(
-    r"[!#-\[\]-~]*",
-    "is not a valid scope",
-    "write each scope as a text of its own, with no spaces",
-)
-_one_line = must(r"[^\x00-\x1f\x7f]*", "has control characters", "write it on one plain line")
-_plain_text = must(
-    r"[^\x00-\x08\x0b\x0c\x0e-\x1f]*",
-    "has control characters",
-    "keep only line breaks and tabs",
-)
-_variable = must(
-    r"[A-Za-z_][A-Za-z0-9_]*", "{} is not a valid variable name", "use letters, digits and _"
-)
-_header = must(HEADER_NAME, "{} is not a valid header name", "use letters, digits and -")
-_server_name = must(NAME, "{} is not a valid server name", NAME_CURE)
+_REFER = "put it into an environment variable, refer to it as ${NAME}, and replace the secret"
+_SCOPE = re.compile(r"[!#-\[\]-~]*\Z")
+_ONE_SCOPE = "write each scope as a text of its own, with no spaces"
+_LINE = re.compile(r"[^\x00-\x1f\x7f]*\Z")
+_TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f]*\Z")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+_secret = must(REFERENCE.fullmatch, "is written in clear", _REFER)
+_scope = must(_SCOPE.match, "is not a valid scope", _ONE_SCOPE)
+_one_line = must(_LINE.match, "has control characters", "write it on one plain line")
+_plain_text = must(_TEXT.match, "has control characters", "keep only line breaks and tabs")
+_variable = must(_ENV_NAME.match, "{} is not a valid variable name", "use letters, digits and _")
+_header = must(HEADER_NAME.match, "{} is not a valid header name", "use letters, digits and -")
+_server_name = must(NAME.match, "{} is not a valid server name", NAME_CURE)
 
 
 def _id(text: str) -> str:
@@ -57,6 +50,7 @@ def _oauth_url(text: str) -> str:
     return text
 
 
+_Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
 _Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_oauth_url)]
 _Scope = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_scope)]
 
@@ -70,12 +64,10 @@ class ClientCredentials(RegistryModel):
 
     type: Literal["clientCredentials"] = "clientCredentials"
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_id)]
-    client_secret: Annotated[
-        str, StringConstraints(max_length=200), AfterValidator(_secret), Field(repr=False)
-    ]
+    client_secret: _Secret = Field(repr=False)
     token_url: _Url | None = None
     issuer: _Url | None = None
-    scopes: Annotated[tuple[_Scope, ...], Field(strict=False, max_length=64)] = ()
+    scopes: Few[_Scope] = ()
     method: Literal["basic", "post"] = "basic"
 
     @model_validator(mode="after")
@@ -87,14 +79,6 @@ class ClientCredentials(RegistryModel):
 
 
 _EFFORTS = ("none", "minimal", *EFFORTS)
-
-
-def _slug(text: str) -> str:
-    if is_slug(text):
-        return text
-    near = slug(text)
-    cure = f"write '{near}'" if near and shown(text) != "(hidden)" else "choose another"
-    raise InvalidValue(f"{shown(text)} is not a valid id ({SLUG_RULE})", cure)
 
 
 def _url(text: str) -> str:
@@ -120,13 +104,13 @@ def _effort(text: str) -> str:
     return text.lower()
 
 
-Slug = Annotated[str, AfterValidator(_slug)]
+Slug = Annotated[str, AfterValidator(valid_slug)]
 Effort = Annotated[str, AfterValidator(_effort)]
 ServerName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
+_Header = Annotated[str, AfterValidator(_one_line)]
 _Text = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_plain_text)]
 _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_endpoint)]
-_Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
 
 
 class LlmConfiguration(RegistryModel):
@@ -146,16 +130,14 @@ class McpServer(RegistryModel):
     """One MCP server: a `command` to start, or a `url` to reach; secrets only as `${NAME}`."""
 
     command: _Line | None = None
-    args: Annotated[tuple[_Text, ...], Field(strict=False, max_length=256)] = ()
+    args: Many[_Text] = ()
     env: Mapping[str, _Text] = Field(default_factory=dict, repr=False)
     cwd: _Line | None = None
     url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = None
-    headers: Mapping[str, Annotated[str, AfterValidator(_one_line)]] = Field(
-        default_factory=dict, repr=False
-    )
+    headers: Mapping[str, _Header] = Field(default_factory=dict, repr=False)
     auth: ClientCredentials | None = None
     type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
-    repeatable: _Lines = ()
+    repeatable: Many[_Line] = ()
     trust_annotations: bool = False
     cache: ServerCache | None = None
 
@@ -206,11 +188,9 @@ def _kind(value: Any) -> str | None:
     return "servers" if isinstance(value, Mapping) else None
 
 
-_Names = Annotated[tuple[ServerName, ...], Field(strict=False, max_length=256)]
 _Servers = Annotated[Mapping[str, McpServer], AfterValidator(check_server_names)]
-_McpServers = Annotated[
-    Annotated[_Names, Tag("names")] | Annotated[_Servers, Tag("servers")], Discriminator(_kind)
-]
+_Named = Annotated[Many[ServerName], Tag("names")]
+_McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discriminator(_kind)]
 
 
 class AgentDefinition(RegistryModel):
@@ -224,7 +204,7 @@ class AgentDefinition(RegistryModel):
     id: Slug
     name: Annotated[_Line, StringConstraints(max_length=128)]
     description: _Text | None = None
-    mcp_server_endpoints: Annotated[tuple[_Endpoint, ...], Field(strict=False, max_length=64)] = ()
+    mcp_server_endpoints: Few[_Endpoint] = ()
     mcp_servers: _McpServers | None = None
     whitelist_patterns: Patterns = ()
     tool_policy: ToolPolicy | None = None

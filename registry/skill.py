@@ -52,17 +52,14 @@ _FRAMING = frozenset(
 """Headers that say how a request is to be read: a key in one of them would be another request."""
 
 
-_name = must(NAME, "{} is not a valid skill name", f"use {NAME_RULE}")
-_variable = must(
-    r"[A-Za-z_][A-Za-z0-9_]{0,127}",
-    "is not a valid variable name",
-    "write the variable's name, not its value",
-)
+_name = must(NAME.match, "{} is not a valid skill name", f"use {NAME_RULE}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+_NAME_IT = "write the variable's name, not its value"
+_variable = must(_VARIABLE.match, "is not a valid variable name", _NAME_IT)
 
 
 def _url(text: str) -> str:
-    parts = web_parts(text)
-    if "@" in parts.netloc or "$" in text:
+    if "@" in web_parts(text).netloc or "$" in text:
         cure = "use webhookAuth with a variable's name"
         raise InvalidValue("holds a secret or a reference", cure)
     return text
@@ -94,8 +91,7 @@ class WebhookAuth(RegistryModel):
         if self.header is not None and not HEADER_NAME.match(self.header[: MAX_HEADER + 1]):
             raise InvalidValue("'header' is not a valid header name", "use letters, digits and -")
         if self.header is not None and len(self.header) > MAX_HEADER:
-            cure = f"use at most {MAX_HEADER} characters"
-            raise InvalidValue("'header' is too long", cure)
+            raise InvalidValue("'header' is too long", f"use at most {MAX_HEADER} characters")
         if self.header is not None and self.header.lower() in _FRAMING:
             raise InvalidValue(f"'header' may not be {self.header}", "name the header of your key")
         return self
@@ -154,6 +150,5 @@ def check_names(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:
     return skills
 
 
-Skills = Annotated[
-    Annotated[tuple[Skill, ...], Field(strict=False, max_length=128)], AfterValidator(check_names)
-]
+_Skills = Annotated[tuple[Skill, ...], Field(strict=False, max_length=128)]
+Skills = Annotated[_Skills, AfterValidator(check_names)]

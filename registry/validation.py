@@ -83,6 +83,7 @@ class RawDocument:
 
 
 _Key = Callable[[RawValue], str | None]
+_Parts = Sequence[RawValue]
 
 
 def normalized(raw: RawDocument) -> RawDocument:
@@ -154,10 +155,7 @@ def merge(
 
 
 def _merged(
-    base: Sequence[RawValue],
-    top: Sequence[RawValue],
-    key: _Key,
-    join: Callable[[RawValue, RawValue], RawValue],
+    base: _Parts, top: _Parts, key: _Key, join: Callable[[RawValue, RawValue], RawValue]
 ) -> list[RawValue]:
     over = {own: part for part in top if (own := key(part)) is not None}
     joined = [join(part, over.pop(own)) if (own := key(part)) in over else part for part in base]
@@ -200,18 +198,17 @@ def build(raw: RawDocument, writer: WriterPermissions = OPERATOR) -> Document:
 
 def build_valid_parts(raw: RawDocument, writer: WriterPermissions = OPERATOR) -> Document:
     """The valid parts as a document, with a problem for each mistake in the others."""
-    reader = Reader(writer, list(raw.problems))
+    reader = DocumentReader(writer, list(raw.problems))
     servers = reader.servers(raw.servers)
     shared = {name: entry.value for name, entry in servers.items()}
-    agents = [reader.agent(part, shared) for part in raw.agents]
+    found = filter(None, [reader.agent(part, shared) for part in raw.agents])
+    agents = {
+        one.value.id: replace(one, revision=revision_of(one.value.to_text())) for one in found
+    }
     bindings = [reader.binding(part) for part in raw.bindings]
     default = reader.default(raw.default) if raw.default else None
     return Document(
-        agents={
-            entry.value.id: replace(entry, revision=revision_of(entry.value.to_text()))
-            for entry in agents
-            if entry
-        },
+        agents=agents,
         bindings={entry.value.slot: entry for entry in bindings if entry},
         default_agent_id=default,
         mcp_servers=servers,
@@ -220,21 +217,14 @@ def build_valid_parts(raw: RawDocument, writer: WriterPermissions = OPERATOR) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """Validates raw values, given who wrote them; adds what is wrong to `problems`.
-
-    A value with an error has no entry.
-    """
+class DocumentReader:
+    """Makes entries of valid values, given who wrote them; what is wrong goes to `problems`."""
 
     writer: WriterPermissions
     problems: list[Problem] = field(default_factory=list)
 
     def agent(self, part: RawValue, shared: Servers | None) -> Entry[AgentDefinition] | None:
-        """An agent with the place of each field.
-
-        Where `shared` is None the top-level servers are not known, and names of them are not
-        judged.
-        """
+        """An agent with the place of each field; names of servers only if `shared` is known."""
         agent, issues = _validated(part, AgentDefinition)
         if agent is not None:
             issues += screen_agent(agent, self.writer)

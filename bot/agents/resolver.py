@@ -160,7 +160,6 @@ class AgentResolver:
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy
-        safety = agent.definition.safety_config or SafetyConfig()
         servers = (
             prepare_server(
                 named,
@@ -192,17 +191,14 @@ class AgentResolver:
                 policy=_policy(agent),
                 features=frozenset(policy.features),
             ),
-            limits=rules.limits.lowered(safety, agent.cost),
+            limits=rules.limits.lowered(agent.definition.safety_config, agent.cost),
             budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.budgets or ())),
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
             filter=self._filter(agent.definition.safety_config),
         )
 
     def _filter(self, safety: SafetyConfig | None) -> OutputFilter:
-        """The host's filter, and what the agent asks for beyond it.
-
-        Its secrets are those of all agents: none may reveal another's.
-        """
+        """The host's filter, with the secrets of all agents, and what the agent adds to it."""
         ours = self.rules.filter
         if safety is None:
             return ours

@@ -12,8 +12,9 @@ from registry.fields import SLUG_RULE, is_slug
 from registry.secrets import detect_secret, shown
 from registry.snapshot import Document, Entry, revision_of
 from registry.sources.json_yaml import read_value
-from registry.validation import Reader
+from registry.validation import DocumentReader
 
+SOURCE = "redis"
 PREFIX = "agent:"
 DEFINITION = "agent:definition:"
 """Before an agent's id: the key of its definition."""
@@ -30,8 +31,7 @@ VALUE_LIMIT = 256 * 1024
 
 def too_large(key: str, size: int) -> Problem:
     """A value of more bytes than a value may have."""
-    message = f"its value has {size} bytes, more than {VALUE_LIMIT}"
-    return Problem(key, message, "make it smaller")
+    return Problem(key, f"its value has {size} bytes, more than {VALUE_LIMIT}", "make it smaller")
 
 
 def not_text(key: str, kind: str) -> Problem:
@@ -81,10 +81,9 @@ def fingerprint(action: str, key: str, value: str = "") -> str:
 
 
 class CachedDocuments:
-    """The documents of a store: `name` says which store, `writer` what its values may contain."""
+    """The documents of a store; `writer` says what its values may contain."""
 
-    def __init__(self, name: str, writer: WriterPermissions) -> None:
-        self._name = name
+    def __init__(self, writer: WriterPermissions) -> None:
         self._writer = writer
         self._entries: dict[str, dict[str, Entry[Any]]] = {DEFINITION: {}, BINDING: {}, DEFAULT: {}}
         self._sorted: dict[str, dict[str, Entry[Any]]] = {}
@@ -102,12 +101,9 @@ class CachedDocuments:
         Agents and bindings are the same mappings until one of them changes.
         """
         own = tuple(problem for found in self._problems.values() for problem in found)
-        return Document(
-            agents=self._in_order(DEFINITION),
-            bindings=self._in_order(BINDING),
-            default_agent_id=self._entries[DEFAULT].get(DEFAULT),
-            problems=(*own, *more),
-        )
+        default = self._entries[DEFAULT].get(DEFAULT)
+        agents, bindings = self._in_order(DEFINITION), self._in_order(BINDING)
+        return Document(agents, bindings, default, problems=(*own, *more))
 
     def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:
         if kind not in self._sorted:
@@ -150,15 +146,15 @@ class CachedDocuments:
     def _reading(self, key: str, value: Stored, revision: str | None) -> _Reading:
         if value is None or revision is None:
             return _Reading(key, None)
-        reader = Reader(self._writer)
+        reader = DocumentReader(self._writer)
         try:
             entry = self._entry(key, _text_of(key, value), reader)
         except DocumentErrors as errors:
             return _Reading(key, revision, errors.problems)
-        entry = replace(entry, document=self._name, origins={}, operator=False, revision=revision)
+        entry = replace(entry, document=SOURCE, origins={}, operator=False, revision=revision)
         return _Reading(key, revision, tuple(reader.problems), entry)
 
-    def _entry(self, key: str, text: str, reader: Reader) -> Entry[Any]:
+    def _entry(self, key: str, text: str, reader: DocumentReader) -> Entry[Any]:
         """The value of a key; raises DocumentErrors where it has none."""
         if key == DEFAULT:
             return _default(text)
