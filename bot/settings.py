@@ -35,12 +35,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bot.access.rules import Mode, Rule
 from bot.ops.redaction import Secrets
 from bot.usage.pricing import OwnPrices, check_prices
+from registry.agent_limits import Budget, TurnLimits
 from registry.authorization import WriterPermissions
 from registry.binding import token_hash
 from registry.definition import Effort, LlmConfiguration
 from registry.errors import InvalidValue
 from registry.fields import fields_of
-from registry.limits import Budget, TurnLimits
 from registry.urls import web_parts
 
 ENV_FILE = ".env"

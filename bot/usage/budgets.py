@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.messages import Attribution, Clock
-from registry.limits import Budget, TurnLimits
+from registry.agent_limits import Budget, TurnLimits
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
 

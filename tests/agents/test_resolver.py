@@ -12,8 +12,8 @@ from bot.messages import Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets
 from bot.safety.output_filter import OutputFilter
 from bot.usage.budgets import spend_limit
+from registry.agent_limits import TurnLimits
 from registry.binding import BotIdentity
-from registry.limits import TurnLimits
 from registry.snapshot import Snapshot
 from tests.agents.resolving import HOST, resolving
 

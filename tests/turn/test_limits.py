@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.turn.tool_calls import is_repeating
 from bot.usage.budgets import RequestRate
-from registry.limits import CostConfig, SafetyConfig, TurnLimits
+from registry.agent_limits import CostConfig, SafetyConfig, TurnLimits
 from tests.clocks import StoppedClock
 
 
