@@ -1,4 +1,4 @@
-"""Markdown made ready for the converter, which drops HTML and misjudges the width of tables.
+"""Markdown made ready for the converter, which drops HTML.
 
 What looks like a tag outside of code becomes plain text, `<br>` a line break, and a table a block
 of fixed-width text. Spoiler tags stay: the converter knows them.
@@ -7,14 +7,11 @@ of fixed-width text. Spoiler tags stay: the converter knows them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
 
-from bot.telegram.markdown.split import width
-
-Events = list[tuple[Any, Any]]
-_Edit = tuple[int, int, bytes]
+from bot.telegram.markdown.tables import Edit, Event, table_edits
 
 _PASSES: Final = 12
 _MOST_FORMULAS: Final = 64
@@ -26,7 +23,6 @@ _NESTED: Final = re.compile(
 )
 _BREAK: Final = re.compile(rb"<br\s*/?>[ \t]*(\r?\n)?", re.IGNORECASE)
 _FENCE: Final = re.compile(rb"[ \t>]*(```|~~~)")
-_MARGIN: Final = re.compile(rb"[ \t>]*")
 _SPOILER: Final = ("<tg-spoiler>", "</tg-spoiler>")
 _LATEX: Final = ("\\(", "\\[")
 _LATEX_OPENS: Final = re.compile(rb"\\[(\[]")
@@ -55,7 +51,8 @@ def preprocess_markdown(markdown: str) -> Source:
     if "<" in markdown:
         markdown = _without_tags(markdown)
     if "|" in markdown:
-        markdown = _without_tables(markdown)
+        data = markdown.encode()
+        markdown = _edited(data, table_edits(data, _parse(markdown)))
     return Source(markdown, latex)
 
 
@@ -64,7 +61,7 @@ def _is_rule(line: str) -> bool:
     return set(line) <= set("- \t") or set(line) <= set("* \t")
 
 
-def _parse(markdown: str) -> Events:
+def _parse(markdown: str) -> list[Event]:
     """The parser's events with their ranges in bytes, under the converter's own options."""
     import pyromark
     from telegramify_markdown.converter import STANDARD_OPTIONS
@@ -82,8 +79,6 @@ def _latex_in_code(markdown: str) -> bool:
                 code = data[span["start"] : span["end"]]
                 if any(mark.encode() in code for mark in _LATEX):
                     return True
-            case _:
-                pass
     return False
 
 
@@ -98,8 +93,8 @@ def _without_tags(markdown: str) -> str:
     raise HtmlTooNested
 
 
-def _tag_edits(data: bytes, events: Events) -> list[_Edit]:
-    edits: list[_Edit] = []
+def _tag_edits(data: bytes, events: list[Event]) -> list[Edit]:
+    edits: list[Edit] = []
     prose = _without_latex(data)
     in_table = in_code = False
     for event, span in events:
@@ -115,8 +110,6 @@ def _tag_edits(data: bytes, events: Events) -> list[_Edit]:
             case {"Text": _} if not in_code:
                 # No tag as yet, but it may become one once the converter has marked spoilers.
                 edits += _text_edits(prose, span["start"], span["end"])
-            case _:
-                pass
     return edits
 
 
@@ -136,13 +129,13 @@ def _without_latex(data: bytes) -> bytes:
     return b"".join((*parts, data[at:]))
 
 
-def _text_edits(prose: bytes, start: int, end: int) -> Iterator[_Edit]:
+def _text_edits(prose: bytes, start: int, end: int) -> Iterator[Edit]:
     for found in _TAG_START.finditer(prose, start, end + 1):
         if found.start() < end:
             yield found.start(), found.start(), b"\\"
 
 
-def _block_edits(data: bytes, start: int, end: int) -> Iterator[_Edit]:
+def _block_edits(data: bytes, start: int, end: int) -> Iterator[Edit]:
     """The tags that open the lines of an HTML block.
 
     A fence ends the block once the first tag is text, so code below a fence is left alone.
@@ -156,7 +149,7 @@ def _block_edits(data: bytes, start: int, end: int) -> Iterator[_Edit]:
         start += len(line)
 
 
-def _tag_edit(data: bytes, start: int, *, in_table: bool) -> _Edit:
+def _tag_edit(data: bytes, start: int, *, in_table: bool) -> Edit:
     line_break = _BREAK.match(data, start)
     if line_break is None:
         return start, start, b"\\"
@@ -165,40 +158,7 @@ def _tag_edit(data: bytes, start: int, *, in_table: bool) -> _Edit:
     return start, line_break.end(), b"\n"
 
 
-def _without_tables(markdown: str) -> str:
-    data = markdown.encode()
-    edits: list[_Edit] = []
-    table: Table | None = None
-    cell_end = 0
-    for event, span in _parse(markdown):
-        match event:
-            case {"Start": {"Table": alignments}}:
-                table = Table(alignments)
-            case {"End": "Table"} if table is not None:
-                edits.append(_block(data, span["start"], span["end"], layout(table)))
-                table = None
-            case {"End": "TableRow"} if table is not None:
-                table.overflow(data[cell_end : span["end"]].decode())
-            case _ if table is not None:
-                cell_end = span["end"]
-                table.take(event)
-            case _:
-                pass
-    return _edited(data, edits)
-
-
-def _block(data: bytes, start: int, end: int, lines: list[str]) -> _Edit:
-    """The lines as a fenced block, with the margin that the table's own second line has."""
-    second = data.find(b"\n", start, end) + 1
-    margin = _MARGIN.match(data, second) if second else None
-    tildes = max((len(run) for line in lines for run in re.findall("~+", line)), default=0)
-    fence = "~" * max(3, tildes + 1)
-    glue = b"\n" + (margin.group() if margin else b"")
-    block = glue.join(line.encode() for line in (fence, *lines, fence))
-    return start, end, block + (b"\n" if data[end - 1 : end] == b"\n" else b"")
-
-
-def _edited(data: bytes, edits: list[_Edit]) -> str:
+def _edited(data: bytes, edits: Iterable[Edit]) -> str:
     parts, cursor = [], 0
     for start, end, replacement in edits:
         if start < cursor:
@@ -206,64 +166,3 @@ def _edited(data: bytes, edits: list[_Edit]) -> str:
         parts += [data[cursor:start], replacement]
         cursor = end
     return b"".join((*parts, data[cursor:])).decode()
-
-
-# --- tables ---
-
-
-@dataclass(slots=True)
-class Table:
-    """The cells of a table, row by row, gathered from the parser's events."""
-
-    alignments: Sequence[str]
-    rows: list[list[str]] = field(default_factory=list)
-
-    def take(self, event: Any) -> None:
-        """Take in one event from inside of the table."""
-        match event:
-            case {"Start": "TableHead" | "TableRow"}:
-                self.rows.append([])
-            case {"Start": "TableCell"}:
-                self.rows[-1].append("")
-            case {"Start": {"Image": _}}:
-                self._write("🖼 ")
-            case "SoftBreak" | "HardBreak":
-                self._write(" ")
-            case {"FootnoteReference": str(name)}:
-                self._write(f"[{name}]")
-            case {"Text": str(text)} | {"Code": str(text)} | {"InlineMath": str(text)}:
-                self._write(text)
-            case {"DisplayMath": str(text)}:
-                self._write(text)
-            case _:
-                pass
-
-    def overflow(self, source: str) -> None:
-        """Keep what a row has beyond the table's last column; Markdown drops it."""
-        rest = source.strip().strip("|").strip()
-        if rest:
-            self._write(f" | {rest}")
-
-    def _write(self, text: str) -> None:
-        if self.rows and self.rows[-1]:
-            self.rows[-1][-1] += text.replace("\n", " ")
-
-
-def layout(table: Table) -> list[str]:
-    """The table's lines: columns as wide as their widest cell shows, and a rule below the head."""
-    columns = max((len(row) for row in table.rows), default=0)
-    rows = [[cell.strip() for cell in row] + [""] * (columns - len(row)) for row in table.rows]
-    widths = [max(width(row[column]) for row in rows) for column in range(columns)]
-    right = [side == "Right" for side in table.alignments] + [False] * columns
-    lines = [
-        " | ".join(_padded(*cell) for cell in zip(row, widths, right, strict=False)).rstrip()
-        for row in rows
-    ]
-    if len(lines) > 1:
-        lines.insert(1, "-+-".join("-" * wide for wide in widths))
-    return lines
-
-
-def _padded(cell: str, wide: int, right: bool) -> str:
-    room = " " * (wide - width(cell))
-    return room + cell if right else cell + room
