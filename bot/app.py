@@ -52,7 +52,7 @@ from bot.store.inbox import UpdateInbox
 from bot.store.journal import Journal
 from bot.store.outbox import Outbox
 from bot.telegram.client import TelegramClient, new_session
-from bot.telegram.transport import Menus, TelegramOptions, TelegramServices, TelegramTransport
+from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
@@ -385,12 +385,10 @@ class App:
         telegram = TelegramServices(
             ChannelServices(self._stores.outbox, self.clock, self.counters, settings.secrets),
             self._menus,
-            TelegramOptions(
-                webhook_url=settings.webhook_url,
-                poll_seconds=settings.poll_seconds,
-                stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
-            ),
             on_identified=self._problem_alerts.check_soon,
+            webhook_url=settings.webhook_url,
+            poll_seconds=settings.poll_seconds,
+            stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
         )
         for bot in settings.bots:
             client = TelegramClient(session, settings.telegram_api_url, bot.token)

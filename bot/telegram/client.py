@@ -26,7 +26,6 @@ from bot.telegram.errors import (
     TelegramError,
     TooLong,
     error_from,
-    error_without_json,
 )
 
 POLL_MARGIN: Final = 10.0
@@ -113,11 +112,7 @@ class TelegramClient:
 
         `timeout` is how long the server may hold the poll, in seconds; 10 s are added for the way.
         """
-        params: dict[str, Any] = {
-            "limit": limit,
-            "timeout": timeout,
-            "allowed_updates": list(allowed),
-        }
+        params = {"limit": limit, "timeout": timeout, "allowed_updates": list(allowed)}
         if offset is not None:
             params["offset"] = offset
         answer = await self._post("getUpdates", params, timeout + POLL_MARGIN)
@@ -202,7 +197,7 @@ class TelegramClient:
     ) -> TelegramError:
         if document is None:
             words = self._redacted(f"{answer.status} {answer.reason}, not JSON")
-            return error_without_json(method, answer.status, words, answer.retry_after)
+            return error_from(method, answer.status, words, None, answer.retry_after)
         code, said = document.get("error_code"), document.get("description")
         status = code if isinstance(code, int) else answer.status
         words = self._redacted(said if isinstance(said, str) else f"{status} {answer.reason}")

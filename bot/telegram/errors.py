@@ -148,40 +148,29 @@ _DEFAULT_RETRY_SECONDS: Final = 5.0
 
 
 def error_from(
-    method: str, status: int, description: str, parameters: dict[str, Any], header: str | None
+    method: str, status: int, description: str, known: dict[str, Any] | None, header: str | None
 ) -> TelegramError:
-    """The error for a JSON answer that refuses; `header` is the answer's Retry-After."""
+    """The error for a refusal with its parameters; `header` is the answer's Retry-After.
+
+    Nothing is `known` of an answer that is not JSON: something between Telegram and us wrote it. It
+    never condemns a token or a chat; all but a plain refusal counts as a fault that may pass.
+    """
+    parameters = known or {}
     to = parameters.get("migrate_to_chat_id")
     if isinstance(to, int):
         return ChatMigrated(method, description, to)
+    if status < 400:  # neither a result nor a refusal
+        return FateUnknown(method, description)
     if status == 429:
         seconds = _retry_seconds(parameters.get("retry_after"), header)
         return TooManyRequests(method, description, seconds)
-    if status >= 500:
+    if status >= 500 or (known is None and status not in (400, 413)):
         return ServerFault(method, description)
     if status in _BY_STATUS:
         return _BY_STATUS[status](method, description)
-    if status < 400:  # neither a result nor a refusal
-        return FateUnknown(method, description)
-    said = description.casefold()
+    said = "" if known is None else description.casefold()
     kinds = (kind for kind, marks in _BY_WORDS if any(mark in said for mark in marks))
     return next(kinds, BadRequest)(method, description)
-
-
-def error_without_json(
-    method: str, status: int, description: str, header: str | None
-) -> TelegramError:
-    """The error for an answer that is not JSON: something between Telegram and us wrote it.
-
-    It never condemns a token or a chat. All but a plain refusal counts as a fault that may pass,
-    and a status below 400 leaves the call's fate unknown.
-    """
-    if status < 400:
-        return FateUnknown(method, description)
-    if status == 429:
-        return TooManyRequests(method, description, _retry_seconds(None, header))
-    kinds: dict[int, type[TelegramError]] = {400: BadRequest, 413: TooLong}
-    return kinds.get(status, ServerFault)(method, description)
 
 
 def _retry_seconds(parameter: object, header: str | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,14 +11,7 @@ import structlog
 
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, SendResult
-from bot.messages import (
-    Address,
-    Clock,
-    OutboxItem,
-    OutgoingPart,
-    PartKind,
-    RichText,
-)
+from bot.messages import Address, Clock, OutboxItem, OutgoingPart, PartKind, RichText
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff
@@ -47,6 +41,7 @@ METHODS: dict[PartKind, str] = {
     "clear_keyboard": "editMessageReplyMarkup",
     "callback_answer": "answerCallbackQuery",
 }
+MESSAGES_OF_A_CHAT = ("message_id", "reply_parameters")
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
@@ -82,19 +77,19 @@ def text_payload(
     address: Address, rich: RichText, reply_to: int | None = None, *, link_previews: bool = False
 ) -> dict[str, Any]:
     """One message's JSON without its chat: text, entities, topic, what it replies to."""
-    payload: dict[str, Any] = {"text": rich.text}
+    payload = _shown(rich)
     if link_previews:
         payload["link_preview_options"] = {"is_disabled": False}
-    if rich.entities:
-        payload["entities"] = list(rich.entities)
     if address.topic is not None:
         payload["message_thread_id"] = address.topic
     if reply_to is not None:
-        payload["reply_parameters"] = {
-            "message_id": reply_to,
-            "allow_sending_without_reply": True,
-        }
+        payload["reply_parameters"] = {"message_id": reply_to, "allow_sending_without_reply": True}
     return payload
+
+
+def _shown(rich: RichText) -> dict[str, Any]:
+    entities = {"entities": list(rich.entities)} if rich.entities else {}
+    return {"text": rich.text, **entities}
 
 
 def without_link_preview(method: str, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,22 +109,17 @@ def mark_repeated(part: OutgoingPart) -> OutgoingPart:
     if part.kind != "message" or text.startswith(renderer.MARK):
         return part
     rich = renderer.with_mark(RichText(text, tuple(part.payload.get("entities", ()))))
-    payload = _without(part.payload, "entities") | {"text": rich.text}
-    if rich.entities:
-        payload["entities"] = list(rich.entities)
-    return replace(part, payload=payload)
+    return replace(part, payload=_without(part.payload, "entities") | _shown(rich))
 
 
 def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
     """Another form of a refused part that may pass, so that nothing of an answer is lost."""
     payload = part.payload
     if isinstance(error, ChatMigrated):
-        payload = _without(part.payload, "message_id", "reply_parameters")
+        there = replace(part, chat=error.to, payload=_without(payload, *MESSAGES_OF_A_CHAT))
         if part.kind == "edit" and not part.best_effort:
-            return replace(part, chat=error.to, kind="message", payload=payload)
-        if "message_id" in part.payload:
-            return None
-        return replace(part, chat=error.to, payload=payload)
+            return replace(there, kind="message")
+        return None if "message_id" in payload else there
     if isinstance(error, MessageGone) and part.kind == "edit":
         if part.best_effort:
             return None
@@ -192,9 +182,8 @@ class TelegramSender:
         if part.kind != "callback_answer":
             payload["chat_id"] = part.chat
         self.rate_limit.record(part.chat)
-        return await self.client.call(
-            method, payload, timeout=min(SEND_SECONDS, self.seconds_left())
-        )
+        seconds = min(SEND_SECONDS, self.seconds_left())
+        return await self.client.call(method, payload, timeout=seconds)
 
     async def _next_attempt(
         self, error: TelegramError, part: OutgoingPart, attempts: int
@@ -229,12 +218,10 @@ class TelegramSender:
 
         While answers are lost on their way, each repetition would be one more copy for the person.
         """
-        failures = 0
-        while True:
+        for failures in itertools.count(1):
             try:
                 await self.client.call("getMe", {}, timeout=ASK_SECONDS)
             except (FateUnknown, NotSent, ServerFault) as error:
-                failures += 1
                 await self._pause(error, failures)
             except TelegramError:
                 return
