@@ -22,7 +22,7 @@ from bot.errors import StoreError, WrongType
 from bot.hosting.leases import Leases
 from bot.hosting.line import HostedLine
 from bot.messages import Clock
-from bot.ops.tasks import backoff, cancel_and_wait
+from bot.ops.tasks import backoff, cancel_and_wait, wait_first
 from bot.store import keys
 from bot.store.client import StoreClient
 
@@ -197,9 +197,7 @@ class Fleet:
                 log.warning("sweep.failed", error=str(error))
             except Exception:
                 log.exception("sweep.failed")
-            with contextlib.suppress(TimeoutError):  # wait_for may swallow a cancellation
-                async with asyncio.timeout(self.sweep_seconds):
-                    await self._sweep_soon.wait()
+            await wait_first(self._sweep_soon, timeout=self.sweep_seconds)
 
     async def _sweep(self) -> None:
         wanted = [line for line in self.lines if line.is_wanted]

@@ -13,8 +13,8 @@ from functools import partial
 import structlog
 
 from bot.errors import ChannelRevoked, FencedOut, StoreError
-from bot.hosting.transport import Report
-from bot.messages import Clock, Fence, OutboxItem
+from bot.hosting.transport import Ownership
+from bot.messages import Clock, OutboxItem
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff, cancel_and_wait
@@ -58,19 +58,9 @@ class OutboxChannel(ABC):
     A subclass sends one part, and says by `revoked` that the credential is no longer valid.
     """
 
-    def __init__(
-        self,
-        fence: Fence,
-        on_lost: Callable[[], None],
-        report: Report,
-        services: ChannelServices,
-    ) -> None:
-        self._fence = fence
-        self._outbox = services.outbox
-        self._clock = services.clock
-        self._counters = services.counters
-        self._on_lost = on_lost
-        self._report = report
+    def __init__(self, owned: Ownership, services: ChannelServices) -> None:
+        self._owned, self._fence = owned, owned.fence
+        self._services, self._outbox, self._clock = services, services.outbox, services.clock
         self._chats: dict[int, _ChatQueue] = {}
         self._closed = False
         self._queued: set[str] = set()
@@ -146,7 +136,7 @@ class OutboxChannel(ABC):
                 receipt = partial(self._outbox.receipt, self._fence, item.id, item.part.turn)
                 await self._retry(receipt)
             except FencedOut:
-                self._on_lost()
+                self._owned.on_lost()
                 return
             chat.items.popleft()
             self._finish(item)
@@ -158,13 +148,12 @@ class OutboxChannel(ABC):
             return
         with contextlib.suppress(FencedOut):  # the receipt will find out as well
             if result.undeliverable:
-                await self._report(tracks, "undeliverable")
+                await self._owned.report(tracks, "undeliverable")
             elif result.message is not None:
+                shown = (result.chat, result.message)
                 try:  # this may not fail: the part would be sent again
-                    if await self._outbox.mark_shown(
-                        self._fence, tracks, result.chat, result.message
-                    ):
-                        await self._report(tracks, "overtaken")
+                    if await self._outbox.mark_shown(self._fence, tracks, *shown):
+                        await self._owned.report(tracks, "overtaken")
                 except FencedOut:
                     raise
                 except StoreError:
@@ -184,7 +173,7 @@ class OutboxChannel(ABC):
                 await self._clock.sleep(backoff(failures, FIRST_PAUSE, LONGEST_PAUSE))
             else:
                 return
-        self._counters.add("send:failed")
+        self._services.counters.add("send:failed")
 
     def _finish(self, item: OutboxItem) -> None:
         """A part is done; its id stays known, since a reading of the outbox may be under way."""

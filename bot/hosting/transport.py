@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bot.conversations.router import Fate
@@ -16,6 +17,20 @@ Accept = Callable[[Sequence[Update]], Awaitable[None]]
 
 Report = Callable[[str, Fate], Awaitable[None]]
 """Takes what a message tracks, and what became of the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What a channel may do for a line that was just acquired, and whom it tells.
+
+    It sends nothing once `seconds_left` is too short, and calls `on_lost` where the store says that
+    another host owns the line.
+    """
+
+    fence: Fence
+    seconds_left: SecondsLeft
+    on_lost: Callable[[], None]
+    report: Report
 
 
 class Transport(Protocol):
@@ -52,14 +67,8 @@ class Transport(Protocol):
         """What a stored update means."""
         ...
 
-    def open_channel(
-        self, fence: Fence, seconds_left: SecondsLeft, on_lost: Callable[[], None], report: Report
-    ) -> Channel:
-        """The way to the people of a line that was just acquired.
-
-        It sends nothing once `seconds_left` is too short, and calls `on_lost` where the store says
-        that another host owns the line.
-        """
+    def open_channel(self, owned: Ownership) -> Channel:
+        """The way to the people of a line that was just acquired."""
         ...
 
     async def receive(self, accept: Accept) -> None:

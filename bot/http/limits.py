@@ -187,12 +187,8 @@ class _LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         try:
-            if len(data) <= _PIECE_BYTES:
-                self._feed(data)
-            else:
-                whole = memoryview(data)
-                for start in range(0, len(whole), _PIECE_BYTES):
-                    self._feed(whole[start : start + _PIECE_BYTES])
+            for start in range(0, len(data), _PIECE_BYTES):
+                self._feed(memoryview(data)[start : start + _PIECE_BYTES])
         except httptools.HttpParserUpgrade:  # answered as if it had not been asked for
             if self._refusal is None:
                 self.cycle.keep_alive = False
@@ -203,7 +199,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         else:
             self._set_deadline()
 
-    def _feed(self, piece: bytes | memoryview) -> None:
+    def _feed(self, piece: memoryview) -> None:
         if self.transport.is_closing():
             return
         self.parser.feed_data(piece)
@@ -211,9 +207,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._header_fed += len(piece)
             if self._header_fed > self._limits.header_bytes:
                 self._refuse_later(_TOO_LARGE)
-            self._set_held(
-                self._requests_held + self._header_fed + len(self.headers) * _FIELD_BYTES
-            )
+            fields = len(self.headers) * _FIELD_BYTES
+            self._set_held(self._requests_held + self._header_fed + fields)
         if self._refusal is not None:
             self._refuse_now(self._refusal)
 

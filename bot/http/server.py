@@ -197,9 +197,17 @@ async def _outcome(request: Request, endpoint: WebhookEndpoint | None) -> int:
         return 401
     try:
         body = await _body(request)
+        if body is None:
+            return 413
+        await endpoint.take(body)
     except ClientDisconnect:  # also where it was too slow for the port
         return 408
-    return 413 if body is None else await _store(endpoint, body)
+    except ValueError:
+        return 400
+    except StoreUnavailable as error:
+        log.warning("webhook.store_unavailable", error=str(error))
+        return 503
+    return 200
 
 
 async def _body(request: Request) -> bytes | None:
@@ -212,14 +220,3 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > BODY_LIMIT:
             return None
     return bytes(body)
-
-
-async def _store(endpoint: WebhookEndpoint, body: bytes) -> int:
-    try:
-        await endpoint.take(body)
-    except ValueError:
-        return 400
-    except StoreUnavailable as error:
-        log.warning("webhook.store_unavailable", error=str(error))
-        return 503
-    return 200

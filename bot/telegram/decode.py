@@ -240,9 +240,8 @@ def _membership(change: Object, bot: BotUser) -> Decoded:
         return Ignored("membership")
     private = _get(chat, "type", str) == "private"
     address = Address(bot.id, _id(chat, "id"), private=private)
-    return Membership(
-        address, _person(_get(change, "from", dict)), now, _as_text(chat.get("title"))
-    )
+    person = _person(_get(change, "from", dict))
+    return Membership(address, person, now, _as_text(chat.get("title")))
 
 
 def _is_inside(member: Object) -> bool:
@@ -284,9 +283,9 @@ def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
 
 
 def _text(message: Object) -> tuple[str, list[Any]]:
-    prefix = "" if isinstance(message.get("text"), str) else "caption_"
-    text = message.get("caption" if prefix else "text", "")
-    entities = message.get(f"{prefix}entities", [])
+    is_text = isinstance(message.get("text"), str)
+    text = message.get("text" if is_text else "caption", "")
+    entities = message.get("entities" if is_text else "caption_entities")
     if not isinstance(text, str):
         raise MalformedUpdate
     return text, entities if isinstance(entities, list) else []
@@ -352,15 +351,10 @@ def _address(chat: Object, message: Object, bot: BotUser) -> Address:
 
 def _person(user: Object) -> User:
     number = _id(user, "id")
-    names = (user.get("first_name"), user.get("last_name"))
-    name = " ".join(part for part in names if isinstance(part, str) and part)
-    username, language = user.get("username"), user.get("language_code")
-    return User(
-        id=number,
-        name=name or str(number),
-        username=username if isinstance(username, str) else None,
-        language=language if isinstance(language, str) else None,
-    )
+    names = (_as_text(user.get(key)) for key in ("first_name", "last_name"))
+    name = " ".join(filter(None, names))
+    username, language = (_as_text(user.get(key)) for key in ("username", "language_code"))
+    return User(number, name or str(number), username or None, language or None)
 
 
 def _as_text(value: Any) -> str:

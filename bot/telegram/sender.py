@@ -16,21 +16,8 @@ from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff
 from bot.safety.output_filter import shows_secret
+from bot.telegram import errors
 from bot.telegram.client import TelegramClient
-from bot.telegram.errors import (
-    BadRequest,
-    CannotParse,
-    ChatMigrated,
-    FateUnknown,
-    MessageGone,
-    NotModified,
-    NotSent,
-    ServerFault,
-    TelegramError,
-    TooManyRequests,
-    Unauthorized,
-    Unreachable,
-)
 from bot.telegram.markdown import renderer
 from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
@@ -112,21 +99,21 @@ def mark_repeated(part: OutgoingPart) -> OutgoingPart:
     return replace(part, payload=_without(part.payload, "entities") | _shown(rich))
 
 
-def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
+def fallback_part(part: OutgoingPart, error: errors.TelegramError) -> OutgoingPart | None:
     """Another form of a refused part that may pass, so that nothing of an answer is lost."""
     payload = part.payload
-    if isinstance(error, ChatMigrated):
+    if isinstance(error, errors.ChatMigrated):
         there = replace(part, chat=error.to, payload=_without(payload, *MESSAGES_OF_A_CHAT))
         if part.kind == "edit" and not part.best_effort:
             return replace(there, kind="message")
         return None if "message_id" in payload else there
-    if isinstance(error, MessageGone) and part.kind == "edit":
+    if isinstance(error, errors.MessageGone) and part.kind == "edit":
         if part.best_effort:
             return None
         return replace(part, kind="message", payload=_without(payload, "message_id"))
-    if isinstance(error, CannotParse) and "entities" in payload:
+    if isinstance(error, errors.CannotParse) and "entities" in payload:
         return replace(part, payload=_without(payload, "entities"))
-    if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():
+    if isinstance(error, errors.BadRequest) and {"entities", "reply_parameters"} & payload.keys():
         return replace(part, payload=_without(payload, "entities", "reply_parameters"))
     return None
 
@@ -157,13 +144,13 @@ class TelegramSender:
                 await self.clock.sleep(0.1)
             try:
                 sent = await self._call(part)
-            except NotModified:
+            except errors.NotModified:
                 return SendResult(part.chat)
-            except Unauthorized:
+            except errors.Unauthorized:
                 raise
-            except TelegramError as error:
+            except errors.TelegramError as error:
                 attempts += 1
-                unanswered += isinstance(error, FateUnknown)
+                unanswered += isinstance(error, errors.FateUnknown)
                 next_part = await self._next_attempt(error, part, attempts)
                 if next_part is None:
                     return SendResult(part.chat, undeliverable=True)
@@ -186,19 +173,19 @@ class TelegramSender:
         return await self.client.call(method, payload, timeout=seconds)
 
     async def _next_attempt(
-        self, error: TelegramError, part: OutgoingPart, attempts: int
+        self, error: errors.TelegramError, part: OutgoingPart, attempts: int
     ) -> OutgoingPart | None:
         """Pause as the failure asks; then what to send next, None where nothing can be sent."""
-        if isinstance(error, TooManyRequests):
+        if isinstance(error, errors.TooManyRequests):
             self.counters.add("send:429")
             self.rate_limit.block_until(part.chat, self.clock.monotonic() + error.retry_after)
             return part
-        if isinstance(error, NotSent):
+        if isinstance(error, errors.NotSent):
             await self._pause(error, attempts)
             return part
-        if isinstance(error, FateUnknown | ServerFault):
+        if isinstance(error, errors.FateUnknown | errors.ServerFault):
             self.counters.add("send:fate_unknown")
-            if isinstance(error, FateUnknown):
+            if isinstance(error, errors.FateUnknown):
                 await self._pause(error, attempts, LONGEST_BEFORE_A_COPY)
                 await self._wait_until_reachable()
             else:
@@ -206,7 +193,7 @@ class TelegramSender:
             return mark_repeated(part)
         other = fallback_part(part, error)
         if other is None:
-            kind = "unreachable" if isinstance(error, Unreachable) else "refused"
+            kind = "unreachable" if isinstance(error, errors.Unreachable) else "refused"
             self.counters.add(f"send:{kind}")
             log.warning(
                 "send.given_up", line=self.line, chat=part.chat, error=str(error), kind=kind
@@ -221,15 +208,15 @@ class TelegramSender:
         for failures in itertools.count(1):
             try:
                 await self.client.call("getMe", {}, timeout=ASK_SECONDS)
-            except (FateUnknown, NotSent, ServerFault) as error:
+            except (errors.FateUnknown, errors.NotSent, errors.ServerFault) as error:
                 await self._pause(error, failures)
-            except TelegramError:
+            except errors.TelegramError:
                 return
             else:
                 return
 
     async def _pause(
-        self, error: TelegramError, failures: int, longest: float = LONGEST_PAUSE
+        self, error: errors.TelegramError, failures: int, longest: float = LONGEST_PAUSE
     ) -> None:
         pause = backoff(failures, FIRST_PAUSE, longest)
         log.warning("send.retry", line=self.line, error=str(error), pause=pause)

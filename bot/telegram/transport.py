@@ -13,10 +13,9 @@ from pydantic import SecretStr
 
 from bot.admins import PersonLines
 from bot.errors import StoreError
-from bot.hosting.leases import SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices
-from bot.hosting.transport import Accept, Report
-from bot.messages import Decoded, Fence
+from bot.hosting.transport import Accept, Ownership
+from bot.messages import Decoded
 from bot.ops.tasks import backoff
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.client import TelegramClient
@@ -172,12 +171,9 @@ class TelegramTransport:
         """What a stored update means to this bot."""
         return decode(orjson.loads(raw), self._user)
 
-    def open_channel(
-        self, fence: Fence, seconds_left: SecondsLeft, on_lost: Callable[[], None], report: Report
-    ) -> TelegramChannel:
+    def open_channel(self, owned: Ownership) -> TelegramChannel:
         """The bot's way to its people."""
-        channels = self._services.channels
-        return TelegramChannel(self._client, fence, seconds_left, on_lost, report, channels)
+        return TelegramChannel(self._client, owned, self._services.channels)
 
     async def receive(self, accept: Accept) -> None:
         """Take updates in until cancelled; raises Unauthorized."""
