@@ -171,7 +171,11 @@ class HostedLine:
 
     async def run(self) -> None:
         """Own and serve the line until told to end; never raises for a fault of the line."""
-        while await self._may_try():
+        while True:
+            await wait_first(self._may_acquire, self._shutdown)
+            self._may_acquire.clear()
+            if self._shutdown.is_set():
+                break
             try:
                 await self._own()
             except ChannelRevoked as error:
@@ -185,12 +189,6 @@ class HostedLine:
                 self._state = "failing"
                 await self._services.clock.sleep(RETRY_SECONDS)
         self._state = "stopped"
-
-    async def _may_try(self) -> bool:
-        """Wait until the line may be acquired; False when told to end."""
-        await wait_first(self._may_acquire, self._shutdown)
-        self._may_acquire.clear()
-        return not self._shutdown.is_set()
 
     async def _own(self) -> None:
         lost = asyncio.Event()

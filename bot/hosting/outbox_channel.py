@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -75,12 +76,12 @@ class OutboxChannel(ABC):
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:
         """Queue parts that are in the outbox; an empty list means: look there for new ones."""
-        for item in items or await self._unsent():
+        for item in items or await self._outbox.unsent(self._fence.line):
             self._enqueue(replace(item, maybe_sent=False))
 
     async def recover(self) -> int:
         """Queue what an earlier owner left; only the head of each chat can have been sent."""
-        found, heads = await self._unsent(), set()
+        found, heads = await self._outbox.unsent(self._fence.line), set()
         for item in found:
             chat = item.part.chat
             self._enqueue(replace(item, maybe_sent=item.maybe_sent and chat not in heads))
@@ -108,12 +109,6 @@ class OutboxChannel(ABC):
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [chat.task for chat in self._chats.values() if chat.task]
-
-    async def _unsent(self) -> list[OutboxItem]:
-        found: list[OutboxItem] = []
-        while page := await self._outbox.unsent(self._fence.line, found[-1].id if found else ""):
-            found += page
-        return found
 
     def _enqueue(self, item: OutboxItem) -> None:
         if self._closed or item.id in self._queued or item.id in self._done:
@@ -161,14 +156,12 @@ class OutboxChannel(ABC):
 
     async def _retry(self, step: Callable[[], Awaitable[None]], attempts: int = 0) -> None:
         """Repeat a step until it succeeds, or up to a number of attempts; logs each failure."""
-        failures = 0
-        while not attempts or failures < attempts:
+        for failures in range(1, attempts + 1) if attempts else itertools.count(1):
             try:
                 await step()
             except FencedOut:
                 raise
             except Exception:
-                failures += 1
                 log.exception("send.failed", line=self._fence.line, failures=failures)
                 await self._clock.sleep(backoff(failures, FIRST_PAUSE, LONGEST_PAUSE))
             else:

@@ -42,39 +42,30 @@ class Transport(Protocol):
     @property
     def line(self) -> str:
         """The line's name, such as `bot:7`."""
-        ...
 
     @property
     def identity(self) -> BotIdentity:
         """The bot under every name that a binding may use; its username once it is identified."""
-        ...
 
     @property
     def state(self) -> str:
         """How receiving is doing, in a word for `/health`: starting, polling, unreachable …."""
-        ...
 
     @property
     def last_success(self) -> float | None:
         """When the other side last answered, in monotonic seconds."""
-        ...
 
     async def identify(self) -> None:
         """Ask who we are until the other side answers; raises ChannelRevoked."""
-        ...
 
     def decode(self, raw: bytes) -> Decoded:
         """What a stored update means."""
-        ...
 
     def open_channel(self, owned: Ownership) -> Channel:
         """The way to the people of a line that was just acquired."""
-        ...
 
     async def receive(self, accept: Accept) -> None:
         """Take updates in until cancelled; raises ChannelRevoked."""
-        ...
 
     async def show_menu(self, person: int | None = None) -> None:
         """Show the commands to everybody and to each admin, or to one admin; never raises."""
-        ...

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv6Address
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import httptools
 import structlog
@@ -138,8 +138,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._header_size = 0
         self._requests_held = 0
         self._refusal: HTTPStatus | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._write_deadline: asyncio.TimerHandle | None = None
+        self._deadlines: dict[Literal["read", "write"], asyncio.TimerHandle] = {}
         self.held = 0
         self.peer: object = None
         self.is_local = False
@@ -160,7 +159,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._release()
         self._limiter.remove(self)
-        self._clear_write_deadline()
+        self._clear_deadline("write")
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -180,7 +179,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self.transport.is_closing():
-            self._clear_write_deadline()
+            self._clear_deadline("write")
 
     # --- what comes in ---
 
@@ -303,7 +302,7 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def _set_deadline(self) -> None:
         """Start the deadline of an unfinished header or body, unless one runs already."""
-        if self._deadline is not None or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         if self._in_body:
             self._start_deadline(self._limits.body_seconds)
@@ -315,23 +314,18 @@ class _LimitedProtocol(HttpToolsProtocol):
         return bool(self.pipeline) or (cycle is not None and not cycle.response_complete)
 
     def _start_deadline(self, seconds: float) -> None:
-        self._deadline = self.loop.call_later(seconds, self._on_deadline)
-
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if "read" not in self._deadlines:
+            self._deadlines["read"] = self.loop.call_later(seconds, self._on_deadline)
 
     def _set_write_deadline(self) -> None:
         """Cut the connection where the client does not take what is written in time."""
-        if self._write_deadline is None:
+        if "write" not in self._deadlines:
             seconds = self._limits.answer_seconds
-            self._write_deadline = self.loop.call_later(seconds, self.transport.abort)
+            self._deadlines["write"] = self.loop.call_later(seconds, self.transport.abort)
 
-    def _clear_write_deadline(self) -> None:
-        if self._write_deadline is not None:
-            self._write_deadline.cancel()
-            self._write_deadline = None
+    def _clear_deadline(self, kind: Literal["read", "write"] = "read") -> None:
+        if (deadline := self._deadlines.pop(kind, None)) is not None:
+            deadline.cancel()
 
     def _on_deadline(self) -> None:
         if self._in_header or self._in_body:

@@ -123,7 +123,7 @@ async def serving(
 
     Port 0 takes a free one. Raises OSError where the port is taken.
     """
-    sock = _listen(host, port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     stoppable = _Stoppable(app)
     config = uvicorn.Config(
         stoppable,
@@ -137,7 +137,12 @@ async def serving(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     server = _Server(config)
-    try:
+    # With a protocol named: else the loop sets no TCP_NODELAY.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+        sock.setblocking(False)
         await server.start(sock)
         shown = f"[{host}]" if ":" in host else host
         try:
@@ -145,22 +150,6 @@ async def serving(
         finally:
             await stoppable.stop()
             await server.stop()
-    finally:
-        sock.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else no TCP_NODELAY
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(2048)
-    except OSError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
 
 
 @dataclass(frozen=True, slots=True)

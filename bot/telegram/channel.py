@@ -72,12 +72,12 @@ class TelegramChannel(OutboxChannel):
         parts = []
         blank = [RichText(SILENT)] if markdown else []  # an answer always says something
         for rich in sender.messages(markdown, self._secrets) or blank:
-            payload = sender.text_payload(address, rich, reply_to, link_previews=link_previews)
+            replied = None if edit else reply_to
+            payload = sender.text_payload(address, rich, replied, link_previews=link_previews)
             part = OutgoingPart(address.chat, "message", payload)
             if edit == UNKNOWN_MESSAGE:
                 part = sender.mark_repeated(part)
             elif edit is not None:
-                payload.pop("reply_parameters", None)
                 part = OutgoingPart(address.chat, "edit", {"message_id": edit} | payload)
             parts.append(part)
             reply_to = edit = None

@@ -23,29 +23,17 @@ from bot.messages import (
     User,
 )
 
-ALLOWED_UPDATES: Final = (
-    "message",
-    "callback_query",
-    "stopped_message_generation",
-    "my_chat_member",
-)
-"""The kinds of updates to ask for; Telegram keeps the choice until the next one."""
-
 _IGNORED: Final = {
-    "edited_message": "edited",
-    "channel_post": "channel",
-    "edited_channel_post": "channel",
-    "business_connection": "business",
-    "business_message": "business",
-    "edited_business_message": "business",
-    "deleted_business_messages": "business",
-    "message_reaction": "reaction",
-    "message_reaction_count": "reaction",
-    "chat_member": "membership",
-    "chat_join_request": "membership",
-    "inline_query": "inline",
-    "chosen_inline_result": "inline",
-    "nested": "nested",
+    "edited": ("edited_message",),
+    "channel": ("channel_post", "edited_channel_post"),
+    "business": (
+        *("business_connection", "business_message"),
+        *("edited_business_message", "deleted_business_messages"),
+    ),
+    "reaction": ("message_reaction", "message_reaction_count"),
+    "membership": ("chat_member", "chat_join_request"),
+    "inline": ("inline_query", "chosen_inline_result"),
+    "nested": ("nested",),
 }
 
 # In this order: an animation is also sent as a document, a venue also as a location.
@@ -123,7 +111,8 @@ def decode(update: Any, bot: BotUser) -> Decoded:
                 return meaning(_get(update, kind, dict), bot)
     except MalformedUpdate:
         return Ignored("malformed")
-    return Ignored(next((_IGNORED[kind] for kind in _IGNORED if kind in update), "other"))
+    rules = (rule for rule, kinds in _IGNORED.items() if not update.keys().isdisjoint(kinds))
+    return Ignored(next(rules, "other"))
 
 
 def _message(message: Object, bot: BotUser) -> Decoded:
@@ -257,6 +246,8 @@ _MEANINGS: Final = {
     "stopped_message_generation": _stopped,
     "my_chat_member": _membership,
 }
+ALLOWED_UPDATES: Final = tuple(_MEANINGS)
+"""The kinds of updates to ask for; Telegram keeps the choice until the next one."""
 
 
 # --- texts ---

@@ -20,6 +20,7 @@ TelegramError
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 from bot.errors import (
@@ -110,38 +111,16 @@ _BY_STATUS: Final[dict[int, type[TelegramError]]] = {
     413: TooLong,
 }
 
-# The first line that fits decides. Words in capitals are codes that the server passes through.
-_BY_WORDS: Final[tuple[tuple[type[TelegramError], tuple[str, ...]], ...]] = (
-    (NotModified, ("message is not modified",)),
-    (CannotParse, ("can't parse", "entity_", "entities_too_long")),
-    (
-        MessageGone,
-        (
-            "message to edit not found",
-            "message to delete not found",
-            "message can't be edited",
-            "message can't be deleted",
-            "message_id_invalid",
-            "message identifier is not specified",
-        ),
-    ),
-    (TooLong, ("text is too long", "message is too long", "caption is too long", "_too_long")),
-    (
-        Unreachable,
-        (
-            "chat not found",
-            "user not found",
-            "message thread not found",
-            "not enough rights to send",
-            "need administrator rights",
-            "have no rights to send",
-            "peer_id_invalid",
-            "chat_write_forbidden",
-            "chat_restricted",
-            "topic_closed",
-            "topic_deleted",
-        ),
-    ),
+# The first expression that fits decides. Words with _ are codes that the server passes through.
+_BY_WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
+    (NotModified, "message is not modified"),
+    (CannotParse, "can't parse|entity_|entities_too_long"),
+    (MessageGone, "message to (edit|delete) not found|message can't be (edited|deleted)"),
+    (MessageGone, "message_id_invalid|message identifier is not specified"),
+    (TooLong, "(text|message|caption) is too long|_too_long"),
+    (Unreachable, "(chat|user|message thread) not found|(not enough|have no) rights to send"),
+    (Unreachable, "need administrator rights|chat_write_forbidden|chat_restricted"),
+    (Unreachable, "peer_id_invalid|topic_(closed|deleted)"),
 )
 
 _DEFAULT_RETRY_SECONDS: Final = 5.0
@@ -169,7 +148,7 @@ def error_from(
     if status in _BY_STATUS:
         return _BY_STATUS[status](method, description)
     said = "" if known is None else description.casefold()
-    kinds = (kind for kind, marks in _BY_WORDS if any(mark in said for mark in marks))
+    kinds = (kind for kind, words in _BY_WORDS if re.search(words, said))
     return next(kinds, BadRequest)(method, description)
 
 

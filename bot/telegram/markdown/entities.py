@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import sys
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from operator import itemgetter
@@ -63,23 +63,22 @@ def _apart(entities: Iterable[Json]) -> list[Json]:
     apart: list[Json] = []
     taken: list[Range] = []
     for entity in entities:
-        start, end = _range(entity)
-        index = bisect_left(taken, (end, 0))
-        if index == 0 or taken[index - 1][1] <= start:
-            taken.insert(index, (start, end))
+        if not _meets(taken, *_range(entity)):
+            insort(taken, _range(entity))
             apart.append(entity)
     return apart
+
+
+def _meets(ranges: Sequence[Range], start: int, end: int) -> bool:
+    """Whether one of the ranges, which are sorted and apart, has something between the two."""
+    index = bisect_left(ranges, (end, 0))
+    return index > 0 and ranges[index - 1][1] > start
 
 
 def _around(quotes: Iterable[Json], atoms: Iterable[Json]) -> list[Json]:
     """The outermost quotations that begin and end inside of no other entity."""
     ranges = sorted(_range(one) for one in atoms)
-
-    def is_outside(unit: int) -> bool:
-        index = bisect_left(ranges, (unit, 0))
-        return index == 0 or ranges[index - 1][1] <= unit
-
-    whole = (one for one in quotes if all(is_outside(unit) for unit in _range(one)))
+    whole = (q for q in quotes if not any(_meets(ranges, unit, unit) for unit in _range(q)))
     return _apart(sorted(whole, key=_key))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from bot.telegram.markdown.tables import Edit, Event, table_edits
@@ -34,16 +33,11 @@ class HtmlTooNested(ValueError):
     """HTML or lists are nested so deep that the text is better shown as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Markdown for the converter, and whether LaTeX in it may be turned into characters."""
+def preprocess_markdown(markdown: str) -> tuple[str, bool]:
+    """Markdown without tags and tables, and whether its LaTeX may be turned into characters.
 
-    markdown: str
-    latex: bool
-
-
-def preprocess_markdown(markdown: str) -> Source:
-    """Markdown without tags and tables; raises HtmlTooNested."""
+    Raises HtmlTooNested.
+    """
     if any(not _is_rule(found.group()) for found in _NESTED.finditer(markdown)):
         raise HtmlTooNested
     formulas = sum(markdown.count(mark) for mark in _LATEX)
@@ -53,7 +47,7 @@ def preprocess_markdown(markdown: str) -> Source:
     if "|" in markdown:
         data = markdown.encode()
         markdown = _edited(data, table_edits(data, _parse(markdown)))
-    return Source(markdown, latex)
+    return markdown, latex
 
 
 def _is_rule(line: str) -> bool:
@@ -109,7 +103,9 @@ def _tag_edits(data: bytes, events: list[Event]) -> list[Edit]:
                 edits.append(_tag_edit(data, span["start"], in_table=in_table))
             case {"Text": _} if not in_code:
                 # No tag as yet, but it may become one once the converter has marked spoilers.
-                edits += _text_edits(prose, span["start"], span["end"])
+                found = _TAG_START.finditer(prose, span["start"], span["end"] + 1)
+                starts = (tag.start() for tag in found if tag.start() < span["end"])
+                edits += ((start, start, b"\\") for start in starts)
     return edits
 
 
@@ -127,12 +123,6 @@ def _without_latex(data: bytes) -> bytes:
         parts += [data[at : opens.start()], b" " * (end + 2 - opens.start())]
         at = end + 2
     return b"".join((*parts, data[at:]))
-
-
-def _text_edits(prose: bytes, start: int, end: int) -> Iterator[Edit]:
-    for found in _TAG_START.finditer(prose, start, end + 1):
-        if found.start() < end:
-            yield found.start(), found.start(), b"\\"
 
 
 def _block_edits(data: bytes, start: int, end: int) -> Iterator[Edit]:

@@ -41,8 +41,8 @@ def render(markdown: str) -> RichText:
     try:
         from telegramify_markdown import convert
 
-        source = preprocess_markdown(text)
-        shown, entities = convert(source.markdown, latex_escape=source.latex, config=_symbols())
+        source, latex = preprocess_markdown(text)
+        shown, entities = convert(source, latex_escape=latex, config=_symbols())
         rich = _readable(shown, [entity.to_dict() for entity in entities])
     except (KeyboardInterrupt, SystemExit):
         raise

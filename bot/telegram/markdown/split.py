@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Final
 
 from bot.messages import Json, RichText
+from bot.telegram.markdown.entities import entity_at
 
 TEXT_LIMIT: Final = 4096
 """UTF-16 units that one message takes."""
@@ -142,22 +143,22 @@ class _Cutter:
             (_WORD, False),
             (_WORD, True),
         ):
-            cut = self._last(gaps, middle, bound, in_code=in_code)
-            if cut is not None:
+            if cut := self._last(gaps, middle, bound, in_code=in_code):
                 return cut
         cut = self._last(_WORD, position, middle, in_code=True)
-        if cut is not None and self._word_fits(cut):
+        if cut and self._word_fits(cut):
             return cut
         cut = self._borders[bisect_right(self._borders, bound) - 1]
         return cut if cut > position else bound
 
-    def _last(self, gaps: re.Pattern[str], after: int, bound: int, *, in_code: bool) -> int | None:
+    def _last(self, gaps: re.Pattern[str], after: int, bound: int, *, in_code: bool) -> int:
+        """The last gap between the two where the text may be cut; 0 where there is none."""
         found = gaps.finditer(self._text, after, min(bound + 2, len(self._text)))
         for place in reversed([match.start() for match in found]):
             fits = after < place <= bound and (in_code or self._code_after(place)[0] >= place)
             if fits and self._borders[bisect_left(self._borders, place)] == place:
                 return place
-        return None
+        return 0
 
     def _word_fits(self, gap: int) -> bool:
         start = len(self._text) - len(self._text[gap:].lstrip())
@@ -177,8 +178,7 @@ class _Cutter:
             whole = (left, right) == (span.start, span.end)
             if not whole and span.entity["type"] == "custom_emoji":
                 continue
-            place = {"offset": at[left] - base, "length": at[right] - at[left]}
-            clipped.append({**span.entity, **place})
+            clipped.append(entity_at(span.entity, at[left] - base, at[right] - base))
         return tuple(clipped[:ENTITY_LIMIT])
 
 
