@@ -97,12 +97,12 @@ def server_states(pool: Pool) -> list[dict[str, Any]]:
     """Each MCP server by its names, with the state of the connection."""
     return [
         {
-            "names": list(health.names),
-            "transport": health.transport,
-            "state": health.state,
-            "why": health.reason,
+            "names": list(one.names),
+            "transport": one.transport,
+            "state": one.state,
+            "why": one.reason,
         }
-        for health in pool.health()
+        for one in pool.health()
     ]
 
 

@@ -225,19 +225,20 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._in_header, self._header_fed, self._header_size = True, 0, 0
 
     def on_url(self, url: bytes) -> None:
-        self._header_size += len(url)
-        if self._header_size > self._limits.header_bytes:
-            self._refuse_later(_TOO_LARGE)
-        elif self._refusal is None:
+        if self._header_takes(len(url)):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_size += len(name) + len(value) + 4
+        if self._header_takes(len(name) + len(value) + 4):
+            super().on_header(name, value)
+
+    def _header_takes(self, size: int) -> bool:
+        """Count more bytes of a header; False where it is refused, for them or for what was."""
+        self._header_size += size
         limits = self._limits
         if self._header_size > limits.header_bytes or len(self.headers) >= limits.header_fields:
             self._refuse_later(_TOO_LARGE)
-        elif self._refusal is None:
-            super().on_header(name, value)
+        return self._refusal is None
 
     def on_headers_complete(self) -> None:
         self._limiter.set_busy(self)
@@ -302,12 +303,9 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def _set_deadline(self) -> None:
         """Start the deadline of an unfinished header or body, unless one runs already."""
-        if self.transport.is_closing():
-            return
-        if self._in_body:
-            self._start_deadline(self._limits.body_seconds)
-        elif not self._is_answering():
-            self._start_deadline(self._limits.header_seconds)
+        if not self.transport.is_closing() and (self._in_body or not self._is_answering()):
+            limits = self._limits
+            self._start_deadline(limits.body_seconds if self._in_body else limits.header_seconds)
 
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle

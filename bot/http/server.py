@@ -24,7 +24,6 @@ from bot.ops.logging import Counters
 _GRACE_SECONDS = 0.2
 _KEEP_ALIVE_SECONDS = 75
 
-
 log = structlog.get_logger("webhooks")
 SECRET_HEADER = "x-telegram-bot-api-secret-token"  # noqa: S105 a header's name
 BODY_LIMIT = 1024 * 1024

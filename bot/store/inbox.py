@@ -13,8 +13,6 @@ from bot.store.client import StoreClient
 from bot.store.outbox import dump_part, outbox_items
 
 SEEN_FOR_MS = 48 * 3600 * 1000
-
-
 PAGE = 500
 
 

@@ -82,9 +82,7 @@ class TelegramChannel(OutboxChannel):
             parts.append(part)
             reply_to = edit = None
         if buttons and parts:
-            rows = [
-                [{"text": text, "callback_data": data} for text, data in row] for row in buttons
-            ]
+            rows = [[{"text": name, "callback_data": to} for name, to in row] for row in buttons]
             keyboard = {"reply_markup": {"inline_keyboard": rows}}
             parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
         return parts

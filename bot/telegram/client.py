@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,6 +40,12 @@ _NEVER_LEFT: Final = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+_REASONS: Final[dict[type[Exception], str]] = {
+    aiohttp.ConnectionTimeoutError: "it timed out",
+    aiohttp.ClientConnectorDNSError: "the host name cannot be resolved",
+    aiohttp.ClientConnectorCertificateError: "its certificate is not trusted",
+    aiohttp.ClientConnectorSSLError: "TLS failed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +56,16 @@ class _Answer:
     body: bytes
 
 
-def new_session(
-    *, ssl_context: ssl.SSLContext | None = None, proxy: str | None = None
-) -> aiohttp.ClientSession:
+def new_session(proxy: str | None = None) -> aiohttp.ClientSession:
     """The one session that all bots share; call it inside the running loop, close it at the end.
 
     Connections are not limited (each long poll holds one) and live 75 s idle; names are cached
-    for five minutes; without `ssl_context` all share aiohttp's one verifying context. Cookies,
-    netrc and proxy variables of the environment are not read: a proxy is given by name.
+    for five minutes; all share aiohttp's one verifying TLS context. Cookies, netrc and proxy
+    variables of the environment are not read: a proxy is given by name.
     """
-    connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=75, ttl_dns_cache=300, ssl=ssl_context or True
-    )
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, proxy=proxy
-    )
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=75, ttl_dns_cache=300)
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=False, proxy=proxy)
 
 
 class TelegramClient:
@@ -206,19 +206,9 @@ class TelegramClient:
 
 
 def _connection_failure(error: Exception) -> str:
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return "it timed out"
-        case aiohttp.ClientConnectorDNSError():
-            return "the host name cannot be resolved"
-        case aiohttp.ClientConnectorCertificateError():
-            return "its certificate is not trusted"
-        case aiohttp.ClientConnectorSSLError():
-            return "TLS failed"
-        case aiohttp.ClientConnectorError():
-            return error.os_error.strerror or "failed"
-        case _:
-            return type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError) and type(error) not in _REASONS:
+        return error.os_error.strerror or "failed"
+    return _REASONS.get(type(error), type(error).__name__)
 
 
 def _dump(params: Mapping[str, Any]) -> bytes:

@@ -112,7 +112,7 @@ _BY_STATUS: Final[dict[int, type[TelegramError]]] = {
 }
 
 # The first expression that fits decides. Words with _ are codes that the server passes through.
-_BY_WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
+_WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
     (NotModified, "message is not modified"),
     (CannotParse, "can't parse|entity_|entities_too_long"),
     (MessageGone, "message to (edit|delete) not found|message can't be (edited|deleted)"),
@@ -122,6 +122,7 @@ _BY_WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
     (Unreachable, "need administrator rights|chat_write_forbidden|chat_restricted"),
     (Unreachable, "peer_id_invalid|topic_(closed|deleted)"),
 )
+_BY_WORDS: Final = [(kind, re.compile(words)) for kind, words in _WORDS]
 
 _DEFAULT_RETRY_SECONDS: Final = 5.0
 
@@ -148,7 +149,7 @@ def error_from(
     if status in _BY_STATUS:
         return _BY_STATUS[status](method, description)
     said = "" if known is None else description.casefold()
-    kinds = (kind for kind, words in _BY_WORDS if re.search(words, said))
+    kinds = (kind for kind, words in _BY_WORDS if words.search(said))
     return next(kinds, BadRequest)(method, description)
 
 

@@ -32,7 +32,6 @@ MESSAGES_OF_A_CHAT = ("message_id", "reply_parameters")
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
-
 log = structlog.get_logger("channel")
 SEND_SECONDS = 25.0
 ASK_SECONDS = 8.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 import structlog
@@ -15,7 +14,7 @@ from bot.admins import PersonLines
 from bot.errors import StoreError
 from bot.hosting.outbox_channel import ChannelServices
 from bot.hosting.transport import Accept, Ownership
-from bot.messages import Decoded
+from bot.messages import Decoded, Json
 from bot.ops.tasks import backoff
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.client import TelegramClient
@@ -81,9 +80,7 @@ class Menus:
         except (StoreError, TelegramError) as error:
             log.warning("menu.not_removed", line=line, error=str(error))
 
-    async def _set(
-        self, client: TelegramClient, scope: dict[str, Any], wanted: list[dict[str, str]]
-    ) -> bool:
+    async def _set(self, client: TelegramClient, scope: Json, wanted: list[Json]) -> bool:
         """Set a menu where it differs; False where the server cannot be reached."""
         try:
             found = await client.call("getMyCommands", {"scope": scope}, timeout=CALL_SECONDS)
@@ -98,11 +95,11 @@ class Menus:
         return True
 
 
-def _chat_scope(person: int) -> dict[str, Any]:
+def _chat_scope(person: int) -> Json:
     return {"type": "chat", "chat_id": person}
 
 
-def _commands(rows: Sequence[Row]) -> list[dict[str, str]]:
+def _commands(rows: Sequence[Row]) -> list[Json]:
     return [{"command": name, "description": text} for name, text in rows]
 
 

@@ -23,7 +23,6 @@ _NESTED: Final = re.compile(
 _BREAK: Final = re.compile(rb"<br\s*/?>[ \t]*(\r?\n)?", re.IGNORECASE)
 _FENCE: Final = re.compile(rb"[ \t>]*(```|~~~)")
 _SPOILER: Final = ("<tg-spoiler>", "</tg-spoiler>")
-_LATEX: Final = ("\\(", "\\[")
 _LATEX_OPENS: Final = re.compile(rb"\\[(\[]")
 _LATEX_CLOSES: Final = {b"\\(": b"\\)", b"\\[": b"\\]"}
 _TAG_START: Final = re.compile(rb"(?<!\\)<(?=[A-Za-z/!?])")
@@ -40,7 +39,7 @@ def preprocess_markdown(markdown: str) -> tuple[str, bool]:
     """
     if any(not _is_rule(found.group()) for found in _NESTED.finditer(markdown)):
         raise HtmlTooNested
-    formulas = sum(markdown.count(mark) for mark in _LATEX)
+    formulas = len(_LATEX_OPENS.findall(markdown.encode()))
     latex = not formulas or (formulas <= _MOST_FORMULAS and not _latex_in_code(markdown))
     if "<" in markdown:
         markdown = _without_tags(markdown)
@@ -71,7 +70,7 @@ def _latex_in_code(markdown: str) -> bool:
         match event:
             case {"Start": {"CodeBlock": _}} | {"Code": _}:
                 code = data[span["start"] : span["end"]]
-                if any(mark.encode() in code for mark in _LATEX):
+                if _LATEX_OPENS.search(code):
                     return True
     return False
 

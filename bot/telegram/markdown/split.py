@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Final
 
 from bot.messages import Json, RichText
-from bot.telegram.markdown.entities import entity_at
+from bot.telegram.markdown.entities import entity_at, range_of
 
 TEXT_LIMIT: Final = 4096
 """UTF-16 units that one message takes."""
@@ -83,18 +83,12 @@ class _Cutter:
         self._text = text = rich.text
         self._limit = limit
         self._offsets = _offsets(text)
-        at, last = self._offsets, len(self._text)
-        spans = [
-            _Span(
-                bisect_left(at, entity["offset"]),
-                min(last, bisect_left(at, entity["offset"] + entity["length"])),
-                entity,
-            )
-            for entity in rich.entities
-        ]
-        self._spans = sorted(
-            (span for span in spans if span.start < span.end), key=lambda s: (s.start, -s.end)
-        )
+        spans: list[_Span] = []
+        for entity in rich.entities:
+            start, end = (bisect_left(self._offsets, unit) for unit in range_of(entity))
+            if start < min(end, len(text)):
+                spans.append(_Span(start, min(end, len(text)), entity))
+        self._spans = sorted(spans, key=lambda span: (span.start, -span.end))
         self._code = sorted((s.start, s.end) for s in self._spans if s.entity["type"] == "pre")
 
     @cached_property
@@ -175,8 +169,8 @@ class _Cutter:
             left, right = max(span.start, start), min(span.end, end)
             if left >= right or self._text[left:right].isspace():
                 continue
-            whole = (left, right) == (span.start, span.end)
-            if not whole and span.entity["type"] == "custom_emoji":
+            is_cut = (left, right) != (span.start, span.end)
+            if is_cut and span.entity["type"] == "custom_emoji":
                 continue
             clipped.append(entity_at(span.entity, at[left] - base, at[right] - base))
         return tuple(clipped[:ENTITY_LIMIT])
