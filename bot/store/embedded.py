@@ -24,7 +24,7 @@ from pathlib import Path
 import structlog
 
 from bot.errors import ConfigError
-from bot.ops.process import data_dir_error, open_private, private_folder, replaceable_parent
+from bot.ops.process import data_dir_errors, open_private, private_folder, replaceable_parent
 
 log = structlog.get_logger("valkey")
 
@@ -78,13 +78,11 @@ class HostLock:
 def _proof(folder: Path, status: os.stat_result) -> str:
     """A digest that changes with another directory, another machine or a reboot."""
     name = folder / "host-id"
-    try:
+    with data_dir_errors(folder):
         with contextlib.suppress(FileExistsError):
             _write(name, uuid.uuid4().hex, os.O_EXCL)
         with os.fdopen(open_private(name, os.O_RDONLY)) as file:
             host_id = file.read()
-    except OSError as error:
-        raise data_dir_error(folder, error) from None
     boot = Path("/proc/sys/kernel/random/boot_id")
     machine = boot.read_text() if boot.exists() else str(uuid.getnode())
     facts = (host_id, machine, str(status.st_dev), str(status.st_ino))
@@ -158,10 +156,8 @@ class EmbeddedValkey:
         self._socket.unlink(missing_ok=True)
         config = self._folder / "valkey.conf"
         text = CONFIG.format(socket=self._socket, folder=self._folder, fsync=self._fsync)
-        try:
+        with data_dir_errors(self._data_dir):
             _write(config, text, os.O_TRUNC)
-        except OSError as error:
-            raise data_dir_error(self._data_dir, error) from None
         self._process = subprocess.Popen(
             [str(get_binary_path()), str(config)],
             pass_fds=[lock],
@@ -207,10 +203,8 @@ class EmbeddedValkey:
 
 def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
     """The descriptor of a lock file, which is created if needed; raises ConfigError."""
-    try:
+    with data_dir_errors(data_dir):
         return open_private(folder / name, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise data_dir_error(data_dir, error) from None
 
 
 def _write(path: Path, text: str, flags: int) -> None:
