@@ -34,7 +34,9 @@ def http_app(
     """
 
     def answer(request: Request, body: dict[str, Any], *, good: bool) -> Response:
-        body = _visible(request, body)
+        """All of a report for this network, its public part for others."""
+        if not _is_own_network(request):
+            body = {name: body[name] for name in _PUBLIC if name in body}
         text = orjson.dumps(body)
         if secrets is not None and secrets.found_in(text.decode()):
             text = orjson.dumps(secrets.redact_json(body))
@@ -53,13 +55,6 @@ def http_app(
 
     own = [Route("/health/live", live), Route("/health/ready", ready), Route("/health", health)]
     return Starlette(routes=[*own, *routes])
-
-
-def _visible(request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    """All of a report for this network, its public part for others."""
-    if _is_own_network(request):
-        return body
-    return {name: body[name] for name in _PUBLIC if name in body}
 
 
 def _is_own_network(request: Request) -> bool:

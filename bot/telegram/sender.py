@@ -28,7 +28,6 @@ METHODS: dict[PartKind, str] = {
     "clear_keyboard": "editMessageReplyMarkup",
     "callback_answer": "answerCallbackQuery",
 }
-MESSAGES_OF_A_CHAT = ("message_id", "reply_parameters")
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
@@ -102,7 +101,8 @@ def fallback_part(part: OutgoingPart, error: errors.TelegramError) -> OutgoingPa
     """Another form of a refused part that may pass, so that nothing of an answer is lost."""
     payload = part.payload
     if isinstance(error, errors.ChatMigrated):
-        there = replace(part, chat=error.to, payload=_without(payload, *MESSAGES_OF_A_CHAT))
+        moved = _without(payload, "message_id", "reply_parameters")
+        there = replace(part, chat=error.to, payload=moved)
         if part.kind == "edit" and not part.best_effort:
             return replace(there, kind="message")
         return None if "message_id" in payload else there

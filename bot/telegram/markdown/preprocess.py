@@ -17,8 +17,9 @@ _MOST_FORMULAS: Final = 64
 """Brackets of LaTeX in a text that the converter looks at: it reads all of it from each of them."""
 _MOST_NESTED: Final = 8
 """Lists that one line may open inside of each other; each of them indents all that is inside."""
+_RULE: Final = r"(?:[- \t]*|[* \t]*)$"  # dashes or stars alone: a line across the text
 _NESTED: Final = re.compile(
-    rf"^(?:[ \t>]*(?:[-*+]|\d{{1,9}}[.)])(?=[ \t])){{{_MOST_NESTED + 1}}}.*", re.MULTILINE
+    rf"^(?!{_RULE})(?:[ \t>]*(?:[-*+]|\d{{1,9}}[.)])(?=[ \t])){{{_MOST_NESTED + 1}}}", re.MULTILINE
 )
 _BREAK: Final = re.compile(rb"<br\s*/?>[ \t]*(\r?\n)?", re.IGNORECASE)
 _FENCE: Final = re.compile(rb"[ \t>]*(```|~~~)")
@@ -37,7 +38,7 @@ def preprocess_markdown(markdown: str) -> tuple[str, bool]:
 
     Raises HtmlTooNested.
     """
-    if any(not _is_rule(found.group()) for found in _NESTED.finditer(markdown)):
+    if _NESTED.search(markdown):
         raise HtmlTooNested
     formulas = len(_LATEX_OPENS.findall(markdown.encode()))
     latex = not formulas or (formulas <= _MOST_FORMULAS and not _latex_in_code(markdown))
@@ -47,11 +48,6 @@ def preprocess_markdown(markdown: str) -> tuple[str, bool]:
         data = markdown.encode()
         markdown = _edited(data, table_edits(data, _parse(markdown)))
     return markdown, latex
-
-
-def _is_rule(line: str) -> bool:
-    """Whether a line of dashes or stars alone is drawn across the text."""
-    return set(line) <= set("- \t") or set(line) <= set("* \t")
 
 
 def _parse(markdown: str) -> list[Event]:
