@@ -50,7 +50,7 @@ from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.health import StoreHealth, require_password
 from bot.telegram.client import TelegramClient, new_session
-from bot.telegram.transport import Menus, TelegramOptions, TelegramServices, TelegramTransport
+from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
@@ -355,12 +355,10 @@ class App:
         telegram = TelegramServices(
             ChannelServices(stores.outbox, clock, counters, settings.secrets),
             self._menus,
-            TelegramOptions(
-                webhook_url=settings.webhook_url,
-                poll_seconds=settings.poll_seconds,
-                stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
-            ),
             on_identified=self._problem_alerts.check_soon,
+            webhook_url=settings.webhook_url,
+            poll_seconds=settings.poll_seconds,
+            stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
         )
         for bot in settings.bots:
             client = TelegramClient(session, settings.telegram_api_url, bot.token)

@@ -13,8 +13,6 @@ from bot.store.client import StoreClient
 from bot.store.outbox import dump_part, outbox_items
 
 SEEN_FOR_MS = 48 * 3600 * 1000
-
-
 PAGE = 500
 
 
@@ -153,12 +151,10 @@ class DeadLetters:
         """The letters of some lines, oldest first in each."""
         found: list[DeadLetter] = []
         for line in lines:
-            start, page = "-", [None] * PAGE
-            while len(page) == PAGE:
-                words = ("XRANGE", keys.dead_letters(line), start, "+", "COUNT", PAGE)
-                page = await self.client.command(*words)
+            start, key = "-", keys.dead_letters(line)
+            while page := await self.client.command("XRANGE", key, start, "+", "COUNT", PAGE):
                 found += [_dead_letter(line, id, fields) for id, fields in page]
-                start = f"({found[-1].id}" if page else start
+                start = f"({found[-1].id}"
         return found
 
     async def replay(self, letter: DeadLetter) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,16 @@ from bot.command import Commands
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
 from bot.hosting.fleet import Fleet, Notifications
-from bot.hosting.leases import HostIdentity, Leases, SecondsLeft
+from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
-from bot.hosting.transport import Accept, Report
+from bot.hosting.transport import Accept, Ownership
 from bot.mcp.pool import Pool
 from bot.messages import (
     Address,
     Buttons,
     CallbackPress,
     Decoded,
-    Fence,
     IncomingMessage,
     LineContext,
     OutboxItem,
@@ -148,10 +146,8 @@ class MemoryTransport:
         address = Address(BOT, body["chat"])
         return IncomingMessage(address, User(body["chat"], "Ann"), body["id"], 1, body["text"])
 
-    def open_channel(
-        self, fence: Fence, seconds_left: SecondsLeft, on_lost: Callable[[], None], report: Report
-    ) -> MemoryChannel:
-        return MemoryChannel(fence, on_lost, report, self._services)
+    def open_channel(self, owned: Ownership) -> MemoryChannel:
+        return MemoryChannel(owned, self._services)
 
     async def receive(self, accept: Accept) -> None:
         self.state = "receiving"
