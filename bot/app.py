@@ -111,6 +111,8 @@ class App:
         self.installed_skills = InstalledSkills()
         self.loaded = asyncio.Event()
         self.url = ""
+        self._opening = "the data directory"
+        self._webhooks: dict[str, WebhookEndpoint] | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> App:
@@ -125,7 +127,10 @@ class App:
         await self._stack.aclose()
 
     async def _start(self) -> None:
+        await self._open_http()
+        self._opening = "the store"
         await self._open_store()
+        self._opening = "the agents in the store"
         await self._open_catalog()
         await self._open_model()
         await self._open_access()
@@ -137,7 +142,8 @@ class App:
         self._open_commands()
         self._open_router()
         self._open_fleet()
-        await self._open_http()
+        self._open_webhooks()
+        self._opening = ""
         announce(self.settings, self.catalog.snapshot(), self.installed_skills, self.url)
         await offer_claim(self.settings, self.grants)
 
@@ -152,14 +158,12 @@ class App:
     async def _open_store(self) -> None:
         """Connect to the operator's store, or start the bundled one."""
         settings = self.settings
-        lock = HostLock(settings.data_dir)
-        self._stack.callback(lock.release)
         self.store = StoreClient(connect(await self._store_url()), self.clock)
         self._stack.push_async_callback(self.store.close)
         self._store_health = StoreHealth(self.store, self.clock)
-        await self._store_health.require_durable(allow_volatile=settings.allow_volatile_redis)
+        await self._store_health.require_usable(allow_volatile=settings.allow_volatile_redis)
         await self._background(self._store_health.watch_forever(), "store.health")
-        me = HostIdentity.new(settings.replica_name or socket.gethostname(), lock.proof)
+        me = HostIdentity.new(settings.replica_name or socket.gethostname(), self._lock.proof)
         ids = ",".join(sorted(str(bot.id) for bot in settings.bots))
         bot_set = hashlib.sha256(ids.encode()).hexdigest()[:12]
         self._leases = Leases(self.store, me, self.clock, settings.lease_seconds, bot_set)
@@ -366,13 +370,13 @@ class App:
             self.fleet.add(HostedLine(transport, services))
 
     async def _open_http(self) -> None:
-        """Serve health and webhooks; sets `url`."""
-        endpoints = {}
-        for line in self.fleet.lines:
-            if isinstance(line.transport, TelegramTransport) and (own := line.transport.webhook):
-                accept = partial(accept_pushed, line.accept, self.counters)
-                endpoints[own.path] = WebhookEndpoint(own.secret, accept)
-        routes = webhook_routes(endpoints, self.counters)
+        """Take the data directory, then serve health before anything else; sets `url`.
+
+        Webhooks are answered with 503 until their bots are there.
+        """
+        self._lock = HostLock(self.settings.data_dir)
+        self._stack.callback(self._lock.release)
+        routes = webhook_routes(lambda: self._webhooks, self.counters)
         web = http_app(self.report, routes, self.settings.secrets)
         host, port = self.settings.http_host, self.settings.http_port
         connections, (files, _) = self.settings.http_connections, resource.getrlimit(_FILES)
@@ -387,8 +391,20 @@ class App:
                 "Stop what listens there, or choose another HTTP_PORT or HTTP_HOST."
             ) from None
 
+    def _open_webhooks(self) -> None:
+        """Take updates that Telegram pushes, until the host stops."""
+        webhooks = {}
+        for line in self.fleet.lines:
+            if isinstance(line.transport, TelegramTransport) and (own := line.transport.webhook):
+                accept = partial(accept_pushed, line.accept, self.counters)
+                webhooks[own.path] = WebhookEndpoint(own.secret, accept)
+        self._webhooks = webhooks
+        self._stack.callback(setattr, self, "_webhooks", None)
+
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
+        if self._opening:
+            return health.starting(self._opening)
         bots, store = health.bot_states(self.fleet), self._store_health.report()
         agents = self.catalog.snapshot().agents
         return {

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from dataclasses import asdict
 from pathlib import Path as File
 from typing import Any
@@ -14,14 +15,17 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.errors import StoreError
 from bot.messages import Usage
 from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
+from bot.ops.tasks import SystemClock
 from bot.settings import ENV_FILE, Bot, Settings, environment, meanings
 from bot.skills.python_skill import discover_skills
 from bot.startup import model_advice, settings_problems
-from bot.store.client import connect
+from bot.store.client import StoreClient, connect
+from bot.store.health import StoreHealth
 from bot.usage.pricing import Prices
 from registry.binding import AgentBindingType, BotIdentity
 from registry.definition import McpServer
@@ -237,19 +241,24 @@ async def _read_store(settings: Settings) -> Document:
     """What a store of the operator's own holds; the bundled one runs only beside its host."""
     if settings.redis_url is None:
         return Document()
-    client = connect(settings.redis_url.get_secret_value(), connections=2)
-    store = RedisStore(client, settings.guest_permissions())
+    clock = SystemClock()
+    client = StoreClient(connect(settings.redis_url.get_secret_value(), connections=2), clock)
+    store = RedisStore(client.redis, settings.guest_permissions())
     try:
         async with asyncio.timeout(STORE_SECONDS):
-            await store.reload()
-    except (RegistryError, OSError, ValueError) as error:
-        so = "so its agents are not checked"
+            health = StoreHealth(client, clock)
+            found = await health.problems(allow_volatile=settings.allow_volatile_redis)
+            if all(one.level != "error" for one in found):
+                await store.reload()
+                found += await store.tracking_problems()
+    except (RegistryError, StoreError, OSError, ValueError) as error:
+        so = "so neither it nor its agents are checked"
         message = f"the store did not answer ({type(error).__name__}), {so}"
-        problem = Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")
-        return Document(problems=(problem,))
+        found = [Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")]
     finally:
-        await client.aclose()
-    return store.document
+        await client.close()
+    document = store.document
+    return replace(document, problems=(*document.problems, *found))
 
 
 def _overridden(file: RawDocument, environment: RawDocument) -> Iterator[Problem]:

@@ -113,3 +113,10 @@ def overall(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, An
     is_healthy = ready and len(good) == len(states) and not store["faults"]
     status = "ok" if is_healthy else "degraded" if ready else "down"
     return {"status": status, "version": VERSION, "ready": ready, "checks": checks}
+
+
+def starting(waits_for: str) -> dict[str, Any]:
+    """The report of a host that is not ready yet, and what it waits for."""
+    checks = {"store": False, "bots": False}
+    state = {"status": "down", "version": VERSION, "ready": False, "checks": checks}
+    return state | {"starting": waits_for}

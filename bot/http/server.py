@@ -163,11 +163,17 @@ class WebhookEndpoint:
     take: Callable[[bytes], Awaitable[None]]
 
 
-def webhook_routes(endpoints: Mapping[str, WebhookEndpoint], counters: Counters) -> list[Route]:
-    """One route for all endpoints, by path. Telegram repeats what is not answered with 200."""
+def webhook_routes(
+    endpoints: Callable[[], Mapping[str, WebhookEndpoint] | None], counters: Counters
+) -> list[Route]:
+    """One route for all endpoints, by path; None while the host starts or stops.
+
+    Telegram repeats what is not answered with 200.
+    """
 
     async def receive(request: Request) -> Response:
-        status = await _outcome(request, endpoints.get(request.scope["path"]))
+        there = endpoints()
+        status = 503 if there is None else await _outcome(request, there.get(request.scope["path"]))
         counters.add(f"webhook:{status}")
         # An unread body must not be taken for the next request of this connection.
         headers = {} if status == 200 else {"Connection": "close"}

@@ -27,7 +27,7 @@ T = TypeVar("T")
 log = structlog.get_logger("store")
 
 PRELUDES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("beat", "count_within", "request_access"), ()),
+    **dict.fromkeys(("admit", "beat", "count_within", "request_access"), ()),
     **dict.fromkeys(("acquire", "view_leases"), ("alive",)),
     **dict.fromkeys(("append", "finish", "release_budget", "reserve"), ("fence", "ledger")),
     **dict.fromkeys(("accept", "post", "post_card", "replay"), ("notify_line",)),
@@ -208,7 +208,7 @@ def script_source(name: str) -> str:
     """A script's text, with the shared Lua that it needs in front."""
     folder = files("bot.store.scripts")
     parts = ("check_types", *PRELUDES.get(name, ("fence",)), name)
-    return "".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
+    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in parts)
 
 
 @functools.cache
@@ -256,4 +256,9 @@ def _our_error(error: Exception) -> StoreError:
         return kind(f"{type(error).__name__}: {text}")
     if "FENCED" in text:
         return FencedOut(text)
-    return StoreUnavailable(text) if _DOWN_REPLY.search(text) else StoreError(text)
+    return StoreUnavailable(text) if is_outage(text) else StoreError(text)
+
+
+def is_outage(reply: str) -> bool:
+    """Whether an error's text says that the store cannot work now, though it may later."""
+    return _DOWN_REPLY.search(reply) is not None

@@ -84,7 +84,7 @@ def _proof(folder: Path, status: os.stat_result) -> str:
         with os.fdopen(open_private(name, os.O_RDONLY)) as file:
             host_id = file.read()
     boot = Path("/proc/sys/kernel/random/boot_id")
-    machine = boot.read_text() if boot.exists() else str(uuid.getnode())
+    machine = boot.read_text("ascii") if boot.exists() else str(uuid.getnode())
     facts = (host_id, machine, str(status.st_dev), str(status.st_ino))
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:24]
 
@@ -155,7 +155,9 @@ class EmbeddedValkey:
 
         self._socket.unlink(missing_ok=True)
         config = self._folder / "valkey.conf"
-        text = CONFIG.format(socket=self._socket, folder=self._folder, fsync=self._fsync)
+        text = CONFIG.format(
+            socket=_escaped(self._socket), folder=_escaped(self._folder), fsync=self._fsync
+        )
         with data_dir_errors(self._data_dir):
             _write(config, text, os.O_TRUNC)
         self._process = subprocess.Popen(
@@ -205,6 +207,11 @@ def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
     """The descriptor of a lock file, which is created if needed; raises ConfigError."""
     with data_dir_errors(data_dir):
         return open_private(folder / name, os.O_RDWR | os.O_CREAT)
+
+
+def _escaped(path: Path) -> str:
+    """A path as it stands between double quotes in the server's configuration."""
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _write(path: Path, text: str, flags: int) -> None:

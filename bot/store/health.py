@@ -1,9 +1,10 @@
-"""Checks that the store is durable and password-protected."""
+"""Checks that the store is durable, password-protected, and lets a host do all that it does."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,12 +13,16 @@ import structlog
 from bot.errors import ConfigError, StoreError, StoreUnavailable
 from bot.messages import Clock
 from bot.ops.network import resolve_host
+from bot.store.admission import admission, info
 from bot.store.client import StoreClient
+from registry.errors import Level, Problem
 
 log = structlog.get_logger("store")
 
 CHECK_SECONDS = 30.0
-LOGIN_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "authenticated")
+LOGIN_REFUSED = ("NOAUTH", "WRONGPASS", "invalid username-password", "authenticat")
+VOLATILE_CURE = "or set ALLOW_VOLATILE_REDIS=1, if messages may be lost"
+ADMISSION_CURE = "allow this to its user: docs/operations.md has the rules as one ACL line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,13 @@ class Persistence:
         found = []
         if not self.append_only:
             found.append(
-                "it keeps no append-only file, so that a crash loses messages that were accepted "
-                "already: set `appendonly yes`"
+                "the store would lose messages: it keeps no append-only file, so that a crash loses "
+                "messages that were accepted already: set `appendonly yes`"
             )
         if self.eviction != "noeviction":
             found.append(
-                f"it evicts data when memory is short (`maxmemory-policy {self.eviction}`): "
-                "set `maxmemory-policy noeviction`"
+                "the store would lose messages: it evicts data when memory is short "
+                f"(`maxmemory-policy {self.eviction}`): set `maxmemory-policy noeviction`"
             )
         return found
 
@@ -51,19 +56,38 @@ class StoreHealth:
     client: StoreClient
     clock: Clock
     _seen: Persistence | None = field(init=False, default=None)
+    _missing: list[str] = field(init=False, default_factory=list)
 
-    async def require_durable(self, *, allow_volatile: bool) -> None:
+    async def require_usable(self, *, allow_volatile: bool) -> None:
         """Wait for the store and check it; raises ConfigError where it must not be used."""
-        self._seen = await self.client.retry_while_down(self._first_check)
-        faults = self._seen.faults()
-        if faults and not allow_volatile:
-            reasons = "; ".join(faults)
-            raise ConfigError(
-                f"REDIS_URL: this store would lose messages: {reasons}. "
-                "Or set ALLOW_VOLATILE_REDIS=1, if messages may be lost."
-            )
-        for fault in faults:
-            log.warning("store.volatile", why=fault)
+        check = partial(self.problems, allow_volatile=allow_volatile)
+        found = await self.client.retry_while_down(check)
+        if errors := [str(one) for one in found if one.level == "error"]:
+            raise ConfigError("\n".join(errors))
+        for one in found:
+            log.warning("store.problem", problem=str(one))
+
+    async def problems(self, *, allow_volatile: bool) -> list[Problem]:
+        """What is wrong with the store, or missing; raises StoreUnavailable."""
+        try:
+            self._seen = await self._check()
+            allowed = await admission(self.client)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            if any(word in str(error) for word in LOGIN_REFUSED):
+                message = "the store refuses the login"
+                cure = "put the right user and password into it, as redis://user:password@host:port"
+            else:
+                message, cure = f"the store refuses our commands: {error}", ADMISSION_CURE
+            return [Problem("REDIS_URL", message, cure)]
+        self._missing = allowed.missing
+        volatile: Level = "warning" if allow_volatile else "error"
+        return [
+            *(Problem("REDIS_URL", one, ADMISSION_CURE) for one in allowed.refused),
+            *(Problem("REDIS_URL", one, VOLATILE_CURE, volatile) for one in self._seen.faults()),
+            *(Problem("REDIS_URL", one, ADMISSION_CURE, "warning") for one in allowed.missing),
+        ]
 
     async def watch_forever(self) -> None:
         """Check again, so that health shows a store whose settings were changed."""
@@ -79,41 +103,18 @@ class StoreHealth:
         seen = asdict(self._seen) if self._seen else {}
         faults = [*(self._seen.faults() if self._seen else []), *self.client.wrong_types.values()]
         outage = self.client.outage
-        return seen | {"state": "away" if outage else "ok", "trouble": outage, "faults": faults}
-
-    async def _first_check(self) -> Persistence:
-        try:
-            return await self._check()
-        except StoreError as error:
-            if any(word in str(error) for word in LOGIN_REFUSED):
-                raise ConfigError(
-                    "REDIS_URL: the store refuses the login: put the right user and password into "
-                    "the URL, as redis://user:password@host:port"
-                ) from None
-            if isinstance(error, StoreUnavailable):
-                raise
-            raise ConfigError(
-                f"REDIS_URL: the store refuses our commands: {error}. Allow them to its user, or "
-                "correct the URL."
-            ) from None
+        state = {"state": "away" if outage else "ok", "trouble": outage, "faults": faults}
+        return seen | state | {"missing": self._missing}
 
     async def _check(self) -> Persistence:
         facts: dict[str, str] = {}
         for section in ("persistence", "memory"):
-            facts |= _facts(await self.client.command("INFO", section))
+            facts |= await info(self.client, section)
         return Persistence(
             append_only=facts.get("aof_enabled") == "1",
             eviction=facts.get("maxmemory_policy", "unknown"),
             last_write=facts.get("aof_last_write_status", "unknown"),
         )
-
-
-def _facts(reply: Any) -> dict[str, str]:
-    """The lines of an INFO reply, which the library may have parsed already."""
-    if isinstance(reply, dict):
-        return {str(name): str(value) for name, value in reply.items()}
-    lines = reply.decode(errors="replace").splitlines()
-    return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
 
 async def require_password(url: str, *, allowed: bool) -> None:

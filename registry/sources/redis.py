@@ -21,11 +21,14 @@ from registry.sources.stored_values import AuditEntry
 
 _log = structlog.get_logger("registry")
 _Act = Literal["put", "delete", "record"]
-_SCRIPT = (Path(__file__).parent / "write.lua").read_text()
+_SCRIPT = (Path(__file__).parent / "write.lua").read_text("utf-8")
 _REMEMBER_SECONDS = 3 * 24 * 3600
 _QUICK = 32_000  # bytes that are read and validated on the loop
 _CHUNK = 50  # values read and validated between two breaths of the loop
 _SILENCE_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+CHANGED = "agent:changed"
+"""The channel on which each write is published."""
 _RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -47,6 +50,7 @@ class RedisStore:
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
         self._away: Problem | None = None
+        self._untracked: Problem | None = None
 
     async def open(self, changed: Callable[[], None] = lambda: None) -> None:
         """Read everything, then follow until `close`, and call `changed` after each change.
@@ -74,6 +78,16 @@ class RedisStore:
         """Read everything again, now."""
         async with self._translated():
             await self._load()
+
+    async def tracking_problems(self) -> list[Problem]:
+        """What is to be known where the server does not say what changes."""
+        async with self._translated():
+            try:
+                async with aclosing(changes(self._client, stored.PREFIX)) as pushes:
+                    await anext(pushes)
+            except TrackingRefused as error:
+                return [_untracked(error)]
+        return []
 
     async def revision(self, key: str) -> str | None:
         """The revision of a value, which a change of it must expect; None where there is none."""
@@ -158,18 +172,32 @@ class RedisStore:
         tries = 0
         while True:
             try:
-                async with aclosing(changes(self._client, stored.PREFIX)) as pushes:
+                async with aclosing(self._changes()) as pushes:
                     await self._session(pushes)
             except* Exception as errors:  # noqa: BLE001 - whatever it is, following must go on
                 tries = 0 if self._away is None else tries + 1
                 self._lost(type(errors.exceptions[0]).__name__)
             await asyncio.sleep(_RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)])
 
+    async def _changes(self) -> AsyncGenerator[tuple[str, ...] | None]:
+        """What has changed, from the server, or by looking where the server does not say."""
+        try:
+            async with aclosing(changes(self._client, stored.PREFIX)) as pushes:
+                async for keys in pushes:
+                    yield keys
+        except TrackingRefused as error:
+            if self._untracked is None:
+                self._untracked = _untracked(error)
+                _log.warning("registry.untracked", problem=str(self._untracked))
+        async with aclosing(looks(self._client)) as pushes:
+            async for keys in pushes:
+                yield keys
+
     async def _session(self, pushes: AsyncIterator[tuple[str, ...] | None]) -> None:
         """One connection's life: read everything, then what the server says has changed."""
         await anext(pushes)
         await self._load()
-        if self._away is not None:
+        if self._away or self._untracked:
             self._away = None
             self._show()
         if self._first is not None and not self._first.done():
@@ -239,7 +267,7 @@ class RedisStore:
         return {**dict(zip(wanted, values, strict=True)), **found}
 
     def _show(self) -> None:
-        self.document = self._cached.document(*(() if self._away is None else (self._away,)))
+        self.document = self._cached.document(*filter(None, (self._away, self._untracked)))
         self._changed()
 
     def _lost(self, fault: str) -> None:
@@ -261,14 +289,25 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
+def _untracked(error: TrackingRefused) -> Problem:
+    message = f"the store refuses CLIENT TRACKING ({error}), so its agents are read every second"
+    cure = "allow `client|tracking` to its user, or accept that"
+    return Problem("REDIS_URL", message, cure, "warning")
+
+
 # --- what has changed, pushed by the server over a connection of its own -------------------------
+
+
+class TrackingRefused(Exception):
+    """The server does not say what changes: its words, such as those for a missing permission."""
 
 
 async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] | None]:
     """Names of changed keys as they change; first an empty tuple when tracking is on.
 
-    None means that any key may have changed. Raises redis or OS errors when the connection is lost:
-    what happened from then on is unknown.
+    None means that any key may have changed. Raises TrackingRefused where the server has no such
+    pushes, and redis or OS errors when the connection is lost: what happened from then on is
+    unknown.
     """
     pool = client.connection_pool
     settings = {**pool.connection_kwargs, "protocol": 3, "decode_responses": False}
@@ -278,11 +317,14 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] 
         return push
 
     try:
-        await connection.connect()
-        # The library has no public way to receive these pushes.
-        connection._parser.set_invalidation_push_handler(as_it_is)  # noqa: SLF001
-        await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)
-        await connection.read_response()
+        try:
+            await connection.connect()
+            # The library has no public way to receive these pushes.
+            connection._parser.set_invalidation_push_handler(as_it_is)  # noqa: SLF001
+            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)
+            await connection.read_response()
+        except ResponseError as error:  # a login that is refused is another kind of error
+            raise TrackingRefused(str(error)) from None
         yield ()
         is_asked = False
         while True:
@@ -297,3 +339,26 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] 
                 yield None if keys is None else tuple(map(_text, keys))
     finally:
         await connection.disconnect(nowait=True)
+
+
+async def looks(client: Redis) -> AsyncGenerator[tuple[str, ...] | None]:
+    """The same without the server's help: any key may have changed each second, or when published.
+
+    First an empty tuple; raises redis or OS errors when the connection is lost.
+    """
+    yield ()
+    subscription = client.pubsub(ignore_subscribe_messages=True)
+    try:
+        await subscription.subscribe(CHANGED)
+        is_allowed = True
+        while True:
+            try:
+                if is_allowed:
+                    await subscription.get_message(timeout=_LOOK_SECONDS)
+                else:
+                    await asyncio.sleep(_LOOK_SECONDS)
+            except ResponseError:  # its user has no channels
+                is_allowed = False
+            yield None
+    finally:
+        await asyncio.shield(subscription.aclose())  # type: ignore[no-untyped-call]

@@ -21,4 +21,6 @@ elseif ARGV[1] == 'delete' then
   redis.call('DEL', KEYS[1])
 end
 redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[5])
+-- For hosts whose server does not say what changes; a user without channels does without.
+redis.pcall('PUBLISH', 'agent:changed', '')
 return 'done'

@@ -24,7 +24,8 @@ _IGNORE_SIGXFSZ = (
 class Valkey:
     """A server on a unix socket in a folder; it writes an append-only file unless told otherwise.
 
-    `options` are those of the command line and come last, so they override the defaults.
+    `options` are those of the command line and come last, so they override the defaults. `program`
+    is another server of the same kind, such as a redis-server.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Valkey:
         *,
         fsync: str = "everysec",
         environ: Mapping[str, str] | None = None,
+        program: str | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -41,12 +43,13 @@ class Valkey:
         self.url = f"unix://{self.socket}"
         self.process: asyncio.subprocess.Process | None = None
         self._options = ("--appendonly", "yes", "--appendfsync", fsync, *options)
+        self._program = program or str(get_binary_path())
         self._environ = {"PATH": os.environ["PATH"], **(environ or {})}
 
     async def start(self, *, ready: bool = True) -> None:
         """Starts it and waits for its PONG or, unless `ready`, for any answer, also a refusal."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-S", "-c", _IGNORE_SIGXFSZ, str(get_binary_path())),
+            *(sys.executable, "-S", "-c", _IGNORE_SIGXFSZ, self._program),
             *("--port", "0", "--unixsocket", self.socket, "--dir", str(self.folder)),
             *("--save", "", *self._options),
             stdout=asyncio.subprocess.DEVNULL,

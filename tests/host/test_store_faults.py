@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("STORE_KILLS", "4"))
 async def admitted(valkey: Valkey, *, volatile: bool = False) -> None:
     client = StoreClient(connect(valkey.url), SystemClock())
     try:
-        await StoreHealth(client, SystemClock()).require_durable(allow_volatile=volatile)
+        await StoreHealth(client, SystemClock()).require_usable(allow_volatile=volatile)
     finally:
         await client.close()
 

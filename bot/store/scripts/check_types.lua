@@ -1,8 +1,9 @@
 -- Goes in front of every script: an error about a key of the wrong type names the key, which the
--- server does not, and the keys of a line are checked before anything is written.
+-- server does not, and the keys of a line are checked before anything is written. A channel that the
+-- store refuses is done without.
 local redis = setmetatable({call = function(...)
   local found = redis.pcall(...)
-  if type(found) == 'table' and found.err then
+  if type(found) == 'table' and found.err and (...) ~= 'PUBLISH' then
     local key = select(2, ...)
     local where = string.find(found.err, 'WRONGTYPE', 1, true) and ' key=' .. tostring(key) or ''
     error(found.err .. where, 0)

@@ -1,0 +1,102 @@
+"""What a store refuses of all that a host does, found before a message depends on it.
+
+A store may be a cluster, or run no scripts, or know its user by rules that leave out a command, a
+key or a channel. One real script over real names of keys tells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.errors import StoreError, StoreUnavailable
+from bot.store import keys
+from bot.store.client import StoreClient, is_outage
+from registry.sources import stored_values
+
+_NOBODY = "admission"
+"""A line, a person, a key that nobody has: it stands for each placeholder of a key's name."""
+_CHANNELS = (keys.NOTIFICATIONS.replace("*", _NOBODY), keys.LINES_FREE, keys.GRANTS_CHANGED)
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Sentences on why a host cannot work with a store, and on what it has to do without."""
+
+    refused: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+async def admission(client: StoreClient) -> Admission:
+    """Try everything once; raises StoreUnavailable where the store does not answer."""
+    server = await info(client, "server")
+    if "cluster" in (server.get("redis_mode"), server.get("server_mode")):
+        why = "the store runs in cluster mode, where no script may use the keys of two lines"
+        return Admission([f"{why}: use a single server, or a primary with replicas"])
+    try:
+        found = await client.run("admit", [], _key_names())
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        return Admission([f"the store does not run scripts ({error})"])
+    refused: dict[str, dict[str, str]] = {}
+    for kind, name, why in ([part.decode(errors="replace") for part in one] for one in found):
+        if is_outage(why):
+            raise StoreUnavailable(why)
+        refused.setdefault(kind, {})[name] = why
+    sentences = [
+        f"the store refuses the {kind} {_few(names)} ({next(iter(names.values()))})"
+        for kind, names in refused.items()
+    ]
+    return Admission(sentences, [] if sentences else await _missing(client))
+
+
+async def info(client: StoreClient, section: str) -> dict[str, str]:
+    """The facts of a section of INFO."""
+    reply = await client.command("INFO", section)
+    if isinstance(reply, dict):  # the library has parsed it already
+        return {str(name): str(value) for name, value in reply.items()}
+    lines = reply.decode(errors="replace").splitlines()
+    return {name: value for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _key_names() -> list[str]:
+    """A name of each kind of key that a host or its registry uses."""
+    kinds = [
+        *(kind.pattern for kind in vars(keys).values() if isinstance(kind, keys.Key)),
+        *_constants(keys),
+        *(name for name in _constants(stored_values) if name.startswith(stored_values.PREFIX)),
+    ]
+    channels = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED}
+    names = {re.sub("<[^<>]+>", _NOBODY, kind) for kind in kinds if kind not in channels}
+    return sorted(f"{name}{_NOBODY}" if name.endswith(":") else name for name in names)
+
+
+def _constants(module: Any) -> list[str]:
+    return [v for name, v in vars(module).items() if name.isupper() and isinstance(v, str)]
+
+
+def _few(names: Iterable[str]) -> str:
+    first, rest = [*names][:_SHOWN], [*names][_SHOWN:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
+
+
+async def _missing(client: StoreClient) -> list[str]:
+    """Channels: without them replicas hear of each other's work a little later."""
+    try:
+        await client.command("PUBLISH", _CHANNELS[0], "")
+        subscription = client.redis.pubsub()
+        try:
+            await client.call(lambda: subscription.subscribe(*_CHANNELS))
+            await client.call(lambda: subscription.get_message(timeout=5))
+        finally:
+            await subscription.aclose()  # type: ignore[no-untyped-call]
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        so = "so replicas hear of changes up to a second later"
+        return [f"the store refuses channels ({error}), {so}"]
+    return []
