@@ -390,6 +390,7 @@ class App:
                 f"HTTP_HOST:HTTP_PORT {host}:{port} cannot be used: {error.strerror}. "
                 "Stop what listens there, or choose another HTTP_PORT or HTTP_HOST."
             ) from None
+        log.info("http.serving", health=f"{self.url}/health")
 
     def _open_webhooks(self) -> None:
         """Take updates that Telegram pushes, until the host stops."""

@@ -38,8 +38,8 @@ class Persistence:
         found = []
         if not self.append_only:
             found.append(
-                "the store would lose messages: it keeps no append-only file, so that a crash loses "
-                "messages that were accepted already: set `appendonly yes`"
+                "the store would lose messages: it keeps no append-only file, so a crash loses "
+                "what was accepted already: set `appendonly yes`"
             )
         if self.eviction != "noeviction":
             found.append(
@@ -72,12 +72,12 @@ class StoreHealth:
         try:
             self._seen = await self._check()
             allowed = await admission(self.client)
-        except StoreUnavailable:
-            raise
         except StoreError as error:
             if any(word in str(error) for word in LOGIN_REFUSED):
                 message = "the store refuses the login"
                 cure = "put the right user and password into it, as redis://user:password@host:port"
+            elif isinstance(error, StoreUnavailable):
+                raise
             else:
                 message, cure = f"the store refuses our commands: {error}", ADMISSION_CURE
             return [Problem("REDIS_URL", message, cure)]

@@ -351,7 +351,9 @@ async def test_no_host_header_breaks_a_route(host: str, caplog: pytest.LogCaptur
         taken.append(raw)
 
     doors = {"/telegram/a": WebhookEndpoint("word", take)}
-    app = http_app(lambda: {"status": "ok", "ready": True}, webhook_routes(lambda: doors, Counters()))
+    app = http_app(
+        lambda: {"status": "ok", "ready": True}, webhook_routes(lambda: doors, Counters())
+    )
     head = "{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n{}\r\n"
     said = "X-Telegram-Bot-Api-Secret-Token: word\r\n"
     async with serving(app, limits=HttpLimits()) as url:
