@@ -9,6 +9,7 @@ from bot.store import keys
 from bot.store.client import connect
 from bot.store.embedded import EmbeddedValkey
 from registry.sources import stored_values as registry_keys
+from registry.sources.redis import CHANGED
 from simulators.messages.turns import turn
 from tests.host.stage import Stage, until
 from tests.host.tool_agent import PATIENCE, ToolAgent, write
@@ -19,7 +20,7 @@ RARE = {
     "access:tries:<person>",
     "{<line>}:dead",  # of a turn that ends the host again and again
 }
-CHANNELS = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED}
+CHANNELS = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED, CHANGED}
 
 
 def _texts_of(module: object) -> set[str]:

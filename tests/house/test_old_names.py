@@ -61,9 +61,9 @@ Settlement happenings acts audience tape Tape leashed: population, events, actio
 TREES = ("bot", "registry")
 OTHER_TREES = ("simulators", "tests", "bench", "deploy")
 PLAIN_ELSEWHERE = frozenset(
-    {"again", "kept", "ending", "freeze", "hosted", "letters", "folded", "desk", "Draft"}
+    {"again", "kept", "ending", "freeze", "hosted", "letters", "folded", "desk", "Draft", "walk"}
 )
-"""Plain words outside the host: a script that answers again, a flood that freezes, a draft."""
+"""Plain words outside the host: a script that answers again, a flood that freezes, a walk of a table."""
 EVERYWHERE = frozenset(
     {"Purse", "told_apart", "goes_round", "to_an_ending", "Courier", "Acquaintances", "Internals"}
 )
