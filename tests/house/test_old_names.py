@@ -61,7 +61,19 @@ Settlement happenings acts audience tape Tape leashed: population, events, actio
 TREES = ("bot", "registry")
 OTHER_TREES = ("simulators", "tests", "bench", "deploy")
 PLAIN_ELSEWHERE = frozenset(
-    {"again", "kept", "ending", "freeze", "hosted", "letters", "folded", "desk", "Draft", "walk"}
+    {
+        "again",
+        "kept",
+        "ending",
+        "freeze",
+        "hosted",
+        "letters",
+        "folded",
+        "desk",
+        "Draft",
+        "walk",
+        "Walk",
+    }
 )
 """Plain words outside the host: a script that answers again, a flood that freezes, a walk of a table."""
 EVERYWHERE = frozenset(
