@@ -198,6 +198,10 @@ class Attribution:
     release: str | None = None
     trial: str | None = None
 
+    def as_json(self) -> dict[str, str | None]:
+        """Its fields, for a record; `asdict` would copy each of them deeply."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 PartKind = Literal["message", "edit", "clear_keyboard", "callback_answer"]
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import orjson
@@ -41,7 +41,7 @@ class Record:
 
     def attributed(self, attribution: Attribution) -> Record:
         """The record as it is stored, with who answers."""
-        return replace(self, body={**self.body, ATTRIBUTION: asdict(attribution)})
+        return replace(self, body={**self.body, ATTRIBUTION: attribution.as_json()})
 
 
 def end_record(entry: str, outcome: str, text: str) -> Record:
@@ -114,7 +114,7 @@ class Journal:
         names = [*turn_keys(fence.line, ref), *stored, keys.inbox]
         begun = dump_records([message.attributed(attribution)])
         args = [ref.entry, ref.agent, render, *begun, known, turns, RENDER_FOR_S]
-        args += [*renders.values(), orjson.dumps(asdict(attribution))]
+        args += [*renders.values(), orjson.dumps(attribution.as_json())]
         args += [0 if isolated else SUSPECT_AFTER, secrets.token_hex(6)]
         found, fields, items = await self.client.as_owner("begin", fence, names, *args)
         turn = _open_turn(ref.conversation, fields)

@@ -175,9 +175,11 @@ class Transcript:
                 said = turn.messages(prefix)
             else:
                 said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
-            for message in said[:1]:
-                _join(found, message["role"], message["content"])
-            found += said[1:]
+            if found and said and found[-1]["role"] == said[0]["role"]:
+                _join(found, said[0]["role"], said[0]["content"])
+                found += said[1:]
+            else:
+                found += said
         return found
 
     def uncertain(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from bot.errors import OutOfBudget
 from bot.messages import Clock, Fence, ModelRequest, Usage
@@ -146,7 +146,7 @@ class TurnBudget:
             "line": spender.line,
             "turn": spender.entry,
             "conversation": spender.conversation,
-            **asdict(spender.attribution),
+            **spender.attribution.as_json(),
             "person": str(spender.person),
             "model": charge.model,
             "message": charge.message,
