@@ -216,9 +216,11 @@ def _without_mark(block: Json) -> Json:
 
 def _without_marks(message: Json) -> Json:
     content = message["content"]
-    if isinstance(content, str) or not any("cache_control" in block for block in content):
-        return message
-    return {**message, "content": [_without_mark(block) for block in content]}
+    if not isinstance(content, str):
+        for block in content:  # each request does this for all of its history
+            if "cache_control" in block:
+                return {**message, "content": [_without_mark(block) for block in content]}
+    return message
 
 
 def _mark_last(blocks: list[Json]) -> None:
