@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from bot.app import App
 from simulators.messages.script import Answer, Rule
 from simulators.messages.turns import HttpError, Raw, Turn, turn
 from simulators.messages.validate import ModelRequest
@@ -125,8 +126,13 @@ async def gallery_house(folder: Path, **environ: str) -> AsyncIterator[tuple[Sta
     async with staged(folder) as stage:
         bot = guide(stage, "Guide")
         async with stage.host(**QUICK, **environ) as host:
-            await until(lambda: [one.state for one in host.pool.health()] == ["up"], 45)
+            await servers_up(host)
             yield stage, bot
+
+
+async def servers_up(host: App) -> None:
+    """Returns once the host's only MCP server is connected."""
+    await until(lambda: [one["state"] for one in host.report()["servers"]] == ["up"], 45)
 
 
 def guide(stage: Stage, name: str, **agent: Any) -> Bot:
