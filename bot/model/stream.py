@@ -155,7 +155,8 @@ class StreamAccumulator:
         self._half_pair = ""
         match block["type"]:
             case "tool_use":
-                block = {"name": "", "input": {}} | block
+                block = {"id": "", "name": "", "input": {}} | block
+                block["id"] = str(block["id"])
                 yield ToolChosen(_checked_text(block["name"]))
             case "text":
                 block["text"] = text = _joined_pairs(_checked_text(block["text"]))

@@ -79,7 +79,7 @@ def long(sign: str, times: int) -> dict[str, Any]:
     return {"type": "text", "text": sign * times}
 
 
-def ping() -> dict[str, Any]:
+def ping(**_: Any) -> dict[str, Any]:
     return {"type": "text", "text": "pong"}
 
 

@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)
 
 PING = Call("gallery__ping")
 NEW = "/new"
+SMALL = {"model": "claude-haiku-4-5", "maxTokens": 30_000}
 
 
 class House:
@@ -43,7 +44,7 @@ class House:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.guide = guide(stage, "Guide")
-        self.small = guide(stage, "Small", llmOverrides={"model": "claude-haiku-4-5"})
+        self.small = guide(stage, "Small", llmOverrides=SMALL)
         models = {"model": "claude-sonnet-4-5", "fallbackModel": "claude-haiku-4-5"}
         budget = models | {"reasoningEffort": "low", "maxTokens": 8000}
         self.budget = guide(stage, "Budget", llmOverrides=budget)
