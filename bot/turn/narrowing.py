@@ -82,7 +82,11 @@ def _shortened(
 
 def _with_pictures(turns: list[TurnHistory], view: View) -> list[Record]:
     results = (result for turn in turns for result in turn.results() if has_pictures(result))
-    return [one for one in results if PICTURES + one.body["call"] not in view.omitted]
+    return [one for one in results if not _names(one) & view.omitted]
+
+
+def _names(result: Record) -> set[str]:
+    return {RESULT + result.body["call"], PICTURES + result.body["call"]}
 
 
 def _without(view: View, kind: str, results: list[Record]) -> View | None:

@@ -17,8 +17,8 @@ from bot.store.journal import Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 
 UNANSWERED = "This call was not answered: the turn ended before its result came."
-SET_ASIDE = "[A message here was set aside: it could not be answered.{}]"
-ITS_CALLS = " These tools were called for it: {}."
+SET_ASIDE = "[A message here was set aside: it could not be answered.]"
+ITS_CALLS = "[A message here was set aside; these tools were called for it: {}.]"
 RESULT_LEFT_OUT = "[This result was left out: it could not be sent.]"
 PICTURE_LEFT_OUT: Block = {"type": "text", "text": "[A picture was left out: it cannot be shown.]"}
 TURN, RESULT, PICTURES, THOUGHTS = "turn:", "result:", "pictures:", "thinking:"
@@ -35,6 +35,9 @@ class View:
 
     start: str = ""
     omitted: frozenset[str] = frozenset()
+
+
+ALL = View()
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -87,7 +90,7 @@ class TurnHistory:
         """What is sent in place of the turn's messages where it is set aside."""
         answers = (one.body["content"] for one in self.records if one.kind == "model")
         names = dict.fromkeys(call["name"] for content in answers for call in calls_of(content))
-        text = SET_ASIDE.format(ITS_CALLS.format(", ".join(names)) if names else "")
+        text = ITS_CALLS.format(", ".join(names)) if names else SET_ASIDE
         return [{"role": "user", "content": [{"type": "text", "text": text}]}]
 
     def results(self) -> list[Record]:
@@ -184,7 +187,7 @@ class Transcript:
 
     turns: list[TurnHistory] = field(default_factory=list)
     newest: str = ""
-    view: View = View()
+    view: View = ALL
     count: int = 0
     size: int = 0
     cache: Transcripts | None = field(default=None, repr=False, compare=False)
@@ -209,7 +212,7 @@ class Transcript:
         """All records, the newest first."""
         return (record for turn in reversed(self.turns) for record in reversed(turn.records))
 
-    def messages(self, prefix: str, view: View) -> list[Json]:
+    def messages(self, prefix: str, view: View = ALL) -> list[Json]:
         """What is sent under this prefix, adjacent messages of one role joined; not to be changed.
 
         A turn that never ended is replaced by a note, unless it is the last one: what made it fail

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Talk:
         def fits(request: ModelRequest) -> bool:
             return self.mark in request.user_text and when(request)
 
-        self.stage.script.rules.insert(0, Rule(_one(make), when=fits, again=True))
+        self.stage.script.rules.insert(0, Rule(deque([make]), when=fits, again=True))
 
     async def ask(self, text: str) -> str:
         """What the bot says next."""
@@ -74,12 +75,6 @@ class Talk:
         before = len(self.bodies)
         said = await self.ask(text)
         return said, len(self.bodies) - before
-
-
-def _one(make: Callable[[ModelRequest], Turn]) -> Any:
-    from collections import deque
-
-    return deque([make])
 
 
 def talk(stage: Stage, bot: Bot, name: str) -> Talk:
@@ -99,7 +94,7 @@ def always(_: ModelRequest) -> bool:
 
 
 def says(status: int, words: str) -> Callable[[ModelRequest], Turn]:
-    """A refusal; `{place}` in its words is where the newest message begins."""
+    """A refusal."""
     return lambda _: turn(fault=HttpError(status, words))
 
 
@@ -112,6 +107,34 @@ def placed(words: str, text: str) -> Callable[[ModelRequest], Turn]:
         return turn(fault=HttpError(400, words.format(place=place)))
 
     return answer
+
+
+BEGIN = {
+    "type": "message_start",
+    "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 9, "output_tokens": 1}},
+}
+STOP = {"type": "message_stop"}
+
+
+def ended(reason: str | None) -> dict[str, Any]:
+    delta = {"stop_reason": reason, "stop_sequence": None}
+    return {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}
+
+
+def called(*written: str, **block: Any) -> list[dict[str, Any]]:
+    start = {"type": "tool_use", "id": "toolu_1", "name": "gallery__ping", "input": {}} | block
+    start = {name: value for name, value in start.items() if value is not ...}
+    deltas = [{"type": "input_json_delta", "partial_json": part} for part in written]
+    return [
+        {"type": "content_block_start", "index": 0, "content_block": start},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": 0},
+    ]
+
+
+def stream_of(blocks: Sequence[Any], reason: str) -> Turn:
+    """An answer with these blocks' events, and this stop reason."""
+    return sse([BEGIN, *blocks, ended(reason), STOP])
 
 
 def sse(events: Sequence[Any], done: bool = False) -> Turn:

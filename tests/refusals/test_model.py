@@ -5,7 +5,6 @@ One host serves them all; each test has a chat of its own.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,15 +12,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from simulators.messages.turns import Call, ErrorEvent, HttpError, Text, Think, Turn, turn
+from simulators.messages.turns import Call, HttpError, Raw, Text, Think, Turn, turn
 from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage, staged
 from tests.refusals.gallery import PICTURES
 from tests.refusals.talking import (
+    BEGIN,
     QUICK,
+    STOP,
     Talk,
-    always,
+    called,
+    ended,
     guide,
     holds,
     placed,
@@ -142,16 +144,7 @@ async def test_pictures_become_a_word_before_anything_else_is_left_out(house: Ho
 
 async def test_a_picture_that_came_after_one_that_was_refused_is_shown(house: House) -> None:
     person = house.talk()
-    first = json.dumps(PICTURES["fine gif"].hex())  # what the API refuses is the first one alone
-    del first
-    seen: list[int] = []
-
-    def refuses_the_first(request: ModelRequest) -> bool:
-        images = json.dumps(request.body["messages"]).count('"image/gif"')
-        seen.append(images)
-        return images > 0
-
-    person.refuses(says(400, "Could not process image"), refuses_the_first)
+    person.refuses(says(400, "Could not process image"), holds('"image/gif"'))
     person.answers(
         turn(Call("gallery__picture", {"kind": "fine gif"})),
         turn(Call("gallery__picture", {"kind": "fine png"})),
@@ -287,29 +280,6 @@ async def test_what_was_left_out_stays_so_after_a_restart(tmp_path: Any) -> None
 
 # --- malformed input of a call ---
 
-BEGIN = {
-    "type": "message_start",
-    "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 9, "output_tokens": 1}},
-}
-STOP = {"type": "message_stop"}
-
-
-def ended(reason: str | None) -> dict[str, Any]:
-    delta = {"stop_reason": reason, "stop_sequence": None}
-    return {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}
-
-
-def called(*written: str, **block: Any) -> list[dict[str, Any]]:
-    start = {"type": "tool_use", "id": "toolu_1", "name": "gallery__ping", "input": {}} | block
-    start = {name: value for name, value in start.items() if value is not ...}
-    deltas = [{"type": "input_json_delta", "partial_json": part} for part in written]
-    return [
-        {"type": "content_block_start", "index": 0, "content_block": start},
-        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
-        {"type": "content_block_stop", "index": 0},
-    ]
-
-
 MALFORMED = {
     "cut": called('{"a": "b'),
     "a list": called("[1]"),
@@ -360,12 +330,8 @@ async def test_half_a_surrogate_pair_costs_no_request(house: House, manner: str)
         events = [BEGIN, text | {"content_block": {"type": "text", "text": "half \ud83d."}}]
     if manner == "input":
         events = [BEGIN, *called('{"q": "cut \\ud83d"}')]
-    written = [
-        json.dumps(one) for one in [*events, ended(None if manner == "x" else "end_turn"), STOP]
-    ]
+    written = [json.dumps(one) for one in [*events, ended("end_turn"), STOP]]
     body = "".join(f"data: {one}\n\n" for one in written).encode()
-    from simulators.messages.turns import Raw
-
     person.answers(turn(fault=Raw(body)), "told")
     said, requests = await person.costs("go")
     assert (said, requests) == {
@@ -512,7 +478,3 @@ async def test_an_address_of_one_s_own_needs_no_key(tmp_path: Any) -> None:
             assert await ann.costs("hi") == ("no key needed", 1)
         assert "authorization" not in stage.sim.records.all()[0].headers
         assert "x-api-key" not in stage.sim.records.all()[0].headers
-
-
-# unused for now
-_ = (asyncio, always, ErrorEvent)
