@@ -16,8 +16,10 @@ SwitchboardError
 ├── ModelError                a model request failed
 │   ├── ModelBusy             429, 529, 5xx, no connection: another try may help
 │   ├── BrokenStream          the stream ended early: the step is made again
-│   ├── StaleThinking         a replayed thinking block no longer fits its prefix
-│   └── ModelRefused          400, 401, 403, 404: another try will not help
+│   ├── StaleThinking         the thinking in the history is not taken back as it is
+│   └── ModelRefused          401, 403, 404, a setting: another try will not help
+│       └── RequestRefused    400: something that was sent is at fault; less of it may pass
+│           └── PromptTooLong 413, or in words: more was sent than the model takes
 ├── OutOfBudget               a budget has too little left for another model request
 └── ToolError                 a tool call without a result
     ├── ToolUnavailable       it surely did not run
@@ -104,7 +106,9 @@ class ChannelRevoked(ChannelError):
 
 
 class ModelError(SwitchboardError):
-    """A model request failed."""
+    """A model request failed; `cause` says whose fault that is."""
+
+    cause = "neighbour"
 
 
 class ModelBusy(ModelError):
@@ -120,11 +124,36 @@ class BrokenStream(ModelError):
 
 
 class StaleThinking(ModelError):
-    """A replayed thinking block belongs to another prefix: strip them all and retry once."""
+    """Thinking in the history is refused, or missed: send none, and in a loop ask for none."""
+
+    cause = "history"
 
 
 class ModelRefused(ModelError):
-    """The request or the key is wrong; another try will not help."""
+    """The key, the model's name or a setting is wrong; another try will not help."""
+
+    cause = "us"
+
+
+class RequestRefused(ModelRefused):
+    """Something that was sent is at fault.
+
+    `place` is the position of a message and of a block in it, where the server names them;
+    `about_images`: its words are about images.
+    """
+
+    cause = "history"
+
+    def __init__(
+        self, message: str, place: tuple[int, int] | None = None, *, about_images: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.place = place
+        self.about_images = about_images
+
+
+class PromptTooLong(RequestRefused):
+    """More was sent than the model, or its server, takes at once."""
 
 
 class OutOfBudget(SwitchboardError):

@@ -250,7 +250,7 @@ class Settings(BaseSettings):
     telegram_api_url: _Url = "https://api.telegram.org"
     """The Bot API server: Telegram's, or your own."""
     anthropic_api_key: SecretStr | None = None
-    """The key of the Messages API."""
+    """The key of the Messages API; another server may need none."""
     anthropic_base_url: _Url | None = None
     """Another server that serves the Messages API; only `POST /v1/messages`."""
     llm: Annotated[Llm, BeforeValidator(_whole)] = Llm()

@@ -10,19 +10,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bot.mcp.pictures import MOST_PIXELS, sides
 from bot.ops.redaction import Secrets
 
 REMAINDER_LIMIT = 500_000
 BLOCKS_LIMIT = 200
 IMAGES_LIMIT = 8
 IMAGE_BASE64_LIMIT = 5_000_000
-
-_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF87a": "image/gif",
-    b"GIF89a": "image/gif",
-}
 
 
 current_request: ContextVar[RequestState | None] = ContextVar("current_request", default=None)
@@ -146,11 +140,14 @@ class _ContentReader:
             self._add_note(f"[an image left out: no more than {IMAGES_LIMIT} are shown]")
         elif len(data) > IMAGE_BASE64_LIMIT:
             self._add_note(f"[an image of {len(data)} characters left out: it is too large]")
-        elif (kind := _image_kind(data)) is None:
+        elif (found := sides(_decoded(data))) is None:
             self._add_note(f"[an image of type {named_kind[:80]}, which cannot be shown here]")
+        elif max(found[1]) > MOST_PIXELS:
+            width, height = found[1]
+            self._add_note(f"[an image of {width} by {height} pixels left out: it is too large]")
         else:
             self.images += 1
-            source = {"type": "base64", "media_type": kind, "data": data}
+            source = {"type": "base64", "media_type": found[0], "data": data}
             self._blocks.append({"type": "image", "source": source})
 
     def blocks(self) -> list[dict[str, Any]]:
@@ -167,15 +164,11 @@ class _ContentReader:
         return [*self._blocks, *map(_text_block, notes)]
 
 
-def _image_kind(data: str) -> str | None:
-    """The type that an image's first bytes show; the server's own claim may be wrong."""
+def _decoded(data: str) -> bytes:
     try:
-        raw = base64.b64decode(data, validate=True)
+        return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        return None
-    if raw.startswith(b"RIFF") and raw[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for mark, kind in _SIGNATURES.items() if raw.startswith(mark)), None)
+        return b""
 
 
 @dataclass(slots=True)

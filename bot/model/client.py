@@ -27,7 +27,8 @@ from bot.model.parameters import (
     without_cache_marks,
 )
 from bot.model.rate_limiter import RateLimiter
-from bot.model.stream import StreamAccumulator, retry_after, status_error
+from bot.model.refusals import retry_after, status_error
+from bot.model.stream import StreamAccumulator
 from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
 from bot.ops.network import DIRECT_LOOPBACK
@@ -87,7 +88,7 @@ class MessagesModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
-        if not self._key:
+        if not self._key and is_native(self.base_url):
             raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
         if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
             raise ModelRefused(
@@ -128,7 +129,9 @@ class MessagesModel:
             ),
         )
         # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
-        own = {} if is_native(self.base_url) else {"x-api-key": self._key}
+        own: dict[str, Any] = {} if is_native(self.base_url) else {"x-api-key": self._key}
+        if not self._key:
+            own = {"Authorization": anthropic.Omit()}
         client._custom_headers = own  # noqa: SLF001
         return client
 
@@ -274,6 +277,8 @@ async def _pieces_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
 
 
 def _json(data: bytes) -> Mapping[str, Any]:
+    if data.strip() == b"[DONE]":  # other servers end a stream so, as that of another API ends
+        return {"type": "[DONE]"}
     try:
         value = orjson.loads(data) if _BLOCK_START not in data else lenient_json.loads(data)
     except ValueError:

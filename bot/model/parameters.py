@@ -121,10 +121,24 @@ def _reasoning(
     parts: dict[str, Any] = {"output_config": {"effort": level}} if info.efforts else {}
     if "adaptive" in info.thinking:
         return {"thinking": ADAPTIVE, **parts}
+    if "budget" in info.thinking and _is_unthinking_loop(request.messages):
+        return parts
     if "budget" in info.thinking:
         return _budget(request.model, level, max_tokens, notes) | parts
     notes.append(f"{request.model} does not support reasoningEffort: it is dropped")
     return parts
+
+
+def _is_unthinking_loop(messages: Sequence[Json]) -> bool:
+    """Whether a loop of calls goes on whose thinking is gone: the API insists on one or neither.
+
+    That is so where another model, or another conversation, answered before.
+    """
+    if len(messages) < 2:
+        return False
+    before, last = messages[-2]["content"], messages[-1]["content"]
+    goes_on = not isinstance(last, str) and last[0]["type"] == "tool_result"
+    return goes_on and before[0]["type"] not in UNMARKED_KINDS
 
 
 def _effort(request: ModelRequest, notes: list[str]) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from bot.approvals.request import PendingCall, Suspension
-from bot.errors import ModelError, ModelRefused, OutOfBudget
+from bot.errors import ModelError, ModelRefused, OutOfBudget, PromptTooLong, RequestRefused
 from bot.messages import Answer
 from bot.ops.tasks import offload_if_long
 from bot.turn import results
@@ -62,8 +62,12 @@ class AgentLoop:
             return await self._interrupted(by_person=stop.is_set())
         except OutOfBudget as error:
             return self._gave_up("refused", results.OUT_OF_BUDGET.format(error))
+        except RequestRefused as error:
+            log.error("model.refused", agent=self.turn.agent.id, error=str(error), cause="message")
+            note = results.TOO_LONG if isinstance(error, PromptTooLong) else results.NOT_TAKEN
+            return replace(self._gave_up("failed", note), is_refused=True)
         except ModelRefused as error:
-            log.error("model.refused", agent=self.turn.agent.id, error=str(error))
+            log.error("model.refused", agent=self.turn.agent.id, error=str(error), cause="us")
             return self._gave_up("failed", results.BROKEN)
         except ModelError as error:
             log.warning("model.gave_up", agent=self.turn.agent.id, error=str(error))
@@ -104,7 +108,7 @@ class AgentLoop:
         spoken = [block for block in answer.content if block["type"] != "tool_use"]
         self.turn.add_answer(replace(answer, content=spoken))
         self.progress.end_step()
-        outcome, note = _ENDS.get(answer.stop, ("done", ""))
+        outcome, note = _ENDS.get(answer.stop, ("done", self.turn.note))
         return turn_result(outcome, self.turn.said(), note)
 
     def _gave_up(self, outcome: Outcome, note: str) -> TurnResult:

@@ -13,18 +13,21 @@ from functools import partial
 import orjson
 import structlog
 
-from bot.errors import BrokenStream, ModelBusy, ModelError, StaleThinking
+from bot.errors import BrokenStream, ModelBusy, ModelError, RequestRefused, StaleThinking
 from bot.messages import Answer, Model, ModelRequest, TextDelta, ToolChosen
 from bot.ops.tasks import offload_if_long
+from bot.turn.narrowing import narrowed
 from bot.turn.progress import Progress
-from bot.turn.prompt import content_hash
 from bot.turn.results import TRYING_AGAIN
 from bot.turn.turn import Turn
 
 log = structlog.get_logger("turn")
 
 FIRST_PAUSE = 0.5
-_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+NO_THINKING = "none"
+UNKNOWN_TOOL = "unknown_tool"
+"""The name under which a call is recorded whose own name no server takes back."""
+_LEGAL = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
 
 @dataclass(slots=True, repr=False)
@@ -35,9 +38,12 @@ class ModelCaller:
     turn: Turn
     progress: Progress
     _model_name: str = field(init=False)
+    _effort: str | None = field(init=False)
+    _narrowed: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self._model_name = self.turn.agent.model
+        self._effort = self.turn.agent.effective.llm.reasoning_effort
 
     async def ask(self, *, last: bool) -> Answer:
         """One answer, without tool calls where it is the `last`; raises ModelError, OutOfBudget."""
@@ -68,31 +74,36 @@ class ModelCaller:
             max_tokens=turn.agent.max_tokens,
             system=turn.prompt.system,
             tools=turn.prompt.tools,
-            messages=turn.transcript.messages(turn.prefix),
+            messages=turn.transcript.messages(turn.prefix, turn.view),
             temperature=llm.temperature,
-            reasoning_effort=llm.reasoning_effort,
+            reasoning_effort=self._effort,
             no_tools=last and bool(turn.prompt.tools),
         )
 
     async def _cleaned(self, answer: Answer) -> Answer:
-        """The answer without secrets, and with no call that has the id of another one."""
+        """The answer without secrets, and with calls as they can be sent back."""
         size, redact = len(orjson.dumps(answer.content)), self.turn.agent.filter.redact_answer
         answer = await offload_if_long(size, partial(redact, answer))
         if all(block["type"] != "tool_use" for block in answer.content):
             return answer
-        return ensure_unique_call_ids(answer, self.turn.transcript.call_ids())
+        return mended_calls(answer, self.turn.transcript.call_ids())
 
     async def _next_attempt(self, error: ModelError, attempt: int) -> int:
         """The number of the next attempt, after a pause; raises where there is none.
 
         The fallback model begins with the first one again.
         """
+        turn, limits = self.turn, self.turn.usage.limits
+        has_more = attempt < limits.attempts
+        if isinstance(error, RequestRefused):
+            self._narrow(error)
+            return attempt
         if not isinstance(error, ModelBusy | BrokenStream | StaleThinking):
             raise error
-        turn = self.turn
-        has_more = attempt < turn.usage.limits.attempts
         if isinstance(error, StaleThinking):
-            turn.prefix = content_hash([turn.prefix, attempt])
+            turn.drop_thinking(attempt)
+            if turn.answers:  # the thinking of this loop is gone: the API may insist on it
+                self._effort = NO_THINKING
             if has_more:
                 return attempt + 1
             error = ModelBusy("no usable answer in the allowed number of tries")
@@ -107,10 +118,19 @@ class ModelCaller:
             raise error
         log.warning("model.fallback", agent=turn.agent.id, error=str(error))
         self._model_name = str(fallback)
-        turn.prefix = content_hash([turn.prefix, fallback])
-        turn.head = content_hash([turn.head, fallback])
+        turn.fall_back(str(fallback))
         self.progress.restart_step()
         return 1
+
+    def _narrow(self, error: RequestRefused) -> None:
+        """Leave something out of the turn's next request; raises the error where nothing helps."""
+        turn = self.turn
+        view = narrowed(error, turn.transcript, turn.prefix, turn.view, self._narrowed)
+        if view is None:
+            raise error
+        self._narrowed += 1
+        turn.leave_out(view, error)
+        self.progress.restart_step()
 
 
 def _pause(error: ModelError, attempt: int) -> float:
@@ -119,14 +139,19 @@ def _pause(error: ModelError, attempt: int) -> float:
     return max(wanted or 0.0, FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5))  # noqa: S311
 
 
-def ensure_unique_call_ids(answer: Answer, taken: Collection[str]) -> Answer:
-    """The answer, with a new id for each call whose own is `taken`, there twice, or no id."""
+def mended_calls(answer: Answer, taken: Collection[str]) -> Answer:
+    """The answer with calls that every server takes back.
+
+    A call whose id is `taken`, there twice or no id gets a new one; a name that no tool can have
+    becomes `unknown_tool`.
+    """
     seen, content = set(taken), []
     for block in answer.content:
         if block["type"] == "tool_use":
-            id = block.get("id")
-            if not isinstance(id, str) or not _CALL_ID.match(id) or id in seen:
-                block = {**block, "id": f"toolu_{secrets.token_hex(12)}"}
-            seen.add(block["id"])
+            id, name = block.get("id"), block["name"]
+            if not isinstance(id, str) or not _LEGAL.match(id) or id in seen:
+                id = f"toolu_{secrets.token_hex(12)}"
+            block = block | {"id": id, "name": name if _LEGAL.match(name) else UNKNOWN_TOOL}
+            seen.add(id)
         content.append(block)
     return replace(answer, content=content)

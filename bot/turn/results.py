@@ -29,6 +29,15 @@ BROKEN = (
     "I can't answer at the moment: the model refused the request. "
     "The operator can find the reason in the log."
 )
+NOT_TAKEN = (
+    "I can't answer this: the model refused something in it. Please say it in another way, or send "
+    "/new to begin a new conversation. The operator can find the reason in the log."
+)
+TOO_LONG = (
+    "This is too long for the model. Please send less at once, or send /new to begin a new "
+    "conversation."
+)
+LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
 RETRY_PREFIX = "again:"
 RETRY_BUTTON = "Try again"
@@ -43,12 +52,14 @@ ASKED_AGAIN = "[{} asks for this again: the answer did not come.]"
 class TurnResult:
     """What the person reads at the end, in Markdown, and how the turn is recorded.
 
-    `can_retry` offers a button that asks for the answer once more.
+    `can_retry` offers a button that asks for the answer once more. `is_refused`: what was said in
+    the turn cannot be sent to the model again.
     """
 
     outcome: Outcome
     text: str
     can_retry: bool = False
+    is_refused: bool = False
 
 
 def turn_result(outcome: Outcome, said: str, note: str = "") -> TurnResult:

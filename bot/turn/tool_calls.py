@@ -86,6 +86,7 @@ class ToolCalls:
         `results` and `repeated` are of calls that were started before: those that run once more.
         """
         turn, ids = self.turn, {call.id for call in calls}
+        turn.usage.malformed += any(call.invalid for call in calls)
         earlier = (call for answer in turn.answers for call in turn.calls(answer))
         made = [call.digest for call in earlier if call.id not in ids]
         pending: list[PendingCall] = []

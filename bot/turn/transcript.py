@@ -2,20 +2,42 @@
 
 A call is never parted from its result, and every call has one: where the record has none, the
 message says so. Thinking blocks are kept only under the prefix that they were made under.
+What the model's API refused is left out of later requests: a `View` says what.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef
 from bot.store.journal import Record
+from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 
 UNANSWERED = "This call was not answered: the turn ended before its result came."
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
+ITS_CALLS = "[A message here was set aside; these tools were called for it: {}.]"
+RESULT_LEFT_OUT = "[This result was left out: it could not be sent.]"
+PICTURE_LEFT_OUT: Block = {"type": "text", "text": "[A picture was left out: it cannot be shown.]"}
+TURN, RESULT, PICTURES, THOUGHTS = "turn:", "result:", "pictures:", "thinking:"
+"""What a view may leave out, before the entry of a turn, or the id of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a transcript is sent: the turns from the record `start` on, without the `omitted`.
+
+    Each name in `omitted` is that of a turn, of a call's result or its pictures, or of a turn
+    before whose request all thinking was dropped.
+    """
+
+    start: str = ""
+    omitted: frozenset[str] = frozenset()
+
+
+ALL = View()
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -23,7 +45,8 @@ class TurnHistory:
     """One turn's records, the person's message first; its messages are made once and kept.
 
     `size` is about how many characters they add to a request, `uncertain` the digests of calls
-    whose outcome is unknown. `ended` is set once the turn's end is recorded.
+    whose outcome is unknown. `ended` is set once the turn's end is recorded, `set_aside` where it
+    would make every later turn fail.
     """
 
     id: str = ""
@@ -32,9 +55,11 @@ class TurnHistory:
     size: int = 0
     uncertain: frozenset[str] = frozenset()
     ended: bool = False
+    set_aside: bool = False
     _has_thinking: bool = False
     _made: list[Json] | None = None
     _made_under: str = ""
+    _made_without: frozenset[str] = frozenset()
 
     def add(self, record: Record) -> int:
         """Append the turn's next record; its size."""
@@ -44,7 +69,7 @@ class TurnHistory:
         if record.kind == "person":
             self.id, self.entry = record.id, record.body["turn"]
         elif record.kind == "end":
-            self.ended = True
+            self.ended, self.set_aside = True, "refused" in record.body
         elif record.kind == "model":
             self._has_thinking |= any(b["type"] in THINKING for b in record.body["content"])
         elif record.kind == "result" and record.body.get("unknown"):
@@ -53,14 +78,27 @@ class TurnHistory:
             self.uncertain |= {body["digest"] for body in started if body["call"] == call}
         return size
 
-    def messages(self, prefix: str) -> list[Json]:
+    def messages(self, prefix: str, omitted: frozenset[str]) -> list[Json]:
         """The turn's messages under this prefix; callers must not change them."""
-        if self._made is None or (self._has_thinking and self._made_under != prefix):
-            self._made, self._made_under = _messages(self.records, prefix), prefix
+        under_another = self._has_thinking and self._made_under != prefix
+        if self._made is None or under_another or self._made_without != omitted:
+            self._made = _messages(self.records, prefix, omitted)
+            self._made_under, self._made_without = prefix, omitted
         return self._made
 
+    def note(self) -> list[Json]:
+        """What is sent in place of the turn's messages where it is set aside."""
+        answers = (one.body["content"] for one in self.records if one.kind == "model")
+        names = dict.fromkeys(call["name"] for content in answers for call in calls_of(content))
+        text = ITS_CALLS.format(", ".join(names)) if names else SET_ASIDE
+        return [{"role": "user", "content": [{"type": "text", "text": text}]}]
 
-def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
+    def results(self) -> list[Record]:
+        """The results of the turn's calls."""
+        return [record for record in self.records if record.kind == "result"]
+
+
+def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
     found: list[Json] = []
     for record in records:
@@ -69,7 +107,7 @@ def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
         elif record.kind == "model" and record.body["stop"] != "refusal":  # never repeated
             content = _sent_back(record, prefix)
             _join(found, "assistant", content)
-            _join(found, "user", [_result(call, results) for call in calls_of(content)])
+            _join(found, "user", [_result(call, results, omitted) for call in calls_of(content)])
     return found
 
 
@@ -106,11 +144,21 @@ def _sent_back(record: Record, prefix: str) -> list[Block]:
     return content
 
 
-def _result(call: Block, results: dict[str, Record]) -> Block:
-    record = results.get(call["id"])
+def _result(call: Block, results: dict[str, Record], omitted: frozenset[str]) -> Block:
+    record, id = results.get(call["id"]), call["id"]
     content: Any = record.body["content"] if record else UNANSWERED
-    block: Block = {"type": "tool_result", "tool_use_id": call["id"], "content": content}
+    if omitted and RESULT + id in omitted:
+        content = RESULT_LEFT_OUT
+    elif omitted and PICTURES + id in omitted:
+        content = [PICTURE_LEFT_OUT if part["type"] == "image" else part for part in content]
+    block: Block = {"type": "tool_result", "tool_use_id": id, "content": content}
     return block | {"is_error": True} if record is None or record.body["error"] else block
+
+
+def has_pictures(result: Record) -> bool:
+    """Whether a call's result holds any."""
+    content = result.body["content"]
+    return not isinstance(content, str) and any(part["type"] == "image" for part in content)
 
 
 def _join(found: list[Json], role: str, content: Sequence[Json]) -> None:
@@ -123,6 +171,7 @@ def _join(found: list[Json], role: str, content: Sequence[Json]) -> None:
 
 Key = tuple[str, str, str]
 TRIM_TO = 0.75
+MAX_TOKENS_PER_CHARACTER = 4
 RECORD_BYTES = 900
 """About what a record takes in memory beside its text."""
 
@@ -131,14 +180,14 @@ RECORD_BYTES = 900
 class Transcript:
     """The turns that the model reads again, in memory.
 
-    `newest` is the id of the newest record, `start` that of the record where history began for the
-    newest answer. `count` is the number of records, `size` about how many characters they add to a
-    request. `cache` is the one that the transcript is in, and whose size it keeps up to date.
+    `newest` is the id of the newest record, `view` what was sent for the newest answer. `count` is
+    the number of records, `size` about how many characters they add to a request. `cache` is the
+    one that the transcript is in, and whose size it keeps up to date.
     """
 
     turns: list[TurnHistory] = field(default_factory=list)
     newest: str = ""
-    start: str = ""
+    view: View = ALL
     count: int = 0
     size: int = 0
     cache: Transcripts | None = field(default=None, repr=False, compare=False)
@@ -163,24 +212,45 @@ class Transcript:
         """All records, the newest first."""
         return (record for turn in reversed(self.turns) for record in reversed(turn.records))
 
-    def messages(self, prefix: str) -> list[Json]:
-        """The messages under this prefix, adjacent ones of one role joined; not to be changed.
+    def messages(self, prefix: str, view: View = ALL) -> list[Json]:
+        """What is sent under this prefix, adjacent messages of one role joined; not to be changed.
 
         A turn that never ended is replaced by a note, unless it is the last one: what made it fail
         would make every later turn fail.
         """
         found: list[Json] = []
-        for turn in self.turns:
-            if turn.ended or turn is self.turns[-1]:
-                said = turn.messages(prefix)
-            else:
-                said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
+        for turn in self.shown(view):
+            said = self._said(turn, prefix, view)
             if found and said and found[-1]["role"] == said[0]["role"]:
                 _join(found, said[0]["role"], said[0]["content"])
                 found += said[1:]
             else:
                 found += said
         return found
+
+    def shown(self, view: View) -> list[TurnHistory]:
+        """The turns of a view, also those of which it shows but a note."""
+        first = next((i for i, turn in enumerate(self.turns) if turn.id == view.start), 0)
+        return self.turns[first:] if first else self.turns
+
+    def turn_at(self, place: tuple[int, int], prefix: str, view: View) -> TurnHistory | None:
+        """The turn whose block is at this position, message and block, of what is sent."""
+        owners: list[list[TurnHistory]] = []
+        role = ""
+        for turn in self.shown(view):
+            for message in self._said(turn, prefix, view):
+                if message["role"] != role:
+                    owners.append([])
+                role = message["role"]
+                owners[-1] += [turn] * len(message["content"])
+        at, block = place
+        return owners[at][min(block, len(owners[at]) - 1)] if at < len(owners) else None
+
+    def _said(self, turn: TurnHistory, prefix: str, view: View) -> list[Json]:
+        is_kept = turn.ended and not turn.set_aside and TURN + turn.entry not in view.omitted
+        if is_kept or turn is self.turns[-1]:
+            return turn.messages(prefix, view.omitted)
+        return turn.note()
 
     def uncertain(self) -> frozenset[str]:
         """Digests of calls whose outcome is unknown."""
@@ -191,20 +261,34 @@ class Transcript:
         answers = (one.body["content"] for one in self.newest_first() if one.kind == "model")
         return {block["id"] for content in answers for block in calls_of(content)}
 
-    def trim(self, turns: int, chars: int) -> str:
-        """Drop what is before the start of history; the id of the record where it starts.
+    def trim(self, turns: int, chars: int, tokens: int | None = None) -> View:
+        """Drop what is before the start of history; what is left to be sent.
 
-        The start stays where it was until a limit is passed, then it moves over whole turns until
-        three quarters of the limits are left: so the prefix changes, and the provider's cache is
-        lost, only once in many turns.
+        `tokens` is the room that the model has, where it is known. The start stays where it was
+        until a limit is passed, then it moves over whole turns until three quarters of the limits
+        are left: so the prefix changes, and the provider's cache is lost, only once in many turns.
         """
-        self._drop(next((i for i, turn in enumerate(self.turns) if turn.id == self.start), 0))
+        self._drop(len(self.turns) - len(self.shown(self.view)))
+        if tokens is not None and self.size * MAX_TOKENS_PER_CHARACTER > tokens:
+            chars = min(chars, self._characters_in(tokens))
         if not self._fits(turns, chars):
             while len(self.turns) > 1 and not self._fits(
                 int(turns * TRIM_TO), int(chars * TRIM_TO)
             ):
                 self._drop(1)
-        return self.turns[0].id if self.turns else ""
+        return replace(self.view, start=self.turns[0].id if self.turns else "")
+
+    def _characters_in(self, tokens: int) -> int:
+        """How many characters of this conversation so many tokens hold, by the last true count."""
+        known = known_prompt(self.newest_first(), "")
+        return self.size * tokens // max(1, known.tokens + known.added // MIN_BYTES_PER_TOKEN)
+
+    def kept_in(self, view: View) -> View:
+        """The view, without names of what is no longer in the transcript."""
+        entries = {turn.entry for turn in self.turns}
+        known = entries | {one.body["call"] for turn in self.turns for one in turn.results()}
+        named = ((name, name.partition(":")[2]) for name in view.omitted)
+        return replace(view, omitted=frozenset(name for name, of in named if of in known))
 
     def _fits(self, turns: int, chars: int) -> bool:
         return len(self.turns) <= turns and self.size <= chars
@@ -227,7 +311,8 @@ class Transcript:
             return
         self._grow(1, self.turns[-1].add(record))
         if record.kind == "model":
-            self.start = record.body.get("start", self.start)
+            start, omitted = record.body.get("start", ""), record.body.get("omitted", ())
+            self.view = View(start or self.view.start, frozenset(omitted))
 
 
 @dataclass(slots=True, repr=False)

@@ -13,16 +13,18 @@ from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import ApprovalRequest, Suspension
 from bot.approvals.service import TurnServices, new_request
 from bot.approvals.view import question_parts
+from bot.errors import RequestRefused
 from bot.messages import Answer, IncomingMessage, LineEntry, OutgoingPart, TurnRef, text_of
 from bot.ops.tasks import offload_if_long
 from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
-from bot.turn.results import Retry, TurnResult, retry_button
-from bot.turn.transcript import Transcript, calls_of
+from bot.turn.results import LEFT_OUT, Retry, TurnResult, retry_button
+from bot.turn.transcript import THOUGHTS, TURN, Transcript, View, calls_of
 from bot.usage.budgets import TurnUsage
 from bot.usage.pricing import KnownPrompt, known_prompt
 from bot.usage.reservation import TurnBudget
+from registry.models import known
 
 T = TypeVar("T")
 
@@ -69,7 +71,8 @@ class Turn:
 
     Each step is recorded before the next one is made: after a crash the turn goes on from its
     records. `prefix` names what the model has read before its next answer, `head` the model, its
-    system prompt (without the time) and its tools, `start` the record where history begins.
+    system prompt (without the time) and its tools, `view` what of the transcript is sent. `note` is
+    for the person, about what had to be left out of that.
     """
 
     services: TurnServices
@@ -85,9 +88,10 @@ class Turn:
         self.id, self.line, self.stop = entry.id, entry.line, entry.stop
         limits, model = self.agent.limits, self.agent.model
         self.usage = TurnUsage(limits, self.services.clock)
-        self.start = self.transcript.trim(limits.history_turns, limits.history_chars)
-        self.prefix = content_hash([self.prompt.digest, self.start, model])
+        self.view = self.transcript.trim(limits.history_turns, limits.history_chars, self._room())
+        self.note, self._fallback = "", ""
         self.head = content_hash([self.prompt.content, model])
+        self._renew_prefix()
         self.answers: list[Record] = []
         self._answers_shown = 0
         self._unwritten: list[Record] = []
@@ -107,6 +111,42 @@ class Turn:
         self.usage.requests = len(self.answers)
         attempts = 0 if self.open_calls() else self.opened.unrecorded_attempts
         self.budget.unrecorded_attempts = attempts
+
+    def _room(self) -> int | None:
+        """The tokens that the model has for the conversation; None where nothing is known.
+
+        A turn that goes on keeps the history that it began with.
+        """
+        info = known(self.agent.model)
+        if info is None or any(record.kind == "model" for record in self.recorded()):
+            return None
+        return max(info.context // 4, info.context - self.agent.max_tokens)
+
+    def _renew_prefix(self) -> None:
+        view, model = self.view, self.agent.model
+        prefix = content_hash([self.prompt.digest, view.start, model, *sorted(view.omitted)])
+        self.prefix = content_hash([prefix, self._fallback]) if self._fallback else prefix
+
+    def fall_back(self, model: str) -> None:
+        """Another model answers from now on."""
+        self._fallback = model
+        self.prefix = content_hash([self.prefix, model])
+        self.head = content_hash([self.head, model])
+
+    def drop_thinking(self, attempt: int) -> None:
+        """Send no thinking that there is so far, now and in later turns."""
+        self.view = replace(self.view, omitted=self.view.omitted | {THOUGHTS + self.id})
+        self.prefix = content_hash([self.prefix, attempt])
+
+    def leave_out(self, view: View, error: RequestRefused) -> None:
+        """Send what this view shows, as more was refused; the next answer records that."""
+        log.warning("model.narrowed", agent=self.agent.id, line=self.line.name, error=str(error))
+        self.services.counters.add("turns:narrowed")
+        omitted = view.omitted - self.view.omitted
+        if view.start != self.view.start or any(name.startswith(TURN) for name in omitted):
+            self.note = LEFT_OUT
+        self.view = view
+        self._renew_prefix()
 
     def recorded(self) -> Sequence[Record]:
         """All records of this turn that are in the journal."""
@@ -152,10 +192,12 @@ class Turn:
             "model": answer.model,
             "usage": [usage.input, usage.output, usage.cache_read, usage.cache_write],
             "prefix": self.prefix,
-            "start": self.start,
+            "start": self.view.start,
             "head": self.head,
             "at": int(self.services.clock.wall()),
         }
+        if self.view.omitted:
+            body["omitted"] = sorted(self.transcript.kept_in(self.view).omitted)
         record = Record("model", body | {"partial": True} if partial else body)
         self.answers.append(record)
         self._unwritten.append(record)
@@ -216,7 +258,8 @@ class Turn:
         services = self.services
         rendered = await self._render(result.text, shown, can_retry=result.can_retry)
         parts = [replace(part, turn=self.request.ref) for part in rendered]
-        records = self._with_unwritten(end_record(self.id, result.outcome, result.text))
+        end = end_record(self.id, result.outcome, result.text, refused=result.is_refused)
+        records = self._with_unwritten(end)
         lines = self.budget.usage_records(records, self.transcript.size)
         stored = [*self._attributed(records), *lines]
         newest, posted = await services.journal.finish(self.line.fence, self.opened, stored, parts)

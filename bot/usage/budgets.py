@@ -109,17 +109,22 @@ def day_of(now: float) -> str:
 
 
 MAX_LOOPS = 2
+MAX_MALFORMED = 2
 WINDOW_SECONDS = 60.0
 MAX_KNOWN = 10_000
 
 
 class TurnUsage:
-    """What one turn has used: `requests` counts every try, `loops` calls that went in circles."""
+    """What one turn has used.
+
+    `requests` counts every try, `loops` calls that went in circles, `malformed` answers with calls
+    whose input could not be passed on.
+    """
 
     def __init__(self, limits: TurnLimits, clock: Clock) -> None:
         self.limits, self._clock = limits, clock
         self._until = clock.monotonic() + limits.seconds
-        self.requests = self.calls = self.loops = 0
+        self.requests = self.calls = self.loops = self.malformed = 0
 
     @property
     def seconds_left(self) -> float:
@@ -135,7 +140,7 @@ class TurnUsage:
     def is_last_request(self) -> bool:
         """Whether the next request has to be the last one, without tools."""
         used_up = self.requests >= self.limits.requests - 1 or self.loops >= MAX_LOOPS
-        return used_up or not self.has_calls_left
+        return used_up or self.malformed >= MAX_MALFORMED or not self.has_calls_left
 
 
 Requester = tuple[str, str, int]

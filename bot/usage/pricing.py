@@ -161,7 +161,7 @@ def known_prompt(newest_first: Iterable[Record], head: str) -> KnownPrompt:
                 return KnownPrompt(sum(usage), added, body.get("head") == head)
         if record.kind in ("person", "model", "result"):
             added += _max_tokens(body["content"]) + MESSAGE_TOKENS
-    return KnownPrompt()
+    return KnownPrompt(added=added)
 
 
 def worst_case_cost(

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 
 from simulators.messages import shape
+from simulators.messages.pictures import check_picture
 from simulators.messages.refusals import invalid
 from simulators.messages.shape import Obj
 
 TOOL_USE_ID = re.compile(r"^[a-zA-Z0-9_-]+$")
+TOOL_USE_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,200}$")
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _IN_RESULT = ("text", "image", "search_result", "document", "tool_reference")
 _BY_USER = ("text", "image", "document", "search_result", "tool_result")
@@ -85,7 +87,9 @@ def _image(block: Obj, place: str) -> None:
         shape.one_of(source.get("media_type"), IMAGES, f"{place}.source.base64.media_type")
     field = {"base64": "data", "url": "url", "file": "file_id"}[kind]
     inside = f"{place}.source.{kind}"
-    shape.text(shape.present(source, field, inside), f"{inside}.{field}")
+    value = shape.text(shape.present(source, field, inside), f"{inside}.{field}")
+    if kind == "base64":
+        check_picture(value, f"{inside}.data")
 
 
 def _document(block: Obj, place: str) -> None:
@@ -113,8 +117,8 @@ def _redacted(block: Obj, place: str) -> None:
 def _tool_use(block: Obj, place: str) -> None:
     _tool_id(shape.present(block, "id", place), f"{place}.id")
     name = shape.text(shape.present(block, "name", place), f"{place}.name")
-    if not 1 <= len(name) <= 200:
-        raise invalid(f"{place}.name: String should have at least 1 and at most 200 characters")
+    if not TOOL_USE_NAME.match(name):
+        raise invalid(f"{place}.name: String should match pattern '{TOOL_USE_NAME.pattern}'")
     shape.mapping(shape.present(block, "input", place), f"{place}.input")
 
 

@@ -20,7 +20,16 @@ from simulators.messages.refusals import TYPES, Refusal, invalid
 from simulators.messages.reply import Reply
 from simulators.messages.sim import MessagesSim
 from simulators.messages.stream import Event, HangUp, Hold, Step, events, steps
-from simulators.messages.turns import Cut, Drop, EndEarly, ErrorEvent, HttpError, Stall, Turn
+from simulators.messages.turns import (
+    Cut,
+    Drop,
+    EndEarly,
+    ErrorEvent,
+    HttpError,
+    Raw,
+    Stall,
+    Turn,
+)
 from simulators.messages.validate import (
     ModelRequest,
     check_count,
@@ -146,12 +155,14 @@ async def _create(
         _steps(reply, turn, checked),
         sim.gates,
         ended,
-        headers=_headers(checked) | sim.limits.headers(),
+        headers=_headers(checked, turn) | sim.limits.headers(),
         pace=lambda: turn.pace or sim.pace,
     )
 
 
-def _headers(request: ModelRequest) -> dict[str, str]:
+def _headers(request: ModelRequest, turn: Turn) -> dict[str, str]:
+    if isinstance(turn.fault, Raw):
+        return {"content-type": turn.fault.kind}
     if request.stream:
         return {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
     return {"content-type": "application/json"}
@@ -179,6 +190,8 @@ def _raise(turn: Turn, request: ModelRequest) -> None:
 
 
 def _steps(reply: Reply, turn: Turn, request: ModelRequest) -> list[Step]:
+    if isinstance(turn.fault, Raw):
+        return [Event(turn.fault.body)]
     if request.stream:
         return steps(events(reply), turn.fault)
     whole = orjson.dumps(reply.whole())

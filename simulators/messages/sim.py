@@ -26,7 +26,8 @@ class MessagesSim:
     """One Messages API.
 
     `script` answers (by default the demo script); `clock` gives seconds for the cache; `pace` is
-    in tokens a second, None at once; `keys` are the accepted API keys, None accepts any.
+    in tokens a second, None at once. `keys` are the accepted API keys: None accepts any, an empty
+    one accepts requests without a key.
     """
 
     def __init__(
@@ -47,11 +48,11 @@ class MessagesSim:
         self.limits = Limits(lambda: clock() + self.skew)
         self.threads = Threads()
         self.paused: OrderedDict[str, None] = OrderedDict()
-        self._keys = keys
+        self.keys = keys
 
     def accepts(self, key: str) -> bool:
         """Whether an API key is good."""
-        return self._keys is None or key in self._keys
+        return bool(key) if self.keys is None else key in self.keys
 
     def reply(self, request: ModelRequest, turn: Turn) -> Reply:
         """The content of an answer; its tokens count, and its marked prefixes are cached."""

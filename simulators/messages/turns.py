@@ -86,7 +86,15 @@ class ErrorEvent:
     message: str = "Overloaded"
 
 
-Fault = HttpError | Drop | Cut | Stall | EndEarly | ErrorEvent
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """These bytes as the whole body of a successful answer, as other servers of this API write."""
+
+    body: bytes
+    kind: str = "text/event-stream"
+
+
+Fault = HttpError | Drop | Cut | Stall | EndEarly | ErrorEvent | Raw
 
 
 @dataclass(frozen=True, slots=True)

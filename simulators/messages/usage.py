@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from simulators.messages.shape import Obj
 
 CHARS_PER_TOKEN = 4
 PER_RARE = 4
+_WIDE = re.compile("[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]+")
 PER_BLOCK = 3
 PER_IMAGE = 1500
 LOOK_BACK = 20
@@ -69,11 +71,14 @@ class Usage:
 def tokens_of(text: str) -> int:
     """The estimate for a text: one token for four characters, rounded up.
 
-    Emoji and rare scripts, four bytes a character, are counted as the worst that a tokenizer does:
-    a token for each byte.
+    A Chinese, Japanese or Korean character is a token. Emoji and rare scripts, four bytes a
+    character, are counted as the worst that a tokenizer does: a token for each byte.
     """
-    rare = 0 if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2 - len(text)
-    return -(-(len(text) - rare) // CHARS_PER_TOKEN) + rare * PER_RARE
+    if text.isascii():
+        return -(-len(text) // CHARS_PER_TOKEN)
+    rare = len(text.encode("utf-16-le", "surrogatepass")) // 2 - len(text)
+    wide = sum(map(len, _WIDE.findall(text)))
+    return -(-(len(text) - rare - wide) // CHARS_PER_TOKEN) + wide + rare * PER_RARE
 
 
 def fitting(text: str, tokens: int) -> str:

@@ -101,7 +101,7 @@ def check_headers(headers: Mapping[str, str], accepts: Callable[[str], bool]) ->
     """The API version asked for; a Refusal without a key, or with one that is not accepted."""
     bearer = headers.get("authorization", "")
     key = headers.get("x-api-key") or bearer.removeprefix("Bearer ").strip()
-    if not key or (bearer and not bearer.startswith("Bearer ")):
+    if (not key and not accepts("")) or (bearer and not bearer.startswith("Bearer ")):
         raise Refusal(401, "x-api-key header is required")
     if not accepts(key):
         raise Refusal(

@@ -156,7 +156,7 @@ def test_a_long_history_is_trimmed_in_blocks_and_never_parts_a_call_from_its_res
         turn_id = str(number)
         ask = {"turn": turn_id, "content": [{"type": "text", "text": f"question {number}"}]}
         transcript.load([Record("person", ask, f"{number}-0")])
-        starts.append(transcript.trim(turns=16, chars=10**6))
+        starts.append(transcript.trim(turns=16, chars=10**6).start)
         use = {"type": "tool_use", "id": f"t{number}", "name": "x", "input": {}}
         body = {"turn": turn_id, "content": [use], "stop": "tool_use", "prefix": "p"}
         result = {"turn": turn_id, "call": f"t{number}", "content": "r" * 9, "error": False}

@@ -14,9 +14,10 @@ from bot.mcp.tool_spec import Tool, ToolFilter
 from bot.ops.line_reader import LineSplitter, LineTooLong
 from bot.ops.redaction import Secrets
 from bot.safety.text_safety import printable
+from tests.refusals.gallery import PICTURES
 
 NONE = Secrets()
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n....").decode()
+PNG = base64.b64encode(PICTURES["fine png"]).decode()
 
 
 def tool(name: str = "a", **fields: Any) -> types.Tool:

@@ -299,8 +299,22 @@ async def test_the_environment_is_not_asked_for_credentials(
     assert api.headers["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("key", ["", "  ", "sk one", "sk-\u00fc", "sk-a\nb"])
-async def test_a_missing_or_mangled_key_is_refused_with_the_cure(api: Api, key: str) -> None:
+async def test_the_default_address_needs_a_key() -> None:
+    async with model_at("", "  ") as model:
+        with pytest.raises(ModelRefused, match="set ANTHROPIC_API_KEY"):
+            await said(model)
+
+
+@pytest.mark.parametrize("key", ["", "  "])
+async def test_an_address_of_one_s_own_needs_none(api: Api, key: str) -> None:
+    async with model_at(api.url, key) as model:
+        assert isinstance((await said(model))[-1], Answer)
+
+    assert not {"authorization", "x-api-key"} & api.headers.keys()
+
+
+@pytest.mark.parametrize("key", ["sk one", "sk-\u00fc", "sk-a\nb"])
+async def test_a_mangled_key_is_refused_with_the_cure(api: Api, key: str) -> None:
     async with model_at(api.url, key) as model:
         await model.warm()
         with pytest.raises(ModelRefused, match=r"set ANTHROPIC_API_KEY|set it again") as refused:
@@ -472,10 +486,16 @@ async def test_a_stream_cut_after_an_event_is_broken(
 async def test_a_stream_that_ends_politely_but_early_is_broken(
     api: Api, model: MessagesModel
 ) -> None:
-    api.answer = speak(WHOLE[:-1])
+    api.answer = speak(WHOLE[:-2])
 
     with pytest.raises(BrokenStream, match="without message_stop"):
         await said(model)
+
+
+async def test_with_its_stop_reason_a_stream_is_whole(api: Api, model: MessagesModel) -> None:
+    api.answer = speak(WHOLE[:-1])
+
+    assert isinstance((await said(model))[-1], Answer)
 
 
 @pytest.mark.parametrize(("events", "error"), [([], ModelBusy), ([BEGIN, *TEXT], BrokenStream)])

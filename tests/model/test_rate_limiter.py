@@ -13,7 +13,7 @@ from bot.errors import ModelBusy
 from bot.messages import Answer, ModelRequest
 from bot.model.client import MessagesModel
 from bot.model.rate_limiter import FIRST_CONCURRENCY, LONGEST_WAIT, RateLimiter
-from bot.model.stream import retry_after
+from bot.model.refusals import retry_after
 from bot.ops.tasks import SystemClock
 from tests.model.test_client import WHOLE, Api, api, model, refuse, speak
 

@@ -70,7 +70,7 @@ def test_a_conversation_that_was_followed_reads_like_one_that_is_read_anew(
     followed = Transcript()
     for turn, steps in enumerate(talk):
         followed.load([person(turn)])
-        start = followed.trim(*limit)
+        start = followed.trim(*limit).start
         for step, (content, prefix, stop, fate) in enumerate(steps):
             more = {"prefix": prefix, "stop": stop, "start": start}
             followed.append([answer(turn, step, content, **more), *called(turn, step, fate)], "")
@@ -139,7 +139,7 @@ def test_what_is_behind_the_limits_is_given_up_in_blocks_of_whole_turns() -> Non
     starts = []
     for turn in range(40):
         transcript.load([person(turn)])
-        starts.append(transcript.trim(8, 10**6))
+        starts.append(transcript.trim(8, 10**6).start)
         transcript.append([answer(turn, 0, [], start=starts[-1])], "")
 
     moved = [after for before, after in pairwise(starts) if before != after]

@@ -7,6 +7,7 @@ and a file `.gone` beside it names a tool that is not there any more.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ from mcp.types import ToolAnnotations
 server = MCPServer("workshop", log_level="ERROR")
 LOG = Path(os.environ.get("WORKSHOP_LOG", os.devnull))
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
-PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 
 
 def _note(word: str) -> None:

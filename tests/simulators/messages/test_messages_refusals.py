@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.refusals.gallery import PICTURES
 
 if TYPE_CHECKING:
     from tests.simulators.messages.conftest import Api
@@ -22,6 +25,17 @@ MARK = {"type": "ephemeral"}
 
 def result(of: str = "toolu_1", **more: Any) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": of, "content": "ok"} | more
+
+
+def _data(picture: str) -> str:
+    return base64.b64encode(PICTURES[picture]).decode()
+
+
+def picture(name: str) -> dict[str, Any]:
+    """A message with one of the pictures."""
+    kind = f"image/{name.split()[1]}"
+    source = {"type": "base64", "media_type": kind, "data": _data(name)}
+    return {"messages": [user({"type": "image", "source": source})]}
 
 
 def user(*blocks: Any) -> dict[str, Any]:
@@ -311,6 +325,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+WRONG |= {
+    name: (
+        picture(name),
+        "exceed max allowed size" if name.startswith("long") else "Could not process image",
+    )
+    for name in PICTURES
+    if not name.startswith("fine")
+}
+
+
 @pytest.mark.parametrize("name", WRONG)
 async def test_a_wrong_request_is_a_400_with_the_apis_words(
     shared: Api, ask: Any, name: str
@@ -385,16 +409,7 @@ RIGHT = {
         "model": "claude-haiku-4-5",
         "messages": [SAY, {"role": "assistant", "content": "I"}],
     },
-    "an image": {
-        "messages": [
-            user(
-                {
-                    "type": "image",
-                    "source": {"type": "base64", "media_type": "image/png", "data": "aGk="},
-                }
-            )
-        ]
-    },
+    **{name: picture(name) for name in PICTURES if name.startswith("fine")},
 }
 
 
@@ -409,7 +424,7 @@ async def test_a_missing_or_unknown_key_is_a_401(
 ) -> None:
     status, body, _ = await shared.post(ask(), x_api_key=None)
     assert (status, body["error"]["type"]) == (401, "authentication_error")
-    monkeypatch.setattr(shared.sim, "_keys", {"sk-right"})
+    monkeypatch.setattr(shared.sim, "keys", {"sk-right"})
     status, body, _ = await shared.post(ask())
     assert (status, body["error"]["message"]) == (401, "invalid x-api-key")
     status, *_ = await shared.post(ask(), x_api_key=None, authorization="Bearer sk-right")

@@ -1,0 +1,103 @@
+"""What to leave out of a request that was refused because of something in it.
+
+The least is left out first: pictures become words, the turn that the server names is set aside;
+then the oldest turns go, and in the end all but this turn, and the results of its calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.errors import PromptTooLong, RequestRefused
+from bot.messages import Json
+from bot.store.journal import Record
+from bot.turn.transcript import (
+    PICTURES,
+    RESULT,
+    TURN,
+    Transcript,
+    TurnHistory,
+    View,
+    has_pictures,
+    size_of,
+)
+
+MOST = 4
+"""How often a turn's requests are narrowed; of a request that is refused for ever, one more."""
+PRECISE = 2
+"""How often only what the server names is left out: there may be more of it."""
+
+
+def narrowed(
+    error: RequestRefused, transcript: Transcript, prefix: str, view: View, times: int
+) -> View | None:
+    """The next view to try after a refusal, the `times`-th of the turn; None where nothing helps.
+
+    Refused was what is sent of this view under this prefix.
+    """
+    if times >= MOST:
+        return None
+    *earlier, current = transcript.shown(view)
+    if isinstance(error, PromptTooLong):
+        return _shortened(earlier, current, view, times)
+    pictures = _with_pictures([*earlier, current], view)
+    if pictures and (error.about_images or error.place is None):
+        return _without(view, PICTURES, pictures)
+    if error.place is not None:
+        owner = transcript.turn_at(error.place, prefix, view)
+        if owner is current:
+            return _without_named(transcript.messages(prefix, view), error.place, view)
+        if owner is not None and times < PRECISE and TURN + owner.entry not in view.omitted:
+            return replace(view, omitted=view.omitted | {TURN + owner.entry})
+    if earlier:
+        return replace(view, start=current.id)
+    return _without(view, RESULT, current.results())
+
+
+def _shortened(
+    earlier: list[TurnHistory], current: TurnHistory, view: View, times: int
+) -> View | None:
+    """The newer half of the conversation, then this turn alone, then less and less of its results.
+
+    Halves are by size.
+    """
+    if earlier and not times:
+        left = sum(turn.size for turn in earlier) / 2
+        kept = len(earlier)
+        while kept > 0 and left >= earlier[kept - 1].size:
+            kept -= 1
+            left -= earlier[kept].size
+        return replace(view, start=[*earlier, current][max(1, kept)].id)
+    if earlier:
+        return replace(view, start=current.id)
+    results = [one for one in current.results() if RESULT + one.body["call"] not in view.omitted]
+    results.sort(key=size_of, reverse=True)
+    if times + 1 >= MOST:
+        return _without(view, RESULT, results)
+    half, chosen = sum(map(size_of, results)) / 2, list[Record]()
+    while sum(map(size_of, chosen)) < half:
+        chosen.append(results[len(chosen)])
+    return _without(view, RESULT, chosen)
+
+
+def _with_pictures(turns: list[TurnHistory], view: View) -> list[Record]:
+    results = (result for turn in turns for result in turn.results() if has_pictures(result))
+    return [one for one in results if not _names(one) & view.omitted]
+
+
+def _names(result: Record) -> set[str]:
+    return {RESULT + result.body["call"], PICTURES + result.body["call"]}
+
+
+def _without(view: View, kind: str, results: list[Record]) -> View | None:
+    names = {kind + result.body["call"] for result in results}
+    return None if names <= view.omitted else replace(view, omitted=view.omitted | names)
+
+
+def _without_named(messages: list[Json], place: tuple[int, int], view: View) -> View | None:
+    """Without the result at this place, if there is one: nothing else of a turn can be spared."""
+    content = messages[place[0]]["content"]
+    call = content[min(place[1], len(content) - 1)].get("tool_use_id")
+    if call is None or RESULT + call in view.omitted:
+        return None
+    return replace(view, omitted=view.omitted | {RESULT + call})
