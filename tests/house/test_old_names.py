@@ -75,7 +75,7 @@ PLAIN_ELSEWHERE = frozenset(
         "Walk",
     }
 )
-"""Plain words outside the host: a script that answers again, a flood that freezes, a walk of a table."""
+"""Plain words outside the host: a script that answers again, a walk of a table."""
 EVERYWHERE = frozenset(
     {"Purse", "told_apart", "goes_round", "to_an_ending", "Courier", "Acquaintances", "Internals"}
 )
