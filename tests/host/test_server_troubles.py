@@ -1,0 +1,185 @@
+"""What is wrong with a tool server is told in words, with a cure, and costs nobody else anything.
+
+One host serves all; each trouble is a server, each conversation is somebody's own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from bot.app import App
+from simulators.messages.turns import Call, turn
+from simulators.telegram.people import Bot
+from tests.host.desk import PATIENCE, buttons
+from tests.host.stage import Stage, staged, until
+from tests.mcp.servers.odd import ANSWERS
+from tests.mcp.servers.saying import Saying, saying
+from tests.mcp.servers.starting import HERE
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+KEY = "canary-of-the-server-5b1d"
+STDIO = ("renamed", "left", "undeclared", "none", "dead", "dies_greeted", "long", *ANSWERS)
+HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_http")
+UP = {"renamed", "left", "undeclared", "none", *ANSWERS}
+
+
+class House:
+    """A bot whose agent has all the servers that answer, and one for each other server."""
+
+    def __init__(self, stage: Stage, server: Saying) -> None:
+        self.stage = stage
+        self.boss = stage.person("Boss")
+        self.orders = 0
+        stage.environ["ADMINS"] = str(self.boss.id)
+        stage.environ["KEY"] = KEY
+        servers: dict[str, Any] = {
+            name: {
+                "command": sys.executable,
+                "args": ["-I", "-S", str(HERE / "odd.py"), name],
+                "env": {"KEY": "${KEY}"},
+            }
+            for name in STDIO
+        }
+        for name in HTTP:
+            manner = "long" if name == "long_http" else name
+            servers[name] = {"url": f"{server.url}/{manner}/mcp"}
+        servers["tired"] = servers["locked"] | {"headers": {"Authorization": "Bearer ${KEY}"}}
+        stage.agents["mcpServers"] = servers
+        self.bot: Bot = stage.bot(
+            "Clerk", mcpServers=sorted(UP), whitelistPatterns=["mcp:*:*"]
+        )
+        stage.bot("Lost", mcpServers=sorted(set(servers) - UP))
+        self.host: App
+
+    def health(self, name: str) -> dict[str, Any]:
+        servers: list[dict[str, Any]] = self.host.report()["servers"]
+        return next(one for one in servers if one["names"] == [name])
+
+    def why(self, name: str) -> str:
+        return str(self.health(name)["why"])
+
+    async def told(self, tool: str, **arguments: Any) -> str:
+        """What the model is told of a call that it makes for somebody."""
+        self.orders += 1
+        order = f"order {self.orders}."
+        self.stage.script.on(turn(Call(tool, arguments)), f"done {order}", user=order)
+        person = self.stage.person("Ann")
+        room = self.stage.world.private(person, self.bot)
+        self.stage.world.say(person, room, order)
+        await self.stage.answer(room, self.bot, seconds=PATIENCE)
+        assert not any(buttons(one) for one in room.messages.values())
+        asked = [one for one in self.stage.requests() if order in json.dumps(one["messages"])]
+        (block,) = asked[-1]["messages"][-1]["content"]
+        return str(block["content"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    async with saying() as server, staged(tmp_path_factory.mktemp("troubles")) as stage:
+        house = House(stage, server)
+        async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as house.host:
+            pool, count = house.host.pool, len(stage.agents["mcpServers"])
+            await until(
+                lambda: len(pool.servers) == count and all(s.settled.is_set() for s in pool.servers),
+                45,
+            )
+            yield house
+
+
+async def test_parameters_with_names_that_models_do_not_take_are_renamed_both_ways(
+    house: House,
+) -> None:
+    said = await house.told(
+        "renamed__search", top_2=3, ids=["x"], a_b="here", top=True, **{"$top": 4}
+    )
+    assert "called with" in said
+    (tool,) = (
+        one for one in house.stage.requests()[-1]["tools"] if one["name"] == "renamed__search"
+    )
+    schema = tool["input_schema"]
+    shown = list(schema["properties"])
+    assert len(shown) == 5
+    assert all(len(name) <= 64 and "$" not in name and "[" not in name for name in shown)
+    assert "top" in shown
+    new = {schema["properties"][name]["type"]: name for name in shown}
+    assert schema["required"] == [new["integer"], new["string"]]
+    assert schema["dependentRequired"] == {new["integer"]: [new["array"]]}
+    assert "$top" in schema["properties"][new["integer"]]["description"]
+    said = await house.told(
+        "renamed__search", **{new["integer"]: 3, new["array"]: ["x"], new["string"]: "here"}
+    )
+    assert json.loads(said.partition("called with ")[2].rpartition("}")[0] + "}") == {
+        "$top": 3,
+        "ids[]": ["x"],
+        "a b": "here",
+    }
+
+
+async def test_tools_that_are_left_out_are_named_with_the_reason(house: House) -> None:
+    notes = house.health("left")["notes"]
+    for words in ("'hidden'", "'wrong'", "'huge'", "'odd'", "'refers'", "listed twice"):
+        assert [note for note in notes if words in note], words
+    assert [note for note in notes if "\n" in note] == []
+    assert "notes" not in house.health("renamed")
+    room = house.stage.world.private(house.boss, house.bot)
+    said = await house.stage.ask(house.boss, room, house.bot, "/agent clerk")
+    assert "'refers'" in said
+    assert "'wrong'" in said
+    assert "left" in said
+
+
+async def test_an_agents_servers_are_shown_with_what_is_wrong_with_them(house: House) -> None:
+    room = house.stage.world.private(house.boss, house.bot)
+    said = await house.stage.ask(house.boss, room, house.bot, "/agent lost")
+    assert "HTTP 401" in said
+    assert "ModuleNotFoundError" in said
+
+
+async def test_tools_are_asked_for_though_a_server_does_not_declare_them(house: House) -> None:
+    assert "called with" in await house.told("undeclared__fine", n=1)
+    assert house.health("none")["state"] == "up"
+    assert any("no tools" in note for note in house.health("none")["notes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("locked", ["HTTP 401", "headers", "auth"]),
+        ("tired", ["HTTP 401", "Authorization"]),
+        ("barred", ["HTTP 403"]),
+        ("elsewhere", ["HTTP 404", "URL"]),
+        ("unwilling", ["HTTP 400"]),
+        ("broken", ["HTTP 500", "server's own log"]),
+        ("zipped", ["gzip", "switch"]),
+        ("dead", ["code 3", "ModuleNotFoundError: no module 'acme'"]),
+        ("dies_greeted", ["code 3", "ModuleNotFoundError: no module 'acme'"]),
+        ("long", ["list of tools", "8 MB"]),
+        ("long_http", ["list of tools", "8 MB"]),
+    ],
+)
+async def test_why_a_server_is_down_is_told_with_a_cure(
+    house: House, name: str, words: list[str]
+) -> None:
+    why = house.why(name)
+    assert [word for word in words if word not in why] == [], why
+    assert KEY not in why
+    assert why.isprintable()
+    assert "The tool ran" not in why
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_an_answer_that_names_no_call_of_ours_does_not_cost_the_deadline(
+    house: House, name: str
+) -> None:
+    began = time.monotonic()
+    said = await house.told(f"{name}__fine")
+    assert time.monotonic() - began < 20  # a call may take 60 seconds
+    assert "Cannot read it" in said if name == "nobody" else "Outcome unknown" in said
