@@ -16,8 +16,8 @@ from bot.app import App
 from simulators.messages.turns import Call, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE
 from tests.mcp.servers.saying import FORGOTTEN, Saying, saying
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -109,7 +109,7 @@ async def test_many_calls_that_meet_a_forgotten_session_run_once_each_on_one_new
 
 @pytest.mark.parametrize(
     ("tool", "words"),
-    [("picky", "The server refused the call: Wrong word"), ("curt", "Outcome unknown")],
+    [("picky", "The server refused the call: Wrong word"), ("curt", "did not run: HTTP 400")],
 )
 async def test_a_call_that_a_living_session_refuses_costs_no_other_call(
     house: House, tool: str, words: str

@@ -17,8 +17,8 @@ import pytest_asyncio
 from bot.app import App
 from simulators.messages.turns import Call, turn
 from simulators.telegram.people import Bot
-from tests.host.desk import PATIENCE, buttons
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE, buttons
 from tests.mcp.servers.odd import ANSWERS
 from tests.mcp.servers.saying import Saying, saying
 from tests.mcp.servers.starting import HERE
@@ -53,9 +53,7 @@ class House:
             servers[name] = {"url": f"{server.url}/{manner}/mcp"}
         servers["tired"] = servers["locked"] | {"headers": {"Authorization": "Bearer ${KEY}"}}
         stage.agents["mcpServers"] = servers
-        self.bot: Bot = stage.bot(
-            "Clerk", mcpServers=sorted(UP), whitelistPatterns=["mcp:*:*"]
-        )
+        self.bot: Bot = stage.bot("Clerk", mcpServers=sorted(UP), whitelistPatterns=["mcp:*:*"])
         stage.bot("Lost", mcpServers=sorted(set(servers) - UP))
         self.host: App
 
@@ -88,7 +86,9 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as house.host:
             pool, count = house.host.pool, len(stage.agents["mcpServers"])
             await until(
-                lambda: len(pool.servers) == count and all(s.settled.is_set() for s in pool.servers),
+                lambda: (
+                    len(pool.servers) == count and all(s.settled.is_set() for s in pool.servers)
+                ),
                 45,
             )
             yield house
@@ -116,11 +116,8 @@ async def test_parameters_with_names_that_models_do_not_take_are_renamed_both_wa
     said = await house.told(
         "renamed__search", **{new["integer"]: 3, new["array"]: ["x"], new["string"]: "here"}
     )
-    assert json.loads(said.partition("called with ")[2].rpartition("}")[0] + "}") == {
-        "$top": 3,
-        "ids[]": ["x"],
-        "a b": "here",
-    }
+    own = json.dumps({"$top": 3, "ids[]": ["x"], "a b": "here"}, sort_keys=True)
+    assert f"called with {own}" in said
 
 
 async def test_tools_that_are_left_out_are_named_with_the_reason(house: House) -> None:
@@ -182,4 +179,4 @@ async def test_an_answer_that_names_no_call_of_ours_does_not_cost_the_deadline(
     began = time.monotonic()
     said = await house.told(f"{name}__fine")
     assert time.monotonic() - began < 20  # a call may take 60 seconds
-    assert "Cannot read it" in said if name == "nobody" else "Outcome unknown" in said
+    assert ("Cannot read it" if name == "nobody" else "Outcome unknown") in said, said

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-MANNER = sys.argv[1]
+MANNER = sys.argv[1] if len(sys.argv) > 1 else ""
 WORDS = {"type": "string", "description": "What to look for."}
 SEARCH = {
     "type": "object",
@@ -45,7 +45,7 @@ ANSWERS: dict[str, bytes] = {
     "foreign": b'{"jsonrpc": "2.0", "id": 99999, "result": {"content": []}}',
     "nobody": b'{"jsonrpc": "2.0", "id": null, "error": {"code": 1, "message": "Cannot read it"}}',
     "nameless": b'{"jsonrpc": "2.0", "result": {"content": []}}',
-    "broken": b'{"jsonrpc": "2.0", "result": {"content": [}',
+    "torn": b'{"jsonrpc": "2.0", "result": {"content": [}',
 }
 """What answers a call, whatever its id is."""
 
@@ -73,9 +73,12 @@ def main() -> None:
         if method == "initialize":
             if MANNER == "dies_greeted":
                 die()
-            can = {} if MANNER in {"undeclared", "none"} else {"tools": {}}
+            can: dict[str, Any] = {} if MANNER in {"undeclared", "none"} else {"tools": {}}
             info = {"name": "odd", "version": "0"}
-            say(id, result={"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info})
+            say(
+                id,
+                result={"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info},
+            )
         elif method == "tools/list" and MANNER == "long":
             long = [FINE | {"name": f"t{n}", "description": "x" * 40_000} for n in range(230)]
             say(id, result={"tools": long})

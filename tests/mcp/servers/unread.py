@@ -85,7 +85,10 @@ ODD: dict[str, tuple[Any, list[str]]] = {
     "bare_list": ([BESIDE], ["beside"]),
     "bare_text": ("just a text", ["just a text"]),
     "number": ({"content": [{"type": "text", "text": 42}, BESIDE]}, ["42", "beside"]),
-    "odd_parts": ({"content": [None, "loose", 7, {"text": "no type"}, BESIDE]}, ["loose", "beside"]),
+    "odd_parts": (
+        {"content": [None, "loose", 7, {"text": "no type"}, BESIDE]},
+        ["loose", "beside"],
+    ),
     "faceless": (
         {"content": [{"type": "image", "data": 5}, {"type": "resource"}, BESIDE]},
         ["part of type image", "part of type resource", "beside"],
@@ -96,16 +99,17 @@ ODD: dict[str, tuple[Any, list[str]]] = {
     ),
 }
 """Results that break a rule, by manner, and what can be read of them."""
-BODIES |= {
-    manner: lambda id, result=result: _result(id, result) for manner, (result, _) in ODD.items()
-}
+
+
+def _always(result: Any) -> Callable[[Any], bytes]:
+    return lambda id: _result(id, result)
+
+
+BODIES |= {manner: _always(result) for manner, (result, _) in ODD.items()}
 BODIES["null_error"] = lambda id: _text(id, "beside")[:-1] + b', "error": null}'
 ODD["null_error"] = (None, ["beside"])
 WRONG = {"true_word": "true", "true": True}
-BODIES |= {
-    manner: lambda id, is_error=is_error: _result(id, {"content": "no", "isError": is_error})
-    for manner, is_error in WRONG.items()
-}
+BODIES |= {manner: _always({"content": "no", "isError": said}) for manner, said in WRONG.items()}
 """What a server may say for an error of its tool."""
 STATUS = {"accepted": 202, "nothing": 204, "elsewhere": 303, "broken": 500}
 KINDS = {
