@@ -6,18 +6,15 @@ One host serves all; each manner of saying it is a server, each conversation is 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from bot.app import App
-from simulators.messages.turns import Call, turn
-from simulators.telegram.people import Bot, Person
-from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, staged, until
 from tests.host.tool_agent import PATIENCE
+from tests.host.tool_caller import ToolCaller
 from tests.mcp.servers.saying import FORGOTTEN, Saying, saying
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -26,48 +23,21 @@ WELL = "well"
 """A server that this test does not let forget anything but its manners."""
 
 
-class House:
-    """A bot whose agent has all the servers, and may use them unasked."""
+class House(ToolCaller):
+    """A bot whose agent has all the servers."""
 
     def __init__(self, stage: Stage, server: Saying) -> None:
-        self.stage = stage
-        self.server = server
-        self.orders = 0
-        stage.agents["mcpServers"] = {
+        servers = {
             name: {"url": f"{server.url}/{name}/{'sse' if name == 'older' else 'mcp'}"}
             for name in (*FORGOTTEN, WELL)
         }
-        self.bot: Bot = stage.bot(
-            "Clerk", mcpServers=[*FORGOTTEN, WELL], whitelistPatterns=["mcp:*:*"]
-        )
+        super().__init__(stage, servers)
+        self.server = server
         self.host: App
 
     def connects(self, manner: str) -> int:
         server = next(one for one in self.host.pool.servers if one.names == [manner])
         return server.connects
-
-    def asks(self, manner: str, tool: str = "work") -> tuple[str, Person, Room]:
-        """Somebody wants a tool called, and the model calls it."""
-        self.orders += 1
-        order = f"order {self.orders}."
-        self.stage.script.on(turn(Call(f"{manner}__{tool}")), f"done {order}", user=order)
-        person = self.stage.person("Ann")
-        room = self.stage.world.private(person, self.bot)
-        self.stage.world.say(person, room, order)
-        return order, person, room
-
-    async def told(self, order: str, room: Room) -> str:
-        """What the model was told of the call, once the person is answered."""
-        answer = await self.stage.answer(room, self.bot, seconds=PATIENCE)
-        assert answer.text == f"done {order}"
-        asked = [one for one in self.stage.requests() if order in json.dumps(one["messages"])]
-        assert len(asked) == 2  # one to call, one to answer: nothing was paid for twice
-        (block,) = asked[-1]["messages"][-1]["content"]
-        return str(block["content"])
-
-    async def called(self, manner: str, tool: str = "work") -> str:
-        order, _, room = self.asks(manner, tool)
-        return await self.told(order, room)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -84,13 +54,13 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
 async def test_a_forgotten_session_is_renewed_and_the_call_runs_once(
     house: House, manner: str
 ) -> None:
-    assert "ran 1" in await house.called(manner)
+    assert "ran 1" in await house.called(f"{manner}__work")
     house.server.forget(manner)
-    assert "ran 2" in await house.called(manner)
+    assert "ran 2" in await house.called(f"{manner}__work")
     assert house.server.ran[manner, "work"] == 2
     assert house.server.asked[manner, "tools/call"] == 3
     assert house.connects(manner) == 2
-    assert "ran 3" in await house.called(manner)
+    assert "ran 3" in await house.called(f"{manner}__work")
     assert house.connects(manner) == 2
 
 
@@ -100,8 +70,8 @@ async def test_many_calls_that_meet_a_forgotten_session_run_once_each_on_one_new
 ) -> None:
     ran, connects = house.server.ran[manner, "work"], house.connects(manner)
     house.server.forget(manner)
-    orders = [house.asks(manner) for _ in range(6)]
-    told = await asyncio.gather(*(house.told(order, room) for order, _, room in orders))
+    orders = [house.orders(f"{manner}__work") for _ in range(6)]
+    told = await asyncio.gather(*(house.told(*order) for order in orders))
     assert [one for one in told if "ran" not in one] == []
     assert house.server.ran[manner, "work"] == ran + 6
     assert house.connects(manner) == connects + 1
@@ -116,9 +86,9 @@ async def test_a_call_that_a_living_session_refuses_costs_no_other_call(
 ) -> None:
     house.server.go_on.clear()
     ran = house.server.ran[WELL, "slow"]
-    order, _, room = house.asks(WELL, "slow")
+    order = house.orders(f"{WELL}__slow")
     await until(lambda: house.server.ran[WELL, "slow"] == ran + 1, PATIENCE)
-    assert words in await house.called(WELL, tool)
+    assert words in await house.called(f"{WELL}__{tool}")
     house.server.go_on.set()
-    assert f"ran {ran + 1}" in await house.told(order, room)
+    assert f"ran {ran + 1}" in await house.told(*order)
     assert house.connects(WELL) == 1

@@ -15,10 +15,8 @@ import pytest
 import pytest_asyncio
 
 from bot.app import App
-from simulators.messages.turns import Call, turn
-from simulators.telegram.people import Bot
 from tests.host.stage import Stage, staged, until
-from tests.host.tool_agent import PATIENCE, buttons
+from tests.host.tool_caller import ToolCaller
 from tests.mcp.servers.odd import ANSWERS
 from tests.mcp.servers.saying import Saying, saying
 from tests.mcp.servers.starting import HERE
@@ -31,29 +29,19 @@ HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_
 UP = {"renamed", "left", "undeclared", "none", *ANSWERS}
 
 
-class House:
-    """A bot whose agent has all the servers that answer, and one for each other server."""
+class House(ToolCaller):
+    """A bot whose agent has all the servers that answer, and one with all the others."""
 
     def __init__(self, stage: Stage, server: Saying) -> None:
-        self.stage = stage
         self.boss = stage.person("Boss")
-        self.orders = 0
         stage.environ["ADMINS"] = str(self.boss.id)
         stage.environ["KEY"] = KEY
-        servers: dict[str, Any] = {
-            name: {
-                "command": sys.executable,
-                "args": ["-I", "-S", str(HERE / "odd.py"), name],
-                "env": {"KEY": "${KEY}"},
-            }
-            for name in STDIO
-        }
+        servers: dict[str, Any] = {name: odd(name) for name in STDIO}
         for name in HTTP:
             manner = "long" if name == "long_http" else name
             servers[name] = {"url": f"{server.url}/{manner}/mcp"}
         servers["tired"] = servers["locked"] | {"headers": {"Authorization": "Bearer ${KEY}"}}
-        stage.agents["mcpServers"] = servers
-        self.bot: Bot = stage.bot("Clerk", mcpServers=sorted(UP), whitelistPatterns=["mcp:*:*"])
+        super().__init__(stage, servers, mcpServers=sorted(UP))
         stage.bot("Lost", mcpServers=sorted(set(servers) - UP))
         self.host: App
 
@@ -64,19 +52,11 @@ class House:
     def why(self, name: str) -> str:
         return str(self.health(name)["why"])
 
-    async def told(self, tool: str, **arguments: Any) -> str:
-        """What the model is told of a call that it makes for somebody."""
-        self.orders += 1
-        order = f"order {self.orders}."
-        self.stage.script.on(turn(Call(tool, arguments)), f"done {order}", user=order)
-        person = self.stage.person("Ann")
-        room = self.stage.world.private(person, self.bot)
-        self.stage.world.say(person, room, order)
-        await self.stage.answer(room, self.bot, seconds=PATIENCE)
-        assert not any(buttons(one) for one in room.messages.values())
-        asked = [one for one in self.stage.requests() if order in json.dumps(one["messages"])]
-        (block,) = asked[-1]["messages"][-1]["content"]
-        return str(block["content"])
+
+def odd(manner: str) -> dict[str, Any]:
+    """A server over stdio with this oddity."""
+    args = ["-I", "-S", str(HERE / "odd.py"), manner]
+    return {"command": sys.executable, "args": args, "env": {"KEY": "${KEY}"}}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -97,7 +77,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
 async def test_parameters_with_names_that_models_do_not_take_are_renamed_both_ways(
     house: House,
 ) -> None:
-    said = await house.told(
+    said = await house.called(
         "renamed__search", top_2=3, ids=["x"], a_b="here", top=True, **{"$top": 4}
     )
     assert "called with" in said
@@ -113,7 +93,7 @@ async def test_parameters_with_names_that_models_do_not_take_are_renamed_both_wa
     assert schema["required"] == [new["integer"], new["string"]]
     assert schema["dependentRequired"] == {new["integer"]: [new["array"]]}
     assert "$top" in schema["properties"][new["integer"]]["description"]
-    said = await house.told(
+    said = await house.called(
         "renamed__search", **{new["integer"]: 3, new["array"]: ["x"], new["string"]: "here"}
     )
     own = json.dumps({"$top": 3, "ids[]": ["x"], "a b": "here"}, sort_keys=True)
@@ -141,7 +121,7 @@ async def test_an_agents_servers_are_shown_with_what_is_wrong_with_them(house: H
 
 
 async def test_tools_are_asked_for_though_a_server_does_not_declare_them(house: House) -> None:
-    assert "called with" in await house.told("undeclared__fine", n=1)
+    assert "called with" in await house.called("undeclared__fine", n=1)
     assert house.health("none")["state"] == "up"
     assert any("no tools" in note for note in house.health("none")["notes"])
 
@@ -177,6 +157,6 @@ async def test_an_answer_that_names_no_call_of_ours_does_not_cost_the_deadline(
     house: House, name: str
 ) -> None:
     began = time.monotonic()
-    said = await house.told(f"{name}__fine")
+    said = await house.called(f"{name}__fine")
     assert time.monotonic() - began < 20  # a call may take 60 seconds
     assert ("Cannot read it" if name == "nobody" else "Outcome unknown") in said, said

@@ -48,6 +48,7 @@ ANSWERS: dict[str, bytes] = {
     "torn": b'{"jsonrpc": "2.0", "result": {"content": [}',
 }
 """What answers a call, whatever its id is."""
+PARTS = [{"type": "json", "json": {"a": 1}}, {"type": "text", "text": "beside"}]
 
 
 def say(id: Any, **body: Any) -> None:
@@ -62,36 +63,53 @@ def die() -> None:
     sys.exit(3)
 
 
+def listed(id: Any) -> None:
+    if MANNER == "none":
+        refuse(id)
+    elif MANNER == "long":
+        long = [FINE | {"name": f"t{n}", "description": "x" * 40_000} for n in range(230)]
+        say(id, result={"tools": long})
+    else:
+        say(id, result={"tools": TOOLS.get(MANNER, [FINE])})
+
+
+def called(id: Any, arguments: Any) -> None:
+    if MANNER in ANSWERS:
+        sys.stdout.buffer.write(ANSWERS[MANNER] + b"\n")
+        sys.stdout.buffer.flush()
+    elif MANNER == "parts":
+        say(id, result={"content": PARTS, "structuredContent": [1]})
+    else:
+        text = f"called with {json.dumps(arguments, sort_keys=True)}"
+        say(id, result={"content": [{"type": "text", "text": text}]})
+
+
+def refuse(id: Any) -> None:
+    say(id, error={"code": -32601, "message": "Method not found"})
+
+
 def main() -> None:
     if MANNER == "dead":
         die()
     for line in sys.stdin:
         request = json.loads(line)
-        id, method = request.get("id"), request.get("method")
-        if id is None:
-            continue
-        if method == "initialize":
-            if MANNER == "dies_greeted":
+        id = request.get("id")
+        match request.get("method") if id is not None else None:
+            case None:
+                continue
+            case "initialize" if MANNER == "dies_greeted":
                 die()
-            can: dict[str, Any] = {} if MANNER in {"undeclared", "none"} else {"tools": {}}
-            info = {"name": "odd", "version": "0"}
-            say(
-                id,
-                result={"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info},
-            )
-        elif method == "tools/list" and MANNER == "long":
-            long = [FINE | {"name": f"t{n}", "description": "x" * 40_000} for n in range(230)]
-            say(id, result={"tools": long})
-        elif method == "tools/list" and MANNER != "none":
-            say(id, result={"tools": TOOLS.get(MANNER, [FINE])})
-        elif method == "tools/call" and MANNER in ANSWERS:
-            sys.stdout.buffer.write(ANSWERS[MANNER] + b"\n")
-            sys.stdout.buffer.flush()
-        elif method == "tools/call":
-            text = json.dumps(request["params"]["arguments"], sort_keys=True)
-            say(id, result={"content": [{"type": "text", "text": f"called with {text}"}]})
-        else:
-            say(id, error={"code": -32601, "message": "Method not found"})
+            case "initialize":
+                can: dict[str, Any] = {} if MANNER in {"undeclared", "none"} else {"tools": {}}
+                info = {"name": "odd", "version": "0"}
+                hello = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
+                say(id, result=hello)
+            case "tools/list":
+                listed(id)
+            case "tools/call":
+                called(id, request["params"]["arguments"])
+            case _:
+                refuse(id)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ INFO = {
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "saying", "version": "0"},
 }
-NAMES = ("work", "slow", "picky", "curt")
+NAMES = ("work", "slow", "picky", "curt", "fails")
 TOOLS: list[Any] = [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]
 LONG = [{"name": f"t{n}", "description": "x" * 40_000, "inputSchema": {}} for n in range(230)]
 
@@ -113,6 +113,9 @@ class Saying:
                 return Response(error(id, -32000, "Wrong word"), 400, media_type=JSON)
             case "curt":
                 return Response("Wrong word", 400, media_type="text/plain")
+            case "fails":
+                self.ran[manner, tool] += 1
+                return Response("<html>no</html>", 500, media_type="text/html")
             case "slow":
                 self.ran[manner, tool] += 1
                 await self.go_on.wait()
