@@ -315,7 +315,11 @@ class App:
         def bots() -> list[BotState]:
             return [BotState(one.identity, one.state, one.backlog) for one in self.fleet.lines]
 
-        context = AdminContext(self.catalog, defaults, advice, bots, self.report)
+        def servers(agent: str) -> list[dict[str, Any]]:
+            made = self._resolver.current(agent)
+            return health.server_states(self.pool.known(made.tools.servers)) if made else []
+
+        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers)
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
 
@@ -416,7 +420,7 @@ class App:
             "agents": sorted(agents),
             "agents_available": len(agents),
             "problems": [str(problem) for problem in self._problems()],
-            "servers": health.server_states(self.pool),
+            "servers": health.server_states(self.pool.servers),
             "counters": self.counters.snapshot(),
             "store_round_trips": self.store.round_trips,
         }

@@ -47,8 +47,8 @@ _SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
 _WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
 
 
-def check_configuration(*, env_file: bool = True) -> list[Problem]:
-    """What is wrong and what is surprising, the worst first."""
+def check_configuration(*, env_file: bool = True, servers: bool = False) -> list[Problem]:
+    """What is wrong and what is surprising, the worst first; asks the MCP servers if told to."""
     file = ENV_FILE if env_file else None
     environ = environment(file)
     bots = dict(_valid_bots(environ))
@@ -59,6 +59,10 @@ def check_configuration(*, env_file: bool = True) -> list[Problem]:
     found += _check_env_file(file)
     found += skills.problems
     found += _check_agents(settings, environ, bots, skills.skills)
+    if servers:
+        from bot.cli.check_servers import ask_servers
+
+        found += asyncio.run(ask_servers(settings, skills))
     return worst_first(found)
 
 

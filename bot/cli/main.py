@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     checking = verbs.add_parser("check", help="show every mistake in the configuration")
     checking.add_argument("--json", action="store_true", help="print JSON")
     checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
+    about = "start the MCP servers of the file and the environment, and ask them as well"
+    checking.add_argument("--servers", action="store_true", help=about)
     checking.set_defaults(verb=_check)
     _add_skill(verbs.add_parser("skill", help="list the skills, or try one"))
     about = "list, replay or drop messages that were set aside"
@@ -155,9 +157,7 @@ def _run(given: argparse.Namespace) -> int:
 
     configure(settings.log_level, settings.log_format, settings.secrets)
     _forget_secrets(settings)
-    # Programs installed with the host, such as demo MCP servers, are found by name.
-    own_programs = str(Path(sys.executable).parent)
-    os.environ["PATH"] = os.pathsep.join([own_programs, os.environ.get("PATH", os.defpath)])
+    _find_own_programs()
     from bot.app import serve
 
     async def until_signalled() -> None:
@@ -165,6 +165,12 @@ def _run(given: argparse.Namespace) -> int:
 
     _loop_run(until_signalled())
     return 0
+
+
+def _find_own_programs() -> None:
+    """Let programs installed with the host, such as demo MCP servers, be found by name."""
+    own_programs = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own_programs, os.environ.get("PATH", os.defpath)])
 
 
 def _sandbox(given: argparse.Namespace) -> int:
@@ -201,7 +207,9 @@ def _forget_secrets(settings: Settings) -> None:
 def _check(given: argparse.Namespace) -> int:
     from bot.cli.check import as_json, as_text, check_configuration
 
-    found = check_configuration(env_file=not given.no_env_file)
+    if given.servers:
+        _find_own_programs()
+    found = check_configuration(env_file=not given.no_env_file, servers=given.servers)
     print(json.dumps(as_json(found), indent=2) if given.json else as_text(found))
     return 1 if any(problem.level == "error" for problem in found) else 0
 

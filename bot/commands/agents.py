@@ -18,7 +18,7 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
-from bot.commands.host import AdminContext, actor
+from bot.commands.host import AdminContext, actor, server_line, server_name
 from bot.errors import ChannelError
 from registry.definition import AgentDefinition
 from registry.errors import AlreadyThere
@@ -27,6 +27,7 @@ from registry.snapshot import EffectiveAgent, Entry, Snapshot
 MAX_SHOWN = 50
 MAX_BYTES = 256 * 1024
 MAX_BINDINGS = 20
+MAX_NOTES = 10
 MAX_TEXT = 300
 HOW_TO_ADD = (
     "Send the agent's JSON after /addagent, or send /addagent as a reply to a message or a file "
@@ -66,8 +67,8 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(f"There is no agent {code(wanted)}; /agents lists them.")
     head = f"**{escape_markdown(found.definition.name)}** ({code(wanted)})"
     settings, advice = "\n".join(_settings(found)), "\n".join(_advice(host, found))
-    review = problem_lines(snapshot.review(wanted))
-    return Reply(paragraphs(head, settings, _answers(snapshot, wanted), advice, review))
+    review, servers = problem_lines(snapshot.review(wanted)), "\n".join(_servers(host, wanted))
+    return Reply(paragraphs(head, settings, _answers(snapshot, wanted), servers, advice, review))
 
 
 def _settings(agent: EffectiveAgent) -> Iterator[str]:
@@ -96,6 +97,19 @@ def _answers(snapshot: Snapshot, agent_id: str) -> str:
     if snapshot.default == agent_id:
         lines.append("• wherever no other agent is bound (it is the default)")
     return "Answers:\n" + "\n".join(lines) + more if lines else "Nothing is bound to it."
+
+
+def _servers(host: AdminContext, agent_id: str) -> Iterator[str]:
+    """What is wrong with the agent's MCP servers, and which of their tools are left out."""
+    for server in host.servers(agent_id):
+        if server["state"] != "up":
+            yield server_line(server)
+        notes = [str(note) for note in server.get("notes", ())]
+        shown, more = first_items(notes, MAX_NOTES)
+        for note in shown:
+            yield f"⚠ server {server_name(server)}: {escape_markdown(note)}"
+        if more:
+            yield more.strip()
 
 
 def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:

@@ -48,7 +48,8 @@ class AdminContext:
     """The parts of the host that admin commands read and change.
 
     `defaults` are the host's model settings. `advice` says in sentences which settings a model
-    does not accept; `report` is what health shows.
+    does not accept; `report` is what health shows, `servers` the part of it on an agent's MCP
+    servers, by its id.
     """
 
     catalog: Catalog
@@ -56,6 +57,7 @@ class AdminContext:
     advice: Callable[[LlmConfiguration], list[str]]
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
+    servers: Callable[[str], Sequence[Mapping[str, Any]]]
 
     async def audit_refusal(self, row: BotCommand, context: CommandContext) -> None:
         """Write an audit entry for a command that its sender may not use.
@@ -128,18 +130,22 @@ async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
     report, snapshot = host.report(), host.catalog.snapshot()
     parts = {"bot": report["bots"], "agent": snapshot.agents, "binding": snapshot.bindings}
     counts = " · ".join(counted(len(items), what) for what, items in parts.items())
-    servers = "\n".join(_server(one) for one in report["servers"] if one["state"] != "up")
+    servers = "\n".join(server_line(one) for one in report["servers"] if one["state"] != "up")
     problems = [f"✗ {escape_markdown(problem)}" for problem in report["problems"]]
     shown, more = first_items(problems, MAX_PROBLEMS)
     head = f"The host is **{escape_markdown(report['status'])}**: {counts}"
     return Reply(paragraphs(head, servers, "\n".join(shown) + more, await _changes(host)))
 
 
-def _server(server: Mapping[str, object]) -> str:
-    names = server["names"]
-    shown = ", ".join(map(str, names)) if isinstance(names, list) else str(names)
+def server_line(server: Mapping[str, Any]) -> str:
+    """How an MCP server is, and why, in a line."""
     why = f": {escape_markdown(str(server['why']))}" if server.get("why") else ""
-    return f"⚠ server {code(shown)} is {escape_markdown(str(server['state']))}{why}"
+    return f"⚠ server {server_name(server)} is {escape_markdown(str(server['state']))}{why}"
+
+
+def server_name(server: Mapping[str, Any]) -> str:
+    """The names that agents give an MCP server."""
+    return code(", ".join(map(str, server["names"])))
 
 
 async def _changes(host: AdminContext) -> str:

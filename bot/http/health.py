@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bot.hosting.fleet import Fleet
-from bot.mcp.pool import Pool
+from bot.mcp.server import McpServer
 from bot.ops.redaction import Secrets
 from registry.urls import is_own_network
 
@@ -88,16 +88,17 @@ def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
     ]
 
 
-def server_states(pool: Pool) -> list[dict[str, Any]]:
-    """Each MCP server by its names, with the state of the connection."""
+def server_states(servers: Iterable[McpServer]) -> list[dict[str, Any]]:
+    """Each MCP server by its names, with the state of the connection and what is left out."""
     return [
         {
             "names": list(server.names),
             "transport": server.transport,
             "state": server.state,
             "why": server.reason,
+            **({"notes": list(server.notes)} if server.notes else {}),
         }
-        for server in pool.servers
+        for server in servers
     ]
 
 

@@ -15,12 +15,14 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
+import anyio
 import mcp
 import structlog
 from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from bot.mcp.refusals import Kind, ListUnread, judged, reason, unread, unread_call, unread_list
 from bot.mcp.result import (
     CallLost,
     ConnectionState,
@@ -33,7 +35,6 @@ from bot.mcp.result import (
 )
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool, ToolFilter
-from bot.mcp.transports.messages import ANSWER_REJECTED, PROTOCOL_BROKEN, TOO_LARGE
 from bot.mcp.transports.open import open_transport
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.safety.text_safety import printable
@@ -44,22 +45,23 @@ _PROMPTS_SECONDS = 10.0
 _PROMPT_CHARACTERS = 20_000
 _PROMPT_READ = 2 * _PROMPT_CHARACTERS
 _NOTES_LOGGED = 10
+_NOTES = 100
 
 OPEN_SECONDS = 40.0
 _ANSWER_SECONDS = 15.0
 _PROBE_SECONDS = 5.0
+_DRAIN_SECONDS = 1.0
 _REFRESH_PAUSE = 0.2
 _REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
 _ERROR_CHARACTERS = 4_000
 _LONG_ANSWER = 50_000
-_CLOSED = "Connection closed"
-_UNREADABLE_CODES = frozenset({types.PARSE_ERROR, types.INVALID_REQUEST})
-_UNREADABLE = (
-    "Failed to parse",
-    "Unexpected content type",
-    "server answered a request with 202",
-    "Redirect to ",
+_UNANSWERED = (
+    MCPError,
+    ValidationError,
+    TimeoutError,
+    anyio.ClosedResourceError,
+    anyio.BrokenResourceError,
 )
 _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotification)
 
@@ -83,6 +85,7 @@ class Connection:
     """A connection that `run` opens and keeps; `state` tells when it is lost, and why.
 
     `tools` and `prompts` are what the server offers: the texts of prompts without arguments.
+    `notes` say what is left out of its lists, and why.
     """
 
     def __init__(self, spec: ServerSpec, on_listing: Callable[[Connection], None]) -> None:
@@ -91,8 +94,11 @@ class Connection:
         self._log = structlog.get_logger("mcp").bind(server=spec.name)
         self._client: mcp.Client | None = None
         self._changed = asyncio.Event()
+        self._calls: set[object] = set()
+        self._check: asyncio.Task[bool] | None = None
         self.tools: tuple[Tool, ...] = ()
         self.prompts: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
         self.state = ConnectionState()
 
     async def run(self) -> None:
@@ -117,6 +123,8 @@ class Connection:
                 listener = asyncio.create_task(self._listen(client))
                 stack.push_async_callback(cancel_and_wait, [listener])
                 await self._refresh_until_lost(client)
+                if self._check is not None:  # what the server refuses, it refuses at once
+                    await self._drained(_DRAIN_SECONDS)
         finally:
             self.state.lose("")
 
@@ -132,14 +140,28 @@ class Connection:
         if not _is_encodable(arguments):
             return error_result("The tool was not called: its arguments are not plain JSON.")
         current_request.set(request)
+        self._calls.add(request_id := object())
         try:
             raw = await self._client.call_tool(tool, arguments, read_timeout_seconds=seconds)
         except MCPError as error:
-            return self._error_result(error, request)
+            return await self._error_result(error, request)
         except ValidationError:
-            return unreadable_result(PROTOCOL_BROKEN)
+            return unreadable_result(unread_call(unread()))
+        finally:
+            self._calls.discard(request_id)
         read = partial(result_from, raw, cap, self._spec.secrets)
         return read() if _is_short(raw) else await asyncio.to_thread(read)
+
+    def why(self, error: BaseException | None) -> str:
+        """Why this connection is lost, or was not made, by what `run` raised."""
+        return reason(error, self.state, self._spec)
+
+    async def _drained(self, seconds: float) -> None:
+        """Wait until no call runs any more, for so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._calls:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
     async def probe(self) -> None:
         """Lose the connection if the server does not even list its tools within seconds."""
@@ -158,24 +180,42 @@ class Connection:
     async def _list(self, client: mcp.Client) -> None:
         """Read what the server offers now, without secrets; leaves out prompts that it cannot read.
 
-        Raises MCPError or ValidationError where the tools cannot be read.
+        Raises MCPError, ValidationError or ListUnread where the tools cannot be read.
         """
-        can, found, texts = client.server_capabilities, ToolFilter(self._spec.secrets), list[str]()
-        if can.tools is not None:
-            async for page in _pages(client.list_tools):
-                await asyncio.to_thread(found.add, page.tools)
-                if found.is_full:
-                    break
-            for note in found.notes[:_NOTES_LOGGED]:
-                self._log.warning("tool list", note=note)
-        if can.prompts is not None:
+        found, texts = ToolFilter(self._spec.secrets), list[str]()
+        self.state.notes.clear()
+        await self._list_tools(client, found)
+        if client.server_capabilities.prompts is not None:
             try:
                 async with asyncio.timeout(_PROMPTS_SECONDS):
                     await self._read_prompts(client, texts)
             except (MCPError, ValidationError, TimeoutError) as error:
                 why = type(error).__name__
                 self._log.warning("prompts cannot be read", why=why, read=len(texts))
+        notes = [self._spec.redact(note) for note in self.state.notes[:_NOTES]] + found.notes
+        self.notes = tuple(" ".join(note.split()) for note in dict.fromkeys(notes))[:_NOTES]
+        for note in self.notes[:_NOTES_LOGGED]:
+            self._log.warning("tool list", note=note)
         self.tools, self.prompts = found.tools, tuple(filter(None, texts))
+
+    async def _list_tools(self, client: mcp.Client, found: ToolFilter) -> None:
+        """Add the server's tools to those found, also where it does not declare that it has some.
+
+        A refusal is no error then.
+        """
+        is_declared = client.server_capabilities.tools is not None
+        try:
+            async for page in _pages(client.list_tools):
+                await asyncio.to_thread(found.add, page.tools)
+                if found.is_full:
+                    return
+        except MCPError as error:
+            kind = judged(error)
+            if kind is Kind.UNREADABLE:
+                raise ListUnread(unread_list(unread(error))) from error
+            if is_declared or kind is not Kind.SAID:
+                raise
+            found.notes.append("it declares no tools, and lists none")
 
     async def _read_prompts(self, client: mcp.Client, read: list[str]) -> None:
         """Add the texts one by one: those that came before an error or a timeout are kept."""
@@ -195,26 +235,43 @@ class Connection:
         if isinstance(message, _CHANGES):
             self._changed.set()
 
-    def _error_result(self, error: MCPError, request: RequestState) -> ToolResult:
+    async def _error_result(self, error: MCPError, request: RequestState) -> ToolResult:
         """What an error comes to: a result for the model, or CallLost."""
         text = printable(self._spec.redact(error.message[:_ERROR_CHARACTERS]), 1_000)
-        if not request.sent:
+        kind = judged(error, refused=bool(request.refused))
+        if request.refused:
+            if await self._has_forgotten():
+                raise CallLost(text, sent=False)
+            if kind is not Kind.SAID:  # this call alone is refused, before it ran
+                raise CallLost(request.refused, sent=False, connection=False)
+        elif not request.sent or kind is Kind.FORGOTTEN:
             raise CallLost(text, sent=False)
-        if error.code == types.CONNECTION_CLOSED and text.endswith("byte limit."):
-            return unreadable_result(TOO_LARGE)
-        if error.code == ANSWER_REJECTED:
-            return unreadable_result(text)
-        if error.code in _UNREADABLE_CODES and error.message.startswith(_UNREADABLE):
-            self._log.warning("an answer cannot be read", why=text[:200])
-            return unreadable_result(PROTOCOL_BROKEN)
-        if _is_session_lost(error):
-            raise CallLost(text, sent=False)
-        if error.code == types.CONNECTION_CLOSED:
-            raise CallLost(text, sent=True, connection=text == _CLOSED)
-        if _is_http_failure(error):
-            raise CallLost(text, sent=True, connection=False)
-        self._changed.set()  # it may have been started anew with other tools
-        return error_result(f"The server refused the call: {text}")
+        match kind:
+            case Kind.UNREADABLE:
+                self._log.warning("an answer cannot be read", why=text[:200])
+                return unreadable_result(unread_call(unread(error)))
+            case Kind.CLOSED | Kind.LOST:
+                raise CallLost(text, sent=True, connection=kind is Kind.CLOSED)
+            case _:
+                self._changed.set()  # it may have been started anew with other tools
+                return error_result(f"The server refused the call: {text}")
+
+    async def _has_forgotten(self) -> bool:
+        """Whether the server refuses the whole session: asked once by all calls that it refused.
+
+        A refusal of one call must not end the others that run on this connection.
+        """
+        if self._check is None or (self._check.done() and not self._check.result()):
+            self._check = asyncio.create_task(self._is_refused())
+        return await asyncio.shield(self._check)
+
+    async def _is_refused(self) -> bool:
+        assert self._client is not None
+        current_request.set(request := RequestState())
+        with suppress(*_UNANSWERED):
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self._client.list_tools()
+        return bool(request.refused)
 
     async def _refresh_until_lost(self, client: mcp.Client) -> None:
         pause, has_failed = _REFRESH_PAUSE, False
@@ -231,19 +288,21 @@ class Connection:
 
     async def _refresh(self, client: mcp.Client, has_failed: bool) -> bool:
         """List again; whether HTTP failed, which raises where it `has_failed` the last time."""
+        current_request.set(request := RequestState())
         try:
             await self._list(client)
-        except (MCPError, ValidationError) as error:
-            if has_failed and _is_http_failure(error):
-                raise
-            if isinstance(error, MCPError) and (
-                _is_session_lost(error) or error.message == _CLOSED
-            ):
+        except (MCPError, ValidationError, ListUnread) as error:
+            kind = judged(error) if isinstance(error, MCPError) else Kind.UNREADABLE
+            is_lost = kind in (Kind.FORGOTTEN, Kind.CLOSED) or bool(request.refused)
+            if is_lost or (has_failed and kind is Kind.LOST):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
-            self._log.warning("tools cannot be listed again", why=type(error).__name__)
+            why = str(error) if isinstance(error, ListUnread) else type(error).__name__
+            self._log.warning("tools cannot be listed again", why=why)
+            self.notes = (f"the last good list stays: {why}",)
+            self._on_listing(self)
             self._changed.set()
-            return _is_http_failure(error)
+            return kind is Kind.LOST
         self._on_listing(self)
         return False
 
@@ -275,11 +334,3 @@ def _is_encodable(arguments: dict[str, Any]) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return True
-
-
-def _is_session_lost(error: MCPError) -> bool:
-    return error.code == types.INVALID_REQUEST and "session" in error.message.lower()
-
-
-def _is_http_failure(error: Exception) -> bool:
-    return isinstance(error, MCPError) and error.message == "Server returned an error response"

@@ -41,6 +41,10 @@ class Pool:
             elif spec.name not in server.names:
                 server.names.append(spec.name)
 
+    def known(self, specs: Iterable[ServerSpec]) -> list[McpServer]:
+        """Those of the servers that these specs mean, each once."""
+        return list({id(server): server for _, server in self._found(specs)}.values())
+
     async def ready(self, specs: Iterable[ServerSpec], timeout: float) -> list[str]:
         """Wait, at most `timeout` seconds, until each server has listed its tools or failed to.
 

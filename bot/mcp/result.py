@@ -175,12 +175,14 @@ def _decoded(data: str) -> bytes:
 class ConnectionState:
     """Whether a connection is lost, and why; its transport and its callers may say so.
 
-    `trouble` is what may explain an error that follows.
+    `trouble` is what may explain an error that follows; `notes` say what the transport left out of
+    a list.
     """
 
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
     trouble: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def lose(self, reason: str) -> None:
         """Give the connection up, unless it is lost already."""
@@ -191,9 +193,13 @@ class ConnectionState:
 
 @dataclass(slots=True)
 class RequestState:
-    """Whether a call's request may have reached its server; set by the transport."""
+    """Whether a request may have reached its server; set by the transport.
+
+    `refused` is the status that refused it, or the session that it came in, if one did.
+    """
 
     sent: bool = False
+    refused: str = ""
 
 
 class CallLost(Exception):

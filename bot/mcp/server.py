@@ -37,9 +37,6 @@ _LAST_ANSWER_SECONDS = 1.0
 _TOO_SHORT_TO_RETRY = 0.05
 _STEADY_SECONDS = 30.0
 _CLOSE_SECONDS = 10.0
-_REASON_CHARACTERS = 4_000
-_REFUSED = "Server returned an error response"
-_STREAM_ERRORS = frozenset({"BrokenResourceError", "ClosedResourceError", "EndOfStream"})
 
 
 class Breaker:
@@ -111,6 +108,7 @@ class McpServer:
 
     `names` are those that agents give it, `connects` counts its connections, `calls` those that run
     now. `tools` and `prompts` are what it offers, also while it is away; `reason` says why it is.
+    `notes` say what was left out of its lists, and why.
     `settled` is set once the first attempt has succeeded or failed. Connecting and calling have a
     breaker each: a server that accepts every connection may still fail every call.
     """
@@ -119,6 +117,7 @@ class McpServer:
         self.names = [spec.name]
         self.tools: tuple[Tool, ...] = ()
         self.prompts: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
         self.connects = 0
         self.reason = "not connected yet"
         self.settled = asyncio.Event()
@@ -306,21 +305,8 @@ class McpServer:
         finally:
             running.cancel()
             await asyncio.wait({running}, timeout=_CLOSE_SECONDS)
-        state = connection.state
         error = running.exception() if running.done() and not running.cancelled() else None
-        while isinstance(error, BaseExceptionGroup) and error.exceptions:
-            error = error.exceptions[0]
-        if isinstance(error, TimeoutError):
-            return "the server did not answer in time"
-        kind = type(error).__name__
-        if error is None or kind in _STREAM_ERRORS or "Connection closed" in str(error):
-            text = state.reason or "the connection was closed"
-        else:
-            text = f"{kind}: {error}"
-        if state.trouble and _REFUSED in text:  # the transport knows better
-            text = ""
-        text = self._spec.redact(f"{text} {state.trouble}".strip()[:_REASON_CHARACTERS])
-        return printable(text, 500).replace("\n", " ")
+        return connection.why(error)
 
     def _on_listing(self, connection: Connection) -> None:
         if connection.state.lost.is_set():
@@ -333,6 +319,7 @@ class McpServer:
             self._connect_breaker.succeeded()
             self._log.info("connected", tools=len(connection.tools), connects=self.connects)
         self.tools, self.prompts = connection.tools, connection.prompts
+        self.notes = connection.notes
         self._settle()
 
     def _on_loss(self, reason: str) -> None:

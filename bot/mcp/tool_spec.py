@@ -26,6 +26,10 @@ WIRE_LIMIT = 64
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NOT_IN_PROPERTY = re.compile(r"[^A-Za-z0-9_.-]+")
+_PROPERTY_LIMIT = 64
+_BY_NAME = ("properties", "dependentSchemas", "dependentRequired")
+_SAME_VALUE = ("if", "then", "else", "not")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
 _JOINERS = frozenset("\u200c\u200d")
 _ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
@@ -35,8 +39,9 @@ _ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
 class Tool:
     """One tool of one server: `server` is our name of it, `name` the server's own of the tool.
 
-    `read_only` and `idempotent` are the server's hints, false where it gives none. `digest` covers
-    name, description and schema.
+    `read_only` and `idempotent` are the server's hints, false where it gives none. `renamed` has
+    the server's own names of the parameters whose names models do not take, by their names in the
+    schema. `digest` covers name, description, schema and those.
     """
 
     server: str
@@ -46,11 +51,17 @@ class Tool:
     read_only: bool = False
     idempotent: bool = False
     digest: str = ""
+    renamed: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> str:
         """`mcp:<server>:<name>`, by which policy knows it."""
         return f"mcp:{self.server}:{self.name}"
+
+
+def left_out(name: str, why: str) -> str:
+    """The note on a tool that is left out."""
+    return f"tool {printable(name[: 2 * NAME_LIMIT])[:80]!r} is left out: {why}"
 
 
 def tool_named(name: str, tools: Iterable[Tool]) -> Tool | None:
@@ -82,19 +93,18 @@ class ToolFilter:
                 self._note(f"more than {TOOLS_LIMIT} tools: the others are left out")
                 self.is_full = True
                 return
-            name = printable(self._secrets.redact(raw.name[: 2 * NAME_LIMIT])[:80])
+            name = self._secrets.redact(raw.name[: 2 * NAME_LIMIT])
             if raw.name in self._tools:
-                self._note(f"tool {name!r} is listed twice: the first stays")
+                self._note(f"tool {printable(name)[:80]!r} is listed twice: the first stays")
             elif reason := _refusal(raw):
-                self._note(f"tool {name!r} is left out: {reason}")
+                self._note(left_out(name, reason))
             else:
                 tool = _tool(raw, self._secrets)
-                needed = json.dumps([tool.name, tool.input_schema], ensure_ascii=False)
-                if not self._secrets.found_in(needed):
+                needed = [tool.name, tool.input_schema, tool.renamed]
+                if not self._secrets.found_in(json.dumps(needed, ensure_ascii=False)):
                     self._tools[raw.name] = tool
                     continue
-                why = "its name or its input schema has a secret"
-                self._note(f"tool {name!r} is left out: {why}")
+                self._note(left_out(name, "its name or its input schema has a secret"))
 
     def _note(self, text: str) -> None:
         if len(self.notes) < NOTES_LIMIT:
@@ -120,7 +130,14 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
     if not isinstance(properties, Mapping):
         return "its input schema has `properties` that are not an object"
     if bad := next((p for p in properties if not _PROPERTY_NAME.fullmatch(p)), None):
-        return f"its parameter {printable(bad[:80])!r} has a name that models do not take"
+        shown = printable(bad[:80])
+        if not shown.strip():
+            return "a parameter has no name"
+        if _refers_to_properties(schema):
+            return (
+                f"its parameter {shown!r} has a name that models do not take, and its schema "
+                "refers to parameters, so none can be renamed"
+            )
     if (place := _hidden_text(schema)) is not None:
         return f"its input schema has hidden characters in {printable(place[:80])!r}"
     if (found := fault(_as_object(schema))) is not None:
@@ -153,13 +170,84 @@ def _hides(text: str) -> bool:
     return any(not is_printable(char) and char not in _JOINERS for char in text)
 
 
+def _refers_to_properties(schema: Any) -> bool:
+    """Whether a part of a schema is referred to by a parameter's name."""
+    pending = [schema]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Mapping):
+            if str(value.get("$ref", "")).startswith("#/properties/"):
+                return True
+            pending += value.values()
+        elif isinstance(value, list | tuple):
+            pending += value
+    return False
+
+
+def _new_names(properties: Iterable[str]) -> dict[str, str]:
+    """A name that models take for each parameter whose own they do not; the same each time."""
+    names = {name: name for name in properties if _PROPERTY_NAME.fullmatch(name)}
+    taken, new = set(names), dict[str, str]()
+    for name in properties:
+        if name in names:
+            continue
+        plain = _NOT_IN_PROPERTY.sub("_", name).strip("_") or "parameter"
+        if plain in taken or len(plain) > _PROPERTY_LIMIT:
+            digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+            plain = f"{plain[: _PROPERTY_LIMIT - 9]}_{digest}"
+        taken.add(plain)
+        new[name] = plain
+    return new
+
+
+def _with_new_names(schema: Mapping[str, Any], new: Mapping[str, str]) -> dict[str, Any]:
+    """A schema of the arguments with other names of parameters, wherever it names them."""
+    renamed = dict(schema)
+    for keyword in _BY_NAME:
+        if isinstance(named := renamed.get(keyword), Mapping):
+            renamed[keyword] = {new.get(name, name): value for name, value in named.items()}
+    required, lists = renamed.get("required"), renamed.get("dependentRequired")
+    if isinstance(required, list):
+        renamed["required"] = [new.get(name, name) for name in required]
+    if isinstance(lists, Mapping):
+        renamed["dependentRequired"] = {
+            name: [new.get(one, one) for one in needed] if isinstance(needed, list) else needed
+            for name, needed in lists.items()
+        }
+    for keyword in _SAME_VALUE:
+        if isinstance(inner := renamed.get(keyword), Mapping):
+            renamed[keyword] = _with_new_names(inner, new)
+    for keyword in _ROOT_COMBINATORS & renamed.keys():
+        if isinstance(parts := renamed[keyword], list):
+            renamed[keyword] = [
+                _with_new_names(part, new) if isinstance(part, Mapping) else part for part in parts
+            ]
+    if isinstance(by_name := renamed.get("dependentSchemas"), Mapping):
+        renamed["dependentSchemas"] = {
+            name: _with_new_names(one, new) if isinstance(one, Mapping) else one
+            for name, one in by_name.items()
+        }
+    return renamed
+
+
+def _explained(schema: dict[str, Any], new: Mapping[str, str]) -> None:
+    """Tell models the server's own names: other texts of the tool may use them."""
+    for own, name in new.items():
+        if isinstance(one := schema["properties"][name], Mapping):
+            words = str(one.get("description") or "")
+            schema["properties"][name] = {**one, "description": f"({own}) {words}".strip()}
+
+
 def _tool(raw: types.Tool, secrets: Secrets) -> Tool:
     description = _readable(raw.description or "", secrets)
-    schema = {
-        key: _readable_value(key, value, secrets)
-        for key, value in _as_object(raw.input_schema).items()
-    }
-    content = json.dumps([raw.name, description, schema], sort_keys=True)
+    schema = _as_object(raw.input_schema)
+    if new := _new_names(schema.get("properties") or {}):
+        schema = _with_new_names(schema, new)
+        _explained(schema, new)
+    schema = {key: _readable_value(key, value, secrets) for key, value in schema.items()}
+    renamed = {name: own for own, name in new.items()}
+    told = [raw.name, description, schema, *([renamed] if renamed else [])]
+    content = json.dumps(told, sort_keys=True)
     hints = raw.annotations
     return Tool(
         server="",
@@ -169,6 +257,7 @@ def _tool(raw: types.Tool, secrets: Secrets) -> Tool:
         read_only=hints is not None and hints.read_only_hint is True,
         idempotent=hints is not None and hints.idempotent_hint is True,
         digest=hashlib.sha256(content.encode()).hexdigest(),
+        renamed=renamed,
     )
 
 

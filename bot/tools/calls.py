@@ -80,10 +80,17 @@ class Call:
 
 
 def read_call(block: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Call:
-    """A tool_use block as a call; `names` are the wire names of the prompt that it answers."""
-    server, tool = names.get(block["name"], (None, None))
-    invalid = str(block.get(INVALID_INPUT) or "")
-    return Call(block["id"], block["name"], server, tool, block["input"], invalid)
+    """A tool_use block as a call; `names` are the wire names of the prompt that it answers.
+
+    Each has the tool's server and name, then the names of renamed parameters and its own of them,
+    in pairs.
+    """
+    server, tool, *renamed = names.get(block["name"], (None, None))
+    arguments, invalid = block["input"], str(block.get(INVALID_INPUT) or "")
+    if renamed and isinstance(arguments, Mapping):
+        own = dict(zip(renamed[::2], renamed[1::2], strict=True))
+        arguments = {own.get(name, name): value for name, value in arguments.items()}
+    return Call(block["id"], block["name"], server, tool, arguments, invalid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from bot.mcp.pool import Pool
@@ -94,7 +95,9 @@ class Toolset:
             for tool in shown
         ]
         names: dict[str, Sequence[str]] = {
-            wires[tool.key]: (SKILL if isinstance(tool, SkillSpec) else tool.server, tool.name)
+            wires[tool.key]: (SKILL, tool.name)
+            if isinstance(tool, SkillSpec)
+            else (tool.server, tool.name, *chain.from_iterable(tool.renamed.items()))
             for tool in shown
         }
         if shown and self._is_allowed(read_more.KEY, offered):

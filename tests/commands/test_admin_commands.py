@@ -51,6 +51,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda _llm: [],
         lambda: [BotState(BOT, "polling")],
         lambda: report,
+        lambda _agent: [],
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 

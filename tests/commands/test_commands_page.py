@@ -19,7 +19,9 @@ PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 
 def whole_board() -> Commands:
-    desk = AdminContext(Catalog(FileSource(None)), LlmConfiguration(), lambda _: [], list, dict)
+    desk = AdminContext(
+        Catalog(FileSource(None)), LlmConfiguration(), lambda _: [], list, dict, lambda _: []
+    )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 
 

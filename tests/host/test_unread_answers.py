@@ -19,18 +19,18 @@ from simulators.telegram.rooms import Room
 from tests.host.stage import Stage, staged, until
 from tests.host.tool_agent import PATIENCE, buttons
 from tests.mcp.servers.starting import HERE
-from tests.mcp.servers.unread import BODIES, Unread
+from tests.mcp.servers.unread import BODIES, ODD, WRONG, Unread
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 DOORS = ("mcp", "stream", "messages", "stdio", "hook")
 """MCP over HTTP as JSON, as a stream, over the older transport and over stdio; a webhook."""
 UNREAD = {
-    "mcp": "html deep shape list empty bytes cut torn huge zipped kind words accepted nothing "
+    "mcp": "html deep shape list empty cut torn huge zipped kind accepted nothing "
     "elsewhere broken nan endless both foreign",
-    "stream": "deep shape empty cut words nan endless both foreign",
-    "messages": "deep shape bytes cut words nan endless both",
-    "stdio": "deep shape bytes cut words huge nan endless both",
+    "stream": "deep shape empty cut nan endless both foreign",
+    "messages": "deep shape cut nan endless both",
+    "stdio": "deep shape cut huge nan endless both",
     "hook": "html deep empty bytes cut torn huge zipped nan endless nothing elsewhere broken",
 }
 SAID_OTHERWISE = {("hook", "torn"), ("hook", "elsewhere"), ("hook", "broken")}
@@ -55,7 +55,7 @@ class House:
         self.bot: Bot = stage.bot(
             "Clerk",
             mcpServers=[door for door in DOORS if door != "hook"],
-            skills=[self._skill(manner) for manner in BODIES],
+            skills=[self._skill(manner) for manner in BODIES if manner not in ODD],
             whitelistPatterns=["mcp:*:*", "skill:*"],
         )
 
@@ -123,3 +123,39 @@ async def test_half_a_surrogate_pair_costs_a_result_one_character(house: House, 
     )
     assert house.runs(door, "half") == 2
     assert "half \ufffd end" in house.told(door, "half")
+
+
+@pytest.mark.parametrize("door", ["mcp", "stream", "messages", "stdio"])
+async def test_bytes_that_are_no_text_cost_a_result_two_characters(house: House, door: str) -> None:
+    assert "\ufffd\ufffd" in await read_twice(house, door, "bytes")
+
+
+@pytest.mark.parametrize(
+    ("door", "manner"),
+    [(door, manner) for manner in ODD for door in ("mcp", "stdio")]
+    + [(door, "json_part") for door in ("stream", "messages")],
+)
+async def test_a_result_that_breaks_one_rule_is_read_part_by_part(
+    house: House, door: str, manner: str
+) -> None:
+    told = await read_twice(house, door, manner)
+    assert [words for words in ODD[manner][1] if words not in told] == []
+    assert "'is_error': True" not in told
+
+
+@pytest.mark.parametrize("manner", WRONG)
+async def test_only_the_server_says_that_its_tool_failed(house: House, manner: str) -> None:
+    assert "'is_error': True" in await read_twice(house, "stdio", manner)
+
+
+async def read_twice(house: House, door: str, manner: str) -> str:
+    """What the model read of a call that it made twice, and that nobody was asked about."""
+    _, room = house.obeys(door, manner)
+
+    def ended() -> bool:
+        said = " ".join(house.stage.texts(room, house.bot.id))
+        return "both done" in said or any(buttons(one) for one in room.messages.values())
+
+    await house.stage.world.until(ended, PATIENCE)
+    assert house.runs(door, manner) == 2, house.told(door, manner)
+    return house.told(door, manner)

@@ -24,6 +24,8 @@ from simulators.http_server import serving
 from tests.mcp.servers.granting import CLIENT, SECRET, Granting, granting
 from tests.mcp.servers.starting import NamedPool, pool_of, spec_of
 
+REFUSED = "HTTP 401: it does not accept the token that `auth` gets for it"
+
 
 def credentials(server: Granting, **fields: Any) -> ClientCredentials:
     """As they are once references are expanded: a document must refer to its secret."""
@@ -81,10 +83,10 @@ async def test_a_server_that_refuses_every_token_is_asked_twice_and_no_more() ->
         spec, state = docs(url, credentials(server)), ConnectionState()
         async with ServerHttpClient(spec, state) as client:
             assert (await client.post(url)).status_code == 401
-        assert (server.tokens, state.trouble) == (2, "HTTP 401")
+        assert (server.tokens, state.trouble) == (2, REFUSED)
         assert not state.lost.is_set()
         async with pool_of(docs(url, credentials(server))) as pool:
-            assert why(pool) == "HTTP 401"
+            assert why(pool) == REFUSED
             with pytest.raises(ToolUnavailable):
                 await looked_up(pool, "lane")
 

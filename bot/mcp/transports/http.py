@@ -22,18 +22,24 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
 from mcp.shared.message import SessionMessage
 
+from bot.mcp.refusals import FORGOTTEN, NOT_RUN, failure, status_text
 from bot.mcp.result import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.auth import NotAuthorized, TokenSource
-from bot.mcp.transports.messages import bounded_body, message_or_error, too_long_message
+from bot.mcp.transports.messages import (
+    bounded_body,
+    is_request,
+    message_or_error,
+    too_long_message,
+)
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
-from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient, failure_text
+from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient
 
-_REFUSALS = frozenset({401, 403, 404})
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, NotAuthorized)
 
 log = structlog.get_logger("mcp")
 _EVENTS = "text/event-stream"
+_SESSION = "mcp-session-id"
 _HEADERS = {"Accept": _EVENTS, "Cache-Control": "no-store"}
 
 
@@ -54,6 +60,7 @@ class ServerHttpClient(GuardedHttpClient):
             headers=spec.definition.headers,
             timeout=httpx2.Timeout(CONNECT_SECONDS, read=None),
         )
+        self._spec = spec
         self._tokens = TokenSource(spec) if spec.definition.auth else None
         self._connection = state
         self._posts_are_vital = posts_are_vital
@@ -61,20 +68,29 @@ class ServerHttpClient(GuardedHttpClient):
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """The response; a post that failed is answered with a 503 of our own."""
         if request.method != "POST":
-            return await bounded_body(await self._send_signed(request, options))
+            response = await bounded_body(await self._send_signed(request, options))
+            if response.is_error and self._posts_are_vital:
+                self._connection.trouble = status_text(response.status_code, self._spec)
+            return response
+        why = ""
         try:
             response = await bounded_body(await self._send_signed(request, options))
-            failure = f"HTTP {response.status_code}"
         except httpx2.TransportError as error:
             if isinstance(error, _NEVER_SENT):
-                _mark_unsent()
-            response, failure = httpx2.Response(503, request=request), failure_text(error)
-        if response.status_code in _REFUSALS:
-            _mark_unsent()
+                _mark(sent=False)
+            response, why = httpx2.Response(503, request=request), failure(error)
+        status = response.status_code
+        if status in NOT_RUN | FORGOTTEN and is_request(request):
+            in_session = self._posts_are_vital or _SESSION in request.headers
+            if in_session and status in FORGOTTEN:
+                _mark(sent=False, refused=f"HTTP {status}")
+            elif status in NOT_RUN:
+                _mark(sent=False)
         if response.is_error:
-            self._connection.trouble = failure
+            why = why or status_text(status, self._spec)
             if self._posts_are_vital:
-                self._connection.lose(failure)
+                self._connection.lose(why)
+        self._connection.trouble = why
         return response
 
     async def _send_signed(
@@ -94,9 +110,9 @@ class ServerHttpClient(GuardedHttpClient):
         return response
 
 
-def _mark_unsent() -> None:
+def _mark(*, sent: bool, refused: str = "") -> None:
     if (request := current_request.get()) is not None:
-        request.sent = False
+        request.sent, request.refused = sent, refused
 
 
 @dataclass

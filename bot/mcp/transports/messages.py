@@ -17,24 +17,22 @@ import orjson
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
+from bot.mcp.refusals import (
+    ANSWER_REJECTED,
+    BREAKS_PROTOCOL,
+    TOO_LARGE,
+    TOO_MANY_PARTS,
+    compressed,
+)
 from bot.ops.lenient_json import UnsupportedJson, loads, replace_half_surrogates
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 from bot.ops.tasks import run_in_daemon_thread
-
-ANSWER_REJECTED = -32090
-"""The code of an error of ours in place of an answer that we did not accept; its text says why."""
-PROTOCOL_BROKEN = "The tool ran, but its answer breaks the protocol."
 
 LONG_BYTES = 64 * 1024
 PARTS_LIMIT = 2_000
 _BRACKETS_LIMIT = 50_000
 _QUOTES_LIMIT = 200_000
 _COMMAS_LIMIT = 800_000
-TOO_MANY_PARTS = "The tool ran, but its answer has too many parts: ask for less."
-TOO_LARGE = (
-    f"The tool ran, but its answer of more than {LINE_LIMIT >> 20} MB is too large: ask for less."
-)
-
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _DATA = b"data:"
@@ -60,17 +58,46 @@ async def shortened(raw: bytes, request: Any = None) -> bytes:
     if len(raw) <= LONG_BYTES:
         whole = replace_half_surrogates(raw)
         with suppress(orjson.JSONDecodeError):  # the SDK reports it
-            _loads(whole, request)
+            message, is_changed = _read(whole, request)
+            return orjson.dumps(message) if is_changed else whole
         return whole
     found: bytes = await run_in_daemon_thread(lambda: shorten(raw, request))
     return found
 
 
-def _loads(raw: bytes, request: Any) -> Any:
-    """The JSON of a message; raises InvalidMessage or orjson.JSONDecodeError."""
+def _read(raw: bytes, request: Any) -> tuple[Any, bool]:
+    """The JSON of a message, and whether it was changed so that the SDK takes it.
+
+    Raises InvalidMessage or orjson.JSONDecodeError.
+    """
+    message, is_changed = _loads(raw)
+    if not isinstance(message, dict) or "method" in message:
+        return message, is_changed
+    for end, other in (("result", "error"), ("error", "result")):
+        if other in message and message.get(end, 0) is None:
+            del message[end]
+            is_changed = True
+    ends, id = message.keys() & {"result", "error"}, message.get("id")
+    is_foreign = None not in (id, request) and str(id) != str(request)
+    if len(ends) == 2 or (ends and is_foreign):
+        raise InvalidMessage
+    if ends and id is None and request is not None:
+        message["id"] = request
+        is_changed = True
+    if not isinstance(message.get("result", {}), dict):
+        message["result"] = {"content": message["result"]}
+        is_changed = True
+    return message, is_changed
+
+
+def _loads(raw: bytes) -> tuple[Any, bool]:
+    """The JSON in some bytes, and whether some were no text: they are read as U+FFFD."""
     try:
-        message = orjson.loads(raw)
+        return orjson.loads(raw), False
     except orjson.JSONDecodeError:
+        readable = raw.decode(errors="replace").encode()
+        if readable != raw:
+            return orjson.loads(readable), True
         try:
             loads(raw)
         except UnsupportedJson:
@@ -78,12 +105,6 @@ def _loads(raw: bytes, request: Any) -> Any:
         except ValueError:
             pass
         raise
-    if isinstance(message, dict) and "method" not in message:
-        ends, id = message.keys() & {"result", "error"}, message.get("id")
-        is_foreign = None not in (id, request) and str(id) != str(request)
-        if len(ends) == 2 or (ends and is_foreign):
-            raise InvalidMessage
-    return message
 
 
 def shorten(raw: bytes, request: Any = None) -> bytes:
@@ -91,12 +112,11 @@ def shorten(raw: bytes, request: Any = None) -> bytes:
     if _has_too_many_parts(raw):
         raise TooManyParts
     raw = replace_half_surrogates(raw)
-    message = _loads(raw, request)
+    message, _ = _read(raw, request)
     result = message.get("result") if isinstance(message, dict) else None
-    if not isinstance(result, dict):
-        return raw
-    cut_parts(result)
-    _structure_as_text(result)
+    if isinstance(result, dict):
+        cut_parts(result)
+        _structure_as_text(result)
     return orjson.dumps(message)
 
 
@@ -115,11 +135,12 @@ def _structure_as_text(result: dict[str, Any]) -> None:
     content = result.get("content")
     if isinstance(content, list) and result.get("structuredContent") is not None:
         structure = result.pop("structuredContent")
-        if not any(map(_has_text, content)):
+        if not any(map(has_text, content)):
             content.append({"type": "text", "text": orjson.dumps(structure).decode()})
 
 
-def _has_text(part: Any) -> bool:
+def has_text(part: Any) -> bool:
+    """Whether a part of a result is text that shows."""
     text = part.get("text") if isinstance(part, dict) else None
     return isinstance(text, str) and bool(text.strip())
 
@@ -144,21 +165,33 @@ def message_or_error(raw: bytes) -> SessionMessage | None:
     try:
         return SessionMessage(parse_message(raw))
     except ValueError:
-        return error_message(answered_request(raw), PROTOCOL_BROKEN)
+        return error_message(raw, BREAKS_PROTOCOL)
 
 
-def error_message(request: int | None, text: str) -> SessionMessage | None:
-    """An error of ours in place of an answer; None where it is not known which request it was."""
-    if request is None:
-        return None
-    body = ErrorData(code=ANSWER_REJECTED, message=text)
+def error_message(raw: bytes, what: str) -> SessionMessage | None:
+    """An error of ours in place of an answer that cannot be read; None where it is no answer.
+
+    It has no id where the answer shows none.
+    """
+    request = answered_request(raw)
+    return rejected(request, what) if request is not None or _is_answer(raw) else None
+
+
+def _is_answer(raw: bytes) -> bool:
+    """Whether some bytes, which are no message, seem to be an answer."""
+    has_end = b'"result"' in raw or b'"error"' in raw
+    return has_end and b'"jsonrpc"' in raw and b'"method"' not in raw
+
+
+def rejected(request: int | str | None, what: str) -> SessionMessage:
+    """An error of ours in place of an answer; `what` is wrong with it, to follow its name."""
+    body = ErrorData(code=ANSWER_REJECTED, message=what)
     return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=body))
 
 
-def too_long_message(request: int | None, size: int) -> SessionMessage | None:
+def too_long_message(request: int | None, size: int) -> SessionMessage:
     """The same for an answer of so many bytes."""
-    text = f"The tool ran, but its answer of {size} bytes is too large: ask for less."
-    return error_message(request, text)
+    return rejected(request, f"of {size} bytes is too large")
 
 
 async def bounded_body(response: httpx2.Response) -> httpx2.Response:
@@ -170,7 +203,7 @@ async def bounded_body(response: httpx2.Response) -> httpx2.Response:
     """
     if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
         await response.aclose()
-        raise httpx2.RemoteProtocolError("the answer is compressed", request=response.request)
+        raise compressed(response)
     kind = response.headers.get("content-type", "").lower()
     if kind.startswith(_EVENTS):
         response.stream = _BoundedEvents(response)
@@ -231,7 +264,7 @@ async def _shortened_or_error(message: bytes, answered: Any, sent: Any) -> bytes
     except TooManyParts:
         return _error(answered, TOO_MANY_PARTS)
     except InvalidMessage:
-        return _error(answered if sent is None else sent, PROTOCOL_BROKEN)
+        return _error(answered if sent is None else sent, BREAKS_PROTOCOL)
     except ValueError:
         return message
 
@@ -243,8 +276,17 @@ def _error(request: Any, text: str) -> bytes:
 
 
 def _sent_id(request: httpx2.Request) -> Any:
+    return _sent(request).get("id")
+
+
+def is_request(request: httpx2.Request) -> bool:
+    """Whether a post carries a request, and no notification or answer."""
+    return {"id", "method"} <= _sent(request).keys()
+
+
+def _sent(request: httpx2.Request) -> dict[str, Any]:
     try:
         message = json.loads(request.content)
     except ValueError:
-        return None
-    return message.get("id") if isinstance(message, dict) else None
+        return {}
+    return message if isinstance(message, dict) else {}

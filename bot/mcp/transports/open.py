@@ -9,22 +9,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import structlog
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCRequest, JSONRPCResponse
+from mcp.types import (
+    JSONRPCError,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
 
+from bot.mcp.refusals import BREAKS_PROTOCOL
 from bot.mcp.result import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import TOOLS_LIMIT
 from bot.mcp.transports.http import ServerHttpClient, sse_streams
-from bot.mcp.transports.messages import PARTS_LIMIT, cut_parts
+from bot.mcp.transports.messages import cut_parts, rejected
+from bot.mcp.transports.repair import readable_result, readable_tools
 from bot.mcp.transports.stdio import stdio_streams
 from bot.ops.line_reader import LINE_LIMIT
-from bot.safety.text_safety import printable
-
-log = structlog.get_logger("mcp")
 
 _WINDOW = 0.1
 _MESSAGES_PER_WINDOW = 200
@@ -52,7 +55,61 @@ async def open_transport(spec: ServerSpec, state: ConnectionState) -> AsyncItera
                 )
             )
         read, write = await stack.enter_async_context(streams)
-        yield _Incoming(read, state), _Outgoing(write)
+        requests = _OpenRequests()
+        yield _Incoming(read, state, requests), _Outgoing(write, requests)
+
+
+class _OpenRequests:
+    """The requests that have no answer yet, and the answers that name none of them.
+
+    An answer with an id that we never sent belongs to one of the requests that were open when it
+    came: once only one of those is left, it is that one, and nobody waits for it any more.
+    """
+
+    def __init__(self) -> None:
+        self._methods: dict[RequestId, str] = {}
+        self._suspects: list[set[RequestId]] = []
+        self._last = 0
+
+    def sent(self, message: JSONRPCRequest | JSONRPCNotification) -> None:
+        """Note a request; or that nobody waits for one any more."""
+        if isinstance(message, JSONRPCRequest):
+            self._methods[message.id] = message.method
+            self._last = max(self._last, message.id if isinstance(message.id, int) else 0)
+        elif message.method == "notifications/cancelled":
+            self._close((message.params or {}).get("requestId"))
+
+    def answered(self, message: JSONRPCResponse | JSONRPCError) -> str | None:
+        """The method that a message answers, if any; one of ours that has no id is given it."""
+        id = message.id
+        if isinstance(id, str) and id.isascii() and id.isdigit():
+            id = int(id)
+        if id in self._methods:
+            return self._close(id)
+        if isinstance(id, int) and 0 < id <= self._last:
+            return None  # late, or said twice
+        if len(self._methods) == 1 and isinstance(message, JSONRPCError) and id is None:
+            message.id = next(iter(self._methods))
+            return self._close(message.id)
+        if self._methods:
+            self._suspects.append(set(self._methods))
+        return None
+
+    def unanswerable(self) -> RequestId | None:
+        """A request whose answer came under another id."""
+        for open_then in self._suspects:
+            if len(open_then) == 1:
+                self._suspects.remove(open_then)
+                (id,) = open_then
+                self._close(id)
+                return id
+        return None
+
+    def _close(self, id: Any) -> str | None:
+        for open_then in self._suspects:
+            open_then.discard(id)
+        self._suspects = [one for one in self._suspects if one]
+        return self._methods.pop(id, None)
 
 
 @dataclass
@@ -61,6 +118,7 @@ class _Incoming(ObjectReceiveStream[Any]):
 
     _inner: Any
     _state: ConnectionState
+    _requests: _OpenRequests
     _window_began: float = 0.0
     _received: int = 0
 
@@ -76,11 +134,28 @@ class _Incoming(ObjectReceiveStream[Any]):
         self._received += 1
         if self._received > _MESSAGES_PER_WINDOW:
             await asyncio.sleep(self._window_began + _WINDOW - now)
+        if (id := self._requests.unanswerable()) is not None:
+            return rejected(id, BREAKS_PROTOCOL)
         try:
-            return _repaired(await self._inner.receive())
+            item = await self._inner.receive()
         except _ENDS:
             self._state.lose("the server closed the connection")
             raise
+        self._repair(getattr(item, "message", None))
+        return item
+
+    def _repair(self, message: Any) -> None:
+        """Bring an answer into a form that the SDK takes."""
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
+            return
+        method = self._requests.answered(message)
+        if isinstance(message, JSONRPCError):
+            return
+        if method == "tools/call":
+            message.result = readable_result(message.result)
+        else:
+            cut_parts(message.result)
+            readable_tools(message.result, self._state.notes)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -91,8 +166,11 @@ class _Outgoing(ObjectSendStream[SessionMessage]):
     """Messages to the server; records for each call whether it may have been sent."""
 
     _inner: Any
+    _requests: _OpenRequests
 
     async def send(self, item: SessionMessage) -> None:
+        if isinstance(item.message, JSONRPCRequest | JSONRPCNotification):
+            self._requests.sent(item.message)
         request = current_request.get()
         if request is None or not isinstance(item.message, JSONRPCRequest):
             await self._inner.send(item)
@@ -106,46 +184,3 @@ class _Outgoing(ObjectSendStream[SessionMessage]):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def _repaired(item: Any) -> Any:
-    """A message that the SDK can read: one odd tool would cost its server the whole list."""
-    message = getattr(item, "message", None)
-    if isinstance(message, JSONRPCResponse):
-        cut_parts(message.result)
-        if isinstance(tools := message.result.get("tools"), list):
-            message.result["tools"] = [
-                repaired
-                for tool in tools[: TOOLS_LIMIT + PARTS_LIMIT]
-                if isinstance(tool, dict) and isinstance(tool.get("name"), str)
-                if _can_be_listed(repaired := _repaired_tool(tool))
-            ]
-    return item
-
-
-def _can_be_listed(tool: dict[str, Any]) -> bool:
-    """Whether the SDK takes a tool's schema; it checks the types of some keywords, and no more."""
-    schema = tool["inputSchema"]
-    properties, required = schema.get("properties"), schema.get("required")
-    fits = {
-        "$schema": isinstance(schema.get("$schema"), str | None),
-        "properties": isinstance(properties, dict | None)
-        and all(isinstance(one, dict | bool) for one in (properties or {}).values()),
-        "required": isinstance(required, list | None)
-        and all(isinstance(name, str) for name in required or ()),
-    }
-    if wrong := next((keyword for keyword, well in fits.items() if not well), None):
-        name = printable(tool["name"][:80])
-        why = f"its input schema is not a JSON Schema, at $.{wrong}"
-        log.warning("tool list", note=f"tool {name!r} is left out: {why}")
-    return wrong is None
-
-
-def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    # Without an output schema no result is checked against a server's own patterns on our loop.
-    repaired = {key: tool[key] for key in ("name", "description") if isinstance(tool.get(key), str)}
-    if isinstance(hints := tool.get("annotations"), dict):
-        repaired["annotations"] = {hint: on for hint, on in hints.items() if isinstance(on, bool)}
-    schema = tool.get("inputSchema")
-    repaired["inputSchema"] = (schema if isinstance(schema, dict) else {}) | {"type": "object"}
-    return repaired

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +26,18 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
+from bot.mcp.refusals import BREAKS_PROTOCOL, TOO_MANY_PARTS
 from bot.mcp.result import ConnectionState
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
 from bot.mcp.transports.messages import (
-    PROTOCOL_BROKEN,
-    TOO_MANY_PARTS,
     TooManyParts,
     error_message,
     parse_message,
     shortened,
     too_long_message,
 )
-from bot.ops.line_reader import LineSplitter, LineTooLong, answered_request
+from bot.ops.line_reader import LineSplitter, LineTooLong
 from bot.ops.process import original_umask
 
 _CHUNK = 64 * 1024
@@ -48,6 +50,10 @@ _GARBAGE_LINE = 200
 _STDERR_LINE = 1_000
 _STDERR_LINES = 200
 _STDERR_WINDOW = 60.0
+_LAST_LINES = 3
+_LAST_LINE = 200
+_LAST_WORDS_SECONDS = 0.5
+_STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 Item = SessionMessage | Exception
 Streams = tuple[MemoryObjectReceiveStream[Item], MemoryObjectSendStream[SessionMessage]]
@@ -63,10 +69,13 @@ async def stdio_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterat
     process, transport = await _spawn(spec)
     received, incoming = anyio.create_memory_object_stream[Item](0)
     outgoing, to_send = anyio.create_memory_object_stream[SessionMessage](0)
+    last_words = _LastWords(deque(maxlen=_LAST_LINES))
+    last_words.complete = asyncio.create_task(_log_stderr(spec, log, process, last_words.lines))
+    reader = _MessageReader(spec, log, received)
     pumps = [
-        asyncio.create_task(_MessageReader(spec, log, received).pump(process, state)),
+        last_words.complete,
+        asyncio.create_task(reader.pump(process, state, last_words)),
         asyncio.create_task(_write(process, to_send, received)),
-        asyncio.create_task(_log_stderr(spec, log, process)),
     ]
     try:
         yield incoming, outgoing
@@ -129,7 +138,7 @@ class _MessageReader:
         self._garbage_lines = 0
         self._garbage_shown = 0
 
-    async def pump(self, process: Process, state: ConnectionState) -> None:
+    async def pump(self, process: Process, state: ConnectionState, last_words: _LastWords) -> None:
         """Read until the end, or until too much garbage came; the rest is discarded."""
         stdout = process.stdout
         assert stdout is not None
@@ -144,7 +153,8 @@ class _MessageReader:
                         break
                 else:
                     if await _exited(process, 0.2):
-                        state.lose(f"the server's process ended with code {process.returncode}")
+                        ended = f"the server's process ended with code {process.returncode}"
+                        state.lose(ended + await last_words.text())
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             pass
         # A server that blocks on a full pipe could not read the end of its input and leave.
@@ -159,7 +169,7 @@ class _MessageReader:
         try:
             message = parse_message(await shortened(line))
         except TooManyParts:
-            return error_message(answered_request(line), TOO_MANY_PARTS)
+            return error_message(line, TOO_MANY_PARTS)
         except ValueError:
             self._garbage_bytes += len(line)
             self._garbage_lines += 1
@@ -167,7 +177,7 @@ class _MessageReader:
                 self._garbage_shown += 1
                 text = self._spec.redact(line[:_STDERR_LINE].decode(errors="replace"))
                 self._log.warning("not a message on standard output", line=text[:_GARBAGE_LINE])
-            return error_message(answered_request(line), PROTOCOL_BROKEN)
+            return error_message(line, BREAKS_PROTOCOL)
         self._garbage_bytes = self._garbage_lines = 0
         return SessionMessage(message)
 
@@ -179,21 +189,40 @@ class _MessageReader:
         return False
 
 
-async def _log_stderr(spec: ServerSpec, log: Any, process: Process) -> None:
+@dataclass
+class _LastWords:
+    """The last lines that a process wrote to its standard error, once it is `complete`."""
+
+    lines: deque[str]
+    complete: asyncio.Task[None] | None = None
+
+    async def text(self) -> str:
+        """What to add to the news that it ended."""
+        if self.complete is not None:
+            await asyncio.wait({self.complete}, timeout=_LAST_WORDS_SECONDS)
+        return f"; its last words: {' / '.join(self.lines)}" if self.lines else ""
+
+
+async def _log_stderr(spec: ServerSpec, log: Any, process: Process, last: deque[str]) -> None:
     """Copy standard error to our log, so many lines a minute, a few megabytes a second."""
     assert process.stderr is not None
     lines, loop = LineSplitter(_CHUNK), asyncio.get_running_loop()
     window_began, written = 0.0, 0
-    while chunk := await process.stderr.read(_CHUNK):
+    while True:
+        chunk = await process.stderr.read(_CHUNK)
         if loop.time() - window_began > _STDERR_WINDOW:
             window_began, written = loop.time(), 0
-        for line in lines.feed(chunk):
+        for line in lines.feed(chunk or b"\n"):  # the last line may have no end
             written += 1
-            if written <= _STDERR_LINES and isinstance(line, bytes):
-                text = line.decode(errors="replace").rstrip()
+            text = line.decode(errors="replace").rstrip() if isinstance(line, bytes) else ""
+            if text:
+                last.append(spec.redact(_STYLES.sub("", text[:_STDERR_LINE]))[:_LAST_LINE])
+            if written <= _STDERR_LINES and text:
                 log.info("stderr", line=spec.redact(text)[:_STDERR_LINE])
             elif written == _STDERR_LINES + 1:
                 log.warning("too much on stderr: the rest of this minute is dropped")
+        if not chunk:
+            return
         if len(chunk) == _CHUNK:
             await asyncio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""Answers that nobody can read, and whoever gives them: MCP over stdio, and over HTTP in two ways.
+"""Answers that nobody can read, or read only in part: MCP over stdio, and over HTTP in two ways.
 
 Run as `unread.py` it is the server over stdio. Each run of a tool leaves a line in the file that
 LOG names: the way in, and the manner of the answer, which is the tool's name.
@@ -58,7 +58,6 @@ BODIES: dict[str, Callable[[Any], bytes]] = {
     ),
     "both": lambda id: _text(id, "x")[:-1] + b', "error": {"code": 1, "message": "m"}}',
     "foreign": lambda _: _text(99_999, "x"),
-    "words": lambda id: _result(id, {"content": "a text where a list belongs"}),
     "accepted": lambda _: b"",
     "nothing": lambda _: b"",
     "elsewhere": lambda _: b"",
@@ -67,6 +66,51 @@ BODIES: dict[str, Callable[[Any], bytes]] = {
     "fine": lambda id: _text(id, "fine"),
 }
 """What is sent, by manner; `id` is the request's."""
+BESIDE: dict[str, Any] = {"type": "text", "text": "beside"}
+ODD: dict[str, tuple[Any, list[str]]] = {
+    "json_part": (
+        {"content": [{"type": "json", "json": {"a": 1}}, BESIDE]},
+        ["part of type json", '{"a":1}', "beside"],
+    ),
+    "structure_list": (
+        {"content": [BESIDE], "structuredContent": [1, 2]},
+        ["beside"],
+    ),
+    "list_alone": ({"content": [], "structuredContent": [1, 2]}, ["[1,2]"]),
+    "no_content": ({"structuredContent": {"rows": 7}}, ['{"rows":7}']),
+    "nothing_known": ({"output": "it went well"}, ["it went well"]),
+    "empty_object": ({}, ["the tool answered with nothing"]),
+    "words": ({"content": "a text where a list belongs"}, ["a text where a list belongs"]),
+    "one_part": ({"content": BESIDE}, ["beside"]),
+    "bare_list": ([BESIDE], ["beside"]),
+    "bare_text": ("just a text", ["just a text"]),
+    "number": ({"content": [{"type": "text", "text": 42}, BESIDE]}, ["42", "beside"]),
+    "odd_parts": (
+        {"content": [None, "loose", 7, {"text": "no type"}, BESIDE]},
+        ["loose", "beside"],
+    ),
+    "faceless": (
+        {"content": [{"type": "image", "data": 5}, {"type": "resource"}, BESIDE]},
+        ["part of type image", "part of type resource", "beside"],
+    ),
+    "graded": (
+        {"content": [BESIDE | {"annotations": {"priority": 7}, "_meta": "m"}], "_meta": 3},
+        ["beside"],
+    ),
+}
+"""Results that break a rule, by manner, and what can be read of them."""
+
+
+def _always(result: Any) -> Callable[[Any], bytes]:
+    return lambda id: _result(id, result)
+
+
+BODIES |= {manner: _always(result) for manner, (result, _) in ODD.items()}
+BODIES["null_error"] = lambda id: _text(id, "beside")[:-1] + b', "error": null}'
+ODD["null_error"] = (None, ["beside"])
+WRONG = {"true_word": "true", "true": True}
+BODIES |= {manner: _always({"content": "no", "isError": said}) for manner, said in WRONG.items()}
+"""What a server may say for an error of its tool."""
 STATUS = {"accepted": 202, "nothing": 204, "elsewhere": 303, "broken": 500}
 KINDS = {
     "html": "text/html",

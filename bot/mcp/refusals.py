@@ -1,0 +1,186 @@
+"""What an MCP server refuses: the one place where its statuses, codes and words are judged.
+
+Servers say the same thing in many ways, and not only in those of the specification. What each kind
+of refusal comes to is in docs/reliability.md, in the section Refusals.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple
+
+import httpx2
+from mcp import types
+from mcp.shared.exceptions import MCPError
+
+from bot.mcp.result import ConnectionState
+from bot.mcp.server_spec import ServerSpec
+from bot.ops.line_reader import LINE_LIMIT
+from bot.safety.ssrf_guard import failure_text
+from bot.safety.text_safety import printable
+
+ANSWER_REJECTED = -32090
+"""The code of an error of ours in place of an answer that we did not accept; its text says why."""
+BREAKS_PROTOCOL = "breaks the protocol"
+TOO_MANY_PARTS = "has too many parts"
+TOO_LARGE = f"of more than {LINE_LIMIT >> 20} MB is too large"
+_LESS = (TOO_MANY_PARTS, "too large")
+
+NOT_RUN = frozenset({401, 403, 404})
+"""Statuses that come before anything runs, whatever the body says."""
+FORGOTTEN = frozenset({400, 404, 410})
+"""Statuses that refuse a session: the specification has 404, and many servers say another."""
+_REASON_CHARACTERS = 4_000
+
+
+class Kind(Enum):
+    """What an error in place of an answer is: what is told, and what is tried next, follows."""
+
+    FORGOTTEN = "the server no longer knows the session, and nothing ran"
+    UNREADABLE = "the tool may have run, and its answer cannot be read"
+    CLOSED = "the connection ended, with all calls on it"
+    LOST = "this answer alone is lost, and the tool may have run"
+    SAID = "the server's own word on the call"
+
+
+class _Rule(NamedTuple):
+    codes: frozenset[int]
+    """Of JSON-RPC; empty for any."""
+    words: re.Pattern[str]
+    kind: Kind
+
+
+def _rule(kind: Kind, words: str = "", *codes: int) -> _Rule:
+    return _Rule(frozenset(codes), re.compile(words), kind)
+
+
+_RULES = (
+    _rule(Kind.UNREADABLE, "", ANSWER_REJECTED),
+    _rule(Kind.UNREADABLE, r"byte limit\.$", types.CONNECTION_CLOSED),
+    _rule(
+        Kind.UNREADABLE,
+        "^(Failed to parse|Unexpected content type|Redirect to |server answered .* with 202)",
+        types.PARSE_ERROR,
+        types.INVALID_REQUEST,
+    ),
+    _rule(Kind.CLOSED, "^Connection closed$", types.CONNECTION_CLOSED),
+    _rule(Kind.LOST, "^SSE stream ", types.CONNECTION_CLOSED),
+    _rule(Kind.LOST, "^Server returned an error response$"),
+    _rule(Kind.FORGOTTEN, "(?i)session", types.INVALID_REQUEST),
+    _rule(Kind.SAID),
+)
+"""The first that fits decides. The words are those of our own client but for the last two rules."""
+
+
+_SESSION = re.compile("(?i)session")
+
+
+def judged(error: MCPError, *, refused: bool = False) -> Kind:
+    """What kind of refusal an error is; `refused` says that a status came with it."""
+    if refused and _SESSION.search(error.message):
+        return Kind.FORGOTTEN
+    return next(
+        rule.kind
+        for rule in _RULES
+        if (not rule.codes or error.code in rule.codes) and rule.words.search(error.message)
+    )
+
+
+def unread(error: MCPError | None = None) -> str:
+    """What is wrong with an answer that cannot be read, to follow its name."""
+    if error is None:
+        return BREAKS_PROTOCOL
+    if error.code == ANSWER_REJECTED:
+        return error.message
+    return TOO_LARGE if error.message.endswith("byte limit.") else BREAKS_PROTOCOL
+
+
+def unread_call(what: str) -> str:
+    """What the model is told of an answer that cannot be read."""
+    return f"The tool ran, but its answer {what}{': ask for less' if _is_less(what) else ''}."
+
+
+def unread_list(what: str) -> str:
+    """What an operator is told of a list of tools that cannot be read."""
+    limit = f": no more than {LINE_LIMIT >> 20} MB can be read" if _is_less(what) else ""
+    return f"its list of tools {what}{limit}"
+
+
+def _is_less(what: str) -> bool:
+    return what.endswith(_LESS)
+
+
+class ListUnread(Exception):
+    """A list of tools that cannot be read; its text says why."""
+
+
+class UnusableAnswer(httpx2.RemoteProtocolError):
+    """An answer that is not taken, for a reason that an operator can cure; the text is our own."""
+
+
+def compressed(response: httpx2.Response) -> UnusableAnswer:
+    """The refusal of an answer whose few bytes could become gigabytes."""
+    how = printable(response.headers["content-encoding"], 20)
+    return UnusableAnswer(
+        f"its answer is compressed ({how}), although we ask for it plain: switch that off for "
+        "this URL, at the server or at the proxy before it",
+        request=response.request,
+    )
+
+
+def failure(error: Exception) -> str:
+    """What an operator may read of a request that failed."""
+    return str(error) if isinstance(error, UnusableAnswer) else failure_text(error)
+
+
+_CURES = {
+    403: "these credentials may not use it",
+    407: "the proxy before it wants credentials",
+    408: "it is too slow for the proxy before it",
+    429: "it has more requests than it takes",
+}
+_WRONG_URL = 'correct its URL, or give it "type": "sse" if it speaks the older transport'
+
+
+def status_text(status: int, spec: ServerSpec) -> str:
+    """An HTTP status as an operator reads it, with what cures it."""
+    cure = _CURES.get(status)
+    if status == 401:
+        one = spec.definition
+        cure = "it wants credentials: give it `headers` or `auth`"
+        if one.auth is not None:
+            cure = "it does not accept the token that `auth` gets for it"
+        elif credentials := [n for n in one.headers if n.lower() not in ("accept", "user-agent")]:
+            cure = f"it does not accept what `headers` gives it: renew {', '.join(credentials)}"
+    elif status >= 500:
+        cure = "the fault is in the server, or in a proxy before it: see the server's own log"
+    return f"HTTP {status}: {cure or _WRONG_URL}"
+
+
+_STREAM_ERRORS = frozenset({"BrokenResourceError", "ClosedResourceError", "EndOfStream"})
+
+
+def reason(error: BaseException | None, state: ConnectionState, spec: ServerSpec) -> str:
+    """Why a connection is lost or did not come about, in one line for operators, secrets hidden."""
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    name = type(error).__name__
+    if isinstance(error, TimeoutError):
+        text = "the server did not answer in time"
+    elif error is None or name in _STREAM_ERRORS or "Connection closed" in str(error):
+        text = state.reason or "the connection was closed"
+    elif isinstance(error, ListUnread | UnusableAnswer):
+        text = str(error)
+    elif isinstance(error, MCPError):
+        is_rejected = error.code == ANSWER_REJECTED
+        text = f"its answer {error.message}" if is_rejected else error.message
+    else:
+        text = f"{name}: {error}"
+    if state.trouble and isinstance(error, MCPError | httpx2.HTTPStatusError):
+        is_said = isinstance(error, MCPError) and judged(error) is Kind.SAID
+        text = f"{state.trouble}; it says: {text}" if is_said else state.trouble
+    elif state.trouble:
+        text = f"{text} {state.trouble}"
+    text = spec.redact(text.strip()[:_REASON_CHARACTERS])
+    return " ".join(printable(text, 600).split())
