@@ -84,7 +84,7 @@ def _proof(folder: Path, status: os.stat_result) -> str:
         with os.fdopen(open_private(name, os.O_RDONLY)) as file:
             host_id = file.read()
     boot = Path("/proc/sys/kernel/random/boot_id")
-    machine = boot.read_text() if boot.exists() else str(uuid.getnode())
+    machine = boot.read_text("ascii") if boot.exists() else str(uuid.getnode())
     facts = (host_id, machine, str(status.st_dev), str(status.st_ino))
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:24]
 

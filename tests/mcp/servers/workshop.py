@@ -21,7 +21,7 @@ PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452")
 
 
 def _note(word: str) -> None:
-    with LOG.open("a") as log:
+    with LOG.open("a", encoding="utf-8") as log:
         log.write(word + "\n")
 
 
