@@ -94,9 +94,9 @@ def cpu_of(pid: int) -> float:
 def memory_of(pid: int) -> float:
     """MB of one process: its share of shared pages, or else all resident ones."""
     try:
-        text, measure = Path(f"/proc/{pid}/smaps_rollup").read_text(), SHARE
+        text, measure = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8"), SHARE
     except OSError:
-        text, measure = Path(f"/proc/{pid}/status").read_text(), RESIDENT
+        text, measure = Path(f"/proc/{pid}/status").read_text(encoding="utf-8"), RESIDENT
     MEASURES.add(measure)
     line = next(line for line in text.splitlines() if line.startswith(measure.field))
     return int(line.split()[1]) / 1024

@@ -161,7 +161,11 @@ class Stall:
 
 def memory() -> float:
     """Bytes of this process in memory."""
-    (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in one]
+    (line,) = [
+        one
+        for one in Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        if "VmRSS" in one
+    ]
     return float(line.split()[1]) * 1024
 
 

@@ -90,12 +90,12 @@ def _machine(load: float) -> str:
 
 
 def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
 
 
 def _memory() -> int:
-    line = Path("/proc/meminfo").read_text().splitlines()[0]
+    line = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()[0]
     return round(int(line.split()[1]) / 1024 / 1024)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,10 +15,8 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,23 +24,39 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from bot.access.rules import Mode, Rule
 from bot.ops.redaction import Secrets
+from bot.store.address import check_address
 from bot.usage.pricing import OwnPrices, check_prices
+from bot.variables import (
+    ENV_FILE,
+    environment,
+    has_loose_quote,
+    secrets_from_files,
+    unquoted,
+    with_files,
+)
 from registry.agent_limits import Budget, TurnLimits
 from registry.authorization import WriterPermissions
 from registry.binding import token_hash
 from registry.definition import Effort, LlmConfiguration
-from registry.errors import InvalidValue
+from registry.errors import InvalidValue, Problem
 from registry.fields import fields_of
 from registry.urls import web_parts
 
-ENV_FILE = ".env"
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -72,30 +85,45 @@ def _web_address(url: str) -> str:
     return url
 
 
+def _not_from_file(value: Any) -> Any:
+    if isinstance(value, InvalidValue):  # what was wrong with the file that should hold it
+        raise value
+    return value
+
+
+def _without_quote(text: str) -> str:
+    if has_loose_quote(text):
+        raise InvalidValue("has a quote at one end", "remove it")
+    return text
+
+
 def _store_address(url: SecretStr) -> SecretStr:
-    text = url.get_secret_value()
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # looked at only when it is asked for
-        is_address = parts.scheme in ("redis", "rediss") and bool(parts.hostname)
-    except ValueError:
-        is_address = False
-    if not is_address and not text.startswith("unix://"):
-        raise InvalidValue(
-            "is not a valid store address",
-            "write redis://:password@host:6379/0, rediss://… for TLS, or unix:///path/to/socket",
-        )
-    return url
+    text = _without_quote(url.get_secret_value().strip())
+    check_address(text)
+    return SecretStr(text)
 
 
 def _token(token: SecretStr) -> SecretStr:
-    text = token.get_secret_value().strip()
+    text = _without_quote(token.get_secret_value().strip())
     number, _, secret = text.partition(":")
     if not number.isdigit() or len(secret) < 8:
         raise InvalidValue(
             "is not a bot token: it should look like 123456789:AA…", "copy it again from @BotFather"
         )
     return SecretStr(text)
+
+
+def _ids_of(example: str, where: str) -> WrapValidator:
+    """What says how to find an id, where something else was written."""
+
+    def checked(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return inner(value)
+        except ValidationError:
+            cure = f"start without it and send /id {where}: it answers a number like {example}"
+            raise InvalidValue("must be numeric ids, not names", cure) from None
+
+    return WrapValidator(checked)
 
 
 def _whole(value: Any) -> Any:
@@ -108,8 +136,12 @@ def _whole(value: Any) -> Any:
 
 _Names = Annotated[frozenset[str], BeforeValidator(separated)]
 _Ids = Annotated[frozenset[int], BeforeValidator(separated)]
-_People = Annotated[_Ids, AfterValidator(_people)]
-_Groups = Annotated[_Ids, AfterValidator(_groups)]
+_Persons = Annotated[_Ids, _ids_of("123456789", "to the bot")]
+_People = Annotated[_Persons, AfterValidator(_people)]
+_Groups = Annotated[
+    _Ids, _ids_of("-1001234567890", "to the bot in the group"), AfterValidator(_groups)
+]
+_Secret = Annotated[SecretStr, BeforeValidator(_not_from_file)]
 _Url = Annotated[str, AfterValidator(_web_address)]
 
 
@@ -155,7 +187,7 @@ class BudgetSettings(BaseModel, extra="forbid", frozen=True):
 class Bot(BaseModel, extra="forbid", frozen=True):
     """One bot: `BOTS__<n>__…`."""
 
-    token: Annotated[SecretStr, AfterValidator(_token)]
+    token: Annotated[_Secret, AfterValidator(_token)]
     """The bot's token from @BotFather."""
     token_file: Path | None = None
     """A file with the token, in place of `BOTS__<n>__TOKEN`."""
@@ -170,19 +202,8 @@ class Bot(BaseModel, extra="forbid", frozen=True):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_file(cls, given: Any) -> Any:
-        """The token out of its file; a mounted secret ends with a line break."""
-        path = given.get("token_file") if isinstance(given, dict) else None
-        if not path:
-            return given
-        if given.get("token"):
-            raise InvalidValue("has a TOKEN and a TOKEN_FILE", "keep one of the two")
-        try:
-            return given | {"token": Path(path).read_text(encoding="utf-8").strip()}
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not text"
-            message = f"TOKEN_FILE {path} cannot be read: {why}"
-            raise InvalidValue(message, "put the token there, or name another file") from None
+    def _with_files(cls, given: Any) -> Any:
+        return with_files(given, cls.model_fields)
 
     @property
     def id(self) -> int:
@@ -230,18 +251,43 @@ class Settings(BaseSettings):
     )
 
     _environ: dict[str, str] = PrivateAttr(default_factory=dict)
+    _unusable: list[Problem] = PrivateAttr(default_factory=list)
 
     def __init__(self, **values: Any) -> None:
+        environ = environment(values.get("_env_file", ENV_FILE))
         super().__init__(**values)
-        self._environ = environment(values.get("_env_file", ENV_FILE))
+        self._unusable = secrets_from_files(environ, self.agent_secrets)
+        self._environ = environ
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment over `.env`, each of its values without quotes around it."""
+        assert isinstance(env_settings, EnvSettingsSource)
+        plain = {name: unquoted(value or "") for name, value in env_settings.env_vars.items()}
+        env_settings.env_vars = {name: value for name, value in plain.items() if value}
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_files(cls, given: Any) -> Any:
+        return with_files(given, cls.model_fields)
 
     bots: list[Bot] = Field(default_factory=list)
     """The bots to host; there may be none. `BOTS__0__TOKEN`, `BOTS__1__TOKEN` …"""
     agents_file: Path | None = None
     """Agents and bindings: JSON, or YAML where the name ends in `.yaml` or `.yml`. Unset:
     `agents.json` in the working directory, if it exists."""
-    redis_url: Annotated[SecretStr, AfterValidator(_store_address)] | None = None
+    redis_url: Annotated[_Secret, AfterValidator(_store_address)] | None = None
     """A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."""
+    redis_url_file: Path | None = None
+    """A file with the address of the store, in place of `REDIS_URL`."""
     data_dir: Path = Path("data")
     """Where this host keeps its state."""
     data_fsync: Literal["everysec", "always"] = "everysec"
@@ -249,13 +295,15 @@ class Settings(BaseSettings):
     process loses nothing either way."""
     telegram_api_url: _Url = "https://api.telegram.org"
     """The Bot API server: Telegram's, or your own."""
-    anthropic_api_key: SecretStr | None = None
+    anthropic_api_key: _Secret | None = None
     """The key of the Messages API; another server may need none."""
+    anthropic_api_key_file: Path | None = None
+    """A file with the key, in place of `ANTHROPIC_API_KEY`."""
     anthropic_base_url: _Url | None = None
     """Another server that serves the Messages API; only `POST /v1/messages`."""
     llm: Annotated[Llm, BeforeValidator(_whole)] = Llm()
     """Default model settings."""
-    admins: _Ids = frozenset()
+    admins: _Persons = frozenset()
     """Numeric Telegram ids of the admins, separated by commas; `/id` shows anybody theirs."""
     access: Mode = "request"
     """Who may talk to the bots: `open` to everybody; `request`: admins, whom they let in, `PEOPLE`
@@ -268,7 +316,7 @@ class Settings(BaseSettings):
     `/id` shows them."""
     agent_secrets: _Names = frozenset()
     """Names of variables that agents from Redis or a chat may refer to as `${NAME}`, in headers;
-    separated by commas."""
+    separated by commas. `<NAME>_FILE` names a file with the value, in place of `<NAME>`."""
     agent_skills: _Names = frozenset()
     """Internal skills that agents from Redis or a chat may use."""
     internal_hosts: _Names = frozenset()
@@ -349,6 +397,11 @@ class Settings(BaseSettings):
         """The variables that these settings were read from: `.env` under the environment."""
         return self._environ
 
+    @property
+    def unusable_files(self) -> list[Problem]:
+        """What is wrong with files of `AGENT_SECRETS`; the host cannot start with such a one."""
+        return self._unusable
+
     def numbered(self) -> dict[int, Bot]:
         """The bots by the number in their `BOTS__<n>__…`."""
         found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
@@ -379,13 +432,6 @@ class Settings(BaseSettings):
         addresses = (self.anthropic_base_url, self.telegram_api_url, self.webhook_url)
         known.add_credentials_in(*filter(None, addresses), *getproxies_environment().values())
         return known
-
-
-def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:
-    """`.env` under the environment, each value as it is written."""
-    # Uninterpolated: a ${NAME} in a header stays a reference, and no secret becomes plain text.
-    below = dotenv_values(env_file, interpolate=False) if env_file else {}
-    return {name: value for name, value in below.items() if value is not None} | dict(os.environ)
 
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
@@ -19,9 +19,11 @@ from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.telegram.markdown import renderer
 from bot.usage.budgets import spend_limits
+from bot.variables import FILE, has_loose_quote
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import Problem
+from registry.fields import nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import Snapshot
 from registry.sources.environment import read_environment, read_legacy
@@ -85,13 +87,42 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
     listed = sorted(settings.agent_secrets)
     short += [name for name in listed if too_short(settings.environ.get(name, ""))]
     yield from (Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning") for name in short)
+    key = settings.anthropic_api_key
+    secrets = {name: settings.environ.get(name, "") for name in listed}
+    secrets["ANTHROPIC_API_KEY"] = key.get_secret_value() if key else ""
+    for name in (name for name, value in secrets.items() if has_loose_quote(value)):
+        cure = "remove it, unless it is a part of the secret"
+        yield Problem(name, "its value has a quote at one end", cure, "warning")
+    yield from _unread_files(settings.environ)
     yield from _access_problems(settings)
 
 
+def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Variables that look as if a setting could be read from a file, and are not read."""
+    fields = [name.upper() for name in Settings.model_fields]
+    secrets = [name for name in fields if name + FILE in fields]
+    for variable in sorted(environ):
+        name = variable.upper().removesuffix(FILE)
+        if "__" in name or name == variable.upper() or variable.upper() in fields:
+            continue
+        near = nearest(name, secrets, 0.8)
+        alike = [one for one in secrets if one.partition("_")[0] == name.partition("_")[0]]
+        cure = f"did you mean {near or alike[0]}{FILE}?" if near or alike else ""
+        if name in fields:
+            cure = f"set {name} itself: only secrets are read from files"
+        elif name.startswith(("BOT_", "TELEGRAM_")) and name.endswith("TOKEN"):
+            cure = f"did you mean BOTS__0__TOKEN{FILE}?"
+        if cure:
+            yield Problem(variable, "this variable is not read", cure, "warning")
+
+
 def _access_problems(settings: Settings) -> Iterator[Problem]:
-    """Bots that are open to everybody, what that may cost, and bots that nobody may talk to."""
+    """Admins who are no persons; bots that are open to everybody, and bots that answer nobody."""
     numbers = {bot.id: number for number, bot in settings.numbered().items()}
     rules = settings.rules()
+    for person in sorted(one for one in settings.admins if one <= 0):
+        cure = "write numeric ids of people, which are positive"
+        yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
     opened = [bot for bot in settings.bots if rules[bot.id].mode == "open"]
     for bot in opened:
         place = "ACCESS" if bot.access is None else f"BOTS__{numbers.get(bot.id, 0)}__ACCESS"
@@ -161,4 +192,5 @@ def own_variables(settings: Settings, document: str = "") -> set[str]:
             found.update(reference_names(text))
     found.update(_NAMED_IN_TEXT.findall(document))
     found.update(value for name, value in environ.items() if _NAMED_IN_VARIABLE.search(name))
-    return {name for name in found | settings.agent_secrets if not _COMMON.match(name)}
+    found |= settings.agent_secrets | {name + FILE for name in settings.agent_secrets}
+    return {name for name in found if not _COMMON.match(name)}

@@ -14,7 +14,8 @@ import urllib.request
 
 def main() -> int:
     """Ask `/health/live` on HTTP_PORT; 1 and its own words when it answers no, or not at all."""
-    url = f"http://127.0.0.1:{os.environ.get('HTTP_PORT', '8080')}/health/live"
+    port = os.environ.get("HTTP_PORT", "8080").strip("\"'")  # `docker run --env-file` keeps quotes
+    url = f"http://127.0.0.1:{port}/health/live"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(url, timeout=4) as answer:

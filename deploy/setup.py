@@ -74,7 +74,7 @@ def digest(dev: bool) -> str:
 
 def stamp() -> list[str]:
     """The digests that `.venv` was stamped with: its runtime, and its dev one if it has that."""
-    return STAMP.read_text().split() if STAMP.exists() else []
+    return STAMP.read_text(encoding="utf-8").split() if STAMP.exists() else []
 
 
 def fits(dev: bool) -> bool:
@@ -146,7 +146,7 @@ def install(dev: bool) -> None:
         sync_with_pip(lock)
     link_project()
     digests = [digest(False), digest(True)] if dev else [digest(False)]
-    STAMP.write_text("\n".join(digests) + "\n")
+    STAMP.write_text("\n".join(digests) + "\n", encoding="utf-8")
     say(f".venv is ready after {monotonic() - began:.0f} s")
 
 

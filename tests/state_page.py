@@ -30,13 +30,13 @@ class Documented:
 
 def documented(page: Path = PAGE) -> list[Documented]:
     """The keys, in the order of the page."""
-    rows = (ROW.match(line) for line in page.read_text().splitlines())
+    rows = (ROW.match(line) for line in page.read_text(encoding="utf-8").splitlines())
     return [Documented(r[1], r[2], r[3], r[4].startswith("expires")) for r in rows if r]
 
 
 def channels(page: Path = PAGE) -> list[str]:
     """The channels of messages between hosts."""
-    rows = (CHANNEL.match(line) for line in page.read_text().splitlines())
+    rows = (CHANNEL.match(line) for line in page.read_text(encoding="utf-8").splitlines())
     return [row[1] for row in rows if row]
 
 

@@ -40,7 +40,7 @@ def tools() -> list[dict[str, Any]]:
 
 
 def run(tool: str, word: str, seconds: float) -> Any:
-    with FILE.open("a") as file:
+    with FILE.open("a", encoding="utf-8") as file:
         file.write(f"{tool} {word}\n")
     if tool == "die":
         os._exit(3)

@@ -23,7 +23,10 @@ INTRO = """
 test that must then fail.
 
 """
-COPIED = ("bot", "registry", "simulators", "bench", "tests", "pyproject.toml")
+COPIED = (
+    *("bot", "registry", "simulators", "switchboard_bots.py"),
+    *("bench", "tests", "pyproject.toml"),
+)
 KILLS = "tests/proof/test_kills.py::"
 ROWS = "tests/proof/test_rows.py::"
 NAMED = KILLS + "test_kill_9_at_each_named_point_loses_nothing_and_repeats_only_with_the_mark"

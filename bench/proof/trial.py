@@ -249,7 +249,7 @@ class HostProcess(processes.HostProcess):
 
     def resident(self) -> float:
         """Resident memory in MB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) / 1024
         return 0.0

@@ -20,12 +20,13 @@ from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
 from bot.ops.tasks import SystemClock
-from bot.settings import ENV_FILE, Bot, Settings, environment, meanings
+from bot.settings import Bot, Settings, meanings
 from bot.skills.python_skill import discover_skills
 from bot.startup import model_advice, settings_problems
 from bot.store.client import StoreClient, connect
 from bot.store.health import StoreHealth
 from bot.usage.pricing import Prices
+from bot.variables import ENV_FILE, FILE, InvalidFile, environment
 from registry.binding import AgentBindingType, BotIdentity
 from registry.definition import McpServer
 from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
@@ -49,11 +50,13 @@ _WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
 
 def check_configuration(*, env_file: bool = True, servers: bool = False) -> list[Problem]:
     """What is wrong and what is surprising, the worst first; asks the MCP servers if told to."""
-    file = ENV_FILE if env_file else None
-    environ = environment(file)
-    bots = dict(_valid_bots(environ))
-    settings, found = _valid_settings(file, bots)
+    file, found = _readable(ENV_FILE if env_file else None)
+    bots = dict(_valid_bots(environment(file)))
+    settings, wrong = _valid_settings(file, bots)
+    environ = settings.environ
     skills = asyncio.run(discover_skills())
+    found += wrong
+    found += settings.unusable_files
     found += settings_problems(settings)
     found += _check_settings(settings, environ, skills.skills)
     found += _check_env_file(file)
@@ -80,6 +83,15 @@ def as_json(problems: list[Problem]) -> dict[str, Any]:
 # --- settings ------------------------------------------------------------------------------------
 
 
+def _readable(file: str | None) -> tuple[str | None, list[Problem]]:
+    """The file, or None and why it cannot be read, so that all else is checked without it."""
+    try:
+        environment(file)
+    except DocumentErrors as errors:
+        return None, [*errors.problems]
+    return file, []
+
+
 def _valid_settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings, list[Problem]]:
     """The settings with a default for each wrong one, so that all others are checked as well."""
     try:
@@ -87,6 +99,7 @@ def _valid_settings(file: str | None, bots: Mapping[int, Bot]) -> tuple[Settings
     except ValidationError as error:
         found = settings_errors(error)
         wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+    wrong |= Settings.model_fields.keys() & {f"{name}{FILE}".lower() for name in wrong}
     rest: dict[str, Any] = {
         name: Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
         for name in wrong
@@ -115,9 +128,6 @@ def _check_settings(
         message = "it is empty: the host has no admin unless somebody claimed it"
         cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
         yield Problem("ADMINS", message, cure, "note")
-    for person in sorted(one for one in settings.admins if one <= 0):
-        cure = "write numeric ids of people, which are positive"
-        yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
     for name in sorted(one for one in settings.agent_secrets if not environ.get(one)):
         message = f"it lists {name}, which is not set"
         yield Problem("AGENT_SECRETS", message, f"set {name}, or remove it", "warning")
@@ -189,7 +199,8 @@ def _problem(details: ErrorDetails) -> Problem:
                 message = "cannot be set as a whole"
                 cure = f"set {', '.join(parts[:-1])} or {parts[-1]}"
     part = ".".join(str(step) for step in inside if isinstance(step, str))
-    return Problem(_variable(loc), f"{part} {message}".strip(), cure or _meaning(loc))
+    file = FILE if isinstance(details.get("ctx", {}).get("error"), InvalidFile) else ""
+    return Problem(_variable(loc) + file, f"{part} {message}".strip(), cure or _meaning(loc))
 
 
 def _variable(loc: Path) -> str:
@@ -329,7 +340,12 @@ def _references(document: Document, environ: Mapping[str, str]) -> Iterator[Prob
         for reference in references:
             if not environ.get(reference):
                 message = f"server '{name}' refers to ${{{reference}}}, which is not set"
-                yield Problem(place, message, f"set {reference}", level="warning")
+                cure = f"set {reference}"
+                if environ.get(reference + FILE):
+                    cure += (
+                        f", or list it in AGENT_SECRETS: {reference}{FILE} is not read otherwise"
+                    )
+                yield Problem(place, message, cure, level="warning")
     for entry in document.agents.values():
         auths = (skill.webhook_auth for skill in entry.value.skills)
         referred += [auth.variable for auth in auths if auth]

@@ -200,7 +200,7 @@ def _forget_secrets(settings: Settings) -> None:
 
     document = ""
     with contextlib.suppress(OSError):
-        document = settings.agents_path.read_text(errors="replace")
+        document = settings.agents_path.read_text("utf-8", errors="replace")
     erase_variables(own_variables(settings, document))
 
 
@@ -229,13 +229,19 @@ def _settings(*, env_file: bool = True) -> Settings:
     from pydantic import ValidationError
 
     from bot.settings import Settings
+    from registry.errors import DocumentErrors
 
     try:
-        return Settings() if env_file else Settings(_env_file=None)
+        settings = Settings() if env_file else Settings(_env_file=None)
     except ValidationError as error:
         from bot.cli.check import settings_errors
 
         raise ConfigError("\n".join(map(str, settings_errors(error)))) from None
+    except DocumentErrors as errors:
+        raise ConfigError(str(errors)) from None
+    if settings.unusable_files:
+        raise ConfigError("\n".join(map(str, settings.unusable_files)))
+    return settings
 
 
 def _stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:

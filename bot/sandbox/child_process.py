@@ -1,6 +1,7 @@
-"""Runs a module that ends when its standard input does: `python -m …child_process bot run`.
+"""Runs a module that ends when its standard input does: `python -P child_process.py bot run`.
 
-The pipe's other end is held by the parent alone, so a parent that was killed takes it along.
+The pipe's other end is held by the parent alone, so a parent that was killed takes it along. It is
+run as a file, so that no module of the folder where the parent was started takes our place.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import os
 import runpy
 import sys
 import threading
+from pathlib import Path
 
 _KILLED = 137
+_ROOT = str(Path(__file__).resolve().parents[2])
 
 
 def main(arguments: list[str]) -> None:
@@ -20,6 +23,8 @@ def main(arguments: list[str]) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     threading.Thread(target=_end_with, args=(pipe,), name="parent-death", daemon=True).start()
+    if _ROOT not in map(os.path.realpath, sys.path):  # neither installed nor in PYTHONPATH
+        sys.path.insert(0, _ROOT)
     sys.argv = arguments
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from bot.sandbox import child_process
+
 State = Literal["starting", "up", "down", "stopped"]
 Polling = Callable[[float], Awaitable[None]]
 
@@ -93,7 +95,7 @@ class HostProcess:
         self.starts += 1
         self._log.parent.mkdir(parents=True, exist_ok=True)
         mode = "wb" if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT else "ab"
-        arguments = ("-m", "bot.sandbox.child_process", "bot", "run", "--no-env-file")
+        arguments = ("-P", child_process.__file__, "bot", "run", "--no-env-file")
         with self._log.open(mode) as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, *arguments),

@@ -69,7 +69,7 @@ class ForkServer:
     ) -> None:
         job = {"entry": entry, "arguments": list(arguments), "preload": list(preload)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "simulators.testing.processes", json.dumps(job)],
+            [sys.executable, "-P", __file__, json.dumps(job)],  # no module of its folder is run
             cwd=root,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -212,7 +212,7 @@ class HostProcess:
 
     def log_text(self) -> str:
         """The log of all its lives."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def logged(self, words: str) -> bool:
         """Whether the log has these words since the process was last started."""

@@ -239,7 +239,7 @@ def processes_in(folder: Path) -> list[int]:
         if entry.name.isdigit():
             try:
                 where = (entry / "cwd").readlink()
-                dead = " Z " in (entry / "stat").read_text()
+                dead = " Z " in (entry / "stat").read_text("utf-8")
             except OSError:
                 continue
             if where.is_relative_to(folder) and not dead:

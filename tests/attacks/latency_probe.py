@@ -45,7 +45,7 @@ class Question:
 def waits(pid: int | None) -> int:
     """For how long a process's first thread was ready to run and had no core, in nanoseconds."""
     with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1])
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text(encoding="utf-8").split()[1])
     return 0
 
 

@@ -53,7 +53,7 @@ class Scene:
 
     def resident(self) -> int:
         """KB of memory that the host has."""
-        lines = Path(f"/proc/{self.host.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.host.pid}/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
 
 

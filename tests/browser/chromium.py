@@ -231,4 +231,4 @@ async def _debugging_url(file: Path) -> str:
 
 
 def _words(file: Path) -> list[str]:
-    return file.read_text().split() if file.exists() else []
+    return file.read_text(encoding="utf-8").split() if file.exists() else []

@@ -55,7 +55,7 @@ VARIABLES = {
 }
 EXPECTED = [
     ("error", "BOTS__1__TOKEN", "copy it again from @BotFather"),
-    ("error", "BOTS__2", "TOKEN_FILE /nowhere/token cannot be read"),
+    ("error", "BOTS__2__TOKEN_FILE", "/nowhere/token cannot be read"),
     ("error", "HTTP_PORT", "65535"),
     ("error", "agents.json:3", "write 'jack'"),
     ("error", "agents.json:4", "did you mean 'name'"),

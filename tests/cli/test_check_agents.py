@@ -76,7 +76,9 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 
 def write(document: object) -> None:
-    Path(PATH).write_text(document if isinstance(document, str) else json.dumps(document))
+    Path(PATH).write_text(
+        document if isinstance(document, str) else json.dumps(document), encoding="utf-8"
+    )
 
 
 def plain(agent_id: str, **fields: object) -> dict[str, object]:
@@ -144,6 +146,9 @@ def test_a_variable_that_is_not_set_is_found_before_the_start(check: Check) -> N
     write({"agents": [plain("a", mcpServers={"docs": server})]})
     assert "refers to ${DOCS_SECRET}, which is not set" in str(check(bot=False)[0])
     assert check(bot=False, DOCS_SECRET="a-secret-that-is-long") == []
+    assert "DOCS_SECRET_FILE is not read otherwise" in str(
+        check(bot=False, DOCS_SECRET_FILE="x")[0]
+    )
 
 
 async def test_what_a_store_holds_is_checked_as_well(check: Check, valkey: Valkey) -> None:

@@ -170,7 +170,7 @@ def lockers_in(folder: Path) -> list[int]:
     """Hosts and sandboxes whose locks are in a folder: most users see no more than this of them."""
     names = ("host.lock", "sandbox.lock")
     locks = {path.stat().st_ino for name in names for path in folder.rglob(name)}
-    rows = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    rows = (line.split() for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines())
     held = [(int(row[4]), int(row[5].rpartition(":")[2])) for row in rows if row[1] == "FLOCK"]
     return [pid for pid, inode in held if inode in locks and pid not in (-1, os.getpid())]
 

@@ -114,14 +114,14 @@ def connections(host: HostProcess) -> int:
 
 def memory(pid: int, line: str) -> int:
     """VmRSS or VmHWM of a process, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return int(status.partition(f"{line}:")[2].split()[0]) * 1024
 
 
 def memory_from_now(pid: int) -> int:
     """VmRSS, and the kernel's mark of the highest begins anew."""
     with contextlib.suppress(PermissionError):  # to most users a host does not open its memory
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="utf-8")
     return memory(pid, "VmRSS")
 
 

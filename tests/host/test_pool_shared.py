@@ -122,7 +122,9 @@ def open_files() -> list[str]:
 def sockets(shops: Workshops) -> set[str]:
     """Our sockets to the servers, by their numbers."""
     ports = set(shops.ports.values())
-    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    rows = (
+        line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
+    )
     to_servers = {row[9] for row in rows if int(row[2].rpartition(":")[2], 16) in ports}
     ours = {target[8:-1] for target in _targets() if target.startswith("socket:")}
     return to_servers & ours

@@ -57,14 +57,18 @@ def test_the_example_file_sets_nothing_by_itself() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_to_a_file_of_ours_leads_to_one(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_make_target_in_the_documents_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    used = set(re.findall(r"\bmake ([a-z]+)`|^make ([a-z]+)", document.read_text(), re.MULTILINE))
+    used = set(
+        re.findall(
+            r"\bmake ([a-z]+)`|^make ([a-z]+)", document.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     assert {one or other for one, other in used} <= targets
 
 
@@ -94,7 +98,7 @@ def test_the_tree_in_the_readme_is_ten_lines_and_names_every_package() -> None:
 
 @pytest.mark.parametrize("document", PRESENT, ids=lambda path: path.name)
 def test_every_file_and_module_that_a_document_names_exists(document: Path) -> None:
-    text = document.read_text()
+    text = document.read_text(encoding="utf-8")
     files = re.findall(r"`((?:bot|registry|simulators|tests|bench|deploy|docs)/[\w./-]+)`", text)
     modules = re.findall(r"`((?:bot|registry|simulators)\.[a-z_.]+)[`:]", text)
     modules += re.findall(r"python -m ((?:bot|bench|tests)\.[a-z_.]+)", text)

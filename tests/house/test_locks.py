@@ -58,7 +58,7 @@ def imported() -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules.add(node.module.partition(".")[0])
     owners = packages_distributions()
-    foreign = modules - set(CODE) - sys.stdlib_module_names
+    foreign = modules - {*CODE, "switchboard_bots"} - sys.stdlib_module_names
     return {canonicalize_name(owner) for module in foreign for owner in owners[module]}
 
 

@@ -217,7 +217,7 @@ async def test_a_save_in_two_writes_is_no_mistake(catalog: Catalog, path: Path) 
     seen: list[Snapshot] = []
     catalog.subscribe(seen.append)
     whole = text("Whole")
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write(whole[:30])
         file.flush()
         os.fsync(file.fileno())

@@ -52,7 +52,7 @@ class Sandbox:
 
     async def start(self, *flags: str, until: str = "Ctrl-C") -> None:
         """Start it, and return once it has said that it is open."""
-        command = (sys.executable, "-m", "bot", "sandbox", "--no-open")
+        command = (Path(sys.executable).with_name("switchboard"), "sandbox", "--no-open")
         port = ("--port", "0") if "--port" not in flags else ()
         self._process = await asyncio.create_subprocess_exec(
             *(*command, *port, *self._flags, *flags),

@@ -17,6 +17,7 @@ from tests.sandbox.sandbox_process import (
     QUILL,
     TOKENS,
     Sandbox,
+    processes_in,
     sandbox,
 )
 
@@ -27,8 +28,15 @@ DIRECT = f"{MERIDIAN}/{ANN}"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
-    """The demo with its tools, open for all tests of this module."""
-    async with sandbox(tmp_path_factory.mktemp("demo")) as one:
+    """The demo with its tools, open for all tests of this module.
+
+    In its folder there are modules of other people, with names that the sandbox uses itself.
+    """
+    folder = tmp_path_factory.mktemp("demo")
+    for name in ("bot", "registry", "simulators", "switchboard_bots", "uvloop", "mcp"):
+        ran = f"open({str(folder / 'ran')!r}, 'a').write('{name} '); raise SystemExit('a stranger')"
+        (folder / f"{name}.py").write_text(ran, "utf-8")
+    async with sandbox(folder) as one:
         yield one
 
 
@@ -48,6 +56,14 @@ async def test_each_bot_answers_as_its_agent_and_the_tools_are_real(open_sandbox
     assert "Operator" in await one.ask(f"{OPERATOR}/{BEN}", "hello", "Operator", BEN)
     note = one.folder / "data" / "notes" / "shopping.md"
     assert note.read_text() == "buy oranges"
+
+
+async def test_no_module_of_the_folder_is_run(open_sandbox: Sandbox) -> None:
+    one = open_sandbox
+    running = " ".join(processes_in(one.folder).values())
+    assert "bot run" in running
+    assert "notes_server" in running
+    assert not (one.folder / "ran").exists()
 
 
 async def test_the_timeline_tells_what_a_bot_received_called_and_asked(

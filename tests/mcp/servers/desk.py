@@ -33,7 +33,7 @@ TOOLS = {
 
 
 def note(word: str) -> None:
-    with LOG.open("a") as log:
+    with LOG.open("a", encoding="utf-8") as log:
         log.write(word + "\n")
 
 

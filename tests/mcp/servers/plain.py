@@ -23,7 +23,7 @@ INFO = {
 
 
 def note(word: str) -> None:
-    with LOG.open("a") as log:
+    with LOG.open("a", encoding="utf-8") as log:
         log.write(word + "\n")
 
 
@@ -58,7 +58,7 @@ def stir(word: str, seconds: float = 0.0) -> str:
 
 
 def crash_once(word: str) -> str:
-    is_first = word not in LOG.read_text().split()
+    is_first = word not in LOG.read_text(encoding="utf-8").split()
     note(word)
     if is_first:
         os._exit(3)

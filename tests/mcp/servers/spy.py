@@ -64,7 +64,7 @@ def look_around(file: str, pid: int, folder: str) -> None:
         "own files": {name: str(file) for name, file in files.items()},
         "own umask": umask,
     }
-    Path(f"{file}.new").write_text(json.dumps(seen))
+    Path(f"{file}.new").write_text(json.dumps(seen), encoding="utf-8")
     Path(f"{file}.new").rename(file)
 
 

@@ -105,13 +105,13 @@ async def until(condition: Callable[[], Any], bound: float = BOUND) -> None:
 
 def words(log: Path) -> list[str]:
     """What the servers left in their log."""
-    return log.read_text().split()
+    return log.read_text(encoding="utf-8").split()
 
 
 def runs(pid: int) -> bool:
     """Whether a process is alive (a zombie is not)."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"

@@ -58,7 +58,7 @@ def answer(number: Any, method: str, params: dict[str, Any]) -> None:
     elif method != "tools/call":
         say(number, error={"code": -32601, "message": "Method not found"})
     elif params.get("name") == "send":
-        with LOG.open("a") as log:
+        with LOG.open("a", encoding="utf-8") as log:
             log.write(f"{arguments['text']}\n")
         told(number, f"sent with {KEY}")
     elif arguments.get("text") == "as an error":

@@ -293,7 +293,7 @@ def main() -> None:
             told = plain(message)
         else:
             manner = message["params"]["name"]
-            with log.open("a") as file:
+            with log.open("a", encoding="utf-8") as file:
                 file.write(f"stdio {manner}\n")
             told = BODIES[manner](message["id"])
         if told is not None:

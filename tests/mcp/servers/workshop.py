@@ -24,7 +24,7 @@ PIXEL = base64.b64decode(
 
 
 def _note(word: str) -> None:
-    with LOG.open("a") as log:
+    with LOG.open("a", encoding="utf-8") as log:
         log.write(word + "\n")
 
 

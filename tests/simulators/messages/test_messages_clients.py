@@ -16,7 +16,6 @@ from tests.simulators.messages.conftest import Api
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.simulators.messages.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LONG = "An answer in pieces, word by word. " * 8

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.simulators.messages.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

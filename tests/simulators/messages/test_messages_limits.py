@@ -22,7 +22,6 @@ from tests.simulators.messages.conftest import Api, Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.simulators.messages.conftest import Api, Clock
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HEAD = "anthropic-ratelimit-"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anthropic
 import pytest
@@ -12,9 +12,6 @@ from simulators.messages.records import Records
 from simulators.messages.script import Scripted
 from simulators.messages.turns import Call, Text, turn
 from tests.simulators.messages.conftest import Api
-
-if TYPE_CHECKING:
-    from tests.simulators.messages.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anthropic
 import httpx2
@@ -26,9 +26,6 @@ from simulators.messages.turns import (
     turn,
 )
 from tests.simulators.messages.conftest import Api
-
-if TYPE_CHECKING:
-    from tests.simulators.messages.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,7 +13,6 @@ from tests.simulators.messages.conftest import Api
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.simulators.messages.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from simulators.telegram.world import WorldError
 from tests.simulators.telegram.conftest import Api
-
-if TYPE_CHECKING:
-    from tests.simulators.telegram.conftest import Api
 
 YES = {"inline_keyboard": [[{"text": "Yes", "callback_data": "yes"}]]}
 SAME = (

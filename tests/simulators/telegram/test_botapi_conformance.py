@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiogram
 import pytest
@@ -18,9 +18,6 @@ from telegram import error as ptb_errors
 from simulators.telegram.faults import Fault
 from simulators.telegram.flood import Budget
 from tests.simulators.telegram.conftest import Api
-
-if TYPE_CHECKING:
-    from tests.simulators.telegram.conftest import Api
 
 
 @pytest.fixture

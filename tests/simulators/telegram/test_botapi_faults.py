@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -10,9 +9,6 @@ import pytest
 from simulators.telegram.faults import Fault
 from simulators.telegram.flood import Budget
 from tests.simulators.telegram.conftest import Api, Refused
-
-if TYPE_CHECKING:
-    from tests.simulators.telegram.conftest import Api
 
 
 async def send(api: Api, text: str = "x") -> None:

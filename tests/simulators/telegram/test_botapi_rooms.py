@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from simulators.telegram.rooms import Room
 from simulators.telegram.world import WorldError
 from tests.simulators.telegram.conftest import Api, Refused
-
-if TYPE_CHECKING:
-    from simulators.telegram.rooms import Room
-    from tests.simulators.telegram.conftest import Api
 
 
 def group_of(api: Api, **how: Any) -> Room:

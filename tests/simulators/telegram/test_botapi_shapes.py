@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,9 +17,6 @@ from simulators.telegram.persistence import persist
 from simulators.telegram.rooms import Room
 from simulators.telegram.world import World
 from tests.simulators.telegram.conftest import Api
-
-if TYPE_CHECKING:
-    from tests.simulators.telegram.conftest import Api
 
 BOUND = 5.0
 PAGE = Path(__file__).parents[3] / "docs/simulators.md"

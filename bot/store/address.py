@@ -1,0 +1,113 @@
+"""The address of a store: what it may consist of, so that it means what it says.
+
+The client reads addresses leniently: a raw `/` in a password ends the host, a database that is no
+number counts as 0, and an option that it does not know fails at the first connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from registry.errors import InvalidValue
+from registry.fields import nearest
+from registry.secrets import shown
+
+_FORMS = "write redis://:password@host:6379/0, rediss://… for TLS, or unix:///path/to/socket"
+_IN_PASSWORDS = "write / as %2F, # as %23, @ as %40, ? as %3F and [ as %5B"
+_DATABASE = "write a whole number, as a rule 0 to 15: redis://host:6379/0"
+
+
+_END = re.compile("[/?#]")
+_BRACKET = re.compile(r"[\[\]]")
+
+
+def _one_of(*words: str) -> Callable[[str], object]:
+    return words.index
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
+
+
+_OPTIONS: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("username", "password", "client_name", "lib_name", "lib_version"), str),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), float),
+    **dict.fromkeys(("max_connections", "socket_read_size", "health_check_interval"), _whole),
+    "retry_on_timeout": str,
+    "db": _whole,
+    "protocol": _one_of("2", "3"),
+}
+_OF_TCP: Mapping[str, Callable[[str], Any]] = {**_OPTIONS, "socket_keepalive": str}
+_OF_TLS: Mapping[str, Callable[[str], Any]] = {
+    **_OF_TCP,
+    **dict.fromkeys(("ssl_keyfile", "ssl_certfile", "ssl_password", "ssl_ciphers"), str),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_check_hostname"), str),
+    **dict.fromkeys(("ssl_include_verify_flags", "ssl_exclude_verify_flags"), str),
+    "ssl_cert_reqs": _one_of("none", "optional", "required"),
+    "ssl_min_version": _whole,
+}
+_BY_SCHEME = {"redis": _OF_TCP, "rediss": _OF_TLS, "unix": _OPTIONS}
+"""What may stand after the `?`: each option, and what raises ValueError for a wrong value."""
+
+
+def check_address(url: str) -> None:
+    """Raise InvalidValue where an address is not one, or would not mean what it seems to say.
+
+    No part of it is repeated but the name of an option: any other might belong to a password.
+    """
+    scheme = url.partition("://")[0].lower()
+    options = _BY_SCHEME.get(scheme)
+    if options is not None and _ends_early(url, scheme, options):
+        message = "has a raw / ? # or [ before the @ of its host, where the host would end"
+        raise InvalidValue(message, f"{_IN_PASSWORDS} in the password")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at only when it is asked for
+    except ValueError:
+        raise InvalidValue("is not a valid store address", _FORMS) from None
+    if options is None or not (parts.path if scheme == "unix" else parts.hostname):
+        raise InvalidValue("is not a valid store address", _FORMS)
+    if scheme != "unix" and not _is_database(parts.path):
+        raise InvalidValue("has a database that is not a number", _DATABASE)
+    for name, values in parse_qs(parts.query).items():
+        _check_option(name, values[0], options, scheme)
+
+
+def _ends_early(url: str, scheme: str, options: Mapping[str, Any]) -> bool:
+    """Whether the host ends before an @ that people would take for its beginning."""
+    rest = url.partition("://")[2]
+    authority = _END.split(rest, maxsplit=1)[0]
+    after = rest[len(authority) :]
+    if "@" not in after:
+        return bool(_BRACKET.search(authority.rpartition("@")[0]))
+    if scheme == "unix":  # its path may have one
+        return bool(authority) and "@" not in authority
+    path, _, query = after.partition("?")
+    names = parse_qs(query)
+    return "@" in path or "#" in after or not names or not set(names) <= set(options)
+
+
+def _is_database(path: str) -> bool:
+    number = path.strip("/")
+    return not number or (number.isascii() and number.isdigit())
+
+
+def _check_option(name: str, value: str, options: Mapping[str, Any], scheme: str) -> None:
+    if name not in options:
+        near = nearest(name, options, 0.8)
+        cure = f"did you mean {near}?" if near else "remove it"
+        if scheme != "rediss" and name in _OF_TLS:
+            cure = "remove it" if scheme == "unix" else "write rediss:// for TLS, or remove it"
+        raise InvalidValue(f"has an option {shown(name)} that cannot be used here", cure)
+    try:
+        options[name](value)
+    except ValueError:
+        if name == "db":
+            raise InvalidValue("has a database that is not a number", _DATABASE) from None
+        message = f"has an option '{name}' with a value that it cannot have"
+        raise InvalidValue(message, "correct it, or remove the option") from None
