@@ -7,6 +7,7 @@ number counts as 0, and an option that it does not know fails at the first conne
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,6 +35,17 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _tls_version(text: str) -> object:
+    return ssl.TLSVersion(int(text))
+
+
+def _verify_flags(text: str) -> object:
+    names = [name.strip() for name in text.strip("[]").split(",")]
+    if unknown := {*names} - {*ssl.VerifyFlags.__members__}:
+        raise ValueError(unknown)
+    return names
+
+
 _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(("username", "password", "client_name", "lib_name", "lib_version"), str),
     **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), float),
@@ -47,9 +59,9 @@ _OF_TLS: Mapping[str, Callable[[str], Any]] = {
     **_OF_TCP,
     **dict.fromkeys(("ssl_keyfile", "ssl_certfile", "ssl_password", "ssl_ciphers"), str),
     **dict.fromkeys(("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_check_hostname"), str),
-    **dict.fromkeys(("ssl_include_verify_flags", "ssl_exclude_verify_flags"), str),
+    **dict.fromkeys(("ssl_include_verify_flags", "ssl_exclude_verify_flags"), _verify_flags),
     "ssl_cert_reqs": _one_of("none", "optional", "required"),
-    "ssl_min_version": _whole,
+    "ssl_min_version": _tls_version,
 }
 _BY_SCHEME = {"redis": _OF_TCP, "rediss": _OF_TLS, "unix": _OPTIONS}
 """What may stand after the `?`: each option, and what raises ValueError for a wrong value."""
