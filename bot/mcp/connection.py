@@ -238,20 +238,21 @@ class Connection:
     async def _error_result(self, error: MCPError, request: RequestState) -> ToolResult:
         """What an error comes to: a result for the model, or CallLost."""
         text = printable(self._spec.redact(error.message[:_ERROR_CHARACTERS]), 1_000)
-        kind = judged(error, refused=bool(request.refused))
-        if request.refused:
+        kind = judged(error, refused=request.refused)
+        if request.refused or kind is Kind.FORGOTTEN:
             if await self._has_forgotten():
                 raise CallLost(text, sent=False)
             if kind is not Kind.SAID:  # this call alone is refused, before it ran
-                raise CallLost(request.refused, sent=False, connection=False)
-        elif not request.sent or kind is Kind.FORGOTTEN:
-            raise CallLost(text, sent=False)
+                raise CallLost(request.failure or text, sent=False, connection=False)
+        elif not request.sent:
+            raise CallLost(request.failure or text, sent=False)
         match kind:
             case Kind.UNREADABLE:
                 self._log.warning("an answer cannot be read", why=text[:200])
                 return unreadable_result(unread_call(unread(error)))
             case Kind.CLOSED | Kind.LOST:
-                raise CallLost(text, sent=True, connection=kind is Kind.CLOSED)
+                why = request.failure or text
+                raise CallLost(why, sent=True, connection=kind is Kind.CLOSED)
             case _:
                 self._changed.set()  # it may have been started anew with other tools
                 return error_result(f"The server refused the call: {text}")
@@ -268,10 +269,13 @@ class Connection:
     async def _is_refused(self) -> bool:
         assert self._client is not None
         current_request.set(request := RequestState())
-        with suppress(*_UNANSWERED):
+        try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._client.list_tools()
-        return bool(request.refused)
+        except _UNANSWERED as error:
+            is_forgotten = isinstance(error, MCPError) and judged(error) is Kind.FORGOTTEN
+            return request.refused or is_forgotten
+        return False
 
     async def _refresh_until_lost(self, client: mcp.Client) -> None:
         pause, has_failed = _REFRESH_PAUSE, False
@@ -293,7 +297,7 @@ class Connection:
             await self._list(client)
         except (MCPError, ValidationError, ListUnread) as error:
             kind = judged(error) if isinstance(error, MCPError) else Kind.UNREADABLE
-            is_lost = kind in (Kind.FORGOTTEN, Kind.CLOSED) or bool(request.refused)
+            is_lost = kind in (Kind.FORGOTTEN, Kind.CLOSED) or request.refused
             if is_lost or (has_failed and kind is Kind.LOST):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
@@ -312,7 +316,7 @@ class Connection:
         if client.protocol_version < "2026" or tools is None or not tools.list_changed:
             return
         for pause in chain(_LISTEN_PAUSES, repeat(_LISTEN_PAUSES[-1])):
-            with suppress(MCPError, RuntimeError, TimeoutError):
+            with suppress(*_UNANSWERED, RuntimeError):
                 async with client.listen(
                     tools_list_changed=True, prompts_list_changed=True
                 ) as changes:

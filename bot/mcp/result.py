@@ -195,11 +195,13 @@ class ConnectionState:
 class RequestState:
     """Whether a request may have reached its server; set by the transport.
 
-    `refused` is the status that refused it, or the session that it came in, if one did.
+    `failure` says what HTTP made of it, where it failed; `refused`, that a status refused it, or
+    the session that it came in.
     """
 
     sent: bool = False
-    refused: str = ""
+    failure: str = ""
+    refused: bool = False
 
 
 class CallLost(Exception):

@@ -5,6 +5,7 @@ One host serves all; each trouble is a server, each conversation is somebody's o
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -160,3 +161,11 @@ async def test_an_answer_that_names_no_call_of_ours_does_not_cost_the_deadline(
     said = await house.called(f"{name}__fine")
     assert time.monotonic() - began < 20  # a call may take 60 seconds
     assert ("Cannot read it" if name == "nobody" else "Outcome unknown") in said, said
+
+
+async def test_nor_does_it_where_several_calls_are_open(house: House) -> None:
+    began = time.monotonic()
+    orders = [house.orders("foreign__fine") for _ in range(3)]
+    told = await asyncio.gather(*(house.told(*order) for order in orders))
+    assert time.monotonic() - began < 30
+    assert [one for one in told if "Outcome unknown" not in one] == []

@@ -22,7 +22,7 @@ AT_ONCE = 20.0
 """Seconds for a call that may take 60, on a machine that others use."""
 
 
-class Walk(ToolCaller):
+class RefusalScene(ToolCaller):
     """A bot with the servers that refuse, and one without any, in whose chat all is well."""
 
     def __init__(self, stage: Stage, servers: dict[str, Any], server: Saying) -> None:
@@ -33,7 +33,7 @@ class Walk(ToolCaller):
         stage.script.on("here", system="You are Echo", again=True)
         self.host: App
 
-    async def beside(self) -> None:
+    async def serve_another_chat(self) -> None:
         """Another chat is served."""
         room = self.stage.world.private(self.ann, self.echo)
         assert await self.stage.ask(self.ann, room, self.echo, "hi", PATIENCE) == "here"
@@ -45,7 +45,9 @@ class Walk(ToolCaller):
 
 
 @asynccontextmanager
-async def walking(folder: Path, *stdio: str, http: tuple[str, ...] = ()) -> AsyncIterator[Walk]:
+async def refusing(
+    folder: Path, *stdio: str, http: tuple[str, ...] = ()
+) -> AsyncIterator[RefusalScene]:
     async with saying() as server, staged(folder) as stage:
         servers: dict[str, Any] = {
             name: {
@@ -55,9 +57,9 @@ async def walking(folder: Path, *stdio: str, http: tuple[str, ...] = ()) -> Asyn
             for name in stdio
         }
         servers |= {name: {"url": f"{server.url}/{name}/mcp"} for name in http}
-        walk = Walk(stage, servers, server)
-        async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as walk.host:
-            pool = walk.host.pool
+        scene = RefusalScene(stage, servers, server)
+        async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as scene.host:
+            pool = scene.host.pool
             await until(
                 lambda: (
                     len(pool.servers) == len(servers)
@@ -65,93 +67,93 @@ async def walking(folder: Path, *stdio: str, http: tuple[str, ...] = ()) -> Asyn
                 ),
                 PATIENCE,
             )
-            yield walk
+            yield scene
 
 
 @ends("C1")
 async def a_session_that_is_always_forgotten(folder: Path) -> None:
-    async with walking(folder, http=("sdk", "text")) as walk:
+    async with refusing(folder, http=("sdk", "text")) as scene:
         for manner in ("sdk", "text"):
-            walk.server.forgets.add(manner)
-            walk.server.forget(manner)
-            before = walk.server.asked[manner, "initialize"]
+            scene.server.forgets.add(manner)
+            scene.server.forget(manner)
+            before = scene.server.asked[manner, "initialize"]
             for count in range(1, FAILURES + 1):
-                said = await walk.called(f"{manner}__work")
+                said = await scene.called(f"{manner}__work")
                 assert "did not run" in said, said
-                assert walk.server.asked[manner, "tools/call"] <= 2 * count
-            await walk.beside()
-            asked = walk.server.asked[manner, "tools/call"]
-            assert "left alone" in await walk.called(f"{manner}__work")
-            assert walk.server.asked[manner, "tools/call"] == asked
-            assert walk.server.asked[manner, "initialize"] - before <= 2 * FAILURES + 2
-            assert walk.server.ran[manner, "work"] == 0
+                assert scene.server.asked[manner, "tools/call"] <= 2 * count
+            await scene.serve_another_chat()
+            asked = scene.server.asked[manner, "tools/call"]
+            assert "left alone" in await scene.called(f"{manner}__work")
+            assert scene.server.asked[manner, "tools/call"] == asked
+            assert scene.server.asked[manner, "initialize"] - before <= 2 * FAILURES + 2
+            assert scene.server.ran[manner, "work"] == 0
 
 
 @ends("C2")
 async def every_request_is_refused(folder: Path) -> None:
-    async with walking(folder, http=(*REFUSED, "zipped")) as walk:
+    async with refusing(folder, http=(*REFUSED, "zipped")) as scene:
         for name in (*REFUSED, "zipped"):
-            found = walk.server_of(name)
+            found = scene.server_of(name)
             assert found["state"] == "down"
             assert ": " in found["why"]  # what it is, and what cures it
         began = time.monotonic()
-        assert "There is no tool" in await walk.called("locked__work")
+        assert "There is no tool" in await scene.called("locked__work")
         assert time.monotonic() - began < PATIENCE
-        await walk.beside()
-        asked = sum(walk.server.asked.values())
+        await scene.serve_another_chat()
+        asked = sum(scene.server.asked.values())
         seconds = time.monotonic() - began
         assert asked < (len(REFUSED) + 1) * 4 * (6 + seconds)  # ever more seldom
 
 
 @ends("C3")
 async def a_process_that_ends(folder: Path) -> None:
-    async with walking(folder, "dead", "dies_greeted") as walk:
+    async with refusing(folder, "dead", "dies_greeted") as scene:
         for name in ("dead", "dies_greeted"):
-            found = walk.server_of(name)
+            found = scene.server_of(name)
             assert found["state"] == "down"
             assert "code 3; its last words: " in found["why"]
-        assert "There is no tool" in await walk.called("dead__fine")
-        await walk.beside()
+        assert "There is no tool" in await scene.called("dead__fine")
+        await scene.serve_another_chat()
 
 
 @ends("C4")
 async def a_result_that_breaks_rules(folder: Path) -> None:
-    async with walking(folder, "parts") as walk:
+    async with refusing(folder, "parts") as scene:
         for _ in range(FAILURES + 1):
-            said = await walk.called("parts__fine")
+            said = await scene.called("parts__fine")
             assert "beside" in said
             assert "part of type json" in said
-        await walk.beside()
-        assert walk.host.pool.servers[0].connects == 1
+        await scene.serve_another_chat()
+        assert scene.host.pool.servers[0].connects == 1
 
 
 @ends("C5")
 async def an_answer_that_names_another_call(folder: Path) -> None:
-    async with walking(folder, "foreign", "torn") as walk:
+    async with refusing(folder, "foreign", "torn") as scene:
         for name in ("foreign", "torn"):
             began = time.monotonic()
-            said = await walk.called(f"{name}__fine")
+            said = await scene.called(f"{name}__fine")
             assert "Outcome unknown" in said
             assert time.monotonic() - began < AT_ONCE
-        await walk.beside()
+        await scene.serve_another_chat()
 
 
 @ends("C6")
 async def a_list_that_cannot_be_offered(folder: Path) -> None:
-    async with walking(folder, "left", "long") as walk:
-        assert walk.server_of("left")["state"] == "up"
-        assert any("'wrong'" in note for note in walk.server_of("left")["notes"])
-        assert "called with" in await walk.called("left__fine")
-        assert "8 MB" in walk.server_of("long")["why"]
-        await walk.beside()
+    async with refusing(folder, "left", "long") as scene:
+        assert scene.server_of("left")["state"] == "up"
+        assert any("'wrong'" in note for note in scene.server_of("left")["notes"])
+        assert "called with" in await scene.called("left__fine")
+        assert "8 MB" in scene.server_of("long")["why"]
+        await scene.serve_another_chat()
 
 
 @ends("C7")
 async def every_call_fails(folder: Path) -> None:
-    async with walking(folder, http=("failing",)) as walk:
+    async with refusing(folder, http=("failing",)) as scene:
         for count in range(1, FAILURES + 1):
-            assert "Outcome unknown" in await walk.called("failing__fails")
-            assert walk.server.asked["failing", "tools/call"] == count
-        assert "left alone" in await walk.called("failing__fails")
-        assert walk.server.asked["failing", "tools/call"] == FAILURES
-        await walk.beside()
+            assert "Outcome unknown" in await scene.called("failing__fails")
+            assert scene.server.asked["failing", "tools/call"] == count
+        assert "left alone" in await scene.called("failing__fails")
+        assert scene.server.asked["failing", "tools/call"] == FAILURES
+        await scene.serve_another_chat()

@@ -72,20 +72,19 @@ class ServerHttpClient(GuardedHttpClient):
             if response.is_error and self._posts_are_vital:
                 self._connection.trouble = status_text(response.status_code, self._spec)
             return response
-        why = ""
+        never_sent, why = False, ""
         try:
             response = await bounded_body(await self._send_signed(request, options))
         except httpx2.TransportError as error:
-            if isinstance(error, _NEVER_SENT):
-                _mark(sent=False)
+            never_sent = isinstance(error, _NEVER_SENT)
             response, why = httpx2.Response(503, request=request), failure(error)
-        status = response.status_code
-        if status in NOT_RUN | FORGOTTEN and is_request(request):
+        status, asked = response.status_code, current_request.get()
+        if response.is_error and asked is not None and is_request(request):
             in_session = self._posts_are_vital or _SESSION in request.headers
-            if in_session and status in FORGOTTEN:
-                _mark(sent=False, refused=f"HTTP {status}")
-            elif status in NOT_RUN:
-                _mark(sent=False)
+            asked.failure = why or f"HTTP {status}"
+            asked.refused = in_session and status in FORGOTTEN
+            if asked.refused or never_sent or status in NOT_RUN:
+                asked.sent = False
         if response.is_error:
             why = why or status_text(status, self._spec)
             if self._posts_are_vital:
@@ -108,11 +107,6 @@ class ServerHttpClient(GuardedHttpClient):
             request.headers["Authorization"] = f"Bearer {token}"
             response = await super().send(request, **options)
         return response
-
-
-def _mark(*, sent: bool, refused: str = "") -> None:
-    if (request := current_request.get()) is not None:
-        request.sent, request.refused = sent, refused
 
 
 @dataclass

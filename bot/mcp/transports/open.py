@@ -31,6 +31,8 @@ from bot.ops.line_reader import LINE_LIMIT
 
 _WINDOW = 0.1
 _MESSAGES_PER_WINDOW = 200
+_LISTEN = "subscriptions/listen"
+"""A request that is open for as long as the connection."""
 _ENDS = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 Streams = tuple[Any, Any]
@@ -63,7 +65,7 @@ class _OpenRequests:
     """The requests that have no answer yet, and the answers that name none of them.
 
     An answer with an id that we never sent belongs to one of the requests that were open when it
-    came: once only one of those is left, it is that one, and nobody waits for it any more.
+    came: once no more of those are left than there are such answers, nobody waits for them.
     """
 
     def __init__(self) -> None:
@@ -74,42 +76,46 @@ class _OpenRequests:
     def sent(self, message: JSONRPCRequest | JSONRPCNotification) -> None:
         """Note a request; or that nobody waits for one any more."""
         if isinstance(message, JSONRPCRequest):
-            self._methods[message.id] = message.method
+            self._methods[_key(message.id)] = message.method
             self._last = max(self._last, message.id if isinstance(message.id, int) else 0)
         elif message.method == "notifications/cancelled":
-            self._close((message.params or {}).get("requestId"))
+            self._close(_key((message.params or {}).get("requestId")))
 
     def answered(self, message: JSONRPCResponse | JSONRPCError) -> str | None:
         """The method that a message answers, if any; one of ours that has no id is given it."""
-        id = message.id
-        if isinstance(id, str) and id.isascii() and id.isdigit():
-            id = int(id)
+        id = _key(message.id)
         if id in self._methods:
             return self._close(id)
         if isinstance(id, int) and 0 < id <= self._last:
             return None  # late, or said twice
-        if len(self._methods) == 1 and isinstance(message, JSONRPCError) and id is None:
-            message.id = next(iter(self._methods))
+        waiting = {key for key, method in self._methods.items() if method != _LISTEN}
+        if len(waiting) == 1 and isinstance(message, JSONRPCError) and id is None:
+            (message.id,) = waiting
             return self._close(message.id)
-        if self._methods:
-            self._suspects.append(set(self._methods))
+        if len(self._suspects) < len(waiting):
+            self._suspects.append(waiting)
         return None
 
     def unanswerable(self) -> RequestId | None:
         """A request whose answer came under another id."""
-        for open_then in self._suspects:
-            if len(open_then) == 1:
-                self._suspects.remove(open_then)
-                (id,) = open_then
+        for waited in self._suspects:
+            if sum(other <= waited for other in self._suspects) >= len(waited):
+                self._suspects.remove(waited)
+                id = next(iter(waited))
                 self._close(id)
                 return id
         return None
 
     def _close(self, id: Any) -> str | None:
-        for open_then in self._suspects:
-            open_then.discard(id)
+        for waited in self._suspects:
+            waited.discard(id)
         self._suspects = [one for one in self._suspects if one]
         return self._methods.pop(id, None)
+
+
+def _key(id: Any) -> Any:
+    """A request's id as the SDK compares it: "7" is 7."""
+    return int(id) if isinstance(id, str) and id.isascii() and id.isdigit() else id
 
 
 @dataclass

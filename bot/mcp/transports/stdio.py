@@ -39,6 +39,7 @@ from bot.mcp.transports.messages import (
 )
 from bot.ops.line_reader import LineSplitter, LineTooLong
 from bot.ops.process import original_umask
+from bot.ops.tasks import wait_first
 
 _CHUNK = 64 * 1024
 _GRACE_SECONDS = 1.0
@@ -75,7 +76,7 @@ async def stdio_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterat
     pumps = [
         last_words.complete,
         asyncio.create_task(reader.pump(process, state, last_words)),
-        asyncio.create_task(_write(process, to_send, received)),
+        asyncio.create_task(_write(process, to_send, received, state)),
     ]
     try:
         yield incoming, outgoing
@@ -231,6 +232,7 @@ async def _write(
     process: Process,
     to_send: MemoryObjectReceiveStream[SessionMessage],
     received: MemoryObjectSendStream[Item],
+    state: ConnectionState,
 ) -> None:
     assert process.stdin is not None
     try:
@@ -239,7 +241,8 @@ async def _write(
             process.stdin.write(line.encode() + b"\n")
             await process.stdin.drain()
     except (OSError, anyio.ClosedResourceError):
-        # Where we cannot write any more, the connection is over.
+        # Where we cannot write any more, the connection is over; its reader may know why.
+        await wait_first(state.lost, timeout=_LAST_WORDS_SECONDS + _REAP_SECONDS)
         received.close()
 
 

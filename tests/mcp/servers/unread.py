@@ -93,6 +93,8 @@ ODD: dict[str, tuple[Any, list[str]]] = {
         {"content": [{"type": "image", "data": 5}, {"type": "resource"}, BESIDE]},
         ["part of type image", "part of type resource", "beside"],
     ),
+    "half_key": ({"structuredContent": {"k\ud83d": "v\udc00"}}, ["k\ufffd", "v\ufffd"]),
+    "half_long": ({"content": "x" * 70_000 + "\ud83d end"}, ["\ufffd end"]),
     "graded": (
         {"content": [BESIDE | {"annotations": {"priority": 7}, "_meta": "m"}], "_meta": 3},
         ["beside"],
