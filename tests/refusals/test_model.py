@@ -151,10 +151,11 @@ async def test_a_result_that_nobody_names_costs_the_result_and_not_the_history(
 ) -> None:
     person = house.talk()
     poison = turn(Call("gallery__long", {"sign": "poison", "times": 2}))
-    person.refuses(says(400, "Something cannot be processed"), holds('poison "'))
+    person.refuses(says(400, "Something cannot be processed"), holds("poisonpoison"))
     person.answers("first", turn(PING), poison, "third", "fourth")
     assert await person.ask("one") == "first"
-    assert await person.costs("two") == ("third", 4)
+    said = await person.costs("two")
+    assert said == ("third", 4), person.newest
     assert "pong" in person.newest
     assert await person.costs("three") == ("fourth", 1)
     assert "one" in person.newest
