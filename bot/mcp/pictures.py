@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 MOST_PIXELS = 8000
 """What the model's API takes for a side."""
-MOST_PARTS = 20_000
-"""Parts of a file that are walked over; more than a real one of the size that is taken has."""
+MOST_CHUNKS, MOST_PARTS = 4_000, 20_000
+"""Parts of a PNG, or another file, that are walked over; real ones that are taken have fewer."""
 
 Sides = tuple[int, int]
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,7 +38,7 @@ def sides(raw: bytes) -> tuple[str, Sides] | None:
 
 def _png(raw: bytes) -> Sides:
     at, kinds, found = len(_PNG), set[bytes](), (0, 0)
-    for _ in range(MOST_PARTS):
+    for _ in range(MOST_CHUNKS):
         size, kind = struct.unpack_from(">I4s", raw, at)
         body = raw[at + 8 : at + 8 + size]
         if struct.unpack_from(">I", raw, at + 8 + size)[0] != zlib.crc32(kind + body):
@@ -74,7 +74,7 @@ def _gif(raw: bytes) -> Sides:
     width, height, flags = struct.unpack_from("<HHB", raw, 6)
     at, is_shown, is_data = 13 + _colours(flags), False, False
     for _ in range(MOST_PARTS):
-        part = raw[at]
+        part = raw[at] if at < len(raw) or is_data else 0x3B  # its last byte is often forgotten
         if is_data:
             at, is_data = at + 1 + part, part > 0
         elif part == 0x3B:

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.mcp.pictures import MOST_PIXELS, sides
+from bot.mcp.pictures import MOST_PIXELS, Sides, sides
 from bot.ops.redaction import Secrets
 
 REMAINDER_LIMIT = 500_000
@@ -140,15 +140,21 @@ class _ContentReader:
             self._add_note(f"[an image left out: no more than {IMAGES_LIMIT} are shown]")
         elif len(data) > IMAGE_BASE64_LIMIT:
             self._add_note(f"[an image of {len(data)} characters left out: it is too large]")
-        elif (found := sides(_decoded(data))) is None:
+        elif (found := self._look(data)) is None:
             self._add_note(f"[an image of type {named_kind[:80]}, which cannot be shown here]")
         elif max(found[1]) > MOST_PIXELS:
             width, height = found[1]
             self._add_note(f"[an image of {width} by {height} pixels left out: it is too large]")
         else:
-            self.images += 1
             source = {"type": "base64", "media_type": found[0], "data": data}
             self._blocks.append({"type": "image", "source": source})
+
+    def _look(self, data: str) -> tuple[str, Sides] | None:
+        self.images += 1  # also where it is none: looking takes its time
+        try:
+            return sides(base64.b64decode(data, validate=True))
+        except (binascii.Error, ValueError):
+            return None
 
     def blocks(self) -> list[dict[str, Any]]:
         """All blocks, with notes on what is missing."""
@@ -162,13 +168,6 @@ class _ContentReader:
         if not self._blocks and not notes:
             notes.append("(the tool answered with nothing)")
         return [*self._blocks, *map(_text_block, notes)]
-
-
-def _decoded(data: str) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 @dataclass(slots=True)

@@ -277,7 +277,7 @@ async def _pieces_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
 
 
 def _json(data: bytes) -> Mapping[str, Any]:
-    if data.strip() == b"[DONE]":  # other servers end a stream so, as that of another API ends
+    if data == b"[DONE]":  # other servers end a stream so, as that of another API ends
         return {"type": "[DONE]"}
     try:
         value = orjson.loads(data) if _BLOCK_START not in data else lenient_json.loads(data)

@@ -114,9 +114,18 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(RequestRefused, PLACE, INVALID),
     Row(
+        ModelBusy,
+        _words(
+            r"\b(upstream|provider returned error|overloaded|temporar(y|ily)|try again)\b",
+            r"\b(time(d )?out|unavailable|internal (server )?error)\b",
+        ),
+        INVALID,
+    ),
+    Row(
         ModelRefused,
         _words(
-            r"\bmodel\b.{0,80}\b(not exist|not found|not supported|unsupported|invalid|unknown)\b",
+            r"\bmodel\b.{0,80}\bnot (exist|found|supported|available)\b",
+            r"\bmodel\b.{0,80}\b(unsupported|invalid|unknown)\b",
             r"\b(invalid|unknown|unsupported|no such) model\b",
         ),
         INVALID,

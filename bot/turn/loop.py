@@ -67,10 +67,12 @@ class AgentLoop:
             note = results.TOO_LONG if isinstance(error, PromptTooLong) else results.NOT_TAKEN
             return replace(self._gave_up("failed", note), is_refused=True)
         except ModelRefused as error:
-            log.error("model.refused", agent=self.turn.agent.id, error=str(error), cause="us")
+            cause, agent = error.cause, self.turn.agent.id
+            log.error("model.refused", agent=agent, error=str(error), cause=cause)
             return self._gave_up("failed", results.BROKEN)
         except ModelError as error:
-            log.warning("model.gave_up", agent=self.turn.agent.id, error=str(error))
+            cause, agent = error.cause, self.turn.agent.id
+            log.warning("model.gave_up", agent=agent, error=str(error), cause=cause)
             return replace(self._gave_up("failed", results.BUSY), can_retry=True)
         return end
 

@@ -1,7 +1,8 @@
 """What to leave out of a request that was refused because of something in it.
 
-The least is left out first: pictures become words, the turn that the server names is set aside;
-then the oldest turns go, and in the end all but this turn, and the results of its calls.
+The least is left out first: pictures become words, and what the server names goes. Where it names
+nothing, what was sent for the first time is suspected: the newest results in a loop of calls, else
+the turn before. Then all but this turn goes. What is too long loses its older half at first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bot.turn.transcript import (
     Transcript,
     TurnHistory,
     View,
+    calls_of,
     has_pictures,
     size_of,
 )
@@ -47,8 +49,12 @@ def narrowed(
         owner = transcript.turn_at(error.place, prefix, view)
         if owner is current:
             return _without_named(transcript.messages(prefix, view), error.place, view)
-        if owner is not None and times < PRECISE and TURN + owner.entry not in view.omitted:
-            return replace(view, omitted=view.omitted | {TURN + owner.entry})
+        if owner is not None and times < PRECISE and _is_shown(owner, view):
+            return _without_turn(view, owner)
+    elif newest := _newest_results(current, view):
+        return _without(view, RESULT, newest)
+    elif earlier and _is_shown(earlier[-1], view) and times < PRECISE:
+        return _without_turn(view, earlier[-1])
     if earlier:
         return replace(view, start=current.id)
     return _without(view, RESULT, current.results())
@@ -80,6 +86,18 @@ def _shortened(
     return _without(view, RESULT, chosen)
 
 
+def _is_shown(turn: TurnHistory, view: View) -> bool:
+    return not turn.set_aside and TURN + turn.entry not in view.omitted
+
+
+def _newest_results(turn: TurnHistory, view: View) -> list[Record]:
+    """What was sent for the first time, where a turn goes on with the results of its calls."""
+    calls = [one.body["content"] for one in turn.records if one.kind == "model"][-1:]
+    ids = {block["id"] for content in calls for block in calls_of(content)}
+    results = [one for one in turn.results() if one.body["call"] in ids]
+    return [one for one in results if RESULT + one.body["call"] not in view.omitted]
+
+
 def _with_pictures(turns: list[TurnHistory], view: View) -> list[Record]:
     results = (result for turn in turns for result in turn.results() if has_pictures(result))
     return [one for one in results if not _names(one) & view.omitted]
@@ -87,6 +105,10 @@ def _with_pictures(turns: list[TurnHistory], view: View) -> list[Record]:
 
 def _names(result: Record) -> set[str]:
     return {RESULT + result.body["call"], PICTURES + result.body["call"]}
+
+
+def _without_turn(view: View, turn: TurnHistory) -> View:
+    return replace(view, omitted=view.omitted | {TURN + turn.entry})
 
 
 def _without(view: View, kind: str, results: list[Record]) -> View | None:

@@ -247,8 +247,8 @@ class Transcript:
         return owners[at][min(block, len(owners[at]) - 1)] if at < len(owners) else None
 
     def _said(self, turn: TurnHistory, prefix: str, view: View) -> list[Json]:
-        is_kept = turn.ended and not turn.set_aside and TURN + turn.entry not in view.omitted
-        if is_kept or turn is self.turns[-1]:
+        is_out = turn.set_aside or (view.omitted and TURN + turn.entry in view.omitted)
+        if turn is self.turns[-1] or (turn.ended and not is_out):
             return turn.messages(prefix, view.omitted)
         return turn.note()
 

@@ -140,7 +140,8 @@ class Turn:
 
     def leave_out(self, view: View, error: RequestRefused) -> None:
         """Send what this view shows, as more was refused; the next answer records that."""
-        log.warning("model.narrowed", agent=self.agent.id, line=self.line.name, error=str(error))
+        words, cause = str(error), error.cause
+        log.warning("model.narrowed", agent=self.agent.id, error=words, cause=cause)
         self.services.counters.add("turns:narrowed")
         omitted = view.omitted - self.view.omitted
         if view.start != self.view.start or any(name.startswith(TURN) for name in omitted):

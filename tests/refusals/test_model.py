@@ -126,8 +126,49 @@ async def test_one_thing_that_the_api_refuses_costs_one_request_and_not_the_conv
     assert NEW not in said
     assert requests == 2
     assert await person.costs("four") == ("fourth", 1)
-    assert ("one" in person.newest) is ("{place}" in words)
-    assert "set aside" in person.newest or "{place}" not in words
+    assert "one" in person.newest
+    assert "set aside" in person.newest
+
+
+async def test_one_thing_of_long_ago_that_nobody_names_costs_the_history_before_this_turn(
+    house: House,
+) -> None:
+    person = house.talk()
+    person.answers("first", "noted", "third", "fourth", "fifth")
+    for text in ("one", "with poison", "three"):
+        await person.ask(text)
+    person.refuses(says(400, "Something cannot be processed"), holds("poison"))
+    said, requests = await person.costs("four")
+    assert said.startswith("fourth")
+    assert "left out from now on" in said
+    assert requests == 3
+    assert await person.costs("five") == ("fifth", 1)
+    assert "four" in person.newest
+
+
+async def test_a_result_that_nobody_names_costs_the_result_and_not_the_history(
+    house: House,
+) -> None:
+    person = house.talk()
+    poison = turn(Call("gallery__long", {"sign": "poison", "times": 2}))
+    person.refuses(says(400, "Something cannot be processed"), holds("poisonpoison"))
+    person.answers("first", turn(PING), poison, "third", "fourth")
+    assert await person.ask("one") == "first"
+    said = await person.costs("two")
+    assert said == ("third", 4), person.newest
+    assert "pong" in person.newest
+    assert await person.costs("three") == ("fourth", 1)
+    assert "one" in person.newest
+
+
+async def test_a_refusal_that_blames_another_server_is_no_fault_of_the_history(
+    house: House,
+) -> None:
+    person = house.talk()
+    person.answers("first", turn(fault=HttpError(400, "Provider returned error")), "second")
+    assert await person.ask("one") == "first"
+    assert await person.costs("two") == ("second", 2)
+    assert "one" in person.newest
 
 
 async def test_pictures_become_a_word_before_anything_else_is_left_out(house: House) -> None:

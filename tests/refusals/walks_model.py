@@ -97,14 +97,14 @@ async def pictures_that_are_refused_for_ever(folder: Path) -> None:
     async with gallery_house(folder) as (stage, bot):
         picture = turn(Call("gallery__picture", {"kind": "fine png"}))
         refusal = says(400, "Could not process image")
-        ann = await ended(stage, bot, refusal, NOT_TAKEN, requests=4, first=picture)
+        ann = await ended(stage, bot, refusal, NOT_TAKEN, requests=5, first=picture)
         assert "these tools were called for it: gallery__picture" in ann.newest
 
 
 @ends("M4")
 async def a_request_that_is_refused_for_no_known_reason(folder: Path) -> None:
     async with house(folder) as (stage, bot):
-        ann = await ended(stage, bot, says(422, "Unprocessable"), NOT_TAKEN, requests=2)
+        ann = await ended(stage, bot, says(422, "Unprocessable"), NOT_TAKEN, requests=3)
         assert "/new" in stage.texts(ann.room, bot.id)[1]
 
 
