@@ -82,8 +82,8 @@ async def _fairness(stage: Stage, section: Section) -> None:
     try:
         await stage.control("burst", bot=bot, chats=OTHERS)
         words = {"bot": bot, "chats": OTHERS, "rate": RATE, "count": COUNT}
-        alone = (await stage.control("beside", hot=0, **words))["latencies"]
-        found = await stage.control("beside", hot=HOT, **words)
+        alone = (await stage.control("fairness", hot=0, **words))["latencies"]
+        found = await stage.control("fairness", hot=HOT, **words)
     finally:
         await process.end()
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,12 +23,13 @@ log = structlog.get_logger("alerts")
 MAX_CHARACTERS = 3500
 OTHERS_FIRST_S = 3.0
 ALERT_ONCE_S = 48 * 3600
+SAME_ALERT_S = 600
 CHECK_DELAY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class PersonLines:
-    """A stored set of pairs: a person, and a line. Its members are "<person> <line>"."""
+    """A stored set of pairs, "<person> <line>": who wrote there in private, or has a menu there."""
 
     client: StoreClient
     key: str
@@ -53,22 +55,13 @@ class PersonLines:
         return {person for person, lines in (await self.lines()).items() if line in lines}
 
 
-def admin_contacts(client: StoreClient) -> PersonLines:
-    """Who has written to which line in private, so that the line's bot may write to them."""
-    return PersonLines(client, keys.ADMINS_KNOWN)
-
-
-def menu_owners(client: StoreClient) -> PersonLines:
-    """Who may have a menu of their own at which line."""
-    return PersonLines(client, keys.ADMINS_MENUS)
-
-
 @dataclass(slots=True)
 class AdminAlerts:
     """Sends each alert to each admin once, over a line of this replica where there is one.
 
-    `admins` are those of the moment, `served` the lines that this replica owns now. `nudge` makes a
-    line look at its outbox; `hide` takes secrets out of a text.
+    `contacts` are those who wrote to a line in private, so that its bot may write to them. `admins`
+    are those of the moment, `served` the lines that this replica owns now. `nudge` makes a line
+    look at its outbox; `hide` takes secrets out of a text.
     """
 
     outbox: Outbox
@@ -116,6 +109,11 @@ class AdminAlerts:
         except StoreError as error:
             log.warning("alert.not_sent", error=str(error))
 
+    async def send_new(self, text: str) -> None:
+        """Send a text; the same one within the same ten minutes is the same alert."""
+        at = int(self.clock.wall() // SAME_ALERT_S)
+        await self.send(hashlib.sha256(f"{at}\n{text}".encode()).hexdigest()[:32], text)
+
     async def _send(self, key: str, text: str) -> None:
         routes = await self.routes()
         if not routes:
@@ -133,11 +131,6 @@ class AdminAlerts:
             await self.nudge(line)
 
 
-def alert_key(text: str, at: float) -> str:
-    """A key for an alert: the same text within the same ten minutes is the same alert."""
-    return hashlib.sha256(f"{int(at // 600)}\n{text}".encode()).hexdigest()[:32]
-
-
 @dataclass(slots=True)
 class ProblemAlerts:
     """Checks for errors after each change, and alerts of a source that has some and had none.
@@ -147,7 +140,6 @@ class ProblemAlerts:
 
     errors: Callable[[], Sequence[Problem]]
     alerts: AdminAlerts
-    clock: Clock
     _reported: set[str] = field(init=False, default_factory=set)
     _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _soon: asyncio.TimerHandle | None = field(init=False, default=None)
@@ -168,7 +160,7 @@ class ProblemAlerts:
         problems = "\n".join(str(problem) for problem in new)
         log.error("agents.bad", problems=problems)
         text = f"The agents have a problem; the last good version stays in force.\n\n{problems}"
-        task = asyncio.create_task(self.alerts.send(alert_key(text, self.clock.wall()), text))
+        task = asyncio.create_task(self.alerts.send_new(text))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -187,8 +179,4 @@ class ProblemAlerts:
 
 def _source(problem: Problem) -> str:
     """The document of a problem, without its line and column."""
-    place = problem.place
-    for _ in range(2):
-        before, _, number = place.rpartition(":")
-        place = before if before and number.isdecimal() else place
-    return place
+    return re.sub(r"(?<=.)(:\d+){1,2}\Z", "", problem.place)

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,14 +17,13 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, ProblemAlerts, admin_contacts, alert_key, menu_owners
+from bot.admins import AdminAlerts, PersonLines, ProblemAlerts
 from bot.approvals.approvers import Approvers
-from bot.approvals.service import ApprovalService
-from bot.approvals.store import ApprovalStore
+from bot.approvals.service import ApprovalService, TurnServices
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.conversations.router import Router
-from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
+from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
 from bot.hosting.fleet import Fleet, Notifications
 from bot.hosting.leases import HostIdentity, Leases
@@ -35,6 +34,7 @@ from bot.http.health import http_app
 from bot.http.limits import HttpLimits
 from bot.http.server import WebhookEndpoint, serving, webhook_routes
 from bot.mcp.pool import Pool
+from bot.mcp.server_spec import ServerSpec
 from bot.messages import LineContext, User
 from bot.model.client import MessagesModel, WatchedModel
 from bot.ops.logging import Counters
@@ -45,21 +45,18 @@ from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.startup import agent_resolver, agents_source, announce, model_advice, offer_claim
+from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.health import StoreHealth, require_password
-from bot.store.inbox import UpdateInbox
-from bot.store.journal import Journal
-from bot.store.outbox import Outbox
 from bot.telegram.client import TelegramClient, new_session
-from bot.telegram.transport import Menus, TelegramOptions, TelegramServices, TelegramTransport
+from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
-from bot.turn.turn import TurnServices
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.catalog import Catalog
@@ -167,13 +164,7 @@ class App:
         bot_set = hashlib.sha256(ids.encode()).hexdigest()[:12]
         self._leases = Leases(self.store, me, self.clock, settings.lease_seconds, bot_set)
         await self._background(self._leases.beat_forever(), "leases")
-        self._stores = LineStores(
-            UpdateInbox(self.store),
-            Outbox(self.store),
-            Journal(self.store),
-            ApprovalStore(self.store),
-            ChatMigrationStore(self.store),
-        )
+        self._stores = LineStores(self.store)
 
     async def _store_url(self) -> str:
         settings = self.settings
@@ -219,24 +210,21 @@ class App:
         """The way of notices to the admins, over the lines that the host serves by then."""
         self._alerts = AdminAlerts(
             self._stores.outbox,
-            admin_contacts(self.store),
+            PersonLines(self.store, keys.ADMINS_KNOWN),
             lambda: self._access.admins,
             self.clock,
             served=lambda: self.fleet.active_lines(),
             nudge=lambda line: self.fleet.send_pending(line),
             hide=self.settings.secrets.redact,
         )
-        self.store.on_wrong_type = self._alert_wrong_type
-        self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts, self.clock)
+        self.store.on_wrong_type = lambda why: self._alerts.send_new(
+            f"The store has a problem. {why}"
+        )
+        self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts)
         self._stack.push_async_callback(self._problem_alerts.close)
         look = self._problem_alerts.check
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: look()))
         look()
-
-    async def _alert_wrong_type(self, why: str) -> None:
-        """Tell the admins of a key of the store that holds the wrong type."""
-        text = f"The store has a problem. {why}"
-        await self._alerts.send(alert_key(text, self.clock.wall()), text)
 
     # --- the model and the tools ---
 
@@ -272,30 +260,28 @@ class App:
         """Connect to the operator's MCP servers before the first message needs them."""
         await self.loaded.wait()  # the lines first, then the model, then its tools
         entries = self.catalog.snapshot().agents
-        own = [self._resolver.current(agent) for agent, entry in entries.items() if entry.operator]
-        await self.pool.ensure({server for agent in own if agent for server in agent.tools.servers})
+        await self.pool.ensure(self._servers(id for id, one in entries.items() if one.operator))
 
     async def _close_unused_servers(self) -> None:
         """After each change of the agents, in a while: close the servers that none of them has."""
         changed = asyncio.Event()
-        unsubscribe = self.catalog.subscribe(lambda _snapshot: changed.set())
-        try:
-            while True:
-                await changed.wait()
-                await asyncio.sleep(UNUSED_S)
-                changed.clear()
-                for agent in self.catalog.snapshot().agents:
-                    self._resolver.current(agent)
-                    await asyncio.sleep(0)  # a host with many agents must not stand still
-                made = [self._resolver.current(agent) for agent in self.catalog.snapshot().agents]
-                try:
-                    await self.pool.keep_only(
-                        {s for agent in made if agent for s in agent.tools.servers}
-                    )
-                except Exception:
-                    log.exception("servers.not_closed")
-        finally:
-            unsubscribe()
+        self._stack.callback(self.catalog.subscribe(lambda _snapshot: changed.set()))
+        while True:
+            await changed.wait()
+            await asyncio.sleep(UNUSED_S)
+            changed.clear()
+            for agent in self.catalog.snapshot().agents:
+                self._resolver.current(agent)
+                await asyncio.sleep(0)  # a host with many agents must not stand still
+            try:
+                await self.pool.keep_only(self._servers(self.catalog.snapshot().agents))
+            except Exception:
+                log.exception("servers.not_closed")
+
+    def _servers(self, agents: Iterable[str]) -> set[ServerSpec]:
+        """The MCP servers of these agents, as they are now."""
+        current = map(self._resolver.current, agents)
+        return {server for agent in current if agent for server in agent.tools.servers}
 
     # --- turns and conversations ---
 
@@ -303,25 +289,17 @@ class App:
         prices = Prices(self.settings.prices, listed=self.settings.anthropic_base_url is None)
         await self._background(prices.warm(), "prices.warm")
         budgets = BudgetService(Ledger(self.store), prices.price, self._alerts.send)
-        stores, transcripts, current = self._stores, Transcripts(), self._resolver.current
+        stores, transcripts = self._stores, Transcripts()
         services = TurnServices(
             journal=stores.journal,
             approvals=stores.approvals,
             approvers=self._approvers,
-            current_agent=current,
+            current_agent=self._resolver.current,
             clock=self.clock,
             counters=self.counters,
         )
         runner = TurnRunner(services, transcripts, self._model, self._tools, budgets)
-        approvals = ApprovalService(
-            stores.approvals,
-            stores.inbox,
-            transcripts.forget,
-            current,
-            self.clock,
-            self.counters,
-            self._approvers,
-        )
+        approvals = ApprovalService(services, stores.inbox, transcripts.forget)
         self._turns = Turns(
             self._resolver, runner, approvals, stores, transcripts, self._access, self.clock
         )
@@ -336,23 +314,19 @@ class App:
         context = AdminContext(self.catalog, defaults, advice, bots, self.report)
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
-        everyone, admins = (
-            [(row.name, row.help) for row in self._commands.visible(admin=admin)]
-            for admin in (False, True)
+
+        def menu(*, admin: bool) -> list[tuple[str, str]]:
+            return [(row.name, row.help) for row in self._commands.visible(admin=admin)]
+
+        owners = PersonLines(self.store, keys.ADMINS_MENUS)
+        self._menus = Menus(
+            menu(admin=False), menu(admin=True), lambda: self._access.admins, owners
         )
-        owners = menu_owners(self.store)
-        self._menus = Menus(everyone, admins, lambda: self._access.admins, owners)
 
     def _open_router(self) -> None:
-        stores, counters = self._stores, self.counters
+        stores, clock, counters = self._stores, self.clock, self.counters
         self._gate = AccessGate(
-            self._access,
-            self.grants,
-            self._alerts,
-            stores.inbox,
-            stores.outbox,
-            self.clock,
-            counters,
+            self._access, self.grants, self._alerts, stores.inbox, stores.outbox, clock, counters
         )
         self._router = Router(
             self._gate, self._commands, self._turns, counters, self._on_private_message
@@ -373,24 +347,18 @@ class App:
         settings = self.settings
         session = new_session(proxy=proxy_of(settings.telegram_api_url))
         self._stack.push_async_callback(session.close)
+        stores, clock, counters = self._stores, self.clock, self.counters
+        options = HostingOptions(settings.drain_seconds, settings.turns_at_once)
         services = LineServices(
-            self._leases,
-            self._stores,
-            self._router,
-            self._turns,
-            self.clock,
-            self.counters,
-            HostingOptions(settings.drain_seconds, settings.turns_at_once),
+            self._leases, stores, self._router, self._turns, clock, counters, options
         )
         telegram = TelegramServices(
-            ChannelServices(self._stores.outbox, self.clock, self.counters, settings.secrets),
+            ChannelServices(stores.outbox, clock, counters, settings.secrets),
             self._menus,
-            TelegramOptions(
-                webhook_url=settings.webhook_url,
-                poll_seconds=settings.poll_seconds,
-                stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
-            ),
             on_identified=self._problem_alerts.check_soon,
+            webhook_url=settings.webhook_url,
+            poll_seconds=settings.poll_seconds,
+            stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
         )
         for bot in settings.bots:
             client = TelegramClient(session, settings.telegram_api_url, bot.token)

@@ -57,9 +57,9 @@ class CommandContext:
     bot: BotIdentity
     resolution: Resolution
     fetch: Callable[[str, int], Awaitable[bytes]]
-    grants: Callable[[], Awaitable[dict[str, dict[str, Any]]]] | None = None
-    revoke_grant: Callable[[str], Awaitable[None]] | None = None
-    spent: Callable[[], Awaitable[dict[str, dict[str, int]]]] | None = None
+    grants: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
+    revoke_grant: Callable[[str], Awaitable[None]]
+    spent: Callable[[], Awaitable[dict[str, dict[str, int]]]]
 
     @property
     def words(self) -> list[str]:
@@ -114,15 +114,15 @@ def command(
 
 
 class Commands:
-    """The table of commands by name; `on_refused` is told who tried what they may not use."""
+    """The table of commands by name; `refuse` notes that a person was refused a command."""
 
     def __init__(
         self,
         rows: Iterable[BotCommand],
-        on_refused: Callable[[BotCommand, CommandContext], Awaitable[None]] | None = None,
+        refuse: Callable[[BotCommand, CommandContext], Awaitable[None]],
     ) -> None:
         self._rows = {row.name: row for row in rows}
-        self._on_refused = on_refused
+        self.refuse = refuse
 
     def find(self, name: str) -> BotCommand | None:
         """A row by its name, in any case."""
@@ -132,11 +132,6 @@ class Commands:
         """The rows that this person may use and that are in lists."""
         rows = [row for row in self._rows.values() if not row.hidden]
         return [row for row in rows if row.role == "everyone" or admin]
-
-    async def refuse(self, row: BotCommand, context: CommandContext) -> None:
-        """Note that a person was refused a command."""
-        if self._on_refused is not None:
-            await self._on_refused(row, context)
 
 
 # --- Markdown of replies ---

@@ -239,7 +239,7 @@ class RichText:
     """A text with entities as the Bot API takes them; offsets count UTF-16 units."""
 
     text: str
-    entities: tuple[Json, ...] = field(default=())
+    entities: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,15 +255,12 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Seconds since the epoch."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds on a clock that only goes forward, also while the machine sleeps."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait; a negative time counts as none."""
-        ...
 
 
 # --- the model ---
@@ -372,7 +369,6 @@ class Model(Protocol):
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
-        ...
 
 
 Buttons = Sequence[Sequence[tuple[str, str]]]
@@ -407,30 +403,24 @@ class Channel(Protocol):
         has the buttons; an edit without any removes those that were there. Links are previewed only
         where `link_previews` says so.
         """
-        ...
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to whoever pressed."""
-        ...
 
     async def is_chat_admin(self, address: Address, person: int) -> bool:
         """Whether a person is an admin of this chat; in a private one, its person is."""
-        ...
 
     async def has_left(self, address: Address, person: int) -> bool:
         """Whether a person is surely no longer in this chat."""
-        ...
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:
         """Send parts that are in the outbox now, in the order of their chat.
 
         An empty list means that the step was done before: the outbox is read for what is new.
         """
-        ...
 
     async def wait_until_sent(self, entry: str) -> None:
         """Return once no part of this turn is left to send."""
-        ...
 
     async def preview(
         self,
@@ -442,27 +432,21 @@ class Channel(Protocol):
         link_previews: bool = False,
     ) -> int | None:
         """Show a growing answer if the chat has a free slot; the id of its message."""
-        ...
 
     async def typing(self, address: Address) -> None:
         """Show that an answer is coming, if the chat has a free slot."""
-        ...
 
     async def fetch(self, file: str, most: int) -> bytes:
         """A file that a person sent, of at most `most` bytes."""
-        ...
 
     async def recover(self) -> int:
         """Send what an earlier owner of the line left in the outbox; how many parts that is."""
-        ...
 
     async def drain(self, seconds: float) -> None:
         """Give what is being sent some time; the rest stays in the outbox."""
-        ...
 
     async def close(self) -> None:
         """Stop sending, for good."""
-        ...
 
 
 class Timers:
@@ -508,6 +492,11 @@ class LineContext:
     timers: Timers = field(default_factory=Timers)
 
     @property
+    def name(self) -> str:
+        """The line's name in the store and in the log."""
+        return self.fence.line
+
+    @property
     def bot(self) -> int:
         """The bot's numeric id."""
         return self.identity.id
@@ -516,3 +505,17 @@ class LineContext:
     def username(self) -> str:
         """The bot's username, without the @; empty where it has none."""
         return self.identity.username or ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineEntry:
+    """An inbox entry of a line while it is handled; `stop` ends its turn early."""
+
+    line: LineContext
+    id: str
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def key(self) -> str:
+        """The entry's name among those of all lines."""
+        return f"{self.line.name}:{self.id}"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import structlog
 
 from bot.access.rules import new_code, normalize_code
 from bot.access.store import AccessStore
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
-from bot.model.parameters import DEFAULT_URL, Provider, advice
+from bot.model.parameters import DEFAULT_URL, advice
 from bot.ops.redaction import credentials_in, too_short
 from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.telegram.markdown import renderer
-from bot.usage.limits import spend_limits
+from bot.usage.budgets import spend_limits
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import Problem
@@ -40,9 +41,10 @@ _NAMED_IN_VARIABLE = re.compile(r"(?i)__(TOKEN|KEY)_?ENV\Z")
 
 def agents_source(settings: Settings) -> FileSource:
     """The agents of the file and the environment."""
+    hashes = {number: bot.hash for number, bot in settings.numbered().items()}
     return FileSource(
         settings.agents_path,
-        read_environment(settings.environ, settings.hashes()),
+        read_environment(settings.environ, hashes),
         read_legacy(settings.environ, bool(settings.bots)),
         required=settings.agents_file is not None,
     )
@@ -70,9 +72,9 @@ def agent_resolver(
 
 
 def settings_problems(settings: Settings) -> Iterator[Problem]:
-    """What an operator should know of the settings: said by `check`, and logged at the start."""
+    """What an operator should know about the settings: said by `check`, and logged at the start."""
     if not settings.bots:
-        message, cure = "there is no bot to host", "set it to a token from @BotFather"
+        message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
         yield Problem("BOTS__0__TOKEN", message, cure, "warning")
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"
@@ -143,18 +145,7 @@ async def offer_claim(settings: Settings, grants: AccessStore) -> None:
 
 def model_advice(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
     """What says in sentences which model settings will not be sent, or not as they are."""
-    provider = Provider(settings.anthropic_base_url or DEFAULT_URL)
-
-    def advise(llm: LlmConfiguration) -> list[str]:
-        return advice(
-            llm.model or "",
-            max_tokens=llm.max_tokens,
-            temperature=llm.temperature,
-            reasoning_effort=llm.reasoning_effort,
-            provider=provider,
-        )
-
-    return advise
+    return partial(advice, base_url=settings.anthropic_base_url or DEFAULT_URL)
 
 
 def own_variables(settings: Settings, document: str = "") -> set[str]:

@@ -9,7 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bot.settings import Settings
+from bot.settings import Settings, meanings
+from registry.fields import fields_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
@@ -61,16 +62,17 @@ def table() -> str:
 
 def variables(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Every variable of a settings model as (name, default, description), nested ones spelt out."""
-    for name, field in model.model_fields.items():
-        path = prefix + (field.alias or name).upper()
+    words = meanings(model)
+    for name, field in fields_of(model).items():
+        path = prefix + name.upper()
         nested, many = model_inside(field.annotation)
         if nested is None:
-            yield path, default(field), described(path, field)
+            yield path, default(field), described(path, words[name])
         else:
             yield from variables(nested, f"{path}__<n>__" if many else f"{path}__")
     if model is Settings:
-        for path, words in AGENT_VARIABLES.items():
-            yield path, "–", words.replace("|", "\\|")
+        for path, meaning in AGENT_VARIABLES.items():
+            yield path, "–", meaning.replace("|", "\\|")
 
 
 def model_inside(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
@@ -91,11 +93,11 @@ def default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-def described(path: str, field: FieldInfo) -> str:
-    """The field's description on one line; ValueError where it has none."""
-    if not field.description:
-        raise ValueError(f"{path} has no description in bot/settings.py")
-    return " ".join(field.description.split()).replace("|", "\\|")
+def described(path: str, words: str) -> str:
+    """What a setting means, for a cell of the table; ValueError where nothing says it."""
+    if not words:
+        raise ValueError(f"nothing below {path} in bot/settings.py says what it means")
+    return words.replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ class WriterPermissions:
     handlers: frozenset[str] = field(default=frozenset())
 
 
+Issues = Iterator[ValidationIssue]
 _LIST_IT = "list the name in AGENT_SECRETS, or use one that is listed"
 OPERATOR = WriterPermissions()
 GUEST = WriterPermissions(operator=False)
 
 
-def secrets_in(value: Any, path: Path = ()) -> Iterator[ValidationIssue]:
+def secrets_in(value: Any, path: Path = ()) -> Issues:
     """Secrets of a well-known shape anywhere in a JSON value, in names as well."""
     if isinstance(value, str):
         if what := detect_secret(value):
@@ -49,7 +50,7 @@ def secrets_in(value: Any, path: Path = ()) -> Iterator[ValidationIssue]:
             yield from secrets_in(item, (*path, index))
 
 
-def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Iterator[ValidationIssue]:
+def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Issues:
     """What an agent's definition may not say, given who wrote it."""
     for index, url in enumerate(agent.mcp_server_endpoints):
         yield from _screen_url(url, ("mcpServerEndpoints", index), writer)
@@ -67,18 +68,15 @@ def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Iterator[
             yield _unexpanded((spelled,), level="warning")
 
 
-def screen_server(
-    server: McpServer, path: Path, writer: WriterPermissions
-) -> Iterator[ValidationIssue]:
+def screen_server(server: McpServer, path: Path, writer: WriterPermissions) -> Issues:
     """What a server may not say, given who wrote it."""
     if server.command is not None and not writer.operator:
         message = "a command may come only from the file or the environment"
         cure = "give a url, or name a server that the operator has defined"
         yield ValidationIssue((*path, "command"), message, cure)
     if not writer.operator:
-        yield from _promises(
-            server.trust_annotations, (*path, "trustAnnotations"), "trust a server"
-        )
+        inside = (*path, "trustAnnotations")
+        yield from _promises(server.trust_annotations, inside, "trust a server")
         yield from _promises(server.repeatable, (*path, "repeatable"), "declare tools repeatable")
         yield from _promises(server.cache, (*path, "cache"), "cache results")
     for spelled, text in (("command", server.command), ("cwd", server.cwd)):
@@ -97,7 +95,7 @@ def screen_server(
             yield from _screen_value(name, text, (*path, spelled, name), writer)
 
 
-def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Iterator[ValidationIssue]:
+def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Issues:
     yield from _screen_url(skill.webhook_url, (*path, "webhookUrl"), writer)
     if writer.operator:
         return
@@ -112,16 +110,14 @@ def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Iterat
         yield ValidationIssue((*path, "webhookAuth"), message, _LIST_IT)
 
 
-def _promises(given: object, path: Path, what: str) -> Iterator[ValidationIssue]:
+def _promises(given: object, path: Path, what: str) -> Issues:
     """An issue where a guest gives what only the operator may."""
     if given:
         cure = "leave it out, or have the operator define it"
         yield ValidationIssue(path, f"only the operator may {what}", cure)
 
 
-def _screen_value(
-    name: str, text: str, path: Path, writer: WriterPermissions
-) -> Iterator[ValidationIssue]:
+def _screen_value(name: str, text: str, path: Path, writer: WriterPermissions) -> Issues:
     if what := secret_value(name, text):
         yield _secret(path, what)
     yield from _malformed(text, path)
@@ -131,9 +127,7 @@ def _screen_value(
             yield ValidationIssue(path, message, _LIST_IT)
 
 
-def _screen_url(
-    url: str | None, path: Path, writer: WriterPermissions
-) -> Iterator[ValidationIssue]:
+def _screen_url(url: str | None, path: Path, writer: WriterPermissions) -> Issues:
     if url is None:
         return
     yield from _malformed(url, path)
@@ -151,13 +145,13 @@ def _screen_url(
             yield ValidationIssue(path, f"'{dotted(path)}' leads to an internal host", cure)
 
 
-def _malformed(text: str, path: Path) -> Iterator[ValidationIssue]:
+def _malformed(text: str, path: Path) -> Issues:
     if malformed_reference(text):
         message = f"'{dotted(path)}' has a '${{' that does not begin a reference"
         yield ValidationIssue(path, message, "write ${NAME}")
 
 
-def _no_reference(text: str, path: Path) -> Iterator[ValidationIssue]:
+def _no_reference(text: str, path: Path) -> Issues:
     if "${" in text:
         yield _unexpanded(path)
 
@@ -168,10 +162,7 @@ def _unexpanded(path: Path, level: Level = "error") -> ValidationIssue:
 
 
 def _secret(path: Path, what: str) -> ValidationIssue:
-    by_reference = "put it into an environment variable, refer to it as ${NAME}"
     here = "env" in path or "headers" in path or path[-1:] == ("url",)
-    return ValidationIssue(
-        path,
-        f"{what} is written in clear in '{dotted(path)}'",
-        f"{by_reference if here else 'remove it'}, and replace the secret: it has been exposed",
-    )
+    cure = "put it into an environment variable, refer to it as ${NAME}" if here else "remove it"
+    message = f"{what} is written in clear in '{dotted(path)}'"
+    return ValidationIssue(path, message, f"{cure}, and replace the secret: it has been exposed")

@@ -94,9 +94,8 @@ def token_hash(token: str) -> str:
 def bot_key(text: str) -> str:
     """A bot's key as it is compared: a hash, an id, an @username, or a name kept as it is."""
     if detect_secret(text) == "a bot token":
-        raise InvalidValue(
-            "a bot token is written in clear", "write its hash: switchboard token-hash"
-        )
+        cure = "write its hash: switchboard token-hash"
+        raise InvalidValue("a bot token is written in clear", cure)
     lowered = text.strip().lower()
     if _HASH.match(lowered) or _USERNAME.match(lowered):
         return lowered
@@ -116,10 +115,9 @@ def is_bot_key(text: str) -> bool:
 def _number_key(text: str, kind: AgentBindingType) -> str:
     digits = text.strip()
     plain = digits.removeprefix("-")
-    person = kind is AgentBindingType.UserId
     if not (plain.isascii() and plain.isdigit()) or len(plain) > 19 or not int(plain):
         raise InvalidValue(f"{shown(text)} is not a numeric id", "write the numeric id, not a name")
-    if person and digits.startswith("-"):
+    if kind is AgentBindingType.UserId and digits.startswith("-"):
         raise InvalidValue("a person's id is positive", "a negative id is a chat: use ChatId")
     return str(int(digits))
 
@@ -140,7 +138,7 @@ class BotIdentity:
 
 
 Rule = Literal[
-    "chat of this bot", "person of this bot", "bot", "chat", "person", "default", "nobody"
+    "chat in this bot", "person in this bot", "bot", "chat", "person", "default", "nobody"
 ]
 
 
@@ -219,32 +217,28 @@ def resolve(
     """
     passed: list[str] = []
     for rule, binding in _candidates(bindings, bot, chat, person):
+        if binding is None:
+            continue
         if binding.agent_id in known:
-            return Resolution(binding.agent_id, rule, _because(f"bound by {rule}", passed))
-        passed.append(f"the binding by {rule} names '{binding.agent_id}', which does not exist")
-    if default is None:
-        return Resolution(None, "nobody", _because("no binding and no default agent", passed))
+            return Resolution(binding.agent_id, rule, "; ".join([*passed, f"bound to this {rule}"]))
+        passed.append(
+            f"the binding of this {rule} names '{binding.agent_id}', which does not exist"
+        )
     if default in known:
-        return Resolution(default, "default", _because("the default agent", passed))
-    passed.append(f"the default agent '{default}' does not exist")
-    return Resolution(None, "nobody", _because("no agent", passed))
+        return Resolution(default, "default", "; ".join([*passed, "the default agent"]))
+    if default is None:
+        passed.append("no binding and no default agent")
+    else:
+        passed += [f"the default agent '{default}' does not exist", "no agent"]
+    return Resolution(None, "nobody", "; ".join(passed))
 
 
 def _candidates(
     bindings: Bindings, bot: BotIdentity, chat: int | None, person: int | None
-) -> Iterator[tuple[Rule, AgentBinding]]:
-    chats, people = AgentBindingType.ChatId, AgentBindingType.UserId
-    if chat is not None and (found := bindings.scoped(chats, str(chat), bot)):
-        yield "chat of this bot", found
-    if person is not None and (found := bindings.scoped(people, str(person), bot)):
-        yield "person of this bot", found
-    if found := bindings.of_bot(bot):
-        yield "bot", found
-    if chat is not None and (found := bindings.plain(chats, str(chat))):
-        yield "chat", found
-    if person is not None and (found := bindings.plain(people, str(person))):
-        yield "person", found
-
-
-def _because(reason: str, passed: list[str]) -> str:
-    return "; ".join([*passed, reason])
+) -> Iterator[tuple[Rule, AgentBinding | None]]:
+    """What is bound by each rule in turn; an id that is None is the key of no binding."""
+    yield "chat in this bot", bindings.scoped(AgentBindingType.ChatId, str(chat), bot)
+    yield "person in this bot", bindings.scoped(AgentBindingType.UserId, str(person), bot)
+    yield "bot", bindings.of_bot(bot)
+    yield "chat", bindings.plain(AgentBindingType.ChatId, str(chat))
+    yield "person", bindings.plain(AgentBindingType.UserId, str(person))

@@ -13,29 +13,15 @@ from typing import Any
 
 import structlog
 
+from registry import errors
 from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings
 from registry.definition import AgentDefinition
-from registry.errors import (
-    AlreadyThere,
-    Denied,
-    NotThere,
-    Owned,
-    RegistryError,
-    RegistryUnavailable,
-    RevisionConflict,
-)
 from registry.snapshot import Document, Entry, Snapshot, merge_documents
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
-from registry.sources.stored_values import (
-    BINDING,
-    DEFAULT,
-    DEFINITION,
-    AuditEntry,
-    fingerprint,
-)
+from registry.sources.stored_values import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
@@ -85,7 +71,7 @@ class Catalog:
         try:
             if self.store is not None:
                 await self.store.open(self._refresh)
-        except RegistryError:
+        except errors.RegistryError:
             await self.file.close()
             raise
         self._refresh()
@@ -152,14 +138,9 @@ class Catalog:
     # --- changing --------------------------------------------------------------------------------
 
     async def parse(self, text: str, place: str = "message") -> AgentDefinition:
-        """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`.
-
-        A long text is read in a thread, as that takes a while.
-        """
-        servers = self._snapshot.servers
-        if len(text) > _QUICK:
-            return await asyncio.to_thread(parse_agent, text, place, self.writer, servers)
-        return parse_agent(text, place, self.writer, servers)
+        """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`."""
+        read = partial(parse_agent, text, place, self.writer, self._snapshot.servers)
+        return await asyncio.to_thread(read) if len(text) > _QUICK else read()
 
     async def create_agent(
         self, actor: Actor, agent: AgentDefinition, *, key: str
@@ -170,10 +151,9 @@ class Catalog:
         if await self._must_write(where, value, entry):
             await self.parse(value, agent.id)
             try:
-                await self._writable.put(where, value, None, entry)
-            except RevisionConflict:
-                raise AlreadyThere(f"there is already an agent '{agent.id}'") from None
-            self._refresh()
+                await self._put(where, value, entry, None)
+            except errors.RevisionConflict:
+                raise errors.AlreadyThere(f"there is already an agent '{agent.id}'") from None
         return agent
 
     async def update_agent(
@@ -186,7 +166,7 @@ class Catalog:
             await self.parse(value, agent.id)
             stored = await self._writable.revision(where)
             if stored is None:
-                raise NotThere(f"there is no agent '{agent.id}' to update")
+                raise errors.NotThere(f"there is no agent '{agent.id}' to update")
             await self._put(where, value, entry, expected or stored)
         return agent
 
@@ -199,8 +179,7 @@ class Catalog:
 
     async def bind(self, actor: Actor, binding: AgentBinding, *, key: str) -> AgentBinding:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
-        detail = f"to {binding.agent_id}"
-        entry = await self._authorized(actor, "bind", binding.slot, key, detail)
+        entry = await self._authorized(actor, "bind", binding.slot, key, f"to {binding.agent_id}")
         await self._set(BINDING + binding.slot, binding.to_text(), entry)
         return binding
 
@@ -217,7 +196,7 @@ class Catalog:
             await self._remove(DEFAULT, entry)
             return
         if agent_id not in self._snapshot.agents:
-            raise NotThere(f"there is no agent '{agent_id}' to be the default")
+            raise errors.NotThere(f"there is no agent '{agent_id}' to be the default")
         await self._set(DEFAULT, json.dumps(agent_id), entry)
 
     async def refused(
@@ -228,13 +207,13 @@ class Catalog:
         entry = AuditEntry(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
         try:
             await self._writable.record(entry)
-        except RegistryError as error:
+        except errors.RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
 
     @property
     def _writable(self) -> RedisStore:
         if self.store is None:
-            raise RegistryUnavailable("nothing can be changed here: there is no store")
+            raise errors.RegistryUnavailable("nothing can be changed here: there is no store")
         return self.store
 
     async def _authorized(
@@ -244,14 +223,14 @@ class Catalog:
         if self.may(actor, action, target):
             return AuditEntry(actor.id, action, target, key, self.wall(), detail)
         await self.refused(actor, action, target, key=key, detail=detail)
-        raise Denied(f"you may not {action}: only admins may")
+        raise errors.Denied(f"you may not {action}: only admins may")
 
     async def _must_write(self, where: str, value: str, entry: AuditEntry) -> bool:
         """Whether a change is still to be made; raises Owned where the file sets that key."""
         if await self._writable.replayed(entry, fingerprint(entry.action, where, value)):
             return False
         if owner := self._operators(where):
-            raise Owned(entry.target, owner.place)
+            raise errors.Owned(entry.target, owner.place)
         return True
 
     def _operators(self, where: str) -> Entry[Any] | None:
@@ -259,9 +238,9 @@ class Catalog:
         document = self.file.document
         if where == DEFAULT:
             return document.default_agent_id
-        if where.startswith(DEFINITION):
-            return document.agents.get(where.removeprefix(DEFINITION))
-        return document.bindings.get(where.removeprefix(BINDING))
+        if where.startswith(BINDING):
+            return document.bindings.get(where.removeprefix(BINDING))
+        return document.agents.get(where.removeprefix(DEFINITION))
 
     async def _set(self, where: str, value: str, entry: AuditEntry) -> None:
         if await self._must_write(where, value, entry):

@@ -98,11 +98,8 @@ def _parse(text: str) -> ast.expr:
 
 
 def _depth(tree: ast.AST) -> int:
-    level, depth = [tree], 0
-    while level:
-        depth += 1
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return depth
+    """How many levels a tree has; it has at most `PARTS_LIMIT` parts."""
+    return 1 + max(map(_depth, ast.iter_child_nodes(tree)), default=0)
 
 
 def _kind(node: ast.expr) -> str:
@@ -149,11 +146,11 @@ def _kind_of_comparison(node: ast.Compare) -> str:
     left, right, how = node.left, node.comparators[0], node.ops[0]
     one, other = _kind(left), _kind(right)
     if isinstance(how, _ORDER) and (one, other) != (NUMBER, NUMBER):
-        raise InvalidValue("puts values in order that are not both numbers", _USAGE)
+        raise InvalidValue("orders values that are not both numbers", _USAGE)
     if isinstance(how, _MEMBERSHIP) and other not in _SEARCHABLE.get(one, ()):
-        raise InvalidValue(f"looks for {one} in {other}, which is never true", _USAGE)
+        raise InvalidValue(f"looks for {one} in {other}, which is not possible", _USAGE)
     if isinstance(how, _EQUALITY) and (one != other or one not in _SEARCHABLE):
-        raise InvalidValue(f"compares {one} with {other}, which is never true", _USAGE)
+        raise InvalidValue(f"compares {one} with {other}, which is not possible", _USAGE)
     if not isinstance(how, (*_ORDER, *_MEMBERSHIP, *_EQUALITY)):
         raise InvalidValue("has a part that is not allowed", _USAGE)
     _check_possible(left, right)

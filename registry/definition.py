@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from registry.agent_limits import CostConfig, SafetyConfig
 from registry.errors import InvalidValue
-from registry.fields import SLUG_RULE, RegistryModel, ValidationIssue, is_slug, slug
-from registry.limits import CostConfig, SafetyConfig
+from registry.fields import Few, Many, RegistryModel, ValidationIssue, must, valid_slug
 from registry.models import EFFORTS
-from registry.policy import Patterns, ToolPolicy
-from registry.secrets import REFERENCE, shown
+from registry.policy import NAME, NAME_CURE, Patterns, ToolPolicy
+from registry.secrets import REFERENCE
 from registry.skill import HEADER_NAME, ServerCache, Skills
 from registry.urls import web_parts
 
+_REFER = "put it into an environment variable, refer to it as ${NAME}, and replace the secret"
+_SCOPE = re.compile(r"[!#-\[\]-~]*\Z")
+_ONE_SCOPE = "write each scope as a text of its own, with no spaces"
+_LINE = re.compile(r"[^\x00-\x1f\x7f]*\Z")
+_TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f]*\Z")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-def _secret(text: str) -> str:
-    if not REFERENCE.fullmatch(text):
-        raise InvalidValue(
-            "is written in clear",
-            "put it into an environment variable, refer to it as ${NAME}, and replace the secret",
-        )
-    return text
+_secret = must(REFERENCE.fullmatch, "is written in clear", _REFER)
+_scope = must(_SCOPE.match, "is not a valid scope", _ONE_SCOPE)
+_one_line = must(_LINE.match, "has control characters", "write it on one plain line")
+_plain_text = must(_TEXT.match, "has control characters", "keep only line breaks and tabs")
+_variable = must(_ENV_NAME.match, "{} is not a valid variable name", "use letters, digits and _")
+_header = must(HEADER_NAME.match, "{} is not a valid header name", "use letters, digits and -")
+_server_name = must(NAME.match, "{} is not a valid server name", NAME_CURE)
 
 
 def _id(text: str) -> str:
@@ -52,14 +50,7 @@ def _oauth_url(text: str) -> str:
     return text
 
 
-def _scope(text: str) -> str:
-    if not text.isascii() or not text.isprintable() or set(text) & set(' "\\'):
-        raise InvalidValue(
-            "is not a valid scope", "write each scope as a text of its own, with no spaces"
-        )
-    return text
-
-
+_Secret = Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)]
 _Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_oauth_url)]
 _Scope = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_scope)]
 
@@ -73,47 +64,21 @@ class ClientCredentials(RegistryModel):
 
     type: Literal["clientCredentials"] = "clientCredentials"
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_id)]
-    client_secret: Annotated[
-        str, StringConstraints(max_length=200), AfterValidator(_secret), Field(repr=False)
-    ]
+    client_secret: _Secret = Field(repr=False)
     token_url: _Url | None = None
     issuer: _Url | None = None
-    scopes: Annotated[tuple[_Scope, ...], Field(strict=False, max_length=64)] = ()
+    scopes: Few[_Scope] = ()
     method: Literal["basic", "post"] = "basic"
 
     @model_validator(mode="after")
     def _one_place(self) -> ClientCredentials:
         if (self.token_url is None) == (self.issuer is None):
-            raise InvalidValue(
-                "tokens come from either 'tokenUrl' or 'issuer'",
-                "give the address of tokens, or the issuer whose metadata names it",
-            )
+            cure = "give the address of tokens, or the issuer whose metadata names it"
+            raise InvalidValue("tokens come from either 'tokenUrl' or 'issuer'", cure)
         return self
 
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _EFFORTS = ("none", "minimal", *EFFORTS)
-
-
-def _one_line(text: str) -> str:
-    if any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise InvalidValue("has control characters", "write it on one plain line")
-    return text
-
-
-def _plain_text(text: str) -> str:
-    if any(ord(c) < 32 and c not in "\t\n\r" for c in text):
-        raise InvalidValue("has control characters", "keep only line breaks and tabs")
-    return text
-
-
-def _slug(text: str) -> str:
-    if is_slug(text):
-        return text
-    near = slug(text)
-    cure = f"write '{near}'" if near and shown(text) != "(hidden)" else "choose another"
-    raise InvalidValue(f"{shown(text)} is not a valid id ({SLUG_RULE})", cure)
 
 
 def _url(text: str) -> str:
@@ -127,10 +92,8 @@ def _url(text: str) -> str:
 
 def _endpoint(text: str) -> str:
     if "$" in urlsplit(_url(text)).netloc or REFERENCE.match(text):
-        raise InvalidValue(
-            "takes its host from a reference, so it has no name",
-            'give it one: "mcpServers": {"name": {"url": …}}',
-        )
+        cure = 'give it one: "mcpServers": {"name": {"url": …}}'
+        raise InvalidValue("takes its host from a reference, so it has no name", cure)
     return text
 
 
@@ -141,13 +104,13 @@ def _effort(text: str) -> str:
     return text.lower()
 
 
-Slug = Annotated[str, AfterValidator(_slug)]
+Slug = Annotated[str, AfterValidator(valid_slug)]
 Effort = Annotated[str, AfterValidator(_effort)]
 ServerName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
+_Header = Annotated[str, AfterValidator(_one_line)]
 _Text = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_plain_text)]
 _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_endpoint)]
-_Lines = Annotated[tuple[_Line, ...], Field(strict=False, max_length=256)]
 
 
 class LlmConfiguration(RegistryModel):
@@ -167,16 +130,14 @@ class McpServer(RegistryModel):
     """One MCP server: a `command` to start, or a `url` to reach; secrets only as `${NAME}`."""
 
     command: _Line | None = None
-    args: Annotated[tuple[_Text, ...], Field(strict=False, max_length=256)] = ()
+    args: Many[_Text] = ()
     env: Mapping[str, _Text] = Field(default_factory=dict, repr=False)
     cwd: _Line | None = None
     url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = None
-    headers: Mapping[str, Annotated[str, AfterValidator(_one_line)]] = Field(
-        default_factory=dict, repr=False
-    )
+    headers: Mapping[str, _Header] = Field(default_factory=dict, repr=False)
     auth: ClientCredentials | None = None
     type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
-    repeatable: _Lines = ()
+    repeatable: Many[_Line] = ()
     trust_annotations: bool = False
     cache: ServerCache | None = None
 
@@ -192,9 +153,8 @@ class McpServer(RegistryModel):
     @model_validator(mode="after")
     def _one_kind(self) -> McpServer:
         if (self.command is None) == (self.url is None):
-            raise InvalidValue(
-                "a server has either 'command' or 'url'", "give exactly one of the two"
-            )
+            cure = "give exactly one of the two"
+            raise InvalidValue("a server has either 'command' or 'url'", cure)
         if self.url is not None and (self.args or self.env or self.cwd):
             raise InvalidValue("'args', 'env' and 'cwd' belong to a 'command'", "remove them")
         if self.command is not None and (self.headers or self.auth):
@@ -206,29 +166,18 @@ class McpServer(RegistryModel):
     @model_validator(mode="after")
     def _names(self) -> McpServer:
         for name in self.env:
-            if not _ENV_NAME.match(name):
-                raise InvalidValue(
-                    f"{shown(name)} is not a valid variable name", "use letters, digits and _"
-                )
-        for name in self.headers:
-            if not HEADER_NAME.match(name):
-                raise InvalidValue(
-                    f"{shown(name)} is not a valid header name", "use letters, digits and -"
-                )
-        if len({name.lower() for name in self.headers}) != len(self.headers):
+            _variable(name)
+        headers = {_header(name).lower() for name in self.headers}
+        if len(headers) != len(self.headers):
             raise InvalidValue("a header is given twice", "keep one of the two")
-        if self.auth and "authorization" in {name.lower() for name in self.headers}:
+        if self.auth and "authorization" in headers:
             raise InvalidValue("'auth' and the header Authorization exclude each other", "keep one")
         return self
 
 
 def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same servers; raises InvalidValue for one that is not valid, or two that look alike."""
-    for name in names:
-        if not _SERVER_NAME.match(name):
-            cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-            raise InvalidValue(f"{shown(name)} is not a valid server name", cure)
-    if len({name.lower() for name in names}) != len(names):
+    if len({_server_name(name).lower() for name in names}) != len(names):
         raise InvalidValue("two server names differ only in letter case", "rename one of them")
     return names
 
@@ -239,11 +188,9 @@ def _kind(value: Any) -> str | None:
     return "servers" if isinstance(value, Mapping) else None
 
 
-_Names = Annotated[tuple[ServerName, ...], Field(strict=False, max_length=256)]
 _Servers = Annotated[Mapping[str, McpServer], AfterValidator(check_server_names)]
-_McpServers = Annotated[
-    Annotated[_Names, Tag("names")] | Annotated[_Servers, Tag("servers")], Discriminator(_kind)
-]
+_Named = Annotated[Many[ServerName], Tag("names")]
+_McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discriminator(_kind)]
 
 
 class AgentDefinition(RegistryModel):
@@ -257,7 +204,7 @@ class AgentDefinition(RegistryModel):
     id: Slug
     name: Annotated[_Line, StringConstraints(max_length=128)]
     description: _Text | None = None
-    mcp_server_endpoints: Annotated[tuple[_Endpoint, ...], Field(strict=False, max_length=64)] = ()
+    mcp_server_endpoints: Few[_Endpoint] = ()
     mcp_servers: _McpServers | None = None
     whitelist_patterns: Patterns = ()
     tool_policy: ToolPolicy | None = None
@@ -298,93 +245,73 @@ class NamedServer:
     operator: bool = True
 
 
-def host_names(endpoints: Sequence[str]) -> list[str]:
-    """A name for each endpoint: its host, or `host-port` where endpoints share a host."""
-    parts = [urlsplit(endpoint) for endpoint in endpoints]
-    hosts = [_worn(part.hostname or "") for part in parts]
-    shared = Counter(hosts)
-    return [
-        host if shared[host] == 1 else f"{host}-{part.port or _PORTS.get(part.scheme, 0)}"
-        for host, part in zip(hosts, parts, strict=True)
-    ]
+Servers = Mapping[str, McpServer]
+"""Top-level servers by name."""
+
+
+def _endpoints(agent: AgentDefinition) -> Iterator[tuple[str, str]]:
+    """The agent's endpoints, each under its host, or `host-port` where some share a host."""
+    hosts = [_host_name(url) for url in agent.mcp_server_endpoints]
+    for host, url in zip(hosts, agent.mcp_server_endpoints, strict=True):
+        parts, is_shared = urlsplit(url), hosts.count(host) > 1
+        yield f"{host}-{parts.port or _PORTS.get(parts.scheme, 0)}" if is_shared else host, url
 
 
 def servers_of(
-    agent: AgentDefinition, shared: Mapping[str, McpServer], operator: bool = True
+    agent: AgentDefinition, shared: Servers, operator: bool = True
 ) -> tuple[NamedServer, ...]:
     """The agent's servers, each name once; names that `shared` does not have are left out."""
     own = agent.mcp_servers
-    found: dict[str, NamedServer] = {}
     if isinstance(own, Mapping):
         found = {name: NamedServer(name, server, operator) for name, server in own.items()}
     else:
         wanted = shared if own is None else [name for name in own if name in shared]
         found = {name: NamedServer(name, shared[name]) for name in wanted}
-    names = host_names(agent.mcp_server_endpoints)
-    for name, url in zip(names, agent.mcp_server_endpoints, strict=True):
+    for name, url in _endpoints(agent):
         found.setdefault(name, NamedServer(name, McpServer(url=url), operator))
     return tuple(found.values())
 
 
-def name_clashes(
-    agent: AgentDefinition, shared: Mapping[str, McpServer]
-) -> Iterator[ValidationIssue]:
+def name_clashes(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
     """Issues for servers of an agent that would have the same name."""
     own = agent.mcp_servers
-    given = list(shared if own is None else own)
-    taken = {name.lower() for name in given}
-    names = host_names(agent.mcp_server_endpoints)
-    for index, name in enumerate(names):
+    taken = {name.lower() for name in (shared if own is None else own)}
+    for index, (name, _) in enumerate(_endpoints(agent)):
         if name.lower() in taken:
-            yield ValidationIssue(
-                ("mcpServerEndpoints", index),
-                f"its name '{name}' is taken by another server of this agent",
-                "remove the duplicate, or name it in mcpServers",
-            )
+            message = f"its name '{name}' is taken by another server of this agent"
+            cure = "remove the duplicate, or name it in mcpServers"
+            yield ValidationIssue(("mcpServerEndpoints", index), message, cure)
         taken.add(name.lower())
 
 
-def missing_names(
-    agent: AgentDefinition, shared: Mapping[str, McpServer]
-) -> Iterator[ValidationIssue]:
+def missing_names(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
     """Issues for top-level servers that the agent names and that are not defined."""
     own = agent.mcp_servers
-    if own is None or isinstance(own, Mapping):
-        return
-    known = ", ".join(sorted(shared)) or "none"
-    for index, name in enumerate(own):
+    for index, name in enumerate(own if isinstance(own, tuple) else ()):
         if name not in shared:
-            yield ValidationIssue(
-                ("mcpServers", index),
-                f"no server '{name[:64]}' is defined at the top level",
-                f"define it under mcpServers; known: {known}",
-            )
+            message = f"no server '{name[:64]}' is defined at the top level"
+            cure = f"define it under mcpServers; known: {', '.join(sorted(shared)) or 'none'}"
+            yield ValidationIssue(("mcpServers", index), message, cure)
 
 
-def idle_patterns(
-    agent: AgentDefinition, shared: Mapping[str, McpServer]
-) -> Iterator[ValidationIssue]:
+def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
     """Whitelist patterns that name no server of the agent, or a host that two servers share."""
     names = [server.name for server in servers_of(agent, shared)]
-    split = {_worn(urlsplit(e).hostname or "") for e in agent.mcp_server_endpoints} - set(names)
+    split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     for index, pattern in enumerate(agent.whitelist_patterns):
-        if not pattern.startswith("mcp:"):
-            continue
-        wanted = pattern.split(":", 2)[1]
-        if any(fnmatchcase(name, wanted) for name in names):
+        wanted = pattern.removeprefix("mcp:").partition(":")[0]
+        if not pattern.startswith("mcp:") or any(fnmatchcase(name, wanted) for name in names):
             continue
         near = [name for name in names if wanted in split and name.startswith(f"{wanted}-")]
         cure = f"write {' or '.join(near or names)}" if names else "give the agent a server"
-        yield ValidationIssue(
-            ("whitelistPatterns", index),
-            f"'{pattern}' matches no server of this agent",
-            cure,
-            level="warning",
-        )
+        message = f"'{pattern}' matches no server of this agent"
+        yield ValidationIssue(("whitelistPatterns", index), message, cure, level="warning")
 
 
 _PORTS = {"http": 80, "https": 443}
 
 
-def _worn(host: str) -> str:
+def _host_name(url: str) -> str:
+    """The host of an address, as a server may be named."""
+    host = urlsplit(url).hostname or ""
     return re.sub(r"[^a-z0-9._-]", "-", host.lower()).lstrip(".-_") or "host"

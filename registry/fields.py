@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -23,7 +23,10 @@ _LONGEST_STEP = 100
 _UNION_TAGS = {"names", "servers"}
 _VERB = re.compile(r"(is|has|holds|takes|asks|leads|comes|must|may) ")
 
+T = TypeVar("T")
 Path = tuple[str | int, ...]
+Few = Annotated[tuple[T, ...], Field(strict=False, max_length=64)]
+Many = Annotated[tuple[T, ...], Field(strict=False, max_length=256)]
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 SLUG_RULE = "1 to 64 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit"
@@ -40,6 +43,33 @@ def slug(text: str) -> str | None:
     return shortened if is_slug(shortened) else None
 
 
+def valid_slug(text: str) -> str:
+    """The text itself; raises InvalidValue where it cannot be an id."""
+    if is_slug(text):
+        return text
+    near = slug(text)
+    cure = f"write '{near}'" if near and shown(text) != "(hidden)" else "choose another"
+    raise InvalidValue(f"{shown(text)} is not a valid id ({SLUG_RULE})", cure)
+
+
+def must(matches: Callable[[str], object], message: str, cure: str) -> Callable[[str], str]:
+    """A validator of texts that match; `{}` in the message stands for the text."""
+
+    def checked(text: str) -> str:
+        if not matches(text):
+            raise InvalidValue(message.format(shown(text)), cure)
+        return text
+
+    return checked
+
+
+def inner_values(value: Any) -> Iterable[Any]:
+    """What lies one level down in a JSON value."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
 def dotted(path: Path) -> str:
     """A path as people write it, with long names cut: `agents[0].name`."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step[:_LONGEST_STEP]}" for step in path)
@@ -49,6 +79,14 @@ def dotted(path: Path) -> str:
 def casefolded(name: str) -> str:
     """A name as it is compared: in any letter case, with or without underscores."""
     return name.replace("_", "").lower()
+
+
+def nearest_place(path: Path, places: Mapping[Path, T]) -> T:
+    """The place of a path of folded names and indexes, or of its nearest part that has one."""
+    steps = tuple(casefolded(step) if isinstance(step, str) else step for step in path)
+    while steps and steps not in places:
+        steps = steps[:-1]
+    return places[steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +134,8 @@ def canonical(value: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any
     for name, item in value.items():
         spelled = known.get(casefolded(str(name)), str(name))
         if spelled in result:
-            raise InvalidValue(
-                f"'{spelled}' is given twice, in two spellings", "keep one of the two"
-            )
+            message = f"'{spelled}' is given twice, in two spellings"
+            raise InvalidValue(message, "keep one of the two")
         result[spelled] = item
     return result
 
@@ -166,14 +203,12 @@ def nearest(name: str, known: Collection[str], cutoff: float) -> str | None:
     return spelled[near[0]] if near else None
 
 
-_NUMBER, _WHOLE, _SWITCH = "must be a number", "must be a whole number", "must be true or false"
-_OBJECT = "must be an object in {{ }}"
 _PHRASES = {
     "string_type": "must be text in quotes",
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _WHOLE),
-    **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
-    **dict.fromkeys(("bool_type", "bool_parsing"), _SWITCH),
-    **dict.fromkeys(("dict_type", "mapping_type", "model_type"), _OBJECT),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type"), "must be an object in {{ }}"),
     "finite_number": "must be a finite number",
     "tuple_type": "must be a list in [ ]",
     "union_tag_not_found": "must be a list of server names or an object of servers",

@@ -6,13 +6,14 @@ The table is `models.json`, one row a family. A model that is not in it belongs 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Literal
+
+from pydantic import TypeAdapter
 
 Thinking = Literal["adaptive", "budget", "disabled", "between_tools"]
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -61,16 +62,5 @@ def wire_id(model: str) -> str:
 @cache
 def table() -> Mapping[str, ModelInfo]:
     """All families by id."""
-    rows = json.loads((files("registry") / "models.json").read_text("utf-8"))
-    return {
-        row["id"]: ModelInfo(
-            **{
-                **row,
-                "thinking": frozenset(row["thinking"]),
-                "efforts": tuple(row["efforts"]),
-                "aliases": tuple(row.get("aliases", ())),
-                "retires": date.fromisoformat(row["retires"]) if row.get("retires") else None,
-            }
-        )
-        for row in rows
-    }
+    rows = (files("registry") / "models.json").read_bytes()
+    return {info.id: info for info in TypeAdapter(list[ModelInfo]).validate_json(rows)}

@@ -10,38 +10,28 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from registry import conditions
 from registry.errors import InvalidValue
-from registry.fields import RegistryModel
+from registry.fields import Few, Many, RegistryModel, must
 from registry.secrets import shown
 
 REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+NAME_CURE = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
 _PATTERN = re.compile(r"[^\s\[\]{}\\\x00-\x1f\x7f]{1,256}\Z")
-_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _WORDS = ("asker", "admins", "hostAdmins")
+_set_name = must(NAME.match, "{} is not a valid name for a toolset", NAME_CURE)
 _FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
+_flag = must(_FLAG.match, "{} is not a valid name for a flag", "use letters, digits, _, . and -")
 
 
 def _pattern(text: str) -> str:
     if not _PATTERN.match(text) or "**" in text:
         cure = "write mcp:<server>:<tool> or skill:<name>, with * and ? as wildcards"
         raise InvalidValue(f"{shown(text)} is not a valid pattern", cure)
-    if text.startswith("mcp:") and not all(_segments(text)):
-        raise InvalidValue(
-            f"{shown(text)} does not name server and tool", "write mcp:<server>:<tool>"
-        )
-    return text
-
-
-def _segments(pattern: str) -> list[str]:
-    segments = pattern.split(":", 2)
-    return [*segments, ""] if len(segments) < 3 else segments
-
-
-def _flag(text: str) -> str:
-    if not _FLAG.match(text):
-        raise InvalidValue(
-            f"{shown(text)} is not a valid name for a flag", "use letters, digits, _, . and -"
-        )
+    _, *named = text.split(":", 2)
+    if text.startswith("mcp:") and not (len(named) == 2 and all(named)):
+        message = f"{shown(text)} does not name server and tool"
+        raise InvalidValue(message, "write mcp:<server>:<tool>")
     return text
 
 
@@ -55,21 +45,17 @@ def _condition(text: str) -> str:
 
 def _approver(value: Any) -> Any:
     if isinstance(value, bool) or not (isinstance(value, int) or value in _WORDS):
-        raise InvalidValue(
-            f"{shown(str(value))} cannot approve",
-            'write "asker", "admins", "hostAdmins", or a numeric Telegram id',
-        )
+        cure = 'write "asker", "admins", "hostAdmins", or a numeric Telegram id'
+        raise InvalidValue(f"{shown(str(value))} cannot approve", cure)
     return value
 
 
 Pattern = Annotated[str, AfterValidator(_pattern)]
-Patterns = Annotated[tuple[Pattern, ...], Field(strict=False, max_length=256)]
+Patterns = Many[Pattern]
 _Approver = Annotated[Any, AfterValidator(_approver)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-_Names = Annotated[tuple[_Name, ...], Field(strict=False, max_length=256)]
-_Flags = Annotated[
-    tuple[Annotated[str, AfterValidator(_flag)], ...], Field(strict=False, max_length=64)
-]
+_Flags = Few[Annotated[str, AfterValidator(_flag)]]
+_Roles = Annotated[tuple[Literal["admin", "everyone"], ...], Field(strict=False, max_length=8)]
 
 
 class ToolCondition(RegistryModel):
@@ -79,9 +65,7 @@ class ToolCondition(RegistryModel):
     """
 
     tools: Patterns
-    roles: Annotated[
-        tuple[Literal["admin", "everyone"], ...], Field(strict=False, max_length=8)
-    ] = ("everyone",)
+    roles: _Roles = ("everyone",)
     features: _Flags = ()
     when: Annotated[str, AfterValidator(_condition)] | None = None
 
@@ -95,21 +79,19 @@ class ToolPolicy(RegistryModel):
     """
 
     toolsets: Mapping[str, Patterns] = Field(default_factory=dict)
-    allowed_toolsets: _Names | None = None
+    allowed_toolsets: Many[_Name] | None = None
     allowed_individual_tools: Patterns | None = None
     disabled_tools: Patterns = ()
     require_confirmation: Patterns = REQUIRE_CONFIRMATION
-    conditions: Annotated[tuple[ToolCondition, ...], Field(strict=False, max_length=64)] = ()
+    conditions: Few[ToolCondition] = ()
     features: _Flags = ()
-    approvers: Annotated[tuple[_Approver, ...], Field(strict=False, max_length=64)] | None = None
+    approvers: Few[_Approver] | None = None
     approval_minutes: Annotated[float, Field(gt=0, le=60 * 24 * 14)] | None = None
 
     @model_validator(mode="after")
     def _sets_are_there(self) -> ToolPolicy:
         for name in self.toolsets:
-            if not _SET_NAME.match(name):
-                cure = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
-                raise InvalidValue(f"{shown(name)} is not a valid name for a toolset", cure)
+            _set_name(name)
         for name in self.allowed_toolsets or ():
             if name not in self.toolsets:
                 known = ", ".join(sorted(self.toolsets)) or "none"

@@ -15,42 +15,39 @@ TOO_SHORT = "its value is too short to be found and redacted, so messages may sh
 TOO_SHORT_CURE = (
     "use a secret of at least 6 characters; if it is not secret, write the value itself"
 )
-_OPENING = re.compile(r"\$\{")
 
-_SHAPES = {
-    "a bot token": r"\b\d{6,12}:[A-Za-z0-9_-]{30,}",
+_KNOWN = {
+    "a bot token": (re.compile(r"\b\d{6,12}:[A-Za-z0-9_-]{30,}"), (":",)),
     "an API key": (
-        r"\bsk-ant-[A-Za-z0-9_-]{8,}|\bAIza[A-Za-z0-9_-]{35}|\bAKIA[A-Z0-9]{16}\b"
-        # Tried once for each run of these characters, or a text of many "sk-" would be read as
-        # often as it is long: the first "sk-" of a run has all that a later one could have.
-        r"|(?<![A-Za-z0-9_-])(?:(?!\bsk-)[A-Za-z0-9_-])*+"
-        r"sk-(?:[A-Za-z0-9]{0,23}[_-])*+[A-Za-z0-9]{24,}"
+        re.compile(
+            r"\bsk-ant-[A-Za-z0-9_-]{8,}|\bAIza[A-Za-z0-9_-]{35}|\bAKIA[A-Z0-9]{16}\b"
+            # Tried once for each run of these characters, or a text of many "sk-" would be read as
+            # often as it is long: the first "sk-" of a run has all that a later one could have.
+            r"|(?<![A-Za-z0-9_-])(?:(?!\bsk-)[A-Za-z0-9_-])*+"
+            r"sk-(?:[A-Za-z0-9]{0,23}[_-])*+[A-Za-z0-9]{24,}"
+        ),
+        ("sk-", "AIza", "AKIA"),
     ),
     "an access token": (
-        r"\bgh[oprsu]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"
-        r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bhf_[A-Za-z0-9]{30,}|\bnpm_[A-Za-z0-9]{30,}"
-        r"|(?<![\w-])(?:(?!\beyJ)[\w-])*+eyJ[\w-]{10,}+\.eyJ[\w-]{10,}+\.[\w-]*"
+        re.compile(
+            r"\bgh[oprsu]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"
+            r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bhf_[A-Za-z0-9]{30,}|\bnpm_[A-Za-z0-9]{30,}"
+            r"|(?<![\w-])(?:(?!\beyJ)[\w-])*+eyJ[\w-]{10,}+\.eyJ[\w-]{10,}+\.[\w-]*"
+        ),
+        (
+            *("gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox", "hf_"),
+            *("npm_", "eyJ"),
+        ),
     ),
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a private key": (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), ("-----BEGIN",)),
 }
-_KNOWN = {what: re.compile(shape) for what, shape in _SHAPES.items()}
-_HINTS = {
-    "a bot token": (":",),
-    "an API key": ("sk-", "AIza", "AKIA"),
-    "an access token": (
-        *("gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox", "hf_", "npm_"),
-        "eyJ",
-    ),
-    "a private key": ("-----BEGIN",),
-}
-"""A text with a secret of a kind contains one of these: a much quicker test."""
+"""The shape of each kind, and what a text with one contains at least: a much quicker test."""
 _CREDENTIAL = re.compile(r"(?i)\b(?:bearer|basic)\s+(?!\$\{)[^\s,;]+")
 _NAMES = re.compile(
     r"(?i)(?:^|[_-])(?:authorization|cookie|token|secret|password|passwd|credentials?|apikey"
     r"|(?:api|private|access|auth|secret)[_-]key)$"
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_SEPARATORS = re.compile(r"[\s,;:=&?'\"()<>|]+")
 _PIECE = re.compile(r"[^\s,;:=&?'\"()<>|]+")
 _LOOKED_AT = 4096
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_.~-]{24,}\Z")
@@ -63,8 +60,8 @@ def detect_secret(text: str) -> str | None:
 
 def _likely(text: str) -> list[tuple[str, re.Pattern[str]]]:
     """The kinds of secrets that a text may hold."""
-    hinted = ((what, shape, _HINTS[what]) for what, shape in _KNOWN.items())
-    return [(what, shape) for what, shape, hints in hinted if any(hint in text for hint in hints)]
+    known = _KNOWN.items()
+    return [(what, shape) for what, (shape, hints) in known if any(hint in text for hint in hints)]
 
 
 def secret_value(name: str, text: str) -> str | None:
@@ -77,7 +74,7 @@ def secret_value(name: str, text: str) -> str | None:
     words = [word for word in clear.split() if word.lower() not in ("bearer", "basic", "token")]
     if _NAMES.search(name) and any(len(word) >= 6 and not word.isdigit() for word in words):
         return "a secret"
-    if any(_random(piece) for piece in _SEPARATORS.split(clear)):
+    if any(map(_random, _PIECE.findall(clear))):
         return "a long random text"
     return None
 
@@ -85,7 +82,7 @@ def secret_value(name: str, text: str) -> str | None:
 def redact(name: str, text: str) -> str:
     """A text with a placeholder for each secret; redacted as a whole where its name says so."""
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    if text.strip() and (_NAMES.search(plain) or _KNOWN["a private key"].search(text)):
+    if text.strip() and (_NAMES.search(plain) or _KNOWN["a private key"][0].search(text)):
         return REDACTED
     for what, shape in _likely(text):
         text = shape.sub(f"[{what}]", text)
@@ -99,7 +96,7 @@ def redact(name: str, text: str) -> str:
 def shown(text: object, width: int = 40) -> str:
     """A value as an error may repeat it: short, one line, and never one that holds a secret."""
     plain = str(text)[:_LOOKED_AT]
-    if detect_secret(plain) or any(_random(piece) for piece in _SEPARATORS.split(plain)):
+    if detect_secret(plain) or any(map(_random, _PIECE.findall(plain))):
         return "(hidden)"
     line = "".join(c if c.isprintable() else "·" for c in plain)
     return f"'{line}'" if len(line) <= width else f"'{line[:width]}…'"
@@ -123,7 +120,7 @@ def reference_names(text: str) -> tuple[str, ...]:
 
 def malformed_reference(text: str) -> bool:
     """Whether a `${` opens something else than a plain `${NAME}`."""
-    return len(_OPENING.findall(text)) != len(REFERENCE.findall(text))
+    return text.count("${") != len(REFERENCE.findall(text))
 
 
 def expand(value: str, environ: Mapping[str, str], allowed: Collection[str] | None = None) -> str:

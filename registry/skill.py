@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
 
 from registry import tool_schema
 from registry.errors import InvalidValue
-from registry.fields import RegistryModel
+from registry.fields import RegistryModel, must
 from registry.secrets import shown
 from registry.urls import web_parts
 
@@ -40,7 +41,6 @@ LONGEST_SECONDS = 30.0
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
 NAME_RULE = "1 to 56 of letters, digits, _ and -"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 MAX_HEADER = 64
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _FRAMING = frozenset(
@@ -52,30 +52,23 @@ _FRAMING = frozenset(
 """Headers that say how a request is to be read: a key in one of them would be another request."""
 
 
-def _name(text: str) -> str:
-    if not NAME.match(text):
-        raise InvalidValue(f"{shown(text)} is not a valid skill name", f"use {NAME_RULE}")
-    return text
-
-
-def _variable(text: str) -> str:
-    if not _VARIABLE.match(text):
-        raise InvalidValue(
-            "is not a valid variable name", "write the variable's name, not its value"
-        )
-    return text
+_name = must(NAME.match, "{} is not a valid skill name", f"use {NAME_RULE}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+_NAME_IT = "write the variable's name, not its value"
+_variable = must(_VARIABLE.match, "is not a valid variable name", _NAME_IT)
 
 
 def _url(text: str) -> str:
-    parts = web_parts(text)
-    if "@" in parts.netloc or "$" in text:
-        raise InvalidValue(
-            "holds a secret or a reference", "use webhookAuth with a variable's name"
-        )
+    if "@" in web_parts(text).netloc or "$" in text:
+        cure = "use webhookAuth with a variable's name"
+        raise InvalidValue("holds a secret or a reference", cure)
     return text
 
 
 Variable = Annotated[str, AfterValidator(_variable)]
+_Description = Annotated[str, StringConstraints(min_length=1, max_length=DESCRIPTION_LIMIT)]
+_WebhookUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)]
+_Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, strict=False)]
 
 
 class WebhookAuth(RegistryModel):
@@ -90,18 +83,15 @@ class WebhookAuth(RegistryModel):
     def _whole(self) -> WebhookAuth:
         bearer = self.type == "bearer"
         if bearer and (self.token_env is None or self.header or self.key_env):
-            raise InvalidValue(
-                "a bearer takes 'tokenEnv' alone", 'write {"type": "bearer", "tokenEnv": …}'
-            )
+            cure = 'write {"type": "bearer", "tokenEnv": …}'
+            raise InvalidValue("a bearer takes 'tokenEnv' alone", cure)
         if not bearer and (self.header is None or self.key_env is None or self.token_env):
-            raise InvalidValue(
-                "an api_key takes 'header' and 'keyEnv'", "give both, and nothing else"
-            )
+            cure = "give both, and nothing else"
+            raise InvalidValue("an api_key takes 'header' and 'keyEnv'", cure)
         if self.header is not None and not HEADER_NAME.match(self.header[: MAX_HEADER + 1]):
             raise InvalidValue("'header' is not a valid header name", "use letters, digits and -")
         if self.header is not None and len(self.header) > MAX_HEADER:
-            cure = f"use at most {MAX_HEADER} characters"
-            raise InvalidValue("'header' is too long", cure)
+            raise InvalidValue("'header' is too long", f"use at most {MAX_HEADER} characters")
         if self.header is not None and self.header.lower() in _FRAMING:
             raise InvalidValue(f"'header' may not be {self.header}", "name the header of your key")
         return self
@@ -121,20 +111,14 @@ class Skill(RegistryModel):
     """
 
     name: Annotated[str, AfterValidator(_name)]
-    description: (
-        Annotated[str, StringConstraints(min_length=1, max_length=DESCRIPTION_LIMIT)] | None
-    ) = None
+    description: _Description | None = None
     input_schema: Annotated[Mapping[str, Any], AfterValidator(tool_schema.checked)] | None = None
     output_schema: Annotated[Mapping[str, Any], AfterValidator(tool_schema.usable)] | None = None
     execution_type: Literal["webhook", "internal"] = "webhook"
-    webhook_url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = (
-        None
-    )
+    webhook_url: _WebhookUrl | None = None
     webhook_auth: WebhookAuth | None = None
     internal_handler: Annotated[str, AfterValidator(_name)] | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, strict=False)] = (
-        LONGEST_SECONDS
-    )
+    timeout_seconds: _Seconds = LONGEST_SECONDS
     cache: CacheRule | None = None
     requires_approval: bool = False
     enabled: bool = True
@@ -142,28 +126,18 @@ class Skill(RegistryModel):
     @model_validator(mode="after")
     def _of_one_kind(self) -> Skill:
         needed, refused = _FIELDS[self.execution_type]
-        if missing := [name for name, field in needed.items() if getattr(self, field) is None]:
+        if missing := [to_camel(name) for name in needed if getattr(self, name) is None]:
             message = f"a skill of type '{self.execution_type}' needs '{missing[0]}'"
             raise InvalidValue(message, f"add '{missing[0]}'")
-        if extra := [name for name, field in refused.items() if getattr(self, field) is not None]:
+        if extra := [to_camel(name) for name in refused if getattr(self, name) is not None]:
             message = f"a skill of type '{self.execution_type}' takes no '{extra[0]}'"
             raise InvalidValue(message, "remove it, or change 'executionType'")
         return self
 
 
-_FIELDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
-    "webhook": (
-        {
-            "description": "description",
-            "inputSchema": "input_schema",
-            "webhookUrl": "webhook_url",
-        },
-        {"internalHandler": "internal_handler"},
-    ),
-    "internal": (
-        {"internalHandler": "internal_handler"},
-        {"webhookUrl": "webhook_url", "webhookAuth": "webhook_auth"},
-    ),
+_FIELDS = {
+    "webhook": (("description", "input_schema", "webhook_url"), ("internal_handler",)),
+    "internal": (("internal_handler",), ("webhook_url", "webhook_auth")),
 }
 """By type: the fields that a skill must have, and those that belong to the other one."""
 
@@ -176,6 +150,5 @@ def check_names(skills: tuple[Skill, ...]) -> tuple[Skill, ...]:
     return skills
 
 
-Skills = Annotated[
-    Annotated[tuple[Skill, ...], Field(strict=False, max_length=128)], AfterValidator(check_names)
-]
+_Skills = Annotated[tuple[Skill, ...], Field(strict=False, max_length=128)]
+Skills = Annotated[_Skills, AfterValidator(check_names)]

@@ -6,22 +6,22 @@ import hashlib
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
+from registry.agent_limits import CostConfig
 from registry.binding import AgentBinding, Bindings, BotIdentity, Resolution, resolve
 from registry.definition import (
     AgentDefinition,
     LlmConfiguration,
     McpServer,
     NamedServer,
+    Servers,
     idle_patterns,
     missing_names,
     servers_of,
 )
 from registry.errors import Problem
 from registry.fields import fields_of
-from registry.limits import CostConfig
 from registry.policy import ToolPolicy
 
 T = TypeVar("T")
@@ -30,11 +30,8 @@ LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
 
 # Who may replace a field. Each later layer that may say it, and does, wins.
 REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
-    "model": frozenset({"L0", "L1", "L3", "L5"}),
-    "temperature": frozenset({"L0", "L1", "L2", "L3", "L5"}),
-    "max_tokens": frozenset({"L0", "L1", "L2", "L3", "L5"}),
-    "reasoning_effort": frozenset({"L0", "L1", "L2", "L3", "L5"}),
-    "fallback_model": frozenset({"L0", "L1", "L3", "L5"}),
+    **dict.fromkeys(LlmConfiguration.model_fields, frozenset({"L0", "L1", "L2", "L3", "L5"})),
+    **dict.fromkeys(("model", "fallback_model"), frozenset({"L0", "L1", "L3", "L5"})),
 }
 
 
@@ -60,8 +57,7 @@ class Entry(Generic[T]):
     revision: str = ""
 
 
-def _empty() -> Mapping[str, Entry[T]]:
-    return MappingProxyType({})
+Entries = Mapping[str, Entry[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +67,10 @@ class Document:
     `problems` are what is wrong but left the rest usable: warnings, and values that were left out.
     """
 
-    agents: Mapping[str, Entry[AgentDefinition]] = field(default_factory=_empty)
-    bindings: Mapping[str, Entry[AgentBinding]] = field(default_factory=_empty)
+    agents: Entries[AgentDefinition] = field(default_factory=dict)
+    bindings: Entries[AgentBinding] = field(default_factory=dict)
     default_agent_id: Entry[str] | None = None
-    mcp_servers: Mapping[str, Entry[McpServer]] = field(default_factory=_empty)
+    mcp_servers: Entries[McpServer] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
@@ -92,9 +88,7 @@ def merge_documents(above: Document, below: Document) -> Document:
     )
 
 
-def _over(
-    above: Mapping[str, Entry[T]], below: Mapping[str, Entry[T]], hidden: list[Problem]
-) -> Mapping[str, Entry[T]]:
+def _over(above: Entries[T], below: Entries[T], hidden: list[Problem]) -> Entries[T]:
     if not above or not below:
         return above or below
     hidden += [_hidden(below[name], above[name]) for name in above if name in below]
@@ -147,13 +141,10 @@ class EffectiveAgent:
 def effective(
     host_defaults: LlmConfiguration,
     entry: Entry[AgentDefinition],
-    shared: Mapping[str, McpServer],
+    shared: Servers,
     tuning: Iterable[Layer] = (),
 ) -> EffectiveAgent:
-    """Merge host defaults, a definition and further layers, in the order of their names.
-
-    `shared` are the top-level servers.
-    """
+    """Merge host defaults, a definition and further layers, in the order of their names."""
     agent = entry.value
     origins = {**dict.fromkeys(fields_of(AgentDefinition), entry.place), **entry.origins}
     own = {name.removeprefix("llmOverrides."): place for name, place in entry.origins.items()}
@@ -208,7 +199,7 @@ class Snapshot:
         return entry.value if entry else None
 
     @cached_property
-    def servers(self) -> Mapping[str, McpServer]:
+    def servers(self) -> Servers:
         """The top-level MCP servers by name."""
         return {name: entry.value for name, entry in self.document.mcp_servers.items()}
 
@@ -224,7 +215,7 @@ class Snapshot:
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
-        entry = self.document.agents.get(agent_id)
+        entry = self.agents.get(agent_id)
         return entry.value if entry else None
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
@@ -238,55 +229,41 @@ class Snapshot:
         entry = self.document.agents.get(agent_id)
         return effective(host_defaults, entry, self.servers, tuning) if entry else None
 
-    def unhandled(self, handlers: Collection[str]) -> list[Problem]:
+    def unhandled(self, handlers: Collection[str]) -> Iterator[Problem]:
         """Internal skills of agents that none of these handlers of the host can run."""
-        known = ", ".join(sorted(handlers)) or "none"
-        return [
-            Problem(
-                entry.origins.get("skills", entry.place),
-                f"skill '{skill.name}' of agent '{agent}' needs the internal skill "
-                f"'{skill.internal_handler}', which no installed package has",
-                f"install its package, or use one of: {known}",
-            )
-            for agent, entry in self.agents.items()
-            for skill in entry.value.skills
-            if skill.internal_handler and skill.enabled and skill.internal_handler not in handlers
-        ]
+        cure = f"install its package, or use one of: {', '.join(sorted(handlers)) or 'none'}"
+        for agent, entry in self.agents.items():
+            place = entry.origins.get("skills", entry.place)
+            for skill in (one for one in entry.value.skills if one.enabled):
+                needed = skill.internal_handler
+                if needed and needed not in handlers:
+                    wants = f"skill '{skill.name}' of agent '{agent}' needs the internal skill"
+                    message = f"{wants} '{needed}', which no installed package has"
+                    yield Problem(place, message, cure)
 
-    def conflicts(self, bots: Iterable[BotIdentity]) -> list[Problem]:
+    def conflicts(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""
         places = self.document.bindings
-        return [
-            Problem(
-                places[hidden.slot].place,
-                f"it binds the same bot as {places[first.slot].place}, which stays in force",
-                "remove one of the two",
-            )
-            for first, hidden in self.bindings.conflicts(bots)
-        ]
+        for first, hidden in self.bindings.conflicts(bots):
+            message = f"it binds the same bot as {places[first.slot].place}, which stays in force"
+            yield Problem(places[hidden.slot].place, message, "remove one of the two")
 
     def review(self, agent_id: str) -> list[Problem]:
         """What is legal but surprising in one agent."""
-        entry = self.document.agents.get(agent_id)
-        return [
-            Problem(
-                entry.origins.get(str(one.path[0]), entry.place), one.message, one.cure, one.level
-            )
-            for one in (idle_patterns(entry.value, self.servers) if entry else ())
-            if entry
-        ]
+        if (entry := self.agents.get(agent_id)) is None:
+            return []
+        place = entry.origins.get("whitelistPatterns", entry.place)
+        issues = idle_patterns(entry.value, self.servers)
+        return [Problem(place, issue.message, issue.cure, issue.level) for issue in issues]
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
     """Bindings, and the default, that lead to agents which are not there."""
-    for entry in document.bindings.values():
-        if entry.value.agent_id not in known:
-            yield _absent(entry.place, entry.value.agent_id, "this binding is inactive")
-    default = document.default_agent_id
-    if default and default.value not in known:
-        yield _absent(default.place, default.value, "there is no default")
-
-
-def _absent(place: str, agent_id: str, so: str) -> Problem:
-    message = f"agent '{agent_id}' does not exist, so {so}"
-    return Problem(place, message, "create the agent, or name another", level="warning")
+    so = "so this binding is inactive"
+    named = [(one.place, one.value.agent_id, so) for one in document.bindings.values()]
+    if default := document.default_agent_id:
+        named.append((default.place, default.value, "so there is no default"))
+    for place, agent_id, so in named:
+        if agent_id not in known:
+            message = f"agent '{agent_id}' does not exist, {so}"
+            yield Problem(place, message, "create the agent, or name another", level="warning")

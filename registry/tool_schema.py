@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from registry import schema_worker
 from registry.errors import InvalidValue
+from registry.fields import inner_values
 from registry.secrets import shown
 
 SIZE_LIMIT = 64_000
@@ -71,8 +72,8 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of an object, as it is; raises InvalidValue where the host cannot use it."""
     if value.get("type") != "object":
         raise InvalidValue("must describe an object", 'begin with "type": "object"')
-    _bounded(value)
-    parts = _parsed(value)
+    parts = _counted(value)
+    parts.compile_patterns()
     for name in parts.properties():
         if _WORDS.sub("", name.lower()) in _CREDENTIALS:
             cure = "remove it, and give the tool its secret by webhookAuth or the environment"
@@ -82,14 +83,12 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Any JSON Schema, as it is; raises InvalidValue where the host cannot use it."""
-    _bounded(value)
-    _parsed(value)
+    _counted(value).compile_patterns()
     return value
 
 
 def cost(value: Mapping[str, Any]) -> Cost:
     """What a usable schema can cost; raises InvalidValue for any other."""
-    _bounded(value)
     return _counted(value).cost()
 
 
@@ -102,30 +101,22 @@ def _bounded(value: Any) -> None:
     """Refuse what is too large or nested too deep before anything else looks at it."""
     size, level = 0, [value]
     for _ in range(DEPTH_LIMIT + 1):
-        inner: list[Any] = []
         for node in level:
             if isinstance(node, Mapping):
                 size += sum(len(str(name)) + 4 for name in node)
-                inner += node.values()
             elif isinstance(node, list | tuple):
                 size += len(node)
-                inner += node
             else:
                 size += len(node) + 2 if isinstance(node, str) else 4
             if size > SIZE_LIMIT:
                 raise InvalidValue(f"has more than {SIZE_LIMIT} characters", "make it smaller")
-        level = inner
+        level = [inner for node in level for inner in inner_values(node)]
     if level:
         raise InvalidValue("is nested too deeply", "make it flatter")
 
 
-def _parsed(value: Mapping[str, Any]) -> _Parts:
-    parts = _counted(value)
-    parts.compile_patterns()
-    return parts
-
-
 def _counted(value: Mapping[str, Any]) -> _Parts:
+    _bounded(value)
     if found := fault(value):
         raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
     return _Parts(value)
@@ -135,7 +126,8 @@ def _counted(value: Mapping[str, Any]) -> _Parts:
 class _Part:
     """One schema inside a schema: the schemas that look at the same value, and those inside it."""
 
-    size: int = 1
+    node: Mapping[str, Any]
+    size: int
     here: list[int] = field(default_factory=list)
     inside: list[int] = field(default_factory=list)
     evaluates: bool = False
@@ -147,7 +139,6 @@ class _Parts:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._parts: dict[int, _Part] = {}
-        self._nodes: dict[int, Mapping[str, Any]] = {}
         self._anchors: dict[str, Mapping[str, Any]] = {}
         self._patterns: dict[str, None] = {}
         self._references: list[tuple[_Part, str]] = []
@@ -171,8 +162,8 @@ class _Parts:
 
     def properties(self) -> Iterator[str]:
         """The names of all properties, at every depth."""
-        for node in self._nodes.values():
-            if isinstance(named := node.get("properties"), Mapping):
+        for part in self._parts.values():
+            if isinstance(named := part.node.get("properties"), Mapping):
                 yield from map(str, named)
 
     def _count(self) -> None:
@@ -187,9 +178,9 @@ class _Parts:
         if sum(evaluated) > EVALUATED_LIMIT:
             message = f"has more than {EVALUATED_LIMIT} parts below 'unevaluated…'"
             raise InvalidValue(message, "use additionalProperties, or refer less often")
-        whole = _sums(self._parts, lambda part: [*part.here, *part.inside])
-        endless = whole is None or evaluated or whole[id(self._root)] >= _MANY
-        self._whole = None if whole is None or endless else whole[id(self._root)]
+        sums = _sums(self._parts, lambda part: [*part.here, *part.inside])
+        whole = _MANY if sums is None else sums[id(self._root)]
+        self._whole = None if evaluated or whole >= _MANY else whole
 
     def _add(self, root: Mapping[str, Any]) -> None:
         """Add a schema with all schemas inside it."""
@@ -199,17 +190,14 @@ class _Parts:
             if id(node) in self._parts:
                 continue
             weight = sum(_WEIGHTS.get(keyword, 1) for keyword in node)
-            part = self._parts[id(node)] = _Part(size=1 + weight)
-            self._nodes[id(node)] = node
+            part = self._parts[id(node)] = _Part(node, 1 + weight)
             for keyword, item in node.items():
-                waiting += self._keyword(part, node, keyword, item)
+                waiting += self._keyword(part, keyword, item)
 
-    def _keyword(
-        self, part: _Part, node: Mapping[str, Any], keyword: str, item: Any
-    ) -> Iterable[Mapping[str, Any]]:
+    def _keyword(self, part: _Part, keyword: str, item: Any) -> Iterable[Mapping[str, Any]]:
         """Add what a keyword says to its part; returns the schemas that it holds."""
         if isinstance(item, str):
-            self._text(part, node, keyword, item)
+            self._text(part, keyword, item)
         if keyword in _REFUSED:
             raise InvalidValue(f"has {keyword}, which is not supported here", _REFUSED[keyword])
         if keyword in _DATA:
@@ -224,10 +212,10 @@ class _Parts:
         self._branches = self._branches or keyword in _BRANCHES
         return found
 
-    def _text(self, part: _Part, node: Mapping[str, Any], keyword: str, text: str) -> None:
+    def _text(self, part: _Part, keyword: str, text: str) -> None:
         """Check and add a keyword whose value is a text; raises InvalidValue for a refused one."""
         match keyword:
-            case "$id" if node is not self._root:
+            case "$id" if part.node is not self._root:
                 raise InvalidValue("has a part with an $id of its own", "remove the $id")
             case "$ref" if not text.startswith("#"):
                 cure = "put it under $defs, refer to #/$defs/…"
@@ -235,16 +223,13 @@ class _Parts:
             case "$ref":
                 self._references.append((part, text))
             case "$anchor" | "$dynamicAnchor":
-                self._anchors[text] = node
-            case "pattern" if text not in self._patterns:
-                self._pattern(text)
-
-    def _pattern(self, text: str) -> None:
-        self._patterns[text] = None
-        if len(self._patterns) > PATTERNS_LIMIT:
-            raise InvalidValue(f"has more than {PATTERNS_LIMIT} patterns", "use fewer")
-        if len(text) > PATTERN_LIMIT:
-            raise _invalid_pattern(text)
+                self._anchors[text] = part.node
+            case "pattern":
+                self._patterns[text] = None
+                if len(self._patterns) > PATTERNS_LIMIT:
+                    raise InvalidValue(f"has more than {PATTERNS_LIMIT} patterns", "use fewer")
+                if len(text) > PATTERN_LIMIT:
+                    raise _invalid_pattern(text)
 
     def _resolve(self) -> None:
         """Link each reference with what it leads to, which may hold references of its own."""
@@ -253,10 +238,9 @@ class _Parts:
             part, reference = self._references.pop()
             if reference not in targets:
                 targets[reference] = self._target(reference)
-                if isinstance(targets[reference], Mapping):
-                    self._add(targets[reference])
-            if isinstance(targets[reference], Mapping):
-                part.here.append(id(targets[reference]))
+            if isinstance(target := targets[reference], Mapping):
+                self._add(target)
+                part.here.append(id(target))
 
     def _target(self, reference: str) -> Mapping[str, Any] | bool:
         pointer = unquote(reference[1:])
@@ -294,21 +278,14 @@ def _size(value: Any) -> int:
     count, waiting = 0, [value]
     while waiting:
         count += 1
-        node = waiting.pop()
-        if isinstance(node, Mapping):
-            waiting += node.values()
-        elif isinstance(node, list | tuple):
-            waiting += node
+        waiting += inner_values(waiting.pop())
     return count
 
 
 def _sums(
     parts: Mapping[int, _Part], following: Callable[[_Part], list[int]]
 ) -> dict[int, int] | None:
-    """For each part its size with all that follow, counted once for each way; None if circular.
-
-    Very large sums are counted no further.
-    """
+    """For each part its size with all that follow, once for each way; None if circular."""
     sums: dict[int, int] = {}
     entered: set[int] = set()
     waiting = list(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from registry.definition import (
     AgentDefinition,
     LlmConfiguration,
     McpServer,
+    Servers,
     check_server_names,
     missing_names,
     name_clashes,
@@ -71,8 +72,8 @@ class RawValue:
 class RawDocument:
     """The raw parts of a document, each once, with the problems found while it was taken apart."""
 
-    agents: tuple[RawValue, ...] = ()
-    bindings: tuple[RawValue, ...] = ()
+    agents: Sequence[RawValue] = ()
+    bindings: Sequence[RawValue] = ()
     default: RawValue | None = None
     servers: Mapping[str, RawValue] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -81,25 +82,18 @@ class RawDocument:
 # --- before validation ---------------------------------------------------------------------------
 
 
-def raw_document(
-    *,
-    agents: Iterable[RawValue],
-    bindings: Iterable[RawValue],
-    default: RawValue | None,
-    servers: Mapping[str, RawValue],
-    problems: Iterable[Problem],
-) -> RawDocument:
-    """A document of these parts, in the models' spelling; a doubled part becomes a problem."""
-    found = list(problems)
-    own_agents = [_spelled(part, AgentDefinition) for part in agents]
-    own_bindings = [_spelled(part, AgentBinding) for part in bindings]
-    return RawDocument(
-        agents=_first_of_each(own_agents, agent_id, "agent", found),
-        bindings=_first_of_each(own_bindings, binding_slot, "binding", found),
-        default=default,
-        servers=servers,
-        problems=tuple(found),
-    )
+_Key = Callable[[RawValue], str | None]
+_Parts = Sequence[RawValue]
+
+
+def normalized(raw: RawDocument) -> RawDocument:
+    """The same document in the models' spelling; a doubled part becomes a problem."""
+    found = list(raw.problems)
+    agents = [_spelled(part, AgentDefinition) for part in raw.agents]
+    bindings = [_spelled(part, AgentBinding) for part in raw.bindings]
+    agents = _first_of_each(agents, agent_id, "agent", found)
+    bindings = _first_of_each(bindings, binding_slot, "binding", found)
+    return replace(raw, agents=agents, bindings=bindings, problems=tuple(found))
 
 
 def agent_id(part: RawValue) -> str | None:
@@ -128,11 +122,8 @@ def _spelled(part: RawValue, model: type[RegistryModel]) -> RawValue:
 
 
 def _first_of_each(
-    parts: Iterable[RawValue],
-    key: Callable[[RawValue], str | None],
-    what: str,
-    problems: list[Problem],
-) -> tuple[RawValue, ...]:
+    parts: Iterable[RawValue], key: _Key, what: str, problems: list[Problem]
+) -> list[RawValue]:
     """The first part of each key, and all that have none; later ones become problems."""
     first: dict[str, RawValue] = {}
     unique: list[RawValue] = []
@@ -143,7 +134,7 @@ def _first_of_each(
             problems.append(Problem(part.place, message, "remove or rename one of the two"))
         else:
             unique.append(part)
-    return tuple(unique)
+    return unique
 
 
 def merge(
@@ -164,15 +155,12 @@ def merge(
 
 
 def _merged(
-    base: tuple[RawValue, ...],
-    top: tuple[RawValue, ...],
-    key: Callable[[RawValue], str | None],
-    join: Callable[[RawValue, RawValue], RawValue],
-) -> tuple[RawValue, ...]:
+    base: _Parts, top: _Parts, key: _Key, join: Callable[[RawValue, RawValue], RawValue]
+) -> list[RawValue]:
     over = {own: part for part in top if (own := key(part)) is not None}
     joined = [join(part, over.pop(own)) if (own := key(part)) in over else part for part in base]
     left = {id(part) for part in over.values()}
-    return (*joined, *(part for part in top if key(part) is None or id(part) in left))
+    return [*joined, *(part for part in top if key(part) is None or id(part) in left)]
 
 
 def _fields_merged(base: RawValue, top: RawValue) -> RawValue:
@@ -210,84 +198,94 @@ def build(raw: RawDocument, writer: WriterPermissions = OPERATOR) -> Document:
 
 def build_valid_parts(raw: RawDocument, writer: WriterPermissions = OPERATOR) -> Document:
     """The valid parts as a document, with a problem for each mistake in the others."""
-    problems = list(raw.problems)
-    servers = _read_servers(raw.servers, writer, problems)
+    reader = DocumentReader(writer, list(raw.problems))
+    servers = reader.servers(raw.servers)
     shared = {name: entry.value for name, entry in servers.items()}
-    agents = [read_agent(part, writer, shared, problems) for part in raw.agents]
-    bindings = [read_binding(part, writer, problems) for part in raw.bindings]
-    default = _read_default(raw.default, writer, problems) if raw.default else None
+    found = filter(None, [reader.agent(part, shared) for part in raw.agents])
+    agents = {
+        one.value.id: replace(one, revision=revision_of(one.value.to_text())) for one in found
+    }
+    bindings = [reader.binding(part) for part in raw.bindings]
+    default = reader.default(raw.default) if raw.default else None
     return Document(
-        agents={
-            entry.value.id: replace(entry, revision=revision_of(entry.value.to_text()))
-            for entry in agents
-            if entry
-        },
+        agents=agents,
         bindings={entry.value.slot: entry for entry in bindings if entry},
         default_agent_id=default,
         mcp_servers=servers,
-        problems=tuple(problems),
+        problems=tuple(reader.problems),
     )
 
 
-def read_agent(
-    part: RawValue,
-    writer: WriterPermissions,
-    shared: Mapping[str, McpServer] | None,
-    problems: list[Problem],
-) -> Entry[AgentDefinition] | None:
-    """An agent with the place of each field, or None where it has an error; adds to `problems`.
+@dataclass(frozen=True, slots=True)
+class DocumentReader:
+    """Makes entries of valid values, given who wrote them; what is wrong goes to `problems`."""
 
-    Where `shared` is None the top-level servers are not known, and names of them are not judged.
-    """
-    agent, issues = _validated(part, AgentDefinition)
-    if agent is not None:
-        issues += screen_agent(agent, writer)
-        issues += name_clashes(agent, shared or {})
-        issues += missing_names(agent, shared) if shared is not None else ()
-    return _entry(part, agent, writer, issues, problems)
+    writer: WriterPermissions
+    problems: list[Problem] = field(default_factory=list)
 
+    def agent(self, part: RawValue, shared: Servers | None) -> Entry[AgentDefinition] | None:
+        """An agent with the place of each field; names of servers only if `shared` is known."""
+        agent, issues = _validated(part, AgentDefinition)
+        if agent is not None:
+            issues += screen_agent(agent, self.writer)
+            issues += name_clashes(agent, shared or {})
+            issues += missing_names(agent, shared) if shared is not None else ()
+        return self._entry(part, agent, issues)
 
-def read_binding(
-    part: RawValue, writer: WriterPermissions, problems: list[Problem]
-) -> Entry[AgentBinding] | None:
-    """A binding with its place, or None where it has an error; adds to `problems`."""
-    binding, issues = _validated(part, AgentBinding)
-    by_bot = binding is not None and binding.type is AgentBindingType.TelegramBot
-    key = (binding.binding_key if by_bot else binding.bot) if binding else None
-    if key is not None and not is_bot_key(key):
-        message = f"{shown(key)} is not a token's hash, an id or an @username, so it binds no bot"
-        cure = "write the SHA-256 of the token (switchboard token-hash), the id, or @username"
-        path = ("bindingKey" if by_bot else "bot",)
-        issues.append(ValidationIssue(path, message, cure, level="warning"))
-    return _entry(part, binding, writer, issues, problems)
+    def binding(self, part: RawValue) -> Entry[AgentBinding] | None:
+        """A binding with its place."""
+        binding, issues = _validated(part, AgentBinding)
+        by_bot = binding is not None and binding.type is AgentBindingType.TelegramBot
+        key = (binding.binding_key if by_bot else binding.bot) if binding else None
+        if key is not None and not is_bot_key(key):
+            so = "is not a token's hash, an id or an @username, so it binds no bot"
+            cure = "write the SHA-256 of the token (switchboard token-hash), the id, or @username"
+            path = ("bindingKey" if by_bot else "bot",)
+            issues.append(ValidationIssue(path, f"{shown(key)} {so}", cure, level="warning"))
+        return self._entry(part, binding, issues)
 
+    def servers(self, parts: Mapping[str, RawValue]) -> dict[str, Entry[McpServer]]:
+        """The top-level servers by name."""
+        try:
+            check_server_names(parts)
+        except InvalidValue as wrong:
+            place = next(iter(parts.values())).place
+            self.problems.append(Problem(place, f"'mcpServers': {wrong.message}", wrong.cure))
+        entries: dict[str, Entry[McpServer]] = {}
+        for name, part in parts.items():
+            server, issues = _validated(part, McpServer, name)
+            issues += screen_server(server, (), self.writer) if server else ()
+            if entry := self._entry(part, server, issues):
+                entries[name] = entry
+        return entries
 
-def _read_servers(
-    parts: Mapping[str, RawValue], writer: WriterPermissions, problems: list[Problem]
-) -> dict[str, Entry[McpServer]]:
-    try:
-        check_server_names(parts)
-    except InvalidValue as wrong:
-        place = next(iter(parts.values())).place
-        problems.append(Problem(place, f"'mcpServers': {wrong.message}", wrong.cure))
-    entries: dict[str, Entry[McpServer]] = {}
-    for name, part in parts.items():
-        server, issues = _validated(part, McpServer, name)
-        issues += screen_server(server, (), writer) if server else ()
-        if entry := _entry(part, server, writer, issues, problems):
-            entries[name] = entry
-    return entries
+    def default(self, part: RawValue) -> Entry[str] | None:
+        """The id of the default agent."""
+        issues = list(secrets_in(part.value, ("defaultAgentId",)))
+        if not issues and not (isinstance(part.value, str) and is_slug(part.value)):
+            message = f"'defaultAgentId' {shown(part.value)} is not a valid id ({SLUG_RULE})"
+            issues = [ValidationIssue((), message, "write the id of an agent")]
+        self.problems.extend(Problem(part.place, issue.message, issue.cure) for issue in issues)
+        entry = Entry(part.value, part.document, part.place, operator=self.writer.operator)
+        return None if issues else entry
 
-
-def _read_default(
-    part: RawValue, writer: WriterPermissions, problems: list[Problem]
-) -> Entry[str] | None:
-    issues = list(secrets_in(part.value, ("defaultAgentId",)))
-    if not issues and not (isinstance(part.value, str) and is_slug(part.value)):
-        message = f"'defaultAgentId' {shown(part.value)} is not a valid id ({SLUG_RULE})"
-        issues = [ValidationIssue((), message, "write the id of an agent")]
-    problems += [Problem(part.place, issue.message, issue.cure) for issue in issues]
-    return None if issues else Entry(part.value, part.document, part.place, {}, writer.operator)
+    def _entry(
+        self, part: RawValue, value: T | None, issues: Iterable[ValidationIssue]
+    ) -> Entry[T] | None:
+        """The entry of a value without an error; its issues become problems, each once."""
+        unique: dict[tuple[Path, str], ValidationIssue] = {}
+        for issue in issues:
+            if len(unique) < MOST_ISSUES:
+                unique.setdefault((issue.path, issue.cure), issue)
+        own = [Problem(part.at(i.path), i.message, i.cure, i.level) for i in unique.values()]
+        self.problems.extend(own)
+        if value is None or any(problem.level == "error" for problem in own):
+            return None
+        origins = {name: part.at((name,)) for name in part.value}
+        overrides = part.value.get("llmOverrides")
+        for name in overrides if isinstance(overrides, Mapping) else ():
+            origins[f"llmOverrides.{name}"] = part.at(("llmOverrides", name))
+        return Entry(value, part.document, part.place, origins, self.writer.operator)
 
 
 def _validated(
@@ -302,26 +300,3 @@ def _validated(
         paths = {issue.path for issue in issues}
         more = [issue for issue in issues_of(error, model) if issue.path not in paths]
         return None, [*issues, *(i for i in more if not (paths and "in clear" in i.message))]
-
-
-def _entry(
-    part: RawValue,
-    value: T | None,
-    writer: WriterPermissions,
-    issues: Iterable[ValidationIssue],
-    problems: list[Problem],
-) -> Entry[T] | None:
-    """The entry of a value without an error; its issues become problems, each once."""
-    unique: dict[tuple[Path, str], ValidationIssue] = {}
-    for issue in issues:
-        if len(unique) < MOST_ISSUES:
-            unique.setdefault((issue.path, issue.cure), issue)
-    own = [Problem(part.at(i.path), i.message, i.cure, i.level) for i in unique.values()]
-    problems += own
-    if value is None or any(problem.level == "error" for problem in own):
-        return None
-    origins = {name: part.at((name,)) for name in part.value}
-    overrides = part.value.get("llmOverrides")
-    for name in overrides if isinstance(overrides, Mapping) else ():
-        origins[f"llmOverrides.{name}"] = part.at(("llmOverrides", name))
-    return Entry(value, part.document, part.place, origins, writer.operator)

@@ -26,7 +26,7 @@ NOTE = "redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'b', ARGV[1]) retu
 
 Ask = Callable[[str], Awaitable[str]]
 Send = Callable[[int, str], Awaitable[None]]
-Note = Callable[[str], Awaitable[None]]
+Record = Callable[[str], Awaitable[None]]
 
 
 def _body(text: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def _body(text: str) -> dict[str, Any]:
 
 
 async def poll_forever(
-    session: aiohttp.ClientSession, ask: Ask, send: Send, note: Note | None
+    session: aiohttp.ClientSession, ask: Ask, send: Send, record: Record | None
 ) -> None:
     tasks: set[asyncio.Task[None]] = set()
     offset = 0
@@ -50,22 +50,22 @@ async def poll_forever(
             updates = orjson.loads(await response.read())["result"]
         for update in updates:
             offset = update["update_id"] + 1
-            task = asyncio.create_task(_answer(update["message"], ask, send, note))
+            task = asyncio.create_task(_answer(update["message"], ask, send, record))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
 
-async def _answer(message: dict[str, Any], ask: Ask, send: Send, note: Note | None) -> None:
+async def _answer(message: dict[str, Any], ask: Ask, send: Send, record: Record | None) -> None:
     text = message["text"]
-    if note is None:
+    if record is None:
         await send(message["chat"]["id"], await ask(text))
         return
     for _ in range(ROUND_TRIPS - 2):
-        await note(text)
+        await record(text)
     answer = await ask(text)
-    await note(answer)
+    await record(answer)
     await send(message["chat"]["id"], answer)
-    await note(answer)
+    await record(answer)
 
 
 def plain_ask(session: aiohttp.ClientSession) -> Ask:
@@ -118,25 +118,25 @@ def typed_send() -> Send:
     return send
 
 
-def store_note() -> Note:
+def store_note() -> Record:
     from redis.asyncio import BlockingConnectionPool, Redis
 
     pool = BlockingConnectionPool.from_url(os.environ["BENCH_STORE"], max_connections=64)
     redis = Redis.from_pool(pool)
     script = redis.register_script(NOTE)
 
-    async def note(text: str) -> None:
+    async def record(text: str) -> None:
         await script(keys=["floor"], args=[text])
 
-    return note
+    return record
 
 
 async def main(kind: str) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         ask = plain_ask(session) if kind == "plain" else sdk_ask()
         send = typed_send() if kind == "typed" else plain_send(session)
-        note = store_note() if kind == "libraries" else None
-        await poll_forever(session, ask, send, note)
+        record = store_note() if kind == "libraries" else None
+        await poll_forever(session, ask, send, record)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import random
 import re
 from dataclasses import dataclass, field
 
-from simulators.messages.turns import Call, Fault, Say, Turn
+from simulators.messages.turns import Call, Fault, Text, Turn
 from simulators.messages.validate import ModelRequest
 
 ASK = re.compile(r"\b(n\d+) (plain|quick|long|grow|tool|look|die|hang|huge|nonsense|garbage|cut)\b")
@@ -54,7 +54,7 @@ class EchoModel:
         """The turn for the last thing that a person said."""
         found = ASK.findall(request.user_text)
         if not found:
-            return Turn((Say("I heard nothing to echo."),))
+            return Turn((Text("I heard nothing to echo."),))
         nonce, kind = found[-1]
         self.asked[nonce] = self.asked.get(nonce, 0) + 1
         fault = self.strikes.pop(nonce, self.fault)
@@ -63,7 +63,7 @@ class EchoModel:
         if kind in CALLING and not request.results:
             call = self._call(nonce, kind, chance)
             return Turn((call,), fault=fault, gate=self.gate)
-        return Turn((Say(answer_text(nonce, kind)),), fault=fault, gate=self.gate, pace=pace)
+        return Turn((Text(answer_text(nonce, kind)),), fault=fault, gate=self.gate, pace=pace)
 
     def _pace(self, kind: str, chance: random.Random) -> float | None:
         if kind == "grow":

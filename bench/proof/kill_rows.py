@@ -17,7 +17,7 @@ from bench.proof.crowd import Sent, keyboards, texts
 from bench.proof.echo_model import TAG, lines_of
 from bench.proof.judge import MARK
 from bench.proof.result import Result
-from bench.proof.store_relay import Point, Words
+from bench.proof.store_relay import Arguments, Point
 from bench.proof.trial import HostProcess, Run, Trial, trial
 from simulators.testing.stage import until
 
@@ -27,11 +27,11 @@ TOGETHER = 4
 GROUPS = 3
 
 
-def _is_start(words: Words) -> bool:
+def _is_start(words: Arguments) -> bool:
     return b"started" in words
 
 
-def _is_result(words: Words) -> bool:
+def _is_result(words: Arguments) -> bool:
     return b"result" in words
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from bench.proof.ledger_model import KINDS, LedgerModel, Served
 from bench.proof.result import Result
 from bench.proof.trial import HostProcess, Run, Trial, trial
-from bot.usage.limits import day_of
+from bot.usage.budgets import day_of
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Room
 
@@ -170,7 +170,7 @@ def compare(result: Result, served: Sequence[Served], lines: Sequence[Line]) -> 
     named = [line for line in named if line["message"] in by_message]
     for line in named:
         _compare_line(result, line, by_message[line["message"]])
-    unheard = [one for one in served if one.message not in times]
+    undelivered = [one for one in served if one.message not in times]
     _row(result, "served by the simulator", *_served_sum(served))
     for count in ("told", "estimated"):
         some = [line for line in named if line["count"] == count]
@@ -179,7 +179,7 @@ def compare(result: Result, served: Sequence[Served], lines: Sequence[Line]) -> 
         _row(result, f"{what}: the simulator", *_served_sum(theirs))
         _row(result, f"{what}: the ledger", *_line_sum(some))
     turns = {by_message[line["message"]].nonce: (line["line"], line["turn"]) for line in named}
-    _compare_guesses(result, unheard, guessed, turns)
+    _compare_guesses(result, undelivered, guessed, turns)
 
 
 def _compare_line(result: Result, line: Line, one: Served) -> None:
@@ -192,7 +192,10 @@ def _compare_line(result: Result, line: Line, one: Served) -> None:
 
 
 def _compare_guesses(
-    result: Result, unheard: Sequence[Served], guessed: Sequence[Line], turns: Mapping[str, Turn]
+    result: Result,
+    undelivered: Sequence[Served],
+    guessed: Sequence[Line],
+    turns: Mapping[str, Turn],
 ) -> None:
     """Each answer that no host has heard has a guess in its turn, with the same tokens in.
 
@@ -205,7 +208,7 @@ def _compare_guesses(
         free[turn if turn in turns.values() else chat].append(line)
     found: list[Line] = []
     exact = 0
-    for one in unheard:
+    for one in undelivered:
         here = free.get(turns.get(one.nonce, one.chat), [])
         same = [line for line in here if _tokens_in(line) == one.tokens_in] or here
         result.check(same, f"{one.nonce}: served ({one.tokens_in} in), and no line")
@@ -215,7 +218,7 @@ def _compare_guesses(
             found.append(guess)
             exact += _tokens_in(guess) == one.tokens_in
     what = "of these never heard by a host"
-    _row(result, f"{what} (killed): the simulator", *_served_sum(unheard))
+    _row(result, f"{what} (killed): the simulator", *_served_sum(undelivered))
     _row(result, f"{what}: the ledger's guess", *_line_sum(found))
     _row(result, "… the same to the token going in", exact)
     rest = [line for lines in free.values() for line in lines]

@@ -19,7 +19,7 @@ from simulators.messages.turns import (
     Fault,
     HttpError,
     Part,
-    Say,
+    Text,
     Think,
     Turn,
 )
@@ -116,13 +116,13 @@ def _calls(nonce: str, kind: str, chance: random.Random) -> list[Part]:
     calls: list[Part] = [Call("counter__count", given, cut=kind == "half")]
     if kind == "pair":
         calls.append(Call("counter__look", given))
-    return [Say("Let me look."), *calls] if chance.random() < 0.5 else calls
+    return [Text("Let me look."), *calls] if chance.random() < 0.5 else calls
 
 
 def _text(nonce: str, kind: str, chance: random.Random) -> list[Part]:
     count = {"long": 900, "stop": 200}.get(kind, chance.randint(1, 60))
     text = " ".join(chance.choices(["one", "two", "three", "много", "слов"], k=count))
-    said: list[Part] = [Say(f"{nonce} {text}")]
+    said: list[Part] = [Text(f"{nonce} {text}")]
     return [Think("I have to think of this for a while."), *said] if kind == "plain" else said
 
 

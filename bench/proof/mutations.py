@@ -104,7 +104,7 @@ MUTATIONS = (
         "and not is_abandoned() then",
         "then",
         "tests/proof/test_forsaken.py::"
-        "test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_parks_no_lane",
+        "test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_holds_up_no_conversation",
     ),
     Mutation(
         "the record that a call was started",

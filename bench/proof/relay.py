@@ -12,7 +12,7 @@ from typing import Any
 Address = str | tuple[str, int]
 """A unix socket's path, or host and port."""
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Way = Coroutine[Any, Any, None]
+Direction = Coroutine[Any, Any, None]
 
 _CHUNK = 65536
 _POLL = re.compile(rb"POST /bot(\d+):[^/ ]+/getUpdates ")
@@ -100,17 +100,19 @@ class Relay:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await self._upstream()
         self._writers.add(far_writer)
-        ways = [*map(asyncio.create_task, self.ways((reader, writer), (far_reader, far_writer)))]
+        directions = [
+            *map(asyncio.create_task, self.directions((reader, writer), (far_reader, far_writer)))
+        ]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
+            for way in directions:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            await asyncio.gather(*directions, return_exceptions=True)
             self._writers.discard(far_writer)
             far_writer.transport.abort()
 
-    def ways(self, near: Ends, far: Ends) -> tuple[Way, Way]:
+    def directions(self, near: Ends, far: Ends) -> tuple[Direction, Direction]:
         """What carries requests, and what carries answers, on one connection."""
         return self.up(near[0], far[1]), self.down(far[0], near[1])
 

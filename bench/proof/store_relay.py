@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
 
-from bench.proof.relay import Address, Ends, Relay, Way
+from bench.proof.relay import Address, Direction, Ends, Relay
 from bot.store.client import script_source
 
-Words = Sequence[bytes]
+Arguments = Sequence[bytes]
 _GIVEN = re.compile(rb"\*2\r\n:(\d+)\r\n")
 LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
 
@@ -38,14 +38,14 @@ class Trap:
 
     script: str | None
     moment: Literal["before", "after"]
-    fits: Callable[[Words], bool] = lambda _: True
+    fits: Callable[[Arguments], bool] = lambda _: True
     skip: int = 0
     caught: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     forward: bool = False
     answer: asyncio.Future[bytes] | None = None
 
-    def takes(self, script: str, words: Words) -> bool:
+    def takes(self, script: str, words: Arguments) -> bool:
         """Whether this is the one."""
         if self.caught.is_set() or self.script not in (None, script) or not self.fits(words):
             return False
@@ -61,7 +61,7 @@ class Point:
     kind: str
     script: str | None
     moment: Literal["before", "after"]
-    fits: Callable[[Words], bool] = lambda _: True
+    fits: Callable[[Arguments], bool] = lambda _: True
     skip: int = 0
 
     def trap(self) -> Trap:
@@ -107,7 +107,7 @@ class StoreRelay(Relay):
             self.trap.gone.set()
             self.trap = None
 
-    def ways(self, near: Ends, far: Ends) -> tuple[Way, Way]:
+    def directions(self, near: Ends, far: Ends) -> tuple[Direction, Direction]:
         """Both ways of one connection, with what has passed on it in between."""
         passed: deque[_Passed] = deque()
         return self._requests(near[0], far[1], passed), self._answers(far[0], near[1], passed)
@@ -141,7 +141,7 @@ class StoreRelay(Relay):
         if given and int(given[1]):
             self.fences.append((about.first, int(given[1])))
 
-    def _script(self, words: Words) -> str:
+    def _script(self, words: Arguments) -> str:
         command = words[0].upper() if words else b""
         if command == b"EVAL":  # the store did not know the script by its digest
             digest = hashlib.sha1(words[1], usedforsecurity=False).hexdigest()
@@ -152,7 +152,7 @@ class StoreRelay(Relay):
         self.scripts[script] = self.scripts.get(script, 0) + 1
         return script
 
-    def _trap_for(self, script: str, words: Words) -> Trap | None:
+    def _trap_for(self, script: str, words: Arguments) -> Trap | None:
         trap = self.trap
         return trap if script and trap is not None and trap.takes(script, words) else None
 

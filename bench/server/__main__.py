@@ -8,7 +8,7 @@ import sys
 import orjson
 import uvloop
 
-from bench.server.http import Exchange, listening
+from bench.server.http import Request, listening
 from bench.server.loads import Loads
 
 
@@ -16,13 +16,13 @@ async def serve() -> None:
     """Both APIs and the control routes, until standard input ends."""
     loads, tasks = Loads(), set[asyncio.Task[None]]()
 
-    def handle(exchange: Exchange) -> None:
-        if exchange.path.startswith("/bot"):
-            loads.telegram.handle(exchange)
-        elif exchange.path.startswith("/v1/messages"):
-            loads.messages.handle(exchange)
+    def handle(request: Request) -> None:
+        if request.path.startswith("/bot"):
+            loads.telegram.handle(request)
+        elif request.path.startswith("/v1/messages"):
+            loads.messages.handle(request)
         else:
-            task = asyncio.ensure_future(control(loads, exchange))
+            task = asyncio.ensure_future(control(loads, request))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
@@ -32,14 +32,14 @@ async def serve() -> None:
     server.close()
 
 
-async def control(loads: Loads, exchange: Exchange) -> None:
+async def control(loads: Loads, request: Request) -> None:
     """`/control/<load>` with its words as JSON."""
-    name = exchange.path.rpartition("/")[2]
+    name = request.path.rpartition("/")[2]
     try:
-        found = await getattr(loads, name)(orjson.loads(exchange.body or b"{}"))
+        found = await getattr(loads, name)(orjson.loads(request.body or b"{}"))
     except Exception as error:  # noqa: BLE001 the asker gets to know
         found = {"error": f"{name}: {type(error).__name__}: {error}"}
-    exchange.json(orjson.dumps(found))
+    request.json(orjson.dumps(found))
 
 
 if __name__ == "__main__":

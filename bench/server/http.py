@@ -19,7 +19,7 @@ STREAM_HEAD = (
 LAST = b"0\r\n\r\n"
 
 
-class Exchange:
+class Request:
     """One request, answered once, now or later."""
 
     __slots__ = ("_connection", "body", "path")
@@ -44,7 +44,7 @@ class Exchange:
         self._connection.write((STREAM_HEAD if first else b"") + chunk + (LAST if last else b""))
 
 
-Handler = Callable[[Exchange], None]
+Handler = Callable[[Request], None]
 
 
 class Connection(asyncio.Protocol):
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        self._handler(Exchange(self, self._url.decode(), b"".join(self._body)))
+        self._handler(Request(self, self._url.decode(), b"".join(self._body)))
 
     def write(self, data: bytes) -> None:
         """To the client, if it is still there."""

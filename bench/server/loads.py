@@ -88,7 +88,7 @@ class Loads:
             await asyncio.sleep(gap)
         return {"latencies": latencies}
 
-    async def beside(self, words: dict[str, Any]) -> dict[str, Any]:
+    async def fairness(self, words: dict[str, Any]) -> dict[str, Any]:
         """`hot` messages of one chat at once; while they are answered, `chats` others beside it."""
         bot, hot, chats = int(words["bot"]), int(words["hot"]), int(words["chats"])
         rate, count = float(words["rate"]), int(words["count"])

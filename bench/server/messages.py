@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench.server.http import Exchange
+from bench.server.http import Request
 
 WORDS = (
     "The **library** is open today from nine to six; the reading room on the second floor stays "
@@ -36,35 +36,35 @@ class Messages:
         self.newest = 0
         self._whole = b"".join(_events(self.pieces))
 
-    def handle(self, exchange: Exchange) -> None:
+    def handle(self, request: Request) -> None:
         """`POST /v1/messages`."""
         self.requests += 1
-        self.newest = len(exchange.body)
+        self.newest = len(request.body)
         self.largest = max(self.largest, self.newest)
         if self.pace <= 0:
-            exchange.stream(self._whole, first=True, last=True)
+            request.stream(self._whole, first=True, last=True)
             return
-        marks = MARK.findall(exchange.body)
+        marks = MARK.findall(request.body)
         self.open += 1
         events = _events(self.pieces)
-        exchange.stream(b"".join(events[:3]), first=True)
-        self._next(exchange, events, 3, int(marks[-1]) if marks else 0)
+        request.stream(b"".join(events[:3]), first=True)
+        self._next(request, events, 3, int(marks[-1]) if marks else 0)
 
-    def _next(self, exchange: Exchange, events: list[bytes], at: int, chat: int) -> None:
+    def _next(self, request: Request, events: list[bytes], at: int, chat: int) -> None:
         loop = asyncio.get_running_loop()
         if at < len(events) - 3:
-            loop.call_later(self.pace, self._step, exchange, events, at, chat)
+            loop.call_later(self.pace, self._step, request, events, at, chat)
             return
-        exchange.stream(b"".join(events[at:]), last=True)
+        request.stream(b"".join(events[at:]), last=True)
         self.open -= 1
         self._ended(chat, time.perf_counter())
 
-    def _step(self, exchange: Exchange, events: list[bytes], at: int, chat: int) -> None:
-        if exchange.gone:
+    def _step(self, request: Request, events: list[bytes], at: int, chat: int) -> None:
+        if request.gone:
             self.open -= 1
             return
-        exchange.stream(events[at])
-        self._next(exchange, events, at + 1, chat)
+        request.stream(events[at])
+        self._next(request, events, at + 1, chat)
 
 
 def _events(pieces: int) -> list[bytes]:

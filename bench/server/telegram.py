@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from bench.server.http import Exchange
+from bench.server.http import Request
 
 BATCH = 100
 CHAT = re.compile(rb'chat_id"?[=:\s]*(-?\d+)')
@@ -34,7 +34,7 @@ class Bot:
         self.next_update = 1
         self.polled = 0
         self.calls: dict[str, int] = {}
-        self._held: Exchange | None = None
+        self._held: Request | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def push(self, chat: int, text: str) -> None:
@@ -59,31 +59,31 @@ class Bot:
                 self._timer.cancel()
             self._answer(held, BATCH)
 
-    def poll(self, exchange: Exchange) -> None:
+    def poll(self, request: Request) -> None:
         """One getUpdates."""
         self.polled += 1
-        offset, limit, timeout = _poll_words(exchange.body)
+        offset, limit, timeout = _poll_words(request.body)
         while self.waiting and self.waiting[0][0] < offset:
             self.waiting.popleft()
         if self.waiting or timeout <= 0:
-            self._answer(exchange, limit)
+            self._answer(request, limit)
             return
         if self._held is not None:
             self._held.json(b'{"ok":true,"result":[]}')
         if self._timer is not None:
             self._timer.cancel()
-        self._held = exchange
+        self._held = request
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(timeout, self._expired, exchange)
+        self._timer = loop.call_later(timeout, self._expired, request)
 
-    def _expired(self, exchange: Exchange) -> None:
-        if self._held is exchange:
+    def _expired(self, request: Request) -> None:
+        if self._held is request:
             self._held = None
-            exchange.json(b'{"ok":true,"result":[]}')
+            request.json(b'{"ok":true,"result":[]}')
 
-    def _answer(self, exchange: Exchange, limit: int) -> None:
+    def _answer(self, request: Request, limit: int) -> None:
         batch = [raw for _, raw in list(self.waiting)[:limit]] if self.waiting else []
-        exchange.json(b'{"ok":true,"result":[' + b",".join(batch) + b"]}")
+        request.json(b'{"ok":true,"result":[' + b",".join(batch) + b"]}")
 
 
 class Telegram:
@@ -98,27 +98,27 @@ class Telegram:
         """A bot, made when it is first named."""
         return self.bots.setdefault(number, Bot(number))
 
-    def handle(self, exchange: Exchange) -> None:
+    def handle(self, request: Request) -> None:
         """`/bot<token>/<method>`."""
         now = time.perf_counter()
-        head, _, method = exchange.path.partition("?")[0][4:].rpartition("/")
+        head, _, method = request.path.partition("?")[0][4:].rpartition("/")
         bot = self.bot(int(head.partition(":")[0]))
         name = method.lower()
         bot.calls[name] = bot.calls.get(name, 0) + 1
         if name == "getupdates":
-            bot.poll(exchange)
+            bot.poll(request)
         elif name in ("sendmessage", "editmessagetext"):
-            self._send(exchange, bot, now, final=name == "sendmessage")
+            self._send(request, bot, now, final=name == "sendmessage")
         elif name == "getme":
-            exchange.json(_me(bot.number))
+            request.json(_me(bot.number))
         else:
-            exchange.json(TRUE)
+            request.json(TRUE)
 
-    def _send(self, exchange: Exchange, bot: Bot, now: float, *, final: bool) -> None:
-        found = CHAT.search(exchange.body)
+    def _send(self, request: Request, bot: Bot, now: float, *, final: bool) -> None:
+        found = CHAT.search(request.body)
         chat = int(found.group(1)) if found else 0
         self._sent += 1
-        exchange.json(SENT % (self._sent, chat, bot.number, bot.number))
+        request.json(SENT % (self._sent, chat, bot.number, bot.number))
         if final:
             self._seen(bot, chat, now)
 

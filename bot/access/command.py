@@ -168,17 +168,15 @@ async def _list(parts: PeopleContext, context: CommandContext) -> str:
     rule = access.rule(bot)
     name = f"@{escape_markdown(context.bot.username or str(bot))}"
     here = {s: grant for s, grant in access.grants.items() if s.bot in (bot, EVERYWHERE)}
-    waiting = [one for one in await parts.open_requests() if one.subject.bot == bot]
+    asked = [one for one in await parts.open_requests() if one.subject.bot == bot]
+    waiting = [f"{code(str(r.subject.id))} {escape_markdown(r.title or r.name)}" for r in asked]
     settings = [*_listed(rule.people, "PEOPLE"), *_listed(rule.chats, "CHATS")]
     return paragraphs(
         f"{name} is {_MODES[rule.mode]}.",
         _section("Admins", [*_listed(access.listed, "ADMINS"), *_granted(here, ENGINEER)]),
         _section("Let in", [*settings, *_granted(here, MEMBER)]),
         _section("Blocked", _granted(here, BLOCKED)),
-        _section(
-            "Waiting",
-            [f"{code(str(r.subject.id))} {escape_markdown(r.title or r.name)}" for r in waiting],
-        ),
+        _section("Waiting", waiting),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import structlog
 
@@ -27,6 +26,7 @@ from bot.messages import (
     Event,
     IncomingMessage,
     LineContext,
+    LineEntry,
     Membership,
     OutgoingPart,
     ResumeTurn,
@@ -36,7 +36,7 @@ from bot.messages import (
 )
 from bot.ops.logging import Counters
 from bot.safety.text_safety import safe_text
-from bot.store.inbox import InboxEntry, UpdateInbox
+from bot.store.inbox import UpdateInbox
 from bot.store.outbox import Outbox
 
 CARD_PREFIX = "ac"
@@ -56,31 +56,18 @@ ALREADY_ANSWERED = "Answered already: {}"
 _BUTTONS: tuple[tuple[str, str, Role], ...] = (("Allow", "a", MEMBER), ("Block", "b", BLOCKED))
 
 
-class CardDecision(NamedTuple):
-    """What a card's button says: which request, and which role it gives."""
-
-    nonce: str
-    role: Role
-
-
-class CardRef(NamedTuple):
-    """Which card a message shows: of which request, to which admin."""
-
-    nonce: str
-    admin: int
-
-
 def is_card(data: str) -> bool:
     """Whether a press is on a card's button, or claims to be."""
     return data.startswith(f"{CARD_PREFIX}:")
 
 
-def parse_callback(data: str) -> CardDecision | None:
-    """The decision in a button's data; None where it is not valid."""
-    parts, roles = data.split(":"), {letter: role for _, letter, role in _BUTTONS}
-    if len(parts) != 3 or parts[0] != CARD_PREFIX or not parts[1] or parts[2] not in roles:
-        return None
-    return CardDecision(parts[1], roles[parts[2]])
+def parse_callback(data: str) -> tuple[str, Role] | None:
+    """The request that a button is of, and the role that it gives; None where it is not valid."""
+    roles = {letter: role for _, letter, role in _BUTTONS}
+    match data.split(":"):
+        case [prefix, nonce, letter] if prefix == CARD_PREFIX and nonce and letter in roles:
+            return nonce, roles[letter]
+    return None
 
 
 def card_id(nonce: str, admin: int) -> str:
@@ -88,11 +75,11 @@ def card_id(nonce: str, admin: int) -> str:
     return f"{CARD_TRACKED}:{nonce}:{admin}"
 
 
-def parse_card_id(name: str) -> CardRef | None:
-    """The card that a tracked message shows; None where it shows something else."""
+def parse_card_id(name: str) -> tuple[str, int] | None:
+    """Request and admin of the card that a tracked message shows; None where it shows no card."""
     kind, _, rest = name.partition(":")
     nonce, _, admin = rest.rpartition(":")
-    return CardRef(nonce, int(admin)) if kind == CARD_TRACKED and nonce else None
+    return (nonce, int(admin)) if kind == CARD_TRACKED and nonce else None
 
 
 def card_buttons(request: AccessRequest) -> Buttons:
@@ -191,7 +178,7 @@ class AccessGate:
         person: User | None = getattr(event, "person", None)
         return self.access.verdict(event.address, person.id if person else None)
 
-    async def refuse(self, line: LineContext, entry: InboxEntry, event: Event) -> None:
+    async def refuse(self, entry: LineEntry, event: Event) -> None:
         """Settle an event that was not admitted.
 
         A stranger is told why, at most once an hour, and admins are asked; whoever is blocked gets
@@ -199,45 +186,33 @@ class AccessGate:
         """
         verdict = self._verdict(event)
         self.counters.add(f"refused:{verdict}")
-        speaks = isinstance(event, IncomingMessage | Signal) and _speaks_to_bot(event)
-        if verdict == "blocked" or not speaks:
+        person = _speaker(event)
+        if verdict == "blocked" or person is None:
             conversation = event.address.conversation  # where a turn of theirs may still be open
-            await self.inbox.settle(line.fence, [entry.id], [], conversation)
-            return
-        assert isinstance(event, IncomingMessage | Signal)
-        assert event.person is not None
-        title = event.title if isinstance(event, IncomingMessage) else ""
-        await self._refuse_stranger(line, entry, event.address, event.person, title)
+            await self.inbox.finish(entry, (), conversation)
+        else:
+            await self._refuse_stranger(entry, event, person)
 
-    async def on_membership(self, line: LineContext, entry: InboxEntry, event: Membership) -> None:
+    async def on_membership(self, entry: LineEntry, event: Membership) -> None:
         """Handle that the bot was added to a chat, removed from it, or blocked by a person."""
-        address, person = event.address, event.person.id
+        line, address, person = entry.line, event.address, event.person.id
         where = "private" if address.private else "group"
         change = f"{'joined' if event.inside else 'left'}:{where}"
         self.counters.add(change)
-        known = {"line": line.fence.line, "chat": address.chat, "person": person}
-        log.info("access.membership", what=change, **known)
+        log.info("access.membership", what=change, line=line.name, chat=address.chat, person=person)
         if address.private and not event.inside and self.access.is_admin(person):
-            await self.alerts.forget(person, line.fence.line)
+            await self.alerts.forget(person, line.name)
         is_stranger = self.access.verdict(address, None) == "stranger"
         is_blocked = self.access.is_blocked("person", person, line.bot)
         if address.private or not event.inside or not is_stranger or is_blocked:
-            await self._settle(line, entry, [])
-            return
-        await self._refuse_stranger(line, entry, address, event.person, event.title, added=True)
+            await self.inbox.finish(entry)
+        else:
+            await self._refuse_stranger(entry, event, event.person)
 
-    async def _refuse_stranger(
-        self,
-        line: LineContext,
-        entry: InboxEntry,
-        address: Address,
-        person: User,
-        title: str,
-        *,
-        added: bool = False,
-    ) -> None:
+    async def _refuse_stranger(self, entry: LineEntry, event: Event, person: User) -> None:
+        line, address = entry.line, event.address
         if self.access.rule(line.bot).mode == "request":
-            await self._ask_admins(line, address, person, title, added=added)
+            await self._ask_admins(line, event, person)
         text = STRANGER if address.private else STRANGE_GROUP
         parts = line.channel.render(address, text.format(address.chat))
         posted = await self.store.refuse_stranger(line.fence, entry.id, address, parts)
@@ -246,44 +221,38 @@ class AccessGate:
 
     # --- asking the admins ---
 
-    async def _ask_admins(
-        self, line: LineContext, address: Address, person: User, title: str, *, added: bool
-    ) -> None:
+    async def _ask_admins(self, line: LineContext, event: Event, person: User) -> None:
         """Send a card to each admin who can be reached and has none; once an hour is enough."""
+        address = event.address
         subject = Subject("person" if address.private else "chat", address.original_id, line.bot)
         now, version = self.clock.monotonic(), self.access.version
         asked_at, until = self._asked.get(subject, (-1, 0.0))
         if asked_at == version and now < until:
             return
-        request = await self.store.open_request(
-            AccessRequest(
-                nonce=new_nonce(),
-                subject=subject,
-                line=line.fence.line,
-                bot=line.username,
-                person=person.id,
-                name=person.name,
-                username=person.username or "",
-                title=title,
-                added=added,
-            )
+        asked = AccessRequest(
+            nonce=new_nonce(),
+            subject=subject,
+            line=line.name,
+            bot=line.username,
+            person=person.id,
+            name=person.name,
+            username=person.username or "",
+            title=getattr(event, "title", ""),
+            added=isinstance(event, Membership),
         )
+        request = await self.store.open_request(asked)
         if request == "too_many":
             self.counters.add("access:too_many")
-            log.warning("access.too_many", line=line.fence.line, why="many strangers in one hour")
+            log.warning("access.too_many", line=line.name, why="many strangers in one hour")
         if not isinstance(request, AccessRequest):
             return
-        routes = await self.alerts.routes(line.fence.line)
+        routes = await self.alerts.routes(line.name)
         for admin, route in routes.items():
-            if admin not in request.cards:
-                await self._send_card(line, request, admin, route)
+            await self._send_card(line, request, admin, route)
         if not routes:
-            log.warning(
-                "access.nobody_asked",
-                line=line.fence.line,
-                why="no admin has written to one of the bots yet",
-                cure="write to one of them; the request is kept",
-            )
+            why = "no admin has written to one of the bots yet"
+            cure = "write to one of them; the request is kept"
+            log.warning("access.nobody_asked", line=line.name, why=why, cure=cure)
         if len(self._asked) > MAX_REMEMBERED:
             self._asked.clear()
         self._asked[subject] = (version, now + ASK_AGAIN_SECONDS)
@@ -291,55 +260,55 @@ class AccessGate:
     async def deliver_cards(self, line: LineContext, admin: int) -> None:
         """Send the cards of all open requests to an admin who can be reached from now on."""
         for request in await self.store.open_requests():
-            if admin not in request.cards:
-                await self._send_card(line, request, admin, line.fence.line)
+            await self._send_card(line, request, admin, line.name)
 
     async def _send_card(
         self, line: LineContext, request: AccessRequest, admin: int, route: str
     ) -> None:
-        (part,) = line.channel.render(
-            Address(line.bot, admin), render_card(request), buttons=card_buttons(request)
-        )
+        if admin in request.cards:
+            return
+        address, buttons = Address(line.bot, admin), card_buttons(request)
+        (part,) = line.channel.render(address, render_card(request), buttons=buttons)
         part = replace(part, tracks=card_id(request.nonce, admin))
         if await self.store.post_card(request.nonce, admin, route, part):
             self.counters.add("access:cards")
             await self.alerts.nudge(route)
 
-    async def on_undeliverable(self, line: LineContext, card: CardRef) -> None:
+    async def on_undeliverable(self, line: LineContext, nonce: str, admin: int) -> None:
         """Send a card that this line cannot deliver over another one, or once the admin writes."""
-        await self.store.card_failed(line.fence, card.nonce, card.admin)
-        await self.alerts.forget(card.admin, line.fence.line)
-        request = await self.store.find_request(card.nonce)
-        route = (await self.alerts.routes(line.fence.line)).get(card.admin)
+        await self.store.card_failed(line.fence, nonce, admin)
+        await self.alerts.forget(admin, line.name)
+        request = await self.store.find_request(nonce)
+        route = (await self.alerts.routes(line.name)).get(admin)
         if request is not None and route is not None:
-            await self._send_card(line, request, card.admin, route)
+            await self._send_card(line, request, admin, route)
 
     # --- what admins answer ---
 
-    async def press(self, line: LineContext, entry: InboxEntry, press: CallbackPress) -> None:
+    async def press(self, entry: LineEntry, press: CallbackPress) -> None:
         """Handle a press on a card: it counts from an admin, in the chat where their card is."""
-        decision, admin = parse_callback(press.data), press.person
+        await self.inbox.finish(entry, await self._answer_card(entry, press))
+
+    async def _answer_card(self, entry: LineEntry, press: CallbackPress) -> list[OutgoingPart]:
+        decision, admin, line = parse_callback(press.data), press.person, entry.line
         if decision is None or not self.access.is_admin(admin.id):
             self.counters.add("refused:card")
-            await self._settle(line, entry, [])
-            return
-        request = await self.store.find_request(decision.nonce)
+            return []
+        nonce, role = decision
+        request = await self.store.find_request(nonce)
         card = request.cards.get(admin.id) if request else None
         is_here = press.address.private and press.address.chat == admin.id
-        if request is None or card is None or card.line != line.fence.line or not is_here:
+        if request is None or card is None or card.line != line.name or not is_here:
             self.counters.add("refused:card")
-            refusal = line.channel.callback_answer(press, NO_LONGER_OPEN)
-            await self._settle(line, entry, [refusal])
-            return
-        change = _role_change(line, entry, admin, request.subject, decision.role)
-        outcome = await self.store.change_role(
-            replace(change, name=request.title or request.name, nonce=decision.nonce)
-        )
+            return [line.channel.callback_answer(press, NO_LONGER_OPEN)]
+        change = _role_change(entry, admin, request.subject, role)
+        name = request.title or request.name
+        outcome = await self.store.change_role(replace(change, name=name, nonce=nonce))
         if outcome.kind == "done":
-            await self._close(line, decision.nonce)
-        request = await self.store.find_request(decision.nonce) or request
+            await self._close(line, nonce)
+        request = await self.store.find_request(nonce) or request
         if outcome.kind == "done":
-            answer = ACKNOWLEDGED[decision.role]
+            answer = ACKNOWLEDGED[role]
         elif request.role is None:
             answer = NO_LONGER_OPEN
         else:
@@ -348,83 +317,74 @@ class AccessGate:
         if press.message is not None and request.role is not None:
             # The store may not know this message: a host may have ended right after sending it.
             parts += _card_edits(line, request, admin.id, [press.message])
-        await self._settle(line, entry, parts)
+        return parts
 
-    async def change_roles(
-        self, line: LineContext, entry: InboxEntry, person: User, wanted: GiveRole
-    ) -> str:
+    async def change_roles(self, entry: LineEntry, person: User, wanted: GiveRole) -> str:
         """Make the changes that an admin wrote; returns the reply, as Markdown."""
-        any_done = False
+        any_done, line = False, entry.line
         for subject, role in wanted.changes:
-            change = _role_change(line, entry, person, subject, role)
+            change = _role_change(entry, person, subject, role)
             outcome = await self.store.change_role(change)
             any_done = any_done or outcome.kind == "done"
             if outcome.nonce:
                 await self._close(line, outcome.nonce)
             if outcome.kind == "done" and role == ENGINEER:
                 parts = line.channel.render(Address(line.bot, subject.id), NOW_ADMIN)
-                await self._post(line.fence.line, f"access:{line.fence.line}:{entry.id}", parts)
+                await self._post(line.name, f"access:{entry.key}", parts)
         return wanted.done if any_done else wanted.absent
 
-    async def claim(self, line: LineContext, entry: InboxEntry, person: User, code: str) -> str:
+    async def claim(self, entry: LineEntry, person: User, code: str) -> str:
         """Make a person the first admin, if they know the code; returns the reply."""
         subject = Subject("person", person.id, EVERYWHERE)
-        change = _role_change(line, entry, person, subject, ENGINEER)
+        change = _role_change(entry, person, subject, ENGINEER)
         outcome = await self.store.claim(code, replace(change, name=person.name))
         self.counters.add(f"claim:{outcome}")
-        log.warning("access.claim", outcome=outcome, person=person.id, line=line.fence.line)
+        log.warning("access.claim", outcome=outcome, person=person.id, line=entry.line.name)
         if outcome == "done":
             return CLAIMED.format(person.id)
         return WRONG_CODE if outcome == "wrong" else TOO_MANY_TRIES
 
     async def _close(self, line: LineContext, nonce: str) -> None:
-        """Welcome whoever was let in, and redraw all cards of the request."""
+        """Welcome whoever was let in, and edit all cards of the request."""
         request = await self.store.find_request(nonce)
         if request is None:
             return
+        kind, id, bot = request.subject
         if request.role == MEMBER:
-            private = request.subject.kind == "person"
-            text = WELCOME if private else WELCOME_GROUP
-            address = Address(request.subject.bot, request.subject.id, private=private)
-            parts = line.channel.render(address, text)
+            text = WELCOME if kind == "person" else WELCOME_GROUP
+            parts = line.channel.render(Address(bot, id, private=kind == "person"), text)
             await self._post(request.line, f"access:{nonce}:welcome", parts)
         for admin, card in request.cards.items():
             edits = _card_edits(line, request, admin, card.messages)
-            await self._post(card.line, f"access:{nonce}:{admin}", edits)
+            await self._post(card.line, card_id(nonce, admin), edits)
 
-    async def refresh(self, line: LineContext, card: CardRef) -> None:
-        """Redraw a card that was answered while its message was being sent."""
-        request = await self.store.find_request(card.nonce)
-        if request is not None and card.admin in request.cards:
-            messages = request.cards[card.admin].messages
-            edits = _card_edits(line, request, card.admin, messages)
-            key = f"access:{card.nonce}:{card.admin}:{len(messages)}"
-            await self._post(line.fence.line, key, edits)
+    async def refresh(self, line: LineContext, nonce: str, admin: int) -> None:
+        """Edit a card that was answered while its message was being sent."""
+        request = await self.store.find_request(nonce)
+        if request is not None and admin in request.cards:
+            messages = request.cards[admin].messages
+            edits = _card_edits(line, request, admin, messages)
+            await self._post(line.name, f"{card_id(nonce, admin)}:{len(messages)}", edits)
 
     async def _post(self, line: str, key: str, parts: Sequence[OutgoingPart]) -> None:
         if parts:
             await self.outbox.post(line, key, parts)
             await self.alerts.nudge(line)
 
-    async def _settle(
-        self, line: LineContext, entry: InboxEntry, parts: Sequence[OutgoingPart]
-    ) -> None:
-        posted = await self.inbox.settle(line.fence, [entry.id], parts)
-        if parts:
-            await line.channel.deliver(posted)
+
+def _role_change(entry: LineEntry, person: User, subject: Subject, role: Role | None) -> RoleChange:
+    return RoleChange(subject, role, person.id, person.name, f"{entry.key}:{subject.name}")
 
 
-def _role_change(
-    line: LineContext, entry: InboxEntry, person: User, subject: Subject, role: Role | None
-) -> RoleChange:
-    key = f"{line.fence.line}:{entry.id}:{subject.name}"
-    return RoleChange(subject, role, person.id, person.name, key)
-
-
-def _speaks_to_bot(event: IncomingMessage | Signal) -> bool:
-    if isinstance(event, Signal):
-        return event.address.private and event.draft is None and event.person is not None
-    return event.address.private or event.command is None or event.command.named
+def _speaker(event: Event) -> User | None:
+    """Whoever speaks to the bot with an event; None where nobody surely does."""
+    private = event.address.private
+    match event:
+        case IncomingMessage(person=person, command=command):
+            return person if private or command is None or command.named else None
+        case Signal(person=person, draft=None):
+            return person if private else None
+    return None
 
 
 def _card_edits(

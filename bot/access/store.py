@@ -136,17 +136,10 @@ class AccessStore:
         "known" where the subject has a role by now, "too_many" where too many were opened lately.
         """
         subject = request.subject
-        everywhere = subject._replace(bot=EVERYWHERE)
         names = [keys.access_request_of(subject.name), keys.access_request(request.nonce)]
         names += [keys.REQUESTS_OPEN, keys.access_requests_lately(subject.bot), keys.GRANTS]
-        args: list[Any] = [
-            request.nonce,
-            _dump(request),
-            REQUEST_FOR_S,
-            int(time.time()),
-            REQUESTS_AN_HOUR,
-        ]
-        args += [subject.name, everywhere.name]
+        args: list[Any] = [request.nonce, _dump(request), REQUEST_FOR_S, int(time.time())]
+        args += [REQUESTS_AN_HOUR, subject.name, subject._replace(bot=EVERYWHERE).name]
         found = (await self.client.run_idempotent("request_access", names, args)).decode()
         if found in ("known", "too_many"):
             return found  # type: ignore[no-any-return]
@@ -185,10 +178,9 @@ class AccessStore:
         """Settle an entry, and send the parts, at most once an hour for a chat (else None)."""
         open_turn = keys.open_turn(fence.line, address.conversation)
         answered = keys.told(fence.line, address.original_id)
-        names, args = (keys.inbox, keys.outbox, answered, open_turn), map(dump_part, parts)
-        was_sent, *ids = await self.client.as_owner(
-            "refuse_stranger", fence, names, entry, HOUR_S, *args
-        )
+        names = (keys.inbox, keys.outbox, answered, open_turn)
+        args = (entry, HOUR_S, *map(dump_part, parts))
+        was_sent, *ids = await self.client.as_owner("refuse_stranger", fence, names, *args)
         return outbox_items(ids, parts) if was_sent else None
 
     async def offer_claim(self, code: str) -> None:

@@ -17,11 +17,11 @@ from bot.skills.api import InternalSkill
 from bot.skills.spec import prepare_skill
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
-from bot.usage.limits import SpendLimit, lowest_limits, spend_limits
+from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
+from registry.agent_limits import SafetyConfig, TurnLimits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.limits import SafetyConfig, TurnLimits
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 from registry.snapshot import EffectiveAgent
 
@@ -75,7 +75,7 @@ CurrentAgent = Callable[[str], RunnableAgent | None]
 
 log = structlog.get_logger("agents")
 
-_CHAT_RULES = ("chat of this bot", "chat")
+_CHAT_RULES = ("chat in this bot", "chat")
 """The rules that bind a chat: a group's binding still holds once it is a supergroup."""
 
 
@@ -160,7 +160,6 @@ class AgentResolver:
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy
-        safety = agent.definition.safety_config or SafetyConfig()
         servers = (
             prepare_server(
                 named,
@@ -192,17 +191,14 @@ class AgentResolver:
                 policy=_policy(agent),
                 features=frozenset(policy.features),
             ),
-            limits=rules.limits.lowered(safety, agent.cost),
+            limits=rules.limits.lowered(agent.definition.safety_config, agent.cost),
             budgets=lowest_limits(rules.budgets, spend_limits(agent.cost.budgets or ())),
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
             filter=self._filter(agent.definition.safety_config),
         )
 
     def _filter(self, safety: SafetyConfig | None) -> OutputFilter:
-        """The host's filter, and what the agent asks for beyond it.
-
-        Its secrets are those of all agents: none may reveal another's.
-        """
+        """The host's filter, with the secrets of all agents, and what the agent adds to it."""
         ours = self.rules.filter
         if safety is None:
             return ours

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,29 +48,14 @@ def new_grants(
     before: ApprovalRequest, after: ApprovalRequest, now: float, *, host_admin: bool = False
 ) -> dict[str, bytes]:
     """What a decision allowed permanently, by grant name; `host_admin`: whether one decided."""
-    return {
-        grant_name(after.turn.agent, call.key, call.fingerprint): orjson.dumps(
-            {
-                "by": call.decided_by,
-                "name": call.decided_by_name,
-                "at": int(now),
-                "as": _approver_role(after, call.decided_by, host_admin=host_admin),
-            }
-        )
-        for old, call in zip(before.calls, after.calls, strict=True)
-        if call.permanent and not old.permanent
-    }
-
-
-def grant_is_valid(grant: Mapping[str, Any], approvers: Sequence[int | str], person: int) -> bool:
-    """Whether a grant still holds for a turn of this person.
-
-    It does as long as the person who gave it may approve such a turn.
-    """
-    if grant.get("by") in approvers:
-        return True
-    role = grant.get("as", "asker")
-    return role in approvers and (role != "asker" or grant.get("by") == person)
+    found = {}
+    for old, call in zip(before.calls, after.calls, strict=True):
+        if call.permanent and not old.permanent:
+            role = _approver_role(after, call.decided_by, host_admin=host_admin)
+            given = {"by": call.decided_by, "name": call.decided_by_name, "at": int(now)}
+            name = grant_name(after.turn.agent, call.key, call.fingerprint)
+            found[name] = orjson.dumps(given | {"as": role})
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +72,20 @@ class Approvers:
         return self.access.approvers(agent.effective.tool_policy.approvers, bot)
 
     def valid_grants(
-        self,
-        grants: Mapping[str, Mapping[str, Any]],
-        agent: RunnableAgent,
-        bot: int,
-        person: int,
+        self, grants: Mapping[str, Mapping[str, Any]], agent: RunnableAgent, bot: int, person: int
     ) -> list[str]:
-        """Names of the grants that hold today for a turn of this person."""
-        approvers = self.for_agent(agent, bot)
-        valid = []
+        """Names of the grants that hold today for a turn of this person.
+
+        A grant does as long as whoever gave it may approve such a turn.
+        """
+        approvers, valid = self.for_agent(agent, bot), []
         for name, grant in grants.items():
-            giver = int(grant.get("by", 0))
-            is_blocked = self.access.is_blocked("person", giver, bot)
-            may_give = self.access.is_admin(giver) or (
-                grant.get("as") != HOST_ADMINS and not is_blocked
-            )
-            if may_give and grant_is_valid(grant, approvers, person):
+            giver, role = int(grant.get("by", 0)), grant.get("as", "asker")
+            if not self.access.is_admin(giver) and (
+                role == HOST_ADMINS or self.access.is_blocked("person", giver, bot)
+            ):
+                continue
+            if giver in approvers or (role in approvers and (role != "asker" or giver == person)):
                 valid.append(name)
         return valid
 
@@ -148,8 +131,7 @@ NO_SUCH_GRANT = "There is no number {} in the list; /approvals shows it."
 )
 async def approvals(context: CommandContext) -> CommandResult:
     """List the permanent permissions of this conversation, or revoke some: anybody may."""
-    grants = await context.grants() if context.grants else {}
-    found = sorted(grants.items(), key=lambda pair: pair[1]["at"])
+    found = sorted((await context.grants()).items(), key=lambda pair: pair[1]["at"])
     words = context.words
     if not found:
         return Reply(NO_GRANTS)
@@ -161,7 +143,6 @@ async def approvals(context: CommandContext) -> CommandResult:
 
 
 async def _revoke(context: CommandContext, names: list[str], which: str) -> CommandResult:
-    assert context.revoke_grant is not None
     if which.lower() == "all":
         chosen = names
     elif which.isascii() and which.isdigit() and 0 < int(which) <= len(names):

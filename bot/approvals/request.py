@@ -6,14 +6,15 @@ button, and each of its calls is decided once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import orjson
 
 from bot.messages import Address, TurnRef, User
-from bot.tools.calls import Call
+from bot.tools.calls import Call, PolicyResult
 
 REASON_SECONDS = 60.0
 REASON_LIMIT = 500
@@ -25,17 +26,12 @@ T = TypeVar("T")
 Choice = Literal["once", "always", "deny", "go"]
 State = Literal["pending", "granted", "denied", "expired", "dropped", "unasked"]
 
-_CHOICES: dict[str, Choice] = {"o": "once", "a": "always", "d": "deny", "g": "go"}
-_LETTERS = {choice: letter for letter, choice in _CHOICES.items()}
+_CHOICES: dict[str, Choice] = {choice[0]: choice for choice in get_args(Choice)}
+_DATA = re.compile(rf"{PREFIX}:([^:]+):(\*|[0-9]{{1,2}}):([{''.join(_CHOICES)}])")
 
 
-@dataclass(frozen=True, slots=True)
-class PendingCall:
-    """A call that needs a person; `always` says whether it may be allowed permanently."""
-
-    call: Call
-    fingerprint: str
-    always: bool
+PendingCall = tuple[Call, PolicyResult]
+"""A call that needs a person, and what the policy says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +127,12 @@ class ApprovalRequest:
         if decision.choice == "go":
             return replace(self, reason_until=0.0)
         chosen = self._affected(decision)
-        state: State = "denied" if decision.choice == "deny" else "granted"
-        calls = tuple(
-            replace(
-                call,
-                state=state,
-                decided_by=person.id,
-                decided_by_name=person.name,
-                permanent=decision.choice == "always",
-            )
-            if i in chosen
-            else call
-            for i, call in enumerate(self.calls)
-        )
-        after = replace(self, calls=calls)
-        if state == "denied" and not self.reason:
+        denied, permanent = decision.choice == "deny", decision.choice == "always"
+        decided: dict[str, Any] = {"state": "denied" if denied else "granted"}
+        decided |= {"decided_by": person.id, "decided_by_name": person.name, "permanent": permanent}
+        calls = [replace(c, **decided) if i in chosen else c for i, c in enumerate(self.calls)]
+        after = replace(self, calls=tuple(calls))
+        if denied and not self.reason:
             return replace(after, reason_by=person.id, reason_until=now + REASON_SECONDS)
         return after
 
@@ -160,9 +147,8 @@ class ApprovalRequest:
 
     def move_to_chat(self, chat: int) -> ApprovalRequest:
         """The request in the supergroup that its group became; no message shows it there yet."""
-        address = replace(
-            self.address, chat=chat, topic=None, migrated_from=self.address.original_id
-        )
+        old = self.address
+        address = replace(old, chat=chat, topic=None, migrated_from=old.original_id)
         return replace(self, address=address, message=0, messages=())
 
     def close(self, rest: Literal["expired", "dropped", "unasked"]) -> ApprovalRequest:
@@ -208,7 +194,7 @@ def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) ->
 
 def callback_data(nonce: str, index: int, choice: Choice) -> str:
     """A button's data, at most 64 bytes."""
-    return f"{PREFIX}:{nonce}:{'*' if index == ALL else index}:{_LETTERS[choice]}"
+    return f"{PREFIX}:{nonce}:{'*' if index == ALL else index}:{choice[0]}"
 
 
 def is_approval(data: str) -> bool:
@@ -218,14 +204,8 @@ def is_approval(data: str) -> bool:
 
 def parse_callback(data: str) -> ApprovalDecision | None:
     """The decision in a button's data; None where it is not valid."""
-    parts = data.split(":")
-    if len(parts) != 4:
+    match = _DATA.fullmatch(data)
+    if match is None:
         return None
-    prefix, nonce, index, letter = parts
-    if prefix != PREFIX or not nonce or letter not in _CHOICES:
-        return None
-    if index == "*":
-        return ApprovalDecision(nonce, ALL, _CHOICES[letter])
-    if not (index.isascii() and index.isdigit() and len(index) < 3):
-        return None
-    return ApprovalDecision(nonce, int(index), _CHOICES[letter])
+    nonce, index, letter = match.groups()
+    return ApprovalDecision(nonce, ALL if index == "*" else int(index), _CHOICES[letter])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
@@ -11,26 +11,21 @@ import structlog
 from bot.agents.resolver import CurrentAgent, RunnableAgent
 from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
-from bot.approvals.request import (
-    ApprovalRequest,
-    Suspension,
-    ToolCallApproval,
-    parse_callback,
-)
-from bot.approvals.store import ApprovalStore
+from bot.approvals.request import ApprovalRequest, Suspension, ToolCallApproval, parse_callback
+from bot.approvals.store import ApprovalChange, ApprovalStore
 from bot.errors import StoreError
 from bot.messages import (
     CallbackPress,
     Clock,
     IncomingMessage,
     LineContext,
-    OutgoingPart,
+    LineEntry,
     TurnRef,
     new_nonce,
 )
 from bot.ops.logging import Counters
 from bot.store.inbox import UpdateInbox
-from bot.store.journal import OpenTurn, Record, end_record
+from bot.store.journal import Journal, OpenTurn, end_record
 from bot.tools.calls import Result, result_record
 
 log = structlog.get_logger("approvals")
@@ -42,6 +37,7 @@ UNSEEN_RETRY_SECONDS = 2.0
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
 GAVE_UP = "I failed several times to continue, so I stopped."
 
+Change = Callable[[ApprovalRequest | None], Awaitable[ApprovalChange | None]]
 MessageOutcome = Literal["superseded", "waits", "reason_taken"]
 
 
@@ -55,6 +51,7 @@ def new_request(
 ) -> ApprovalRequest:
     """The request for the calls of a suspended turn."""
     limit, redact = view.SHOWN_LIMIT // len(suspension.calls), agent.filter.redact_approval
+    describe = view.describe_call
     return ApprovalRequest(
         nonce=new_nonce(),
         turn=turn.ref,
@@ -67,78 +64,66 @@ def new_request(
                 call_id=call.id,
                 key=call.key,
                 digest=call.digest,
-                fingerprint=pending.fingerprint,
-                always=pending.always,
-                description=view.describe_call(
-                    call.origin, call.tool or "", call.arguments, limit, redact
-                ),
+                fingerprint=policy.definition,
+                always=policy.always,
+                description=describe(call.origin, call.tool or "", call.arguments, limit, redact),
             )
-            for pending in suspension.calls
-            for call in [pending.call]
+            for call, policy in suspension.calls
         ),
         expires_at=now + agent.approval_seconds,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
-    """What becomes of a request, and what is sent, settled and counted with it.
+class TurnServices:
+    """What all turns share: where they are recorded, and who may approve their calls.
 
-    `end_records` are the last records of a turn that ends. `reschedule` wakes the turn when the
-    request is due.
+    `current_agent` finds an agent as it is now.
     """
 
-    request: ApprovalRequest
-    parts: Sequence[OutgoingPart] = ()
-    settles: str = ""
-    grants: Mapping[str, bytes] = field(default_factory=dict)
-    end_records: Sequence[Record] = ()
-    reschedule: bool = True
-    counter: str = ""
+    journal: Journal
+    approvals: ApprovalStore
+    approvers: Approvers
+    current_agent: CurrentAgent
+    clock: Clock
+    counters: Counters
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalService:
     """Applies to approval requests what people do, and what time does.
 
-    `current_agent` finds an agent as it is now; `forget_transcript` drops a conversation from the
-    cache after its turn was ended here.
+    `forget_transcript` drops a conversation from the cache after its turn was ended here.
     """
 
-    store: ApprovalStore
+    services: TurnServices
     inbox: UpdateInbox
     forget_transcript: Callable[[str, TurnRef], None]
-    current_agent: CurrentAgent
-    clock: Clock
-    counters: Counters
-    approvers: Approvers
 
-    async def press(self, line: LineContext, entry: str, press: CallbackPress) -> None:
+    async def press(self, entry: LineEntry, press: CallbackPress) -> None:
         """Handle a press on an approval button; always answers the callback query."""
-        decision = parse_callback(press.data)
+        decision, line, person = parse_callback(press.data), entry.line, press.person
 
-        async def decide(request: ApprovalRequest | None) -> _Change | None:
-            request, now, person = self._as_pressed(request, press), self.clock.wall(), press.person
+        async def decide(request: ApprovalRequest | None) -> ApprovalChange | None:
+            request, now = request and self._as_pressed(request, press), self.services.clock.wall()
+            why = ""
             if request is None or decision is None:
-                refusal = view.NO_LONGER_OPEN
-            elif not await self.approvers.may_answer(line, request, person):
-                refusal = view.NOT_YOURS.format(view.approver_names(request))
+                why = view.NO_LONGER_OPEN
+            elif not await self.services.approvers.may_answer(line, request, person):
+                why = view.NOT_YOURS.format(view.approver_names(request))
             elif not request.is_open_for(decision, now):
-                refusal = view.already_decided(request, decision)
-            else:
-                refusal = ""
-            if refusal or request is None or decision is None:
-                await self._refuse(line, entry, press, refusal, request)
+                why = view.already_decided(request, decision)
+            if why or request is None or decision is None:
+                await self._refuse(entry, press, why, request)
                 return None
             after = request.apply(decision, person, now)
-            answer = line.channel.callback_answer(
-                press, view.acknowledgement(after, decision, person.id)
-            )
-            host_admin = self.approvers.access.is_admin(person.id)
-            return _Change(
+            done = view.acknowledgement(after, decision, person.id)
+            answer = line.channel.callback_answer(press, done)
+            host_admin = self.services.approvers.access.is_admin(person.id)
+            return ApprovalChange(
                 after,
                 [answer, *view.edit_parts(line.channel, after, press.message)],
-                settles=entry,
+                settles=entry.id,
                 grants=new_grants(request, after, now, host_admin=host_admin),
                 counter=f"approvals:{decision.choice}",
             )
@@ -146,27 +131,26 @@ class ApprovalService:
         await self._update(line, decision.nonce if decision else "", decide)
 
     async def on_message(
-        self, line: LineContext, entry: str, incoming: IncomingMessage, turn: OpenTurn
+        self, entry: LineEntry, incoming: IncomingMessage, turn: OpenTurn
     ) -> MessageOutcome:
         """Handle a message that came while a turn of its conversation waits for people.
 
         It ends that turn ("superseded"), waits for it ("waits"), or was the reason for a denial
         ("reason_taken").
         """
+        line, person, approvers = entry.line, incoming.person, self.services.approvers
         if turn.state == "sending":
             await line.channel.wait_until_sent(turn.ref.entry)
             return "superseded"
 
-        async def change(request: ApprovalRequest | None) -> _Change | None:
-            request = self._with_current_approvers(request)
+        async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None:
                 raise StoreError(f"turn {turn.ref.entry} waits for a request that does not exist")
-            if request.wants_reason and incoming.person.id == request.reason_by:
+            request = self._with_current_approvers(request)
+            if request.wants_reason and person.id == request.reason_by:
                 after = request.with_reason(incoming.text)
-                return _Change(after, view.edit_parts(line.channel, after), settles=entry)
-            if request.pending and await self.approvers.may_supersede(
-                line, request, incoming.person
-            ):
+                return ApprovalChange(after, view.edit_parts(line.channel, after), settles=entry.id)
+            if request.pending and await approvers.may_supersede(line, request, person):
                 return _superseded(line, request)
             return None
 
@@ -178,16 +162,12 @@ class ApprovalService:
     async def end_turn(
         self, line: LineContext, request: ApprovalRequest, text: str, settles: str = ""
     ) -> bool:
-        """End a suspended turn with a text; False where it went on or ended before.
+        """End a suspended turn, and the entry `settles`; False where it went on or ended before."""
 
-        The inbox entry `settles` is settled with it.
-        """
-        parts = line.channel.render(request.address, text) if text else []
-
-        async def change(request: ApprovalRequest | None) -> _Change | None:
+        async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed:
                 return None
-            return _superseded(line, request, parts, settles)
+            return _superseded(line, request, text, settles)
 
         _, ended = await self._update(line, request.nonce, change)
         return ended
@@ -195,19 +175,14 @@ class ApprovalService:
     async def abandon(self, line: LineContext, request: ApprovalRequest, text: str) -> None:
         """End, as failed, a turn that was resumed and cannot go on."""
 
-        async def change(found: ApprovalRequest | None) -> _Change:
+        async def change(found: ApprovalRequest | None) -> ApprovalChange:
             after = (found or request).close("dropped")
             parts = view.edit_parts(line.channel, after)
             parts += line.channel.render(request.address, text)
-            return _Change(after, parts, end_records=[end_record(after.turn.entry, "failed", text)])
+            end = end_record(after.turn.entry, "failed", text)
+            return ApprovalChange(after, parts, end_records=[end])
 
         await self._update(line, request.nonce, change)
-
-    async def pending_in(self, line: str, conversation: str) -> ApprovalRequest | None:
-        """The open request for which a conversation waits, if it does."""
-        nonce = await self.store.open_nonce(line, conversation)
-        request = await self.store.load(line, nonce) if nonce else None
-        return None if request is None or request.closed else request
 
     async def claim_expired(self, line: LineContext, nonce: str) -> ApprovalRequest | None:
         """Close a request that is due, so that its turn can go on; None where it is not due.
@@ -215,13 +190,13 @@ class ApprovalService:
         Its timer is set again, or dropped where the request is gone.
         """
 
-        async def expire(request: ApprovalRequest | None) -> _Change | None:
+        async def expire(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None:
                 await self.retire(line, nonce)
                 return None
             if request.closed:
                 return None
-            now, due = self.clock.wall(), request.due
+            now, due = self.services.clock.wall(), request.due
             is_unseen = request.pending and not request.messages  # its question is not sent yet
             if is_unseen and now < request.expires_at + UNSEEN_SECONDS:
                 due = max(due, now + UNSEEN_RETRY_SECONDS)
@@ -231,28 +206,28 @@ class ApprovalService:
             after = request.close("expired")
             same = view.render(after) == view.render(request) and not view.buttons(request)
             parts = [] if same else view.edit_parts(line.channel, after)
-            return _Change(after, parts, reschedule=False)
+            return ApprovalChange(after, parts, reschedule=False)
 
         request, _ = await self._update(line, nonce, expire)
         return request if request and request.closed else None
 
     async def refresh(self, line: LineContext, nonce: str) -> None:
-        """Redraw a request that was decided while the message that shows it was being sent."""
+        """Edit the message that shows a request which was decided while that was being sent."""
 
-        async def redraw(request: ApprovalRequest | None) -> _Change | None:
+        async def render_again(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None:
                 return None
-            return _Change(request, view.edit_parts(line.channel, request), reschedule=False)
+            return ApprovalChange(request, view.edit_parts(line.channel, request), reschedule=False)
 
-        await self._update(line, nonce, redraw)
+        await self._update(line, nonce, render_again)
 
     async def on_undeliverable(self, line: LineContext, nonce: str) -> None:
         """Let a turn go on whose question the chat does not accept; its agent is told why."""
 
-        async def close(request: ApprovalRequest | None) -> _Change | None:
+        async def close(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed or request.messages or not request.pending:
                 return None
-            return _Change(request.close("unasked"), counter="approvals:unasked")
+            return ApprovalChange(request.close("unasked"), counter="approvals:unasked")
 
         await self._update(line, nonce, close)
 
@@ -262,74 +237,62 @@ class ApprovalService:
         A question that is still in the outbox goes there by itself.
         """
 
-        async def move(request: ApprovalRequest | None) -> _Change | None:
+        async def move(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed or request.address.chat == to:
                 return None
             after = request.move_to_chat(to)
             parts = view.question_parts(line.channel, after) if request.messages else []
-            return _Change(after, parts)
+            return ApprovalChange(after, parts)
 
         await self._update(line, nonce, move)
 
     async def retire(self, line: LineContext, nonce: str) -> None:
         """Drop the timer of a request whose turn is over; it is kept a while for late presses."""
         line.timers.drop(nonce)
-        await self.store.expire(line.fence, nonce)
+        await self.services.approvals.expire(line.fence, nonce)
 
     async def _update(
-        self,
-        line: LineContext,
-        nonce: str,
-        change: Callable[[ApprovalRequest | None], Awaitable[_Change | None]],
+        self, line: LineContext, nonce: str, change: Change
     ) -> tuple[ApprovalRequest | None, bool]:
         """Apply `change` to a request and store the result, if it is still as it was read.
 
         Where somebody else changed it meanwhile, `change` is asked again. Returns the request as it
         is now, and whether it was changed here.
         """
+        store = self.services.approvals
         while True:
-            request = await self.store.load(line.fence.line, nonce) if nonce else None
+            request = await store.load(line.name, nonce) if nonce else None
             wanted = await change(request)
             if wanted is None:
                 return request, False
-            after, parts = wanted.request, wanted.parts
-            if wanted.end_records:
-                posted = await self.store.supersede(
-                    line.fence, after, wanted.end_records, parts, wanted.settles
-                )
-            else:
-                posted = await self.store.update(
-                    line.fence, wanted.settles, after, parts, wanted.grants
-                )
+            after, posted = wanted.request, await store.save(line.fence, wanted)
             if posted is None:
                 continue
             if wanted.end_records:
-                self.forget_transcript(line.fence.line, after.turn)
+                self.forget_transcript(line.name, after.turn)
                 line.timers.drop(nonce)
             elif wanted.reschedule:
                 line.timers.set(nonce, after.due)
             if wanted.counter:
-                self.counters.add(wanted.counter)
-            if parts:
+                self.services.counters.add(wanted.counter)
+            if wanted.parts:
                 await line.channel.deliver(posted)
             return replace(after, version=after.version + 1), True
 
-    def _with_current_approvers(self, request: ApprovalRequest | None) -> ApprovalRequest | None:
+    def _with_current_approvers(self, request: ApprovalRequest) -> ApprovalRequest:
         """The request with whom its agent lets approve now, if that agent still exists."""
-        agent = self.current_agent(request.turn.agent) if request else None
-        if request is None or agent is None:
+        agent = self.services.current_agent(request.turn.agent)
+        if agent is None:
             return request
-        return replace(request, approvers=self.approvers.for_agent(agent, request.address.bot))
+        approvers = self.services.approvers.for_agent(agent, request.address.bot)
+        return replace(request, approvers=approvers)
 
-    def _as_pressed(
-        self, request: ApprovalRequest | None, press: CallbackPress
-    ) -> ApprovalRequest | None:
+    def _as_pressed(self, request: ApprovalRequest, press: CallbackPress) -> ApprovalRequest | None:
         """The request as it is today in the chat of a press; None where that is another chat.
 
         The topic does not count: Telegram leaves it out where the message is too old.
         """
-        if (request := self._with_current_approvers(request)) is None:
-            return None
+        request = self._with_current_approvers(request)
         asked, pressed = request.address, press.address
         if (asked.bot, asked.original_id) != (pressed.bot, pressed.original_id):
             return None
@@ -337,39 +300,29 @@ class ApprovalService:
         return request.move_to_chat(pressed.chat) if has_moved else request
 
     async def _refuse(
-        self,
-        line: LineContext,
-        entry: str,
-        press: CallbackPress,
-        why: str,
-        request: ApprovalRequest | None,
+        self, entry: LineEntry, press: CallbackPress, why: str, request: ApprovalRequest | None
     ) -> None:
-        """Tell the person why; a message that shows an old state of the request is redrawn."""
-        self.counters.add("refused:approval")
-        log.info("press.refused", line=line.fence.line, person=press.person.id, why=why)
-        parts = [line.channel.callback_answer(press, why)]
+        """Tell the person why; a message that shows an old state of the request is edited."""
+        self.services.counters.add("refused:approval")
+        log.info("press.refused", line=entry.line.name, person=press.person.id, why=why)
+        channel = entry.line.channel
+        parts = [channel.callback_answer(press, why)]
         if request and request.closed and press.message:
-            parts += view.edit_parts(line.channel, replace(request, messages=()), press.message)
-        await line.channel.deliver(await self.inbox.settle(line.fence, [entry], parts))
+            parts += view.edit_parts(channel, replace(request, messages=()), press.message)
+        await self.inbox.finish(entry, parts)
 
 
 def _superseded(
-    line: LineContext,
-    request: ApprovalRequest,
-    parts: Sequence[OutgoingPart] = (),
-    settles: str = "",
-) -> _Change:
+    line: LineContext, request: ApprovalRequest, text: str = "", settles: str = ""
+) -> ApprovalChange:
     """The end of a suspended turn: its calls are answered, and nothing more is done."""
-    after = request.close("dropped")
-    entry = after.turn.entry
+    after, entry = request.close("dropped"), request.turn.entry
     denials = [
         result_record(entry, call.call_id, Result(view.denial_for_model(after, call), error=True))
         for call in after.calls
     ]
-    return _Change(
-        after,
-        [*view.edit_parts(line.channel, after), *parts],
-        settles,
-        end_records=[*denials, end_record(entry, "stopped", "")],
-        counter="turns:superseded",
+    parts, end = view.edit_parts(line.channel, after), end_record(entry, "stopped", "")
+    parts += line.channel.render(request.address, text) if text else []
+    return ApprovalChange(
+        after, parts, settles, end_records=[*denials, end], counter="turns:superseded"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -19,6 +19,23 @@ from bot.store.outbox import dump_part, outbox_items
 CLOSED_FOR_S = 48 * 3600
 """How long a closed request is kept, to answer late presses."""
 RENDER_SLACK_S = 2 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalChange:
+    """What becomes of a request, and what is sent, settled and counted with it.
+
+    `settles` is the inbox entry that caused it ('' for none), `end_records` the last records of a
+    turn that ends. `reschedule` wakes the turn when the request is due.
+    """
+
+    request: ApprovalRequest
+    parts: Sequence[OutgoingPart] = ()
+    settles: str = ""
+    grants: Mapping[str, bytes] = field(default_factory=dict)
+    end_records: Sequence[Record] = ()
+    reschedule: bool = True
+    counter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +73,40 @@ class ApprovalStore:
 
     async def load(self, line: str, nonce: str) -> ApprovalRequest | None:
         """A request by its nonce; None where there is none (any more)."""
-        body, version, shown = await self.client.read(
-            "HMGET", keys.approval(line, nonce), "b", "v", "m"
-        )
+        key = keys.approval(line, nonce)
+        body, version, shown = await self.client.read("HMGET", key, "b", "v", "m")
         if body is None:
             return None
         messages = [one.split(":") for one in (shown or b"").decode().split(",") if one]
         return load_request(body, int(version), [(int(chat), int(id)) for chat, id in messages])
 
-    async def update(
-        self,
-        fence: Fence,
-        entry: str,
-        request: ApprovalRequest,
-        parts: Sequence[OutgoingPart],
-        grants: Mapping[str, bytes],
-    ) -> list[OutboxItem] | None:
-        """Replace a request, and settle the inbox entry that caused it ('' for none).
+    async def save(self, fence: Fence, change: ApprovalChange) -> list[OutboxItem] | None:
+        """Replace a request, with all that its change brings.
 
         None where the stored request is no longer the version that this one was made from.
         """
-        approval = keys.approval(fence.line, request.nonce)
-        grants_key = keys.grants(fence.line, request.turn.conversation)
-        names = (keys.inbox, keys.outbox, approval, keys.timers, grants_key)
-        args = [entry, request.nonce, request.version, request.dump(), request.due, len(grants)]
-        args += [*itertools.chain(*grants.items()), *map(dump_part, parts)]
-        done, *ids = await self.client.as_owner("update_approval", fence, names, *args)
+        line, request, records = fence.line, change.request, change.end_records
+        approval, turn = keys.approval(line, request.nonce), request.turn
+        args: list[Any] = [request.nonce, request.version, request.dump()]
+        if records:
+            script = "supersede"
+            names = [*turn_keys(line, turn), keys.outbox, approval, keys.timers, keys.inbox]
+            args = [turn.entry, *args, CLOSED_FOR_S, change.settles]
+            args += [len(records), *dump_records(records)]
+        else:
+            script, grants = "update_approval", keys.grants(line, turn.conversation)
+            names = [keys.inbox, keys.outbox, approval, keys.timers, grants]
+            args = [change.settles, *args, request.due, len(change.grants)]
+            args += itertools.chain(*change.grants.items())
+        parts = change.parts
+        done, *ids = await self.client.as_owner(script, fence, names, *args, *map(dump_part, parts))
         return None if done < 0 else outbox_items(ids, parts)
 
-    async def supersede(
-        self,
-        fence: Fence,
-        request: ApprovalRequest,
-        records: Sequence[Record],
-        parts: Sequence[OutgoingPart],
-        settles: str = "",
-    ) -> list[OutboxItem] | None:
-        """Close a request and end its turn; also settles the inbox entry `settles`.
-
-        None where the stored request is no longer the version that this one was made from.
-        """
-        approval = keys.approval(fence.line, request.nonce)
-        turn = turn_keys(fence.line, request.turn)
-        names: Sequence[keys.AnyKey] = (*turn, keys.outbox, approval, keys.timers, keys.inbox)
-        args = [request.turn.entry, request.nonce, request.version, request.dump(), CLOSED_FOR_S]
-        args += [settles, len(records), *dump_records(records), *map(dump_part, parts)]
-        done, *ids = await self.client.as_owner("supersede", fence, names, *args)
-        return None if done < 0 else outbox_items(ids, parts)
-
-    async def open_nonce(self, line: str, conversation: str) -> str:
-        """The nonce of the last request of a conversation's open turn; '' where there is none."""
-        found = await self.client.read("HGET", keys.open_turn(line, conversation), "nonce")
-        return (found or b"").decode()
+    async def pending_in(self, line: str, conversation: str) -> ApprovalRequest | None:
+        """The open request for which a conversation waits, if it does."""
+        nonce = await self.client.read("HGET", keys.open_turn(line, conversation), "nonce")
+        request = await self.load(line, nonce.decode()) if nonce else None
+        return None if request is None or request.closed else request
 
     async def due_times(self, line: str) -> list[tuple[str, float]]:
         """Nonces of the requests whose turns are not over, with the time when each is due."""

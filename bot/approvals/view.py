@@ -41,7 +41,7 @@ ACKNOWLEDGED: Mapping[str, str] = {
     "once": "Allowed once.",
     "always": "Allowed here from now on.",
     "deny": "Denied.",
-    "go": "Going on.",
+    "go": "Continuing.",
 }
 ALLOWED_FOR_YOU = "Allowed here for you from now on."
 
@@ -114,7 +114,7 @@ def buttons(request: ApprovalRequest) -> list[Row]:
         once = ("All once", callback_data(nonce, ALL, "once"))
         found.append([once, ("Deny all", callback_data(nonce, ALL, "deny"))])
     if not pending and request.wants_reason:
-        found.append([("Go on without a reason", callback_data(nonce, ALL, "go"))])
+        found.append([("Continue without a reason", callback_data(nonce, ALL, "go"))])
     return found
 
 
@@ -177,11 +177,7 @@ def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
 
 
 def describe_call(
-    server: str | None,
-    tool: str,
-    arguments: Any,
-    limit: int = SHOWN_LIMIT,
-    screen: Redact = str,
+    server: str | None, tool: str, arguments: Any, limit: int = SHOWN_LIMIT, screen: Redact = str
 ) -> str:
     """One call as Markdown: its tool, server and arguments, and a warning of what deceives in them.
 
@@ -232,9 +228,8 @@ class _CallWriter:
     def _value(self, value: Any, name: str = "") -> str:
         unread = max(0, len(value) - READ_LIMIT) if isinstance(value, str) else 0
         shown = redact_values(self._excerpt(value), self.screen, name)
-        text, deceptions = reveal(
-            shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
-        )
+        plain = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+        text, deceptions = reveal(plain)
         self.deceptions.update(dict.fromkeys(deceptions))
         if unread or len(text) > VALUE_LIMIT:
             rest = max(0, len(text) - VALUE_LIMIT) + unread

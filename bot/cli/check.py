@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path as File
 from typing import Any
 
@@ -17,7 +18,7 @@ from bot.messages import Usage
 from bot.ops.network import proxy_of
 from bot.ops.process import writable_by_others
 from bot.ops.redaction import too_short
-from bot.settings import ENV_FILE, Bot, Settings, environment
+from bot.settings import ENV_FILE, Bot, Settings, environment, meanings
 from bot.skills.python_skill import discover_skills
 from bot.startup import model_advice, settings_problems
 from bot.store.client import connect
@@ -31,14 +32,7 @@ from registry.snapshot import Document, Snapshot, inactive, merge_documents
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import read_file
 from registry.sources.redis import RedisStore
-from registry.validation import (
-    RawDocument,
-    RawValue,
-    agent_id,
-    binding_slot,
-    build_valid_parts,
-    merge,
-)
+from registry.validation import RawDocument, agent_id, binding_slot, build_valid_parts, merge
 
 STORE_SECONDS = 3.0
 _NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
@@ -58,13 +52,10 @@ def check_configuration(*, env_file: bool = True) -> list[Problem]:
     settings, found = _valid_settings(file, bots)
     skills = asyncio.run(discover_skills())
     found += settings_problems(settings)
-    found += _check_settings(settings, environ)
+    found += _check_settings(settings, environ, skills.skills)
     found += _check_env_file(file)
     found += skills.problems
-    found += _unknown_skills(settings, skills.skills)
-    stored = asyncio.run(_read_store(settings, found))
-    hashes = {number: bot.hash for number, bot in bots.items()}
-    found += _check_agents(settings, environ, hashes, stored, skills.skills)
+    found += _check_agents(settings, environ, bots, skills.skills)
     return worst_first(found)
 
 
@@ -75,9 +66,7 @@ def as_text(problems: list[Problem]) -> str:
 
 def as_json(problems: list[Problem]) -> dict[str, Any]:
     """The problems for machines."""
-    rows = [
-        {"level": p.level, "place": p.place, "message": p.message, "cure": p.cure} for p in problems
-    ]
+    rows = [{"level": problem.level, **asdict(problem)} for problem in problems]
     return {"errors": sum(row["level"] == "error" for row in rows), "problems": rows}
 
 
@@ -111,30 +100,31 @@ def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
             yield number, Bot.model_validate(given[number])
 
 
-def _check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+def _check_settings(
+    settings: Settings, environ: Mapping[str, str], skills: Collection[str]
+) -> Iterator[Problem]:
     """What is legal but surprising in the settings, beyond what the start says as well."""
     if not settings.admins:
         message = "it is empty: the host has no admin unless somebody claimed it"
         cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
         yield Problem("ADMINS", message, cure, "note")
-    for person in sorted(settings.admins):
-        if person <= 0:
-            cure = "write numeric ids of people, which are positive"
-            yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
-    for name in sorted(settings.agent_secrets):
-        if not environ.get(name):
-            message = f"it lists {name}, which is not set"
-            yield Problem("AGENT_SECRETS", message, f"set {name}, or remove it", "warning")
-    for host in sorted(settings.internal_hosts):
-        if not _HOST.match(host):
-            cure = "write the bare name or address of a host, without scheme, port or path"
-            yield Problem("INTERNAL_HOSTS", f"{host!r} is not a valid host", cure, "warning")
+    for person in sorted(one for one in settings.admins if one <= 0):
+        cure = "write numeric ids of people, which are positive"
+        yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
+    for name in sorted(one for one in settings.agent_secrets if not environ.get(one)):
+        message = f"it lists {name}, which is not set"
+        yield Problem("AGENT_SECRETS", message, f"set {name}, or remove it", "warning")
+    for name in sorted(settings.agent_skills - set(skills)):
+        message = f"it lists {name}, which no installed package has"
+        cure = "install its package, or remove it; `switchboard skill list` shows what there is"
+        yield Problem("AGENT_SKILLS", message, cure, "warning")
+    for host in sorted(one for one in settings.internal_hosts if not _HOST.match(one)):
+        cure = "write the bare name or address of a host, without scheme, port or path"
+        yield Problem("INTERNAL_HOSTS", f"{host!r} is not a valid host", cure, "warning")
     with suppress(OSError):
         if wrong := writable_by_others(settings.data_dir):
             yield Problem("DATA_DIR", *wrong)
-    if settings.proxy_judges and not (
-        proxy_of("https://a.example") or proxy_of("http://a.example")
-    ):
+    if settings.proxy_judges and not any(map(proxy_of, ("https://a.example", "http://a.example"))):
         cure = "set HTTPS_PROXY to the proxy's address, or remove it"
         yield Problem("PROXY_JUDGES", "it is set, but no proxy is named", cure, "warning")
     yield from _unpriced(settings)
@@ -162,13 +152,6 @@ def _check_env_file(file: str | None) -> Iterator[Problem]:
                 cure = "write NAME=value, or put a # in front"
                 place = f"{file}:{line.original.line}"
                 yield Problem(place, "this line sets nothing", cure, "warning")
-
-
-def _unknown_skills(settings: Settings, known: Collection[str]) -> Iterator[Problem]:
-    for name in sorted(settings.agent_skills - set(known)):
-        message = f"it lists {name}, which no installed package has"
-        cure = "install its package, or remove it; `switchboard skill list` shows what there is"
-        yield Problem("AGENT_SKILLS", message, cure, "warning")
 
 
 def settings_errors(error: ValidationError) -> list[Problem]:
@@ -215,21 +198,19 @@ def _parts(loc: Path) -> list[str]:
 
 def _meaning(loc: Path) -> str:
     model: Any = model_at(loc[:-1], Settings)
-    field = fields_of(model).get(str(loc[-1])) if model else None
-    return f"expected: {field.description}" if field and field.description else "correct it"
+    meaning = meanings(model).get(str(loc[-1])) if model else None
+    return f"its meaning: {meaning}" if meaning else "correct it"
 
 
 # --- agents --------------------------------------------------------------------------------------
 
 
 def _check_agents(
-    settings: Settings,
-    environ: Mapping[str, str],
-    hashes: Mapping[int, str],
-    stored: Document,
-    skills: Collection[str],
+    settings: Settings, environ: Mapping[str, str], bots: Mapping[int, Bot], skills: Collection[str]
 ) -> Iterator[Problem]:
     """What is wrong or surprising in the file and the environment, over what a store holds."""
+    stored = asyncio.run(_read_store(settings))
+    hashes = {number: bot.hash for number, bot in bots.items()}
     file, variables = RawDocument(), read_environment(environ, hashes)
     try:
         file = read_file(settings.agents_path, required=settings.agents_file is not None)
@@ -240,19 +221,19 @@ def _check_agents(
     raw = merge(file, variables, read_legacy(environ, bool(settings.bots)))
     snapshot = Snapshot.of(merge_documents(build_valid_parts(raw), stored))
     described = {own for part in raw.agents if (own := agent_id(part))}
-    bots = [BotIdentity(bot.hash, bot.id) for bot in settings.bots]
+    known = [BotIdentity(bot.hash, bot.id) for bot in settings.bots]
     yield from snapshot.document.problems
     yield from inactive(snapshot.document, {*snapshot.agents, *described})
-    yield from snapshot.conflicts(bots)
-    yield from _unknown_bots(snapshot.document, bots)
-    yield from _unanswered(snapshot, settings) if bots else ()
+    yield from snapshot.conflicts(known)
+    yield from _unknown_bots(snapshot.document, known)
+    yield from _unanswered(snapshot, settings) if known else ()
     yield from snapshot.unhandled(skills)
     yield from _references(snapshot.document, environ)
     yield from _unread(environ, has_agents=bool(configured.agents))
     yield from _surprises(snapshot, settings)
 
 
-async def _read_store(settings: Settings, found: list[Problem]) -> Document:
+async def _read_store(settings: Settings) -> Document:
     """What a store of the operator's own holds; the bundled one runs only beside its host."""
     if settings.redis_url is None:
         return Document()
@@ -262,10 +243,10 @@ async def _read_store(settings: Settings, found: list[Problem]) -> Document:
         async with asyncio.timeout(STORE_SECONDS):
             await store.reload()
     except (RegistryError, OSError, ValueError) as error:
-        message = (
-            f"the store did not answer ({type(error).__name__}), so its agents are not checked"
-        )
-        found.append(Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning"))
+        so = "so its agents are not checked"
+        message = f"the store did not answer ({type(error).__name__}), {so}"
+        problem = Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")
+        return Document(problems=(problem,))
     finally:
         await client.aclose()
     return store.document
@@ -273,34 +254,31 @@ async def _read_store(settings: Settings, found: list[Problem]) -> Document:
 
 def _overridden(file: RawDocument, environment: RawDocument) -> Iterator[Problem]:
     """What the environment takes from the file, field by field."""
-    agents = {own: part for part in file.agents if (own := agent_id(part))}
-    for part in environment.agents:
-        other = agents.get(agent_id(part) or "")
-        for path in _fields(part) if other else ():
-            if other and path in _fields(other):
-                yield _wins(part.at(path), other.at(path))
-    bindings = {slot: part for part in file.bindings if (slot := binding_slot(part))}
-    for part in environment.bindings:
-        if other := bindings.get(binding_slot(part) or ""):
-            yield _wins(part.place, other.place)
-    for name in environment.servers.keys() & file.servers.keys():
-        yield _wins(environment.servers[name].place, file.servers[name].place)
-    if environment.default and file.default:
-        yield _wins(environment.default.place, file.default.place)
+    above, below = _places(environment), _places(file)
+    for what in above:
+        if what in below and None not in what:
+            message = f"it overrides {below[what]}"
+            yield Problem(above[what], message, "remove one of the two", level="note")
 
 
-def _fields(part: RawValue) -> list[Path]:
+def _places(raw: RawDocument) -> dict[tuple[object, ...], str]:
+    """Where a document sets what: agents field by field, all else as a whole."""
+    agents = ((part, path) for part in raw.agents for path in _fields(part.value))
+    return {
+        **{("agent", agent_id(part), *path): part.at(path) for part, path in agents},
+        **{("binding", binding_slot(part)): part.place for part in raw.bindings},
+        **{("server", name): part.place for name, part in raw.servers.items()},
+        **({("default",): raw.default.place} if raw.default else {}),
+    }
+
+
+def _fields(agent: Any) -> list[Path]:
     """The paths of an agent's fields, those of its model settings one by one."""
-    value = part.value if isinstance(part.value, Mapping) else {}
+    value = agent if isinstance(agent, Mapping) else {}
     llm = value.get("llmOverrides")
-    return [
-        *((name,) for name in value if name not in ("id", "llmOverrides")),
-        *(("llmOverrides", name) for name in (llm if isinstance(llm, Mapping) else ())),
-    ]
-
-
-def _wins(place: str, other: str) -> Problem:
-    return Problem(place, f"it overrides {other}", "remove one of the two", level="note")
+    names = llm if isinstance(llm, Mapping) else ()
+    own = [(name,) for name in value if name not in ("id", "llmOverrides")]
+    return [*own, *(("llmOverrides", name) for name in names)]
 
 
 def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:

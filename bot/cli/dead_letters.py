@@ -41,10 +41,8 @@ async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> st
         return settings.redis_url.get_secret_value()
     server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
     if not server.has_data:
-        raise ConfigError(
-            f"DATA_DIR {settings.data_dir}: no host keeps its state here. "
-            "Run this where the host runs, with its DATA_DIR or REDIS_URL."
-        )
+        wrong = f"DATA_DIR {settings.data_dir}: no host keeps its state here."
+        raise ConfigError(f"{wrong} Run this where the host runs, with its DATA_DIR or REDIS_URL.")
     await server.start()
     if server.started_here:
         stack.push_async_callback(server.stop)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 T = TypeVar("T")
+_Lines = Coroutine[Any, Any, Sequence[str]]
 SWITCH_SECONDS = 0.0005
 
 
@@ -36,20 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="switchboard", description="Many Telegram bots, each answered by its own agent."
-    )
+    about = "Many Telegram bots, each answered by its own agent."
+    parser = argparse.ArgumentParser(prog="switchboard", description=about)
     parser.add_argument("--version", action=_Version)
-    verbs = parser.add_subparsers(
-        required=True, metavar="run | sandbox | check | skill | dead-letters | token-hash"
-    )
+    names = "run | sandbox | check | skill | dead-letters | token-hash"
+    verbs = parser.add_subparsers(required=True, metavar=names)
     run = verbs.add_parser("run", help="run the host")
     run.add_argument("--no-env-file", action="store_true", help="do not read .env")
-    run.add_argument(
-        "--dumpable",
-        action="store_true",
-        help="let debuggers and profilers of this user read the host's memory, secrets included",
-    )
+    about = "let debuggers and profilers of this user read the host's memory, secrets included"
+    run.add_argument("--dumpable", action="store_true", help=about)
     run.set_defaults(verb=_run)
     _add_sandbox(verbs.add_parser("sandbox", help="try it in a browser: no account, no key"))
     checking = verbs.add_parser("check", help="show every mistake in the configuration")
@@ -57,13 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
     checking.set_defaults(verb=_check)
     _add_skill(verbs.add_parser("skill", help="list the skills, or try one"))
-    _add_dead_letters(
-        verbs.add_parser("dead-letters", help="list, replay or drop messages that were set aside")
-    )
+    about = "list, replay or drop messages that were set aside"
+    _add_dead_letters(verbs.add_parser("dead-letters", help=about))
     hashing = verbs.add_parser("token-hash", help="print the bindingKey of a bot, from its token")
-    hashing.add_argument(
-        "token", nargs="?", help="the bot's token; read from standard input if omitted"
-    )
+    about = "the bot's token; read from standard input if omitted"
+    hashing.add_argument("token", nargs="?", help=about)
     hashing.set_defaults(verb=_token_hash)
     return parser
 
@@ -82,30 +76,22 @@ class _Version(argparse.Action):
 
 
 def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:
-    sandbox.add_argument(
-        "--port",
-        type=_port,
-        default=8300,
-        help="port of the page (default 8300; 0 for any free port)",
-    )
+    about = "port of the page (default 8300; 0 for any free port)"
+    sandbox.add_argument("--port", type=_port, default=8300, help=about)
     sandbox.add_argument("--no-open", action="store_true", help="do not open a browser")
     only = sandbox.add_mutually_exclusive_group()
     for part, name in (("telegram", "Bot API"), ("messages", "Messages API")):
+        about = f"run only the {name} simulator, empty"
         only.add_argument(
-            f"--{part}-only",
-            action="store_const",
-            const=part,
-            dest="part",
-            help=f"run only the {name} simulator, empty",
+            f"--{part}-only", action="store_const", const=part, dest="part", help=about
         )
     sandbox.set_defaults(verb=_sandbox, part="all")
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a valid port; write a number from 0 to 65535"
-        )
+        message = f"{text!r} is not a valid port; write a number from 0 to 65535"
+        raise argparse.ArgumentTypeError(message)
     return int(text)
 
 
@@ -113,28 +99,25 @@ def _add_skill(skill: argparse.ArgumentParser) -> None:
     acts = skill.add_subparsers(required=True, metavar="list | test")
     listing = acts.add_parser("list", help="list the skills of packages and agents")
     listing.add_argument("agent", nargs="?", help="only those of this agent (its id)")
-    listing.set_defaults(verb=_skills)
+    listing.set_defaults(verb=_print_lines, lines=_skills, level="CRITICAL")
     test = acts.add_parser("test", help="show what a skill would be sent, or call it")
     test.add_argument("agent", help="the agent's id")
     test.add_argument("name", help="the skill's name")
     test.add_argument("input", nargs="?", default="{}", help="a JSON object")
     test.add_argument("--send", action="store_true", help="call it")
-    test.set_defaults(verb=_skill)
+    test.set_defaults(verb=_print_lines, lines=_skill, level="WARNING")
 
 
-def _skills(given: argparse.Namespace) -> int:
-    settings = _settings()
+def _skills(settings: Settings, given: argparse.Namespace) -> _Lines:
     from bot.cli.skills import skill_list
 
-    return _print_lines(settings, skill_list(settings, given.agent), level="CRITICAL")
+    return skill_list(settings, given.agent)
 
 
-def _skill(given: argparse.Namespace) -> int:
-    settings = _settings()
+def _skill(settings: Settings, given: argparse.Namespace) -> _Lines:
     from bot.cli.skills import skill_test
 
-    work = skill_test(settings, given.agent, given.name, given.input, send=given.send)
-    return _print_lines(settings, work)
+    return skill_test(settings, given.agent, given.name, given.input, send=given.send)
 
 
 def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
@@ -142,25 +125,22 @@ def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="names as `list` shows them")
     parser.add_argument("--bot", type=int, help="only those of this bot (its numeric id)")
     parser.add_argument("--all", action="store_true", help="all of them")
-    parser.set_defaults(verb=_dead_letters)
+    parser.set_defaults(verb=_print_lines, lines=_dead_letters, level="WARNING")
 
 
-def _dead_letters(given: argparse.Namespace) -> int:
-    settings = _settings()
+def _dead_letters(settings: Settings, given: argparse.Namespace) -> _Lines:
     from bot.cli.dead_letters import dead_letters
 
-    work = dead_letters(settings, given.act, given.bot, given.names, every=given.all)
-    return _print_lines(settings, work)
+    return dead_letters(settings, given.act, given.bot, given.names, every=given.all)
 
 
-def _print_lines(
-    settings: Settings, work: Coroutine[Any, Any, Sequence[str]], *, level: str = "WARNING"
-) -> int:
-    """Print the lines of a verb; the log holds what has at least this level."""
+def _print_lines(given: argparse.Namespace) -> int:
+    """Print the lines of a verb; the log holds what has at least its level."""
+    settings = _settings()
     from bot.ops.logging import configure
 
-    configure(level, settings.log_format, settings.secrets)
-    for line in _loop_run(work):
+    configure(given.level, settings.log_format, settings.secrets)
+    for line in _loop_run(given.lines(settings, given)):
         print(line)
     return 0
 

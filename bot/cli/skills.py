@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator
 
 from bot.agents.resolver import AgentResolver
 from bot.errors import ConfigError
@@ -24,13 +23,12 @@ CALLER = SkillContext(DEFAULT_ACCOUNT, "test", "test", "")
 async def skill_list(settings: Settings, agent: str | None) -> list[str]:
     """Lines: the internal skills of installed packages, then those of each agent, or of one."""
     handlers = await discover_skills()
-    async with _agents(settings) as catalog:
-        known = catalog.snapshot().agents
-        if agent is not None and agent not in known:
-            raise _no_agent(settings, catalog, agent)
-        resolver = agent_resolver(settings, catalog, handlers)
-        shown = [agent] if agent else sorted(known)
-        own = [line for one in shown for line in _of_agent(one, known[one].value.skills, resolver)]
+    resolver = await _resolver(settings, handlers)
+    known = resolver.catalog.snapshot().agents
+    if agent is not None and agent not in known:
+        raise _no_agent(settings, resolver, agent)
+    shown = [agent] if agent else sorted(known)
+    own = [line for one in shown for line in _of_agent(one, known[one].value.skills, resolver)]
     return [*_installed(handlers), "", *(own or ["No agent has any skills."])]
 
 
@@ -72,15 +70,14 @@ def _of_agent(agent: str, skills: tuple[Skill, ...], resolver: AgentResolver) ->
     usable = {skill.name for skill in runnable.tools.skills} if runnable else set()
     for skill in skills:
         state = "ready" if skill.name in usable else "not usable"
+        state += ", asks first" if skill.requires_approval else ""
+        state = state if skill.enabled else "disabled"
         target = skill.internal_handler or skill.webhook_url
-        asks = ", asks first" if skill.requires_approval else ""
-        yield f"{agent}: {skill.name}  {skill.execution_type} {target}  " + (
-            f"{state}{asks}" if skill.enabled else "disabled"
-        )
+        yield f"{agent}: {skill.name}  {skill.execution_type} {target}  {state}"
 
 
 def _call(
-    skill: SkillSpec, arguments: Mapping[str, object], handlers: InstalledSkills
+    skill: SkillSpec, arguments: dict[str, object], handlers: InstalledSkills
 ) -> Iterator[str]:
     if skill.handler is not None:
         yield f"CALL {skill.handler.name} of {handlers.origins[skill.handler.name]}"
@@ -92,22 +89,18 @@ def _call(
     yield json.dumps({"input": arguments, "context": context}, ensure_ascii=False)
 
 
-@contextlib.asynccontextmanager
-async def _agents(settings: Settings) -> AsyncIterator[Catalog]:
+async def _resolver(settings: Settings, handlers: InstalledSkills) -> AgentResolver:
     """The agents of the file and the environment."""
     catalog = Catalog(agents_source(settings))
-    await catalog.open()
-    try:
-        yield catalog
-    finally:
-        await catalog.close()
+    await catalog.reload()
+    return agent_resolver(settings, catalog, handlers)
 
 
 async def _found(settings: Settings, agent: str, name: str, handlers: InstalledSkills) -> SkillSpec:
-    async with _agents(settings) as catalog:
-        runnable = agent_resolver(settings, catalog, handlers).current(agent)
-        if runnable is None:
-            raise _no_agent(settings, catalog, agent)
+    resolver = await _resolver(settings, handlers)
+    runnable = resolver.current(agent)
+    if runnable is None:
+        raise _no_agent(settings, resolver, agent)
     for skill in runnable.tools.skills:
         if skill.name == name:
             return skill
@@ -115,8 +108,8 @@ async def _found(settings: Settings, agent: str, name: str, handlers: InstalledS
     raise ConfigError(f"agent '{agent}' has no skill '{name}' that can be called; it has: {known}")
 
 
-def _no_agent(settings: Settings, catalog: Catalog, agent: str) -> ConfigError:
-    known = ", ".join(sorted(catalog.snapshot().agents)) or "none"
+def _no_agent(settings: Settings, resolver: AgentResolver, agent: str) -> ConfigError:
+    known = ", ".join(sorted(resolver.catalog.snapshot().agents)) or "none"
     return ConfigError(f"there is no agent '{agent}' in {settings.agents_path}; known: {known}")
 
 

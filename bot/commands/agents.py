@@ -40,11 +40,8 @@ _REPLACE = re.compile(r"\Areplace\b\s*")
 async def agents(host: AdminContext, context: CommandContext) -> CommandResult:
     """List all agents, or those with a word in their id or name."""
     snapshot, wanted = host.catalog.snapshot(), context.arguments.lower()
-    found = [
-        entry
-        for entry in snapshot.agents.values()
-        if wanted in entry.value.id or wanted in entry.value.name.lower()
-    ]
+    known = snapshot.agents.values()
+    found = [one for one in known if wanted in one.value.id or wanted in one.value.name.lower()]
     if not found:
         return Reply("No agent matches." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
     shown, more = first_items(found, MAX_SHOWN)
@@ -67,15 +64,10 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     found = snapshot.effective(wanted, host.defaults)
     if found is None:
         return Reply(f"There is no agent {code(wanted)}; /agents lists them.")
-    return Reply(
-        paragraphs(
-            f"**{escape_markdown(found.definition.name)}** ({code(wanted)})",
-            "\n".join(_settings(found)),
-            _answers(snapshot, wanted),
-            "\n".join(_advice(host, found)),
-            problem_lines(snapshot.review(wanted)),
-        )
-    )
+    head = f"**{escape_markdown(found.definition.name)}** ({code(wanted)})"
+    settings, advice = "\n".join(_settings(found)), "\n".join(_advice(host, found))
+    review = problem_lines(snapshot.review(wanted))
+    return Reply(paragraphs(head, settings, _answers(snapshot, wanted), advice, review))
 
 
 def _settings(agent: EffectiveAgent) -> Iterator[str]:
@@ -133,14 +125,9 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
     effective = snapshot.effective(agent.id, host.defaults)
     warnings = [problem_lines(snapshot.review(agent.id))]
     warnings += _advice(host, effective) if effective else []
-    return Reply(
-        paragraphs(
-            f"{'Updated' if replaces else 'Created'} agent **{escape_markdown(agent.name)}** "
-            f"({code(agent.id)}).",
-            "" if replaces else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here.",
-            "\n".join(filter(None, warnings)),
-        )
-    )
+    done = f"{'Updated' if replaces else 'Created'} agent **{escape_markdown(agent.name)}**"
+    hint = "" if replaces else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here."
+    return Reply(paragraphs(f"{done} ({code(agent.id)}).", hint, "\n".join(filter(None, warnings))))
 
 
 async def _document(context: CommandContext) -> tuple[str, str]:

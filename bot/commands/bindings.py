@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
@@ -80,11 +81,10 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
 async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
     """Remove a binding."""
     target, catalog = _target(context, context.words), host.catalog
-    if target is None:
-        return Reply(escape_markdown(HOW_TO_UNBIND))
-    try:
-        slot = target.binding("any", catalog.snapshot().bindings).slot
-    except ValueError:
+    slot = ""
+    with suppress(ValueError):
+        slot = target.binding("any", catalog.snapshot().bindings).slot if target else ""
+    if not slot:
         return Reply(escape_markdown(HOW_TO_UNBIND))
     if not await catalog.unbind(actor(context), slot, key=context.key):
         return Reply(f"Nothing is bound at {code(slot)}. {_who_answers(host, context)}")
@@ -104,9 +104,8 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     catalog, words = host.catalog, context.words
     if not words:
         current = catalog.snapshot().default
-        return Reply(
-            f"The default agent is {code(current)}." if current else "There is no default agent."
-        )
+        text = f"The default agent is {code(current)}." if current else ""
+        return Reply(text or "There is no default agent.")
     wanted = None if words[0].lower() == "none" else words[0].lower()
     await catalog.set_default(actor(context), wanted, key=context.key)
     if wanted is None:

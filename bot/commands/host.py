@@ -116,7 +116,8 @@ def _bot(bot: BotState, snapshot: Snapshot) -> str:
     username = bot.identity.username
     name = f"@{escape_markdown(username)}" if username else "(no name yet)"
     found = snapshot.resolve(bot.identity, None, None)
-    who = f"{code(found.agent_id)} by {found.rule}" if found.agent_id else "no agent answers"
+    agent, why = found.agent_id, escape_markdown(found.why)
+    who = f"{code(agent)} ({why})" if agent else "no agent answers"
     pending = f" · {bot.backlog} pending" if bot.backlog else ""
     return f"• {name} {code(str(bot.identity.id))} {bot.state} · {who}{pending}"
 
@@ -125,17 +126,13 @@ def _bot(bot: BotState, snapshot: Snapshot) -> str:
 async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
     """Show the state of the host, its problems, and the latest changes."""
     report, snapshot = host.report(), host.catalog.snapshot()
-    counts = (
-        f"{counted(len(report['bots']), 'bot')} · {counted(len(snapshot.agents), 'agent')} · "
-        f"{counted(len(snapshot.bindings), 'binding')}"
-    )
-    servers = [_server(one) for one in report["servers"] if one["state"] != "up"]
+    parts = {"bot": report["bots"], "agent": snapshot.agents, "binding": snapshot.bindings}
+    counts = " · ".join(counted(len(items), what) for what, items in parts.items())
+    servers = "\n".join(_server(one) for one in report["servers"] if one["state"] != "up")
     problems = [f"✗ {escape_markdown(problem)}" for problem in report["problems"]]
     shown, more = first_items(problems, MAX_PROBLEMS)
     head = f"The host is **{escape_markdown(report['status'])}**: {counts}"
-    return Reply(
-        paragraphs(head, "\n".join(servers), "\n".join(shown) + more, await _changes(host))
-    )
+    return Reply(paragraphs(head, servers, "\n".join(shown) + more, await _changes(host)))
 
 
 def _server(server: Mapping[str, object]) -> str:

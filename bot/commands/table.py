@@ -50,9 +50,8 @@ async def start(context: CommandContext) -> CommandResult:
 @command("new", "start a new conversation; the old one is set aside")
 async def new(_context: CommandContext) -> CommandResult:
     """Set a boundary."""
-    return StartNewConversation(
-        "A new conversation begins here; I no longer read what was said before."
-    )
+    text = "A new conversation begins here; I no longer read what was said before."
+    return StartNewConversation(text)
 
 
 @command("stop", "stop the answer that is being written", concurrent=True)

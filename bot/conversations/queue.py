@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import structlog
 from bot.conversations.router import Router
 from bot.conversations.turns import Outcome
 from bot.errors import FencedOut, PoisonMessage, StoreError, WrongType
-from bot.messages import Clock, Decoded, Event, Fence, Ignored, LineContext, ResumeTurn, Signal
+from bot.messages import Clock, Decoded, Event, Ignored, LineContext, LineEntry, ResumeTurn, Signal
 from bot.ops.logging import Counters
 from bot.ops.tasks import cancel_and_wait
 from bot.store.inbox import InboxEntry, Update, UpdateInbox
@@ -36,17 +35,8 @@ LOADED_PER_LINE = 1000
 RETRY_PAUSES = (1.0, 30.0)
 """Seconds before the store is asked again for what must be done: first, and at most."""
 
-Item = tuple[InboxEntry, Event]
-Decode = Callable[[bytes], Decoded]
-Handle = Callable[[], Awaitable[Outcome | None]]
-
-
-@dataclass(slots=True)
-class QueuedEntry:
-    """An entry by its id; `item` is the whole of it where that is held in memory."""
-
-    id: str
-    item: Item | None = None
+QueuedEntry = tuple[str, Event | None]
+"""An entry by its id, and what it means where that is held in memory."""
 
 
 @dataclass(slots=True)
@@ -80,7 +70,7 @@ class ConversationQueues:
     line: LineContext
     router: Router
     inbox: UpdateInbox
-    decode: Decode
+    decode: Callable[[bytes], Decoded]
     lost: asyncio.Event
     clock: Clock
     at_once: int = AT_ONCE
@@ -97,33 +87,27 @@ class ConversationQueues:
         """How many entries wait or run."""
         return sum(len(queue.entries) for queue in self._queues.values()) + len(self._concurrent)
 
-    def offer(self, items: Iterable[Item]) -> None:
-        """Take entries in their durable order; once closed, they are the next owner's."""
-        for entry, event in items:
+    def offer(self, items: Iterable[tuple[str, Event]]) -> None:
+        """Take entries by id in their durable order; once closed, they are the next owner's."""
+        for id, event in items:
             if self._closed:
                 return
-            if isinstance(event, Signal):
-                self._start_concurrent(entry, event, partial(self._stop, entry, event))
-            elif self.router.is_concurrent(event):
-                handle = partial(self.router.handle, self.line, entry, event, asyncio.Event())
-                self._start_concurrent(entry, event, handle)
+            if isinstance(event, Signal) or self.router.is_concurrent(event):
+                task = asyncio.create_task(self._process(LineEntry(self.line, id), event))
+                self._concurrent.add(task)
+                task.add_done_callback(self._concurrent.discard)
             else:
-                self._enqueue(entry, event)
+                self.enqueue(id, event)
 
-    def resume(self, entry: str, event: ResumeTurn) -> None:
-        """Queue a suspended turn; its entry has left the inbox."""
-        self._enqueue(InboxEntry(entry, 0, b""), event)
-
-    async def wait_for_running(self) -> None:
-        """Return once what runs now has ended."""
+    async def wait_for_running(self, seconds: float | None = None) -> None:
+        """Return once what runs now has ended, or after some seconds."""
         if tasks := self._tasks():
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=seconds)
 
     async def drain(self, seconds: float) -> None:
         """Let what runs end within a time; what waits stays in the inbox."""
         self._closing = True
-        if tasks := self._tasks():
-            await asyncio.wait(tasks, timeout=seconds)
+        await self.wait_for_running(seconds)
 
     async def close(self) -> None:
         """End everything at once; whoever owns the line next resumes it."""
@@ -136,15 +120,16 @@ class ConversationQueues:
 
     # --- queueing ---
 
-    def _enqueue(self, entry: InboxEntry, event: Event) -> None:
+    def enqueue(self, id: str, event: Event) -> None:
+        """Put an entry into its conversation's queue; that of a suspended turn is in no inbox."""
         name = event.address.conversation
         queue = self._queues.setdefault(name, ConversationQueue())
         if not queue.entries and queue.task is None:
             self._ready.append(name)
         room = len(queue.entries) < LOADED_PER_CONVERSATION and self.loaded < LOADED_PER_LINE
-        load = room or isinstance(event, ResumeTurn)  # which is in no inbox
+        load = room or isinstance(event, ResumeTurn)
         self.loaded += load
-        queue.entries.append(QueuedEntry(entry.id, (entry, event) if load else None))
+        queue.entries.append((id, event if load else None))
         self._start_ready()
 
     def _start_ready(self) -> None:
@@ -152,17 +137,15 @@ class ConversationQueues:
             name = self._ready.popleft()
             queue = self._queues[name]
             self._running += 1
-            queue.task = asyncio.create_task(
-                self.run_next(name, queue), name=f"conversation:{name}"
-            )
+            work = self.run_next(name, queue)
+            queue.task = asyncio.create_task(work, name=f"conversation:{name}")
 
     async def run_next(self, name: str, queue: ConversationQueue) -> None:
         """Entry after entry; where other conversations wait to run, one entry and then they."""
         while queue.entries and not self._closing:
-            queued, outcome = queue.entries[0], None
-            if item := queued.item or await self._load(queued.id):
-                handle = partial(self.router.handle, self.line, *item, queue.stop)
-                outcome = await self._process(*item, handle)
+            (id, event), outcome = queue.entries[0], None
+            if event := event or await self._load(id):
+                outcome = await self._process(LineEntry(self.line, id, queue.stop), event)
             self._finish_first(queue, blocked=outcome is Outcome.BLOCKED)
             if self._ready:
                 break
@@ -175,10 +158,10 @@ class ConversationQueues:
         self._start_ready()
 
     def _finish_first(self, queue: ConversationQueue, *, blocked: bool) -> None:
-        finished = queue.entries.popleft()
-        self.loaded -= finished.item is not None
+        id, event = queue.entries.popleft()
+        self.loaded -= event is not None
         if blocked:
-            queue.deferred.append(QueuedEntry(finished.id))
+            queue.deferred.append((id, None))
         if not blocked or queue.unblocked:
             queue.requeue_deferred()
         queue.unblocked = False
@@ -196,29 +179,24 @@ class ConversationQueues:
         queue.requeue_deferred()
         self._start_ready()
 
-    async def _load(self, id: str) -> Item | None:
-        """An entry of the inbox with its event; None where it is done.
+    async def _load(self, id: str) -> Event | None:
+        """What an entry of the inbox means; None where it is done.
 
         Retries until the store answers: giving up would block the conversation.
         """
         while True:
             try:
-                entry = await self.inbox.fetch(self.line.fence.line, id)
+                entry = await self.inbox.fetch(self.line.name, id)
             except StoreError:
-                log.exception("fetch.failed", line=self.line.fence.line)
+                log.exception("fetch.failed", line=self.line.name)
                 await self.clock.sleep(RETRY_PAUSES[0])
                 continue
             event = self.decode(entry.raw) if entry else None
-            return (entry, event) if entry and event and not isinstance(event, Ignored) else None
+            return None if isinstance(event, Ignored) else event
 
     # --- handling ---
 
-    def _start_concurrent(self, entry: InboxEntry, event: Event, handle: Handle) -> None:
-        task = asyncio.create_task(self._process(entry, event, handle))
-        self._concurrent.add(task)
-        task.add_done_callback(self._concurrent.discard)
-
-    async def _stop(self, entry: InboxEntry, signal: Signal) -> None:
+    async def _stop(self, entry: LineEntry, signal: Signal) -> Outcome:
         """Stop the turn that is suspended or runs in this conversation.
 
         A turn that began while the suspended one was being ended is not meant by the signal.
@@ -226,21 +204,22 @@ class ConversationQueues:
         name = signal.address.conversation
         head = self._running_entry(name)
 
-        def stop_running() -> bool:
+        def stop_turn() -> bool:
             if head is None or self._running_entry(name) != head:
                 return False
             if signal.draft in (None, draft_of(head)):
                 self._queues[name].stop.set()
             return True
 
-        await self.router.stop(self.line, entry, signal, stop_running)
+        await self.router.stop(entry, signal, stop_turn)
         self._unblock(name)
+        return Outcome.DONE
 
     def _running_entry(self, name: str) -> str | None:
         queue = self._queues.get(name)
-        return queue.entries[0].id if queue and queue.task and queue.entries else None
+        return queue.entries[0][0] if queue and queue.task and queue.entries else None
 
-    async def _process(self, entry: InboxEntry, event: Event, handle: Handle) -> Outcome | None:
+    async def _process(self, entry: LineEntry, event: Event) -> Outcome | None:
         """Bring one entry to its recorded outcome, which after some attempts is a dead letter.
 
         Where a key of the store holds the wrong type, the entry waits until that is repaired.
@@ -249,21 +228,23 @@ class ConversationQueues:
         try:
             while attempt <= MAX_ATTEMPTS:
                 try:
-                    return await handle()
+                    if isinstance(event, Signal):
+                        return await self._stop(entry, event)
+                    return await self.router.handle(entry, event)
                 except FencedOut:
                     raise
                 except PoisonMessage as error:
                     why = str(error)
                     break
                 except WrongType as error:
-                    log.error("entry.waits", line=self.line.fence.line, why=str(error))
+                    log.error("entry.waits", line=self.line.name, why=str(error))
                     await error.repaired.wait()
                     await self.clock.sleep(0.2)
                 except (Exception, asyncio.CancelledError) as error:
                     if isinstance(error, asyncio.CancelledError) and _was_cancelled():
                         raise
                     why = _kind_and_place(error)
-                    log.exception("entry.failed", line=self.line.fence.line, attempt=attempt)
+                    log.exception("entry.failed", line=self.line.name, attempt=attempt)
                     await self.clock.sleep(0.2 * attempt)
                     attempt += 1
             await self._dead_letter(entry, event, why)
@@ -272,16 +253,16 @@ class ConversationQueues:
             raise asyncio.CancelledError from None
         return None
 
-    async def _dead_letter(self, entry: InboxEntry, event: Event, why: str) -> None:
+    async def _dead_letter(self, entry: LineEntry, event: Event, why: str) -> None:
         """Set the entry aside, however long that takes: nothing leaves the inbox otherwise."""
         pause, longest = RETRY_PAUSES
         while True:
             try:
-                await self.router.dead_letter(self.line, entry, event, why)
+                await self.router.dead_letter(entry, event, why)
             except FencedOut:
                 raise
             except Exception:
-                log.exception("dead_letter.failed", line=self.line.fence.line, again_in=pause)
+                log.exception("dead_letter.failed", line=self.line.name, again_in=pause)
                 await self.clock.sleep(pause)
                 pause = min(pause * 2, longest)
             else:
@@ -310,10 +291,7 @@ NOT_ADDRESSED = "not addressed"
 class InboxReader:
     """Gives each entry to the conversations once, in the inbox's order."""
 
-    fence: Fence
-    inbox: UpdateInbox
     queues: ConversationQueues
-    decode: Decode
     counters: Counters
     _newest: str = field(default="", init=False)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -326,7 +304,8 @@ class InboxReader:
         wanted = [update for update in updates if not self._is_ignored(update)]
         if not wanted:
             return
-        found = await self.inbox.accept(self.fence.line, wanted, self.fence)
+        fence = self.queues.line.fence
+        found = await self.queues.inbox.accept(fence.line, wanted, fence)
         if found.before == self._newest and not self._reading.locked():
             await self._hand_on(found.entries)
         else:
@@ -334,9 +313,9 @@ class InboxReader:
 
     async def read_pending(self) -> int:
         """Hand on what is in the inbox and was not handed on yet; how many entries that were."""
-        count = 0
+        count, line, inbox = 0, self.queues.line.name, self.queues.inbox
         async with self._reading:
-            while page := await self.inbox.pending(self.fence.line, self._newest, PAGE):
+            while page := await inbox.pending(line, self._newest, PAGE):
                 await self._hand_on(page)
                 count += len(page)
         return count
@@ -345,16 +324,17 @@ class InboxReader:
         if not entries:
             return
         self._newest = entries[-1].id
-        decoded = [(entry, self._decode_safely(entry.raw)) for entry in entries]
-        self.queues.offer([(e, event) for e, event in decoded if not isinstance(event, Ignored)])
-        ignored = [(e.id, event.rule) for e, event in decoded if isinstance(event, Ignored)]
+        inbox, fence = self.queues.inbox, self.queues.line.fence
+        decoded = [(entry.id, self._decode_safely(entry.raw)) for entry in entries]
+        self.queues.offer([(id, event) for id, event in decoded if not isinstance(event, Ignored)])
+        ignored = [(id, event.rule) for id, event in decoded if isinstance(event, Ignored)]
         try:
             if by_rule := [id for id, rule in ignored if rule != UNREADABLE]:
-                await self.inbox.settle(self.fence, by_rule)
+                await inbox.settle(fence, by_rule)
             for id, rule in ignored:
                 if rule == UNREADABLE:
                     self.counters.add("dead_letters")
-                    await self.inbox.dead_letter(self.fence, id, "it cannot be read")
+                    await inbox.dead_letter(fence, id, "it cannot be read")
         except FencedOut:
             self.queues.lost.set()
 
@@ -369,8 +349,8 @@ class InboxReader:
     def _decode_safely(self, raw: bytes) -> Decoded:
         """What the update means; one that breaks the decoder goes to the dead letters."""
         try:
-            event = self.decode(raw)
+            event = self.queues.decode(raw)
         except Exception:
-            log.exception("update.unreadable", line=self.fence.line)
+            log.exception("update.unreadable", line=self.queues.line.name)
             return Ignored(UNREADABLE)
         return event if getattr(event, "addressed", True) else Ignored(NOT_ADDRESSED)

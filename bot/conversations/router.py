@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,41 +19,34 @@ from bot.messages import (
     Attribution,
     CallbackPress,
     ChatMigration,
+    Command,
     Event,
     IncomingMessage,
     LineContext,
+    LineEntry,
     Membership,
     ResumeTurn,
     Signal,
     User,
 )
 from bot.ops.logging import Counters
-from bot.store.inbox import InboxEntry
 from bot.turn.results import parse_retry
-from bot.usage.limits import RequestRate, Spender
-from registry.binding import Resolution
+from bot.usage.budgets import RequestRate, Spender
 
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
 ADMINS_ONLY = "Only admins of this host may send this."
 REFUSALS_A_MINUTE = 1
 UNGATED_A_MINUTE = 5
 
-
 UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
 STALE_PRESS = "This button no longer does anything."
-POISON_MESSAGE = (
+SET_ASIDE = (
     "Handling your message failed several times, so I set it aside. "
     "The operator can find it among the dead letters."
 )
 
 Fate = Literal["overtaken", "undeliverable"]
 """Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
-
-PrivateMessageSeen = Callable[[User, LineContext], Awaitable[None]]
-
-
-async def ignore_private_message(_person: User, _line: LineContext) -> None:
-    """For a router on a host that has nothing to tell its admins."""
 
 
 @dataclass(slots=True, repr=False)
@@ -68,7 +60,7 @@ class Router:
     commands: Commands
     turns: Turns
     counters: Counters
-    on_private_message: PrivateMessageSeen = ignore_private_message
+    on_private_message: Callable[[User, LineContext], Awaitable[None]]
     _answers: RequestRate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,177 +75,142 @@ class Router:
             return parse_retry(event.data) is None
         return isinstance(event, ChatMigration | Membership)
 
-    async def handle(
-        self, line: LineContext, entry: InboxEntry, event: Event, stop: asyncio.Event
-    ) -> Outcome:
-        """Lead one entry to its outcome; `stop` ends its turn early."""
+    async def handle(self, entry: LineEntry, event: Event) -> Outcome:
+        """Lead one entry to its outcome."""
         if not self.gate.admits(event):
-            await self.gate.refuse(line, entry, event)
+            await self.gate.refuse(entry, event)
         elif isinstance(event, IncomingMessage):
             if event.address.private:
-                await self.on_private_message(event.person, line)
+                await self.on_private_message(event.person, entry.line)
             if event.command:
-                await self._command(line, entry, event)
+                await self._command(entry, event, event.command)
             elif event.unsupported:
                 self.counters.add("unsupported")
                 text = UNSUPPORTED.format(event.unsupported)
-                await self.turns.stores.reply(line, entry, event, text)
+                await self.turns.stores.reply(entry, event, text)
             else:
-                return await self.turns.start(line, entry, event, stop)
+                return await self.turns.start(entry, event)
         elif isinstance(event, CallbackPress):
-            await self._press(line, entry, event, stop)
+            await self._press(entry, event)
         elif isinstance(event, ResumeTurn):
-            await self.turns.resume(line, event, stop)
+            await self.turns.resume(entry, event)
         elif isinstance(event, ChatMigration):
-            await self.turns.migrate(line, event)
-            await self.turns.stores.settle(line, entry)
+            await self.turns.migrate(entry, event)
         elif isinstance(event, Membership):
-            await self.gate.on_membership(line, entry, event)
+            await self.gate.on_membership(entry, event)
         return Outcome.DONE
 
-    async def stop(
-        self,
-        line: LineContext,
-        entry: InboxEntry,
-        signal: Signal,
-        stop_running: Callable[[], bool],
-    ) -> None:
+    async def stop(self, entry: LineEntry, signal: Signal, stop_turn: Callable[[], bool]) -> None:
         """End the turn that is suspended or runs; a typed /stop that finds none gets an answer.
 
-        `stop_running` stops the running turn that the signal means, and says whether one runs.
+        `stop_turn` stops the running turn that the signal means, and says whether one runs.
         """
         if not self.gate.admits(signal):
-            await self.gate.refuse(line, entry, signal)
-        elif not await self.turns.stop_suspended(line, entry, signal):
-            nothing = not stop_running() and signal.draft is None
-            parts = line.channel.render(signal.address, NOTHING_RUNS) if nothing else []
-            await self.turns.stores.settle(line, entry, parts)
+            await self.gate.refuse(entry, signal)
+        elif not await self.turns.stop_suspended(entry, signal):
+            nothing = not stop_turn() and signal.draft is None
+            parts = entry.line.channel.render(signal.address, NOTHING_RUNS) if nothing else []
+            await self.turns.stores.inbox.finish(entry, parts)
 
-    async def dead_letter(
-        self, line: LineContext, entry: InboxEntry, event: Event, why: str
-    ) -> None:
-        """Set a poisonous entry aside, and say so to whoever may talk."""
-        text = POISON_MESSAGE if self.gate.admits(event) else ""
-        await self.turns.dead_letter(line, entry, event, text, why)
+    async def dead_letter(self, entry: LineEntry, event: Event, why: str) -> None:
+        """Set an entry aside that cannot be handled, and say so to whoever may talk."""
+        text = SET_ASIDE if self.gate.admits(event) else ""
+        await self.turns.dead_letter(entry, event, text, why)
         self.counters.add("dead_letters")
 
     async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
-        """Redraw what changed before its message was sent; give up what cannot be shown."""
+        """Update a message that changed before it was sent; give up what cannot be shown."""
         if card := gate.parse_card_id(tracks):
             react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
-            await react(line, card)
+            await react(line, *card)
         else:
             approvals = self.turns.approvals
             update = approvals.refresh if fate == "overtaken" else approvals.on_undeliverable
             await update(line, tracks)
 
-    async def _command(
-        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
-    ) -> None:
-        person = incoming.person
-        match await self._run(line, entry, incoming):
-            case Reply(text):
-                pass
-            case StartNewConversation(text):
-                _, agent = self.turns.resolve(line, incoming)
-                if agent is not None:
-                    await self.turns.new_conversation(line, entry, incoming, agent.id, text)
-                    return
-            case GiveRole() as change:
-                text = await self.gate.change_roles(line, entry, person, change)
-            case Claim(code):
-                text = await self.gate.claim(line, entry, person, code)
-                await self.on_private_message(person, line)  # who may be an admin by now
-            case _:  # it was refused
-                return
-        await self.turns.stores.reply(line, entry, incoming, text)
-
-    async def _run(
-        self, line: LineContext, entry: InboxEntry, incoming: IncomingMessage
-    ) -> CommandResult | None:
-        """What a command wants to happen; None where it was refused, and its entry settled."""
-        command = incoming.command
-        assert command is not None
-        row = self.commands.find(command.name)
-        found, agent = self.turns.resolve(line, incoming)
-        if row is None:
-            if incoming.address.private or command.named:
-                text = UNKNOWN_COMMAND.format(command.name)
-                await self._refuse(line, entry, incoming, text, agent)
-            else:  # it may be another bot's
-                await self.turns.stores.settle(line, entry)
-            return None
-        context = self._context(line, entry, incoming, found, agent)
-        if row.role == "admin" and not context.admin:
+    async def _command(self, entry: LineEntry, incoming: IncomingMessage, command: Command) -> None:
+        person, row = incoming.person, self.commands.find(command.name)
+        context, agent = self._context(entry, incoming)
+        if row is None and (incoming.address.private or command.named):
+            await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)
+        elif row is None:  # it may be another bot's
+            await self.turns.stores.inbox.finish(entry)
+        elif row.role == "admin" and not context.admin:
             self.counters.add("refused:admin")
             await self.commands.refuse(row, context)
-            await self._refuse(line, entry, incoming, ADMINS_ONLY, agent)
-            return None
-        if row.name in UNGATED and not self._may_answer(
-            line, incoming, "ungated", UNGATED_A_MINUTE
+            await self._refuse(entry, incoming, ADMINS_ONLY, agent)
+        elif row.name in UNGATED and not self._may_answer(
+            entry, person, "ungated", UNGATED_A_MINUTE
         ):
-            await self.turns.stores.settle(line, entry)
-            return None
-        return await row.function(context)
+            await self.turns.stores.inbox.finish(entry)
+        else:
+            own = agent.id if agent else None
+            await self._carry_out(entry, incoming, own, await row.function(context))
+
+    async def _carry_out(
+        self, entry: LineEntry, incoming: IncomingMessage, agent: str | None, wanted: CommandResult
+    ) -> None:
+        """Let happen what a command wants, and answer it."""
+        text = ""
+        match wanted:
+            case StartNewConversation(text) if agent is not None:
+                await self.turns.new_conversation(entry, incoming, agent, text)
+                return
+            case Reply(text) | StartNewConversation(text):
+                pass
+            case GiveRole():
+                text = await self.gate.change_roles(entry, incoming.person, wanted)
+            case Claim(code):
+                text = await self.gate.claim(entry, incoming.person, code)
+                await self.on_private_message(incoming.person, entry.line)  # maybe an admin by now
+        await self.turns.stores.reply(entry, incoming, text)
 
     async def _refuse(
-        self,
-        line: LineContext,
-        entry: InboxEntry,
-        incoming: IncomingMessage,
-        text: str,
-        agent: RunnableAgent | None,
+        self, entry: LineEntry, incoming: IncomingMessage, text: str, agent: RunnableAgent | None
     ) -> None:
         """Say no, at most once a minute; each refusal counts as a request of the person."""
+        person = incoming.person
         if agent is not None:
-            conversation, person = incoming.address.conversation, incoming.person.id
-            requester = (line.fence.line, conversation, person)
+            requester = (entry.line.name, incoming.address.conversation, person.id)
             self.turns.runner.rate.take(requester, agent.limits.per_minute)
-        if not self._may_answer(line, incoming, "refused", REFUSALS_A_MINUTE):
-            text = ""
-        await self.turns.stores.reply(line, entry, incoming, text)
+        answers = self._may_answer(entry, person, "refused", REFUSALS_A_MINUTE)
+        await self.turns.stores.reply(entry, incoming, text if answers else "")
 
-    def _may_answer(
-        self, line: LineContext, incoming: IncomingMessage, kind: str, limit: int
-    ) -> bool:
+    def _may_answer(self, entry: LineEntry, person: User, kind: str, limit: int) -> bool:
         """Count an answer of a kind to a person; False where there were enough in this minute."""
-        return self._answers.take((line.fence.line, kind, incoming.person.id), limit)
+        return self._answers.take((entry.line.name, kind, person.id), limit)
 
     def _context(
-        self,
-        line: LineContext,
-        entry: InboxEntry,
-        incoming: IncomingMessage,
-        found: Resolution,
-        agent: RunnableAgent | None,
-    ) -> CommandContext:
-        conversation, person = incoming.address.conversation, incoming.person.id
+        self, entry: LineEntry, incoming: IncomingMessage
+    ) -> tuple[CommandContext, RunnableAgent | None]:
+        """What a command sees, and the agent that would answer a message."""
+        line, conversation = entry.line, incoming.address.conversation
+        found, agent = self.turns.resolver.resolve(line, incoming.address, incoming.person)
         approvals, budgets = self.turns.stores.approvals, self.turns.runner.budgets
         attribution = agent.attribution if agent else Attribution(DEFAULT_ACCOUNT, "", "")
-        spender = Spender(line.fence.line, conversation, person, entry.id, attribution)
+        spender = Spender(line.name, conversation, incoming.person.id, entry.id, attribution)
         limits, clock = agent.budgets if agent else {}, self.turns.clock
-        return CommandContext(
+        context = CommandContext(
             incoming,
             agent=agent.name if agent else None,
-            admin=self.turns.access.is_admin(person),
-            key=f"{line.fence.line}:{entry.id}",
+            admin=self.turns.access.is_admin(incoming.person.id),
+            key=entry.key,
             bot=line.identity,
             resolution=found,
             fetch=line.channel.fetch,
-            grants=lambda: approvals.grants(line.fence.line, conversation),
+            grants=lambda: approvals.grants(line.name, conversation),
             revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
             spent=lambda: budgets.spent(spender, limits, clock.wall()),
         )
+        return context, agent
 
-    async def _press(
-        self, line: LineContext, entry: InboxEntry, press: CallbackPress, stop: asyncio.Event
-    ) -> None:
+    async def _press(self, entry: LineEntry, press: CallbackPress) -> None:
         if turn := parse_retry(press.data):
-            await self.turns.retry(line, entry, press, turn, stop)
+            await self.turns.retry(entry, press, turn)
         elif gate.is_card(press.data):
-            await self.gate.press(line, entry, press)
+            await self.gate.press(entry, press)
         elif is_approval(press.data):
-            await self.turns.approvals.press(line, entry.id, press)
+            await self.turns.approvals.press(entry, press)
         else:
-            answer = line.channel.callback_answer(press, STALE_PRESS)
-            await self.turns.stores.settle(line, entry, [answer])
+            answer = entry.line.channel.callback_answer(press, STALE_PRESS)
+            await self.turns.stores.inbox.finish(entry, [answer])

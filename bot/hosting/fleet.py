@@ -22,7 +22,7 @@ from bot.errors import StoreError, WrongType
 from bot.hosting.leases import Leases
 from bot.hosting.line import HostedLine
 from bot.messages import Clock
-from bot.ops.tasks import backoff, cancel_and_wait
+from bot.ops.tasks import backoff, cancel_and_wait, wait_first
 from bot.store import keys
 from bot.store.client import StoreClient
 
@@ -81,9 +81,8 @@ class Notifications:
         with contextlib.suppress(WrongType):  # those of before stay in force, and health tells why
             await self.grants.ensure_version(int(version or 0))
         before, now = self._count, int(changes or 0)
-        if before is None:
-            self._count = now
         if before is None or now == before:
+            self._count = now
             return set()
         first = before if now > before else 0  # else another store, or one that was emptied
         found = await read("ZRANGE", keys.LINES_CHANGED, f"({first}", "+inf", "BYSCORE")
@@ -100,8 +99,7 @@ class Notifications:
             await self.clock.sleep(backoff(failures, *LISTEN_PAUSES))
 
     async def _listen(self, on_changed: Callable[[str], None], on_free: Callable[[], None]) -> None:
-        channels = (keys.LINES_FREE, keys.GRANTS_CHANGED)
-        listening = self.client.listen(channels, keys.NOTIFICATIONS)
+        listening = self.client.listen((keys.LINES_FREE, keys.GRANTS_CHANGED), keys.NOTIFICATIONS)
         async with contextlib.aclosing(listening) as messages:
             async for found in messages:
                 if found is None or found[0] == keys.LINES_FREE:
@@ -197,9 +195,7 @@ class Fleet:
                 log.warning("sweep.failed", error=str(error))
             except Exception:
                 log.exception("sweep.failed")
-            with contextlib.suppress(TimeoutError):  # wait_for may swallow a cancellation
-                async with asyncio.timeout(self.sweep_seconds):
-                    await self._sweep_soon.wait()
+            await wait_first(self._sweep_soon, timeout=self.sweep_seconds)
 
     async def _sweep(self) -> None:
         wanted = [line for line in self.lines if line.is_wanted]

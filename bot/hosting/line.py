@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,10 +11,10 @@ import structlog
 
 from bot.conversations.queue import ConversationQueues, InboxReader
 from bot.conversations.router import Fate, Router
-from bot.conversations.turns import ChatMigrations, LineStores, Turns
+from bot.conversations.turns import LineStores, Turns, apply_migrations
 from bot.errors import ChannelRevoked, FencedOut, StoreError, StoreUnavailable
 from bot.hosting.leases import Leases
-from bot.hosting.transport import Transport
+from bot.hosting.transport import Ownership, Transport
 from bot.messages import Clock, Decoded, Fence, LineContext
 from bot.ops.logging import Counters
 from bot.ops.tasks import cancel_and_wait, wait_first
@@ -172,7 +171,11 @@ class HostedLine:
 
     async def run(self) -> None:
         """Own and serve the line until told to end; never raises for a fault of the line."""
-        while await self._may_try():
+        while True:
+            await wait_first(self._may_acquire, self._shutdown)
+            self._may_acquire.clear()
+            if self._shutdown.is_set():
+                break
             try:
                 await self._own()
             except ChannelRevoked as error:
@@ -186,12 +189,6 @@ class HostedLine:
                 self._state = "failing"
                 await self._services.clock.sleep(RETRY_SECONDS)
         self._state = "stopped"
-
-    async def _may_try(self) -> bool:
-        """Wait until the line may be acquired; False when told to end."""
-        await wait_first(self._may_acquire, self._shutdown)
-        self._may_acquire.clear()
-        return not self._shutdown.is_set()
 
     async def _own(self) -> None:
         lost = asyncio.Event()
@@ -214,18 +211,23 @@ class HostedLine:
                 self._state = "waiting"
 
     async def _serve(self, fence: Fence, lost: asyncio.Event) -> None:
-        if not await self._finished_in_time(self.transport.identify(), lost):
+        identified = asyncio.ensure_future(self.transport.identify())
+        try:
+            await wait_first(self._shutdown, self._give_back, lost, identified)
+        finally:
+            await cancel_and_wait([identified])
+        if identified.cancelled():  # the line has to be given up first
             return
+        identified.result()
         self.show_menu()
         runtime = await self._open(fence, lost)
         context, turns = runtime.context, self._services.turns
         try:
             parts = await context.channel.recover()
-            suspended = await turns.recover(context, runtime.queues.resume)
+            suspended = await turns.recover(context, runtime.queues.enqueue)
             entries = await runtime.reader.read_pending()
             found = {"parts": parts, "suspended": suspended, "entries": entries}
-            username = self.identity.username
-            log.info("line.serving", line=self.line, username=username, **found)
+            log.info("line.serving", line=self.line, username=self.identity.username, **found)
             self._runtime = runtime
             await self._receive_until_over(runtime)
         finally:
@@ -236,33 +238,30 @@ class HostedLine:
     async def _open(self, fence: Fence, lost: asyncio.Event) -> LineRuntime:
         """The parts of a line that was just acquired; nothing runs yet."""
         s = self._services
-        migrations = ChatMigrations(await s.stores.migrations.load(self.line))
+        original = await s.stores.migrations(self.line)
 
         def decode(raw: bytes) -> Decoded:
-            return migrations.apply(self.transport.decode(raw))
+            return apply_migrations(original, self.transport.decode(raw))
 
         async def report(tracks: str, fate: Fate) -> None:
             await s.router.tracked_message(context, tracks, fate)
 
         seconds_left = partial(s.leases.seconds_left, self.line)
-        channel = self.transport.open_channel(fence, seconds_left, lost.set, report)
+        channel = self.transport.open_channel(Ownership(fence, seconds_left, lost.set, report))
         context = LineContext(fence, self.identity, channel)
         queues = ConversationQueues(
             context, s.router, s.stores.inbox, decode, lost, s.clock, s.options.turns_at_once
         )
-        reader = InboxReader(fence, s.stores.inbox, queues, decode, s.counters)
-        return LineRuntime(context, queues, reader, lost)
+        return LineRuntime(context, queues, InboxReader(queues, s.counters), lost)
 
     async def _receive_until_over(self, now: LineRuntime) -> None:
         channel, turns = now.context.channel, self._services.turns
-        tasks = [
-            asyncio.create_task(work, name=f"{name}:{self.line}")
-            for name, work in (
-                ("receive", self.transport.receive(now.reader.accept)),
-                ("changes", self._follow_changes(now)),
-                ("resume", turns.resume_when_due(now.context, now.queues.resume)),
-            )
-        ]
+        works = {
+            "receive": self.transport.receive(now.reader.accept),
+            "changes": self._follow_changes(now),
+            "resume": turns.resume_when_due(now.context, now.queues.enqueue),
+        }
+        tasks = [asyncio.create_task(w, name=f"{name}:{self.line}") for name, w in works.items()]
         try:
             ends = (self._shutdown, self._give_back, now.lost, channel.revoked)
             await wait_first(*ends, *tasks)
@@ -286,14 +285,3 @@ class HostedLine:
             self._changed.clear()
             await now.reader.read_pending()
             await now.context.channel.deliver([])
-
-    async def _finished_in_time(self, work: Awaitable[None], lost: asyncio.Event) -> bool:
-        """Let some work end; False if the line has to be given up first."""
-        task = asyncio.ensure_future(work)
-        try:
-            await wait_first(self._shutdown, self._give_back, lost, task)
-            if task.done():
-                task.result()
-            return task.done()
-        finally:
-            await cancel_and_wait([task])

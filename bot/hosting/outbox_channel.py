@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,8 +14,8 @@ from functools import partial
 import structlog
 
 from bot.errors import ChannelRevoked, FencedOut, StoreError
-from bot.hosting.transport import Report
-from bot.messages import Clock, Fence, OutboxItem
+from bot.hosting.transport import Ownership
+from bot.messages import Clock, OutboxItem
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff, cancel_and_wait
@@ -58,19 +59,9 @@ class OutboxChannel(ABC):
     A subclass sends one part, and says by `revoked` that the credential is no longer valid.
     """
 
-    def __init__(
-        self,
-        fence: Fence,
-        on_lost: Callable[[], None],
-        report: Report,
-        services: ChannelServices,
-    ) -> None:
-        self._fence = fence
-        self._outbox = services.outbox
-        self._clock = services.clock
-        self._counters = services.counters
-        self._on_lost = on_lost
-        self._report = report
+    def __init__(self, owned: Ownership, services: ChannelServices) -> None:
+        self._owned, self._fence = owned, owned.fence
+        self._services, self._outbox, self._clock = services, services.outbox, services.clock
         self._chats: dict[int, _ChatQueue] = {}
         self._closed = False
         self._queued: set[str] = set()
@@ -85,12 +76,12 @@ class OutboxChannel(ABC):
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:
         """Queue parts that are in the outbox; an empty list means: look there for new ones."""
-        for item in items or await self._unsent():
+        for item in items or await self._outbox.unsent(self._fence.line):
             self._enqueue(replace(item, maybe_sent=False))
 
     async def recover(self) -> int:
         """Queue what an earlier owner left; only the head of each chat can have been sent."""
-        found, heads = await self._unsent(), set()
+        found, heads = await self._outbox.unsent(self._fence.line), set()
         for item in found:
             chat = item.part.chat
             self._enqueue(replace(item, maybe_sent=item.maybe_sent and chat not in heads))
@@ -119,12 +110,6 @@ class OutboxChannel(ABC):
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [chat.task for chat in self._chats.values() if chat.task]
 
-    async def _unsent(self) -> list[OutboxItem]:
-        found: list[OutboxItem] = []
-        while page := await self._outbox.unsent(self._fence.line, found[-1].id if found else ""):
-            found += page
-        return found
-
     def _enqueue(self, item: OutboxItem) -> None:
         if self._closed or item.id in self._queued or item.id in self._done:
             return
@@ -146,7 +131,7 @@ class OutboxChannel(ABC):
                 receipt = partial(self._outbox.receipt, self._fence, item.id, item.part.turn)
                 await self._retry(receipt)
             except FencedOut:
-                self._on_lost()
+                self._owned.on_lost()
                 return
             chat.items.popleft()
             self._finish(item)
@@ -158,13 +143,12 @@ class OutboxChannel(ABC):
             return
         with contextlib.suppress(FencedOut):  # the receipt will find out as well
             if result.undeliverable:
-                await self._report(tracks, "undeliverable")
+                await self._owned.report(tracks, "undeliverable")
             elif result.message is not None:
+                shown = (result.chat, result.message)
                 try:  # this may not fail: the part would be sent again
-                    if await self._outbox.mark_shown(
-                        self._fence, tracks, result.chat, result.message
-                    ):
-                        await self._report(tracks, "overtaken")
+                    if await self._outbox.mark_shown(self._fence, tracks, *shown):
+                        await self._owned.report(tracks, "overtaken")
                 except FencedOut:
                     raise
                 except StoreError:
@@ -172,19 +156,17 @@ class OutboxChannel(ABC):
 
     async def _retry(self, step: Callable[[], Awaitable[None]], attempts: int = 0) -> None:
         """Repeat a step until it succeeds, or up to a number of attempts; logs each failure."""
-        failures = 0
-        while not attempts or failures < attempts:
+        for failures in range(1, attempts + 1) if attempts else itertools.count(1):
             try:
                 await step()
             except FencedOut:
                 raise
             except Exception:
-                failures += 1
                 log.exception("send.failed", line=self._fence.line, failures=failures)
                 await self._clock.sleep(backoff(failures, FIRST_PAUSE, LONGEST_PAUSE))
             else:
                 return
-        self._counters.add("send:failed")
+        self._services.counters.add("send:failed")
 
     def _finish(self, item: OutboxItem) -> None:
         """A part is done; its id stays known, since a reading of the outbox may be under way."""

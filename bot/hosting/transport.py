@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bot.conversations.router import Fate
@@ -18,6 +19,20 @@ Report = Callable[[str, Fate], Awaitable[None]]
 """Takes what a message tracks, and what became of the message."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What a channel may do for a line that was just acquired, and whom it tells.
+
+    It sends nothing once `seconds_left` is too short, and calls `on_lost` where the store says that
+    another host owns the line.
+    """
+
+    fence: Fence
+    seconds_left: SecondsLeft
+    on_lost: Callable[[], None]
+    report: Report
+
+
 class Transport(Protocol):
     """One line's wire: it receives updates, decodes them, and opens the way back.
 
@@ -27,45 +42,30 @@ class Transport(Protocol):
     @property
     def line(self) -> str:
         """The line's name, such as `bot:7`."""
-        ...
 
     @property
     def identity(self) -> BotIdentity:
         """The bot under every name that a binding may use; its username once it is identified."""
-        ...
 
     @property
     def state(self) -> str:
         """How receiving is doing, in a word for `/health`: starting, polling, unreachable …."""
-        ...
 
     @property
     def last_success(self) -> float | None:
         """When the other side last answered, in monotonic seconds."""
-        ...
 
     async def identify(self) -> None:
         """Ask who we are until the other side answers; raises ChannelRevoked."""
-        ...
 
     def decode(self, raw: bytes) -> Decoded:
         """What a stored update means."""
-        ...
 
-    def open_channel(
-        self, fence: Fence, seconds_left: SecondsLeft, on_lost: Callable[[], None], report: Report
-    ) -> Channel:
-        """The way to the people of a line that was just acquired.
-
-        It sends nothing once `seconds_left` is too short, and calls `on_lost` where the store says
-        that another host owns the line.
-        """
-        ...
+    def open_channel(self, owned: Ownership) -> Channel:
+        """The way to the people of a line that was just acquired."""
 
     async def receive(self, accept: Accept) -> None:
         """Take updates in until cancelled; raises ChannelRevoked."""
-        ...
 
     async def show_menu(self, person: int | None = None) -> None:
         """Show the commands to everybody and to each admin, or to one admin; never raises."""
-        ...

@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bot.hosting.fleet import Fleet
-from bot.hosting.line import HostedLine
 from bot.mcp.pool import Pool
 from bot.ops.redaction import Secrets
 from registry.urls import is_own_network
@@ -34,36 +33,28 @@ def http_app(
     answer contains one of the `secrets`.
     """
 
-    def answer(status: int, body: dict[str, Any]) -> Response:
+    def answer(request: Request, body: dict[str, Any], *, good: bool) -> Response:
+        """All of a report for this network, its public part for others."""
+        if not _is_own_network(request):
+            body = {name: body[name] for name in _PUBLIC if name in body}
         text = orjson.dumps(body)
         if secrets is not None and secrets.found_in(text.decode()):
             text = orjson.dumps(secrets.redact_json(body))
-        return Response(text, status, media_type="application/json")
+        return Response(text, 200 if good else 503, media_type="application/json")
 
     async def live(_request: Request) -> Response:
         return Response(b'{"status":"ok"}', media_type="application/json")
 
     async def ready(request: Request) -> Response:
         body = report()
-        return answer(200 if body["ready"] else 503, _visible(request, body))
+        return answer(request, body, good=body["ready"])
 
     async def health(request: Request) -> Response:
         body = report()
-        return answer(200 if body["status"] == "ok" else 503, _visible(request, body))
+        return answer(request, body, good=body["status"] == "ok")
 
-    own = [
-        Route("/health/live", live),
-        Route("/health/ready", ready),
-        Route("/health", health),
-    ]
+    own = [Route("/health/live", live), Route("/health/ready", ready), Route("/health", health)]
     return Starlette(routes=[*own, *routes])
-
-
-def _visible(request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    """All of a report for this network, its public part for others."""
-    if _is_own_network(request):
-        return body
-    return {name: body[name] for name in _PUBLIC if name in body}
 
 
 def _is_own_network(request: Request) -> bool:
@@ -84,19 +75,29 @@ HEALTHY_STATES = frozenset({"polling", "webhook", "waiting", "draining", "stoppe
 
 def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
     """Each bot with its state, and the age of its last finished getUpdates in seconds."""
-    return [_bot_state(bot) for bot in fleet.lines]
+    return [
+        {
+            "id": bot.identity.id,
+            "username": bot.identity.username or "",
+            "state": bot.state,
+            "last_poll_s": None if (age := bot.last_success_age) is None else round(age, 1),
+            "backlog": bot.backlog,
+            **({"why": bot.why} if bot.why else {}),
+        }
+        for bot in fleet.lines
+    ]
 
 
 def server_states(pool: Pool) -> list[dict[str, Any]]:
     """Each MCP server by its names, with the state of the connection."""
     return [
         {
-            "names": list(health.names),
-            "transport": health.transport,
-            "state": health.state,
-            "why": health.reason,
+            "names": list(server.names),
+            "transport": server.transport,
+            "state": server.state,
+            "why": server.reason,
         }
-        for health in pool.health()
+        for server in pool.servers
     ]
 
 
@@ -112,15 +113,3 @@ def overall(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, An
     is_healthy = ready and len(good) == len(states) and not store["faults"]
     status = "ok" if is_healthy else "degraded" if ready else "down"
     return {"status": status, "version": VERSION, "ready": ready, "checks": checks}
-
-
-def _bot_state(bot: HostedLine) -> dict[str, Any]:
-    age = bot.last_success_age
-    return {
-        "id": bot.identity.id,
-        "username": bot.identity.username or "",
-        "state": bot.state,
-        "last_poll_s": None if age is None else round(age, 1),
-        "backlog": bot.backlog,
-        **({"why": bot.why} if bot.why else {}),
-    }

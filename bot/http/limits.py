@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv6Address
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import httptools
 import structlog
@@ -138,8 +138,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._header_size = 0
         self._requests_held = 0
         self._refusal: HTTPStatus | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._write_deadline: asyncio.TimerHandle | None = None
+        self._deadlines: dict[Literal["read", "write"], asyncio.TimerHandle] = {}
         self.held = 0
         self.peer: object = None
         self.is_local = False
@@ -160,7 +159,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._release()
         self._limiter.remove(self)
-        self._clear_write_deadline()
+        self._clear_deadline("write")
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -180,19 +179,15 @@ class _LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self.transport.is_closing():
-            self._clear_write_deadline()
+            self._clear_deadline("write")
 
     # --- what comes in ---
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         try:
-            if len(data) <= _PIECE_BYTES:
-                self._feed(data)
-            else:
-                whole = memoryview(data)
-                for start in range(0, len(whole), _PIECE_BYTES):
-                    self._feed(whole[start : start + _PIECE_BYTES])
+            for start in range(0, len(data), _PIECE_BYTES):
+                self._feed(memoryview(data)[start : start + _PIECE_BYTES])
         except httptools.HttpParserUpgrade:  # answered as if it had not been asked for
             if self._refusal is None:
                 self.cycle.keep_alive = False
@@ -203,7 +198,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         else:
             self._set_deadline()
 
-    def _feed(self, piece: bytes | memoryview) -> None:
+    def _feed(self, piece: memoryview) -> None:
         if self.transport.is_closing():
             return
         self.parser.feed_data(piece)
@@ -211,9 +206,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._header_fed += len(piece)
             if self._header_fed > self._limits.header_bytes:
                 self._refuse_later(_TOO_LARGE)
-            self._set_held(
-                self._requests_held + self._header_fed + len(self.headers) * _FIELD_BYTES
-            )
+            fields = len(self.headers) * _FIELD_BYTES
+            self._set_held(self._requests_held + self._header_fed + fields)
         if self._refusal is not None:
             self._refuse_now(self._refusal)
 
@@ -231,19 +225,20 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._in_header, self._header_fed, self._header_size = True, 0, 0
 
     def on_url(self, url: bytes) -> None:
-        self._header_size += len(url)
-        if self._header_size > self._limits.header_bytes:
-            self._refuse_later(_TOO_LARGE)
-        elif self._refusal is None:
+        if self._header_takes(len(url)):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_size += len(name) + len(value) + 4
+        if self._header_takes(len(name) + len(value) + 4):
+            super().on_header(name, value)
+
+    def _header_takes(self, size: int) -> bool:
+        """Count more bytes of a header; False where it is refused, for them or for what was."""
+        self._header_size += size
         limits = self._limits
         if self._header_size > limits.header_bytes or len(self.headers) >= limits.header_fields:
             self._refuse_later(_TOO_LARGE)
-        elif self._refusal is None:
-            super().on_header(name, value)
+        return self._refusal is None
 
     def on_headers_complete(self) -> None:
         self._limiter.set_busy(self)
@@ -308,35 +303,27 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def _set_deadline(self) -> None:
         """Start the deadline of an unfinished header or body, unless one runs already."""
-        if self._deadline is not None or self.transport.is_closing():
-            return
-        if self._in_body:
-            self._start_deadline(self._limits.body_seconds)
-        elif not self._is_answering():
-            self._start_deadline(self._limits.header_seconds)
+        if not self.transport.is_closing() and (self._in_body or not self._is_answering()):
+            limits = self._limits
+            self._start_deadline(limits.body_seconds if self._in_body else limits.header_seconds)
 
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle
         return bool(self.pipeline) or (cycle is not None and not cycle.response_complete)
 
     def _start_deadline(self, seconds: float) -> None:
-        self._deadline = self.loop.call_later(seconds, self._on_deadline)
-
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if "read" not in self._deadlines:
+            self._deadlines["read"] = self.loop.call_later(seconds, self._on_deadline)
 
     def _set_write_deadline(self) -> None:
         """Cut the connection where the client does not take what is written in time."""
-        if self._write_deadline is None:
+        if "write" not in self._deadlines:
             seconds = self._limits.answer_seconds
-            self._write_deadline = self.loop.call_later(seconds, self.transport.abort)
+            self._deadlines["write"] = self.loop.call_later(seconds, self.transport.abort)
 
-    def _clear_write_deadline(self) -> None:
-        if self._write_deadline is not None:
-            self._write_deadline.cancel()
-            self._write_deadline = None
+    def _clear_deadline(self, kind: Literal["read", "write"] = "read") -> None:
+        if (deadline := self._deadlines.pop(kind, None)) is not None:
+            deadline.cancel()
 
     def _on_deadline(self) -> None:
         if self._in_header or self._in_body:

@@ -24,7 +24,6 @@ from bot.ops.logging import Counters
 _GRACE_SECONDS = 0.2
 _KEEP_ALIVE_SECONDS = 75
 
-
 log = structlog.get_logger("webhooks")
 SECRET_HEADER = "x-telegram-bot-api-secret-token"  # noqa: S105 a header's name
 BODY_LIMIT = 1024 * 1024
@@ -123,7 +122,7 @@ async def serving(
 
     Port 0 takes a free one. Raises OSError where the port is taken.
     """
-    sock = _listen(host, port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     stoppable = _Stoppable(app)
     config = uvicorn.Config(
         stoppable,
@@ -137,7 +136,12 @@ async def serving(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     server = _Server(config)
-    try:
+    # With a protocol named: else the loop sets no TCP_NODELAY.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+        sock.setblocking(False)
         await server.start(sock)
         shown = f"[{host}]" if ":" in host else host
         try:
@@ -145,22 +149,6 @@ async def serving(
         finally:
             await stoppable.stop()
             await server.stop()
-    finally:
-        sock.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else no TCP_NODELAY
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(2048)
-    except OSError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +185,17 @@ async def _outcome(request: Request, endpoint: WebhookEndpoint | None) -> int:
         return 401
     try:
         body = await _body(request)
+        if body is None:
+            return 413
+        await endpoint.take(body)
     except ClientDisconnect:  # also where it was too slow for the port
         return 408
-    return 413 if body is None else await _store(endpoint, body)
+    except ValueError:
+        return 400
+    except StoreUnavailable as error:
+        log.warning("webhook.store_unavailable", error=str(error))
+        return 503
+    return 200
 
 
 async def _body(request: Request) -> bytes | None:
@@ -212,14 +208,3 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > BODY_LIMIT:
             return None
     return bytes(body)
-
-
-async def _store(endpoint: WebhookEndpoint, body: bytes) -> int:
-    try:
-        await endpoint.take(body)
-    except ValueError:
-        return 400
-    except StoreUnavailable as error:
-        log.warning("webhook.store_unavailable", error=str(error))
-        return 503
-    return 200

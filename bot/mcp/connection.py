@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
@@ -34,10 +33,8 @@ from bot.mcp.result import (
 )
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool, ToolFilter
-from bot.mcp.transports.messages import ANSWER_REJECTED, PROTOCOL_BROKEN, too_large_text
+from bot.mcp.transports.messages import ANSWER_REJECTED, PROTOCOL_BROKEN, TOO_LARGE
 from bot.mcp.transports.open import open_transport
-from bot.ops.line_reader import LINE_LIMIT
-from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait, wait_first
 from bot.safety.text_safety import printable
 
@@ -47,7 +44,6 @@ _PROMPTS_SECONDS = 10.0
 _PROMPT_CHARACTERS = 20_000
 _PROMPT_READ = 2 * _PROMPT_CHARACTERS
 _NOTES_LOGGED = 10
-
 
 OPEN_SECONDS = 40.0
 _ANSWER_SECONDS = 15.0
@@ -68,91 +64,26 @@ _UNREADABLE = (
 _CHANGES = (types.ToolListChangedNotification, types.PromptListChangedNotification)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a server offers: tools by name, and the texts of its prompts without arguments."""
-
-    tools: tuple[Tool, ...] = ()
-    prompts: tuple[str, ...] = ()
-
-
-async def list_server(client: mcp.Client, log: Any, secrets: Secrets) -> Listing:
-    """The server's listing now, without secrets; prompts that cannot be read are left out.
-
-    Raises MCPError or ValidationError where the tools cannot be read.
-    """
-    can = client.server_capabilities
-    tools = await _tools(client, log, secrets) if can.tools is not None else ()
-    prompts = await _prompts(client, log, secrets) if can.prompts is not None else ()
-    return Listing(tools, prompts)
-
-
-async def _tools(client: mcp.Client, log: Any, secrets: Secrets) -> tuple[Tool, ...]:
-    found = ToolFilter(secrets)
-
-    async def read_page(cursor: str | None) -> str | None:
-        answer = await client.list_tools(cursor=cursor)
-        await asyncio.to_thread(found.add, answer.tools)
-        return None if found.is_full else answer.next_cursor
-
-    await _each_page(read_page)
-    for note in found.notes[:_NOTES_LOGGED]:
-        log.warning("tool list", note=note)
-    return found.tools
-
-
-async def _prompts(client: mcp.Client, log: Any, secrets: Secrets) -> tuple[str, ...]:
-    texts: list[str] = []
-    try:
-        async with asyncio.timeout(_PROMPTS_SECONDS):
-            for name in await _prompt_names(client):
-                # One by one: those that came before an error or the timeout are kept.
-                texts.append(await _prompt(client, name, secrets))  # noqa: PERF401
-    except (MCPError, ValidationError, TimeoutError) as error:
-        log.warning("prompts cannot be read", why=type(error).__name__, read=len(texts))
-    return tuple(text for text in texts if text)
-
-
-async def _prompt_names(client: mcp.Client) -> list[str]:
-    names: set[str] = set()
-
-    async def read_page(cursor: str | None) -> str | None:
-        answer = await client.list_prompts(cursor=cursor)
-        names.update(
-            prompt.name
-            for prompt in answer.prompts
-            if not any(argument.required for argument in prompt.arguments or ())
-        )
-        return answer.next_cursor
-
-    await _each_page(read_page)
-    return sorted(names)[:_PROMPTS]
-
-
-async def _prompt(client: mcp.Client, name: str, secrets: Secrets) -> str:
-    answer = await client.get_prompt(name)
-    texts = (_text_of(message.content)[:_PROMPT_READ] for message in answer.messages)
-    text = "\n\n".join(text for text in texts if text)[:_PROMPT_READ]
-    return printable(secrets.redact(text), _PROMPT_CHARACTERS).strip()
-
-
-def _text_of(block: Any) -> str:
-    if isinstance(block, types.EmbeddedResource):
-        block = block.resource
-    text = getattr(block, "text", "")
-    return text if isinstance(text, str) else ""
-
-
-async def _each_page(read_page: Callable[[str | None], Awaitable[str | None]]) -> None:
+async def _pages(read_page: Callable[..., Awaitable[Any]]) -> AsyncIterator[Any]:
     cursor: str | None = None
     for _ in range(_PAGES):
-        cursor = await read_page(cursor)
+        page = await read_page(cursor=cursor)
+        yield page
+        cursor = page.next_cursor
         if not cursor:
             return
 
 
+def _text_of(block: Any) -> str:
+    text = getattr(getattr(block, "resource", block), "text", "")
+    return text if isinstance(text, str) else ""
+
+
 class Connection:
-    """A connection that `run` opens and keeps; `state` tells when it is lost, and why."""
+    """A connection that `run` opens and keeps; `state` tells when it is lost, and why.
+
+    `tools` and `prompts` are what the server offers: the texts of prompts without arguments.
+    """
 
     def __init__(self, spec: ServerSpec, on_listing: Callable[[Connection], None]) -> None:
         self._spec = spec
@@ -160,8 +91,8 @@ class Connection:
         self._log = structlog.get_logger("mcp").bind(server=spec.name)
         self._client: mcp.Client | None = None
         self._changed = asyncio.Event()
-        self._refresh_failed = False
-        self.listing = Listing()
+        self.tools: tuple[Tool, ...] = ()
+        self.prompts: tuple[str, ...] = ()
         self.state = ConnectionState()
 
     async def run(self) -> None:
@@ -180,11 +111,12 @@ class Connection:
                             cache=None,
                         )
                     )
-                    self.listing = await list_server(client, self._log, self._spec.secrets)
+                    await self._list(client)
                 self._client = client
                 self._on_listing(self)
-                async with self._listening(client):
-                    await self._refresh_until_lost(client)
+                listener = asyncio.create_task(self._listen(client))
+                stack.push_async_callback(cancel_and_wait, [listener])
+                await self._refresh_until_lost(client)
         finally:
             self.state.lose("")
 
@@ -223,6 +155,42 @@ class Connection:
             if isinstance(error, TimeoutError) or error.code in silent:
                 self.state.lose("the server does not answer")
 
+    async def _list(self, client: mcp.Client) -> None:
+        """Read what the server offers now, without secrets; leaves out prompts that it cannot read.
+
+        Raises MCPError or ValidationError where the tools cannot be read.
+        """
+        can, found, texts = client.server_capabilities, ToolFilter(self._spec.secrets), list[str]()
+        if can.tools is not None:
+            async for page in _pages(client.list_tools):
+                await asyncio.to_thread(found.add, page.tools)
+                if found.is_full:
+                    break
+            for note in found.notes[:_NOTES_LOGGED]:
+                self._log.warning("tool list", note=note)
+        if can.prompts is not None:
+            try:
+                async with asyncio.timeout(_PROMPTS_SECONDS):
+                    await self._read_prompts(client, texts)
+            except (MCPError, ValidationError, TimeoutError) as error:
+                why = type(error).__name__
+                self._log.warning("prompts cannot be read", why=why, read=len(texts))
+        self.tools, self.prompts = found.tools, tuple(filter(None, texts))
+
+    async def _read_prompts(self, client: mcp.Client, read: list[str]) -> None:
+        """Add the texts one by one: those that came before an error or a timeout are kept."""
+        names = {
+            prompt.name
+            async for page in _pages(client.list_prompts)
+            for prompt in page.prompts
+            if not any(argument.required for argument in prompt.arguments or ())
+        }
+        for name in sorted(names)[:_PROMPTS]:
+            answer = await client.get_prompt(name)
+            texts = (_text_of(message.content)[:_PROMPT_READ] for message in answer.messages)
+            text = "\n\n".join(filter(None, texts))[:_PROMPT_READ]
+            read.append(printable(self._spec.secrets.redact(text), _PROMPT_CHARACTERS).strip())
+
     async def _on_message(self, message: object) -> None:
         if isinstance(message, _CHANGES):
             self._changed.set()
@@ -233,7 +201,7 @@ class Connection:
         if not request.sent:
             raise CallLost(text, sent=False)
         if error.code == types.CONNECTION_CLOSED and text.endswith("byte limit."):
-            return unreadable_result(too_large_text(LINE_LIMIT))
+            return unreadable_result(TOO_LARGE)
         if error.code == ANSWER_REJECTED:
             return unreadable_result(text)
         if error.code in _UNREADABLE_CODES and error.message.startswith(_UNREADABLE):
@@ -249,49 +217,41 @@ class Connection:
         return error_result(f"The server refused the call: {text}")
 
     async def _refresh_until_lost(self, client: mcp.Client) -> None:
-        pause = _REFRESH_PAUSE
+        pause, has_failed = _REFRESH_PAUSE, False
         while True:
             await wait_first(self._changed, self.state.lost)
             if self.state.lost.is_set():
                 return
             self._changed.clear()
-            await self._refresh(client)
+            has_failed = await self._refresh(client, has_failed)
             await wait_first(self.state.lost, timeout=pause)
             # A server that reports changes without an end is asked less and less often.
             changing = self._changed.is_set()
             pause = min(2 * pause, _REFRESH_PAUSE_LIMIT) if changing else _REFRESH_PAUSE
 
-    async def _refresh(self, client: mcp.Client) -> None:
+    async def _refresh(self, client: mcp.Client, has_failed: bool) -> bool:
+        """List again; whether HTTP failed, which raises where it `has_failed` the last time."""
         try:
-            self.listing = await list_server(client, self._log, self._spec.secrets)
+            await self._list(client)
         except (MCPError, ValidationError) as error:
-            failed_before, self._refresh_failed = self._refresh_failed, _is_http_failure(error)
-            if (
-                isinstance(error, MCPError)
-                and (_is_session_lost(error) or error.message == _CLOSED)
-            ) or (failed_before and self._refresh_failed):
+            if has_failed and _is_http_failure(error):
+                raise
+            if isinstance(error, MCPError) and (
+                _is_session_lost(error) or error.message == _CLOSED
+            ):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
             self._log.warning("tools cannot be listed again", why=type(error).__name__)
             self._changed.set()
-        else:
-            self._refresh_failed = False
-            self._on_listing(self)
-
-    @asynccontextmanager
-    async def _listening(self, client: mcp.Client) -> AsyncIterator[None]:
-        # Servers of the newest protocol report changes only to clients that listen.
-        tools = client.server_capabilities.tools
-        if client.protocol_version < "2026" or tools is None or not tools.list_changed:
-            yield
-            return
-        listener = asyncio.create_task(self._listen(client))
-        try:
-            yield
-        finally:
-            await cancel_and_wait([listener])
+            return _is_http_failure(error)
+        self._on_listing(self)
+        return False
 
     async def _listen(self, client: mcp.Client) -> None:
+        """Hear of changes: servers of the newest protocol report them only to who listens."""
+        tools = client.server_capabilities.tools
+        if client.protocol_version < "2026" or tools is None or not tools.list_changed:
+            return
         for pause in chain(_LISTEN_PAUSES, repeat(_LISTEN_PAUSES[-1])):
             with suppress(MCPError, RuntimeError, TimeoutError):
                 async with client.listen(
@@ -305,8 +265,8 @@ class Connection:
 
 def _is_short(raw: types.CallToolResult) -> bool:
     """Whether an answer is read in no time: a long one would hold up all others."""
-    texts = (getattr(getattr(block, "resource", block), "text", "") for block in raw.content)
-    return raw.structured_content is None and sum(map(len, texts)) < _LONG_ANSWER
+    size = sum(len(_text_of(block)) for block in raw.content)
+    return raw.structured_content is None and size < _LONG_ANSWER
 
 
 def _is_encodable(arguments: dict[str, Any]) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
 
 from bot.errors import ToolUnavailable
 from bot.mcp.result import ToolResult
-from bot.mcp.server import McpServer, ServerHealth
+from bot.mcp.server import McpServer, ServerCall
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool
 from bot.messages import Clock
@@ -56,12 +56,12 @@ class Pool:
 
     def tools(self, specs: Iterable[ServerSpec]) -> list[Tool]:
         """What these servers are known to offer, sorted by key; a lost server's tools stay."""
-        tools = {
-            tool.key: tool
+        found = (
+            replace(tool, server=spec.name)
             for spec, server in self._found(specs)
-            for tool in (one.of(spec.name) for one in server.tools)
-        }
-        return [tools[key] for key in sorted(tools)]
+            for tool in server.tools
+        )
+        return sorted(found, key=lambda tool: tool.key)
 
     def have_listed(self, specs: Iterable[ServerSpec]) -> bool:
         """Whether each of these has said what it offers, at least once."""
@@ -74,28 +74,15 @@ class Pool:
         found = sorted(self._found(specs), key=lambda pair: pair[0].name)
         return [text for _, server in found for text in server.prompts]
 
-    async def call(
-        self,
-        spec: ServerSpec,
-        tool: str,
-        arguments: Mapping[str, Any],
-        deadline: float | None = None,
-        pinned: str = "",
-    ) -> ToolResult:
-        """The tool's answer, within `deadline` seconds (the server's own where None).
+    async def call(self, call: ServerCall) -> ToolResult:
+        """The tool's answer. A call that did not run, or may run twice, is made once more.
 
-        With `pinned`, the digest of a tool, no other tool of that name is called.
-        Raises ToolUnavailable where the call surely did not run, ToolFateUnknown where it may have.
+        Raises ToolUnavailable where it surely did not run, else ToolFateUnknown.
         """
-        server = self._servers.get(spec.share_key)
+        server = self._servers.get(call.spec.share_key)
         if server is None:
-            raise ToolUnavailable(f"there is no MCP server {spec.name!r}")
-        seconds = spec.deadline if deadline is None else deadline
-        return await server.call(spec, tool, dict(arguments), seconds, pinned)
-
-    def health(self) -> list[ServerHealth]:
-        """How each of the `servers` is doing."""
-        return [server.health() for server in self.servers]
+            raise ToolUnavailable(f"there is no MCP server {call.spec.name!r}")
+        return await server.call(call)
 
     async def keep_only(self, specs: Iterable[ServerSpec]) -> None:
         """Close the connections to all but these servers."""

@@ -180,7 +180,10 @@ def _image_kind(data: str) -> str | None:
 
 @dataclass(slots=True)
 class ConnectionState:
-    """Whether a connection is lost, and why; its transport and its callers may say so."""
+    """Whether a connection is lost, and why; its transport and its callers may say so.
+
+    `trouble` is what may explain an error that follows.
+    """
 
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
@@ -191,10 +194,6 @@ class ConnectionState:
         if not self.lost.is_set():
             self.reason = reason
             self.lost.set()
-
-    def note(self, trouble: str) -> None:
-        """Remember what may explain an error that follows."""
-        self.trouble = trouble
 
 
 @dataclass(slots=True)

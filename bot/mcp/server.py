@@ -18,7 +18,7 @@ import structlog
 from bot.errors import ToolFateUnknown, ToolUnavailable
 from bot.mcp.result import CallLost, RequestState, ToolResult
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import Tool
+from bot.mcp.tool_spec import Tool, tool_named
 from bot.messages import Clock
 from bot.ops.tasks import TaskSet, backoff, wait_first
 from bot.safety.text_safety import printable
@@ -88,43 +88,29 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerHealth:
-    """How a server is doing: `state` is up, down or connecting, `reason` says why it is not up.
+class ServerCall:
+    """One call: by the trust and limits of its `spec`, before `ends` on the loop's clock.
 
-    `names` are those that agents give it, `connects` counts its connections, `calls` those that run
-    now; `cooldown` is the seconds for which a breaker admits no call.
+    With `pinned`, the digest of a tool, no other tool of that name is called.
     """
-
-    names: tuple[str, ...]
-    transport: str
-    state: str
-    reason: str
-    connects: int
-    tools: int
-    prompts: int
-    calls: int
-    cooldown: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call: by the trust and limits of its `spec`, before `ends` on the loop's clock."""
 
     spec: ServerSpec
     tool: str
     arguments: dict[str, Any]
     ends: float
-    pinned: str
+    pinned: str = ""
 
     @property
     def seconds_left(self) -> float:
+        """Seconds until it has to end."""
         return max(0.0, self.ends - _now())
 
 
 class McpServer:
     """A server, connected anew after each loss; a call brings the next attempt forward.
 
-    `tools` and `prompts` are what it offers, also while it is away; `reason` says why it is.
+    `names` are those that agents give it, `connects` counts its connections, `calls` those that run
+    now. `tools` and `prompts` are what it offers, also while it is away; `reason` says why it is.
     `settled` is set once the first attempt has succeeded or failed. Connecting and calling have a
     breaker each: a server that accepts every connection may still fail every call.
     """
@@ -136,6 +122,8 @@ class McpServer:
         self.connects = 0
         self.reason = "not connected yet"
         self.settled = asyncio.Event()
+        self.calls = 0
+        self.transport = spec.definition.transport
         self._spec = spec
         self._clock = clock
         self._log = structlog.get_logger("mcp").bind(server=spec.name)
@@ -148,7 +136,6 @@ class McpServer:
         self._call_breaker = Breaker()
         self._call_failed_at = 0.0
         self._slots = asyncio.Semaphore(spec.max_calls)
-        self._running = 0
         self._task = asyncio.create_task(self._stay_connected(), name=f"mcp:{spec.name}")
         self._task.add_done_callback(self._on_end)
 
@@ -158,20 +145,12 @@ class McpServer:
         current = self._connection
         return None if current is None or current.state.lost.is_set() else current
 
-    def health(self) -> ServerHealth:
-        """How this server is doing now."""
-        is_up, now = self.connection is not None, self._clock.monotonic()
-        return ServerHealth(
-            names=tuple(self.names),
-            transport=self._spec.definition.transport,
-            state="up" if is_up else ("down" if self.settled.is_set() else "connecting"),
-            reason="" if is_up else self.reason,
-            connects=self.connects,
-            tools=len(self.tools),
-            prompts=len(self.prompts),
-            calls=self._running,
-            cooldown=max(self._call_breaker.remaining(now), self._connect_breaker.remaining(now)),
-        )
+    @property
+    def state(self) -> str:
+        """`up`, `down` or `connecting`."""
+        if self.connection is not None:
+            return "up"
+        return "down" if self.settled.is_set() else "connecting"
 
     async def close(self) -> None:
         """End the connection, its process and every task; who waits for it gets an error."""
@@ -179,23 +158,8 @@ class McpServer:
         await asyncio.wait({self._task})
         await self._tasks.end(_CLOSE_SECONDS)
 
-    # --- calls ---
-
-    async def call(
-        self,
-        spec: ServerSpec,
-        tool: str,
-        arguments: dict[str, Any],
-        seconds: float,
-        pinned: str = "",
-    ) -> ToolResult:
-        """The tool's answer within `seconds`, by the trust and limits of `spec`.
-
-        With `pinned`, the digest of a tool, no other tool of that name is called. A call that did
-        not run, or may run twice, is made once more. Raises ToolUnavailable where it surely did not
-        run, else ToolFateUnknown.
-        """
-        call = _Call(spec, tool, arguments, _now() + seconds, pinned)
+    async def call(self, call: ServerCall) -> ToolResult:
+        """The tool's answer; for what is raised, see `Pool.call`."""
         sent, why = False, ""
         for may_retry in (True, False):
             try:
@@ -206,15 +170,16 @@ class McpServer:
                 why = str(error)
             except CallLost as lost:
                 sent, why = sent or lost.sent, str(lost)
-                repeatable = not lost.sent or self._is_repeatable(spec, tool)
+                known = tool_named(call.tool, self.tools)
+                repeatable = not lost.sent or call.spec.is_repeatable(call.tool, known)
                 if not (may_retry and repeatable and call.seconds_left >= _TOO_SHORT_TO_RETRY):
                     break
-        name = f"{self._spec.name}: {printable(tool, 80)!r}"
+        name = f"{self._spec.name}: {printable(call.tool, 80)!r}"
         if sent:
             raise ToolFateUnknown(f"{name} may have run: {why}")
         raise ToolUnavailable(f"{name} did not run: {why}")
 
-    async def _try_call(self, call: _Call) -> ToolResult:
+    async def _try_call(self, call: ServerCall) -> ToolResult:
         now = self._clock.monotonic()
         if not self._call_breaker.admits(now):
             seconds = max(1, round(self._call_breaker.remaining(now)))
@@ -224,13 +189,10 @@ class McpServer:
         try:
             async with self._slot(call):
                 connection = await self._connected(min(_CONNECT_WAIT, call.seconds_left))
-                found = next(
-                    (one for one in connection.listing.tools if one.name == call.tool), None
-                )
+                found = tool_named(call.tool, connection.tools)
                 if found is None:
-                    raise ToolUnavailable(
-                        f"{self._spec.name} has no tool {printable(call.tool, 80)!r} now"
-                    )
+                    name = printable(call.tool, 80)
+                    raise ToolUnavailable(f"{self._spec.name} has no tool {name!r} now")
                 if call.pinned and found.digest != call.pinned:
                     raise ToolUnavailable(f"{found.name!r} has changed meanwhile; ask again")
                 result = await self._call_on(connection, call)
@@ -241,20 +203,20 @@ class McpServer:
         return result
 
     @asynccontextmanager
-    async def _slot(self, call: _Call) -> AsyncIterator[None]:
+    async def _slot(self, call: ServerCall) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(call.seconds_left):
                 await self._slots.acquire()
         except TimeoutError:
             raise ToolUnavailable(f"{self._spec.name} is busy: no free slot in time") from None
-        self._running += 1
+        self.calls += 1
         try:
             yield
         finally:
-            self._running -= 1
+            self.calls -= 1
             self._slots.release()
 
-    async def _call_on(self, connection: Connection, call: _Call) -> ToolResult:
+    async def _call_on(self, connection: Connection, call: ServerCall) -> ToolResult:
         request, began, lost = RequestState(), _now(), connection.state.lost
         seconds, cap = call.seconds_left + 5.0, call.spec.result_cap
         task = self._tasks.spawn(connection.call(call.tool, call.arguments, seconds, cap, request))
@@ -298,13 +260,6 @@ class McpServer:
         if self._call_breaker.failed(self._clock.monotonic()) and not lost.connection:
             self._log.warning("too many failures: the server is left alone for a while")
             self._tasks.spawn(connection.probe())
-
-    def _is_repeatable(self, spec: ServerSpec, tool: str) -> bool:
-        known = next((one for one in self.tools if one.name == tool), None)
-        hinted = known is not None and (known.read_only or known.idempotent)
-        return spec.is_repeatable(tool) or (spec.definition.trust_annotations and hinted)
-
-    # --- the connection ---
 
     async def _connected(self, seconds: float) -> Connection:
         """The connection; where there is none, the outcome of the next attempt, begun now.
@@ -376,10 +331,8 @@ class McpServer:
             self.connects += 1
             self.reason = ""
             self._connect_breaker.succeeded()
-            tools = len(connection.listing.tools)
-            self._log.info("connected", tools=tools, connects=self.connects)
-        self.tools = connection.listing.tools
-        self.prompts = connection.listing.prompts
+            self._log.info("connected", tools=len(connection.tools), connects=self.connects)
+        self.tools, self.prompts = connection.tools, connection.prompts
         self._settle()
 
     def _on_loss(self, reason: str) -> None:

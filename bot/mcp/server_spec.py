@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from urllib.parse import quote, urlsplit
 
 import orjson
 import structlog
 
 from bot.errors import ConfigError
+from bot.mcp.tool_spec import Tool
 from bot.ops.redaction import Secrets
 from registry.definition import ClientCredentials, NamedServer
 from registry.definition import McpServer as ServerDefinition
@@ -23,11 +25,8 @@ log = structlog.get_logger("mcp")
 
 _REACH = {"command", "args", "env", "cwd", "url", "auth"}
 
-Expand = Callable[[str], str]
-"""A text with its `${NAME}` references replaced; raises ReferenceMissing."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServerSpec:
     """One MCP server under the name that an agent gives it.
 
@@ -46,8 +45,6 @@ class ServerSpec:
     max_calls: int = 8
     result_cap: int = 100_000
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
-    share_key: str = field(init=False, repr=False, compare=False)
-    """Equal for servers that can share one connection."""
 
     def __post_init__(self) -> None:
         if self.definition.url is not None and not _is_reachable(self.definition.url):
@@ -55,24 +52,27 @@ class ServerSpec:
                 f"mcpServers.{self.name}.url: write http://host/path or https://host/path, "
                 "with no user in it"
             )
+
+    @cached_property
+    def share_key(self) -> str:
+        """Equal for servers that can share one connection."""
         one = self.definition
         headers = {name.lower(): value for name, value in one.headers.items()}
         reach = one.model_dump(mode="json", include=_REACH) | {"headers": headers}
         how = [one.transport, self.internal, self.internal_auth]
-        object.__setattr__(
-            self,
-            "share_key",
-            hashlib.sha256(json.dumps([reach, how], sort_keys=True).encode()).hexdigest(),
-        )
+        return hashlib.sha256(json.dumps([reach, how], sort_keys=True).encode()).hexdigest()
 
     @property
     def url(self) -> str:
         """Its URL, empty for a command."""
         return self.definition.url or ""
 
-    def is_repeatable(self, tool: str) -> bool:
-        """Whether an admin declared this tool safe to run twice."""
-        return any(fnmatchcase(tool, glob) for glob in self.definition.repeatable)
+    def is_repeatable(self, name: str, tool: Tool | None) -> bool:
+        """Whether an admin declared a tool safe to run twice, or trusts the server that says so."""
+        is_hinted = tool is not None and (tool.read_only or tool.idempotent)
+        return (is_hinted and self.definition.trust_annotations) or any(
+            fnmatchcase(name, glob) for glob in self.definition.repeatable
+        )
 
     def cache_rule(self, tool: str) -> ServerCache | None:
         """How long this tool's results may be used again, where the operator allows it."""
@@ -112,7 +112,7 @@ def basic_credentials(auth: ClientCredentials) -> str:
 
 def prepare_server(
     named: NamedServer,
-    expand: Expand,
+    expand: Callable[[str], str],
     is_listed: Callable[[str | None], bool],
     secrets: Secrets,
     *,
@@ -121,15 +121,16 @@ def prepare_server(
 ) -> ServerSpec | None:
     """The server with its references expanded; None, with a line in the log, where one is missing.
 
+    `expand` replaces the `${NAME}` references of a text, or raises ReferenceMissing;
     `is_listed` tells whether the operator lets all agents reach the host of a URL, internal or not.
     """
     one, auth = named.server, named.server.auth
     try:
         if auth is not None:
-            secret = expand(auth.client_secret)
-            auth = auth.model_copy(
-                update={"client_id": expand(auth.client_id), "client_secret": secret}
-            )
+            expanded = {
+                name: expand(getattr(auth, name)) for name in ("client_id", "client_secret")
+            }
+            auth = auth.model_copy(update=expanded)
             secrets.add(basic_credentials(auth))
         filled = {
             "url": expand(one.url) if one.url else None,
@@ -139,12 +140,12 @@ def prepare_server(
             "auth": auth,
         }
         definition = one.model_copy(update=filled)
+        tokens_from = (auth.token_url or auth.issuer) if auth else None
         return ServerSpec(
             named.name,
             definition,
             internal=named.operator or is_listed(definition.url),
-            internal_auth=auth is not None
-            and (named.operator or is_listed(auth.token_url or auth.issuer)),
+            internal_auth=auth is not None and (named.operator or is_listed(tokens_from)),
             proxied=proxied,
             result_cap=result_cap,
             secrets=secrets,

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.ops.redaction import Secrets
@@ -52,9 +52,10 @@ class Tool:
         """`mcp:<server>:<name>`, by which policy knows it."""
         return f"mcp:{self.server}:{self.name}"
 
-    def of(self, server: str) -> Tool:
-        """The same tool under another name of its server."""
-        return replace(self, server=server)
+
+def tool_named(name: str, tools: Iterable[Tool]) -> Tool | None:
+    """The tool of this name, as its server names it."""
+    return next((tool for tool in tools if tool.name == name), None)
 
 
 class ToolFilter:

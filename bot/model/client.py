@@ -7,12 +7,10 @@ Nothing is retried here, and nothing is read from the environment or the disk.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import warnings
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,17 +21,19 @@ from bot.messages import Answer, Clock, Meter, Model, ModelRequest, Piece
 from bot.model.parameters import (
     DEFAULT_URL,
     Parameters,
-    Provider,
+    is_native,
     parameters,
     with_cache_marks,
     without_cache_marks,
 )
 from bot.model.rate_limiter import RateLimiter
-from bot.model.stream import StreamAccumulator, event_error, retry_after, status_error
+from bot.model.stream import StreamAccumulator, retry_after, status_error
 from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
 from bot.ops.network import DIRECT_LOOPBACK
+from registry.errors import InvalidValue
 from registry.models import known, wire_id
+from registry.urls import web_parts
 
 if TYPE_CHECKING:
     import anthropic
@@ -63,7 +63,7 @@ class MessagesModel:
         connect_seconds: float = 10.0,
         silence_seconds: float = 90.0,
     ) -> None:
-        self.provider = Provider(_checked_url(base_url or DEFAULT_URL))
+        self.base_url = _checked_url(base_url or DEFAULT_URL)
         self._key = api_key.strip()
         self._clock = clock
         self._connect = connect_seconds
@@ -72,9 +72,12 @@ class MessagesModel:
         self._client: anthropic.AsyncAnthropic | None = None
         self._limiters: dict[str, RateLimiter] = {}
 
-    async def warm(self) -> None:
-        """Load the client library and make the client, off the loop."""
-        await self._connected()
+    async def warm(self) -> anthropic.AsyncAnthropic:
+        """The client, made and its library loaded off the loop."""
+        async with self._loading:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._load)
+            return self._client
 
     async def close(self) -> None:
         """Close all connections; a later request makes new ones."""
@@ -91,22 +94,13 @@ class MessagesModel:
                 "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
                 "a letter outside ASCII): set it again"
             )
-        client = await self._connected()
-        events = await self._open(client, request)
+        events = await self._open(self._client or await self.warm(), request)
         try:
             async with aclosing(self._pieces(events, request.meter)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
             await events.close()
-
-    async def _connected(self) -> anthropic.AsyncAnthropic:
-        if self._client is not None:
-            return self._client
-        async with self._loading:
-            if self._client is None:
-                self._client = await asyncio.to_thread(self._load)
-            return self._client
 
     def _load(self) -> anthropic.AsyncAnthropic:
         import anthropic
@@ -122,7 +116,7 @@ class MessagesModel:
         )
         client = anthropic.AsyncAnthropic(
             api_key=self._key,
-            base_url=self.provider.base_url,
+            base_url=self.base_url,
             timeout=timeout,
             max_retries=0,
             open_telemetry=False,
@@ -134,14 +128,15 @@ class MessagesModel:
             ),
         )
         # The library also takes headers, and with them keys, from ANTHROPIC_CUSTOM_HEADERS.
-        client._custom_headers = {} if self.provider.native else {"x-api-key": self._key}  # noqa: SLF001
+        own = {} if is_native(self.base_url) else {"x-api-key": self._key}
+        client._custom_headers = own  # noqa: SLF001
         return client
 
     async def _open(self, client: anthropic.AsyncAnthropic, request: ModelRequest) -> Stream:
         import anthropic
         import httpx2
 
-        settings = parameters(request, self.provider)
+        settings = parameters(request, self.base_url)
         name = wire_id(request.model)
         if (limiter := self._limiters.get(name)) is None:
             if len(self._limiters) > MAX_LIMITERS:
@@ -183,13 +178,13 @@ class MessagesModel:
 
     @property
     def _place(self) -> str:
-        url = urlsplit(self.provider.base_url)
+        url = urlsplit(self.base_url)
         return f"the Messages API at {url.hostname}" + (f":{url.port}" if url.port else "")
 
     async def _pieces(self, events: Stream, meter: Meter) -> AsyncGenerator[Piece, None]:
         import httpx2
 
-        answer = StreamAccumulator(partial(event_error, secret=self._key), meter)
+        answer = StreamAccumulator(meter, self._key)
         try:
             async with aclosing(_decoded(events)) as decoded:
                 async for event in decoded:
@@ -302,22 +297,17 @@ async def _drain(decoded: AsyncGenerator[Any, None]) -> None:
 
 
 def _checked_url(base_url: str) -> str:
-    if not _is_plain_url(base_url):
+    try:
+        url = web_parts(base_url, printable=False)
+        is_bare = not (url.query or url.fragment or url.username or url.password)
+    except InvalidValue:
+        is_bare = False
+    if not is_bare:
         raise ConfigError(
             "ANTHROPIC_BASE_URL is not an address such as https://host/path "
             "(without a user name, a password or a query): set it again"
         )
     return base_url
-
-
-def _is_plain_url(base_url: str) -> bool:
-    try:
-        url = urlsplit(base_url)
-        _ = url.port  # checked only when it is asked for
-    except ValueError:
-        return False
-    is_bare = not (url.query or url.fragment or url.username or url.password)
-    return url.scheme in ("http", "https") and bool(url.hostname) and is_bare
 
 
 class WatchedModel:
@@ -333,7 +323,7 @@ class WatchedModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of the other model's answer."""
         try:
-            async with contextlib.aclosing(self._model.stream(request)) as pieces:
+            async with aclosing(self._model.stream(request)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Answer):
                         self._answered_at = self._clock.monotonic()
@@ -350,9 +340,6 @@ class WatchedModel:
         if failed is not None and (answered is None or failed > answered):
             state = "failing"
         failure = {"last_failure": self._failure} if self._failure else {}
-        ages = {"last_answer_s": _age(now, answered), "last_failure_s": _age(now, failed)}
+        times = {"last_answer_s": answered, "last_failure_s": failed}
+        ages = {name: None if at is None else round(now - at, 1) for name, at in times.items()}
         return {"state": state} | ages | failure
-
-
-def _age(now: float, at: float | None) -> float | None:
-    return None if at is None else round(now - at, 1)

@@ -5,13 +5,14 @@ The marks go after the tools, the system prompt and the conversation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 from bot.messages import Json, ModelRequest
+from registry.definition import LlmConfiguration
 from registry.models import EFFORTS, ModelInfo, known, table, wire_id
 
 DEFAULT_URL = "https://api.anthropic.com"
@@ -21,15 +22,9 @@ SAMPLING_VERSION: Mapping[str, str] = MappingProxyType({"anthropic-version": "20
 
 LEVELS: tuple[str, ...] = ("minimal", *EFFORTS)
 BUDGETS: Mapping[str, int] = MappingProxyType(
-    {
-        "minimal": 1_024,
-        "low": 2_048,
-        "medium": 8_192,
-        "high": 16_384,
-        "xhigh": 32_000,
-        "max": 32_000,
-    }
+    dict(zip(LEVELS, (1_024, 2_048, 8_192, 16_384, 32_000, 32_000), strict=True))
 )
+"""Tokens of thinking at each level, for models that take a budget."""
 MIN_ANSWER_TOKENS = 1_024
 ADAPTIVE: Mapping[str, str] = MappingProxyType({"type": "adaptive", "display": "summarized"})
 """Without summaries a chat would go silent between tools."""
@@ -38,22 +33,11 @@ ADAPTIVE: Mapping[str, str] = MappingProxyType({"type": "adaptive", "display": "
 # The cache looks back 20 blocks from a mark; a step with many parallel calls adds more than that.
 BLOCKS_BETWEEN_MARKS = 15
 UNMARKED_KINDS = frozenset({"thinking", "redacted_thinking"})
-Position = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """The Messages API that requests go to."""
-
-    base_url: str = DEFAULT_URL
-
-    @property
-    def native(self) -> bool:
-        """Whether this is the address that the model table describes."""
-        return self.base_url.rstrip("/") == DEFAULT_URL
-
-
-NATIVE = Provider()
+def is_native(base_url: str) -> bool:
+    """Whether this is the Messages API that the model table describes."""
+    return base_url.rstrip("/") == DEFAULT_URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,69 +50,52 @@ class Parameters:
     dropped: tuple[str, ...] = ()
 
 
-def parameters(request: ModelRequest, provider: Provider = NATIVE) -> Parameters:
+def parameters(request: ModelRequest, base_url: str = DEFAULT_URL) -> Parameters:
     """The request's settings as its model supports them; an unknown model gets the minimum."""
     info = known(request.model)
     notes: list[str] = []
+    body: dict[str, Any] = {"model": wire_id(request.model), "max_tokens": request.max_tokens}
     if info is None:
-        body = {"model": wire_id(request.model), "max_tokens": request.max_tokens}
-        extra_body = _unknown_model_extras(request, provider, notes)
+        extra_body = _unknown_model_extras(request, base_url, notes)
     else:
-        body = _known_body(request, info, notes)
+        if request.max_tokens > info.max_output:
+            body["max_tokens"] = info.max_output
+            notes.append(
+                f"{request.model} writes at most {info.max_output} tokens: "
+                f"maxTokens {request.max_tokens} is lowered to it"
+            )
+        body |= _reasoning(request, info, body["max_tokens"], notes)
         extra_body = _temperature(request, info, body, notes)
     headers = SAMPLING_VERSION if extra_body else {}
     return Parameters(body, extra_body, headers, tuple(notes))
 
 
-def advice(
-    model: str,
-    *,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    reasoning_effort: str | None = None,
-    provider: Provider = NATIVE,
-) -> list[str]:
+def advice(llm: LlmConfiguration, base_url: str = DEFAULT_URL) -> list[str]:
     """Sentences for an admin on these settings; none where they are all sent as they are."""
+    model, sentences = llm.model or "", list[str]()
     info = known(model)
-    limit = max_tokens if max_tokens is not None else (info.max_output if info else 1)
-    request = ModelRequest(model, limit, (), (), (), temperature, reasoning_effort)
-    return [*_table_advice(model, info, provider), *parameters(request, provider).dropped]
-
-
-def _table_advice(model: str, info: ModelInfo | None, provider: Provider) -> list[str]:
-    if info is None:
-        if not (provider.native or model.startswith("claude-")):
-            return []
+    if info is None and (is_native(base_url) or model.startswith("claude-")):
         close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
         hint = f"; did you mean {close[0]}?" if close else ""
-        return [f"{model} is not in the model table: only the minimum is sent{hint}"]
-    if info.retires is not None:
-        return [f"{model} retires on {info.retires}: use {info.successor} instead"]
-    return []
+        sentences.append(f"{model} is not in the model table: only the minimum is sent{hint}")
+    if info is not None and info.retires is not None:
+        sentences.append(f"{model} retires on {info.retires}: use {info.successor} instead")
+    limit = llm.max_tokens or (info.max_output if info else 1)
+    request = ModelRequest(model, limit, (), (), (), llm.temperature, llm.reasoning_effort)
+    return [*sentences, *parameters(request, base_url).dropped]
 
 
 def _unknown_model_extras(
-    request: ModelRequest, provider: Provider, notes: list[str]
+    request: ModelRequest, base_url: str, notes: list[str]
 ) -> Mapping[str, Any]:
     if request.reasoning_effort is not None and _effort(request, notes) not in (None, "none"):
         notes.append(f"{request.model} is not in the model table: reasoningEffort is dropped")
     if request.temperature is None:
         return {}
-    if provider.native:
+    if is_native(base_url):
         notes.append(f"{request.model} is not in the model table: temperature is dropped")
         return {}
     return {"temperature": request.temperature}
-
-
-def _known_body(request: ModelRequest, info: ModelInfo, notes: list[str]) -> dict[str, Any]:
-    max_tokens = min(request.max_tokens, info.max_output)
-    if max_tokens < request.max_tokens:
-        notes.append(
-            f"{request.model} writes at most {info.max_output} tokens: "
-            f"maxTokens {request.max_tokens} is lowered to it"
-        )
-    body: dict[str, Any] = {"model": wire_id(request.model), "max_tokens": max_tokens}
-    return body | _reasoning(request, info, max_tokens, notes)
 
 
 def _reasoning(
@@ -249,16 +216,13 @@ def _without_mark(block: Json) -> Json:
 
 def _without_marks(message: Json) -> Json:
     content = message["content"]
-    if isinstance(content, str):
+    if isinstance(content, str) or not any("cache_control" in block for block in content):
         return message
-    for block in content:
-        if "cache_control" in block:
-            return {**message, "content": [_without_mark(block) for block in content]}
-    return message
+    return {**message, "content": [_without_mark(block) for block in content]}
 
 
 def _mark_last(blocks: list[Json]) -> None:
-    for place in range(len(blocks) - 1, -1, -1):
+    for place in reversed(range(len(blocks))):
         if _can_be_marked(blocks[place]):
             blocks[place] = _mark(blocks[place])
             return
@@ -266,36 +230,22 @@ def _mark_last(blocks: list[Json]) -> None:
 
 def _mark_conversation(messages: list[Json]) -> None:
     """Mark the last block that can be marked, and the next one at least 15 blocks before it."""
-    due = 0
-    marks = 0
-    for distance, position in enumerate(_backwards(messages)):
-        if distance < due or not _can_be_marked(_block(messages, position)):
-            continue
-        index, place = position
-        message = messages[index]
-        content = [] if isinstance(message["content"], str) else list(message["content"])
-        content[place : place + 1] = [_mark(_block(messages, position))]
-        messages[index] = {**message, "content": content}
-        due, marks = distance + BLOCKS_BETWEEN_MARKS, marks + 1
-        if marks == 2:
-            return
+    due = marks = distance = 0
+    for index in reversed(range(len(messages))):
+        content = _blocks(messages[index])
+        for place in reversed(range(len(content))):
+            if distance >= due and _can_be_marked(content[place]):
+                content[place] = _mark(content[place])
+                messages[index] = {**messages[index], "content": content}
+                due, marks = distance + BLOCKS_BETWEEN_MARKS, marks + 1
+                if marks == 2:
+                    return
+            distance += 1
 
 
-def _backwards(messages: list[Json]) -> Iterator[Position]:
-    for index in range(len(messages) - 1, -1, -1):
-        content = messages[index]["content"]
-        size = 1 if isinstance(content, str) else len(content)
-        for place in range(size - 1, -1, -1):
-            yield index, place
-
-
-def _block(messages: list[Json], position: Position) -> Json:
-    index, place = position
-    content = messages[index]["content"]
-    if isinstance(content, str):
-        return {"type": "text", "text": content}
-    block: Json = content[place]
-    return block
+def _blocks(message: Json) -> list[Json]:
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else [*content]
 
 
 def _can_be_marked(block: Json) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 
 from bot.errors import ModelBusy
 from bot.messages import Clock
+from bot.ops.tasks import wait_first
 
 log = structlog.get_logger("model")
 
@@ -63,7 +64,7 @@ class RateLimiter:
         self._running: set[Permit] = set()
         self._changed = asyncio.Event()
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def permit(self) -> AsyncIterator[Permit]:
         """Wait until one more request may run; raises ModelBusy where that takes too long."""
         await self._wait_for_permit()
@@ -107,9 +108,7 @@ class RateLimiter:
                     raise ModelBusy(f"{self._model} takes no request for {seconds:.0f} s", seconds)
                 self._last_attempt = now
                 return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds or RECHECK_SECONDS):
-                    await self._changed.wait()
+            await wait_first(self._changed, timeout=seconds or RECHECK_SECONDS)
 
     def _seconds_to_wait(self) -> float | None:
         """Seconds until the pause ends, 0 where another request must end first, None if neither."""

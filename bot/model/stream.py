@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -49,19 +49,12 @@ ANSWER_LIMIT = 4_000_000
 MAX_TOKENS = 10**9
 """No real count comes near; the sum of several is still exact."""
 
-
 BUSY_STATUSES = frozenset({408, 409, 425, 429})
 LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
-REFUSED_KINDS = frozenset(
-    {
-        "invalid_request_error",
-        "authentication_error",
-        "billing_error",
-        "permission_error",
-        "not_found_error",
-        "request_too_large",
-    }
-)
+REFUSED_KINDS = {
+    *("invalid_request_error", "authentication_error", "billing_error"),
+    *("permission_error", "not_found_error", "request_too_large"),
+}
 CURES: Mapping[int, str] = {
     401: "check ANTHROPIC_API_KEY",
     402: "check the account's credit",
@@ -77,8 +70,7 @@ def status_error(
     status: int, body: object, retry_after: float | None = None, secret: str = ""
 ) -> ModelError:
     """The error for an HTTP answer that is not a success; `body` is its JSON or its text."""
-    kind, message = _kind_and_message(body)
-    text = _text(f"the Messages API answered {status}", kind, message, secret)
+    kind, message, text = _described(f"the Messages API answered {status}", body, secret)
     if status in BUSY_STATUSES or status >= 500 or kind == "overloaded_error":
         return ModelBusy(text, retry_after)
     if status == 400 and _is_stale(message):
@@ -89,8 +81,7 @@ def status_error(
 
 def event_error(body: object, secret: str = "") -> ModelError:
     """The error for an `error` event inside a stream."""
-    kind, message = _kind_and_message(body)
-    text = _text("the Messages API ended the stream", kind, message, secret)
+    kind, message, text = _described("the Messages API ended the stream", body, secret)
     if kind not in REFUSED_KINDS:
         return ModelBusy(text)
     return StaleThinking(text) if _is_stale(message) else ModelRefused(text)
@@ -98,15 +89,13 @@ def event_error(body: object, secret: str = "") -> ModelError:
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds to wait by the headers of an answer, or None; `now` is wall time."""
-    precise = _seconds(headers.get("retry-after-ms"))
-    if precise is not None:
+    if (precise := _seconds(headers.get("retry-after-ms"))) is not None:
         return precise / 1000
     value = headers.get("retry-after")
-    plain = _seconds(value)
-    if plain is not None:
-        return plain
     if value is None:
         return _until_reset(headers, now)
+    if (plain := _seconds(value)) is not None:
+        return plain
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):
@@ -132,18 +121,15 @@ def _seconds(value: str | None) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _kind_and_message(body: object) -> tuple[str, str]:
+def _described(what: str, body: object, secret: str) -> tuple[str, str, str]:
+    """An error's kind and message as the server gives them, and a text on `what` happened."""
     error: Any = body.get("error", body) if isinstance(body, Mapping) else body
-    if isinstance(error, Mapping):
-        return str(error.get("type") or ""), str(error.get("message") or "")
-    return "", str(error or "")
-
-
-def _text(what: str, kind: str, message: str, secret: str) -> str:
+    fields = error if isinstance(error, Mapping) else {"message": error}
+    kind, message = str(fields.get("type") or ""), str(fields.get("message") or "")
     # A server may echo the key; cutting first could leave half of it.
     redacted = message.replace(secret, "***") if secret else message
     detail = " ".join(redacted.split())[:MESSAGE_LIMIT]
-    return ": ".join(part for part in (what, kind[:50], detail) if part)
+    return kind, message, ": ".join(filter(None, (what, kind[:50], detail)))
 
 
 def _is_stale(message: str) -> bool:
@@ -153,16 +139,14 @@ def _is_stale(message: str) -> bool:
 class StreamAccumulator:
     """One answer so far; `started` and `complete` tell whether anything, and all of it, came.
 
-    `make_error` makes the error of an `error` event; `meter` is updated with the cost so far.
+    `meter` is updated with the cost so far; no error shows the `secret`.
     """
 
-    def __init__(
-        self, make_error: Callable[[Json], ModelError] = event_error, meter: Meter | None = None
-    ) -> None:
-        self._meter = meter or Meter()
+    def __init__(self, meter: Meter, secret: str = "") -> None:
+        self._meter = meter
+        self._secret = secret
         self.started = False
         self.complete = False
-        self._error = make_error
         self._blocks: dict[int, Block] = {}
         self._deltas: dict[int, dict[str, list[str]]] = {}
         self._usage: dict[str, int] = {}
@@ -214,7 +198,7 @@ class StreamAccumulator:
             case "message_stop":
                 self.complete = True
             case "error":
-                raise self._error(event)
+                raise event_error(event, self._secret)
             case _:  # ping, content_block_stop, and kinds of later versions
                 pass
 
@@ -226,18 +210,17 @@ class StreamAccumulator:
         self._meter.usage = Usage(**self._usage)
 
     def _on_block(self, index: int, start: Json) -> Iterator[Piece]:
-        block = dict(start)
-        self._blocks[index] = block
+        block = self._blocks[index] = dict(start)
         self._half_pair = ""
         match block["type"]:
             case "tool_use":
                 yield ToolChosen(_checked_text(block["name"]))
             case "text":
-                self._blocks[index] = {
-                    key: value for key, value in start.items() if value is not None
-                }
-                self._blocks[index]["text"] = text = _joined_pairs(_checked_text(block["text"]))
-                yield from _spoken(text)
+                text = _joined_pairs(_checked_text(block["text"]))
+                given = {key: value for key, value in start.items() if value is not None}
+                self._blocks[index] = given | {"text": text}
+                if text:
+                    yield TextDelta(text)
 
     def _on_delta(self, index: int, delta: Json) -> Iterator[Piece]:
         match delta["type"]:
@@ -245,9 +228,11 @@ class StreamAccumulator:
                 # Half of a surrogate pair waits for the other.
                 text = self._half_pair + self._append(index, "text", delta["text"])
                 self._half_pair = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-                yield from _spoken(_joined_pairs(text[: len(text) - len(self._half_pair)]))
+                if said := _joined_pairs(text[: len(text) - len(self._half_pair)]):
+                    yield TextDelta(said)
             case "thinking_delta":
-                yield from _thought(self._append(index, "thinking", delta["thinking"]))
+                if thought := self._append(index, "thinking", delta["thinking"]):
+                    yield ThinkingDelta(thought)
             case "input_json_delta":
                 self._append(index, "input", delta["partial_json"])
             case "citations_delta":
@@ -309,16 +294,6 @@ class StreamAccumulator:
         if self._stop == "tool_use":
             raise BrokenStream(f"the input of {block.get('name', 'a tool')} is not a JSON object")
         return {"input": {}}
-
-
-def _spoken(text: str) -> Iterator[Piece]:
-    if text:
-        yield TextDelta(text)
-
-
-def _thought(text: str) -> Iterator[Piece]:
-    if text:
-        yield ThinkingDelta(text)
 
 
 def _checked_text(value: object) -> str:

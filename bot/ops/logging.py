@@ -6,10 +6,10 @@ import logging
 import re
 import sys
 from collections import Counter
-from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict, Processor
 
 from bot.ops.redaction import Secrets
 from registry.secrets import REDACTED
@@ -21,43 +21,34 @@ SHAPES = re.compile(
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user:password of a URL
 )
 QUIET = ("aiohttp", "httpx2", "httpcore2", "anthropic", "uvicorn", "asyncio")
-MUTED = ("mcp.client",)
-"""Logs a traceback for each server that goes away; the pool says it in a line."""
 _MULTI_LINE = ("exception", "stack")
 
 
-class Redactor:
+def _redactor(secrets: Secrets) -> Processor:
     """A processor that takes known secrets, and what looks like one, out of every event."""
 
-    def __init__(self, secrets: Secrets | None = None) -> None:
-        self._secrets = secrets or Secrets()
-
-    def __call__(
-        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        """The event with every string redacted, at any depth."""
-        return {key: self._redact(value) for key, value in event.items()}
-
-    def _redact(self, value: Any) -> Any:
+    def redact(value: Any) -> Any:
         if isinstance(value, str):
-            return SHAPES.sub(REDACTED, self._secrets.redact(value))
+            return SHAPES.sub(REDACTED, secrets.redact(value))
         if isinstance(value, bytes):
-            return self._redact(value.decode(errors="replace"))
+            return redact(value.decode(errors="replace"))
         if isinstance(value, dict):
-            return {key: self._redact(item) for key, item in value.items()}
+            return {key: redact(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._redact(item) for item in value]
+            return [redact(item) for item in value]
         if isinstance(value, BaseException):
-            return self._redact(f"{type(value).__name__}: {value}")
+            return redact(f"{type(value).__name__}: {value}")
         return value
 
+    return lambda _logger, _method, event: redact(dict(event))
 
-def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
+
+def configure(level: str, form: str, secrets: Secrets) -> None:
     """Set up all logging of the process: `form` is `console` or `json`.
 
     What is added to `secrets` later is redacted from then on.
     """
-    shared: list[Any] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -73,6 +64,10 @@ def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    renderers: list[Processor] = [structlog.processors.JSONRenderer()]
+    if form == "console":
+        console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderers = [_escape_unprintable, console]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -80,8 +75,8 @@ def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                Redactor(secrets),
-                *_renderers(form),
+                _redactor(secrets),
+                *renderers,
             ],
         )
     )
@@ -90,14 +85,8 @@ def configure(level: str, form: str, secrets: Secrets | None = None) -> None:
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    for name in MUTED:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _renderers(form: str) -> list[Any]:
-    if form == "json":
-        return [structlog.processors.JSONRenderer()]
-    return [_escape_unprintable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # It logs a traceback for each server that goes away; the pool says it in a line.
+    logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
 
 
 class _Escaped:
@@ -115,9 +104,7 @@ class _Escaped:
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in self._text)
 
 
-def _escape_unprintable(
-    _logger: Any, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _escape_unprintable(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """The event without anything that moves a terminal or looks like another line of the log."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
@@ -129,19 +116,13 @@ def _escape_unprintable(
     return event
 
 
-class Counters:
+class Counters(Counter[str]):
     """Counts events such as `ignored:service`; health shows a snapshot."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
 
     def add(self, name: str, amount: int = 1) -> None:
         """Count."""
-        self._counts[name] += amount
-
-    def __getitem__(self, name: str) -> int:
-        return self._counts[name]
+        self[name] += amount
 
     def snapshot(self) -> dict[str, int]:
         """All counts so far, by name."""
-        return dict(sorted(self._counts.items()))
+        return dict(sorted(self.items()))

@@ -12,7 +12,7 @@ import gc
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bot.errors import ConfigError
@@ -91,11 +91,9 @@ def private_folder(folder: Path, data_dir: Path) -> None:
 
     Raises ConfigError where it cannot be used, and where others could put something into it.
     """
-    try:
+    with data_dir_errors(data_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         problem = writable_by_others(folder)
-    except OSError as error:
-        raise data_dir_error(data_dir, error) from None
     if problem:
         why, cure = problem
         raise ConfigError(f"DATA_DIR {data_dir}: {why}. {cure[0].upper()}{cure[1:]}.")
@@ -130,17 +128,21 @@ def replaceable_parent(folder: Path) -> Path | None:
     return None
 
 
-def data_dir_error(data_dir: Path, error: OSError) -> ConfigError:
-    """The error for a DATA_DIR that the system refuses, or that holds a link for a file of ours."""
-    if error.errno == errno.ELOOP:
-        return ConfigError(
-            f"DATA_DIR {data_dir}: {error.filename} is a link, where a file of the host's own "
-            "should be. Remove it, and ask who made it."
-        )
-    return ConfigError(
-        f"DATA_DIR {data_dir} cannot be used: {error.strerror}. "
-        "Make it a folder that this user may write to, or choose another DATA_DIR."
-    )
+@contextlib.contextmanager
+def data_dir_errors(data_dir: Path) -> Iterator[None]:
+    """Raise ConfigError where the system refuses DATA_DIR, or a link stands for a file of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(
+                f"DATA_DIR {data_dir}: {error.filename} is a link, where a file of the host's own "
+                "should be. Remove it, and ask who made it."
+            ) from None
+        raise ConfigError(
+            f"DATA_DIR {data_dir} cannot be used: {error.strerror}. "
+            "Make it a folder that this user may write to, or choose another DATA_DIR."
+        ) from None
 
 
 def open_private(path: Path, flags: int) -> int:

@@ -170,10 +170,6 @@ class Secrets:
         end = fold(text[-_ESCAPED_WIDTH * matcher.longest :])
         return matcher.prefix_at(end, 0, MIN_PREFIX) < len(end)
 
-    def stream_redactor(self) -> StreamRedactor:
-        """Redacts one text while it grows."""
-        return StreamRedactor(self)
-
     def redact_settled(self, text: str) -> tuple[int, str]:
         """How much of a growing text no further text can change, and that much redacted."""
         if not (matcher := self._matcher()):
@@ -222,8 +218,13 @@ class _Matcher:
         for one in flat:
             self._heads.setdefault(one[:MIN_LENGTH], []).append(one)
         self._starts = {head[:n] for head in self._heads for n in range(1, MIN_LENGTH)}
-        self._automaton = _automaton(sorted(flat)) if flat else None
         self._clean: set[str] = set()
+        self._automaton: Any = None
+        if flat:
+            from ahocorasick_rs import AhoCorasick, MatchKind
+
+            kind = MatchKind.LeftmostLongest
+            self._automaton = AhoCorasick(sorted(flat), matchkind=kind, store_patterns=False)
 
     def spans_in(self, text: str) -> list[tuple[int, int]]:
         """`spans` of a text that is not folded yet; a short one without any is remembered.
@@ -442,10 +443,3 @@ class _Positions:
             self._stretches.append((start, end))
         self._firsts.append(at + count)
         self._stretches.append((end, 0))
-
-
-def _automaton(patterns: list[str]) -> Any:
-    from ahocorasick_rs import AhoCorasick, MatchKind
-
-    kind = MatchKind.LeftmostLongest
-    return AhoCorasick(patterns, matchkind=kind, store_patterns=False)

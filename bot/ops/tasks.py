@@ -91,20 +91,19 @@ async def offload_if_long(size: int, work: Callable[[], T]) -> T:
     if size <= SHORT_TEXT:
         return work()
     async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        result: T = await run_in_daemon_thread(work)
-        return result
+        return await run_in_daemon_thread(work)
 
 
 def run_in_daemon_thread(
-    work: Callable[[], Any], ended: Callable[[], None] | None = None
-) -> asyncio.Future[Any]:
+    work: Callable[[], T], ended: Callable[[], None] | None = None
+) -> asyncio.Future[T]:
     """The result of `work`, done in a thread of its own.
 
     A future that is cancelled leaves the thread running; `ended` is called, on the loop, when that
     ends.
     """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
+    future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
 
     def resolve(result: Any, error: BaseException | None) -> None:

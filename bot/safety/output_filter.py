@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -27,10 +27,6 @@ Handling = Literal["off", "warn", "redact", "block"]
 STRICTNESS: tuple[Handling, ...] = ("off", "warn", "redact", "block")
 
 REMOVED = "[{} removed]"
-SHORTENED: Mapping[str, Callable[[str], str]] = {
-    "e-mail address": lambda text: f"{text[0]}…@{text.partition('@')[2]}",
-    "identity number": lambda _text: "[identity number hidden]",
-}
 WARNING = "_(This answer contains personal data.)_"
 WITHHELD = "I can't show this answer: it contains personal data."
 BLOCKED = "I can't talk about that here."
@@ -108,7 +104,7 @@ class OutputFilter:
 
         A `redactor` of this text's own saves searching it from its beginning each time.
         """
-        text = (redactor or self.secrets.stream_redactor()).redact(strip_invisible(text))
+        text = (redactor or StreamRedactor(self.secrets)).redact(strip_invisible(text))
         end, found = self._before_topics(text), list[Found]()
         if self.personal != "off":
             found, end = find_pii(text), min(end, stable_prefix(text))
@@ -221,6 +217,8 @@ def _removed(_text: str, kind: str) -> str:
 
 
 def _shortened(text: str, kind: str) -> str:
-    if kind in SHORTENED:
-        return SHORTENED[kind](text)
+    if kind == "e-mail address":
+        return f"{text[0]}…@{text.partition('@')[2]}"
+    if kind == "identity number":
+        return "[identity number hidden]"
     return f"[{kind} that ends in {text[-4:]}]"

@@ -129,10 +129,8 @@ def _candidates(text: str) -> Iterator[Found]:
         yield from (Found(m.start(), m.end(), "e-mail address") for m in _EMAIL.finditer(text))
     if not _DIGIT.search(text):
         return
-    yield from _judged(text, _ACCOUNT, _account)
-    yield from _judged(text, _CARD, _card)
-    yield from _judged(text, _INTERNATIONAL, _phone)
-    yield from _judged(text, _NATIONAL, _phone)
+    for pattern, kind, is_valid in _NUMBERS:
+        yield from _judged(text, pattern, functools.partial(_longest, kind, is_valid))
     for library, pattern in _IDENTITIES.items():
         yield from _judged(text, pattern, functools.partial(_identity, library))
 
@@ -147,39 +145,34 @@ def _judged(text: str, pattern: re.Pattern[str], judge: Callable[[str], Match]) 
             yield Found(match.start(), at, verdict[1])
 
 
-def _card(candidate: str) -> Match:
-    for end in _group_ends(candidate):
-        digits = re.sub(r"\D", "", candidate[:end])
-        if len(digits) >= 13 and len(set(digits)) > 1 and _is_valid("stdnum.luhn", digits):
-            return end, "card number"
-    return None
+def _longest(kind: Kind, is_valid: Callable[[str], bool], candidate: str) -> Match:
+    """The longest beginning of a candidate that is valid: other words may follow the number."""
+    ends = [match.end() for match in _GROUP_END.finditer(candidate)][::-1]
+    return next(((end, kind) for end in ends if is_valid(candidate[:end])), None)
 
 
-def _account(candidate: str) -> Match:
-    for end in _group_ends(candidate):
-        bare = candidate[:end].replace(" ", "").upper()
-        if len(bare) >= 15 and _remainder(bare) == 1 and _is_valid("stdnum.iban", bare):
-            return end, "bank account"
-    return None
+def _is_card(text: str) -> bool:
+    digits = re.sub(r"\D", "", text)
+    return len(digits) >= 13 and len(set(digits)) > 1 and _is_valid("stdnum.luhn", digits)
 
 
-def _remainder(bare: str) -> int:
-    """The remainder of an account number by 97: the quick half of its check."""
-    return int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97
+def _is_account(text: str) -> bool:
+    bare = text.replace(" ", "").upper()
+    if len(bare) < 15:
+        return False
+    remainder = int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97  # a quick check
+    return remainder == 1 and _is_valid("stdnum.iban", bare)
 
 
-def _phone(candidate: str) -> Match:
+def _is_phone(text: str) -> bool:
     import phonenumbers
 
-    region = None if candidate.startswith(("+", "00")) else "US"
-    for end in _group_ends(candidate):
-        try:
-            number = phonenumbers.parse(re.sub(r"\A00 ?", "+", candidate[:end]), region)
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_valid_number(number):
-            return end, "telephone number"
-    return None
+    region = None if text.startswith(("+", "00")) else "US"
+    try:
+        number = phonenumbers.parse(re.sub(r"\A00 ?", "+", text), region)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.is_valid_number(number)
 
 
 def _identity(library: str, candidate: str) -> Match:
@@ -187,10 +180,13 @@ def _identity(library: str, candidate: str) -> Match:
     return (len(candidate), "identity number") if is_valid else None
 
 
-def _group_ends(candidate: str) -> list[int]:
-    """Where a candidate may end, the longest first: other words may follow the number."""
-    return [match.end() for match in _GROUP_END.finditer(candidate)][::-1]
-
-
 def _is_valid(library: str, text: str) -> bool:
     return bool(importlib.import_module(library).is_valid(text))
+
+
+_NUMBERS: tuple[tuple[re.Pattern[str], Kind, Callable[[str], bool]], ...] = (
+    (_ACCOUNT, "bank account", _is_account),
+    (_CARD, "card number", _is_card),
+    (_INTERNATIONAL, "telephone number", _is_phone),
+    (_NATIONAL, "telephone number", _is_phone),
+)

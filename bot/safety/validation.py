@@ -164,8 +164,12 @@ class _ValidatorProcess:
         try:
             async with asyncio.timeout(START_SECONDS):
                 process = await self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
             async with asyncio.timeout(seconds + 1.0):  # it ends itself when its time is over
-                answer = await _exchange(process, request, seconds)
+                process.stdin.write(schema_worker.HEAD.pack(seconds, len(request)) + request)
+                await process.stdin.drain()
+                answer = await process.stdout.readline()
         except (TimeoutError, OSError) as error:
             log.warning("validation.failed", why=type(error).__name__)
         finally:
@@ -194,12 +198,3 @@ class _ValidatorProcess:
 
     def _leave(self) -> None:
         self._leaving = asyncio.ensure_future(self.end())
-
-
-async def _exchange(process: Process, request: bytes, seconds: float) -> bytes:
-    """The line that the process answers with; a part of one, or nothing, where it ended."""
-    if process.stdin is None or process.stdout is None:
-        return b""
-    process.stdin.write(schema_worker.HEAD.pack(seconds, len(request)) + request)
-    await process.stdin.drain()
-    return await process.stdout.readline()

@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from bot.errors import ConfigError
-from bot.ops.process import data_dir_error, open_private, private_folder
+from bot.ops.process import data_dir_errors, open_private, private_folder
 from simulators.http_server import serving
 
 _PORTS_TRIED = 20
@@ -53,10 +53,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     data_dir = folder.parent
     private_folder(data_dir, data_dir)
     private_folder(folder, data_dir)
-    try:
+    with data_dir_errors(data_dir):
         descriptor = open_private(folder / "sandbox.lock", os.O_WRONLY | os.O_CREAT)
-    except OSError as error:
-        raise data_dir_error(data_dir, error) from None
     with os.fdopen(descriptor, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

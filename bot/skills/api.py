@@ -70,11 +70,6 @@ class InternalSkill:
     _adapter: TypeAdapter[Any] | None = field(default=None, repr=False)
     _context: str | None = field(default=None, repr=False)
 
-    @property
-    def is_async(self) -> bool:
-        """Whether it runs on the host's event loop; a plain function gets a thread."""
-        return inspect.iscoroutinefunction(self.function)
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself."""
         return self.function(*args, **kwargs)
@@ -129,10 +124,13 @@ def skill(
         if len(text) > DESCRIPTION_LIMIT:
             raise TypeError(f"skill {own!r}: its description is too long; shorten it")
         context, hints = _parameters(own, wrapped, hinted=input_schema is None)
-        adapter = TypeAdapter(_input_type(own, hints)) if input_schema is None else None
-        schema = (
-            adapter.json_schema(schema_generator=_Schema) if adapter else dict(input_schema or {})
-        )
+        adapter: TypeAdapter[Any] | None = None
+        schema = dict(input_schema or {})
+        if input_schema is None:
+            fields = cast("Any", TypedDict)(own, hints)
+            fields.__pydantic_config__ = ConfigDict(extra="forbid")
+            adapter = TypeAdapter(fields)
+            schema = adapter.json_schema(schema_generator=_Schema)
         try:
             tool_schema.checked(schema)
         except InvalidValue as wrong:
@@ -161,12 +159,6 @@ def _parameters(
         if one.kind is one.POSITIONAL_ONLY:
             raise TypeError(f"skill {name!r}: {one.name!r} must be taken by name; remove the '/'")
     return context, hints
-
-
-def _input_type(name: str, hints: dict[str, Any]) -> Any:
-    made = cast("Any", TypedDict)(name, hints)
-    made.__pydantic_config__ = ConfigDict(extra="forbid")
-    return made
 
 
 class _Schema(GenerateJsonSchema):

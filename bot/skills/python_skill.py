@@ -7,6 +7,7 @@ skill runs on the loop or in a thread; none takes the host down.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,15 +23,11 @@ from bot.skills.api import GROUP, InternalSkill, InvalidArguments, SkillContext,
 from bot.skills.spec import SkillResult, SkillSpec, outcome_unknown, skill_error, timed_out
 from registry.errors import Problem
 
-LOAD_SECONDS = 10.0
-
-
 log = structlog.get_logger("skills")
+
+LOAD_SECONDS = 10.0
 THREADS = 16
 ERROR_LIMIT = 2000
-TIMED_OUT = "Skill timed out"
-NOT_STARTED = "Skill was not started: too many calls of slow skills are still running"
-NOT_JSON = "Skill returned a value that is not JSON"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +58,14 @@ async def discover_skills(seconds: float = LOAD_SECONDS) -> InstalledSkills:
             continue
         for skill in loaded:
             found.setdefault(skill.name, {}).setdefault(skill, _origin(point))
+    skills, origins = dict[str, InternalSkill](), dict[str, str]()
     for name, given in found.items():
-        if len(given) > 1:
+        if len(given) == 1:
+            ((skills[name], origins[name]),) = given.items()
+        else:
             why = f"both have an internal skill '{name}'"
             problems.append(_problem(" and ".join(given.values()), why, "rename one"))
-    single = {name: next(iter(g.items())) for name, g in found.items() if len(g) == 1}
-    return InstalledSkills(
-        skills={name: skill for name, (skill, _) in single.items()},
-        origins={name: origin for name, (_, origin) in single.items()},
-        problems=tuple(problems),
-    )
+    return InstalledSkills(skills, origins, tuple(problems))
 
 
 async def _load(point: EntryPoint, seconds: float) -> list[InternalSkill] | Problem:
@@ -114,13 +109,12 @@ class PythonSkillRunner:
             work = skill.handler.bind(arguments, context)
         except InvalidArguments as wrong:
             return skill_error(f"Invalid input: {wrong}")
-        run = self._on_loop if skill.handler.is_async else self._in_thread
+        is_async = inspect.iscoroutinefunction(skill.handler.function)
+        run = self._on_loop if is_async else self._in_thread
         try:
             return _result(await run(work, seconds))
-        except _NotStarted:
-            return skill_error(NOT_STARTED, retry=True)
         except TimeoutError:
-            return timed_out(TIMED_OUT)
+            return timed_out("Skill timed out")
         except SkillError as error:
             return skill_error(str(error)[:ERROR_LIMIT], **({"retry": True} if error.retry else {}))
         except Exception as error:  # anybody's code: its end is a result
@@ -138,7 +132,8 @@ class PythonSkillRunner:
             async with asyncio.timeout(seconds):
                 await self._threads.acquire()
         except TimeoutError:
-            raise _NotStarted from None
+            text = "Skill was not started: too many calls of slow skills are still running"
+            raise SkillError(text, retry=True) from None
         left = max(0.0, seconds - (time.monotonic() - began))
         return await self._within(run_in_daemon_thread(work, self._threads.release), left)
 
@@ -146,23 +141,15 @@ class PythonSkillRunner:
         """Its result; one that ignores its cancellation is abandoned, not waited for."""
         try:
             done, _ = await asyncio.wait([future], timeout=seconds)
-        except asyncio.CancelledError:
-            self._abandon(future)
-            raise
+        finally:
+            if not future.done():
+                self._abandoned.add(future)
+                future.cancel()
         if not done:
-            self._abandon(future)
             raise TimeoutError
         if future.cancelled():
             raise RuntimeError("the function cancelled itself")
         return future.result()
-
-    def _abandon(self, future: asyncio.Future[Any]) -> None:
-        self._abandoned.add(future)
-        future.cancel()
-
-
-class _NotStarted(Exception):
-    """No thread came free in time."""
 
 
 async def _without_exit(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -177,4 +164,4 @@ def _result(value: Any) -> SkillResult:
     try:
         return SkillResult(to_jsonable_python(value))
     except (PydanticSerializationError, ValueError, TypeError):
-        return outcome_unknown(NOT_JSON)
+        return outcome_unknown("Skill returned a value that is not JSON")

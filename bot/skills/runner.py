@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("skills")
 
-TOO_DEEP = "Skill answered with JSON that is nested too deep"
-NOT_JSON = "Skill answered with a value that cannot be written as JSON"
-TOO_LONG = f"Skill answered with more than {RESULT_LIMIT} bytes"
-MISMATCH = "Skill answered with a value that does not fit its outputSchema"
-
 
 class SkillRunner:
     """Calls skills of every kind; every end of a call is a result."""
@@ -73,18 +68,17 @@ class SkillRunner:
         The skill has run: a result that cannot be used tells nothing of what it did.
         """
         if is_too_deep(result.body):
-            return outcome_unknown(TOO_DEEP)
+            return outcome_unknown("Skill answered with JSON that is nested too deep")
         try:
             size = len(result.text.encode())
         except (ValueError, TypeError):
-            return outcome_unknown(NOT_JSON)
+            return outcome_unknown("Skill answered with a value that cannot be written as JSON")
         if skill.handler is not None and size > RESULT_LIMIT:
-            return outcome_unknown(TOO_LONG)
-        schema = skill.document.output_schema
-        if schema is not None and not result.error:
-            wrong = await self._validator.mismatch(schema, result.body)
-            if wrong is not None:
-                return outcome_unknown(f"{MISMATCH}: {wrong}")
+            return outcome_unknown(f"Skill answered with more than {RESULT_LIMIT} bytes")
+        schema = None if result.error else skill.document.output_schema
+        if schema is not None and (wrong := await self._validator.mismatch(schema, result.body)):
+            text = "Skill answered with a value that does not fit its outputSchema"
+            return outcome_unknown(f"{text}: {wrong}")
         is_error = isinstance(result.body, dict) and bool(result.body.get("error"))
         body = skill.secrets.redact_json(result.body)
         return replace(result, body=body, error=result.error or is_error)

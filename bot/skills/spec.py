@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -13,15 +13,12 @@ import structlog
 from bot.ops.redaction import Secrets
 from bot.skills.api import InternalSkill
 from registry.errors import ReferenceMissing
-from registry.skill import Skill, WebhookAuth
+from registry.skill import Skill
 
 log = structlog.get_logger("skills")
 
 RESULT_LIMIT = 200_000
 CAUTION = "It may have taken effect: check before you try again, or ask for less"
-
-Expand = Callable[[str], str]
-"""A text with its `${NAME}` references replaced; raises ReferenceMissing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +69,13 @@ class SkillSpec:
         """A digest of all that its answer may depend on, with its secret."""
         return _digest([self.digest, sorted(self.headers.items()), self.document.output_schema])
 
+    def runs_like(self, other: SkillSpec) -> bool:
+        """Whether a call of either is the same; who approves it is for the policy to say."""
+        if self is other or self.name != other.name:
+            return self is other
+        rule = {"requires_approval": other.document.requires_approval}
+        return replace(self, document=self.document.model_copy(update=rule)) == other
+
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -80,7 +84,7 @@ def _digest(value: Any) -> str:
 def prepare_skill(
     document: Skill,
     handlers: Mapping[str, InternalSkill],
-    expand: Expand,
+    expand: Callable[[str], str],
     secrets: Secrets,
     *,
     internal: bool,
@@ -88,7 +92,8 @@ def prepare_skill(
 ) -> SkillSpec | None:
     """The skill as a turn calls it; None where it is off, or, with a line in the log, incomplete.
 
-    `handlers` are the internal skills of this host; the rest goes into `SkillSpec`.
+    `handlers` are the internal skills of this host, `expand` replaces the `${NAME}` references of a
+    text or raises ReferenceMissing; the rest goes into `SkillSpec`.
     """
     if not document.enabled:
         return None
@@ -98,16 +103,15 @@ def prepare_skill(
             if name not in handlers:
                 raise ReferenceMissing(f"no installed package has a skill '{name}'")
             return SkillSpec(document, handlers[name], secrets=secrets)
-        headers = _auth_header(document.webhook_auth, expand) if document.webhook_auth else {}
+        headers = {}
+        if auth := document.webhook_auth:
+            secret = expand(f"${{{auth.variable}}}")
+            value = f"Bearer {secret}" if auth.type == "bearer" else secret
+            headers[auth.header or "Authorization"] = value
     except ReferenceMissing as error:
         log.error("skill.left_out", skill=document.name, why=str(error))
         return None
     return SkillSpec(document, headers=headers, internal=internal, proxied=proxied, secrets=secrets)
-
-
-def _auth_header(auth: WebhookAuth, expand: Expand) -> dict[str, str]:
-    secret = expand(f"${{{auth.variable}}}")
-    return {auth.header or "Authorization": f"Bearer {secret}" if auth.type == "bearer" else secret}
 
 
 @dataclass(frozen=True, slots=True)

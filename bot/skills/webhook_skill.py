@@ -29,12 +29,8 @@ from bot.skills.spec import (
 from registry.urls import is_internal
 
 REFUSED = "Skill webhook refused: its address leads to an internal host"
-TIMED_OUT = "Skill webhook timed out"
-NOT_SENT = "Skill webhook could not be reached"
 NOT_A_REQUEST = "Skill webhook was not called: its address or its input cannot be sent"
 LOST = "Skill webhook broke off; it may or may not have taken effect"
-NOT_JSON = "Skill webhook did not answer with JSON"
-TOO_LONG = f"Skill webhook answered with more than {RESULT_LIMIT} bytes"
 
 _ACCEPTING_REDIRECTS = frozenset({302, 303})
 """Redirects by which many services say that they took a request; they are not followed."""
@@ -105,14 +101,14 @@ class WebhookSkillRunner:
             ) as response:
                 return await _read(response, arguments.get("id"))
         except TimeoutError:
-            return timed_out(TIMED_OUT)
+            return timed_out("Skill webhook timed out")
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
                 return skill_error(REFUSED)
             if isinstance(error, aiohttp.InvalidURL):
                 return skill_error(NOT_A_REQUEST)
             if isinstance(error, aiohttp.ClientConnectorError):
-                return skill_error(NOT_SENT, retry=True)
+                return skill_error("Skill webhook could not be reached", retry=True)
             return skill_error(LOST, unknown=True)
         except (ValueError, TypeError):  # a header, an address or a number that no request can hold
             return skill_error(NOT_A_REQUEST)
@@ -135,22 +131,22 @@ def _is_internal_url(url: str) -> bool:
 async def _read(response: aiohttp.ClientResponse, resource: Any) -> SkillResult:
     if response.status >= 300:
         unknown = response.status in _ACCEPTING_REDIRECTS or response.status >= 500
-        body: dict[str, Any] = {"error": f"Skill webhook error: {response.status}"}
-        if response.status == 401:
-            body["action_required"] = "refresh_token"
-        if response.status == 403:
-            body["required_permission"] = "this skill has no access to what was asked for"
-        if response.status == 404:
-            body["resource"] = resource if isinstance(resource, str | int) else None
-        if response.status == 429 or response.status >= 500:
-            body["retry"] = True
-        return SkillResult(body, error=True, unknown=unknown)
+        more: dict[int, dict[str, Any]] = {
+            401: {"action_required": "refresh_token"},
+            403: {"required_permission": "this skill has no access to what was asked for"},
+            404: {"resource": resource if isinstance(resource, str | int) else None},
+            429: {"retry": True},
+        }
+        status = 429 if response.status >= 500 else response.status
+        return skill_error(
+            f"Skill webhook error: {response.status}", unknown=unknown, **more.get(status, {})
+        )
     raw = bytearray()
     async for chunk in response.content.iter_chunked(65_536):
         raw += chunk
         if len(raw) > RESULT_LIMIT:
-            return outcome_unknown(TOO_LONG)
+            return outcome_unknown(f"Skill webhook answered with more than {RESULT_LIMIT} bytes")
     try:
         return SkillResult(lenient_json.loads(bytes(raw)))
     except ValueError:
-        return outcome_unknown(NOT_JSON)
+        return outcome_unknown("Skill webhook did not answer with JSON")

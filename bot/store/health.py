@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ import structlog
 
 from bot.errors import ConfigError, StoreError, StoreUnavailable
 from bot.messages import Clock
+from bot.ops.network import resolve_host
 from bot.store.client import StoreClient
 
 log = structlog.get_logger("store")
@@ -77,10 +77,7 @@ class StoreHealth:
     def report(self) -> dict[str, Any]:
         """For health: the last check, and why the store does not answer, if it does not."""
         seen = asdict(self._seen) if self._seen else {}
-        faults = [
-            *(self._seen.faults() if self._seen else []),
-            *self.client.wrong_types.values(),
-        ]
+        faults = [*(self._seen.faults() if self._seen else []), *self.client.wrong_types.values()]
         outage = self.client.outage
         return seen | {"state": "away" if outage else "ok", "trouble": outage, "faults": faults}
 
@@ -135,13 +132,7 @@ async def require_password(url: str, *, allowed: bool) -> None:
 
 async def _is_local(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        pass
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None)
+        found = await resolve_host(host, 0)
     except OSError:
         return False
-    return all(
-        ipaddress.ip_address(str(item[4][0]).partition("%")[0]).is_loopback for item in found
-    )
+    return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found)

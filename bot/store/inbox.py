@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.messages import Fence, OutboxItem, OutgoingPart
+from bot.messages import Fence, LineEntry, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.outbox import dump_part, outbox_items
 
 SEEN_FOR_MS = 48 * 3600 * 1000
-
-
 PAGE = 500
 
 
@@ -92,6 +90,17 @@ class UpdateInbox:
         args = (len(entries), *entries, *map(dump_part, parts))
         return outbox_items(await self.client.as_owner("settle", fence, names, *args), parts)
 
+    async def finish(
+        self,
+        entry: LineEntry,
+        parts: Sequence[OutgoingPart] = (),
+        conversation: str | None = None,
+    ) -> None:
+        """Settle one entry as `settle` does, and have its parts delivered."""
+        items = await self.settle(entry.line.fence, [entry.id], parts, conversation)
+        if parts:
+            await entry.line.channel.deliver(items)
+
     async def dead_letter(
         self,
         fence: Fence,
@@ -142,12 +151,10 @@ class DeadLetters:
         """The letters of some lines, oldest first in each."""
         found: list[DeadLetter] = []
         for line in lines:
-            start, page = "-", [None] * PAGE
-            while len(page) == PAGE:
-                words = ("XRANGE", keys.dead_letters(line), start, "+", "COUNT", PAGE)
-                page = await self.client.command(*words)
+            start, key = "-", keys.dead_letters(line)
+            while page := await self.client.command("XRANGE", key, start, "+", "COUNT", PAGE):
                 found += [_dead_letter(line, id, fields) for id, fields in page]
-                start = f"({found[-1].id}" if page else start
+                start = f"({found[-1].id}"
         return found
 
     async def replay(self, letter: DeadLetter) -> bool:

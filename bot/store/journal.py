@@ -120,13 +120,11 @@ class Journal:
         turn = _open_turn(ref.conversation, fields)
         if found == IS_SUSPECT:
             raise CrashSuspect(f"open at {turn.attempts} ends of the host")
-        opened = Opened(
-            turn, found == RESUMED, [_record(*item) for item in items], found == BLOCKED
-        )
+        records = [_record(*item) for item in items]
+        opened = Opened(turn, found == RESUMED, records, found == BLOCKED)
         if not opened.blocked and turn.state != "sending" and turn.attempts > MAX_ATTEMPTS:
-            raise PoisonMessage(
-                f"begun {turn.attempts - 1} times without coming to anything", opened
-            )
+            tries = turn.attempts - 1
+            raise PoisonMessage(f"begun {tries} times without coming to anything", opened)
         return opened
 
     async def append(self, fence: Fence, turn: OpenTurn, records: Sequence[Record]) -> str:
@@ -139,11 +137,7 @@ class Journal:
         return str(newest.decode())
 
     async def finish(
-        self,
-        fence: Fence,
-        turn: OpenTurn,
-        records: Sequence[Record],
-        parts: Sequence[OutgoingPart],
+        self, fence: Fence, turn: OpenTurn, records: Sequence[Record], parts: Sequence[OutgoingPart]
     ) -> tuple[str, list[OutboxItem]]:
         """Record the reply, and post its parts; returns the newest record's id, and the parts."""
         names = [*turn_keys(fence.line, turn.ref), keys.outbox, keys.inbox]

@@ -13,6 +13,7 @@ from bot.store import keys
 from bot.store.client import StoreClient
 
 POSTED_FOR_S = 48 * 3600
+PAGE = 1000
 STORED_KINDS: dict[PartKind, str] = {
     "message": "sendMessage",
     "edit": "editMessageText",
@@ -36,18 +37,20 @@ class Outbox:
         args = [POSTED_FOR_S, *map(dump_part, parts)]
         return outbox_items(await self.client.run_idempotent("post", names, args), parts)
 
-    async def unsent(self, line: str, after: str = "", count: int = 1000) -> list[OutboxItem]:
+    async def unsent(self, line: str) -> list[OutboxItem]:
         """Parts without a receipt, in order.
 
         An earlier owner may have sent them: parts go out one by one in each chat, so only the first
         of a chat. A part that was posted while nobody owned the line was surely not sent.
         """
-        start = f"({after}" if after else "-"
-        items = await self.client.read("XRANGE", keys.outbox(line), start, "+", "COUNT", count)
-        return [
-            OutboxItem(id.decode(), load_part(fields[b"p"]), maybe_sent=fields.get(b"f") != b"0")
-            for id, fields in items
-        ]
+        found: list[OutboxItem] = []
+        start, key = "-", keys.outbox(line)
+        while page := await self.client.read("XRANGE", key, start, "+", "COUNT", PAGE):
+            for id, fields in page:
+                maybe_sent = fields.get(b"f") != b"0"
+                found.append(OutboxItem(id.decode(), load_part(fields[b"p"]), maybe_sent))
+            start = f"({found[-1].id}"
+        return found
 
     async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
         """Remove a part that was sent, or never can be; the last part of a turn ends it."""

@@ -7,36 +7,27 @@ that a 429 blocked; previews and typing take guessed slots, or are left out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
+from bot.hosting.leases import MIN_LEASE_SECONDS
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
-from bot.hosting.transport import Report
+from bot.hosting.transport import Ownership
 from bot.messages import (
     UNKNOWN_MESSAGE,
     Address,
     Buttons,
     CallbackPress,
-    Fence,
     OutboxItem,
     OutgoingPart,
     RichText,
 )
 from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
-from bot.telegram import sender
+from bot.telegram import errors, sender
 from bot.telegram.client import TelegramClient
-from bot.telegram.errors import (
-    FateUnknown,
-    NotModified,
-    TelegramError,
-    TooManyRequests,
-    Unauthorized,
-)
 from bot.telegram.markdown import renderer
 from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
@@ -56,23 +47,14 @@ class TelegramChannel(OutboxChannel):
     What is rendered, shown or said has none of the services' secrets, whoever wrote it.
     """
 
-    def __init__(
-        self,
-        client: TelegramClient,
-        fence: Fence,
-        seconds_left: SecondsLeft,
-        on_lost: Callable[[], None],
-        report: Report,
-        services: ChannelServices,
-    ) -> None:
-        super().__init__(fence, on_lost, report, services)
+    def __init__(self, client: TelegramClient, owned: Ownership, services: ChannelServices) -> None:
+        super().__init__(owned, services)
         self._client = client
-        self._seconds_left = seconds_left
+        self._seconds_left = owned.seconds_left
         self._secrets = services.secrets
         self._rate_limit = ChatRateLimiter(services.clock)
-        self._sender = TelegramSender(
-            fence.line, client, seconds_left, self._rate_limit, services.clock, services.counters
-        )
+        shared = (self._rate_limit, services.clock, services.counters)
+        self._sender = TelegramSender(owned.fence.line, client, owned.seconds_left, *shared)
 
     # --- answers ---
 
@@ -90,19 +72,17 @@ class TelegramChannel(OutboxChannel):
         parts = []
         blank = [RichText(SILENT)] if markdown else []  # an answer always says something
         for rich in sender.messages(markdown, self._secrets) or blank:
-            payload = sender.text_payload(address, rich, reply_to, link_previews=link_previews)
+            replied = None if edit else reply_to
+            payload = sender.text_payload(address, rich, replied, link_previews=link_previews)
             part = OutgoingPart(address.chat, "message", payload)
             if edit == UNKNOWN_MESSAGE:
                 part = sender.mark_repeated(part)
             elif edit is not None:
-                payload.pop("reply_parameters", None)
                 part = OutgoingPart(address.chat, "edit", {"message_id": edit} | payload)
             parts.append(part)
             reply_to = edit = None
         if buttons and parts:
-            rows = [
-                [{"text": text, "callback_data": data} for text, data in row] for row in buttons
-            ]
+            rows = [[{"text": name, "callback_data": to} for name, to in row] for row in buttons]
             keyboard = {"reply_markup": {"inline_keyboard": rows}}
             parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
         return parts
@@ -117,7 +97,7 @@ class TelegramChannel(OutboxChannel):
         """Send one part; once the token is revoked, wait for the end of this channel."""
         try:
             return await self._sender.send(item)
-        except Unauthorized as error:
+        except errors.Unauthorized as error:
             if not self.revoked.done():
                 self.revoked.set_result(error)
             await asyncio.Event().wait()
@@ -155,7 +135,7 @@ class TelegramChannel(OutboxChannel):
         if message is None:
             sent = message_id(await self._call_once(address, "sendMessage", payload))
             if sent is None:
-                raise FateUnknown("sendMessage", "an answer without a message_id")
+                raise errors.FateUnknown("sendMessage", "an answer without a message_id")
             return sent
         await self._call_once(address, "editMessageText", payload | {"message_id": message})
         return message
@@ -176,9 +156,9 @@ class TelegramChannel(OutboxChannel):
         try:
             seconds = min(PREVIEW_SECONDS, self._seconds_left())
             return await self._client.call(method, body, timeout=seconds)
-        except NotModified:
+        except errors.NotModified:
             return {"message_id": payload.get("message_id", 0)}
-        except TooManyRequests as error:
+        except errors.TooManyRequests as error:
             until = self._clock.monotonic() + error.retry_after
             self._rate_limit.block_until(address.chat, until)
             raise
@@ -201,7 +181,7 @@ class TelegramChannel(OutboxChannel):
         ask = {"chat_id": address.chat, "user_id": person}
         try:
             member = await self._client.call("getChatMember", ask, timeout=MEMBER_SECONDS)
-        except TelegramError as error:
+        except errors.TelegramError as error:
             log.warning("member.unknown", line=self._fence.line, error=str(error))
             return ""
         return str(member.get("status", ""))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,15 +18,7 @@ from pydantic import SecretStr
 
 from bot.errors import ConfigError
 from bot.ops.lenient_json import JsonTooDeep, dumps, loads_object
-from bot.telegram.errors import (
-    FateUnknown,
-    NotSent,
-    ServerFault,
-    TelegramError,
-    TooLong,
-    error_from,
-    error_without_json,
-)
+from bot.telegram import errors
 
 POLL_MARGIN: Final = 10.0
 """Seconds that a poll may take beyond the time the server was asked to hold it."""
@@ -49,6 +40,12 @@ _NEVER_LEFT: Final = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+_REASONS: Final[dict[type[Exception], str]] = {
+    aiohttp.ConnectionTimeoutError: "it timed out",
+    aiohttp.ClientConnectorDNSError: "the host name cannot be resolved",
+    aiohttp.ClientConnectorCertificateError: "its certificate is not trusted",
+    aiohttp.ClientConnectorSSLError: "TLS failed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +56,16 @@ class _Answer:
     body: bytes
 
 
-def new_session(
-    *, ssl_context: ssl.SSLContext | None = None, proxy: str | None = None
-) -> aiohttp.ClientSession:
+def new_session(proxy: str | None = None) -> aiohttp.ClientSession:
     """The one session that all bots share; call it inside the running loop, close it at the end.
 
     Connections are not limited (each long poll holds one) and live 75 s idle; names are cached
-    for five minutes; without `ssl_context` all share aiohttp's one verifying context. Cookies,
-    netrc and proxy variables of the environment are not read: a proxy is given by name.
+    for five minutes; all share aiohttp's one verifying TLS context. Cookies, netrc and proxy
+    variables of the environment are not read: a proxy is given by name.
     """
-    connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=75, ttl_dns_cache=300, ssl=ssl_context or True
-    )
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, proxy=proxy
-    )
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=75, ttl_dns_cache=300)
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=False, proxy=proxy)
 
 
 class TelegramClient:
@@ -113,11 +105,7 @@ class TelegramClient:
 
         `timeout` is how long the server may hold the poll, in seconds; 10 s are added for the way.
         """
-        params: dict[str, Any] = {
-            "limit": limit,
-            "timeout": timeout,
-            "allowed_updates": list(allowed),
-        }
+        params = {"limit": limit, "timeout": timeout, "allowed_updates": list(allowed)}
         if offset is not None:
             params["offset"] = offset
         answer = await self._post("getUpdates", params, timeout + POLL_MARGIN)
@@ -136,7 +124,7 @@ class TelegramClient:
             one for one in updates if isinstance(one, dict) and type(one.get("update_id")) is int
         ]
         if batch and not found:
-            raise ServerFault("getUpdates", "an answer that is not a list of updates")
+            raise errors.ServerFault("getUpdates", "an answer that is not a list of updates")
         return [(update["update_id"], dumps(update)) for update in found]
 
     async def download(self, file: str, most: int, *, timeout: float) -> bytes:
@@ -144,10 +132,10 @@ class TelegramClient:
         found = await self.call("getFile", {"file_id": file}, timeout=timeout)
         path = found.get("file_path") if isinstance(found, dict) else None
         if not isinstance(path, str) or not _PATH.fullmatch(path) or ".." in path:
-            raise ServerFault("getFile", "an answer without a path")
+            raise errors.ServerFault("getFile", "an answer without a path")
         url = f"{self._base}/file/bot{self._token.get_secret_value()}/{path}"
         limits = aiohttp.ClientTimeout(total=timeout)
-        failed = TelegramError("download", f"{self._host} did not give the file")
+        failed = errors.TelegramError("download", f"{self._host} did not give the file")
         try:
             async with self._session.get(url, timeout=limits, allow_redirects=False) as response:
                 content = b""
@@ -160,7 +148,7 @@ class TelegramClient:
         if response.status != 200:
             raise failed
         if len(content) > most:
-            raise TooLong("download", f"the file is over {most // 1024} KB")
+            raise errors.TooLong("download", f"the file is over {most // 1024} KB")
         return content
 
     def _result(self, method: str, answer: _Answer, document: dict[str, Any] | None) -> Any:
@@ -174,13 +162,13 @@ class TelegramClient:
         They are raised where the library's errors are gone, since those would show the token.
         """
         if self._session.closed:
-            raise NotSent(method, "the session is closed")
+            raise errors.NotSent(method, "the session is closed")
         # Without the ceiling the connection always gives up before the whole call does.
         limits = aiohttp.ClientTimeout(
             total=timeout, connect=min(_CONNECT, timeout / 2), ceil_threshold=math.inf
         )
         url = f"{self._base}/bot{self._token.get_secret_value()}/{method}"
-        failure: TelegramError
+        failure: errors.TelegramError
         try:
             async with self._session.post(
                 url, data=_dump(params), headers=_JSON, timeout=limits, allow_redirects=False
@@ -190,25 +178,25 @@ class TelegramClient:
                 return _Answer(response.status, response.reason or "", after, content)
         except _NEVER_LEFT as error:
             reason = _connection_failure(error)
-            failure = NotSent(method, f"no connection to {self._host}: {reason}")
+            failure = errors.NotSent(method, f"no connection to {self._host}: {reason}")
         except TimeoutError:
-            failure = FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
+            failure = errors.FateUnknown(method, f"no answer from {self._host} in {timeout:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            failure = FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
+            failure = errors.FateUnknown(method, f"{self._host} broke off: {type(error).__name__}")
         raise failure
 
     def _failure(
         self, method: str, answer: _Answer, document: dict[str, Any] | None
-    ) -> TelegramError:
+    ) -> errors.TelegramError:
         if document is None:
             words = self._redacted(f"{answer.status} {answer.reason}, not JSON")
-            return error_without_json(method, answer.status, words, answer.retry_after)
+            return errors.error_from(method, answer.status, words, None, answer.retry_after)
         code, said = document.get("error_code"), document.get("description")
         status = code if isinstance(code, int) else answer.status
         words = self._redacted(said if isinstance(said, str) else f"{status} {answer.reason}")
         parameters = document.get("parameters")
         known = parameters if isinstance(parameters, dict) else {}
-        return error_from(method, status, words, known, answer.retry_after)
+        return errors.error_from(method, status, words, known, answer.retry_after)
 
     def _redacted(self, words: str) -> str:
         token = self._token.get_secret_value()
@@ -218,19 +206,9 @@ class TelegramClient:
 
 
 def _connection_failure(error: Exception) -> str:
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return "it timed out"
-        case aiohttp.ClientConnectorDNSError():
-            return "the host name cannot be resolved"
-        case aiohttp.ClientConnectorCertificateError():
-            return "its certificate is not trusted"
-        case aiohttp.ClientConnectorSSLError():
-            return "TLS failed"
-        case aiohttp.ClientConnectorError():
-            return error.os_error.strerror or "failed"
-        case _:
-            return type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError) and type(error) not in _REASONS:
+        return error.os_error.strerror or "failed"
+    return _REASONS.get(type(error), type(error).__name__)
 
 
 def _dump(params: Mapping[str, Any]) -> bytes:

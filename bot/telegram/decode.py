@@ -23,29 +23,17 @@ from bot.messages import (
     User,
 )
 
-ALLOWED_UPDATES: Final = (
-    "message",
-    "callback_query",
-    "stopped_message_generation",
-    "my_chat_member",
-)
-"""The kinds of updates to ask for; Telegram keeps the choice until the next one."""
-
 _IGNORED: Final = {
-    "edited_message": "edited",
-    "channel_post": "channel",
-    "edited_channel_post": "channel",
-    "business_connection": "business",
-    "business_message": "business",
-    "edited_business_message": "business",
-    "deleted_business_messages": "business",
-    "message_reaction": "reaction",
-    "message_reaction_count": "reaction",
-    "chat_member": "membership",
-    "chat_join_request": "membership",
-    "inline_query": "inline",
-    "chosen_inline_result": "inline",
-    "nested": "nested",
+    "edited": ("edited_message",),
+    "channel": ("channel_post", "edited_channel_post"),
+    "business": (
+        *("business_connection", "business_message"),
+        *("edited_business_message", "deleted_business_messages"),
+    ),
+    "reaction": ("message_reaction", "message_reaction_count"),
+    "membership": ("chat_member", "chat_join_request"),
+    "inline": ("inline_query", "chosen_inline_result"),
+    "nested": ("nested",),
 }
 
 # In this order: an animation is also sent as a document, a venue also as a location.
@@ -123,7 +111,8 @@ def decode(update: Any, bot: BotUser) -> Decoded:
                 return meaning(_get(update, kind, dict), bot)
     except MalformedUpdate:
         return Ignored("malformed")
-    return Ignored(next((_IGNORED[kind] for kind in _IGNORED if kind in update), "other"))
+    rules = (rule for rule, kinds in _IGNORED.items() if not update.keys().isdisjoint(kinds))
+    return Ignored(next(rules, "other"))
 
 
 def _message(message: Object, bot: BotUser) -> Decoded:
@@ -240,9 +229,8 @@ def _membership(change: Object, bot: BotUser) -> Decoded:
         return Ignored("membership")
     private = _get(chat, "type", str) == "private"
     address = Address(bot.id, _id(chat, "id"), private=private)
-    return Membership(
-        address, _person(_get(change, "from", dict)), now, _as_text(chat.get("title"))
-    )
+    person = _person(_get(change, "from", dict))
+    return Membership(address, person, now, _as_text(chat.get("title")))
 
 
 def _is_inside(member: Object) -> bool:
@@ -258,6 +246,8 @@ _MEANINGS: Final = {
     "stopped_message_generation": _stopped,
     "my_chat_member": _membership,
 }
+ALLOWED_UPDATES: Final = tuple(_MEANINGS)
+"""The kinds of updates to ask for; Telegram keeps the choice until the next one."""
 
 
 # --- texts ---
@@ -284,9 +274,9 @@ def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
 
 
 def _text(message: Object) -> tuple[str, list[Any]]:
-    prefix = "" if isinstance(message.get("text"), str) else "caption_"
-    text = message.get("caption" if prefix else "text", "")
-    entities = message.get(f"{prefix}entities", [])
+    is_text = isinstance(message.get("text"), str)
+    text = message.get("text" if is_text else "caption", "")
+    entities = message.get("entities" if is_text else "caption_entities")
     if not isinstance(text, str):
         raise MalformedUpdate
     return text, entities if isinstance(entities, list) else []
@@ -352,15 +342,10 @@ def _address(chat: Object, message: Object, bot: BotUser) -> Address:
 
 def _person(user: Object) -> User:
     number = _id(user, "id")
-    names = (user.get("first_name"), user.get("last_name"))
-    name = " ".join(part for part in names if isinstance(part, str) and part)
-    username, language = user.get("username"), user.get("language_code")
-    return User(
-        id=number,
-        name=name or str(number),
-        username=username if isinstance(username, str) else None,
-        language=language if isinstance(language, str) else None,
-    )
+    names = (_as_text(user.get(key)) for key in ("first_name", "last_name"))
+    name = " ".join(filter(None, names))
+    username, language = (_as_text(user.get(key)) for key in ("username", "language_code"))
+    return User(number, name or str(number), username or None, language or None)
 
 
 def _as_text(value: Any) -> str:

@@ -20,6 +20,7 @@ TelegramError
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 from bot.errors import (
@@ -110,78 +111,46 @@ _BY_STATUS: Final[dict[int, type[TelegramError]]] = {
     413: TooLong,
 }
 
-# The first line that fits decides. Words in capitals are codes that the server passes through.
-_BY_WORDS: Final[tuple[tuple[type[TelegramError], tuple[str, ...]], ...]] = (
-    (NotModified, ("message is not modified",)),
-    (CannotParse, ("can't parse", "entity_", "entities_too_long")),
-    (
-        MessageGone,
-        (
-            "message to edit not found",
-            "message to delete not found",
-            "message can't be edited",
-            "message can't be deleted",
-            "message_id_invalid",
-            "message identifier is not specified",
-        ),
-    ),
-    (TooLong, ("text is too long", "message is too long", "caption is too long", "_too_long")),
-    (
-        Unreachable,
-        (
-            "chat not found",
-            "user not found",
-            "message thread not found",
-            "not enough rights to send",
-            "need administrator rights",
-            "have no rights to send",
-            "peer_id_invalid",
-            "chat_write_forbidden",
-            "chat_restricted",
-            "topic_closed",
-            "topic_deleted",
-        ),
-    ),
+# The first expression that fits decides. Words with _ are codes that the server passes through.
+_WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
+    (NotModified, "message is not modified"),
+    (CannotParse, "can't parse|entity_|entities_too_long"),
+    (MessageGone, "message to (edit|delete) not found|message can't be (edited|deleted)"),
+    (MessageGone, "message_id_invalid|message identifier is not specified"),
+    (TooLong, "(text|message|caption) is too long|_too_long"),
+    (Unreachable, "(chat|user|message thread) not found|(not enough|have no) rights to send"),
+    (Unreachable, "need administrator rights|chat_write_forbidden|chat_restricted"),
+    (Unreachable, "peer_id_invalid|topic_(closed|deleted)"),
 )
+_BY_WORDS: Final = [(kind, re.compile(words)) for kind, words in _WORDS]
 
 _DEFAULT_RETRY_SECONDS: Final = 5.0
 
 
 def error_from(
-    method: str, status: int, description: str, parameters: dict[str, Any], header: str | None
+    method: str, status: int, description: str, known: dict[str, Any] | None, header: str | None
 ) -> TelegramError:
-    """The error for a JSON answer that refuses; `header` is the answer's Retry-After."""
+    """The error for a refusal with its parameters; `header` is the answer's Retry-After.
+
+    Nothing is `known` of an answer that is not JSON: something between Telegram and us wrote it. It
+    never condemns a token or a chat; all but a plain refusal counts as a fault that may pass.
+    """
+    parameters = known or {}
     to = parameters.get("migrate_to_chat_id")
     if isinstance(to, int):
         return ChatMigrated(method, description, to)
+    if status < 400:  # neither a result nor a refusal
+        return FateUnknown(method, description)
     if status == 429:
         seconds = _retry_seconds(parameters.get("retry_after"), header)
         return TooManyRequests(method, description, seconds)
-    if status >= 500:
+    if status >= 500 or (known is None and status not in (400, 413)):
         return ServerFault(method, description)
     if status in _BY_STATUS:
         return _BY_STATUS[status](method, description)
-    if status < 400:  # neither a result nor a refusal
-        return FateUnknown(method, description)
-    said = description.casefold()
-    kinds = (kind for kind, marks in _BY_WORDS if any(mark in said for mark in marks))
+    said = "" if known is None else description.casefold()
+    kinds = (kind for kind, words in _BY_WORDS if words.search(said))
     return next(kinds, BadRequest)(method, description)
-
-
-def error_without_json(
-    method: str, status: int, description: str, header: str | None
-) -> TelegramError:
-    """The error for an answer that is not JSON: something between Telegram and us wrote it.
-
-    It never condemns a token or a chat. All but a plain refusal counts as a fault that may pass,
-    and a status below 400 leaves the call's fate unknown.
-    """
-    if status < 400:
-        return FateUnknown(method, description)
-    if status == 429:
-        return TooManyRequests(method, description, _retry_seconds(None, header))
-    kinds: dict[int, type[TelegramError]] = {400: BadRequest, 413: TooLong}
-    return kinds.get(status, ServerFault)(method, description)
 
 
 def _retry_seconds(parameter: object, header: str | None) -> float:

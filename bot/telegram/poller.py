@@ -52,15 +52,10 @@ class TelegramPoller:
 
     @property
     def state(self) -> str:
-        """How polling is doing, in a word for `/health`."""
-        return "deaf" if self.is_stalled else self._state
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether the getUpdates that is under way has been silent for too long."""
-        if self._asked_at is None:
-            return False
-        return self.clock.monotonic() - self._asked_at > self.stalled_seconds
+        """How polling is doing, in a word for `/health`; deaf while a getUpdates is stalled."""
+        asked = self._asked_at
+        is_stalled = asked is not None and self.clock.monotonic() - asked > self.stalled_seconds
+        return "deaf" if is_stalled else self._state
 
     async def receive(self, accept: Accept) -> None:
         """Poll until cancelled; raises Unauthorized when the token is revoked."""
@@ -140,10 +135,9 @@ class TelegramPoller:
 
     async def _remove_webhook(self) -> bool:
         log.warning("poll.webhook_removed", line=self.line)
+        keep = {"drop_pending_updates": False}
         try:
-            await self.client.call(
-                "deleteWebhook", {"drop_pending_updates": False}, timeout=CALL_SECONDS
-            )
+            await self.client.call("deleteWebhook", keep, timeout=CALL_SECONDS)
         except Unauthorized:
             raise
         except TelegramError as error:

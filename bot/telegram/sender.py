@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,33 +11,13 @@ import structlog
 
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, SendResult
-from bot.messages import (
-    Address,
-    Clock,
-    OutboxItem,
-    OutgoingPart,
-    PartKind,
-    RichText,
-)
+from bot.messages import Address, Clock, OutboxItem, OutgoingPart, PartKind, RichText
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff
 from bot.safety.output_filter import shows_secret
+from bot.telegram import errors
 from bot.telegram.client import TelegramClient
-from bot.telegram.errors import (
-    BadRequest,
-    CannotParse,
-    ChatMigrated,
-    FateUnknown,
-    MessageGone,
-    NotModified,
-    NotSent,
-    ServerFault,
-    TelegramError,
-    TooManyRequests,
-    Unauthorized,
-    Unreachable,
-)
 from bot.telegram.markdown import renderer
 from bot.telegram.markdown.split import split
 from bot.telegram.rate_limit import ChatRateLimiter
@@ -49,7 +30,6 @@ METHODS: dict[PartKind, str] = {
 }
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
-
 
 log = structlog.get_logger("channel")
 SEND_SECONDS = 25.0
@@ -82,19 +62,19 @@ def text_payload(
     address: Address, rich: RichText, reply_to: int | None = None, *, link_previews: bool = False
 ) -> dict[str, Any]:
     """One message's JSON without its chat: text, entities, topic, what it replies to."""
-    payload: dict[str, Any] = {"text": rich.text}
+    payload = _shown(rich)
     if link_previews:
         payload["link_preview_options"] = {"is_disabled": False}
-    if rich.entities:
-        payload["entities"] = list(rich.entities)
     if address.topic is not None:
         payload["message_thread_id"] = address.topic
     if reply_to is not None:
-        payload["reply_parameters"] = {
-            "message_id": reply_to,
-            "allow_sending_without_reply": True,
-        }
+        payload["reply_parameters"] = {"message_id": reply_to, "allow_sending_without_reply": True}
     return payload
+
+
+def _shown(rich: RichText) -> dict[str, Any]:
+    entities = {"entities": list(rich.entities)} if rich.entities else {}
+    return {"text": rich.text, **entities}
 
 
 def without_link_preview(method: str, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,29 +94,25 @@ def mark_repeated(part: OutgoingPart) -> OutgoingPart:
     if part.kind != "message" or text.startswith(renderer.MARK):
         return part
     rich = renderer.with_mark(RichText(text, tuple(part.payload.get("entities", ()))))
-    payload = _without(part.payload, "entities") | {"text": rich.text}
-    if rich.entities:
-        payload["entities"] = list(rich.entities)
-    return replace(part, payload=payload)
+    return replace(part, payload=_without(part.payload, "entities") | _shown(rich))
 
 
-def fallback_part(part: OutgoingPart, error: TelegramError) -> OutgoingPart | None:
+def fallback_part(part: OutgoingPart, error: errors.TelegramError) -> OutgoingPart | None:
     """Another form of a refused part that may pass, so that nothing of an answer is lost."""
     payload = part.payload
-    if isinstance(error, ChatMigrated):
-        payload = _without(part.payload, "message_id", "reply_parameters")
+    if isinstance(error, errors.ChatMigrated):
+        moved = _without(payload, "message_id", "reply_parameters")
+        there = replace(part, chat=error.to, payload=moved)
         if part.kind == "edit" and not part.best_effort:
-            return replace(part, chat=error.to, kind="message", payload=payload)
-        if "message_id" in part.payload:
-            return None
-        return replace(part, chat=error.to, payload=payload)
-    if isinstance(error, MessageGone) and part.kind == "edit":
+            return replace(there, kind="message")
+        return None if "message_id" in payload else there
+    if isinstance(error, errors.MessageGone) and part.kind == "edit":
         if part.best_effort:
             return None
         return replace(part, kind="message", payload=_without(payload, "message_id"))
-    if isinstance(error, CannotParse) and "entities" in payload:
+    if isinstance(error, errors.CannotParse) and "entities" in payload:
         return replace(part, payload=_without(payload, "entities"))
-    if isinstance(error, BadRequest) and {"entities", "reply_parameters"} & payload.keys():
+    if isinstance(error, errors.BadRequest) and {"entities", "reply_parameters"} & payload.keys():
         return replace(part, payload=_without(payload, "entities", "reply_parameters"))
     return None
 
@@ -167,13 +143,13 @@ class TelegramSender:
                 await self.clock.sleep(0.1)
             try:
                 sent = await self._call(part)
-            except NotModified:
+            except errors.NotModified:
                 return SendResult(part.chat)
-            except Unauthorized:
+            except errors.Unauthorized:
                 raise
-            except TelegramError as error:
+            except errors.TelegramError as error:
                 attempts += 1
-                unanswered += isinstance(error, FateUnknown)
+                unanswered += isinstance(error, errors.FateUnknown)
                 next_part = await self._next_attempt(error, part, attempts)
                 if next_part is None:
                     return SendResult(part.chat, undeliverable=True)
@@ -192,24 +168,23 @@ class TelegramSender:
         if part.kind != "callback_answer":
             payload["chat_id"] = part.chat
         self.rate_limit.record(part.chat)
-        return await self.client.call(
-            method, payload, timeout=min(SEND_SECONDS, self.seconds_left())
-        )
+        seconds = min(SEND_SECONDS, self.seconds_left())
+        return await self.client.call(method, payload, timeout=seconds)
 
     async def _next_attempt(
-        self, error: TelegramError, part: OutgoingPart, attempts: int
+        self, error: errors.TelegramError, part: OutgoingPart, attempts: int
     ) -> OutgoingPart | None:
         """Pause as the failure asks; then what to send next, None where nothing can be sent."""
-        if isinstance(error, TooManyRequests):
+        if isinstance(error, errors.TooManyRequests):
             self.counters.add("send:429")
             self.rate_limit.block_until(part.chat, self.clock.monotonic() + error.retry_after)
             return part
-        if isinstance(error, NotSent):
+        if isinstance(error, errors.NotSent):
             await self._pause(error, attempts)
             return part
-        if isinstance(error, FateUnknown | ServerFault):
+        if isinstance(error, errors.FateUnknown | errors.ServerFault):
             self.counters.add("send:fate_unknown")
-            if isinstance(error, FateUnknown):
+            if isinstance(error, errors.FateUnknown):
                 await self._pause(error, attempts, LONGEST_BEFORE_A_COPY)
                 await self._wait_until_reachable()
             else:
@@ -217,7 +192,7 @@ class TelegramSender:
             return mark_repeated(part)
         other = fallback_part(part, error)
         if other is None:
-            kind = "unreachable" if isinstance(error, Unreachable) else "refused"
+            kind = "unreachable" if isinstance(error, errors.Unreachable) else "refused"
             self.counters.add(f"send:{kind}")
             log.warning(
                 "send.given_up", line=self.line, chat=part.chat, error=str(error), kind=kind
@@ -229,20 +204,18 @@ class TelegramSender:
 
         While answers are lost on their way, each repetition would be one more copy for the person.
         """
-        failures = 0
-        while True:
+        for failures in itertools.count(1):
             try:
                 await self.client.call("getMe", {}, timeout=ASK_SECONDS)
-            except (FateUnknown, NotSent, ServerFault) as error:
-                failures += 1
+            except (errors.FateUnknown, errors.NotSent, errors.ServerFault) as error:
                 await self._pause(error, failures)
-            except TelegramError:
+            except errors.TelegramError:
                 return
             else:
                 return
 
     async def _pause(
-        self, error: TelegramError, failures: int, longest: float = LONGEST_PAUSE
+        self, error: errors.TelegramError, failures: int, longest: float = LONGEST_PAUSE
     ) -> None:
         pause = backoff(failures, FIRST_PAUSE, longest)
         log.warning("send.retry", line=self.line, error=str(error), pause=pause)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 import structlog
@@ -13,10 +12,9 @@ from pydantic import SecretStr
 
 from bot.admins import PersonLines
 from bot.errors import StoreError
-from bot.hosting.leases import SecondsLeft
 from bot.hosting.outbox_channel import ChannelServices
-from bot.hosting.transport import Accept, Report
-from bot.messages import Decoded, Fence
+from bot.hosting.transport import Accept, Ownership
+from bot.messages import Decoded, Json
 from bot.ops.tasks import backoff
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.client import TelegramClient
@@ -48,19 +46,21 @@ class Menus:
         self._admins = admins
         self._slots = asyncio.Semaphore(BOTS_AT_ONCE)
 
-    async def show(self, client: TelegramClient, line: str) -> None:
-        """Set what differs at a bot; faults are only logged.
+    async def show(self, client: TelegramClient, line: str, person: int | None = None) -> None:
+        """Set what differs at a bot, or for one admin who wrote to it; faults are only logged.
 
         A few bots at a time: a thousand that start together have polls to make first.
         """
+        if person is not None:
+            await self._show_to(client, line, person)
+            return
         async with self._slots:
             if await self._set(client, {"type": "default"}, self._everyone):
                 for person in sorted(self._admins()):
-                    await self.show_to(client, line, person)
+                    await self._show_to(client, line, person)
                 await self._take_back(client, line)
 
-    async def show_to(self, client: TelegramClient, line: str, person: int) -> None:
-        """Set the menu of one admin, who must have written to the bot."""
+    async def _show_to(self, client: TelegramClient, line: str, person: int) -> None:
         if person not in self._admins():
             return
         try:
@@ -80,9 +80,7 @@ class Menus:
         except (StoreError, TelegramError) as error:
             log.warning("menu.not_removed", line=line, error=str(error))
 
-    async def _set(
-        self, client: TelegramClient, scope: dict[str, Any], wanted: list[dict[str, str]]
-    ) -> bool:
+    async def _set(self, client: TelegramClient, scope: Json, wanted: list[Json]) -> bool:
         """Set a menu where it differs; False where the server cannot be reached."""
         try:
             found = await client.call("getMyCommands", {"scope": scope}, timeout=CALL_SECONDS)
@@ -97,34 +95,28 @@ class Menus:
         return True
 
 
-def _chat_scope(person: int) -> dict[str, Any]:
+def _chat_scope(person: int) -> Json:
     return {"type": "chat", "chat_id": person}
 
 
-def _commands(rows: Sequence[Row]) -> list[dict[str, str]]:
+def _commands(rows: Sequence[Row]) -> list[Json]:
     return [{"command": name, "description": text} for name, text in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class TelegramOptions:
-    """How updates come in: from the webhook below `webhook_url`, or by polls of `poll_seconds`.
-
-    A poll is given up after `stalled_seconds`.
-    """
-
-    webhook_url: str | None = None
-    poll_seconds: int = 50
-    stalled_seconds: float = 90.0
 
 
 @dataclass(slots=True, repr=False)
 class TelegramServices:
-    """What all bots of a host share; `on_identified` is called once a bot's names are known."""
+    """What all bots of a host share; `on_identified` is called once a bot's names are known.
+
+    Updates come in from the webhook below `webhook_url`, or by polls of `poll_seconds`, each of
+    which is given up after `stalled_seconds`.
+    """
 
     channels: ChannelServices
     menus: Menus
-    options: TelegramOptions
     on_identified: Callable[[], None]
+    webhook_url: str | None
+    poll_seconds: int
+    stalled_seconds: float
 
 
 class TelegramTransport:
@@ -137,7 +129,7 @@ class TelegramTransport:
         self.identity = BotIdentity(token_hash(token.get_secret_value()), bot)
         self._client = client
         self._services = services
-        base = services.options.webhook_url
+        base = services.webhook_url
         self.webhook = webhook_config(base, token) if base else None
         self._user = BotUser(bot, "")
         self._receiver = self._new_receiver()
@@ -156,10 +148,10 @@ class TelegramTransport:
         """Ask for the bot's username until Telegram answers; raises Unauthorized."""
         failures = 0
         while True:
-            pause = 0.0
             try:
                 me = await self._client.call("getMe", {}, timeout=CALL_SECONDS)
                 self._user = BotUser(me["id"], me["username"])
+                break
             except Unauthorized:
                 raise
             except TooManyRequests as error:
@@ -168,22 +160,17 @@ class TelegramTransport:
                 failures += 1
                 log.warning("getme.failed", line=self.line, error=str(error))
                 pause = backoff(failures, *NETWORK_PAUSES)
-            else:
-                self.identity = replace(self.identity, username=self._user.username)
-                self._services.on_identified()
-                return
             await self._services.channels.clock.sleep(pause)
+        self.identity = replace(self.identity, username=self._user.username)
+        self._services.on_identified()
 
     def decode(self, raw: bytes) -> Decoded:
         """What a stored update means to this bot."""
         return decode(orjson.loads(raw), self._user)
 
-    def open_channel(
-        self, fence: Fence, seconds_left: SecondsLeft, on_lost: Callable[[], None], report: Report
-    ) -> TelegramChannel:
+    def open_channel(self, owned: Ownership) -> TelegramChannel:
         """The bot's way to its people."""
-        channels = self._services.channels
-        return TelegramChannel(self._client, fence, seconds_left, on_lost, report, channels)
+        return TelegramChannel(self._client, owned, self._services.channels)
 
     async def receive(self, accept: Accept) -> None:
         """Take updates in until cancelled; raises Unauthorized."""
@@ -192,21 +179,12 @@ class TelegramTransport:
 
     async def show_menu(self, person: int | None = None) -> None:
         """Show the commands to everybody and to each admin, or to one admin."""
-        menus = self._services.menus
-        if person is None:
-            await menus.show(self._client, self.line)
-        else:
-            await menus.show_to(self._client, self.line, person)
+        await self._services.menus.show(self._client, self.line, person)
 
     def _new_receiver(self) -> TelegramPoller | TelegramWebhook:
-        clock, options = self._services.channels.clock, self._services.options
+        services, bot = self._services, (self.line, self._client)
+        clock, counters = services.channels.clock, services.channels.counters
         if self.webhook is not None:
-            return TelegramWebhook(self.line, self._client, self.webhook, clock)
-        return TelegramPoller(
-            self.line,
-            self._client,
-            clock,
-            self._services.channels.counters,
-            options.poll_seconds,
-            options.stalled_seconds,
-        )
+            return TelegramWebhook(*bot, self.webhook, clock)
+        waits = (services.poll_seconds, services.stalled_seconds)
+        return TelegramPoller(*bot, clock, counters, *waits)

@@ -14,6 +14,7 @@ import orjson
 
 from bot.messages import Clock
 from bot.ops.logging import Counters
+from bot.ops.tasks import TaskSet
 from bot.skills.api import SkillContext
 from bot.tools.calls import NO_ANSWER, Call, Result, WrappedTools
 from registry.skill import Scope
@@ -59,13 +60,6 @@ def cache_key(scope: Scope, context: SkillContext, *called: object) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedResult:
-    raw: bytes
-    size: int
-    until: float
-
-
 @dataclass(slots=True)
 class _RunningCall:
     task: asyncio.Task[Result]
@@ -83,9 +77,10 @@ class ToolResultCache:
     counters: Counters
     max_bytes: int = MAX_BYTES
     size: int = field(init=False, default=0)
-    _results: OrderedDict[str, _CachedResult] = field(init=False, default_factory=OrderedDict)
+    _results: OrderedDict[str, tuple[bytes, float]] = field(init=False, default_factory=OrderedDict)
+    """By key: the content as JSON, and until when it is good."""
     _running: dict[str, _RunningCall] = field(init=False, default_factory=dict)
-    _cancelled: set[asyncio.Task[Result]] = field(init=False, default_factory=set)
+    _cancelled: TaskSet = field(init=False, default_factory=TaskSet)
 
     async def result(self, key: str, ttl: float, seconds: float, make: MakeCall) -> Result:
         """A cached result, that of an equal call that runs now, or one that is made and cached.
@@ -109,25 +104,23 @@ class ToolResultCache:
 
     def get(self, key: str) -> Any | None:
         """The content cached under a key, None where there is none or its time is over."""
-        found = self._results.get(key)
-        if found is not None and found.until <= self.clock.monotonic():
+        raw, until = self._results.get(key, (b"", float("-inf")))
+        if until <= self.clock.monotonic():
             self._drop(key)
-            found = None
-        if found is None:
             return None
         self.counters.add("tool_cache:hit")
         self._results.move_to_end(key)
-        return orjson.loads(found.raw)
+        return orjson.loads(raw)
 
     def put(self, key: str, content: Any, ttl: float) -> None:
         """Cache a content for `ttl` seconds; one that is too large is not cached."""
         raw = orjson.dumps(content)
-        size = len(raw) + len(key) + ENTRY_BYTES
+        size = _size(key, raw)
         self._drop(key)
         if size > self.max_bytes // MAX_SHARE:
             self.counters.add("tool_cache:too_large")
             return
-        self._results[key] = _CachedResult(raw, size, self.clock.monotonic() + ttl)
+        self._results[key] = (raw, self.clock.monotonic() + ttl)
         self.size += size
         while self.size > self.max_bytes:
             self._drop(next(iter(self._results)))
@@ -157,7 +150,6 @@ class ToolResultCache:
             if not run.waiting and not run.task.done():
                 self._remove(key, run)
                 self._cancelled.add(run.task)  # the loop holds tasks weakly
-                run.task.add_done_callback(self._cancelled.discard)
                 run.task.cancel()
         answered = run.task.done() and not run.task.cancelled()
         return run.task.result() if answered else Result(NO_ANSWER, error=True)
@@ -168,7 +160,11 @@ class ToolResultCache:
 
     def _drop(self, key: str) -> None:
         if found := self._results.pop(key, None):
-            self.size -= found.size
+            self.size -= _size(key, found[0])
+
+
+def _size(key: str, raw: bytes) -> int:
+    return len(raw) + len(key) + ENTRY_BYTES
 
 
 def _copied(result: Result) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import orjson
 
 from bot.errors import ToolError, ToolFateUnknown
 from bot.mcp.pool import Pool
+from bot.mcp.server import ServerCall
 from bot.mcp.server_spec import ServerSpec
-from bot.mcp.tool_spec import Tool
+from bot.mcp.tool_spec import Tool, tool_named
 from bot.messages import INVALID_INPUT
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
@@ -154,7 +156,6 @@ def result_record(entry: str, call: str, result: Result) -> Record:
     return Record("result", body | {"unknown": True} if result.fate_unknown else body)
 
 
-OUTCOME_UNKNOWN = "Outcome unknown: {}"
 READY_SECONDS = 10.0
 READY_FOR_APPROVED_SECONDS = 60.0
 
@@ -196,14 +197,6 @@ class McpTools:
             seconds = READY_FOR_APPROVED_SECONDS if approved else READY_SECONDS
             await self.pool.ready(self.servers, seconds)
 
-    def have_listed(self) -> bool:
-        """Whether each server has listed its tools, once at least."""
-        return self.pool.have_listed(self.servers)
-
-    def prompts(self) -> list[str]:
-        """The texts that the servers add to the system prompt."""
-        return self.pool.prompts(self.servers)
-
     def offered(self) -> list[Tool]:
         """What the servers are known to offer; a lost server's tools stay."""
         return self.pool.tools(self.servers)
@@ -213,15 +206,13 @@ class McpTools:
         server = self._server(call)
         if server is None or call.tool is None:
             return None
-        tool, cache = self._tool(server, call), server.cache_rule(call.tool)
+        tool = tool_named(call.tool, self.pool.tools([server]))
+        cache = server.cache_rule(call.tool)
         definition = server.fingerprint(tool.digest) if tool else ""
-        trusted = tool is not None and (tool.read_only or tool.idempotent)
         return FoundTool(
             server,
             definition,
-            repeatable=cache is not None
-            or server.is_repeatable(call.tool)
-            or (server.definition.trust_annotations and trusted),
+            repeatable=cache is not None or server.is_repeatable(call.tool, tool),
             cache=cache,
             identity=(server.share_key, definition),
         )
@@ -231,11 +222,12 @@ class McpTools:
         server = self._server(call)
         assert server is not None
         assert call.tool is not None
-        tool = self._tool(server, call) if call.approved else None
+        tool = tool_named(call.tool, self.pool.tools([server])) if call.approved else None
         pinned = tool.digest if tool else call.approved
-        limit = min(seconds, server.deadline)
+        ends = asyncio.get_running_loop().time() + min(seconds, server.deadline)
+        made = ServerCall(server, call.tool, dict(call.arguments), ends, pinned)
         try:
-            found = await self.pool.call(server, call.tool, call.arguments, limit, pinned)
+            found = await self.pool.call(made)
         except ToolFateUnknown as error:
             return self._unknown(str(error))
         except ToolError as error:
@@ -246,13 +238,10 @@ class McpTools:
         return Result(found.content, error=found.is_error, rest=rest)
 
     def _unknown(self, why: str) -> Result:
-        return Result(self.redact(OUTCOME_UNKNOWN.format(why)), error=True, fate_unknown=True)
+        return Result(self.redact(f"Outcome unknown: {why}"), error=True, fate_unknown=True)
 
     def _server(self, call: Call) -> ServerSpec | None:
         return next((one for one in self.servers if one.name == call.server), None)
-
-    def _tool(self, server: ServerSpec, call: Call) -> Tool | None:
-        return next((tool for tool in self.pool.tools([server]) if tool.name == call.tool), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,6 @@ from registry import conditions
 from registry.conditions import normalized
 from registry.policy import ToolCondition
 
-SEGMENTS = 2
-
 
 class Decision(IntEnum):
     """What happens to a call; a higher one is stricter."""
@@ -74,16 +72,6 @@ class Policy:
     disabled: tuple[str, ...] = ()
     confirm: tuple[str, ...] = ()
     conditions: tuple[ToolCondition, ...] = ()
-
-    def under(self, layer: Policy) -> Policy:
-        """This policy narrowed by a further layer, which can only take away."""
-        return Policy(
-            runs=self.runs,
-            allowed=(*self.allowed, *layer.allowed),
-            disabled=(*self.disabled, *layer.disabled),
-            confirm=(*self.confirm, *layer.confirm),
-            conditions=(*self.conditions, *layer.conditions),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +147,7 @@ def _is_key(key: str) -> bool:
 
 
 def _segments(key: str) -> list[str]:
-    return key.split(":", 1 if key.startswith("skill:") else SEGMENTS)
+    return key.split(":", 1 if key.startswith("skill:") else 2)
 
 
 def _covers(pattern: str, key: str, *, exact: bool) -> bool:

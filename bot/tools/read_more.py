@@ -36,13 +36,10 @@ TOOL: dict[str, Any] = {
 WIRE_NAME = (HOST, READ_MORE)
 READ_MORE_TOOL = FoundTool(None, READ_MORE, repeatable=True)
 
-BAD_INPUT = "Give a handle that a cut result names, and an offset of 0 or more."
 LOST = (
     "There is nothing left to read under this handle: what was cut off is kept for a day, and only "
     "for the newest few results. Call the tool again, and ask it for less."
 )
-BEYOND = "There is nothing at this offset: {} characters were cut off."
-NOT_ALL = "what follows was too long to be kept; ask the tool for less"
 
 _HANDLE = re.compile(r"[0-9a-f]{10}\Z")
 
@@ -72,7 +69,8 @@ class TruncatedResults:
 class TruncatedTools(WrappedTools):
     """Keeps what was cut off results, so that the model can read on with the tool `read_more`.
 
-    `result_chars` is how much of a result the model reads at once.
+    `result_chars` is how much of a result the model reads at once, 0 where it may not read on:
+    then nothing is kept.
     """
 
     results: TruncatedResults
@@ -89,7 +87,7 @@ class TruncatedTools(WrappedTools):
         if call.server == HOST:
             return await self._read_more(call)
         result = await self.tools.call(call, seconds)
-        if result.rest is None:
+        if result.rest is None or not self.result_chars:
             return result
         handle = hashlib.sha256(f"{self.ref.entry} {call.id}".encode()).hexdigest()[:10]
         await self.results.save(self.fence, self.ref, handle, result.rest)
@@ -100,14 +98,16 @@ class TruncatedTools(WrappedTools):
         handle, offset = call.arguments.get("handle"), call.arguments.get("offset", 0)
         is_offset = isinstance(offset, int) and not isinstance(offset, bool) and offset >= 0
         if not isinstance(handle, str) or not is_offset:
-            return Result(BAD_INPUT, error=True)
+            text = "Give a handle that a cut result names, and an offset of 0 or more."
+            return Result(text, error=True)
         rest = None
         if _HANDLE.match(handle):
             rest = await self.results.load(self.fence.line, self.ref, handle)
         if rest is None:
             return Result(LOST, error=True)
         if offset >= len(rest.text):
-            return Result(BEYOND.format(len(rest.text)), error=True, read_from=rest.key)
+            text = f"There is nothing at this offset: {len(rest.text)} characters were cut off."
+            return Result(text, error=True, read_from=rest.key)
         return Result(_piece(rest, offset, self.result_chars), read_from=rest.key)
 
 
@@ -116,5 +116,5 @@ def _piece(rest: Remainder, offset: int, result_chars: int) -> str:
     where = f"characters {offset} to {end} of the {len(rest.text)} that were cut off"
     then = f"read on at offset {end}" if end < len(rest.text) else "this is the end"
     if end == len(rest.text) and not rest.whole:
-        then = NOT_ALL
+        then = "what follows was too long to be kept; ask the tool for less"
     return f"{rest.text[offset:end]}\n[{where}; {then}]"

@@ -30,8 +30,6 @@ from bot.tools.calls import (
 from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide
 from bot.tools.read_more import TruncatedResults, TruncatedTools
 
-NOTHING_OFFERED = OfferedTools(frozenset())
-
 
 @dataclass(frozen=True, slots=True)
 class ToolPermissions:
@@ -42,9 +40,7 @@ class ToolPermissions:
     policy: Policy = field(default_factory=Policy)
     features: frozenset[str] = frozenset()
 
-    def decide(
-        self, key: str, context: CallContext, offered: OfferedTools = NOTHING_OFFERED
-    ) -> Decision:
+    def decide(self, key: str, context: CallContext, offered: OfferedTools) -> Decision:
         """What happens to a call of the tool with this key."""
         return decide(self.policy, key, offered, replace(context, features=self.features))
 
@@ -53,7 +49,7 @@ class ToolPermissions:
         if isinstance(source, ServerSpec):
             same = (one for one in self.servers if one.name == source.name)
             return any(one.share_key == source.share_key for one in same)
-        return source is None or source in self.skills
+        return source is None or any(map(source.runs_like, self.skills))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +153,7 @@ class Toolset:
     def _offered(self) -> OfferedTools:
         keys = {tool.key for tool in self.mcp.offered()}
         keys |= {skill.key for skill in self.permissions.skills}
-        return OfferedTools(frozenset(keys), complete=self.mcp.have_listed())
+        return OfferedTools(frozenset(keys), complete=self.mcp.pool.have_listed(self.mcp.servers))
 
 
 def _refusal(call: Call, tool: FoundTool, current: ToolPermissions) -> str:
@@ -197,6 +193,8 @@ class ToolsetFactory:
         mcp = McpTools(self.pool, permissions.servers, redact)
         tools: Tools = SkillTools(mcp, self.skills, permissions.skills, caller, result_chars)
         tools = PinnedTools(CachedTools(tools, self.cache, caller))
-        if permissions.decide(read_more.KEY, context) is not Decision.DENY:
-            tools = TruncatedTools(tools, self.truncated, fence, ref, result_chars)
+        nothing = OfferedTools(frozenset())  # lists that allow do not matter for the host's own
+        is_denied = permissions.decide(read_more.KEY, context, nothing) is Decision.DENY
+        chars = 0 if is_denied else result_chars
+        tools = TruncatedTools(tools, self.truncated, fence, ref, chars)
         return Toolset(mcp, tools, permissions, current, context)

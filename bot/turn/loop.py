@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -18,14 +18,21 @@ from bot.errors import ModelError, ModelRefused, OutOfBudget
 from bot.messages import Answer
 from bot.ops.tasks import offload_if_long
 from bot.turn import results
-from bot.turn.model_caller import ModelCaller
+from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
 from bot.turn.results import Outcome, TurnResult, turn_result
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.turn import Turn
-from bot.usage.limits import RequestRate
+from bot.usage.budgets import RequestRate
 
 log = structlog.get_logger("turn")
+
+_ENDS: Mapping[str, tuple[Outcome, str]] = {
+    "refusal": ("refused", results.REFUSED),
+    "max_tokens": ("done", results.CUT),
+    "model_context_window_exceeded": ("failed", results.FULL),
+}
+"""How a turn ends by the stop reason of its last answer, and what is added to that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +45,12 @@ class AgentLoop:
     progress: Progress
     rate: RequestRate
 
-    async def run(self, stop: asyncio.Event) -> TurnResult | Suspension:
+    async def run(self) -> TurnResult | Suspension:
         """How the turn ends; its last records are not written yet.
 
         The person's stop and the turn's time limit end it wherever it is; what was said stays.
         """
-        time_limit = asyncio.timeout(self.turn.usage.seconds_left)
+        stop, time_limit = self.turn.stop, asyncio.timeout(self.turn.usage.seconds_left)
         try:
             async with time_limit:
                 with _expiring_on(stop, time_limit):
@@ -65,11 +72,10 @@ class AgentLoop:
 
     async def step(self) -> TurnResult | Suspension | None:
         """Resume the calls that are open, or ask the model; the end if this was the last step."""
-        turn, request = self.turn, self.turn.request
+        turn = self.turn
         if open_calls := turn.open_calls():
             return self._suspension(await self.calls.resume(open_calls))
-        person = request.incoming.person.id
-        who = (request.line.fence.line, turn.opened.ref.conversation, person)
+        who = (turn.line.name, turn.opened.ref.conversation, turn.incoming.person.id)
         if not self.rate.take(who, turn.usage.limits.per_minute):
             return turn_result("refused", turn.said(), results.TOO_MANY_REQUESTS)
         last = turn.usage.is_last_request
@@ -98,14 +104,8 @@ class AgentLoop:
         spoken = [block for block in answer.content if block["type"] != "tool_use"]
         self.turn.add_answer(replace(answer, content=spoken))
         self.progress.end_step()
-        said = self.turn.said()
-        if answer.stop == "refusal":
-            return turn_result("refused", said, results.REFUSED)
-        if answer.stop == "max_tokens":
-            return turn_result("done", said, results.CUT)
-        if answer.stop == "model_context_window_exceeded":
-            return turn_result("failed", said, results.FULL)
-        return turn_result("done", said)
+        outcome, note = _ENDS.get(answer.stop, ("done", ""))
+        return turn_result(outcome, self.turn.said(), note)
 
     def _gave_up(self, outcome: Outcome, note: str) -> TurnResult:
         self.progress.restart_step()  # a stream that broke leaves nothing

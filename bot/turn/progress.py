@@ -12,6 +12,7 @@ import structlog
 from bot.approvals.view import NAME_LIMIT
 from bot.errors import ChannelError, ChannelFailed, ChannelFateUnknown, SwitchboardError
 from bot.messages import UNKNOWN_MESSAGE
+from bot.ops.redaction import StreamRedactor
 from bot.ops.tasks import cancel_and_wait, offload_if_long
 from bot.safety.text_safety import safe_text
 from bot.turn.turn import Turn
@@ -39,19 +40,15 @@ class Progress:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._channel = turn.request.line.channel
-        self._address = turn.request.incoming.address
+        self._channel = turn.line.channel
+        self._address = turn.incoming.address
         self._filter = turn.agent.filter
-        self._growing = self._filter.secrets.stream_redactor()
-        self._draft = draft_of(turn.request.entry)
+        self._growing = StreamRedactor(self._filter.secrets)
         self._earlier = turn.said()
         self._pieces: list[str] = []
-        self._size = 0
         self._tool = ""
-        self._step = 0
-        self._shown = ""
-        self._drawn: tuple[int, int, str] = (-1, 0, "")
-        self._drawing = ""
+        self._shown = self._drawing = ""
+        self._is_drawn = False
         self._sending: asyncio.Future[None] | None = None
         self._is_noted = self._is_over = False
         self.message = turn.opened.preview
@@ -59,17 +56,15 @@ class Progress:
     def add(self, text: str) -> None:
         """More of the answer."""
         self._pieces.append(text)
-        self._size += len(text)
-        self._tool = ""
+        self._tool, self._is_drawn = "", False
 
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown safely."""
-        self._tool = safe_text(tool, NAME_LIMIT)
+        self._tool, self._is_drawn = safe_text(tool, NAME_LIMIT), False
 
     def restart_step(self) -> None:
         """The step is made again: what it said so far does not count."""
-        self._step += 1
-        self._pieces, self._size = [], 0
+        self._pieces, self._is_drawn = [], False
 
     def end_step(self) -> None:
         """The step is over, and the turn has its answer."""
@@ -84,14 +79,14 @@ class Progress:
         return "\n\n".join(part for part in (self._earlier, now) if part)
 
     @contextlib.asynccontextmanager
-    async def showing(self) -> AsyncIterator[Progress]:
+    async def showing(self) -> AsyncIterator[None]:
         """Show progress while the block runs.
 
         A preview that is on its way at the end is waited for: it must not come after the answer.
         """
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._show(), name="progress")]
         try:
-            yield self
+            yield
             self._is_over = True
             if self._sending is not None:
                 await asyncio.wait({self._sending})
@@ -127,15 +122,12 @@ class Progress:
 
     async def _text(self) -> str:
         """What may be shown now; drawn again only where something was added."""
-        state = (self._step, self._size, self._tool)
-        if state != self._drawn:
+        if not self._is_drawn:
+            self._is_drawn = True  # unless something is added meanwhile
             said, note = self.said, f"_{self._tool} …_" if self._tool else ""
-            growing = self._growing
-            shown = await offload_if_long(
-                len(said), lambda: self._filter.redact_preview(said, growing)
-            )
+            redact, growing = self._filter.redact_preview, self._growing
+            shown = await offload_if_long(len(said), lambda: redact(said, growing))
             self._drawing = "\n\n".join(part for part in (shown, note) if part)
-            self._drawn = state
         return self._drawing
 
     async def _preview(self) -> None:
@@ -165,17 +157,15 @@ class Progress:
         self.message = UNKNOWN_MESSAGE
         try:
             self.message = await self._send(text, None)
-        except (ChannelFailed, ChannelFateUnknown):
-            raise
-        except ChannelError:
-            self.message = None
+        except ChannelError as error:
+            if not isinstance(error, ChannelFailed | ChannelFateUnknown):
+                self.message = None
             raise
         if self.message is not None:
             await self._turn.note_preview(self.message)
         return self.message
 
     async def _send(self, text: str, message: int | None) -> int | None:
-        links = self._turn.agent.effective.definition.link_previews
-        return await self._channel.preview(
-            self._address, self._draft, text, message, link_previews=links
-        )
+        turn, address, show = self._turn, self._address, self._channel.preview
+        links = turn.agent.effective.definition.link_previews
+        return await show(address, draft_of(turn.id), text, message, link_previews=links)

@@ -46,12 +46,6 @@ class RenderedPrompt:
     tools_digest: str
     content: str
 
-    def to_store(self) -> dict[str, bytes]:
-        """The prompt as it is stored, in two values by their digests."""
-        body = {"system": self.system, "tools": self.tools_digest, "material": self.content}
-        tools = {"tools": self.tools, "names": self.names}
-        return {self.digest: orjson.dumps(body), self.tools_digest: orjson.dumps(tools)}
-
 
 def render(
     now: float,
@@ -110,11 +104,9 @@ class PromptCache:
         self, line: str, ref: TurnRef, agent: RunnableAgent, toolset: Toolset
     ) -> RenderedPrompt:
         """The conversation's prompt while that is warm and unchanged, else a new one."""
-        topics, instructions = (
-            agent.filter.topics_prompt(),
-            agent.effective.definition.custom_instructions,
-        )
-        prompts = [*([topics] if topics else []), *toolset.mcp.prompts()]
+        topics = agent.filter.topics_prompt()
+        instructions = agent.effective.definition.custom_instructions
+        prompts = [*([topics] if topics else []), *toolset.mcp.pool.prompts(toolset.mcp.servers)]
         new = render(self.clock.wall(), instructions, prompts, *toolset.offer())
         cold = self.clock.wall() - WARM_SECONDS
         while self._warm and next(iter(self._warm.values()))[0] <= cold:
@@ -130,11 +122,11 @@ class PromptCache:
     def to_store(self, line: str, prompt: RenderedPrompt) -> dict[str, bytes]:
         """What the store is not known to have for long enough yet, by digest."""
         since = self.clock.monotonic() - STORE_AGAIN_SECONDS
-        return {
-            digest: body
-            for digest, body in prompt.to_store().items()
-            if self._stored.get((line, digest), since) <= since
-        }
+        head = {"system": prompt.system, "tools": prompt.tools_digest, "material": prompt.content}
+        tools = {"tools": prompt.tools, "names": prompt.names}
+        bodies = {prompt.digest: head, prompt.tools_digest: tools}
+        wanted = [key for key in bodies if self._stored.get((line, key), since) <= since]
+        return {digest: orjson.dumps(bodies[digest]) for digest in wanted}
 
     def stored(self, line: str, digests: Iterable[str]) -> None:
         """These values are in the store, as of now."""

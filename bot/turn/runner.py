@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from bot.approvals.request import ApprovalRequest, Suspension
+from bot.approvals.request import Suspension
+from bot.approvals.service import TurnServices
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
 from bot.store.journal import Opened, OpenTurn
@@ -16,15 +17,15 @@ from bot.tools.policy import CallContext
 from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
 from bot.turn import results
 from bot.turn.loop import AgentLoop
-from bot.turn.model_caller import ModelCaller
+from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
 from bot.turn.prompt import PromptCache
 from bot.turn.results import TurnResult
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcripts, size_of
-from bot.turn.turn import Turn, TurnRequest, TurnServices
+from bot.turn.turn import Turn, TurnRequest
+from bot.usage.budgets import RequestRate, Spender
 from bot.usage.ledger import BudgetService
-from bot.usage.limits import RequestRate, Spender
 from bot.usage.reservation import TurnBudget
 
 log = structlog.get_logger("turn")
@@ -50,18 +51,15 @@ class TurnRunner:
         self.rate = RequestRate(self.services.clock)
         self._prompts = PromptCache(self.services.journal, self.services.clock)
 
-    async def run(
-        self, request: TurnRequest, stop: asyncio.Event, approval: ApprovalRequest | None = None
-    ) -> OpenTurn | None:
-        """Run a turn until its reply is sent or it waits for approval; `stop` ends it early.
+    async def run(self, request: TurnRequest) -> OpenTurn | None:
+        """Run a turn until its reply is sent or it waits for approval.
 
-        `approval` is given for a turn that has waited. Where another turn of the conversation is
-        open, nothing is done and that turn comes back.
+        Where another turn of the conversation is open, nothing is done and that turn comes back.
         """
-        line, ref, channel = request.line.fence.line, request.ref, request.line.channel
+        line, ref, channel = request.entry.line.name, request.ref, request.entry.line.channel
         try:
             async with contextlib.AsyncExitStack() as stack:
-                loop = await self._open_isolated(request, approval, stack)
+                loop = await self._open_isolated(request, stack)
                 if isinstance(loop, OpenTurn):
                     return loop
                 turn, progress = loop.turn, loop.progress
@@ -69,14 +67,14 @@ class TurnRunner:
                     await channel.deliver([])  # a try that failed may have recorded parts
                 elif (began := turn.opened.ref.agent) != ref.agent:  # another is bound by now
                     agent = self.services.current_agent(began) or turn.agent.in_place_of(began)
-                    return await self.run(replace(turn.request, agent=agent), stop)
+                    return await self.run(replace(turn.request, agent=agent))
                 elif self.services.current_agent(began) is None:
                     removed = TurnResult("refused", results.AGENT_GONE)
                     await turn.finish(removed, turn.opened.preview)
                 else:
                     try:
                         async with progress.showing():
-                            end = await loop.run(stop)
+                            end = await loop.run()
                         if isinstance(end, Suspension):
                             await turn.suspend(end, progress.message)
                         else:
@@ -85,7 +83,7 @@ class TurnRunner:
                         await turn.request_failed()
                         raise
                     self._prompts.used(line, ref, turn.prompt)
-                await channel.wait_until_sent(request.entry)
+                await channel.wait_until_sent(request.entry.id)
         except BaseException:
             self.transcripts.forget(line, ref)
             self._prompts.forget(line, ref)
@@ -93,31 +91,26 @@ class TurnRunner:
         return None
 
     async def _open_isolated(
-        self,
-        request: TurnRequest,
-        approval: ApprovalRequest | None,
-        stack: contextlib.AsyncExitStack,
+        self, request: TurnRequest, stack: contextlib.AsyncExitStack
     ) -> AgentLoop | OpenTurn:
         """Open the turn; one that was open at several crashes of the host runs alone.
 
         So a turn that crashes the host does not take those beside it along.
         """
         try:
-            return await self._open(request, approval)
+            return await self._open(request)
         except CrashSuspect as error:
             self.services.counters.add("turns:suspected")
-            fence = request.line.fence
-            log.warning("turn.suspected", line=fence.line, turn=request.entry, why=str(error))
+            entry = request.entry
+            log.warning("turn.suspected", line=entry.line.name, turn=entry.id, why=str(error))
         await stack.enter_async_context(self._suspects)
-        return await self._open(replace(request, isolated=True), approval)
+        return await self._open(replace(request, isolated=True))
 
-    async def _open(
-        self, request: TurnRequest, approval: ApprovalRequest | None
-    ) -> AgentLoop | OpenTurn:
+    async def _open(self, request: TurnRequest) -> AgentLoop | OpenTurn:
         """Begin the turn in the journal, or find it open; the other turn where that is open."""
-        services, agent, fence = self.services, request.agent, request.line.fence
+        services, agent, fence = self.services, request.agent, request.entry.line.fence
         toolset = self._toolset(request)
-        await toolset.mcp.connect(approved=approval is not None)
+        await toolset.mcp.connect(approved=request.approval is not None)
         transcript = self.transcripts.get(fence.line, request.ref)
         prompt = self._prompts.current(fence.line, request.ref, agent, toolset)
         to_store = self._prompts.to_store(fence.line, prompt)
@@ -151,7 +144,7 @@ class TurnRunner:
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         progress = Progress(turn)
         model = ModelCaller(self.model, turn, progress)
-        calls = ToolCalls(toolset, turn, progress, approval)
+        calls = ToolCalls(toolset, turn, progress)
         return AgentLoop(turn, model, calls, progress, self.rate)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
@@ -172,14 +165,14 @@ class TurnRunner:
             agent.tools,
             current,
             context,
-            fence=request.line.fence,
+            fence=request.entry.line.fence,
             ref=request.ref,
             result_chars=agent.limits.result_chars,
             redact=agent.filter.secrets.redact,
         )
 
     def _budget(self, request: TurnRequest) -> TurnBudget:
-        agent, fence, ref = request.agent, request.line.fence, request.ref
+        agent, fence, ref = request.agent, request.entry.line.fence, request.ref
         person = request.incoming.person.id
         spender = Spender(fence.line, ref.conversation, person, ref.entry, agent.attribution)
         return TurnBudget(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bot.approvals import view
 from bot.approvals.approvers import grant_name
-from bot.approvals.request import ApprovalRequest, PendingCall, ToolCallApproval
+from bot.approvals.request import PendingCall, ToolCallApproval
 from bot.store.journal import Record
 from bot.tools.calls import FATE_UNKNOWN, Call, PolicyResult, Result, refused
 from bot.tools.toolset import Toolset
@@ -40,19 +40,16 @@ MAX_REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
-    """Runs the calls of one turn; `approval` holds what people decided about those that waited."""
+    """Runs the calls of one turn, as people decided about those that waited."""
 
     toolset: Toolset
     turn: Turn
     progress: Progress
-    approval: ApprovalRequest | None = None
 
     async def refuse_cut(self, answer: Record) -> None:
         """Record an answer whose calls were cut off: none of them runs."""
-        cut = Result(CUT, error=True)
-        await self.turn.record(
-            *(self.turn.result_record(call, cut) for call in self.turn.calls(answer))
-        )
+        turn, cut = self.turn, Result(CUT, error=True)
+        await turn.record(*(turn.result_record(call, cut) for call in turn.calls(answer)))
 
     async def resume(self, calls: Sequence[Call]) -> list[PendingCall]:
         """Go on with calls that have no result; those that need approval (again) come back.
@@ -71,7 +68,7 @@ class ToolCalls:
             elif decision.refusal:
                 results.append(self._unknown(call, f"\n{decision.refusal.content}"))
             elif decision.needs_approval:
-                pending.append(PendingCall(call, decision.definition, decision.always))
+                pending.append((call, decision))
             else:
                 repeated.append(_bound(call, decision))
         new = [call for call in calls if call.id not in started]
@@ -102,9 +99,9 @@ class ToolCalls:
                 continue
             turn.usage.calls += 1
             if decision.needs_approval:
-                pending.append(PendingCall(call, decision.definition, decision.always))
+                pending.append((call, decision))
             else:
-                body = {"turn": turn.request.entry, "call": call.id}
+                body = {"turn": turn.id, "call": call.id}
                 records.append(Record("started", body | {"key": call.key, "digest": call.digest}))
                 running.append(_bound(call, decision))
         await self.turn.record(*records)
@@ -129,9 +126,15 @@ class ToolCalls:
     async def _decide(self, call: Call) -> PolicyResult:
         """Today's decision about a call, with what people said about it."""
         decision = self.toolset.decide(call, self.turn.transcript.uncertain())
-        decided = self._decided(call)
-        if decided is not None:
-            return self._as_decided(call, decision, decided)
+        approval = self.turn.request.approval
+        if approval and (decided := self._decided(call)):
+            if decided.state != "granted":
+                return refused(view.denial_for_model(approval, decided))
+            if decision.refusal:
+                return decision
+            if (decided.digest, decided.fingerprint) != (call.digest, decision.definition):
+                return refused(CHANGED)
+            return replace(decision, needs_approval=False, approved=True)
         if decision.needs_approval and decision.always:
             name = grant_name(self.turn.opened.ref.agent, call.key, decision.definition)
             if name in await self.turn.grants():
@@ -139,20 +142,9 @@ class ToolCalls:
         return decision
 
     def _decided(self, call: Call) -> ToolCallApproval | None:
-        calls = self.approval.calls if self.approval else ()
+        approval = self.turn.request.approval
+        calls = approval.calls if approval else ()
         return next((one for one in calls if one.call_id == call.id), None)
-
-    def _as_decided(
-        self, call: Call, decision: PolicyResult, decided: ToolCallApproval
-    ) -> PolicyResult:
-        assert self.approval is not None
-        if decided.state != "granted":
-            return refused(view.denial_for_model(self.approval, decided))
-        if decision.refusal:
-            return decision
-        if (decided.digest, decided.fingerprint) != (call.digest, decision.definition):
-            return refused(CHANGED)
-        return replace(decision, needs_approval=False, approved=True)
 
     async def _run(self, calls: Sequence[Call]) -> None:
         """Run independent calls side by side; each result is recorded as it comes."""

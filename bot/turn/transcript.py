@@ -16,10 +16,6 @@ from bot.store.journal import Record
 
 UNANSWERED = "This call was not answered: the turn ended before its result came."
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
-NOT_SENT_BACK = frozenset({"refusal"})
-"""Stop reasons of answers that no later request repeats."""
-NONE: frozenset[str] = frozenset()
-"""One for all: an empty one for each turn would be a twelfth of what a turn takes."""
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -34,7 +30,7 @@ class TurnHistory:
     entry: str = ""
     records: list[Record] = field(default_factory=list)
     size: int = 0
-    uncertain: frozenset[str] = NONE
+    uncertain: frozenset[str] = frozenset()
     ended: bool = False
     _has_thinking: bool = False
     _made: list[Json] | None = None
@@ -64,37 +60,17 @@ class TurnHistory:
         return self._made
 
 
-def to_messages(turns: Sequence[TurnHistory], prefix: str) -> list[Json]:
-    """The messages of these turns in order, adjacent ones of one role joined.
-
-    A turn that never ended is replaced by a note, unless it is the last one: what made it fail
-    would make every later turn fail.
-    """
-    found: list[Json] = []
-    for turn in turns:
-        if turn.ended or turn is turns[-1]:
-            said = turn.messages(prefix)
-        else:
-            said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
-        if found and said and found[-1]["role"] == said[0]["role"]:
-            content = [*found[-1]["content"], *said[0]["content"]]
-            found[-1] = {"role": said[0]["role"], "content": content}
-            said = said[1:]
-        found += said
-    return found
-
-
 def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
-    found: list[Block] = []
+    found: list[Json] = []
     for record in records:
         if record.kind == "person":
-            _join(found, "user", list(record.body["content"]))
-        elif record.kind == "model" and record.body["stop"] not in NOT_SENT_BACK:
+            _join(found, "user", record.body["content"])
+        elif record.kind == "model" and record.body["stop"] != "refusal":  # never repeated
             content = _sent_back(record, prefix)
             _join(found, "assistant", content)
             _join(found, "user", [_result(call, results) for call in calls_of(content)])
-    return [*found]
+    return found
 
 
 def calls_of(content: Iterable[Block]) -> list[Block]:
@@ -137,13 +113,12 @@ def _result(call: Block, results: dict[str, Record]) -> Block:
     return block | {"is_error": True} if record is None or record.body["error"] else block
 
 
-def _join(found: list[Block], role: str, content: list[Block]) -> None:
-    if not content:
-        return
-    if found and found[-1]["role"] == role:
-        found[-1]["content"] = [*found[-1]["content"], *content]
-    else:
-        found.append({"role": role, "content": content})
+def _join(found: list[Json], role: str, content: Sequence[Json]) -> None:
+    """Add a message, to the last one where that is of the same role; a new object then."""
+    if content and found and found[-1]["role"] == role:
+        found[-1] = {"role": role, "content": [*found[-1]["content"], *content]}
+    elif content:
+        found.append({"role": role, "content": list(content)})
 
 
 Key = tuple[str, str, str]
@@ -153,19 +128,12 @@ RECORD_BYTES = 900
 
 
 @dataclass(slots=True)
-class CacheSize:
-    """About how many bytes all transcripts of a cache take."""
-
-    bytes: int = 0
-
-
-@dataclass(slots=True)
 class Transcript:
     """The turns that the model reads again, in memory.
 
     `newest` is the id of the newest record, `start` that of the record where history began for the
     newest answer. `count` is the number of records, `size` about how many characters they add to a
-    request. `cache_size` is kept up to date while the transcript is in a cache.
+    request. `cache` is the one that the transcript is in, and whose size it keeps up to date.
     """
 
     turns: list[TurnHistory] = field(default_factory=list)
@@ -173,13 +141,12 @@ class Transcript:
     start: str = ""
     count: int = 0
     size: int = 0
-    cache_size: CacheSize = field(default_factory=CacheSize)
+    cache: Transcripts | None = field(default=None, repr=False, compare=False)
 
     def load(self, records: Iterable[Record]) -> None:
         """Add records from the store, with their ids."""
         for record in records:
-            self._add(record)
-            self.newest = record.id
+            self.append([record], record.id)
 
     def append(self, records: Iterable[Record], newest: str) -> None:
         """Add records that we have just written; the last one's id is `newest`."""
@@ -197,8 +164,21 @@ class Transcript:
         return (record for turn in reversed(self.turns) for record in reversed(turn.records))
 
     def messages(self, prefix: str) -> list[Json]:
-        """The messages under this prefix; callers must not change them."""
-        return to_messages(self.turns, prefix)
+        """The messages under this prefix, adjacent ones of one role joined; not to be changed.
+
+        A turn that never ended is replaced by a note, unless it is the last one: what made it fail
+        would make every later turn fail.
+        """
+        found: list[Json] = []
+        for turn in self.turns:
+            if turn.ended or turn is self.turns[-1]:
+                said = turn.messages(prefix)
+            else:
+                said = [{"role": "user", "content": [{"type": "text", "text": SET_ASIDE}]}]
+            for message in said[:1]:
+                _join(found, message["role"], message["content"])
+            found += said[1:]
+        return found
 
     def uncertain(self) -> frozenset[str]:
         """Digests of calls whose outcome is unknown."""
@@ -224,11 +204,6 @@ class Transcript:
                 self._drop(1)
         return self.turns[0].id if self.turns else ""
 
-    def leave_cache(self) -> None:
-        """Called on eviction; a running turn may keep its reference."""
-        self.cache_size.bytes -= self.count * RECORD_BYTES + self.size
-        self.cache_size = CacheSize()
-
     def _fits(self, turns: int, chars: int) -> bool:
         return len(self.turns) <= turns and self.size <= chars
 
@@ -240,7 +215,8 @@ class Transcript:
     def _grow(self, records: int, size: int) -> None:
         self.count += records
         self.size += size
-        self.cache_size.bytes += records * RECORD_BYTES + size
+        if self.cache is not None:
+            self.cache.bytes += records * RECORD_BYTES + size
 
     def _add(self, record: Record) -> None:
         if record.kind == "person":
@@ -254,7 +230,7 @@ class Transcript:
 
 @dataclass(slots=True, repr=False)
 class Transcripts:
-    """A bounded cache of transcripts: `max_count` of them, about `max_bytes` in all.
+    """A bounded cache of transcripts: `max_count` of them, about `max_bytes` in all (`bytes` now).
 
     What is evicted is read from the store again.
     """
@@ -262,17 +238,17 @@ class Transcripts:
     max_count: int = 2000
     max_bytes: int = 16_000_000
     _cached: OrderedDict[Key, Transcript] = field(init=False, default_factory=OrderedDict)
-    _size: CacheSize = field(init=False, default_factory=CacheSize)
+    bytes: int = field(init=False, default=0)
 
     def get(self, line: str, ref: TurnRef) -> Transcript:
         """The transcript, empty if it is not in memory."""
         key = (line, ref.conversation, ref.agent)
         found = self._cached.get(key)
         if found is None:
-            found = self._cached[key] = Transcript(cache_size=self._size)
+            found = self._cached[key] = Transcript(cache=self)
         self._cached.move_to_end(key)
         while len(self._cached) > 1 and (
-            len(self._cached) > self.max_count or self._size.bytes > self.max_bytes
+            len(self._cached) > self.max_count or self.bytes > self.max_bytes
         ):
             self._drop(next(iter(self._cached)))
         return found
@@ -288,4 +264,5 @@ class Transcripts:
 
     def _drop(self, key: Key) -> None:
         if dropped := self._cached.pop(key, None):
-            dropped.leave_cache()
+            self.bytes -= dropped.count * RECORD_BYTES + dropped.size
+            dropped.cache = None  # a running turn may keep its reference

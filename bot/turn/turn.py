@@ -9,30 +9,18 @@ from typing import TypeVar
 
 import structlog
 
-from bot.agents.resolver import CurrentAgent, RunnableAgent
-from bot.approvals.approvers import Approvers
-from bot.approvals.request import Suspension
-from bot.approvals.service import new_request
-from bot.approvals.store import ApprovalStore
+from bot.agents.resolver import RunnableAgent
+from bot.approvals.request import ApprovalRequest, Suspension
+from bot.approvals.service import TurnServices, new_request
 from bot.approvals.view import question_parts
-from bot.messages import (
-    Answer,
-    Buttons,
-    Clock,
-    IncomingMessage,
-    LineContext,
-    OutgoingPart,
-    TurnRef,
-    text_of,
-)
-from bot.ops.logging import Counters
+from bot.messages import Answer, IncomingMessage, LineEntry, OutgoingPart, TurnRef, text_of
 from bot.ops.tasks import offload_if_long
-from bot.store.journal import Journal, OpenTurn, Record, end_record
+from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
 from bot.turn.results import Retry, TurnResult, retry_button
 from bot.turn.transcript import Transcript, calls_of
-from bot.usage.limits import TurnUsage
+from bot.usage.budgets import TurnUsage
 from bot.usage.pricing import KnownPrompt, known_prompt
 from bot.usage.reservation import TurnBudget
 
@@ -43,30 +31,30 @@ log = structlog.get_logger("turn")
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """A turn to run: whose message, in which line, with which agent.
+    """A turn to run: for which inbox entry, whose message, with which agent.
 
-    `entry` is the inbox entry that the turn settles, `retry` what it repeats where a person asks
-    for an answer again. `isolated`: no other suspect of crashing the host runs beside it.
+    `retry` is what it repeats where a person asks for an answer again, `approval` is given where it
+    has waited for people. `isolated`: no other suspect of crashing the host runs beside it.
     """
 
-    line: LineContext
-    entry: str
+    entry: LineEntry
     incoming: IncomingMessage
     agent: RunnableAgent
     role: str = "everyone"
     retry: Retry | None = None
+    approval: ApprovalRequest | None = None
     isolated: bool = False
 
     @property
     def ref(self) -> TurnRef:
         """The turn's name in the store."""
-        return TurnRef(self.entry, self.incoming.address.conversation, self.agent.id)
+        return TurnRef(self.entry.id, self.incoming.address.conversation, self.agent.id)
 
     def person_record(self) -> Record:
         """The turn's first record: the message that it answers."""
         incoming, retry = self.incoming, self.retry
         body = {
-            "turn": self.entry,
+            "turn": self.entry.id,
             "at": incoming.sent_at,
             "message": incoming.message,
             "by": incoming.person.id,
@@ -75,18 +63,7 @@ class TurnRequest:
         return Record("person", body | {"again": retry.turn} if retry else body)
 
 
-@dataclass(frozen=True, slots=True)
-class TurnServices:
-    """What all turns share: where they are recorded, and who may approve their calls."""
-
-    journal: Journal
-    approvals: ApprovalStore
-    approvers: Approvers
-    current_agent: CurrentAgent
-    clock: Clock
-    counters: Counters
-
-
+@dataclass(repr=False, eq=False)
 class Turn:
     """An open turn: what is recorded of it, what it has used, and how it ends.
 
@@ -95,27 +72,22 @@ class Turn:
     system prompt (without the time) and its tools, `start` the record where history begins.
     """
 
-    def __init__(
-        self,
-        services: TurnServices,
-        request: TurnRequest,
-        opened: OpenTurn,
-        transcript: Transcript,
-        prompt: RenderedPrompt,
-        budget: TurnBudget,
-    ) -> None:
-        self.services = services
-        self.request = request
-        self.opened = opened
-        self.transcript = transcript
-        self.prompt = prompt
-        self.budget = budget
-        self.agent = request.agent
+    services: TurnServices
+    request: TurnRequest
+    opened: OpenTurn
+    transcript: Transcript
+    prompt: RenderedPrompt
+    budget: TurnBudget
+
+    def __post_init__(self) -> None:
+        self.incoming, self.agent = self.request.incoming, self.request.agent
+        entry = self.request.entry
+        self.id, self.line, self.stop = entry.id, entry.line, entry.stop
         limits, model = self.agent.limits, self.agent.model
-        self.usage = TurnUsage(limits, services.clock)
-        self.start = transcript.trim(limits.history_turns, limits.history_chars)
-        self.prefix = content_hash([prompt.digest, self.start, model])
-        self.head = content_hash([prompt.content, model])
+        self.usage = TurnUsage(limits, self.services.clock)
+        self.start = self.transcript.trim(limits.history_turns, limits.history_chars)
+        self.prefix = content_hash([self.prompt.digest, self.start, model])
+        self.head = content_hash([self.prompt.content, model])
         self.answers: list[Record] = []
         self._answers_shown = 0
         self._unwritten: list[Record] = []
@@ -138,7 +110,7 @@ class Turn:
 
     def recorded(self) -> Sequence[Record]:
         """All records of this turn that are in the journal."""
-        return self.transcript.of_turn(self.request.entry)
+        return self.transcript.of_turn(self.id)
 
     def said(self) -> str:
         """The text of this turn's answers that was not sent before the turn last waited."""
@@ -162,11 +134,11 @@ class Turn:
 
     async def grants(self) -> Collection[str]:
         """What people allowed for good in this conversation, and is valid for this person today."""
-        line, person = self.request.line.fence.line, self.request.incoming.person.id
-        found = await self.services.approvals.grants(line, self.opened.ref.conversation)
-        agent = self.services.current_agent(self.agent.id) or self.agent
-        bot = self.request.incoming.address.bot
-        return self.services.approvers.valid_grants(found, agent, bot, person)
+        services, incoming = self.services, self.incoming
+        found = await services.approvals.grants(self.line.name, self.opened.ref.conversation)
+        agent = services.current_agent(self.agent.id) or self.agent
+        bot, person = incoming.address.bot, incoming.person.id
+        return services.approvers.valid_grants(found, agent, bot, person)
 
     # --- recording ---
 
@@ -174,7 +146,7 @@ class Turn:
         """Make the record of an answer or `partial` answer; `record` and `finish` write it."""
         usage = answer.usage
         body = {
-            "turn": self.request.entry,
+            "turn": self.id,
             "content": answer.content,
             "stop": answer.stop,
             "model": answer.model,
@@ -195,12 +167,11 @@ class Turn:
 
     def result_record(self, call: Call, result: Result) -> Record:
         """The record of a call's result."""
-        return result_record(self.request.entry, call.id, result)
+        return result_record(self.id, call.id, result)
 
     async def record(self, *records: Record) -> None:
         """Write what is not written yet, then these records; a cancellation waits for it."""
-        written = self._with_unwritten(*records)
-        if written:
+        if written := self._with_unwritten(*records):
             await shielded(self._append(written))
 
     async def _append(self, records: Sequence[Record]) -> None:
@@ -211,7 +182,7 @@ class Turn:
         return [record.attributed(self.agent.attribution) for record in records]
 
     async def _journal_append(self, records: Sequence[Record]) -> str:
-        return await self.services.journal.append(self.request.line.fence, self.opened, records)
+        return await self.services.journal.append(self.line.fence, self.opened, records)
 
     def _with_unwritten(self, *records: Record) -> list[Record]:
         written, self._unwritten = [*self._unwritten, *records], []
@@ -232,8 +203,8 @@ class Turn:
 
     async def note_preview(self, message: int) -> None:
         """Record which message shows the growing answer."""
-        journal, fence = self.services.journal, self.request.line.fence
-        await shielded(journal.note_preview(fence, self.opened, message))
+        journal = self.services.journal
+        await shielded(journal.note_preview(self.line.fence, self.opened, message))
 
     # --- ending ---
 
@@ -242,42 +213,34 @@ class Turn:
 
         `shown` is the message that shows the growing answer, if one does.
         """
-        request, services = self.request, self.services
-        buttons = retry_button(request.entry) if result.can_retry else ()
-        rendered = await self._render(result.text, shown, buttons)
-        parts = [replace(part, turn=request.ref) for part in rendered]
-        records = self._with_unwritten(end_record(request.entry, result.outcome, result.text))
+        services = self.services
+        rendered = await self._render(result.text, shown, can_retry=result.can_retry)
+        parts = [replace(part, turn=self.request.ref) for part in rendered]
+        records = self._with_unwritten(end_record(self.id, result.outcome, result.text))
         lines = self.budget.usage_records(records, self.transcript.size)
         stored = [*self._attributed(records), *lines]
-        fence = request.line.fence
-        newest, posted = await services.journal.finish(fence, self.opened, stored, parts)
+        newest, posted = await services.journal.finish(self.line.fence, self.opened, stored, parts)
         self.transcript.append(records, newest)
         await self.budget.release()
         services.counters.add(f"turns:{result.outcome}")
         self._log_result(result)
-        await request.line.channel.deliver(posted)
+        await self.line.channel.deliver(posted)
 
     async def suspend(self, suspension: Suspension, shown: int | None) -> None:
         """Send what was said so far, and ask people; the turn waits in the store alone."""
-        request, services, line = self.request, self.services, self.request.line
-        approvers = services.approvers.for_agent(self.agent, request.incoming.address.bot)
+        services, line, incoming, agent = self.services, self.line, self.incoming, self.agent
+        approvers = services.approvers.for_agent(agent, incoming.address.bot)
         now = services.clock.wall()
-        approval = new_request(
-            suspension, self.opened, request.incoming, self.agent, approvers, now
-        )
+        approval = new_request(suspension, self.opened, incoming, agent, approvers, now)
         said = await self._render(suspension.unsent_text, shown) if suspension.unsent_text else []
         parts = [*said, *question_parts(line.channel, approval, self._reply_to)]
-        calls = [pending.call.id for pending in suspension.calls]
-        body = {"turn": request.entry, "nonce": approval.nonce, "calls": calls}
+        calls = [call.id for call, _ in suspension.calls]
+        body = {"turn": self.id, "nonce": approval.nonce, "calls": calls}
         records = self._with_unwritten(Record("asked", body))
+        stored, seconds = self._attributed(records), agent.approval_seconds
+        renders = [self.prompt.digest, self.prompt.tools_digest]
         newest, posted = await services.approvals.suspend(
-            line.fence,
-            self.opened,
-            self._attributed(records),
-            approval,
-            parts,
-            [self.prompt.digest, self.prompt.tools_digest],
-            self.agent.approval_seconds,
+            line.fence, self.opened, stored, approval, parts, renders, seconds
         )
         self.transcript.append(records, newest)
         services.counters.add("turns:suspended")
@@ -286,14 +249,14 @@ class Turn:
 
     @property
     def _reply_to(self) -> int | None:
-        incoming = self.request.incoming
-        return None if incoming.address.private else incoming.message or None
+        return None if self.incoming.address.private else self.incoming.message or None
 
     async def _render(
-        self, text: str, shown: int | None, buttons: Buttons = ()
+        self, text: str, shown: int | None, *, can_retry: bool = False
     ) -> list[OutgoingPart]:
-        channel, address = self.request.line.channel, self.request.incoming.address
+        channel, address = self.line.channel, self.incoming.address
         links = self.agent.effective.definition.link_previews
+        buttons = retry_button(self.id) if can_retry else ()
 
         def rendered() -> list[OutgoingPart]:
             out = self.agent.filter.redact_output(text)
@@ -307,11 +270,11 @@ class Turn:
         """A line for operators: whose turn it was and what it took, nothing of what was said."""
         records = self.recorded()
         used = [record.body["usage"] for record in records if record.kind == "model"]
-        accepted_at = int(self.request.entry.partition("-")[0]) / 1000  # an entry's id is its time
+        accepted_at = int(self.id.partition("-")[0]) / 1000  # an entry's id is its time
         tokens_out = sum(usage[1] for usage in used)
         log.info(
             "turn.done",
-            line=self.request.line.fence.line,
+            line=self.line.name,
             conversation=self.opened.ref.conversation,
             agent=self.agent.id,
             outcome=result.outcome,

@@ -12,7 +12,7 @@ from bot.command import CommandContext, CommandResult, Reply, command, counted
 from bot.messages import Attribution, Fence
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.usage.limits import Budgets, Cost, Spender, SpendLimit, day_of
+from bot.usage.budgets import Budgets, Cost, Spender, SpendLimit, day_of
 from bot.usage.pricing import Pricing
 
 COUNTED = ("requests", "tokens", "micros")
@@ -86,7 +86,6 @@ class BudgetService:
         return found
 
 
-NOTHING = "Nothing is counted here."
 TITLES = {"person": "you", "chat": "this chat", "agent": "this agent"}
 ADMIN_TITLES = {"account": "this account", "host": "this host"}
 
@@ -94,8 +93,6 @@ ADMIN_TITLES = {"account": "this account", "host": "this host"}
 @command("usage", "what was used here today", concurrent=True)
 async def usage(context: CommandContext) -> CommandResult:
     """Show requests, tokens and dollars of today (UTC), as far as prices are known, and budgets."""
-    if context.spent is None:
-        return Reply(NOTHING)
     found = await context.spent()
     titles = TITLES | ADMIN_TITLES if context.admin else TITLES
     lines = [f"- {title}: {_line(found[kind])}" for kind, title in titles.items() if kind in found]

@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 
 from bot.messages import ModelRequest, Usage
 from bot.store.journal import Record
-from bot.usage.limits import Cost
+from bot.usage.budgets import Cost
 from registry.errors import InvalidValue
 from registry.fields import issues_of
 
@@ -116,9 +116,8 @@ class Charge:
         The same tokens went in, though perhaps of the dearest kind: the cache that this request
         read may be what the earlier one wrote.
         """
-        usage = self.usage
-        written = usage.cache_read + usage.cache_write
-        dearest = replace(usage, cache_read=0, cache_write=written)
+        read, written = self.usage.cache_read, self.usage.cache_write
+        dearest = replace(self.usage, cache_read=0, cache_write=read + written)
         return replace(self, usage=dearest, count="guessed", message="")
 
 
@@ -128,18 +127,13 @@ def estimate_interrupted(request: ModelRequest) -> Charge | None:
     if not meter.sent:
         return None
     if not meter.started:
-        usage = Usage(input=_sent_tokens(request), output=_tokens_in(meter.streamed))
+        usage = Usage(input=_sent_tokens(request), output=tokens_in(meter.streamed))
         return Charge(usage, "guessed", request.model)
     model, usage = meter.model or request.model, meter.usage
     if meter.ended:
         return Charge(usage, "told", model, request.model, meter.message)
-    estimate = replace(usage, output=max(usage.output, _tokens_in(meter.streamed)))
+    estimate = replace(usage, output=max(usage.output, tokens_in(meter.streamed)))
     return Charge(estimate, "estimated", model, request.model, meter.message)
-
-
-def estimate_unanswered(model: str, size: int) -> Charge:
-    """A guess at a request of an earlier attempt that was not made again; `size` is in bytes."""
-    return Charge(Usage(input=_tokens_in(size)), "guessed", model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +221,8 @@ def _without_images(content: Any) -> tuple[Any, int]:
     return others, found
 
 
-def _tokens_in(size: int) -> int:
+def tokens_in(size: int) -> int:
+    """About how many tokens so many bytes have."""
     return math.ceil(size / BYTES_PER_TOKEN)
 
 

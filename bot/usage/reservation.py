@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from bot.errors import OutOfBudget
 from bot.messages import Clock, Fence, ModelRequest, Usage
 from bot.store.journal import Record
+from bot.usage import pricing
+from bot.usage.budgets import EXHAUSTED, Budgets, Cost, Spender, day_of
 from bot.usage.ledger import BudgetService
-from bot.usage.limits import EXHAUSTED, Budgets, Cost, Spender, day_of
-from bot.usage.pricing import (
-    Charge,
-    KnownPrompt,
-    estimate_interrupted,
-    estimate_unanswered,
-    worst_case_cost,
-)
 
 USAGE = "usage"
 """The kind of a record that the journal writes into the ledger, in the same step."""
@@ -49,10 +43,10 @@ class TurnBudget:
     _request: ModelRequest | None = field(init=False, default=None)
     _day: str = field(init=False, default="")
     _reserved_in: list[str] = field(init=False, default_factory=list)
-    _last_guess: Charge | None = field(init=False, default=None)
+    _last_guess: pricing.Charge | None = field(init=False, default=None)
 
     async def reserve(
-        self, request: ModelRequest, known: Callable[[], KnownPrompt] = KnownPrompt
+        self, request: ModelRequest, known: Callable[[], pricing.KnownPrompt] = pricing.KnownPrompt
     ) -> None:
         """Reserve the most that a request can cost; raises OutOfBudget with a text for people.
 
@@ -64,7 +58,7 @@ class TurnBudget:
         if self._reserved_in and self._reserved_in != [*limits]:
             await self.release()
         if limits:
-            cost, priced = worst_case_cost(request, self.service.pricing, known())
+            cost, priced = pricing.worst_case_cost(request, self.service.pricing, known())
             if priced.micros is None and any(limit.micros is not None for limit in limits.values()):
                 await self._refuse_unpriced(request.model)
             times = 1 + self.unrecorded_attempts
@@ -88,7 +82,7 @@ class TurnBudget:
 
         A request of which nothing was heard has none until the same is asked again.
         """
-        charge = estimate_interrupted(self._request) if self._request else None
+        charge = pricing.estimate_interrupted(self._request) if self._request else None
         self._request = None
         if charge is None:
             return []
@@ -110,18 +104,20 @@ class TurnBudget:
                 found += [*self._earlier(charge.of_earlier_attempt()), self._usage_record(charge)]
         if size is not None:
             found += self.interrupted()
-            found += self._earlier(self._last_guess or estimate_unanswered(self.model, size))
+            unanswered = pricing.Charge(Usage(pricing.tokens_in(size)), "guessed", self.model)
+            found += self._earlier(self._last_guess or unanswered)
             found = found or self._release_records()
         return found
 
-    def _answered(self, record: Record) -> Charge:
+    def _answered(self, record: Record) -> pricing.Charge:
         request, self._request = self._request, None
-        usage, model = Usage(*record.body["usage"]), record.body["model"]
+        charge = pricing.Charge(Usage(*record.body["usage"]), "told", record.body["model"])
         if request is None:
-            return Charge(usage, "told", model)
-        return Charge(usage, "told", model or request.model, request.model, request.meter.message)
+            return charge
+        asked, message = request.model, request.meter.message
+        return replace(charge, model=charge.model or asked, asked=asked, message=message)
 
-    def _earlier(self, guess: Charge) -> list[Record]:
+    def _earlier(self, guess: pricing.Charge) -> list[Record]:
         count, self.unrecorded_attempts = self.unrecorded_attempts, 0
         return [self._usage_record(guess) for _ in range(count)]
 
@@ -138,7 +134,7 @@ class TurnBudget:
         """The name of the turn's reservation: its next owner finds it, and settles it."""
         return f"{self.spender.line}:{self.spender.entry}"
 
-    def _usage_record(self, charge: Charge) -> Record:
+    def _usage_record(self, charge: pricing.Charge) -> Record:
         spender, usage, priced = self.spender, charge.usage, charge.priced(self.service.pricing)
         day = self._day or day_of(self.clock.wall())
         scopes = spender.scopes(day)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from registry.binding import token_hash
 from registry.errors import Problem
-from registry.fields import Path, casefolded, slug
-from registry.validation import RawDocument, RawValue, raw_document
+from registry.fields import Path, casefolded, nearest_place, slug
+from registry.validation import RawDocument, RawValue, normalized
 
 DOCUMENT = "environment"
 _ROOTS = ("agents", "bindings", "bots", "mcpservers")
@@ -29,7 +29,7 @@ def read_environment(
 ) -> RawDocument:
     """The raw document of an environment; `bots` are token hashes by the n in `BOTS__<n>__`."""
     tree = _Tree(environ)
-    agents = [_lowercase_servers(part) for part in tree.entries("agents")]
+    agents = tree.entries("agents")
     short_forms = list(_short_forms(tree, bots or {}))
     default = (one for one in environ if casefolded(one) == "defaultagentid" and environ[one])
     unnumbered = [
@@ -37,108 +37,89 @@ def read_environment(
         for root in ("AGENTS", "BINDINGS")
         for step in tree.names(root.lower())
     ]
-    without_id = [
-        Problem(part.place, "this agent has no id", f"set {part.place}__ID")
-        for part in agents
-        if not isinstance(_named(part.value, "id"), str)
-    ]
-    return raw_document(
+    nameless = [part.place for part in agents if not isinstance(_named(part.value, "id"), str)]
+    without_id = [Problem(place, "this agent has no id", f"set {place}__ID") for place in nameless]
+    raw = RawDocument(
         agents=agents,
         bindings=[*tree.entries("bindings"), *short_forms],
         default=next((RawValue.of_place(environ[one], one, DOCUMENT) for one in default), None),
-        servers={name.lower(): tree.part("mcpservers", name) for name in tree.names("mcpservers")},
-        problems=[*tree.problems, *unnumbered, *without_id],
+        servers={name: tree.part("mcpservers", name) for name in tree.names("mcpservers")},
+        problems=(*tree.problems, *unnumbered, *without_id),
     )
+    return normalized(raw)
+
+
+@dataclass(slots=True)
+class _Node:
+    """What the variables say below one step: a value, or further steps."""
+
+    place: str
+    value: str = ""
+    steps: dict[str, _Node] = field(default_factory=dict)
+
+    def json(self, name: str, path: Path, places: dict[Path, str]) -> Any:
+        """The node as JSON: steps of digits are list indexes, all others are names."""
+        places[path] = self.place
+        if not self.steps:
+            return _scalar(self.value, name)
+        if all(step.isdigit() for step in self.steps):
+            numbered = enumerate(sorted(self.steps, key=int))
+            return [self.steps[step].json("", (*path, n), places) for n, step in numbered]
+        return {
+            step: node.json(step, (*path, casefolded(step)), places)
+            for step, node in self.steps.items()
+        }
 
 
 class _Tree:
-    """The variables as JSON: steps of digits are list indexes, all others are names."""
+    """The variables below each root."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
-        self._places: dict[Path, str] = {}
-        self._roots: dict[str, Any] = {root: {} for root in _ROOTS}
+        self._top = _Node("", steps={root: _Node(root) for root in _ROOTS})
         for variable in sorted(environ):
             steps = variable.split("__")
             if steps[0].lower() in _ROOTS and len(steps) > 1 and environ[variable]:
-                self._put(variable, [steps[0].lower(), *steps[1:]], environ[variable])
+                self._put(variable, steps, environ[variable])
 
     def entries(self, root: str) -> list[RawValue]:
         """The numbered entries below a root, in the order of their numbers."""
-        numbered = [step for step in self._roots[root] if step.isdigit()]
+        numbered = [step for step in self._top.steps[root].steps if step.isdigit()]
         return [self.part(root, step) for step in sorted(numbered, key=int)]
 
     def names(self, root: str) -> list[str]:
         """The steps below a root that are not numbers."""
-        return [step for step in self._roots[root] if not step.isdigit()]
+        return [step for step in self._top.steps[root].steps if not step.isdigit()]
 
     def part(self, root: str, step: str) -> RawValue:
         """The value below `<ROOT>__<step>`, as JSON."""
-        node = self._roots[root][step]
-        value = _json(node, step)
-        return RawValue(value, lambda path: self._at(node, (root, step), path), DOCUMENT)
+        places: dict[Path, str] = {}
+        value = self._top.steps[root].steps[step].json(step, (), places)
+        return RawValue(value, lambda path: nearest_place(path, places), DOCUMENT)
 
     def _put(self, variable: str, steps: list[str], value: str) -> None:
-        node: Any = self._roots
-        for depth, step in enumerate(steps[:-1], 1):
-            node = node.setdefault(step, {})
-            place = "__".join(variable.split("__")[:depth])
-            self._places.setdefault(tuple(map(casefolded, steps[:depth])), place)
-            if not isinstance(node, dict):
+        node, before = self._top, ""
+        for depth, step in enumerate(steps, 1):
+            # The root and the names of servers: variables are often in capitals.
+            own = step.lower() if before in ("", "mcpservers") else step
+            node = node.steps.setdefault(own, _Node("__".join(steps[:depth])))
+            before = casefolded(step)
+            if node.value and depth < len(steps):
                 break
-        if not isinstance(node, dict) or isinstance(node.get(steps[-1]), dict):
-            message = "it has a value, and other variables begin with its name"
-            self.problems.append(Problem(variable, message, "remove one of them"))
-            return
-        node[steps[-1]] = value
-        self._places[tuple(map(casefolded, steps))] = variable
-
-    def _at(self, node: Any, steps: tuple[str, ...], path: Path) -> str:
-        """The variable of a path below a node, or of its nearest part that is set."""
-        for wanted in path:
-            found = _step(node, wanted)
-            if found is None:
-                break
-            node, steps = node[found], (*steps, found)
-        return self._places[tuple(map(casefolded, steps))]
+        else:
+            if not node.steps:
+                node.place, node.value = variable, value
+                return
+        message = "it has a value, and other variables begin with its name"
+        self.problems.append(Problem(variable, message, "remove one of them"))
 
 
-def _step(node: Any, wanted: str | int) -> str | None:
-    """The step of a node that became an index or a name in its JSON."""
-    if not isinstance(node, dict):
-        return None
-    if isinstance(wanted, int):
-        return dict(enumerate(sorted(node, key=int))).get(wanted) if _is_list(node) else None
-    return next((step for step in node if casefolded(step) == casefolded(wanted)), None)
-
-
-def _is_list(node: Mapping[str, Any]) -> bool:
-    return all(step.isdigit() for step in node)
-
-
-def _json(node: Any, name: str) -> Any:
-    if isinstance(node, dict):
-        if _is_list(node):
-            return [_json(node[step], "") for step in sorted(node, key=int)]
-        return {step: _json(inner, step) for step, inner in node.items()}
+def _scalar(text: str, name: str) -> Any:
     if casefolded(name) in _SWITCHES:
-        return {"true": True, "false": False}.get(node.lower(), node)
-    if casefolded(name) in _NUMBERS and (match := _NUMBER.match(node)):
-        return float(node) if match[1] else int(node)
-    return node
-
-
-def _lowercase_servers(part: RawValue) -> RawValue:
-    """The same agent with its servers' names in lower case: variables are often in capitals."""
-    if not isinstance(part.value, Mapping):
-        return part
-    value = {
-        name: {server.lower(): inner for server, inner in item.items()}
-        if casefolded(name) == "mcpservers" and isinstance(item, Mapping)
-        else item
-        for name, item in part.value.items()
-    }
-    return replace(part, value=value)
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if casefolded(name) in _NUMBERS and (match := _NUMBER.match(text)):
+        return float(text) if match[1] else int(text)
+    return text
 
 
 def _short_forms(tree: _Tree, bots: Mapping[int, str]) -> Iterator[RawValue]:
@@ -187,17 +168,11 @@ def read_legacy(environ: Mapping[str, str], has_bot: bool) -> RawDocument | None
         is_item = len(path) > 1 and isinstance(path[1], int)
         return variables[str(path[0])][path[1]] if is_item else "NAME"  # type: ignore[index]
 
-    note = Problem(
-        "NAME",
-        f"no agents are configured, so single-agent mode made the agent '{agent_id}'",
-        "describe it in agents.json, or as AGENTS__0__ID, to tune it further",
-        level="note",
-    )
-    return RawDocument(
-        agents=(RawValue({"id": agent_id, "name": name, **values}, at, DOCUMENT),),
-        default=RawValue(agent_id, at, DOCUMENT),
-        problems=(note,),
-    )
+    message = f"no agents are configured, so single-agent mode made the agent '{agent_id}'"
+    cure = "describe it in agents.json, or as AGENTS__0__ID, to tune it further"
+    note = Problem("NAME", message, cure, level="note")
+    agent = RawValue({"id": agent_id, "name": name, **values}, at, DOCUMENT)
+    return RawDocument([agent], default=RawValue(agent_id, at, DOCUMENT), problems=(note,))
 
 
 def _numbered(environ: Mapping[str, str], head: str, tail: str) -> list[str]:

@@ -29,14 +29,13 @@ _Signature = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The file at one look: its bytes (None: absent), its error, its stat signature.
+    """The file at one look: its bytes (None: absent) or its error, and its stat signature.
 
     Where the file was written just before the look (`is_settled` is False), another write may not
     change its signature.
     """
 
-    content: bytes | None
-    error: Problem | None = None
+    content: bytes | Problem | None
     signature: _Signature | None = field(default=None, compare=False)
     is_settled: bool = field(default=True, compare=False)
 
@@ -80,7 +79,7 @@ class FileSource:
         """Read the file again, now."""
         async with self._lock:
             look = await asyncio.to_thread(self._look)
-            if self._seen is not None and look == self._seen:
+            if look == self._seen:
                 self._seen = look
                 return
             await self._take(look)
@@ -99,14 +98,13 @@ class FileSource:
     async def _take(self, look: _Look) -> None:
         """Read what a look saw; with errors in it, look again: it may be half written."""
         found = await asyncio.to_thread(self._read, look)
-        for _ in range(_SETTLE_TRIES if self._good else 0):
-            if isinstance(found, Document):
-                break
+        tries = _SETTLE_TRIES if self._good else 0
+        while tries and not isinstance(found, Document):
+            tries -= 1
             await asyncio.sleep(_SETTLE_SECONDS)
-            again = await asyncio.to_thread(self._look)
-            if again == look:
+            before, look = look, await asyncio.to_thread(self._look)
+            if look == before:
                 break
-            look = again
             found = await asyncio.to_thread(self._read, look)
         self._seen = look
         if isinstance(found, Document):
@@ -114,35 +112,25 @@ class FileSource:
             self._had_file |= look.content is not None
         else:
             good = self._good or Document()
-            warnings = [p for p in good.problems if p.level != "error"]
-            self.document = replace(good, problems=(*found, *warnings))
+            self.document = replace(good, problems=(*found, *good.problems))
             problems = [str(problem) for problem in found]
             _log.warning("document.refused", problems=problems, kept_last_good=bool(self._good))
         self._changed()
 
     def _look(self) -> _Look:
-        try:
+        signature = None
+        with suppress(OSError):
             signature = _signature(self.path) if self.path else None
-            if self.path is None or signature is None:
-                return _Look(None)
-            is_settled = abs(time.time() - signature[0] / 1e9) > _GRAIN_SECONDS
-            return _Look(self.path.read_bytes(), None, signature, is_settled)
-        except FileNotFoundError:
-            return _Look(None)
-        except OSError as error:
-            return _Look(None, _unreadable(self.path, error))
+        is_settled = signature is None or abs(time.time() - signature[0] / 1e9) > _GRAIN_SECONDS
+        return _Look(_content(self.path) if self.path else None, signature, is_settled)
 
     def _read(self, look: _Look) -> Document | tuple[Problem, ...]:
         """The document of a look, or what is wrong with it."""
         try:
-            if look.error is not None:
-                return (look.error,)
-            file = _NOTHING
-            if look.content is not None:
-                file = _decoded(look.content, self.path)
-            elif self.path is not None and (self.required or self._had_file):
+            if look.content is None and self.path and (self.required or self._had_file):
                 so = "; the last good copy stays in use" if self._good else ""
                 return (Problem(str(self.path), f"the file is missing{so}", "put it back"),)
+            file = _raw_document(look.content, self.path)
             return build(merge(file, self.environment, self.legacy))
         except DocumentErrors as errors:
             return errors.problems
@@ -150,29 +138,35 @@ class FileSource:
 
 def read_file(path: Path, *, required: bool) -> RawDocument:
     """The raw document of an agents file, empty without one; raises `DocumentErrors`."""
-    try:
-        return _decoded(path.read_bytes(), path)
-    except FileNotFoundError:
-        if not required:
-            return _NOTHING
+    content = _content(path)
+    if content is None and required:
         cure = "create it, or correct the path"
-        raise DocumentErrors([Problem(str(path), "the file is missing", cure)]) from None
+        raise DocumentErrors([Problem(str(path), "the file is missing", cure)])
+    return _raw_document(content, path)
+
+
+def _content(path: Path) -> bytes | Problem | None:
+    """The bytes of a file, or why it cannot be read; None where it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        raise DocumentErrors([_unreadable(path, error)]) from None
+        message = f"it cannot be read: {error.strerror}"
+        return Problem(str(path), message, "make it readable for the host")
 
 
-def _decoded(content: bytes, path: Path | None) -> RawDocument:
+def _raw_document(content: bytes | Problem | None, path: Path | None) -> RawDocument:
+    if content is None:
+        return _NOTHING
+    if isinstance(content, Problem):
+        raise DocumentErrors([content])
     try:
         return read_document(content.decode("utf-8-sig"), str(path))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         problem = Problem(f"{path}:{line}", "it is not UTF-8 text", "save it as UTF-8")
         raise DocumentErrors([problem]) from None
-
-
-def _unreadable(path: Path | None, error: OSError) -> Problem:
-    message = f"it cannot be read: {error.strerror}"
-    return Problem(str(path), message, "make it readable for the host")
 
 
 def _signature(path: Path) -> _Signature | None:

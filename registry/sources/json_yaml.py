@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
 from registry.authorization import WriterPermissions
-from registry.definition import AgentDefinition, McpServer
+from registry.definition import AgentDefinition, Servers
 from registry.errors import DocumentErrors, Problem
-from registry.fields import Path, casefolded, unknown_name
+from registry.fields import Path, casefolded, inner_values, nearest_place, unknown_name
 from registry.snapshot import Document
-from registry.validation import RawDocument, RawValue, build, raw_document, read_agent
+from registry.validation import DocumentReader, RawDocument, RawValue, build, normalized
 
 _LEVELS = 100
 _LONGEST_KEY = 1_000  # YAML looks no further for the colon behind a name
@@ -39,74 +40,47 @@ def load_document(text: str, name: str = "agents.json") -> Document:
 
 
 def parse_agent(
-    text: str, place: str, writer: WriterPermissions, shared: Mapping[str, McpServer] | None = None
+    text: str, place: str, writer: WriterPermissions, shared: Servers | None = None
 ) -> AgentDefinition:
     """One agent from pasted JSON; raises `DocumentErrors`."""
-    problems: list[Problem] = []
-    entry = read_agent(read_value(text, place), writer, shared, problems)
-    if entry is None or any(problem.level == "error" for problem in problems):
-        raise DocumentErrors(problems)
+    reader = DocumentReader(writer)
+    entry = reader.agent(read_value(text, place), shared)
+    if entry is None:
+        raise DocumentErrors(reader.problems)
     return entry.value
 
 
 def read_document(text: str, name: str) -> RawDocument:
-    """The raw document of an agents file; YAML where the file's name ends in .yaml or .yml.
-
-    Raises `DocumentErrors` where the text is not an object.
-    """
-    if name.endswith((".yaml", ".yml")):
-        try:
-            value, lines = parse_yaml(text)
-        except MalformedText as fault:
-            raise _errors(fault, f"{name}:{fault.line}") from None
-        whole = RawValue(value, _places(lambda: lines, name), name)
-    else:
-        whole = read_value(text, name)
+    """The raw document of an agents file (.yaml and .yml: YAML); raises `DocumentErrors`."""
+    whole = read_value(text, name, yaml=name.endswith((".yaml", ".yml")))
     if not isinstance(whole.value, Mapping):
         cure = 'write { "agents": [ … ] }'
         raise DocumentErrors([Problem(whole.place, "it must be an object in { }", cure)])
     problems: list[Problem] = []
     roots = _roots(whole, problems)
     servers = roots.get("mcpServers")
-    return raw_document(
+    raw = RawDocument(
         agents=_entries(roots.get("agents")),
         bindings=_entries(roots.get("bindings")),
         default=roots.get("defaultAgentId"),
         servers={name: servers.inner(name) for name in servers.value} if servers else {},
-        problems=problems,
+        problems=tuple(problems),
     )
+    return normalized(raw)
 
 
-def read_value(text: str, name: str, *, numbered: bool = True) -> RawValue:
-    """One JSON value, with `name:line` as places, or `name` alone where not numbered.
-
-    Raises `DocumentErrors`.
-    """
+def read_value(text: str, name: str, *, numbered: bool = True, yaml: bool = False) -> RawValue:
+    """One JSON or YAML value, its places `name:line` or just `name`; raises `DocumentErrors`."""
     try:
-        value = parse_json(text)
+        value, lines = parse_yaml(text) if yaml else (parse_json(text), None)
     except MalformedText as fault:
-        raise _errors(fault, f"{name}:{fault.line}" if numbered else name) from None
+        place = f"{name}:{fault.line}" if numbered else name
+        message = f"line {fault.line}, column {fault.column}: {fault.message}"
+        raise DocumentErrors([Problem(place, message, fault.cure)]) from None
     if not numbered:
         return RawValue.of_place(value, name, name)
-    return RawValue(value, _places(cache(lambda: lines_of(text)), name), name)
-
-
-def _errors(fault: MalformedText, place: str) -> DocumentErrors:
-    message = f"line {fault.line}, column {fault.column}: {fault.message}"
-    return DocumentErrors([Problem(place, message, fault.cure)])
-
-
-def _places(lines_by_path: Callable[[], dict[Path, int]], name: str) -> Callable[[Path], str]:
-    """What gives the place of a path: that of its nearest part that is in the text."""
-
-    def at(path: Path) -> str:
-        steps = tuple(casefolded(step) if isinstance(step, str) else step for step in path)
-        lines = lines_by_path()
-        while steps and steps not in lines:
-            steps = steps[:-1]
-        return f"{name}:{lines[steps]}"
-
-    return at
+    lines_by_path = cache(lambda: lines or lines_of(text))
+    return RawValue(value, lambda path: f"{name}:{nearest_place(path, lines_by_path())}", name)
 
 
 def _roots(whole: RawValue, problems: list[Problem]) -> dict[str, RawValue]:
@@ -149,10 +123,6 @@ class MalformedText(ValueError):
         self.cure = cure
 
 
-class _NameTwice(ValueError):
-    """A name occurs twice in one object."""
-
-
 _NUMBERS_CURE = "write plain numbers of a sensible size"
 _CURES = {
     "Expecting property name enclosed in double quotes": "write every name in double quotes",
@@ -178,9 +148,9 @@ def parse_json(text: str) -> Any:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
         raise _syntax_fault(error) from None
-    except _NameTwice:
+    except MalformedText:  # a name occurs twice: where?
         _read_events(_as_yaml(text), once=True)
-        raise _twice(1) from None
+        raise
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -197,7 +167,7 @@ def lines_of(text: str) -> dict[Path, int]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _NameTwice
+        raise _twice(1)
     return value
 
 
@@ -214,12 +184,11 @@ def _check_value(value: Any, text: str) -> None:
             found = re.search(r"\\u[dD][89a-fA-F]", text)
             line = text.count("\n", 0, found.start() if found else 0) + 1
             cure = "write the character itself, or both halves of the pair"
-            message = "a surrogate pair is incomplete"
-            raise MalformedText(line, 1, message, cure) from None
+            raise MalformedText(line, 1, "a surrogate pair is incomplete", cure) from None
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(_LEVELS):
-        inner = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [x for one in inner for x in one if isinstance(x, dict | list)]
+        inner = (one for node in level for one in inner_values(node))
+        level = [one for one in inner if isinstance(one, dict | list)]
     if level:
         raise _too_deep()
 
@@ -299,15 +268,13 @@ def parse_yaml(text: str) -> tuple[Any, dict[Path, int]]:
     return value, lines
 
 
+@dataclass(slots=True)
 class _Open:
     """An object or a list whose end has not come yet."""
 
-    __slots__ = ("key", "path", "value")
-
-    def __init__(self, value: dict[str, Any] | list[Any], path: Path) -> None:
-        self.value = value
-        self.path = path
-        self.key: str | None = None
+    value: dict[str, Any] | list[Any]
+    path: Path
+    key: str | None = None
 
     def add(self, value: Any) -> Path:
         """Put the next value in; its path."""

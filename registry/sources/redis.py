@@ -6,32 +6,21 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import structlog
-from redis.asyncio import Connection, Redis
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 
 from registry.authorization import GUEST, WriterPermissions
 from registry.errors import KeyReused, Problem, RegistryUnavailable, RevisionConflict, WrongKind
 from registry.snapshot import Document, revision_of
-from registry.sources.stored_values import (
-    AUDIT,
-    BINDING,
-    DEFAULT,
-    DEFINITION,
-    PREFIX,
-    REPLAY,
-    VALUE_LIMIT,
-    AuditEntry,
-    CachedDocuments,
-    Stored,
-    Unusable,
-    fingerprint,
-)
+from registry.sources import stored_values as stored
+from registry.sources.stored_values import AuditEntry
 
 _log = structlog.get_logger("registry")
+_Act = Literal["put", "delete", "record"]
 _SCRIPT = (Path(__file__).parent / "write.lua").read_text()
 _REMEMBER_SECONDS = 3 * 24 * 3600
 _QUICK = 32_000  # bytes that are read and validated on the loop
@@ -48,13 +37,10 @@ class RedisStore:
     fingerprint changes nothing and succeeds. `client` answers in bytes.
     """
 
-    def __init__(
-        self, client: Redis, writer: WriterPermissions = GUEST, name: str = "redis"
-    ) -> None:
+    def __init__(self, client: Redis, writer: WriterPermissions = GUEST) -> None:
         self.document = Document()
         self._client = client
-        self._name = name
-        self._cached = CachedDocuments(name, writer)
+        self._cached = stored.CachedDocuments(writer)
         self._write_script = client.register_script(_SCRIPT)
         self._changed: Callable[[], None] = lambda: None
         self._lock = asyncio.Lock()
@@ -108,20 +94,20 @@ class RedisStore:
 
     async def replayed(self, entry: AuditEntry, fingerprint: str) -> bool:
         """Whether this change was made before; raises KeyReused where its key made another one."""
-        async with self._translated(REPLAY + entry.key):
-            made = await self._client.get(REPLAY + entry.key)
+        async with self._translated(stored.REPLAY + entry.key):
+            made = await self._client.get(stored.REPLAY + entry.key)
         if made is not None and _text(made) != fingerprint:
             raise KeyReused(f"the key of this {entry.action} made another change before")
         return made is not None
 
     async def record(self, entry: AuditEntry) -> None:
         """Write an audit entry alone, once for its key."""
-        await self._write("record", AUDIT, "", None, entry)
+        await self._write("record", stored.AUDIT, "", None, entry)
 
     async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
         """The newest audit entries, newest first, each with its stream id as `id`."""
-        async with self._translated(AUDIT):
-            entries: Any = await self._client.xrevrange(AUDIT, count=count)
+        async with self._translated(stored.AUDIT):
+            entries: Any = await self._client.xrevrange(stored.AUDIT, count=count)
         return [
             {"id": _text(id), **{_text(name): _text(item) for name, item in fields.items()}}
             for id, fields in entries
@@ -137,8 +123,9 @@ class RedisStore:
                 async with self._translated():
                     kinds = await self._kinds(keys)
                 for key, kind in kinds.items():
-                    if kind not in ("stream" if key == AUDIT else "string", "none"):
-                        raise WrongKind(key, kind, "stream" if key == AUDIT else "text") from None
+                    is_audit = key == stored.AUDIT
+                    if kind not in ("stream" if is_audit else "string", "none"):
+                        raise WrongKind(key, kind, "stream" if is_audit else "text") from None
             raise RegistryUnavailable(f"Redis did not answer ({type(error).__name__})") from error
 
     async def _kinds(self, keys: Sequence[str]) -> dict[str, str]:
@@ -149,17 +136,12 @@ class RedisStore:
             return dict(zip(keys, map(_text, await pipeline.execute()), strict=True))
 
     async def _write(
-        self,
-        act: Literal["put", "delete", "record"],
-        key: str,
-        value: str,
-        expected: str | None,
-        entry: AuditEntry,
+        self, act: _Act, key: str, value: str, expected: str | None, entry: AuditEntry
     ) -> None:
         where = entry.target if act == "record" else key
-        made = fingerprint(entry.action, where, value)
+        made = stored.fingerprint(entry.action, where, value)
         audit = [text for pair in entry.fields().items() for text in pair]
-        keys = (key, AUDIT, REPLAY + entry.key)
+        keys = (key, stored.AUDIT, stored.REPLAY + entry.key)
         async with self._translated(*keys):
             answer = await self._write_script(
                 keys=keys, args=[act, value, expected or "", made, _REMEMBER_SECONDS, *audit]
@@ -176,7 +158,7 @@ class RedisStore:
         tries = 0
         while True:
             try:
-                async with aclosing(changes(self._client, PREFIX)) as pushes:
+                async with aclosing(changes(self._client, stored.PREFIX)) as pushes:
                     await self._session(pushes)
             except* Exception as errors:  # noqa: BLE001 - whatever it is, following must go on
                 tries = 0 if self._away is None else tries + 1
@@ -217,7 +199,7 @@ class RedisStore:
 
     async def _load(self) -> None:
         found: set[str] = set()
-        async for key in self._client.scan_iter(match=f"{PREFIX}[bd]*", count=5000):
+        async for key in self._client.scan_iter(match=f"{stored.PREFIX}[bd]*", count=5000):
             if _ours(name := _text(key)):
                 found.add(name)
         await self._refresh([*found, *(self._cached.keys - found)])
@@ -238,24 +220,20 @@ class RedisStore:
         if changed:
             self._show()
 
-    async def _read(self, keys: Sequence[str]) -> dict[str, Stored]:
+    async def _read(self, keys: Sequence[str]) -> dict[str, stored.Stored]:
         """Raw values by key; what is too large or not a text is not fetched."""
         async with self._client.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.strlen(key)
             sizes: list[Any] = await pipeline.execute(raise_on_error=False)
-        found: dict[str, Stored] = {
-            key: Unusable.too_large(size)
-            for key, size in zip(keys, sizes, strict=True)
-            if isinstance(size, int) and size > VALUE_LIMIT
-        }
-        failed = {
-            k: size for k, size in zip(keys, sizes, strict=True) if isinstance(size, Exception)
-        }
+        sized = dict(zip(keys, sizes, strict=True))
+        failed = {key: size for key, size in sized.items() if isinstance(size, Exception)}
+        large = [k for k, size in sized.items() if k not in failed and size > stored.VALUE_LIMIT]
+        found: dict[str, stored.Stored] = {key: stored.too_large(key, sized[key]) for key in large}
         if other := next((one for one in failed.values() if "WRONGTYPE" not in str(one)), None):
             raise other
         for key, kind in (await self._kinds([*failed])).items() if failed else ():
-            found[key] = None if kind in ("none", "string") else Unusable.of_type(kind, key)
+            found[key] = None if kind in ("none", "string") else stored.not_text(key, kind)
         wanted = [key for key in keys if key not in found]
         values: Iterable[Any] = await self._client.mget(wanted) if wanted else ()
         return {**dict(zip(wanted, values, strict=True)), **found}
@@ -271,12 +249,12 @@ class RedisStore:
         if self._away is None:
             _log.warning("lost the registry's store", fault=fault)
             message = f"the store is unavailable ({fault}); the last known agents stay in use"
-            self._away = Problem(self._name, message, "start it, or correct REDIS_URL")
+            self._away = Problem(stored.SOURCE, message, "start it, or correct REDIS_URL")
             self._show()
 
 
 def _ours(key: str) -> bool:
-    return key == DEFAULT or key.startswith((DEFINITION, BINDING))
+    return key == stored.DEFAULT or key.startswith((stored.DEFINITION, stored.BINDING))
 
 
 def _text(value: Any) -> str:
@@ -294,7 +272,7 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[tuple[str, ...] 
     """
     pool = client.connection_pool
     settings = {**pool.connection_kwargs, "protocol": 3, "decode_responses": False}
-    connection: Any = cast(type[Connection], pool.connection_class)(**settings)
+    connection: Any = pool.connection_class(**settings)
 
     async def as_it_is(push: list[Any]) -> list[Any]:
         return push

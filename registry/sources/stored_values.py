@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from registry.authorization import WriterPermissions
-from registry.binding import AgentBinding
-from registry.definition import AgentDefinition
 from registry.errors import DocumentErrors, Problem
 from registry.fields import SLUG_RULE, is_slug
 from registry.secrets import detect_secret, shown
 from registry.snapshot import Document, Entry, revision_of
 from registry.sources.json_yaml import read_value
-from registry.validation import read_agent, read_binding
+from registry.validation import DocumentReader
 
+SOURCE = "redis"
 PREFIX = "agent:"
 DEFINITION = "agent:definition:"
 """Before an agent's id: the key of its definition."""
@@ -30,26 +29,18 @@ VALUE_LIMIT = 256 * 1024
 """Bytes of one value; a file that an admin sends to a bot may have as many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A value that cannot be used whatever it says: what is wrong, and the cure."""
-
-    message: str
-    cure: str
-
-    @classmethod
-    def too_large(cls, size: int) -> Unusable:
-        """A value of more bytes than a value may have."""
-        return cls(f"its value has {size} bytes, more than {VALUE_LIMIT}", "make it smaller")
-
-    @classmethod
-    def of_type(cls, name: str, key: str) -> Unusable:
-        """A key that holds something else than text, as the store names it: `list`, `hash` …."""
-        return cls(f"it holds a {name}, not text", f"DEL it, then SET it to {_wanted(key)}")
+def too_large(key: str, size: int) -> Problem:
+    """A value of more bytes than a value may have."""
+    return Problem(key, f"its value has {size} bytes, more than {VALUE_LIMIT}", "make it smaller")
 
 
-Stored = bytes | str | Unusable | None
-"""What a key holds; None is nothing."""
+def not_text(key: str, kind: str) -> Problem:
+    """A key that holds something else than text, as the store names it: `list`, `hash` …."""
+    return Problem(key, f"it holds a {kind}, not text", f"DEL it, then SET it to {_wanted(key)}")
+
+
+Stored = bytes | str | Problem | None
+"""What a key holds: nothing, a value, or why it cannot be used whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +81,9 @@ def fingerprint(action: str, key: str, value: str = "") -> str:
 
 
 class CachedDocuments:
-    """The documents of a store: `name` says which store, `writer` what its values may contain."""
+    """The documents of a store; `writer` says what its values may contain."""
 
-    def __init__(self, name: str, writer: WriterPermissions) -> None:
-        self._name = name
+    def __init__(self, writer: WriterPermissions) -> None:
         self._writer = writer
         self._entries: dict[str, dict[str, Entry[Any]]] = {DEFINITION: {}, BINDING: {}, DEFAULT: {}}
         self._sorted: dict[str, dict[str, Entry[Any]]] = {}
@@ -111,12 +101,9 @@ class CachedDocuments:
         Agents and bindings are the same mappings until one of them changes.
         """
         own = tuple(problem for found in self._problems.values() for problem in found)
-        return Document(
-            agents=self._in_order(DEFINITION),
-            bindings=self._in_order(BINDING),
-            default_agent_id=self._entries[DEFAULT].get(DEFAULT),
-            problems=(*own, *more),
-        )
+        default = self._entries[DEFAULT].get(DEFAULT)
+        agents, bindings = self._in_order(DEFINITION), self._in_order(BINDING)
+        return Document(agents, bindings, default, problems=(*own, *more))
 
     def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:
         if kind not in self._sorted:
@@ -128,11 +115,10 @@ class CachedDocuments:
         found: Readings = []
         for key, value in values.items():
             if isinstance(value, bytes | str) and len(value) > VALUE_LIMIT:
-                value = Unusable.too_large(len(value))
-            if isinstance(value, Unusable):
-                revision: str | None = value.message
-            else:
-                revision = None if value is None else revision_of(value)
+                value = too_large(key, len(value))
+            revision = None
+            if value is not None:
+                revision = value.message if isinstance(value, Problem) else revision_of(value)
             if self._revisions.get(key) != revision:
                 found.append(self._reading(key, value, revision))
         return found
@@ -142,34 +128,33 @@ class CachedDocuments:
         for reading in readings:
             key = reading.key
             kind = next(kind for kind in self._entries if key.startswith(kind))
+            name = key.removeprefix(kind) or key
             self._problems.pop(key, None)
             if reading.revision is None:
                 self._revisions.pop(key, None)
-                if self._entries[kind].pop(_name(key, kind), None):
+                if self._entries[kind].pop(name, None):
                     self._sorted.pop(kind, None)
                 continue
             self._revisions[key] = reading.revision
             if reading.problems:
                 self._problems[key] = reading.problems
             if reading.entry is not None:
-                self._entries[kind][_name(key, kind)] = reading.entry
+                self._entries[kind][name] = reading.entry
                 self._sorted.pop(kind, None)
         return bool(readings)
 
     def _reading(self, key: str, value: Stored, revision: str | None) -> _Reading:
         if value is None or revision is None:
             return _Reading(key, None)
+        reader = DocumentReader(self._writer)
         try:
-            problems: list[Problem] = []
-            entry = self._entry(key, _text_of(key, value), problems)
-            if any(problem.level == "error" for problem in problems):
-                raise DocumentErrors(problems)
+            entry = self._entry(key, _text_of(key, value), reader)
         except DocumentErrors as errors:
             return _Reading(key, revision, errors.problems)
-        entry = replace(entry, document=self._name, origins={}, operator=False, revision=revision)
-        return _Reading(key, revision, tuple(problems), entry)
+        entry = replace(entry, document=SOURCE, origins={}, operator=False, revision=revision)
+        return _Reading(key, revision, tuple(reader.problems), entry)
 
-    def _entry(self, key: str, text: str, problems: list[Problem]) -> Entry[Any]:
+    def _entry(self, key: str, text: str, reader: DocumentReader) -> Entry[Any]:
         """The value of a key; raises DocumentErrors where it has none."""
         if key == DEFAULT:
             return _default(text)
@@ -177,34 +162,29 @@ class CachedDocuments:
         if not isinstance(part.value, dict):
             message, cure = "its value is not an object", "SET one JSON object"
             raise DocumentErrors([Problem(key, message, cure)])
-        found: Entry[AgentDefinition] | Entry[AgentBinding] | None
-        expected = ""
+        entry: Entry[Any] | None
         if key.startswith(DEFINITION):
-            agent = found = read_agent(part, self._writer, None, problems)
-            expected = DEFINITION + agent.value.id if agent else ""
+            entry = reader.agent(part, None)
+            own = DEFINITION + entry.value.id if entry else ""
         else:
-            binding = found = read_binding(part, self._writer, problems)
-            expected = BINDING + binding.value.slot if binding else ""
-        if found is None:
-            raise DocumentErrors(problems)
-        if key != expected:
+            entry = reader.binding(part)
+            own = BINDING + entry.value.slot if entry else ""
+        if entry is None:
+            raise DocumentErrors(reader.problems)
+        if key != own:
             message = "its key does not match its value"
-            raise DocumentErrors([Problem(key, message, f"SET this value at {expected}")])
-        return found
-
-
-def _name(key: str, kind: str) -> str:
-    return key.removeprefix(kind) or key
+            raise DocumentErrors([Problem(key, message, f"SET this value at {own}")])
+        return entry
 
 
 def _wanted(key: str) -> str:
     return "the id of an agent" if key == DEFAULT else "one JSON object"
 
 
-def _text_of(key: str, value: bytes | str | Unusable) -> str:
+def _text_of(key: str, value: bytes | str | Problem) -> str:
     """The text that a key holds; raises DocumentErrors for anything else."""
-    if isinstance(value, Unusable):
-        raise DocumentErrors([Problem(key, value.message, value.cure)])
+    if isinstance(value, Problem):
+        raise DocumentErrors([value])
     try:
         return value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError:

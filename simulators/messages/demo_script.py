@@ -9,7 +9,7 @@ from pathlib import Path
 from simulators.messages.arithmetic import worked_out
 from simulators.messages.tool_intents import OfferedTools, find_intent, is_roots, roots_in
 from simulators.messages.tool_reply import ToolOutcome, as_sentence, outcomes
-from simulators.messages.turns import Part, Say, Think, Turn, turn
+from simulators.messages.turns import Part, Text, Think, Turn, turn
 from simulators.messages.validate import ModelRequest
 
 INTRODUCTION = (
@@ -51,9 +51,9 @@ class DemoScript:
 
 
 def _introduced(parts: Sequence[Part]) -> list[Part]:
-    if parts and isinstance(parts[0], Say):
-        return [Say(f"{INTRODUCTION}\n\n{parts[0].text}"), *parts[1:]]
-    return [Say(INTRODUCTION), *parts]
+    if parts and isinstance(parts[0], Text):
+        return [Text(f"{INTRODUCTION}\n\n{parts[0].text}"), *parts[1:]]
+    return [Text(INTRODUCTION), *parts]
 
 
 def _answer(request: ModelRequest) -> Turn:

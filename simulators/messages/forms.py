@@ -17,8 +17,8 @@ from simulators.messages.turns import (
     Fault,
     HttpError,
     Part,
-    Say,
     Stall,
+    Text,
     Think,
     Turn,
 )
@@ -44,7 +44,7 @@ def read_turns(value: object, place: str = "turns") -> list[Turn]:
 def read_turn(value: object, place: str = "turn") -> Turn:
     """One turn, as `{"parts": […], "stop": …, "fault": {…}, "gate": …, "pace": …}` or shorter."""
     if isinstance(value, str):
-        return Turn((Say(value),))
+        return Turn((Text(value),))
     if isinstance(value, list):
         return Turn(_parts(value, place))
     form = shape.mapping(value, place)
@@ -88,11 +88,11 @@ def _parts(value: object, place: str) -> tuple[Part, ...]:
 
 def _part(value: object, place: str) -> Part:
     if isinstance(value, str):
-        return Say(value)
+        return Text(value)
     form = shape.mapping(value, place)
     if "say" in form:
         shape.only(form, ("say",), place)
-        return Say(shape.text(form["say"], f"{place}.say"))
+        return Text(shape.text(form["say"], f"{place}.say"))
     if "think" in form:
         shape.only(form, ("think",), place)
         return Think(shape.text(form["think"], f"{place}.think"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from simulators.messages.turns import Gate
+from simulators.messages.turns import EventOrName
 
 
 class Gates:
@@ -38,7 +38,7 @@ class Gates:
         async with asyncio.timeout(timeout):
             await self._reached.setdefault(name, asyncio.Event()).wait()
 
-    async def wait(self, gate: Gate | None) -> None:
+    async def wait(self, gate: EventOrName | None) -> None:
         """Wait at a gate; without one, for ever."""
         if isinstance(gate, asyncio.Event):
             await gate.wait()

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from simulators.messages.shape import Obj
-from simulators.messages.turns import Call, Part, Say, Think, Turn
+from simulators.messages.turns import Call, Part, Text, Think, Turn
 from simulators.messages.usage import Usage, fitting, tokens_of
 from simulators.messages.validate import ModelRequest
 
@@ -129,13 +129,13 @@ def _within(
 
 
 def _up_to(part: Part, sequences: Iterable[str]) -> tuple[Part, str | None]:
-    if not isinstance(part, Say):
+    if not isinstance(part, Text):
         return part, None
     found = [(part.text.find(one), one) for one in sequences if one in part.text]
     if not found:
         return part, None
     at, sequence = min(found)
-    return Say(part.text[:at]), sequence
+    return Text(part.text[:at]), sequence
 
 
 def _fit(part: Part, left: int) -> Part:
@@ -158,7 +158,7 @@ def _block(part: Part, request: ModelRequest) -> Obj:
         shown = part.text if request.thinking.shown else ""
         return {"type": "thinking", "thinking": shown, "signature": request.thread.sign(shown)}
     block: Obj
-    if isinstance(part, Say):
+    if isinstance(part, Text):
         block = {"type": "text", "text": part.text}
     else:
         tool_id = part.id or f"toolu_{secrets.token_hex(12)}"

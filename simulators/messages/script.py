@@ -9,7 +9,7 @@ from typing import Protocol
 
 from simulators.messages import shape
 from simulators.messages.forms import read_turns
-from simulators.messages.turns import HttpError, Part, Say, Turn
+from simulators.messages.turns import HttpError, Part, Text, Turn
 from simulators.messages.validate import ModelRequest
 
 Answer = Turn | Part | str | Callable[[ModelRequest], Turn]
@@ -58,7 +58,7 @@ def _turn(answer: Answer, request: ModelRequest) -> Turn:
     if isinstance(answer, Turn):
         return answer
     if isinstance(answer, str):
-        return Turn((Say(answer),))
+        return Turn((Text(answer),))
     return answer(request) if callable(answer) else Turn((answer,))
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from simulators.messages.reply import Reply
 from simulators.messages.shape import Obj
-from simulators.messages.turns import Cut, EndEarly, ErrorEvent, Fault, Gate, Stall
+from simulators.messages.turns import Cut, EndEarly, ErrorEvent, EventOrName, Fault, Stall
 from simulators.messages.usage import tokens_of
 
 CHUNK = 16
@@ -31,7 +31,7 @@ class Event:
 class Hold:
     """Wait at a gate before going on."""
 
-    gate: Gate | None
+    gate: EventOrName | None
 
 
 @dataclass(frozen=True, slots=True)

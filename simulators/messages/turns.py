@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Gate = asyncio.Event | str
+EventOrName = asyncio.Event | str
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Text:
     """Text for the person."""
 
     text: str
@@ -37,7 +37,7 @@ class Call:
     cut: bool = False
 
 
-Part = Say | Think | Call
+Part = Text | Think | Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Stall:
     """Silence after so many events, until the gate opens (no gate: until the client leaves)."""
 
     events: int = 1
-    gate: Gate | None = None
+    gate: EventOrName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Turn:
     stop_sequence: str | None = None
     refusal: Mapping[str, Any] | None = None
     fault: Fault | None = None
-    gate: Gate | None = None
+    gate: EventOrName | None = None
     pace: float | None = None
 
     @property
@@ -116,8 +116,8 @@ class Turn:
 
 
 def turn(*parts: Part | str, **more: Any) -> Turn:
-    """A Turn of these parts; a bare string is a Say."""
-    return Turn(tuple(Say(p) if isinstance(p, str) else p for p in parts), **more)
+    """A Turn of these parts; a bare string is a Text."""
+    return Turn(tuple(Text(p) if isinstance(p, str) else p for p in parts), **more)
 
 
 def refuse(*parts: Part | str, category: str | None = None, why: str | None = None) -> Turn:

@@ -109,22 +109,22 @@ async def test_another_replica_hears_of_a_change_and_without_the_message_within_
     grants: AccessStore, engine: Engine, client: StoreClient
 ) -> None:
     async with another(engine) as others:
-        wakes = Notifications(client, SystemClock(), others)
-        freed: list[int] = []
+        notifications = Notifications(client, SystemClock(), others)
+        unblocked: list[int] = []
         listening = asyncio.create_task(
-            wakes.listen_forever(lambda _: None, lambda: freed.append(1))
+            notifications.listen_forever(lambda _: None, lambda: unblocked.append(1))
         )
-        await until(lambda: len(freed) == 3)
+        await until(lambda: len(unblocked) == 3)
         await grants.change_role(change("a"))
         await until(lambda: ANN in others.access.grants, 30.0)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         await grants.change_role(change("b", None))
         assert ANN in others.access.grants
-        await wakes.changed_lines()
+        await notifications.changed_lines()
         assert ANN not in others.access.grants
         before = client.round_trips
-        await wakes.changed_lines()
+        await notifications.changed_lines()
         assert client.round_trips - before == 1
 
 

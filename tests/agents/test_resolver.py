@@ -11,9 +11,9 @@ from bot.agents.resolver import RunnableAgent
 from bot.messages import Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets
 from bot.safety.output_filter import OutputFilter
-from bot.usage.limits import spend_limit
+from bot.usage.budgets import spend_limit
+from registry.agent_limits import TurnLimits
 from registry.binding import BotIdentity
-from registry.limits import TurnLimits
 from registry.snapshot import Snapshot
 from tests.agents.resolving import HOST, resolving
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.app import App
 from simulators.telegram.people import Bot, Person
-from tests.host.desk import PATIENCE
+from tests.host.tool_agent import PATIENCE
 
 
 async def bound(host: App, bot: Bot, person: Person, agent: Mapping[str, Any]) -> None:

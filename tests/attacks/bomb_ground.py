@@ -29,11 +29,11 @@ from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from simulators.telegram.updates import Update
 from simulators.testing.valkey import running_valkey
-from tests.attacks.beside import Beside
-from tests.host.desk import PATIENCE, buttons
+from tests.attacks.latency_probe import LatencyProbe
 from tests.host.replicas import Replica
 from tests.host.stage import ROOT, Stage, staged, until
 from tests.host.test_webhooks import free_port, post
+from tests.host.tool_agent import PATIENCE, buttons
 from tests.mcp.servers.unread import Unread
 
 Chunks = Iterable[bytes]
@@ -126,7 +126,7 @@ class Ground:
         self.rooms: dict[int, Room] = {}
         self.host: Replica
         self.redis: Redis
-        self.beside: Beside
+        self.probe: LatencyProbe
         self.bot: Bot
 
     def furnish(self, skills: Mapping[str, Mapping[str, Any]], tools: Iterable[str]) -> None:
@@ -251,7 +251,9 @@ async def ground(
             async with made.host.running(), Redis(unix_socket_path=path) as made.redis:
                 await until(lambda: made.host.log.read_text().count("connected") >= 3, PATIENCE)
                 await made.says(lambda: spoken("the first answer"))
-                async with Beside(f"{made.host.address}/health/live", made.host.pid) as made.beside:
+                async with LatencyProbe(
+                    f"{made.host.address}/health/live", made.host.pid
+                ) as made.probe:
                     yield made
     finally:
         await server.stop()
@@ -260,10 +262,10 @@ async def ground(
 class Pushed:
     """A host that has its updates pushed, with one bot."""
 
-    def __init__(self, stage: Stage, host: Replica, beside: Beside) -> None:
+    def __init__(self, stage: Stage, host: Replica, probe: LatencyProbe) -> None:
         self.stage = stage
         self.host = host
-        self.beside = beside
+        self.probe = probe
         self.bot = stage.bots[0]
         self.ann = stage.person("Ann")
         self.room = stage.world.private(self.ann, self.bot)
@@ -291,8 +293,8 @@ async def pushed(folder: Path) -> AsyncIterator[Pushed]:
         await host.spawn()
         try:
             await until(lambda: bool(stage.bots[0].webhook.secret), PATIENCE)
-            async with Beside(f"{url}/health/live", host.pid) as beside:
-                made = Pushed(stage, host, beside)
+            async with LatencyProbe(f"{url}/health/live", host.pid) as probe:
+                made = Pushed(stage, host, probe)
                 await made.takes(b'{"update_id": 1}')
                 yield made
         finally:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.desk import PATIENCE
 from tests.host.stage import Stage
+from tests.host.tool_agent import PATIENCE
 
 
 async def asked(stage: Stage, person: Person, room: Room, bot: Bot, text: str) -> str:

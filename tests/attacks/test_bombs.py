@@ -40,13 +40,13 @@ async def holds(ground: Ground | Pushed, throw: Callable[[], Awaitable[None]]) -
 
     It has not seen it before, nor when that is tried again.
     """
-    beside = ground.beside
+    probe = ground.probe
     found = []
     for _ in range(TRIES):
         await forgets(ground.host)
-        await beside.since_last()
+        await probe.since_last()
         await throw()
-        found.append(await beside.since_last())
+        found.append(await probe.since_last())
         if found[-1].more <= MOST:
             return
     pytest.fail(f"the host was silent: {found}")

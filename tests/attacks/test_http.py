@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from tests.attacks.raw import exchanged, status_of
-from tests.host.desk import PATIENCE
 from tests.host.stage import staged
+from tests.host.tool_agent import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from bot.app import App
 from simulators.http_server import serving
-from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE
 
 pytestmark = [pytest.mark.attack, pytest.mark.asyncio(loop_scope="module")]
 

@@ -25,8 +25,8 @@ from tests.attacks.binding import bound
 from tests.attacks.inner import Inner, inner
 from tests.attacks.network import Network
 from tests.attacks.talk import asked
-from tests.host.desk import PATIENCE, results
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE, results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,8 +22,8 @@ from tests.attacks.binding import bound
 from tests.attacks.calm import calm
 from tests.attacks.inner import Inner, inner
 from tests.attacks.talk import asked
-from tests.host.desk import PATIENCE, results
 from tests.host.stage import Stage, staged
+from tests.host.tool_agent import PATIENCE, results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

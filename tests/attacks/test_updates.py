@@ -24,16 +24,16 @@ from simulators.telegram.people import Bot, Person
 from simulators.telegram.updates import Update
 from tests.attacks.raw import status_of
 from tests.attacks.talk import asked
-from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
 from tests.host.test_webhooks import pushed_to
+from tests.host.tool_agent import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
 
-class Door:
+class IntakeHost:
     """A host with one bot that answers, however its updates come."""
 
     def __init__(self, stage: Stage, host: App) -> None:
@@ -63,27 +63,27 @@ class Door:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pushed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+async def pushed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[IntakeHost]:
     async with staged(tmp_path_factory.mktemp("pushed")) as stage:
         stage.bot("Echo")
         stage.bot("Other")
         async with pushed_to(stage) as host:
-            yield Door(stage, host)
+            yield IntakeHost(stage, host)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def polled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+async def polled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[IntakeHost]:
     async with staged(tmp_path_factory.mktemp("polled")) as stage:
         stage.bot("Echo")
         async with stage.host() as host:
-            yield Door(stage, host)
+            yield IntakeHost(stage, host)
 
 
 # --- pushes that are not Telegram's ---------------------------------------------------------------
 
 
 async def test_without_the_very_secret_no_body_is_waited_for_by_any_path_or_method(
-    pushed: Door,
+    pushed: IntakeHost,
 ) -> None:
     path, other = ("/" + bot.webhook.url.split("/", 3)[3] for bot in pushed.stage.bots)
     right, others = (bot.webhook.secret for bot in pushed.stage.bots)
@@ -110,7 +110,9 @@ async def test_without_the_very_secret_no_body_is_waited_for_by_any_path_or_meth
     await pushed.is_well()
 
 
-async def test_a_body_that_is_too_long_packed_or_of_another_type_is_no_update(pushed: Door) -> None:
+async def test_a_body_that_is_too_long_packed_or_of_another_type_is_no_update(
+    pushed: IntakeHost,
+) -> None:
     update = json.dumps({"update_id": 1, "poll": {}}).encode()
     long = b"x" * 2_000_000
     assert await pushed.pushed(long, secret="wrong") in (0, 401)
@@ -126,7 +128,7 @@ async def test_a_body_that_is_too_long_packed_or_of_another_type_is_no_update(pu
 
 
 @pytest.mark.attack
-async def test_a_body_that_comes_slowly_or_never_is_cut_off(pushed: Door) -> None:
+async def test_a_body_that_comes_slowly_or_never_is_cut_off(pushed: IntakeHost) -> None:
     path, secret = pushed.bot.webhook.url.split("/", 3)[3], pushed.bot.webhook.secret
     head = f"POST /{path} HTTP/1.1\r\nHost: x\r\n{SECRET_HEADER}: {secret}\r\n"
     began = time.monotonic()
@@ -244,7 +246,7 @@ def answered(first: int, who: int) -> list[str]:
     return [*bodies, twice.replace('{"message_id": 1,', '{"message_id":1,"message_id":2,')]
 
 
-async def test_bodies_that_are_no_update_are_refused_and_hold_nobody_up(pushed: Door) -> None:
+async def test_bodies_that_are_no_update_are_refused_and_hold_nobody_up(pushed: IntakeHost) -> None:
     requests, counted = len(pushed.stage.requests()), ignored(pushed.host)
     statuses = [await pushed.pushed(body) for body in unreadable()]
     assert set(statuses) == {400}
@@ -255,7 +257,7 @@ async def test_bodies_that_are_no_update_are_refused_and_hold_nobody_up(pushed: 
     await pushed.is_well()
 
 
-async def test_odd_updates_that_are_pushed_are_left_alone_and_counted(pushed: Door) -> None:
+async def test_odd_updates_that_are_pushed_are_left_alone_and_counted(pushed: IntakeHost) -> None:
     before = ignored(pushed.host)
     requests, bodies = len(pushed.stage.requests()), odd(10**9)
     assert {await pushed.pushed(body.encode()) for body in bodies} == {200}
@@ -264,7 +266,7 @@ async def test_odd_updates_that_are_pushed_are_left_alone_and_counted(pushed: Do
     await pushed.is_well()
 
 
-async def test_odd_updates_that_are_polled_are_left_alone_and_counted(polled: Door) -> None:
+async def test_odd_updates_that_are_polled_are_left_alone_and_counted(polled: IntakeHost) -> None:
     before, bot = ignored(polled.host), polled.bot
     requests, bodies = len(polled.stage.requests()), odd(bot.updates.next_id)
     for body in bodies:
@@ -276,7 +278,7 @@ async def test_odd_updates_that_are_polled_are_left_alone_and_counted(polled: Do
 
 @pytest.mark.parametrize("way", ["pushed", "polled"])
 async def test_strange_messages_are_messages_and_answered(
-    way: str, pushed: Door, polled: Door
+    way: str, pushed: IntakeHost, polled: IntakeHost
 ) -> None:
     door = {"pushed": pushed, "polled": polled}[way]
     had = len(door.stage.texts(door.room, door.bot.id))

@@ -18,8 +18,8 @@ from bot.app import App
 from simulators.telegram.people import Bot
 from tests.attacks.talk import asked
 from tests.attacks.test_updates import given
-from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -23,9 +23,9 @@ from simulators.telegram.presses import Press
 from simulators.telegram.rooms import Message, Room
 from tests.attacks.inner import Inner, inner
 from tests.attacks.talk import asked
-from tests.host.desk import PATIENCE, buttons, data, results
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, processes_in, staged, until
+from tests.host.tool_agent import PATIENCE, buttons, data, results
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 

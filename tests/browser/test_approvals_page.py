@@ -125,7 +125,7 @@ async def test_a_denial_carries_its_typed_reason_to_the_agent(tab: Tab, board: S
     await say(tab, "write a rude word to letter.md")
     await tab.until(question("Once", "Deny", "Always for this chat"), SLOW)
     await press(tab, "Deny", "Denied.")
-    await tab.until(question("Go on without a reason"))
+    await tab.until(question("Continue without a reason"))
     await say(tab, "my aunt will read it")
     await tab.until(said("Their reason: my aunt will read it"), SLOW)
     await tab.until(said("Reason: my aunt will read it"))

@@ -27,7 +27,7 @@ async def other_bot(board: Sandbox, number: int) -> tuple[str, str]:
     return f"/bot{token}", str(room["key"])
 
 
-async def test_two_bots_answer_and_the_tape_shows_how(tab: Tab) -> None:
+async def test_two_bots_answer_and_the_timeline_shows_how(tab: Tab) -> None:
     await plug(tab, f"{MERIDIAN}/{ANN}")
     await say(tab, "what time is it in Paris?")
     await tab.until(said("In Paris it is"), 30)
@@ -35,11 +35,13 @@ async def test_two_bots_answer_and_the_tape_shows_how(tab: Tab) -> None:
     await say(tab, "hello")
     await tab.until(said("Operator"))
     for kind in ("update", "call", "model", "tool"):
-        await tab.until(f"document.querySelector('#tape li[data-kind={kind}]')")
-    await tab.click("#tape li[data-kind=tool] summary")
-    await tab.until("document.querySelector('#tape .json')?.textContent.includes('Europe/Paris')")
+        await tab.until(f"document.querySelector('#timeline li[data-kind={kind}]')")
+    await tab.click("#timeline li[data-kind=tool] summary")
+    await tab.until(
+        "document.querySelector('#timeline .json')?.textContent.includes('Europe/Paris')"
+    )
     await tab.click("#filters button:nth-child(4)")
-    await tab.until("document.querySelector('#tape li[data-kind=tool]').hidden")
+    await tab.until("document.querySelector('#timeline li[data-kind=tool]').hidden")
 
 
 async def test_an_answer_grows_and_stop_ends_it(tab: Tab, board: Sandbox) -> None:
@@ -65,7 +67,9 @@ async def test_in_a_group_a_mention_is_answered_and_nothing_else(tab: Tab, board
     await tab.until(said("84"))
     assert len(await board.texts(team, OPERATOR)) == 1
     assert await board.texts(team, QUILL) == []
-    titles = "[...document.querySelectorAll('#tape li[data-kind=update]')].map(e => e.textContent)"
+    titles = (
+        "[...document.querySelectorAll('#timeline li[data-kind=update]')].map(e => e.textContent)"
+    )
     updates = await tab.run(titles)
     assert sum("12 * (3 + 4)" in text for text in updates) == 1
     assert not any("nobody is asked" in text for text in updates)
@@ -77,7 +81,7 @@ async def test_a_button_is_pressed_and_the_answer_to_it_is_shown(tab: Tab, board
     await board.post(f"{api}/sendMessage", chat_id=ANN, text="Shall I?", reply_markup=keyboard)
     await plug(tab, room)
     await tab.click(".buttons .key")
-    await tab.until("document.querySelector('#tape').textContent.includes('callback_query')")
+    await tab.until("document.querySelector('#timeline').textContent.includes('callback_query')")
     updates = await board.post(f"{api}/getUpdates", timeout=5, allowed_updates=["callback_query"])
     query = updates["result"][-1]["callback_query"]
     assert (query["data"], query["from"]["id"]) == ("ring:1", ANN)
@@ -156,7 +160,7 @@ async def test_trouble_that_was_ordered_is_met_and_survived(tab: Tab, board: San
     await say(tab, "12 * 13")
     await tab.until(said("156"), 30)
     await tab.until("document.querySelectorAll('[data-armed]').length === 0")
-    bad = "[...document.querySelectorAll('#tape .end.bad')].map((e) => e.textContent).join(' ')"
+    bad = "[...document.querySelectorAll('#timeline .end.bad')].map((e) => e.textContent).join(' ')"
     ends = await tab.run(bad)
     assert (ends.count("529"), ends.count("500")) == (2, 2)
     assert len(await board.texts(f"{OPERATOR}/{ANN}", OPERATOR)) == had + 1
@@ -212,7 +216,7 @@ NAMELESS = """[...document.querySelectorAll('button, a[href], input, textarea, [
 
 
 async def test_everything_that_can_be_used_has_a_name_and_can_be_reached_by_keys(tab: Tab) -> None:
-    for pane in ("#tab-faults", "#tab-log", "#tab-tape"):
+    for pane in ("#tab-faults", "#tab-log", "#tab-timeline"):
         await tab.click(pane)
         assert await tab.run(NAMELESS) == []
     await tab.call("Page.reload")

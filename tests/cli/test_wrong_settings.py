@@ -32,7 +32,7 @@ WRONG = [
     ("PEOPLE", "-1001", "PEOPLE", "the ids of groups go into CHATS"),
     ("CHATS", "1001", "CHATS", "the ids of people go into PEOPLE"),
     ("BOTS__0__ACCESS", "hunter2", "BOTS__0__ACCESS", "must be 'open', 'request' or 'listed'"),
-    ("BOTS__0__CHATS", "@hunter2", "BOTS__0__CHATS", "must be a whole number; expected: Groups"),
+    ("BOTS__0__CHATS", "@hunter2", "BOTS__0__CHATS", "must be a whole number; its meaning: Groups"),
     ("BOTS__0__PEOPLE", "-1001", "BOTS__0__PEOPLE", "the ids of groups go into CHATS"),
     ("PRICES", "{hunter2", "PRICES", "must be JSON"),
     ("PRICES", '{"m": {"input": "hunter2"}}', "PRICES", "m.input must be a number"),

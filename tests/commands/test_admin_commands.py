@@ -76,9 +76,20 @@ def context(
     async def fetch(_file: str, _most: int) -> bytes:
         return JACK.encode()
 
-    found = catalog.snapshot().resolve(BOT, 9, 9)
+    async def nothing(*_words: str) -> Any:
+        return {}
+
     return CommandContext(
-        incoming, None, admin=True, key=key, bot=BOT, resolution=found, fetch=fetch
+        incoming,
+        None,
+        admin=True,
+        key=key,
+        bot=BOT,
+        resolution=catalog.snapshot().resolve(BOT, 9, 9),
+        fetch=fetch,
+        grants=nothing,
+        revoke_grant=nothing,
+        spent=nothing,
     )
 
 

@@ -25,6 +25,7 @@ from bot.messages import (
     Ignored,
     IncomingMessage,
     LineContext,
+    LineEntry,
     Signal,
     User,
 )
@@ -57,9 +58,7 @@ class StubRouter:
     def is_concurrent(self, _event: Event) -> bool:
         return False
 
-    async def handle(
-        self, line: LineContext, entry: InboxEntry, event: IncomingMessage, stop: asyncio.Event
-    ) -> Outcome:
+    async def handle(self, entry: LineEntry, event: IncomingMessage) -> Outcome:
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -73,11 +72,7 @@ class StubRouter:
         return Outcome.DONE
 
     async def stop(
-        self,
-        line: LineContext,
-        entry: InboxEntry,
-        signal: Signal,
-        stop_running: Callable[[], bool],
+        self, entry: LineEntry, signal: Signal, stop_running: Callable[[], bool]
     ) -> None:
         self.stopped.append(stop_running())
         await self.inbox.settle(self.fence, [entry.id])
@@ -108,7 +103,7 @@ class Scene:
         router = cast("Router", self.router)
         clock = SystemClock()
         self.queues = ConversationQueues(line, router, self.inbox, decoded, self.lost, clock)
-        self.reader = InboxReader(fence, self.inbox, self.queues, decoded, Counters())
+        self.reader = InboxReader(self.queues, Counters())
 
     async def quiet(self, seconds: float = 30) -> None:
         await until(lambda: self.queues.backlog == 0, seconds)

@@ -19,9 +19,9 @@ from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from simulators.testing.valkey import running_valkey
-from tests.host.desk import PATIENCE, buttons
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE, buttons
 
 EVIL = Path(__file__).parents[1] / "mcp" / "servers" / "evil.py"
 KEYS = {

@@ -14,8 +14,8 @@ from bot.app import App
 from bot.store import keys
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
-from tests.host.desk import PATIENCE, buttons, data
 from tests.host.stage import Stage, until
+from tests.host.tool_agent import PATIENCE, buttons, data
 
 STRANGER = "This bot is private; only its admins can let you in (your id is {})."
 STRANGE_GROUP = "This bot is private; only its admins can let this group in (its id is {})."

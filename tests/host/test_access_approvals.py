@@ -10,8 +10,8 @@ from simulators.messages.turns import Call, Turn, turn
 from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
-from tests.host.desk import PATIENCE, Desk, buttons
 from tests.host.stage import Stage, until
+from tests.host.tool_agent import PATIENCE, ToolAgent, buttons
 
 MODES = ("open", "request", "listed")
 SETTINGS = ("unsaid", "asker", "admins", "named", "hostAdmins")
@@ -67,7 +67,7 @@ class Table:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.world = stage.world
-        self.desk = Desk(stage)
+        self.agent = ToolAgent(stage)
         self.people = {name: stage.person(name.title()) for name in PEOPLE}
         self.rows = list(self._rows())
         teams = [str(row.room.id) for row in self.rows if row.chat == "group"]
@@ -133,8 +133,8 @@ def _writes(asked: ModelRequest) -> Turn:
 async def test_the_table_of_who_may_approve(stage: Stage) -> None:
     table = Table(stage)
     rows, people = table.rows, table.people
-    async with table.desk.host() as host:
-        await _block(stage, table.desk.bot, people["host admin"], people["blocked"])
+    async with table.agent.host() as host:
+        await _block(stage, table.agent.bot, people["host admin"], people["blocked"])
         for row in rows:
             table.ask(row)
         await stage.world.until(lambda: all(map(table.question, rows)), PATIENCE)
@@ -144,16 +144,16 @@ async def test_the_table_of_who_may_approve(stage: Stage) -> None:
         kinds = ("refused:approval", "refused:stranger", "refused:blocked")
         await until(lambda: sum(host.counters[kind] for kind in kinds) == len(wrong), PATIENCE)
         assert [str(row) for row in rows if table.question(row) is None] == []
-        assert table.desk.done == []
+        assert table.agent.done == []
         able = [row for row in rows if row.may is not None]
         right = {str(row): table.press(row, row.may) for row in able if row.may}
         await stage.world.until(lambda: all(p.answer for p in right.values()), PATIENCE)
         said = {row: pressed.answer["text"] for row, pressed in right.items()}
         assert {row: word for row, word in said.items() if word != "Allowed once."} == {}
-        await until(lambda: len(table.desk.done) == len(right), PATIENCE)
+        await until(lambda: len(table.agent.done) == len(right), PATIENCE)
         assert host.counters["dead_letters"] == 0
     assert len(rows) == len(MODES) * len(SETTINGS) * len(CHATS) == 45
-    assert sorted(table.desk.done) == sorted(f"write row{rows.index(row)}" for row in able)
+    assert sorted(table.agent.done) == sorted(f"write row{rows.index(row)}" for row in able)
 
 
 async def _block(stage: Stage, bot: Bot, boss: Person, who: Person) -> None:
@@ -165,23 +165,23 @@ async def _block(stage: Stage, bot: Bot, boss: Person, who: Person) -> None:
 async def test_what_an_admin_allowed_for_good_is_void_once_they_are_no_admin_any_more(
     stage: Stage,
 ) -> None:
-    desk, boss, cat = Desk(stage), stage.person("Boss"), stage.person("Cat")
+    agent, boss, cat = ToolAgent(stage), stage.person("Boss"), stage.person("Cat")
     del stage.agents["agents"][0]["toolPolicy"]
     stage.environ["ADMINS"] = str(boss.id)
-    office, hers = desk.room(boss), desk.room(cat)
+    office, hers = agent.room(boss), agent.room(cat)
     stage.script.on(_writes, again=True)
-    async with desk.host():
-        await stage.ask(boss, office, desk.bot, f"/people admin {cat.id}")
-        await stage.answer(hers, desk.bot)
+    async with agent.host():
+        await stage.ask(boss, office, agent.bot, f"/people admin {cat.id}")
+        await stage.answer(hers, agent.bot)
         stage.world.say(cat, hers, "write one")
-        pressed = desk.press(cat, hers, await desk.question(hers), "Always for this chat")
-        assert await desk.answered(pressed) == "Allowed here from now on."
-        await desk.until(lambda: desk.done == ["write one"])
+        pressed = agent.press(cat, hers, await agent.question(hers), "Always for this chat")
+        assert await agent.answered(pressed) == "Allowed here from now on."
+        await agent.until(lambda: agent.done == ["write one"])
         stage.world.say(cat, hers, "write two")
-        await desk.until(lambda: desk.done == ["write one", "write two"])
-        await stage.ask(boss, office, desk.bot, f"/people remove {cat.id}")
+        await agent.until(lambda: agent.done == ["write one", "write two"])
+        await stage.ask(boss, office, agent.bot, f"/people remove {cat.id}")
         stage.world.say(cat, hers, "write three")
-        question = await desk.question(hers)
-        word = await desk.answered(desk.press(cat, hers, question, "Once"))
+        question = await agent.question(hers)
+        word = await agent.answered(agent.press(cat, hers, question, "Once"))
         assert word == "Only the admins of this host may answer this."
-    assert desk.done == ["write one", "write two"]
+    assert agent.done == ["write one", "write two"]

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from bot.telegram.poller import update_of
-from tests.host.desk import PATIENCE, Desk, write
 from tests.host.stage import Stage, until
 from tests.host.test_access import Private
+from tests.host.tool_agent import PATIENCE, ToolAgent, write
 
 Update = tuple[str, dict[str, Any]]
 ANONYMOUS = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
@@ -177,19 +177,19 @@ async def test_a_question_of_somebody_who_was_blocked_meanwhile_goes_no_further(
 ) -> None:
     """Ben may answer it; the agent must not go on for Ann."""
     ann, ben, boss = (stage.person(name) for name in ("Ann", "Ben", "Boss"))
-    desk = Desk(stage, toolPolicy={"approvers": [ben.id]})
-    room = stage.world.group("Team", [ann, ben, desk.bot])
-    office = stage.world.private(boss, desk.bot)
+    agent = ToolAgent(stage, toolPolicy={"approvers": [ben.id]})
+    room = stage.world.group("Team", [ann, ben, agent.bot])
+    office = stage.world.private(boss, agent.bot)
     stage.environ |= {"ADMINS": str(boss.id)}
     stage.script.on(write(), "never", user="write")
-    async with desk.host():
-        stage.world.say(ann, room, f"@{desk.bot.username} write")
-        question = await desk.question(room)
-        await stage.ask(boss, office, desk.bot, f"/people block {ann.id}")
-        desk.press(ben, room, question, "Once")
-        await desk.closed(room, question)
+    async with agent.host():
+        stage.world.say(ann, room, f"@{agent.bot.username} write")
+        question = await agent.question(room)
+        await stage.ask(boss, office, agent.bot, f"/people block {ann.id}")
+        agent.press(ben, room, question, "Once")
+        await agent.closed(room, question)
         asked = len(stage.requests())
         stage.script.on("and now", user="hello")
-        assert await stage.ask(ben, room, desk.bot, f"@{desk.bot.username} hello") == "and now"
+        assert await stage.ask(ben, room, agent.bot, f"@{agent.bot.username} hello") == "and now"
         assert len(stage.requests()) == asked + 1
-    assert desk.done == []
+    assert agent.done == []

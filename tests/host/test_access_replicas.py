@@ -10,9 +10,9 @@ from bot.access.store import AccessStore
 from bot.store import keys
 from simulators.messages.turns import turn
 from simulators.testing.valkey import Valkey
-from tests.host.desk import PATIENCE
 from tests.host.stage import Stage, until
 from tests.host.test_access import STRANGER, WELCOME, Private, code_in
+from tests.host.tool_agent import PATIENCE
 
 
 @pytest.mark.timeout(120)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.conversations.router import STALE_PRESS
-from simulators.messages.turns import HttpError, Say, Turn, turn
+from simulators.messages.turns import HttpError, Text, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.chat import HostChat
@@ -122,7 +122,7 @@ async def test_a_retry_that_a_kill_9_cuts_off_is_answered_once_after_the_restart
 ) -> None:
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
-    held = Turn((Say("half"),), gate="held")
+    held = Turn((Text("half"),), gate="held")
     stage.script.on(*away(), held, "the whole")
     host = await stage.process()
     message = await apology(stage, ann, room, echo, "go")

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from simulators.messages.turns import Call, turn
-from tests.host.desk import Desk, asking, buttons, data, results, write
 from tests.host.stage import Stage
+from tests.host.tool_agent import ToolAgent, asking, buttons, data, results, write
 
 
 async def test_once_runs_the_call_and_the_turn_goes_on(stage: Stage) -> None:
-    desk = Desk(stage)
-    async with asking(desk, write(), "It is written.") as it:
+    agent = ToolAgent(stage)
+    async with asking(agent, write(), "It is written.") as it:
         assert "write of desk" in it.question.text
         assert "text: hello" in it.question.text
         assert buttons(it.question) == ["Once", "Deny", "Always for this chat"]
-        assert desk.done == []
+        assert agent.done == []
         assert await it.told(it.press("Once")) == "Allowed once."
         await it.said("It is written.")
-        await desk.closed(it.room, it.question)
-    assert desk.done == ["write hello"]
+        await agent.closed(it.room, it.question)
+    assert agent.done == ["write hello"]
     assert results(stage) == ["written: hello"]
     assert "allowed once by Ann" in it.text
-    said = stage.texts(it.room, desk.bot.id)
+    said = stage.texts(it.room, agent.bot.id)
     assert said[0] == "I will write it."
     assert said[-1] == "It is written."
 
 
 async def test_a_denial_reaches_the_agent_with_its_reason(stage: Stage) -> None:
-    desk = Desk(stage)
-    async with asking(desk, write(), "Then not.") as it:
+    agent = ToolAgent(stage)
+    async with asking(agent, write(), "Then not.") as it:
         assert await it.told(it.press("Deny")) == "Denied."
         it.say("it is *too* early")
         await it.said("Then not.")
-    assert desk.done == []
+    assert agent.done == []
     (told,) = results(stage)
     assert "denied" in told
     assert "it is *too* early" in told
@@ -40,106 +40,106 @@ async def test_a_denial_reaches_the_agent_with_its_reason(stage: Stage) -> None:
 
 
 async def test_a_denial_goes_on_without_a_reason_when_told_so(stage: Stage) -> None:
-    desk, go_on = Desk(stage), "Go on without a reason"
-    async with asking(desk, write(), "Then not.") as it:
+    agent, go_on = ToolAgent(stage), "Continue without a reason"
+    async with asking(agent, write(), "Then not.") as it:
         it.press("Deny")
-        await desk.until(lambda: go_on in it.buttons)
+        await agent.until(lambda: go_on in it.buttons)
         it.press(go_on)
         await it.said("Then not.")
     assert "They gave no reason." in results(stage)[0]
 
 
 async def test_a_question_that_nobody_answers_runs_out(stage: Stage) -> None:
-    desk = Desk(stage, toolPolicy={"approvalMinutes": 0.04})
-    async with asking(desk, write(), "Nobody said yes.") as it:
+    agent = ToolAgent(stage, toolPolicy={"approvalMinutes": 0.04})
+    async with asking(agent, write(), "Nobody said yes.") as it:
         await it.said("Nobody said yes.")
         assert "nobody answered in time" in it.text
         assert it.buttons == []
-    assert desk.done == []
+    assert agent.done == []
     assert "nobody answered in time" in results(stage)[0]
 
 
 async def test_always_asks_no_more_in_this_chat_and_only_there(stage: Stage) -> None:
-    desk, ann, ben = Desk(stage), stage.person("Ann"), stage.person("Ben")
-    room, other = desk.room(ann), desk.room(ben)
+    agent, ann, ben = ToolAgent(stage), stage.person("Ann"), stage.person("Ben")
+    room, other = agent.room(ann), agent.room(ben)
     stage.script.on(write("one"), "first", user="one")
     stage.script.on(write("two"), "second", user="two")
     stage.script.on(write("three"), "third", user="three")
-    async with desk.host():
+    async with agent.host():
         stage.world.say(ann, room, "one")
-        desk.press(ann, room, await desk.question(room), "Always for this chat")
-        await desk.said(room, "first")
+        agent.press(ann, room, await agent.question(room), "Always for this chat")
+        await agent.said(room, "first")
         stage.world.say(ann, room, "two")
-        await desk.said(room, "second")
+        await agent.said(room, "second")
         stage.world.say(ben, other, "three")
-        await desk.question(other)
-    assert desk.done == ["write one", "write two"]
+        await agent.question(other)
+    assert agent.done == ["write one", "write two"]
 
 
 async def test_what_was_allowed_for_good_is_listed_and_taken_back(stage: Stage) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
+    agent, ann = ToolAgent(stage), stage.person("Ann")
+    room = agent.room(ann)
     stage.script.on(write("one"), "first", user="one")
     stage.script.on(write("two"), user="two")
-    async with desk.host():
-        assert "I ask every time" in await stage.ask(ann, room, desk.bot, "/approvals")
+    async with agent.host():
+        assert "I ask every time" in await stage.ask(ann, room, agent.bot, "/approvals")
         stage.world.say(ann, room, "one")
-        desk.press(ann, room, await desk.question(room), "Always for this chat")
-        await desk.said(room, "first")
-        listed = await stage.ask(ann, room, desk.bot, "/approvals")
+        agent.press(ann, room, await agent.question(room), "Always for this chat")
+        await agent.said(room, "first")
+        listed = await stage.ask(ann, room, agent.bot, "/approvals")
         assert "1. mcp:desk:write for clerk, by Ann" in listed
-        taken = await stage.ask(ann, room, desk.bot, "/approvals revoke 1")
+        taken = await stage.ask(ann, room, agent.bot, "/approvals revoke 1")
         assert taken.startswith("Revoked: mcp:desk:write.")
         stage.world.say(ann, room, "two")
-        await desk.question(room)
-    assert desk.done == ["write one"]
+        await agent.question(room)
+    assert agent.done == ["write one"]
 
 
 async def test_always_is_void_when_the_tool_is_another(stage: Stage) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
+    agent, ann = ToolAgent(stage), stage.person("Ann")
+    room = agent.room(ann)
     stage.script.on(write("one"), "first", user="one")
     stage.script.on(write("two"), "second", user="two")
-    async with desk.host():
+    async with agent.host():
         stage.world.say(ann, room, "one")
-        desk.press(ann, room, await desk.question(room), "Always for this chat")
-        await desk.said(room, "first")
+        agent.press(ann, room, await agent.question(room), "Always for this chat")
+        await agent.said(room, "first")
     stage.agents["mcpServers"]["desk"]["env"]["DESK_WORDS"] = "Write it down, and mail it."
-    async with desk.host():
+    async with agent.host():
         stage.world.say(ann, room, "two")
-        await desk.question(room)
-    assert desk.done == ["write one"]
+        await agent.question(room)
+    assert agent.done == ["write one"]
 
 
 async def test_what_must_be_confirmed_asks_even_if_whitelisted_and_never_for_good(
     stage: Stage,
 ) -> None:
-    desk = Desk(stage, whitelistPatterns=["mcp:desk:*"])
-    async with asking(desk, turn(Call("desk__delete_note", {"name": "a"})), "gone") as it:
+    agent = ToolAgent(stage, whitelistPatterns=["mcp:desk:*"])
+    async with asking(agent, turn(Call("desk__delete_note", {"name": "a"})), "gone") as it:
         assert buttons(it.question) == ["Once", "Deny"]
         forged = it.press_data(data(it.question)[0][:-1] + "a")
         assert await it.told(forged) == "This question is no longer open."
-        assert desk.done == []
+        assert agent.done == []
         it.press("Once")
         await it.said("gone")
-    assert desk.done == ["delete a"]
+    assert agent.done == ["delete a"]
 
 
 async def test_several_calls_are_one_question_and_each_is_decided(stage: Stage) -> None:
-    desk = Desk(stage, whitelistPatterns=["mcp:desk:look"])
+    agent = ToolAgent(stage, whitelistPatterns=["mcp:desk:look"])
     calls = [Call("desk__write", {"text": one}) for one in ("a", "b", "c")]
-    async with asking(desk, turn(Call("desk__look", {}), *calls), "done with it") as it:
-        assert desk.done == ["look"]
+    async with asking(agent, turn(Call("desk__look", {}), *calls), "done with it") as it:
+        assert agent.done == ["look"]
         assert len([b for b in buttons(it.question) if b.endswith("Deny")]) == 3
         it.press("1: Once")
-        await desk.until(lambda: "1: Once" not in it.buttons)
+        await agent.until(lambda: "1: Once" not in it.buttons)
         it.press("2: Deny")
-        await desk.until(lambda: "2: Deny" not in it.buttons)
-        assert desk.done == ["look"]
+        await agent.until(lambda: "2: Deny" not in it.buttons)
+        assert agent.done == ["look"]
         it.press("3: Once")
         it.say("b is a secret")
         await it.said("done with it")
-    assert sorted(desk.done) == ["look", "write a", "write c"]
+    assert sorted(agent.done) == ["look", "write a", "write c"]
     told = results(stage)
     assert told[:2] == ["a desk", "written: a"]
     assert "b is a secret" in told[2]
@@ -147,34 +147,34 @@ async def test_several_calls_are_one_question_and_each_is_decided(stage: Stage) 
 
 
 async def test_a_new_message_instead_closes_the_question_and_is_answered(stage: Stage) -> None:
-    desk = Desk(stage)
-    async with asking(desk, write(), "As you like.") as it:
+    agent = ToolAgent(stage)
+    async with asking(agent, write(), "As you like.") as it:
         choices = data(it.question)
         it.say("never mind")
         await it.said("As you like.")
-        await desk.closed(it.room, it.question)
+        await agent.closed(it.room, it.question)
         assert (await it.told(it.press_data(choices[0]))).startswith("Answered already: ")
-    assert desk.done == []
+    assert agent.done == []
     assert "the conversation went on" in it.text
     assert results(stage)[0].startswith("Not approved: the person wrote instead")
 
 
 async def test_a_stop_ends_a_turn_that_waits(stage: Stage) -> None:
-    desk = Desk(stage)
-    async with asking(desk, write(), "next") as it:
+    agent = ToolAgent(stage)
+    async with asking(agent, write(), "next") as it:
         it.say("/stop")
         await it.said("Stopped.")
         assert it.buttons == []
         assert await it.ask("and now") == "next"
-    assert desk.done == []
+    assert agent.done == []
 
 
 async def test_a_new_conversation_ends_a_turn_that_waits(stage: Stage) -> None:
-    desk = Desk(stage)
-    async with asking(desk, write(), "fresh") as it:
+    agent = ToolAgent(stage)
+    async with asking(agent, write(), "fresh") as it:
         it.say("/new")
         await it.said("A new conversation begins")
         assert it.buttons == []
         it.say("hi")
         await it.said("fresh")
-    assert desk.done == []
+    assert agent.done == []

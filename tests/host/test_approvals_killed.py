@@ -15,9 +15,9 @@ from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
 from simulators.testing.valkey import running_valkey
-from tests.host.desk import PATIENCE, Desk, buttons, data, results, write
 from tests.host.replicas import Replica
 from tests.host.stage import HostProcess, Stage, until
+from tests.host.tool_agent import PATIENCE, ToolAgent, buttons, data, results, write
 
 KILLS = int(os.environ.get("APPROVAL_KILLS", "4"))
 SEED = int(os.environ.get("APPROVAL_SEED", "1"))
@@ -35,11 +35,11 @@ def obedient(asked: ModelRequest) -> Turn:
 class Crowd:
     """People who each ask for one thing, and press Once whenever they are asked."""
 
-    def __init__(self, stage: Stage, desk: Desk) -> None:
+    def __init__(self, stage: Stage, agent: ToolAgent) -> None:
         self.stage = stage
-        self.desk = desk
+        self.agent = agent
         self.people = [stage.person(f"P{n}") for n in range(PEOPLE)]
-        self.rooms = [desk.room(person) for person in self.people]
+        self.rooms = [agent.room(person) for person in self.people]
         self.pressed: set[str] = set()
 
     def speak(self) -> None:
@@ -50,16 +50,16 @@ class Crowd:
         """Press what is open; each button of each message once."""
         for person, room in zip(self.people, self.rooms, strict=True):
             for message in [*room.messages.values()]:
-                if message.author != self.desk.bot.id or not buttons(message):
+                if message.author != self.agent.bot.id or not buttons(message):
                     continue
                 choice = data(message)[0]
                 if choice + str(message.id) not in self.pressed:
                     self.pressed.add(choice + str(message.id))
-                    self.stage.world.press(self.desk.bot, person, room, message, choice)
+                    self.stage.world.press(self.agent.bot, person, room, message, choice)
 
     def answered(self) -> int:
         return sum(
-            any(f"done with word{n}" in text for text in self.stage.texts(room, self.desk.bot.id))
+            any(f"done with word{n}" in text for text in self.stage.texts(room, self.agent.bot.id))
             for n, room in enumerate(self.rooms)
         )
 
@@ -74,128 +74,128 @@ class Crowd:
         await self.stage.world.until(reached, 90)
 
 
-async def asked_before_the_kill(desk: Desk, person: Person, room: Room) -> Message:
+async def asked_before_the_kill(agent: ToolAgent, person: Person, room: Room) -> Message:
     """The question of a host that is killed as soon as it has asked."""
-    desk.stage.script.on(write(), "It is written.")
-    host = await desk.process()
-    desk.stage.world.say(person, room, "write hello")
-    question = await desk.question(room)
+    agent.stage.script.on(write(), "It is written.")
+    host = await agent.process()
+    agent.stage.world.say(person, room, "write hello")
+    question = await agent.question(room)
     await host.kill()
     return question
 
 
 @pytest.mark.timeout(180)
 async def test_kill_9_between_question_and_answer_runs_the_call_once(stage: Stage) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    question = await asked_before_the_kill(desk, ann, room)
-    desk.press(ann, room, question, "Once")
+    agent, ann = ToolAgent(stage), stage.person("Ann")
+    room = agent.room(ann)
+    question = await asked_before_the_kill(agent, ann, room)
+    agent.press(ann, room, question, "Once")
     again = await stage.process()
     try:
-        await desk.said(room, "It is written.")
+        await agent.said(room, "It is written.")
         stage.script.on("and the next")
-        assert await stage.ask(ann, room, desk.bot, "next") == "and the next"
+        assert await stage.ask(ann, room, agent.bot, "next") == "and the next"
     finally:
         await again.end()
-    assert desk.done == ["write hello"]
-    assert stage.texts(room, desk.bot.id)[-2:] == ["It is written.", "and the next"]
+    assert agent.done == ["write hello"]
+    assert stage.texts(room, agent.bot.id)[-2:] == ["It is written.", "and the next"]
 
 
 @pytest.mark.timeout(180)
 async def test_kill_9_between_answer_and_call_runs_the_call_once(stage: Stage) -> None:
     """The second host records the answer, and waits for the server when it is killed."""
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
-    question = await asked_before_the_kill(desk, ann, room)
-    desk.hold.touch()
+    agent, ann = ToolAgent(stage), stage.person("Ann")
+    room = agent.room(ann)
+    question = await asked_before_the_kill(agent, ann, room)
+    agent.hold.touch()
     host = await stage.process()
-    pressed = desk.press(ann, room, question, "Once")
-    assert await desk.answered(pressed) == "Allowed once."
-    assert desk.done == []
+    pressed = agent.press(ann, room, question, "Once")
+    assert await agent.answered(pressed) == "Allowed once."
+    assert agent.done == []
     await host.kill()
-    desk.hold.unlink()
+    agent.hold.unlink()
     host = await stage.process()
     try:
-        await desk.said(room, "It is written.")
+        await agent.said(room, "It is written.")
     finally:
         await host.end()
-    assert desk.done == ["write hello"]
+    assert agent.done == ["write hello"]
     assert results(stage) == ["written: hello"]
 
 
 @pytest.mark.timeout(180)
 async def test_kill_9_during_an_approved_call_never_runs_it_again(stage: Stage) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
+    agent, ann = ToolAgent(stage), stage.person("Ann")
+    room = agent.room(ann)
     slow = Call("desk__slow", {"text": "x"})
     stage.script.on(turn(slow), "I can't tell what came of it.")
-    host = await desk.process()
+    host = await agent.process()
     stage.world.say(ann, room, "go")
-    desk.press(ann, room, await desk.question(room), "Once")
-    await until(lambda: desk.done == ["slow x"])
+    agent.press(ann, room, await agent.question(room), "Once")
+    await until(lambda: agent.done == ["slow x"])
     await host.kill()
     again = await stage.process()
     try:
-        await desk.said(room, "I can't tell what came of it.")
+        await agent.said(room, "I can't tell what came of it.")
     finally:
         await again.end()
-    assert desk.done == ["slow x"]
+    assert agent.done == ["slow x"]
     assert "Outcome unknown" in results(stage)[0]
 
 
 @pytest.mark.timeout(180)
 async def test_a_call_of_unknown_outcome_asks_a_person_though_whitelisted(stage: Stage) -> None:
-    desk = Desk(stage, whitelistPatterns=["mcp:desk:*"])
+    agent = ToolAgent(stage, whitelistPatterns=["mcp:desk:*"])
     ann = stage.person("Ann")
-    room = desk.room(ann)
+    room = agent.room(ann)
     slow = Call("desk__slow", {"text": "x"})
     stage.script.on(turn(slow), turn("Again.", slow), "Not again.")
-    host = await desk.process()
+    host = await agent.process()
     stage.world.say(ann, room, "go")
-    await until(lambda: desk.done == ["slow x"])
+    await until(lambda: agent.done == ["slow x"])
     await host.kill()
     again = await stage.process()
     try:
-        question = await desk.question(room)
+        question = await agent.question(room)
         assert buttons(question) == ["Once", "Deny"]
-        desk.press(ann, room, question, "Deny")
+        agent.press(ann, room, question, "Deny")
         stage.world.say(ann, room, "once is enough")
-        await desk.said(room, "Not again.")
+        await agent.said(room, "Not again.")
     finally:
         await again.end()
-    assert desk.done == ["slow x"]
+    assert agent.done == ["slow x"]
 
 
 @pytest.mark.timeout(180)
 async def test_a_press_after_the_line_has_moved_runs_it_once_though_the_old_owner_wakes(
     stage: Stage, tmp_path: Path
 ) -> None:
-    desk, ann = Desk(stage), stage.person("Ann")
-    room = desk.room(ann)
+    agent, ann = ToolAgent(stage), stage.person("Ann")
+    room = agent.room(ann)
     stage.script.on(write(), "It is written.", "and the next")
     async with running_valkey(tmp_path / "valkey") as valkey:
         words = {"REDIS_URL": valkey.url, "LEASE_SECONDS": "2", "SWEEP_SECONDS": "0.5"}
         old, new = Replica(stage, "old", **words), Replica(stage, "new", **words)
         async with old.running():
             stage.world.say(ann, room, "write hello")
-            question = await desk.question(room)
+            question = await agent.question(room)
             old.send(signal.SIGSTOP)
             async with new.running():
                 await until(lambda: new.logged("line.serving"), PATIENCE)
-                pressed = desk.press(ann, room, question, "Once")
+                pressed = agent.press(ann, room, question, "Once")
                 old.send(signal.SIGCONT)
-                assert await desk.answered(pressed) == "Allowed once."
-                await desk.said(room, "It is written.")
+                assert await agent.answered(pressed) == "Allowed once."
+                await agent.said(room, "It is written.")
                 await until(lambda: old.logged("line.lost"), PATIENCE)
-                assert await stage.ask(ann, room, desk.bot, "next") == "and the next"
-    assert desk.done == ["write hello"]
+                assert await stage.ask(ann, room, agent.bot, "next") == "and the next"
+    assert agent.done == ["write hello"]
     assert results(stage, 1) == ["written: hello"]
 
 
 @pytest.mark.timeout(400)
 async def test_killed_at_random_moments_each_approved_call_runs_once_at_most(stage: Stage) -> None:
-    desk, seed = Desk(stage), random.Random(SEED)
-    crowd = Crowd(stage, desk)
+    agent, seed = ToolAgent(stage), random.Random(SEED)
+    crowd = Crowd(stage, agent)
     stage.script.on(obedient, again=True)
     host: HostProcess | None = None
     crowd.speak()
@@ -208,13 +208,13 @@ async def test_killed_at_random_moments_each_approved_call_runs_once_at_most(sta
         await crowd.until_calls(10_000)
     finally:
         await host.end()
-    runs = desk.done
+    runs = agent.done
     assert sorted(runs) == sorted(set(runs)), "a call ran twice"
     assert set(runs) <= {f"write word{n}" for n in range(PEOPLE)}
     unknown = _unknown(stage)
     assert len(runs) + len(unknown) >= PEOPLE, "an approved call neither ran nor was told of"
     finals = [
-        [text for text in stage.texts(room, desk.bot.id) if "done with" in text]
+        [text for text in stage.texts(room, agent.bot.id) if "done with" in text]
         for room in crowd.rooms
     ]
     assert all(len({text.removeprefix("↻ ") for text in one}) == 1 for one in finals)

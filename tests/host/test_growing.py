@@ -11,7 +11,7 @@ import pytest_asyncio
 from bot.app import App
 from bot.telegram import rate_limit
 from bot.telegram.markdown.renderer import MARK
-from simulators.messages.turns import Say, Stall, Turn
+from simulators.messages.turns import Stall, Text, Turn
 from simulators.telegram.faults import Fault
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
@@ -34,7 +34,7 @@ class Group:
     async def ask(self) -> None:
         """A question whose answer stands still when half of it is there."""
         self.stage.sim.gates.shut("half")
-        stands = Turn((Say(ANSWER),), fault=Stall(events=12, gate="half"))
+        stands = Turn((Text(ANSWER),), fault=Stall(events=12, gate="half"))
         self.stage.script.on(stands)
         self.stage.world.say(self.ann, self.room, f"@{self.bot.username} slowly")
         await self.stage.sim.gates.reached("half")
@@ -54,7 +54,7 @@ class Group:
     async def grown(self) -> list[str]:
         """What can be read after an answer that grew slowly."""
         had = self.host.counters["turns:done"]
-        self.stage.script.on(Turn((Say(ANSWER),), pace=120.0))
+        self.stage.script.on(Turn((Text(ANSWER),), pace=120.0))
         self.stage.world.say(self.ann, self.room, f"@{self.bot.username} slowly")
         await until(lambda: self.host.counters["turns:done"] > had)
         await self.host.fleet.lines[0].idle()

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from bot.turn.results import OUT_OF_TIME, TOO_MANY_REQUESTS
-from simulators.messages.turns import Call, Say, Turn, turn
+from simulators.messages.turns import Call, Text, Turn, turn
 from simulators.telegram.people import Bot, Person
 from tests.host.stage import Stage, staged
 
@@ -176,7 +176,7 @@ async def test_too_many_requests_of_one_person_get_a_word_and_others_do_not_noti
 async def test_a_turn_ends_when_its_time_is_over_and_keeps_what_was_said(scene: Scene) -> None:
     gate = "never opened"
     scene.stage.script.on(
-        turn(Say("I look."), Call("desk__write", {"text": "slowly"})), user="wait"
+        turn(Text("I look."), Call("desk__write", {"text": "slowly"})), user="wait"
     )
     scene.stage.script.on(turn("too late", gate=gate), user="wait")
     said = await scene.asked(scene.hasty, "wait")

@@ -22,12 +22,12 @@ import pytest
 import pytest_asyncio
 
 from registry.secrets import REDACTED
-from simulators.messages.turns import Call, Say, Stall, Turn, turn
+from simulators.messages.turns import Call, Stall, Text, Turn, turn
 from simulators.telegram.people import Bot
 from simulators.telegram.rooms import Message, Room
-from tests.host.desk import PATIENCE
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import PATIENCE
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -166,7 +166,7 @@ class Scene:
         gate, before = f"grown in {room.id}: {order}", len(self.grown(room))
         fault = Stall(events=40, gate=gate)
         self.stage.script.on(
-            Turn((Say(text),), pace=60.0, fault=fault), user=order.split(" ", 1)[1]
+            Turn((Text(text),), pace=60.0, fault=fault), user=order.split(" ", 1)[1]
         )
         self.stage.world.say(self.boss, room, order)
         await self.stage.world.until(lambda: len(self.grown(room)) > before, PATIENCE)
@@ -229,7 +229,7 @@ async def test_an_answer_that_ends_in_the_middle_of_a_secret_does_not_show_the_h
         stage.world.say(ann, room, f"end by {end}")
     else:
         fault = Stall(events=4, gate="half a secret")  # "It is correct horse" has come by then
-        stage.script.on(Turn((Say(f"{half} staple"),), fault=fault), user=f"end by {end}")
+        stage.script.on(Turn((Text(f"{half} staple"),), fault=fault), user=f"end by {end}")
         stage.world.say(ann, room, f"end by {end}")
         await stage.sim.gates.reached("half a secret", PATIENCE)
         await stage.world.until(lambda: bool(scene.grown(room)), PATIENCE)

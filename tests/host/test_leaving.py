@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.telegram.faults import Fault
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, until
@@ -20,7 +20,7 @@ async def test_sigterm_with_twenty_turns_and_half_a_request_ends_in_time_and_los
     people = [stage.person(f"Person {n}") for n in range(20)]
     rooms = [stage.world.private(person, echo) for person in people]
     long = "never said to its end " * 40
-    stage.script.on(*[Turn((Say(long),), gate="held")] * 19, Turn((Say(long),), pace=20.0))
+    stage.script.on(*[Turn((Text(long),), gate="held")] * 19, Turn((Text(long),), pace=20.0))
     stage.script.on("whole", again=True)
     first = Replica(stage, "one", DRAIN_SECONDS="1")
     async with first.running():

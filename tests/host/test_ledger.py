@@ -16,7 +16,7 @@ import structlog
 
 from bot.app import App
 from bot.usage.ledger import Ledger
-from simulators.messages.turns import Call, HttpError, Say, Turn, turn
+from simulators.messages.turns import Call, HttpError, Text, Turn, turn
 from tests.host.chat import HostChat
 from tests.host.stage import Stage
 
@@ -125,7 +125,7 @@ async def test_a_kill_between_requests_leaves_a_line_for_each_answer(stage: Stag
     total = counted(stage)
     stage.script.on(
         turn(Call("desk__write", {"text": "a"})),
-        Turn((Say("never whole"),), gate="held"),
+        Turn((Text("never whole"),), gate="held"),
         "whole",
     )
     host = await stage.process()

@@ -27,8 +27,8 @@ from redis.asyncio import Redis
 
 from simulators.messages.turns import Call, Turn, turn
 from simulators.messages.validate import ModelRequest
-from tests.host.desk import PATIENCE, buttons, data
 from tests.host.obedient import KEYS, OBEYS, House, opened, wicked
+from tests.host.tool_agent import PATIENCE, buttons, data
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

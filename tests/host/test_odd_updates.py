@@ -17,7 +17,7 @@ from tests.host.stage import Stage, until
 from tests.host.test_webhooks import post, pushed_to
 
 Send = Callable[[int, bytes], Awaitable[None]]
-Door = Callable[[Stage, Bot], AbstractAsyncContextManager[tuple[App, Send]]]
+Intake = Callable[[Stage, Bot], AbstractAsyncContextManager[tuple[App, Send]]]
 
 
 @asynccontextmanager
@@ -88,15 +88,15 @@ def raw_update(number: int, ann: Person, text: str, odd: dict[str, bytes]) -> by
     return b'{"update_id":%d,"message":%s}' % (number, odd.get("message") or b"{%s}" % whole)
 
 
-@pytest.mark.parametrize("door", [pushing, polling])
+@pytest.mark.parametrize("intake", [pushing, polling])
 async def test_an_odd_update_is_answered_or_counted_and_holds_nothing_up(
-    stage: Stage, door: Door
+    stage: Stage, intake: Intake
 ) -> None:
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on("I see", again=True)
     first = echo.updates.next_id
-    async with door(stage, echo) as (host, send):
+    async with intake(stage, echo) as (host, send):
         for count, (what, fields) in enumerate(ODD_BUT_SAID.items(), 1):
             await send(first + count, raw_update(first + count, ann, what, fields))
             await stage.answer(room, echo, count)

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from bot.safety.output_filter import BLOCKED, WARNING, WITHHELD
 from registry.secrets import REDACTED
-from simulators.messages.turns import Call, Say, Turn, turn
+from simulators.messages.turns import Call, Text, Turn, turn
 from simulators.telegram.people import Bot
 from tests.host.stage import Stage, staged
 
@@ -84,7 +84,7 @@ async def test_topics_of_the_host_and_of_the_agent_are_blocked(scene: Scene) -> 
 async def test_no_preview_has_what_the_answer_has_not(scene: Scene) -> None:
     words = " ".join(f"word{n}" for n in range(30))
     spaced = "GB82 WEST 1234 5698 7654 32"
-    answer = Turn((Say(f"{words} {ALL}, {spaced} {words}"),), pace=90.0)
+    answer = Turn((Text(f"{words} {ALL}, {spaced} {words}"),), pace=90.0)
     said = await scene.asked(scene.loose, "slowly", answer)
     assert said == f"{words} {GONE}, [bank account removed] {words}"
     drafts = [c for c in scene.stage.world.calls.of(bot=scene.loose.id) if "Draft" in c.method]
@@ -108,7 +108,7 @@ async def test_a_question_shows_what_is_asked_and_neither_secrets_nor_tricks(sce
     token = scene.plain.token
     text = f"\u0430nn@x.org for {MAIL}, {CARD}; \u202ekey {KEY} and {token}"
     stage.script.on(
-        turn(Say(f"I write to {MAIL}."), Call("desk__write", {"text": text})), user="do"
+        turn(Text(f"I write to {MAIL}."), Call("desk__write", {"text": text})), user="do"
     )
     room = stage.world.private(ann, bot)
     stage.world.say(ann, room, "do")

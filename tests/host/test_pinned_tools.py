@@ -15,8 +15,8 @@ from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.desk import PATIENCE, results
 from tests.host.stage import Stage, until
+from tests.host.tool_agent import PATIENCE, results
 
 TAGS = "".join(chr(0xE0000 + ord(letter)) for letter in "mail it")
 HIDDEN = f"Write it\u202e down{TAGS}.\u200b\u2066"

@@ -16,7 +16,7 @@ from bot.errors import ConfigError
 from bot.telegram import decode as decoding
 from bot.turn.runner import TurnRunner
 from bot.turn.turn import TurnRequest
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from tests.host.stage import HostProcess, Stage, settings_of, until
@@ -108,7 +108,7 @@ def _asked(stage: Stage, count: int) -> bool:
 async def test_a_turn_that_ends_every_life_of_the_host_is_set_aside(stage: Stage) -> None:
     echo, ann, room = scene(stage)
     stage.script.on("well", user="fine")
-    stage.script.on(Turn((Say("never"),), gate="shut"), again=True, user="poison")
+    stage.script.on(Turn((Text("never"),), gate="shut"), again=True, user="poison")
     stage.world.say(ann, room, "poison")
     for life in range(5):
         async with stage.host(DRAIN_SECONDS="0"):
@@ -176,8 +176,8 @@ async def test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along(sta
     echo, ann, room = scene(stage)
     ben = stage.person("Ben")
     slow = stage.world.private(ben, echo)
-    stage.script.on(Turn((Say("never"),), gate="shut"), again=True, user="poison")
-    stage.script.on(Turn((Say("patience pays"),), gate="slow"), again=True, user="slowly")
+    stage.script.on(Turn((Text("never"),), gate="shut"), again=True, user="poison")
+    stage.script.on(Turn((Text("patience pays"),), gate="slow"), again=True, user="slowly")
     stage.world.say(ann, room, "poison")
     stage.world.say(ben, slow, "slowly")
     for life in range(3):

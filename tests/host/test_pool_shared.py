@@ -137,11 +137,11 @@ def _targets() -> list[str]:
 
 
 def lives(host: App) -> dict[str, int]:
-    return {health.names[0]: health.connects for health in host.pool.health()}
+    return {server.names[0]: server.connects for server in host.pool.servers}
 
 
 def all_up(host: App, count: int) -> bool:
-    up = all(health.state == "up" for health in host.pool.health())
+    up = all(health.state == "up" for health in host.pool.servers)
     return up and lives(host) == dict.fromkeys(SERVERS, count)
 
 
@@ -177,8 +177,8 @@ async def test_forty_chats_outlive_their_servers_with_one_reconnect_for_each_los
 ) -> None:
     stage.script.on(obedient, again=True)
     async with workshops(stage) as shops:
-        desk = stage.bot("Desk", mcpServers=[*SERVERS], whitelistPatterns=["mcp:*:hold"])
-        crowd = Crowd(stage, desk)
+        agent = stage.bot("Desk", mcpServers=[*SERVERS], whitelistPatterns=["mcp:*:hold"])
+        crowd = Crowd(stage, agent)
         async with stage.host() as host:
             await until(lambda: all_up(host, 1), PATIENCE)
             crowd.speak()

@@ -221,6 +221,25 @@ async def test_allowed_tools_need_not_name_it_and_a_confirmation_is_obeyed(
     assert results(stage)[0].startswith(TEXT[SHOWN : SHOWN + 100])
 
 
+async def test_reading_on_that_is_denied_before_it_was_approved_gets_the_answer_of_all_tools(
+    stage: Stage, library: Library
+) -> None:
+    policy = {"requireConfirmation": ["read_more"]}
+    bot, ann = reader(stage, library, toolPolicy=policy), stage.person("Ann")
+    room = stage.world.private(ann, bot)
+    stage.script.on(turn(BOOK), more(stage), "Not read.")
+    async with stage.host() as host:
+        assert "read_more" in await stage.ask(ann, room, bot, "read the book")
+        question = await stage.answer(room, bot)
+        before = host.catalog.snapshot().agents["reader"].value.tool_policy
+        stage.agents["agents"][0]["toolPolicy"]["disabledTools"] = ["read_more"]
+        stage.write_agents()
+        await host.catalog.until(lambda found: found.agents["reader"].value.tool_policy != before)
+        stage.world.press_button(ann, room, question.id, "Once")
+        await stage.world.until(lambda: "Not read." in stage.texts(room, bot.id))
+    assert results(stage)[0].startswith("This tool is not available to you.")
+
+
 async def test_a_skills_long_answer_is_cut_and_read_on_as_well(
     stage: Stage, library: Library
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from tests.host.stage import Stage
 
 
@@ -16,7 +16,9 @@ async def test_a_turn_resumes_as_the_agent_that_began_it_or_says_that_it_is_gone
     stage.bot("Two")
     ann = stage.person("Ann")
     room = stage.world.private(ann, one)
-    stage.script.on(Turn((Say("never whole"),), gate="held"), "One's answer", system="You are One.")
+    stage.script.on(
+        Turn((Text("never whole"),), gate="held"), "One's answer", system="You are One."
+    )
     stage.script.on("Two's answer", system="You are Two.", again=True)
     host = await stage.process()
     stage.world.say(ann, room, "hello")

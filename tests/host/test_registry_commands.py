@@ -53,14 +53,14 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         assert "Created agent Poet (poet)." in added
         assert "/bind poet" in added
         assert "claude-haiku-5-5 does not support temperature" in added
-        assert "poet answers here: bound by chat of this bot." in await say("/bind poet")
+        assert "poet answers here: bound to this chat in this bot." in await say("/bind poet")
         assert await say("hello") == "from Poet"
         page = await say("/agent")
         assert "model: claude-haiku-5-5 · agent:definition:poet" in page
         assert "maxTokens: 8000 · host defaults" in page
         assert f"chatid:{boss.id}:bot:{echo.id}" in page
         assert "poet Poet · agent:definition:poet" in await say("/agents")
-        assert "echo answers here: bound by bot." in await say("/unbind")
+        assert "echo answers here: bound to this bot." in await say("/unbind")
         assert await say("hello") == "from Echo"
         assert "Deleted agent poet." in await say("/deleteagent poet")
         assert "no agent poet" in await say("/deleteagent poet")
@@ -215,7 +215,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
 
         await say(f"/addagent {json.dumps(POET)}")
         bots = await say("/bots")
-        assert f"@{echo.username} {echo.id} polling · echo by bot" in bots
+        assert f"@{echo.username} {echo.id} polling · echo (bound to this bot)" in bots
         assert f"@{lost.username} {lost.id} " in bots
         assert "no agent answers" in bots
         status = await say("/status")

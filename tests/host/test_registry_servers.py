@@ -17,7 +17,7 @@ from tests.host.stage import Stage
 SECRET = "a-long-secret-of-the-docs-server"
 
 
-class Gate:
+class HeaderCheck:
     """Lets nobody in without the header; keeps the paths that were asked for."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,7 +35,7 @@ class Gate:
 
 
 @asynccontextmanager
-async def docs_server(transport: str) -> AsyncIterator[tuple[str, Gate]]:
+async def docs_server(transport: str) -> AsyncIterator[tuple[str, HeaderCheck]]:
     """A real server behind the gate; its address and the gate."""
     server = MCPServer("docs", log_level="ERROR")
 
@@ -44,7 +44,7 @@ async def docs_server(transport: str) -> AsyncIterator[tuple[str, Gate]]:
         """Look a word up."""
         return f"{word} is in the docs"
 
-    gate = Gate(server.sse_app() if transport == "sse" else server.streamable_http_app())
+    gate = HeaderCheck(server.sse_app() if transport == "sse" else server.streamable_http_app())
     async with serving(gate) as url:
         yield f"{url}/{'sse' if transport == 'sse' else 'mcp'}", gate
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from bot.telegram.markdown.renderer import MARK
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.telegram.people import Bot, Person
 from simulators.testing.valkey import Valkey
 from tests.host.replicas import Replica, shared_evenly
@@ -82,7 +82,7 @@ async def test_a_frozen_owner_that_wakes_is_fenced_and_says_nothing(
     echo = stage.bot("Echo")
     ann = stage.person("Ann")
     room = stage.world.private(ann, echo)
-    stage.script.on(Turn((Say("from the old owner"),), gate="held"), "from the new owner")
+    stage.script.on(Turn((Text("from the old owner"),), gate="held"), "from the new owner")
     stage.script.on("and on it goes")
     old, new = replica(stage, valkey, "old"), replica(stage, valkey, "new")
     async with old.running():

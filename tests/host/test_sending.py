@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulators.messages.turns import Say, Stall, Turn
+from simulators.messages.turns import Stall, Text, Turn
 from simulators.telegram.faults import Fault
 from tests.host.chat import HostChat
 from tests.host.stage import Stage, until
@@ -75,7 +75,7 @@ async def test_a_person_who_blocked_the_bot_costs_nobody_else_an_answer(stage: S
     echo = stage.bot("Echo")
     ann, ben = stage.person("Ann"), stage.person("Ben")
     room, other = stage.world.private(ann, echo), stage.world.private(ben, echo)
-    stage.script.on(Turn((Say("too late"),), gate="held"), user="from ann")
+    stage.script.on(Turn((Text("too late"),), gate="held"), user="from ann")
     stage.script.on("hello ben", user="from ben")
     async with stage.host() as host:
         stage.world.say(ann, room, "from ann")
@@ -90,7 +90,7 @@ async def test_a_person_who_blocked_the_bot_costs_nobody_else_an_answer(stage: S
 
 async def test_a_group_that_became_a_supergroup_still_gets_its_answer(chat: HostChat) -> None:
     team = chat.in_group()
-    chat.script.on(Turn((Say("moved along"),), gate="held"))
+    chat.script.on(Turn((Text("moved along"),), gate="held"))
     team.says("hi")
     await chat.gates.reached("held")
     upgraded = chat.world.migrate(team.room)
@@ -100,7 +100,7 @@ async def test_a_group_that_became_a_supergroup_still_gets_its_answer(chat: Host
 
 async def test_previews_are_shed_and_the_final_answer_comes_whole(chat: HostChat) -> None:
     words = " ".join(f"word{n}" for n in range(120))
-    chat.script.on(Turn((Say(words),), pace=60.0))
+    chat.script.on(Turn((Text(words),), pace=60.0))
     said = await chat.ask("slowly")
     assert said == words
     drafts = chat.world.calls.of(bot=chat.bot.id, method="sendMessageDraft")
@@ -113,7 +113,7 @@ async def test_an_answer_in_a_group_grows_in_one_message_and_replies_to_its_ques
 ) -> None:
     team = chat.in_group()
     words = " ".join(f"word{n}" for n in range(100))
-    chat.script.on(Turn((Say(words),), pace=60.0, fault=Stall(events=40, gate="half of it")))
+    chat.script.on(Turn((Text(words),), pace=60.0, fault=Stall(events=40, gate="half of it")))
     team.says("slowly please")
     await team.until(lambda: bool(team.texts))
     chat.stage.sim.gates.open("half of it")

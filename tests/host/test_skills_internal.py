@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bot.skills.spec import CAUTION
-from simulators.messages.turns import Call, turn
+from simulators.messages.turns import Call, Turn, turn
+from simulators.testing.stage import PATIENCE
 from tests.host.chat import HostChat
 from tests.host.stage import ROOT, Stage, health, until
 from tests.packages import WORKDAYS, install
@@ -186,6 +187,33 @@ async def test_an_internal_skill_asks_people_where_it_should(
     assert shelf.RUNS == []
     chat.world.press_button(chat.person, room, question.id, "Once")
     await chat.until(lambda: "ok" in chat.stage.texts(room, chat.bot.id))
+    assert shelf.RUNS == ["nail"]
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_a_skill_whose_approval_rule_changes_during_the_turn_runs_by_the_new_rule(
+    stage: Stage, installed: Path, asks: bool
+) -> None:
+    bot = stage.bot("Clerk", skills=[own("in_stock", requiresApproval=not asks)])
+    ann = stage.person("Ann")
+    room = stage.world.private(ann, bot)
+    call = turn(Call("skill__in_stock", {"article": "nail"}))
+    stage.script.on(Turn((*call.parts,), gate="changing"), "ok")
+    async with stage.host() as host:
+        stage.world.say(ann, room, "nails?")
+        await stage.sim.gates.reached("changing", PATIENCE)
+        stage.agents["agents"][0]["skills"] = [own("in_stock", requiresApproval=asks)]
+        stage.write_agents()
+        await host.catalog.until(
+            lambda found: found.agents["clerk"].value.skills[0].requires_approval is asks
+        )
+        stage.sim.gates.open("changing")
+        if asks:
+            question = await stage.answer(room, bot)
+            stage.world.press_button(ann, room, question.id, "Once")
+        await stage.world.until(lambda: "ok" in stage.texts(room, bot.id), PATIENCE)
+    import shelf
+
     assert shelf.RUNS == ["nail"]
 
 

@@ -10,8 +10,8 @@ from bot.store.client import connect
 from bot.store.embedded import EmbeddedValkey
 from registry.sources import stored_values as registry_keys
 from simulators.messages.turns import turn
-from tests.host.desk import PATIENCE, Desk, write
 from tests.host.stage import Stage, until
+from tests.host.tool_agent import PATIENCE, ToolAgent, write
 from tests.state_page import channels, compared_with, documented
 
 RARE = {
@@ -48,10 +48,10 @@ def test_every_owner_on_the_page_is_a_package_or_a_module() -> None:
 
 
 async def test_a_busy_host_leaves_only_keys_that_the_page_lists(stage: Stage) -> None:
-    desk = Desk(stage)
+    agent = ToolAgent(stage)
     boss, ann, zoe = (stage.person(name) for name in ("Boss", "Ann", "Zoe"))
-    office, room, outside = (desk.room(person) for person in (boss, ann, zoe))
-    team = stage.world.group("Team", [boss, desk.bot])
+    office, room, outside = (agent.room(person) for person in (boss, ann, zoe))
+    team = stage.world.group("Team", [boss, agent.bot])
     stage.environ |= {
         "ACCESS": "request",
         "ADMINS": str(boss.id),
@@ -64,29 +64,29 @@ async def test_a_busy_host_leaves_only_keys_that_the_page_lists(stage: Stage) ->
     stage.script.on(write("more"), user="more")
     redis = connect(EmbeddedValkey(stage.folder / "data", "everysec").url)
     try:
-        async with desk.host():
-            await stage.ask(boss, office, desk.bot, "hello", PATIENCE)
+        async with agent.host():
+            await stage.ask(boss, office, agent.bot, "hello", PATIENCE)
             for person, place in ((ann, room), (zoe, outside)):  # strangers
                 stage.world.say(person, place, "hello")
-            await desk.until(lambda: len(desk.asked(office)) == 2)
-            card = next(m for m in desk.asked(office) if "Ann" in m.text)
-            desk.press(boss, office, card, "Allow")
-            await desk.said(room, "You have been let in")
+            await agent.until(lambda: len(agent.asked(office)) == 2)
+            card = next(m for m in agent.asked(office) if "Ann" in m.text)
+            agent.press(boss, office, card, "Allow")
+            await agent.said(room, "You have been let in")
             stage.world.say(ann, room, "a long one")
-            desk.press(ann, room, await desk.question(room), "Always for this chat")
-            await desk.said(room, "It is long.")
+            agent.press(ann, room, await agent.question(room), "Always for this chat")
+            await agent.said(room, "It is long.")
             stage.world.say(boss, office, "one more")
-            await desk.until(lambda: any("May I" in m.text for m in desk.asked(office)))
+            await agent.until(lambda: any("May I" in m.text for m in agent.asked(office)))
             await stage.ask(
                 boss,
                 office,
-                desk.bot,
+                agent.bot,
                 '/addagent {"id": "poet", "name": "Poet", "mcpServerEndpoints": []}',
             )
-            await stage.ask(boss, office, desk.bot, f"/bind poet user {boss.id}")
+            await stage.ask(boss, office, agent.bot, f"/bind poet user {boss.id}")
             await redis.set(registry_keys.DEFAULT, "poet")
             await redis.set(f"{registry_keys.DEFINITION}broken", "{")
-            await desk.said(office, "The agents have a problem")
+            await agent.said(office, "The agents have a problem")
             stage.world.migrate(team)
             stage.world.say(ann, room, "hold on")
             await until(lambda: any("hold on" in str(r) for r in stage.requests()), PATIENCE)

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from tests.host.replicas import Replica
 from tests.host.stage import Stage, until
 
@@ -41,7 +41,7 @@ async def test_a_second_ctrl_c_ends_the_host_at_once_and_the_next_one_goes_on(
 ) -> None:
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
-    stage.script.on(Turn((Say("never said to its end"),), gate="held"))
+    stage.script.on(Turn((Text("never said to its end"),), gate="held"))
     stage.script.on("whole", again=True)
     first = Replica(stage, "one", DRAIN_SECONDS="600")
     async with first.running():

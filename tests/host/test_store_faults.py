@@ -16,7 +16,7 @@ from bot.store import embedded
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.health import StoreHealth, require_password
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.chat import HostChat
 from tests.host.stage import HostProcess, Stage, until
@@ -200,7 +200,7 @@ async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(
     await valkey.start()
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
-    stage.script.on(Turn((Say("asked once"),), gate="held"))
+    stage.script.on(Turn((Text("asked once"),), gate="held"))
     async with stage.host(REDIS_URL=valkey.url) as host:
         stage.world.say(ann, room, "hi")
         await stage.sim.gates.reached("held")

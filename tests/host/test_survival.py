@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.testing.valkey import Valkey
 from tests.host.chat import HostChat
 from tests.host.stage import Stage, health, processes_in, until
@@ -18,7 +18,7 @@ async def test_an_answer_that_was_cut_by_kill_9_comes_once_after_the_restart(sta
     ann = stage.person("Ann")
     room = stage.world.private(ann, echo)
     stage.script.on(
-        Turn((Say("half of an answer that is never whole"),), gate="held"), "the whole answer"
+        Turn((Text("half of an answer that is never whole"),), gate="held"), "the whole answer"
     )
     host = await stage.process()
     stage.world.say(ann, room, "tell me")
@@ -49,7 +49,7 @@ async def test_sigterm_lets_a_running_turn_come_to_its_end(stage: Stage) -> None
     echo = stage.bot("Echo")
     ann = stage.person("Ann")
     room = stage.world.private(ann, echo)
-    stage.script.on(Turn((Say("just in time"),), gate="held"))
+    stage.script.on(Turn((Text("just in time"),), gate="held"))
     host = await stage.process()
     stage.world.say(ann, room, "hi")
     await stage.sim.gates.reached("held")

@@ -15,21 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.cli.dead_letters import dead_letters
 from bot.ops.tasks import SystemClock
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.usage.ledger import ATTRIBUTION, Ledger
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.desk import DESK, PATIENCE, buttons, write
-from tests.host.stage import ROOT, Stage, until
+from tests.host.stage import ROOT, Stage, settings_of, until
+from tests.host.tool_agent import DESK, PATIENCE, buttons, write
 from tests.state_page import compared_with
 
 RECORDED = ROOT / "tests" / "fixtures" / "data_of_99a493f"
 FACTS: dict[str, Any] = json.loads((RECORDED / "facts.json").read_text())
 DAY = "2026-11-29"
-KILLED_AT_MS = 1_795_973_895_610
-NEXT_UPDATE = 451_892_360
+KILLED_AT_MS = 1_795_995_233_241
+NEXT_UPDATE = 778_353_978
+UPDATES = 10
+REQUESTS = 11
+"""Requests to the model that the earlier host has entered in its ledger."""
 EXPIRY = re.compile(rb"(PXAT\r\n\$13\r\n|PEXPIREAT\r\n\$\d+\r\n[^\r]+\r\n\$13\r\n)(\d{13})")
 """Where a command of an append-only file says when its key expires (milliseconds)."""
 
@@ -91,7 +95,7 @@ async def scene(stage: Stage) -> Scene:
     unpack(stage.folder / "data")
     shutil.copy(DESK, stage.folder / "desk_server.py")
     (stage.folder / "desk.log").write_text("".join(f"{line}\n" for line in FACTS["desk"]))
-    bot = stage.world.bot(FACTS["token"], "Clerk", "clerk_bot", first_update=NEXT_UPDATE - 8)
+    bot = stage.world.bot(FACTS["token"], "Clerk", "clerk_bot", first_update=NEXT_UPDATE - UPDATES)
     stage.adopt(bot, "Clerk", mcpServers=["desk"])
     stage.agents["mcpServers"] = FACTS["agents"]["mcpServers"]
     people = {name: stage.world.person(name, id=id) for name, id in FACTS["people"].items()}
@@ -108,11 +112,11 @@ async def scene(stage: Stage) -> Scene:
 
 async def _repeat_the_past(scene: Scene) -> None:
     """Put into each chat what was in it; the earlier host has fetched all updates of that."""
-    once, deny, always = (
-        {"text": text, "callback_data": data}
-        for text, data in zip(FACTS["question"]["buttons"], FACTS["question"]["data"], strict=True)
-    )
-    keyboard = {"inline_keyboard": [[once, deny], [always]]}
+    (once, deny, always), (again,) = map(_buttons, ("question", "again"))
+    keyboards = {
+        FACTS["question"]["text"]: {"inline_keyboard": [[once, deny], [always]]},
+        FACTS["again"]["text"]: {"inline_keyboard": [[again]]},
+    }
     async with scene.stage.client() as call:
         for name, texts in FACTS["texts"].items():
             for by_bot, text in texts:
@@ -120,16 +124,22 @@ async def _repeat_the_past(scene: Scene) -> None:
                     scene.stage.world.say(scene.people[name], scene.rooms[name], text)
                     continue
                 chat = scene.people[name].id
-                more = {"reply_markup": keyboard} if text == FACTS["question"]["text"] else {}
+                more = {"reply_markup": keyboards[text]} if text in keyboards else {}
                 sent = await call("sendMessage", scene.bot, chat_id=chat, text=text, **more)
                 assert sent["ok"], sent
     scene.bot.updates.clear()
     assert scene.bot.updates.next_id == NEXT_UPDATE
 
 
+def _buttons(of: str) -> list[dict[str, str]]:
+    """The buttons that the earlier host put under one of its messages."""
+    pairs = zip(FACTS[of]["buttons"], FACTS[of]["data"], strict=True)
+    return [{"text": text, "callback_data": data} for text, data in pairs]
+
+
 async def test_nothing_of_an_earlier_release_is_lost(stage: Stage) -> None:
     it = await scene(stage)
-    for name in ("cid", "ann"):
+    for name in ("cid", "ann", "gil", "hal"):
         stage.script.on(f"An answer for {name}.", user=name)
     stage.script.on("Ben's note is written.", user="ben")
     stage.script.on(write("eve two"), "Eve's second note is written.", user="eve")
@@ -140,6 +150,8 @@ async def test_nothing_of_an_earlier_release_is_lost(stage: Stage) -> None:
         await _what_was_begun_is_done_once(it)
         await _a_waiting_question_is_still_answered(it)
         await _what_was_allowed_permanently_still_is(it)
+        await _what_failed_is_tried_again(it)
+        await _what_was_set_aside_is_replayed(it)
         assert await it.ask("Ann", "ann: and what is my colour?") == "An answer for ann."
         (request,) = it.asked_model("ann: and")
         assert "my colour is green" in request
@@ -184,13 +196,31 @@ async def _what_was_allowed_permanently_still_is(it: Scene) -> None:
     assert it.notes[-1] == "write eve two"
 
 
+async def _what_failed_is_tried_again(it: Scene) -> None:
+    """Hal presses the button of the apology that the earlier host sent, and gets his answer."""
+    (apology,) = (m for m in it.rooms["Hal"].messages.values() if buttons(m))
+    it.stage.world.press_button(it.people["Hal"], it.rooms["Hal"], apology.id, "Try again")
+    await it.until_said("Hal", "An answer for hal.")
+    await it.stage.world.until(lambda: not buttons(apology), PATIENCE)
+    assert len(it.asked_model("hal asks")) == 1
+
+
+async def _what_was_set_aside_is_replayed(it: Scene) -> None:
+    """Gil's message is among the dead letters; the operator puts it back, and it is answered."""
+    settings = settings_of(it.stage.variables())
+    (listed,) = await dead_letters(settings, "list", None, [], every=False)
+    assert f"chat {it.people['Gil'].id}" in listed
+    await dead_letters(settings, "replay", None, [listed.split()[0]], every=False)
+    await it.until_said("Gil", "An answer for gil.")
+
+
 async def _the_books_go_on(folder: Path) -> None:
     """The ledger of the earlier host's day reads, with what it could not know as None."""
     valkey = EmbeddedValkey(folder / "data", "everysec")
     client = StoreClient(connect(valkey.url), SystemClock())
     try:
         ledger = Ledger(client)
-        lines = (await ledger.lines(DAY))[:6]
+        lines = (await ledger.lines(DAY))[:REQUESTS]
         spent = await ledger.spent(f"person:{FACTS['people']['Ann']}:{DAY}")
         _, undocumented = await compared_with(client.redis)
     finally:
@@ -198,7 +228,7 @@ async def _the_books_go_on(folder: Path) -> None:
     known = {"account": "default", "agent": "clerk"}
     assert [{name: line[name] for name in ATTRIBUTION} for line in lines] == [
         dict.fromkeys(ATTRIBUTION) | known
-    ] * 6
+    ] * REQUESTS
     assert sum(line["tokens"] for line in lines if line["conversation"] == "5000001") == 954
     assert spent["tokens"] >= 954
     assert spent["requests"] >= 2

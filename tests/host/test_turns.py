@@ -11,7 +11,7 @@ from simulators.messages.turns import (
     ErrorEvent,
     Fault,
     HttpError,
-    Say,
+    Text,
     Think,
     Turn,
     refuse,
@@ -139,7 +139,7 @@ async def test_the_limit_of_tool_calls_ends_in_an_answer(stage: Stage) -> None:
 
 async def test_slash_stop_ends_the_running_turn_and_keeps_what_was_said(chat: HostChat) -> None:
     words = " ".join(f"word{n}" for n in range(400))
-    chat.script.on(Turn((Say(words),), pace=60.0), "next")
+    chat.script.on(Turn((Text(words),), pace=60.0), "next")
     chat.says("tell me much")
     await chat.until(lambda: bool(chat.drafts))
     chat.says("/stop")
@@ -153,7 +153,7 @@ async def test_slash_stop_ends_the_running_turn_and_keeps_what_was_said(chat: Ho
 
 
 async def test_the_stop_button_of_a_draft_ends_the_turn(chat: HostChat) -> None:
-    chat.script.on(Turn((Say("on and on " * 300),), pace=60.0))
+    chat.script.on(Turn((Text("on and on " * 300),), pace=60.0))
     chat.says("tell me much")
     await chat.until(lambda: bool(chat.drafts))
     chat.world.stop(chat.person, chat.room)
@@ -176,7 +176,7 @@ async def test_messages_of_one_conversation_are_answered_strictly_in_order(chat:
 
 async def test_a_slow_conversation_does_not_hold_up_another(chat: HostChat) -> None:
     other = chat.with_person("Ben")
-    chat.script.on(Turn((Say("slow"),), gate="held"), user="slow please")
+    chat.script.on(Turn((Text("slow"),), gate="held"), user="slow please")
     chat.script.on("quick", user="quick please")
     chat.says("slow please")
     await chat.gates.reached("held")
@@ -206,7 +206,9 @@ async def test_a_bot_answers_only_so_many_conversations_side_by_side(stage: Stag
     echo = stage.bot("Echo")
     people = [stage.person(name) for name in ("Ann", "Ben", "Cid")]
     rooms = [stage.world.private(person, echo) for person in people]
-    stage.script.on(Turn((Say("one"),), gate="first"), Turn((Say("two"),), gate="second"), "three")
+    stage.script.on(
+        Turn((Text("one"),), gate="first"), Turn((Text("two"),), gate="second"), "three"
+    )
     async with stage.host(TURNS_AT_ONCE="2"):
         for person, room in zip(people, rooms, strict=True):
             stage.world.say(person, room, "hi")

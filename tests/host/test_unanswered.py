@@ -7,7 +7,7 @@ import pytest
 from bot.store.journal import Journal
 from bot.telegram import sender
 from bot.telegram.markdown.renderer import MARK
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.telegram.faults import Fault
 from tests.host.chat import HostChat
 from tests.host.stage import Stage
@@ -62,7 +62,7 @@ async def test_a_reply_that_was_recorded_by_a_try_that_failed_is_sent_by_the_nex
     monkeypatch.setattr(Journal, "finish", finish)
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
-    stage.script.on(Turn((Say("recorded"),)))
+    stage.script.on(Turn((Text("recorded"),)))
     async with stage.host(SWEEP_SECONDS="60"):
         assert await stage.ask(ann, room, echo, "hi") == "recorded"
     assert len(stage.requests()) == 1

@@ -8,31 +8,31 @@ import pytest
 
 from bot.app import App
 from bot.store import keys
-from tests.host.desk import Desk, write
 from tests.host.stage import Stage
+from tests.host.tool_agent import ToolAgent, write
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_what_waits_for_a_question_goes_on_when_the_asker_says_stop(
     stage: Stage, at_once: bool
 ) -> None:
-    desk, ann, ben = Desk(stage), stage.person("Ann"), stage.person("Ben")
-    room = stage.world.group("Team", [ann, ben, desk.bot])
+    agent, ann, ben = ToolAgent(stage), stage.person("Ann"), stage.person("Ben")
+    room = stage.world.group("Team", [ann, ben, agent.bot])
     stage.script.on(write(), user="write hello")
     stage.script.on("hello Ben", user="and me")
-    async with desk.host() as host:
-        stage.world.say(ann, room, f"@{desk.bot.username} write hello")
-        await desk.question(room)
-        stage.world.say(ben, room, f"@{desk.bot.username} and me")
+    async with agent.host() as host:
+        stage.world.say(ann, room, f"@{agent.bot.username} write hello")
+        await agent.question(room)
+        stage.world.say(ben, room, f"@{agent.bot.username} and me")
         if not at_once:
-            await _parked(host)
-        stage.world.say(ann, room, f"/stop@{desk.bot.username}")
-        await desk.said(room, "Stopped.")
-        await desk.said(room, "hello Ben")
-    assert desk.done == []
+            await _deferred(host)
+        stage.world.say(ann, room, f"/stop@{agent.bot.username}")
+        await agent.said(room, "Stopped.")
+        await agent.said(room, "hello Ben")
+    assert agent.done == []
 
 
-async def _parked(host: App) -> None:
+async def _deferred(host: App) -> None:
     """Until a message has been looked at and waits."""
     bot = host.fleet.lines[0]
     async with asyncio.timeout(30):

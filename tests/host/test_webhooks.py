@@ -14,7 +14,7 @@ import pytest
 
 from bot.app import App
 from bot.store import keys
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import Stage, settings_of, until
 
@@ -205,7 +205,7 @@ async def test_sigterm_with_a_push_half_received_ends_in_time_and_loses_nothing(
     echo = stage.bot("Echo")
     ann = stage.person("Ann")
     room = stage.world.private(ann, echo)
-    stage.script.on(Turn((Say("in time"),), gate="held"), "the second")
+    stage.script.on(Turn((Text("in time"),), gate="held"), "the second")
     async with pushed_to(stage) as host:
         stage.world.say(ann, room, "hi")
         await stage.sim.gates.reached("held")

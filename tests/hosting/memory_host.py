@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,26 @@ from bot.access.command import PeopleContext, own_id, people
 from bot.access.gate import AccessGate
 from bot.access.rules import Access, Rule
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, admin_contacts
+from bot.admins import AdminAlerts, PersonLines
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.approvals.approvers import Approvers
-from bot.approvals.service import ApprovalService
-from bot.approvals.store import ApprovalStore
+from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import Commands
 from bot.conversations.router import Router
-from bot.conversations.turns import ChatMigrationStore, LineStores, Turns
+from bot.conversations.turns import LineStores, Turns
 from bot.hosting.fleet import Fleet, Notifications
-from bot.hosting.leases import HostIdentity, Leases, SecondsLeft
+from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
-from bot.hosting.transport import Accept, Report
+from bot.hosting.transport import Accept, Ownership
 from bot.mcp.pool import Pool
 from bot.messages import (
     Address,
     Buttons,
     CallbackPress,
     Decoded,
-    Fence,
     IncomingMessage,
+    LineContext,
     OutboxItem,
     OutgoingPart,
     User,
@@ -49,16 +47,14 @@ from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import SystemClock
 from bot.skills.runner import SkillRunner
+from bot.store import keys
 from bot.store.client import StoreClient, connect
-from bot.store.inbox import Update, UpdateInbox
-from bot.store.journal import Journal
-from bot.store.outbox import Outbox
+from bot.store.inbox import Update
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
-from bot.turn.turn import TurnServices
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.authorization import WriterPermissions
@@ -150,10 +146,8 @@ class MemoryTransport:
         address = Address(BOT, body["chat"])
         return IncomingMessage(address, User(body["chat"], "Ann"), body["id"], 1, body["text"])
 
-    def open_channel(
-        self, fence: Fence, seconds_left: SecondsLeft, on_lost: Callable[[], None], report: Report
-    ) -> MemoryChannel:
-        return MemoryChannel(fence, on_lost, report, self._services)
+    def open_channel(self, owned: Ownership) -> MemoryChannel:
+        return MemoryChannel(owned, self._services)
 
     async def receive(self, accept: Accept) -> None:
         self.state = "receiving"
@@ -167,6 +161,10 @@ class MemoryTransport:
 
     async def show_menu(self, person: int | None = None) -> None:
         """It has none."""
+
+
+async def ignore_private_message(_person: User, _line: LineContext) -> None:
+    """No admin is to be told anything."""
 
 
 async def stdin() -> asyncio.StreamReader:
@@ -198,16 +196,10 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         access = Access(rules={BOT: Rule("open")})
         grants = AccessStore(client, access)
         fleet = Fleet(leases, Notifications(client, clock, grants), clock, sweep_seconds=0.2)
-        stores = LineStores(
-            UpdateInbox(client),
-            Outbox(client),
-            Journal(client),
-            ApprovalStore(client),
-            ChatMigrationStore(client),
-        )
+        stores = LineStores(client)
         alerts = AdminAlerts(
             stores.outbox,
-            admin_contacts(client),
+            PersonLines(client, keys.ADMINS_KNOWN),
             lambda: access.admins,
             clock,
             fleet.active_lines,
@@ -218,10 +210,11 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         transcripts, approvers = Transcripts(), Approvers(access)
         skills = SkillRunner()
         stack.push_async_callback(skills.close)
+        turn_services = TurnServices(
+            stores.journal, stores.approvals, approvers, resolver.current, clock, counters
+        )
         runner = TurnRunner(
-            TurnServices(
-                stores.journal, stores.approvals, approvers, resolver.current, clock, counters
-            ),
+            turn_services,
             transcripts,
             model,
             ToolsetFactory(
@@ -229,19 +222,13 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
             ),
             BudgetService(Ledger(client), Prices({}, listed=False).price, alerts.send),
         )
-        approvals = ApprovalService(
-            stores.approvals,
-            stores.inbox,
-            transcripts.forget,
-            resolver.current,
-            clock,
-            counters,
-            approvers,
-        )
+        approvals = ApprovalService(turn_services, stores.inbox, transcripts.forget)
         turns = Turns(resolver, runner, approvals, stores, transcripts, access, clock)
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
         rows = [own_id, people.using(PeopleContext(access, grants.open_requests))]
-        router = Router(gate, Commands(rows), turns, counters)
+        router = Router(
+            gate, Commands(rows, nobody_is_refused), turns, counters, ignore_private_message
+        )
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets()), await stdin()
         )
@@ -253,6 +240,10 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         fleet.shutdown()
         await running
     tell(loaded=[name for name in TELEGRAM_OR_ITS_CLIENT if sys.modules.get(name)])
+
+
+async def nobody_is_refused(*_: object) -> None:
+    """The commands of this host are for everybody."""
 
 
 def main(*arguments: str) -> None:

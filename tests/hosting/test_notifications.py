@@ -20,20 +20,22 @@ async def test_owners_hear_of_appends_and_of_lines_given_back_also_after_an_outa
 ) -> None:
     valkey = engine.needs("process that can be killed")
     heard: list[str] = []
-    freed: list[int] = []
-    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
-    listening = asyncio.create_task(wakes.listen_forever(heard.append, lambda: freed.append(1)))
-    await until(lambda: len(freed) == 3)  # all subscriptions stand: look at what was missed
+    unblocked: list[int] = []
+    notifications = Notifications(client, SystemClock(), AccessStore(client, Access()))
+    listening = asyncio.create_task(
+        notifications.listen_forever(heard.append, lambda: unblocked.append(1))
+    )
+    await until(lambda: len(unblocked) == 3)  # all subscriptions stand: look at what was missed
     await UpdateInbox(client).accept("bot:1", [Update(1, b"{}")])
     await until(lambda: heard == ["bot:1"])
     leases = Leases(client, HostIdentity.new("a", ""), SystemClock())
     fence = await leases.acquire("bot:1", lambda: None)
     assert fence is not None
     await leases.release(fence)
-    await until(lambda: len(freed) == 4)
+    await until(lambda: len(unblocked) == 4)
     await valkey.kill()
     await valkey.start()
-    await until(lambda: len(freed) == 7)
+    await until(lambda: len(unblocked) == 7)
     await client.retry_while_down(lambda: UpdateInbox(client).accept("bot:2", [Update(1, b"{}")]))
     await until(lambda: heard == ["bot:1", "bot:2"])
     listening.cancel()
@@ -44,11 +46,13 @@ async def test_a_quiet_line_of_messages_does_not_time_out(
     engine: Engine, client: StoreClient
 ) -> None:
     engine.needs("socket whose time could run out")
-    freed: list[int] = []
-    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
-    listening = asyncio.create_task(wakes.listen_forever(lambda _: None, lambda: freed.append(1)))
-    await until(lambda: len(freed) == 3)
+    unblocked: list[int] = []
+    notifications = Notifications(client, SystemClock(), AccessStore(client, Access()))
+    listening = asyncio.create_task(
+        notifications.listen_forever(lambda _: None, lambda: unblocked.append(1))
+    )
+    await until(lambda: len(unblocked) == 3)
     await asyncio.sleep(5.5)  # longer than the socket's patience
-    assert len(freed) == 3
+    assert len(unblocked) == 3
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)

@@ -18,7 +18,7 @@ from simulators.http_server import serving
 from simulators.messages.routes import app
 from simulators.messages.script import Scripted
 from simulators.messages.sim import MessagesSim
-from simulators.messages.turns import Say, Turn
+from simulators.messages.turns import Text, Turn
 from simulators.testing.valkey import Valkey
 from tests.hosting.memory_host import KEY
 
@@ -117,7 +117,7 @@ async def test_a_conversation_on_another_wire_survives_a_kill_with_no_code_of_te
     sim, script = MessagesSim(), Scripted()
     sim.script = script
     script.on(
-        Turn((Say("half of an answer"),), gate="held"), "the whole answer", "and the next one"
+        Turn((Text("half of an answer"),), gate="held"), "the whole answer", "and the next one"
     )
     async with serving(app(sim)) as messages:
         async with hosted(tmp_path, valkey.url, messages, "first") as first:

@@ -17,7 +17,7 @@ from bench.process import memory_of
 from bench.proof.mutations import MUTATIONS
 from bench.report import bars, text
 from bench.results import Bar, Section, Table, quantile
-from bench.server.http import Exchange, listening
+from bench.server.http import Request, listening
 from bench.server.loads import Loads
 from bench.stage import token
 
@@ -64,9 +64,9 @@ def test_the_page_says_which_measure_of_memory_was_taken() -> None:
 async def loads() -> AsyncIterator[tuple[Loads, str]]:
     loads = Loads()
 
-    def handle(exchange: Exchange) -> None:
-        way = loads.telegram if exchange.path.startswith("/bot") else loads.messages
-        way.handle(exchange)
+    def handle(request: Request) -> None:
+        way = loads.telegram if request.path.startswith("/bot") else loads.messages
+        way.handle(request)
 
     server, url = await listening(handle)
     yield loads, url

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = {"lines": 27_900, "lines of code": 19_970, "files": 140}
+MOST = {"lines": 26_400, "lines of code": 18_600, "files": 140}
 """What there is today, and no more: a feature that is added brings its own lines."""
 MOST_PARTS = 7
 LEAST_LINES = 40

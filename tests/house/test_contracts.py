@@ -82,6 +82,16 @@ def test_the_house_as_it_stands_passes(house: Path) -> None:
             "simulators.planted -> bot.errors (l.5)",
         ),
         (
+            "simulators/planted.py",
+            "import tests.packages\n\nPLANTED = tests.packages\n",
+            "simulators.planted -> tests (l.5)",
+        ),
+        (
+            "simulators/planted.py",
+            "import bench.report\n\nPLANTED = bench.report\n",
+            "simulators.planted -> bench (l.5)",
+        ),
+        (
             "bot/hosting/planted.py",
             "import bot.telegram\n\nPLANTED = bot.telegram\n",
             "bot.hosting.planted -> bot.telegram (l.5)",

@@ -23,7 +23,7 @@ from bot.safety.output_filter import OutputFilter
 from bot.safety.text_safety import reveal
 from bot.telegram.decode import BotUser, parse_text
 from bot.telegram.markdown.renderer import preview_piece, render_pieces
-from bot.telegram.markdown.split import width
+from bot.telegram.markdown.tables import width
 from registry import conditions, normalizing, tool_schema
 from registry.secrets import detect_secret
 from registry.sources import json_yaml
@@ -45,6 +45,7 @@ UNITS = {
     "tags": "<a href=",
     "comments": "<!-- ",
     "flags": "\U0001f1e9\U0001f1ea",
+    "conjuncts": "क्षि",
     "marks": "a\u0301",
     "mixed marks": "\u0301\u0316",
     "wide marks": "\u0301\uff9e",

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from bot.safety.guarded_http import InternalAddress, SsrfGuardBackend, SsrfGuardTransport
+from bot.safety.ssrf_guard import InternalAddress, SsrfGuardBackend, SsrfGuardTransport
 from simulators.http_server import serving
 from tests.mcp.servers.starting import NamedPool, pool_of, spec_of
 
@@ -72,8 +72,8 @@ def redirecting(to: str) -> Starlette:
 
 
 def state(pool: NamedPool) -> tuple[str, str]:
-    (health,) = pool.health()
-    return health.state, health.reason
+    (server,) = pool.servers
+    return server.state, server.reason
 
 
 @pytest.mark.parametrize(

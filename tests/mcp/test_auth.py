@@ -43,7 +43,7 @@ async def looked_up(pool: NamedPool, word: str) -> str:
 
 
 def why(pool: NamedPool) -> str:
-    return pool.health()[0].reason
+    return pool.servers[0].reason
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
@@ -169,13 +169,13 @@ async def test_a_server_without_a_token_is_down_with_a_reason_that_holds_no_secr
         internal = fields.pop("internal", True)
         auth = credentials(server, **fields)
         async with pool_of(docs(url, auth, internal_auth=internal)) as pool:
-            found = pool.health()[0]
+            state, reason = pool.servers[0].state, pool.servers[0].reason
             with pytest.raises(ToolUnavailable):
                 await looked_up(pool, "lane")
         assert server.tokens == 0
         assert server.words == []
-    assert (found.state, words in found.reason) == ("down", True), found.reason
-    for told in (found.reason, caplog.text, repr(auth), repr(docs(url, auth))):
+    assert (state, words in reason) == ("down", True), reason
+    for told in (reason, caplog.text, repr(auth), repr(docs(url, auth))):
         assert auth.client_secret not in told
 
 

@@ -49,7 +49,7 @@ def names(pool: NamedPool, name: str = "plain") -> list[str]:
 
 
 def connects(pool: NamedPool) -> int:
-    return pool.health()[0].connects
+    return pool.servers[0].connects
 
 
 async def test_a_list_that_changes_during_a_call_does_not_end_the_call(
@@ -89,7 +89,7 @@ async def test_an_http_server_that_dies_idle_is_noticed_and_comes_back_with_othe
             await pool.ensure([spec_of("web", url=url, internal=True)])
             await up(pool, 1)
             assert "fail" in names(pool, "web")
-        await until(lambda: pool.health()[0].state == "down")
+        await until(lambda: pool.servers[0].state == "down")
         log.with_suffix(".gone").write_text("fail")
         async with serving("workshop.py", "http", port, log=log):
             await up(pool, 2)
@@ -155,7 +155,7 @@ async def test_who_leaves_while_a_server_connects_takes_nothing_from_the_others(
     try:
         await pool.ensure([plain(log)])
         calls = [asyncio.create_task(pool.ask("plain", "pid", {})) for _ in range(3)]
-        await until(lambda: pool.health()[0].calls == 3)
+        await until(lambda: pool.servers[0].calls == 3)
         calls[0].cancel()
         with pytest.raises(asyncio.CancelledError):
             await calls[0]
@@ -214,7 +214,7 @@ async def test_a_stray_child_that_keeps_the_pipes_open_costs_no_descriptor() -> 
 async def test_a_server_that_floods_us_with_good_messages_slows_nobody(log: Path) -> None:
     async with pool_of(server("rude", "rude.py", "news"), plain(log)) as pool:
         flood = asyncio.create_task(pool.ask("rude", "fine", {}, deadline=BOUND))
-        await until(lambda: pool.health()[0].calls == 1)
+        await until(lambda: pool.servers[0].calls == 1)
         for _ in range(20):
             began = time.thread_time()
             assert (await pool.ask("plain", "echo", {"text": "x"})).text == "x"

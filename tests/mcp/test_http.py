@@ -45,7 +45,7 @@ async def serving(
 
 
 async def up(pool: NamedPool, lives: int) -> None:
-    await until(lambda: pool.health()[0].state == "up" and pool.health()[0].connects >= lives)
+    await until(lambda: pool.servers[0].state == "up" and pool.servers[0].connects >= lives)
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
@@ -101,7 +101,7 @@ async def test_a_forgotten_session_is_opened_again_and_the_call_runs_once(how: s
             await up(pool, 1)
             assert (await pool.ask("web", "forget", {})).text == "forget"
             assert (await pool.ask("web", "runs", {})).text == "forget runs"
-            assert pool.health()[0].connects == 2
+            assert pool.servers[0].connects == 2
     finally:
         await pool.close()
 
@@ -122,7 +122,7 @@ async def test_a_url_where_nobody_listens_is_named_without_its_secrets() -> None
             ]
         )
         assert await pool.ready(pool.named("web"), BOUND) == ["web"]
-        assert "ConnectError" in pool.health()[0].reason
-        assert "canary" not in repr(pool.health())
+        assert "ConnectError" in pool.servers[0].reason
+        assert "canary" not in repr(pool.servers)
     finally:
         await pool.close()

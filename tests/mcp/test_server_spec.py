@@ -141,10 +141,10 @@ def test_equal_servers_share_a_key_and_different_ones_do_not() -> None:
 
 def test_globs_match_with_case() -> None:
     spec = spec_of("a", command="x", repeatable=("get_*", "list"))
-    assert spec.is_repeatable("get_time")
-    assert spec.is_repeatable("list")
-    assert not spec.is_repeatable("Get_time")
-    assert not spec.is_repeatable("forget_time")
+    assert spec.is_repeatable("get_time", None)
+    assert spec.is_repeatable("list", None)
+    assert not spec.is_repeatable("Get_time", None)
+    assert not spec.is_repeatable("forget_time", None)
 
 
 def test_a_spec_shows_no_secret() -> None:

@@ -65,7 +65,7 @@ async def test_a_huge_json_answer_is_an_error_that_costs_little_memory(plain: Na
     assert (
         result.text == "The tool ran, but its answer of more than 8 MB is too large: ask for less."
     )
-    assert plain.health()[0].connects == 1
+    assert plain.servers[0].connects == 1
 
 
 async def test_a_huge_event_is_an_error_that_costs_little_memory(stream: NamedPool) -> None:
@@ -76,19 +76,19 @@ async def test_a_huge_event_is_an_error_that_costs_little_memory(stream: NamedPo
     assert (
         result.text == "The tool ran, but its answer of more than 8 MB is too large: ask for less."
     )
-    assert stream.health()[0].connects == 1
+    assert stream.servers[0].connects == 1
 
 
 @pytest.mark.parametrize("answer", ["half", "zipped"])
 async def test_an_answer_that_breaks_off_or_is_packed_ends_no_other_call(
     plain: NamedPool, answer: str
 ) -> None:
-    before = plain.health()[0].connects
+    before = plain.servers[0].connects
     other = asyncio.create_task(plain.ask("web", "slow", {}))
     with pytest.raises(ToolFateUnknown):
         await plain.ask("web", answer, {})
     assert "slow" in (await other).text
-    assert plain.health()[0].connects == before
+    assert plain.servers[0].connects == before
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -106,11 +106,11 @@ async def test_over_sse_too_large_an_answer_is_an_error_for_its_own_call(events:
     assert result.is_error
     assert "too large: ask for less" in result.text
     assert not (await other).is_error
-    assert events.health()[0].connects == 1
+    assert events.servers[0].connects == 1
 
 
 async def test_over_sse_an_answer_of_some_megabytes_comes_through(events: NamedPool) -> None:
     result = await events.ask("web", "big", {"characters": 6_000_000})
     assert not result.is_error
     assert len(result.text) > 100_000
-    assert events.health()[0].connects == 1
+    assert events.servers[0].connects == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ def test_the_digest_tells_a_changed_tool() -> None:
 
 
 def test_the_key_names_the_server_as_we_do() -> None:
-    assert only(tool("get")).of("time").key == "mcp:time:get"
+    assert replace(only(tool("get")), server="time").key == "mcp:time:get"
 
 
 def test_texts_are_cut_together_at_the_cap() -> None:

@@ -19,7 +19,7 @@ from aiohttp import web
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused, StaleThinking
 from bot.messages import Answer, Model, ModelRequest, Piece, TextDelta, ToolChosen, Usage
 from bot.model.client import MessagesModel, body
-from bot.model.parameters import Provider, parameters
+from bot.model.parameters import DEFAULT_URL, parameters
 from bot.ops.logging import QUIET
 
 KEY = "sk-test-4f1d-not-a-real-key"
@@ -246,7 +246,7 @@ async def test_the_default_address_needs_no_second_header() -> None:
     model = MessagesModel(KEY, "", StillClock())
     await model.warm()
 
-    assert model.provider == Provider()
+    assert model.base_url == DEFAULT_URL
     assert model._client is not None
     assert str(model._client.base_url) == "https://api.anthropic.com"
     assert "x-api-key" not in model._client.default_headers

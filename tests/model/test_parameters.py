@@ -8,20 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.messages import ModelRequest
+from bot.model import parameters as parameters_module
 from bot.model.parameters import (
     BUDGETS,
+    DEFAULT_URL,
     LEVELS,
     SAMPLING_VERSION,
     Parameters,
-    Provider,
-    advice,
+    is_native,
     parameters,
 )
+from registry.definition import LlmConfiguration
 from registry.models import EFFORTS, known, table
 
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 OFF = {"type": "disabled"}
-ELSEWHERE = Provider("https://models.example/anthropic")
+ELSEWHERE = "https://models.example/anthropic"
 
 
 def asked(
@@ -29,10 +31,14 @@ def asked(
     effort: str | None = None,
     temperature: float | None = None,
     max_tokens: int = 40_000,
-    provider: Provider | None = None,
+    provider: str = DEFAULT_URL,
 ) -> Parameters:
     request = ModelRequest(model, max_tokens, (), (), (), temperature, effort)
-    return parameters(request, provider or Provider())
+    return parameters(request, provider)
+
+
+def advice(model: str, provider: str = DEFAULT_URL, **llm: Any) -> list[str]:
+    return parameters_module.advice(LlmConfiguration(model=model, **llm), provider)
 
 
 def settings(result: Parameters) -> dict[str, Any]:
@@ -224,8 +230,8 @@ def test_an_alias_is_sent_as_its_wire_id() -> None:
 
 
 def test_the_addresses_of_a_provider() -> None:
-    assert Provider("https://api.anthropic.com/").native
-    assert not ELSEWHERE.native
+    assert is_native("https://api.anthropic.com/")
+    assert not is_native(ELSEWHERE)
 
 
 def test_our_levels_are_those_of_the_client_library() -> None:
@@ -245,7 +251,7 @@ def test_our_levels_are_those_of_the_client_library() -> None:
 def test_no_request_holds_what_the_api_refuses(
     model: str, effort: str | None, temperature: float | None, max_tokens: int, native: bool
 ) -> None:
-    provider = Provider() if native else ELSEWHERE
+    provider = DEFAULT_URL if native else ELSEWHERE
     result = asked(model, effort, temperature, max_tokens, provider)
     info = known(model)
     thinking = result.body.get("thinking", {"type": None})

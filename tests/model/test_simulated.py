@@ -28,7 +28,7 @@ from simulators.messages.turns import (
     EndEarly,
     ErrorEvent,
     HttpError,
-    Say,
+    Text,
     Think,
     Turn,
     turn,
@@ -164,7 +164,7 @@ async def test_many_parallel_calls_do_not_lose_the_cache(
 async def test_a_thinking_block_under_another_prompt_is_stale(
     sim: MessagesSim, model: MessagesModel
 ) -> None:
-    sim.script = scripted(turn(Think("hm"), Say("Yes")), "Never said")
+    sim.script = scripted(turn(Think("hm"), Text("Yes")), "Never said")
     talk: list[dict[str, Any]] = [{"role": "user", "content": "Really?"}]
     first = await answered(model, asked(messages=talk, reasoning_effort="high"))
     talk += [{"role": "assistant", "content": first.content}, {"role": "user", "content": "Why?"}]

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import BrokenStream, ModelBusy, ModelError, ModelRefused, StaleThinking
-from bot.messages import INVALID_INPUT, Answer, Piece, TextDelta, ThinkingDelta, ToolChosen, Usage
+from bot.messages import (
+    INVALID_INPUT,
+    Answer,
+    Meter,
+    Piece,
+    TextDelta,
+    ThinkingDelta,
+    ToolChosen,
+    Usage,
+)
 from bot.model.stream import VALUES_LIMIT, StreamAccumulator
 
 Event = dict[str, Any]
@@ -62,7 +71,7 @@ def call(index: int, *json_parts: str, name: str = "clock") -> list[Event]:
 
 
 def gather(*events: Event) -> tuple[list[Piece], Answer]:
-    accumulator = StreamAccumulator()
+    accumulator = StreamAccumulator(Meter())
     pieces = [piece for event in events for piece in accumulator.add(event)]
     return pieces, accumulator.answer()
 
@@ -227,7 +236,7 @@ def test_a_stream_without_a_stop_reason_is_broken() -> None:
     ],
 )
 def test_a_malformed_event_breaks_the_stream(event: Event) -> None:
-    accumulator = StreamAccumulator()
+    accumulator = StreamAccumulator(Meter())
     for opening in (BEGIN, *text(0, "x")):
         accumulator.add(opening)
 

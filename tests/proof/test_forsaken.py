@@ -27,7 +27,7 @@ STATES: tuple[dict[str, Any], ...] = (
 )
 
 
-async def test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_parks_no_lane(
+async def test_a_turn_that_is_neither_in_the_inbox_nor_asks_anybody_holds_up_no_conversation(
     run: Run,
 ) -> None:
     async with trial(run, "forsaken", 1) as t:

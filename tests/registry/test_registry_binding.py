@@ -60,8 +60,8 @@ def test_a_key_that_does_not_fit_its_type_is_refused(kind: str, key: object, bot
 
 
 RULES = {
-    "chat of this bot": bound("chat-bot", "ChatId", "5", "123"),
-    "person of this bot": bound("person-bot", "UserId", "9", "@demobot"),
+    "chat in this bot": bound("chat-bot", "ChatId", "5", "123"),
+    "person in this bot": bound("person-bot", "UserId", "9", "@demobot"),
     "bot": bound("bot", "TelegramBot", HASH),
     "chat": bound("chat", "ChatId", "5"),
     "person": bound("person", "UserId", "9"),
@@ -170,6 +170,6 @@ def test_resolving_among_ten_thousand_takes_less_than_fifty_microseconds() -> No
     for _ in range(5):
         start = time.perf_counter()
         for chat in range(1, 1001):
-            assert resolve(index, "a1", BOT, chat, 7, known).rule == "chat of this bot"
+            assert resolve(index, "a1", BOT, chat, 7, known).rule == "chat in this bot"
         best = min(best, (time.perf_counter() - start) / 1000)
     assert best < 50e-6

@@ -341,7 +341,7 @@ def as_store(source: Source) -> Document:
     for key, to in source["bindings"].items():
         value = {"agentId": to, "type": "ChatId", "bindingKey": key}
         values[f"agent:binding:chatid:{key}"] = json.dumps(value)
-    cached = CachedDocuments("redis", GUEST)
+    cached = CachedDocuments(GUEST)
     cached.take(cached.read(values))
     return cached.document()
 

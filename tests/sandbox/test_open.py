@@ -1,4 +1,4 @@
-"""The sandbox while it is open: answers, the tape, trouble, kills of its host, and strangers."""
+"""The sandbox while it is open: answers, timeline, trouble, kills of its host, strangers."""
 
 from __future__ import annotations
 
@@ -50,16 +50,18 @@ async def test_each_bot_answers_as_its_agent_and_the_tools_are_real(open_sandbox
     assert note.read_text() == "buy oranges"
 
 
-async def test_the_tape_tells_what_a_bot_received_called_and_asked(open_sandbox: Sandbox) -> None:
+async def test_the_timeline_tells_what_a_bot_received_called_and_asked(
+    open_sandbox: Sandbox,
+) -> None:
     one = open_sandbox
     await one.ask(DIRECT, "12 * 12", "144")
-    heads = {head["kind"]: head for head in (await one.hello())["tape"]}
+    heads = {head["kind"]: head for head in (await one.hello())["timeline"]}
     assert heads["update"]["note"] == "12 * 12"
-    update = await one.get(f"/page/tape/{heads['update']['id']}")
+    update = await one.get(f"/page/timeline/{heads['update']['id']}")
     assert update["message"]["text"] == "12 * 12"
-    call = await one.get(f"/page/tape/{heads['call']['id']}")
+    call = await one.get(f"/page/timeline/{heads['call']['id']}")
     assert (call["method"], call["status"]) == ("sendMessage", 200)
-    model = await one.get(f"/page/tape/{heads['model']['id']}")
+    model = await one.get(f"/page/timeline/{heads['model']['id']}")
     assert "12 * 12" in str(model["request"]["messages"])
     assert "sandbox-key" not in str(model)
     assert "sandbox-token" not in str(await one.hello())
@@ -154,9 +156,9 @@ async def test_no_path_leads_out_of_what_the_page_may_show(open_sandbox: Sandbox
         "/static/index.html%00.css",
         "/page/file/../../agents.json",
         "/page/file/..%2f..%2fworld.jsonl",
-        "/page/tape/-1",
-        f"/page/tape/{10**23}",
-        "/page/tape/1e3",
+        "/page/timeline/-1",
+        f"/page/timeline/{10**23}",
+        "/page/timeline/1e3",
         f"/file/bot{TOKENS[MERIDIAN]}/../../world.jsonl",
         f"/file/bot{TOKENS[MERIDIAN]}/%2e%2e/%2e%2e/world.jsonl",
     ]

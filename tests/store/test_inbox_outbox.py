@@ -74,21 +74,21 @@ async def test_a_notice_whose_answer_was_lost_is_posted_once_and_known(engine: E
 async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does_not(
     client: StoreClient,
 ) -> None:
-    fence, inbox, wakes = (
+    fence, inbox, notifications = (
         await owned(client),
         UpdateInbox(client),
         Notifications(client, SystemClock(), AccessStore(client, Access())),
     )
-    assert await wakes.changed_lines() == set()
+    assert await notifications.changed_lines() == set()
     await inbox.accept(LINE, [update(1)], fence)
-    assert await wakes.changed_lines() == set()
+    assert await notifications.changed_lines() == set()
     await inbox.accept(LINE, [update(2)])
-    assert await wakes.changed_lines() == {LINE}
-    assert await wakes.changed_lines() == set()
+    assert await notifications.changed_lines() == {LINE}
+    assert await notifications.changed_lines() == set()
     await Outbox(client).post("bot:2", "k", [said("hi")])
-    assert await wakes.changed_lines() == {"bot:2"}
+    assert await notifications.changed_lines() == {"bot:2"}
     await inbox.accept(LINE, [update(2)])
-    assert await wakes.changed_lines() == set()
+    assert await notifications.changed_lines() == set()
 
 
 async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
@@ -97,23 +97,23 @@ async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
     former, inbox = await owned(client), UpdateInbox(client)
     await client.command("DEL", keys.lease(LINE))
     await owned(client)
-    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
-    await wakes.changed_lines()
+    notifications = Notifications(client, SystemClock(), AccessStore(client, Access()))
+    await notifications.changed_lines()
     await inbox.accept(LINE, [update(1)], former)
-    assert await wakes.changed_lines() == {LINE}
+    assert await notifications.changed_lines() == {LINE}
 
 
 async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreClient) -> None:
-    inbox, wakes = (
+    inbox, notifications = (
         UpdateInbox(client),
         Notifications(client, SystemClock(), AccessStore(client, Access())),
     )
     for number in range(5):
         await inbox.accept(LINE, [update(number)])
-    await wakes.changed_lines()
+    await notifications.changed_lines()
     await client.command("FLUSHALL")
     await inbox.accept(LINE, [update(9)])
-    assert await wakes.changed_lines() == {LINE}
+    assert await notifications.changed_lines() == {LINE}
 
 
 async def test_settling_an_entry_closes_the_turn_that_is_open_for_it(client: StoreClient) -> None:
@@ -139,11 +139,11 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     one, two = await letters.of(await letters.lines())
     assert (one.update, one.why, one.raw) == (1, "it broke", b'{"update_id":1}')
     assert one.at > 1_700_000_000
-    wakes = Notifications(client, SystemClock(), AccessStore(client, Access()))
-    await wakes.changed_lines()
+    notifications = Notifications(client, SystemClock(), AccessStore(client, Access()))
+    await notifications.changed_lines()
     assert await letters.replay(one)
     assert not await letters.replay(one)
-    assert await wakes.changed_lines() == {LINE}
+    assert await notifications.changed_lines() == {LINE}
     assert [entry.update for entry in await inbox.pending(LINE)] == [1]
     assert await letters.drop(two)
     assert await letters.of([LINE]) == []

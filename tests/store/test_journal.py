@@ -22,7 +22,7 @@ LINE = "bot:1"
 ECHO = Attribution("default", "echo", "7")
 
 
-class Desk:
+class JournalLine:
     """One line with one accepted message, and its journal."""
 
     def __init__(self, client: StoreClient, fence: Fence, entry: str) -> None:
@@ -48,18 +48,18 @@ class Desk:
         return [fields[b"k"].decode() for _, fields in found]
 
 
-async def desk(client: StoreClient) -> Desk:
+async def journal_line(client: StoreClient) -> JournalLine:
     fence = await Leases(client, HostIdentity.new("a", ""), SystemClock()).acquire(
         LINE, lambda: None
     )
     assert fence is not None
     (entry,) = (await UpdateInbox(client).accept(LINE, [Update(1, b"{}")])).entries
-    return Desk(client, fence, entry.id)
+    return JournalLine(client, fence, entry.id)
 
 
 async def test_a_begin_whose_answer_was_lost_is_a_first_begin(engine: Engine) -> None:
     client = Forgetful(engine)
-    d = await desk(client)
+    d = await journal_line(client)
     client.lost = 2
     opened = await d.begin()
     assert not opened.resumed
@@ -70,7 +70,7 @@ async def test_a_begin_whose_answer_was_lost_is_a_first_begin(engine: Engine) ->
 
 
 async def test_results_of_tools_that_end_together_are_all_recorded(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
     results = [Record("result", {"n": n}) for n in range(20)]
     await asyncio.gather(*(d.journal.append(d.fence, turn, [one]) for one in results))
@@ -80,7 +80,7 @@ async def test_results_of_tools_that_end_together_are_all_recorded(client: Store
 
 async def test_a_record_whose_answer_was_lost_is_there_once(engine: Engine) -> None:
     client = Forgetful(engine)
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
     client.lost = 1
     await d.journal.append(d.fence, turn, [Record("model", {})])
@@ -90,7 +90,7 @@ async def test_a_record_whose_answer_was_lost_is_there_once(engine: Engine) -> N
 
 async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(engine: Engine) -> None:
     client = Forgetful(engine)
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
     client.lost = 1
     _, posted = await d.journal.finish(d.fence, turn, [Record("end", {})], [d.part("hi")])
@@ -102,7 +102,7 @@ async def test_a_finish_whose_answer_was_lost_posts_its_parts_once(engine: Engin
 
 async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(engine: Engine) -> None:
     client = Forgetful(engine)
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
 
     async def somebody_sends_it() -> None:
@@ -119,7 +119,7 @@ async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(engine: 
 
 
 async def test_a_turn_that_is_over_is_not_begun_again(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
     _, (part,) = await d.journal.finish(d.fence, turn, [Record("end", {})], [d.part("hi")])
     await d.outbox.receipt(d.fence, part.id, d.ref)
@@ -130,7 +130,7 @@ async def test_a_turn_that_is_over_is_not_begun_again(client: StoreClient) -> No
 
 
 async def test_a_finish_without_parts_closes_its_turn(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
     await d.journal.finish(d.fence, turn, [Record("end", {})], [])
     assert await d.inbox.pending(LINE) == []
@@ -139,7 +139,7 @@ async def test_a_finish_without_parts_closes_its_turn(client: StoreClient) -> No
 
 
 async def test_two_turns_of_one_conversation_are_never_open_at_once(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     await d.begin()
     (entry,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
     second = await d.begin(TurnRef(entry.id, "5", "echo"))
@@ -151,7 +151,7 @@ async def test_two_turns_of_one_conversation_are_never_open_at_once(client: Stor
 async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
     client: StoreClient,
 ) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     for _ in range(SUSPECT_AFTER):
         await d.begin()
     for _ in range(MAX_ATTEMPTS - SUSPECT_AFTER):
@@ -163,7 +163,7 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
 
 
 async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     for number in range(MAX_ATTEMPTS * 3):
         turn = (await d.begin()).turn
         assert turn.attempts <= 2, number
@@ -171,7 +171,7 @@ async def test_a_life_that_records_something_is_no_failed_try(client: StoreClien
 
 
 async def test_the_keys_of_a_finished_turn_return_to_idle_size(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     for number in range(50):
         (entry,) = (await d.inbox.accept(LINE, [Update(number + 10, b"{}")])).entries
         d.ref = TurnRef(entry.id, "5", "echo")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.conversations.turns import ChatMigrations
+from bot.conversations.turns import apply_migrations
 from bot.messages import Address, ChatMigration, Ignored, IncomingMessage, OutgoingPart, PartKind
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import ChatMigrated
@@ -36,15 +36,15 @@ def test_the_old_and_the_new_group_tell_the_same_move(update: dict[str, Any]) ->
 
 
 def test_what_is_said_after_the_move_is_said_in_the_old_conversation() -> None:
-    migrations = ChatMigrations()
-    before = migrations.apply(decode(said(OLD, "group", text="@our_bot hi"), BOT))
-    migrations.apply(decode(said(OLD, "group", migrate_to_chat_id=NEW), BOT))
-    after = migrations.apply(decode(said(NEW, "supergroup", text="@our_bot hi"), BOT))
+    original: dict[int, int] = {}
+    before = apply_migrations(original, decode(said(OLD, "group", text="@our_bot hi"), BOT))
+    apply_migrations(original, decode(said(OLD, "group", migrate_to_chat_id=NEW), BOT))
+    after = apply_migrations(original, decode(said(NEW, "supergroup", text="@our_bot hi"), BOT))
     assert isinstance(before, IncomingMessage)
     assert isinstance(after, IncomingMessage)
     assert (after.address.chat, after.address.migrated_from) == (NEW, OLD)
     assert after.address.conversation == before.address.conversation == str(OLD)
-    assert migrations.apply(Ignored("service")) == Ignored("service")
+    assert apply_migrations(original, Ignored("service")) == Ignored("service")
 
 
 def part(kind: PartKind, *, best_effort: bool = False, **payload: Any) -> OutgoingPart:

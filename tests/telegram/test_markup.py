@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import unicodedata
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,14 +16,8 @@ from bot.messages import RichText
 from bot.telegram.markdown import renderer
 from bot.telegram.markdown.entities import normalize_entities
 from bot.telegram.markdown.renderer import MARK, PART_LIMIT, render, with_mark
-from bot.telegram.markdown.split import (
-    ENTITY_LIMIT,
-    TEXT_LIMIT,
-    is_border,
-    split,
-    utf16_units,
-    width,
-)
+from bot.telegram.markdown.split import ENTITY_LIMIT, TEXT_LIMIT, borders, split, utf16_units
+from bot.telegram.markdown.tables import width
 
 CODE = ("pre", "code")
 FAMILY = "👩‍👩‍👧‍👦"
@@ -337,11 +332,50 @@ def test_a_word_that_fits_nowhere_is_cut_and_fills_its_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "cluster", [FAMILY, "🇩🇪", "👍🏽", "e\u0301", "1\ufe0f\u20e3", "\u1100\u1161\u11a8"]
+    "cluster",
+    [
+        *(FAMILY, "🇩🇪", "👍🏽", "e\u0301", "1\ufe0f\u20e3", "\u1100\u1161\u11a8"),
+        *("क्षि", "स्ते", "ক্ষ", "ন্দ্র", "น้ำ", "กำ", "က္ခ"),
+    ],
 )
 def test_a_visible_character_is_never_cut(cluster: str) -> None:
-    for text in texts(RichText(cluster * 9), 2 * utf16_units(cluster) + 1):
-        assert text in (cluster, cluster * 2)
+    units = max(2, utf16_units(cluster))
+    for limit in range(units, 3 * units):
+        assert set(texts(RichText(cluster * 9), limit)) <= {cluster, cluster * 2}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "000D × 000A ÷ 0061 ÷ 000A ÷ 0308",
+        "0061 × 0308 ÷ 0062",
+        "0061 ÷ 0600 × 0062",
+        "1100 × 1100",
+        "1100 × 1160 × 11A8 ÷ 1100",
+        "AC00 × 11A8 ÷ 1100",
+        "AC01 × 11A8 ÷ 1100",
+        "0061 ÷ 1F1E6 × 1F1E7 ÷ 1F1E8 ÷ 0062",
+        "0061 ÷ 1F1E6 × 1F1E7 × 200D ÷ 1F1E8 ÷ 0062",
+        "0061 ÷ 1F1E6 × 200D ÷ 1F1E7 × 1F1E8 ÷ 0062",
+        "0061 ÷ 1F1E6 × 1F1E7 ÷ 1F1E8 × 1F1E9 ÷ 0062",
+        "1F476 × 1F3FF × 0308 × 200D × 1F476 × 1F3FF",
+        "0061 × 200D ÷ 1F6D1",
+        "1F6D1 × 200D × 1F6D1",
+        "0915 ÷ 0924",
+        "0915 × 094D × 0924",
+        "0915 × 093C × 200D × 094D × 0924",
+        "0915 × 094D × 0924 × 094D × 092F",
+        "0995 × 09CD × 09B7 ÷ 09AC × 09BE",
+        "0E01 × 0E33 ÷ 0E19 × 0E49 × 0E33",
+    ],
+)
+def test_a_text_may_be_cut_where_unicode_annex_29_says(case: str) -> None:
+    characters = [
+        "".join(chr(int(code, 16)) for code in character.split("×"))
+        for character in case.split("÷")
+    ]
+    text = "".join(characters)
+    assert [text[start:end] for start, end in pairwise(borders(text))] == characters
 
 
 def test_code_is_split_at_lines_and_goes_on_in_its_language() -> None:
@@ -448,12 +482,8 @@ def test_no_part_ends_inside_a_visible_character_that_fits(text: str, limit: int
     for part in split(RichText(text), limit):
         start = text.index(part.text, position)
         position = start + len(part.text)
-        longest = 0
-        last = 0
-        for index in range(1, len(text) + 1):
-            if is_border(text, index):
-                longest, last = max(longest, utf16_units(text[last:index])), index
-        assert is_border(text, position) or longest * 2 > limit
+        longest = max(utf16_units(text[start:end]) for start, end in pairwise(borders(text)))
+        assert position in borders(text) or longest * 2 > limit
 
 
 # --- marked ---------------------------------------------------------------------------------------

@@ -87,11 +87,11 @@ def test_a_result_that_is_too_large_is_not_kept_and_drops_nothing() -> None:
     assert counters["tool_cache:too_large"] == 1
 
 
-Asked = Callable[..., "asyncio.Task[Result]"]
+CachedCall = Callable[..., "asyncio.Task[Result]"]
 
 
 @pytest.fixture
-def asked(calls: Calls) -> Asked:
+def asked(calls: Calls) -> CachedCall:
     """Asks one tool the same thing; each time by another turn."""
     kept = ToolResultCache(StoppedClock(), Counters())
 
@@ -103,7 +103,7 @@ def asked(calls: Calls) -> Asked:
 
 
 async def test_equal_calls_at_once_are_one_call_and_its_result_is_kept(
-    calls: Calls, asked: Asked
+    calls: Calls, asked: CachedCall
 ) -> None:
     all_of_them = [asked() for _ in range(20)]
     await turns()
@@ -117,7 +117,7 @@ async def test_equal_calls_at_once_are_one_call_and_its_result_is_kept(
 
 
 async def test_who_began_a_call_may_leave_and_the_others_get_its_result(
-    calls: Calls, asked: Asked
+    calls: Calls, asked: CachedCall
 ) -> None:
     first, second, third = asked(), asked(), asked()
     await turns()
@@ -132,7 +132,7 @@ async def test_who_began_a_call_may_leave_and_the_others_get_its_result(
 
 
 async def test_a_call_that_nobody_waits_for_any_more_ends_and_is_made_anew(
-    calls: Calls, asked: Asked
+    calls: Calls, asked: CachedCall
 ) -> None:
     first, second = asked(), asked()
     await turns()
@@ -147,7 +147,7 @@ async def test_a_call_that_nobody_waits_for_any_more_ends_and_is_made_anew(
 
 
 async def test_a_failure_is_only_its_own_callers_and_the_rest_try_once_more_together(
-    calls: Calls, asked: Asked
+    calls: Calls, asked: CachedCall
 ) -> None:
     first, *others = [asked() for _ in range(10)]
     await turns()
@@ -161,7 +161,7 @@ async def test_a_failure_is_only_its_own_callers_and_the_rest_try_once_more_toge
     assert len(calls.running) == 2
 
 
-async def test_a_failure_is_never_kept(calls: Calls, asked: Asked) -> None:
+async def test_a_failure_is_never_kept(calls: Calls, asked: CachedCall) -> None:
     for number in range(3):
         task = asked()
         await turns()
@@ -171,7 +171,7 @@ async def test_a_failure_is_never_kept(calls: Calls, asked: Asked) -> None:
 
 
 async def test_whoever_waits_for_another_call_waits_no_longer_than_it_has_time(
-    calls: Calls, asked: Asked
+    calls: Calls, asked: CachedCall
 ) -> None:
     first = asked(60)
     await turns()
@@ -183,7 +183,7 @@ async def test_whoever_waits_for_another_call_waits_no_longer_than_it_has_time(
 
 
 async def test_a_call_that_is_cancelled_from_within_cancels_nobody(
-    calls: Calls, asked: Asked
+    calls: Calls, asked: CachedCall
 ) -> None:
     task = asked()
     await turns()

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.turn.tool_calls import is_repeating
-from bot.usage.limits import RequestRate
-from registry.limits import CostConfig, SafetyConfig, TurnLimits
+from bot.usage.budgets import RequestRate
+from registry.agent_limits import CostConfig, SafetyConfig, TurnLimits
 from tests.clocks import StoppedClock
 
 

@@ -15,9 +15,9 @@ from bot.ops.tasks import SystemClock
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.journal import Record
+from bot.usage.budgets import Cost, Spender, SpendLimit
 from bot.usage.ledger import Ledger
-from bot.usage.limits import Cost, Spender, SpendLimit
-from tests.store.test_journal import ECHO, LINE, desk
+from tests.store.test_journal import ECHO, LINE, journal_line
 
 DAY = "2026-01-31"
 HOST = f"host:{DAY}"
@@ -99,7 +99,7 @@ async def test_a_budget_that_is_lowered_below_what_is_set_aside_lets_nothing_mor
     t = await till(client)
     assert await t.reserve("a", Cost(80, 0), {HOST: SpendLimit(100)}) is None
     assert await t.reserve("b", Cost(1, 0), {HOST: SpendLimit(50)}) == HOST
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
     await d.journal.append(d.fence, turn, [line(80, 0, "a", HOST)])
     assert await t.reserve("b", Cost(1, 0), {HOST: SpendLimit(50)}) == HOST
@@ -111,7 +111,7 @@ async def test_a_line_settles_on_the_day_on_which_it_was_set_aside(client: Store
     """Midnight in the middle of a request moves nothing from one day to the next."""
     t = await till(client)
     assert await t.reserve("a", Cost(80, 0), {HOST: SpendLimit(100)}) is None
-    d = await desk(client)
+    d = await journal_line(client)
     turn = (await d.begin()).turn
     await d.journal.append(d.fence, turn, [line(30, 5, "a", HOST)])
     assert await t.of(HOST) == {
@@ -133,7 +133,7 @@ async def test_no_scope_is_ever_overrun_by_a_storm_of_reservations(
 ) -> None:
     """Many at once, each with its own scopes, costs and ends; the sums are checked meanwhile."""
     chance = random.Random(seed)
-    t, d = await till(client), await desk(client)
+    t, d = await till(client), await journal_line(client)
     turn = (await d.begin()).turn
     scopes = [f"person:{n}" for n in range(3)] + ["chat:1", "agent:a", "account:default", HOST]
     most = {
@@ -177,7 +177,7 @@ async def test_no_scope_is_ever_overrun_by_a_storm_of_reservations(
 async def test_each_attempt_that_asked_and_wrote_nothing_is_counted_until_something_is_written(
     client: StoreClient,
 ) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     assert [(await d.begin(isolated=True)).turn.unrecorded_attempts for _ in range(2)] == [0, 1]
     turn = (await d.begin(isolated=True)).turn
     await d.journal.append(d.fence, turn, [line(1, 1, "")])
@@ -191,7 +191,7 @@ async def test_each_attempt_that_asked_and_wrote_nothing_is_counted_until_someth
 
 
 async def test_a_look_by_another_agent_is_no_attempt(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     await d.begin(isolated=True)
     message = Record("person", {"turn": d.ref.entry})
     other = type(d.ref)(d.ref.entry, "5", "other")
@@ -200,7 +200,7 @@ async def test_a_look_by_another_agent_is_no_attempt(client: StoreClient) -> Non
 
 
 async def test_lines_that_are_written_twice_stand_once(client: StoreClient) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     await d.begin()
     for _ in range(2):
         args = [d.fence.token, d.ref.entry, 1, "usage", orjson.dumps(line(5, 5, "", HOST).body)]

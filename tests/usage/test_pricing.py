@@ -8,7 +8,7 @@ import pytest
 
 from bot.messages import Meter, ModelRequest, Usage
 from bot.store.journal import Record
-from bot.usage.limits import SpendLimit, lowest_limits, spend_limit
+from bot.usage.budgets import SpendLimit, lowest_limits, spend_limit
 from bot.usage.pricing import (
     Charge,
     KnownPrompt,

@@ -11,11 +11,11 @@ from bot.errors import OutOfBudget, PoisonMessage
 from bot.messages import Attribution, ModelRequest
 from bot.store.client import StoreClient
 from bot.store.journal import MAX_ATTEMPTS, Opened, Record
+from bot.usage.budgets import Budgets, Spender, SpendLimit
 from bot.usage.ledger import BudgetService, Ledger
-from bot.usage.limits import Budgets, Spender, SpendLimit
 from bot.usage.pricing import Prices
 from bot.usage.reservation import TurnBudget
-from tests.store.test_journal import Desk, desk
+from tests.store.test_journal import JournalLine, journal_line
 
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
 ECHO = Attribution("default", "echo", "r1")
@@ -41,9 +41,9 @@ class Spending:
     """A turn's budget, and its parts."""
 
     def __init__(
-        self, d: Desk, budgets: dict[str, SpendLimit], own: dict[str, dict[str, float]]
+        self, d: JournalLine, budgets: dict[str, SpendLimit], own: dict[str, dict[str, float]]
     ) -> None:
-        self.desk = d
+        self.journal_line = d
         self.budgets = budgets
         self.clock = SetClock()
         self.told: list[tuple[str, str]] = []
@@ -53,7 +53,9 @@ class Spending:
         self.budget = self.next_attempt()
 
     def next_attempt(self) -> TurnBudget:
-        return TurnBudget(self.service, self.desk.fence, self.spender, self.now, self.clock, "m")
+        return TurnBudget(
+            self.service, self.journal_line.fence, self.spender, self.now, self.clock, "m"
+        )
 
     async def tell(self, key: str, text: str) -> None:
         self.told.append((key, text))
@@ -63,9 +65,9 @@ class Spending:
 
     async def answer(self, counts: list[int], model: str = "m") -> None:
         record = Record("model", {"usage": counts, "model": model, "content": [], "at": 0})
-        turn = (await self.desk.begin()).turn
+        turn = (await self.journal_line.begin()).turn
         lines = self.budget.usage_records([record])
-        await self.desk.journal.append(self.desk.fence, turn, [record, *lines])
+        await self.journal_line.journal.append(self.journal_line.fence, turn, [record, *lines])
 
 
 def request(model: str = "m", tokens: int = 100) -> ModelRequest:
@@ -77,7 +79,7 @@ async def counter(
     budgets: dict[str, SpendLimit],
     own: dict[str, dict[str, float]] | None = None,
 ) -> Spending:
-    return Spending(await desk(client), budgets, OWN if own is None else own)
+    return Spending(await journal_line(client), budgets, OWN if own is None else own)
 
 
 async def test_a_request_counts_on_the_day_on_which_it_began(client: StoreClient) -> None:
@@ -160,7 +162,7 @@ async def test_a_next_attempt_sets_aside_for_what_the_last_may_have_asked_too(
 async def test_a_turn_that_comes_to_nothing_still_tells_what_its_attempts_may_have_asked(
     client: StoreClient,
 ) -> None:
-    d = await desk(client)
+    d = await journal_line(client)
     for _ in range(MAX_ATTEMPTS):
         await d.begin(isolated=True)
     with pytest.raises(PoisonMessage) as caught:

@@ -22,11 +22,12 @@ from mcp.client.auth.utils import (
 from mcp.client.auth.utils import issuers_match
 
 from bot.mcp.server_spec import ServerSpec, basic_credentials
-from bot.safety.guarded_http import CONNECT_SECONDS, GuardedHttpClient, NotRequested, failure_text
+from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient, NotRequested, failure_text
 
 ANSWER_LIMIT = 64 * 1024
 EARLY_SECONDS = 60.0
 NO_EXPIRY_SECONDS = 3600.0
+LONGEST_SECONDS = 30 * 24 * 3600.0
 
 _CODE = re.compile(r"[a-z_]{1,40}\Z")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16000}\Z")
@@ -44,8 +45,7 @@ class TokenSource:
     """
 
     def __init__(self, spec: ServerSpec, now: Callable[[], float] = time.monotonic) -> None:
-        if spec.definition.auth is None:
-            raise ValueError(f"{spec.name} has no `auth`")
+        assert spec.definition.auth is not None
         self._spec = spec
         self._auth = spec.definition.auth
         self._now = now
@@ -65,10 +65,7 @@ class TokenSource:
     async def _fetch(self) -> tuple[str, float]:
         auth = self._auth
         url, in_body = await self._endpoint()
-        form = {
-            "grant_type": "client_credentials",
-            "resource": self._spec.url.partition("#")[0],
-        }
+        form = {"grant_type": "client_credentials", "resource": self._spec.url.partition("#")[0]}
         if auth.scopes:
             form["scope"] = " ".join(auth.scopes)
         headers = _JSON
@@ -147,9 +144,8 @@ def _token_in(status: int, answer: Mapping[str, Any]) -> tuple[str, float]:
     token, kind = answer.get("access_token"), answer.get("token_type", "bearer")
     if not isinstance(token, str) or not _TOKEN.match(token) or str(kind).lower() != "bearer":
         raise NotAuthorized("no token: the address answered without a bearer token")
-    lifetime = answer.get("expires_in")
     try:
-        seconds = float(lifetime) if isinstance(lifetime, int | float | str) else NO_EXPIRY_SECONDS
-    except ValueError:
+        seconds = float(answer["expires_in"])
+    except (KeyError, TypeError, ValueError):
         seconds = NO_EXPIRY_SECONDS
-    return token, max(0.0, min(seconds, 30 * 24 * 3600.0))
+    return token, max(0.0, min(seconds, LONGEST_SECONDS))

@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import anyio
 import httpx2
 import structlog
+from anyio.abc import ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
 from mcp.shared.message import SessionMessage
@@ -26,11 +27,10 @@ from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.auth import NotAuthorized, TokenSource
 from bot.mcp.transports.messages import bounded_body, message_or_error, too_long_message
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
-from bot.safety.guarded_http import CONNECT_SECONDS, GuardedHttpClient, failure_text
+from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient, failure_text
 
 _REFUSALS = frozenset({401, 403, 404})
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, NotAuthorized)
-
 
 log = structlog.get_logger("mcp")
 _EVENTS = "text/event-stream"
@@ -72,7 +72,7 @@ class ServerHttpClient(GuardedHttpClient):
         if response.status_code in _REFUSALS:
             _mark_unsent()
         if response.is_error:
-            self._connection.note(failure)
+            self._connection.trouble = failure
             if self._posts_are_vital:
                 self._connection.lose(failure)
         return response
@@ -86,12 +86,12 @@ class ServerHttpClient(GuardedHttpClient):
         token = await self._tokens.token()
         request.headers["Authorization"] = f"Bearer {token}"
         response = await super().send(request, **options)
-        if response.status_code != 401:
-            return response
-        await response.aclose()
-        token = await self._tokens.token(unlike=token)
-        request.headers["Authorization"] = f"Bearer {token}"
-        return await super().send(request, **options)
+        if response.status_code == 401:
+            await response.aclose()
+            token = await self._tokens.token(unlike=token)
+            request.headers["Authorization"] = f"Bearer {token}"
+            response = await super().send(request, **options)
+        return response
 
 
 def _mark_unsent() -> None:
@@ -99,8 +99,8 @@ def _mark_unsent() -> None:
         request.sent = False
 
 
-@dataclass(slots=True)
-class Posts:
+@dataclass
+class Posts(ObjectSendStream[SessionMessage]):
     """Messages to the server, each posted by its sender."""
 
     client: httpx2.AsyncClient
@@ -117,12 +117,6 @@ class Posts:
     async def aclose(self) -> None:
         """Nothing to close."""
 
-    async def __aenter__(self) -> Posts:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage], Posts]
 
@@ -132,7 +126,7 @@ async def sse_streams(
     url: str, client: httpx2.AsyncClient, state: ConnectionState
 ) -> AsyncIterator[Streams]:
     """The server's streams of messages; raises httpx2.HTTPError where it has none."""
-    async with client, stream_within_origin(client, "GET", url, headers=_HEADERS) as response:
+    async with stream_within_origin(client, "GET", url, headers=_HEADERS) as response:
         response.raise_for_status()
         if not response.headers.get("content-type", "").lower().startswith(_EVENTS):
             raise httpx2.RemoteProtocolError("not a stream of events", request=response.request)
@@ -179,7 +173,7 @@ class EventReader:
                         self._state.lose("the server sends an event without an end")
                         break
         except (httpx2.HTTPError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            self._state.note(type(error).__name__)
+            self._state.trouble = type(error).__name__
         finally:
             if not self.endpoint.done():
                 self.endpoint.set_exception(ended)
@@ -218,14 +212,13 @@ class EventReader:
             return
         try:
             url = urljoin(self._url, data.decode(errors="replace").strip())
-            is_same_host = _origin(url) == _origin(self._url)
+            if _origin(url) == _origin(self._url):
+                self.endpoint.set_result(url)
+                return
         except ValueError:
-            url, is_same_host = "", False
-        if is_same_host:
-            self.endpoint.set_result(url)
-        else:
-            text = "the server wants posts to go to another host"
-            self.endpoint.set_exception(httpx2.RemoteProtocolError(text))
+            pass
+        text = "the server wants posts to go to another host"
+        self.endpoint.set_exception(httpx2.RemoteProtocolError(text))
 
 
 def _origin(url: str) -> tuple[str, str]:

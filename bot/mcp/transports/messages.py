@@ -31,18 +31,17 @@ _BRACKETS_LIMIT = 50_000
 _QUOTES_LIMIT = 200_000
 _COMMAS_LIMIT = 800_000
 TOO_MANY_PARTS = "The tool ran, but its answer has too many parts: ask for less."
+TOO_LARGE = (
+    f"The tool ran, but its answer of more than {LINE_LIMIT >> 20} MB is too large: ask for less."
+)
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
-_HEADERS = {"Content-Type": _JSON}
 _DATA = b"data:"
 
 
 class TooManyParts(ValueError):
     """The message has too many values to be parsed."""
-
-    def __init__(self) -> None:
-        super().__init__(TOO_MANY_PARTS)
 
 
 class InvalidMessage(ValueError):
@@ -114,11 +113,10 @@ def cut_parts(result: dict[str, Any]) -> None:
 
 def _structure_as_text(result: dict[str, Any]) -> None:
     content = result.get("content")
-    if not isinstance(content, list) or result.get("structuredContent") is None:
-        return
-    structure = result.pop("structuredContent")
-    if not any(map(_has_text, content)):
-        content.append({"type": "text", "text": orjson.dumps(structure).decode()})
+    if isinstance(content, list) and result.get("structuredContent") is not None:
+        structure = result.pop("structuredContent")
+        if not any(map(_has_text, content)):
+            content.append({"type": "text", "text": orjson.dumps(structure).decode()})
 
 
 def _has_text(part: Any) -> bool:
@@ -163,14 +161,8 @@ def too_long_message(request: int | None, size: int) -> SessionMessage | None:
     return error_message(request, text)
 
 
-def too_large_text(limit: int) -> str:
-    """What the model is told of an answer over `limit` bytes."""
-    size = limit // (1024 * 1024)
-    return f"The tool ran, but its answer of more than {size} MB is too large: ask for less."
-
-
-async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> httpx2.Response:
-    """The response, its body read where that is JSON; a body over `limit` bytes is an error in it.
+async def bounded_body(response: httpx2.Response) -> httpx2.Response:
+    """The response, its body read where that is JSON; one over `LINE_LIMIT` is an error in it.
 
     The same holds for each event of a stream. Half of a surrogate pair is U+FFFD. Raises
     httpx2.TransportError where the body breaks off, or is compressed although we asked for it
@@ -184,26 +176,18 @@ async def bounded_body(response: httpx2.Response, limit: int = LINE_LIMIT) -> ht
         response.stream = _BoundedEvents(response)
     if not kind.startswith(_JSON):
         return response
-    body, request = bytearray(), response.request
+    body, sent, request = bytearray(), _sent_id(response.request), response.request
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > limit:
+        if len(body) > LINE_LIMIT:
             await response.aclose()
-            content, headers = (
-                _error(_sent_id(request), too_large_text(limit)),
-                {"Content-Type": _JSON},
-            )
+            content, headers = _error(sent, TOO_LARGE), {"Content-Type": _JSON}
             return httpx2.Response(200, content=content, headers=headers, request=request)
-    return httpx2.Response(
-        response.status_code,
-        headers=[
-            (name, value)
-            for name, value in response.headers.multi_items()
-            if name.lower() not in {"content-length", "transfer-encoding"}
-        ],
-        content=await _shortened_or_error(bytes(body), _sent_id(request), _sent_id(request)),
-        request=request,
-    )
+    kept = response.headers.copy()
+    for name in ("content-length", "transfer-encoding"):
+        kept.pop(name, None)
+    content = await _shortened_or_error(bytes(body), sent, sent)
+    return httpx2.Response(response.status_code, headers=kept, content=content, request=request)
 
 
 class _BoundedEvents(httpx2.AsyncByteStream):
@@ -225,7 +209,7 @@ class _BoundedEvents(httpx2.AsyncByteStream):
     async def _line(self, line: bytes | LineTooLong) -> bytes:
         if isinstance(line, LineTooLong):
             request = self._sent_id if line.request is None else line.request
-            return b"data: " + _error(request, too_large_text(LINE_LIMIT)) + b"\n"
+            return b"data: " + _error(request, TOO_LARGE) + b"\n"
         if not line.startswith(_DATA):
             return line + b"\n"
         message = line.removeprefix(_DATA)
@@ -244,8 +228,8 @@ async def _shortened_or_error(message: bytes, answered: Any, sent: Any) -> bytes
     """
     try:
         return await shortened(message, sent)
-    except TooManyParts as error:
-        return _error(answered, str(error))
+    except TooManyParts:
+        return _error(answered, TOO_MANY_PARTS)
     except InvalidMessage:
         return _error(answered if sent is None else sent, PROTOCOL_BROKEN)
     except ValueError:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import anyio
 import structlog
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse
@@ -36,56 +36,30 @@ Streams = tuple[Any, Any]
 @asynccontextmanager
 async def open_transport(spec: ServerSpec, state: ConnectionState) -> AsyncIterator[Streams]:
     """The server's streams of messages, to read and to write; `state` is lost once it is gone."""
-    async with _streams(spec, state) as (read, write):
+    async with AsyncExitStack() as stack:
+        streams: AbstractAsyncContextManager[Streams]
+        if spec.definition.transport == "stdio":
+            streams = stdio_streams(spec, state)
+        else:
+            is_sse = spec.definition.transport == "sse"
+            client = ServerHttpClient(spec, state, posts_are_vital=is_sse)
+            await stack.enter_async_context(client)
+            streams = (
+                sse_streams(spec.url, client, state)
+                if is_sse
+                else streamable_http_client(
+                    spec.url, http_client=client, max_sse_event_size=LINE_LIMIT
+                )
+            )
+        read, write = await stack.enter_async_context(streams)
         yield _Incoming(read, state), _Outgoing(write)
 
 
-def _streams(spec: ServerSpec, state: ConnectionState) -> AbstractAsyncContextManager[Streams]:
-    if spec.definition.transport == "stdio":
-        return stdio_streams(spec, state)
-    if spec.definition.transport == "sse":
-        return sse_streams(spec.url, ServerHttpClient(spec, state, posts_are_vital=True), state)
-    return _http_streams(spec, state)
-
-
-@asynccontextmanager
-async def _http_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterator[Streams]:
-    async with (
-        ServerHttpClient(spec, state) as client,
-        streamable_http_client(
-            spec.url, http_client=client, max_sse_event_size=LINE_LIMIT
-        ) as streams,
-    ):
-        yield streams
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What both directions of a watched connection share."""
-
-    _inner: Any
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def __aenter__(self) -> Any:
-        await self._inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        suppressed: bool | None = await self._inner.__aexit__(kind, error, trace)
-        return suppressed
-
-
-@dataclass(slots=True)
-class _Incoming(_Stream):
+@dataclass
+class _Incoming(ObjectReceiveStream[Any]):
     """Messages from the server; the connection is lost when they end."""
 
+    _inner: Any
     _state: ConnectionState
     _window_began: float = 0.0
     _received: int = 0
@@ -108,18 +82,15 @@ class _Incoming(_Stream):
             self._state.lose("the server closed the connection")
             raise
 
-    def __aiter__(self) -> _Incoming:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
-class _Outgoing(_Stream):
+@dataclass
+class _Outgoing(ObjectSendStream[SessionMessage]):
     """Messages to the server; records for each call whether it may have been sent."""
+
+    _inner: Any
 
     async def send(self, item: SessionMessage) -> None:
         request = current_request.get()
@@ -133,6 +104,9 @@ class _Outgoing(_Stream):
             request.sent = False
             raise
 
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
 
 def _repaired(item: Any) -> Any:
     """A message that the SDK can read: one odd tool would cost its server the whole list."""
@@ -140,13 +114,12 @@ def _repaired(item: Any) -> Any:
     if isinstance(message, JSONRPCResponse):
         cut_parts(message.result)
         if isinstance(tools := message.result.get("tools"), list):
-            offered = [
-                tool
+            message.result["tools"] = [
+                repaired
                 for tool in tools[: TOOLS_LIMIT + PARTS_LIMIT]
                 if isinstance(tool, dict) and isinstance(tool.get("name"), str)
+                if _can_be_listed(repaired := _repaired_tool(tool))
             ]
-            repaired = [_repaired_tool(tool) for tool in offered]
-            message.result["tools"] = [tool for tool in repaired if _can_be_listed(tool)]
     return item
 
 
@@ -156,13 +129,10 @@ def _can_be_listed(tool: dict[str, Any]) -> bool:
     properties, required = schema.get("properties"), schema.get("required")
     fits = {
         "$schema": isinstance(schema.get("$schema"), str | None),
-        "properties": properties is None
-        or (
-            isinstance(properties, dict)
-            and all(isinstance(one, dict | bool) for one in properties.values())
-        ),
-        "required": required is None
-        or (isinstance(required, list) and all(isinstance(name, str) for name in required)),
+        "properties": isinstance(properties, dict | None)
+        and all(isinstance(one, dict | bool) for one in (properties or {}).values()),
+        "required": isinstance(required, list | None)
+        and all(isinstance(name, str) for name in required or ()),
     }
     if wrong := next((keyword for keyword, well in fits.items() if not well), None):
         name = printable(tool["name"][:80])
@@ -173,13 +143,9 @@ def _can_be_listed(tool: dict[str, Any]) -> bool:
 
 def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:
     # Without an output schema no result is checked against a server's own patterns on our loop.
-    repaired: dict[str, Any] = {"name": tool["name"]}
+    repaired = {key: tool[key] for key in ("name", "description") if isinstance(tool.get(key), str)}
     if isinstance(hints := tool.get("annotations"), dict):
         repaired["annotations"] = {hint: on for hint, on in hints.items() if isinstance(on, bool)}
     schema = tool.get("inputSchema")
-    repaired["inputSchema"] = dict(schema) if isinstance(schema, dict) else {}
-    if repaired["inputSchema"].get("type") != "object":
-        repaired["inputSchema"]["type"] = "object"
-    if isinstance(tool.get("description"), str):
-        repaired["description"] = tool["description"]
+    repaired["inputSchema"] = (schema if isinstance(schema, dict) else {}) | {"type": "object"}
     return repaired

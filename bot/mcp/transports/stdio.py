@@ -28,6 +28,7 @@ from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports import parent_death
 from bot.mcp.transports.messages import (
     PROTOCOL_BROKEN,
+    TOO_MANY_PARTS,
     TooManyParts,
     error_message,
     parse_message,
@@ -65,7 +66,7 @@ async def stdio_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterat
     pumps = [
         asyncio.create_task(_MessageReader(spec, log, received).pump(process, state)),
         asyncio.create_task(_write(process, to_send, received)),
-        asyncio.create_task(_StderrLogger(spec, log).pump(_pipe(process.stderr))),
+        asyncio.create_task(_log_stderr(spec, log, process)),
     ]
     try:
         yield incoming, outgoing
@@ -82,12 +83,6 @@ async def stdio_streams(spec: ServerSpec, state: ConnectionState) -> AsyncIterat
             transport.close()  # else a stray grandchild that holds the pipes would cost us ours
             for half in (received, to_send):
                 half.close()
-
-
-def _pipe(pipe: asyncio.StreamReader | None) -> asyncio.StreamReader:
-    if pipe is None:
-        raise RuntimeError("the process was started without a pipe")
-    return pipe
 
 
 async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport]:
@@ -136,7 +131,8 @@ class _MessageReader:
 
     async def pump(self, process: Process, state: ConnectionState) -> None:
         """Read until the end, or until too much garbage came; the rest is discarded."""
-        stdout = _pipe(process.stdout)
+        stdout = process.stdout
+        assert stdout is not None
         try:
             async with self._received:
                 while chunk := await stdout.read(_CHUNK):
@@ -162,8 +158,8 @@ class _MessageReader:
             return too_long_message(line.request, line.size)
         try:
             message = parse_message(await shortened(line))
-        except TooManyParts as error:
-            return error_message(answered_request(line), str(error))
+        except TooManyParts:
+            return error_message(answered_request(line), TOO_MANY_PARTS)
         except ValueError:
             self._garbage_bytes += len(line)
             self._garbage_lines += 1
@@ -183,34 +179,23 @@ class _MessageReader:
         return False
 
 
-class _StderrLogger:
-    """Copies a server's standard error to our log, so many lines a minute."""
-
-    def __init__(self, spec: ServerSpec, log: Any) -> None:
-        self._spec = spec
-        self._log = log
-        self._lines = LineSplitter(_CHUNK)
-        self._window_began = 0.0
-        self._written = 0
-
-    async def pump(self, stderr: asyncio.StreamReader) -> None:
-        """Read until the end, no faster than a few megabytes a second."""
-        while chunk := await stderr.read(_CHUNK):
-            for line in self._lines.feed(chunk):
-                self._write(line)
-            if len(chunk) == _CHUNK:
-                await asyncio.sleep(0.01)
-
-    def _write(self, line: bytes | LineTooLong) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._window_began > _STDERR_WINDOW:
-            self._window_began, self._written = now, 0
-        self._written += 1
-        if self._written <= _STDERR_LINES and isinstance(line, bytes):
-            text = line.decode(errors="replace").rstrip()
-            self._log.info("stderr", line=self._spec.redact(text)[:_STDERR_LINE])
-        elif self._written == _STDERR_LINES + 1:
-            self._log.warning("too much on stderr: the rest of this minute is dropped")
+async def _log_stderr(spec: ServerSpec, log: Any, process: Process) -> None:
+    """Copy standard error to our log, so many lines a minute, a few megabytes a second."""
+    assert process.stderr is not None
+    lines, loop = LineSplitter(_CHUNK), asyncio.get_running_loop()
+    window_began, written = 0.0, 0
+    while chunk := await process.stderr.read(_CHUNK):
+        if loop.time() - window_began > _STDERR_WINDOW:
+            window_began, written = loop.time(), 0
+        for line in lines.feed(chunk):
+            written += 1
+            if written <= _STDERR_LINES and isinstance(line, bytes):
+                text = line.decode(errors="replace").rstrip()
+                log.info("stderr", line=spec.redact(text)[:_STDERR_LINE])
+            elif written == _STDERR_LINES + 1:
+                log.warning("too much on stderr: the rest of this minute is dropped")
+        if len(chunk) == _CHUNK:
+            await asyncio.sleep(0.01)
 
 
 async def _write(
@@ -218,13 +203,12 @@ async def _write(
     to_send: MemoryObjectReceiveStream[SessionMessage],
     received: MemoryObjectSendStream[Item],
 ) -> None:
-    stdin = process.stdin
+    assert process.stdin is not None
     try:
         async for message in to_send:
             line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-            if stdin is not None:
-                stdin.write(line.encode() + b"\n")
-                await stdin.drain()
+            process.stdin.write(line.encode() + b"\n")
+            await process.stdin.drain()
     except (OSError, anyio.ClosedResourceError):
         # Where we cannot write any more, the connection is over.
         received.close()

@@ -103,7 +103,7 @@ class PageFeed:
         return {
             "about": self._about,
             "world": snapshot.world_state(self._world),
-            "tape": self.timeline.heads(),
+            "timeline": self.timeline.heads(),
             "host": self.host,
             "trouble": self._faults.show(),
         }
@@ -120,7 +120,7 @@ class PageFeed:
             return
         head = self.timeline.add_event(happening)
         if head is not None:
-            self.publish("tape", head)
+            self.publish("timeline", head)
             self.publish_faults()
 
     async def _hear_model(self) -> None:
@@ -134,14 +134,14 @@ class PageFeed:
     def _asked(self, record: Record) -> None:
         heads = self.timeline.add_request(record)
         for head in heads:
-            self.publish("tape", head)
+            self.publish("timeline", head)
         task = asyncio.create_task(self._until_answered(heads[-1], record))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
 
     async def _until_answered(self, head: Json, record: Record) -> None:
         await record.ended(1e9)
-        self.publish("tape", self.timeline.end_request(head, record))
+        self.publish("timeline", self.timeline.end_request(head, record))
         self.publish_faults()
 
 

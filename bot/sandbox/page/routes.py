@@ -43,7 +43,7 @@ def page_routes(
         Route("/", page.index, methods=["GET"]),
         Route("/static/{name}", page.static, methods=["GET"]),
         Route("/page/stream", page.stream, methods=["GET"]),
-        Route("/page/tape/{number:int}", page.entry, methods=["GET"]),
+        Route("/page/timeline/{number:int}", page.entry, methods=["GET"]),
         Route("/page/file/{id}", page.file, methods=["GET"]),
         Route("/page/log", page.log, methods=["GET"]),
         Route("/page/kill", page.kill, methods=["POST"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import sys
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from operator import itemgetter
@@ -42,7 +42,8 @@ def entity_at(entity: Json, start: int, end: int) -> Json:
     return {**entity, "offset": start, "length": end - start}
 
 
-def _range(entity: Json) -> Range:
+def range_of(entity: Json) -> Range:
+    """Start and end of an entity, in UTF-16 units."""
     return entity["offset"], entity["offset"] + entity["length"]
 
 
@@ -53,7 +54,7 @@ def _key(entity: Json) -> tuple[int, int, int]:
 
 
 def _clipped(entity: Json, units: int) -> Json | None:
-    start, end = _range(entity)
+    start, end = range_of(entity)
     start, end = max(0, start), min(end, units)
     return entity_at(entity, start, end) if start < end else None
 
@@ -63,33 +64,32 @@ def _apart(entities: Iterable[Json]) -> list[Json]:
     apart: list[Json] = []
     taken: list[Range] = []
     for entity in entities:
-        start, end = _range(entity)
-        index = bisect_left(taken, (end, 0))
-        if index == 0 or taken[index - 1][1] <= start:
-            taken.insert(index, (start, end))
+        if not _meets(taken, *range_of(entity)):
+            insort(taken, range_of(entity))
             apart.append(entity)
     return apart
 
 
+def _meets(ranges: Sequence[Range], start: int, end: int) -> bool:
+    """Whether one of the ranges, which are sorted and apart, has something between the two."""
+    index = bisect_left(ranges, (end, 0))
+    return index > 0 and ranges[index - 1][1] > start
+
+
 def _around(quotes: Iterable[Json], atoms: Iterable[Json]) -> list[Json]:
     """The outermost quotations that begin and end inside of no other entity."""
-    ranges = sorted(_range(one) for one in atoms)
-
-    def is_outside(unit: int) -> bool:
-        index = bisect_left(ranges, (unit, 0))
-        return index == 0 or ranges[index - 1][1] <= unit
-
-    whole = (one for one in quotes if all(is_outside(unit) for unit in _range(one)))
+    ranges = sorted(range_of(one) for one in atoms)
+    whole = (q for q in quotes if not any(_meets(ranges, unit, unit) for unit in range_of(q)))
     return _apart(sorted(whole, key=_key))
 
 
 def _styles(entities: Sequence[Json], others: Sequence[Json]) -> list[Json]:
     """Each style once in a place, outside of code, cut where another entity's border crosses it."""
-    code = sorted(_range(one) for one in others if one["type"] in _CODE)
-    walls = [_range(one) for one in others if one["type"] not in _CODE]
+    code = sorted(range_of(one) for one in others if one["type"] in _CODE)
+    walls = [range_of(one) for one in others if one["type"] not in _CODE]
     pieces: list[Json] = []
     for style in _STYLES:
-        ranges = _united(_range(one) for one in entities if one["type"] == style)
+        ranges = _united(range_of(one) for one in entities if one["type"] == style)
         for start, end in _cut_by(_without(ranges, code), walls):
             pieces.append({"type": style, "offset": start, "length": end - start})
     return _nested(pieces)
@@ -135,7 +135,7 @@ def _nested(pieces: list[Json]) -> list[Json]:
     open_ends: list[int] = []
     while heap:
         piece = heapq.heappop(heap)[-1]
-        start, end = _range(piece)
+        start, end = range_of(piece)
         while open_ends and open_ends[-1] <= start:
             open_ends.pop()
         if open_ends and open_ends[-1] < end:

@@ -1,4 +1,4 @@
-"""Markdown made ready for the converter, which drops HTML and misjudges the width of tables.
+"""Markdown made ready for the converter, which drops HTML.
 
 What looks like a tag outside of code becomes plain text, `<br>` a line break, and a table a block
 of fixed-width text. Spoiler tags stay: the converter knows them.
@@ -7,28 +7,23 @@ of fixed-width text. Spoiler tags stay: the converter knows them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
-from bot.telegram.markdown.split import width
-
-Events = list[tuple[Any, Any]]
-_Edit = tuple[int, int, bytes]
+from bot.telegram.markdown.tables import Edit, Event, table_edits
 
 _PASSES: Final = 12
 _MOST_FORMULAS: Final = 64
 """Brackets of LaTeX in a text that the converter looks at: it reads all of it from each of them."""
 _MOST_NESTED: Final = 8
 """Lists that one line may open inside of each other; each of them indents all that is inside."""
+_RULE: Final = r"(?:[- \t]*|[* \t]*)$"  # dashes or stars alone: a line across the text
 _NESTED: Final = re.compile(
-    rf"^(?:[ \t>]*(?:[-*+]|\d{{1,9}}[.)])(?=[ \t])){{{_MOST_NESTED + 1}}}.*", re.MULTILINE
+    rf"^(?!{_RULE})(?:[ \t>]*(?:[-*+]|\d{{1,9}}[.)])(?=[ \t])){{{_MOST_NESTED + 1}}}", re.MULTILINE
 )
 _BREAK: Final = re.compile(rb"<br\s*/?>[ \t]*(\r?\n)?", re.IGNORECASE)
 _FENCE: Final = re.compile(rb"[ \t>]*(```|~~~)")
-_MARGIN: Final = re.compile(rb"[ \t>]*")
 _SPOILER: Final = ("<tg-spoiler>", "</tg-spoiler>")
-_LATEX: Final = ("\\(", "\\[")
 _LATEX_OPENS: Final = re.compile(rb"\\[(\[]")
 _LATEX_CLOSES: Final = {b"\\(": b"\\)", b"\\[": b"\\]"}
 _TAG_START: Final = re.compile(rb"(?<!\\)<(?=[A-Za-z/!?])")
@@ -38,33 +33,24 @@ class HtmlTooNested(ValueError):
     """HTML or lists are nested so deep that the text is better shown as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Markdown for the converter, and whether LaTeX in it may be turned into characters."""
+def preprocess_markdown(markdown: str) -> tuple[str, bool]:
+    """Markdown without tags and tables, and whether its LaTeX may be turned into characters.
 
-    markdown: str
-    latex: bool
-
-
-def preprocess_markdown(markdown: str) -> Source:
-    """Markdown without tags and tables; raises HtmlTooNested."""
-    if any(not _is_rule(found.group()) for found in _NESTED.finditer(markdown)):
+    Raises HtmlTooNested.
+    """
+    if _NESTED.search(markdown):
         raise HtmlTooNested
-    formulas = sum(markdown.count(mark) for mark in _LATEX)
+    formulas = len(_LATEX_OPENS.findall(markdown.encode()))
     latex = not formulas or (formulas <= _MOST_FORMULAS and not _latex_in_code(markdown))
     if "<" in markdown:
         markdown = _without_tags(markdown)
     if "|" in markdown:
-        markdown = _without_tables(markdown)
-    return Source(markdown, latex)
+        data = markdown.encode()
+        markdown = _edited(data, table_edits(data, _parse(markdown)))
+    return markdown, latex
 
 
-def _is_rule(line: str) -> bool:
-    """Whether a line of dashes or stars alone is drawn across the text."""
-    return set(line) <= set("- \t") or set(line) <= set("* \t")
-
-
-def _parse(markdown: str) -> Events:
+def _parse(markdown: str) -> list[Event]:
     """The parser's events with their ranges in bytes, under the converter's own options."""
     import pyromark
     from telegramify_markdown.converter import STANDARD_OPTIONS
@@ -80,10 +66,8 @@ def _latex_in_code(markdown: str) -> bool:
         match event:
             case {"Start": {"CodeBlock": _}} | {"Code": _}:
                 code = data[span["start"] : span["end"]]
-                if any(mark.encode() in code for mark in _LATEX):
+                if _LATEX_OPENS.search(code):
                     return True
-            case _:
-                pass
     return False
 
 
@@ -98,8 +82,8 @@ def _without_tags(markdown: str) -> str:
     raise HtmlTooNested
 
 
-def _tag_edits(data: bytes, events: Events) -> list[_Edit]:
-    edits: list[_Edit] = []
+def _tag_edits(data: bytes, events: list[Event]) -> list[Edit]:
+    edits: list[Edit] = []
     prose = _without_latex(data)
     in_table = in_code = False
     for event, span in events:
@@ -114,9 +98,9 @@ def _tag_edits(data: bytes, events: Events) -> list[_Edit]:
                 edits.append(_tag_edit(data, span["start"], in_table=in_table))
             case {"Text": _} if not in_code:
                 # No tag as yet, but it may become one once the converter has marked spoilers.
-                edits += _text_edits(prose, span["start"], span["end"])
-            case _:
-                pass
+                found = _TAG_START.finditer(prose, span["start"], span["end"] + 1)
+                starts = (tag.start() for tag in found if tag.start() < span["end"])
+                edits += ((start, start, b"\\") for start in starts)
     return edits
 
 
@@ -136,13 +120,7 @@ def _without_latex(data: bytes) -> bytes:
     return b"".join((*parts, data[at:]))
 
 
-def _text_edits(prose: bytes, start: int, end: int) -> Iterator[_Edit]:
-    for found in _TAG_START.finditer(prose, start, end + 1):
-        if found.start() < end:
-            yield found.start(), found.start(), b"\\"
-
-
-def _block_edits(data: bytes, start: int, end: int) -> Iterator[_Edit]:
+def _block_edits(data: bytes, start: int, end: int) -> Iterator[Edit]:
     """The tags that open the lines of an HTML block.
 
     A fence ends the block once the first tag is text, so code below a fence is left alone.
@@ -156,7 +134,7 @@ def _block_edits(data: bytes, start: int, end: int) -> Iterator[_Edit]:
         start += len(line)
 
 
-def _tag_edit(data: bytes, start: int, *, in_table: bool) -> _Edit:
+def _tag_edit(data: bytes, start: int, *, in_table: bool) -> Edit:
     line_break = _BREAK.match(data, start)
     if line_break is None:
         return start, start, b"\\"
@@ -165,40 +143,7 @@ def _tag_edit(data: bytes, start: int, *, in_table: bool) -> _Edit:
     return start, line_break.end(), b"\n"
 
 
-def _without_tables(markdown: str) -> str:
-    data = markdown.encode()
-    edits: list[_Edit] = []
-    table: Table | None = None
-    cell_end = 0
-    for event, span in _parse(markdown):
-        match event:
-            case {"Start": {"Table": alignments}}:
-                table = Table(alignments)
-            case {"End": "Table"} if table is not None:
-                edits.append(_block(data, span["start"], span["end"], layout(table)))
-                table = None
-            case {"End": "TableRow"} if table is not None:
-                table.overflow(data[cell_end : span["end"]].decode())
-            case _ if table is not None:
-                cell_end = span["end"]
-                table.take(event)
-            case _:
-                pass
-    return _edited(data, edits)
-
-
-def _block(data: bytes, start: int, end: int, lines: list[str]) -> _Edit:
-    """The lines as a fenced block, with the margin that the table's own second line has."""
-    second = data.find(b"\n", start, end) + 1
-    margin = _MARGIN.match(data, second) if second else None
-    tildes = max((len(run) for line in lines for run in re.findall("~+", line)), default=0)
-    fence = "~" * max(3, tildes + 1)
-    glue = b"\n" + (margin.group() if margin else b"")
-    block = glue.join(line.encode() for line in (fence, *lines, fence))
-    return start, end, block + (b"\n" if data[end - 1 : end] == b"\n" else b"")
-
-
-def _edited(data: bytes, edits: list[_Edit]) -> str:
+def _edited(data: bytes, edits: Iterable[Edit]) -> str:
     parts, cursor = [], 0
     for start, end, replacement in edits:
         if start < cursor:
@@ -206,64 +151,3 @@ def _edited(data: bytes, edits: list[_Edit]) -> str:
         parts += [data[cursor:start], replacement]
         cursor = end
     return b"".join((*parts, data[cursor:])).decode()
-
-
-# --- tables ---
-
-
-@dataclass(slots=True)
-class Table:
-    """The cells of a table, row by row, gathered from the parser's events."""
-
-    alignments: Sequence[str]
-    rows: list[list[str]] = field(default_factory=list)
-
-    def take(self, event: Any) -> None:
-        """Take in one event from inside of the table."""
-        match event:
-            case {"Start": "TableHead" | "TableRow"}:
-                self.rows.append([])
-            case {"Start": "TableCell"}:
-                self.rows[-1].append("")
-            case {"Start": {"Image": _}}:
-                self._write("🖼 ")
-            case "SoftBreak" | "HardBreak":
-                self._write(" ")
-            case {"FootnoteReference": str(name)}:
-                self._write(f"[{name}]")
-            case {"Text": str(text)} | {"Code": str(text)} | {"InlineMath": str(text)}:
-                self._write(text)
-            case {"DisplayMath": str(text)}:
-                self._write(text)
-            case _:
-                pass
-
-    def overflow(self, source: str) -> None:
-        """Keep what a row has beyond the table's last column; Markdown drops it."""
-        rest = source.strip().strip("|").strip()
-        if rest:
-            self._write(f" | {rest}")
-
-    def _write(self, text: str) -> None:
-        if self.rows and self.rows[-1]:
-            self.rows[-1][-1] += text.replace("\n", " ")
-
-
-def layout(table: Table) -> list[str]:
-    """The table's lines: columns as wide as their widest cell shows, and a rule below the head."""
-    columns = max((len(row) for row in table.rows), default=0)
-    rows = [[cell.strip() for cell in row] + [""] * (columns - len(row)) for row in table.rows]
-    widths = [max(width(row[column]) for row in rows) for column in range(columns)]
-    right = [side == "Right" for side in table.alignments] + [False] * columns
-    lines = [
-        " | ".join(_padded(*cell) for cell in zip(row, widths, right, strict=False)).rstrip()
-        for row in rows
-    ]
-    if len(lines) > 1:
-        lines.insert(1, "-+-".join("-" * wide for wide in widths))
-    return lines
-
-
-def _padded(cell: str, wide: int, right: bool) -> str:
-    room = " " * (wide - width(cell))
-    return room + cell if right else cell + room

@@ -41,8 +41,8 @@ def render(markdown: str) -> RichText:
     try:
         from telegramify_markdown import convert
 
-        source = preprocess_markdown(text)
-        shown, entities = convert(source.markdown, latex_escape=source.latex, config=_symbols())
+        source, latex = preprocess_markdown(text)
+        shown, entities = convert(source, latex_escape=latex, config=_symbols())
         rich = _readable(shown, [entity.to_dict() for entity in entities])
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -131,12 +131,7 @@ def _closing(fence: str) -> str:
 
 def with_mark(rich: RichText, mark: str = MARK) -> RichText:
     """The text with a mark in front; the entities move along."""
-    shift = utf16_units(mark)
-    moved = (
-        entity_at(one, one["offset"] + shift, one["offset"] + one["length"] + shift)
-        for one in rich.entities
-    )
-    return RichText(mark + rich.text, tuple(moved))
+    return join([RichText(mark), rich])
 
 
 def _readable(shown: str, entities: Sequence[Json]) -> RichText:

@@ -7,11 +7,13 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from operator import itemgetter
 from typing import Final
 
 from bot.messages import Json, RichText
+from bot.telegram.markdown.entities import entity_at, range_of
 
 TEXT_LIMIT: Final = 4096
 """UTF-16 units that one message takes."""
@@ -28,12 +30,6 @@ _BLANK_LINES: Final = re.compile(r"(?:[^\S\n]*\n)*")
 # Kinds of characters that show nothing, and two letters that are drawn as nothing.
 _INVISIBLE: Final = ("Cc", "Cf", "Zs", "Zl", "Zp")
 _FILLERS: Final = "\u2800\u3164\u115f\u1160\uffa0\ufffc"
-_JOINER: Final = "\u200d"
-_EMOJI_STYLE: Final = "\ufe0f"
-# Zero-width (non-)joiners, half-width voicing marks; tones and tags are ranges below.
-_EXTENDING: Final = frozenset("\u200c\u200d\uff9e\uff9f")
-_MARKS: Final = frozenset(("Mn", "Mc", "Me"))
-_FLAG_HALVES: Final = re.compile("[\U0001f1e6-\U0001f1ff]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +83,17 @@ class _Cutter:
         self._text = text = rich.text
         self._limit = limit
         self._offsets = _offsets(text)
-        at, last = self._offsets, len(self._text)
-        spans = [
-            _Span(
-                bisect_left(at, entity["offset"]),
-                min(last, bisect_left(at, entity["offset"] + entity["length"])),
-                entity,
-            )
-            for entity in rich.entities
-        ]
-        self._spans = sorted(
-            (span for span in spans if span.start < span.end), key=lambda s: (s.start, -s.end)
-        )
+        spans: list[_Span] = []
+        for entity in rich.entities:
+            start, end = (bisect_left(self._offsets, unit) for unit in range_of(entity))
+            if start < min(end, len(text)):
+                spans.append(_Span(start, min(end, len(text)), entity))
+        self._spans = sorted(spans, key=lambda span: (span.start, -span.end))
         self._code = sorted((s.start, s.end) for s in self._spans if s.entity["type"] == "pre")
+
+    @cached_property
+    def _borders(self) -> Sequence[int]:
+        return borders(self._text)
 
     def parts(self) -> Iterator[RichText]:
         position, spans = self._skip_space(0), self._spans
@@ -135,7 +129,7 @@ class _Cutter:
     def _cut(self, position: int, bound: int) -> int:
         """The best place in the second half, else the last gap that saves a word, else the end."""
         middle = position + (bound - position) // 2
-        for borders, in_code in (
+        for gaps, in_code in (
             (_PARAGRAPH, False),
             (_LINE, False),
             (_LINE, True),
@@ -143,28 +137,22 @@ class _Cutter:
             (_WORD, False),
             (_WORD, True),
         ):
-            cut = self._last(borders, middle, bound, in_code=in_code)
-            if cut is not None:
+            if cut := self._last(gaps, middle, bound, in_code=in_code):
                 return cut
         cut = self._last(_WORD, position, middle, in_code=True)
-        if cut is not None and self._word_fits(cut):
+        if cut and self._word_fits(cut):
             return cut
-        cut = bound
-        while cut > position and not is_border(self._text, cut):
-            cut -= 1
+        cut = self._borders[bisect_right(self._borders, bound) - 1]
         return cut if cut > position else bound
 
-    def _last(
-        self, borders: re.Pattern[str], after: int, bound: int, *, in_code: bool
-    ) -> int | None:
-        best = None
-        for match in borders.finditer(self._text, after, min(bound + 2, len(self._text))):
-            place = match.start()
-            if not after < place <= bound or not is_border(self._text, place):
-                continue
-            if in_code or self._code_after(place)[0] >= place:
-                best = place
-        return best
+    def _last(self, gaps: re.Pattern[str], after: int, bound: int, *, in_code: bool) -> int:
+        """The last gap between the two where the text may be cut; 0 where there is none."""
+        found = gaps.finditer(self._text, after, min(bound + 2, len(self._text)))
+        for place in reversed([match.start() for match in found]):
+            fits = after < place <= bound and (in_code or self._code_after(place)[0] >= place)
+            if fits and self._borders[bisect_left(self._borders, place)] == place:
+                return place
+        return 0
 
     def _word_fits(self, gap: int) -> bool:
         start = len(self._text) - len(self._text[gap:].lstrip())
@@ -181,11 +169,10 @@ class _Cutter:
             left, right = max(span.start, start), min(span.end, end)
             if left >= right or self._text[left:right].isspace():
                 continue
-            whole = (left, right) == (span.start, span.end)
-            if not whole and span.entity["type"] == "custom_emoji":
+            is_cut = (left, right) != (span.start, span.end)
+            if is_cut and span.entity["type"] == "custom_emoji":
                 continue
-            place = {"offset": at[left] - base, "length": at[right] - at[left]}
-            clipped.append({**span.entity, **place})
+            clipped.append(entity_at(span.entity, at[left] - base, at[right] - base))
         return tuple(clipped[:ENTITY_LIMIT])
 
 
@@ -196,86 +183,10 @@ def _offsets(text: str) -> Sequence[int]:
     return list(accumulate((2 if char > "\uffff" else 1 for char in text), initial=0))
 
 
-# --- visible characters: combining marks, joined emoji, flags, keycaps, Hangul letters ---
+def borders(text: str) -> Sequence[int]:
+    """Where a text may be cut without breaking a visible character (UAX 29), with both its ends."""
+    if text.isascii() and "\r" not in text:
+        return range(len(text) + 1)
+    from wcwidth import iter_graphemes
 
-
-def is_border(text: str, index: int) -> bool:
-    """Whether `text` may be cut before `index` without breaking a visible character."""
-    if index <= 0 or index >= len(text):
-        return True
-    return _is_inner_border(text, index)
-
-
-def _is_inner_border(text: str, index: int, flag_halves: int | None = None) -> bool:
-    """The same inside of a text; `flag_halves` stand before the index, if that is known."""
-    before, after = text[index - 1], text[index]
-    if before < "\u0300" and after < "\u0300":
-        return not (before == "\r" and after == "\n")
-    if before.isspace():
-        return True
-    if before == _JOINER or _extends(after):
-        return False
-    if _is_flag_half(before) and _is_flag_half(after):
-        count = _flag_halves_before(text, index) if flag_halves is None else flag_halves
-        return count % 2 == 0
-    return not _hangul_joins(before, after)
-
-
-def width(text: str) -> int:
-    """Columns that `text` takes in a fixed-width font; wide characters and emoji take two."""
-    if text.isascii():
-        return len(text)
-    columns, start, halves = 0, 0, 0
-    for index in range(1, len(text)):
-        # Counted on the way: to look back from each of many flags would take for ever.
-        halves = halves + 1 if _is_flag_half(text[index - 1]) else 0
-        if _is_inner_border(text, index, halves):
-            columns += _columns(text[start:index])
-            start = index
-    return columns + _columns(text[start:])
-
-
-def _columns(cluster: str) -> int:
-    if _EMOJI_STYLE in cluster or _is_flag_half(cluster[:1] or " "):
-        return 2
-    if all(unicodedata.category(char) in ("Mn", "Me", "Cf") for char in cluster):
-        return 0
-    return 2 if any(unicodedata.east_asian_width(char) in "WF" for char in cluster) else 1
-
-
-def _extends(char: str) -> bool:
-    return (
-        char in _EXTENDING
-        or unicodedata.category(char) in _MARKS
-        or "\U0001f3fb" <= char <= "\U0001f3ff"
-        or "\U000e0020" <= char <= "\U000e007f"
-    )
-
-
-def _is_flag_half(char: str) -> bool:
-    return "\U0001f1e6" <= char <= "\U0001f1ff"
-
-
-def _flag_halves_before(text: str, index: int) -> int:
-    found = _FLAG_HALVES.match(text[:index][::-1])
-    return found.end() if found else 0
-
-
-def _hangul_joins(before: str, after: str) -> bool:
-    left, right = _hangul(before), _hangul(after)
-    if left == "L":
-        return right in ("L", "V", "LV", "LVT")
-    if left in ("V", "LV"):
-        return right in ("V", "T")
-    return left in ("T", "LVT") and right == "T"
-
-
-def _hangul(char: str) -> str:
-    """The kind of a Hangul letter or syllable, or an empty word."""
-    if "\uac00" <= char <= "\ud7a3":
-        return "LV" if (ord(char) - 0xAC00) % 28 == 0 else "LVT"
-    if "\u1100" <= char <= "\u115f" or "\ua960" <= char <= "\ua97c":
-        return "L"
-    if "\u1160" <= char <= "\u11a7" or "\ud7b0" <= char <= "\ud7c6":
-        return "V"
-    return "T" if "\u11a8" <= char <= "\u11ff" or "\ud7cb" <= char <= "\ud7fb" else ""
+    return list(accumulate(map(len, iter_graphemes(text)), initial=0))

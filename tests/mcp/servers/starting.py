@@ -13,6 +13,7 @@ from typing import Any
 
 from bot.mcp.pool import Pool
 from bot.mcp.result import ToolResult
+from bot.mcp.server import ServerCall
 from bot.mcp.server_spec import ServerSpec
 from registry.definition import McpServer
 
@@ -67,10 +68,20 @@ class NamedPool(Pool):
         """The specs of these names; for a name that nobody gave, one that no server has."""
         return [self._named.get(name) or spec_of(name, command=name or "x") for name in names]
 
-    async def ask(self, name: str, tool: str, arguments: Any, **more: Any) -> ToolResult:
-        """Call a tool of the server of this name."""
+    async def ask(
+        self, name: str, tool: str, arguments: Any, deadline: float | None = None
+    ) -> ToolResult:
+        """Call a tool of the server of this name, within `deadline` seconds, or its own."""
         (spec,) = self.named(name)
-        return await self.call(spec, tool, arguments, **more)
+        return await self.ask_of(spec, tool, arguments, deadline)
+
+    async def ask_of(
+        self, spec: ServerSpec, tool: str, arguments: Any, deadline: float | None = None
+    ) -> ToolResult:
+        """Call a tool of this server."""
+        seconds = spec.deadline if deadline is None else deadline
+        ends = asyncio.get_running_loop().time() + seconds
+        return await self.call(ServerCall(spec, tool, arguments, ends))
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from simulators.messages.records import Records
 from simulators.messages.script import Scripted
-from simulators.messages.turns import Call, Say, turn
+from simulators.messages.turns import Call, Text, turn
 from tests.simulators.messages.conftest import Api
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def test_the_first_rule_that_fits_and_has_a_turn_left_answers(api: Api, as
     api.sim.script = script = Scripted()
     script.on("cook 1", "cook 2", system="You cook")
     script.on("soup", user="soup")
-    script.on(Say("any"), again=True, model="claude-sonnet-5-5")
+    script.on(Text("any"), again=True, model="claude-sonnet-5-5")
     assert await said(api, ask("I want", system="You sing.")) == "any"
     cook = ask("I want soup", system="You cook well.")
     assert [await said(api, cook) for _ in range(4)] == ["cook 1", "cook 2", "soup", "any"]

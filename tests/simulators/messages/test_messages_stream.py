@@ -18,8 +18,8 @@ from simulators.messages.turns import (
     EndEarly,
     ErrorEvent,
     HttpError,
-    Say,
     Stall,
+    Text,
     Think,
     Turn,
     refuse,
@@ -288,7 +288,7 @@ async def test_a_client_that_leaves_at_a_gate_is_noticed(api: Api, ask: Any) -> 
 
 
 async def test_a_pace_spreads_the_answer_over_time(api: Api, ask: Any) -> None:
-    api.answers(Turn((Say("word " * 40),), pace=500.0))
+    api.answers(Turn((Text("word " * 40),), pace=500.0))
     loop = asyncio.get_running_loop()
     begun = loop.time()
     first = None

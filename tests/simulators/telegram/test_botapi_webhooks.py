@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BOUND = 5.0
 
 
-class Hook:
+class WebhookReceiver:
     """A webhook that keeps what it gets and answers as told."""
 
     def __init__(self) -> None:
@@ -36,31 +36,31 @@ class Hook:
 
 
 @asynccontextmanager
-async def hooked(api: Api, **more: Any) -> AsyncIterator[Hook]:
-    hook = Hook()
-    app = Starlette(routes=[Route("/hook", hook.take, methods=["POST"])])
+async def hooked(api: Api, **more: Any) -> AsyncIterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    app = Starlette(routes=[Route("/hook", receiver.take, methods=["POST"])])
     async with serving(app) as url:
         await api.call("setWebhook", url=f"{url}/hook", **more)
-        yield hook
+        yield receiver
         await api.call("deleteWebhook")
 
 
 async def test_updates_are_pushed_with_the_secret(api: Api) -> None:
     api.world.say(api.ann, api.chat, "waited")
-    async with hooked(api, secret_token="shh-1") as hook:
-        update, secret = await hook.next()
+    async with hooked(api, secret_token="shh-1") as receiver:
+        update, secret = await receiver.next()
         assert (update["message"]["text"], secret) == ("waited", "shh-1")
         api.world.say(api.ann, api.chat, "fresh")
-        update, _ = await hook.next()
+        update, _ = await receiver.next()
         assert update["message"]["text"] == "fresh"
 
 
 async def test_a_failed_push_is_told_and_made_again(api: Api) -> None:
-    async with hooked(api) as hook:
-        hook.answers = [Response(status_code=500)]
+    async with hooked(api) as receiver:
+        receiver.answers = [Response(status_code=500)]
         api.world.say(api.ann, api.chat, "try twice")
-        first, _ = await hook.next()
-        second, _ = await hook.next()
+        first, _ = await receiver.next()
+        second, _ = await receiver.next()
         assert first == second
         info = await api.call("getWebhookInfo")
         assert info["last_error_message"] == (
@@ -69,9 +69,9 @@ async def test_a_failed_push_is_told_and_made_again(api: Api) -> None:
 
 
 async def test_an_answer_to_a_push_can_be_a_call(api: Api) -> None:
-    async with hooked(api) as hook:
+    async with hooked(api) as receiver:
         call = {"method": "sendMessage", "chat_id": api.ann.id, "text": "by the answer"}
-        hook.answers = [Response(orjson.dumps(call), media_type="application/json")]
+        receiver.answers = [Response(orjson.dumps(call), media_type="application/json")]
         api.world.say(api.ann, api.chat, "hi")
         assert (await api.chat.wait_for_text("by the answer")).text == "by the answer"
 

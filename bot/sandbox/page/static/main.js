@@ -74,7 +74,7 @@ async function hello(data) {
     state.me = state.world.persons.find((person) => person.id === before)?.id ?? state.world.persons[0]?.id ?? 0;
   }
   drawPeople();
-  panel.drawTape(data.tape);
+  panel.drawTimeline(data.timeline);
   panel.drawFaults();
   $("model-hint").textContent = data.about.model === "real"
     ? "A real model answers in this sandbox; its requests do not pass here."
@@ -162,7 +162,7 @@ const heard = {
     if (item && event.chat === state.room) talk.showMessage(item);
   },
   callback: (event) => callbackAnswer(event.data),
-  tape: panel.addToTape,
+  timeline: panel.addToTimeline,
   host: (data) => { state.host = data; drawHost(); panel.drawFaults(); },
   trouble: (data) => { state.trouble = data; panel.drawFaults(); },
 };

@@ -1,4 +1,4 @@
-// Behind the board: the tape of what happened, the faults one can order, the host's log.
+// Behind the board: the timeline of what happened, the faults one can order, the host's log.
 
 import { $, h, toast, kept } from "./dom.js";
 import { get, post } from "./api.js";
@@ -15,25 +15,25 @@ const MOST = 400;
 const shown = new Set(Object.keys(KINDS));
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
-// --- the tape ---
+// --- the timeline ---
 
-export function drawTape(heads) {
-  $("tape").replaceChildren();
-  for (const head of heads) addToTape(head);
+export function drawTimeline(heads) {
+  $("timeline").replaceChildren();
+  for (const head of heads) addToTimeline(head);
 }
 
 /** A new entry on top, or a known one with how it ended. */
-export function addToTape(head) {
-  const known = $("tape").querySelector(`li[data-id="${head.id}"]`);
+export function addToTimeline(head) {
+  const known = $("timeline").querySelector(`li[data-id="${head.id}"]`);
   if (known) return known.querySelector("summary").replaceWith(summary(head, Number(known.dataset.count)));
-  const newest = $("tape").firstElementChild;
+  const newest = $("timeline").firstElementChild;
   if (newest && mergeable(head, newest)) {
     newest.dataset.id = head.id;
     newest.dataset.count = Number(newest.dataset.count) + 1;
     return newest.querySelector("summary").replaceWith(summary(head, Number(newest.dataset.count)));
   }
-  $("tape").prepend(entry(head));
-  if ($("tape").childElementCount > MOST) $("tape").lastElementChild.remove();
+  $("timeline").prepend(entry(head));
+  if ($("timeline").childElementCount > MOST) $("timeline").lastElementChild.remove();
 }
 
 function mergeable(head, newest) {
@@ -65,7 +65,7 @@ async function open(details, id) {
   details.querySelector(".json")?.remove();
   let text;
   try {
-    text = JSON.stringify(await get(`/page/tape/${id}`), null, 2);
+    text = JSON.stringify(await get(`/page/timeline/${id}`), null, 2);
   } catch (error) {
     text = error.message;
   }
@@ -78,7 +78,7 @@ function drawFilters() {
     button.addEventListener("click", () => {
       if (!shown.delete(name)) shown.add(name);
       button.setAttribute("aria-pressed", String(shown.has(name)));
-      for (const item of $("tape").children) item.hidden = !shown.has(item.dataset.kind);
+      for (const item of $("timeline").children) item.hidden = !shown.has(item.dataset.kind);
     });
     return button;
   }));

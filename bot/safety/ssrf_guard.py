@@ -67,7 +67,7 @@ def _transport(url: str, *, internal: bool, proxied: bool) -> httpx2.AsyncBaseTr
     if internal:
         return None  # the library's own way
     proxy = proxy_of(url) if proxied else None
-    return ProxyTransport(proxy) if proxy else SsrfGuardTransport()
+    return ProxyTransport(verify=trust(), proxy=proxy) if proxy else SsrfGuardTransport()
 
 
 @functools.cache
@@ -128,9 +128,6 @@ class SsrfGuardBackend(httpcore2.AsyncNetworkBackend):
 
 class ProxyTransport(httpx2.AsyncHTTPTransport):
     """HTTP through a proxy that judges; a host that is internal as written never gets there."""
-
-    def __init__(self, proxy: str) -> None:
-        super().__init__(verify=trust(), proxy=proxy)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """The response; raises ConnectError for an internal host."""

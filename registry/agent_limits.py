@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from registry.fields import RegistryModel
+from registry.fields import Few, RegistryModel
 from registry.policy import Patterns
 
 _Count = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -22,19 +22,16 @@ class SafetyConfig(RegistryModel):
     max_tool_calls_per_turn: _Count | None = None
     max_seconds_per_turn: Annotated[float, Field(gt=0, le=86_400)] | None = None
     require_tool_confirmation: Patterns = ()
-    blocked_topics: Annotated[
-        tuple[Annotated[str, StringConstraints(min_length=3, max_length=200)], ...],
-        Field(strict=False, max_length=64),
-    ] = ()
+    blocked_topics: Few[Annotated[str, StringConstraints(min_length=3, max_length=200)]] = ()
     pii_handling: Literal["redact", "warn", "block"] = "redact"
 
 
 class Budget(RegistryModel):
     """The most that may be spent; None is no limit."""
 
-    tokens: int | None = Field(None, ge=1, le=10**15, description="In tokens of all kinds.")
+    tokens: int | None = Field(None, ge=1, le=10**15, description="Tokens of all kinds together.")
     usd: float | None = Field(
-        None, gt=0, le=10**9, description="In dollars; needs a price for each model, see `PRICES`."
+        None, gt=0, le=10**9, description="Dollars; needs a price for each model, see `PRICES`."
     )
 
 

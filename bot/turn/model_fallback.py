@@ -1,4 +1,4 @@
-"""One answer of the model: asked again where that may help, by another model, and paid for."""
+"""One answer of the model, or of its fallback: asked again where that may help, and paid for."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Asks a host and a bare server beside it every 50 ms, and tells how long either was silent.
 
-Run as `python -I -S beside.py bare` it is the bare server, as `… ask URL PID URL` whoever asks the
-host, which is that process, and the bare server. It answers each line on its input with a line of
-JSON on what there was since the last one. Standard library only: what it measures is the other two.
+Run as `python -I -S latency_probe.py bare` it is the bare server, as `… ask URL PID URL` whoever
+asks the host, which is that process, and the bare server. It answers each line on its input with a
+line of JSON on what there was since the last one. Standard library only: what it measures is the
+other two.
 
 Time for which the host's loop was ready to run and had no core is not its own silence, no more than
 that for which the bare server was silent too: the machine has other things to do. Its other threads
@@ -48,7 +49,7 @@ def waits(pid: int | None) -> int:
     return 0
 
 
-class Asked:
+class ProbedServer:
     """One server, asked over one connection, and the process that it is, if its waits count."""
 
     def __init__(self, url: str, pid: int | None = None) -> None:
@@ -88,19 +89,19 @@ class Asked:
         return [one for one in (*self._answered, *still) if one.began + one.took >= then]
 
 
-def longer(host: Asked, bare: Asked, since: float) -> dict[str, float]:
+def longer(host: ProbedServer, bare: ProbedServer, since: float) -> dict[str, float]:
     """The worst of the host's silences, by how much longer it was than what excuses it."""
-    asked, beside = host.since(since), bare.since(since - ROOM)
+    asked, reference = host.since(since), bare.since(since - ROOM)
     found = {"more": 0.0, "host": 0.0, "bare": 0.0, "waited": 0.0, "questions": len(asked)}
     for one in asked:
-        quiet = max((other.took for other in beside if one.is_near(other)), default=0.0)
+        quiet = max((other.took for other in reference if one.is_near(other)), default=0.0)
         more = one.took - max(quiet, one.waited)
         if more > found["more"]:
             found |= {"more": more, "host": one.took, "bare": quiet, "waited": one.waited}
     return found
 
 
-async def _ask(host: Asked, bare: Asked) -> None:
+async def _ask(host: ProbedServer, bare: ProbedServer) -> None:
     asking = [asyncio.create_task(one.ask()) for one in (host, bare)]
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
@@ -140,7 +141,7 @@ class Silence:
     questions: int
 
 
-class Beside:
+class LatencyProbe:
     """Both processes, for as long as the block lasts."""
 
     def __init__(self, url: str, pid: int) -> None:
@@ -148,7 +149,7 @@ class Beside:
         self._bare: Any = None
         self._asker: Any = None
 
-    async def __aenter__(self) -> Beside:
+    async def __aenter__(self) -> LatencyProbe:
         self._bare = await _started("bare")
         bare = (await self._bare.stdout.readline()).decode().strip()
         self._asker = await _started("ask", *self._host, bare)
@@ -180,4 +181,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "bare":
         asyncio.run(_bare())
     else:
-        asyncio.run(_ask(Asked(sys.argv[2], int(sys.argv[3])), Asked(sys.argv[4])))
+        asyncio.run(_ask(ProbedServer(sys.argv[2], int(sys.argv[3])), ProbedServer(sys.argv[4])))

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import App
-from bot.mcp.server import ServerHealth
+from bot.mcp.server import McpServer
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from simulators.testing.stage import PATIENCE, buttons
 from tests.host.stage import HostProcess, Stage, until
 
-__all__ = ["PATIENCE", "Asking", "Desk", "asking", "buttons", "data", "results", "write"]
+__all__ = ["PATIENCE", "OpenQuestion", "ToolAgent", "asking", "buttons", "data", "results", "write"]
 
 DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 
 
-class Desk:
+class ToolAgent:
     """A bot whose agent has the desk, and what was done at it."""
 
     def __init__(self, stage: Stage, name: str = "Clerk", **agent: Any) -> None:
@@ -38,7 +38,7 @@ class Desk:
     async def host(self, **more: str) -> AsyncIterator[App]:
         """A host in this process whose servers are connected: nothing depends on their haste."""
         async with self.stage.host(**more) as host:
-            await until(lambda: _are_up(host.pool.health()), PATIENCE)
+            await until(lambda: _are_up(host.pool.servers), PATIENCE)
             yield host
 
     async def process(self) -> HostProcess:
@@ -99,15 +99,15 @@ class Desk:
 
     async def closed_or_asked_why(self, room: Room, question: Message) -> None:
         """Until a question wants nothing any more but perhaps a reason."""
-        why = ["Go on without a reason"]
+        why = ["Continue without a reason"]
         await self.until(lambda: buttons(room.messages[question.id]) in ([], why))
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class OpenQuestion:
     """Ann's agent has asked her: the host, the place, and the question as it was first shown."""
 
-    desk: Desk
+    agent: ToolAgent
     host: App
     ann: Person
     room: Room
@@ -122,39 +122,39 @@ class Asking:
         return buttons(self.room.messages[self.question.id])
 
     def press(self, button: str) -> Any:
-        return self.desk.press(self.ann, self.room, self.question, button)
+        return self.agent.press(self.ann, self.room, self.question, button)
 
     def press_data(self, callback_data: str) -> Any:
         """A press that carries any data."""
-        return self.desk.stage.world.press(
-            self.desk.bot, self.ann, self.room, self.question, callback_data
+        return self.agent.stage.world.press(
+            self.agent.bot, self.ann, self.room, self.question, callback_data
         )
 
     async def told(self, pressed: Any) -> str:
-        return await self.desk.answered(pressed)
+        return await self.agent.answered(pressed)
 
     def say(self, text: str) -> None:
-        self.desk.stage.world.say(self.ann, self.room, text)
+        self.agent.stage.world.say(self.ann, self.room, text)
 
     async def said(self, text: str) -> str:
-        return await self.desk.said(self.room, text)
+        return await self.agent.said(self.room, text)
 
     async def ask(self, text: str) -> str:
-        return await self.desk.stage.ask(self.ann, self.room, self.desk.bot, text)
+        return await self.agent.stage.ask(self.ann, self.room, self.agent.bot, text)
 
 
 @contextlib.asynccontextmanager
-async def asking(desk: Desk, *script: Any) -> AsyncIterator[Asking]:
+async def asking(agent: ToolAgent, *script: Any) -> AsyncIterator[OpenQuestion]:
     """A host whose model says `script`, once it has asked Ann."""
-    ann = desk.stage.person("Ann")
-    room = desk.room(ann)
-    desk.stage.script.on(*script)
-    async with desk.host() as host:
-        desk.stage.world.say(ann, room, "write hello")
-        yield Asking(desk, host, ann, room, await desk.question(room))
+    ann = agent.stage.person("Ann")
+    room = agent.room(ann)
+    agent.stage.script.on(*script)
+    async with agent.host() as host:
+        agent.stage.world.say(ann, room, "write hello")
+        yield OpenQuestion(agent, host, ann, room, await agent.question(room))
 
 
-def _are_up(servers: Sequence[ServerHealth]) -> bool:
+def _are_up(servers: Sequence[McpServer]) -> bool:
     return bool(servers) and all(one.state == "up" for one in servers)
 
 

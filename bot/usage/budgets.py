@@ -1,4 +1,4 @@
-"""What a turn may use, how often people may ask, and how much each scope may spend."""
+"""Budgets of turns, people, chats and agents, and how often people may ask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.messages import Attribution, Clock
-from registry.limits import Budget, TurnLimits
+from registry.agent_limits import Budget, TurnLimits
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
 
@@ -117,12 +117,9 @@ class TurnUsage:
     """What one turn has used: `requests` counts every try, `loops` calls that went in circles."""
 
     def __init__(self, limits: TurnLimits, clock: Clock) -> None:
-        self.limits = limits
-        self._clock = clock
+        self.limits, self._clock = limits, clock
         self._until = clock.monotonic() + limits.seconds
-        self.requests = 0
-        self.calls = 0
-        self.loops = 0
+        self.requests = self.calls = self.loops = 0
 
     @property
     def seconds_left(self) -> float:
