@@ -15,6 +15,7 @@ from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef
 from bot.store.journal import Record
 
 UNANSWERED = "This call was not answered: the turn ended before its result came."
+NOT_DELIVERED = "[Your last message was not delivered: the person has not seen all of it.]"
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
 
 
@@ -70,6 +71,8 @@ def _messages(records: Sequence[Record], prefix: str) -> list[Json]:
             content = _sent_back(record, prefix)
             _join(found, "assistant", content)
             _join(found, "user", [_result(call, results) for call in calls_of(content)])
+        elif record.kind == "undelivered" and found and found[-1]["role"] == "assistant":
+            _join(found, "user", [{"type": "text", "text": NOT_DELIVERED}])
     return found
 
 
