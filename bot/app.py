@@ -361,7 +361,7 @@ class App:
             self._leases, stores, self._router, self._turns, clock, counters, options
         )
         telegram = TelegramServices(
-            ChannelServices(stores.outbox, clock, counters, settings.secrets),
+            ChannelServices(stores.outbox, clock, counters, settings.secrets, self._alerts.send),
             self._menus,
             on_identified=self._problem_alerts.check_soon,
             webhook_url=settings.webhook_url,

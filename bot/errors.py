@@ -63,7 +63,15 @@ class FencedOut(StoreError):
 
 
 class CrashSuspect(StoreError):
-    """The turn was open at several crashes of the host; run alone, it shows if it was the cause."""
+    """The turn was open at several crashes of the host; run alone, it shows if it was the cause.
+
+    It was begun `attempts` times, and may be begun once more in `again_in` seconds.
+    """
+
+    def __init__(self, attempts: int, again_in: float) -> None:
+        super().__init__(f"open at {attempts} ends of the host")
+        self.attempts = attempts
+        self.again_in = again_in
 
 
 class PoisonMessage(StoreError):

@@ -213,7 +213,7 @@ class OutgoingPart:
     `payload` is the channel's JSON for it, without the chat's id. The parts of one chat go out in
     order. `tracks` names what the message shows (an approval, an admin's card), for which the
     message's id is remembered. A `best_effort` edit is dropped where its message is gone; any other
-    edit is then sent as a message.
+    edit is then sent as a message. A `best_effort` message is left out where it is refused.
     """
 
     chat: int
@@ -222,6 +222,11 @@ class OutgoingPart:
     turn: TurnRef | None = None
     tracks: str = ""
     best_effort: bool = False
+
+    @property
+    def may_be_left_out(self) -> bool:
+        """Whether nothing is lost where it cannot be delivered."""
+        return self.best_effort or self.kind not in ("message", "edit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +450,12 @@ class Channel(Protocol):
 
     async def recover(self) -> int:
         """Send what an earlier owner of the line left in the outbox; how many parts that is."""
+
+    def is_held_up(self, entry: str, seconds: float) -> bool:
+        """Whether a part of this turn waits for a chat that takes nothing for so long."""
+
+    def frozen(self) -> list[float]:
+        """Of each chat that was told to wait: how many seconds still."""
 
     async def drain(self, seconds: float) -> None:
         """Give what is being sent some time; the rest stays in the outbox."""

@@ -118,9 +118,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the receipt of each part",
-        "bot/store/scripts/receipt.lua",
-        "if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return 0 end",
-        "if #KEYS < 9 then return 1 end",
+        "bot/store/scripts/end_part.lua",
+        "if redis.call('XDEL', outbox, part) == 0 then return false end",
+        "if outbox then return true end",
         NAMED,
     ),
     Mutation(

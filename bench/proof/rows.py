@@ -10,6 +10,7 @@ from bench.proof import (
     load_rows,
     neighbour_rows,
     other_rows,
+    refusal_rows,
     replica_rows,
     store_rows,
 )
@@ -146,5 +147,17 @@ ROWS = (
         "poller connected but deaf (no getUpdates finished in 90 s)",
         '"healthy" and silent',
         other_rows.deaf_poller,
+    ),
+    Row(
+        "F23",
+        "Telegram's 429 of an hour in some chats, through stops and kills",
+        "a call into the ban; other chats or a stop held up",
+        refusal_rows.long_flood,
+    ),
+    Row(
+        "F24",
+        "five kills within seconds beside open messages, then a message that does end the host",
+        "a message set aside that others would keep",
+        refusal_rows.quick_kills,
     ),
 )

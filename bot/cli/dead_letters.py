@@ -1,4 +1,4 @@
-"""`switchboard dead-letters list | replay | drop`: the messages that were set aside."""
+"""`switchboard dead-letters list | replay | drop`: what was set aside, messages and answers."""
 
 from __future__ import annotations
 
@@ -59,8 +59,13 @@ async def _done(store: DeadLetters, verb: Verb, bot: int | None, ids: frozenset[
         return [_shown(letter) for letter in found] or ["no dead letters"]
     act = store.replay if verb == "replay" else store.drop
     done = [letter for letter in found if await act(letter)]
-    outcome = "back in the inbox" if verb == "replay" else "dropped"
-    return [f"{_name(letter)} {outcome}" for letter in done] or ["no dead letters"]
+    return [f"{_name(one)} {_outcome(verb, one)}" for one in done] or ["no dead letters"]
+
+
+def _outcome(verb: Verb, letter: DeadLetter) -> str:
+    if verb == "drop":
+        return "dropped"
+    return "back in the outbox" if letter.part else "back in the inbox"
 
 
 def _name(letter: DeadLetter) -> str:
@@ -68,9 +73,9 @@ def _name(letter: DeadLetter) -> str:
 
 
 def _shown(letter: DeadLetter) -> str:
-    """One line: name, time, chat and why. What the person wrote is not shown."""
+    """One line: name, time, chat and why. What was written is not shown."""
     at = datetime.fromtimestamp(letter.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    chat = "?"
+    chat = letter.part.chat if letter.part else "?"
     with contextlib.suppress(ValueError, AttributeError):
         body = orjson.loads(letter.raw)
         message = body.get("message") or body.get("callback_query", {}).get("message") or {}

@@ -30,6 +30,8 @@ log = structlog.get_logger("conversations")
 MAX_ATTEMPTS = 3
 AT_ONCE = 200
 """Conversations of a line that run side by side."""
+LOOK_SECONDS = 0.25
+"""Between two looks at which chats take nothing, while the line is drained."""
 LOADED_PER_CONVERSATION = 4
 LOADED_PER_LINE = 1000
 RETRY_PAUSES = (1.0, 30.0)
@@ -99,15 +101,27 @@ class ConversationQueues:
             else:
                 self.enqueue(id, event)
 
-    async def wait_for_running(self, seconds: float | None = None) -> None:
-        """Return once what runs now has ended, or after some seconds."""
+    async def wait_for_running(self) -> None:
+        """Return once what runs now has ended."""
         if tasks := self._tasks():
-            await asyncio.wait(tasks, timeout=seconds)
+            await asyncio.wait(tasks)
 
     async def drain(self, seconds: float) -> None:
-        """Let what runs end within a time; what waits stays in the inbox."""
+        """Let what runs end within a time; what waits stays in the inbox.
+
+        So does what is answered, and waits for a chat that takes nothing in that time.
+        """
         self._closing = True
-        await self.wait_for_running(seconds)
+        until = self.clock.monotonic() + seconds
+        while (left := until - self.clock.monotonic()) > 0:
+            held_up = {
+                queue.task
+                for queue in self._queues.values()
+                if queue.entries and self.line.channel.is_held_up(queue.entries[0][0], left)
+            }
+            if not (tasks := [task for task in self._tasks() if task not in held_up]):
+                return
+            await asyncio.wait(tasks, timeout=min(left, LOOK_SECONDS))
 
     async def close(self) -> None:
         """End everything at once; whoever owns the line next resumes it."""

@@ -30,7 +30,7 @@ from bot.messages import (
     User,
 )
 from bot.ops.logging import Counters
-from bot.turn.results import parse_retry
+from bot.turn.results import parse_letter, parse_retry
 from bot.usage.budgets import RequestRate, Spender
 
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
@@ -207,6 +207,8 @@ class Router:
     async def _press(self, entry: LineEntry, press: CallbackPress) -> None:
         if turn := parse_retry(press.data):
             await self.turns.retry(entry, press, turn)
+        elif letter := parse_letter(press.data):
+            await self.turns.replay(entry, press, *letter)
         elif gate.is_card(press.data):
             await self.gate.press(entry, press)
         elif is_approval(press.data):

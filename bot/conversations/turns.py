@@ -15,6 +15,7 @@ from bot.approvals.store import ApprovalStore
 from bot.command import escape_markdown
 from bot.errors import FencedOut
 from bot.messages import (
+    Buttons,
     CallbackPress,
     ChatMigration,
     Clock,
@@ -32,10 +33,19 @@ from bot.messages import (
 )
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
-from bot.store.inbox import UpdateInbox
+from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, Record
 from bot.store.outbox import Outbox
-from bot.turn.results import MESSAGE_GONE, RETRYING, STOPPED_EARLY, Retry, find_retry
+from bot.turn.results import (
+    LETTER_GONE,
+    MESSAGE_GONE,
+    NOT_YOURS,
+    RETRYING,
+    STOPPED_EARLY,
+    Retry,
+    find_retry,
+    letter_button,
+)
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
@@ -160,6 +170,21 @@ class Turns:
         private = press.address.private
         return find_retry(records, turn, entry.id, press.person.id, private=private)
 
+    async def replay(self, entry: LineEntry, press: CallbackPress, letter: str, asker: int) -> None:
+        """Put a message that was set aside back into the inbox, or tell whoever pressed why not."""
+        client, channel, refusal = self.stores.client, entry.line.channel, ""
+        if not press.address.private and press.person.id != asker:
+            refusal = NOT_YOURS
+        elif press.message is None or not await client.retry_while_down(
+            lambda: DeadLetters(client).replay_entry(entry.line.name, letter)
+        ):
+            refusal = LETTER_GONE
+        if refusal:
+            await self.stores.inbox.finish(entry, [channel.callback_answer(press, refusal)])
+            return
+        await self._acknowledge_retry(entry, press)
+        await self.stores.inbox.finish(entry)
+
     async def _acknowledge_retry(self, entry: LineEntry, press: CallbackPress) -> None:
         """Answer the press and take its button away; once, also after a crash."""
         line = entry.line
@@ -271,7 +296,11 @@ class Turns:
                 await self.approvals.abandon(line, approval, GAVE_UP)
             line.timers.drop(event.nonce)
             return
-        parts, inbox = line.channel.render(address, text) if text else [], self.stores.inbox
-        items = await inbox.dead_letter(line.fence, entry.id, why, parts, address.conversation)
+        buttons: Buttons = ()
+        if isinstance(event, IncomingMessage):
+            buttons = letter_button(entry.id, event.person.id)
+        parts = line.channel.render(address, text, buttons=buttons) if text else []
+        where = (entry.id, why, parts, address.conversation)
+        items = await self.stores.inbox.dead_letter(line.fence, *where)
         self.transcripts.forget_line(line.name)
         await line.channel.deliver(items)

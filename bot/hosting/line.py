@@ -106,6 +106,11 @@ class HostedLine:
         return self._runtime.queues.backlog if self._runtime else 0
 
     @property
+    def frozen(self) -> list[float]:
+        """Of each chat that was told to wait: how many seconds still."""
+        return self._runtime.context.channel.frozen() if self._runtime else []
+
+    @property
     def is_served(self) -> bool:
         """Whether the line is served here now."""
         return self._runtime is not None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
+import re
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
 from bot.errors import ChannelRevoked, FencedOut, StoreError
 from bot.hosting.transport import Ownership
-from bot.messages import Clock, OutboxItem
+from bot.messages import Clock, OutboxItem, OutgoingPart
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff, cancel_and_wait
@@ -26,25 +29,46 @@ log = structlog.get_logger("channel")
 REMEMBERED = 4096
 MAX_ATTEMPTS = 5
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+TOPIC = "message_thread_id"
+NOT_DELIVERED = (
+    "A message of mine could not be delivered here, so I set it aside. "
+    "The operator can find it among the dead letters."
+)
+REFUSED_ALERT = (
+    "{}: a message could not be delivered. {}\n\nIt is kept: `switchboard dead-letters list` shows "
+    "it, and `switchboard dead-letters replay` sends it once more. More that meet the same words "
+    "are kept as well, without another notice."
+)
+FAILED_HERE = "Sending it failed on this host: its log says why."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a part: the message that shows it, or that its chat takes none of ours."""
+    """What became of a part: the message that shows it, or why nobody will ever see it.
+
+    `undeliverable` says why in words. `refused`: the chat takes messages, but not this one.
+    """
 
     chat: int
     message: int | None = None
-    undeliverable: bool = False
+    undeliverable: str = ""
+    refused: bool = False
 
 
 @dataclass(slots=True, repr=False)
 class ChannelServices:
-    """What the channels of a host share; nothing that is in `secrets` may be sent."""
+    """What the channels of a host share; nothing that is in `secrets` may be sent.
+
+    `alert` tells the admins a text, once for its key.
+    """
 
     outbox: Outbox
     clock: Clock
     counters: Counters
     secrets: Secrets
+    alert: Callable[[str, str], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -93,9 +117,23 @@ class OutboxChannel(ABC):
         if self._unsent_of[entry] > 0:
             await self._all_sent.setdefault(entry, asyncio.Event()).wait()
 
+    @abstractmethod
+    def held_up(self, chat: int) -> float:
+        """Seconds in which nothing will go out to a chat, as far as is known."""
+
+    def is_held_up(self, entry: str, seconds: float) -> bool:
+        """Whether a part of this turn waits for a chat that takes nothing for so long."""
+        return any(
+            self.held_up(number) > seconds
+            for number, chat in self._chats.items()
+            if any(one.part.turn and one.part.turn.entry == entry for one in chat.items)
+        )
+
     async def drain(self, seconds: float) -> None:
         """Give what is queued some time to go out; the rest stays in the outbox."""
-        if tasks := self._tasks():
+        chats = self._chats.items()
+        free = [chat.task for number, chat in chats if self.held_up(number) <= seconds]
+        if tasks := [task for task in free if task]:
             await asyncio.wait(tasks, timeout=seconds)
 
     async def close(self) -> None:
@@ -126,10 +164,10 @@ class OutboxChannel(ABC):
         """Part after part. Nothing may end this early: it would hold up the chat for ever."""
         while chat.items:
             item = chat.items[0]
-            await self._retry(partial(self._send_and_report, item), MAX_ATTEMPTS)
+            result = await self._retry(partial(self._send_and_report, item), MAX_ATTEMPTS)
             try:
-                receipt = partial(self._outbox.receipt, self._fence, item.id, item.part.turn)
-                await self._retry(receipt)
+                failed = SendResult(number, undeliverable=FAILED_HERE, refused=True)
+                await self._retry(partial(self._settle, item, result or failed))
             except FencedOut:
                 self._owned.on_lost()
                 return
@@ -137,10 +175,10 @@ class OutboxChannel(ABC):
             self._finish(item)
         self._chats.pop(number, None)
 
-    async def _send_and_report(self, item: OutboxItem) -> None:
+    async def _send_and_report(self, item: OutboxItem) -> SendResult:
         result = await self.send(item)
         if not (tracks := item.part.tracks):
-            return
+            return result
         with contextlib.suppress(FencedOut):  # the receipt will find out as well
             if result.undeliverable:
                 await self._owned.report(tracks, "undeliverable")
@@ -153,20 +191,43 @@ class OutboxChannel(ABC):
                     raise
                 except StoreError:
                     log.exception("tracking.failed", line=self._fence.line)
+        return result
 
-    async def _retry(self, step: Callable[[], Awaitable[None]], attempts: int = 0) -> None:
+    async def _settle(self, item: OutboxItem, result: SendResult) -> None:
+        """Remove a part; of one that nobody will see history says so, and a refused one is kept."""
+        part, why = item.part, result.undeliverable
+        if not why or part.may_be_left_out:
+            await self._outbox.receipt(self._fence, item.id, part.turn)
+            return
+        told = None
+        if result.refused and not part.tracks:  # what it tracks has an end of its own
+            topic = {name: part.payload[name] for name in (TOPIC,) if name in part.payload}
+            told = OutgoingPart(part.chat, "message", {"text": NOT_DELIVERED} | topic)
+            told = replace(told, best_effort=True)
+            await self._alert(why)
+        for one in await self._outbox.set_aside(self._fence, item, why, told):
+            self._enqueue(one)
+        if told:
+            self._services.counters.add("dead_letters")
+
+    async def _alert(self, why: str) -> None:
+        """Tell the admins once of all that is refused in the same words, whatever their numbers."""
+        line = self._fence.line
+        digest = hashlib.sha256(re.sub(r"\d+", "", why).encode()).hexdigest()[:16]
+        await self._services.alert(f"refused:{line}:{digest}", REFUSED_ALERT.format(line, why))
+
+    async def _retry(self, step: Callable[[], Awaitable[T]], attempts: int = 0) -> T | None:
         """Repeat a step until it succeeds, or up to a number of attempts; logs each failure."""
         for failures in range(1, attempts + 1) if attempts else itertools.count(1):
             try:
-                await step()
+                return await step()
             except FencedOut:
                 raise
             except Exception:
                 log.exception("send.failed", line=self._fence.line, failures=failures)
                 await self._clock.sleep(backoff(failures, FIRST_PAUSE, LONGEST_PAUSE))
-            else:
-                return
         self._services.counters.add("send:failed")
+        return None
 
     def _finish(self, item: OutboxItem) -> None:
         """A part is done; its id stays known, since a reading of the outbox may be under way."""

@@ -83,9 +83,15 @@ def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
             "last_poll_s": None if (age := bot.last_success_age) is None else round(age, 1),
             "backlog": bot.backlog,
             **({"why": bot.why} if bot.why else {}),
+            **({"frozen": _frozen(seconds)} if (seconds := bot.frozen) else {}),
         }
         for bot in fleet.lines
     ]
+
+
+def _frozen(seconds: Sequence[float]) -> dict[str, int]:
+    """How many chats were told to wait, and for how many seconds at most."""
+    return {"chats": len(seconds), "seconds": round(max(seconds))}
 
 
 def server_states(servers: Iterable[McpServer]) -> list[dict[str, Any]]:

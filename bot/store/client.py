@@ -32,6 +32,7 @@ PRELUDES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("append", "finish", "release_budget", "reserve"), ("fence", "ledger")),
     **dict.fromkeys(("accept", "post", "post_card", "replay"), ("notify_line",)),
     **dict.fromkeys(("change_role", "claim"), ("role_changed",)),
+    **dict.fromkeys(("receipt", "set_aside"), ("fence", "end_part")),
 }
 """The shared Lua that goes in front of a script. Any other script is its owner's: the fence."""
 DOWN = (

@@ -10,7 +10,7 @@ from typing import Any
 from bot.messages import Fence, LineEntry, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.store.outbox import dump_part, outbox_items
+from bot.store.outbox import dump_part, load_part, outbox_items
 
 SEEN_FOR_MS = 48 * 3600 * 1000
 PAGE = 500
@@ -122,14 +122,18 @@ def _entry(id: bytes, fields: dict[bytes, bytes]) -> InboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An entry that was set aside: when (seconds since the epoch) and why; `raw` is its JSON."""
+    """What was set aside: when (seconds since the epoch) and why.
+
+    `raw` is an update's JSON, empty where `part` was refused; `entry` was the update's inbox entry.
+    """
 
     line: str
     id: str
-    update: int
     at: int
     why: str
     raw: bytes
+    entry: str = ""
+    part: OutgoingPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +162,16 @@ class DeadLetters:
         return found
 
     async def replay(self, letter: DeadLetter) -> bool:
-        """Put a letter back into its line's inbox; whether it was still there."""
+        """Put a letter back into its line's inbox or outbox; whether it was still there."""
         line = letter.line
-        names = [keys.dead_letters(line), keys.inbox(line), keys.LINES_CHANGED, keys.LINE_CHANGES]
+        names = [keys.dead_letters(line), keys.inbox(line), keys.outbox(line)]
+        names += [keys.LINES_CHANGED, keys.LINE_CHANGES]
         return bool(await self.client.run("replay", names, [letter.id]))
+
+    async def replay_entry(self, line: str, entry: str) -> bool:
+        """The same for the letter of an entry of the inbox."""
+        found = [letter for letter in await self.of([line]) if letter.entry == entry]
+        return bool(found) and await self.replay(found[0])
 
     async def drop(self, letter: DeadLetter) -> bool:
         """Delete a letter; whether it was still there."""
@@ -169,5 +179,6 @@ class DeadLetters:
 
 
 def _dead_letter(line: str, id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
-    why = fields.get(b"w", b"").decode(errors="replace")
-    return DeadLetter(line, id.decode(), int(fields[b"u"]), int(fields[b"a"]), why, fields[b"r"])
+    why, entry = (fields.get(name, b"").decode(errors="replace") for name in (b"w", b"e"))
+    part = load_part(fields[b"p"]) if b"p" in fields else None
+    return DeadLetter(line, id.decode(), int(fields[b"a"]), why, fields.get(b"r", b""), entry, part)

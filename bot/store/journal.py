@@ -20,6 +20,9 @@ from bot.store.outbox import dump_part, outbox_items
 RENDER_FOR_S = 2 * 3600
 MAX_ATTEMPTS = 5
 SUSPECT_AFTER = 3
+MOST_HITS = 3
+"""So many ends of the host that a turn met alone, and not within seconds, speak against it."""
+ENDS_APART_SECONDS = 10.0
 RESUMED, BLOCKED, IS_SUSPECT = 1, 2, 3
 """What the script `begin` found, beside 0: a new turn."""
 
@@ -60,8 +63,8 @@ class OpenTurn:
     `render` is the digest of its prompt, `preview` the message that shows the growing answer, where
     the chat has one. `nonce` names its last approval request. `attempts` counts how often the turn
     was begun since it last recorded something, `unrecorded_attempts` those before this one that may
-    have asked the model without recording it. Each write has an ordinal, `writes` is the last one;
-    `writing` keeps them in order.
+    have asked the model without recording it, `hits` the ends of the host that speak against it.
+    Each write has an ordinal, `writes` is the last one; `writing` keeps them in order.
     """
 
     ref: TurnRef
@@ -72,6 +75,7 @@ class OpenTurn:
     preview: int | None = None
     nonce: str = ""
     unrecorded_attempts: int = 0
+    hits: int = 0
     writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
 
 
@@ -107,26 +111,32 @@ class Journal:
         isolated: bool = False,
         *,
         attribution: Attribution,
+        running: str | None = None,
     ) -> Opened:
         """Open the turn, or find it open, and read its transcript.
 
         `known` is the newest record that is in memory; without it, up to `turns` turns are read.
-        Raises CrashSuspect for a turn that was open at several ends of the host, unless it runs
-        `isolated`, and PoisonMessage where it has used up its attempts.
+        `running` names the open turn that ran alone until now, or any other that runs; None where
+        none does. Raises CrashSuspect for a turn that was open at several ends of the host, unless
+        it runs `isolated`, and PoisonMessage where it has used up its attempts, and ends that it
+        met alone speak against it.
         """
         stored = (keys.render(fence.line, digest) for digest in renders)
-        names = [*turn_keys(fence.line, ref), *stored, keys.inbox]
+        names = [*turn_keys(fence.line, ref), *stored]
+        names += [running or keys.open_turn(fence.line, ref.conversation), keys.inbox]
         begun = dump_records([message.attributed(attribution)])
         args = [ref.entry, ref.agent, render, *begun, known, turns, RENDER_FOR_S]
         args += [*renders.values(), orjson.dumps(attribution.as_json())]
+        args += [int(running is None), int(ENDS_APART_SECONDS * 1000)]
         args += [0 if isolated else SUSPECT_AFTER, secrets.token_hex(6)]
-        found, fields, items = await self.client.as_owner("begin", fence, names, *args)
+        found, fields, items, *again = await self.client.as_owner("begin", fence, names, *args)
         turn = _open_turn(ref.conversation, fields)
         if found == IS_SUSPECT:
-            raise CrashSuspect(f"open at {turn.attempts} ends of the host")
+            raise CrashSuspect(turn.attempts, again[0] / 1000)
         records = [_record(*item) for item in items]
         opened = Opened(turn, found == RESUMED, records, found == BLOCKED)
-        if not opened.blocked and turn.state != "sending" and turn.attempts > MAX_ATTEMPTS:
+        used_up = turn.attempts > MAX_ATTEMPTS and turn.hits >= MOST_HITS
+        if not opened.blocked and turn.state != "sending" and used_up:
             tries = turn.attempts - 1
             raise PoisonMessage(f"begun {tries} times without coming to anything", opened)
         return opened
@@ -211,4 +221,5 @@ def _open_turn(conversation: str, fields: Sequence[bytes]) -> OpenTurn:
         preview=int(preview) if preview else None,
         nonce=found.get("nonce", ""),
         unrecorded_attempts=max(0, int(found.get("dark", 1)) - 1),
+        hits=int(found.get("hits", 0)),
     )

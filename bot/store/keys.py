@@ -48,9 +48,11 @@ inbox = Key("{<line>}:inbox")
 seen = Key("{<line>}:seen")
 """Names of the updates of the last 48 hours."""
 dead_letters = Key("{<line>}:dead")
-"""Updates that were set aside."""
+"""Updates that were set aside, and parts that were refused."""
 outbox = Key("{<line>}:outbox")
 """Parts to send."""
+frozen = Key("{<line>}:frozen")
+"""Chats that take nothing until a time."""
 posted = Key("{<line>}:notice:<key>")
 """The ids of the parts that were posted under a key."""
 transcript = Key("{<line>}:conv:<conversation>:<agent>:log")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from bot.messages import Fence, OutboxItem, OutgoingPart, PartKind, TurnRef
 from bot.store import keys
-from bot.store.client import StoreClient
+from bot.store.client import StoreClient, pairs_of
 
 POSTED_FOR_S = 48 * 3600
 PAGE = 1000
@@ -53,11 +55,46 @@ class Outbox:
         return found
 
     async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
-        """Remove a part that was sent, or never can be; the last part of a turn ends it."""
+        """Remove a part that was sent, or may be left out; the last part of a turn ends it."""
         names: list[keys.AnyKey] = [keys.outbox]
         if turn:
             names += [keys.open_turn(fence.line, turn.conversation), keys.inbox]
         await self.client.as_owner("receipt", fence, names, part, turn.entry if turn else "")
+
+    async def set_aside(
+        self, fence: Fence, item: OutboxItem, why: str, told: OutgoingPart | None
+    ) -> list[OutboxItem]:
+        """Remove a part that was never delivered; its turn's history says so.
+
+        One that was refused is kept as a dead letter, and its chat is `told`, once for a turn.
+        """
+        turn, line = item.part.turn, fence.line
+        entry = turn.entry if turn else ""
+        names: list[keys.AnyKey] = [keys.outbox, keys.dead_letters]
+        names.append(keys.posted(line, f"refused:{entry or item.id}"))
+        if turn:
+            transcript = keys.transcript(line, turn.conversation, turn.agent)
+            names += [keys.open_turn(line, turn.conversation), keys.inbox, transcript]
+        record = orjson.dumps({"turn": entry, "why": why})
+        args: list[Any] = [item.id, entry, why, record, POSTED_FOR_S, int(time.time())]
+        if told:  # the turn is over when its letter is sent after all
+            args += [dump_part(replace(item.part, turn=None)), dump_part(told)]
+        ids = await self.client.as_owner("set_aside", fence, names, *args)
+        return outbox_items(ids, [told] if told else [])
+
+    async def block_chat(self, fence: Fence, chat: int, seconds: float) -> None:
+        """Note that a chat takes nothing for some seconds."""
+        args = (chat, math.ceil(seconds * 1000))
+        await self.client.as_owner("block_chat", fence, [keys.frozen], *args)
+
+    async def blocked_chats(self, line: str) -> dict[int, float]:
+        """How many seconds each chat takes nothing still, by the store's clock."""
+        found = await self.client.read("ZRANGE", keys.frozen(line), 0, -1, "WITHSCORES")
+        if not found:
+            return {}
+        seconds, micros = await self.client.read("TIME")
+        now = int(seconds) + int(micros) / 1e6
+        return {int(chat): float(until) / 1000 - now for chat, until in pairs_of(found)}
 
     async def mark_shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
         """Note the message that shows an approval request; True if that has changed since.

@@ -7,11 +7,14 @@ that a 429 blocked; previews and typing take guessed slots, or are left out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
+from bot.errors import StoreError
 from bot.hosting.leases import MIN_LEASE_SECONDS
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Ownership
@@ -53,7 +56,7 @@ class TelegramChannel(OutboxChannel):
         self._seconds_left = owned.seconds_left
         self._secrets = services.secrets
         self._rate_limit = ChatRateLimiter(services.clock)
-        shared = (self._rate_limit, services.clock, services.counters)
+        shared = (self._rate_limit, services.clock, services.counters, self._block)
         self._sender = TelegramSender(owned.fence.line, client, owned.seconds_left, *shared)
 
     # --- answers ---
@@ -102,6 +105,31 @@ class TelegramChannel(OutboxChannel):
                 self.revoked.set_result(error)
             await asyncio.Event().wait()
             raise
+
+    # --- chats that were told to wait ---
+
+    async def recover(self) -> int:
+        """Queue what an earlier owner left; chats that Telegram told to wait wait here as well."""
+        now = self._clock.monotonic()
+        for chat, seconds in (await self._outbox.blocked_chats(self._fence.line)).items():
+            self._rate_limit.block_until(chat, now + seconds)
+        return await super().recover()
+
+    async def _block(self, chat: int, seconds: float) -> None:
+        """Send nothing to a chat for some seconds, also if another host owns the line by then."""
+        self._rate_limit.block_until(chat, self._clock.monotonic() + seconds)
+        if seconds > 0:
+            with contextlib.suppress(StoreError):  # the receipt will find out as well
+                await self._outbox.block_chat(self._fence, chat, seconds)
+
+    def frozen(self) -> list[float]:
+        """Of each chat that was told to wait: how many seconds still."""
+        return self._rate_limit.blocked()
+
+    def held_up(self, chat: int) -> float:
+        """Seconds in which nothing will go out to a chat, as far as is known."""
+        failing = math.inf if self._sender.is_failing(chat) else 0.0
+        return max(failing, self._rate_limit.blocked_for(chat))
 
     # --- what may be left out ---
 
@@ -159,8 +187,7 @@ class TelegramChannel(OutboxChannel):
         except errors.NotModified:
             return {"message_id": payload.get("message_id", 0)}
         except errors.TooManyRequests as error:
-            until = self._clock.monotonic() + error.retry_after
-            self._rate_limit.block_until(address.chat, until)
+            await self._block(address.chat, error.retry_after)
             raise
 
     # --- questions ---

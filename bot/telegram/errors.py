@@ -5,6 +5,7 @@ TelegramError
 │   ├── CannotParse               the entities were refused: send plain text instead
 │   ├── NotModified               the edit changes nothing: a success
 │   ├── MessageGone               the message to edit or delete is not there
+│   ├── TopicGone                 the topic to write in is not there any more
 │   ├── TooLong                   the text or file is over the limit
 │   └── ChatMigrated              the group has a new id
 ├── Unauthorized (revoked)        401
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal
 
 from bot.errors import (
     ChannelError,
@@ -31,13 +32,20 @@ from bot.errors import (
     ChannelRevoked,
 )
 
+Cause = Literal["message", "neighbour", "us"]
+"""What was sent, Telegram or the chat, or how this host is set up and how much it sends."""
+
 
 class TelegramError(ChannelError):
-    """A call of the Bot API failed."""
+    """A call of the Bot API failed; `cause` says whose fault that is."""
+
+    cause: ClassVar[Cause] = "neighbour"
 
 
 class BadRequest(TelegramError, ChannelRefused):
     """400: the request is wrong as it stands."""
+
+    cause: ClassVar[Cause] = "message"
 
 
 class CannotParse(BadRequest):
@@ -50,6 +58,12 @@ class NotModified(BadRequest):
 
 class MessageGone(BadRequest):
     """400: the message to edit or delete does not exist, or not any more."""
+
+
+class TopicGone(BadRequest):
+    """400 "message thread not found": the topic was deleted, or the chat has no topics any more."""
+
+    cause: ClassVar[Cause] = "neighbour"
 
 
 class TooLong(BadRequest):
@@ -67,6 +81,7 @@ class ChatMigrated(BadRequest):
 class Unauthorized(TelegramError, ChannelRevoked):
     """401: the token is revoked."""
 
+    cause: ClassVar[Cause] = "us"
     why = "Telegram does not know this token (401)"
     cure = "get a new token from @BotFather and set it; the other bots go on"
 
@@ -82,9 +97,13 @@ class UnknownMethod(TelegramError, ChannelRefused):
 class Conflict(TelegramError, ChannelRefused):
     """409: another poller, or a webhook, holds this token."""
 
+    cause: ClassVar[Cause] = "us"
+
 
 class TooManyRequests(TelegramError, ChannelRefused):
     """429: send nothing to this chat for `retry_after` seconds."""
+
+    cause: ClassVar[Cause] = "us"
 
     def __init__(self, method: str, description: str, retry_after: float) -> None:
         super().__init__(method, description)
@@ -117,10 +136,11 @@ _WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
     (CannotParse, "can't parse|entity_|entities_too_long"),
     (MessageGone, "message to (edit|delete) not found|message can't be (edited|deleted)"),
     (MessageGone, "message_id_invalid|message identifier is not specified"),
+    (TopicGone, "message thread not found|topic_(deleted|id_invalid)"),
     (TooLong, "(text|message|caption) is too long|_too_long"),
-    (Unreachable, "(chat|user|message thread) not found|(not enough|have no) rights to send"),
+    (Unreachable, "(chat|user) not found|(not enough|have no) rights to send"),
     (Unreachable, "need administrator rights|chat_write_forbidden|chat_restricted"),
-    (Unreachable, "peer_id_invalid|topic_(closed|deleted)"),
+    (Unreachable, "peer_id_invalid|topic_closed"),
 )
 _BY_WORDS: Final = [(kind, re.compile(words)) for kind, words in _WORDS]
 

@@ -73,6 +73,10 @@ class ChatRateLimiter:
         state = self._chats.get(chat)
         return 0.0 if state is None else max(0.0, state.blocked_until - self.clock.monotonic())
 
+    def blocked(self) -> list[float]:
+        """Of each chat that takes nothing at all: how many seconds still."""
+        return [pause for chat in self._chats if (pause := self.blocked_for(chat)) > 0]
+
     def record(self, chat: int, *, preview: bool = False) -> None:
         """Count a call to the chat; `preview` marks a step of a growing answer.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
-from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, SendResult
+from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, TOPIC, SendResult
 from bot.messages import Address, Clock, OutboxItem, OutgoingPart, PartKind, RichText
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
@@ -28,6 +29,8 @@ METHODS: dict[PartKind, str] = {
     "clear_keyboard": "editMessageReplyMarkup",
     "callback_answer": "answerCallbackQuery",
 }
+DECORATION = ("entities", "reply_parameters")
+UNLESS_GONE = "allow_sending_without_reply"
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
 
@@ -35,6 +38,13 @@ log = structlog.get_logger("channel")
 SEND_SECONDS = 25.0
 ASK_SECONDS = 8.0
 LONGEST_BEFORE_A_COPY = 240.0
+PLAIN_AFTER = 3
+MOST_FAULTS = 8
+"""So many 5xx for one message, while others were sent, and it is given up: after about a minute."""
+MOST_FAULTS_UNPROVEN = 40
+"""The same where nothing was sent to others meanwhile: after about a quarter of an hour."""
+MOST_FORMS = 6
+"""So many forms of one message may be refused."""
 MOST_COPIES = 20
 """After so many sends to which no answer came, while others were answered, it surely is there.
 
@@ -66,9 +76,9 @@ def text_payload(
     if link_previews:
         payload["link_preview_options"] = {"is_disabled": False}
     if address.topic is not None:
-        payload["message_thread_id"] = address.topic
+        payload[TOPIC] = address.topic
     if reply_to is not None:
-        payload["reply_parameters"] = {"message_id": reply_to, "allow_sending_without_reply": True}
+        payload["reply_parameters"] = {"message_id": reply_to, UNLESS_GONE: True}
     return payload
 
 
@@ -112,8 +122,37 @@ def fallback_part(part: OutgoingPart, error: errors.TelegramError) -> OutgoingPa
         return replace(part, kind="message", payload=_without(payload, "message_id"))
     if isinstance(error, errors.CannotParse) and "entities" in payload:
         return replace(part, payload=_without(payload, "entities"))
-    if isinstance(error, errors.BadRequest) and {"entities", "reply_parameters"} & payload.keys():
-        return replace(part, payload=_without(payload, "entities", "reply_parameters"))
+    if isinstance(error, errors.TopicGone) and TOPIC in payload:
+        return _without_topic(part)
+    return _plainer(part) if isinstance(error, errors.BadRequest) else None
+
+
+def _without_topic(part: OutgoingPart) -> OutgoingPart | None:
+    """A part for a chat whose topic is gone.
+
+    A private chat shows it all the same. In a forum it goes where the message is that it replies
+    to, if that is still there, and to no other topic.
+    """
+    payload = _without(part.payload, TOPIC)
+    if part.chat > 0:
+        return replace(part, payload=payload)
+    if not (reply := payload.get("reply_parameters")):
+        return None
+    return replace(part, payload=payload | {"reply_parameters": _without(reply, UNLESS_GONE)})
+
+
+def _plainer(part: OutgoingPart) -> OutgoingPart | None:
+    """A part without what is not its text, step by step; an edit becomes a message in the end."""
+    payload = part.payload
+    bound = "reply_parameters" in payload and UNLESS_GONE not in payload["reply_parameters"]
+    extras = {"entities"} if bound else {*DECORATION}
+    if part.tracks == "" and not extras & payload.keys():
+        extras = {"reply_markup"}
+    if extras & payload.keys():
+        return replace(part, payload=_without(payload, *extras))
+    if part.kind == "edit" and not part.best_effort:  # the growing answer stays above it
+        message = replace(part, kind="message", payload=_without(payload, "message_id"))
+        return mark_repeated(message)
     return None
 
 
@@ -121,9 +160,28 @@ def _without(payload: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {name: value for name, value in payload.items() if name not in keys}
 
 
+@dataclass(slots=True)
+class _Tries:
+    """How sending one part went so far, since a monotonic time.
+
+    `faults` counts 5xx while Telegram answered otherwise, `forms` the refused forms of the part;
+    `refusal` is what Telegram said to the first of them.
+    """
+
+    began: float
+    failed: int = 0
+    unanswered: int = 0
+    faults: int = 0
+    forms: int = 0
+    refusal: str = ""
+
+
 @dataclass(slots=True, repr=False)
 class TelegramSender:
-    """Sends the parts of one bot's line, as far as its lease goes."""
+    """Sends the parts of one bot's line, as far as its lease goes.
+
+    `block` notes that a chat takes nothing for some seconds.
+    """
 
     line: str
     client: TelegramClient
@@ -131,11 +189,21 @@ class TelegramSender:
     rate_limit: ChatRateLimiter
     clock: Clock
     counters: Counters
+    block: Callable[[int, float], Awaitable[None]]
+    _failing: dict[int, _Tries] = field(init=False, default_factory=dict)
+    _sent_at: float = field(init=False, default=-math.inf)
 
     async def send(self, item: OutboxItem) -> SendResult:
         """Send one part until it is sent or never can be; raises Unauthorized."""
         part = mark_repeated(item.part) if item.maybe_sent else item.part
-        attempts = unanswered = 0
+        tries = _Tries(self.clock.monotonic())
+        try:
+            return await self._send(part, tries)
+        finally:
+            self._failing.pop(part.chat, None)
+
+    async def _send(self, part: OutgoingPart, tries: _Tries) -> SendResult:
+        chat = part.chat
         while True:
             while (pause := self.rate_limit.blocked_for(part.chat)) > 0:
                 await self.clock.sleep(pause)
@@ -148,19 +216,25 @@ class TelegramSender:
             except errors.Unauthorized:
                 raise
             except errors.TelegramError as error:
-                attempts += 1
-                unanswered += isinstance(error, errors.FateUnknown)
-                next_part = await self._next_attempt(error, part, attempts)
+                tries.failed += not isinstance(error, errors.TooManyRequests)
+                self._failing[chat] = tries
+                next_part = await self._next_attempt(error, part, tries)
                 if next_part is None:
-                    return SendResult(part.chat, undeliverable=True)
-                if unanswered >= MOST_COPIES:
+                    return self._given_up(error, part, tries)
+                if tries.unanswered >= MOST_COPIES:
                     self.counters.add("send:unanswered")
-                    log.error("send.unanswered", line=self.line, chat=part.chat, times=unanswered)
+                    log.error("send.unanswered", line=self.line, chat=chat, times=tries.unanswered)
                     return SendResult(part.chat)
                 part = next_part
             else:
                 self.counters.add("sent")
+                self._sent_at = self.clock.monotonic()
                 return SendResult(part.chat, message_id(sent))
+
+    def is_failing(self, chat: int) -> bool:
+        """Whether the part that is being sent to a chat has failed again and again."""
+        tries = self._failing.get(chat)
+        return tries is not None and tries.failed >= PLAIN_AFTER
 
     async def _call(self, part: OutgoingPart) -> Any:
         method = METHODS[part.kind]
@@ -172,32 +246,66 @@ class TelegramSender:
         return await self.client.call(method, payload, timeout=seconds)
 
     async def _next_attempt(
-        self, error: errors.TelegramError, part: OutgoingPart, attempts: int
+        self, error: errors.TelegramError, part: OutgoingPart, tries: _Tries
     ) -> OutgoingPart | None:
         """Pause as the failure asks; then what to send next, None where nothing can be sent."""
-        if isinstance(error, errors.TooManyRequests):
-            self.counters.add("send:429")
-            self.rate_limit.block_until(part.chat, self.clock.monotonic() + error.retry_after)
-            return part
-        if isinstance(error, errors.NotSent):
-            await self._pause(error, attempts)
-            return part
-        if isinstance(error, errors.FateUnknown | errors.ServerFault):
-            self.counters.add("send:fate_unknown")
-            if isinstance(error, errors.FateUnknown):
-                await self._pause(error, attempts, LONGEST_BEFORE_A_COPY)
+        match error:
+            case errors.TooManyRequests():
+                self.counters.add("send:429")
+                await self.block(part.chat, error.retry_after)
+                return part
+            case errors.NotSent():
+                await self._pause(error, tries.failed)
+                return part
+            case errors.FateUnknown():
+                self.counters.add("send:fate_unknown")
+                tries.unanswered += 1
+                await self._pause(error, tries.failed, LONGEST_BEFORE_A_COPY)
                 await self._wait_until_reachable()
-            else:
-                await self._pause(error, attempts)
-            return mark_repeated(part)
-        other = fallback_part(part, error)
-        if other is None:
-            kind = "unreachable" if isinstance(error, errors.Unreachable) else "refused"
-            self.counters.add(f"send:{kind}")
-            log.warning(
-                "send.given_up", line=self.line, chat=part.chat, error=str(error), kind=kind
-            )
-        return other
+                return mark_repeated(part)
+            case errors.ServerFault():
+                self.counters.add("send:fate_unknown")
+                return await self._after_fault(error, part, tries)
+        tries.forms += 1
+        tries.refusal = tries.refusal or error.description
+        return fallback_part(part, error) if tries.forms < MOST_FORMS else None
+
+    async def _after_fault(
+        self, error: errors.ServerFault, part: OutgoingPart, tries: _Tries
+    ) -> OutgoingPart | None:
+        """What to send after a 5xx, which may be the fault of Telegram or of this one message.
+
+        It is the message's where Telegram answers otherwise, above all where it took what was sent
+        to others meanwhile.
+        """
+        tries.faults += await self._answers()
+        served = self._sent_at > tries.began or part.may_be_left_out
+        if tries.faults >= (MOST_FAULTS if served else MOST_FAULTS_UNPROVEN):
+            return None
+        await self._pause(error, tries.failed)
+        again = mark_repeated(part)
+        if tries.faults < PLAIN_AFTER:
+            return again
+        return replace(again, payload=_without(again.payload, *DECORATION))
+
+    def _given_up(
+        self, error: errors.TelegramError, part: OutgoingPart, tries: _Tries
+    ) -> SendResult:
+        refused = not isinstance(error, errors.Unreachable)
+        kind = "refused" if refused else "unreachable"
+        self.counters.add(f"send:{kind}")
+        words = {"error": str(error), "kind": kind, "cause": error.cause, "tries": tries.failed}
+        log.warning("send.given_up", line=self.line, chat=part.chat, **words)
+        said = f"Telegram refused it: {tries.refusal or error.description}"
+        return SendResult(part.chat, undeliverable=said, refused=refused)
+
+    async def _answers(self) -> bool:
+        """Whether Telegram answers this bot at all."""
+        try:
+            await self.client.call("getMe", {}, timeout=ASK_SECONDS)
+        except errors.TelegramError:
+            return False
+        return True
 
     async def _wait_until_reachable(self) -> None:
         """Wait until Telegram answers anything.

@@ -40,9 +40,11 @@ TOO_LONG = (
 LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
 RETRY_PREFIX = "again:"
+LETTER_PREFIX = "letter:"
 RETRY_BUTTON = "Try again"
 RETRYING = "Trying again."
 MESSAGE_GONE = "I no longer have that message. Please write it again."
+LETTER_GONE = "That message is no longer set aside: it was tried again or removed."
 ALREADY_RETRIED = "This was already tried again."
 NOT_YOURS = "Only the person who asked can do this."
 ASKED_AGAIN = "[{} asks for this again: the answer did not come.]"
@@ -83,6 +85,19 @@ class Retry:
 def retry_button(turn: str) -> Buttons:
     """The button under a turn's apology."""
     return [[(RETRY_BUTTON, RETRY_PREFIX + turn)]]
+
+
+def letter_button(entry: str, person: int) -> Buttons:
+    """The button under the word that a person's message was set aside."""
+    return [[(RETRY_BUTTON, f"{LETTER_PREFIX}{entry}:{person}")]]
+
+
+def parse_letter(data: str) -> tuple[str, int] | None:
+    """The entry that was set aside and whose message it was, where a button asks for it again."""
+    entry, _, person = data.removeprefix(LETTER_PREFIX).partition(":")
+    if not data.startswith(LETTER_PREFIX) or not person.isdecimal():
+        return None
+    return entry, int(person)
 
 
 def parse_retry(data: str) -> str | None:

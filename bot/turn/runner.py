@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -12,7 +13,8 @@ from bot.approvals.request import Suspension
 from bot.approvals.service import TurnServices
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
-from bot.store.journal import Opened, OpenTurn
+from bot.store import keys
+from bot.store.journal import SUSPECT_AFTER, Opened, OpenTurn
 from bot.tools.policy import CallContext
 from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
 from bot.turn import results
@@ -30,11 +32,14 @@ from bot.usage.reservation import TurnBudget
 
 log = structlog.get_logger("turn")
 
+QUIET_SECONDS = 10.0
+
 
 @dataclass(slots=True, repr=False)
 class TurnRunner:
     """Runs turns; holds nothing of a turn that the store does not have.
 
+    `_running` names the open turns that run, `_alone` the one that was alone when it began.
     `rate` counts the model requests that people make in a minute.
     """
 
@@ -45,11 +50,15 @@ class TurnRunner:
     budgets: BudgetService
     rate: RequestRate = field(init=False)
     _prompts: PromptCache = field(init=False)
-    _suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _suspects: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _running: set[str] = field(init=False, default_factory=set)
+    _alone: str = field(init=False, default="")
+    _may_begin: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.rate = RequestRate(self.services.clock)
         self._prompts = PromptCache(self.services.journal, self.services.clock)
+        self._may_begin.set()
 
     async def run(self, request: TurnRequest) -> OpenTurn | None:
         """Run a turn until its reply is sent or it waits for approval.
@@ -57,6 +66,7 @@ class TurnRunner:
         Where another turn of the conversation is open, nothing is done and that turn comes back.
         """
         line, ref, channel = request.entry.line.name, request.ref, request.entry.line.channel
+        name = keys.open_turn(line, ref.conversation)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 loop = await self._open_isolated(request, stack)
@@ -83,28 +93,55 @@ class TurnRunner:
                         await turn.request_failed()
                         raise
                     self._prompts.used(line, ref, turn.prompt)
-                await channel.wait_until_sent(request.entry.id)
+            self._running.discard(name)
+            await channel.wait_until_sent(request.entry.id)
         except BaseException:
             self.transcripts.forget(line, ref)
             self._prompts.forget(line, ref)
             raise
+        finally:
+            self._running.discard(name)
         return None
 
     async def _open_isolated(
         self, request: TurnRequest, stack: contextlib.AsyncExitStack
     ) -> AgentLoop | OpenTurn:
-        """Open the turn; one that was open at several crashes of the host runs alone.
+        """Open the turn; those that were open at several crashes of the host run one by one.
 
-        So a turn that crashes the host does not take those beside it along.
+        So a turn that crashes the host does not take those beside it along, and crashes within
+        seconds, whatever their cause, count as one.
         """
         try:
+            await self._may_begin.wait()
             return await self._open(request)
         except CrashSuspect as error:
-            self.services.counters.add("turns:suspected")
-            entry = request.entry
-            log.warning("turn.suspected", line=entry.line.name, turn=entry.id, why=str(error))
+            suspect, entry = error, request.entry
+        self._running.discard(keys.open_turn(entry.line.name, request.ref.conversation))
+        self.services.counters.add("turns:suspected")
+        log.warning("turn.suspected", line=entry.line.name, turn=entry.id, why=str(suspect))
+        await self.services.clock.sleep(suspect.again_in)
         await stack.enter_async_context(self._suspects)
+        if suspect.attempts > SUSPECT_AFTER:
+            await stack.enter_async_context(self._nothing_beside())
         return await self._open(replace(request, isolated=True))
+
+    @contextlib.asynccontextmanager
+    async def _nothing_beside(self) -> AsyncIterator[None]:
+        """For some seconds let no other turn begin, and those that run come to their end.
+
+        So a turn that crashes the host is met by the crash alone, however busy the host is.
+        """
+        clock = self.services.clock
+        self._may_begin.clear()
+        reopen = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._may_begin.set)
+        try:
+            until = clock.monotonic() + QUIET_SECONDS / 2
+            while self._running and clock.monotonic() < until:
+                await clock.sleep(0.05)
+            yield
+        finally:
+            reopen.cancel()
+            self._may_begin.set()
 
     async def _open(self, request: TurnRequest) -> AgentLoop | OpenTurn:
         """Begin the turn in the journal, or find it open; the other turn where that is open."""
@@ -115,6 +152,9 @@ class TurnRunner:
         prompt = self._prompts.current(fence.line, request.ref, agent, toolset)
         to_store = self._prompts.to_store(fence.line, prompt)
         budget = self._budget(request)
+        name = keys.open_turn(fence.line, request.ref.conversation)
+        others = self._running - {name}
+        self._running.add(name)
         try:
             opened = await services.journal.begin(
                 fence,
@@ -126,7 +166,9 @@ class TurnRunner:
                 turns=agent.limits.history_turns,
                 isolated=request.isolated,
                 attribution=agent.attribution,
+                running=(self._alone or next(iter(others))) if others else None,
             )
+            self._alone = "" if others else name
         except PoisonMessage as error:
             if isinstance(abandoned := error.opened, Opened):  # nothing else writes what it cost
                 budget.unrecorded_attempts = abandoned.turn.unrecorded_attempts

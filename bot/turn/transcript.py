@@ -17,6 +17,7 @@ from bot.store.journal import Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 
 UNANSWERED = "This call was not answered: the turn ended before its result came."
+NOT_DELIVERED = "[Your last message was not delivered: the person has not seen all of it.]"
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
 ITS_CALLS = "[A message here was set aside; these tools were called for it: {}.]"
 RESULT_LEFT_OUT = "[This result was left out: it could not be sent.]"
@@ -108,6 +109,8 @@ def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -
             content = _sent_back(record, prefix)
             _join(found, "assistant", content)
             _join(found, "user", [_result(call, results, omitted) for call in calls_of(content)])
+        elif record.kind == "undelivered" and found and found[-1]["role"] == "assistant":
+            _join(found, "user", [{"type": "text", "text": NOT_DELIVERED}])
     return found
 
 

@@ -43,7 +43,7 @@ async def execute(
     `disconnected` returns when the caller has closed the connection: that ends a long poll.
     """
     began = world.now()
-    fault = world.faults.take(bot.id, name.lower(), params.integer("chat_id") or None)
+    fault = world.faults.take(bot.id, name.lower(), params)
     outcome = await _faulty(Call(world, bot, params, disconnected), name, fault)
     method = METHODS.get(name.lower())
     record = CallRecord(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from simulators.telegram.params import Params
+
 Kind = Literal["answer", "drop", "lose", "html", "delay"]
 KINDS: tuple[Kind, ...] = ("answer", "drop", "lose", "html", "delay")
 
@@ -16,13 +18,16 @@ class Fault:
 
     answer: `status` with `description` and `parameters`, nothing is done. drop: the connection is
     cut and nothing is done. lose: the call is done, then the connection is cut. html: a proxy's
-    page with `status` (502 by default). delay: only the delay.
+    page with `status` (502 by default). delay: only the delay. With `has` it applies only to calls
+    that have this parameter, with `says` only to those whose text contains this.
     """
 
     kind: Kind
     method: str = "*"
     bot: int | None = None
     chat: int | None = None
+    has: str = ""
+    says: str = ""
     times: int = 1
     skip: int = 0
     status: int = 500
@@ -30,11 +35,13 @@ class Fault:
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def fits(self, bot: int, method: str, chat: int | None) -> bool:
+    def fits(self, bot: int, method: str, params: Params) -> bool:
         """Whether the fault applies to this call; `method` is in lower case."""
         return (
             self.bot in (None, bot)
-            and self.chat in (None, chat)
+            and (self.chat is None or self.chat == params.integer("chat_id"))
+            and (not self.has or self.has in params.values)
+            and (not self.says or self.says in str(params.values.get("text", "")))
             and fnmatchcase(method, self.method.lower())
         )
 
@@ -54,10 +61,10 @@ class Faults:
         """Removes all faults."""
         self.open.clear()
 
-    def take(self, bot: int, method: str, chat: int | None) -> Fault | None:
+    def take(self, bot: int, method: str, params: Params) -> Fault | None:
         """The fault that applies to this call, counted down by one."""
         for fault in self.open:
-            if not fault.fits(bot, method, chat):
+            if not fault.fits(bot, method, params):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1

@@ -13,6 +13,7 @@ import pytest
 from bot.cli.dead_letters import dead_letters
 from bot.conversations.router import Router
 from bot.errors import ConfigError
+from bot.store import journal
 from bot.telegram import decode as decoding
 from bot.turn.runner import TurnRunner
 from bot.turn.turn import TurnRequest
@@ -105,7 +106,10 @@ def _asked(stage: Stage, count: int) -> bool:
     return len(stage.requests()) == count
 
 
-async def test_a_turn_that_ends_every_life_of_the_host_is_set_aside(stage: Stage) -> None:
+async def test_a_turn_that_ends_every_life_of_the_host_is_set_aside(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ENDS_APART_SECONDS", 0.2)
     echo, ann, room = scene(stage)
     stage.script.on("well", user="fine")
     stage.script.on(Turn((Text("never"),), gate="shut"), again=True, user="poison")
@@ -172,7 +176,10 @@ async def test_a_burial_that_fails_is_tried_again(
     assert failures == [0]
 
 
-async def test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along(stage: Stage) -> None:
+async def test_a_turn_that_ends_the_host_does_not_take_those_beside_it_along(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ENDS_APART_SECONDS", 0.2)
     echo, ann, room = scene(stage)
     ben = stage.person("Ben")
     slow = stage.world.private(ben, echo)

@@ -19,6 +19,7 @@ RARE = {
     "access:claim",  # of a host without an admin
     "access:tries:<person>",
     "{<line>}:dead",  # of a turn that ends the host again and again
+    "{<line>}:frozen",  # of a chat that Telegram told to wait
 }
 CHANNELS = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED, CHANGED}
 

@@ -101,6 +101,12 @@ class MemoryChannel(OutboxChannel):
         tell(sent=item.part.payload["text"], chat=item.part.chat)
         return SendResult(item.part.chat, self.sent)
 
+    def held_up(self, chat: int) -> float:
+        return 0.0
+
+    def frozen(self) -> list[float]:
+        return []
+
     async def is_chat_admin(self, address: Address, person: int) -> bool:
         return person == address.chat
 
@@ -230,7 +236,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
             gate, Commands(rows, nobody_is_refused), turns, counters, ignore_private_message
         )
         transport = MemoryTransport(
-            ChannelServices(stores.outbox, clock, counters, Secrets()), await stdin()
+            ChannelServices(stores.outbox, clock, counters, Secrets(), alerts.send), await stdin()
         )
         options = HostingOptions(drain_seconds=5)
         services = LineServices(leases, stores, router, turns, clock, counters, options)

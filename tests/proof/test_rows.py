@@ -8,6 +8,7 @@ from bench.proof import (
     load_rows,
     neighbour_rows,
     other_rows,
+    refusal_rows,
     replica_rows,
     store_rows,
     webhook_rows,
@@ -117,3 +118,11 @@ async def test_a_change_from_polling_to_a_webhook_and_back_under_load_loses_noth
     run: Run,
 ) -> None:
     assert (await webhook_rows.polls_and_webhooks(run)).broken == []
+
+
+async def test_a_flood_limit_of_an_hour_is_obeyed_through_a_stop_and_a_kill(run: Run) -> None:
+    assert (await refusal_rows.long_flood(run)).broken == []
+
+
+async def test_what_was_open_at_five_quick_kills_is_answered_and_not_set_aside(run: Run) -> None:
+    assert (await refusal_rows.quick_kills(run)).broken == []

@@ -137,7 +137,7 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     for entry in found:
         await inbox.dead_letter(fence, entry.id, "it broke", [said("sorry")], "5")
     one, two = await letters.of(await letters.lines())
-    assert (one.update, one.why, one.raw) == (1, "it broke", b'{"update_id":1}')
+    assert (one.entry, one.why, one.raw) == (found[0].id, "it broke", b'{"update_id":1}')
     assert one.at > 1_700_000_000
     notifications = Notifications(client, SystemClock(), AccessStore(client, Access()))
     await notifications.changed_lines()

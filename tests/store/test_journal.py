@@ -10,7 +10,7 @@ from bot.errors import CrashSuspect, PoisonMessage
 from bot.hosting.leases import HostIdentity, Leases
 from bot.messages import Attribution, Fence, OutgoingPart, TurnRef
 from bot.ops.tasks import SystemClock
-from bot.store import keys
+from bot.store import journal, keys
 from bot.store.client import StoreClient
 from bot.store.inbox import Update, UpdateInbox
 from bot.store.journal import MAX_ATTEMPTS, SUSPECT_AFTER, Journal, Opened, Record
@@ -149,8 +149,9 @@ async def test_two_turns_of_one_conversation_are_never_open_at_once(client: Stor
 
 
 async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
-    client: StoreClient,
+    client: StoreClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(journal, "ENDS_APART_SECONDS", 0.0)
     d = await journal_line(client)
     for _ in range(SUSPECT_AFTER):
         await d.begin()

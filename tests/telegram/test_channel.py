@@ -16,7 +16,7 @@ from bot.telegram.channel import TelegramChannel
 
 async def test_what_is_handed_over_after_the_end_is_left_to_the_next_owner() -> None:
     nothing = cast("Any", None)
-    services = ChannelServices(nothing, SystemClock(), Counters(), Secrets())
+    services = ChannelServices(nothing, SystemClock(), Counters(), Secrets(), nothing)
     owned = Ownership(Fence("bot:1", 1), lambda: 10.0, nothing, nothing)
     channel = TelegramChannel(nothing, owned, services)
     await channel.close()

@@ -21,5 +21,8 @@ if #ARGV == 3 then
 else
   redis.call('HSET', KEYS[2], 'dark', last and 1 or 0)
 end
-if last then redis.call('HSET', KEYS[2], 'tries', 0) end
+if last then
+  redis.call('HSET', KEYS[2], 'tries', 0)
+  redis.call('HDEL', KEYS[2], 'hits', 'hit')
+end
 return last or ''

@@ -1,10 +1,13 @@
 -- Open a turn with the person's message, or find it open; returns its transcript.
--- KEYS: fence, open, log, then a key for each part of the prompt to store, then inbox
+-- KEYS: fence, open, log, then a key for each part of the prompt to store, then the open turn that is
+--   no longer alone (or this one), then inbox
 -- ARGV: token, entry, agent, render, kind, body, last known record id, turns, lifetime of the prompt
---   (s), each part of it, then who answers, then how many attempts make a turn a suspect (0: begin
---   it all the same), then an id of this call: the same call made again counts once
+--   (s), each part of it, then who answers, then whether nothing runs beside it, then how far apart
+--   ends of the host must be (ms), then how many attempts make a turn a suspect (0: begin it all the
+--   same), then an id of this call: the same call made again counts once
 -- Returns {1 if it was open, 2 if another turn is, 3 if it is a suspect, else 0; {field, value …} of
--- the open turn; {id, kind, body} of each record}.
+-- the open turn; {id, kind, body} of each record}, for a suspect also when it may begin (ms).
+-- `hits` counts the ends that speak against a turn: nothing ran beside it, and no such end was close.
 -- A turn that can never go on must not block its conversation forever: one that is neither in the
 -- inbox nor waits for an approval, or one whose parts are gone from the outbox.
 local function is_abandoned()
@@ -15,14 +18,21 @@ local function is_abandoned()
   return not asks and #redis.call('XRANGE', KEYS[#KEYS], turn[1], turn[1]) == 0
 end
 local resumed = 0
-local call, suspect = ARGV[#ARGV], tonumber(ARGV[#ARGV - 1])
+local call, suspect, apart = ARGV[#ARGV], tonumber(ARGV[#ARGV - 1]), tonumber(ARGV[#ARGV - 2])
+local alone, time = ARGV[#ARGV - 3], redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
   if redis.call('HGET', KEYS[2], 'call') ~= call then
-    local turn = redis.call('HMGET', KEYS[2], 'tries', 'state')
+    local turn = redis.call('HMGET', KEYS[2], 'tries', 'state', 'began', 'alone', 'hit')
     if suspect > 0 and tonumber(turn[1]) >= suspect and turn[2] ~= 'sending' then
-      return {3, redis.call('HGETALL', KEYS[2]), {}}
+      local again = math.max(0, (tonumber(turn[3]) or 0) + apart - now)
+      return {3, redis.call('HGETALL', KEYS[2]), {}, again}
     end
-    redis.call('HSET', KEYS[2], 'call', call, 'first', 0)
+    if turn[4] == '1' and now - (tonumber(turn[5]) or 0) >= apart then
+      redis.call('HINCRBY', KEYS[2], 'hits', 1)
+      redis.call('HSET', KEYS[2], 'hit', now)
+    end
+    redis.call('HSET', KEYS[2], 'call', call, 'first', 0, 'began', now, 'alone', alone)
     redis.call('HINCRBY', KEYS[2], 'tries', 1)
     -- An attempt that wrote nothing may have asked the model; one with another agent only reads.
     if redis.call('HGET', KEYS[2], 'agent') == ARGV[3] then redis.call('HINCRBY', KEYS[2], 'dark', 1) end
@@ -36,12 +46,15 @@ elseif redis.call('EXISTS', KEYS[2]) == 1 and not is_abandoned() then
 else
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'entry', ARGV[2], 'agent', ARGV[3], 'state', 'running',
-    'attribution', ARGV[#ARGV - 2], 'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1)
+    'attribution', ARGV[#ARGV - 4], 'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1,
+    'began', now, 'alone', alone)
   redis.call('XADD', KEYS[3], '*', 'k', ARGV[5], 'b', ARGV[6])
-  for i = 4, #KEYS - 1 do
+  for i = 4, #KEYS - 2 do
     redis.call('SET', KEYS[i], ARGV[i + 6], 'EX', ARGV[9])
   end
 end
+local beside = KEYS[#KEYS - 1]
+if beside ~= KEYS[2] and redis.call('EXISTS', beside) == 1 then redis.call('HSET', beside, 'alone', 0) end
 local found = {}
 if ARGV[7] ~= '' then
   for _, item in ipairs(redis.call('XRANGE', KEYS[3], '(' .. ARGV[7], '+')) do

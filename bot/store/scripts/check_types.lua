@@ -11,7 +11,8 @@ local redis = setmetatable({call = function(...)
   return found
 end}, {__index = redis})
 local CHECKS = {inbox = 'XLEN', outbox = 'XLEN', dead = 'XLEN', log = 'XLEN', open = 'HLEN',
-  grants = 'HLEN', rests = 'HLEN', moved = 'HLEN', seen = 'ZCARD', timers = 'ZCARD'}
+  grants = 'HLEN', rests = 'HLEN', moved = 'HLEN', seen = 'ZCARD', timers = 'ZCARD',
+  frozen = 'ZCARD'}
 for _, key in ipairs(KEYS) do
   local check = CHECKS[string.match(key, '^{.*}.*:(%l+)$')]
   if check then redis.call(check, key) end

@@ -9,6 +9,8 @@ fields[#fields + 1] = 'w'
 fields[#fields + 1] = ARGV[3]
 fields[#fields + 1] = 'a'
 fields[#fields + 1] = ARGV[4]
+fields[#fields + 1] = 'e'
+fields[#fields + 1] = ARGV[2]
 redis.call('XADD', KEYS[4], '*', unpack(fields))
 redis.call('XDEL', KEYS[2], ARGV[2])
 if redis.call('HGET', KEYS[5], 'entry') == ARGV[2] then redis.call('DEL', KEYS[5]) end

@@ -19,7 +19,7 @@ for i = after + 1, #ARGV do
 end
 redis.call('HSET', KEYS[2], 'state', 'suspended', 'writes', ARGV[3], 'nonce', ARGV[4], 'tries', 0,
   'dark', 0)
-redis.call('HDEL', KEYS[2], 'preview')
+redis.call('HDEL', KEYS[2], 'preview', 'hits', 'hit')
 redis.call('HSET', KEYS[6], 'b', ARGV[5], 'v', 1)
 redis.call('ZADD', KEYS[7], ARGV[6], ARGV[4])
 redis.call('XDEL', KEYS[5], ARGV[2])

@@ -19,6 +19,12 @@ TEXT_LIMIT: Final = 4096
 """UTF-16 units that one message takes."""
 ENTITY_LIMIT: Final = 100
 """Entities that one message takes; Telegram leaves out what is more."""
+_LOOKS: Final = (
+    *("italic", "underline", "bold", "code"),
+    *("blockquote", "expandable_blockquote", "strikethrough"),
+)
+"""Entities that change only how a text looks, the least important first."""
+_IMPORTANCE: Final = {kind: number for number, kind in enumerate(_LOOKS)}
 
 _PARAGRAPH: Final = re.compile(r"\n\s*\n")
 _LINE: Final = re.compile(r"\n")
@@ -59,6 +65,7 @@ def split(rich: RichText, limit: int = TEXT_LIMIT) -> list[RichText]:
 
     A cut goes into a word only where the word fits into no part, and never into a visible
     character that fits. Code goes on as code of the same language, other entities as themselves.
+    Of more entities than a part takes, those go that change only how the text looks.
     """
     if limit < 2:
         raise ValueError(f"limit {limit}: a part needs room for at least 2 UTF-16 units")
@@ -101,8 +108,9 @@ class _Cutter:
             spans = [span for span in spans if span.end > position]
             # How far a part may reach for its units and its entities.
             bound = bisect_right(self._offsets, self._offsets[position] + self._limit) - 1
-            if len(spans) > ENTITY_LIMIT and spans[ENTITY_LIMIT].start > position:
-                bound = min(bound, spans[ENTITY_LIMIT].start)
+            needed = [span for span in spans if span.entity["type"] not in _LOOKS]
+            if len(needed) > ENTITY_LIMIT and needed[ENTITY_LIMIT].start > position:
+                bound = min(bound, needed[ENTITY_LIMIT].start)
             cut = self._cut(position, bound) if bound < len(self._text) else bound
             text = self._text[position:cut].rstrip()
             if not is_blank(text):
@@ -173,7 +181,17 @@ class _Cutter:
             if is_cut and span.entity["type"] == "custom_emoji":
                 continue
             clipped.append(entity_at(span.entity, at[left] - base, at[right] - base))
-        return tuple(clipped[:ENTITY_LIMIT])
+        return _most_important(clipped)
+
+
+def _most_important(entities: Sequence[Json]) -> tuple[Json, ...]:
+    """As many entities as one message takes, in their order; of two alike the first."""
+    if len(entities) <= ENTITY_LIMIT:
+        return tuple(entities)
+    needed = len(_LOOKS)
+    by_importance = sorted(entities, key=lambda one: -_IMPORTANCE.get(one["type"], needed))
+    kept = {id(entity) for entity in by_importance[:ENTITY_LIMIT]}
+    return tuple(entity for entity in entities if id(entity) in kept)
 
 
 def _offsets(text: str) -> Sequence[int]:

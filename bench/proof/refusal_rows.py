@@ -1,0 +1,139 @@
+"""F23, F24: a flood limit that outlives hosts, and kills within seconds that condemn no message."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from bench.proof.crowd import Sent, texts
+from bench.proof.result import Result
+from bench.proof.trial import HostProcess, Run, Trial, trial
+from bot.store import keys
+from simulators.messages.turns import Stall
+from simulators.telegram.faults import Fault
+from simulators.testing.stage import until
+
+HOUR = 3600
+QUICK_KILLS = 5
+
+
+async def long_flood(run: Run) -> Result:
+    """F23: some chats are told to wait an hour; hosts are stopped and killed, others are served."""
+    async with trial(run, "f23", 1) as t:
+        host = await t.started_host()
+        frozen = [_frozen(t) for _ in range(run.pick(2, 10))]
+        await until(lambda: len(_refused(t)) == len(frozen))
+        for number in range(run.pick(2, 20)):
+            t.result.tries += 1
+            since = t.world.now()
+            await _ended(t, host, killed=number % 2 == 1)
+            t.result.takeover.append(await host.start())
+            beside = t.crowd.say(t.crowd.join(1)[0], "plain")
+            late = await t.crowd.answered(30, [beside])
+            t.result.check(not late, "a chat beside the frozen ones waited")
+            early = [one.room.id for one in frozen if _calls_to(t, one, since)]
+            t.result.check(not early, f"{len(early)} frozen chats were called")
+        _, report = await host.health()
+        shown = report["bots"][0].get("frozen", {}).get("chats")
+        t.result.check(shown == len(frozen), f"health shows {shown} frozen chats")
+        async with t.valkey.client() as store:  # an hour later
+            await store.delete(keys.frozen(f"bot:{t.bots[0].id}"))
+        await host.kill()
+        await host.start()
+        result = await t.judged()
+        await host.terminate()
+        return result
+
+
+def _frozen(t: Trial) -> Sent:
+    """A message whose answer meets a 429 of an hour."""
+    whom = t.crowd.join(1)[0]
+    words = f"Too Many Requests: retry after {HOUR}"
+    wait = {"retry_after": HOUR}
+    t.world.faults.add(
+        Fault("answer", "send*", chat=whom[1].id, status=429, description=words, parameters=wait)
+    )
+    return t.crowd.say(whom, "quick")
+
+
+def _refused(t: Trial) -> list[object]:
+    return [call for call in t.world.calls.of() if call.status == 429]
+
+
+def _calls_to(t: Trial, one: Sent, since: float) -> list[str]:
+    calls = t.world.calls.of(bot=t.bots[0].id)
+    return [c.method for c in calls if c.at >= since and c.params.get("chat_id") == one.room.id]
+
+
+async def _ended(t: Trial, host: HostProcess, *, killed: bool) -> None:
+    if killed:
+        await host.kill()
+        return
+    began = time.monotonic()
+    status = await host.terminate()
+    took = time.monotonic() - began
+    t.result.check(status == 0, f"exit status {status}")
+    t.result.check(took < 10, f"a stop waited {took:.1f} s for a frozen chat")
+
+
+async def quick_kills(run: Run) -> Result:
+    """F24: whatever is open at five kills within seconds is kept; what ends the host is not."""
+    async with trial(run, "f24", 2) as t:
+        host = await t.host()
+        t.model.gate = "slow"
+        for whom in t.crowd.join(run.pick(4, 20)):
+            t.crowd.say(whom, "plain")
+        for _ in range(QUICK_KILLS):
+            t.result.tries += 1
+            t.result.takeover.append(await host.start())
+            await asyncio.sleep(t.crowd.chance.uniform(0.1, 0.4))
+            await host.kill()
+        t.model.gate = None
+        t.sim.gates.open("slow")
+        t.result.takeover.append(await host.start())
+        await t.crowd.answered()
+        t.result.check(
+            await _letters(t) == 0, "a message was set aside that nothing speaks against"
+        )
+        if not run.short:
+            await _poison_among(t, host)
+        result = await t.judged()
+        await host.terminate()
+        return result
+
+
+async def _poison_among(t: Trial, host: HostProcess) -> None:
+    """Each request for one message ends the host, while others write and wait for their answers."""
+    person, room = t.crowd.join(1)[0]
+    one = t.crowd.say((person, room), "plain")
+    lives = 0
+    while not await _letters(t):
+        lives += 1
+        if lives > 40:
+            t.result.problem("a message that ends the host is never set aside")
+            return
+        t.model.strikes[one.nonce] = Stall()
+        asked = t.model.asked.get(one.nonce, 0)
+        t.crowd.say(t.crowd.join(1)[0], "plain")
+        if not host.alive:
+            await host.start()
+        for _ in range(600):
+            if t.model.asked.get(one.nonce, 0) > asked:
+                await host.kill()
+            if not host.alive or await _letters(t):
+                break
+            await asyncio.sleep(0.1)
+    t.crowd.sent.remove(one)
+    asked = t.model.asked[one.nonce]
+    t.result.notes.append(f"a message that ends the host was asked {asked} times in all")
+    t.result.check(asked <= 12, f"a message that ends the host was asked {asked} times")
+    if not host.alive:
+        await host.start()
+    await until(lambda: bool(texts(room)))
+    t.result.check(await _letters(t) == 1, "more was set aside than the message that ends the host")
+
+
+async def _letters(t: Trial) -> int:
+    async with t.valkey.client() as store:
+        found = [await store.xlen(keys.dead_letters(f"bot:{bot.id}")) for bot in t.bots]
+    return sum(found)
