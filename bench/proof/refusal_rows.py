@@ -1,4 +1,4 @@
-"""F23, F24: a flood limit that outlives hosts, and kills within seconds that condemn no message."""
+"""F23 to F25: a long flood limit, kills within seconds, and refusals while hosts are killed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from bench.proof.crowd import Sent, texts
 from bench.proof.result import Result
 from bench.proof.trial import HostProcess, Run, Trial, trial
 from bot.store import keys
-from simulators.messages.turns import Stall
+from simulators.messages.turns import ErrorEvent, HttpError, Stall
+from simulators.messages.turns import Fault as ModelFault
 from simulators.telegram.faults import Fault
+from simulators.telegram.people import Person
+from simulators.telegram.rooms import Room
 from simulators.testing.stage import until
 
 HOUR = 3600
@@ -137,3 +140,95 @@ async def _letters(t: Trial) -> int:
     async with t.valkey.client() as store:
         found = [await store.xlen(keys.dead_letters(f"bot:{bot.id}")) for bot in t.bots]
     return sum(found)
+
+
+MODEL_REFUSALS: tuple[ModelFault, ...] = (
+    HttpError(400, "messages.0.content.0: this cannot be processed"),
+    HttpError(400, "prompt is too long: 210000 tokens > 200000 maximum"),
+    HttpError(413),
+    HttpError(422, "an unknown reason"),
+    HttpError(429, retry_after=0.2),
+    HttpError(529),
+    ErrorEvent(),
+)
+"""What the model API says once to a message that has others before it; then it answers."""
+TELEGRAM_REFUSALS = (
+    (429, "Too Many Requests: retry after 1", 1),
+    (500, "Internal Server Error", 2),
+    (502, "Bad Gateway", 1),
+)
+"""What Telegram says so many times to a chat; then it takes the message."""
+FINAL = "Bad Request: a reason that nobody knows"
+
+
+async def refused_and_killed(run: Run) -> Result:
+    """F25: neighbours refuse as in the table while hosts are killed: each message has its end."""
+    async with trial(run, "f25", 2, forked=True) as t:
+        host = await t.started_host()
+        known = t.crowd.join(run.pick(4, 24))
+        for whom in known:
+            t.crowd.say(whom, "plain")
+        await t.crowd.answered()
+        refused: list[Sent] = []
+        for number in range(run.pick(3, 60)):
+            t.result.tries += 1
+            if not host.alive:
+                t.result.takeover.append(await host.start())
+            _refused_by_the_model(t, number, known[number % len(known)])
+            _refused_by_telegram(t, number)
+            if number % 3 == 0:
+                refused.append(_refused_for_good(t))
+            t.crowd.say(t.crowd.join(1)[0], "plain")
+            await asyncio.sleep(t.crowd.chance.uniform(0.2, 2.0))
+            await host.kill()
+        t.crowd.sent = [one for one in t.crowd.sent if one not in refused]
+        t.result.takeover.append(await host.start())
+        await t.crowd.answered()
+        await until(lambda: all(texts(one.room) for one in refused), 120)
+        letters = await _letters(t)
+        t.result.check(letters == len(refused), f"{letters} letters for {len(refused)} refusals")
+        result = await t.judged()
+        await host.terminate()
+        return result
+
+
+def _refused_by_the_model(t: Trial, number: int, whom: tuple[Person, Room]) -> None:
+    nonce = f"n{len(t.crowd.sent):06d}"
+    t.model.strikes[nonce] = MODEL_REFUSALS[number % len(MODEL_REFUSALS)]
+    t.crowd.say(whom, "plain")
+
+
+def _refused_by_telegram(t: Trial, number: int) -> None:
+    status, words, times = TELEGRAM_REFUSALS[number % len(TELEGRAM_REFUSALS)]
+    whom = t.crowd.join(1)[0]
+    wait = {"retry_after": 1} if status == 429 else {}
+    t.world.faults.add(
+        Fault(
+            "answer",
+            "send*",
+            chat=whom[1].id,
+            times=times,
+            status=status,
+            description=words,
+            parameters=wait,
+        )
+    )
+    t.crowd.say(whom, "plain")
+
+
+def _refused_for_good(t: Trial) -> Sent:
+    """A message whose answer Telegram never takes; all else that is said in its chat, it does."""
+    whom = t.crowd.join(1)[0]
+    one = t.crowd.say(whom, "plain")
+    t.world.faults.add(
+        Fault(
+            "answer",
+            "send*",
+            chat=whom[1].id,
+            says=one.nonce,
+            times=1000,
+            status=400,
+            description=FINAL,
+        )
+    )
+    return one

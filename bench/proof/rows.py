@@ -160,4 +160,10 @@ ROWS = (
         "a message set aside that others would keep",
         refusal_rows.quick_kills,
     ),
+    Row(
+        "F25",
+        "the model API and Telegram refuse as in the table of refusals, and hosts are killed",
+        "a message without an answer, and without a letter",
+        refusal_rows.refused_and_killed,
+    ),
 )

@@ -126,3 +126,9 @@ async def test_a_flood_limit_of_an_hour_is_obeyed_through_a_stop_and_a_kill(run:
 
 async def test_what_was_open_at_five_quick_kills_is_answered_and_not_set_aside(run: Run) -> None:
     assert (await refusal_rows.quick_kills(run)).broken == []
+
+
+async def test_what_is_refused_while_hosts_are_killed_is_answered_or_becomes_a_letter(
+    run: Run,
+) -> None:
+    assert (await refusal_rows.refused_and_killed(run)).broken == []
