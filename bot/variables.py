@@ -43,6 +43,8 @@ def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:
     text = _env_file_text(Path(env_file)) if env_file else ""
     below = dotenv_values(stream=StringIO(text), interpolate=False)
     own = {name: unquoted(value) for name, value in os.environ.items()}
+    for name in (name for name in own if name.lower().endswith("_proxy")):
+        os.environ[name] = own[name]  # where the libraries look for them
     return {name: value for name, value in below.items() if value is not None} | own
 
 

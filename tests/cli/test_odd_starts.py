@@ -14,6 +14,7 @@ import pytest
 import bot.app
 from bot.cli.check import check_configuration
 from bot.cli.main import main
+from bot.ops.network import proxy_of
 from bot.settings import Bot, Settings
 from bot.startup import agents_source, own_variables, settings_problems
 from deploy import healthy
@@ -179,6 +180,13 @@ def test_a_quoted_value_means_what_it_means_in_an_env_file(
     if read == PRICES:
         monkeypatch.setenv("PRICES", value)
         assert Settings().prices == {"m": {"input": 3, "output": 9}}
+
+
+def test_a_proxy_in_quotes_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", '"http://user:pass-word-x@127.0.0.1:9"')
+    settings = Settings()
+    assert proxy_of("https://api.example") == "http://user:pass-word-x@127.0.0.1:9"
+    assert "pass-word-x" not in settings.secrets.redact("a pass-word-x b")
 
 
 @pytest.mark.parametrize(
