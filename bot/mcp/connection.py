@@ -96,6 +96,7 @@ class Connection:
         self._changed = asyncio.Event()
         self._calls: set[object] = set()
         self._check: asyncio.Task[bool] | None = None
+        self._is_forgotten = False
         self.tools: tuple[Tool, ...] = ()
         self.prompts: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
@@ -123,7 +124,7 @@ class Connection:
                 listener = asyncio.create_task(self._listen(client))
                 stack.push_async_callback(cancel_and_wait, [listener])
                 await self._refresh_until_lost(client)
-                if self._check is not None:  # what the server refuses, it refuses at once
+                if self._is_forgotten:  # what the server refuses, it refuses at once
                     await self._drained(_DRAIN_SECONDS)
         finally:
             self.state.lose("")
@@ -258,13 +259,17 @@ class Connection:
                 return error_result(f"The server refused the call: {text}")
 
     async def _has_forgotten(self) -> bool:
-        """Whether the server refuses the whole session: asked once by all calls that it refused.
+        """Whether the server refuses us altogether: asked once by all calls that it refused.
 
         A refusal of one call must not end the others that run on this connection.
         """
-        if self._check is None or (self._check.done() and not self._check.result()):
+        if self._check is None:
             self._check = asyncio.create_task(self._is_refused())
-        return await asyncio.shield(self._check)
+        check = self._check
+        self._is_forgotten = await asyncio.shield(check) or self._is_forgotten
+        if self._check is check and not self._is_forgotten:
+            self._check = None
+        return self._is_forgotten
 
     async def _is_refused(self) -> bool:
         assert self._client is not None

@@ -113,6 +113,8 @@ def _escape_unprintable(_logger: Any, _method: str, event: EventDict) -> EventDi
                 if key not in _MULTI_LINE
                 else "\n".join(f"    {_Escaped(line)}" for line in value.split("\n"))
             )
+    for key in [key for key in event if not key.isprintable()]:
+        event[str(_Escaped(key))] = event.pop(key)
     return event
 
 

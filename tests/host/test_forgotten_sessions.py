@@ -79,7 +79,11 @@ async def test_many_calls_that_meet_a_forgotten_session_run_once_each_on_one_new
 
 @pytest.mark.parametrize(
     ("tool", "words"),
-    [("picky", "The server refused the call: Wrong word"), ("curt", "did not run: HTTP 400")],
+    [
+        ("picky", "The server refused the call: Wrong word"),
+        ("curt", "did not run: HTTP 400"),
+        ("barred", "did not run: HTTP 403"),
+    ],
 )
 async def test_a_call_that_a_living_session_refuses_costs_no_other_call(
     house: House, tool: str, words: str

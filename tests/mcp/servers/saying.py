@@ -27,7 +27,7 @@ INFO = {
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "saying", "version": "0"},
 }
-NAMES = ("work", "slow", "picky", "curt", "fails")
+NAMES = ("work", "slow", "picky", "curt", "barred", "fails")
 TOOLS: list[Any] = [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]
 LONG = [{"name": f"t{n}", "description": "x" * 40_000, "inputSchema": {}} for n in range(230)]
 
@@ -111,6 +111,8 @@ class Saying:
         match tool:
             case "picky":
                 return Response(error(id, -32000, "Wrong word"), 400, media_type=JSON)
+            case "barred":
+                return Response("Not yours", 403, media_type="text/plain")
             case "curt":
                 return Response("Wrong word", 400, media_type="text/plain")
             case "fails":
