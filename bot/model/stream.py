@@ -101,18 +101,19 @@ class StreamAccumulator:
         # The API sends blank texts, but refuses requests that contain them.
         content = [one for one in content if one["type"] != "text" or one["text"].strip()]
         try:  # what cannot be stored would break the turn at each attempt, not just once
-            orjson.dumps(content)
-        except TypeError as error:
-            raise BrokenStream(f"an answer that cannot be stored: {error}") from None
+            orjson.dumps([content, stop, self._model])
+        except TypeError:
+            content, stop, self._model = _without_halves([content, stop, self._model])
         return Answer(content, stop, usage, self._model)
 
     def _add(self, event: Json) -> Iterator[Piece]:
         match event["type"]:
             case "message_start":
                 message = event["message"]
-                self._model = str(message.get("model") or "")
+                self._model = _joined_pairs(str(message.get("model") or ""))
                 self._count(message.get("usage"))
-                self._meter.message, self._meter.model = str(message.get("id") or ""), self._model
+                self._meter.model = self._model
+                self._meter.message = _joined_pairs(str(message.get("id") or ""))
                 self._meter.started = True
             case "content_block_start":
                 yield from self._on_block(event.get("index"), event["content_block"])
@@ -259,6 +260,16 @@ def _checked_input(value: object) -> Block:
     if lenient_json.has_long_integer(value):
         return {"input": lenient_json.long_integers_as_text(value), INVALID_INPUT: LONG_NUMBER}
     return {"input": value}
+
+
+def _without_halves(value: Any) -> Any:
+    """A value with U+FFFD for each half of a surrogate pair; raises BrokenStream if too deep."""
+    try:
+        whole = lenient_json.loads(json.dumps(value).encode())
+        orjson.dumps(whole)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BrokenStream(f"an answer that cannot be stored: {error}") from None
+    return whole
 
 
 def _joined_pairs(text: str) -> str:

@@ -341,6 +341,29 @@ def test_a_pair_that_is_parted_by_two_pieces_is_one_character_again() -> None:
     assert answer.content[0]["text"] == "smile 😀 and half \ufffd."
 
 
+HALF = "half \ud83d."
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [BEGIN, *text(0, HALF), end()],
+        [BEGIN, *block(0, {"type": "thinking", "thinking": HALF, "signature": "s"}), end()],
+        [BEGIN, *block(0, {"type": "text", "text": "so", "citations": [{"t": HALF}]}), end()],
+        [BEGIN, *block(0, {"type": "server_thing", HALF: 1}), end()],
+        [BEGIN, *call(0, "{}", name=HALF), end()],
+        [BEGIN | {"message": {"model": HALF, "id": HALF}}, *text(0, "half \ufffd."), end()],
+        [BEGIN, *text(0, "half \ufffd."), end(HALF)],
+    ],
+    ids=["text", "thinking", "citation", "name of a field", "name", "model", "stop"],
+)
+def test_half_a_surrogate_pair_costs_a_character_wherever_it_is(events: list[Event]) -> None:
+    _, answer = gather(*events, STOP)
+
+    assert "half \ufffd." in json.dumps([answer.content, answer.model], ensure_ascii=False)
+    json.dumps([answer.content, answer.model, answer.stop], ensure_ascii=False).encode()
+
+
 def test_an_answer_that_no_journal_can_hold_is_a_broken_stream() -> None:
     deep: Any = 1
     for _ in range(300):

@@ -45,7 +45,11 @@ class Talk:
     @property
     def bodies(self) -> list[dict[str, Any]]:
         """The requests so far."""
-        return [body for body in self.stage.requests() if self.mark in json.dumps(body["messages"])]
+        return [body for body in self.stage.requests() if self._is_asked_in(body)]
+
+    def _is_asked_in(self, body: dict[str, Any]) -> bool:
+        blocks = (block for message in body["messages"] for block in message["content"])
+        return any(self.mark in block.get("text", "")[:200] for block in blocks)
 
     @property
     def newest(self) -> str:
