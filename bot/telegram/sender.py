@@ -303,8 +303,10 @@ class TelegramSender:
         """Whether Telegram answers this bot at all."""
         try:
             await self.client.call("getMe", {}, timeout=ASK_SECONDS)
-        except errors.TelegramError:
+        except (errors.FateUnknown, errors.NotSent, errors.ServerFault):
             return False
+        except errors.TelegramError:
+            return True
         return True
 
     async def _wait_until_reachable(self) -> None:

@@ -45,6 +45,18 @@ async def test_a_proxys_page_is_no_json(api: Api) -> None:
         assert "502 Bad Gateway" in await response.text()
 
 
+async def test_a_fault_may_be_for_calls_that_have_a_parameter_or_say_something(api: Api) -> None:
+    api.world.faults.add(Fault("answer", "sendMessage", has="reply_markup"))
+    api.world.faults.add(Fault("answer", "sendMessage", says="poison"))
+    await send(api, "fine")
+    with pytest.raises(Refused):
+        await send(api, "a little poison")
+    markup = {"inline_keyboard": [[{"text": "a", "callback_data": "b"}]]}
+    with pytest.raises(Refused):
+        await api.call("sendMessage", chat_id=api.ann.id, text="x", reply_markup=markup)
+    assert not api.world.faults.open
+
+
 async def test_a_fault_counts_skips_and_knows_its_bot(api: Api) -> None:
     other = api.world.bot("7002:secret-of-another", "Second")
     api.world.faults.add(Fault("answer", "getMe", bot=api.bot.id, times=2, skip=1))
