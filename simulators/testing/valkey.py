@@ -49,7 +49,7 @@ class Valkey:
     async def start(self, *, ready: bool = True) -> None:
         """Starts it and waits for its PONG or, unless `ready`, for any answer, also a refusal."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-S", "-c", _IGNORE_SIGXFSZ, self._program),
+            *(sys.executable, "-P", "-S", "-c", _IGNORE_SIGXFSZ, self._program),
             *("--port", "0", "--unixsocket", self.socket, "--dir", str(self.folder)),
             *("--save", "", *self._options),
             stdout=asyncio.subprocess.DEVNULL,
