@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot.app import App
 from simulators.messages.turns import Call, HttpError, Raw, Text, Think, Turn, turn
 from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot
@@ -51,6 +52,7 @@ class House:
         budget = models | {"reasoningEffort": "low", "maxTokens": 8000}
         self.budget = guide(stage, "Budget", llmOverrides=budget)
         self._count = 0
+        self.host: App
 
     def talk(self, bot: Bot | None = None) -> Talk:
         """A new person's chat."""
@@ -62,8 +64,8 @@ class House:
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     async with staged(tmp_path_factory.mktemp("refusals")) as stage:
         house = House(stage)
-        async with stage.host(**QUICK, LIMITS__TOKENSPERREQUEST="30000") as host:
-            await servers_up(host)
+        async with stage.host(**QUICK, LIMITS__TOKENSPERREQUEST="30000") as house.host:
+            await servers_up(house.host)
             yield house
 
 
@@ -250,6 +252,7 @@ async def test_a_message_that_is_refused_by_itself_ends_with_a_way_out_and_is_se
     assert NEW in said
     assert own in said
     assert requests <= 3
+    assert house.host.report()["model"]["state"] == "ok"
     assert await person.costs("three") == ("third", 1)
     assert "one" in person.newest
     assert "cursed" not in person.newest
