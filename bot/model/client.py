@@ -334,8 +334,9 @@ class WatchedModel:
                         self._answered_at = self._clock.monotonic()
                     yield piece
         except ModelError as error:
-            self._failed_at = self._clock.monotonic()
-            self._failure = type(error).__name__
+            if error.cause != "history":  # that is one conversation's, and others are answered
+                self._failed_at = self._clock.monotonic()
+                self._failure = type(error).__name__
             raise
 
     def report(self) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from bot.turn.transcript import (
     View,
     calls_of,
     has_pictures,
-    size_of,
 )
 
 MOST = 4
@@ -42,7 +41,8 @@ def narrowed(
     *earlier, current = transcript.shown(view)
     if isinstance(error, PromptTooLong):
         return _shortened(earlier, current, view, times)
-    pictures = _with_pictures([*earlier, current], view)
+    shown = [turn for turn in earlier if _is_shown(turn, view)]
+    pictures = _with_pictures([*shown, current], view)
     if pictures and (error.about_images or error.place is None):
         return _without(view, PICTURES, pictures)
     if error.place is not None:
@@ -65,29 +65,40 @@ def _shortened(
 ) -> View | None:
     """The newer half of the conversation, then this turn alone, then less and less of its results.
 
-    Halves are by size.
+    Halves are by size. Pictures, which are large where bytes count, go with what is next to them.
     """
     if earlier and not times:
-        left = sum(turn.size for turn in earlier) / 2
-        kept = len(earlier)
-        while kept > 0 and left >= earlier[kept - 1].size:
-            kept -= 1
-            left -= earlier[kept].size
-        return replace(view, start=[*earlier, current][max(1, kept)].id)
+        half, kept = sum(turn.size for turn in earlier) / 2, list[TurnHistory]()
+        while len(kept) + 1 < len(earlier) and half >= sum(
+            turn.size for turn in earlier[-len(kept) - 1 :]
+        ):
+            kept = earlier[-len(kept) - 1 :]
+        start = replace(view, start=[*kept, current][0].id)
+        return _without(start, PICTURES, _with_pictures(kept, view)) or start
     if earlier:
         return replace(view, start=current.id)
+    if pictures := _with_pictures([current], view):
+        return _without(view, PICTURES, pictures)
     results = [one for one in current.results() if RESULT + one.body["call"] not in view.omitted]
-    results.sort(key=size_of, reverse=True)
+    results.sort(key=_text_size, reverse=True)
     if times + 1 >= MOST:
         return _without(view, RESULT, results)
-    half, chosen = sum(map(size_of, results)) / 2, list[Record]()
-    while sum(map(size_of, chosen)) < half:
+    half, chosen = sum(map(_text_size, results)) / 2, list[Record]()
+    while sum(map(_text_size, chosen)) < half:
         chosen.append(results[len(chosen)])
     return _without(view, RESULT, chosen)
 
 
+def _text_size(result: Record) -> int:
+    content = result.body["content"]
+    if isinstance(content, str):
+        return len(content)
+    return sum(len(part.get("text", "")) for part in content)
+
+
 def _is_shown(turn: TurnHistory, view: View) -> bool:
-    return not turn.set_aside and TURN + turn.entry not in view.omitted
+    """Whether an earlier turn is sent as it was, and not as a note."""
+    return turn.ended and not turn.set_aside and TURN + turn.entry not in view.omitted
 
 
 def _newest_results(turn: TurnHistory, view: View) -> list[Record]:

@@ -226,15 +226,16 @@ class Transcript:
             said = self._said(turn, prefix, view)
             if found and said and found[-1]["role"] == said[0]["role"]:
                 _join(found, said[0]["role"], said[0]["content"])
-                found += said[1:]
-            else:
-                found += said
+                said = said[1:]
+            found += said
         return found
 
     def shown(self, view: View) -> list[TurnHistory]:
         """The turns of a view, also those of which it shows but a note."""
+        if not self.turns or self.turns[0].id == view.start:
+            return self.turns
         first = next((i for i, turn in enumerate(self.turns) if turn.id == view.start), 0)
-        return self.turns[first:] if first else self.turns
+        return self.turns[first:]
 
     def turn_at(self, place: tuple[int, int], prefix: str, view: View) -> TurnHistory | None:
         """The turn whose block is at this position, message and block, of what is sent."""
@@ -250,9 +251,10 @@ class Transcript:
         return owners[at][min(block, len(owners[at]) - 1)] if at < len(owners) else None
 
     def _said(self, turn: TurnHistory, prefix: str, view: View) -> list[Json]:
-        is_out = turn.set_aside or (view.omitted and TURN + turn.entry in view.omitted)
-        if turn is self.turns[-1] or (turn.ended and not is_out):
-            return turn.messages(prefix, view.omitted)
+        omitted = view.omitted
+        is_whole = turn.ended and not turn.set_aside
+        if turn is self.turns[-1] or (is_whole and not (omitted and TURN + turn.entry in omitted)):
+            return turn.messages(prefix, omitted)
         return turn.note()
 
     def uncertain(self) -> frozenset[str]:

@@ -155,6 +155,27 @@ def test_a_budget_leaves_room_to_answer_or_is_left_off(max_tokens: int, thinks: 
     assert thinks or "maxTokens 9215 is below 9216" in result.dropped[0]
 
 
+@pytest.mark.parametrize(
+    ("before", "thinks"),
+    [
+        ([{"type": "thinking", "thinking": "hm", "signature": "s"}], True),
+        ([{"type": "redacted_thinking", "data": "d"}], True),
+        ([], False),
+        ([{"type": "text", "text": "Wait"}], False),
+    ],
+)
+def test_a_loop_whose_thinking_is_gone_goes_on_without(before: list[Any], thinks: bool) -> None:
+    call = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
+    loop = [
+        {"role": "user", "content": [{"type": "text", "text": "go"}]},
+        {"role": "assistant", "content": [*before, call]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]},
+    ]
+    request = ModelRequest("claude-haiku-4-5", 9_000, (), (), loop, None, "low")
+
+    assert ("thinking" in settings(parameters(request))) is thinks
+
+
 def test_an_effort_stays_where_its_budget_is_left_off() -> None:
     result = asked("claude-opus-4-5", "high", max_tokens=4_000)
 

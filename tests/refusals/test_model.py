@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from bot.app import App
 from simulators.messages.turns import Call, HttpError, Raw, Text, Think, Turn, turn
 from simulators.messages.validate import ModelRequest
 from simulators.telegram.people import Bot
+from simulators.testing.stage import Chat
 from tests.host.stage import Stage, staged
 from tests.refusals.gallery import PICTURES
 from tests.refusals.talking import (
@@ -51,6 +54,7 @@ class House:
         budget = models | {"reasoningEffort": "low", "maxTokens": 8000}
         self.budget = guide(stage, "Budget", llmOverrides=budget)
         self._count = 0
+        self.host: App
 
     def talk(self, bot: Bot | None = None) -> Talk:
         """A new person's chat."""
@@ -62,8 +66,8 @@ class House:
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     async with staged(tmp_path_factory.mktemp("refusals")) as stage:
         house = House(stage)
-        async with stage.host(**QUICK, LIMITS__TOKENSPERREQUEST="30000") as host:
-            await servers_up(host)
+        async with stage.host(**QUICK, LIMITS__TOKENSPERREQUEST="30000") as house.host:
+            await servers_up(house.host)
             yield house
 
 
@@ -250,6 +254,7 @@ async def test_a_message_that_is_refused_by_itself_ends_with_a_way_out_and_is_se
     assert NEW in said
     assert own in said
     assert requests <= 3
+    assert house.host.report()["model"]["state"] == "ok"
     assert await person.costs("three") == ("third", 1)
     assert "one" in person.newest
     assert "cursed" not in person.newest
@@ -290,7 +295,33 @@ async def test_what_is_no_fault_of_the_history_is_asked_once_and_costs_no_histor
     assert "one" in person.newest
 
 
-async def test_what_was_left_out_stays_so_after_a_restart(tmp_path: Any) -> None:
+async def test_what_was_left_out_stays_so_while_people_are_asked_and_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with staged(tmp_path) as stage:
+        guide(stage, "Guide")
+        ann = talk(stage, stage.bot("Asker", mcpServers=["gallery"]), "Ann")
+        ann.answers("first", "noted", turn(PING), "third", "fourth")
+        async with stage.host(**QUICK) as host:
+            await servers_up(host)
+            assert await ann.ask("one") == "first"
+            assert await ann.ask("with poison") == "noted"
+            ann.refuses(says(400, "Something cannot be processed"), holds("poison"))
+            _, requests = await ann.costs("three")
+            assert requests == 2
+            chat = Chat(stage, ann.bot, ann.person, ann.room)
+            question = await chat.question()
+        async with stage.host(**QUICK) as host:
+            await servers_up(host)
+            chat.press(question, "Once")
+            await chat.expects("third")
+            assert len(ann.bodies) == 5
+            assert await ann.costs("four") == ("fourth", 1)
+        assert "pong" in ann.newest
+        assert "one" in ann.newest
+
+
+async def test_what_was_left_out_stays_so_after_a_restart(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage:
         bot = guide(stage, "Guide")
         spoilt, long, seen = (talk(stage, bot, name) for name in ("Ann", "Ben", "Cid"))
@@ -509,7 +540,7 @@ async def test_a_call_in_the_stream_of_another_server_is_run(house: House, manne
     assert await person.costs("and now?") == ("and on", 1)
 
 
-async def test_an_address_of_one_s_own_needs_no_key(tmp_path: Any) -> None:
+async def test_an_address_of_one_s_own_needs_no_key(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage:
         bot = stage.bot("Echo")
         stage.sim.keys = {""}

@@ -81,6 +81,16 @@ def test_half_of_what_was_said_goes_where_it_is_too_long_however_uneven_it_is() 
     assert ["question 0" in found, "question 1" in found] == [False, True]
 
 
+def test_pictures_go_before_the_results_of_a_turn_that_is_too_long_alone() -> None:
+    transcript, too_long = conversation([[3, 1]]), PromptTooLong("no")
+    first = narrowed(too_long, transcript, "p", ALL, 0)
+    found = kept(first, transcript)
+    assert "image" not in found
+    assert "xxx" in found
+    assert first is not None
+    assert "long long" not in kept(narrowed(too_long, transcript, "p", first, 1), transcript)
+
+
 @pytest.mark.parametrize("place", [(99, 0), (0, 99), (5, 0)])
 def test_a_place_that_is_none_ends_in_this_turn_alone(place: tuple[int, int]) -> None:
     transcript = conversation([[0], [0], [0]])

@@ -6,6 +6,7 @@ import copy
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -238,3 +239,22 @@ def test_long_texts_weigh_more_than_short_ones() -> None:
         cache.get("bot:1", ref(2)).load([long])
         cache.get("bot:1", ref(3))
         assert cache.get("bot:1", ref(1)).count == kept
+
+
+@pytest.mark.parametrize("sign", ["a", "ж", "漢", "🙂"])
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "by bytes"])
+def test_a_conversation_is_cut_to_the_room_that_its_model_has(sign: str, counted: bool) -> None:
+    cost = len(sign.encode()) / 2  # tokens of a character: no usual text has more
+    transcript = Transcript()
+    for turn in range(20):
+        said = [{"type": "text", "text": sign * 1_000}]
+        transcript.load([Record("person", {"turn": str(turn), "content": said}, f"{turn}-0")])
+        view = transcript.trim(99, 10**6, tokens=10_000)
+        sent = str(transcript.messages("p", view)).count(sign) * cost
+        assert sent <= 10_000
+        assert transcript.turns[-1].entry == str(turn)
+        usage = [int(sent), int(1_000 * cost), 0, 0] if counted else [0, 0, 0, 0]
+        more = {"start": view.start, "usage": usage}
+        end = {"turn": str(turn), "outcome": "done", "text": ""}
+        transcript.append([answer(turn, 0, said, **more), Record("end", end)], "")
+    assert len(transcript.turns) > 10_000 / (2_000 * cost) / 3
