@@ -112,7 +112,8 @@ class TurnRunner:
         seconds, whatever their cause, count as one.
         """
         try:
-            await self._may_begin.wait()
+            if not request.isolated:
+                await self._may_begin.wait()
             return await self._open(request)
         except CrashSuspect as error:
             suspect, entry = error, request.entry
