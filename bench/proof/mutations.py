@@ -175,6 +175,29 @@ MUTATIONS = (
         POISON,
     ),
     Mutation(
+        "an answer that is refused for good is kept",
+        "bot/hosting/outbox_channel.py",
+        "if result.refused and not part.tracks:",
+        "if False:",
+        "tests/host/test_refused_answers.py::"
+        "test_an_answer_that_is_refused_for_good_is_kept_told_and_sent_on_demand",
+    ),
+    Mutation(
+        "a flood limit is known to the next host",
+        "bot/telegram/channel.py",
+        "            self._rate_limit.block_until(chat, now + seconds)",
+        "            pass",
+        ROWS + "test_a_flood_limit_of_an_hour_is_obeyed_through_a_stop_and_a_kill",
+    ),
+    Mutation(
+        "only ends that a turn met alone speak against it",
+        "bot/store/scripts/begin.lua",
+        "if turn[4] == '1' and",
+        "if",
+        "tests/store/test_journal.py::"
+        "test_only_ends_that_a_turn_met_alone_and_not_within_seconds_speak_against_it",
+    ),
+    Mutation(
         "suspects of ending the host run one by one",
         "bot/store/journal.py",
         "0 if isolated else SUSPECT_AFTER,",

@@ -14,7 +14,7 @@ from bot.approvals.service import TurnServices
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
 from bot.store import keys
-from bot.store.journal import SUSPECT_AFTER, Opened, OpenTurn
+from bot.store.journal import SUSPECT_AFTER, Attempt, Opened, OpenTurn, new_call
 from bot.tools.policy import CallContext
 from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
 from bot.turn import results
@@ -39,7 +39,7 @@ QUIET_SECONDS = 10.0
 class TurnRunner:
     """Runs turns; holds nothing of a turn that the store does not have.
 
-    `_running` names the open turns that run, `_alone` the one that was alone when it began.
+    `_running` names the open turns that run, `_alone` is the attempt beside which none began yet.
     `rate` counts the model requests that people make in a minute.
     """
 
@@ -52,7 +52,7 @@ class TurnRunner:
     _prompts: PromptCache = field(init=False)
     _suspects: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _running: set[str] = field(init=False, default_factory=set)
-    _alone: str = field(init=False, default="")
+    _alone: Attempt | None = field(init=False, default=None)
     _may_begin: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -112,7 +112,8 @@ class TurnRunner:
         seconds, whatever their cause, count as one.
         """
         try:
-            await self._may_begin.wait()
+            if not request.isolated:
+                await self._may_begin.wait()
             return await self._open(request)
         except CrashSuspect as error:
             suspect, entry = error, request.entry
@@ -153,8 +154,11 @@ class TurnRunner:
         to_store = self._prompts.to_store(fence.line, prompt)
         budget = self._budget(request)
         name = keys.open_turn(fence.line, request.ref.conversation)
-        others = self._running - {name}
+        others, call = self._running - {name}, new_call()
         self._running.add(name)
+        joined = self._alone if others else None
+        if not others:
+            self._alone = (name, call)
         try:
             opened = await services.journal.begin(
                 fence,
@@ -166,9 +170,12 @@ class TurnRunner:
                 turns=agent.limits.history_turns,
                 isolated=request.isolated,
                 attribution=agent.attribution,
-                running=(self._alone or next(iter(others))) if others else None,
+                call=call,
+                alone=not others,
+                joined=joined,
             )
-            self._alone = "" if others else name
+            if joined == self._alone:
+                self._alone = None
         except PoisonMessage as error:
             if isinstance(abandoned := error.opened, Opened):  # nothing else writes what it cost
                 budget.unrecorded_attempts = abandoned.turn.unrecorded_attempts

@@ -9,6 +9,8 @@ import pytest
 from bot.app import App
 from bot.cli.dead_letters import dead_letters
 from bot.errors import ConfigError
+from bot.hosting import outbox_channel
+from bot.telegram import sender
 from simulators.messages.turns import turn
 from simulators.telegram.faults import Fault
 from simulators.telegram.people import Bot, Person
@@ -210,3 +212,29 @@ async def test_a_replayed_answer_comes_later_and_a_dropped_one_never(
         await host.fleet.lines[0].idle()
     assert "first" not in stage.texts(room, echo.id)
     assert not any(buttons(m) for m in room.messages.values())
+
+
+async def test_an_answer_that_this_host_cannot_send_is_kept_as_well(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_channel, "backoff", lambda _failures, _first, _longest: 0.01)
+    works = sender.without_link_preview
+
+    def breaks(method: str, payload: Any) -> dict[str, Any]:
+        if "first" in payload["text"]:
+            raise ZeroDivisionError
+        return works(method, payload)
+
+    monkeypatch.setattr(sender, "without_link_preview", breaks)
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("first", "second")
+    async with stage.host() as host:
+        stage.world.say(ann, room, "hi")
+        await _wait_for_letters(host, 1)
+        stage.world.say(ann, room, "hi")
+        await stage.answer(room, echo, 2)
+        (line,) = await letters(stage)
+    assert "its log says why" in line
+    assert stage.texts(room, echo.id)[-1] == "second"
+    assert "was not delivered" in str(stage.requests()[-1]["messages"])

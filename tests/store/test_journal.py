@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -33,11 +34,11 @@ class JournalLine:
         self.inbox = UpdateInbox(client)
         self.outbox = Outbox(client)
 
-    async def begin(self, ref: TurnRef | None = None, *, isolated: bool = False) -> Opened:
+    async def begin(self, ref: TurnRef | None = None, **how: Any) -> Opened:
         message = Record("person", {"turn": (ref or self.ref).entry})
         ref = ref or self.ref
         return await self.journal.begin(
-            self.fence, ref, "hash", message, {}, isolated=isolated, attribution=ECHO
+            self.fence, ref, "hash", message, {}, attribution=ECHO, **how
         )
 
     def part(self, text: str) -> OutgoingPart:
@@ -161,6 +162,38 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
         await d.begin(isolated=True)
     with pytest.raises(PoisonMessage):
         await d.begin(isolated=True)
+
+
+@pytest.mark.parametrize(
+    ("apart", "alone", "joined", "hits"),
+    [
+        (0.0, True, "", 2),
+        (0.0, False, "", 0),
+        (0.0, True, "first", 1),  # another turn began beside its first attempt
+        (0.0, True, "earlier", 2),  # and one that began beside none of these
+        (60.0, True, "", 1),
+    ],
+)
+async def test_only_ends_that_a_turn_met_alone_and_not_within_seconds_speak_against_it(
+    client: StoreClient,
+    monkeypatch: pytest.MonkeyPatch,
+    apart: float,
+    alone: bool,
+    joined: str,
+    hits: int,
+) -> None:
+    monkeypatch.setattr(journal, "ENDS_APART_SECONDS", apart)
+    d = await journal_line(client)
+    await d.begin(call="first", alone=alone)
+    if joined:
+        (other,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
+        attempt = (keys.open_turn(LINE, "5"), joined)
+        await d.begin(TurnRef(other.id, "6", "echo"), alone=False, joined=attempt)
+    await d.begin(call="second", alone=alone)
+    third = await d.begin(call="third", alone=alone)
+    assert (third.turn.attempts, third.turn.hits) == (3, hits)
+    await d.journal.append(d.fence, third.turn, [Record("model", {})])
+    assert (await d.begin(call="fourth", alone=False)).turn.hits == int(alone)
 
 
 async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:

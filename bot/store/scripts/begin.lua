@@ -2,9 +2,10 @@
 -- KEYS: fence, open, log, then a key for each part of the prompt to store, then the open turn that is
 --   no longer alone (or this one), then inbox
 -- ARGV: token, entry, agent, render, kind, body, last known record id, turns, lifetime of the prompt
---   (s), each part of it, then who answers, then whether nothing runs beside it, then how far apart
---   ends of the host must be (ms), then how many attempts make a turn a suspect (0: begin it all the
---   same), then an id of this call: the same call made again counts once
+--   (s), each part of it, then who answers, then the call of the turn that is no longer alone (or ''),
+--   then whether nothing runs beside this one, then how far apart ends of the host must be (ms), then
+--   how many attempts make a turn a suspect (0: begin it all the same), then an id of this call: the
+--   same call made again counts once
 -- Returns {1 if it was open, 2 if another turn is, 3 if it is a suspect, else 0; {field, value …} of
 -- the open turn; {id, kind, body} of each record}, for a suspect also when it may begin (ms).
 -- `hits` counts the ends that speak against a turn: nothing ran beside it, and no such end was close.
@@ -46,7 +47,7 @@ elseif redis.call('EXISTS', KEYS[2]) == 1 and not is_abandoned() then
 else
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'entry', ARGV[2], 'agent', ARGV[3], 'state', 'running',
-    'attribution', ARGV[#ARGV - 4], 'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1,
+    'attribution', ARGV[#ARGV - 5], 'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1,
     'began', now, 'alone', alone)
   redis.call('XADD', KEYS[3], '*', 'k', ARGV[5], 'b', ARGV[6])
   for i = 4, #KEYS - 2 do
@@ -54,7 +55,7 @@ else
   end
 end
 local beside = KEYS[#KEYS - 1]
-if beside ~= KEYS[2] and redis.call('EXISTS', beside) == 1 then redis.call('HSET', beside, 'alone', 0) end
+if redis.call('HGET', beside, 'call') == ARGV[#ARGV - 4] then redis.call('HSET', beside, 'alone', 0) end
 local found = {}
 if ARGV[7] ~= '' then
   for _, item in ipairs(redis.call('XRANGE', KEYS[3], '(' .. ARGV[7], '+')) do
