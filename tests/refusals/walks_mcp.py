@@ -140,11 +140,17 @@ async def an_answer_that_names_another_call(folder: Path) -> None:
 
 @ends("C6")
 async def a_list_that_cannot_be_offered(folder: Path) -> None:
-    async with refusing(folder, "left", "long") as scene:
+    async with refusing(folder, "left", "long", http=("well",)) as scene:
         assert scene.server_of("left")["state"] == "up"
         assert any("'wrong'" in note for note in scene.server_of("left")["notes"])
         assert "called with" in await scene.called("left__fine")
         assert "8 MB" in scene.server_of("long")["why"]
+        scene.server.grown.add("well")
+        assert "Wrong word" in await scene.called("well__picky")  # it is asked for its list again
+        await until(lambda: "notes" in scene.server_of("well"))
+        (note,) = scene.server_of("well")["notes"]
+        assert "the last good list stays: its list of tools of more than 8 MB" in note
+        assert "ran 1" in await scene.called("well__work")
         await scene.serve_another_chat()
 
 

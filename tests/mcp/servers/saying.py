@@ -65,14 +65,17 @@ REFUSED: dict[str, tuple[int, dict[str, str]]] = {
 
 
 class Saying:
-    """What was asked of each server, and what was run: by manner, and method or tool."""
+    """What was asked of each server, and what was run: by manner, and method or tool.
+
+    Those in `forgets` forget each session once they have listed; those in `grown` list too much.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: Counter[tuple[str, str]] = Counter()
         self.ran: Counter[tuple[str, str]] = Counter()
         self.forgets: set[str] = set()
-        self.tools: list[Any] = TOOLS
+        self.grown: set[str] = {"long"}
         self.go_on = asyncio.Event()
         """What a call of `slow` waits for."""
         self._known: dict[str, set[str]] = {}
@@ -103,7 +106,7 @@ class Saying:
         if method == "tools/list":
             if manner in self.forgets:
                 self.forget(manner)
-            listed = LONG if manner == "long" else self.tools
+            listed = LONG if manner in self.grown else TOOLS
             return self._answer(manner, _result(id, {"tools": listed}))
         return await self._call(manner, id, message["params"]["name"])
 
