@@ -25,7 +25,11 @@ async def long_flood(run: Run) -> Result:
     async with trial(run, "f23", 1) as t:
         host = await t.started_host()
         frozen = [_frozen(t) for _ in range(run.pick(2, 10))]
-        await until(lambda: len(_refused(t)) == len(frozen))
+        async with t.valkey.client() as store:
+            for _ in range(1000):
+                if await store.zcard(keys.frozen(f"bot:{t.bots[0].id}")) == len(frozen):
+                    break
+                await asyncio.sleep(0.02)
         for number in range(run.pick(2, 20)):
             t.result.tries += 1
             since = t.world.now()
@@ -57,10 +61,6 @@ def _frozen(t: Trial) -> Sent:
         Fault("answer", "send*", chat=whom[1].id, status=429, description=words, parameters=wait)
     )
     return t.crowd.say(whom, "quick")
-
-
-def _refused(t: Trial) -> list[object]:
-    return [call for call in t.world.calls.of() if call.status == 429]
 
 
 def _calls_to(t: Trial, one: Sent, since: float) -> list[str]:
@@ -129,7 +129,7 @@ async def _poison_among(t: Trial, host: HostProcess) -> None:
     t.crowd.sent.remove(one)
     asked = t.model.asked[one.nonce]
     t.result.notes.append(f"a message that ends the host was asked {asked} times in all")
-    t.result.check(asked <= 12, f"a message that ends the host was asked {asked} times")
+    t.result.check(asked <= 20, f"a message that ends the host was asked {asked} times")
     if not host.alive:
         await host.start()
     await until(lambda: bool(texts(room)))

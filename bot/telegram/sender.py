@@ -29,7 +29,6 @@ METHODS: dict[PartKind, str] = {
     "clear_keyboard": "editMessageReplyMarkup",
     "callback_answer": "answerCallbackQuery",
 }
-DECORATION = ("entities", "reply_parameters")
 UNLESS_GONE = "allow_sending_without_reply"
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
 """Methods of ours after which Telegram fetches the first link of the text, where it may."""
@@ -144,8 +143,7 @@ def _without_topic(part: OutgoingPart) -> OutgoingPart | None:
 def _plainer(part: OutgoingPart) -> OutgoingPart | None:
     """A part without what is not its text, step by step; an edit becomes a message in the end."""
     payload = part.payload
-    bound = "reply_parameters" in payload and UNLESS_GONE not in payload["reply_parameters"]
-    extras = {"entities"} if bound else {*DECORATION}
+    extras = _decoration(payload)
     if part.tracks == "" and not extras & payload.keys():
         extras = {"reply_markup"}
     if extras & payload.keys():
@@ -154,6 +152,12 @@ def _plainer(part: OutgoingPart) -> OutgoingPart | None:
         message = replace(part, kind="message", payload=_without(payload, "message_id"))
         return mark_repeated(message)
     return None
+
+
+def _decoration(payload: Mapping[str, Any]) -> set[str]:
+    """What a message may go without: its look, and its reply unless that alone says where to go."""
+    reply = payload.get("reply_parameters", {UNLESS_GONE: True})
+    return {"entities", "reply_parameters"} if UNLESS_GONE in reply else {"entities"}
 
 
 def _without(payload: Mapping[str, Any], *keys: str) -> dict[str, Any]:
@@ -286,7 +290,7 @@ class TelegramSender:
         again = mark_repeated(part)
         if tries.faults < PLAIN_AFTER:
             return again
-        return replace(again, payload=_without(again.payload, *DECORATION))
+        return replace(again, payload=_without(again.payload, *_decoration(again.payload)))
 
     def _given_up(
         self, error: errors.TelegramError, part: OutgoingPart, tries: _Tries

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from bot.store import keys
+from bot.store.client import connect
+from bot.store.embedded import EmbeddedValkey
 from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import turn
 from simulators.telegram.faults import Fault
@@ -82,6 +85,12 @@ async def test_a_chat_whose_time_is_over_gets_its_answer_once_and_leaves_nothing
     stage.world.say(ann, room, "hi")
     await until(lambda: 429 in [call.status for call in stage.world.calls.of()], 20)
     refused = next(call.at for call in stage.world.calls.of() if call.status == 429)
+    redis = connect(EmbeddedValkey(stage.folder / "data", "everysec").url)
+    for _ in range(1000):
+        if await redis.exists(keys.frozen(f"bot:{echo.id}")):
+            break
+        await asyncio.sleep(0.01)
+    await redis.aclose()
     await first.kill()
     async with stage.host() as host:
         answer = (await stage.answer(room, echo, seconds=20)).text
