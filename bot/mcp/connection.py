@@ -322,9 +322,13 @@ class Connection:
             return
         for pause in chain(_LISTEN_PAUSES, repeat(_LISTEN_PAUSES[-1])):
             with suppress(*_UNANSWERED, RuntimeError):
-                async with client.listen(
-                    tools_list_changed=True, prompts_list_changed=True
-                ) as changes:
+                async with AsyncExitStack() as stack:
+                    # The SDK waits without end for a server that died before it agreed.
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        listening = client.listen(
+                            tools_list_changed=True, prompts_list_changed=True
+                        )
+                        changes = await stack.enter_async_context(listening)
                     async for _ in changes:
                         self._changed.set()
             await asyncio.sleep(pause)
