@@ -240,19 +240,19 @@ class Connection:
         """What an error comes to: a result for the model, or CallLost."""
         text = printable(self._spec.redact(error.message[:_ERROR_CHARACTERS]), 1_000)
         kind = judged(error, refused=request.refused)
+        why = request.failure or text if kind is Kind.LOST else text
         if request.refused or kind is Kind.FORGOTTEN:
             if await self._has_forgotten():
-                raise CallLost(text, sent=False)
+                raise CallLost(why, sent=False)
             if kind is not Kind.SAID:  # this call alone is refused, before it ran
-                raise CallLost(request.failure or text, sent=False, connection=False)
+                raise CallLost(why, sent=False, connection=False)
         elif not request.sent:
-            raise CallLost(request.failure or text, sent=False)
+            raise CallLost(why, sent=False)
         match kind:
             case Kind.UNREADABLE:
                 self._log.warning("an answer cannot be read", why=text[:200])
                 return unreadable_result(unread_call(unread(error)))
             case Kind.CLOSED | Kind.LOST:
-                why = request.failure or text
                 raise CallLost(why, sent=True, connection=kind is Kind.CLOSED)
             case _:
                 self._changed.set()  # it may have been started anew with other tools
@@ -306,7 +306,7 @@ class Connection:
             if is_lost or (has_failed and kind is Kind.LOST):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
-            why = str(error) if isinstance(error, ListUnread) else type(error).__name__
+            why = "ValidationError" if isinstance(error, ValidationError) else self.why(error)
             self._log.warning("tools cannot be listed again", why=why)
             self.notes = (f"the last good list stays: {why}",)
             self._on_listing(self)
@@ -322,9 +322,13 @@ class Connection:
             return
         for pause in chain(_LISTEN_PAUSES, repeat(_LISTEN_PAUSES[-1])):
             with suppress(*_UNANSWERED, RuntimeError):
-                async with client.listen(
-                    tools_list_changed=True, prompts_list_changed=True
-                ) as changes:
+                async with AsyncExitStack() as stack:
+                    # The SDK waits without end for a server that died before it agreed.
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        listening = client.listen(
+                            tools_list_changed=True, prompts_list_changed=True
+                        )
+                        changes = await stack.enter_async_context(listening)
                     async for _ in changes:
                         self._changed.set()
             await asyncio.sleep(pause)

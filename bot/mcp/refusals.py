@@ -181,6 +181,6 @@ def reason(error: BaseException | None, state: ConnectionState, spec: ServerSpec
         is_said = isinstance(error, MCPError) and judged(error) is Kind.SAID
         text = f"{state.trouble}; it says: {text}" if is_said else state.trouble
     elif state.trouble:
-        text = f"{text} {state.trouble}"
+        text = state.trouble if state.trouble.startswith(text) else f"{text} {state.trouble}"
     text = spec.redact(text.strip()[:_REASON_CHARACTERS])
     return " ".join(printable(text, 600).split())

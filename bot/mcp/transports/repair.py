@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bot.mcp.tool_spec import TOOLS_LIMIT, left_out
+from bot.mcp.tool_spec import NOTES_LIMIT, TOOLS_LIMIT, left_out
 from bot.mcp.transports.messages import PARTS_LIMIT, cut_parts, has_text
 
 NAMED_CHARACTERS = 20_000
@@ -25,6 +25,7 @@ def readable_tools(result: dict[str, Any], notes: list[str]) -> None:
         return
     kept = []
     for tool in offered[: TOOLS_LIMIT + PARTS_LIMIT]:
+        del notes[NOTES_LIMIT:]
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             notes.append("an entry of its list is left out: it is no tool")
         elif (wrong := _misfit(repaired := _repaired_tool(tool))) is None:
