@@ -27,7 +27,6 @@ from bot.model.parameters import (
     without_cache_marks,
 )
 from bot.model.rate_limiter import RateLimiter
-from bot.model.refusals import retry_after, status_error
 from bot.model.stream import StreamAccumulator
 from bot.ops import lenient_json
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong
@@ -170,6 +169,8 @@ class MessagesModel:
 
     def _failure(self, error: Exception) -> ModelError:
         import anthropic
+
+        from bot.model.refusals import retry_after, status_error
 
         if isinstance(error, anthropic.APIStatusError):
             wait = retry_after(error.response.headers, self._clock.wall())

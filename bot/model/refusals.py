@@ -1,6 +1,7 @@
 """What the Messages API refuses, and whose fault that is: one table, by status and words.
 
 Other servers of this API say the same in words of their own. The first row that fits decides.
+Loaded when something is refused for the first time.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bot.errors import (
     ModelBusy,
@@ -47,102 +47,111 @@ def _words(*alternatives: str) -> re.Pattern[str]:
     return re.compile("|".join(alternatives), re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One kind of refusal: with one of these statuses, in such words, it is this error.
-
-    Without `statuses` any will do.
-    """
+class Row(NamedTuple):
+    """One kind of refusal: with one of these statuses, and all of these words, it is this error."""
 
     error: type[ModelError]
-    words: re.Pattern[str]
-    statuses: Collection[int] = ()
+    statuses: Collection[int]
+    words: tuple[re.Pattern[str], ...] = ()
     cure: str = ""
 
     def fits(self, status: int, message: str) -> bool:
         """Whether a refusal is of this kind."""
-        return (not self.statuses or status in self.statuses) and bool(self.words.search(message))
+        return status in self.statuses and all(one.search(message) for one in self.words)
 
 
-ANY = re.compile("")
 INVALID = (400, 422)
-PLACE = re.compile(r"\bmessages[.\[](\d+)\]?(?:\.?\[?content[.\]\[]*(\d+))?")
+PLACE = re.compile(r"\bmessages[.\[](\d{1,6})\]?(?:\.?\[?content[.\]\[]{1,2}(\d{1,6}))?")
 """Where in the conversation a refusal is, as the API and its clients write it."""
 IMAGES = _words(r"\bimages?\b", r"\bpictures?\b")
 
 TABLE: tuple[Row, ...] = (
     Row(
         StaleThinking,
-        _words(
-            r"(thinking|reasoning).*(signature|must start with|cannot be modified|passed back)",
-            r"(thinking|reasoning).*(bound to a|but found)",
-            r"(signature|expected|missing).{1,80}`?thinking.{0,40}\bblock",
-        ),
         INVALID,
+        (
+            _words(r"thinking", r"reasoning"),
+            _words(
+                r"signature",
+                r"must start with",
+                r"cannot be modified",
+                r"passed back",
+                r"bound to a",
+                r"but found",
+            ),
+        ),
     ),
     Row(
         ModelRefused,
-        _words(r"max_(completion_)?tokens\W+(is |are )?too (large|high)"),
         INVALID,
+        (_words(r"max_(?:completion_)?tokens\W{1,3}(?:is |are )?too (?:large|high)"),),
         "lower the agent's maxTokens",
     ),
-    Row(PromptTooLong, ANY, (413,)),
+    Row(PromptTooLong, (413,)),
     Row(
         PromptTooLong,
-        _words(
-            r"(prompt|input|request|conversation|messages?) (is|are) too (long|large)",
-            r"context[ _](length|limit|window|size)",
-            r"(maximum|max) (context|input|prompt|request size)",
-            r"too many (input |prompt )?tokens",
-            r"reduce the length of",
-            r"exceeds? the (maximum|limit of) (size|input|number of (input )?tokens)",
-        ),
         (400, 422, 500),
+        (
+            _words(
+                r"(?:prompt|input|request|conversation|messages?) (?:is|are) too (?:long|large)",
+                r"context[ _](?:length|limit|window|size)",
+                r"(?:maximum|max) (?:context|input|prompt|request size)",
+                r"too many (?:input |prompt )?tokens",
+                r"reduce the length of",
+                r"exceeds? the (?:maximum|limit of) (?:size|input|number of (?:input )?tokens)",
+            ),
+        ),
     ),
     Row(
         ModelRefused,
-        _words(
-            r"\bcredit\b",
-            r"\bbilling\b",
-            r"\bquota\b",
-            r"\b(usage|spend(ing)?) limit",
-            r"\b(organi[sz]ation|workspace|account|subscription|project) (has|is|was)\b",
-            r"\bapi[ _-]?key\b",
-        ),
         INVALID,
+        (
+            _words(
+                r"\b(?:credit|billing|quota)\b",
+                r"\b(?:usage|spend|spending) limit",
+                r"\b(?:organi[sz]ation|workspace|account|subscription|project) (?:has|is|was)\b",
+                r"\bapi[ _-]?key\b",
+            ),
+        ),
         "check the account of ANTHROPIC_API_KEY",
     ),
-    Row(RequestRefused, PLACE, INVALID),
+    Row(RequestRefused, INVALID, (PLACE,)),
     Row(
         ModelBusy,
-        _words(
-            r"\b(upstream|provider returned error|overloaded|temporar(y|ily)|try again)\b",
-            r"\b(time(d )?out|unavailable|internal (server )?error)\b",
-        ),
         INVALID,
+        (
+            _words(
+                r"\b(?:upstream|provider returned error|overloaded|temporary|temporarily)\b",
+                r"\b(?:try again|timed? ?out|unavailable|internal (?:server )?error)\b",
+            ),
+        ),
     ),
     Row(
         ModelRefused,
-        _words(
-            r"\bmodel\b.{0,80}\bnot (exist|found|supported|available)\b",
-            r"\bmodel\b.{0,80}\b(unsupported|invalid|unknown)\b",
-            r"\b(invalid|unknown|unsupported|no such) model\b",
-        ),
         INVALID,
+        (
+            _words(
+                r"\bmodel\b.{1,60}\bnot (?:exist|found|supported|available)\b",
+                r"\bmodel\b.{1,20}\b(?:unsupported|invalid|unknown)\b",
+                r"\b(?:unsupported|invalid|unknown|no such) model\b",
+            ),
+        ),
         CURES[404],
     ),
     Row(
         ModelRefused,
-        _words(
-            r"(?:^|[\s\"'`(])(tools?|system|tool_choice|stop_sequences|metadata)(\.\d|\.custom|:)",
-            r"(?:^|[\s\"'`(])(max_tokens|temperature|top_[pk]|model|output_config)`?(\.\w+)*:",
-            r"(?:^|[\s\"'`(])thinking`?(\.\w+)+",
-            r"(?:^|[\s\"'`(])(anthropic-version|anthropic-beta)",
-        ),
         INVALID,
+        (
+            _words(
+                r"(?:^|[\s\"'`(])(?:tools?|system|tool_choice|stop_sequences)(?:\.\d|\.custom|:)",
+                r"(?:^|[\s\"'`(])(?:max_tokens|temperature|top_[pk]|model|metadata)`?[:.]",
+                r"(?:^|[\s\"'`(])(?:thinking|output_config)`?\.\w",
+                r"(?:^|[\s\"'`(])anthropic-(?:version|beta)",
+            ),
+        ),
         "check the agent's settings and tools",
     ),
-    Row(RequestRefused, ANY, INVALID),
+    Row(RequestRefused, INVALID),
 )
 
 

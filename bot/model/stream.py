@@ -20,7 +20,6 @@ from bot.messages import (
     ToolChosen,
     Usage,
 )
-from bot.model.refusals import event_error
 from bot.ops import lenient_json
 
 Block = dict[str, Any]
@@ -131,6 +130,8 @@ class StreamAccumulator:
             case "[DONE]":
                 self.complete = self._stop is not None
             case "error":
+                from bot.model.refusals import event_error
+
                 raise event_error(event, self._secret)
             case _:  # ping, and kinds of later versions
                 pass
