@@ -19,7 +19,7 @@ local text, hash, stream, zset =
   SCRATCH .. 'lease', SCRATCH .. 'moved', SCRATCH .. 'inbox', SCRATCH .. 'timers'
 local COMMANDS = {
   {'SET', text, '1', 'PX', 60000}, {'GET', text}, {'MGET', text}, {'STRLEN', text}, {'TYPE', text},
-  {'INCR', text}, {'EXISTS', text}, {'EXPIRE', text, 60}, {'PEXPIRE', text, 60000}, {'PTTL', text},
+  {'INCR', text}, {'EXISTS', text}, {'EXPIRE', text, 60}, {'PEXPIRE', text, 60000}, {'PTTL', text}, {'PEXPIREAT', text, 9999999999999},
   {'HSET', hash, 'a', '1'}, {'HSETNX', hash, 'b', '1'}, {'HGET', hash, 'a'}, {'HMGET', hash, 'a'},
   {'HGETALL', hash}, {'HINCRBY', hash, 'a', 1}, {'HLEN', hash}, {'HEXISTS', hash, 'a'},
   {'HDEL', hash, 'b'}, {'XADD', stream, '*', 'a', '1'}, {'XRANGE', stream, '-', '+'},
