@@ -126,4 +126,4 @@ def starting(waits_for: str) -> dict[str, Any]:
     """The report of a host that is not ready yet, and what it waits for."""
     checks = {"store": False, "bots": False}
     state = {"status": "down", "version": VERSION, "ready": False, "checks": checks}
-    return state | {"starting": waits_for}
+    return state | {"bots": [], "starting": waits_for}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = {"lines": 28_400, "lines of code": 20_000, "files": 145}
+MOST = {"lines": 28_750, "lines of code": 20_280, "files": 141}
 """What there is today, and no more: a feature that is added brings its own lines."""
 MOST_PARTS = 7
 LEAST_LINES = 40
