@@ -9,6 +9,7 @@ import pytest
 
 from bot.errors import OutOfBudget, PoisonMessage
 from bot.messages import Attribution, ModelRequest
+from bot.store import journal
 from bot.store.client import StoreClient
 from bot.store.journal import MAX_ATTEMPTS, Opened, Record
 from bot.usage.budgets import Budgets, Spender, SpendLimit
@@ -160,8 +161,9 @@ async def test_a_next_attempt_sets_aside_for_what_the_last_may_have_asked_too(
 
 
 async def test_a_turn_that_comes_to_nothing_still_tells_what_its_attempts_may_have_asked(
-    client: StoreClient,
+    client: StoreClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(journal, "ENDS_APART_SECONDS", 0.0)
     d = await journal_line(client)
     for _ in range(MAX_ATTEMPTS):
         await d.begin(isolated=True)
