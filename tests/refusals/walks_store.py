@@ -61,6 +61,7 @@ def done_without(rules: tuple[str, ...], named: str) -> Walk:
                 await host.store.command("SET", f"{DEFINITION}poet", definition("Poet"))
                 await host.store.command("SET", DEFAULT, "poet")
                 await until(lambda: names(host) == ["Poet"], 20)
+                await until(lambda: host.catalog.snapshot().default == "poet", 20)
                 assert await stage.ask(ann, room, echo, "who are you?") == "as Poet"
                 await host.store.command("SET", f"{DEFINITION}poet", definition("Cook"))
                 changed = time.monotonic()
