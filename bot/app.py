@@ -409,7 +409,8 @@ class App:
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
         if self._opening:
-            return health.starting(self._opening)
+            client: StoreClient | None = vars(self).get("store")
+            return health.starting(self._opening, client.outage if client else None)
         bots, store = health.bot_states(self.fleet), self._store_health.report()
         agents = self.catalog.snapshot().agents
         return {

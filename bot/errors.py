@@ -47,6 +47,10 @@ class StoreUnavailable(StoreError):
     """The store is away, loading or full; nothing was lost, waiting may help."""
 
 
+class StoreForbidden(StoreUnavailable):
+    """The store's user may not do this: an admin can allow it again while the host runs."""
+
+
 class WrongType(StoreError):
     """A key of the store holds a value of the wrong type; the message names it, and the cure.
 

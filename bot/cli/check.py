@@ -267,7 +267,8 @@ async def _read_store(settings: Settings) -> Document:
                 found += await store.tracking_problems()
     except (RegistryError, StoreError, OSError, ValueError) as error:
         so = "so neither it nor its agents are checked"
-        message = f"the store did not answer ({type(error).__name__}), {so}"
+        why = str(error) or type(error).__name__
+        message = f"the store did not answer as it should ({why}), {so}"
         found = [Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")]
     finally:
         await client.close()

@@ -122,8 +122,8 @@ def overall(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, An
     return {"status": status, "version": VERSION, "ready": ready, "checks": checks}
 
 
-def starting(waits_for: str) -> dict[str, Any]:
-    """The report of a host that is not ready yet, and what it waits for."""
+def starting(waits_for: str, why: str | None) -> dict[str, Any]:
+    """The report of a host that is not ready yet, what it waits for, and why, if that is known."""
     checks = {"store": False, "bots": False}
     state = {"status": "down", "version": VERSION, "ready": False, "checks": checks}
-    return state | {"bots": [], "starting": waits_for}
+    return state | {"bots": [], "starting": waits_for, "why": why}

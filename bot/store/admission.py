@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.errors import StoreError, StoreUnavailable
+from bot.errors import StoreError, StoreForbidden, StoreUnavailable
 from bot.store import keys
 from bot.store.client import StoreClient, is_outage
 from registry.sources import stored_values
@@ -38,9 +38,9 @@ async def admission(client: StoreClient) -> Admission:
         return Admission([f"{why}: use a single server, or a primary with replicas"])
     try:
         found = await client.run("admit", [], _key_names())
-    except StoreUnavailable:
-        raise
     except StoreError as error:
+        if isinstance(error, StoreUnavailable) and not isinstance(error, StoreForbidden):
+            raise
         return Admission([f"the store does not run scripts ({error})"])
     refused: dict[str, dict[str, str]] = {}
     for kind, name, why in ([part.decode(errors="replace") for part in one] for one in found):
@@ -94,9 +94,7 @@ async def _missing(client: StoreClient) -> list[str]:
             await client.call(lambda: subscription.get_message(timeout=5))
         finally:
             await subscription.aclose()  # type: ignore[no-untyped-call]
-    except StoreUnavailable:
-        raise
-    except StoreError as error:
+    except StoreForbidden as error:
         so = "so replicas hear of changes up to a second later"
         return [f"the store refuses channels ({error}), {so}"]
     return []

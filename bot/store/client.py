@@ -17,7 +17,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from bot.errors import FencedOut, StoreError, StoreUnavailable, WrongType
+from bot.errors import FencedOut, StoreError, StoreForbidden, StoreUnavailable, WrongType
 from bot.messages import Clock, Fence
 from bot.ops.tasks import backoff, cancel_and_wait
 from bot.store.keys import AnyKey
@@ -41,6 +41,7 @@ DOWN = (
 )
 _DOWN_REPLY = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN|TRYAGAIN|BUSY ")
 """The last one: another client's script has run for seconds."""
+_FORBIDDEN = re.compile("NOPERM|ACL failure|user executing the script can't")
 WRONG_TYPE = (
     "WRONGTYPE: the key {} holds a {}, which does not belong there. What needs it waits. Move the "
     "key away with RENAME, or delete it with DEL."
@@ -257,6 +258,8 @@ def _our_error(error: Exception) -> StoreError:
         return kind(f"{type(error).__name__}: {text}")
     if "FENCED" in text:
         return FencedOut(text)
+    if isinstance(error, exceptions.NoPermissionError) or _FORBIDDEN.search(text):
+        return StoreForbidden(text)
     return StoreUnavailable(text) if is_outage(text) else StoreError(text)
 
 

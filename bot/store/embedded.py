@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
 
@@ -98,7 +99,7 @@ class EmbeddedValkey:
         self._fsync = fsync
         self._socket = _socket_path(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"unix://{self._socket}"
+        self.url = f"unix://{quote(str(self._socket))}"  # the client unquotes it
 
     @property
     def has_data(self) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.errors import ConfigError, StoreError, StoreUnavailable
+from bot.errors import ConfigError, StoreError, StoreForbidden, StoreUnavailable
 from bot.messages import Clock
 from bot.ops.network import resolve_host
 from bot.store.admission import admission, info
@@ -76,7 +76,7 @@ class StoreHealth:
             if any(word in str(error) for word in LOGIN_REFUSED):
                 message = "the store refuses the login"
                 cure = "put the right user and password into it, as redis://user:password@host:port"
-            elif isinstance(error, StoreUnavailable):
+            elif isinstance(error, StoreUnavailable) and not isinstance(error, StoreForbidden):
                 raise
             else:
                 message, cure = f"the store refuses our commands: {error}", ADMISSION_CURE

@@ -136,7 +136,10 @@ _WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
     (CannotParse, "can't parse|entity_|entities_too_long"),
     (MessageGone, "message to (edit|delete) not found|message can't be (edited|deleted)"),
     (MessageGone, "message_id_invalid|message identifier is not specified"),
-    (TopicGone, "message thread not found|topic_(deleted|id_invalid)"),
+    (
+        TopicGone,
+        "thread not found|message_thread_invalid|topic_(deleted|id_invalid)",
+    ),
     (TooLong, "(text|message|caption) is too long|_too_long"),
     (Unreachable, "(chat|user) not found|(not enough|have no) rights to send"),
     (Unreachable, "need administrator rights|chat_write_forbidden|chat_restricted"),

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
 from bot.store.client import script_source
-from tests.host.rented import acl_of_the_docs, ended, rented, user
+from simulators.testing.valkey import Valkey
+from tests.host.rented import PASSWORD, REDIS, acl_of_the_docs, ended, rented, user
 from tests.host.stage import ROOT, Stage, until
+
+
+async def test_a_right_that_is_taken_away_and_given_back_stops_and_starts_the_host_again(
+    stage: Stage,
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("fine", again=True)
+    rules = ("--user", "tenant", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+    server = Valkey(stage.folder / "rented", rules, program=REDIS)
+    await server.start()
+    url = f"unix://tenant:{PASSWORD}@{server.socket}"
+    try:
+        async with stage.host(REDIS_URL=url) as host, server.client() as admin:
+            assert await stage.ask(ann, room, echo, "hi") == "fine"
+            await admin.acl_setuser("tenant", enabled=True, commands=["-evalsha", "-eval"])
+            await until(lambda: host.report()["store"]["state"] == "away", 30)
+            assert host.report()["status"] == "down"
+            assert "evalsha" in host.report()["store"]["trouble"]
+            stage.world.say(ann, room, "are you there?")
+            lease = host.settings.lease_seconds
+            await asyncio.sleep(2 * lease)  # the right is gone for longer than a lease lasts
+            await admin.acl_setuser("tenant", enabled=True, commands=["+evalsha", "+eval"])
+            assert (await stage.answer(room, echo, 2)).text == "fine"
+            assert await stage.ask(ann, room, echo, "and now?") == "fine"
+            assert host.report()["status"] == "ok"
+    finally:
+        await server.stop()
+
 
 _IN_LUA = re.compile(r"""redis\.p?call\(\s*'([A-Z]+)'""")
 _IN_PYTHON = re.compile(r"""\.(?:command|read)\(\s*"([A-Z]+)\"""")
