@@ -29,7 +29,7 @@ _LESS = (TOO_MANY_PARTS, "too large")
 
 NOT_RUN = frozenset({401, 403, 404})
 """Statuses that come before anything runs, whatever the body says."""
-FORGOTTEN = frozenset({400, 404, 410})
+FORGOTTEN = frozenset({400, 404, 409, 410, 422})
 """Statuses that refuse a session: the specification has 404, and many servers say another."""
 _REASON_CHARACTERS = 4_000
 

@@ -49,6 +49,8 @@ FORGOTTEN: dict[str, tuple[int, Callable[[Any], tuple[str, str]]]] = {
     "sdk": (400, _json(-32000, "Bad Request: No valid session ID provided")),
     "text": (400, _text("Bad Request: No valid session ID provided")),
     "gone": (410, _text("")),
+    "conflict": (409, _text("unknown session")),
+    "unprocessable": (422, _json(-32600, "Session required")),
     "echoed": (400, _json(-32603, "Ungültige Sitzung", echo=True)),
     "page": (404, _text("<html>not here</html>", "text/html")),
     "older": (400, _text("No transport found for sessionId")),
