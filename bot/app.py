@@ -409,8 +409,8 @@ class App:
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
         if self._opening:
-            client: StoreClient | None = vars(self).get("store")
-            return health.starting(self._opening, client.outage if client else None)
+            outage = self.store.outage if hasattr(self, "store") else None
+            return health.starting(self._opening, outage)
         bots, store = health.bot_states(self.fleet), self._store_health.report()
         agents = self.catalog.snapshot().agents
         return {

@@ -110,8 +110,7 @@ class LineStores:
 
     async def migrations(self, line: str) -> dict[int, int]:
         """The original ids of a line's groups, by their present ids."""
-        command = ("HGETALL", keys.migrations(line))
-        found = await self.client.retry_while_down(lambda: self.client.command(*command))
+        found = await self.client.read("HGETALL", keys.migrations(line))
         return {int(present): int(original) for present, original in pairs_of(found)}
 
 

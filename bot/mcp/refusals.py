@@ -51,6 +51,9 @@ class _Rule(NamedTuple):
     kind: Kind
 
 
+_SESSION = "(?i)session"
+
+
 def _rule(kind: Kind, words: str = "", *codes: int) -> _Rule:
     return _Rule(frozenset(codes), re.compile(words), kind)
 
@@ -67,18 +70,15 @@ _RULES = (
     _rule(Kind.CLOSED, "^Connection closed$", types.CONNECTION_CLOSED),
     _rule(Kind.LOST, "^SSE stream ", types.CONNECTION_CLOSED),
     _rule(Kind.LOST, "^Server returned an error response$"),
-    _rule(Kind.FORGOTTEN, "(?i)session", types.INVALID_REQUEST),
+    _rule(Kind.FORGOTTEN, _SESSION, types.INVALID_REQUEST),
     _rule(Kind.SAID),
 )
 """The first that fits decides. The words are those of our own client but for the last two rules."""
 
 
-_SESSION = re.compile("(?i)session")
-
-
 def judged(error: MCPError, *, refused: bool = False) -> Kind:
     """What kind of refusal an error is; `refused` says that a status came with it."""
-    if refused and _SESSION.search(error.message):
+    if refused and re.search(_SESSION, error.message):
         return Kind.FORGOTTEN
     return next(
         rule.kind

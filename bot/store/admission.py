@@ -8,50 +8,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from bot.errors import StoreError, StoreForbidden, StoreUnavailable
 from bot.store import keys
 from bot.store.client import StoreClient, is_outage
+from registry.errors import Problem
 from registry.sources import stored_values
 
+CURE = "allow this to its user: docs/operations.md has the rules as one ACL line"
 _NOBODY = "admission"
-"""A line, a person, a key that nobody has: it stands for each placeholder of a key's name."""
-_CHANNELS = (keys.NOTIFICATIONS.replace("*", _NOBODY), keys.LINES_FREE, keys.GRANTS_CHANGED)
+"""A line, a person, a key that nobody has: it stands for each placeholder of a name."""
+_CHANNELS = (keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED)
 _SHOWN = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Sentences on why a host cannot work with a store, and on what it has to do without."""
+async def admission(client: StoreClient) -> list[Problem]:
+    """Why a host cannot work with a store; else, as warnings, what it has to do without.
 
-    refused: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-
-async def admission(client: StoreClient) -> Admission:
-    """Try everything once; raises StoreUnavailable where the store does not answer."""
+    Raises StoreUnavailable where the store does not answer.
+    """
     server = await info(client, "server")
     if "cluster" in (server.get("redis_mode"), server.get("server_mode")):
         why = "the store runs in cluster mode, where no script may use the keys of two lines"
-        return Admission([f"{why}: use a single server, or a primary with replicas"])
+        return [Problem("REDIS_URL", why, "use a single server, or a primary with replicas")]
     try:
         found = await client.run("admit", [], _key_names())
     except StoreError as error:
-        if isinstance(error, StoreUnavailable) and not isinstance(error, StoreForbidden):
+        if will_pass(error):
             raise
-        return Admission([f"the store does not run scripts ({error})"])
+        return [Problem("REDIS_URL", f"the store does not run scripts ({error})", CURE)]
     refused: dict[str, dict[str, str]] = {}
     for kind, name, why in ([part.decode(errors="replace") for part in one] for one in found):
         if is_outage(why):
             raise StoreUnavailable(why)
         refused.setdefault(kind, {})[name] = why
-    sentences = [
+    messages = [
         f"the store refuses the {kind} {_few(names)} ({next(iter(names.values()))})"
         for kind, names in refused.items()
     ]
-    return Admission(sentences, [] if sentences else await _missing(client))
+    return [Problem("REDIS_URL", one, CURE) for one in messages] or await _missing(client)
+
+
+def will_pass(error: StoreError) -> bool:
+    """Whether waiting may help; what the store's user may not do, somebody has to allow."""
+    return isinstance(error, StoreUnavailable) and not isinstance(error, StoreForbidden)
 
 
 async def info(client: StoreClient, section: str) -> dict[str, str]:
@@ -70,8 +71,7 @@ def _key_names() -> list[str]:
         *_constants(keys),
         *(name for name in _constants(stored_values) if name.startswith(stored_values.PREFIX)),
     ]
-    channels = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED}
-    names = {re.sub("<[^<>]+>", _NOBODY, kind) for kind in kinds if kind not in channels}
+    names = {re.sub("<[^<>]+>", _NOBODY, kind) for kind in kinds if kind not in _CHANNELS}
     return sorted(f"{name}{_NOBODY}" if name.endswith(":") else name for name in names)
 
 
@@ -84,17 +84,19 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
 
 
-async def _missing(client: StoreClient) -> list[str]:
+async def _missing(client: StoreClient) -> list[Problem]:
     """Channels: without them replicas hear of each other's work a little later."""
+    channels = [name.replace("*", _NOBODY) for name in _CHANNELS]
     try:
-        await client.command("PUBLISH", _CHANNELS[0], "")
+        await client.command("PUBLISH", channels[0], "")
         subscription = client.redis.pubsub()
         try:
-            await client.call(lambda: subscription.subscribe(*_CHANNELS))
+            await client.call(lambda: subscription.subscribe(*channels))
             await client.call(lambda: subscription.get_message(timeout=5))
         finally:
             await subscription.aclose()  # type: ignore[no-untyped-call]
     except StoreForbidden as error:
         so = "so replicas hear of changes up to a second later"
-        return [f"the store refuses channels ({error}), {so}"]
+        message = f"the store refuses channels ({error}), {so}"
+        return [Problem("REDIS_URL", message, CURE, "warning")]
     return []

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.errors import ConfigError, StoreError, StoreForbidden, StoreUnavailable
+from bot.errors import ConfigError, StoreError
 from bot.messages import Clock
 from bot.ops.network import resolve_host
-from bot.store.admission import admission, info
+from bot.store.admission import CURE, admission, info, will_pass
 from bot.store.client import StoreClient
 from registry.errors import Level, Problem
 
@@ -22,7 +22,6 @@ log = structlog.get_logger("store")
 CHECK_SECONDS = 30.0
 LOGIN_REFUSED = ("NOAUTH", "WRONGPASS", "invalid username-password", "authenticat")
 VOLATILE_CURE = "or set ALLOW_VOLATILE_REDIS=1, if messages may be lost"
-ADMISSION_CURE = "allow this to its user: docs/operations.md has the rules as one ACL line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +70,20 @@ class StoreHealth:
         """What is wrong with the store, or missing; raises StoreUnavailable."""
         try:
             self._seen = await self._check()
-            allowed = await admission(self.client)
+            found = await admission(self.client)
         except StoreError as error:
             if any(word in str(error) for word in LOGIN_REFUSED):
                 message = "the store refuses the login"
                 cure = "put the right user and password into it, as redis://user:password@host:port"
-            elif isinstance(error, StoreUnavailable) and not isinstance(error, StoreForbidden):
+            elif will_pass(error):
                 raise
             else:
-                message, cure = f"the store refuses our commands: {error}", ADMISSION_CURE
+                message, cure = f"the store refuses our commands: {error}", CURE
             return [Problem("REDIS_URL", message, cure)]
-        self._missing = allowed.missing
+        self._missing = [one.message for one in found if one.level == "warning"]
         volatile: Level = "warning" if allow_volatile else "error"
-        return [
-            *(Problem("REDIS_URL", one, ADMISSION_CURE) for one in allowed.refused),
-            *(Problem("REDIS_URL", one, VOLATILE_CURE, volatile) for one in self._seen.faults()),
-            *(Problem("REDIS_URL", one, ADMISSION_CURE, "warning") for one in allowed.missing),
-        ]
+        faults = self._seen.faults()
+        return found + [Problem("REDIS_URL", one, VOLATILE_CURE, volatile) for one in faults]
 
     async def watch_forever(self) -> None:
         """Check again, so that health shows a store whose settings were changed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -282,7 +281,7 @@ class TelegramSender:
         It is the message's where Telegram answers otherwise, above all where it took what was sent
         to others meanwhile.
         """
-        tries.faults += await self._answers()
+        tries.faults += await self._unreachable() is None
         served = self._sent_at > tries.began or part.may_be_left_out
         if tries.faults >= (MOST_FAULTS if served else MOST_FAULTS_UNPROVEN):
             return None
@@ -303,30 +302,25 @@ class TelegramSender:
         said = f"Telegram refused it: {tries.refusal or error.description}"
         return SendResult(part.chat, undeliverable=said, refused=refused)
 
-    async def _answers(self) -> bool:
-        """Whether Telegram answers this bot at all."""
+    async def _unreachable(self) -> errors.TelegramError | None:
+        """Why Telegram answers this bot nothing at all; None where it answers, even to refuse."""
         try:
             await self.client.call("getMe", {}, timeout=ASK_SECONDS)
-        except (errors.FateUnknown, errors.NotSent, errors.ServerFault):
-            return False
+        except (errors.FateUnknown, errors.NotSent, errors.ServerFault) as error:
+            return error
         except errors.TelegramError:
-            return True
-        return True
+            return None
+        return None
 
     async def _wait_until_reachable(self) -> None:
         """Wait until Telegram answers anything.
 
         While answers are lost on their way, each repetition would be one more copy for the person.
         """
-        for failures in itertools.count(1):
-            try:
-                await self.client.call("getMe", {}, timeout=ASK_SECONDS)
-            except (errors.FateUnknown, errors.NotSent, errors.ServerFault) as error:
-                await self._pause(error, failures)
-            except errors.TelegramError:
-                return
-            else:
-                return
+        failures = 0
+        while error := await self._unreachable():
+            failures += 1
+            await self._pause(error, failures)
 
     async def _pause(
         self, error: errors.TelegramError, failures: int, longest: float = LONGEST_PAUSE

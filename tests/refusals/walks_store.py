@@ -15,8 +15,8 @@ from tests.host.stage import HostProcess, health, staged, until
 from tests.refusals.table import Walk, ends
 
 
-def start_refused(options: tuple[str, ...], named: str) -> Walk:
-    """`run` and `check` both end with the same sentence, in which this is named."""
+def start_refused(options: tuple[str, ...], *named: str) -> Walk:
+    """`run` and `check` both end with the same sentence, in which these words stand."""
 
     async def walk(folder: Path) -> None:
         async with staged(folder) as stage, rented(folder, options) as url:
@@ -26,7 +26,7 @@ def start_refused(options: tuple[str, ...], named: str) -> Walk:
             )
         assert (ran, checked) == (1, 1)
         assert "REDIS_URL" in said
-        assert named in said
+        assert all(words in said for words in named)
         assert PASSWORD not in said + found
         problems = [one for one in json.loads(found)["problems"] if one["place"] == "REDIS_URL"]
         [problem] = [one for one in problems if one["level"] == "error"]
@@ -35,7 +35,7 @@ def start_refused(options: tuple[str, ...], named: str) -> Walk:
     return walk
 
 
-ends("R1")(start_refused(("--cluster-enabled", "yes"), "cluster mode"))
+ends("R1")(start_refused(("--cluster-enabled", "yes"), "cluster mode", "; use a single server"))
 ends("R2")(start_refused(user(*ALL, "-@scripting"), "does not run scripts"))
 ends("R3")(start_refused(user("~switchboard*", "&*", "+@all"), "{admission}:inbox"))
 ends("R4")(start_refused(user("%R~*", "%W~{*", "&*", "+@all"), "access:claim"))
