@@ -366,7 +366,7 @@ class App:
             on_identified=self._problem_alerts.check_soon,
             webhook_url=settings.webhook_url,
             poll_seconds=settings.poll_seconds,
-            stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
+            stalled_seconds=settings.stalled_seconds or settings.poll_seconds + STALLED_MARGIN_S,
         )
         for bot in settings.bots:
             client = TelegramClient(session, settings.telegram_api_url, bot.token)

@@ -357,7 +357,7 @@ class Settings(BaseSettings):
     updates there, unset: they are polled."""
     sweep_seconds: float = Field(1.0, gt=0)
     """How often replicas look for free lines and for what others put into theirs."""
-    deaf_seconds: float | None = Field(None, gt=0)
+    stalled_seconds: float | None = Field(None, gt=0)
     """A getUpdates that takes longer is given up, and polling starts anew; unset: POLL_SECONDS plus
     40."""
     drain_seconds: float = Field(20.0, ge=0)

@@ -1,4 +1,4 @@
-"""F17, F18, F20 to F22: poison, a broken configuration, odd clocks and ids, a deaf poller."""
+"""F17, F18, F20 to F22: poison, a broken configuration, odd clocks and ids, a stalled poller."""
 
 from __future__ import annotations
 
@@ -207,17 +207,17 @@ async def _pressed_twice(run: Run) -> Result:
         return t.result
 
 
-async def deaf_poller(run: Run) -> Result:
+async def stalled_poller(run: Run) -> Result:
     """F22: polls are swallowed by the network; everything else works."""
     async with trial(run, "f22", 1) as t:
-        host = await t.started_host(POLL_SECONDS="1", DEAF_SECONDS="3")
+        host = await t.started_host(POLL_SECONDS="1", STALLED_SECONDS="3")
         await t.crowd.answered(20, [t.crowd.say(t.crowd.join(1)[0], "quick")])
-        host.telegram.deaf = True
+        host.telegram.swallows_polls = True
         began = time.monotonic()
         one = t.crowd.say(t.crowd.join(1)[0], "quick")
         seen = await _not_healthy(host, 20)
-        t.result.check(seen, "health stays green while the poller is deaf")
-        host.telegram.deaf = False
+        t.result.check(seen, "health stays green while the poller is stalled")
+        host.telegram.swallows_polls = False
         await t.crowd.answered(30, [one])
         t.result.takeover.append(time.monotonic() - began)
         t.result.tries += 1

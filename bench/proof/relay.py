@@ -158,12 +158,12 @@ class TelegramRelay(Relay):
     def __init__(self, upstream: Address) -> None:
         super().__init__(upstream)
         self.polls: dict[int, float] = {}
-        self.deaf = False
+        self.swallows_polls = False
         self._asked = asyncio.Event()
 
     async def put(self, writer: asyncio.StreamWriter, data: bytes, *, answer: bool = False) -> None:
-        """Like every wire, but while `deaf` is set polls are swallowed and never answered."""
-        if not answer and self.deaf and _POLL.search(data):
+        """Like every wire, but while `swallows_polls` is set polls are swallowed and never answered."""
+        if not answer and self.swallows_polls and _POLL.search(data):
             await asyncio.Event().wait()
         await super().put(writer, data, answer=answer)
 

@@ -146,7 +146,7 @@ ROWS = (
         "F22",
         "poller connected but deaf (no getUpdates finished in 90 s)",
         '"healthy" and silent',
-        other_rows.deaf_poller,
+        other_rows.stalled_poller,
     ),
     Row(
         "F23",

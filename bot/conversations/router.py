@@ -45,7 +45,7 @@ SET_ASIDE = (
     "The operator can find it among the dead letters."
 )
 
-Fate = Literal["overtaken", "undeliverable"]
+MessageOutcome = Literal["overtaken", "undeliverable"]
 """Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
 
 
@@ -118,14 +118,16 @@ class Router:
         await self.turns.dead_letter(entry, event, text, why)
         self.counters.add("dead_letters")
 
-    async def tracked_message(self, line: LineContext, tracks: str, fate: Fate) -> None:
+    async def tracked_message(
+        self, line: LineContext, tracks: str, outcome: MessageOutcome
+    ) -> None:
         """Update a message that changed before it was sent; give up what cannot be shown."""
         if card := gate.parse_card_id(tracks):
-            react = self.gate.refresh if fate == "overtaken" else self.gate.on_undeliverable
+            react = self.gate.refresh if outcome == "overtaken" else self.gate.on_undeliverable
             await react(line, *card)
         else:
             approvals = self.turns.approvals
-            update = approvals.refresh if fate == "overtaken" else approvals.on_undeliverable
+            update = approvals.refresh if outcome == "overtaken" else approvals.on_undeliverable
             await update(line, tracks)
 
     async def _command(self, entry: LineEntry, incoming: IncomingMessage, command: Command) -> None:

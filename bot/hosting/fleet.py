@@ -218,7 +218,7 @@ class Fleet:
         self._spread_hosts, self._spread = hosts, assign_lines(self._lines, hosts)
         me = self.leases.host_id
         self._misplaced = [line for line in self.lines if self._spread[line.line] != me]
-        log.info("fleet.shares", hosts=len(hosts), lines=len(self._lines))
+        log.info("fleet.rebalance", hosts=len(hosts), lines=len(self._lines))
 
     def _consider(self, line: HostedLine, holders: Mapping[str, str], now: float) -> None:
         """Let a line be tried for if it is free, and ours or left alone for long enough."""

@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from bot.conversations.queue import ConversationQueues, InboxReader
-from bot.conversations.router import Fate, Router
+from bot.conversations.router import MessageOutcome, Router
 from bot.conversations.turns import LineStores, Turns, apply_migrations
 from bot.errors import ChannelRevoked, FencedOut, StoreError, StoreUnavailable
 from bot.hosting.leases import Leases
@@ -248,8 +248,8 @@ class HostedLine:
         def decode(raw: bytes) -> Decoded:
             return apply_migrations(original, self.transport.decode(raw))
 
-        async def report(tracks: str, fate: Fate) -> None:
-            await s.router.tracked_message(context, tracks, fate)
+        async def report(tracks: str, outcome: MessageOutcome) -> None:
+            await s.router.tracked_message(context, tracks, outcome)
 
         seconds_left = partial(s.leases.seconds_left, self.line)
         channel = self.transport.open_channel(Ownership(fence, seconds_left, lost.set, report))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.conversations.router import Fate
+from bot.conversations.router import MessageOutcome
 from bot.hosting.leases import SecondsLeft
 from bot.messages import Channel, Decoded, Fence
 from bot.store.inbox import Update
@@ -15,7 +15,7 @@ from registry.binding import BotIdentity
 Accept = Callable[[Sequence[Update]], Awaitable[None]]
 """Stores updates in the line's inbox and lets them run; raises StoreUnavailable."""
 
-Report = Callable[[str, Fate], Awaitable[None]]
+Report = Callable[[str, MessageOutcome], Awaitable[None]]
 """Takes what a message tracks, and what became of the message."""
 
 

@@ -44,7 +44,7 @@ _UNFINISHED = [re.compile(form) for form in (r"<[^<>\n]*\Z", r"!?\[[^\[\n]*\Z", 
 """What may vanish from the end of a text once it is complete: a tag, a link; or nothing."""
 
 Block = dict[str, Any]
-Render = Callable[[str], RichText]
+Renderer = Callable[[str], RichText]
 """How people will see some Markdown."""
 
 
@@ -60,7 +60,7 @@ class OutputFilter:
     topics: tuple[str, ...] = ()
     personal: Handling = "off"
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
-    render: Render = field(default=RichText, repr=False, compare=False)
+    render: Renderer = field(default=RichText, repr=False, compare=False)
 
     def redact_answer(self, answer: Answer) -> Answer:
         """A model's answer as it may be stored and acted on, arguments of its calls included.

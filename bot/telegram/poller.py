@@ -52,10 +52,10 @@ class TelegramPoller:
 
     @property
     def state(self) -> str:
-        """How polling is doing, in a word for `/health`; deaf while a getUpdates is stalled."""
+        """How polling is doing, in a word for `/health`; stalled while a getUpdates is stalled."""
         asked = self._asked_at
         is_stalled = asked is not None and self.clock.monotonic() - asked > self.stalled_seconds
-        return "deaf" if is_stalled else self._state
+        return "stalled" if is_stalled else self._state
 
     async def receive(self, accept: Accept) -> None:
         """Poll until cancelled; raises Unauthorized when the token is revoked."""
@@ -81,14 +81,14 @@ class TelegramPoller:
 
         The first is short, so that a good state is known soon.
         """
-        hears = self.last_success is not None and self._state != "deaf"
+        hears = self.last_success is not None and self._state != "stalled"
         seconds = self.poll_seconds if hears else min(FIRST_POLL, self.poll_seconds)
         self._asked_at = self.clock.monotonic()
         try:
             async with asyncio.timeout(self.stalled_seconds):
                 return await self.client.updates(self._offset, BATCH, seconds, ALLOWED_UPDATES)
         except TimeoutError:
-            self._state = "deaf"
+            self._state = "stalled"
             self.counters.add("poll:rebuilt")
             log.error("poll.stalled", line=self.line, seconds=self.stalled_seconds)
             return None

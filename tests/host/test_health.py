@@ -121,11 +121,11 @@ async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:
     echo = stage.bot("Echo")
     ann = stage.person("Ann")
     stage.script.on("I hear you")
-    async with stage.host(POLL_SECONDS="1", DEAF_SECONDS="2") as host:
+    async with stage.host(POLL_SECONDS="1", STALLED_SECONDS="2") as host:
         await until(lambda: host.fleet.lines[0].state == "polling")
         stage.world.faults.add(Fault("delay", "getUpdates", seconds=60))
         await until(lambda: not stage.world.faults.open)
-        await until(lambda: host.fleet.lines[0].state == "deaf")
+        await until(lambda: host.fleet.lines[0].state == "stalled")
         assert not host.report()["ready"]
         room = stage.world.private(ann, echo)
         stage.world.say(ann, room, "do you hear me?")

@@ -56,6 +56,7 @@ Doubtful even folded known_secret Authority: AmbiguousComparison, normalized, de
 Pace freeze open_in Words OddError TangledError: ChatRateLimiter, ParsedText, MalformedUpdate
 surely patiently: run_idempotent, retry_while_down
 Courier courier sight kept pasted screening tidings errands: text_safety.py, cache.py, tool_reply
+Fate deaf deaf_seconds Render: MessageOutcome, stalled, Renderer
 Settlement happenings acts audience tape Tape leashed: population, events, actions, timeline
 """
 TREES = ("bot", "registry")

@@ -106,8 +106,8 @@ async def test_falling_update_ids_are_accepted_and_the_same_one_is_not(run: Run)
     assert (await other_rows.odd_ids(run)).broken == []
 
 
-async def test_a_deaf_poller_shows_in_health_and_hears_again(run: Run) -> None:
-    assert (await other_rows.deaf_poller(run)).broken == []
+async def test_a_stalled_poller_shows_in_health_and_hears_again(run: Run) -> None:
+    assert (await other_rows.stalled_poller(run)).broken == []
 
 
 async def test_webhooks_lose_nothing_while_replicas_end_and_are_killed(run: Run) -> None:
