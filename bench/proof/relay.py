@@ -162,7 +162,7 @@ class TelegramRelay(Relay):
         self._asked = asyncio.Event()
 
     async def put(self, writer: asyncio.StreamWriter, data: bytes, *, answer: bool = False) -> None:
-        """Like every wire, but while `swallows_polls` is set polls are swallowed and never answered."""
+        """Like every wire, but with `swallows_polls` no poll is ever answered."""
         if not answer and self.swallows_polls and _POLL.search(data):
             await asyncio.Event().wait()
         await super().put(writer, data, answer=answer)
