@@ -44,6 +44,34 @@ async def test_two_bots_answer_and_the_timeline_shows_how(tab: Tab) -> None:
     await tab.until("document.querySelector('#timeline li[data-kind=tool]').hidden")
 
 
+async def test_a_slash_offers_what_one_may_send(tab: Tab) -> None:
+    offered = "[...document.querySelectorAll('#menu:not([hidden]) b')].map((e) => e.textContent)"
+    await plug(tab, f"{OPERATOR}/{ANN}")
+    await tab.until("!document.querySelector('#commands').hidden")
+    await tab.click("#commands")
+    await tab.until(f"{offered}.includes('/status')")
+    await tab.type("ag")
+    assert await tab.run(offered) == ["/agents", "/agent"]
+    await tab.key("ArrowDown", 40)
+    await tab.key("Enter", 13)
+    assert await tab.run("document.querySelector('#write').value") == "/agent "
+    await tab.key("Enter", 13)
+    await tab.until(said("Operator", ".message:not(.mine)"))
+    await tab.run("document.querySelectorAll('#people input')[1].click()")
+    await plug(tab, f"{OPERATOR}/{BEN}")
+    await tab.until("!document.querySelector('#commands').hidden")
+    await tab.click("#commands")
+    await tab.until(f"{offered}.includes('/help') && !{offered}.includes('/status')")
+
+
+async def test_the_timeline_begins_with_what_people_do(tab: Tab) -> None:
+    setup = "[...document.querySelectorAll('#timeline li[data-kind=setup]')]"
+    await tab.until(f"{setup}.length > 0")
+    assert await tab.run(f"{setup}.every((each) => each.hidden)")
+    await tab.click("#filters button:nth-child(5)")
+    assert not await tab.run(f"{setup}.some((each) => each.hidden)")
+
+
 async def test_an_answer_grows_and_stop_ends_it(tab: Tab, board: Sandbox) -> None:
     await board.post("/model/control/pace", tokens_per_second=12)
     await plug(tab, f"{OPERATOR}/{ANN}")

@@ -1,6 +1,6 @@
 // What one may try in a chat.
 
-import { bot } from "./state.js";
+import { bot, state } from "./state.js";
 
 const BY_BOT = {
   meridian_demo_bot: ["what time is it in Tokyo?", "convert 14:00 from Berlin to Tokyo", "tell me a long story", "/help"],
@@ -8,8 +8,20 @@ const BY_BOT = {
   operator_demo_bot: ["hello", "12 * (3 + 4)", "write call the plumber to today.md", "think about rivers", "tell me a long story", "/new"],
 };
 
+const FOR_ADMINS = [
+  "/status",
+  "/agents",
+  '/addagent {"id": "pirate", "name": "Pirate", "customInstructions": "You are a pirate."}',
+  "/bind pirate",
+  "/unbind",
+  "/usage",
+];
+
 export function chipsFor(room) {
-  if (room.bot) return BY_BOT[bot(room.bot)?.username] ?? ["hello", "tell me a long story", "/help"];
+  if (room.bot) {
+    const chips = BY_BOT[bot(room.bot)?.username] ?? ["hello", "tell me a long story", "/help"];
+    return state.about.admins.includes(state.me) ? [...chips, ...FOR_ADMINS] : chips;
+  }
   const bots = room.members.filter((member) => member.is_bot).map((member) => `@${member.username}`);
   const first = bots.at(0);
   if (!first) return [];

@@ -106,9 +106,9 @@ function drawHost() {
   if ($("host-words").textContent !== words[shown]) $("host-words").textContent = words[shown];
   $("host-detail").textContent = shown === "up" ? `· ${model}` : "";
   const notices = {
-    down: `The host died. It is started again at once; nothing that was said is lost. ${host?.words ?? ""}`,
-    starting: host?.starts > 1 ? "The host is coming back; it goes on where it was." : "",
-    gone: "The sandbox is not running. Start it again: this page comes back by itself.",
+    down: `The host died. It is restarted at once; no message is lost. ${host?.words ?? ""}`,
+    starting: host?.starts > 1 ? "The host is restarting; it continues where it stopped." : "",
+    gone: "The sandbox is not running. Start it again, and this page reconnects by itself.",
   };
   const notice = notices[shown] ?? "";
   $("notice").hidden = !notice;

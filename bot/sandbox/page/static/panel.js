@@ -9,10 +9,12 @@ const KINDS = {
   call: { glyph: "↑", name: "Calls", tells: "what a bot called" },
   model: { glyph: "◆", name: "Model", tells: "requests to the model" },
   tool: { glyph: "⚙", name: "Tools", tells: "tools that ran, and their results" },
+  setup: { glyph: "·", name: "Setup", tells: "what a bot calls at its start" },
 };
 const MERGED = new Set(["sendMessageDraft", "editMessageText", "sendChatAction", "getMyCommands", "setMyCommands"]);
+const SETUP = new Set(["getMe", "getMyCommands", "setMyCommands", "deleteMyCommands", "getWebhookInfo", "setWebhook", "deleteWebhook"]);
 const MOST = 400;
-const shown = new Set(Object.keys(KINDS));
+const shown = new Set(Object.keys(KINDS).filter((kind) => kind !== "setup"));
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 // --- the timeline ---
@@ -41,16 +43,19 @@ function mergeable(head, newest) {
     && head.status === 200 && newest.dataset.status === "200" && !newest.querySelector("details").open;
 }
 
+/** Calls that only set a bot up are a kind of their own, unless one failed. */
+const kindOf = (head) => (head.kind === "call" && SETUP.has(head.title) && head.status === 200 ? "setup" : head.kind);
+
 function entry(head) {
-  const item = h("li", { data: { id: head.id, kind: head.kind, title: head.title, bot: String(head.bot), status: String(head.status), count: "1" } });
+  const item = h("li", { data: { id: head.id, kind: kindOf(head), title: head.title, bot: String(head.bot), status: String(head.status), count: "1" } });
   const details = h("details", { on: { toggle: () => details.open && open(details, item.dataset.id) } }, summary(head, 1));
   item.append(details);
-  item.hidden = !shown.has(head.kind);
+  item.hidden = !shown.has(item.dataset.kind);
   return item;
 }
 
 function summary(head, count) {
-  const kind = KINDS[head.kind];
+  const kind = KINDS[kindOf(head)];
   const who = head.bot ? party(head.bot)?.first_name : "";
   const bad = head.status === "cut" || head.status === "error" || Number(head.status) >= 400;
   const end = [head.status ?? (head.kind === "model" ? "…" : ""), head.ms >= 0 ? `${head.ms} ms` : ""].filter(Boolean).join(" · ");
@@ -74,7 +79,7 @@ async function open(details, id) {
 
 function drawFilters() {
   $("filters").replaceChildren(...Object.entries(KINDS).map(([name, kind]) => {
-    const button = h("button", { type: "button", "aria-pressed": "true", title: kind.tells }, h("i", { "aria-hidden": "true" }, kind.glyph), kind.name);
+    const button = h("button", { type: "button", "aria-pressed": String(shown.has(name)), title: kind.tells }, h("i", { "aria-hidden": "true" }, kind.glyph), kind.name);
     button.addEventListener("click", () => {
       if (!shown.delete(name)) shown.add(name);
       button.setAttribute("aria-pressed", String(shown.has(name)));
@@ -113,14 +118,14 @@ export function drawFaults() {
     h("h3", { class: "plate" }, "Bot API"), ...of("telegram"),
     h("h3", { class: "plate" }, "Model"),
     ...(real ? [h("p", { class: "hint" }, "A real model answers; only the script can be made to fail.")] : [slow(), ...of("model")]),
-    h("button", { type: "button", class: "small clear", id: "clear", on: { click: () => order({ clear: true }) } }, "All well again"));
+    h("button", { type: "button", class: "small clear", id: "clear", on: { click: () => order({ clear: true }) } }, "Clear all faults"));
   if (focused) $(focused)?.focus();
 }
 
 function killer() {
   const host = state.host;
   const up = host?.state === "up";
-  const words = up ? `Process ${host.pid}, started ${host.starts === 1 ? "once" : `${host.starts} times`}.` : "It is being started again …";
+  const words = up ? `Process ${host.pid}, started ${host.starts === 1 ? "once" : `${host.starts} times`}.` : "It is being restarted …";
   return h("div", { class: "killer" },
     h("b", {}, "The host"),
     h("p", {}, `${words} Kill it while an answer is being written: the answer still comes, once.`),

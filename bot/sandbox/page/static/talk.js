@@ -5,6 +5,7 @@ import { act, get } from "./api.js";
 import { messageElement, draftElement } from "./message.js";
 import { state, room, bot, nameOf, topicOf, keep, party, textOf } from "./state.js";
 import { chipsFor } from "./chips.js";
+import { prepareMenu, readCommands, takesKey } from "./menu.js";
 
 let about = null; // { kind: "reply" | "edit", item }
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -24,13 +25,14 @@ export async function openTalk() {
   if (!one) return showNothing();
   title(one);
   $("chips").replaceChildren(...chipsFor(one).map(chip));
+  readCommands();
   const key = one.key;
   await load(key);
   if (state.room === key) drawAll();
 }
 
 function showNothing() {
-  $("talk-name").textContent = "No line is plugged in";
+  $("talk-name").textContent = "No chat is open";
   $("talk-about").textContent = "Choose a chat.";
   $("messages").replaceChildren();
   $("drafts").replaceChildren();
@@ -76,7 +78,7 @@ export function drawAll() {
 }
 
 function emptyWords(one) {
-  if (one.bot) return "The line is quiet. Say something, or take one of the suggestions below.";
+  if (one.bot) return "No messages yet. Write something, or choose a suggestion below.";
   return "Bots hear only what is said to them here: mention one by its @name, reply to it, or send a command.";
 }
 
@@ -213,7 +215,9 @@ export function prepare() {
   };
   $("send").addEventListener("click", send);
   $("write").addEventListener("input", grow);
+  prepareMenu();
   $("write").addEventListener("keydown", (event) => {
+    if (takesKey(event)) return;
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       send();
