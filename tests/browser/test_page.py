@@ -30,7 +30,7 @@ async def other_bot(board: Sandbox, number: int) -> tuple[str, str]:
 async def test_two_bots_answer_and_the_timeline_shows_how(tab: Tab) -> None:
     await plug(tab, f"{MERIDIAN}/{ANN}")
     await say(tab, "what time is it in Paris?")
-    await tab.until(said("In Paris it is"), 30)
+    await tab.until(said("In Paris it is"), 60)
     await plug(tab, f"{OPERATOR}/{ANN}")
     await say(tab, "hello")
     await tab.until(said("Operator"))
