@@ -62,6 +62,11 @@ def test_the_house_as_it_stands_passes(house: Path) -> None:
             "bot.turn.planted -> aiogram (l.5)",
         ),
         (
+            "bot/turn/planted.py",
+            "import aiohttp\n\nPLANTED = aiohttp\n",
+            "bot.turn.planted -> aiohttp (l.5)",
+        ),
+        (
             "bot/store/planted.py",
             "import bot.telegram\n\nPLANTED = bot.telegram\n",
             "bot.store.planted -> bot.telegram (l.5)",
