@@ -11,6 +11,7 @@ import pytest
 from bot.app import App
 from bot.cli.dead_letters import dead_letters
 from bot.store import journal, keys
+from bot.turn import runner
 from bot.turn.runner import TurnRunner
 from bot.turn.turn import TurnRequest
 from simulators.messages.turns import turn
@@ -83,6 +84,30 @@ async def test_beside_a_message_that_ends_the_host_others_are_kept_and_answered(
             break
     (line,) = await _letters(stage)
     assert f"chat {bad.id} " in line
+
+
+async def test_who_is_answered_beside_a_message_that_ends_the_host_does_not_clear_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ENDS_APART_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "QUIET_SECONDS", 0.1)
+    echo, eve, ann = stage.bot("Echo"), stage.person("Eve"), stage.person("Ann")
+    bad, good = (stage.world.private(person, echo) for person in (eve, ann))
+    stage.script.on(turn("never", gate="shut"), again=True, user="poison")
+    stage.script.on("well", again=True, user="hello")
+    stage.world.say(eve, bad, "poison")
+    for life in range(12):
+        seen = len(stage.requests())
+        async with stage.host(DRAIN_SECONDS="0") as host:
+            await until(partial(_poison_or_word, stage, bad, echo.id, seen), 30)
+            stage.world.say(ann, good, "hello")
+            await stage.answer(good, echo, life + 1, seconds=20)
+            await _all_sent(host, f"bot:{echo.id}")
+        if stage.texts(bad, echo.id):
+            break
+    (line,) = await _letters(stage)
+    assert f"chat {bad.id} " in line
+    assert stage.texts(good, echo.id) == ["well"] * (life + 1)
 
 
 async def _all_sent(host: App, line: str) -> None:
