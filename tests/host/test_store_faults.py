@@ -193,6 +193,25 @@ def _server(folder: Path) -> int:
     raise AssertionError("no server")
 
 
+async def test_a_store_that_is_a_replica_for_some_seconds_is_waited_for(
+    stage: Stage, tmp_path: Path
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("well", again=True)
+    async with (
+        running_valkey(tmp_path / "v") as valkey,
+        valkey.client() as store,
+        stage.host(REDIS_URL=valkey.url) as host,
+    ):
+        assert await stage.ask(ann, room, echo, "one") == "well"
+        await store.execute_command("REPLICAOF", "127.0.0.1", "1")
+        stage.world.say(ann, room, "two")
+        await until(lambda: "READONLY" in (host.store.outage or ""), 20)
+        await store.execute_command("REPLICAOF", "NO", "ONE")
+        assert (await stage.answer(room, echo, 2)).text == "well"
+
+
 async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(
     stage: Stage, tmp_path: Path
 ) -> None:
