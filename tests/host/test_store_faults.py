@@ -226,10 +226,10 @@ async def test_a_store_that_is_a_replica_for_some_seconds_is_waited_for(
         stage.host(REDIS_URL=valkey.url) as host,
     ):
         assert await stage.ask(ann, room, echo, "one") == "well"
-        await store.execute_command("REPLICAOF", "127.0.0.1", "1")
+        await store.replicaof("127.0.0.1", 1)
         stage.world.say(ann, room, "two")
         await until(lambda: "READONLY" in (host.store.outage or ""), 20)
-        await store.execute_command("REPLICAOF", "NO", "ONE")
+        await store.replicaof("NO", "ONE")
         assert (await stage.answer(room, echo, 2)).text == "well"
 
 

@@ -165,7 +165,7 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
 
 
 @pytest.mark.parametrize(
-    ("apart", "beside", "over", "hits"),
+    ("apart", "neighbours", "over", "hits"),
     [
         (0.0, [], False, 2),
         (0.0, ["first", "second"], False, 0),
@@ -178,7 +178,7 @@ async def test_only_ends_that_a_turn_met_alone_and_not_within_seconds_speak_agai
     client: StoreClient,
     monkeypatch: pytest.MonkeyPatch,
     apart: float,
-    beside: list[str],
+    neighbours: list[str],
     over: bool,
     hits: int,
 ) -> None:
@@ -187,7 +187,7 @@ async def test_only_ends_that_a_turn_met_alone_and_not_within_seconds_speak_agai
     (other,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
     for number, life in enumerate(("first", "second")):
         await d.begin(life=life)
-        if life in beside:
+        if life in neighbours:
             another = await d.begin(TurnRef(other.id, "6", "echo"), life=life)
             if over:
                 await d.journal.finish(d.fence, another.turn, [], [])
