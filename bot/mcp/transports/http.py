@@ -35,6 +35,8 @@ from bot.mcp.transports.messages import (
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient
 
+_TOLD_SECONDS = 10.0
+"""For the answer to a post that is no request: the SDK posts nothing else meanwhile."""
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, NotAuthorized)
 
 log = structlog.get_logger("mcp")
@@ -64,20 +66,36 @@ class ServerHttpClient(GuardedHttpClient):
         self._tokens = TokenSource(spec) if spec.definition.auth else None
         self._connection = state
         self._posts_are_vital = posts_are_vital
+        self._has_answered = False
+        self._has_stream = False
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """The response; a post that failed is answered with a 503 of our own."""
+        if request.method == "GET":
+            return await self._open_stream(request, options)
+        if not (self._posts_are_vital or is_request(request)):
+            request.extensions["timeout"] |= {"read": _TOLD_SECONDS}
         if request.method != "POST":
-            response = await bounded_body(await self._send_signed(request, options))
-            if response.is_error and self._posts_are_vital:
-                self._connection.trouble = status_text(response.status_code, self._spec)
-            return response
+            return await bounded_body(await self._send_signed(request, options))
+        return await self._post(request, options)
+
+    async def _post(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+        """The response to a message.
+
+        A server that cannot be reached at first ends the connection: the SDK would take our 503
+        for the word of a server of an older protocol, which reports no changes.
+        """
         never_sent, why = False, ""
         try:
+            if self._connection.lost.is_set():
+                raise httpx2.ConnectError(self._connection.reason, request=request)
             response = await bounded_body(await self._send_signed(request, options))
+            self._has_answered = True
         except httpx2.TransportError as error:
             never_sent = isinstance(error, _NEVER_SENT)
             response, why = httpx2.Response(503, request=request), failure(error)
+            if not self._has_answered:
+                self._connection.lose(why)
         status, asked = response.status_code, current_request.get()
         if response.is_error and asked is not None and is_request(request):
             in_session = self._posts_are_vital or _SESSION in request.headers
@@ -90,6 +108,25 @@ class ServerHttpClient(GuardedHttpClient):
             if self._posts_are_vital:
                 self._connection.lose(why)
         self._connection.trouble = why
+        return response
+
+    async def _open_stream(
+        self, request: httpx2.Request, options: dict[str, Any]
+    ) -> httpx2.Response:
+        """The response with the stream of what the server says by itself, if it has one.
+
+        One that cannot be opened again speaks for a server that died or was started anew.
+        """
+        try:
+            response = await bounded_body(await self._send_signed(request, options))
+        except httpx2.TransportError:
+            self._connection.changed.set()
+            raise
+        if response.is_error and self._has_stream:
+            self._connection.changed.set()
+        if response.is_error and self._posts_are_vital:
+            self._connection.trouble = status_text(response.status_code, self._spec)
+        self._has_stream = self._has_stream or not response.is_error
         return response
 
     async def _send_signed(
