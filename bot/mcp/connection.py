@@ -251,7 +251,9 @@ class Connection:
         if request.refused or kind is Kind.FORGOTTEN:
             if await self._has_forgotten():
                 raise CallLost(why, sent=False)
-            if kind is not Kind.SAID:  # this call alone is refused, before it ran
+            if kind is Kind.FORGOTTEN and not request.refused:
+                kind = Kind.SAID  # it means a session of the tool's own
+            elif kind is not Kind.SAID:  # this call alone is refused, before it ran
                 raise CallLost(why, sent=False, connection=False)
         elif not request.sent:
             raise CallLost(why, sent=False)

@@ -19,14 +19,15 @@ from bot.app import App
 from tests.host.stage import Stage, staged, until
 from tests.host.tool_caller import ToolCaller
 from tests.mcp.servers.odd import ANSWERS
-from tests.mcp.servers.saying import Saying, saying
+from tests.mcp.servers.saying import FOREIGN, Saying, saying
 from tests.mcp.servers.starting import HERE
+from tests.mcp.test_http import free_port
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 KEY = "canary-of-the-server-5b1d"
 STDIO = ("renamed", "left", "undeclared", "none", "dead", "dies_greeted", "long", *ANSWERS)
-HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_http")
+HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_http", *FOREIGN)
 UP = {"renamed", "left", "undeclared", "none", *ANSWERS}
 
 
@@ -34,13 +35,17 @@ class House(ToolCaller):
     """A bot whose agent has all the servers that answer, and one with all the others."""
 
     def __init__(self, stage: Stage, server: Saying) -> None:
-        self.boss = stage.person("Boss")
+        self.boss, self.port = stage.person("Boss"), free_port()
         stage.environ["ADMINS"] = str(self.boss.id)
         stage.environ["KEY"] = KEY
         servers: dict[str, Any] = {name: odd(name) for name in STDIO}
         for name in HTTP:
             manner = "long" if name == "long_http" else name
             servers[name] = {"url": f"{server.url}/{manner}/mcp"}
+        servers["shapeless"] = {"url": f"{server.url}/shapeless/mcp"}
+        servers["eventless"] = {"url": f"{server.url}/website/sse"}
+        servers["nobody_there"] = {"url": f"http://127.0.0.1:{self.port}/mcp"}
+        servers["no_stream_there"] = {"url": f"http://127.0.0.1:{self.port}/sse"}
         servers["tired"] = servers["locked"] | {"headers": {"Authorization": "Bearer ${KEY}"}}
         super().__init__(stage, servers, mcpServers=sorted(UP))
         stage.bot("Lost", mcpServers=sorted(set(servers) - UP))
@@ -137,6 +142,13 @@ async def test_tools_are_asked_for_though_a_server_does_not_declare_them(house: 
         ("unwilling", ["HTTP 400"]),
         ("broken", ["HTTP 500", "server's own log"]),
         ("zipped", ["gzip", "switch"]),
+        ("website", ["text/html", "web page", "URL"]),
+        ("poem", ["text/plain", "URL"]),
+        ("api", ["no message of MCP", "URL"]),
+        ("shapeless", ["breaks the protocol", "update"]),
+        ("eventless", ["stream of events", "URL"]),
+        ("nobody_there", ["ConnectError", "127.0.0.1:", "URL"]),
+        ("no_stream_there", ["ConnectError", "127.0.0.1:", "URL"]),
         ("dead", ["code 3", "ModuleNotFoundError: no module 'acme'"]),
         ("dies_greeted", ["code 3", "ModuleNotFoundError: no module 'acme'"]),
         ("long", ["list of tools", "8 MB"]),

@@ -22,7 +22,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
 from mcp.shared.message import SessionMessage
 
-from bot.mcp.refusals import FORGOTTEN, NOT_RUN, failure, status_text
+from bot.mcp.refusals import FORGOTTEN, NOT_RUN, UnusableAnswer, failure, status_text
 from bot.mcp.result import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.auth import NotAuthorized, TokenSource
@@ -42,6 +42,10 @@ _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, N
 log = structlog.get_logger("mcp")
 _EVENTS = "text/event-stream"
 _SESSION = "mcp-session-id"
+_NO_EVENTS = (
+    'it answers without a stream of events: correct its URL, or leave out "type": "sse" if it '
+    "speaks the newer transport"
+)
 _HEADERS = {"Accept": _EVENTS, "Cache-Control": "no-store"}
 
 
@@ -85,14 +89,14 @@ class ServerHttpClient(GuardedHttpClient):
         A server that cannot be reached at first ends the connection: the SDK would take our 503
         for the word of a server of an older protocol, which reports no changes.
         """
-        never_sent, why = False, ""
+        never_sent, why = self._connection.lost.is_set(), ""
         try:
-            if self._connection.lost.is_set():
-                raise httpx2.ConnectError(self._connection.reason, request=request)
+            if never_sent:
+                raise UnusableAnswer(self._connection.reason, request=request)
             response = await bounded_body(await self._send_signed(request, options))
             self._has_answered = True
         except httpx2.TransportError as error:
-            never_sent = isinstance(error, _NEVER_SENT)
+            never_sent = never_sent or isinstance(error, _NEVER_SENT)
             response, why = httpx2.Response(503, request=request), failure(error)
             if not self._has_answered:
                 self._connection.lose(why)
@@ -176,7 +180,7 @@ async def sse_streams(
     async with stream_within_origin(client, "GET", url, headers=_HEADERS) as response:
         response.raise_for_status()
         if not response.headers.get("content-type", "").lower().startswith(_EVENTS):
-            raise httpx2.RemoteProtocolError("not a stream of events", request=response.request)
+            raise UnusableAnswer(_NO_EVENTS, request=response.request)
         received, incoming = anyio.create_memory_object_stream[SessionMessage](0)
         events = EventReader(url, received, state)
         reading = asyncio.create_task(events.read(response))

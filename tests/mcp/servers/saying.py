@@ -27,7 +27,7 @@ INFO = {
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "saying", "version": "0"},
 }
-NAMES = ("work", "slow", "picky", "curt", "barred", "fails")
+NAMES = ("work", "slow", "picky", "moody", "curt", "barred", "fails")
 TOOLS: list[Any] = [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]
 LONG = [{"name": f"t{n}", "description": "x" * 40_000, "inputSchema": {}} for n in range(230)]
 
@@ -52,6 +52,8 @@ FORGOTTEN: dict[str, tuple[int, Callable[[Any], tuple[str, str]]]] = {
     "conflict": (409, _text("unknown session")),
     "unprocessable": (422, _json(-32600, "Session required")),
     "echoed": (400, _json(-32603, "Ungültige Sitzung", echo=True)),
+    "fine": (200, _json(-32000, "Bad Request: No valid session ID provided", echo=True)),
+    "nameless": (200, _json(-32001, "Session not found")),
     "page": (404, _text("<html>not here</html>", "text/html")),
     "older": (400, _text("No transport found for sessionId")),
 }
@@ -64,6 +66,12 @@ REFUSED: dict[str, tuple[int, dict[str, str]]] = {
     "broken": (500, {}),
 }
 """How a server refuses every request."""
+FOREIGN = {
+    "website": ("text/html; charset=utf-8", "<html>Welcome</html>"),
+    "api": (JSON, '{"error": "no such path"}'),
+    "poem": ("text/plain", "Roses are red"),
+}
+"""What answers every request where no MCP server is, and not with a refusal."""
 
 
 class Saying:
@@ -94,6 +102,9 @@ class Saying:
         if manner in REFUSED:
             status, headers = REFUSED[manner]
             return Response("no", status, headers)
+        if manner in FOREIGN:
+            kind, text = FOREIGN[manner]
+            return Response(text, media_type=kind)
         if method == "initialize":
             return self._opened(manner, id)
         session = request.headers.get("mcp-session-id") or request.query_params.get("session")
@@ -108,7 +119,8 @@ class Saying:
         if method == "tools/list":
             if manner in self.forgets:
                 self.forget(manner)
-            listed = LONG if manner in self.grown else TOOLS
+            listed: Any = LONG if manner in self.grown else TOOLS
+            listed = {"work": "here"} if manner == "shapeless" else listed
             return self._answer(manner, _result(id, {"tools": listed}))
         return await self._call(manner, id, message["params"]["name"])
 
@@ -118,6 +130,10 @@ class Saying:
                 return Response(error(id, -32000, "Wrong word"), 400, media_type=JSON)
             case "barred":
                 return Response("Not yours", 403, media_type="text/plain")
+            case "moody":
+                self.ran[manner, tool] += 1
+                own = error(id, -32000, "The session with the shop was not found")
+                return Response(own, 200, media_type=JSON)
             case "curt":
                 return Response("Wrong word", 400, media_type="text/plain")
             case "fails":
@@ -151,6 +167,9 @@ class Saying:
     async def get(self, request: Request) -> Response:
         """The stream of the older transport; its session goes on when its posts are refused."""
         manner = request.path_params["manner"]
+        if manner in FOREIGN:
+            kind, text = FOREIGN[manner]
+            return Response(text, media_type=kind)
         if not request.url.path.endswith("/sse"):
             return Response(status_code=405)
         session = uuid.uuid4().hex
