@@ -28,7 +28,7 @@ class House(ToolCaller):
 
     def __init__(self, stage: Stage, server: Saying) -> None:
         servers = {
-            name: {"url": f"{server.url}/{name}/{'sse' if name == 'older' else 'mcp'}"}
+            name: {"url": f"{server.url}/{name}/{'sse' if name.startswith('older') else 'mcp'}"}
             for name in (*FORGOTTEN, WELL)
         }
         super().__init__(stage, servers)

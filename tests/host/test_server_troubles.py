@@ -26,9 +26,19 @@ from tests.mcp.test_http import free_port
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 KEY = "canary-of-the-server-5b1d"
-STDIO = ("renamed", "left", "undeclared", "none", "dead", "dies_greeted", "long", *ANSWERS)
+STDIO = (
+    "renamed",
+    "parted",
+    "left",
+    "undeclared",
+    "none",
+    "dead",
+    "dies_greeted",
+    "long",
+    *ANSWERS,
+)
 HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_http", *FOREIGN)
-UP = {"renamed", "left", "undeclared", "none", *ANSWERS}
+UP = {"renamed", "parted", "left", "undeclared", "none", *ANSWERS}
 
 
 class House(ToolCaller):
@@ -106,9 +116,36 @@ async def test_parameters_with_names_that_models_do_not_take_are_renamed_both_wa
     assert f"called with {own}" in said
 
 
+@pytest.mark.parametrize(
+    ("tool", "own"),
+    [
+        ("referring", {"$top": 3, "a b": "here"}),
+        ("either", {"kind": "a", "$top": 4}),
+        ("either", {"kind": "b", "ids[]": [1]}),
+    ],
+)
+async def test_parameters_that_only_a_part_of_the_schema_names_are_offered_and_renamed(
+    house: House, tool: str, own: dict[str, Any]
+) -> None:
+    await house.called(f"parted__{tool}")
+    schema = next(
+        one["input_schema"]
+        for one in house.stage.requests()[-1]["tools"]
+        if one["name"] == f"parted__{tool}"
+    )
+    new = {"kind": "kind"}
+    for name, one in schema["properties"].items():
+        if (said := one.get("description", "")).startswith("("):
+            new[said[1 : said.index(")")]] = name
+    assert not {"$ref", "oneOf", "allOf", "anyOf"} & schema.keys()
+    assert "$" not in "".join(schema["properties"])
+    said = await house.called(f"parted__{tool}", **{new[name]: one for name, one in own.items()})
+    assert f"called with {json.dumps(own, sort_keys=True)}" in said
+
+
 async def test_tools_that_are_left_out_are_named_with_the_reason(house: House) -> None:
     notes = house.health("left")["notes"]
-    for words in ("'hidden'", "'wrong'", "'huge'", "'odd'", "'refers'", "listed twice"):
+    for words in ("'hidden'", "'wrong'", "'huge'", "'odd'", "'refers'", "'away'", "listed twice"):
         assert [note for note in notes if words in note], words
     assert [note for note in notes if "\n" in note] == []
     assert "notes" not in house.health("renamed")

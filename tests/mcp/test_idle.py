@@ -14,16 +14,13 @@ from tests.mcp.servers.starting import BOUND, NamedPool, spec_of, until
 from tests.mcp.test_http import free_port, serving, up
 
 
-def at(port: int) -> str:
-    return f"http://127.0.0.1:{port}/mcp"
-
-
 @asynccontextmanager
-async def idle(port: int) -> AsyncIterator[NamedPool]:
+async def idle(port: int, path: str = "mcp") -> AsyncIterator[NamedPool]:
     """A pool connected to the server at this port, which nobody has called yet."""
     pool = NamedPool()
     try:
-        await pool.ensure([spec_of("web", url=at(port), internal=True)])
+        url = f"http://127.0.0.1:{port}/{path}"
+        await pool.ensure([spec_of("web", url=url, internal=True)])
         await up(pool, 1)
         yield pool
     finally:
@@ -55,6 +52,17 @@ async def test_an_older_server_without_a_stream_is_asked_now_and_then_whether_it
     async with serving("sessions.py", port, "status") as process, idle(port) as pool:
         assert (await pool.ask("web", "runs", {})).text == "runs"
         process.send_signal(how)
+        await until(lambda: pool.servers[0].state == "down", BOUND / 2)
+
+
+async def test_a_server_of_the_older_transport_that_falls_silent_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.mcp.connection._IDLE_SECONDS", 0.3)
+    port = free_port()
+    async with serving("workshop.py", "sse", port) as process, idle(port, "sse") as pool:
+        monkeypatch.setattr("bot.mcp.connection._ANSWER_SECONDS", 1.0)
+        process.send_signal(signal.SIGSTOP)
         await until(lambda: pool.servers[0].state == "down", BOUND / 2)
 
 

@@ -21,6 +21,7 @@ from anyio.abc import ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
 from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCError, JSONRPCResponse
 
 from bot.mcp.refusals import FORGOTTEN, NOT_RUN, UnusableAnswer, failure, status_text
 from bot.mcp.result import ConnectionState, current_request
@@ -41,6 +42,7 @@ _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, N
 
 log = structlog.get_logger("mcp")
 _EVENTS = "text/event-stream"
+_JSON = "application/json"
 _SESSION = "mcp-session-id"
 _NO_EVENTS = (
     'it answers without a stream of events: correct its URL, or leave out "type": "sse" if it '
@@ -157,13 +159,21 @@ class Posts(ObjectSendStream[SessionMessage]):
     client: httpx2.AsyncClient
     url: str
     state: ConnectionState
+    received: MemoryObjectSendStream[SessionMessage]
 
     async def send(self, item: SessionMessage) -> None:
-        """Post a message; a post that fails ends the connection."""
+        """Post a message; a post that fails ends the connection.
+
+        An answer belongs into the stream; some servers give it, or an error, to the post.
+        """
         body = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
         response = await request_within_origin(self.client, "POST", self.url, json=body)
         if response.is_redirect:  # the client reports every other failure
             self.state.lose("a post was redirected to another host")
+        elif response.headers.get("content-type", "").lower().startswith(_JSON):
+            answer = message_or_error(response.content)
+            if answer and isinstance(answer.message, JSONRPCResponse | JSONRPCError):
+                await self.received.send(answer)
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -185,7 +195,7 @@ async def sse_streams(
         events = EventReader(url, received, state)
         reading = asyncio.create_task(events.read(response))
         try:
-            yield incoming, Posts(client, await events.endpoint, state)
+            yield incoming, Posts(client, await events.endpoint, state, received)
         finally:
             incoming.close()
             reading.cancel()

@@ -56,8 +56,10 @@ FORGOTTEN: dict[str, tuple[int, Callable[[Any], tuple[str, str]]]] = {
     "nameless": (200, _json(-32001, "Session not found")),
     "page": (404, _text("<html>not here</html>", "text/html")),
     "older": (400, _text("No transport found for sessionId")),
+    "older_gone": (404, _json(-32001, "Session not found")),
+    "older_fine": (200, _json(-32001, "Session not found", echo=True)),
 }
-"""How a server refuses a session that it does not know; `older` speaks the older transport."""
+"""How a server refuses a session that it does not know; `older…` speaks the older transport."""
 REFUSED: dict[str, tuple[int, dict[str, str]]] = {
     "locked": (401, {"WWW-Authenticate": 'Bearer resource_metadata="https://a.example/x"'}),
     "barred": (403, {}),
@@ -148,14 +150,14 @@ class Saying:
         return self._answer(manner, _result(id, {"content": [{"type": "text", "text": text}]}))
 
     def _opened(self, manner: str, id: Any) -> Response:
-        if manner == "older":
+        if manner.startswith("older"):
             return self._answer(manner, _result(id, INFO))
         session = uuid.uuid4().hex
         self._known.setdefault(manner, set()).add(session)
         return self._answer(manner, _result(id, INFO), session)
 
     def _answer(self, manner: str, body: str, session: str = "") -> Response:
-        if manner == "older":
+        if manner.startswith("older"):
             self._events[manner].put_nowait(f"event: message\ndata: {body}\n\n")
             return Response(status_code=202)
         headers = {"Mcp-Session-Id": session} if session else {}
