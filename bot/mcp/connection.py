@@ -54,6 +54,8 @@ _DRAIN_SECONDS = 1.0
 _REFRESH_PAUSE = 0.2
 _REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
+_IDLE_SECONDS = 120.0
+"""After so long a server over HTTP is asked whether it is still there: nothing else tells."""
 _ERROR_CHARACTERS = 4_000
 _LONG_ANSWER = 50_000
 _UNANSWERED = (
@@ -93,7 +95,6 @@ class Connection:
         self._on_listing = on_listing
         self._log = structlog.get_logger("mcp").bind(server=spec.name)
         self._client: mcp.Client | None = None
-        self._changed = asyncio.Event()
         self._calls: set[object] = set()
         self._check: asyncio.Task[bool] | None = None
         self._is_forgotten = False
@@ -164,12 +165,16 @@ class Connection:
                 while self._calls:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
-    async def probe(self) -> None:
-        """Lose the connection if the server does not even list its tools within seconds."""
+    async def probe(self, seconds: float = _PROBE_SECONDS) -> None:
+        """Lose the connection if the server does not even list its tools within `seconds`.
+
+        Where it refuses, the next list decides.
+        """
         if self._client is None or self.state.lost.is_set():
             return
+        current_request.set(request := RequestState())
         try:
-            async with asyncio.timeout(_PROBE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._client.list_tools()
         except ValidationError:
             return  # it answers
@@ -177,6 +182,8 @@ class Connection:
             silent = {types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
             if isinstance(error, TimeoutError) or error.code in silent:
                 self.state.lose("the server does not answer")
+            elif request.refused or judged(error) in (Kind.FORGOTTEN, Kind.LOST):
+                self.state.changed.set()
 
     async def _list(self, client: mcp.Client) -> None:
         """Read what the server offers now, without secrets; leaves out prompts that it cannot read.
@@ -234,7 +241,7 @@ class Connection:
 
     async def _on_message(self, message: object) -> None:
         if isinstance(message, _CHANGES):
-            self._changed.set()
+            self.state.changed.set()
 
     async def _error_result(self, error: MCPError, request: RequestState) -> ToolResult:
         """What an error comes to: a result for the model, or CallLost."""
@@ -244,7 +251,9 @@ class Connection:
         if request.refused or kind is Kind.FORGOTTEN:
             if await self._has_forgotten():
                 raise CallLost(why, sent=False)
-            if kind is not Kind.SAID:  # this call alone is refused, before it ran
+            if kind is Kind.FORGOTTEN and not request.refused:
+                kind = Kind.SAID  # it means a session of the tool's own
+            elif kind is not Kind.SAID:  # this call alone is refused, before it ran
                 raise CallLost(why, sent=False, connection=False)
         elif not request.sent:
             raise CallLost(why, sent=False)
@@ -255,7 +264,7 @@ class Connection:
             case Kind.CLOSED | Kind.LOST:
                 raise CallLost(why, sent=True, connection=kind is Kind.CLOSED)
             case _:
-                self._changed.set()  # it may have been started anew with other tools
+                self.state.changed.set()  # it may have been started anew with other tools
                 return error_result(f"The server refused the call: {text}")
 
     async def _has_forgotten(self) -> bool:
@@ -284,34 +293,41 @@ class Connection:
 
     async def _refresh_until_lost(self, client: mcp.Client) -> None:
         pause, has_failed = _REFRESH_PAUSE, False
+        idle = None if self._spec.definition.transport == "stdio" else _IDLE_SECONDS
         while True:
-            await wait_first(self._changed, self.state.lost)
+            await wait_first(self.state.changed, self.state.lost, timeout=idle)
             if self.state.lost.is_set():
                 return
-            self._changed.clear()
+            if not self.state.changed.is_set():
+                if not self._calls:  # else their answers tell
+                    await self.probe(_ANSWER_SECONDS)
+                continue
+            self.state.changed.clear()
             has_failed = await self._refresh(client, has_failed)
             await wait_first(self.state.lost, timeout=pause)
             # A server that reports changes without an end is asked less and less often.
-            changing = self._changed.is_set()
+            changing = self.state.changed.is_set()
             pause = min(2 * pause, _REFRESH_PAUSE_LIMIT) if changing else _REFRESH_PAUSE
 
     async def _refresh(self, client: mcp.Client, has_failed: bool) -> bool:
-        """List again; whether HTTP failed, which raises where it `has_failed` the last time."""
+        """List again; whether nothing came, which raises where it `has_failed` the last time."""
         current_request.set(request := RequestState())
         try:
             await self._list(client)
         except (MCPError, ValidationError, ListUnread) as error:
             kind = judged(error) if isinstance(error, MCPError) else Kind.UNREADABLE
             is_lost = kind in (Kind.FORGOTTEN, Kind.CLOSED) or request.refused
-            if is_lost or (has_failed and kind is Kind.LOST):
+            is_silent = isinstance(error, MCPError) and error.code == types.REQUEST_TIMEOUT
+            has_none = kind is Kind.LOST or (is_silent and not self._calls)
+            if is_lost or (has_failed and has_none):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
             why = "ValidationError" if isinstance(error, ValidationError) else self.why(error)
             self._log.warning("tools cannot be listed again", why=why)
             self.notes = (f"the last good list stays: {why}",)
             self._on_listing(self)
-            self._changed.set()
-            return kind is Kind.LOST
+            self.state.changed.set()
+            return has_none
         self._on_listing(self)
         return False
 
@@ -322,17 +338,13 @@ class Connection:
             return
         for pause in chain(_LISTEN_PAUSES, repeat(_LISTEN_PAUSES[-1])):
             with suppress(*_UNANSWERED, RuntimeError):
-                async with AsyncExitStack() as stack:
-                    # The SDK waits without end for a server that died before it agreed.
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        listening = client.listen(
-                            tools_list_changed=True, prompts_list_changed=True
-                        )
-                        changes = await stack.enter_async_context(listening)
+                async with client.listen(
+                    tools_list_changed=True, prompts_list_changed=True
+                ) as changes:
                     async for _ in changes:
-                        self._changed.set()
+                        self.state.changed.set()
             await asyncio.sleep(pause)
-            self._changed.set()
+            self.state.changed.set()
 
 
 def _is_short(raw: types.CallToolResult) -> bool:

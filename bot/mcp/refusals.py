@@ -13,6 +13,7 @@ from typing import NamedTuple
 import httpx2
 from mcp import types
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from bot.mcp.result import ConnectionState
 from bot.mcp.server_spec import ServerSpec
@@ -70,7 +71,7 @@ _RULES = (
     _rule(Kind.CLOSED, "^Connection closed$", types.CONNECTION_CLOSED),
     _rule(Kind.LOST, "^SSE stream ", types.CONNECTION_CLOSED),
     _rule(Kind.LOST, "^Server returned an error response$"),
-    _rule(Kind.FORGOTTEN, _SESSION, types.INVALID_REQUEST),
+    _rule(Kind.FORGOTTEN, _SESSION),
     _rule(Kind.SAID),
 )
 """The first that fits decides. The words are those of our own client but for the last two rules."""
@@ -129,9 +130,19 @@ def compressed(response: httpx2.Response) -> UnusableAnswer:
     )
 
 
+_NO_CONNECTION = httpx2.ConnectError | httpx2.ConnectTimeout
+
+
 def failure(error: Exception) -> str:
     """What an operator may read of a request that failed."""
-    return str(error) if isinstance(error, UnusableAnswer) else failure_text(error)
+    if isinstance(error, UnusableAnswer):
+        return str(error)
+    text = failure_text(error)
+    if isinstance(error, _NO_CONNECTION) and text == type(error).__name__:
+        url = error.request.url
+        port = url.port or {"http": 80}.get(url.scheme, 443)
+        text += f": cannot connect to {url.host}:{port}: start the server, or correct its URL"
+    return text
 
 
 _CURES = {
@@ -158,6 +169,18 @@ def status_text(status: int, spec: ServerSpec) -> str:
     return f"HTTP {status}: {cure or _WRONG_URL}"
 
 
+def _cured(error: MCPError) -> str:
+    """An error as an operator reads it, with what cures it where our own client says it."""
+    if error.code == ANSWER_REJECTED:
+        return f"its answer {error.message}"
+    if kind := re.match("Unexpected content type: *([^;]*)", error.message):
+        what = f"with {kind[1]}" if kind[1] else "without a content type"
+        return f"it answers {what}, not as an MCP server: a web page or a proxy? {_WRONG_URL}"
+    if error.message.startswith("Failed to parse"):
+        return f"its answer is no message of MCP: {_WRONG_URL}"
+    return error.message
+
+
 _STREAM_ERRORS = frozenset({"BrokenResourceError", "ClosedResourceError", "EndOfStream"})
 
 
@@ -173,8 +196,11 @@ def reason(error: BaseException | None, state: ConnectionState, spec: ServerSpec
     elif isinstance(error, ListUnread | UnusableAnswer):
         text = str(error)
     elif isinstance(error, MCPError):
-        is_rejected = error.code == ANSWER_REJECTED
-        text = f"its answer {error.message}" if is_rejected else error.message
+        text = _cured(error)
+    elif isinstance(error, ValidationError):
+        text = f"its answer {BREAKS_PROTOCOL} ({error.title}): update the server, or see its log"
+    elif isinstance(error, _NO_CONNECTION):
+        text = failure(error)
     else:
         text = f"{name}: {error}"
     if state.trouble and isinstance(error, MCPError | httpx2.HTTPStatusError):

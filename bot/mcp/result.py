@@ -174,11 +174,13 @@ class _ContentReader:
 class ConnectionState:
     """Whether a connection is lost, and why; its transport and its callers may say so.
 
+    `changed` is set where the server may offer something else, or may be gone: a list tells which.
     `trouble` is what may explain an error that follows; `notes` say what the transport left out of
     a list.
     """
 
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
     trouble: str = ""
     notes: list[str] = field(default_factory=list)

@@ -28,6 +28,7 @@ _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NOT_IN_PROPERTY = re.compile(r"[^A-Za-z0-9_.-]+")
 _PROPERTY_LIMIT = 64
+_VARIANTS = 50
 _BY_NAME = ("properties", "dependentSchemas", "dependentRequired")
 _SAME_VALUE = ("if", "then", "else", "not")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
@@ -126,9 +127,12 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
         return "its input schema is not plain JSON"
     if size > SCHEMA_LIMIT:
         return f"its input schema has {size} characters, over {SCHEMA_LIMIT}"
-    properties = schema.get("properties", {})
-    if not isinstance(properties, Mapping):
+    if not isinstance(schema.get("properties", {}), Mapping):
         return "its input schema has `properties` that are not an object"
+    schema = _inlined(schema)
+    if (elsewhere := schema.get("$ref")) is not None:
+        return f"its input schema is elsewhere, at {printable(str(elsewhere)[:80])!r}"
+    properties = _as_object(schema).get("properties") or {}
     if bad := next((p for p in properties if not _PROPERTY_NAME.fullmatch(p)), None):
         shown = printable(bad[:80])
         if not shown.strip():
@@ -263,10 +267,65 @@ def _tool(raw: types.Tool, secrets: Secrets) -> Tool:
 
 def _as_object(schema: Mapping[str, Any]) -> dict[str, Any]:
     # The Messages API refuses a whole request for a root that is not a plain object.
+    schema = _inlined(schema)
     if schema.get("type", "object") != "object":
         return {"type": "object"}
     plain = {key: value for key, value in schema.items() if key not in _ROOT_COMBINATORS}
-    return plain | {"type": "object"}
+    properties = _all_properties(schema)
+    return plain | ({"properties": properties} if properties else {}) | {"type": "object"}
+
+
+def _inlined(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with the one that it refers to, if that is in it, in place of the reference."""
+    found, seen = schema, set[str]()
+    while isinstance(place := found.get("$ref"), str) and place not in seen:
+        seen.add(place)
+        if (target := _at(place, schema)) is None:
+            break
+        found = {**target, **{key: one for key, one in found.items() if key != "$ref"}}
+    return found
+
+
+def _at(place: str, root: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What is at a place such as `#/$defs/Args`."""
+    found: Any = root if place.startswith("#/") else None
+    for step in place.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else None
+
+
+def _all_properties(root: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of a schema, and those that only a part of it names, as of a `oneOf`."""
+    own = root.get("properties")
+    properties: dict[str, Any] = dict(own) if isinstance(own, Mapping) else {}
+    found: dict[str, list[Any]] = {}
+    pending, seen = _parts_of(root), set[int]()
+    while pending:
+        part = pending.pop(0)
+        if not isinstance(part, Mapping) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        named = part.get("properties")
+        for name, one in named.items() if isinstance(named, Mapping) else ():
+            ones = found.setdefault(name, [])
+            if len(ones) <= _VARIANTS and one not in ones:
+                ones.append(one)
+        pending += _parts_of(part)
+        pending.append(_at(str(part.get("$ref", "")), root))
+    for name, ones in found.items():
+        either = {"anyOf": ones} if len(ones) <= _VARIANTS else {}
+        properties.setdefault(name, ones[0] if len(ones) == 1 else either)
+    return properties
+
+
+def _parts_of(schema: Mapping[str, Any]) -> list[Any]:
+    """The schemas in one that are about the same value."""
+    parts = [schema.get(keyword) for keyword in _SAME_VALUE if keyword != "not"]
+    for keyword in sorted(_ROOT_COMBINATORS):
+        parts += one if isinstance(one := schema.get(keyword), list) else []
+    by_name = schema.get("dependentSchemas")
+    return parts + list(by_name.values() if isinstance(by_name, Mapping) else ())
 
 
 def _readable_value(key: str, value: Any, secrets: Secrets) -> Any:

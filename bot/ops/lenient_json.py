@@ -2,7 +2,8 @@
 
 `loads` is exact: integers of any length, but no number that cannot be held, such as NaN or 1e400.
 `loads_object` is for Telegram's updates, where no value may stop the intake: numbers are clamped.
-Both read half of a surrogate pair, which some clients cut off in UTF-16, as U+FFFD.
+`loads_readable` is for what a model reads: such numbers stay as the text that they are written in.
+All read half of a surrogate pair, which some clients cut off in UTF-16, as U+FFFD.
 """
 
 from __future__ import annotations
@@ -114,6 +115,24 @@ def _loads_clamped(body: bytes) -> Any:
         raise JsonTooDeep from None
     except ValueError:
         return None
+
+
+def loads_readable(raw: bytes) -> Any:
+    """The value in some bytes, also where they have a BOM, raw control characters or no UTF-8.
+
+    A number that cannot be held, such as NaN, is text. Raises ValueError where there is no value,
+    UnsupportedJson where it is nested too deep.
+    """
+    try:
+        return json.loads(
+            replace_half_surrogates(raw).strip().decode("utf-8-sig", "replace"),
+            strict=False,
+            parse_int=lambda digits: int(digits) if len(digits) <= _CLAMP_DIGITS else digits,
+            parse_float=lambda digits: digits if math.isinf(float(digits)) else float(digits),
+            parse_constant=str,
+        )
+    except RecursionError:
+        raise UnsupportedJson("too many levels of nesting") from None
 
 
 def _clamped_integer(digits: str) -> int:

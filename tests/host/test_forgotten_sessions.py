@@ -28,7 +28,7 @@ class House(ToolCaller):
 
     def __init__(self, stage: Stage, server: Saying) -> None:
         servers = {
-            name: {"url": f"{server.url}/{name}/{'sse' if name == 'older' else 'mcp'}"}
+            name: {"url": f"{server.url}/{name}/{'sse' if name.startswith('older') else 'mcp'}"}
             for name in (*FORGOTTEN, WELL)
         }
         super().__init__(stage, servers)
@@ -81,6 +81,7 @@ async def test_many_calls_that_meet_a_forgotten_session_run_once_each_on_one_new
     ("tool", "words"),
     [
         ("picky", "The server refused the call: Wrong word"),
+        ("moody", "The server refused the call: The session with the shop was not found"),
         ("curt", "did not run: HTTP 400"),
         ("barred", "did not run: HTTP 403"),
     ],
@@ -93,6 +94,7 @@ async def test_a_call_that_a_living_session_refuses_costs_no_other_call(
     order = house.orders(f"{WELL}__slow")
     await until(lambda: house.server.ran[WELL, "slow"] == ran + 1, PATIENCE)
     assert words in await house.called(f"{WELL}__{tool}")
+    assert house.server.ran[WELL, tool] == (tool == "moody")
     house.server.go_on.set()
     assert f"ran {ran + 1}" in await house.told(*order)
     assert house.connects(WELL) == 1

@@ -19,28 +19,43 @@ from bot.app import App
 from tests.host.stage import Stage, staged, until
 from tests.host.tool_caller import ToolCaller
 from tests.mcp.servers.odd import ANSWERS
-from tests.mcp.servers.saying import Saying, saying
+from tests.mcp.servers.saying import FOREIGN, Saying, saying
 from tests.mcp.servers.starting import HERE
+from tests.mcp.test_http import free_port
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 KEY = "canary-of-the-server-5b1d"
-STDIO = ("renamed", "left", "undeclared", "none", "dead", "dies_greeted", "long", *ANSWERS)
-HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_http")
-UP = {"renamed", "left", "undeclared", "none", *ANSWERS}
+STDIO = (
+    "renamed",
+    "parted",
+    "left",
+    "undeclared",
+    "none",
+    "dead",
+    "dies_greeted",
+    "long",
+    *ANSWERS,
+)
+HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_http", *FOREIGN)
+UP = {"renamed", "parted", "left", "undeclared", "none", *ANSWERS}
 
 
 class House(ToolCaller):
     """A bot whose agent has all the servers that answer, and one with all the others."""
 
     def __init__(self, stage: Stage, server: Saying) -> None:
-        self.boss = stage.person("Boss")
+        self.boss, self.port = stage.person("Boss"), free_port()
         stage.environ["ADMINS"] = str(self.boss.id)
         stage.environ["KEY"] = KEY
         servers: dict[str, Any] = {name: odd(name) for name in STDIO}
         for name in HTTP:
             manner = "long" if name == "long_http" else name
             servers[name] = {"url": f"{server.url}/{manner}/mcp"}
+        servers["shapeless"] = {"url": f"{server.url}/shapeless/mcp"}
+        servers["eventless"] = {"url": f"{server.url}/website/sse"}
+        servers["nobody_there"] = {"url": f"http://127.0.0.1:{self.port}/mcp"}
+        servers["no_stream_there"] = {"url": f"http://127.0.0.1:{self.port}/sse"}
         servers["tired"] = servers["locked"] | {"headers": {"Authorization": "Bearer ${KEY}"}}
         super().__init__(stage, servers, mcpServers=sorted(UP))
         stage.bot("Lost", mcpServers=sorted(set(servers) - UP))
@@ -101,9 +116,36 @@ async def test_parameters_with_names_that_models_do_not_take_are_renamed_both_wa
     assert f"called with {own}" in said
 
 
+@pytest.mark.parametrize(
+    ("tool", "own"),
+    [
+        ("referring", {"$top": 3, "a b": "here"}),
+        ("either", {"kind": "a", "$top": 4}),
+        ("either", {"kind": "b", "ids[]": [1]}),
+    ],
+)
+async def test_parameters_that_only_a_part_of_the_schema_names_are_offered_and_renamed(
+    house: House, tool: str, own: dict[str, Any]
+) -> None:
+    await house.called(f"parted__{tool}")
+    schema = next(
+        one["input_schema"]
+        for one in house.stage.requests()[-1]["tools"]
+        if one["name"] == f"parted__{tool}"
+    )
+    new = {"kind": "kind"}
+    for name, one in schema["properties"].items():
+        if (said := one.get("description", "")).startswith("("):
+            new[said[1 : said.index(")")]] = name
+    assert not {"$ref", "oneOf", "allOf", "anyOf"} & schema.keys()
+    assert "$" not in "".join(schema["properties"])
+    said = await house.called(f"parted__{tool}", **{new[name]: one for name, one in own.items()})
+    assert f"called with {json.dumps(own, sort_keys=True)}" in said
+
+
 async def test_tools_that_are_left_out_are_named_with_the_reason(house: House) -> None:
     notes = house.health("left")["notes"]
-    for words in ("'hidden'", "'wrong'", "'huge'", "'odd'", "'refers'", "listed twice"):
+    for words in ("'hidden'", "'wrong'", "'huge'", "'odd'", "'refers'", "'away'", "listed twice"):
         assert [note for note in notes if words in note], words
     assert [note for note in notes if "\n" in note] == []
     assert "notes" not in house.health("renamed")
@@ -137,6 +179,13 @@ async def test_tools_are_asked_for_though_a_server_does_not_declare_them(house: 
         ("unwilling", ["HTTP 400"]),
         ("broken", ["HTTP 500", "server's own log"]),
         ("zipped", ["gzip", "switch"]),
+        ("website", ["text/html", "web page", "URL"]),
+        ("poem", ["text/plain", "URL"]),
+        ("api", ["no message of MCP", "URL"]),
+        ("shapeless", ["breaks the protocol", "update"]),
+        ("eventless", ["stream of events", "URL"]),
+        ("nobody_there", ["ConnectError", "127.0.0.1:", "URL"]),
+        ("no_stream_there", ["ConnectError", "127.0.0.1:", "URL"]),
         ("dead", ["code 3", "ModuleNotFoundError: no module 'acme'"]),
         ("dies_greeted", ["code 3", "ModuleNotFoundError: no module 'acme'"]),
         ("long", ["list of tools", "8 MB"]),

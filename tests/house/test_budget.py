@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = {"lines": 28_750, "lines of code": 20_280, "files": 141}
+MOST = {"lines": 29_200, "lines of code": 20_600, "files": 145}
 """What there is today, and no more: a feature that is added brings its own lines."""
 MOST_PARTS = 7
 LEAST_LINES = 40

@@ -82,8 +82,6 @@ async def test_an_http_server_that_dies_idle_is_noticed_and_comes_back_with_othe
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.mcp.connection._LISTEN_PAUSES", (0.05,))
-    # Killed just as listening begins, it is found gone once the listener and a list have given up.
-    monkeypatch.setattr("bot.mcp.connection._ANSWER_SECONDS", 5.0)
     port, pool = free_port(), NamedPool()
     try:
         async with serving("workshop.py", "http", port, log=log):

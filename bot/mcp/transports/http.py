@@ -21,8 +21,9 @@ from anyio.abc import ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared._httpx_utils import request_within_origin, stream_within_origin
 from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCError, JSONRPCResponse
 
-from bot.mcp.refusals import FORGOTTEN, NOT_RUN, failure, status_text
+from bot.mcp.refusals import FORGOTTEN, NOT_RUN, UnusableAnswer, failure, status_text
 from bot.mcp.result import ConnectionState, current_request
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.transports.auth import NotAuthorized, TokenSource
@@ -35,11 +36,18 @@ from bot.mcp.transports.messages import (
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient
 
+_TOLD_SECONDS = 10.0
+"""For the answer to a post that is no request: the SDK posts nothing else meanwhile."""
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, NotAuthorized)
 
 log = structlog.get_logger("mcp")
 _EVENTS = "text/event-stream"
+_JSON = "application/json"
 _SESSION = "mcp-session-id"
+_NO_EVENTS = (
+    'it answers without a stream of events: correct its URL, or leave out "type": "sse" if it '
+    "speaks the newer transport"
+)
 _HEADERS = {"Accept": _EVENTS, "Cache-Control": "no-store"}
 
 
@@ -64,20 +72,36 @@ class ServerHttpClient(GuardedHttpClient):
         self._tokens = TokenSource(spec) if spec.definition.auth else None
         self._connection = state
         self._posts_are_vital = posts_are_vital
+        self._has_answered = False
+        self._has_stream = False
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """The response; a post that failed is answered with a 503 of our own."""
+        if request.method == "GET":
+            return await self._open_stream(request, options)
+        if not (self._posts_are_vital or is_request(request)):
+            request.extensions["timeout"] |= {"read": _TOLD_SECONDS}
         if request.method != "POST":
-            response = await bounded_body(await self._send_signed(request, options))
-            if response.is_error and self._posts_are_vital:
-                self._connection.trouble = status_text(response.status_code, self._spec)
-            return response
-        never_sent, why = False, ""
+            return await bounded_body(await self._send_signed(request, options))
+        return await self._post(request, options)
+
+    async def _post(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+        """The response to a message.
+
+        A server that cannot be reached at first ends the connection: the SDK would take our 503
+        for the word of a server of an older protocol, which reports no changes.
+        """
+        never_sent, why = self._connection.lost.is_set(), ""
         try:
+            if never_sent:
+                raise UnusableAnswer(self._connection.reason, request=request)
             response = await bounded_body(await self._send_signed(request, options))
+            self._has_answered = True
         except httpx2.TransportError as error:
-            never_sent = isinstance(error, _NEVER_SENT)
+            never_sent = never_sent or isinstance(error, _NEVER_SENT)
             response, why = httpx2.Response(503, request=request), failure(error)
+            if not self._has_answered:
+                self._connection.lose(why)
         status, asked = response.status_code, current_request.get()
         if response.is_error and asked is not None and is_request(request):
             in_session = self._posts_are_vital or _SESSION in request.headers
@@ -90,6 +114,25 @@ class ServerHttpClient(GuardedHttpClient):
             if self._posts_are_vital:
                 self._connection.lose(why)
         self._connection.trouble = why
+        return response
+
+    async def _open_stream(
+        self, request: httpx2.Request, options: dict[str, Any]
+    ) -> httpx2.Response:
+        """The response with the stream of what the server says by itself, if it has one.
+
+        One that cannot be opened again speaks for a server that died or was started anew.
+        """
+        try:
+            response = await bounded_body(await self._send_signed(request, options))
+        except httpx2.TransportError:
+            self._connection.changed.set()
+            raise
+        if response.is_error and self._has_stream:
+            self._connection.changed.set()
+        if response.is_error and self._posts_are_vital:
+            self._connection.trouble = status_text(response.status_code, self._spec)
+        self._has_stream = self._has_stream or not response.is_error
         return response
 
     async def _send_signed(
@@ -116,13 +159,21 @@ class Posts(ObjectSendStream[SessionMessage]):
     client: httpx2.AsyncClient
     url: str
     state: ConnectionState
+    received: MemoryObjectSendStream[SessionMessage]
 
     async def send(self, item: SessionMessage) -> None:
-        """Post a message; a post that fails ends the connection."""
+        """Post a message; a post that fails ends the connection.
+
+        An answer belongs into the stream; some servers give it, or an error, to the post.
+        """
         body = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
         response = await request_within_origin(self.client, "POST", self.url, json=body)
         if response.is_redirect:  # the client reports every other failure
             self.state.lose("a post was redirected to another host")
+        elif response.headers.get("content-type", "").lower().startswith(_JSON):
+            answer = message_or_error(response.content)
+            if answer and isinstance(answer.message, JSONRPCResponse | JSONRPCError):
+                await self.received.send(answer)
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -139,12 +190,12 @@ async def sse_streams(
     async with stream_within_origin(client, "GET", url, headers=_HEADERS) as response:
         response.raise_for_status()
         if not response.headers.get("content-type", "").lower().startswith(_EVENTS):
-            raise httpx2.RemoteProtocolError("not a stream of events", request=response.request)
+            raise UnusableAnswer(_NO_EVENTS, request=response.request)
         received, incoming = anyio.create_memory_object_stream[SessionMessage](0)
         events = EventReader(url, received, state)
         reading = asyncio.create_task(events.read(response))
         try:
-            yield incoming, Posts(client, await events.endpoint, state)
+            yield incoming, Posts(client, await events.endpoint, state, received)
         finally:
             incoming.close()
             reading.cancel()

@@ -8,6 +8,7 @@ parts that a model is shown.
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -24,7 +25,7 @@ from bot.mcp.refusals import (
     TOO_MANY_PARTS,
     compressed,
 )
-from bot.ops.lenient_json import UnsupportedJson, loads, replace_half_surrogates
+from bot.ops.lenient_json import UnsupportedJson, dumps, loads_readable, replace_half_surrogates
 from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_request
 from bot.ops.tasks import run_in_daemon_thread
 
@@ -45,8 +46,7 @@ class TooManyParts(ValueError):
 class InvalidMessage(ValueError):
     """A message that the SDK accepts, but that must not be taken as it is.
 
-    It holds a number that cannot be held, has both a result and an error, or answers another
-    request than its own.
+    It is nested too deep, has both a result and an error, or answers another request than its own.
     """
 
 
@@ -59,7 +59,7 @@ async def shortened(raw: bytes, request: Any = None) -> bytes:
         whole = replace_half_surrogates(raw)
         with suppress(orjson.JSONDecodeError):  # the SDK reports it
             message, is_changed = _read(whole, request)
-            return orjson.dumps(message) if is_changed else whole
+            return dumps(message) if is_changed else whole
         return whole
     found: bytes = await run_in_daemon_thread(lambda: shorten(raw, request))
     return found
@@ -84,6 +84,9 @@ def _read(raw: bytes, request: Any) -> tuple[Any, bool]:
     if ends and id is None and request is not None:
         message["id"] = request
         is_changed = True
+    if ends and "id" in message and message.get("jsonrpc") != "2.0":
+        message["jsonrpc"] = "2.0"
+        is_changed = True
     if not isinstance(message.get("result", {}), dict):
         message["result"] = {"content": message["result"]}
         is_changed = True
@@ -91,20 +94,16 @@ def _read(raw: bytes, request: Any) -> tuple[Any, bool]:
 
 
 def _loads(raw: bytes) -> tuple[Any, bool]:
-    """The JSON in some bytes, and whether some were no text: they are read as U+FFFD."""
+    """The JSON in some bytes, and whether it had to be read for what it says."""
     try:
         return orjson.loads(raw), False
-    except orjson.JSONDecodeError:
-        readable = raw.decode(errors="replace").encode()
-        if readable != raw:
-            return orjson.loads(readable), True
+    except orjson.JSONDecodeError as error:
         try:
-            loads(raw)
+            return loads_readable(raw), True
         except UnsupportedJson:
             raise InvalidMessage from None
         except ValueError:
-            pass
-        raise
+            raise error from None
 
 
 def shorten(raw: bytes, request: Any = None) -> bytes:
@@ -117,7 +116,7 @@ def shorten(raw: bytes, request: Any = None) -> bytes:
     if isinstance(result, dict):
         cut_parts(result)
         _structure_as_text(result)
-    return orjson.dumps(message)
+    return dumps(message)
 
 
 def cut_parts(result: dict[str, Any]) -> None:
@@ -197,7 +196,8 @@ def too_long_message(request: int | None, size: int) -> SessionMessage:
 async def bounded_body(response: httpx2.Response) -> httpx2.Response:
     """The response, its body read where that is JSON; one over `LINE_LIMIT` is an error in it.
 
-    The same holds for each event of a stream. Half of a surrogate pair is U+FFFD. Raises
+    The same holds for each event of a stream, and for JSON that is said to be something else, but
+    for a web page. Half of a surrogate pair is U+FFFD. Raises
     httpx2.TransportError where the body breaks off, or is compressed although we asked for it
     plain: a few bytes could become gigabytes.
     """
@@ -207,9 +207,11 @@ async def bounded_body(response: httpx2.Response) -> httpx2.Response:
     kind = response.headers.get("content-type", "").lower()
     if kind.startswith(_EVENTS):
         response.stream = _BoundedEvents(response)
-    if not kind.startswith(_JSON):
-        return response
     body, sent, request = bytearray(), _sent_id(response.request), response.request
+    is_json = kind.startswith(_JSON)
+    may_be_json = response.status_code == 200 and sent is not None and "html" not in kind
+    if kind.startswith(_EVENTS) or not (is_json or may_be_json):
+        return response
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > LINE_LIMIT:
@@ -219,6 +221,8 @@ async def bounded_body(response: httpx2.Response) -> httpx2.Response:
     kept = response.headers.copy()
     for name in ("content-length", "transfer-encoding"):
         kept.pop(name, None)
+    if body.removeprefix(BOM_UTF8).lstrip().startswith(b"{"):
+        kept["content-type"] = _JSON
     content = await _shortened_or_error(bytes(body), sent, sent)
     return httpx2.Response(response.status_code, headers=kept, content=content, request=request)
 

@@ -37,8 +37,27 @@ TOOLS: dict[str, list[Any]] = {
                 "properties": {"$a": {"type": "integer"}, "b": {"$ref": "#/properties/$a"}},
             },
         },
+        {"name": "away", "inputSchema": {"$ref": "https://a.example/schema.json"}},
         "a text",
         FINE,
+    ],
+    "parted": [
+        {
+            "name": "referring",
+            "inputSchema": {"$ref": "#/$defs/Search", "$defs": {"Search": SEARCH}},
+        },
+        {
+            "name": "either",
+            "inputSchema": {
+                "oneOf": [
+                    {"properties": {"kind": {"const": "a"}, "$top": {"type": "integer"}}},
+                    {"$ref": "#/$defs/B"},
+                ],
+                "$defs": {
+                    "B": {"allOf": [{"properties": {"kind": {"const": "b"}, "ids[]": {}}}]},
+                },
+            },
+        },
     ],
 }
 ANSWERS: dict[str, bytes] = {

@@ -27,7 +27,7 @@ INFO = {
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "saying", "version": "0"},
 }
-NAMES = ("work", "slow", "picky", "curt", "barred", "fails")
+NAMES = ("work", "slow", "picky", "moody", "curt", "barred", "fails")
 TOOLS: list[Any] = [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]
 LONG = [{"name": f"t{n}", "description": "x" * 40_000, "inputSchema": {}} for n in range(230)]
 
@@ -52,10 +52,14 @@ FORGOTTEN: dict[str, tuple[int, Callable[[Any], tuple[str, str]]]] = {
     "conflict": (409, _text("unknown session")),
     "unprocessable": (422, _json(-32600, "Session required")),
     "echoed": (400, _json(-32603, "Ungültige Sitzung", echo=True)),
+    "fine": (200, _json(-32000, "Bad Request: No valid session ID provided", echo=True)),
+    "nameless": (200, _json(-32001, "Session not found")),
     "page": (404, _text("<html>not here</html>", "text/html")),
     "older": (400, _text("No transport found for sessionId")),
+    "older_gone": (404, _json(-32001, "Session not found")),
+    "older_fine": (200, _json(-32001, "Session not found", echo=True)),
 }
-"""How a server refuses a session that it does not know; `older` speaks the older transport."""
+"""How a server refuses a session that it does not know; `older…` speaks the older transport."""
 REFUSED: dict[str, tuple[int, dict[str, str]]] = {
     "locked": (401, {"WWW-Authenticate": 'Bearer resource_metadata="https://a.example/x"'}),
     "barred": (403, {}),
@@ -64,6 +68,12 @@ REFUSED: dict[str, tuple[int, dict[str, str]]] = {
     "broken": (500, {}),
 }
 """How a server refuses every request."""
+FOREIGN = {
+    "website": ("text/html; charset=utf-8", "<html>Welcome</html>"),
+    "api": (JSON, '{"error": "no such path"}'),
+    "poem": ("text/plain", "Roses are red"),
+}
+"""What answers every request where no MCP server is, and not with a refusal."""
 
 
 class Saying:
@@ -94,6 +104,9 @@ class Saying:
         if manner in REFUSED:
             status, headers = REFUSED[manner]
             return Response("no", status, headers)
+        if manner in FOREIGN:
+            kind, text = FOREIGN[manner]
+            return Response(text, media_type=kind)
         if method == "initialize":
             return self._opened(manner, id)
         session = request.headers.get("mcp-session-id") or request.query_params.get("session")
@@ -108,7 +121,8 @@ class Saying:
         if method == "tools/list":
             if manner in self.forgets:
                 self.forget(manner)
-            listed = LONG if manner in self.grown else TOOLS
+            listed: Any = LONG if manner in self.grown else TOOLS
+            listed = {"work": "here"} if manner == "shapeless" else listed
             return self._answer(manner, _result(id, {"tools": listed}))
         return await self._call(manner, id, message["params"]["name"])
 
@@ -118,6 +132,10 @@ class Saying:
                 return Response(error(id, -32000, "Wrong word"), 400, media_type=JSON)
             case "barred":
                 return Response("Not yours", 403, media_type="text/plain")
+            case "moody":
+                self.ran[manner, tool] += 1
+                own = error(id, -32000, "The session with the shop was not found")
+                return Response(own, 200, media_type=JSON)
             case "curt":
                 return Response("Wrong word", 400, media_type="text/plain")
             case "fails":
@@ -132,14 +150,14 @@ class Saying:
         return self._answer(manner, _result(id, {"content": [{"type": "text", "text": text}]}))
 
     def _opened(self, manner: str, id: Any) -> Response:
-        if manner == "older":
+        if manner.startswith("older"):
             return self._answer(manner, _result(id, INFO))
         session = uuid.uuid4().hex
         self._known.setdefault(manner, set()).add(session)
         return self._answer(manner, _result(id, INFO), session)
 
     def _answer(self, manner: str, body: str, session: str = "") -> Response:
-        if manner == "older":
+        if manner.startswith("older"):
             self._events[manner].put_nowait(f"event: message\ndata: {body}\n\n")
             return Response(status_code=202)
         headers = {"Mcp-Session-Id": session} if session else {}
@@ -151,6 +169,9 @@ class Saying:
     async def get(self, request: Request) -> Response:
         """The stream of the older transport; its session goes on when its posts are refused."""
         manner = request.path_params["manner"]
+        if manner in FOREIGN:
+            kind, text = FOREIGN[manner]
+            return Response(text, media_type=kind)
         if not request.url.path.endswith("/sse"):
             return Response(status_code=405)
         session = uuid.uuid4().hex

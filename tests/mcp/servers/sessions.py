@@ -1,6 +1,7 @@
 """An old-protocol MCP server over HTTP that forgets its sessions: `sessions.py <port> <how>`.
 
-`how` is the way in which it refuses a session that it does not know: `status` or `message`. Some
+`how` is the way in which it refuses a session that it does not know: `status` or `message`. With
+`stream` it also opens a stream to who asks, and with `mute` it never answers a notification. Some
 of its tools answer with what no client should take: `huge`, `half` an answer, one `zipped`.
 """
 
@@ -42,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.headers.get("Mcp-Session-Id") not in sessions:
             self.reply_unknown(message)
         elif "id" not in message:
+            if HOW == "mute":
+                time.sleep(3600)
             self.reply(None, {}, status=202)
         elif method == "tools/list":
             self.reply(message, {"result": {"tools": TOOLS}})
@@ -49,7 +52,17 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(message, {"result": called(message["params"]["name"])})
 
     def do_GET(self) -> None:
-        self.reply(None, {}, status=405)
+        if HOW != "stream":
+            self.reply(None, {}, status=405)
+            return
+        if self.headers.get("Mcp-Session-Id") not in sessions:
+            self.reply(None, {}, status=404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(b": hello\n\n")
+        time.sleep(3600)
 
     def do_DELETE(self) -> None:
         self.reply(None, {}, status=405)

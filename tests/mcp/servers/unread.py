@@ -31,6 +31,12 @@ def _text(id: Any, text: str) -> bytes:
     return _result(id, {"content": [{"type": "text", "text": text}]})
 
 
+def _structure(id: Any, number: bytes) -> bytes:
+    return _result(id, {"content": [], "structuredContent": {"n": 1}}).replace(
+        b": 1}", b": " + number + b"}"
+    )
+
+
 def _deep(id: Any) -> bytes:
     nested = "[" * 3_000 + "]" * 3_000
     return _result(id, {"content": [], "structuredContent": {"a": "?"}}).replace(
@@ -50,12 +56,13 @@ BODIES: dict[str, Callable[[Any], bytes]] = {
     "huge": lambda id: _text(id, "x" * 9_000_000),
     "zipped": lambda id: gzip.compress(_text(id, "x" * 200))[:-9],
     "kind": lambda id: _text(id, "x"),
-    "nan": lambda id: _result(id, {"content": [], "structuredContent": {"n": 1}}).replace(
-        b": 1}", b": NaN}"
-    ),
-    "endless": lambda id: _result(id, {"content": [], "structuredContent": {"n": 1}}).replace(
-        b": 1}", b": 1e999}"
-    ),
+    "nan": lambda id: _structure(id, b"NaN"),
+    "endless": lambda id: _structure(id, b"1e999"),
+    "negative": lambda id: _structure(id, b"-Infinity"),
+    "control": lambda id: _text(id, "?").replace(b"?", b"be\x01side"),
+    "marked": lambda id: b"\xef\xbb\xbf" + _text(id, "beside"),
+    "unversioned": lambda id: _text(id, "beside").replace(b'"jsonrpc": "2.0", ', b""),
+    "version_one": lambda id: _text(id, "beside").replace(b'"2.0"', b"2.0"),
     "both": lambda id: _text(id, "x")[:-1] + b', "error": {"code": 1, "message": "m"}}',
     "foreign": lambda _: _text(99_999, "x"),
     "accepted": lambda _: b"",
@@ -110,6 +117,16 @@ def _always(result: Any) -> Callable[[Any], bytes]:
 BODIES |= {manner: _always(result) for manner, (result, _) in ODD.items()}
 BODIES["null_error"] = lambda id: _text(id, "beside")[:-1] + b', "error": null}'
 ODD["null_error"] = (None, ["beside"])
+LOOSE = {
+    "nan": '{"n":"NaN"}',
+    "endless": '{"n":"1e999"}',
+    "negative": '{"n":"-Infinity"}',
+    "control": "side",
+    "marked": "beside",
+    "unversioned": "beside",
+    "version_one": "beside",
+}
+"""Results in loose JSON, by manner, and what can be read of them."""
 WRONG = {"true_word": "true", "true": True}
 BODIES |= {manner: _always({"content": "no", "isError": said}) for manner, said in WRONG.items()}
 """What a server may say for an error of its tool."""
