@@ -103,6 +103,13 @@ def _store_address(url: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _folder(path: Path) -> Path:
+    if any(ord(character) < 32 or ord(character) == 127 for character in str(path)):
+        message = f"has a line break or another control character: {str(path)!r}"
+        raise InvalidValue(message, "remove it")
+    return path
+
+
 def _token(token: SecretStr) -> SecretStr:
     text = _without_quote(token.get_secret_value().strip())
     number, _, secret = text.partition(":")
@@ -288,7 +295,7 @@ class Settings(BaseSettings):
     """A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."""
     redis_url_file: Path | None = None
     """A file with the address of the store, in place of `REDIS_URL`."""
-    data_dir: Path = Path("data")
+    data_dir: Annotated[Path, AfterValidator(_folder)] = Path("data")
     """Where this host keeps its state."""
     data_fsync: Literal["everysec", "always"] = "everysec"
     """Of the bundled server: a power cut may lose a second (everysec) or nothing (always). A killed

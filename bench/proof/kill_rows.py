@@ -189,8 +189,9 @@ async def killed_while_asking(run: Run) -> Result:
             result = await t.judged()
         unknown = [s for s in t.crowd.sent if f"count {s.nonce}" not in t.tool_runs()]
         result.notes.append(
-            f"{len(t.crowd.sent)} calls that people allowed: {len(unknown)} of unknown fate were "
-            "told to the model and not made"
+            f"{len(t.crowd.sent)} calls that people allowed: for {len(unknown)} it was unknown "
+            "after a kill whether they had run, so they were not made again, and the model was "
+            "told so"
         )
         at_most = t.result.tries + TOGETHER * t.result.tries
         result.check(len(unknown) <= at_most, f"{len(unknown)} allowed calls were never made")

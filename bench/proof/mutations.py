@@ -192,7 +192,7 @@ MUTATIONS = (
     Mutation(
         "only ends that a turn met alone speak against it",
         "bot/store/scripts/begin.lua",
-        "if turn[4] == '1' and",
+        "if was_alone(turn[4]) and",
         "if",
         "tests/store/test_journal.py::"
         "test_only_ends_that_a_turn_met_alone_and_not_within_seconds_speak_against_it",

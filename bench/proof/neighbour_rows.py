@@ -136,7 +136,8 @@ async def _gives_up_kindly(run: Run) -> Result:
             again = t.crowd.say(t.crowd.rooms[0], "plain")
             result.lost += len(await t.crowd.answered(among=[again]))
             result.messages += 2
-            result.notes.append(f"after {type(fault).__name__}: told after {asked} requests")
+            what = fault.status if isinstance(fault, HttpError) else "silence"
+            result.notes.append(f"{what}: the person was told after {asked} requests")
     return result
 
 

@@ -180,7 +180,8 @@ async def _spread(t: Trial, hosts: Sequence[HostProcess], run: Run) -> None:
             break
     else:
         t.result.not_built.append(f"bots are not spread evenly: {sorted(shares.values())}")
-    t.result.notes.append(f"{len(t.bots)} bots lay as {sorted(shares.values())}")
+    spread = ", ".join(map(str, sorted(shares.values())))
+    t.result.notes.append(f"{len(t.bots)} bots on {len(hosts)} hosts: {spread}")
 
 
 def _owner(hosts: Sequence[HostProcess], bot: int) -> str:

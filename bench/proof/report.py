@@ -33,8 +33,9 @@ Tried = tuple[Row, Result, float]
 PAGE = """\
 # Reliability
 
-What this host promises, and how that promise holds under test. Every figure on this page was
-written by `make proof`; `make proof SEED={seed}` tries the same again.
+What this host promises, and how that promise holds under test. The figures under
+[The table](#the-table) are written by `make proof`; `make proof SEED={seed}` tries the same again.
+What refusals cost, and what each mechanism is worth, was measured separately.
 
 > Every update that Telegram delivers reaches a recorded outcome: answered, refused with a
 > message, ignored by a rule, or set aside as a dead letter, with a notice to the person. Within a
@@ -147,7 +148,9 @@ def _note(tried: Tried) -> str:
     words = [f"broken: {one}" for one in result.broken[:12]]
     words += [f"not yet: {one}" for one in result.not_built] + result.notes
     if result.needless_marks:
-        words.append(f"{result.needless_marks} marks on messages that turned out to be new")
+        one = result.needless_marks == 1
+        on = "mark on a message" if one else "marks on messages"
+        words.append(f"{result.needless_marks} {on} that turned out to be new")
     return f"- **{row.name}**: " + "; ".join(words) + "." if words else ""
 
 

@@ -106,7 +106,7 @@ MAX_CHANGES = 5
 MAX_PROBLEMS = 10
 
 
-@command("bots", "show the bots and how they are", role="admin", concurrent=True)
+@command("bots", "show the bots and their states", role="admin", concurrent=True)
 async def bots(host: AdminContext, _context: CommandContext) -> CommandResult:
     """List the bots of this replica with their states and agents."""
     snapshot = host.catalog.snapshot()
@@ -124,7 +124,7 @@ def _bot(bot: BotState, snapshot: Snapshot) -> str:
     return f"• {name} {code(str(bot.identity.id))} {bot.state} · {who}{pending}"
 
 
-@command("status", "show how the host is", role="admin", concurrent=True)
+@command("status", "show the state of the host", role="admin", concurrent=True)
 async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
     """Show the state of the host, its problems, and the latest changes."""
     report, snapshot = host.report(), host.catalog.snapshot()

@@ -168,7 +168,7 @@ class OutboxChannel(ABC):
             chat.task = asyncio.create_task(work, name=f"send:{item.part.chat}")
 
     async def _send_all(self, number: int, chat: _ChatQueue) -> None:
-        """Part after part. Nothing may end this early: it would hold up the chat for ever."""
+        """Part after part. Nothing may end this early: it would hold up the chat forever."""
         while chat.items:
             item = chat.items[0]
             result = await self._retry(partial(self._send_and_report, item), MAX_ATTEMPTS)

@@ -26,6 +26,7 @@ from bot.sandbox.page.feed import PageFeed
 from bot.sandbox.page.guard import Guard
 from bot.sandbox.page.routes import page_routes
 from bot.sandbox.startup import alone_in, listening, say
+from bot.store.embedded import EmbeddedValkey, HostLock
 from registry.errors import DocumentErrors
 from registry.sources.json_yaml import load_document
 from simulators.messages import control as model_control
@@ -199,6 +200,19 @@ async def _running_host(
         await host.stop(seconds)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await _end_store(Path(environ["DATA_DIR"]))
+
+
+async def _end_store(folder: Path) -> None:
+    """End the store of a host that was killed before it could do so itself."""
+    with contextlib.suppress(ConfigError, TimeoutError):  # another host uses the folder
+        lock = HostLock(folder)
+        try:
+            server = EmbeddedValkey(folder, fsync="always")
+            if server.has_data:
+                await server.stop()
+        finally:
+            lock.release()
 
 
 async def _until_up(host: HostProcess, stop: asyncio.Event) -> bool:

@@ -6,6 +6,7 @@ number counts as 0, and an option that it does not know fails at the first conne
 
 from __future__ import annotations
 
+import math
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ _FORMS = "write redis://:password@host:6379/0, rediss://… for TLS, or unix:///
 _IN_PASSWORDS = "write / as %2F, # as %23, @ as %40, ? as %3F and [ as %5B"
 _DATABASE = "write a whole number, as a rule 0 to 15: redis://host:6379/0"
 
+LEAST_CONNECTIONS = 3
+"""Two stay open, to hear of other hosts' work and of changed agents; one is for all the rest."""
 
 _END = re.compile("[/?#]")
 _BRACKET = re.compile(r"[\[\]]")
@@ -27,6 +30,20 @@ _BRACKET = re.compile(r"[\[\]]")
 
 def _one_of(*words: str) -> Callable[[str], object]:
     return words.index
+
+
+def _seconds(text: str) -> None:
+    """A time to wait for: with 0 nothing is waited for, and every call fails."""
+    if not 0 < float(text) < math.inf:
+        raise ValueError(text)
+
+
+def _at_least(least: int) -> Callable[[str], object]:
+    def check(text: str) -> None:
+        if _whole(text) < least:
+            raise ValueError(text)
+
+    return check
 
 
 def _whole(text: str) -> int:
@@ -48,8 +65,10 @@ def _verify_flags(text: str) -> object:
 
 _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(("username", "password", "client_name", "lib_name", "lib_version"), str),
-    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), float),
-    **dict.fromkeys(("max_connections", "socket_read_size", "health_check_interval"), _whole),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), _seconds),
+    "max_connections": _at_least(LEAST_CONNECTIONS),
+    "socket_read_size": _at_least(1),
+    "health_check_interval": _whole,
     "retry_on_timeout": str,
     "db": _whole,
     "protocol": _one_of("2", "3"),
@@ -65,6 +84,15 @@ _OF_TLS: Mapping[str, Callable[[str], Any]] = {
 }
 _BY_SCHEME = {"redis": _OF_TCP, "rediss": _OF_TLS, "unix": _OPTIONS}
 """What may stand after the `?`: each option, and what raises ValueError for a wrong value."""
+_VALUES: Mapping[str, str] = {
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), "seconds above 0"),
+    "max_connections": f"a whole number, at least {LEAST_CONNECTIONS}",
+    "socket_read_size": "a whole number of bytes, at least 1",
+    "health_check_interval": "a whole number of seconds, 0 or more",
+    "protocol": "2 or 3",
+    "ssl_cert_reqs": "none, optional or required",
+}
+"""What the value of an option has to be."""
 
 
 def check_address(url: str) -> None:
@@ -122,4 +150,5 @@ def _check_option(name: str, value: str, options: Mapping[str, Any], scheme: str
         if name == "db":
             raise InvalidValue("has a database that is not a number", _DATABASE) from None
         message = f"has an option '{name}' with a value that it cannot have"
-        raise InvalidValue(message, "correct it, or remove the option") from None
+        cure = f"write {_VALUES[name]}" if name in _VALUES else "correct it"
+        raise InvalidValue(message, f"{cure}, or remove the option") from None

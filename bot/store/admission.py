@@ -7,7 +7,7 @@ key or a channel. One real script over real names of keys tells.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.errors import StoreError, StoreForbidden, StoreUnavailable
@@ -32,6 +32,9 @@ async def admission(client: StoreClient) -> list[Problem]:
     if "cluster" in (server.get("redis_mode"), server.get("server_mode")):
         why = "the store runs in cluster mode, where no script may use the keys of two lines"
         return [Problem("REDIS_URL", why, "use a single server, or a primary with replicas")]
+    replication = await info(client, "replication")
+    if replication.get("role") in ("slave", "replica"):
+        return [_replica(replication)]
     try:
         found = await client.run("admit", [], _key_names())
     except StoreError as error:
@@ -48,6 +51,17 @@ async def admission(client: StoreClient) -> list[Problem]:
         for kind, names in refused.items()
     ]
     return [Problem("REDIS_URL", one, CURE) for one in messages] or await _missing(client)
+
+
+def _replica(facts: Mapping[str, str]) -> Problem:
+    """That a store takes no writes; a host that runs already waits, as after a failover."""
+    host, port = facts.get("master_host"), facts.get("master_port")
+    if not host:
+        why = "the store is a replica, where nothing can be written"
+        return Problem("REDIS_URL", why, "write the address of its primary there")
+    primary = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    why = f"the store is a replica, where nothing can be written; its primary is {primary}"
+    return Problem("REDIS_URL", why, "write the address of the primary there")
 
 
 def will_pass(error: StoreError) -> bool:

@@ -29,7 +29,10 @@ log = structlog.get_logger("store")
 PRELUDES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("admit", "beat", "count_within", "request_access"), ()),
     **dict.fromkeys(("acquire", "view_leases"), ("alive",)),
-    **dict.fromkeys(("append", "finish", "release_budget", "reserve"), ("fence", "ledger")),
+    **dict.fromkeys(("append", "release_budget", "reserve"), ("fence", "ledger")),
+    "finish": ("fence", "ledger", "running"),
+    **dict.fromkeys(("begin", "dead_letter", "refuse_stranger"), ("fence", "running")),
+    **dict.fromkeys(("settle", "suspend"), ("fence", "running")),
     **dict.fromkeys(("accept", "post", "post_card", "replay"), ("notify_line",)),
     **dict.fromkeys(("change_role", "claim"), ("role_changed",)),
     **dict.fromkeys(("receipt", "set_aside"), ("fence", "end_part")),

@@ -21,6 +21,7 @@ log = structlog.get_logger("store")
 
 CHECK_SECONDS = 30.0
 LOGIN_REFUSED = ("NOAUTH", "WRONGPASS", "invalid username-password", "authenticat")
+NO_DATABASE = "DB index is out of range"
 VOLATILE_CURE = "or set ALLOW_VOLATILE_REDIS=1, if messages may be lost"
 
 
@@ -75,6 +76,9 @@ class StoreHealth:
             if any(word in str(error) for word in LOGIN_REFUSED):
                 message = "the store refuses the login"
                 cure = "put the right user and password into it, as redis://user:password@host:port"
+            elif NO_DATABASE in str(error):
+                message = "the store has no database of this number"
+                cure = "write a smaller one: redis://host:port/0 is always there"
             elif will_pass(error):
                 raise
             else:

@@ -26,9 +26,6 @@ ENDS_APART_SECONDS = 10.0
 RESUMED, BLOCKED, IS_SUSPECT = 1, 2, 3
 """What the script `begin` found, beside 0: a new turn."""
 
-
-Attempt = tuple[str, str]
-"""An attempt of a turn: the key of the open turn, and the id of the call that began it."""
 TurnState = Literal["running", "suspended", "sending"]
 
 
@@ -114,25 +111,23 @@ class Journal:
         *,
         attribution: Attribution,
         call: str = "",
-        alone: bool = True,
-        joined: Attempt | None = None,
+        life: str = "",
     ) -> Opened:
         """Open the turn, or find it open, and read its transcript.
 
         `known` is the newest record that is in memory; without it, up to `turns` turns are read.
-        `call` is an id of this attempt, `alone` says that no other turn runs, and `joined` is the
-        attempt that was alone until now. Raises CrashSuspect for a turn that was open at several
-        ends of the host, unless it runs `isolated`, and PoisonMessage where it has used up its
-        attempts, and ends that it met alone speak against it.
+        `call` is an id of this attempt, and `life` one of this life of the host. Raises
+        CrashSuspect for a turn that was open at several ends of the host, unless it runs
+        `isolated`, and PoisonMessage where it has used up its attempts, and ends that it met alone
+        speak against it.
         """
         stored = (keys.render(fence.line, digest) for digest in renders)
-        names = [*turn_keys(fence.line, ref), *stored]
-        beside, its_call = joined or (keys.open_turn(fence.line, ref.conversation), "")
-        names += [beside, keys.inbox]
+        names: list[keys.AnyKey] = [*turn_keys(fence.line, ref), *stored]
+        names.append(keys.inbox)
         begun = dump_records([message.attributed(attribution)])
         args = [ref.entry, ref.agent, render, *begun, known, turns, RENDER_FOR_S]
         args += [*renders.values(), orjson.dumps(attribution.as_json())]
-        args += [its_call, int(alone), int(ENDS_APART_SECONDS * 1000)]
+        args += [life, int(ENDS_APART_SECONDS * 1000)]
         args += [0 if isolated else SUSPECT_AFTER, call or new_call()]
         found, fields, items, *again = await self.client.as_owner("begin", fence, names, *args)
         turn = _open_turn(ref.conversation, fields)

@@ -2,7 +2,7 @@
 
 All keys of a line share its hash tag. The registry's keys are in
 `registry.sources.stored_values`. Scripts make a few names themselves: those of budgets, hosts, open
-requests, and of the lines that a host holds.
+requests, and of the turns that run and the lines that a host holds.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
 host = Key("host:<incarnation>")
 """That a host is alive (its owner name); its leases end when this key does."""
+running = Key("hosts:running:<life>")
+"""The open turns that run, or ran at the end, in one life of a host."""
 fence = Key("{<line>}:fence")
 """How often the line was acquired."""
 lease = Key("{<line>}:lease")

@@ -51,7 +51,7 @@ async def accept_pushed(
 ) -> None:
     """Store an update that Telegram pushed; raises ValueError and StoreUnavailable.
 
-    One that cannot be read is only counted: if it were refused, Telegram would push it for ever.
+    One that cannot be read is only counted: if it were refused, Telegram would push it forever.
     """
     try:
         update = update_of(raw)

@@ -24,7 +24,7 @@ from bot.turn.transcript import (
 )
 
 MOST = 4
-"""How often a turn's requests are narrowed; of a request that is refused for ever, one more."""
+"""How often a turn's requests are narrowed; of a request that is refused forever, one more."""
 PRECISE = 2
 """How often only what the server names is left out: there may be more of it."""
 

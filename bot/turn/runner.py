@@ -14,7 +14,7 @@ from bot.approvals.service import TurnServices
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
 from bot.store import keys
-from bot.store.journal import SUSPECT_AFTER, Attempt, Opened, OpenTurn, new_call
+from bot.store.journal import SUSPECT_AFTER, Opened, OpenTurn, new_call
 from bot.tools.policy import CallContext
 from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
 from bot.turn import results
@@ -39,8 +39,8 @@ QUIET_SECONDS = 10.0
 class TurnRunner:
     """Runs turns; holds nothing of a turn that the store does not have.
 
-    `_running` names the open turns that run, `_alone` is the attempt beside which none began yet.
-    `rate` counts the model requests that people make in a minute.
+    `_running` names the open turns that run, `_life` is an id of this life of the host. `rate`
+    counts the model requests that people make in a minute.
     """
 
     services: TurnServices
@@ -52,7 +52,7 @@ class TurnRunner:
     _prompts: PromptCache = field(init=False)
     _suspects: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _running: set[str] = field(init=False, default_factory=set)
-    _alone: Attempt | None = field(init=False, default=None)
+    _life: str = field(init=False, default_factory=new_call)
     _may_begin: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -154,11 +154,7 @@ class TurnRunner:
         to_store = self._prompts.to_store(fence.line, prompt)
         budget = self._budget(request)
         name = keys.open_turn(fence.line, request.ref.conversation)
-        others, call = self._running - {name}, new_call()
         self._running.add(name)
-        joined = self._alone if others else None
-        if not others:
-            self._alone = (name, call)
         try:
             opened = await services.journal.begin(
                 fence,
@@ -170,12 +166,8 @@ class TurnRunner:
                 turns=agent.limits.history_turns,
                 isolated=request.isolated,
                 attribution=agent.attribution,
-                call=call,
-                alone=not others,
-                joined=joined,
+                life=self._life,
             )
-            if joined == self._alone:
-                self._alone = None
         except PoisonMessage as error:
             if isinstance(abandoned := error.opened, Opened):  # nothing else writes what it cost
                 budget.unrecorded_attempts = abandoned.turn.unrecorded_attempts

@@ -39,7 +39,7 @@ class Gates:
             await self._reached.setdefault(name, asyncio.Event()).wait()
 
     async def wait(self, gate: EventOrName | None) -> None:
-        """Wait at a gate; without one, for ever."""
+        """Wait at a gate; without one, forever."""
         if isinstance(gate, asyncio.Event):
             await gate.wait()
             return

@@ -28,7 +28,7 @@ class Rule:
     """A queue of turns for the requests that fit all of its conditions.
 
     `system`, `user`: a text that the system prompt, or the person's last message, contains;
-    `again`: the last turn of the queue is given for ever.
+    `again`: the last turn of the queue is given forever.
     """
 
     turns: deque[Answer]

@@ -62,7 +62,7 @@ class ProbedServer:
         self._open: tuple[float, int] | None = None
 
     async def ask(self) -> None:
-        """Ask for ever, no second question before the first is answered."""
+        """Ask forever, no second question before the first is answered."""
         while True:
             self._open = time.monotonic(), waits(self._pid)
             try:

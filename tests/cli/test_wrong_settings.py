@@ -104,6 +104,23 @@ def test_a_data_dir_that_others_may_write_to_is_a_mistake() -> None:
     assert "chmod 700 data" in found.cure
 
 
+@pytest.mark.parametrize(
+    "name", ["da\nta", "data\n", "da\rta", "da\tta", "\x1b[1mdata", "da\x7fta"]
+)
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_control_character_in_the_name_of_the_data_dir_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, command: str
+) -> None:
+    monkeypatch.setenv("DATA_DIR", name)
+    assert main([command]) == 1
+    said = capsys.readouterr()
+    (line,) = [one for one in (said.out + said.err).splitlines() if "DATA_DIR" in one]
+    assert "has a line break or another control character" in line
+    assert "remove it" in line
+    assert repr(name) in line
+    assert not Path(name).exists()
+
+
 def test_dead_letters_are_not_looked_for_where_no_host_was(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -175,9 +175,9 @@ async def test_a_loop_of_calls_comes_to_its_limits(house: House) -> None:
     ann = house.stage.person("Ann")
     room = house.room(ann, house.spender)
     calls = [Call("evil__look", {}) for _ in range(5)]
-    house.obey("for ever", turn("More!", *calls), again=True)
+    house.obey("forever", turn("More!", *calls), again=True)
     had, asked = len(house.runs), len(house.stage.requests())
-    house.stage.world.say(ann, room, "go on for ever")
+    house.stage.world.say(ann, room, "go on forever")
     await house.stage.world.until(lambda: len(house.stage.texts(room, house.spender.id)) > 0, 60)
     assert len(house.runs) - had <= 6
     assert len(house.stage.requests()) - asked <= 5

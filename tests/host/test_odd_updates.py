@@ -1,4 +1,4 @@
-"""Updates that no Telegram would send: each is answered or counted, and none comes for ever."""
+"""Updates that no Telegram would send: each is answered or counted, and none comes forever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telegram answers one message with 5xx for ever: its chat is free again, and no stop waits."""
+"""Telegram answers one message with 5xx forever: its chat is free again, and no stop waits."""
 
 from __future__ import annotations
 

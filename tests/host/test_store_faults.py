@@ -13,6 +13,7 @@ from bot.errors import ConfigError
 from bot.ops.process import open_private
 from bot.ops.tasks import SystemClock
 from bot.store import embedded
+from bot.store.address import LEAST_CONNECTIONS
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.health import StoreHealth, require_password
@@ -191,6 +192,45 @@ def _server(folder: Path) -> int:
             if where.is_relative_to(folder) and where.name == "valkey" and " Z " not in state:
                 return int(entry.name)
     raise AssertionError("no server")
+
+
+async def test_a_host_works_with_the_fewest_connections_that_are_taken(
+    stage: Stage, tmp_path: Path
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("well", again=True)
+    async with running_valkey(tmp_path / "v") as valkey:
+        url = f"{valkey.url}?max_connections={LEAST_CONNECTIONS}"
+        async with stage.host(REDIS_URL=url):
+            assert await stage.ask(ann, room, echo, "one", 20) == "well"
+            assert await stage.ask(ann, room, echo, "two", 20) == "well"
+
+
+async def test_a_store_without_a_database_of_that_number_is_refused(tmp_path: Path) -> None:
+    async with running_valkey(tmp_path / "v") as valkey:
+        valkey.url += "?db=99"
+        with pytest.raises(ConfigError, match="no database of this number; write a smaller one"):
+            await asyncio.wait_for(admitted(valkey), 20)
+
+
+async def test_a_store_that_is_a_replica_for_some_seconds_is_waited_for(
+    stage: Stage, tmp_path: Path
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("well", again=True)
+    async with (
+        running_valkey(tmp_path / "v") as valkey,
+        valkey.client() as store,
+        stage.host(REDIS_URL=valkey.url) as host,
+    ):
+        assert await stage.ask(ann, room, echo, "one") == "well"
+        await store.replicaof("127.0.0.1", 1)
+        stage.world.say(ann, room, "two")
+        await until(lambda: "READONLY" in (host.store.outage or ""), 20)
+        await store.replicaof("NO", "ONE")
+        assert (await stage.answer(room, echo, 2)).text == "well"
 
 
 async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from bot.app import App
 from bot.cli.dead_letters import dead_letters
-from bot.store import journal
+from bot.store import journal, keys
+from bot.turn import runner
 from bot.turn.runner import TurnRunner
 from bot.turn.turn import TurnRequest
 from simulators.messages.turns import turn
@@ -70,15 +72,49 @@ async def test_beside_a_message_that_ends_the_host_others_are_kept_and_answered(
         seen = len(stage.requests())
         if life == 3:  # by now all are suspects, and run one by one
             stage.sim.gates.open("slow")
-        async with stage.host(DRAIN_SECONDS="0"):
+        async with stage.host(DRAIN_SECONDS="0") as host:
             await until(partial(_poison_or_word, stage, bad, echo.id, seen), 30)
-            if stage.texts(bad, echo.id):
-                break
-    async with stage.host():
-        for room in rooms:
-            assert (await stage.answer(room, echo, seconds=30)).text == "kept"
+            if life < 3:
+                await until(partial(_asked, stage, seen + 1 + len(rooms)), 30)
+            if set_aside := bool(stage.texts(bad, echo.id)):
+                for room in rooms:
+                    assert (await stage.answer(room, echo, seconds=30)).text == "kept"
+            await _all_sent(host, f"bot:{echo.id}")
+        if set_aside:
+            break
     (line,) = await _letters(stage)
     assert f"chat {bad.id} " in line
+
+
+async def test_who_is_answered_beside_a_message_that_ends_the_host_does_not_clear_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ENDS_APART_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "QUIET_SECONDS", 0.1)
+    echo, eve, ann = stage.bot("Echo"), stage.person("Eve"), stage.person("Ann")
+    bad, good = (stage.world.private(person, echo) for person in (eve, ann))
+    stage.script.on(turn("never", gate="shut"), again=True, user="poison")
+    stage.script.on("well", again=True, user="hello")
+    stage.world.say(eve, bad, "poison")
+    for life in range(12):
+        seen = len(stage.requests())
+        async with stage.host(DRAIN_SECONDS="0") as host:
+            await until(partial(_poison_or_word, stage, bad, echo.id, seen), 30)
+            stage.world.say(ann, good, "hello")
+            await stage.answer(good, echo, life + 1, seconds=20)
+            await _all_sent(host, f"bot:{echo.id}")
+        if stage.texts(bad, echo.id):
+            break
+    (line,) = await _letters(stage)
+    assert f"chat {bad.id} " in line
+    assert stage.texts(good, echo.id) == ["well"] * (life + 1)
+
+
+async def _all_sent(host: App, line: str) -> None:
+    """Returns once all answers are sent and recorded: one that is cut off comes again with ↻."""
+    async with asyncio.timeout(20):
+        while await host.store.command("XLEN", keys.outbox(line)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def _slow_rooms(stage: Stage, echo: Any) -> list[Room]:

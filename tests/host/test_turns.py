@@ -130,7 +130,7 @@ async def test_the_limit_of_tool_calls_ends_in_an_answer(stage: Stage) -> None:
     calls[2] = Call("time__get_current_time", {"timezone": "Europe/Rome"})
     stage.script.on(*[turn(call) for call in calls], "That is all I found.")
     async with stage.host():
-        said = await stage.ask(ann, stage.world.private(ann, clock), clock, "go on for ever")
+        said = await stage.ask(ann, stage.world.private(ann, clock), clock, "go on forever")
     assert said == "That is all I found."
     last = stage.requests()[-1]
     assert last["tool_choice"] == {"type": "none"}

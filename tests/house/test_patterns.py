@@ -294,7 +294,7 @@ def misbehaviour(found: Found) -> str:
     """What is wrong with a pattern, or nothing."""
     for text in texts(found.pattern, TINY):
         if min(seconds(found, text) for _ in range(2)) > FAR_TOO_LONG:
-            return f"{found.place}: {text!r} takes for ever"
+            return f"{found.place}: {text!r} takes forever"
     for recipe in slowest(found):
         ratio, size = growth(partial(seconds, found), partial(text_of, found.pattern, *recipe))
         if ratio > MOST:

@@ -1,4 +1,4 @@
-"""MCP servers that refuse, each for ever: how each row of the table ends."""
+"""MCP servers that refuse, each forever: how each row of the table ends."""
 
 from __future__ import annotations
 

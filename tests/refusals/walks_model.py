@@ -1,4 +1,4 @@
-"""The rows M: a model API that says one thing for ever, and how a conversation ends there."""
+"""The rows M: a model API that says one thing forever, and how a conversation ends there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def ended(
     first: Turn | None = None,
     name: str = "Ann",
 ) -> Talk:
-    """One person meets a refusal for ever, and reads `end` after at most so many requests.
+    """One person meets a refusal forever, and reads `end` after at most so many requests.
 
     It begins with the second message, or with the result of a call where `first` is one. Another
     person is answered meanwhile; and so is the next message once it is over, at once and with the

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from pathlib import Path
 
 from bot.app import App
 from registry.sources.stored_values import DEFAULT, DEFINITION
 from simulators.testing.valkey import Valkey
-from tests.host.rented import ALL, PASSWORD, ended, rented, user
+from tests.host.rented import ALL, PASSWORD, REDIS, ended, rented, user
 from tests.host.stage import HostProcess, health, staged, until
 from tests.refusals.table import Walk, ends
 
@@ -42,6 +43,20 @@ ends("R4")(start_refused(user("%R~*", "%W~{*", "&*", "+@all"), "access:claim"))
 ends("R5")(start_refused(user(*ALL, "-xadd", "-hsetnx"), "HSETNX, XADD"))
 ends("R6")(start_refused(user(*ALL, "-info"), "'info' command"))
 ends("R7")(start_refused(("--requirepass", "another-password"), "the store refuses the login"))
+
+
+@ends("R12")
+async def replica(folder: Path) -> None:
+    """`run` and `check` name the primary, to which the host should have been sent."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    primary = Valkey(folder / "primary", ("--port", port, "--bind", "127.0.0.1"), program=REDIS)
+    await primary.start()
+    try:
+        options = ("--replicaof", "127.0.0.1", port)
+        await start_refused(options, "is a replica", f"its primary is 127.0.0.1:{port}")(folder)
+    finally:
+        await primary.stop()
 
 
 def done_without(rules: tuple[str, ...], named: str) -> Walk:

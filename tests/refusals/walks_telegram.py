@@ -1,4 +1,4 @@
-"""Telegram says one thing for ever: each row of the table ends, and others are served meanwhile."""
+"""Telegram says one thing forever: each row of the table ends, and others are served meanwhile."""
 
 from __future__ import annotations
 

@@ -54,6 +54,15 @@ async def test_sigterm_in_the_middle_of_an_answer_lets_it_come_at_once(tmp_path:
 
 
 @linux
+async def test_nothing_is_left_of_a_host_that_does_not_end_in_time(tmp_path: Path) -> None:
+    async with sandbox(without_tools(tmp_path)) as one:
+        host = await one.host(lambda host: host["state"] == "up")
+        os.kill(host["pid"], signal.SIGSTOP)
+        assert await one.stop(seconds=40) == 0
+        assert processes_in(tmp_path) == {}
+
+
+@linux
 async def test_a_killed_sandbox_takes_its_host_along_and_the_next_goes_on(tmp_path: Path) -> None:
     async with sandbox(tmp_path) as one:
         await one.say(DIRECT, "12 * 12")

@@ -66,7 +66,7 @@ async def test_stopping_ends_hanging_requests_and_streams_at_once(
             await started.acquire()
             await started.acquire()
             began = time.monotonic()
-        assert time.monotonic() - began < 20  # without an end of them it would take for ever
+        assert time.monotonic() - began < 20  # without an end of them it would take forever
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(r, aiohttp.ClientError) for r in results)
     assert not caplog.records

@@ -52,8 +52,22 @@ def test_the_client_takes_each_option_that_is_taken(option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["ssl_min_version=9", "ssl_include_verify_flags=NONE", "max_connections=many"]
+    ("option", "cure"),
+    [
+        ("ssl_min_version=9", "correct it"),
+        ("ssl_include_verify_flags=NONE", "correct it"),
+        *((f"max_connections={n}", "at least 3") for n in ("many", "0", "1", "2", "-1", "2.5")),
+        *((f"timeout={n}", "seconds above 0") for n in ("0", "-1", "nan", "inf", "long")),
+        *((f"socket_timeout={n}", "seconds above 0") for n in ("0", "-1", "nan", "inf", "5s")),
+        *((f"socket_connect_timeout={n}", "seconds above 0") for n in ("0.0", "-0.5")),
+        ("socket_read_size=0", "at least 1"),
+        *((f"health_check_interval={n}", "0 or more") for n in ("x", "-1", "0.5")),
+        *((f"protocol={n}", "2 or 3") for n in ("9", "0", "RESP3")),
+        ("ssl_cert_reqs=perhaps", "none, optional or required"),
+    ],
 )
-def test_a_value_that_the_client_would_stumble_over_is_refused(option: str) -> None:
-    with pytest.raises(InvalidValue, match="with a value that it cannot have"):
+def test_a_value_that_the_client_would_stumble_over_is_refused(option: str, cure: str) -> None:
+    with pytest.raises(InvalidValue, match="with a value that it cannot have") as refused:
         check_address(f"rediss://h:6379/0?{option}")
+    assert option.partition("=")[0] in refused.value.message
+    assert cure in refused.value.cure

@@ -165,35 +165,37 @@ async def test_a_turn_that_comes_to_nothing_in_life_after_life_is_poison(
 
 
 @pytest.mark.parametrize(
-    ("apart", "alone", "joined", "hits"),
+    ("apart", "neighbours", "over", "hits"),
     [
-        (0.0, True, "", 2),
-        (0.0, False, "", 0),
-        (0.0, True, "first", 1),  # another turn began beside its first attempt
-        (0.0, True, "earlier", 2),  # and one that began beside none of these
-        (60.0, True, "", 1),
+        (0.0, [], False, 2),
+        (0.0, ["first", "second"], False, 0),
+        (0.0, ["first"], False, 1),  # another turn ran at the end of its first attempt
+        (0.0, ["first", "second"], True, 2),  # another ran beside it, but not at the end
+        (60.0, [], False, 1),
     ],
 )
 async def test_only_ends_that_a_turn_met_alone_and_not_within_seconds_speak_against_it(
     client: StoreClient,
     monkeypatch: pytest.MonkeyPatch,
     apart: float,
-    alone: bool,
-    joined: str,
+    neighbours: list[str],
+    over: bool,
     hits: int,
 ) -> None:
     monkeypatch.setattr(journal, "ENDS_APART_SECONDS", apart)
     d = await journal_line(client)
-    await d.begin(call="first", alone=alone)
-    if joined:
-        (other,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
-        attempt = (keys.open_turn(LINE, "5"), joined)
-        await d.begin(TurnRef(other.id, "6", "echo"), alone=False, joined=attempt)
-    await d.begin(call="second", alone=alone)
-    third = await d.begin(call="third", alone=alone)
+    (other,) = (await d.inbox.accept(LINE, [Update(2, b"{}")])).entries
+    for number, life in enumerate(("first", "second")):
+        await d.begin(life=life)
+        if life in neighbours:
+            another = await d.begin(TurnRef(other.id, "6", "echo"), life=life)
+            if over:
+                await d.journal.finish(d.fence, another.turn, [], [])
+                (other,) = (await d.inbox.accept(LINE, [Update(3 + number, b"{}")])).entries
+    third = await d.begin(life="third")
     assert (third.turn.attempts, third.turn.hits) == (3, hits)
     await d.journal.append(d.fence, third.turn, [Record("model", {})])
-    assert (await d.begin(call="fourth", alone=False)).turn.hits == int(alone)
+    assert (await d.begin(life="fourth")).turn.hits == 1
 
 
 async def test_a_life_that_records_something_is_no_failed_try(client: StoreClient) -> None:

@@ -21,6 +21,7 @@ local ids = {newest()}
 for i = after + 1, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[4], '*', 'p', ARGV[i])
 end
+stop_running(KEYS[2])
 if #ids == 1 then
   redis.call('DEL', KEYS[2])
   redis.call('XDEL', KEYS[5], ARGV[2])

@@ -17,6 +17,7 @@ end
 for i = after + 1, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[4], '*', 'p', ARGV[i])
 end
+stop_running(KEYS[2])
 redis.call('HSET', KEYS[2], 'state', 'suspended', 'writes', ARGV[3], 'nonce', ARGV[4], 'tries', 0,
   'dark', 0)
 redis.call('HDEL', KEYS[2], 'preview', 'hits', 'hit')

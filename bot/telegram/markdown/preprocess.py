@@ -112,7 +112,7 @@ def _without_latex(data: bytes) -> bytes:
         if opens.start() < at or kind in closed_for_good:
             continue
         end = data.find(_LATEX_CLOSES[kind], opens.end())
-        if end < 0:  # nor does a later one find its end: looking again would take for ever
+        if end < 0:  # nor does a later one find its end: looking again would take forever
             closed_for_good.add(kind)
             continue
         parts += [data[at : opens.start()], b" " * (end + 2 - opens.start())]

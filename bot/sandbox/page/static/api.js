@@ -28,7 +28,7 @@ export async function act(name, body) {
   }
 }
 
-/** Listens for ever: a stream that ended, for whatever reason, is opened again. */
+/** Listens forever: a stream that ended, for whatever reason, is opened again. */
 export function listen(handlers, lost) {
   let source;
   const open = () => {

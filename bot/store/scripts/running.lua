@@ -1,0 +1,7 @@
+-- Goes in front of scripts that begin or end turns. Each life of a host has a set of the turns that
+-- run in it. When the host ends, the set stays as it was, and tells which turns met that end.
+local function running_in(life) return 'hosts:running:' .. life end
+local function stop_running(open)
+  local life = redis.call('HGET', open, 'life')
+  if life then redis.call('ZREM', running_in(life), open) end
+end
