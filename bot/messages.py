@@ -214,6 +214,7 @@ class OutgoingPart:
     order. `tracks` names what the message shows (an approval, an admin's card), for which the
     message's id is remembered. A `best_effort` edit is dropped where its message is gone; any other
     edit is then sent as a message. A `best_effort` message is left out where it is refused.
+    `late_for` is a turn that is over, whose history says that this part was not delivered.
     """
 
     chat: int
@@ -222,6 +223,7 @@ class OutgoingPart:
     turn: TurnRef | None = None
     tracks: str = ""
     best_effort: bool = False
+    late_for: TurnRef | None = None
 
     @property
     def may_be_left_out(self) -> bool:

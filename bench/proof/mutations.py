@@ -177,8 +177,8 @@ MUTATIONS = (
     Mutation(
         "an answer that is refused for good is kept",
         "bot/hosting/outbox_channel.py",
-        "if result.refused and not part.tracks:",
-        "if False:",
+        "told, keep = None, result.refused and not part.tracks",
+        "told, keep = None, False",
         "tests/host/test_refused_answers.py::"
         "test_an_answer_that_is_refused_for_good_is_kept_told_and_sent_on_demand",
     ),

@@ -252,7 +252,9 @@ class HostedLine:
             await s.router.tracked_message(context, tracks, outcome)
 
         seconds_left = partial(s.leases.seconds_left, self.line)
-        channel = self.transport.open_channel(Ownership(fence, seconds_left, lost.set, report))
+        on_late = partial(s.turns.transcripts.forget, self.line)
+        owned = Ownership(fence, seconds_left, lost.set, report, on_late)
+        channel = self.transport.open_channel(owned)
         context = LineContext(fence, self.identity, channel)
         queues = ConversationQueues(
             context, s.router, s.stores.inbox, decode, lost, s.clock, s.options.turns_at_once

@@ -22,7 +22,7 @@ from bot.messages import Clock, OutboxItem, OutgoingPart
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff, cancel_and_wait
-from bot.store.outbox import Outbox
+from bot.store.outbox import MOST_OF_CLOSED, Outbox
 
 log = structlog.get_logger("channel")
 
@@ -39,6 +39,11 @@ REFUSED_ALERT = (
     "it, and `switchboard dead-letters replay` sends it once more. More that meet the same words "
     "are kept as well, without another notice."
 )
+CLOSED_ALERT = (
+    "{}: the bot may not write in chat {}. {}\n\nAllow it there, then send what was refused: "
+    "`switchboard dead-letters list` shows it, and `switchboard dead-letters replay` sends it. The "
+    "newest {} messages of this chat are kept, without another notice."
+)
 FAILED_HERE = "Sending it failed on this host: its log says why."
 
 T = TypeVar("T")
@@ -48,13 +53,15 @@ T = TypeVar("T")
 class SendResult:
     """What became of a part: the message that shows it, or why nobody will ever see it.
 
-    `undeliverable` says why in words. `refused`: the chat takes messages, but not this one.
+    `undeliverable` says why in words. `refused`: whoever is there has not got it, and should;
+    `closed`: the chat refuses everything, until somebody there lets the bot write.
     """
 
     chat: int
     message: int | None = None
     undeliverable: str = ""
     refused: bool = False
+    closed: bool = False
 
 
 @dataclass(slots=True, repr=False)
@@ -197,17 +204,22 @@ class OutboxChannel(ABC):
         """Remove a part; of one that nobody will see history says so, and a refused one is kept."""
         part, why = item.part, result.undeliverable
         if not why or part.may_be_left_out:
-            await self._outbox.receipt(self._fence, item.id, part.turn)
+            await self._outbox.receipt(self._fence, item, delivered=not why)
+            if part.late_for:
+                self._owned.on_late(part.late_for)
             return
-        told = None
-        if result.refused and not part.tracks:  # what it tracks has an end of its own
+        told, keep = None, result.refused and not part.tracks  # what it tracks has its own end
+        if keep and result.closed:
+            text = CLOSED_ALERT.format(self._fence.line, part.chat, why, MOST_OF_CLOSED)
+            await self._services.alert(f"closed:{self._fence.line}:{part.chat}", text)
+        elif keep:
             topic = {name: part.payload[name] for name in (TOPIC,) if name in part.payload}
             told = OutgoingPart(part.chat, "message", {"text": NOT_DELIVERED} | topic)
             told = replace(told, best_effort=True)
             await self._alert(why)
-        for one in await self._outbox.set_aside(self._fence, item, why, told):
+        for one in await self._outbox.set_aside(self._fence, item, why, told, keep=keep):
             self._enqueue(one)
-        if told:
+        if keep:
             self._services.counters.add("dead_letters")
 
     async def _alert(self, why: str) -> None:

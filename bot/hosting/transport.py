@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bot.conversations.router import MessageOutcome
 from bot.hosting.leases import SecondsLeft
-from bot.messages import Channel, Decoded, Fence
+from bot.messages import Channel, Decoded, Fence, TurnRef
 from bot.store.inbox import Update
 from registry.binding import BotIdentity
 
@@ -24,13 +24,15 @@ class Ownership:
     """What a channel may do for a line that was just acquired, and whom it tells.
 
     It sends nothing once `seconds_left` is too short, and calls `on_lost` where the store says that
-    another host owns the line.
+    another host owns the line. `on_late` hears of a turn that was over and whose answer was
+    delivered now: its history has changed.
     """
 
     fence: Fence
     seconds_left: SecondsLeft
     on_lost: Callable[[], None]
     report: Report
+    on_late: Callable[[TurnRef], None] = lambda _turn: None
 
 
 class Transport(Protocol):

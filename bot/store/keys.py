@@ -55,6 +55,10 @@ outbox = Key("{<line>}:outbox")
 """Parts to send."""
 frozen = Key("{<line>}:frozen")
 """Chats that take nothing until a time."""
+closed = Key("{<line>}:closed:<chat>")
+"""The newest dead letters of a chat in which the bot may not write."""
+failing = Key("{<line>}:failing")
+"""How often sending failed, by part."""
 posted = Key("{<line>}:notice:<key>")
 """The ids of the parts that were posted under a key."""
 transcript = Key("{<line>}:conv:<conversation>:<agent>:log")

@@ -15,6 +15,10 @@ from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
 
 POSTED_FOR_S = 48 * 3600
+FAILURES_FOR_S = 48 * 3600
+CLOSED_FOR_S = 30 * 24 * 3600
+MOST_OF_CLOSED = 20
+"""So many dead letters of a chat in which the bot may not write are kept, the newest."""
 PAGE = 1000
 STORED_KINDS: dict[PartKind, str] = {
     "message": "sendMessage",
@@ -24,6 +28,19 @@ STORED_KINDS: dict[PartKind, str] = {
 }
 """The words that stand for the kinds in the store; earlier releases wrote them as well."""
 KINDS = {stored: kind for kind, stored in STORED_KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often sending a part failed, whoever owned its line.
+
+    `faults` counts answers that something failed, `unanswered` answers that never came. `served`:
+    others were sent something meanwhile.
+    """
+
+    faults: int = 0
+    unanswered: int = 0
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +71,43 @@ class Outbox:
             start = f"({found[-1].id}"
         return found
 
-    async def receipt(self, fence: Fence, part: str, turn: TurnRef | None) -> None:
-        """Remove a part that was sent, or may be left out; the last part of a turn ends it."""
-        names: list[keys.AnyKey] = [keys.outbox]
+    async def receipt(self, fence: Fence, item: OutboxItem, *, delivered: bool = True) -> None:
+        """Remove a part that was sent, or may be left out; the last part of a turn ends it.
+
+        One that was `delivered` late takes back what the history of its turn says.
+        """
+        turn, late, line = item.part.turn, item.part.late_for, fence.line
+        names: list[keys.AnyKey] = [keys.outbox, keys.failing]
+        args: list[Any] = [item.id, turn.entry if turn else ""]
         if turn:
-            names += [keys.open_turn(fence.line, turn.conversation), keys.inbox]
-        await self.client.as_owner("receipt", fence, names, part, turn.entry if turn else "")
+            names += [keys.open_turn(line, turn.conversation), keys.inbox]
+        elif late and delivered:
+            names.append(keys.transcript(line, late.conversation, late.agent))
+            args.append(orjson.dumps({"turn": late.entry}))
+        await self.client.as_owner("receipt", fence, names, *args)
 
     async def set_aside(
-        self, fence: Fence, item: OutboxItem, why: str, told: OutgoingPart | None
+        self, fence: Fence, item: OutboxItem, why: str, told: OutgoingPart | None, *, keep: bool
     ) -> list[OutboxItem]:
         """Remove a part that was never delivered; its turn's history says so.
 
-        One that was refused is kept as a dead letter, and its chat is `told`, once for a turn.
+        With `keep` it becomes a dead letter, and its chat is `told`, once for a turn. Of a chat
+        that cannot be told, only the newest letters stay.
         """
         turn, line = item.part.turn, fence.line
         entry = turn.entry if turn else ""
-        names: list[keys.AnyKey] = [keys.outbox, keys.dead_letters]
+        names: list[keys.AnyKey] = [keys.outbox, keys.failing, keys.dead_letters]
         names.append(keys.posted(line, f"refused:{entry or item.id}"))
+        names.append(keys.closed(line, item.part.chat))
         if turn:
             transcript = keys.transcript(line, turn.conversation, turn.agent)
             names += [keys.open_turn(line, turn.conversation), keys.inbox, transcript]
         record = orjson.dumps({"turn": entry, "why": why})
         args: list[Any] = [item.id, entry, why, record, POSTED_FOR_S, int(time.time())]
-        if told:  # the turn is over when its letter is sent after all
-            args += [dump_part(replace(item.part, turn=None)), dump_part(told)]
+        args += [MOST_OF_CLOSED, CLOSED_FOR_S]
+        if keep:  # the turn is over when its letter is sent after all
+            late = replace(item.part, turn=None, late_for=turn or item.part.late_for)
+            args += map(dump_part, (late, told) if told else (late,))
         ids = await self.client.as_owner("set_aside", fence, names, *args)
         return outbox_items(ids, [told] if told else [])
 
@@ -95,6 +124,17 @@ class Outbox:
         seconds, micros = await self.client.read("TIME")
         now = int(seconds) + int(micros) / 1e6
         return {int(chat): float(until) / 1000 - now for chat, until in pairs_of(found)}
+
+    async def failures(self, line: str, part: str) -> Failures:
+        """How often sending a part failed so far."""
+        found = await self.client.read("HGET", keys.failing(line), part)
+        return Failures(*orjson.loads(found)) if found else Failures()
+
+    async def note_failures(self, fence: Fence, part: str, failures: Failures) -> None:
+        """Keep how often sending a part failed, until it is removed."""
+        counts = orjson.dumps([failures.faults, failures.unanswered, failures.served])
+        args = (part, counts, FAILURES_FOR_S)
+        await self.client.as_owner("note_failures", fence, [keys.failing], *args)
 
     async def mark_shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
         """Note the message that shows an approval request; True if that has changed since.
@@ -121,16 +161,17 @@ def dump_part(part: OutgoingPart) -> bytes:
         body["s"] = part.tracks
     if part.best_effort:
         body["l"] = True
+    if part.late_for:
+        body["d"] = [part.late_for.entry, part.late_for.conversation, part.late_for.agent]
     return orjson.dumps(body)
 
 
 def load_part(raw: bytes) -> OutgoingPart:
     """A stored part."""
     body = orjson.loads(raw)
-    turn = TurnRef(*body["t"]) if "t" in body else None
-    return OutgoingPart(
-        body["c"], KINDS[body["m"]], body["p"], turn, body.get("s", ""), body.get("l", False)
-    )
+    turn, late_for = (TurnRef(*body[name]) if name in body else None for name in ("t", "d"))
+    kind, tracks, best_effort = KINDS[body["m"]], body.get("s", ""), body.get("l", False)
+    return OutgoingPart(body["c"], kind, body["p"], turn, tracks, best_effort, late_for)
 
 
 def outbox_items(ids: Sequence[bytes], parts: Sequence[OutgoingPart]) -> list[OutboxItem]:

@@ -7,14 +7,12 @@ that a 429 blocked; previews and typing take guessed slots, or are left out.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from bot.errors import StoreError
 from bot.hosting.leases import MIN_LEASE_SECONDS
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Ownership
@@ -56,8 +54,8 @@ class TelegramChannel(OutboxChannel):
         self._seconds_left = owned.seconds_left
         self._secrets = services.secrets
         self._rate_limit = ChatRateLimiter(services.clock)
-        shared = (self._rate_limit, services.clock, services.counters, self._block)
-        self._sender = TelegramSender(owned.fence.line, client, owned.seconds_left, *shared)
+        shared = (self._rate_limit, services.clock, services.counters, services.outbox)
+        self._sender = TelegramSender(owned.fence, client, owned.seconds_left, *shared)
 
     # --- answers ---
 
@@ -115,13 +113,6 @@ class TelegramChannel(OutboxChannel):
             self._rate_limit.block_until(chat, now + seconds)
         return await super().recover()
 
-    async def _block(self, chat: int, seconds: float) -> None:
-        """Send nothing to a chat for some seconds, also if another host owns the line by then."""
-        self._rate_limit.block_until(chat, self._clock.monotonic() + seconds)
-        if seconds > 0:
-            with contextlib.suppress(StoreError):  # the receipt will find out as well
-                await self._outbox.block_chat(self._fence, chat, seconds)
-
     def frozen(self) -> list[float]:
         """Of each chat that was told to wait: how many seconds still."""
         return self._rate_limit.blocked()
@@ -153,6 +144,8 @@ class TelegramChannel(OutboxChannel):
         messages = split(rich, renderer.PART_LIMIT)
         if not messages or shows_secret(rich, self._secrets, growing=True):
             return None
+        if message is None:
+            self._rate_limit.begin(address.chat)
         self._rate_limit.record(address.chat, preview=True)
         if address.private:
             payload = sender.text_payload(address, messages[-1])
@@ -187,7 +180,7 @@ class TelegramChannel(OutboxChannel):
         except errors.NotModified:
             return {"message_id": payload.get("message_id", 0)}
         except errors.TooManyRequests as error:
-            await self._block(address.chat, error.retry_after)
+            await self._sender.block(address.chat, error.retry_after)
             raise
 
     # --- questions ---

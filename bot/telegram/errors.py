@@ -9,7 +9,8 @@ TelegramError
 │   ├── TooLong                   the text or file is over the limit
 │   └── ChatMigrated              the group has a new id
 ├── Unauthorized (revoked)        401
-├── Unreachable (refused)         403, or chat not found: this person or chat is closed to us
+├── ChatClosed (refused)          the chat is there, but takes nothing from us: a right is missing
+├── Unreachable (refused)         403, or chat not found: this person or chat is gone
 ├── UnknownMethod (refused)       404
 ├── Conflict (refused)            409, another program polls with this token
 ├── TooManyRequests (refused)     429, with the seconds to wait
@@ -86,8 +87,12 @@ class Unauthorized(TelegramError, ChannelRevoked):
     cure = "get a new token from @BotFather and set it; the other bots go on"
 
 
+class ChatClosed(TelegramError, ChannelRefused):
+    """400 or 403: a right to write is missing, or the topic is closed; an admin there can help."""
+
+
 class Unreachable(TelegramError, ChannelRefused):
-    """403, or 400 "chat not found": this chat is closed to us."""
+    """403, or 400 "chat not found": whoever was there blocked the bot, left or was never there."""
 
 
 class UnknownMethod(TelegramError, ChannelRefused):
@@ -141,13 +146,16 @@ _WORDS: Final[tuple[tuple[type[TelegramError], str], ...]] = (
         "thread not found|message_thread_invalid|topic_(deleted|id_invalid)",
     ),
     (TooLong, "(text|message|caption) is too long|_too_long"),
-    (Unreachable, "(chat|user) not found|(not enough|have no) rights to send"),
-    (Unreachable, "need administrator rights|chat_write_forbidden|chat_restricted"),
-    (Unreachable, "peer_id_invalid|topic_closed"),
+    (ChatClosed, "(not enough|have no) rights|need administrator rights|chat_admin_required"),
+    (ChatClosed, "chat_(guest_)?(send|write)_[a-z_]*forbidden|chat_restricted"),
+    (ChatClosed, "topic_closed|topic is closed|peer_id_invalid"),
+    (Unreachable, "(chat|user) not found|deactivated|not in the chat|not a member|channel_private"),
+    (Unreachable, "bot was (blocked|kicked)|user_is_blocked|chat was deleted"),
 )
 _BY_WORDS: Final = [(kind, re.compile(words)) for kind, words in _WORDS]
 
 _DEFAULT_RETRY_SECONDS: Final = 5.0
+_WAIT: Final = re.compile(r"(?:retry after |(?:flood|slowmode)_wait_)(\d{1,9})\b")
 
 
 def error_from(
@@ -164,21 +172,26 @@ def error_from(
         return ChatMigrated(method, description, to)
     if status < 400:  # neither a result nor a refusal
         return FateUnknown(method, description)
-    if status == 429:
-        seconds = _retry_seconds(parameters.get("retry_after"), header)
+    if status == 429 or (
+        known is not None and status in (400, 420) and _WAIT.search(description.casefold())
+    ):
+        seconds = _retry_seconds(parameters.get("retry_after"), header, description)
         return TooManyRequests(method, description, seconds)
     if status >= 500 or (known is None and status not in (400, 413)):
         return ServerFault(method, description)
+    said = "" if known is None else description.casefold()
+    kinds = [kind for kind, words in _BY_WORDS if words.search(said)]
+    if status == 403 and ChatClosed in kinds:
+        return ChatClosed(method, description)
     if status in _BY_STATUS:
         return _BY_STATUS[status](method, description)
-    said = "" if known is None else description.casefold()
-    kinds = (kind for kind, words in _BY_WORDS if words.search(said))
-    return next(kinds, BadRequest)(method, description)
+    return next(iter(kinds), BadRequest)(method, description)
 
 
-def _retry_seconds(parameter: object, header: str | None) -> float:
-    """Seconds to wait: the answer's own parameter, else its header, else five."""
-    for value in (parameter, header):
+def _retry_seconds(parameter: object, header: str | None, description: str) -> float:
+    """Seconds to wait: the answer's own parameter, else its header, its words, else five."""
+    worded = _WAIT.search(description.casefold())
+    for value in (parameter, header, worded and worded[1]):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
         try:

@@ -15,7 +15,6 @@ _PRIVATE_GAP: Final = 1.0
 _GROUP_GAP: Final = 3.0
 _GROUP_EDIT_STEP: Final = 0.5
 _GROUP_EDIT_GAP: Final = 5.0
-_FIRST_DRAFT: Final = 0.5
 _HALF_SPEED: Final = 60.0
 _DEEPEST_DEBT: Final = 60.0
 _IDLE: Final = 60.0
@@ -48,14 +47,8 @@ class ChatRateLimiter:
         return len(self._chats)
 
     def begin(self, chat: int) -> None:
-        """Start a growing answer.
-
-        Group edits start at their short gap again; a private chat's first draft comes after 0.5 s.
-        """
-        state = self._state(chat)
-        state.edits = 0
-        if chat > 0:
-            state.slot = max(state.slot, state.used + _FIRST_DRAFT)
+        """Start a growing answer: edits in a group start at their short gap again."""
+        self._state(chat).edits = 0
 
     def may_preview(self, chat: int) -> bool:
         """Whether a preview, an edit or typing may go to the chat now."""

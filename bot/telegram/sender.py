@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
+from bot.errors import StoreError
 from bot.hosting.leases import MIN_LEASE_SECONDS, SecondsLeft
 from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, TOPIC, SendResult
-from bot.messages import Address, Clock, OutboxItem, OutgoingPart, PartKind, RichText
+from bot.messages import Address, Clock, Fence, OutboxItem, OutgoingPart, PartKind, RichText
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff
 from bot.safety.output_filter import shows_secret
+from bot.store.outbox import Failures, Outbox
 from bot.telegram import errors
 from bot.telegram.client import TelegramClient
 from bot.telegram.markdown import renderer
@@ -165,41 +168,42 @@ def _without(payload: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Tries:
-    """How sending one part went so far, since a monotonic time.
+    """How sending one part, whose id is `item`, went so far, since a monotonic time.
 
     `faults` counts 5xx while Telegram answered otherwise, `forms` the refused forms of the part;
-    `refusal` is what Telegram said to the first of them.
+    `refusal` is what Telegram said to the first of them. `served`: others were sent something
+    meanwhile. Once `recalled`, the counts are those of earlier owners of the line as well.
     """
 
+    item: str
     began: float
     failed: int = 0
     unanswered: int = 0
     faults: int = 0
+    served: bool = False
+    recalled: bool = False
     forms: int = 0
     refusal: str = ""
 
 
 @dataclass(slots=True, repr=False)
 class TelegramSender:
-    """Sends the parts of one bot's line, as far as its lease goes.
+    """Sends the parts of one bot's line, as far as its lease goes."""
 
-    `block` notes that a chat takes nothing for some seconds.
-    """
-
-    line: str
+    fence: Fence
     client: TelegramClient
     seconds_left: SecondsLeft
     rate_limit: ChatRateLimiter
     clock: Clock
     counters: Counters
-    block: Callable[[int, float], Awaitable[None]]
+    outbox: Outbox
     _failing: dict[int, _Tries] = field(init=False, default_factory=dict)
     _sent_at: float = field(init=False, default=-math.inf)
 
     async def send(self, item: OutboxItem) -> SendResult:
         """Send one part until it is sent or never can be; raises Unauthorized."""
         part = mark_repeated(item.part) if item.maybe_sent else item.part
-        tries = _Tries(self.clock.monotonic())
+        tries = _Tries(item.id, self.clock.monotonic())
         try:
             return await self._send(part, tries)
         finally:
@@ -226,13 +230,21 @@ class TelegramSender:
                     return self._given_up(error, part, tries)
                 if tries.unanswered >= MOST_COPIES:
                     self.counters.add("send:unanswered")
-                    log.error("send.unanswered", line=self.line, chat=chat, times=tries.unanswered)
+                    how = {"chat": chat, "times": tries.unanswered}
+                    log.error("send.unanswered", line=self.fence.line, **how)
                     return SendResult(part.chat)
                 part = next_part
             else:
                 self.counters.add("sent")
                 self._sent_at = self.clock.monotonic()
                 return SendResult(part.chat, message_id(sent))
+
+    async def block(self, chat: int, seconds: float) -> None:
+        """Send nothing to a chat for some seconds, also if another host owns the line by then."""
+        self.rate_limit.block_until(chat, self.clock.monotonic() + seconds)
+        if seconds > 0:
+            with contextlib.suppress(StoreError):  # the receipt will find out as well
+                await self.outbox.block_chat(self.fence, chat, seconds)
 
     def is_failing(self, chat: int) -> bool:
         """Whether the part that is being sent to a chat has failed again and again."""
@@ -263,6 +275,7 @@ class TelegramSender:
             case errors.FateUnknown():
                 self.counters.add("send:fate_unknown")
                 tries.unanswered += 1
+                await self._keep(tries, part)
                 await self._pause(error, tries.failed, LONGEST_BEFORE_A_COPY)
                 await self._wait_until_reachable()
                 return mark_repeated(part)
@@ -281,9 +294,10 @@ class TelegramSender:
         It is the message's where Telegram answers otherwise, above all where it took what was sent
         to others meanwhile.
         """
-        tries.faults += await self._unreachable() is None
-        served = self._sent_at > tries.began or part.may_be_left_out
-        if tries.faults >= (MOST_FAULTS if served else MOST_FAULTS_UNPROVEN):
+        if await self._unreachable() is None:
+            tries.faults += 1
+            await self._keep(tries, part)
+        if tries.faults >= (MOST_FAULTS if tries.served else MOST_FAULTS_UNPROVEN):
             return None
         await self._pause(error, tries.failed)
         again = mark_repeated(part)
@@ -291,16 +305,35 @@ class TelegramSender:
             return again
         return replace(again, payload=_without(again.payload, *_decoration(again.payload)))
 
+    async def _keep(self, tries: _Tries, part: OutgoingPart) -> None:
+        """Keep the counts with the part, so that a restart does not make them begin anew.
+
+        A part that never fails in such a way is never looked up.
+        """
+        line = self.fence.line
+        tries.served |= self._sent_at > tries.began or part.may_be_left_out
+        with contextlib.suppress(StoreError):  # they count from the start of this host, then
+            if not tries.recalled:
+                before = await self.outbox.failures(line, tries.item)
+                tries.faults += before.faults
+                tries.unanswered += before.unanswered
+                tries.failed += before.faults + before.unanswered
+                tries.served |= before.served
+                tries.recalled = True
+            found = Failures(tries.faults, tries.unanswered, tries.served)
+            await self.outbox.note_failures(self.fence, tries.item, found)
+
     def _given_up(
         self, error: errors.TelegramError, part: OutgoingPart, tries: _Tries
     ) -> SendResult:
         refused = not isinstance(error, errors.Unreachable)
+        closed = isinstance(error, errors.ChatClosed)
         kind = "refused" if refused else "unreachable"
         self.counters.add(f"send:{kind}")
         words = {"error": str(error), "kind": kind, "cause": error.cause, "tries": tries.failed}
-        log.warning("send.given_up", line=self.line, chat=part.chat, **words)
+        log.warning("send.given_up", line=self.fence.line, chat=part.chat, **words)
         said = f"Telegram refused it: {tries.refusal or error.description}"
-        return SendResult(part.chat, undeliverable=said, refused=refused)
+        return SendResult(part.chat, undeliverable=said, refused=refused, closed=closed)
 
     async def _unreachable(self) -> errors.TelegramError | None:
         """Why Telegram answers this bot nothing at all; None where it answers, even to refuse."""
@@ -326,7 +359,7 @@ class TelegramSender:
         self, error: errors.TelegramError, failures: int, longest: float = LONGEST_PAUSE
     ) -> None:
         pause = backoff(failures, FIRST_PAUSE, longest)
-        log.warning("send.retry", line=self.line, error=str(error), pause=pause)
+        log.warning("send.retry", line=self.fence.line, error=str(error), pause=pause)
         await self.clock.sleep(pause)
 
 

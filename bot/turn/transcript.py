@@ -101,6 +101,8 @@ class TurnHistory:
 
 def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
+    kinds = [record.kind for record in records]
+    is_missing = kinds.count("undelivered") > kinds.count("delivered")
     found: list[Json] = []
     for record in records:
         if record.kind == "person":
@@ -109,7 +111,12 @@ def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -
             content = _sent_back(record, prefix)
             _join(found, "assistant", content)
             _join(found, "user", [_result(call, results, omitted) for call in calls_of(content)])
-        elif record.kind == "undelivered" and found and found[-1]["role"] == "assistant":
+        elif (
+            record.kind == "undelivered"
+            and is_missing
+            and found
+            and found[-1]["role"] == "assistant"
+        ):
             _join(found, "user", [{"type": "text", "text": NOT_DELIVERED}])
     return found
 
@@ -309,12 +316,18 @@ class Transcript:
         if self.cache is not None:
             self.cache.bytes += records * RECORD_BYTES + size
 
+    def _turn_of(self, record: Record) -> TurnHistory | None:
+        """The newest turn; for what was delivered late, the one that it belongs to."""
+        of = record.body["turn"] if record.kind == "delivered" else ""
+        return next((turn for turn in reversed(self.turns) if of in ("", turn.entry)), None)
+
     def _add(self, record: Record) -> None:
         if record.kind == "person":
             self.turns.append(TurnHistory())
-        elif not self.turns:  # the beginning of its turn is not here
+        turn = self._turn_of(record)
+        if turn is None:  # the beginning of its turn is not here
             return
-        self._grow(1, self.turns[-1].add(record))
+        self._grow(1, turn.add(record))
         if record.kind == "model":
             start, omitted = record.body.get("start", ""), record.body.get("omitted", ())
             self.view = View(start or self.view.start, frozenset(omitted))

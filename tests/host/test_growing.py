@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ from bot.app import App
 from bot.telegram import rate_limit
 from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Stall, Text, Turn
+from simulators.telegram.calls import CallRecord
 from simulators.telegram.faults import Fault
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
@@ -21,6 +23,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANSWER = " ".join(f"word{number}" for number in range(80))
 CALLS = ("sendMessage", "editMessageText")
+FLOODS: dict[str, dict[str, Any]] = {
+    "an edit on the way": {"method": "editMessageText", "parameters": {"retry_after": 1}},
+    "the last edit, in words": {"method": "editMessageText", "says": ANSWER[-6:]},
+    "a draft": {"method": "sendMessageDraft", "parameters": {"retry_after": 1}},
+    "a draft, in words": {"method": "sendMessageDraft"},
+}
 
 
 class Group:
@@ -51,20 +59,23 @@ class Group:
         await self.host.fleet.lines[0].idle()
         return self.stage.texts(self.room, self.bot.id)
 
-    async def grown(self) -> list[str]:
+    async def grown(self, pace: float = 120.0) -> list[str]:
         """What can be read after an answer that grew slowly."""
         had = self.host.counters["turns:done"]
-        self.stage.script.on(Turn((Text(ANSWER),), pace=120.0))
+        self.stage.script.on(Turn((Text(ANSWER),), pace=pace))
         self.stage.world.say(self.ann, self.room, f"@{self.bot.username} slowly")
         await until(lambda: self.host.counters["turns:done"] > had)
         await self.host.fleet.lines[0].idle()
         return self.stage.texts(self.room, self.bot.id)
 
+    def made(self) -> list[CallRecord]:
+        """All calls for this chat, in order."""
+        made = self.stage.world.calls.of(bot=self.bot.id)
+        return [call for call in made if call.params.get("chat_id") == self.room.id]
+
     def calls(self) -> list[str]:
         """The calls that show text in this group, in order."""
-        made = self.stage.world.calls.of(bot=self.bot.id)
-        mine = [call for call in made if call.params.get("chat_id") == self.room.id]
-        return [call.method for call in mine if call.method in CALLS]
+        return [call.method for call in self.made() if call.method in CALLS]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -132,3 +143,36 @@ async def test_a_beginning_that_was_refused_leaves_no_mark(group: Group) -> None
     await group.ask()
     await group.is_on_its_way()
     assert await group.go_on() == [ANSWER]
+
+
+async def test_each_answer_in_a_group_begins_to_grow_at_the_short_gap_again(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"_GROUP_GAP": 0.1, "_GROUP_EDIT_STEP": 1.0}.items():
+        monkeypatch.setattr(rate_limit, name, seconds)
+    for _ in range(2):
+        before = len(group.calls())
+        await group.grown(pace=50.0)
+        shown = [call for call in group.made() if call.method in CALLS][before:]
+        assert [call.method for call in shown][:2] == [*CALLS]
+        assert shown[1].params["text"] != ANSWER, "the answer grew no further than its beginning"
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_limit_while_an_answer_grows_is_obeyed_and_one_whole_answer_comes(
+    group: Group, monkeypatch: pytest.MonkeyPatch, flood: str
+) -> None:
+    monkeypatch.setattr(rate_limit, "_GROUP_EDIT_GAP", 0.3)
+    if "draft" in flood:
+        group.ann = group.stage.person("Ann")
+        group.room = group.stage.world.private(group.ann, group.bot)
+    before = len(group.made())
+    texts = len(group.stage.texts(group.room, group.bot.id))
+    words = "Too Many Requests: retry after 1"
+    fault = FLOODS[flood] | {"chat": group.room.id, "status": 429, "description": words}
+    group.faults.add(Fault("answer", **fault))
+    assert (await group.grown())[texts:] == [ANSWER]
+    assert not group.faults.open
+    made = group.made()[before:]
+    refused = next(n for n, call in enumerate(made) if call.status == 429)
+    assert made[refused + 1].at - made[refused].at >= 0.95

@@ -14,6 +14,8 @@ from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import turn
 from simulators.telegram.faults import Fault
 from simulators.telegram.rooms import Room
+from simulators.testing.valkey import Valkey
+from tests.host.replicas import Replica
 from tests.host.stage import Stage, health, until
 
 HOUR = 3600
@@ -32,7 +34,12 @@ def calls_to(stage: Stage, room: Room) -> list[str]:
 
 @pytest.mark.parametrize(
     ("method", "group"),
-    [("sendMessage", False), ("sendMessage", True), ("sendMessageDraft", False)],
+    [
+        ("sendMessage", False),
+        ("sendMessage", True),
+        ("editMessageText", True),
+        ("sendMessageDraft", False),
+    ],
 )
 async def test_a_chat_that_is_frozen_for_an_hour_stays_so_through_a_restart(
     stage: Stage, method: str, group: bool
@@ -67,6 +74,35 @@ async def test_a_chat_that_is_frozen_for_an_hour_stays_so_through_a_restart(
     (bot,) = report["bots"]
     assert bot["frozen"]["chats"] == 1
     assert HOUR - 60 < bot["frozen"]["seconds"] <= HOUR
+
+
+async def test_a_replica_obeys_the_flood_limit_that_a_killed_one_had_met(
+    stage: Stage, valkey: Valkey
+) -> None:
+    echo, ann, ben = stage.bot("Echo"), stage.person("Ann"), stage.person("Ben")
+    room, other = stage.world.private(ann, echo), stage.world.private(ben, echo)
+    stage.script.on("hello", again=True)
+    stage.world.faults.add(flood(room, "sendMessage"))
+    words = {"REDIS_URL": valkey.url, "LEASE_SECONDS": "2", "SWEEP_SECONDS": "0.5"}
+    one, two = (Replica(stage, name, **words) for name in ("one", "two"))
+    async with one.running(), two.running():
+        stage.world.say(ann, room, "hello")
+        await until(lambda: 429 in [call.status for call in stage.world.calls.of()], 20)
+        owner, left = (one, two) if await one.serves() else (two, one)
+        for _ in range(400):
+            if _frozen(await owner.report()):
+                break
+            await asyncio.sleep(0.05)
+        assert await stage.ask(ben, other, echo, "hello", 20) == "hello"
+        await owner.kill()
+        before = len(calls_to(stage, room))
+        stage.world.say(ann, room, "hello")
+        for _ in range(2):  # the first may be what the other one sent, once more
+            assert (await stage.ask(ben, other, echo, "hello", 30)).removeprefix(MARK) == "hello"
+        assert calls_to(stage, room)[before:] == []
+        (bot,) = (await left.report())["bots"]
+        assert bot["frozen"]["chats"] == 1
+        assert HOUR - 120 < bot["frozen"]["seconds"] <= HOUR
 
 
 def _frozen(report: dict[str, Any]) -> int:

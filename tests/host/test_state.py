@@ -18,7 +18,9 @@ from tests.state_page import channels, compared_with, documented
 RARE = {
     "access:claim",  # of a host without an admin
     "access:tries:<person>",
+    "{<line>}:closed:<chat>",  # of a group in which the bot may not write
     "{<line>}:dead",  # of a turn that ends the host again and again
+    "{<line>}:failing",  # of a part that met 5xx or no answer
     "{<line>}:frozen",  # of a chat that Telegram told to wait
 }
 CHANNELS = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED, CHANGED}

@@ -17,6 +17,7 @@ from bot.store import keys
 from simulators.messages.turns import Text, Turn
 from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import Stage, settings_of, until
+from tests.host.test_refused_answers import letters, refusal
 
 
 def free_port() -> int:
@@ -63,6 +64,29 @@ async def test_a_message_that_is_pushed_is_answered(stage: Stage) -> None:
         assert echo.token not in echo.webhook.url
         assert host.report()["status"] == "ok"
         assert host.counters["webhook:200"] == 3
+
+
+async def test_an_answer_to_a_pushed_message_that_is_refused_is_kept_and_sent_on_demand(
+    stage: Stage,
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("first", user="one")
+    stage.script.on("fine", again=True)
+    async with pushed_to(stage) as host:
+        stage.world.faults.add(refusal(room, 400, "Bad Request: no", says="first"))
+        stage.world.say(ann, room, "one")
+        await until(lambda: host.counters["dead_letters"] == 1, 20)
+        assert "could not be delivered" in (await stage.answer(room, echo)).text
+        assert await stage.ask(ann, room, echo, "two") == "fine"
+        assert "was not delivered" in str(stage.requests()[-1]["messages"])
+        stage.world.faults.clear()
+        assert len(await letters(stage, "replay")) == 1
+        assert (await stage.answer(room, echo, 3)).text == "first"
+        for text in ("three", "four"):  # the first comes after the receipt of the late answer
+            assert await stage.ask(ann, room, echo, text) == "fine"
+        assert "was not delivered" not in str(stage.requests()[-1]["messages"])
+        assert host.report()["status"] == "ok"
 
 
 async def test_pushed_messages_of_one_chat_are_answered_in_order(stage: Stage) -> None:

@@ -157,6 +157,18 @@ async def closed_to_us(folder: Path) -> None:
         assert await s.letters() == []
 
 
+@ends("T14")
+async def closed_group(folder: Path) -> None:
+    async with scene(folder, group=True) as s:
+        s.says("Forbidden: CHAT_WRITE_FORBIDDEN", 403)
+        s.ask()
+        await s.counted("dead_letters")
+        await s.others_are_served()
+        assert s.tries() == 1
+        (letter,) = await s.letters()
+        assert "CHAT_WRITE_FORBIDDEN" in letter
+
+
 @ends("T6")
 async def one_message_meets_5xx(folder: Path) -> None:
     async with scene(folder) as s:

@@ -109,7 +109,7 @@ async def test_a_finish_that_was_sent_while_its_answer_was_lost_is_done(engine: 
     async def somebody_sends_it() -> None:
         client.lost = 0
         (part,) = await d.outbox.unsent(LINE)
-        await d.outbox.receipt(d.fence, part.id, d.ref)
+        await d.outbox.receipt(d.fence, part)
         client.lost = 0
 
     client.lost, client.between = 1, somebody_sends_it
@@ -123,7 +123,7 @@ async def test_a_turn_that_is_over_is_not_begun_again(client: StoreClient) -> No
     d = await journal_line(client)
     turn = (await d.begin()).turn
     _, (part,) = await d.journal.finish(d.fence, turn, [Record("end", {})], [d.part("hi")])
-    await d.outbox.receipt(d.fence, part.id, d.ref)
+    await d.outbox.receipt(d.fence, part)
     again = await d.begin()
     assert again.turn.state == "sending"
     assert await d.kinds() == ["person", "end"]
@@ -218,7 +218,7 @@ async def test_the_keys_of_a_finished_turn_return_to_idle_size(client: StoreClie
             d.fence, turn, [Record("end", {})], [d.part("a"), d.part("b")]
         )
         for part in parts:
-            await d.outbox.receipt(d.fence, part.id, d.ref)
+            await d.outbox.receipt(d.fence, part)
     lengths = [await client.command("XLEN", key(LINE)) for key in (keys.inbox, keys.outbox)]
     assert lengths == [0, 0]
     assert await client.command("EXISTS", keys.open_turn(LINE, "5")) == 0

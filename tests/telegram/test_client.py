@@ -22,6 +22,7 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.errors import (
     BadRequest,
     CannotParse,
+    ChatClosed,
     ChatMigrated,
     Conflict,
     FateUnknown,
@@ -203,10 +204,26 @@ async def test_an_answer_in_another_content_type_is_still_read(
         (400, "Bad Request: message caption is too long", TooLong),
         (413, "Request Entity Too Large", TooLong),
         (400, "Bad Request: chat not found", Unreachable),
-        (400, "Bad Request: not enough rights to send text messages to the chat", Unreachable),
+        (400, "Bad Request: not enough rights to send text messages to the chat", ChatClosed),
+        (400, "Bad Request: have no rights to send a message", ChatClosed),
+        (403, "Forbidden: not enough rights to send text messages to the chat", ChatClosed),
+        (400, "Bad Request: need administrator rights in the channel chat", ChatClosed),
+        (400, "Bad Request: CHAT_ADMIN_REQUIRED", ChatClosed),
+        (400, "Bad Request: CHAT_RESTRICTED", ChatClosed),
+        (403, "Forbidden: CHAT_WRITE_FORBIDDEN", ChatClosed),
+        (403, "Forbidden: CHAT_SEND_PLAIN_FORBIDDEN", ChatClosed),
+        (403, "Forbidden: CHAT_GUEST_SEND_FORBIDDEN", ChatClosed),
+        (400, "Bad Request: PEER_ID_INVALID", ChatClosed),
         (400, "Bad Request: message thread not found", TopicGone),
         (400, "Bad Request: TOPIC_DELETED", TopicGone),
-        (400, "Bad Request: TOPIC_CLOSED", Unreachable),
+        (400, "Bad Request: TOPIC_CLOSED", ChatClosed),
+        (400, "[Error]: Bad Request: user is deactivated", Unreachable),
+        (400, "Bad Request: group is deactivated", Unreachable),
+        (400, "Bad Request: USER_IS_BLOCKED", Unreachable),
+        (400, "Bad Request: CHANNEL_PRIVATE", Unreachable),
+        (403, "Forbidden: bot is not a member of the supergroup chat", Unreachable),
+        (420, "FLOOD_WAIT_35", TooManyRequests),
+        (400, "Bad Request: SLOWMODE_WAIT_9", TooManyRequests),
         (403, "Forbidden: bot was blocked by the user", Unreachable),
         (403, "Forbidden: bot was kicked from the supergroup chat", Unreachable),
         (400, "Bad Request: message text is empty", BadRequest),
@@ -243,16 +260,21 @@ async def test_a_migrated_group_tells_its_new_id(session: aiohttp.ClientSession)
         (None, {"Retry-After": "3"}, 3.0),
         (None, {"Retry-After": "Fri, 20 Nov 2026 10:00:00 GMT"}, 5.0),
         ({"retry_after": "soon"}, None, 5.0),
+        ("retry after 35", None, 35.0),
+        ("FLOOD_WAIT_36", None, 36.0),
         (None, None, 5.0),
     ],
 )
 async def test_a_flood_refusal_tells_how_long_to_wait(
     session: aiohttp.ClientSession,
-    parameters: dict[str, Any] | None,
+    parameters: dict[str, Any] | str | None,
     headers: dict[str, str] | None,
     seconds: float,
 ) -> None:
-    async with served(refusing(429, "Too Many Requests", parameters, headers)) as base:
+    words = "Too Many Requests"
+    if isinstance(parameters, str):  # in words alone, as earlier servers say it
+        words, parameters = f"{words}: {parameters}", None
+    async with served(refusing(429, words, parameters, headers)) as base:
         error = await failure(to(session, base))
     assert isinstance(error, TooManyRequests)
     assert error.retry_after == seconds
