@@ -81,12 +81,28 @@ class QuotedMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Words of others that a message brings along, as Telegram has them: nobody has cleaned them.
+
+    `media` names what else is there and cannot be read yet, such as "a photo". `own`: this bot
+    wrote it.
+    """
+
+    kind: Literal["forward", "reply", "reply elsewhere", "quote"]
+    author: str
+    text: str = ""
+    media: str | None = None
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class IncomingMessage:
     """A message that asks for an answer.
 
-    `text` is what the person wrote (or a caption); `unsupported` names a kind of message that we
-    do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
-    message that a command replies to.
+    `text` is what the person wrote (or a caption), without what they only forward, with the
+    addresses behind its links; `unsupported` names a kind of message that we do not take yet;
+    `addressed` is False where a group did not speak to this bot. `quoted` is the message that a
+    command replies to; of any other message `excerpts` has what it brings of others' words.
     """
 
     address: Address
@@ -98,7 +114,13 @@ class IncomingMessage:
     unsupported: str | None = None
     addressed: bool = True
     quoted: QuotedMessage | None = None
+    excerpts: tuple[Excerpt, ...] = ()
     title: str = ""
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is a text to answer: the person's own, or one that they forward."""
+        return bool(self.text) or any(one.kind == "forward" and one.text for one in self.excerpts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,8 @@ class ApprovalService:
             if request is None:
                 raise StoreError(f"turn {turn.ref.entry} waits for a request that does not exist")
             request = self._with_current_approvers(request)
-            if request.wants_reason and person.id == request.reason_by:
+            is_reason = request.wants_reason and person.id == request.reason_by
+            if is_reason and incoming.text:  # not what they forward or only show
                 after = request.with_reason(incoming.text)
                 return ApprovalChange(after, view.edit_parts(line.channel, after), settles=entry.id)
             if request.pending and await approvers.may_supersede(line, request, person):

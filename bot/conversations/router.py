@@ -84,7 +84,7 @@ class Router:
                 await self.on_private_message(event.person, entry.line)
             if event.command:
                 await self._command(entry, event, event.command)
-            elif event.unsupported:
+            elif event.unsupported and not event.has_words:
                 self.counters.add("unsupported")
                 text = UNSUPPORTED.format(event.unsupported)
                 await self.turns.stores.reply(entry, event, text)

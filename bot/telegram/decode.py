@@ -22,6 +22,15 @@ from bot.messages import (
     Signal,
     User,
 )
+from bot.telegram.excerpts import (
+    Object,
+    as_text,
+    excerpts_of,
+    full_name,
+    is_forwarded,
+    media_noun,
+    with_links,
+)
 
 _IGNORED: Final = {
     "edited": ("edited_message",),
@@ -36,30 +45,6 @@ _IGNORED: Final = {
     "nested": ("nested",),
 }
 
-# In this order: an animation is also sent as a document, a venue also as a location.
-_UNSUPPORTED: Final = {
-    "animation": "an animation",
-    "audio": "an audio file",
-    "live_photo": "a live photo",
-    "photo": "a photo",
-    "video": "a video",
-    "video_note": "a video message",
-    "voice": "a voice message",
-    "sticker": "a sticker",
-    "document": "a file",
-    "contact": "a contact",
-    "venue": "a venue",
-    "location": "a location",
-    "poll": "a poll",
-    "dice": "a dice throw",
-    "game": "a game",
-    "story": "a story",
-    "checklist": "a checklist",
-    "paid_media": "paid media",
-    "rich_message": "a rich message",
-    "invoice": "an invoice",
-    "giveaway": "a giveaway",
-}
 _ID_BITS: Final = 53
 """The Bot API says that ids have 52 bits at most; other programs would round longer ones."""
 _LATEST_TIME: Final = 2**32 - 1
@@ -67,7 +52,6 @@ _LATEST_TIME: Final = 2**32 - 1
 _COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
 _AFTER_MENTION: Final = " \t\n,:"
 
-Object = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -117,8 +101,7 @@ def decode(update: Any, bot: BotUser) -> Decoded:
 
 def _message(message: Object, bot: BotUser) -> Decoded:
     chat, is_text = _get(message, "chat", dict), isinstance(message.get("text"), str)
-    nouns = (noun for kind, noun in _UNSUPPORTED.items() if kind in message)
-    unsupported = None if is_text else next(nouns, None)
+    unsupported = None if is_text else media_noun(message)
     if migration := _migration(message, chat, bot):
         return migration
     rule = _ignoring_rule(message, chat)
@@ -139,12 +122,13 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         person=person,
         message=number,
         sent_at=sent_at,
-        text=written.text,
+        text="" if is_forwarded(message) else written.text,
         command=written.command,
         unsupported=unsupported,
         addressed=address.private or _is_addressed(message, written, bot),
-        quoted=_quoted(message) if written.command is not None else None,
-        title=_as_text(chat.get("title")),
+        quoted=_quoted(message) if written.command else None,
+        excerpts=() if written.command else excerpts_of(message, bot.id),
+        title=as_text(chat.get("title")),
     )
 
 
@@ -230,7 +214,7 @@ def _membership(change: Object, bot: BotUser) -> Decoded:
     private = _get(chat, "type", str) == "private"
     address = Address(bot.id, _id(chat, "id"), private=private)
     person = _person(_get(change, "from", dict))
-    return Membership(address, person, now, _as_text(chat.get("title")))
+    return Membership(address, person, now, as_text(chat.get("title")))
 
 
 def _is_inside(member: Object) -> bool:
@@ -256,16 +240,17 @@ ALLOWED_UPDATES: Final = tuple(_MEANINGS)
 def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
     """A message's text or caption, read as a command only where those are wanted."""
     text, entities = _text(message)
-    if "forward_origin" in message or "forward_date" in message:
+    if is_forwarded(message):
         return ParsedText(text, mentioned=False)
     mentions = list(_mentions(text, entities, bot))
     end = next((end for start, end in mentions if start == 0), 0)
     units = text.encode("utf-16-le", "surrogatepass") if end else b""
     rest = units[2 * end :].decode("utf-16-le", "surrogatepass").lstrip(_AFTER_MENTION)
-    text = rest or text
+    whole, text = text, rest or text
     match = _COMMAND.match(text) if commands else None
     if match is None:
-        return ParsedText(text, bool(mentions))
+        shown = with_links(whole, entities)  # a link never begins before the end of a mention
+        return ParsedText(shown[len(whole) - len(text) :], bool(mentions))
     name, named = match.groups()
     if named is not None and named.casefold() != bot.username.casefold():
         return ParsedText(text, bool(mentions), foreign=True)
@@ -321,13 +306,13 @@ def _quoted(message: Object) -> QuotedMessage | None:
     if not isinstance(first, dict):
         return None
     text = first.get("text", first.get("caption"))
-    return QuotedMessage(_as_text(text), _file(first.get("document")))
+    return QuotedMessage(as_text(text), _file(first.get("document")))
 
 
 def _file(document: Any) -> Attachment | None:
     if not isinstance(document, dict) or not isinstance(document.get("file_id"), str):
         return None
-    name, size = _as_text(document.get("file_name")), document.get("file_size")
+    name, size = as_text(document.get("file_name")), document.get("file_size")
     return Attachment(document["file_id"], name, size if type(size) is int else 0)
 
 
@@ -342,14 +327,9 @@ def _address(chat: Object, message: Object, bot: BotUser) -> Address:
 
 def _person(user: Object) -> User:
     number = _id(user, "id")
-    names = (_as_text(user.get(key)) for key in ("first_name", "last_name"))
-    name = " ".join(filter(None, names))
-    username, language = (_as_text(user.get(key)) for key in ("username", "language_code"))
+    name = full_name(user)
+    username, language = (as_text(user.get(key)) for key in ("username", "language_code"))
     return User(number, name or str(number), username or None, language or None)
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _get(source: Object, key: str, kind: type[T]) -> T:

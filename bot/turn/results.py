@@ -37,6 +37,7 @@ TOO_LONG = (
     "This is too long for the model. Please send less at once, or send /new to begin a new "
     "conversation."
 )
+UNREAD = "_(I can't read {} yet, so I answered the text alone.)_"
 LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
 RETRY_PREFIX = "again:"

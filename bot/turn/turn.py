@@ -19,7 +19,7 @@ from bot.ops.tasks import offload_if_long
 from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
-from bot.turn.results import LEFT_OUT, Retry, TurnResult, retry_button
+from bot.turn.results import LEFT_OUT, UNREAD, Retry, TurnResult, retry_button
 from bot.turn.transcript import THOUGHTS, TURN, Transcript, View, calls_of
 from bot.usage.budgets import TurnUsage
 from bot.usage.pricing import KnownPrompt, known_prompt
@@ -60,9 +60,13 @@ class TurnRequest:
             "at": incoming.sent_at,
             "message": incoming.message,
             "by": incoming.person.id,
-            "content": retry.content_for(incoming.person) if retry else person_content(incoming),
         }
-        return Record("person", body | {"again": retry.turn} if retry else body)
+        if retry:
+            content, more = retry.content_for(incoming.person), {"again": retry.turn}
+        else:
+            content = person_content(incoming, self.agent.filter.secrets.redact)
+            more = {"unread": incoming.unsupported} if incoming.unsupported else {}
+        return Record("person", {**body, "content": content, **more})
 
 
 @dataclass(repr=False, eq=False)
@@ -108,6 +112,8 @@ class Turn:
                 self._answers_shown = len(self.answers)
             elif record.kind == "started":
                 self.usage.calls += 1
+            elif record.kind == "person" and "unread" in record.body:
+                self.note = UNREAD.format(record.body["unread"])
         self.usage.requests = len(self.answers)
         attempts = 0 if self.open_calls() else self.opened.unrecorded_attempts
         self.budget.unrecorded_attempts = attempts
@@ -145,7 +151,8 @@ class Turn:
         self.services.counters.add("turns:narrowed")
         omitted = view.omitted - self.view.omitted
         if view.start != self.view.start or any(name.startswith(TURN) for name in omitted):
-            self.note = LEFT_OUT
+            others = self.note.replace(LEFT_OUT, "").strip()
+            self.note = "\n\n".join(filter(None, (others, LEFT_OUT)))
         self.view = view
         self._renew_prefix()
 

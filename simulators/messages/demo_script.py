@@ -32,7 +32,8 @@ _STAMP = re.compile(
     r".{0,100}\d\d?:\d\d.{0,40}$",
     re.IGNORECASE,
 )
-_HEAD = re.compile(r"^\s*\[sent [^\[\]\n]*\d\d?:\d\d[^\[\]\n]*\][ \t]*\n?")
+_HEAD = re.compile(r"^\s*\[sent [^\[\]\n]*\d\d?:\d\d[^\[\]\n]*\][ \t]*(?:\[[^\[\]\n]*\][ \t]*)*\n?")
+_MARK = re.compile(r"\[([0-9a-f]{8}) marks [^\[\]\n]*\]")
 _NAMED = re.compile(r"\b(?:You are|Your name is)\s+(?:an? |the )?([^\s.,;:\n][^.,;:\n]{0,59})")
 _MOST_TOOLS = 20
 
@@ -71,9 +72,19 @@ def _answer(request: ModelRequest) -> Turn:
 
 
 def _wishes(given: Sequence[str]) -> list[str]:
-    """What the person wrote, without the line in which a host says when and by whom."""
-    bare = [_HEAD.sub("", text) for text in given]
+    """What the person wrote, without a host's line on it and what others wrote."""
+    bare = [_own_words(text) for text in given]
     return [text for text in bare if text.strip() and not _STAMP.match(text)]
+
+
+def _own_words(text: str) -> str:
+    if (head := _HEAD.match(text)) is None:
+        return text
+    rest, mark = text[head.end() :], _MARK.search(head[0])
+    if mark is None:
+        return rest
+    excerpt = rf"\[{mark[1]} [^\n]*:\]\n.*?\[{mark[1]} ends\]\n?"
+    return re.sub(excerpt, "", rest, flags=re.DOTALL)
 
 
 def _known(text: str, request: ModelRequest, made: list[ToolOutcome]) -> Turn | None:

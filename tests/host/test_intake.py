@@ -27,7 +27,7 @@ async def test_in_a_group_only_mentions_replies_and_commands_are_answered(stage:
 
 
 async def test_kinds_that_are_not_taken_yet_get_an_honest_sentence(chat: HostChat) -> None:
-    chat.world.attach(chat.person, chat.room, "photo", b"not really a photo", caption="look")
+    chat.world.attach(chat.person, chat.room, "photo", b"not really a photo")
     assert "a photo" in (await chat.answer()).text
     chat.world.attach(chat.person, chat.room, "voice", b"hm")
     assert "a voice message" in (await chat.answer(2)).text

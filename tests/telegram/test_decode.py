@@ -15,6 +15,7 @@ from bot.messages import (
     CallbackPress,
     Command,
     Decoded,
+    Excerpt,
     Ignored,
     IncomingMessage,
     Membership,
@@ -143,7 +144,8 @@ def test_forwarded_text_is_never_a_command_a_signal_or_a_mention(mark: str) -> N
     assert isinstance(decoded(text="/stop", **{mark: {}}), IncomingMessage)
     text = "@our_bot hello"
     event = incoming(GROUP, text=text, entities=[mention(text)], **{mark: {}})
-    assert (event.text, event.addressed) == (text, False)
+    assert (event.text, event.addressed) == ("", False)
+    assert event.excerpts == (Excerpt("forward", "", text),)
 
 
 @pytest.mark.parametrize("text", ["/stop", "/stop@our_bot", "/STOP now"])
