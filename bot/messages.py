@@ -74,7 +74,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class QuotedMessage:
-    """The message that was replied to, whoever wrote it: its text or caption, and its file."""
+    """The message that was replied to, whoever wrote it: its text or caption, and its file.
+
+    Of a command that is the caption of a file it has that file.
+    """
 
     text: str = ""
     file: Attachment | None = None
@@ -468,6 +471,9 @@ class Channel(Protocol):
 
     async def typing(self, address: Address) -> None:
         """Show that an answer is coming, if the chat has a free slot."""
+
+    async def show_seen(self, address: Address, message: int) -> None:
+        """Show on a message that it was seen and waits; nothing where that cannot be shown."""
 
     async def fetch(self, file: str, most: int) -> bytes:
         """A file that a person sent, of at most `most` bytes."""

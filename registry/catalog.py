@@ -19,6 +19,7 @@ from registry.binding import AgentBinding, AgentBindingType, Bindings
 from registry.definition import AgentDefinition
 from registry.snapshot import Document, Entry, Snapshot, merge_documents
 from registry.sources.file import FileSource
+from registry.sources.handwritten import parse_pasted_agent
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
 from registry.sources.stored_values import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
@@ -138,8 +139,13 @@ class Catalog:
     # --- changing --------------------------------------------------------------------------------
 
     async def parse(self, text: str, place: str = "message") -> AgentDefinition:
-        """An agent from pasted JSON, as strictly as any write; raises `DocumentErrors`."""
+        """An agent from JSON, as strictly as any write; raises `DocumentErrors`."""
         read = partial(parse_agent, text, place, self.writer, self._snapshot.servers)
+        return await asyncio.to_thread(read) if len(text) > _QUICK else read()
+
+    async def parse_pasted(self, text: str, file: str = "") -> AgentDefinition:
+        """An agent from a message of a chat, or a file in it; raises `DocumentErrors`."""
+        read = partial(parse_pasted_agent, text, file, self.writer, self._snapshot.servers)
         return await asyncio.to_thread(read) if len(text) > _QUICK else read()
 
     async def create_agent(

@@ -20,6 +20,7 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, actor, server_line, server_name
 from bot.errors import ChannelError
+from bot.safety.text_safety import printable
 from registry.definition import AgentDefinition
 from registry.errors import AlreadyThere
 from registry.snapshot import EffectiveAgent, Entry, Snapshot
@@ -29,9 +30,11 @@ MAX_BYTES = 256 * 1024
 MAX_BINDINGS = 20
 MAX_NOTES = 10
 MAX_TEXT = 300
+MAX_NAME = 60
 HOW_TO_ADD = (
-    "Send the agent's JSON after /addagent, or send /addagent as a reply to a message or a file "
-    'with it. The shortest is {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}.'
+    "Send the agent's JSON or YAML after /addagent, send a file with it that has the caption "
+    "/addagent, or reply with /addagent to a message or a file. The shortest is "
+    '{"id": "jack", "name": "Jack", "mcpServerEndpoints": []}.'
 )
 _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _REPLACE = re.compile(r"\Areplace\b\s*")
@@ -118,18 +121,18 @@ def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:
 
 @command("addagent", "add or replace an agent from its JSON", role="admin", usage="[replace] JSON")
 async def add_agent(host: AdminContext, context: CommandContext) -> CommandResult:
-    """Add or replace an agent, from pasted JSON, or from the text or file that is replied to."""
+    """Add or replace an agent, from the message, its file, or the text or file replied to."""
     catalog = host.catalog
     replaces = _REPLACE.match(context.arguments) is not None
     try:
-        text, place = await _document(context)
+        text, file = await _document(context)
     except ChannelError as error:
         return Reply(f"I could not read the file: {escape_markdown(error.description)}.")
     except UnicodeDecodeError:
         return Reply("I could not read the file: it is not UTF-8 text.")
     if not text:
         return Reply(escape_markdown(HOW_TO_ADD))
-    agent = await catalog.parse(text, place)
+    agent = await catalog.parse_pasted(text, file)
     try:
         write = catalog.update_agent if replaces else catalog.create_agent
         await write(actor(context), agent, key=context.key)
@@ -145,15 +148,16 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
 
 
 async def _document(context: CommandContext) -> tuple[str, str]:
-    """The JSON of an agent, without a code fence around it, and where it is from."""
+    """The text of an agent, without a code fence around it, and the name of its file, if any."""
     text, quoted = _REPLACE.sub("", context.arguments), context.incoming.quoted
     if not text and quoted is not None:
         if quoted.file is not None:
             content = await context.fetch(quoted.file.id, MAX_BYTES)
-            return content.decode("utf-8-sig"), quoted.file.name or "file"
+            name = " ".join(printable(quoted.file.name, MAX_NAME).split())
+            return content.decode("utf-8-sig").rstrip(), name or "the file"
         text = quoted.text
     fenced = _FENCED.match(text)
-    return (fenced[1] if fenced else text).strip(), "message"
+    return (fenced[1] if fenced else text).strip(), ""
 
 
 @command("deleteagent", "delete an agent", role="admin", usage="ID")

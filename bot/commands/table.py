@@ -49,7 +49,7 @@ async def start(context: CommandContext) -> CommandResult:
 
 @command("new", "start a new conversation; the old one is set aside")
 async def new(_context: CommandContext) -> CommandResult:
-    """Set a boundary."""
+    """Set a boundary; what ran was stopped when this came."""
     text = "A new conversation begins here; I no longer read what was said before."
     return StartNewConversation(text)
 

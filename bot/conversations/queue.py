@@ -32,6 +32,8 @@ AT_ONCE = 200
 """Conversations of a line that run side by side."""
 LOOK_SECONDS = 0.25
 """Between two looks at which chats take nothing, while the line is drained."""
+SEEN_SECONDS = 1.0
+"""How long a message waits for its turn before it is shown that it was seen."""
 LOADED_PER_CONVERSATION = 4
 LOADED_PER_LINE = 1000
 RETRY_PAUSES = (1.0, 30.0)
@@ -45,13 +47,17 @@ QueuedEntry = tuple[str, Event | None]
 class ConversationQueue:
     """One conversation: `task` works on the first entry, and `stop` ends that one early.
 
-    `deferred` entries wait for a suspended turn. `unblocked`: that turn may have ended while an
+    `boundaries` are waiting entries that end whatever is before them. `seen_behind` is the running
+    entry behind which a message was shown as seen. `deferred` entries wait for a suspended turn.
+    `unblocked`: that turn may have ended while an
     entry was being handled, so that what this entry says of it may be out of date.
     """
 
     entries: deque[QueuedEntry] = field(default_factory=deque)
     deferred: list[QueuedEntry] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    boundaries: set[str] = field(default_factory=set)
+    seen_behind: str = ""
     unblocked: bool = False
     task: asyncio.Task[None] | None = None
 
@@ -81,6 +87,7 @@ class ConversationQueues:
     _ready: deque[str] = field(default_factory=deque, init=False)
     _running: int = field(default=0, init=False)
     _concurrent: set[asyncio.Task[Outcome | None]] = field(default_factory=set, init=False)
+    _signs: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _closing: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
 
@@ -126,7 +133,7 @@ class ConversationQueues:
     async def close(self) -> None:
         """End everything at once; whoever owns the line next resumes it."""
         self._closing = self._closed = True
-        await cancel_and_wait(self._tasks())
+        await cancel_and_wait([*self._tasks(), *self._signs])
 
     def _tasks(self) -> list[asyncio.Task[Any]]:
         running = [queue.task for queue in self._queues.values() if queue.task]
@@ -144,7 +151,21 @@ class ConversationQueues:
         load = room or isinstance(event, ResumeTurn)
         self.loaded += load
         queue.entries.append((id, event if load else None))
+        if self.router.ends_what_runs(event):
+            queue.boundaries.add(id)
+            queue.stop.set()
+        elif queue.task and queue.seen_behind != queue.entries[0][0]:
+            queue.seen_behind = queue.entries[0][0]
+            seen = asyncio.create_task(self._show_seen(queue, id, event))
+            self._signs.add(seen)
+            seen.add_done_callback(self._signs.discard)
         self._start_ready()
+
+    async def _show_seen(self, queue: ConversationQueue, id: str, event: Event) -> None:
+        """Show that a message was seen, if it still waits after a moment."""
+        await self.clock.sleep(SEEN_SECONDS)
+        if any(id == waiting for waiting, _ in list(queue.entries)[1:]):
+            await self.router.show_seen(self.line, event)
 
     def _start_ready(self) -> None:
         while self._ready and self._running < self.at_once and not self._closing:
@@ -179,7 +200,9 @@ class ConversationQueues:
         if not blocked or queue.unblocked:
             queue.requeue_deferred()
         queue.unblocked = False
-        queue.stop.clear()
+        queue.boundaries.discard(id)
+        if not queue.boundaries:
+            queue.stop.clear()
 
     def _unblock(self, name: str) -> None:
         """Try again what waits for a suspended turn, since that may have ended."""

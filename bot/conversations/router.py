@@ -12,7 +12,7 @@ from bot.access.gate import AccessGate
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import is_approval
 from bot.command import CommandContext, CommandResult, Commands, Reply, StartNewConversation
-from bot.commands.table import NOTHING_RUNS
+from bot.commands.table import NOTHING_RUNS, new
 from bot.conversations.turns import Outcome, Turns
 from bot.messages import (
     DEFAULT_ACCOUNT,
@@ -74,6 +74,16 @@ class Router:
         if isinstance(event, CallbackPress):
             return parse_retry(event.data) is None
         return isinstance(event, ChatMigration | Membership)
+
+    def ends_what_runs(self, event: Event) -> bool:
+        """Whether the event ends what runs and waits before it: a /new of whoever may talk."""
+        command = event.command if isinstance(event, IncomingMessage) else None
+        return command is not None and command.name == new.name and self.gate.admits(event)
+
+    async def show_seen(self, line: LineContext, event: Event) -> None:
+        """Show on a message that waits for its turn that it was seen."""
+        if isinstance(event, IncomingMessage) and self.gate.admits(event):
+            await line.channel.show_seen(event.address, event.message)
 
     async def handle(self, entry: LineEntry, event: Event) -> Outcome:
         """Lead one entry to its outcome."""

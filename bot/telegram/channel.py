@@ -40,6 +40,7 @@ log = structlog.get_logger("channel")
 PREVIEW_SECONDS = 8.0
 MEMBER_SECONDS = 8.0
 CALLBACK_ANSWER_LIMIT = 200
+SEEN = "👀"
 
 
 class TelegramChannel(OutboxChannel):
@@ -167,6 +168,16 @@ class TelegramChannel(OutboxChannel):
             self._rate_limit.record(address.chat)
             thread = {} if address.topic is None else {"message_thread_id": address.topic}
             await self._call_once(address, "sendChatAction", {"action": "typing"} | thread)
+
+    async def show_seen(self, address: Address, message: int) -> None:
+        """React to a message; groups may forbid that, and a blocked chat takes nothing."""
+        free = not self._rate_limit.blocked_for(address.chat)
+        if free and self._seconds_left() > MIN_LEASE_SECONDS:
+            reaction = {"message_id": message, "reaction": [{"type": "emoji", "emoji": SEEN}]}
+            try:
+                await self._call_once(address, "setMessageReaction", reaction)
+            except errors.TelegramError as error:
+                log.debug("seen.not_shown", line=self._fence.line, error=str(error))
 
     def _has_slot(self, chat: int) -> bool:
         free = not self.is_sending_to(chat) and self._rate_limit.may_preview(chat)

@@ -23,6 +23,7 @@ from bot.messages import (
     User,
 )
 from bot.telegram.excerpts import (
+    FILE,
     Object,
     as_text,
     excerpts_of,
@@ -45,6 +46,8 @@ _IGNORED: Final = {
     "nested": ("nested",),
 }
 
+FILE_COMMANDS: Final = frozenset({"addagent"})
+"""Commands that may be the caption of a file."""
 _ID_BITS: Final = 53
 """The Bot API says that ids have 52 bits at most; other programs would round longer ones."""
 _LATEST_TIME: Final = 2**32 - 1
@@ -108,6 +111,8 @@ def _message(message: Object, bot: BotUser) -> Decoded:
     if rule is None and unsupported is None and not is_text:
         rule = "service"
     written = parse_text(message, bot, commands=unsupported is None)
+    if unsupported == FILE:
+        written = _with_file_command(parse_text(message, bot, commands=True), written)
     if rule == "anonymous" and written.command and _is_anonymous_admin(message, chat):
         rule = None
     if rule is not None:
@@ -130,6 +135,11 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         excerpts=() if written.command else excerpts_of(message, bot.id),
         title=as_text(chat.get("title")),
     )
+
+
+def _with_file_command(read: ParsedText, plain: ParsedText) -> ParsedText:
+    """The caption of a file as a command, if it is one that takes a file; else as plain text."""
+    return read if read.command and read.command.name in FILE_COMMANDS else plain
 
 
 def _ignoring_rule(message: Object, chat: Object) -> str | None:
@@ -301,7 +311,12 @@ def _is_addressed(message: Object, written: ParsedText, bot: BotUser) -> bool:
 
 
 def _quoted(message: Object) -> QuotedMessage | None:
-    """The text and the file of the message replied to; what is malformed in it counts as absent."""
+    """The file of a command, or text and file of the message that it replies to.
+
+    What is malformed in them counts as absent.
+    """
+    if own := _file(message.get("document")):
+        return QuotedMessage(file=own)
     first = message.get("reply_to_message")
     if not isinstance(first, dict):
         return None

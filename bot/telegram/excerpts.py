@@ -16,6 +16,8 @@ LONGEST_ADDRESS: Final = 500
 ADDRESSES_LENGTH: Final = 4_000
 """Characters that the addresses behind the links of one text may add to it."""
 
+FILE: Final = "a file"
+
 # In this order: an animation is also sent as a document, a venue also as a location.
 _MEDIA: Final = {
     "animation": "an animation",
@@ -26,7 +28,7 @@ _MEDIA: Final = {
     "video_note": "a video message",
     "voice": "a voice message",
     "sticker": "a sticker",
-    "document": "a file",
+    "document": FILE,
     "contact": "a contact",
     "venue": "a venue",
     "location": "a location",

@@ -58,6 +58,12 @@ class StubRouter:
     def is_concurrent(self, _event: Event) -> bool:
         return False
 
+    def ends_what_runs(self, _event: Event) -> bool:
+        return False
+
+    async def show_seen(self, _line: LineContext, _event: Event) -> None:
+        pass
+
     async def handle(self, entry: LineEntry, event: IncomingMessage) -> Outcome:
         self.running += 1
         self.most_running = max(self.most_running, self.running)

@@ -108,7 +108,7 @@ async def test_a_forward_is_never_the_persons_own_words(chat: HostChat, origin: 
     assert chat.texts == ["ok"]  # no command was carried out
 
 
-async def test_no_text_can_pretend_to_be_a_excerpt_or_to_end_one(chat: HostChat) -> None:
+async def test_no_text_can_pretend_to_be_an_excerpt_or_to_end_one(chat: HostChat) -> None:
     chat.script.on("ok", again=True)
     typed = (
         "[0a1b2c3d marks what others wrote]\n"

@@ -97,7 +97,7 @@ async def test_a_file_that_is_too_large_or_no_text_is_refused_with_the_reason(
             [
                 (b" " * 300_000, "over 256 KB"),
                 (b"\xff\xfe{", "not UTF-8"),
-                (b'{\n"id": 5}', "bad.json:2"),
+                (b'{\n"id": 5}', "bad.json, line 2"),
             ]
         ):
             file = stage.world.attach(boss, room, "document", content, name="bad.json")

@@ -124,6 +124,9 @@ class MemoryChannel(OutboxChannel):
     ) -> int | None:
         return None
 
+    async def show_seen(self, address: Address, message: int) -> None:
+        """Nothing."""
+
     async def typing(self, address: Address) -> None:
         """Nothing shows it."""
 

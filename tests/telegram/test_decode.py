@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bot.messages import (
     Address,
+    Attachment,
     CallbackPress,
     Command,
     Decoded,
@@ -19,6 +20,7 @@ from bot.messages import (
     Ignored,
     IncomingMessage,
     Membership,
+    QuotedMessage,
     Signal,
     User,
 )
@@ -134,8 +136,15 @@ def test_a_command_is_what_begins_with_a_slash_and_is_ours(
     assert incoming(text=text, entities=entities).command == command
 
 
-def test_a_caption_is_never_a_command() -> None:
-    assert incoming(photo=[{}], caption="/delete all").command is None
+def test_only_addagent_may_be_a_caption_and_only_of_a_file_that_is_not_forwarded() -> None:
+    file = {"file_id": "x", "file_name": "jack.json", "file_size": 5}
+    event = incoming(document=file, caption="/addagent replace")
+    assert event.command == Command("addagent", "replace")
+    assert event.quoted == QuotedMessage(file=Attachment("x", "jack.json", 5))
+    assert incoming(document=file, caption="/delete all").command is None
+    assert incoming(photo=[{}], caption="/addagent").command is None
+    assert incoming(document=file, animation=file, caption="/addagent").command is None
+    assert incoming(document=file, caption="/addagent", forward_origin={}).command is None
 
 
 @pytest.mark.parametrize("mark", ["forward_origin", "forward_date"])

@@ -1,0 +1,125 @@
+"""An agent as people paste it into a chat: JSON that a telephone wrote, JavaScript's, or YAML.
+
+Telephones make quotes curly, and people press Enter inside a text. What has one clear meaning is
+read; everything else is a problem with the number of its line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from registry.authorization import WriterPermissions
+from registry.definition import AgentDefinition, Servers
+from registry.errors import DocumentErrors, Problem
+from registry.fields import Path, nearest_place
+from registry.sources.json_yaml import MalformedText, lines_of, parse_json, parse_yaml
+from registry.validation import DocumentReader, RawValue
+
+_CURLY = "\u201c\u201d\u201e\u201f\u2033\uff02"
+_BETWEEN = re.compile(f'[^"{_CURLY}]++')
+_STRAIGHT = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_END_OF_CURLY = re.compile(
+    rf'(?:\\.|[^\\"{_CURLY}]|["{_CURLY}](?!\s*+(?:[,:}}\]]|\Z)))*+', re.DOTALL
+)
+_GOES_ON = re.compile(r"\s*+(?:[,:}\]]|\Z)")
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff]")
+_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+_CURLY_NAME = re.compile(rf"^([ ]*+(?:- )?)[{_CURLY}]([\w.-]++)[{_CURLY}](?=:)", re.MULTILINE)
+_CURLY_VALUE = re.compile(
+    rf'^([ ]*+(?:- )?(?:"?[\w.-]++"?:[ ]++)?)[{_CURLY}]([^\n]*?)[{_CURLY}][ ]*$', re.MULTILINE
+)
+_AT_THE_END = "it ends unexpectedly"
+_SEND_WHOLE = "close every bracket, or send it as a file: Telegram cuts long messages"
+_NO_AGENT = "this is not an agent"
+_WRITE_ONE = 'write {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}, or it as YAML'
+
+
+def parse_pasted_agent(
+    text: str, file: str, writer: WriterPermissions, shared: Servers
+) -> AgentDefinition:
+    """One agent from a message, or a file with this name; raises `DocumentErrors`."""
+
+    def place(line: int) -> str:
+        return f"{file}, line {line}" if file else f"line {line}"
+
+    try:
+        value, lines = _read(text)
+    except MalformedText as fault:
+        cure = _SEND_WHOLE if fault.message == _AT_THE_END else fault.cure
+        where = place(fault.line)
+        if "\n" not in text.strip() and fault.column > 1:
+            where = f"{where}, character {fault.column}"
+        raise DocumentErrors([Problem(where, fault.message, cure)]) from None
+    if not isinstance(value, dict):
+        raise DocumentErrors([Problem(place(1), _NO_AGENT, _WRITE_ONE)])
+    reader = DocumentReader(writer)
+    raw = RawValue(value, lambda path: place(nearest_place(path, lines)), file or "message")
+    if (entry := reader.agent(raw, shared)) is None:
+        raise DocumentErrors(reader.problems)
+    return entry.value
+
+
+def _read(text: str) -> tuple[Any, dict[Path, int]]:
+    """The value of a text, and the line of each of its parts; raises `MalformedText`."""
+    if not text.lstrip().startswith(("{", "[")):
+        return parse_yaml(_with_straight_lines(text))
+    try:
+        return parse_json(text), lines_of(text)
+    except MalformedText as fault:
+        plain, wrong = _with_straight_quotes(text), fault
+    try:
+        return parse_json(plain), lines_of(plain)
+    except MalformedText as fault:
+        wrong = fault if plain != text else wrong
+    try:  # without quotes around names, in single quotes, with comments
+        return parse_yaml(plain)
+    except MalformedText:
+        raise wrong from None
+
+
+def _with_straight_quotes(text: str) -> str:
+    """JSON with plain quotes and spaces, and no line break inside a text; its lines stay.
+
+    Raises `MalformedText` for a text that is not closed.
+    """
+    parts, at = [], 0
+    while at < len(text):
+        if between := _BETWEEN.match(text, at):
+            parts.append(_SPACE.sub(" ", _UNSEEN.sub("", between[0])))
+            at = between.end()
+            continue
+        end = _end_of_text(text, at)
+        inner, breaks = text[at + 1 : end], text.count("\n", at, end)
+        if text[at] != '"':
+            inner = re.sub(r'(\\.)|"', lambda found: found[1] or r"\"", inner, flags=re.DOTALL)
+        inner = inner.replace("\r", "").replace("\n", r"\n").replace("\t", r"\t")
+        parts.append(f'"{inner}"' + "\n" * breaks)
+        at = end + 1
+    return "".join(parts)
+
+
+def _end_of_text(text: str, start: int) -> int:
+    """Where the text that begins with a quote ends: the index of its closing quote."""
+    if text[start] == '"':
+        found = _STRAIGHT.match(text, start)
+        end = found.end() - 1 if found else len(text)
+        closed = "\n" not in text[start:end] or _GOES_ON.match(text, end + 1)
+    else:
+        found = _END_OF_CURLY.match(text, start + 1)
+        end, closed = found.end() if found else len(text), True
+    if end >= len(text) or not closed:
+        line = text.count("\n", 0, start) + 1
+        raise MalformedText(line, 1, "a text is not closed", "close it with a double quote")
+    return end
+
+
+def _with_straight_lines(text: str) -> str:
+    """YAML with plain quotes around names and values, and plain spaces."""
+
+    def straight(found: re.Match[str]) -> str:
+        inner = found[2].replace("\\", "\\\\").replace('"', '\\"')
+        return f'{found[1]}"{inner}"'
+
+    plain = _SPACE.sub(" ", _UNSEEN.sub("", text))
+    return _CURLY_VALUE.sub(straight, _CURLY_NAME.sub(r'\1"\2"', plain))
