@@ -78,7 +78,8 @@ class ApprovalRequest:
 
     `message` is the message that asked for the turn. `approvers` holds "asker", "admins" (of the
     chat), "hostAdmins" and numeric ids. Presses count until `expires_at`, a typed reason of
-    `reason_by` until `reason_until` (both seconds since the epoch). `version` grows with each
+    `reason_by` until `reason_until` (both seconds since the epoch). It was asked with `seconds` to
+    answer it, 0 where that is not known. `version` grows with each
     change in the store; `messages` are the ids of the messages that show the request in its chat.
     """
 
@@ -94,6 +95,7 @@ class ApprovalRequest:
     reason_by: int = 0
     reason_until: float = 0.0
     closed: bool = False
+    seconds: float = 0.0
     version: int = 1
     messages: tuple[int, ...] = ()
 
@@ -167,7 +169,7 @@ _NAMES: Mapping[type, str] = {
     User: "id name username language",
     ToolCallApproval: "call key digest definition always shown state by name kept",
     ApprovalRequest: "nonce turn address asker message approvers asked until "
-    "reason reason_by reason_until closed",
+    "reason reason_by reason_until closed seconds",
 }
 """The names under which values are stored, in the order of their fields."""
 
@@ -188,6 +190,7 @@ def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) ->
     raw["turn"], raw["asker"] = _loaded(TurnRef, raw["turn"]), _loaded(User, raw["asker"])
     raw["approvers"] = tuple(raw["approvers"])
     raw["asked"] = tuple(_loaded(ToolCallApproval, one) for one in raw["asked"])
+    raw.setdefault("seconds", 0.0)  # releases before this one did not store it
     messages = tuple(message for chat, message in shown if chat == address.chat)
     return _loaded(ApprovalRequest, raw, version=version, messages=messages)
 

@@ -71,6 +71,7 @@ def new_request(
             for call, policy in suspension.calls
         ),
         expires_at=now + agent.approval_seconds,
+        seconds=agent.approval_seconds,
     )
 
 
@@ -159,6 +160,13 @@ class ApprovalService:
         if not changed or request is None:
             return "waits"
         return "superseded" if request.closed else "reason_taken"
+
+    async def waiting_text(self, line: LineContext, turn: OpenTurn) -> str:
+        """What to tell whoever waits for a suspended turn; nothing where it goes on soon."""
+        request = await self.services.approvals.load(line.name, turn.nonce)
+        if request is None or request.closed or not request.pending:
+            return ""
+        return view.WAITING.format(view.approver_names(self._with_current_approvers(request)))
 
     async def end_turn(
         self, line: LineContext, request: ApprovalRequest, text: str, settles: str = ""

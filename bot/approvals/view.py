@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from bot.access.gate import ALREADY_ANSWERED, question_edits
@@ -24,6 +23,7 @@ from bot.approvals.request import (
     ToolCallApproval,
     callback_data,
 )
+from bot.command import counted
 from bot.messages import Channel, OutgoingPart
 from bot.safety.text_safety import Redact, deception_warning, redact_values, reveal, safe_text
 
@@ -35,6 +35,10 @@ VALUE_COST = 10
 READ_LIMIT = 2_000
 """Characters of one text that are looked at, and at least of all; many more than are shown."""
 
+WAITING = "I am waiting for an answer from {} to my question above; then it is your turn."
+WHY = "_You can tell me the reason; I will continue in a minute._"
+WHY_IN_A_GROUP = "_You can reply to this message with the reason; I will continue in a minute._"
+"""In a group a bot may see no other message, and takes none that does not speak to it."""
 NO_LONGER_OPEN = "This question is no longer open."
 NOT_YOURS = "Only {} may answer this."
 ACKNOWLEDGED: Mapping[str, str] = {
@@ -97,11 +101,20 @@ def _outcome(request: ApprovalRequest, call: ToolCallApproval, name: str) -> str
 
 def _foot(request: ApprovalRequest) -> list[str]:
     if request.pending and not request.closed:
-        until = datetime.fromtimestamp(request.expires_at, UTC)
-        return [f"_{approver_names(request)} may answer, until {until.day} {until:%b, %H:%M} UTC._"]
+        within = f" within {duration(request.seconds)}" if request.seconds else ""
+        return [f"_{approver_names(request)} may answer{within}._"]
     if request.wants_reason:
-        return ["_You can tell me the reason; I will continue in a minute._"]
+        return [WHY if request.address.private else WHY_IN_A_GROUP]
     return [f"Reason: {safe_text(request.reason)}"] if request.reason else []
+
+
+def duration(seconds: float) -> str:
+    """A time span in words: "90 seconds", "60 minutes", "2 days"."""
+    for unit, length in (("day", 86_400), ("hour", 3_600)):
+        if seconds >= 2 * length and seconds % length == 0:
+            return counted(int(seconds / length), unit)
+    minutes = seconds >= 120
+    return counted(round(seconds / 60 if minutes else seconds), "minute" if minutes else "second")
 
 
 def buttons(request: ApprovalRequest) -> list[Row]:

@@ -181,7 +181,9 @@ class ConversationQueues:
             (id, event), outcome = queue.entries[0], None
             if event := event or await self._load(id):
                 outcome = await self._process(LineEntry(self.line, id, queue.stop), event)
-            self._finish_first(queue, blocked=outcome is Outcome.BLOCKED)
+            queue.unblocked |= outcome is Outcome.UNBLOCKED
+            waits = outcome in (Outcome.BLOCKED, Outcome.UNBLOCKED)
+            self._finish_first(queue, blocked=waits)
             if self._ready:
                 break
         self._running -= 1

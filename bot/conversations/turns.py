@@ -34,7 +34,7 @@ from bot.messages import (
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
-from bot.store.journal import Journal, Record
+from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
 from bot.turn.results import (
     LETTER_GONE,
@@ -84,6 +84,8 @@ class Outcome(Enum):
     DONE = auto()
     BLOCKED = auto()
     """It has to wait until the suspended turn of its conversation has ended."""
+    UNBLOCKED = auto()
+    """It has ended that turn, and comes after what waited for that as well."""
 
 
 class LineStores:
@@ -129,7 +131,10 @@ class Turns:
     # --- beginning ---
 
     async def start(self, entry: LineEntry, incoming: IncomingMessage) -> Outcome:
-        """Answer a message; where a turn is suspended, end that first or wait for it."""
+        """Answer a message; where a turn is suspended, end that first or wait for it.
+
+        In a group, those who wait for it already are answered before whoever ends it.
+        """
         found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
         if agent is None:
             admin = self.access.is_admin(incoming.person.id)
@@ -138,10 +143,26 @@ class Turns:
             return Outcome.DONE
         request = self._request(entry, incoming, agent)
         while open_turn := await self.runner.run(request):
+            was_sending = open_turn.state == "sending"
             effect = await self.approvals.on_message(entry, incoming, open_turn)
-            if effect != "superseded":
-                return Outcome.DONE if effect == "reason_taken" else Outcome.BLOCKED
+            if effect == "reason_taken":
+                return Outcome.DONE
+            if effect == "waits":
+                await self._tell_to_wait(entry, incoming, open_turn)
+                return Outcome.BLOCKED
+            if not (was_sending or incoming.address.private):
+                return Outcome.UNBLOCKED
         return Outcome.DONE
+
+    async def _tell_to_wait(
+        self, entry: LineEntry, incoming: IncomingMessage, turn: OpenTurn
+    ) -> None:
+        """Tell a person, once for each question, for whose answer their message waits."""
+        line, key = entry.line, f"waits:{turn.nonce}:{incoming.person.id}"
+        if text := await self.approvals.waiting_text(line, turn):
+            parts = line.channel.render(incoming.address, text, incoming.message)
+            if items := await self.stores.outbox.post(line.name, key, parts):
+                await line.channel.deliver(items)
 
     async def retry(self, entry: LineEntry, press: CallbackPress, turn: str) -> None:
         """Answer the message of a failed turn again, or tell whoever pressed why not."""
