@@ -17,7 +17,7 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, PersonLines, ProblemAlerts
+from bot.admins import AdminAlerts, ModelAlerts, PersonLines, ProblemAlerts
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.commands.host import AdminContext, BotState
@@ -36,7 +36,8 @@ from bot.http.server import WebhookEndpoint, serving, webhook_routes
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
 from bot.messages import LineContext, User
-from bot.model.client import MessagesModel, WatchedModel
+from bot.model.client import MessagesModel
+from bot.model.watched import WatchedModel
 from bot.ops.logging import Counters
 from bot.ops.network import proxy_of
 from bot.ops.process import resume_gc
@@ -44,7 +45,14 @@ from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
-from bot.startup import agent_resolver, agents_source, announce, model_advice, offer_claim
+from bot.startup import (
+    agent_resolver,
+    agents_source,
+    announce,
+    model_advice,
+    models_used,
+    offer_claim,
+)
 from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
@@ -226,7 +234,14 @@ class App:
         )
         self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts)
         self._stack.push_async_callback(self._problem_alerts.close)
-        look = self._problem_alerts.check
+        self._model_alerts = ModelAlerts(self._model.problems, self._alerts)
+        self._stack.push_async_callback(self._model_alerts.close)
+        self._model.changed = self._model_alerts.check
+
+        def look() -> None:
+            self._problem_alerts.check()
+            self._model_alerts.check()
+
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: look()))
         look()
 
@@ -239,7 +254,10 @@ class App:
             base_url=self.settings.anthropic_base_url or "",
             clock=self.clock,
         )
-        self._model = WatchedModel(model, self.clock)
+        defaults = self.settings.llm.as_configuration()
+        self._model = WatchedModel(
+            model, self.clock, lambda: models_used(self.catalog.snapshot(), defaults)
+        )
         self._stack.push_async_callback(self.pool.close)
         self._stack.push_async_callback(model.close)
         await self._background(self._load(model), "model.warm")
@@ -346,6 +364,7 @@ class App:
             return
         if await self._alerts.remember(person.id, line.fence.line):
             self.fleet.show_menu(line.fence.line, person.id)
+            self._model_alerts.check()
             await self._gate.deliver_cards(line, person.id)
 
     # --- lines and HTTP ---
@@ -412,12 +431,12 @@ class App:
             outage = self.store.outage if hasattr(self, "store") else None
             return health.starting(self._opening, outage)
         bots, store = health.bot_states(self.fleet), self._store_health.report()
-        agents = self.catalog.snapshot().agents
+        agents, model = self.catalog.snapshot().agents, self._model.report()
         return {
-            **health.overall(bots, store),
+            **health.overall(bots, store, model, dead=self._model.is_dead),
             "bots": bots,
             "store": store,
-            "model": self._model.report(),
+            "model": model,
             "agents": sorted(agents),
             "agents_available": len(agents),
             "problems": [str(problem) for problem in self._problems()],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,11 +130,34 @@ async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
     report, snapshot = host.report(), host.catalog.snapshot()
     parts = {"bot": report["bots"], "agent": snapshot.agents, "binding": snapshot.bindings}
     counts = " · ".join(counted(len(items), what) for what, items in parts.items())
+    model = "\n".join(_model(report["model"]))
     servers = "\n".join(server_line(one) for one in report["servers"] if one["state"] != "up")
     problems = [f"✗ {escape_markdown(problem)}" for problem in report["problems"]]
     shown, more = first_items(problems, MAX_PROBLEMS)
     head = f"The host is **{escape_markdown(report['status'])}**: {counts}"
-    return Reply(paragraphs(head, servers, "\n".join(shown) + more, await _changes(host)))
+    return Reply(paragraphs(head, model, servers, "\n".join(shown) + more, await _changes(host)))
+
+
+def _model(model: Mapping[str, Any]) -> Iterator[str]:
+    """How the model is: what must be mended, or how its last request ended."""
+    problems = [escape_markdown(problem) for problem in model.get("problems", ())]
+    yield from (f"✗ {problem}" for problem in problems)
+    if problems:
+        return
+    if model["state"] == "failing":
+        yield f"⚠ The model did not answer the last request, {_ago(model['last_failure_s'])}."
+    elif model["state"] == "ok":
+        yield f"The model answers; the last time {_ago(model['last_answer_s'])}."
+    else:
+        yield "The model has not been asked since the start."
+
+
+def _ago(seconds: float) -> str:
+    """A time in the past, in the largest unit that fits."""
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return f"{counted(int(seconds // size), unit)} ago"
+    return f"{counted(int(seconds), 'second')} ago"
 
 
 def server_line(server: Mapping[str, Any]) -> str:
