@@ -7,10 +7,12 @@ servers.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -69,6 +71,16 @@ def render(
     )
 
 
+@lru_cache(maxsize=256)
+def own_text(name: str, description: str | None, instructions: str | None) -> str:
+    """The agent's own text: its instructions, and who it is where these do not name it."""
+    given = (instructions or "").strip()
+    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", given, re.IGNORECASE):
+        return given
+    who = " ".join(f"You are {name}. {description or ''}".split())
+    return f"{who}\n\n{given}" if given else who
+
+
 def content_hash(value: Any) -> str:
     """A short digest of a JSON value."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
@@ -105,9 +117,10 @@ class PromptCache:
     ) -> RenderedPrompt:
         """The conversation's prompt while that is warm and unchanged, else a new one."""
         topics = agent.filter.topics_prompt()
-        instructions = agent.effective.definition.custom_instructions
+        said = agent.effective.definition
+        own = own_text(said.name, said.description, said.custom_instructions)
         prompts = [*([topics] if topics else []), *toolset.mcp.pool.prompts(toolset.mcp.servers)]
-        new = render(self.clock.wall(), instructions, prompts, *toolset.offer())
+        new = render(self.clock.wall(), own, prompts, *toolset.offer())
         cold = self.clock.wall() - WARM_SECONDS
         while self._warm and next(iter(self._warm.values()))[0] <= cold:
             self._warm.popitem(last=False)
