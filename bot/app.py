@@ -20,6 +20,7 @@ from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, ModelAlerts, PersonLines, ProblemAlerts
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
+from bot.command import CommandContext
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.conversations.router import Router
@@ -61,8 +62,9 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
+from bot.tools.policy import CallContext
 from bot.tools.read_more import TruncatedResults
-from bot.tools.toolset import ToolsetFactory
+from bot.tools.toolset import ListedTool, ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.usage.ledger import BudgetService, Ledger
@@ -337,7 +339,14 @@ class App:
             made = self._resolver.current(agent)
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
-        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers)
+        def tools(agent: str, context: CommandContext) -> list[ListedTool]:
+            made, incoming = self._resolver.current(agent), context.incoming
+            role = self._access.role(incoming.person.id)
+            chat = "private" if incoming.address.private else "group"
+            caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
+            return self._tools.listed(made.tools, caller) if made else []
+
+        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
 

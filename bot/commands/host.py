@@ -22,6 +22,7 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
+from bot.tools.toolset import ListedTool
 from registry.binding import BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import LlmConfiguration
@@ -47,9 +48,10 @@ class BotState:
 class AdminContext:
     """The parts of the host that admin commands read and change.
 
-    `defaults` are the host's model settings. `advice` says in sentences which settings a model
-    does not accept; `report` is what health shows, `servers` the part of it on an agent's MCP
-    servers, by its id.
+    `defaults` are the host's model settings; the operator set those of its `model_fields_set`.
+    `advice` says in sentences which settings a model does not accept; `report` is what health
+    shows, `servers` the part of it on an agent's MCP servers, by its id. `tools` are those that an
+    agent has for whoever sent a command.
     """
 
     catalog: Catalog
@@ -58,6 +60,7 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
+    tools: Callable[[str, CommandContext], Sequence[ListedTool]]
 
     async def audit_refusal(self, row: BotCommand, context: CommandContext) -> None:
         """Write an audit entry for a command that its sender may not use.

@@ -44,7 +44,13 @@ def commands(catalog: Catalog) -> Commands:
 
 def with_desk(catalog: Catalog) -> Commands:
     """Every command over this catalog."""
-    report: dict[str, Any] = {"status": "ok", "bots": [], "servers": [], "problems": []}
+    report: dict[str, Any] = {
+        "status": "healthy",
+        "bots": [],
+        "model": {"state": "unused"},
+        "servers": [],
+        "problems": [],
+    }
     desk = AdminContext(
         catalog,
         LlmConfiguration(model="m"),
@@ -52,6 +58,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
         lambda _agent: [],
+        lambda _agent, _context: [],
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 

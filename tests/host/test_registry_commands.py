@@ -57,7 +57,8 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         assert await say("hello") == "from Poet"
         page = await say("/agent")
         assert "model: claude-haiku-5-5 · agent:definition:poet" in page
-        assert "maxTokens: 8000 · host defaults" in page
+        assert "maxTokens: 8000 · default" in page
+        assert "reasoningEffort: – · default" in page
         assert f"chatid:{boss.id}:bot:{echo.id}" in page
         assert "poet Poet · agent:definition:poet" in await say("/agents")
         assert "echo answers here: bound to this bot." in await say("/unbind")
