@@ -333,7 +333,8 @@ class App:
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
 
         def bots() -> list[BotState]:
-            return [BotState(one.identity, one.state, one.backlog) for one in self.fleet.lines]
+            lines = self.fleet.lines
+            return [BotState(one.identity, one.state, one.backlog, one.why or "") for one in lines]
 
         def servers(agent: str) -> list[dict[str, Any]]:
             made = self._resolver.current(agent)
@@ -441,6 +442,7 @@ class App:
             return health.starting(self._opening, outage)
         bots, store = health.bot_states(self.fleet), self._store_health.report()
         agents, model = self.catalog.snapshot().agents, self._model.report()
+        problems = self._problems()
         return {
             **health.overall(bots, store, model, dead=self._model.is_dead),
             "bots": bots,
@@ -448,7 +450,8 @@ class App:
             "model": model,
             "agents": sorted(agents),
             "agents_available": len(agents),
-            "problems": [str(problem) for problem in self._problems()],
+            "problems": [str(problem) for problem in problems],
+            "levels": [problem.level for problem in problems],
             "servers": health.server_states(self.pool.servers),
             "counters": self.counters.snapshot(),
             "store_round_trips": self.store.round_trips,

@@ -20,7 +20,7 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
-from bot.commands.host import AdminContext, actor, server_line, server_name
+from bot.commands.host import AdminContext, actor, no_agent, server_line, server_name
 from bot.errors import ChannelError
 from bot.tools.policy import Decision
 from registry.definition import AgentDefinition, LlmConfiguration
@@ -72,7 +72,7 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     snapshot = host.catalog.snapshot()
     found = snapshot.effective(wanted, host.defaults)
     if found is None:
-        return Reply(f"There is no agent {code(wanted)}; /agents lists them.")
+        return Reply(no_agent(snapshot, wanted))
     head = f"**{escape_markdown(found.definition.name)}** ({code(wanted)})"
     settings = "\n".join(_settings(found, host.defaults))
     tools, advice = _tools(host, context, wanted), "\n".join(_advice(host, found))
@@ -195,7 +195,7 @@ async def delete_agent(host: AdminContext, context: CommandContext) -> CommandRe
         return Reply("Say which: /deleteagent ID; /agents lists them.")
     wanted = context.words[0].lower()
     if not await host.catalog.delete_agent(actor(context), wanted, key=context.key):
-        return Reply(f"There is no agent {code(wanted)}.")
+        return Reply(no_agent(host.catalog.snapshot(), wanted))
     left = sum(b.agent_id == wanted for b in host.catalog.snapshot().bindings)
     still = f" Still bound to it, inactive until you /unbind: {counted(left, 'binding')}."
     return Reply(f"Deleted agent {code(wanted)}.{still if left else ''}")

@@ -167,7 +167,7 @@ async def test_the_same_entry_id_on_two_lines_is_two_changes(
     commands: Commands, catalog: Catalog
 ) -> None:
     await said(commands, catalog, f"/addagent {JACK}", "bot:1:5-0")
-    assert "Bound `" in await said(commands, catalog, "/bind jack", "bot:2:5-0")
+    assert "now answers" in await said(commands, catalog, "/bind jack", "bot:2:5-0")
     assert len(await catalog.audit()) == 2
 
 
