@@ -72,24 +72,24 @@ async def show_help(
     parts: tuple[Sequence[BotCommand], AdminContext], context: CommandContext
 ) -> CommandResult:
     """Say who answers and what it can do, and list the commands that this person may use."""
-    rows, desk = parts
+    rows, admin_context = parts
     everyone, admins = (_lines(rows, role) for role in ("everyone", "admin"))
-    who = _about(desk, context) if context.agent else NO_AGENT
+    who = _about(admin_context, context) if context.agent else NO_AGENT
     return Reply(paragraphs(who, everyone, f"For admins:\n{admins}" if context.admin else ""))
 
 
 MAX_TOOLS = 30
 
 
-def _about(desk: AdminContext, context: CommandContext) -> str:
+def _about(admin_context: AdminContext, context: CommandContext) -> str:
     """The agent that answers here: its name, what it is for, and its tools in words."""
     agent = context.resolution.agent_id or ""
-    found = desk.catalog.snapshot().agent(agent)
+    found = admin_context.catalog.snapshot().agent(agent)
     about = " ".join((found.description or "").split()) if found else ""
     name = f"I am **{escape_markdown(context.agent or '')}**."
     can: dict[str, list[str]] = {"I can do by myself": [], "I ask a person before I": []}
     by_itself, asking = can.values()
-    for tool in desk.tools(agent, context):
+    for tool in admin_context.tools(agent, context):
         (by_itself if tool.decision is Decision.RUN else asking).append(tool.words)
     lines = []
     for what, names in can.items():

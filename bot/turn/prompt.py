@@ -71,11 +71,20 @@ def render(
     )
 
 
+_WORD = re.compile(r"\w+")
+
+
+def _words(text: str) -> str:
+    """The words of a text in lower case between single spaces; of one without words, itself."""
+    found = " ".join(_WORD.findall(text.casefold()))
+    return f" {found} " if found else text
+
+
 @lru_cache(maxsize=256)
 def own_text(name: str, description: str | None, instructions: str | None) -> str:
     """The agent's own text: its instructions, and who it is where these do not name it."""
     given = (instructions or "").strip()
-    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", given, re.IGNORECASE):
+    if _words(name) in _words(given):
         return given
     who = " ".join(f"You are {name}. {description or ''}".split())
     return f"{who}\n\n{given}" if given else who
