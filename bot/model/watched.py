@@ -90,7 +90,8 @@ class WatchedModel:
         """Whether no agent's model can answer until somebody acts."""
         if not self._refusals or EVERY_MODEL in self._refusals:
             return bool(self._refusals)
-        return self._used().keys() <= self._refusals.keys()
+        used = self._used().keys()
+        return bool(used) and used <= self._refusals.keys()
 
     def problems(self) -> dict[str, Problem]:
         """What people must mend, under a key that stays the same until it is mended."""

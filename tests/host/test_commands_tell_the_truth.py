@@ -109,6 +109,11 @@ async def test_a_command_for_another_bot_is_explained_in_private_and_left_alone_
 async def test_bind_in_a_group_says_that_the_whole_group_is_meant(stage: Stage) -> None:
     echo, boss, _ = scene(stage)
     group = stage.world.group("Team", [boss, echo])
+    forum = stage.world.group("Forum", [boss, echo], forum=True)
+    topic = stage.world.topic(forum, "Plans", boss)
     async with stage.host():
         said = await stage.ask(boss, group, echo, f"/bind@{echo.username} echo")
+        stage.world.say(boss, forum, f"/bind@{echo.username} echo", topic=topic)
+        there = await stage.answer(forum, echo)
     assert said == "echo now answers in this whole group."
+    assert there.text == "echo now answers in this whole group, in every topic."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bot.turn.results import BROKEN
@@ -99,6 +101,18 @@ async def test_a_host_without_a_key_says_so_from_its_start_and_asks_nobody(stage
         assert await stage.ask(stranger, room, echo, "still there?") == BROKEN
         await stage.ask(boss, office, echo, "/status")
     assert len(notices(stage, office, echo)) == 1
+
+
+async def test_whoever_becomes_the_admin_of_a_host_without_a_key_is_told(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    async with stage.host(ANTHROPIC_API_KEY="", ANTHROPIC_BASE_URL="", ADMINS=""):
+        claim = re.findall(r"/claim \S+", capsys.readouterr().err)[-1]
+        await stage.ask(ann, room, echo, claim)
+        await stage.world.until(lambda: bool(notices(stage, room, echo)))
+    assert "ANTHROPIC_API_KEY: it is not set" in notices(stage, room, echo)[0]
 
 
 async def test_one_agent_with_a_wrong_model_makes_no_host_unready_and_is_named(
