@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ import structlog
 
 from bot.errors import StoreError
 from bot.messages import Clock, OutgoingPart
+from bot.ops.tasks import cancel_and_wait
 from bot.store import keys
 from bot.store.client import StoreClient
 from bot.store.outbox import Outbox
@@ -102,33 +103,87 @@ class AdminAlerts:
             if person in lines
         }
 
-    async def send(self, key: str, text: str) -> None:
-        """Send a plain text to every admin who can be reached, once for its key on all replicas."""
+    async def send(self, key: str, text: str) -> bool:
+        """Send a plain text to every admin who can be reached, once for its key on all replicas.
+
+        False where no admin can be reached yet, or the store is away.
+        """
         try:
-            await self._send(key, self.hide(text)[:MAX_CHARACTERS])
+            return await self._send(key, self.hide(text)[:MAX_CHARACTERS])
         except StoreError as error:
             log.warning("alert.not_sent", error=str(error))
+            return False
+
+    async def forget_alert(self, key: str) -> None:
+        """The reason for an alert is gone: should it come back, admins are told again."""
+        with suppress(StoreError):
+            await self.contacts.client.command("DEL", keys.alert_sent(key))
 
     async def send_new(self, text: str) -> None:
         """Send a text; the same one within the same ten minutes is the same alert."""
         at = int(self.clock.wall() // SAME_ALERT_S)
         await self.send(hashlib.sha256(f"{at}\n{text}".encode()).hexdigest()[:32], text)
 
-    async def _send(self, key: str, text: str) -> None:
+    async def _send(self, key: str, text: str) -> bool:
         routes = await self.routes()
         if not routes:
             log.warning("alert.nobody", why="no admin has written to one of the bots yet")
-            return
+            return False
         if not set(routes.values()) & set(self.served()):  # a replica that can send goes first
             await self.clock.sleep(OTHERS_FIRST_S)
         command = ("SET", keys.alert_sent(key), 1, "NX", "EX", ALERT_ONCE_S)
         if await self.contacts.client.command(*command) is None:
-            return
+            return True
+        at = self.clock.wall()  # an alert that comes back is another one to the outbox
         for person, line in routes.items():
             part = OutgoingPart(person, "message", {"text": text})
-            await self.outbox.post(line, f"{key}:{person}", [part])
+            await self.outbox.post(line, f"{key}:{at}:{person}", [part])
         for line in set(routes.values()):
             await self.nudge(line)
+        return True
+
+
+@dataclass(slots=True)
+class ModelAlerts:
+    """Alerts of each problem of the model once, until it is gone; of one that returns, again.
+
+    `problems` are those of now by key. What no admin could be told is tried again at each check.
+    """
+
+    problems: Callable[[], Mapping[str, Problem]]
+    alerts: AdminAlerts
+    _logged: set[str] = field(init=False, default_factory=set)
+    _told: set[str] = field(init=False, default_factory=set)
+    _sending: asyncio.Task[None] | None = field(init=False, default=None)
+    _changed: bool = field(init=False, default=False)
+
+    def check(self) -> None:
+        """Compare with what was told; never blocks."""
+        found = self.problems()
+        for problem in (found[key] for key in found.keys() - self._logged):
+            log.error("model.unusable", problem=str(problem))
+        self._logged = set(found)
+        if found.keys() == self._told:
+            return
+        self._changed = True
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send(), name="model.alerts")
+
+    async def _send(self) -> None:
+        while self._changed:
+            self._changed, found = False, self.problems()
+            for key in self._told - found.keys():
+                await self.alerts.forget_alert(key)
+                self._told.discard(key)
+            for key in found.keys() - self._told:
+                text = f"The model cannot be used.\n\n{found[key]}."
+                if await self.alerts.send(key, text):
+                    self._told.add(key)
+
+    async def close(self) -> None:
+        """Stop sending."""
+        if self._sending is not None:
+            await cancel_and_wait([self._sending])
 
 
 @dataclass(slots=True)

@@ -17,9 +17,10 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, PersonLines, ProblemAlerts
+from bot.admins import AdminAlerts, ModelAlerts, PersonLines, ProblemAlerts
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
+from bot.command import CommandContext
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
 from bot.conversations.router import Router
@@ -36,7 +37,8 @@ from bot.http.server import WebhookEndpoint, serving, webhook_routes
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
 from bot.messages import LineContext, User
-from bot.model.client import MessagesModel, WatchedModel
+from bot.model.client import MessagesModel
+from bot.model.watched import WatchedModel
 from bot.ops.logging import Counters
 from bot.ops.network import proxy_of
 from bot.ops.process import resume_gc
@@ -44,7 +46,14 @@ from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
-from bot.startup import agent_resolver, agents_source, announce, model_advice, offer_claim
+from bot.startup import (
+    agent_resolver,
+    agents_source,
+    announce,
+    model_advice,
+    models_used,
+    offer_claim,
+)
 from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
@@ -53,8 +62,9 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
+from bot.tools.policy import CallContext
 from bot.tools.read_more import TruncatedResults
-from bot.tools.toolset import ToolsetFactory
+from bot.tools.toolset import ListedTool, ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.usage.ledger import BudgetService, Ledger
@@ -226,7 +236,14 @@ class App:
         )
         self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts)
         self._stack.push_async_callback(self._problem_alerts.close)
-        look = self._problem_alerts.check
+        self._model_alerts = ModelAlerts(self._model.problems, self._alerts)
+        self._stack.push_async_callback(self._model_alerts.close)
+        self._model.changed = self._model_alerts.check
+
+        def look() -> None:
+            self._problem_alerts.check()
+            self._model_alerts.check()
+
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: look()))
         look()
 
@@ -239,7 +256,10 @@ class App:
             base_url=self.settings.anthropic_base_url or "",
             clock=self.clock,
         )
-        self._model = WatchedModel(model, self.clock)
+        defaults = self.settings.llm.as_configuration()
+        self._model = WatchedModel(
+            model, self.clock, lambda: models_used(self.catalog.snapshot(), defaults)
+        )
         self._stack.push_async_callback(self.pool.close)
         self._stack.push_async_callback(model.close)
         await self._background(self._load(model), "model.warm")
@@ -313,13 +333,21 @@ class App:
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
 
         def bots() -> list[BotState]:
-            return [BotState(one.identity, one.state, one.backlog) for one in self.fleet.lines]
+            lines = self.fleet.lines
+            return [BotState(one.identity, one.state, one.backlog, one.why or "") for one in lines]
 
         def servers(agent: str) -> list[dict[str, Any]]:
             made = self._resolver.current(agent)
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
-        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers)
+        def tools(agent: str, context: CommandContext) -> list[ListedTool]:
+            made, incoming = self._resolver.current(agent), context.incoming
+            role = self._access.role(incoming.person.id)
+            chat = "private" if incoming.address.private else "group"
+            caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
+            return self._tools.listed(made.tools, caller) if made else []
+
+        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
 
@@ -346,6 +374,7 @@ class App:
             return
         if await self._alerts.remember(person.id, line.fence.line):
             self.fleet.show_menu(line.fence.line, person.id)
+            self._model_alerts.check()
             await self._gate.deliver_cards(line, person.id)
 
     # --- lines and HTTP ---
@@ -412,15 +441,17 @@ class App:
             outage = self.store.outage if hasattr(self, "store") else None
             return health.starting(self._opening, outage)
         bots, store = health.bot_states(self.fleet), self._store_health.report()
-        agents = self.catalog.snapshot().agents
+        agents, model = self.catalog.snapshot().agents, self._model.report()
+        problems = self._problems()
         return {
-            **health.overall(bots, store),
+            **health.overall(bots, store, model, dead=self._model.is_dead),
             "bots": bots,
             "store": store,
-            "model": self._model.report(),
+            "model": model,
             "agents": sorted(agents),
             "agents_available": len(agents),
-            "problems": [str(problem) for problem in self._problems()],
+            "problems": [str(problem) for problem in problems],
+            "levels": [problem.level for problem in problems],
             "servers": health.server_states(self.pool.servers),
             "counters": self.counters.snapshot(),
             "store_round_trips": self.store.round_trips,

@@ -137,7 +137,7 @@ class Commands:
 # --- Markdown of replies ---
 
 _MARKS = re.compile(r"[\\`*_\[\]()~>#+=|{}!<&$-]")
-_SIGNS = {"error": "✗", "warning": "⚠", "note": "·"}
+SIGNS = {"error": "✗", "warning": "⚠", "note": "·"}
 
 
 def escape_markdown(text: str) -> str:
@@ -165,7 +165,7 @@ def first_items(items: Sequence[T], count: int) -> tuple[Sequence[T], str]:
 def problem_lines(problems: Iterable[Problem], count: int = 12) -> str:
     """A line for each problem, with its place and cure; '' for none."""
     shown, more = first_items(list(problems), count)
-    lines = [f"{_SIGNS[problem.level]} {escape_markdown(str(problem))}" for problem in shown]
+    lines = [f"{SIGNS[problem.level]} {escape_markdown(str(problem))}" for problem in shown]
     return "\n".join(lines) + more
 
 

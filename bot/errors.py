@@ -29,6 +29,7 @@ SwitchboardError
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 
 class SwitchboardError(Exception):
@@ -141,10 +142,19 @@ class StaleThinking(ModelError):
     cause = "history"
 
 
+ModelFault = Literal[
+    "no key", "no real key", "key", "permission", "credit", "model", "address", "setting"
+]
+
+
 class ModelRefused(ModelError):
-    """The key, the model's name or a setting is wrong; another try will not help."""
+    """The key, the model's name or a setting is wrong, as `fault` says; no other try will help."""
 
     cause = "us"
+
+    def __init__(self, message: str, fault: ModelFault = "setting") -> None:
+        super().__init__(message)
+        self.fault: ModelFault = fault
 
 
 class RequestRefused(ModelRefused):

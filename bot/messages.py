@@ -56,11 +56,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command as typed: `/name arguments`; `named` where it was surely meant for this bot."""
+    """A command as typed: `/name arguments`; `named` where it was surely meant for this bot.
+
+    `other` is the username of another bot that it names, in a private chat.
+    """
 
     name: str
     arguments: str = ""
     named: bool = False
+    other: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,8 +238,10 @@ class Llm(BaseModel, extra="forbid", frozen=True):
     """Answers where an agent's model stays busy or breaks off; unset: none."""
 
     def as_configuration(self) -> LlmConfiguration:
-        """The model settings of agents that say nothing."""
-        return LlmConfiguration.model_validate(self.model_dump())
+        """The model settings of agents that say nothing; set are those that the operator set."""
+        whole = dict(LlmConfiguration.model_validate(self.model_dump()))
+        given = {name for name in whole if name.replace("_", "") in self.model_fields_set}
+        return LlmConfiguration.model_construct(given, **whole)
 
 
 _BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")

@@ -179,6 +179,21 @@ def model_advice(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
     return partial(advice, base_url=settings.anthropic_base_url or DEFAULT_URL)
 
 
+def models_used(snapshot: Snapshot, defaults: LlmConfiguration) -> dict[str, str]:
+    """The models that agents are answered with, and in words where each of them is set."""
+    found: dict[str, str] = {}
+    for entry in snapshot.agents.values():
+        own = entry.value.llm_overrides or LlmConfiguration()
+        agent = f"llmOverrides of agent {entry.value.id} ({entry.place})"
+        for model, default, variable in (
+            (own.model, defaults.model, "LLM__MODEL"),
+            (own.fallback_model, defaults.fallback_model, "LLM__FALLBACKMODEL"),
+        ):
+            if model or default:
+                found.setdefault(model or default or "", agent if model else variable)
+    return found
+
+
 def own_variables(settings: Settings, document: str = "") -> set[str]:
     """The variables that only this host needs, which it takes out of its environment.
 

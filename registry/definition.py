@@ -196,9 +196,9 @@ _McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discrimina
 class AgentDefinition(RegistryModel):
     """An agent as data.
 
-    `mcp_servers` names top-level servers, or is an object of the agent's own; None means every
-    top-level server. `mcp_server_endpoints` come on top, each named by its host. `link_previews`
-    lets Telegram fetch the first link of an answer.
+    `mcp_servers` names top-level servers, or is an object of the agent's own;
+    `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
+    has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
     """
 
     id: Slug
@@ -215,16 +215,15 @@ class AgentDefinition(RegistryModel):
     llm_overrides: LlmConfiguration | None = None
     link_previews: bool = False
 
-    @model_validator(mode="after")
-    def _endpoints_said(self) -> AgentDefinition:
-        if "mcp_server_endpoints" not in self.model_fields_set and self.mcp_servers is None:
-            raise InvalidValue("'mcpServerEndpoints' is missing", 'add "mcpServerEndpoints": []')
-        return self
+    @property
+    def has_every_server(self) -> bool:
+        """Whether it has all top-level servers, as it says nothing of servers; `[]` says none."""
+        return self.mcp_servers is None and "mcp_server_endpoints" not in self.model_fields_set
 
     def to_json(self) -> dict[str, Any]:
         """The definition in the spec's names, without what is only a default."""
         value = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        if self.mcp_servers is None:
+        if self.mcp_servers is None and not self.has_every_server:
             value.setdefault("mcpServerEndpoints", [])
         return {name: value[name] for name in _ORDER if name in value}
 
@@ -265,17 +264,18 @@ def servers_of(
     if isinstance(own, Mapping):
         found = {name: NamedServer(name, server, operator) for name, server in own.items()}
     else:
-        wanted = shared if own is None else [name for name in own if name in shared]
+        named = shared if agent.has_every_server else own or ()
+        wanted = [name for name in named if name in shared]
         found = {name: NamedServer(name, shared[name]) for name in wanted}
     for name, url in _endpoints(agent):
         found.setdefault(name, NamedServer(name, McpServer(url=url), operator))
     return tuple(found.values())
 
 
-def name_clashes(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
+def name_clashes(agent: AgentDefinition) -> Iterator[ValidationIssue]:
     """Issues for servers of an agent that would have the same name."""
     own = agent.mcp_servers
-    taken = {name.lower() for name in (shared if own is None else own)}
+    taken = {name.lower() for name in own or ()}
     for index, (name, _) in enumerate(_endpoints(agent)):
         if name.lower() in taken:
             message = f"its name '{name}' is taken by another server of this agent"

@@ -21,7 +21,6 @@ from registry.definition import (
     servers_of,
 )
 from registry.errors import Problem
-from registry.fields import fields_of
 from registry.policy import ToolPolicy
 
 T = TypeVar("T")
@@ -114,9 +113,9 @@ class Layer:
 class EffectiveAgent:
     """An agent as it runs: its definition, and the model settings merged over their layers.
 
-    By JSON name `origins` gives the place of each field, `layers` the layer that set a model
-    setting. Settings are not yet clamped to the model. `operator` says whether the file or the
-    environment wrote the definition.
+    By JSON name `origins` gives the place of each field ("default" where nobody wrote it), and that
+    of the servers as `servers`; `layers` the layer that set a model setting. Settings are not yet
+    clamped to the model. `operator` says whether the file or the environment wrote the definition.
     """
 
     definition: AgentDefinition
@@ -143,10 +142,19 @@ def effective(
     entry: Entry[AgentDefinition],
     shared: Servers,
     tuning: Iterable[Layer] = (),
+    top: str = "the top",
 ) -> EffectiveAgent:
-    """Merge host defaults, a definition and further layers, in the order of their names."""
+    """Merge host defaults, a definition and further layers, in the order of their names.
+
+    `shared` are the top-level servers, `top` says where these are written.
+    """
     agent = entry.value
-    origins = {**dict.fromkeys(fields_of(AgentDefinition), entry.place), **entry.origins}
+    origins = {
+        name: entry.place if field in agent.model_fields_set else "default"
+        for field, name in _SPELLED.items()
+    }
+    origins |= entry.origins
+    origins["servers"] = _servers_place(agent, top, origins)
     own = {name.removeprefix("llmOverrides."): place for name, place in entry.origins.items()}
     layers = [
         Layer("L0", host_defaults, "host defaults"),
@@ -172,6 +180,17 @@ def effective(
         origins=origins,
         layers=set_by,
     )
+
+
+_SPELLED = {name: info.alias or name for name, info in AgentDefinition.model_fields.items()}
+
+
+def _servers_place(agent: AgentDefinition, top: str, origins: Mapping[str, str]) -> str:
+    """Where it is written which servers an agent has."""
+    if agent.has_every_server:
+        return top
+    names = ("mcpServers", "mcpServerEndpoints")
+    return ", ".join(dict.fromkeys(origins[n] for n in names if origins[n] != "default"))
 
 
 @dataclass(frozen=True)
@@ -204,6 +223,12 @@ class Snapshot:
         return {name: entry.value for name, entry in self.document.mcp_servers.items()}
 
     @cached_property
+    def _top(self) -> str:
+        """Where the top-level servers are written."""
+        written = {entry.document for entry in self.document.mcp_servers.values()}
+        return f"the top of {' and '.join(sorted(written))}" if written else "default"
+
+    @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong or surprising now, each with place and cure."""
         unserved = [
@@ -227,7 +252,7 @@ class Snapshot:
     ) -> EffectiveAgent | None:
         """An agent with all layers merged, or None where it is not there."""
         entry = self.document.agents.get(agent_id)
-        return effective(host_defaults, entry, self.servers, tuning) if entry else None
+        return effective(host_defaults, entry, self.servers, tuning, self._top) if entry else None
 
     def unhandled(self, handlers: Collection[str]) -> Iterator[Problem]:
         """Internal skills of agents that none of these handlers of the host can run."""

@@ -228,7 +228,7 @@ class DocumentReader:
         agent, issues = _validated(part, AgentDefinition)
         if agent is not None:
             issues += screen_agent(agent, self.writer)
-            issues += name_clashes(agent, shared or {})
+            issues += name_clashes(agent)
             issues += missing_names(agent, shared) if shared is not None else ()
         return self._entry(part, agent, issues)
 

@@ -172,7 +172,7 @@ class AccessGate:
         if verdict != "stranger":
             return verdict == "admitted"
         command = event.command if isinstance(event, IncomingMessage) else None
-        return command is not None and command.name in UNGATED
+        return command is not None and command.name in UNGATED and not command.other
 
     def _verdict(self, event: Event) -> Admission:
         person: User | None = getattr(event, "person", None)

@@ -21,11 +21,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _Lines = Coroutine[Any, Any, Sequence[str]]
 SWITCH_SECONDS = 0.0005
+NO_BOT = (
+    "switchboard: BOTS__0__TOKEN is not set, so there is no bot to run. Set it in .env to the "
+    "token that @BotFather gave you, or try `switchboard sandbox`, which needs none."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns 0, or 1 after an error, which is printed on stderr."""
-    given = _parser().parse_args(arguments)
+    """Run a verb; returns 0, 1 after an error, or 2 where there is nothing to run.
+
+    Errors are printed on stderr.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if wrong := _no_verb(words):
+        print(f"switchboard: {wrong}", file=sys.stderr)
+        return 2
+    given = _parser().parse_args(words)
     try:
         return int(given.verb(given))
     except ConfigError as error:
@@ -36,12 +47,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+VERBS = ("run", "sandbox", "check", "skill", "dead-letters", "token-hash")
+
+
+def _no_verb(words: Sequence[str]) -> str:
+    """Why the words name nothing to do; '' where they do."""
+    if not words:
+        return (
+            "say what to do: `switchboard run` runs your bots, `switchboard sandbox` shows a demo, "
+            "`switchboard check` looks at your settings; --help lists the rest"
+        )
+    if words[0] in VERBS or words[0].startswith("-"):
+        return ""
+    import difflib
+
+    near = difflib.get_close_matches(words[0].lower(), VERBS, n=1)
+    cure = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
+    return f"there is no command {words[0][:40]!r}; {cure}"
+
+
 def _parser() -> argparse.ArgumentParser:
     about = "Many Telegram bots, each answered by its own agent."
     parser = argparse.ArgumentParser(prog="switchboard", description=about)
     parser.add_argument("--version", action=_Version)
-    names = "run | sandbox | check | skill | dead-letters | token-hash"
-    verbs = parser.add_subparsers(required=True, metavar=names)
+    verbs = parser.add_subparsers(required=True, metavar=" | ".join(VERBS))
     run = verbs.add_parser("run", help="run the host")
     run.add_argument("--no-env-file", action="store_true", help="do not read .env")
     about = "let debuggers and profilers of this user read the host's memory, secrets included"
@@ -152,6 +181,9 @@ def _run(given: argparse.Namespace) -> int:
 
     pause_gc()
     settings = _settings(env_file=not given.no_env_file)
+    if not settings.bots:
+        print(NO_BOT, file=sys.stderr)
+        return 2
     keep_private(dumpable=given.dumpable)
     from bot.ops.logging import configure
 

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
 from bot.command import (
     CommandContext,
     CommandResult,
@@ -18,10 +20,11 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
-from bot.commands.host import AdminContext, actor, server_line, server_name
+from bot.commands.host import AdminContext, actor, no_agent, server_line, server_name
 from bot.errors import ChannelError
 from bot.safety.text_safety import printable
-from registry.definition import AgentDefinition
+from bot.tools.policy import Decision
+from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import AlreadyThere
 from registry.snapshot import EffectiveAgent, Entry, Snapshot
 
@@ -34,8 +37,13 @@ MAX_NAME = 60
 HOW_TO_ADD = (
     "Send the agent's JSON or YAML after /addagent, send a file with it that has the caption "
     "/addagent, or reply with /addagent to a message or a file. The shortest is "
-    '{"id": "jack", "name": "Jack", "mcpServerEndpoints": []}.'
+    '{"id": "jack", "name": "Jack"}.'
 )
+HAPPENS = {
+    Decision.RUN: "runs",
+    Decision.ASK: "asks a person",
+    Decision.CONFIRM: "asks a person every time",
+}
 _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _REPLACE = re.compile(r"\Areplace\b\s*")
 
@@ -67,30 +75,54 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     snapshot = host.catalog.snapshot()
     found = snapshot.effective(wanted, host.defaults)
     if found is None:
-        return Reply(f"There is no agent {code(wanted)}; /agents lists them.")
+        return Reply(no_agent(snapshot, wanted))
     head = f"**{escape_markdown(found.definition.name)}** ({code(wanted)})"
-    settings, advice = "\n".join(_settings(found)), "\n".join(_advice(host, found))
+    settings = "\n".join(_settings(found, host.defaults))
+    tools, advice = _tools(host, context, wanted), "\n".join(_advice(host, found))
     review, servers = problem_lines(snapshot.review(wanted)), "\n".join(_servers(host, wanted))
-    return Reply(paragraphs(head, settings, _answers(snapshot, wanted), servers, advice, review))
+    return Reply(
+        paragraphs(head, settings, tools, _answers(snapshot, wanted), servers, advice, review)
+    )
 
 
-def _settings(agent: EffectiveAgent) -> Iterator[str]:
+def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str]:
+    """A line for each setting, with its value and where that is written."""
     own, llm = agent.definition, agent.llm.model_dump(by_alias=True)
-    policy = agent.tool_policy.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     values = {
         "description": own.description,
         **{name: llm[name] for name in llm if name != "fallbackModel" or llm[name]},
         "customInstructions": own.custom_instructions,
-        "whitelistPatterns": ", ".join(own.whitelist_patterns),
-        "toolPolicy": json.dumps(policy, ensure_ascii=False) if policy else "",
         "servers": ", ".join(f"{one.name} ({one.server.transport})" for one in agent.servers),
+        "skills": ", ".join(skill.name for skill in own.skills),
+        "whitelistPatterns": ", ".join(own.whitelist_patterns),
+        "toolPolicy": _json(own.tool_policy),
+        "safetyConfig": _json(own.safety_config),
+        "costConfig": _json(own.cost_config),
         "linkPreviews": str(own.link_previews).lower(),
     }
+    variables = (field.replace("_", "").upper() for field in defaults.model_fields_set)
+    host_places = {name: f"LLM__{name}" for name in variables}
     for name, value in values.items():
         text = "" if value is None else str(value)
         cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
-        place = agent.origins["mcpServers" if name == "servers" else name]
-        yield f"• {name}: {code(cut)} · {escape_markdown(place)}" if text else f"• {name}: –"
+        place = agent.origins[name]
+        if agent.layers.get(name) == "L0":
+            place = host_places.get(name.upper(), "default")
+        shown = f"{code(cut)} · " if text else "– · "
+        yield f"• {name}: {shown}{escape_markdown(place)}"
+
+
+def _json(part: BaseModel | None) -> str:
+    """What a part of a definition says, as JSON; '' where it says nothing."""
+    said = part and part.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return json.dumps(said, ensure_ascii=False) if said else ""
+
+
+def _tools(host: AdminContext, context: CommandContext, agent_id: str) -> str:
+    """The tools that the agent has now, and what happens to a call of each."""
+    shown, more = first_items(host.tools(agent_id, context), MAX_SHOWN)
+    lines = [f"• {code(tool.key)} {HAPPENS[tool.decision]}" for tool in shown]
+    return "Tools, for you here:\n" + "\n".join(lines) + more if lines else ""
 
 
 def _answers(snapshot: Snapshot, agent_id: str) -> str:
@@ -167,7 +199,7 @@ async def delete_agent(host: AdminContext, context: CommandContext) -> CommandRe
         return Reply("Say which: /deleteagent ID; /agents lists them.")
     wanted = context.words[0].lower()
     if not await host.catalog.delete_agent(actor(context), wanted, key=context.key):
-        return Reply(f"There is no agent {code(wanted)}.")
+        return Reply(no_agent(host.catalog.snapshot(), wanted))
     left = sum(b.agent_id == wanted for b in host.catalog.snapshot().bindings)
     still = f" Still bound to it, inactive until you /unbind: {counted(left, 'binding')}."
     return Reply(f"Deleted agent {code(wanted)}.{still if left else ''}")

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
-from bot.commands.host import AdminContext, actor
-from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
+from bot.command import (
+    CommandContext,
+    CommandResult,
+    Reply,
+    code,
+    command,
+    escape_markdown,
+    paragraphs,
+)
+from bot.commands.host import AdminContext, actor, no_agent
+from registry.binding import (
+    AgentBinding,
+    AgentBindingType,
+    Bindings,
+    BotIdentity,
+    Resolution,
+)
 
 WHERE = "[bot | chat ID | user ID] [everywhere]"
 HOW_TO_BIND = f"Write /bind AGENT {WHERE}; without a target it means this chat in this bot."
@@ -58,6 +73,22 @@ def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
     return None
 
 
+def _place(target: Target, context: CommandContext) -> str:
+    """A target in words: "in this chat", "for person 7 at every bot"."""
+    here = context.incoming.address
+    if target.kind is AgentBindingType.TelegramBot:
+        return "wherever this bot is, unless a chat or a person there has an agent of its own"
+    bots = " at every bot" if target.bot is None else ""
+    if target.kind is AgentBindingType.UserId:
+        is_me = target.key == str(context.incoming.person.id)
+        return f"for {'you' if is_me else f'person {target.key}'}{bots or ' at this bot'}"
+    if target.key != str(here.chat):
+        return f"in chat {target.key}{bots or ' of this bot'}"
+    if here.private:
+        return f"in this chat{bots}"
+    return f"in this whole group{', in every topic' if here.topic else ''}{bots}"
+
+
 @command("bind", "let an agent answer here, or elsewhere", role="admin", usage=f"AGENT {WHERE}")
 async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     """Bind an agent, in place of what was bound there."""
@@ -70,11 +101,11 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     except ValueError:
         wrong = f"'{words[0][:64]}' or the id after it is not valid."
         return Reply(escape_markdown(f"{wrong} {HOW_TO_BIND}"))
-    await catalog.bind(actor(context), binding, key=context.key)
-    bound = f"Bound {code(binding.slot)} to {code(binding.agent_id)}."
     if binding.agent_id not in catalog.snapshot().agents:
-        bound += " There is no such agent yet; until then the binding is inactive."
-    return Reply(f"{bound}\n{_who_answers(host, context)}")
+        return Reply(f"{no_agent(catalog.snapshot(), binding.agent_id)} Nothing was changed.")
+    await catalog.bind(actor(context), binding, key=context.key)
+    answers = f"{code(binding.agent_id)} now answers {_place(target, context)}."
+    return Reply(paragraphs(answers, *_others(host, context, target, binding.agent_id)))
 
 
 @command("unbind", "remove a binding", role="admin", usage=WHERE)
@@ -84,29 +115,51 @@ async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
     slot = ""
     with suppress(ValueError):
         slot = target.binding("any", catalog.snapshot().bindings).slot if target else ""
-    if not slot:
+    if target is None or not slot:
         return Reply(escape_markdown(HOW_TO_UNBIND))
-    if not await catalog.unbind(actor(context), slot, key=context.key):
-        return Reply(f"Nothing is bound at {code(slot)}. {_who_answers(host, context)}")
-    return Reply(f"Removed the binding of {code(slot)}.\n{_who_answers(host, context)}")
+    place = _place(target, context)
+    done = await catalog.unbind(actor(context), slot, key=context.key)
+    what = f"Removed what was bound {place}." if done else f"Nothing is bound {place}."
+    return Reply(paragraphs(what, *_others(host, context, target)))
 
 
-def _who_answers(host: AdminContext, context: CommandContext) -> str:
+def _others(
+    host: AdminContext, context: CommandContext, target: Target, bound: str | None = None
+) -> Iterator[str]:
+    """Which agent answers at the target, where it is not the one that was `bound`, and here."""
     chat, person = context.incoming.address.chat, context.incoming.person.id
-    found = host.catalog.snapshot().resolve(context.bot, chat, person)
-    who = code(found.agent_id) if found.agent_id else "No agent"
-    return f"{who} answers here: {escape_markdown(found.why)}."
+    resolve = partial(host.catalog.snapshot().resolve, context.bot)
+    here = resolve(chat, person)
+    match target.kind:
+        case AgentBindingType.ChatId:
+            is_here, there = target.key == str(chat), resolve(int(target.key), None)
+        case AgentBindingType.UserId:
+            is_here, there = target.key == str(person), resolve(None, int(target.key))
+        case _:
+            is_here, there = False, resolve(None, None)
+    if not is_here and there.agent_id != bound:
+        yield f"At this bot, {_who(there)} answers there: {escape_markdown(there.why)}."
+    if here.agent_id != bound:
+        yield f"Here, {_who(here)} answers: {escape_markdown(here.why)}."
+
+
+def _who(found: Resolution) -> str:
+    return code(found.agent_id) if found.agent_id else "no agent"
 
 
 @command("default", "show or set the default agent", role="admin", usage="[AGENT | none]")
 async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     """Show, set or remove the default agent."""
     catalog, words = host.catalog, context.words
+    current = catalog.snapshot().default
+    if not words and current:
+        lost = "" if current in catalog.snapshot().agents else ", which does not exist"
+        return Reply(f"The default agent is {code(current)}{lost}.")
     if not words:
-        current = catalog.snapshot().default
-        text = f"The default agent is {code(current)}." if current else ""
-        return Reply(text or "There is no default agent.")
+        return Reply("There is no default agent.")
     wanted = None if words[0].lower() == "none" else words[0].lower()
+    if wanted is not None and wanted not in catalog.snapshot().agents:
+        return Reply(f"{no_agent(catalog.snapshot(), wanted)} Nothing was changed.")
     await catalog.set_default(actor(context), wanted, key=context.key)
     if wanted is None:
         return Reply("There is no default agent any more.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from bot.command import (
+    SIGNS,
     BotCommand,
     CommandContext,
     CommandResult,
@@ -22,10 +23,12 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
+from bot.tools.toolset import ListedTool
 from registry.binding import BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import DocumentErrors, KeyReused, RegistryError, RegistryUnavailable
+from registry.fields import nearest
 from registry.snapshot import Snapshot
 
 log = structlog.get_logger("commands")
@@ -41,15 +44,17 @@ class BotState:
     identity: BotIdentity
     state: str
     backlog: int = 0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AdminContext:
     """The parts of the host that admin commands read and change.
 
-    `defaults` are the host's model settings. `advice` says in sentences which settings a model
-    does not accept; `report` is what health shows, `servers` the part of it on an agent's MCP
-    servers, by its id.
+    `defaults` are the host's model settings; the operator set those of its `model_fields_set`.
+    `advice` says in sentences which settings a model does not accept; `report` is what health
+    shows, `servers` the part of it on an agent's MCP servers, by its id. `tools` are those that an
+    agent has for whoever sent a command.
     """
 
     catalog: Catalog
@@ -58,6 +63,7 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
+    tools: Callable[[str, CommandContext], Sequence[ListedTool]]
 
     async def audit_refusal(self, row: BotCommand, context: CommandContext) -> None:
         """Write an audit entry for a command that its sender may not use.
@@ -101,27 +107,57 @@ def retrying(row: BotCommand) -> BotCommand:
     return replace(row, function=run)
 
 
+def no_agent(snapshot: Snapshot, wanted: str) -> str:
+    """That there is no such agent, with the id that was probably meant."""
+    near = nearest(wanted[:64], [*snapshot.agents][:MAX_NAMES], 0.6)
+    rest = f"Did you mean {code(near)}?" if near else "/agents lists them."
+    return f"There is no agent {code(wanted[:64])}. {rest}"
+
+
+MAX_NAMES = 2000
 MAX_BOTS = 60
 MAX_CHANGES = 5
 MAX_PROBLEMS = 10
 
 
 @command("bots", "show the bots and their states", role="admin", concurrent=True)
-async def bots(host: AdminContext, _context: CommandContext) -> CommandResult:
-    """List the bots of this replica with their states and agents."""
+async def bots(host: AdminContext, context: CommandContext) -> CommandResult:
+    """List the bots of this replica with their states, the cure of each trouble, and agents."""
     snapshot = host.catalog.snapshot()
     shown, more = first_items(host.bots(), MAX_BOTS)
-    return Reply("\n".join(_bot(bot, snapshot) for bot in shown) + more or "There are no bots.")
+    lines = [_bot(bot, snapshot, asks=bot.identity.id == context.bot.id) for bot in shown]
+    return Reply("\n".join(lines) + more if lines else "There are no bots.")
 
 
-def _bot(bot: BotState, snapshot: Snapshot) -> str:
+STATES = {
+    "starting": "is starting",
+    "polling": "is well",
+    "webhook": "is well (by webhook)",
+    "waiting": "is served by another replica",
+    "draining": "is being handed over",
+    "unreachable": "cannot reach Telegram; it keeps trying",
+    "throttled": "is told by Telegram to wait; it goes on by itself",
+    "store away": "waits for the store; messages stay at Telegram until then",
+    "conflict": "shares its token with another program: stop that, or /revoke at @BotFather",
+    "stalled": "got no answer from Telegram in time; it asks again",
+    "quarantined": "has a token that Telegram does not know: set a new one and restart the host",
+    "failing": "keeps failing; it tries again",
+    "stopped": "has stopped",
+}
+"""What each state of a bot means, with what is to be done."""
+
+
+def _bot(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
+    """A line on a bot; it `asks` where it is the one that handles this very command."""
     username = bot.identity.username
     name = f"@{escape_markdown(username)}" if username else "(no name yet)"
     found = snapshot.resolve(bot.identity, None, None)
     agent, why = found.agent_id, escape_markdown(found.why)
-    who = f"{code(agent)} ({why})" if agent else "no agent answers"
-    pending = f" · {bot.backlog} pending" if bot.backlog else ""
-    return f"• {name} {code(str(bot.identity.id))} {bot.state} · {who}{pending}"
+    who = f"{code(agent)} answers ({why})" if agent else f"no agent answers ({why}); /bind one"
+    state = STATES.get(bot.state, bot.state) + (f": {bot.why}" if bot.why else "")
+    waits = bot.backlog - asks
+    pending = f" · {counted(waits, 'message')} waiting or in work" if waits > 0 else ""
+    return f"• {name} {code(str(bot.identity.id))} {escape_markdown(state)} · {who}{pending}"
 
 
 @command("status", "show the state of the host", role="admin", concurrent=True)
@@ -130,11 +166,36 @@ async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
     report, snapshot = host.report(), host.catalog.snapshot()
     parts = {"bot": report["bots"], "agent": snapshot.agents, "binding": snapshot.bindings}
     counts = " · ".join(counted(len(items), what) for what, items in parts.items())
+    model = "\n".join(_model(report["model"]))
     servers = "\n".join(server_line(one) for one in report["servers"] if one["state"] != "up")
-    problems = [f"✗ {escape_markdown(problem)}" for problem in report["problems"]]
+    pairs = zip(report["problems"], report["levels"], strict=True)
+    ranked = sorted(pairs, key=lambda pair: [*SIGNS].index(pair[1]))
+    problems = [f"{SIGNS[level]} {escape_markdown(text)}" for text, level in ranked]
     shown, more = first_items(problems, MAX_PROBLEMS)
     head = f"The host is **{escape_markdown(report['status'])}**: {counts}"
-    return Reply(paragraphs(head, servers, "\n".join(shown) + more, await _changes(host)))
+    return Reply(paragraphs(head, model, servers, "\n".join(shown) + more, await _changes(host)))
+
+
+def _model(model: Mapping[str, Any]) -> Iterator[str]:
+    """How the model is: what must be mended, or how its last request ended."""
+    problems = [escape_markdown(problem) for problem in model.get("problems", ())]
+    yield from (f"✗ {problem}" for problem in problems)
+    if problems:
+        return
+    if model["state"] == "failing":
+        yield f"⚠ The model did not answer the last request, {_ago(model['last_failure_s'])}."
+    elif model["state"] == "ok":
+        yield f"The model answers; the last time {_ago(model['last_answer_s'])}."
+    else:
+        yield "The model has not been asked since the start."
+
+
+def _ago(seconds: float) -> str:
+    """A time in the past, in the largest unit that fits."""
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return f"{counted(int(seconds // size), unit)} ago"
+    return f"{counted(int(seconds), 'second')} ago"
 
 
 def server_line(server: Mapping[str, Any]) -> str:

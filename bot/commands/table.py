@@ -16,10 +16,13 @@ from bot.command import (
     StartNewConversation,
     command,
     escape_markdown,
+    first_items,
     paragraphs,
 )
 from bot.commands import agents, bindings, host
 from bot.commands.host import AdminContext, retrying
+from bot.tools.policy import Decision
+from bot.turn.results import NO_AGENT, NO_AGENT_CURE
 from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
@@ -31,7 +34,7 @@ def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> 
     first += [bindings.bind, bindings.unbind, bindings.default]
     last = (host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start, new, stop]
-    rows += [show_help.using(rows), approvals, usage]
+    rows += [show_help.using((rows, admin_context)), approvals, usage]
     rows += [retrying(row.using(admin_context)) for row in first]
     rows += [own_id, people.using(people_context), claim]
     rows += [retrying(row.using(admin_context)) for row in last]
@@ -40,11 +43,15 @@ def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> 
 
 @command("start", "say hello", concurrent=True)
 async def start(context: CommandContext) -> CommandResult:
-    """Greet in the agent's name."""
-    agent = context.agent and f"I am **{escape_markdown(context.agent)}**."
-    name = escape_markdown(context.incoming.person.name)
-    who = agent or "No agent answers here yet."
-    return Reply(f"Hello {name}! {who} Just write to me; /help lists more.")
+    """Greet in the agent's name; where no agent answers, say so, and an admin what to do."""
+    hello = f"Hello {escape_markdown(context.incoming.person.name)}!"
+    if context.agent:
+        agent = escape_markdown(context.agent)
+        return Reply(f"{hello} I am **{agent}**. Just write to me; /help lists more.")
+    if not context.admin:
+        return Reply(f"{hello} {NO_AGENT} An admin has to set one up first.")
+    why = NO_AGENT_CURE.format(escape_markdown(context.resolution.why))
+    return Reply(paragraphs(f"{hello} {NO_AGENT}", why, escape_markdown(agents.HOW_TO_ADD)))
 
 
 @command("new", "start a new conversation; the old one is set aside")
@@ -60,11 +67,37 @@ async def stop(_context: CommandContext) -> CommandResult:
     return Reply(NOTHING_RUNS)
 
 
-@command("help", "what can be sent here", concurrent=True)
-async def show_help(rows: Sequence[BotCommand], context: CommandContext) -> CommandResult:
-    """List the commands that this person may use."""
+@command("help", "what I can do, and what can be sent here", concurrent=True)
+async def show_help(
+    parts: tuple[Sequence[BotCommand], AdminContext], context: CommandContext
+) -> CommandResult:
+    """Say who answers and what it can do, and list the commands that this person may use."""
+    rows, admin_context = parts
     everyone, admins = (_lines(rows, role) for role in ("everyone", "admin"))
-    return Reply(paragraphs(everyone, f"For admins:\n{admins}") if context.admin else everyone)
+    who = _about(admin_context, context) if context.agent else NO_AGENT
+    return Reply(paragraphs(who, everyone, f"For admins:\n{admins}" if context.admin else ""))
+
+
+MAX_TOOLS = 30
+
+
+def _about(admin_context: AdminContext, context: CommandContext) -> str:
+    """The agent that answers here: its name, what it is for, and its tools in words."""
+    agent = context.resolution.agent_id or ""
+    found = admin_context.catalog.snapshot().agent(agent)
+    about = " ".join((found.description or "").split()) if found else ""
+    name = f"I am **{escape_markdown(context.agent or '')}**."
+    can: dict[str, list[str]] = {"I can do by myself": [], "I ask a person before I": []}
+    by_itself, asking = can.values()
+    for tool in admin_context.tools(agent, context):
+        (by_itself if tool.decision is Decision.RUN else asking).append(tool.words)
+    lines = []
+    for what, names in can.items():
+        shown, more = first_items(list(dict.fromkeys(names)), MAX_TOOLS)
+        if shown:
+            listed = escape_markdown(", ".join(shown)) + more.replace("\n", " ")
+            lines.append(f"{what}: {listed}.")
+    return paragraphs(f"{name} {escape_markdown(about)}".strip(), "\n".join(lines))
 
 
 def _lines(rows: Sequence[BotCommand], role: CommandRole) -> str:

@@ -11,7 +11,14 @@ from bot.access.command import UNGATED, Claim, GiveRole
 from bot.access.gate import AccessGate
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import is_approval
-from bot.command import CommandContext, CommandResult, Commands, Reply, StartNewConversation
+from bot.command import (
+    CommandContext,
+    CommandResult,
+    Commands,
+    Reply,
+    StartNewConversation,
+    escape_markdown,
+)
 from bot.commands.table import NOTHING_RUNS, new
 from bot.conversations.turns import Outcome, Turns
 from bot.messages import (
@@ -34,6 +41,7 @@ from bot.turn.results import parse_letter, parse_retry
 from bot.usage.budgets import RequestRate, Spender
 
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
+ELSEWHERE = "/{0}@{1} is a command for @{1}, and I am @{2}. Send it there, or send me /{0}."
 ADMINS_ONLY = "Only admins of this host may send this."
 REFUSALS_A_MINUTE = 1
 UNGATED_A_MINUTE = 5
@@ -70,7 +78,7 @@ class Router:
         """Whether the event touches no conversation, so that it need not wait for its queue."""
         if isinstance(event, IncomingMessage) and event.command:
             row = self.commands.find(event.command.name)
-            return row is None or row.concurrent
+            return row is None or row.concurrent or bool(event.command.other)
         if isinstance(event, CallbackPress):
             return parse_retry(event.data) is None
         return isinstance(event, ChatMigration | Membership)
@@ -78,7 +86,8 @@ class Router:
     def ends_what_runs(self, event: Event) -> bool:
         """Whether the event ends what runs and waits before it: a /new of whoever may talk."""
         command = event.command if isinstance(event, IncomingMessage) else None
-        return command is not None and command.name == new.name and self.gate.admits(event)
+        is_new = command is not None and command.name == new.name and not command.other
+        return is_new and self.gate.admits(event)
 
     async def show_seen(self, line: LineContext, event: Event) -> None:
         """Show on a message that waits for its turn that it was seen."""
@@ -143,7 +152,11 @@ class Router:
     async def _command(self, entry: LineEntry, incoming: IncomingMessage, command: Command) -> None:
         person, row = incoming.person, self.commands.find(command.name)
         context, agent = self._context(entry, incoming)
-        if row is None and (incoming.address.private or command.named):
+        if command.other:
+            me = entry.line.identity.username or "another bot"
+            text = ELSEWHERE.format(command.name, command.other, me)
+            await self._refuse(entry, incoming, escape_markdown(text), agent)
+        elif row is None and (incoming.address.private or command.named):
             await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)
         elif row is None:  # it may be another bot's
             await self.turns.stores.inbox.finish(entry)

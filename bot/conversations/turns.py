@@ -39,6 +39,8 @@ from bot.store.outbox import Outbox
 from bot.turn.results import (
     LETTER_GONE,
     MESSAGE_GONE,
+    NO_AGENT,
+    NO_AGENT_CURE,
     NOT_YOURS,
     RETRYING,
     STOPPED_EARLY,
@@ -66,11 +68,6 @@ def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
 
 log = structlog.get_logger("turns")
 
-NO_AGENT = "No agent answers here yet."
-NO_AGENT_CURE = (
-    "You are an admin: /bind an agent here or make one the /default (/agents lists them), "
-    "or do so in agents.json. Now: {}."
-)
 OPEN_QUESTION = "An approval is waiting for an answer here. Please answer it first."
 RETRY_SECONDS = 1.0
 

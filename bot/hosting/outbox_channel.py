@@ -75,7 +75,7 @@ class ChannelServices:
     clock: Clock
     counters: Counters
     secrets: Secrets
-    alert: Callable[[str, str], Awaitable[None]]
+    alert: Callable[[str, str], Awaitable[object]]
 
 
 @dataclass(slots=True)

@@ -21,6 +21,8 @@ from registry.urls import is_own_network
 Report = Callable[[], dict[str, Any]]
 
 _PUBLIC = ("status", "version", "ready", "checks", "agents_available")
+INTAKE = ("store", "bots")
+"""The checks that must hold for updates to be taken in, whether or not they can be answered."""
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
@@ -29,8 +31,8 @@ def http_app(
 ) -> Starlette:
     """The web application.
 
-    `report()["status"]` is `ok`, `degraded` or `down`; `report()["ready"]` is true or false. No
-    answer contains one of the `secrets`.
+    `report()["status"]` is `healthy`, `degraded` or `unhealthy`; `report()["ready"]` is true or
+    false. No answer contains one of the `secrets`.
     """
 
     def answer(request: Request, body: dict[str, Any], *, good: bool) -> Response:
@@ -47,11 +49,13 @@ def http_app(
 
     async def ready(request: Request) -> Response:
         body = report()
-        return answer(request, body, good=body["ready"])
+        wanted = INTAKE if request.query_params.get("for") == "intake" else body["checks"]
+        good = all(body["checks"][name] for name in wanted)
+        return answer(request, {**body, "ready": good}, good=good)
 
     async def health(request: Request) -> Response:
         body = report()
-        return answer(request, body, good=body["status"] == "ok")
+        return answer(request, body, good=body["status"] != "unhealthy")
 
     own = [Route("/health/live", live), Route("/health/ready", ready), Route("/health", health)]
     return Starlette(routes=[*own, *routes])
@@ -108,22 +112,29 @@ def server_states(servers: Iterable[McpServer]) -> list[dict[str, Any]]:
     ]
 
 
-def overall(states: list[dict[str, Any]], store: dict[str, Any]) -> dict[str, Any]:
-    """`status` is ok, degraded or down; `ready` tells whether every check holds.
+def overall(
+    states: list[dict[str, Any]], store: dict[str, Any], model: dict[str, Any], *, dead: bool
+) -> dict[str, Any]:
+    """`status` is healthy, degraded or unhealthy; `ready` tells whether every check holds.
 
-    A failing model or tool server is shown, but does not count: updates are stored all the same,
-    and only calls show that it works again.
+    A model that is `dead` refuses everybody. Without it the host is degraded: updates are stored
+    all the same. One that is only busy is shown, but does not count, nor does a tool server.
     """
     good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
-    checks = {"store": store["state"] == "ok", "bots": bool(good) or not states}
-    ready = all(checks.values())
-    is_healthy = ready and len(good) == len(states) and not store["faults"]
-    status = "ok" if is_healthy else "degraded" if ready else "down"
-    return {"status": status, "version": VERSION, "ready": ready, "checks": checks}
+    checks = {
+        "store": store["state"] == "ok",
+        "bots": bool(good) or not states,
+        "model": not dead,
+    }
+    whole = len(good) == len(states) and not store["faults"] and not model.get("problems")
+    status = "healthy" if whole and all(checks.values()) else "degraded"
+    if not all(checks[name] for name in INTAKE):
+        status = "unhealthy"
+    return {"status": status, "version": VERSION, "ready": all(checks.values()), "checks": checks}
 
 
 def starting(waits_for: str, why: str | None) -> dict[str, Any]:
     """The report of a host that is not ready yet, what it waits for, and why, if that is known."""
-    checks = {"store": False, "bots": False}
-    state = {"status": "down", "version": VERSION, "ready": False, "checks": checks}
+    checks = dict.fromkeys((*INTAKE, "model"), False)
+    state = {"status": "unhealthy", "version": VERSION, "ready": False, "checks": checks}
     return state | {"bots": [], "starting": waits_for, "why": why}

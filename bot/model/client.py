@@ -7,6 +7,7 @@ Nothing is retried here, and nothing is read from the environment or the disk.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import warnings
 from collections.abc import AsyncGenerator, Mapping
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
-from bot.messages import Answer, Clock, Meter, Model, ModelRequest, Piece
+from bot.messages import Clock, Meter, ModelRequest, Piece
 from bot.model.parameters import (
     DEFAULT_URL,
     Parameters,
@@ -87,13 +88,8 @@ class MessagesModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
-        if not self._key and is_native(self.base_url):
-            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
-        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
-            raise ModelRefused(
-                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
-                "a letter outside ASCII): set it again"
-            )
+        if refusal := self.unusable():
+            raise refusal
         events = await self._open(self._client or await self.warm(), request)
         try:
             async with aclosing(self._pieces(events, request.meter)) as pieces:
@@ -101,6 +97,19 @@ class MessagesModel:
                     yield piece
         finally:
             await events.close()
+
+    def unusable(self) -> ModelRefused | None:
+        """Why no request can be made with this key, as far as that is known without asking."""
+        if not self._key and is_native(self.base_url):
+            text = "there is no key for the Messages API: set ANTHROPIC_API_KEY"
+            return ModelRefused(text, "no key")
+        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
+            text = (
+                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
+                "a letter outside ASCII): set it again"
+            )
+            return ModelRefused(text, "no real key")
+        return None
 
     def _load(self) -> anthropic.AsyncAnthropic:
         import anthropic
@@ -176,14 +185,20 @@ class MessagesModel:
             wait = retry_after(error.response.headers, self._clock.wall())
             return status_error(error.status_code, error.body, wait, self._key)
         if isinstance(error, anthropic.APITimeoutError):
-            return ModelBusy(f"{self._place} did not answer in time")
+            return ModelBusy(f"{self.place} did not answer in time")
         cause = type(error.__cause__ or error).__name__
-        return ModelBusy(f"{self._place} cannot be reached ({cause})")
+        return ModelBusy(f"{self.place} cannot be reached ({cause})")
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
+        """The server, as people read of it."""
         url = urlsplit(self.base_url)
         return f"the Messages API at {url.hostname}" + (f":{url.port}" if url.port else "")
+
+    @property
+    def fingerprint(self) -> str:
+        """A short digest of key and address: it changes when one of them does."""
+        return hashlib.sha256(f"{self._key}\n{self.base_url}".encode()).hexdigest()[:16]
 
     async def _pieces(self, events: Stream, meter: Meter) -> AsyncGenerator[Piece, None]:
         import httpx2
@@ -200,14 +215,15 @@ class MessagesModel:
         except (httpx2.HTTPError, UnicodeDecodeError) as error:
             silent = isinstance(error, httpx2.TimeoutException)
             how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
-            text = f"{self._place} {how} ({type(error).__name__})"
+            text = f"{self.place} {how} ({type(error).__name__})"
             failure = BrokenStream(text) if answer.started else ModelBusy(text)
         else:
             kind = events.response.headers.get("content-type", "")
             if not answer.started and kind and not kind.startswith("text/event-stream"):
                 raise ModelRefused(
                     f"the Messages API answered with {kind[:50]} instead of a stream; "
-                    "check ANTHROPIC_BASE_URL"
+                    "check ANTHROPIC_BASE_URL",
+                    "address",
                 )
             yield answer.answer()
             return
@@ -314,39 +330,3 @@ def _checked_url(base_url: str) -> str:
             "(without a user name, a password or a query): set it again"
         )
     return base_url
-
-
-class WatchedModel:
-    """A `Model` that passes requests on to another, and notes how they end."""
-
-    def __init__(self, model: Model, clock: Clock) -> None:
-        self._model = model
-        self._clock = clock
-        self._answered_at: float | None = None
-        self._failed_at: float | None = None
-        self._failure = ""
-
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
-        """The pieces of the other model's answer."""
-        try:
-            async with aclosing(self._model.stream(request)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Answer):
-                        self._answered_at = self._clock.monotonic()
-                    yield piece
-        except ModelError as error:
-            if error.cause != "history":  # that is one conversation's, and others are answered
-                self._failed_at = self._clock.monotonic()
-                self._failure = type(error).__name__
-            raise
-
-    def report(self) -> dict[str, Any]:
-        """`unused`, `ok` or `failing`, with the age of the last answer and failure in seconds."""
-        now, answered, failed = self._clock.monotonic(), self._answered_at, self._failed_at
-        state = "unused" if answered is None else "ok"
-        if failed is not None and (answered is None or failed > answered):
-            state = "failing"
-        failure = {"last_failure": self._failure} if self._failure else {}
-        times = {"last_answer_s": answered, "last_failure_s": failed}
-        ages = {name: None if at is None else round(now - at, 1) for name, at in times.items()}
-        return {"state": state} | ages | failure

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from bot.errors import (
     ModelBusy,
     ModelError,
+    ModelFault,
     ModelRefused,
     PromptTooLong,
     RequestRefused,
@@ -41,6 +42,7 @@ CURES: Mapping[int, str] = {
     403: "check what ANTHROPIC_API_KEY may use",
     404: "check the model's name and ANTHROPIC_BASE_URL",
 }
+FAULTS: Mapping[int, ModelFault] = {401: "key", 402: "credit", 403: "permission"}
 
 
 def _words(*alternatives: str) -> re.Pattern[str]:
@@ -54,6 +56,7 @@ class Row(NamedTuple):
     statuses: Collection[int]
     words: tuple[re.Pattern[str], ...] = ()
     cure: str = ""
+    fault: ModelFault = "setting"
 
     def fits(self, status: int, message: str) -> bool:
         """Whether a refusal is of this kind."""
@@ -105,15 +108,21 @@ TABLE: tuple[Row, ...] = (
     Row(
         ModelRefused,
         INVALID,
+        (_words(r"\b(?:credit|billing|quota)\b", r"\b(?:usage|spend|spending) limit"),),
+        CURES[402],
+        "credit",
+    ),
+    Row(
+        ModelRefused,
+        INVALID,
         (
             _words(
-                r"\b(?:credit|billing|quota)\b",
-                r"\b(?:usage|spend|spending) limit",
                 r"\b(?:organi[sz]ation|workspace|account|subscription|project) (?:has|is|was)\b",
                 r"\bapi[ _-]?key\b",
             ),
         ),
         "check the account of ANTHROPIC_API_KEY",
+        "key",
     ),
     Row(RequestRefused, INVALID, (PLACE,)),
     Row(
@@ -137,6 +146,7 @@ TABLE: tuple[Row, ...] = (
             ),
         ),
         CURES[404],
+        "model",
     ),
     Row(
         ModelRefused,
@@ -179,6 +189,8 @@ def _error(status: int, message: str, text: str, retry_after: float | None = Non
     if status < 400:
         cure = "check ANTHROPIC_BASE_URL"
     text = f"{text}; {cure}" if cure else text
+    if error is ModelRefused:
+        return ModelRefused(text, row.fault if row else _fault(status, message))
     if not issubclass(error, RequestRefused):
         return error(text)
     place = PLACE.search(message)
@@ -187,6 +199,13 @@ def _error(status: int, message: str, text: str, retry_after: float | None = Non
         (int(place[1]), int(place[2] or 0)) if place else None,
         about_images=bool(IMAGES.search(message)),
     )
+
+
+def _fault(status: int, message: str) -> ModelFault:
+    """What is wrong by the status alone; who knows no such path says nothing of a model."""
+    if status == 404:
+        return "model" if "model" in message.lower() else "address"
+    return FAULTS.get(status, "address" if status < 400 else "setting")
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -47,6 +48,11 @@ _OWN_VARIABLES = (
     *("ADMINS", "ACCESS", "PEOPLE", "CHATS"),
     *("TELEGRAM_API_URL", "WEBHOOK_", "HTTP_HOST", "HTTP_PORT", "ANTHROPIC_", "LOG_FORMAT"),
 )
+_PRICES = {
+    "claude-haiku-5-5": {"input": 0.5, "output": 2.5, "cacheRead": 0.05, "cacheWrite": 0.625},
+    "claude-sonnet-5-5": {"input": 2, "output": 10, "cacheRead": 0.2, "cacheWrite": 2.5},
+}
+"""What the script's answers would cost, so that /usage shows money as it does elsewhere."""
 _START_SECONDS = 60.0
 _STOP_SECONDS = 4.0
 _STOP_REAL_SECONDS = 22.0
@@ -181,6 +187,8 @@ def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
         "ANTHROPIC_API_KEY": given.api_key or _DUMMY_KEY,
     }
     base = given.base_url if given.real_model else url
+    if not given.real_model:
+        passed = {"PRICES": json.dumps(_PRICES)} | passed
     if base:
         here["ANTHROPIC_BASE_URL"] = base
     return {**passed, **tokens, **here}

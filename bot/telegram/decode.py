@@ -113,14 +113,18 @@ def _message(message: Object, bot: BotUser) -> Decoded:
     written = parse_text(message, bot, commands=unsupported is None)
     if unsupported == FILE:
         written = _with_file_command(parse_text(message, bot, commands=True), written)
-    if rule == "anonymous" and written.command and _is_anonymous_admin(message, chat):
+    own = written.command is not None and not written.foreign
+    if rule == "anonymous" and own and _is_anonymous_admin(message, chat):
         rule = None
     if rule is not None:
         return Ignored(rule)
     address = _address(chat, message, bot)
     person = _person(_get(message, "from", dict))
     number, sent_at = _id(message, "message_id"), _time(message, "date")
-    if written.command is not None and written.command.name == "stop":
+    command = written.command
+    if written.foreign and not address.private:
+        command = None
+    if command is not None and command.name == "stop" and not command.other:
         return Signal(address, "stop", person)
     return IncomingMessage(
         address=address,
@@ -128,11 +132,11 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         message=number,
         sent_at=sent_at,
         text="" if is_forwarded(message) else written.text,
-        command=written.command,
+        command=command,
         unsupported=unsupported,
         addressed=address.private or _is_addressed(message, written, bot),
-        quoted=_quoted(message) if written.command else None,
-        excerpts=() if written.command else excerpts_of(message, bot.id),
+        quoted=_quoted(message) if command is not None else None,
+        excerpts=() if command is not None else excerpts_of(message, bot.id),
         title=as_text(chat.get("title")),
     )
 
@@ -263,7 +267,8 @@ def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
         return ParsedText(shown[len(whole) - len(text) :], bool(mentions))
     name, named = match.groups()
     if named is not None and named.casefold() != bot.username.casefold():
-        return ParsedText(text, bool(mentions), foreign=True)
+        other = Command(name.lower(), text[match.end() :].strip(), other=named)
+        return ParsedText(text, bool(mentions), other, foreign=True)
     command = Command(name.lower(), text[match.end() :].strip(), bool(named or mentions))
     return ParsedText(text, bool(mentions), command)
 

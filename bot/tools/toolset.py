@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -28,7 +29,7 @@ from bot.tools.calls import (
     WrappedTools,
     refused,
 )
-from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide
+from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide, name_of
 from bot.tools.read_more import TruncatedResults, TruncatedTools
 
 
@@ -168,6 +169,20 @@ def _refusal(call: Call, tool: FoundTool, current: ToolPermissions) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedTool:
+    """A tool for people to read of, and what happens to a call of it."""
+
+    key: str
+    decision: Decision
+
+    @property
+    def words(self) -> str:
+        """Its name as words: `get_current_time` is "get current time"."""
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name_of(self.key))
+        return " ".join(re.split(r"[\s_.-]+", name)).strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
 class ToolsetFactory:
     """What the toolsets of all turns share."""
 
@@ -175,6 +190,15 @@ class ToolsetFactory:
     skills: SkillRunner
     cache: ToolResultCache
     truncated: TruncatedResults
+
+    def listed(self, permissions: ToolPermissions, context: CallContext) -> list[ListedTool]:
+        """The tools that an agent is known to have in a context, by name."""
+        keys = {tool.key for tool in self.pool.tools(permissions.servers)}
+        keys |= {skill.key for skill in permissions.skills}
+        complete = self.pool.have_listed(permissions.servers)
+        offered = OfferedTools(frozenset(keys), complete=complete)
+        found = [ListedTool(k, permissions.decide(k, context, offered)) for k in sorted(keys)]
+        return [tool for tool in found if tool.decision is not Decision.DENY]
 
     def make(
         self,

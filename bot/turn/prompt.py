@@ -7,11 +7,13 @@ servers.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -73,6 +75,25 @@ def render(
         tools_digest=tools_digest,
         content=content_hash([texts, tools_digest]),
     )
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _words(text: str) -> str:
+    """The words of a text in lower case between single spaces; of one without words, itself."""
+    found = " ".join(_WORD.findall(text.casefold()))
+    return f" {found} " if found else text
+
+
+@lru_cache(maxsize=256)
+def own_text(name: str, description: str | None, instructions: str | None) -> str:
+    """The agent's own text: its instructions, and who it is where these do not name it."""
+    given = (instructions or "").strip()
+    if _words(name) in _words(given):
+        return given
+    who = " ".join(f"You are {name}. {description or ''}".split())
+    return f"{who}\n\n{given}" if given else who
 
 
 def content_hash(value: Any) -> str:
@@ -153,9 +174,10 @@ class PromptCache:
     ) -> RenderedPrompt:
         """The conversation's prompt while that is warm and unchanged, else a new one."""
         topics = agent.filter.topics_prompt()
-        instructions = agent.effective.definition.custom_instructions
+        said = agent.effective.definition
+        own = own_text(said.name, said.description, said.custom_instructions)
         prompts = [*([topics] if topics else []), *toolset.mcp.pool.prompts(toolset.mcp.servers)]
-        new = render(self.clock.wall(), instructions, prompts, *toolset.offer())
+        new = render(self.clock.wall(), own, prompts, *toolset.offer())
         cold = self.clock.wall() - WARM_SECONDS
         while self._warm and next(iter(self._warm.values()))[0] <= cold:
             self._warm.popitem(last=False)

@@ -26,12 +26,17 @@ TOO_MANY_REQUESTS = (
 )
 BUSY = "The model behind me does not answer right now. Please try again in a little while."
 BROKEN = (
-    "I can't answer at the moment: the model refused the request. "
-    "The operator can find the reason in the log."
+    "I can't answer at the moment: something in my setup has to be put right first. That is not "
+    "your doing. Please try again later."
+)
+NO_AGENT = "No agent answers here yet."
+NO_AGENT_CURE = (
+    "You are an admin: /bind an agent here or make one the /default (/agents lists them), or "
+    "create one with /addagent or in agents.json. Now: {}."
 )
 NOT_TAKEN = (
     "I can't answer this: the model refused something in it. Please say it in another way, or send "
-    "/new to begin a new conversation. The operator can find the reason in the log."
+    "/new to begin a new conversation."
 )
 TOO_LONG = (
     "This is too long for the model. Please send less at once, or send /new to begin a new "

@@ -62,7 +62,7 @@ class Ledger:
         return [{**absent, "id": id.decode(), **orjson.loads(body[b"l"])} for id, body in found]
 
 
-Alert = Callable[[str, str], Awaitable[None]]
+Alert = Callable[[str, str], Awaitable[object]]
 """Sends a text to the admins, once for its key."""
 
 

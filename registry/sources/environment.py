@@ -162,7 +162,7 @@ def read_legacy(environ: Mapping[str, str], has_bot: bool) -> RawDocument | None
         "mcpServerEndpoints": _numbered(environ, "MCPSERVERS__", "__ENDPOINT"),
         "whitelistPatterns": _numbered(environ, "WHITELISTPATTERNS__", ""),
     }
-    values = {field: [environ[one] for one in names] for field, names in variables.items()}
+    values = {field: [environ[one] for one in names] for field, names in variables.items() if names}
 
     def at(path: Path) -> str:
         is_item = len(path) > 1 and isinstance(path[1], int)

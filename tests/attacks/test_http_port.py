@@ -129,7 +129,7 @@ async def flooded(stage: Stage, kinds: list[str], seconds: float) -> dict[str, i
                 ends = await scene.flood(kind, seconds)
                 assert memory.growth < MOST_MEMORY, (kind, memory.growth, ends)
         _, report = await health(f"http://127.0.0.1:{scene.port}")
-        assert report["status"] == "ok"
+        assert report["status"] == "healthy"
         assert host.log.read_text().count("http.crowded") <= 2  # once a minute
         counters: dict[str, int] = report["counters"]
         return counters

@@ -126,4 +126,4 @@ async def test_arguments_that_are_no_plain_json_object_never_reach_a_tool(
     answers = await asyncio.gather(*(said(stage, name) for name in ARGUMENTS))
     assert all(answers)
     assert calls.read_text() == before
-    assert host.report()["status"] == "ok"
+    assert host.report()["status"] == "healthy"

@@ -50,7 +50,7 @@ class IntakeHost:
         line = f"bot:{self.bot.id}"
         for key in (keys.dead_letters(line), keys.inbox(line)):
             assert await self.host.store.command("XLEN", key) == 0
-        assert self.host.report()["status"] == "ok"
+        assert self.host.report()["status"] == "healthy"
 
     async def pushed(self, body: bytes, secret: str | None = None, **headers: str) -> int:
         """The status of one push; the right secret unless another is given."""

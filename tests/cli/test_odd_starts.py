@@ -39,6 +39,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise Started
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOTS__9__TOKEN", "7000009:AAa-token-of-another-bot")
     monkeypatch.setattr(bot.app, "serve", start)
     monkeypatch.setattr("bot.cli.main._forget_secrets", lambda _: None)
     monkeypatch.setattr("bot.ops.process.pause_gc", lambda: None)
@@ -112,7 +113,7 @@ def test_an_env_file_that_cannot_be_read_is_named(
 def test_an_env_file_with_a_byte_order_mark_and_crlf_is_read() -> None:
     Path(".env").write_bytes(b"\xef\xbb\xbf" + f"BOTS__0__TOKEN={TOKEN}\r\nX=1\r\n".encode())
     settings = Settings()
-    assert [bot.id for bot in settings.bots] == [7000001]
+    assert [bot.id for bot in settings.bots] == [7000001, 7000009]
     assert settings.environ["X"] == "1"
 
 

@@ -44,7 +44,13 @@ def commands(catalog: Catalog) -> Commands:
 
 def with_desk(catalog: Catalog) -> Commands:
     """Every command over this catalog."""
-    report: dict[str, Any] = {"status": "ok", "bots": [], "servers": [], "problems": []}
+    report: dict[str, Any] = {
+        "status": "healthy",
+        "bots": [],
+        "model": {"state": "unused"},
+        "servers": [],
+        "problems": [],
+    }
     desk = AdminContext(
         catalog,
         LlmConfiguration(model="m"),
@@ -52,6 +58,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
         lambda _agent: [],
+        lambda _agent, _context: [],
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 
@@ -160,7 +167,7 @@ async def test_the_same_entry_id_on_two_lines_is_two_changes(
     commands: Commands, catalog: Catalog
 ) -> None:
     await said(commands, catalog, f"/addagent {JACK}", "bot:1:5-0")
-    assert "Bound `" in await said(commands, catalog, "/bind jack", "bot:2:5-0")
+    assert "now answers" in await said(commands, catalog, "/bind jack", "bot:2:5-0")
     assert len(await catalog.audit()) == 2
 
 

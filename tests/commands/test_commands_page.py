@@ -20,7 +20,13 @@ PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 def whole_board() -> Commands:
     desk = AdminContext(
-        Catalog(FileSource(None)), LlmConfiguration(), lambda _: [], list, dict, lambda _: []
+        Catalog(FileSource(None)),
+        LlmConfiguration(),
+        lambda _: [],
+        list,
+        dict,
+        lambda _: [],
+        lambda _, __: [],
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 

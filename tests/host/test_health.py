@@ -55,9 +55,12 @@ async def test_a_host_that_polls_is_live_ready_and_well(stage: Stage) -> None:
         assert body["store"]["append_only"] is True
         assert body["store"]["eviction"] == "noeviction"
         assert body["model"]["state"] == "unused"
-        assert (body["ready"], body["checks"]) == (True, {"store": True, "bots": True})
+        assert (body["ready"], body["checks"]) == (
+            True,
+            {"store": True, "bots": True, "model": True},
+        )
         _, whole = await get(host.url, "/health")
-        assert (whole["status"], whole["agents_available"]) == ("ok", 1)
+        assert (whole["status"], whole["agents_available"]) == ("healthy", 1)
         assert whole["version"]
         assert echo.token.partition(":")[2] not in str(whole)
 
@@ -84,10 +87,10 @@ async def test_a_store_that_is_away_makes_the_host_unready_and_it_recovers(
 async def test_one_bot_in_trouble_is_told_and_does_not_make_the_host_unready(stage: Stage) -> None:
     one, two = stage.bot("One"), stage.bot("Two")
     async with stage.host() as host:
-        await until(lambda: host.report()["status"] == "ok")
+        await until(lambda: host.report()["status"] == "healthy")
         stage.world.revoke(one)
         await until(lambda: host.fleet.lines[0].state == "quarantined")
-        assert await statuses(host.url) == [200, 200, 503]
+        assert await statuses(host.url) == [200, 200, 200]
         assert host.report()["status"] == "degraded"
         stage.world.revoke(two)
         await until(lambda: host.fleet.lines[1].state == "quarantined")
@@ -106,7 +109,7 @@ async def test_a_bot_whose_key_holds_something_else_is_failing_and_comes_back_wh
         async with running(stage, REDIS_URL=valkey.url) as host:
             await until(lambda: [b.state for b in host.fleet.lines] == ["failing", "polling"])
             status, body = await get(host.url, "/health")
-            assert (status, body["status"]) == (503, "degraded")
+            assert (status, body["status"]) == (200, "degraded")
             assert "WRONGTYPE" in body["bots"][0]["why"]
             assert "why" not in body["bots"][1]
             assert await stage.ask(ann, stage.world.private(ann, two), two, "hi") == "fine"
@@ -114,7 +117,7 @@ async def test_a_bot_whose_key_holds_something_else_is_failing_and_comes_back_wh
             stage.world.say(ann, stage.world.private(ann, one), "hi")
             answer = await stage.answer(stage.world.private(ann, one), one)
             assert answer.text == "fine"
-            await until(lambda: host.report()["status"] == "ok")
+            await until(lambda: host.report()["status"] == "healthy")
 
 
 async def test_a_deaf_poller_is_rebuilt_and_counted(stage: Stage) -> None:
@@ -146,7 +149,7 @@ async def test_the_models_state_comes_from_its_real_calls(chat: HostChat) -> Non
 
 
 async def test_who_comes_from_outside_learns_how_the_host_is_and_nothing_of_what_it_hosts() -> None:
-    body = {"status": "ok", "ready": True, "checks": {"store": True}, "agents": ["boss"]}
+    body = {"status": "healthy", "ready": True, "checks": {"store": True}, "agents": ["boss"]}
     strangers = [
         {"Host": "bots.example.org"},
         {"Host": "8.8.8.8"},
@@ -164,4 +167,4 @@ async def test_who_comes_from_outside_learns_how_the_host_is_and_nothing_of_what
                     told = await answer.json()
                     assert answer.status == 200
                     assert ("agents" in told) == (headers in near), headers
-                    assert told["status"] == "ok"
+                    assert told["status"] == "healthy"

@@ -115,5 +115,5 @@ async def test_a_webhook_that_was_left_behind_is_taken_away(stage: Stage) -> Non
 
 async def test_a_host_without_bots_starts_and_says_so(stage: Stage) -> None:
     async with stage.host() as host:
-        assert host.report()["status"] == "ok"
+        assert host.report()["status"] == "healthy"
         assert host.report()["bots"] == []

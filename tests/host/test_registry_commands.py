@@ -53,14 +53,16 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         assert "Created agent Poet (poet)." in added
         assert "/bind poet" in added
         assert "claude-haiku-5-5 does not support temperature" in added
-        assert "poet answers here: bound to this chat in this bot." in await say("/bind poet")
+        assert await say("/bind poet") == "poet now answers in this chat."
         assert await say("hello") == "from Poet"
         page = await say("/agent")
         assert "model: claude-haiku-5-5 · agent:definition:poet" in page
-        assert "maxTokens: 8000 · host defaults" in page
+        assert "maxTokens: 8000 · default" in page
+        assert "reasoningEffort: – · default" in page
         assert f"chatid:{boss.id}:bot:{echo.id}" in page
         assert "poet Poet · agent:definition:poet" in await say("/agents")
-        assert "echo answers here: bound to this bot." in await say("/unbind")
+        removed = "Removed what was bound in this chat.\n\nHere, echo answers: bound to this bot."
+        assert await say("/unbind") == removed
         assert await say("hello") == "from Echo"
         assert "Deleted agent poet." in await say("/deleteagent poet")
         assert "no agent poet" in await say("/deleteagent poet")
@@ -190,14 +192,26 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
         assert await stage.ask(ann, hers, echo, "hi") == "from Echo"
         await say(f"/bind poet chat {ann.id} everywhere")
         assert f"chatid:{ann.id}" in {b.slot for b in host.catalog.snapshot().bindings}
-        assert "There is no such agent yet" in await say("/bind nobody")
+        missing = "There is no agent poett. Did you mean poet? Nothing was changed."
+        assert await say("/bind poett") == missing
+        assert await say("/default poett") == missing
+        assert "Did you mean poet?" in await say("/agent poett")
+        assert "There is no agent nobody. /agents lists them." in await say("/bind nobody")
         assert await say("hello") == "from Echo"
         assert "is not valid" in await say("/bind UP!CASE")
         assert "Write /bind AGENT" in await say("/bind poet somewhere else")
         assert "Write /bind AGENT" in await say("/bind")
-        assert "Nothing is bound at" in await say("/unbind chat 4711")
+        assert "Nothing is bound in chat 4711 of this bot." in await say("/unbind chat 4711")
+        everywhere = await say(f"/bind poet chat {boss.id} everywhere")
+        assert everywhere == (
+            "poet now answers in this chat at every bot.\n\nHere, echo answers: bound to this bot."
+        )
+        other = await say("/bind poet user 4711")
+        assert other.startswith("poet now answers for person 4711 at this bot.")
+        await say("/unbind user 4711")
+        await say("/unbind everywhere")
         assert await say("/default") == "There is no default agent."
-        assert "no agent 'nix'" in await say("/default nix")
+        assert "no agent nix" in await say("/default nix")
         assert "poet answers wherever no other agent is bound" in await say("/default poet")
         assert host.catalog.snapshot().default == "poet"
         assert "no default agent" in await say("/default none")
@@ -215,7 +229,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
 
         await say(f"/addagent {json.dumps(POET)}")
         bots = await say("/bots")
-        assert f"@{echo.username} {echo.id} polling · echo (bound to this bot)" in bots
+        assert f"@{echo.username} {echo.id} is well · echo answers (bound to this bot)\n" in bots
         assert f"@{lost.username} {lost.id} " in bots
         assert "no agent answers" in bots
         status = await say("/status")

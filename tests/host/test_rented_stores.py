@@ -27,7 +27,7 @@ async def test_a_right_that_is_taken_away_and_given_back_stops_and_starts_the_ho
             assert await stage.ask(ann, room, echo, "hi") == "fine"
             await admin.acl_setuser("tenant", enabled=True, commands=["-evalsha", "-eval"])
             await until(lambda: host.report()["store"]["state"] == "away", 30)
-            assert host.report()["status"] == "down"
+            assert host.report()["status"] == "unhealthy"
             assert "evalsha" in host.report()["store"]["trouble"]
             stage.world.say(ann, room, "are you there?")
             lease = host.settings.lease_seconds
@@ -35,7 +35,7 @@ async def test_a_right_that_is_taken_away_and_given_back_stops_and_starts_the_ho
             await admin.acl_setuser("tenant", enabled=True, commands=["+evalsha", "+eval"])
             assert (await stage.answer(room, echo, 2)).text == "fine"
             assert await stage.ask(ann, room, echo, "and now?") == "fine"
-            assert host.report()["status"] == "ok"
+            assert host.report()["status"] == "healthy"
     finally:
         await server.stop()
 

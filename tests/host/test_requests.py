@@ -121,6 +121,22 @@ async def test_system_is_time_then_custom_then_base_then_prompts_and_stays_froze
     assert bodies[0]["tools"] == bodies[1]["tools"] == bodies[2]["tools"]
 
 
+async def test_an_agent_knows_its_name_and_what_it_is_for(stage: Stage) -> None:
+    nameless = stage.bot("Nora", customInstructions="Be brief.", description="Sells boats.")
+    stage.script.on("I am Nora", system="You are Nora. Sells boats.\n\nBe brief.", again=True)
+    ann = stage.person("Ann")
+    async with stage.host():
+        said = await stage.ask(ann, stage.world.private(ann, nameless), nameless, "Who are you?")
+        assert said == "I am Nora"
+
+
+async def test_the_one_agent_of_name_knows_its_name(stage: Stage) -> None:
+    bot, ann = stage.add_bot(), stage.person("Ann")
+    stage.script.on("I am Jack", system="You are Jack.", again=True)
+    async with stage.host(NAME="Jack"):
+        assert await stage.ask(ann, stage.world.private(ann, bot), bot, "Who?") == "I am Jack"
+
+
 async def test_the_message_says_when_it_was_sent_and_by_whom(stage: Stage) -> None:
     echo = stage.bot("Echo")
     ann = stage.person("Ann [admin]\nSystem")

@@ -71,7 +71,7 @@ async def test_a_message_waits_for_a_key_of_the_wrong_type_and_is_answered_once_
                 await until(partial(told, host, key), PATIENCE)
                 assert stage.texts(room, echo.id) == had
             assert (await stage.answer(room, echo, len(had) + 1, PATIENCE)).text == "fine"
-            await until(lambda: host.report()["status"] == "ok", PATIENCE)
+            await until(lambda: host.report()["status"] == "healthy", PATIENCE)
         assert "dead_letters" not in host.counters.snapshot()
         assert stage.texts(room, echo.id) == ["fine"] * 6
         news = [text for text in stage.texts(office, echo.id) if "holds a list" in text]
@@ -93,4 +93,4 @@ async def test_grants_of_the_wrong_type_are_told_and_those_of_before_stay_in_for
             await redis.incr(keys.GRANTS_VERSION)
             await until(lambda: told(host, keys.GRANTS), PATIENCE)
             assert await stage.ask(ann, room, echo, "hi") == "fine"
-        await until(lambda: host.report()["status"] == "ok", PATIENCE)
+        await until(lambda: host.report()["status"] == "healthy", PATIENCE)

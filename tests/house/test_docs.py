@@ -55,6 +55,32 @@ def test_the_example_file_sets_nothing_by_itself() -> None:
     assert [line for line in lines if line and not line.startswith("#")] == []
 
 
+def test_the_example_file_begins_with_the_two_settings_that_are_needed() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    named = [line for line in lines if re.match(r"#[A-Z]", line)]
+    names = [line.partition("=")[0] for line in named[:2]]
+    assert names == ["#BOTS__0__TOKEN", "#ANTHROPIC_API_KEY"]
+    needed = [lines[lines.index(line) - 1] for line in named[:2]]
+    assert all("NEEDED" in line for line in needed)
+    assert sum("NEEDED" in line for line in lines) == 2
+
+
+def test_the_example_file_shows_the_default_of_every_setting_that_has_one() -> None:
+    text = (ROOT / ".env.example").read_text()
+    shown = dict(re.findall(r"^#([A-Z0-9_]+)=(.*)$", text, re.MULTILINE))
+    wrong = {
+        name: (shown[name], default)
+        for name, default, _ in REFERENCE["variables"](REFERENCE["Settings"])
+        if default != "–" and shown[name].lower() not in _spellings(default.strip("`"))
+    }
+    assert wrong == {}
+
+
+def _spellings(default: str) -> set[str]:
+    """How an operator may write a default: 50.0 is 50 as well."""
+    return {default.lower(), default.lower().removesuffix(".0")}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_to_a_file_of_ours_leads_to_one(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))

@@ -241,7 +241,12 @@ def test_an_agents_servers_are_named_by_key_and_by_host() -> None:
     def names(**fields: Any) -> list[str]:
         return [server.name for server in servers_of(agent(**fields), top)]
 
-    assert names() == ["time", "docs"]
+    every = AgentDefinition.model_validate({"id": "e", "name": "E"})
+    assert [server.name for server in servers_of(every, top)] == ["time", "docs"]
+    assert every.to_json() == {"id": "e", "name": "E"}
+    assert names() == []
+    assert agent("e").to_json()["mcpServerEndpoints"] == []
+    assert names(mcpServerEndpoints=["http://b/"]) == ["b"]
     assert names(mcpServers=[]) == []
     assert names(mcpServers=["docs"]) == ["docs"]
     assert names(mcpServers={"own": {"command": "o"}}) == ["own"]

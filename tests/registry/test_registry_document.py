@@ -177,14 +177,11 @@ def test_a_wrong_field_names_its_line_and_a_cure(line: str, words: str) -> None:
     assert any(words in str(problem) for problem in problems)
 
 
-def test_an_agent_without_id_or_servers_is_refused() -> None:
+def test_an_agent_without_id_is_refused_and_one_without_servers_is_not() -> None:
     problems = mistakes('{"agents": [\n{"name": "A"}]}')
     assert "'id' is missing" in problems[0].message
-    problems = mistakes('{"agents": [\n{"id": "a", "name": "A"}]}')
-    assert (problems[0].place, problems[0].cure) == (
-        "agents.json:2",
-        'add "mcpServerEndpoints": []',
-    )
+    document = load_document('{"agents": [\n{"id": "a", "name": "A"}]}')
+    assert document.agents["a"].value.has_every_server
 
 
 def test_doubled_agents_and_bindings_name_both_places() -> None:

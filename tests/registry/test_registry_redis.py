@@ -152,7 +152,7 @@ async def test_what_was_there_before_is_read_at_the_start(server: Server, redis:
         ("[]", "not an object"),
         (b"\xff{}", "not UTF-8"),
         ('{"id":"y","name":"X","mcpServerEndpoints":[]}', "does not match"),
-        ('{"id":"x","name":"X"}', "mcpServerEndpoints"),
+        ('{"id":"x"}', "'name' is missing"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"command":"sh"}}}', "a command"),
         ('{"id":"x","name":"X","mcpServers":{"t":{"url":"http://127.1/"}}}', "internal"),
         (

@@ -58,6 +58,11 @@ async def test_each_bot_answers_as_its_agent_and_the_tools_are_real(open_sandbox
     assert note.read_text() == "buy oranges"
 
 
+async def test_usage_shows_what_the_answers_would_cost(open_sandbox: Sandbox) -> None:
+    await open_sandbox.ask(DIRECT, "12 * 12", "144")
+    assert "tokens, $0.0" in await open_sandbox.ask(DIRECT, "/usage", "Used today")
+
+
 async def test_no_module_of_the_folder_is_run(open_sandbox: Sandbox) -> None:
     one = open_sandbox
     running = " ".join(processes_in(one.folder).values())

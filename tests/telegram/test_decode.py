@@ -124,7 +124,7 @@ def test_a_kind_that_we_do_not_take_is_named_and_keeps_its_caption(
         ("/agent@OUR_BOT edit", Command("agent", "edit", named=True)),
         ("@our_bot /new", Command("new", named=True)),
         ("/usr/bin/env is missing", None),
-        ("/agent@other_bot edit", None),
+        ("/agent@other_bot edit", Command("agent", "edit", other="other_bot")),
         ("see /new", None),
         ("/", None),
     ],
@@ -169,6 +169,8 @@ def test_stop_is_a_signal(text: str) -> None:
 def test_stop_for_another_bot_is_no_signal() -> None:
     event = incoming(GROUP, text="/stop@other_bot")
     assert not event.addressed
+    assert event.command is None
+    assert incoming(text="/stop@other_bot").command == Command("stop", other="other_bot")
 
 
 def test_the_stop_button_under_a_draft_is_a_signal_with_the_drafts_id() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.turn.prompt import BASE, render
+from bot.turn.prompt import BASE, own_text, render
 
 NOON = 1_700_000_000.0
 
@@ -20,3 +20,19 @@ def test_time_comes_first_then_custom_then_base_then_the_servers_prompts() -> No
     made = render(NOON, "You are Jack.", ["one", "two"], [], {})
     texts = [block["text"] for block in made.system]
     assert texts == ["Current time: 2023-11-14 22:13 UTC", "You are Jack.", BASE, "one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("instructions", "text"),
+    [
+        (None, "You are Jack. Finds books."),
+        (" \n", "You are Jack. Finds books."),
+        ("Be brief.", "You are Jack. Finds books.\n\nBe brief."),
+        ("Never hijack a talk.", "You are Jack. Finds books.\n\nNever hijack a talk."),
+        ("You are JACK, who finds books.", "You are JACK, who finds books."),
+    ],
+)
+def test_an_agent_is_told_who_it_is_where_its_instructions_do_not_name_it(
+    instructions: str | None, text: str
+) -> None:
+    assert own_text("Jack", "Finds\nbooks.", instructions) == text

@@ -1,0 +1,119 @@
+"""What commands say: of bots and their cures, of problems by their weight, of who can do what."""
+
+from __future__ import annotations
+
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
+from tests.host.stage import TIME_SERVER, Stage, until
+
+
+def scene(stage: Stage, **agent: object) -> tuple[Bot, Person, Room]:
+    """A bot with its agent, its admin, and their chat."""
+    echo, boss = stage.bot("Echo", **agent), stage.world.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    stage.script.on("fine", again=True)
+    return echo, boss, stage.world.private(boss, echo)
+
+
+async def test_bots_says_what_each_bot_needs_and_does_not_count_the_question(
+    stage: Stage,
+) -> None:
+    echo, boss, room = scene(stage)
+    lost = stage.bot("Lost")
+    async with stage.host() as host:
+        await until(lambda: all(line.state == "polling" for line in host.fleet.lines))
+        stage.world.revoke(lost)
+        await until(lambda: host.fleet.lines[1].state == "quarantined")
+        shown = await stage.ask(boss, room, echo, "/bots")
+    mine, theirs = shown.splitlines()
+    assert mine == f"• @{echo.username} {echo.id} is well · echo answers (bound to this bot)"
+    assert "has a token that Telegram does not know: set a new one and restart the host" in theirs
+
+
+async def test_status_marks_notes_warnings_and_errors_each_by_its_sign(stage: Stage) -> None:
+    echo, boss, room = scene(stage)
+    stage.agents["bindings"].append({"agentId": "gone", "type": "ChatId", "bindingKey": "5"})
+    async with stage.host() as host:
+        shown = await stage.ask(boss, room, echo, "/status")
+        levels = set(host.report()["levels"])
+    assert levels == {"warning"}
+    assert "✗" not in shown
+    assert "⚠" in shown
+    assert "agent 'gone' does not exist" in shown
+
+
+async def test_the_note_on_a_single_agent_is_no_error_in_status(stage: Stage) -> None:
+    echo, boss = stage.add_bot(), stage.person("Boss")
+    room = stage.world.private(boss, echo)
+    async with stage.host(NAME="Jack", ADMINS=str(boss.id)):
+        shown = await stage.ask(boss, room, echo, "/status")
+    assert "· NAME: no agents are configured" in shown
+    assert "✗" not in shown
+
+
+async def test_start_without_an_agent_says_so_and_tells_an_admin_how_to_make_one(
+    stage: Stage,
+) -> None:
+    bot, boss, ann = stage.add_bot(), stage.person("Boss"), stage.person("Ann")
+    async with stage.host(ADMINS=str(boss.id)):
+        hers = await stage.ask(ann, stage.world.private(ann, bot), bot, "/start")
+        mine = await stage.ask(boss, stage.world.private(boss, bot), bot, "/start")
+    assert hers == "Hello Ann! No agent answers here yet. An admin has to set one up first."
+    assert "/addagent" in mine
+    assert '{"id": "jack", "name": "Jack"}' in mine
+    assert "no binding and no default agent" in mine
+
+
+async def test_help_says_who_answers_what_it_can_do_and_only_commands_of_this_person(
+    stage: Stage,
+) -> None:
+    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    echo, boss, room = scene(
+        stage,
+        description="Knows the time.",
+        mcpServers=["time"],
+        whitelistPatterns=["mcp:time:get_current_time"],
+    )
+    ann = stage.person("Ann")
+    async with stage.host() as host:
+        await until(lambda: [one["state"] for one in host.report()["servers"]] == ["up"])
+        hers = await stage.ask(ann, stage.world.private(ann, echo), echo, "/help")
+        mine = await stage.ask(boss, room, echo, "/help")
+    assert hers.startswith(
+        "I am Echo. Knows the time.\n\n"
+        "I can do by myself: get current time.\n"
+        "I ask a person before I: convert time.\n\n"
+    )
+    assert "/new – " in hers
+    assert "/bots" not in hers
+    assert "/bots – " in mine
+
+
+async def test_a_command_for_another_bot_is_explained_in_private_and_left_alone_in_a_group(
+    stage: Stage,
+) -> None:
+    echo, boss, room = scene(stage)
+    group = stage.world.group("Team", [boss, echo])
+    async with stage.host():
+        said = await stage.ask(boss, room, echo, "/agents@other_bot")
+        assert said == (
+            f"/agents@other_bot is a command for @other_bot, and I am @{echo.username}. "
+            "Send it there, or send me /agents."
+        )
+        stage.world.say(boss, group, "/agents@other_bot")
+        answer = await stage.ask(boss, group, echo, f"/id@{echo.username}")
+        assert str(group.id) in answer
+    assert stage.requests() == []
+
+
+async def test_bind_in_a_group_says_that_the_whole_group_is_meant(stage: Stage) -> None:
+    echo, boss, _ = scene(stage)
+    group = stage.world.group("Team", [boss, echo])
+    forum = stage.world.group("Forum", [boss, echo], forum=True)
+    topic = stage.world.topic(forum, "Plans", boss)
+    async with stage.host():
+        said = await stage.ask(boss, group, echo, f"/bind@{echo.username} echo")
+        stage.world.say(boss, forum, f"/bind@{echo.username} echo", topic=topic)
+        there = await stage.answer(forum, echo)
+    assert said == "echo now answers in this whole group."
+    assert there.text == "echo now answers in this whole group, in every topic."
