@@ -252,9 +252,10 @@ class Snapshot:
         """What is legal but surprising in one agent."""
         if (entry := self.agents.get(agent_id)) is None:
             return []
-        place = entry.origins.get("whitelistPatterns", entry.place)
-        issues = idle_patterns(entry.value, self.servers)
-        return [Problem(place, issue.message, issue.cure, issue.level) for issue in issues]
+        return [
+            Problem(entry.origins.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
+            for one in idle_patterns(entry.value, self.servers)
+        ]
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
