@@ -22,6 +22,7 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
+from bot.configuration import agent_findings, log_findings, settings_findings
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
@@ -38,7 +39,7 @@ from bot.mcp.server_spec import ServerSpec
 from bot.messages import LineContext, User
 from bot.model.client import MessagesModel, WatchedModel
 from bot.ops.logging import Counters
-from bot.ops.network import proxy_of
+from bot.ops.network import proxy_of, why_not_served
 from bot.ops.process import resume_gc
 from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
@@ -144,7 +145,8 @@ class App:
         self._open_fleet()
         self._open_webhooks()
         self._opening = ""
-        announce(self.settings, self.catalog.snapshot(), self.installed_skills, self.url)
+        announce(self.settings, self.catalog.snapshot(), self.url)
+        await self._background(self._tell_findings(), "findings")
         await offer_claim(self.settings, self.grants)
 
     async def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -152,6 +154,17 @@ class App:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_log_failure)
         self._stack.push_async_callback(cancel_and_wait, [task])
+
+    async def _tell_findings(self) -> None:
+        """Log what `check` would say; off the loop, since there may be ten thousand agents."""
+        settings, skills = self.settings, self.installed_skills
+
+        def find() -> list[Problem]:
+            bots = [line.identity for line in self.fleet.lines]
+            agents = agent_findings(settings, self.catalog.snapshot(), bots, skills.skills)
+            return [*settings_findings(settings, skills), *agents]
+
+        log_findings(await asyncio.to_thread(find))
 
     # --- the store, and what lies in it ---
 
@@ -390,10 +403,7 @@ class App:
         try:
             self.url = await self._stack.enter_async_context(serving(web, host, port, limits))
         except OSError as error:
-            raise ConfigError(
-                f"HTTP_HOST:HTTP_PORT {host}:{port} cannot be used: {error.strerror}. "
-                "Stop what listens there, or choose another HTTP_PORT or HTTP_HOST."
-            ) from None
+            raise ConfigError(str(why_not_served(host, port, error))) from None
         log.info("http.serving", health=f"{self.url}/health")
 
     def _open_webhooks(self) -> None:

@@ -252,9 +252,10 @@ class Snapshot:
         """What is legal but surprising in one agent."""
         if (entry := self.agents.get(agent_id)) is None:
             return []
+        issues, at = idle_patterns(entry.value, self.servers), entry.origins
         return [
-            Problem(entry.origins.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
-            for one in idle_patterns(entry.value, self.servers)
+            Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
+            for one in issues
         ]
 
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 
@@ -49,6 +49,7 @@ MAX_LIMITERS = 1000
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
 DRAIN_SECONDS = 0.5
+_NO_SUCH_PATH = (404, 405, 501)
 
 
 class MessagesModel:
@@ -87,13 +88,7 @@ class MessagesModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Piece, None]:
         """The pieces of one answer, then the `Answer`; raises `ModelError` kinds."""
-        if not self._key and is_native(self.base_url):
-            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
-        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
-            raise ModelRefused(
-                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
-                "a letter outside ASCII): set it again"
-            )
+        self._check_key()
         events = await self._open(self._client or await self.warm(), request)
         try:
             async with aclosing(self._pieces(events, request.meter)) as pieces:
@@ -101,6 +96,38 @@ class MessagesModel:
                     yield piece
         finally:
             await events.close()
+
+    async def look_up(self, model: str) -> None:
+        """Ask whether the API takes the key and has a model; raises `ModelError` kinds.
+
+        It costs nothing. Only a server without a list of models is asked for one token.
+        """
+        import anthropic
+        import httpx2
+
+        self._check_key()
+        client = self._client or await self.warm()
+        try:
+            await client.get(f"/v1/models/{quote(wire_id(model), safe='')}", cast_to=object)
+        except (anthropic.AnthropicError, httpx2.HTTPError) as error:
+            failure, status = self._failure(error), getattr(error, "status_code", None)
+        else:
+            return
+        if is_native(self.base_url) or status not in _NO_SUCH_PATH:
+            raise failure
+        hello = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
+        async with aclosing(self.stream(ModelRequest(model, 1, (), (), (hello,)))) as pieces:
+            async for _ in pieces:
+                pass
+
+    def _check_key(self) -> None:
+        if not self._key and is_native(self.base_url):
+            raise ModelRefused("there is no key for the Messages API: set ANTHROPIC_API_KEY")
+        if not self._key.isascii() or not self._key.isprintable() or " " in self._key:
+            raise ModelRefused(
+                "ANTHROPIC_API_KEY has a character that no key has (a space, a line break, "
+                "a letter outside ASCII): set it again"
+            )
 
     def _load(self) -> anthropic.AsyncAnthropic:
         import anthropic

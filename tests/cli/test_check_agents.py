@@ -56,7 +56,7 @@ EXPECTED = {
     ("20", "did you mean 'defaultAgentId'"),
 }
 ENVIRON = {"AGENTS__7__NAME": "Nameless", "AGENT_0_ID": "typo"}
-QUIET = {"ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test", "ADMINS": "5"}
+QUIET = {"HTTP_PORT": "0", "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test", "ADMINS": "5"}
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_names_of_one_bot_in_two_bindings_are_told(check: Check) -> None:
 def test_leftovers_of_single_agent_mode_are_told(check: Check) -> None:
     write({"agents": [plain("a")], "defaultAgentId": "a"})
     found = check(NAME="Old", WHITELISTPATTERNS__0="mcp:x:*")
-    assert [problem.place for problem in found] == ["WHITELISTPATTERNS__0"]
+    assert [problem.place for problem in found] == ["WHITELISTPATTERNS__0", "NAME"]
     write({})
     found = check(NAME="Old")
     assert [(problem.place, problem.level) for problem in found] == [("NAME", "note")]

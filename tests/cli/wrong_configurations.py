@@ -80,8 +80,8 @@ def _server(**fields: Any) -> Change:
     return lambda document: document["mcpServers"].update({"other": fields})
 
 
-def _bound(agent_id: str, type: str, key: str) -> Change:
-    binding = {"agentId": agent_id, "type": type, "bindingKey": key}
+def _bound(agent_id: str, kind: str, key: str) -> Change:
+    binding = {"agentId": agent_id, "type": kind, "bindingKey": key}
     return lambda document: document.update(bindings=[binding])
 
 
@@ -95,6 +95,7 @@ def _secret(start: str, length: int = 40) -> str:
     return start + ("aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY" * 4)[:length]
 
 
+_INTERNAL = {"name": "ask", "executionType": "internal", "internalHandler": "nobodys"}
 _TWO_FAULTS = agent(
     "jack", nmae="J", customInstructions=_secret("sk_live_"), mcpServers=["nowhere"]
 )
@@ -232,7 +233,12 @@ SETTINGS = [
         "did you mean claude-sonnet-5-5?",
         {"LLM__MODEL": "claude-sonet-5-5"},
     ),
-    Wrong("a model of others", "LLM__MODEL", "not a model", {"LLM__MODEL": "gpt-4"}),
+    Wrong(
+        "a model of others",
+        "LLM__MODEL",
+        "gpt-4 is not in",
+        {"LLM__MODEL": "gpt-4"},
+    ),
     Wrong(
         "a misspelt model to fall back on",
         "LLM__FALLBACKMODEL",
@@ -261,7 +267,7 @@ SETTINGS = [
 ]
 
 AGENTS = [
-    Wrong("an agents file that is no JSON", "agents.json:2", "", change='{"agents": [}\n]'),
+    Wrong("an agents file that is no JSON", "agents.json:2", "line 2", change='{"agents":\n[}]'),
     Wrong("a misspelt field", PLACE, "did you mean 'name'", change=_agent(nmae="J")),
     Wrong(
         "several faults of one agent",
@@ -293,7 +299,7 @@ AGENTS = [
         Wrong(
             f"an argument {start}…",
             PLACE,
-            "in clear in 'args",
+            "in clear in 'other.args[1]'; give it to the program in env",
             change=_server(command=sys.executable, args=["--key", _secret(start)]),
         )
         for start in ("sk_live_", "figd_", "sbp_", "SG.", "dop_v1_", "lin_api_", "ntn_", "GOCSPX-")
@@ -301,7 +307,7 @@ AGENTS = [
     Wrong(
         "an argument with user and password",
         PLACE,
-        "a password in an address is written in clear in 'args",
+        "a password in an address is written in clear in 'args[0]'",
         change=_server(command=sys.executable, args=["postgres://ann:tulip-9@db/main"]),
     ),
     Wrong(
@@ -313,7 +319,7 @@ AGENTS = [
     Wrong(
         "an address with user and password",
         PLACE,
-        "user",
+        "has a user or password in it",
         change=_server(url="https://ann:tulip-9@tools.example/mcp"),
     ),
     Wrong(
@@ -325,7 +331,7 @@ AGENTS = [
     Wrong(
         "a webhook with user and password",
         PLACE,
-        "user",
+        "'skills[0].webhookUrl' holds a secret",
         change=_skill(webhookUrl="https://ann:tulip-9@hooks.example/"),
     ),
     Wrong(
@@ -410,7 +416,9 @@ AGENTS = [
         "a skill that is not installed",
         PLACE,
         "no installed package has",
-        change=_skill(internalHandler="nobodys"),
+        change=_agent(
+            skills=[{"name": "ask", "executionType": "internal", "internalHandler": "nobodys"}]
+        ),
     ),
     Wrong(
         "a secret in the instructions",
