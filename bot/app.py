@@ -22,7 +22,7 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
-from bot.configuration import agent_findings, log_findings, settings_findings
+from bot.configuration import agent_findings, log_findings, settings_findings, unknown_names
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
@@ -376,7 +376,7 @@ class App:
         telegram = TelegramServices(
             ChannelServices(stores.outbox, clock, counters, settings.secrets, self._alerts.send),
             self._menus,
-            on_identified=self._problem_alerts.check_soon,
+            on_identified=self._on_identified,
             webhook_url=settings.webhook_url,
             poll_seconds=settings.poll_seconds,
             stalled_seconds=settings.deaf_seconds or settings.poll_seconds + STALLED_MARGIN_S,
@@ -385,6 +385,13 @@ class App:
             client = TelegramClient(session, settings.telegram_api_url, bot.token)
             transport = TelegramTransport(bot.id, bot.token, client, telegram)
             self.fleet.add(HostedLine(transport, services))
+
+    def _on_identified(self) -> None:
+        """A bot has said who it is: it may need an agent, and bindings may mean another one."""
+        bots = [line.identity for line in self.fleet.lines]
+        self.catalog.introduce(bots)
+        log_findings([*unknown_names(self.catalog.snapshot().document, bots)])
+        self._problem_alerts.check_soon()
 
     async def _open_http(self) -> None:
         """Take the data directory, then serve health before anything else; sets `url`.

@@ -21,12 +21,12 @@ from bot.skills.python_skill import InstalledSkills
 from bot.startup import model_advice
 from bot.usage.pricing import Prices
 from bot.variables import FILE, has_loose_quote
-from registry.binding import AgentBindingType, BotIdentity
+from registry.binding import BotIdentity
 from registry.definition import LlmConfiguration, McpServer
 from registry.errors import Problem, worst_first
 from registry.fields import nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
-from registry.snapshot import Document, Snapshot
+from registry.snapshot import PLAIN, Document, Snapshot
 
 log = structlog.get_logger("switchboard")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
@@ -249,6 +249,7 @@ def agent_findings(
     """
     yield from snapshot.conflicts(bots)
     yield from _unknown_bots(snapshot.document, bots)
+    yield from unknown_names(snapshot.document, bots)
     yield from _unanswered(snapshot, settings) if bots else ()
     yield from snapshot.unhandled(handlers)
     yield from _references(snapshot.document, settings.environ)
@@ -258,29 +259,40 @@ def agent_findings(
 
 
 def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
-    """Bindings to bots that are not hosted; one by @username only where all names are known."""
+    """Bindings by a hash or an id that no configured bot has."""
     known = {key for bot in bots for key in bot.keys}
-    named = bool(bots) and all(bot.username for bot in bots)
-    for entry in document.bindings.values():
-        by_bot = entry.value.type is AgentBindingType.TelegramBot
-        key = entry.value.binding_key if by_bot else entry.value.bot
-        if key is not None and _HASH_OR_ID.match(key) and key not in known:
-            place = entry.origins.get("bindingKey" if by_bot else "bot", entry.place)
+    for key, place in _bound_bots(document):
+        if _HASH_OR_ID.match(key) and key not in known:
             message = f"no configured bot has the hash or id {key[:12]}…"
             cure = "correct it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
             yield Problem(place, message, cure, level="warning")
-        elif key is not None and key.startswith("@") and named and key not in known:
-            place = entry.origins.get("bindingKey" if by_bot else "bot", entry.place)
-            cure = "correct it, or set the token of that bot as BOTS__<n>__TOKEN"
-            yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
+
+
+def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
+    """Bindings by an @username that no bot has, once all bots have said theirs."""
+    if bots and all(bot.username for bot in bots):
+        known = {key for bot in bots for key in bot.keys}
+        for key, place in _bound_bots(document):
+            if key.startswith("@") and key not in known:
+                cure = "correct it, or set the token of that bot as BOTS__<n>__TOKEN"
+                yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
+
+
+def _bound_bots(document: Document) -> Iterator[tuple[str, str]]:
+    """The bots that bindings name, each with its place."""
+    for entry in document.bindings.values():
+        one, field = entry.value, "bindingKey" if entry.value.is_of_bot else "bot"
+        if key := one.binding_key if one.is_of_bot else one.bot:
+            yield key, entry.origins.get(field, entry.place)
 
 
 def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
-    """Bots that no agent answers, as far as it can be known from here."""
-    place = str(settings.agents_path)
-    if not snapshot.agents:
-        cure = "describe one, or add one from a chat"
-        yield Problem(place, "there is no agent, so the bots answer nobody", cure, level="note")
+    """Bots that no agent answers, or a plain one, as far as it can be known from here."""
+    place, document = str(settings.agents_path), snapshot.document
+    if all(entry.document == PLAIN for entry in snapshot.agents.values()):
+        if all(problem.level != "error" for problem in document.problems):
+            message = "no agent is configured, so a plain one with the bot's name answers each bot"
+            yield Problem(place, message, "describe one, or set NAME to name it", level="note")
     elif not snapshot.default and not any(snapshot.bindings):
         message = "no agent is bound and none is the default, so the bots answer nobody"
         yield Problem(place, message, 'set "defaultAgentId", or bind one', level="note")
@@ -336,7 +348,8 @@ def _missing_programs(document: Document) -> Iterator[Problem]:
 def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     """Variables that look like ours and are not read."""
     environ, known = settings.environ, [name.upper() for name in Settings.model_fields]
-    has_agents = any(entry.place != "NAME" for entry in snapshot.agents.values() if entry.operator)
+    own = [entry for entry in snapshot.agents.values() if entry.operator]
+    has_agents = any(entry.place != "NAME" and entry.document != PLAIN for entry in own)
     for variable in sorted(environ):
         head = variable.upper().partition("__")[0]
         message, cure = "this variable is not read", ""

@@ -300,7 +300,7 @@ def patterns_of(agent: AgentDefinition) -> Iterator[tuple[Path, str]]:
     Those of `requireConfirmation` are left out: they may name what is not there yet.
     """
     policy = agent.tool_policy or ToolPolicy()
-    lists = {
+    lists: dict[Path, Patterns] = {
         ("whitelistPatterns",): agent.whitelist_patterns,
         ("toolPolicy", "allowedIndividualTools"): policy.allowed_individual_tools or (),
         ("toolPolicy", "disabledTools"): policy.disabled_tools,

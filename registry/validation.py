@@ -297,15 +297,15 @@ def _validated(
     try:
         return model.model_validate(part.value), issues
     except ValidationError as error:
-        found = [*issues_of(error, model)]
-    unknown = {issue.path for issue in found if issue.message.startswith("unknown field")}
+        wrong = [*issues_of(error, model)]
+    unknown = {issue.path for issue in wrong if issue.message.startswith("unknown field")}
     if unknown:  # they hide what a model says of its fields together: look again without them
         try:
             model.model_validate(_pruned(part.value, unknown))
         except ValidationError as error:
-            found += issues_of(error, model)
+            wrong += issues_of(error, model)
     paths = {issue.path for issue in issues}
-    more = [issue for issue in found if issue.path not in paths]
+    more = [issue for issue in wrong if issue.path not in paths]
     return None, [*issues, *(i for i in more if not (paths and "in clear" in i.message))]
 
 

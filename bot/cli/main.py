@@ -186,8 +186,7 @@ def _sandbox(given: argparse.Namespace) -> int:
     key = settings.anthropic_api_key
     wanted = Given(
         data_dir=settings.data_dir,
-        agents_file=settings.agents_file
-        or (path if (path := settings.agents_path).exists() else None),
+        agents_file=settings.agents_file,
         api_key=key.get_secret_value() if key else None,
         base_url=settings.anthropic_base_url,
         variables=settings.environ,

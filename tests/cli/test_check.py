@@ -205,7 +205,8 @@ def test_agents_that_answer_nobody_are_a_note(
 ) -> None:
     monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
     _, problems = checked(capsys)
-    assert "there is no agent, so the bots answer nobody" in [p["message"] for p in problems]
+    plain = "no agent is configured, so a plain one with the bot's name answers each bot"
+    assert plain in [p["message"] for p in problems]
     (folder / "agents.json").write_text(json.dumps({"agents": GOOD["agents"]}))
     _, problems = checked(capsys)
     assert any("none is the default" in p["message"] for p in problems)

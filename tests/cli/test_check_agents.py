@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +65,7 @@ QUIET = {"HTTP_PORT": "0", "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test", "AD
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """The problems of this folder with one bot, or without one, and these variables."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
 
     def checked(*, bot: bool = True, **environ: str) -> list[Problem]:
         token = {"BOTS__0__TOKEN": TOKEN} if bot else {}
