@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def shipped(stage: Stage) -> None:
     stage.agents = json.loads((ROOT / "agents.json").read_text("utf-8"))
 
 
-def said(logs: list[dict[str, object]]) -> str:
+def said(logs: Sequence[Mapping[str, object]]) -> str:
     return "\n".join(str(entry.get("problem")) for entry in logs)
 
 
@@ -33,8 +34,8 @@ async def test_each_bot_has_an_agent_of_its_own_name_that_yields_to_any_other(
     jack, lena = stage.add_bot("Jack"), stage.add_bot("Lena 🌸")
     boss = stage.person("Boss")
     room, other = stage.world.private(boss, jack), stage.world.private(boss, lena)
-    stage.script.on("from a plain one", again=True)
     stage.script.on("from Poet", system="You are Poet.", again=True)
+    stage.script.on("from a plain one", again=True)
     with capture_logs() as logs:
         async with stage.host(ADMINS=str(boss.id)) as host:
             assert await stage.ask(boss, room, jack, "hi") == "from a plain one"
@@ -45,7 +46,7 @@ async def test_each_bot_has_an_agent_of_its_own_name_that_yields_to_any_other(
                 "lena": "Lena 🌸",
             }
             assert {one.value.mcp_servers for one in agents.values()} == {("time",)}
-            assert "Jack (jack)" in await stage.ask(boss, room, jack, "/agents")
+            assert "jack Jack · the bot's own name" in await stage.ask(boss, room, jack, "/agents")
             await stage.ask(boss, room, jack, f"/addagent {json.dumps(POET)}")
             assert await stage.ask(boss, room, jack, "still you?") == "from a plain one"
             await stage.ask(boss, room, jack, "/bind poet")
