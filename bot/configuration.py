@@ -372,13 +372,14 @@ def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
 def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     """What is odd in single agents: idle patterns, and settings that their model will drop."""
     defaults = settings.llm.as_configuration()
-    said = dict.fromkeys(_model_sentences(defaults, settings))
+    said = set(_model_sentences(defaults, settings))
     for agent, entry in snapshot.agents.items():
         yield from snapshot.review(agent)
+        if entry.value.llm_overrides is None:
+            continue  # what is said of the host's own settings is enough
         effective = snapshot.effective(agent, defaults)
         for field, sentence in _model_sentences(effective.llm, settings) if effective else ():
-            own = "llmOverrides" in entry.origins
-            place = entry.origins.get(f"llmOverrides.{field}", entry.origins.get("llmOverrides"))
-            if own or (field, sentence) not in said:
-                message = f"agent '{agent}': {sentence}"
-                yield Problem(place or entry.place, message, _MODEL_CURE, level="warning")
+            if (field, sentence) not in said:
+                at, message = entry.origins, f"agent '{agent}': {sentence}"
+                place = at.get(f"llmOverrides.{field}") or at.get("llmOverrides", entry.place)
+                yield Problem(place, message, _MODEL_CURE, level="warning")

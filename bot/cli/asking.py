@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from bot.cli.check import Asked, read_store
+from bot.cli.check import LiveAnswers, read_store
 from bot.errors import ModelError, ModelRefused
 from bot.mcp.pool import Pool
 from bot.mcp.server import McpServer
@@ -36,7 +36,7 @@ _DOWN_CURE = "correct its definition, or see to the server"
 _NOTE_CURE = "change it in the server, where an agent needs it"
 
 
-async def ask_everybody(settings: Settings, installed: InstalledSkills) -> Asked:
+async def ask_everybody(settings: Settings, installed: InstalledSkills) -> LiveAnswers:
     """What Telegram says of each token, the model's API, the store and the MCP servers."""
     configure("CRITICAL", settings.log_format, settings.secrets)  # the problems say it all
     asked = await asyncio.gather(
@@ -45,14 +45,14 @@ async def ask_everybody(settings: Settings, installed: InstalledSkills) -> Asked
         _ask_store(settings),
         ask_servers(settings, installed),
     )
-    return Asked(
+    return LiveAnswers(
         [problem for one in asked for problem in one.problems],
         [line for one in asked for line in one.well],
         {id: name for one in asked for id, name in one.names.items()},
     )
 
 
-async def ask_telegram(settings: Settings) -> Asked:
+async def ask_telegram(settings: Settings) -> LiveAnswers:
     """Who each bot is, as the Bot API says."""
     numbers = {bot.id: number for number, bot in settings.numbered().items()}
     session = new_session(proxy=proxy_of(settings.telegram_api_url))
@@ -77,14 +77,14 @@ async def ask_telegram(settings: Settings) -> Asked:
         await asyncio.gather(*map(ask, settings.bots))
     finally:
         await session.close()
-    return Asked(problems, well, names)
+    return LiveAnswers(problems, well, names)
 
 
-async def ask_model(settings: Settings) -> Asked:
+async def ask_model(settings: Settings) -> LiveAnswers:
     """Whether the Messages API takes the key and has the host's models; it charges nothing."""
     key = settings.anthropic_api_key
     if key is None and settings.anthropic_base_url is None:
-        return Asked()  # that no key is set is said already
+        return LiveAnswers()  # that no key is set is said already
     url = settings.anthropic_base_url or ""
     model = MessagesModel(key.get_secret_value() if key else "", url, SystemClock())
     problems, well = list[Problem](), list[str]()
@@ -106,23 +106,25 @@ async def ask_model(settings: Settings) -> Asked:
                 well.append(f"{place}: the Messages API takes the key, and has {name}")
     finally:
         await model.close()
-    return Asked(problems, well)
+    return LiveAnswers(problems, well)
 
 
-async def _ask_store(settings: Settings) -> Asked:
+async def _ask_store(settings: Settings) -> LiveAnswers:
     """Whether the operator's own store can be used; its problems are a part of every check."""
     if settings.redis_url is None:
-        return Asked()
+        return LiveAnswers()
     document = await read_store(settings)
     if any(problem.place == "REDIS_URL" for problem in document.problems):
-        return Asked()
-    return Asked(well=[f"REDIS_URL: the store answers, and holds {len(document.agents)} agents"])
+        return LiveAnswers()
+    return LiveAnswers(
+        well=[f"REDIS_URL: the store answers, and holds {len(document.agents)} agents"]
+    )
 
 
 # --- MCP servers ---------------------------------------------------------------------------------
 
 
-async def ask_servers(settings: Settings, installed: InstalledSkills) -> Asked:
+async def ask_servers(settings: Settings, installed: InstalledSkills) -> LiveAnswers:
     """What keeps servers of the file and the environment from being used, wholly or in part."""
     configure("CRITICAL", settings.log_format, settings.secrets)
     catalog = Catalog(agents_source(settings))
@@ -145,7 +147,7 @@ async def ask_servers(settings: Settings, installed: InstalledSkills) -> Asked:
             for spec, server, place in found
             if server.connection is not None
         ]
-        return Asked([*problems, *_idle_patterns(snapshot, pool, specs)], well)
+        return LiveAnswers([*problems, *_idle_patterns(snapshot, pool, specs)], well)
     finally:
         await pool.close()
 

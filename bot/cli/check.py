@@ -38,7 +38,7 @@ STORE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LiveAnswers:
     """What others said: problems, who answered well, and the @usernames of bots by their ids."""
 
     problems: Sequence[Problem] = ()
@@ -46,7 +46,7 @@ class Asked:
     names: Mapping[int, str] = field(default_factory=dict)
 
 
-Ask = Callable[[Settings, InstalledSkills], Coroutine[Any, Any, Asked]]
+Ask = Callable[[Settings, InstalledSkills], Coroutine[Any, Any, LiveAnswers]]
 _NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
 
@@ -67,7 +67,7 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     found += _place_problems(settings)
     found += settings_findings(settings, skills)
     found += _check_env_file(file)
-    asked = asyncio.run(ask(settings, skills)) if ask else Asked()
+    asked = asyncio.run(ask(settings, skills)) if ask else LiveAnswers()
     found += asked.problems
     found += _check_agents(settings, bots, skills, asked.names)
     return worst_first(found), asked.well

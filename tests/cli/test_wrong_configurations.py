@@ -17,10 +17,11 @@ import pytest
 from bench.host import COMMAND, ROOT, fork_server
 from bot.cli.check import check_configuration
 from bot.cli.main import main
+from bot.store.embedded import HostLock
 from simulators.testing.processes import HostProcess
 from simulators.testing.stage import until
 from simulators.testing.valkey import running_valkey
-from tests.cli.wrong_configurations import GOOD, PLACE, WRONG, Wrong
+from tests.cli.wrong_configurations import GOOD, PLACE, WRONG, Misconfiguration
 from tests.host.stage import Stage
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -47,12 +48,12 @@ def taken() -> Iterator[str]:
         yield str(other.getsockname()[1])
 
 
-def variables(wrong: Wrong, taken: str) -> dict[str, str]:
+def variables(wrong: Misconfiguration, taken: str) -> dict[str, str]:
     given = {**GOOD, **wrong.environ}
     return {name: value.replace("{taken}", taken) for name, value in given.items() if value}
 
 
-def fitting(problems: list[dict[str, Any]], wrong: Wrong) -> dict[str, Any]:
+def fitting(problems: list[dict[str, Any]], wrong: Misconfiguration) -> dict[str, Any]:
     """The one problem that is expected; its place and cure are there."""
     said = [(one, f"{one['message']}; {one['cure']}") for one in problems]
     here = [one for one, words in said if one["place"] == wrong.place and wrong.says in words]
@@ -70,7 +71,7 @@ def test_there_are_more_than_forty() -> None:
 
 @pytest.mark.parametrize("wrong", SEEN_AT_ONCE, ids=lambda wrong: wrong.name)
 def test_check_names_what_is_wrong_and_the_start_says_the_same(
-    wrong: Wrong,
+    wrong: Misconfiguration,
     folder: Path,
     taken: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -94,7 +95,7 @@ def test_check_names_what_is_wrong_and_the_start_says_the_same(
 def test_a_good_configuration_has_no_problem_and_leaves_nothing_behind(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Wrong("", "", "").write(folder)
+    Misconfiguration("", "", "").write(folder)
     before = sorted(path.name for path in folder.iterdir())
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
@@ -103,11 +104,37 @@ def test_a_good_configuration_has_no_problem_and_leaves_nothing_behind(
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_a_check_beside_a_running_host_says_so_and_finds_no_fault(
+    folder: Path, taken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Misconfiguration("", "", "").write(folder)
+    for name, value in {**GOOD, "HTTP_PORT": taken}.items():
+        monkeypatch.setenv(name, value)
+    lock = HostLock(folder / "data")
+    try:
+        assert main(["check"]) == 0
+        assert "note    DATA_DIR: data is in use by another running" in capsys.readouterr().out
+    finally:
+        lock.release()
+    assert main(["check"]) == 1
+
+
+def test_all_that_keeps_a_host_from_starting_is_said_at_once(
+    folder: Path, taken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"HTTP_PORT": taken, "DATA_DIR": "open", "ADMINS": "@ann", "BOTS__0__TOKEN": "x"}
+    for name, value in {**GOOD, **wrong}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert {line.split(": ")[1] for line in said} == set(wrong)
+
+
 @pytest.mark.parametrize(
     "wrong", [one for one in SEEN_AT_ONCE if not one.stops], ids=lambda wrong: wrong.name
 )
 async def test_a_host_that_starts_logs_what_check_says(
-    wrong: Wrong, folder: Path, monkeypatch: pytest.MonkeyPatch
+    wrong: Misconfiguration, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong.write(folder)
     monkeypatch.setenv("PATH", PATH)
@@ -141,7 +168,7 @@ def logged(text: str) -> str:
     "wrong", [one for one in WRONG if one.asking], ids=lambda wrong: wrong.name
 )
 async def test_what_only_others_know_is_found_where_they_are_asked(
-    wrong: Wrong, tmp_path: Path, stage: Stage
+    wrong: Misconfiguration, tmp_path: Path, stage: Stage
 ) -> None:
     bot = stage.add_bot("Jack")
     wrong.write(tmp_path)
@@ -150,7 +177,7 @@ async def test_what_only_others_know_is_found_where_they_are_asked(
 
 
 async def test_everybody_is_asked_and_each_answer_is_a_line(tmp_path: Path, stage: Stage) -> None:
-    Wrong("", "", "").write(tmp_path)
+    Misconfiguration("", "", "").write(tmp_path)
     bot = stage.add_bot("Jack")
     given = {**GOOD, **addresses(stage), "BOTS__0__TOKEN": bot.token}
     async with running_valkey(tmp_path / "v") as valkey:
@@ -169,7 +196,7 @@ async def test_everybody_is_asked_and_each_answer_is_a_line(tmp_path: Path, stag
 async def test_whoever_refuses_or_is_away_is_named_with_the_cure(
     tmp_path: Path, stage: Stage
 ) -> None:
-    Wrong("", "", "", change=lambda document: document.pop("mcpServers")).write(tmp_path)
+    Misconfiguration("", "", "", change=lambda document: document.pop("mcpServers")).write(tmp_path)
     given = {**GOOD, **addresses(stage), "LLM__MODEL": "claude-nobody", "REDIS_URL": STORE}
     given |= {"LLM__FALLBACKMODEL": "claude-haiku-5-5"}
     report = await checked(tmp_path, given, "--live")

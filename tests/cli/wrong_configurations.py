@@ -29,7 +29,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class Misconfiguration:
     """One fault: the variables (None: unset), the agents file or a change of it, other files.
 
     `place` and `says` are where and in what words it is named; `asking` are the options of `check`
@@ -101,23 +101,27 @@ _TWO_FAULTS = agent(
 )
 
 SETTINGS = [
-    Wrong("a port out of range", "HTTP_PORT", "65535", {"HTTP_PORT": "99999"}, stops=True),
-    Wrong("a port that is taken", "HTTP_PORT", "is taken", {"HTTP_PORT": "{taken}"}, stops=True),
-    Wrong(
+    Misconfiguration(
+        "a port out of range", "HTTP_PORT", "65535", {"HTTP_PORT": "99999"}, stops=True
+    ),
+    Misconfiguration(
+        "a port that is taken", "HTTP_PORT", "is taken", {"HTTP_PORT": "{taken}"}, stops=True
+    ),
+    Misconfiguration(
         "an address of another machine",
         "HTTP_HOST",
         "this machine",
         {"HTTP_HOST": "192.0.2.7"},
         stops=True,
     ),
-    Wrong(
+    Misconfiguration(
         "a name that is no host",
         "HTTP_HOST",
         "cannot be resolved",
         {"HTTP_HOST": "no-such-host.invalid"},
         stops=True,
     ),
-    Wrong(
+    Misconfiguration(
         "a data folder that is a file",
         "DATA_DIR",
         "choose another",
@@ -125,140 +129,148 @@ SETTINGS = [
         files={"a-file": ""},
         stops=True,
     ),
-    Wrong(
+    Misconfiguration(
         "a data folder that cannot be made",
         "DATA_DIR",
         "choose another",
         {"DATA_DIR": "/proc/of-nobody"},
         stops=True,
     ),
-    Wrong(
+    Misconfiguration(
         "a data folder in which others write",
         "DATA_DIR",
         "run `chmod 700 open`",
         {"DATA_DIR": "open"},
         stops=True,
     ),
-    Wrong("no token", "BOTS__0__TOKEN", "not a bot token", {"BOTS__0__TOKEN": "x"}, stops=True),
-    Wrong(
+    Misconfiguration(
+        "no token", "BOTS__0__TOKEN", "not a bot token", {"BOTS__0__TOKEN": "x"}, stops=True
+    ),
+    Misconfiguration(
         "a token's file that is missing",
         "BOTS__1__TOKEN_FILE",
         "/nowhere cannot be read",
         {"BOTS__1__TOKEN_FILE": "/nowhere"},
         stops=True,
     ),
-    Wrong("one bot twice", "BOTS", "configured twice", {"BOTS__1__TOKEN": TOKEN}, stops=True),
-    Wrong(
+    Misconfiguration(
+        "one bot twice", "BOTS", "configured twice", {"BOTS__1__TOKEN": TOKEN}, stops=True
+    ),
+    Misconfiguration(
         "a misspelt part of a bot",
         "BOTS__0__TOKN",
         "did you mean BOTS__0__TOKEN?",
         {"BOTS__0__TOKN": "x"},
         stops=True,
     ),
-    Wrong("an admin by name", "ADMINS", "send /id", {"ADMINS": "@ann"}, stops=True),
-    Wrong(
+    Misconfiguration("an admin by name", "ADMINS", "send /id", {"ADMINS": "@ann"}, stops=True),
+    Misconfiguration(
         "a file of variables in UTF-16",
         ".env",
         "save it as UTF-8",
         files={".env": "ADMINS=5".encode("utf-16")},
         stops=True,
     ),
-    Wrong(
+    Misconfiguration(
         "a store's address of another kind",
         "REDIS_URL",
         "write redis://",
         {"REDIS_URL": "http://localhost"},
         stops=True,
     ),
-    Wrong(
+    Misconfiguration(
         "a temperature in words",
         "LLM__TEMPERATURE",
         "must be a number",
         {"LLM__TEMPERATURE": "hot"},
         stops=True,
     ),
-    Wrong("prices that are no JSON", "PRICES", "must be JSON", {"PRICES": "{cheap"}, stops=True),
-    Wrong(
+    Misconfiguration(
+        "prices that are no JSON", "PRICES", "must be JSON", {"PRICES": "{cheap"}, stops=True
+    ),
+    Misconfiguration(
         "no bot, but a token under another program's name",
         "TELEGRAM_BOT_TOKEN",
         "did you mean BOTS__0__TOKEN?",
         {"BOTS__0__TOKEN": None, "TELEGRAM_BOT_TOKEN": TOKEN},
     ),
-    Wrong(
+    Misconfiguration(
         "the same under a second name",
         "TELEGRAM_TOKEN",
         "did you mean BOTS__0__TOKEN?",
         {"BOTS__0__TOKEN": None, "TELEGRAM_TOKEN": TOKEN},
     ),
-    Wrong(
+    Misconfiguration(
         "the same under a third name",
         "BOT_TOKEN",
         "did you mean BOTS__0__TOKEN?",
         {"BOTS__0__TOKEN": None, "BOT_TOKEN": TOKEN},
     ),
-    Wrong(
+    Misconfiguration(
         "a key under another name",
         "CLAUDE_API_KEY",
         "did you mean ANTHROPIC_API_KEY?",
         {"ANTHROPIC_API_KEY": None, "CLAUDE_API_KEY": "sk-ant-a-key-for-the-test"},
     ),
-    Wrong(
+    Misconfiguration(
         "the key of another provider alone",
         "OPENAI_API_KEY",
         "set ANTHROPIC_BASE_URL",
         {"ANTHROPIC_API_KEY": None, "OPENAI_API_KEY": "x" * 20},
     ),
-    Wrong("no key", "ANTHROPIC_API_KEY", "it is not set", {"ANTHROPIC_API_KEY": None}),
-    Wrong(
+    Misconfiguration("no key", "ANTHROPIC_API_KEY", "it is not set", {"ANTHROPIC_API_KEY": None}),
+    Misconfiguration(
         "an address of the model with its path",
         "ANTHROPIC_BASE_URL",
         "write http://127.0.0.1:1",
         {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1/v1/messages"},
     ),
-    Wrong(
+    Misconfiguration(
         "a webhook without TLS",
         "WEBHOOK_URL",
         "https://",
         {"WEBHOOK_URL": "http://bots.example.org"},
     ),
-    Wrong(
+    Misconfiguration(
         "a webhook on a port that Telegram does not call",
         "WEBHOOK_URL",
         "443, 80, 88 or 8443",
         {"WEBHOOK_URL": "https://bots.example.org:8080"},
     ),
-    Wrong(
+    Misconfiguration(
         "a misspelt model of the host",
         "LLM__MODEL",
         "did you mean claude-sonnet-5-5?",
         {"LLM__MODEL": "claude-sonet-5-5"},
     ),
-    Wrong(
+    Misconfiguration(
         "a model of others",
         "LLM__MODEL",
         "gpt-4 is not in",
         {"LLM__MODEL": "gpt-4"},
     ),
-    Wrong(
+    Misconfiguration(
         "a misspelt model to fall back on",
         "LLM__FALLBACKMODEL",
         "did you mean claude-haiku-5-5?",
         {"LLM__FALLBACKMODEL": "claude-hiaku-5-5"},
     ),
-    Wrong(
+    Misconfiguration(
         "a name that no agent gets",
         "NAME",
         "agents are configured",
         {"NAME": "Jack"},
     ),
-    Wrong(
+    Misconfiguration(
         "a server of a single agent that is not used",
         "MCPSERVERS__0__ENDPOINT",
         "single-agent mode",
         {"MCPSERVERS__0__ENDPOINT": "http://127.0.0.1:1/mcp"},
     ),
-    Wrong("a misspelt number", "AGENT_0_ID", "write AGENTS__0__ID", {"AGENT_0_ID": "jack"}),
-    Wrong(
+    Misconfiguration(
+        "a misspelt number", "AGENT_0_ID", "write AGENTS__0__ID", {"AGENT_0_ID": "jack"}
+    ),
+    Misconfiguration(
         "an agents file that is missing",
         "nowhere.json",
         "the file is missing",
@@ -267,36 +279,40 @@ SETTINGS = [
 ]
 
 AGENTS = [
-    Wrong("an agents file that is no JSON", "agents.json:2", "line 2", change='{"agents":\n[}]'),
-    Wrong("a misspelt field", PLACE, "did you mean 'name'", change=_agent(nmae="J")),
-    Wrong(
+    Misconfiguration(
+        "an agents file that is no JSON", "agents.json:2", "line 2", change='{"agents":\n[}]'
+    ),
+    Misconfiguration("a misspelt field", PLACE, "did you mean 'name'", change=_agent(nmae="J")),
+    Misconfiguration(
         "several faults of one agent",
         PLACE,
         "did you mean 'name'",
         change=lambda document: document.update(agents=[_TWO_FAULTS]),
         also=("in clear", "no server 'nowhere' is defined"),
     ),
-    Wrong(
+    Misconfiguration(
         "an agent twice",
         PLACE,
         "already defined",
         change=lambda document: document["agents"].append(agent("jack")),
     ),
-    Wrong("an unknown server", PLACE, "'nowhere'", change=_agent(mcpServers=["nowhere"])),
-    Wrong(
+    Misconfiguration(
+        "an unknown server", PLACE, "'nowhere'", change=_agent(mcpServers=["nowhere"])
+    ),
+    Misconfiguration(
         "a program that is not there",
         PLACE,
         "no program 'mcp-server-tiem'",
         change=_server(command="mcp-server-tiem"),
     ),
-    Wrong(
+    Misconfiguration(
         "a working folder that is not there",
         PLACE,
         "'/nowhere'",
         change=_server(**TIME, cwd="/nowhere"),
     ),
     *(
-        Wrong(
+        Misconfiguration(
             f"an argument {start}…",
             PLACE,
             "in clear in 'other.args[1]'; give it to the program in env",
@@ -304,61 +320,61 @@ AGENTS = [
         )
         for start in ("sk_live_", "figd_", "sbp_", "SG.", "dop_v1_", "lin_api_", "ntn_", "GOCSPX-")
     ),
-    Wrong(
+    Misconfiguration(
         "an argument with user and password",
         PLACE,
         "a password in an address is written in clear in 'args[0]'",
         change=_server(command=sys.executable, args=["postgres://ann:tulip-9@db/main"]),
     ),
-    Wrong(
+    Misconfiguration(
         "a secret after its option",
         PLACE,
         "--api-key",
         change=_server(command=sys.executable, args=["--api-key", "tulip-9-rose-4"]),
     ),
-    Wrong(
+    Misconfiguration(
         "an address with user and password",
         PLACE,
         "has a user or password in it",
         change=_server(url="https://ann:tulip-9@tools.example/mcp"),
     ),
-    Wrong(
+    Misconfiguration(
         "an address with a secret in its path",
         PLACE,
         "in clear",
         change=_server(url=f"https://tools.example/{_secret('sk_live_')}/mcp"),
     ),
-    Wrong(
+    Misconfiguration(
         "a webhook with user and password",
         PLACE,
         "'skills[0].webhookUrl' holds a secret",
         change=_skill(webhookUrl="https://ann:tulip-9@hooks.example/"),
     ),
-    Wrong(
+    Misconfiguration(
         "a pattern without its kind",
         PLACE,
         "write mcp:time:*",
         change=_agent(whitelistPatterns=["time:*"]),
     ),
-    Wrong(
+    Misconfiguration(
         "a pattern of an unknown server",
         PLACE,
         "matches no server",
         change=_agent(whitelistPatterns=["mcp:library:*"]),
     ),
-    Wrong(
+    Misconfiguration(
         "a pattern of an unknown skill",
         PLACE,
         "matches no skill",
         change=_agent(whitelistPatterns=["skill:ask"]),
     ),
-    Wrong(
+    Misconfiguration(
         "a policy for tools of an unknown server",
         PLACE,
         "matches no server",
         change=_agent(toolPolicy={"disabledTools": ["mcp:library:*"]}),
     ),
-    Wrong(
+    Misconfiguration(
         "a pattern that no tool matches",
         PLACE,
         "'mcp:odd:get_tiem' matches no tool",
@@ -369,50 +385,50 @@ AGENTS = [
         asking=("--servers",),
         told=False,
     ),
-    Wrong(
+    Misconfiguration(
         "a bot by a hash that none has",
         PLACE,
         "no configured bot",
         change=_bound("jack", "TelegramBot", token_hash("8000001:AAnobody")),
     ),
-    Wrong(
+    Misconfiguration(
         "a bot by a name that none has",
         PLACE,
         "no hosted bot is @somebody_bot",
         change=_bound("jack", "TelegramBot", "@somebody_bot"),
         asking=("--live",),
     ),
-    Wrong(
+    Misconfiguration(
         "a binding to an unknown agent",
         PLACE,
         "agent 'gone' does not exist",
         change=_bound("gone", "UserId", "5"),
     ),
-    Wrong(
+    Misconfiguration(
         "a default agent that is not there",
         PLACE,
         "agent 'gone' does not exist",
         change=lambda document: document.update(defaultAgentId="gone"),
     ),
-    Wrong(
+    Misconfiguration(
         "agents that answer nobody",
         "agents.json",
         "none is the default",
         change=lambda document: document.pop("defaultAgentId"),
     ),
-    Wrong(
+    Misconfiguration(
         "a misspelt model of an agent",
         PLACE,
         "did you mean claude-haiku-5-5?",
         change=_agent(llmOverrides={"model": "claude-hiaku-5-5"}),
     ),
-    Wrong(
+    Misconfiguration(
         "a variable that is not set",
         PLACE,
         "${NOT_SET}, which is not set",
         change=_server(url="https://tools.example/", headers={"X-Key": "${NOT_SET}"}),
     ),
-    Wrong(
+    Misconfiguration(
         "a skill that is not installed",
         PLACE,
         "no installed package has",
@@ -420,7 +436,7 @@ AGENTS = [
             skills=[{"name": "ask", "executionType": "internal", "internalHandler": "nobodys"}]
         ),
     ),
-    Wrong(
+    Misconfiguration(
         "a secret in the instructions",
         PLACE,
         "in clear",
