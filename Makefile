@@ -1,7 +1,7 @@
 # make help lists the targets. Needs python3 (3.11 or newer) and nothing else; works from GNU make 3.81 on.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup dev run test test-again screenshots attack proof bench bench-quick check walls style rooms imports types lock docs
+.PHONY: help setup dev run test test-again screenshots attack proof bench bench-quick check walls style rooms imports dependencies types lock docs
 
 PYTHON ?= python3
 BIN ?= .venv/bin
@@ -45,7 +45,7 @@ bench: dev  ## the host beside what people would write instead, and docs/perform
 bench-quick: dev  ## the ratios to the floors, in less than a minute: did this change cost speed?
 	@$(BIN)/python -m bench --quick
 
-check: dev walls types  ## the static checks alone: style, walls between the rings, types
+check: dev walls dependencies types  ## the static checks alone: style, walls, dependencies, types
 
 walls: style rooms imports
 
@@ -59,6 +59,9 @@ rooms:
 
 imports:
 	@out=$$($(BIN)/lint-imports --no-logo) || { echo "$$out"; exit 1; }
+
+dependencies:
+	@out=$$($(BIN)/deptry --no-ansi bot registry simulators 2>&1) || { echo "$$out"; exit 1; }
 
 types:
 	@$(BIN)/mypy

@@ -23,6 +23,7 @@ from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext
 from bot.commands.host import AdminContext, BotState
 from bot.commands.table import all_commands
+from bot.configuration import agent_findings, log_findings, settings_findings, unknown_names
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
@@ -40,7 +41,7 @@ from bot.messages import LineContext, User
 from bot.model.client import MessagesModel
 from bot.model.watched import WatchedModel
 from bot.ops.logging import Counters
-from bot.ops.network import proxy_of
+from bot.ops.network import proxy_of, why_not_served
 from bot.ops.process import resume_gc
 from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
@@ -154,7 +155,8 @@ class App:
         self._open_fleet()
         self._open_webhooks()
         self._opening = ""
-        announce(self.settings, self.catalog.snapshot(), self.installed_skills, self.url)
+        announce(self.settings, self.catalog.snapshot(), self.url)
+        await self._background(self._tell_findings(), "findings")
         await offer_claim(self.settings, self.grants)
 
     async def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -162,6 +164,17 @@ class App:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_log_failure)
         self._stack.push_async_callback(cancel_and_wait, [task])
+
+    async def _tell_findings(self) -> None:
+        """Log what `check` would say; off the loop, since there may be ten thousand agents."""
+        settings, skills = self.settings, self.installed_skills
+
+        def find() -> list[Problem]:
+            bots = [line.identity for line in self.fleet.lines]
+            agents = agent_findings(settings, self.catalog.snapshot(), bots, skills.skills)
+            return [*settings_findings(settings, skills), *agents]
+
+        log_findings(await asyncio.to_thread(find))
 
     # --- the store, and what lies in it ---
 
@@ -392,7 +405,7 @@ class App:
         telegram = TelegramServices(
             ChannelServices(stores.outbox, clock, counters, settings.secrets, self._alerts.send),
             self._menus,
-            on_identified=self._problem_alerts.check_soon,
+            on_identified=self._on_identified,
             webhook_url=settings.webhook_url,
             poll_seconds=settings.poll_seconds,
             stalled_seconds=settings.stalled_seconds or settings.poll_seconds + STALLED_MARGIN_S,
@@ -401,6 +414,13 @@ class App:
             client = TelegramClient(session, settings.telegram_api_url, bot.token)
             transport = TelegramTransport(bot.id, bot.token, client, telegram)
             self.fleet.add(HostedLine(transport, services))
+
+    def _on_identified(self) -> None:
+        """A bot has said who it is: it may need an agent, and bindings may mean another one."""
+        bots = [line.identity for line in self.fleet.lines]
+        self.catalog.introduce(bots)
+        log_findings([*unknown_names(self.catalog.snapshot().document, bots)])
+        self._problem_alerts.check_soon()
 
     async def _open_http(self) -> None:
         """Take the data directory, then serve health before anything else; sets `url`.
@@ -419,10 +439,7 @@ class App:
         try:
             self.url = await self._stack.enter_async_context(serving(web, host, port, limits))
         except OSError as error:
-            raise ConfigError(
-                f"HTTP_HOST:HTTP_PORT {host}:{port} cannot be used: {error.strerror}. "
-                "Stop what listens there, or choose another HTTP_PORT or HTTP_HOST."
-            ) from None
+            raise ConfigError(str(why_not_served(host, port, error))) from None
         log.info("http.serving", health=f"{self.url}/health")
 
     def _open_webhooks(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -13,18 +13,15 @@ from bot.access.rules import new_code, normalize_code
 from bot.access.store import AccessStore
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.model.parameters import DEFAULT_URL, advice
-from bot.ops.redaction import credentials_in, too_short
 from bot.safety.output_filter import OutputFilter
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.telegram.markdown import renderer
 from bot.usage.budgets import spend_limits
-from bot.variables import FILE, has_loose_quote
+from bot.variables import FILE
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
-from registry.errors import Problem
-from registry.fields import nearest
-from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
+from registry.secrets import reference_names
 from registry.snapshot import Snapshot
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import FileSource
@@ -73,86 +70,11 @@ def agent_resolver(
     return AgentResolver(catalog, rules, references, installed.skills)
 
 
-def settings_problems(settings: Settings) -> Iterator[Problem]:
-    """What an operator should know about the settings: said by `check`, and logged at the start."""
-    if not settings.bots:
-        message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
-        yield Problem("BOTS__0__TOKEN", message, cure, "warning")
-    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
-        message, cure = "it is not set, so no agent can answer", "set it to your key"
-        yield Problem("ANTHROPIC_API_KEY", message, cure, "warning")
-    store = settings.redis_url.get_secret_value() if settings.redis_url else ""
-    addresses = {"REDIS_URL": store, "ANTHROPIC_BASE_URL": settings.anthropic_base_url or ""}
-    short = [name for name, url in addresses.items() if any(map(too_short, credentials_in(url)))]
-    listed = sorted(settings.agent_secrets)
-    short += [name for name in listed if too_short(settings.environ.get(name, ""))]
-    yield from (Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning") for name in short)
-    key = settings.anthropic_api_key
-    secrets = {name: settings.environ.get(name, "") for name in listed}
-    secrets["ANTHROPIC_API_KEY"] = key.get_secret_value() if key else ""
-    for name in (name for name, value in secrets.items() if has_loose_quote(value)):
-        cure = "remove it, unless it is a part of the secret"
-        yield Problem(name, "its value has a quote at one end", cure, "warning")
-    yield from _unread_files(settings.environ)
-    yield from _access_problems(settings)
-
-
-def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that look as if a setting could be read from a file, and are not read."""
-    fields = [name.upper() for name in Settings.model_fields]
-    secrets = [name for name in fields if name + FILE in fields]
-    for variable in sorted(environ):
-        name = variable.upper().removesuffix(FILE)
-        if "__" in name or name == variable.upper() or variable.upper() in fields:
-            continue
-        near = nearest(name, secrets, 0.8)
-        alike = [one for one in secrets if one.partition("_")[0] == name.partition("_")[0]]
-        cure = f"did you mean {near or alike[0]}{FILE}?" if near or alike else ""
-        if name in fields:
-            cure = f"set {name} itself: only secrets are read from files"
-        elif name.startswith(("BOT_", "TELEGRAM_")) and name.endswith("TOKEN"):
-            cure = f"did you mean BOTS__0__TOKEN{FILE}?"
-        if cure:
-            yield Problem(variable, "this variable is not read", cure, "warning")
-
-
-def _access_problems(settings: Settings) -> Iterator[Problem]:
-    """Admins who are no persons; bots that are open to everybody, and bots that answer nobody."""
-    numbers = {bot.id: number for number, bot in settings.numbered().items()}
-    rules = settings.rules()
-    for person in sorted(one for one in settings.admins if one <= 0):
-        cure = "write numeric ids of people, which are positive"
-        yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
-    opened = [bot for bot in settings.bots if rules[bot.id].mode == "open"]
-    for bot in opened:
-        place = "ACCESS" if bot.access is None else f"BOTS__{numbers.get(bot.id, 0)}__ACCESS"
-        message = f"bot {bot.id} is open to everybody"
-        yield Problem(place, message, "set it to request, unless that is intended", "note")
-    if opened and not any(one.tokens or one.usd for _, one in settings.budgets):
-        message = "a bot is open to everybody, and no budget is set"
-        cure = "limit what a day may cost: BUDGETS__PERSON__TOKENS, BUDGETS__HOST__TOKENS"
-        yield Problem("BUDGETS", message, cure, "warning")
-    for bot in settings.bots:
-        rule = rules[bot.id]
-        if rule.mode == "listed" and not (rule.people or rule.chats or settings.admins):
-            message = f"bot {bot.id} answers nobody until an admin lets somebody in"
-            cure = "set PEOPLE, CHATS or ADMINS, or claim the host with the code that it logs"
-            yield Problem("ACCESS", message, cure, "note")
-
-
-def announce(settings: Settings, snapshot: Snapshot, skills: InstalledSkills, url: str) -> None:
-    """Log that the host has started, and what an operator should know of its configuration."""
+def announce(settings: Settings, snapshot: Snapshot, url: str) -> None:
+    """Log that the host has started, and what its agents' documents say by the way."""
     agents = len(snapshot.agents)
     log.info("started", bots=len(settings.bots), agents=agents, health=f"{url}/health")
-    for problem in settings_problems(settings):
-        log.warning("settings", problem=str(problem))
-    if not agents:
-        log.warning(
-            "no agents", cure="describe one in agents.json; until then the bots answer nobody"
-        )
-    for problem in skills.problems:
-        log.error("skills", problem=str(problem))
-    for problem in [*snapshot.problems, *snapshot.unhandled(skills.skills)]:
+    for problem in snapshot.problems:
         if problem.level != "error":  # errors are logged as `agents.bad`
             log.warning("agents", problem=str(problem))
 

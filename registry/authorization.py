@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -10,7 +10,14 @@ from urllib.parse import parse_qsl, urlsplit
 from registry.definition import AgentDefinition, McpServer
 from registry.errors import Level
 from registry.fields import Path, ValidationIssue, dotted
-from registry.secrets import detect_secret, malformed_reference, reference_names, secret_value
+from registry.secrets import (
+    detect_secret,
+    has_password,
+    malformed_reference,
+    names_secret,
+    reference_names,
+    secret_value,
+)
 from registry.skill import Skill
 from registry.urls import is_internal
 
@@ -31,6 +38,7 @@ class WriterPermissions:
 
 Issues = Iterator[ValidationIssue]
 _LIST_IT = "list the name in AGENT_SECRETS, or use one that is listed"
+_FROM_ENV = "give it to the program in env, as ${NAME}"
 OPERATOR = WriterPermissions()
 GUEST = WriterPermissions(operator=False)
 
@@ -83,6 +91,7 @@ def screen_server(server: McpServer, path: Path, writer: WriterPermissions) -> I
         yield from _no_reference(text or "", (*path, spelled))
     for index, argument in enumerate(server.args):
         yield from _no_reference(argument, (*path, "args", index))
+    yield from _screen_args(server.args, (*path, "args"))
     yield from _screen_url(server.url, (*path, "url"), writer)
     if auth := server.auth:
         inside = (*path, "auth")
@@ -93,6 +102,21 @@ def screen_server(server: McpServer, path: Path, writer: WriterPermissions) -> I
     for spelled, pairs in (("env", server.env), ("headers", server.headers)):
         for name, text in pairs.items():
             yield from _screen_value(name, text, (*path, spelled, name), writer)
+
+
+def _screen_args(args: Sequence[str], path: Path) -> Issues:
+    """Secrets in arguments: every user of the machine may read them in its list of processes."""
+    option = ""
+    for index, argument in enumerate(args):
+        name, given, value = argument.partition("=")
+        if has_password(argument):
+            yield _secret((*path, index), "a password in an address")
+        if given and names_secret(name):
+            option, argument = name, value
+        if names_secret(option) and not argument.startswith(("-", "$")) and len(argument) >= 6:
+            message = f"'{dotted((*path, index))}' looks like a secret, as it is given to {option}"
+            yield ValidationIssue((*path, index), message, _FROM_ENV, level="warning")
+        option = "" if given else argument
 
 
 def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Issues:
@@ -164,5 +188,7 @@ def _unexpanded(path: Path, level: Level = "error") -> ValidationIssue:
 def _secret(path: Path, what: str) -> ValidationIssue:
     here = "env" in path or "headers" in path or path[-1:] == ("url",)
     cure = "put it into an environment variable, refer to it as ${NAME}" if here else "remove it"
+    if "args" in path:
+        cure = _FROM_ENV
     message = f"{what} is written in clear in '{dotted(path)}'"
     return ValidationIssue(path, message, f"{cure}, and replace the secret: it has been exposed")

@@ -45,6 +45,11 @@ class AgentBinding(RegistryModel):
     bot: str | None = None
 
     @property
+    def is_of_bot(self) -> bool:
+        """Whether it binds a bot as a whole."""
+        return self.type is AgentBindingType.TelegramBot
+
+    @property
     def slot(self) -> str:
         """What is bound, as one text: `<type>:<key>`, then `:bot:<bot>` where it has one."""
         own = f"{self.type.value.lower()}:{self.binding_key}"
@@ -124,11 +129,12 @@ def _number_key(text: str, kind: AgentBindingType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BotIdentity:
-    """A bot as bindings may name it; the username is unknown until the bot has said it."""
+    """A bot as bindings may name it; its names are unknown until the bot has said them."""
 
     token_hash: str
     id: int
     username: str | None = None
+    name: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -15,9 +15,9 @@ import structlog
 
 from registry import errors
 from registry.authorization import GUEST, WriterPermissions
-from registry.binding import AgentBinding, AgentBindingType, Bindings
+from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
-from registry.snapshot import Document, Entry, Snapshot, merge_documents
+from registry.snapshot import Document, Entry, Snapshot, merge_documents, with_plain_agents
 from registry.sources.file import FileSource
 from registry.sources.handwritten import parse_pasted_agent
 from registry.sources.json_yaml import parse_agent
@@ -63,7 +63,10 @@ class Catalog:
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
-    _merged: tuple[Document, Document] = field(default=(_EMPTY, _EMPTY), init=False)
+    _bots: tuple[BotIdentity, ...] = field(default=(), init=False)
+    _merged: tuple[Document, Document, tuple[BotIdentity, ...]] = field(
+        default=(_EMPTY, _EMPTY, ()), init=False
+    )
     _snapshot: Snapshot = field(default=Snapshot(0, _EMPTY), init=False)
 
     async def open(self) -> None:
@@ -114,6 +117,12 @@ class Catalog:
     async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
         """The newest audit entries, newest first."""
         return await self._writable.audit(count)
+
+    def introduce(self, bots: Iterable[BotIdentity]) -> None:
+        """Tell who the bots are: without agents of the operator's, each gets a plain one."""
+        self._bots = tuple(bots)
+        if not self.file.document.agents:
+            self._refresh()
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], object]:
         """Call with each new snapshot; the result ends that."""
@@ -270,11 +279,12 @@ class Catalog:
 
     def _refresh(self) -> None:
         """Make the next snapshot where a source has changed, and hand it to the subscribers."""
-        sources = self.file.document, self.store.document if self.store else _EMPTY
+        sources = self.file.document, self.store.document if self.store else _EMPTY, self._bots
         if all(new is old for new, old in zip(sources, self._merged, strict=True)):
             return
         self._merged = sources
-        previous, document = self._snapshot, merge_documents(*sources)
+        previous, document = self._snapshot, merge_documents(*sources[:2])
+        document = with_plain_agents(document, self.file.document, self._bots)
         bindings = previous.bindings
         if document.bindings is not previous.document.bindings:
             bindings = Bindings(entry.value for entry in document.bindings.values())

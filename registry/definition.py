@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 
 from registry.agent_limits import CostConfig, SafetyConfig
 from registry.errors import InvalidValue
-from registry.fields import Few, Many, RegistryModel, ValidationIssue, must, valid_slug
+from registry.fields import Few, Many, Path, RegistryModel, ValidationIssue, must, valid_slug
 from registry.models import EFFORTS
 from registry.policy import NAME, NAME_CURE, Patterns, ToolPolicy
 from registry.secrets import REFERENCE
@@ -294,18 +294,54 @@ def missing_names(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
             yield ValidationIssue(("mcpServers", index), message, cure)
 
 
+def patterns_of(agent: AgentDefinition) -> Iterator[tuple[Path, str]]:
+    """Every pattern of tools that an agent's own text has, with its path.
+
+    Those of `requireConfirmation` are left out: they may name what is not there yet.
+    """
+    policy = agent.tool_policy or ToolPolicy()
+    lists: dict[Path, Patterns] = {
+        ("whitelistPatterns",): agent.whitelist_patterns,
+        ("toolPolicy", "allowedIndividualTools"): policy.allowed_individual_tools or (),
+        ("toolPolicy", "disabledTools"): policy.disabled_tools,
+        **{("toolPolicy", "toolsets", name): one for name, one in policy.toolsets.items()},
+        **{
+            ("toolPolicy", "conditions", index, "tools"): one.tools
+            for index, one in enumerate(policy.conditions)
+        },
+    }
+    for path, patterns in lists.items():
+        yield from (((*path, index), pattern) for index, pattern in enumerate(patterns))
+
+
 def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
-    """Whitelist patterns that name no server of the agent, or a host that two servers share."""
+    """Patterns that can match no tool: they name no server or skill that the agent has."""
     names = [server.name for server in servers_of(agent, shared)]
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
-    for index, pattern in enumerate(agent.whitelist_patterns):
-        wanted = pattern.removeprefix("mcp:").partition(":")[0]
-        if not pattern.startswith("mcp:") or any(fnmatchcase(name, wanted) for name in names):
-            continue
-        near = [name for name in names if wanted in split and name.startswith(f"{wanted}-")]
-        cure = f"write {' or '.join(near or names)}" if names else "give the agent a server"
-        message = f"'{pattern}' matches no server of this agent"
-        yield ValidationIssue(("whitelistPatterns", index), message, cure, level="warning")
+    skills = [skill.name for skill in agent.skills]
+    for path, pattern in patterns_of(agent):
+        kind, has_kind, rest = pattern.partition(":")
+        wanted = rest.partition(":")[0]
+        what, cure = "", ""
+        if kind == "mcp" and not _any_fits(names, wanted):
+            near = [name for name in names if wanted in split and name.startswith(f"{wanted}-")]
+            cure = f"write {' or '.join(near or names)}" if names else "give the agent a server"
+            what = "server"
+        elif kind == "skill" and not _any_fits(skills, rest):
+            cure = f"write {' or '.join(skills)}" if skills else "give the agent a skill"
+            what = "skill"
+        elif has_kind and not _any_fits(("mcp", "skill", "host"), kind):
+            what, cure = "tool", "write mcp:<server>:<tool> or skill:<name>"
+            if _any_fits(names, kind):
+                cure = f"write mcp:{pattern}"
+        if what:
+            message = f"'{pattern}' matches no {what} of this agent"
+            yield ValidationIssue(path, message, cure, level="warning")
+
+
+def _any_fits(names: Iterable[str], pattern: str) -> bool:
+    # Lists that deny do not care for letter case: what may match is not called idle.
+    return any(fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
 
 _PORTS = {"http": 80, "https": 443}

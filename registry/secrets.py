@@ -39,6 +39,20 @@ _KNOWN = {
             *("npm_", "eyJ"),
         ),
     ),
+    "a key of a service": (
+        re.compile(
+            r"\b(?:[rs]k_live_|whsec_|figd_|sbp_|sb_secret_|lin_api_|ntn_|shp(?:at|ca|pa|ss)_|nfp_"
+            r"|do[opr]_v1_|gl(?:sa|c)_|pscale_(?:tkn|pw|oauth)_|napi_|gsk_|xai-|tvly-|pplx-|r8_"
+            r"|xapp-|GOCSPX-|ya29\.|hvs\.|dp\.pt\.|sntr[yu]s_|pypi-|NRAK-|PMAK-|ATATT3|SG\.)"
+            r"[A-Za-z0-9_.-]{20,}"
+        ),
+        (
+            *("k_live_", "whsec_", "figd_", "sbp_", "sb_secret_", "lin_api_", "ntn_", "shp"),
+            *("nfp_", "_v1_", "glsa_", "glc_", "pscale_", "napi_", "gsk_", "xai-", "tvly-"),
+            *("pplx-", "r8_", "xapp-", "GOCSPX-", "ya29.", "hvs.", "dp.pt.", "sntr", "pypi-"),
+            *("NRAK-", "PMAK-", "ATATT3", "SG."),
+        ),
+    ),
     "a private key": (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), ("-----BEGIN",)),
 }
 """The shape of each kind, and what a text with one contains at least: a much quicker test."""
@@ -47,6 +61,7 @@ _NAMES = re.compile(
     r"(?i)(?:^|[_-])(?:authorization|cookie|token|secret|password|passwd|credentials?|apikey"
     r"|(?:api|private|access|auth|secret)[_-]key)$"
 )
+_USER_AND_PASSWORD = re.compile(r"://[^\s/?#@:]*+:(?!\$)[^\s/?#@]++@")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _PIECE = re.compile(r"[^\s,;:=&?'\"()<>|]+")
 _LOOKED_AT = 4096
@@ -62,6 +77,16 @@ def _likely(text: str) -> list[tuple[str, re.Pattern[str]]]:
     """The kinds of secrets that a text may hold."""
     known = _KNOWN.items()
     return [(what, shape) for what, (shape, hints) in known if any(hint in text for hint in hints)]
+
+
+def has_password(text: str) -> bool:
+    """Whether an address with user and password in clear is in a text."""
+    return "@" in text and bool(_USER_AND_PASSWORD.search(text))
+
+
+def names_secret(option: str) -> bool:
+    """Whether what follows an option of a program (`--api-key`) is a secret, as its name says."""
+    return option.startswith("-") and bool(_NAMES.search(option.rstrip("=")))
 
 
 def secret_value(name: str, text: str) -> str | None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from registry.agent_limits import CostConfig
-from registry.binding import AgentBinding, Bindings, BotIdentity, Resolution, resolve
+from registry.binding import (
+    AgentBinding,
+    AgentBindingType,
+    Bindings,
+    BotIdentity,
+    Resolution,
+    resolve,
+)
 from registry.definition import (
     AgentDefinition,
     LlmConfiguration,
@@ -21,6 +28,7 @@ from registry.definition import (
     servers_of,
 )
 from registry.errors import Problem
+from registry.fields import slug
 from registry.policy import ToolPolicy
 
 T = TypeVar("T")
@@ -97,6 +105,34 @@ def _over(above: Entries[T], below: Entries[T], hidden: list[Problem]) -> Entrie
 def _hidden(below: Entry[T], above: Entry[T]) -> Problem:
     message = f"it is overridden by {above.place}"
     return Problem(below.place, message, "remove one of the two", level="warning")
+
+
+PLAIN = "the bot's own name"
+"""The document of agents that nobody has described."""
+
+
+def with_plain_agents(document: Document, own: Document, bots: Iterable[BotIdentity]) -> Document:
+    """Where the operator (`own`) has described no agent: one for each bot that none answers.
+
+    It has the bot's own name, every top-level server, and no instructions.
+    """
+    is_wrong = any(problem.level == "error" for problem in own.problems)
+    if own.agents or document.default_agent_id or is_wrong:
+        return document
+    agents, bindings = dict(document.agents), dict(document.bindings)
+    bound = {one.value.binding_key for one in bindings.values() if one.value.is_of_bot}
+    for bot in bots:
+        name = "".join(filter(str.isprintable, bot.name or "")).strip()
+        if not name or bound.intersection(bot.keys):
+            continue
+        id = slug(name) or slug(bot.username or "") or f"bot-{bot.id}"
+        agent = AgentDefinition(id=id, name=name, mcp_servers=tuple(document.mcp_servers))
+        agents.setdefault(id, Entry(agent, PLAIN, PLAIN, revision=revision_of(agent.to_text())))
+        binding = AgentBinding(
+            agent_id=id, type=AgentBindingType.TelegramBot, binding_key=bot.token_hash
+        )
+        bindings[binding.slot] = Entry(binding, PLAIN, PLAIN)
+    return replace(document, agents=agents, bindings=bindings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +313,11 @@ class Snapshot:
         """What is legal but surprising in one agent."""
         if (entry := self.agents.get(agent_id)) is None:
             return []
-        place = entry.origins.get("whitelistPatterns", entry.place)
-        issues = idle_patterns(entry.value, self.servers)
-        return [Problem(place, issue.message, issue.cure, issue.level) for issue in issues]
+        issues, at = idle_patterns(entry.value, self.servers), entry.origins
+        return [
+            Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
+            for one in issues
+        ]
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -226,10 +226,10 @@ class DocumentReader:
     def agent(self, part: RawValue, shared: Servers | None) -> Entry[AgentDefinition] | None:
         """An agent with the place of each field; names of servers only if `shared` is known."""
         agent, issues = _validated(part, AgentDefinition)
-        if agent is not None:
-            issues += screen_agent(agent, self.writer)
-            issues += name_clashes(agent)
-            issues += missing_names(agent, shared) if shared is not None else ()
+        if (readable := agent or _readable(part, issues)) is not None:
+            issues += screen_agent(readable, self.writer)
+            issues += name_clashes(readable)
+            issues += missing_names(readable, shared) if shared is not None else ()
         return self._entry(part, agent, issues)
 
     def binding(self, part: RawValue) -> Entry[AgentBinding] | None:
@@ -297,6 +297,39 @@ def _validated(
     try:
         return model.model_validate(part.value), issues
     except ValidationError as error:
-        paths = {issue.path for issue in issues}
-        more = [issue for issue in issues_of(error, model) if issue.path not in paths]
-        return None, [*issues, *(i for i in more if not (paths and "in clear" in i.message))]
+        wrong = [*issues_of(error, model)]
+    unknown = {issue.path for issue in wrong if issue.message.startswith("unknown field")}
+    if unknown:  # they hide what a model says of its fields together: look again without them
+        try:
+            model.model_validate(_pruned(part.value, unknown))
+        except ValidationError as error:
+            wrong += issues_of(error, model)
+    paths = {issue.path for issue in issues}
+    more = [issue for issue in wrong if issue.path not in paths]
+    return None, [*issues, *(i for i in more if not (paths and "in clear" in i.message))]
+
+
+def _pruned(value: Any, paths: Collection[Path]) -> Any:
+    """A JSON value without what is at these paths."""
+    inner: dict[str | int, set[Path]] = {}
+    for path in paths:
+        inner.setdefault(path[0], set()).add(path[1:])
+    if isinstance(value, Mapping):
+        kept = {name: item for name, item in value.items() if () not in inner.get(name, ())}
+        return {name: _pruned(item, inner.get(name, ())) for name, item in kept.items()}
+    if isinstance(value, list):
+        return [_pruned(item, inner.get(index, ())) for index, item in enumerate(value)]
+    return value
+
+
+def _readable(part: RawValue, issues: Iterable[ValidationIssue]) -> AgentDefinition | None:
+    """What is valid of an agent that is not, so that all of its problems are told at once."""
+    if not isinstance(part.value, Mapping):
+        return None
+    wrong = {issue.path[0] for issue in issues if issue.path and issue.level == "error"}
+    value = {name: item for name, item in part.value.items() if name not in wrong}
+    if "mcpServers" not in value:
+        value.setdefault("mcpServerEndpoints", [])
+    with suppress(ValidationError):
+        return AgentDefinition.model_validate({"id": "unread", "name": "Unread"} | value)
+    return None

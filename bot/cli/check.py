@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path as File
 from typing import Any
 
@@ -14,24 +14,20 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.configuration import agent_findings, settings_findings
 from bot.errors import StoreError
-from bot.messages import Usage
-from bot.ops.network import proxy_of
-from bot.ops.process import writable_by_others
-from bot.ops.redaction import too_short
+from bot.ops.network import port_problem
+from bot.ops.process import data_dir_problem
 from bot.ops.tasks import SystemClock
 from bot.settings import Bot, Settings, meanings
-from bot.skills.python_skill import discover_skills
-from bot.startup import model_advice, settings_problems
+from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.store.client import StoreClient, connect
+from bot.store.embedded import in_use, is_in_use
 from bot.store.health import StoreHealth
-from bot.usage.pricing import Prices
 from bot.variables import ENV_FILE, FILE, InvalidFile, environment
-from registry.binding import AgentBindingType, BotIdentity
-from registry.definition import McpServer
+from registry.binding import BotIdentity
 from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
 from registry.fields import Path, describe, fields_of, model_at, nearest
-from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import Document, Snapshot, inactive, merge_documents
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import read_file
@@ -39,45 +35,76 @@ from registry.sources.redis import RedisStore
 from registry.validation import RawDocument, agent_id, binding_slot, build_valid_parts, merge
 
 STORE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAnswers:
+    """What others said: problems, who answered well, and the @usernames of bots by their ids."""
+
+    problems: Sequence[Problem] = ()
+    well: Sequence[str] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+Ask = Callable[[Settings, InstalledSkills], Coroutine[Any, Any, LiveAnswers]]
 _NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
-_HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
-_HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
-_NUMBERED = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
-_SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
-_WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
 
 
-def check_configuration(*, env_file: bool = True, servers: bool = False) -> list[Problem]:
-    """What is wrong and what is surprising, the worst first; asks the MCP servers if told to."""
+def check_configuration(*, env_file: bool = True, ask: Ask | None = None) -> list[Problem]:
+    """What is wrong and what is surprising, the worst first."""
+    return check(env_file=env_file, ask=ask)[0]
+
+
+def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Problem], Sequence[str]]:
+    """The same, and who answered well of those whom `ask` asks."""
     file, found = _readable(ENV_FILE if env_file else None)
     bots = dict(_valid_bots(environment(file)))
     settings, wrong = _valid_settings(file, bots)
-    environ = settings.environ
     skills = asyncio.run(discover_skills())
     found += wrong
     found += settings.unusable_files
-    found += settings_problems(settings)
-    found += _check_settings(settings, environ, skills.skills)
+    found += _place_problems(settings)
+    found += settings_findings(settings, skills)
     found += _check_env_file(file)
-    found += skills.problems
-    found += _check_agents(settings, environ, bots, skills.skills)
-    if servers:
-        from bot.cli.check_servers import ask_servers
-
-        found += asyncio.run(ask_servers(settings, skills))
-    return worst_first(found)
+    asked = asyncio.run(ask(settings, skills)) if ask else LiveAnswers()
+    found += asked.problems
+    found += _check_agents(settings, bots, skills, asked.names)
+    return worst_first(found), asked.well
 
 
-def as_text(problems: list[Problem]) -> str:
-    """The problems for people, and how many there are."""
-    return "\n".join([*(f"{one.level:8}{one}" for one in problems), summary(problems)])
+def start_errors(*, env_file: bool = True, places: bool = True) -> list[Problem]:
+    """What keeps a host from starting, all of it, in the words of `check`.
+
+    Without `places` neither its folder nor its port is looked at.
+    """
+    file, found = _readable(ENV_FILE if env_file else None)
+    settings, wrong = _valid_settings(file, dict(_valid_bots(environment(file))))
+    found += [*wrong, *settings.unusable_files]
+    found += _place_problems(settings) if places else ()
+    return [problem for problem in worst_first(found) if problem.level == "error"]
 
 
-def as_json(problems: list[Problem]) -> dict[str, Any]:
-    """The problems for machines."""
+def _place_problems(settings: Settings) -> list[Problem]:
+    """Why the host cannot have its folder or its port; a note where it runs there already."""
+    if is_in_use(settings.data_dir):
+        return [replace(in_use(settings.data_dir), level="note")]
+    folder = data_dir_problem(settings.data_dir)
+    port = port_problem(settings.http_host, settings.http_port)
+    return [problem for problem in (folder, port) if problem]
+
+
+def as_text(problems: list[Problem], well: Sequence[str] = ()) -> str:
+    """The problems for people, and how many there are; who answered well comes first."""
+    answered = (f"{'ok':8}{line}" for line in well)
+    return "\n".join([*answered, *(f"{one.level:8}{one}" for one in problems), summary(problems)])
+
+
+def as_json(problems: list[Problem], well: Sequence[str] = ()) -> dict[str, Any]:
+    """The same for machines."""
     rows = [{"level": problem.level, **asdict(problem)} for problem in problems]
-    return {"errors": sum(row["level"] == "error" for row in rows), "problems": rows}
+    errors = sum(row["level"] == "error" for row in rows)
+    return {"errors": errors, "problems": rows, "answered": [*well]}
 
 
 # --- settings ------------------------------------------------------------------------------------
@@ -118,45 +145,6 @@ def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
     for number in sorted(given):
         with suppress(ValidationError):
             yield number, Bot.model_validate(given[number])
-
-
-def _check_settings(
-    settings: Settings, environ: Mapping[str, str], skills: Collection[str]
-) -> Iterator[Problem]:
-    """What is legal but surprising in the settings, beyond what the start says as well."""
-    if not settings.admins:
-        message = "it is empty: the host has no admin unless somebody claimed it"
-        cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
-        yield Problem("ADMINS", message, cure, "note")
-    for name in sorted(one for one in settings.agent_secrets if not environ.get(one)):
-        message = f"it lists {name}, which is not set"
-        yield Problem("AGENT_SECRETS", message, f"set {name}, or remove it", "warning")
-    for name in sorted(settings.agent_skills - set(skills)):
-        message = f"it lists {name}, which no installed package has"
-        cure = "install its package, or remove it; `switchboard skill list` shows what there is"
-        yield Problem("AGENT_SKILLS", message, cure, "warning")
-    for host in sorted(one for one in settings.internal_hosts if not _HOST.match(one)):
-        cure = "write the bare name or address of a host, without scheme, port or path"
-        yield Problem("INTERNAL_HOSTS", f"{host!r} is not a valid host", cure, "warning")
-    with suppress(OSError):
-        if wrong := writable_by_others(settings.data_dir):
-            yield Problem("DATA_DIR", *wrong)
-    if settings.proxy_judges and not any(map(proxy_of, ("https://a.example", "http://a.example"))):
-        cure = "set HTTPS_PROXY to the proxy's address, or remove it"
-        yield Problem("PROXY_JUDGES", "it is set, but no proxy is named", cure, "warning")
-    yield from _unpriced(settings)
-
-
-def _unpriced(settings: Settings) -> Iterator[Problem]:
-    """A budget in dollars, and a model without a known price."""
-    dollars = [f"BUDGETS__{kind.upper()}__USD" for kind, one in settings.budgets if one.usd]
-    prices = Prices(settings.prices, listed=settings.anthropic_base_url is None)
-    models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
-    for model in sorted(models) if dollars else ():
-        if prices.price(model, Usage(input=1)).micros is None:
-            message = f"the price of {model} is not known, so it is not used"
-            cure = "set its price in PRICES, or give the budget in tokens"
-            yield Problem(dollars[0], message, cure, "warning")
 
 
 def _check_env_file(file: str | None) -> Iterator[Problem]:
@@ -224,34 +212,30 @@ def _meaning(loc: Path) -> str:
 
 
 def _check_agents(
-    settings: Settings, environ: Mapping[str, str], bots: Mapping[int, Bot], skills: Collection[str]
+    settings: Settings, bots: Mapping[int, Bot], skills: InstalledSkills, names: Mapping[int, str]
 ) -> Iterator[Problem]:
-    """What is wrong or surprising in the file and the environment, over what a store holds."""
-    stored = asyncio.run(_read_store(settings))
+    """What is wrong or surprising in the file and the environment, over what a store holds.
+
+    `names` are the @usernames of bots by their ids, where they were asked.
+    """
+    stored = asyncio.run(read_store(settings))
     hashes = {number: bot.hash for number, bot in bots.items()}
-    file, variables = RawDocument(), read_environment(environ, hashes)
+    file, variables = RawDocument(), read_environment(settings.environ, hashes)
     try:
         file = read_file(settings.agents_path, required=settings.agents_file is not None)
     except DocumentErrors as errors:
         yield from errors.problems
     yield from _overridden(file, variables)
-    configured = merge(file, variables)
-    raw = merge(file, variables, read_legacy(environ, bool(settings.bots)))
+    raw = merge(file, variables, read_legacy(settings.environ, bool(settings.bots)))
     snapshot = Snapshot.of(merge_documents(build_valid_parts(raw), stored))
     described = {own for part in raw.agents if (own := agent_id(part))}
-    known = [BotIdentity(bot.hash, bot.id) for bot in settings.bots]
+    known = [BotIdentity(bot.hash, bot.id, names.get(bot.id)) for bot in settings.bots]
     yield from snapshot.document.problems
     yield from inactive(snapshot.document, {*snapshot.agents, *described})
-    yield from snapshot.conflicts(known)
-    yield from _unknown_bots(snapshot.document, known)
-    yield from _unanswered(snapshot, settings) if known else ()
-    yield from snapshot.unhandled(skills)
-    yield from _references(snapshot.document, environ)
-    yield from _unread(environ, has_agents=bool(configured.agents))
-    yield from _surprises(snapshot, settings)
+    yield from agent_findings(settings, snapshot, known, skills.skills)
 
 
-async def _read_store(settings: Settings) -> Document:
+async def read_store(settings: Settings) -> Document:
     """What a store of the operator's own holds; the bundled one runs only beside its host."""
     if settings.redis_url is None:
         return Document()
@@ -303,94 +287,3 @@ def _fields(agent: Any) -> list[Path]:
     names = llm if isinstance(llm, Mapping) else ()
     own = [(name,) for name in value if name not in ("id", "llmOverrides")]
     return [*own, *(("llmOverrides", name) for name in names)]
-
-
-def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
-    """Bindings by a hash or an id that no configured bot has."""
-    known = {key for bot in bots for key in bot.keys}
-    for entry in document.bindings.values():
-        by_bot = entry.value.type is AgentBindingType.TelegramBot
-        key = entry.value.binding_key if by_bot else entry.value.bot
-        if key is not None and _HASH_OR_ID.match(key) and key not in known:
-            place = entry.origins.get("bindingKey" if by_bot else "bot", entry.place)
-            message = f"no configured bot has the hash or id {key[:12]}…"
-            cure = "correct it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
-            yield Problem(place, message, cure, level="warning")
-
-
-def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
-    """Bots that no agent answers, as far as it can be known from here."""
-    place = str(settings.agents_path)
-    if not snapshot.agents:
-        cure = "describe one, or add one from a chat"
-        yield Problem(place, "there is no agent, so the bots answer nobody", cure, level="note")
-    elif not snapshot.default and not any(snapshot.bindings):
-        message = "no agent is bound and none is the default, so the bots answer nobody"
-        yield Problem(place, message, 'set "defaultAgentId", or bind one', level="note")
-
-
-def _references(document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that documents refer to and are not set, or too short to be found in texts."""
-    referred: list[str] = []
-    for name, server, place in _all_servers(document):
-        texts = [server.url or "", *server.env.values(), *server.headers.values()]
-        if server.auth is not None:
-            texts += [server.auth.client_id, server.auth.client_secret]
-        references = dict.fromkeys(name for text in texts for name in reference_names(text))
-        referred += references
-        for reference in references:
-            if not environ.get(reference):
-                message = f"server '{name}' refers to ${{{reference}}}, which is not set"
-                cure = f"set {reference}"
-                if environ.get(reference + FILE):
-                    cure += (
-                        f", or list it in AGENT_SECRETS: {reference}{FILE} is not read otherwise"
-                    )
-                yield Problem(place, message, cure, level="warning")
-    for entry in document.agents.values():
-        auths = (skill.webhook_auth for skill in entry.value.skills)
-        referred += [auth.variable for auth in auths if auth]
-    for name in dict.fromkeys(referred):
-        if too_short(environ.get(name, "")):
-            yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, level="warning")
-
-
-def _all_servers(document: Document) -> Iterator[tuple[str, McpServer, str]]:
-    """Every server, shared ones and agents' own, with its name and its place."""
-    for name, shared in document.mcp_servers.items():
-        yield name, shared.value, shared.place
-    for entry in document.agents.values():
-        place = entry.origins.get("mcpServers", entry.place)
-        if isinstance(entry.value.mcp_servers, Mapping):
-            yield from ((name, one, place) for name, one in entry.value.mcp_servers.items())
-
-
-def _unread(environ: Mapping[str, str], *, has_agents: bool) -> Iterator[Problem]:
-    """Variables that look like ours and are not read."""
-    known = [name.upper() for name in Settings.model_fields]
-    for variable in sorted(environ):
-        head = variable.upper().partition("__")[0]
-        message, cure = "this variable is not read", ""
-        if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
-            root = match[1].upper().removesuffix("S") + "S"
-            cure = f"write {root}__{match[2]}__{match[3].upper()}"
-        elif has_agents and variable.upper().startswith(_SINGLE_AGENT):
-            message = "it belongs to single-agent mode, which is off while agents are configured"
-            cure = "remove it, or move it to an agent"
-        elif head not in known and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
-            near = nearest(head, known, 0.9)
-            cure = f"did you mean {near}?" if near else ""
-        if cure:
-            yield Problem(variable, message, cure, level="warning")
-
-
-def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
-    """What is odd in single agents: idle patterns, and settings that their model will drop."""
-    defaults, advise = settings.llm.as_configuration(), model_advice(settings)
-    for agent, entry in snapshot.agents.items():
-        yield from snapshot.review(agent)
-        effective = snapshot.effective(agent, defaults)
-        for sentence in advise(effective.llm) if effective else ():
-            place = entry.origins.get("llmOverrides", entry.place)
-            cure = "change the model or the setting"
-            yield Problem(place, f"agent '{agent}': {sentence}", cure, level="warning")

@@ -82,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--no-env-file", action="store_true", help="do not read .env")
     about = "start the MCP servers of the file and the environment, and ask them as well"
     checking.add_argument("--servers", action="store_true", help=about)
+    about = "ask the servers, and Telegram, the model and the store as well; this costs nothing"
+    checking.add_argument("--live", action="store_true", help=about)
     checking.set_defaults(verb=_check)
     _add_skill(verbs.add_parser("skill", help="list the skills, or try one"))
     about = "list, replay or drop messages that were set aside"
@@ -177,13 +179,15 @@ def _print_lines(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from bot.ops.process import keep_private, pause_gc
+    from bot.ops.process import data_dir_problem, keep_private, pause_gc
 
     pause_gc()
-    settings = _settings(env_file=not given.no_env_file)
+    settings = _settings(env_file=not given.no_env_file, places=True)
     if not settings.bots:
         print(NO_BOT, file=sys.stderr)
         return 2
+    if data_dir_problem(settings.data_dir):
+        _refuse_start(env_file=not given.no_env_file, places=True)
     keep_private(dumpable=given.dumpable)
     from bot.ops.logging import configure
 
@@ -214,8 +218,7 @@ def _sandbox(given: argparse.Namespace) -> int:
     key = settings.anthropic_api_key
     wanted = Given(
         data_dir=settings.data_dir,
-        agents_file=settings.agents_file
-        or (path if (path := settings.agents_path).exists() else None),
+        agents_file=settings.agents_file,
         api_key=key.get_secret_value() if key else None,
         base_url=settings.anthropic_base_url,
         variables=settings.environ,
@@ -237,12 +240,16 @@ def _forget_secrets(settings: Settings) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from bot.cli.check import as_json, as_text, check_configuration
+    from bot.cli.check import as_json, as_text, check
 
-    if given.servers:
-        _find_own_programs()
-    found = check_configuration(env_file=not given.no_env_file, servers=given.servers)
-    print(json.dumps(as_json(found), indent=2) if given.json else as_text(found))
+    _find_own_programs()
+    ask = None
+    if given.servers or given.live:
+        from bot.cli.asking import ask_everybody, ask_servers
+
+        ask = ask_everybody if given.live else ask_servers
+    found, well = check(env_file=not given.no_env_file, ask=ask)
+    print(json.dumps(as_json(found, well), indent=2) if given.json else as_text(found, well))
     return 1 if any(problem.level == "error" for problem in found) else 0
 
 
@@ -257,7 +264,7 @@ def _token_hash(given: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(*, env_file: bool = True) -> Settings:
+def _settings(*, env_file: bool = True, places: bool = False) -> Settings:
     from pydantic import ValidationError
 
     from bot.settings import Settings
@@ -265,15 +272,20 @@ def _settings(*, env_file: bool = True) -> Settings:
 
     try:
         settings = Settings() if env_file else Settings(_env_file=None)
-    except ValidationError as error:
-        from bot.cli.check import settings_errors
-
-        raise ConfigError("\n".join(map(str, settings_errors(error)))) from None
-    except DocumentErrors as errors:
-        raise ConfigError(str(errors)) from None
+    except (ValidationError, DocumentErrors):
+        _refuse_start(env_file=env_file, places=places)
+        raise
     if settings.unusable_files:
-        raise ConfigError("\n".join(map(str, settings.unusable_files)))
+        _refuse_start(env_file=env_file, places=places)
     return settings
+
+
+def _refuse_start(*, env_file: bool, places: bool) -> None:
+    """Raise ConfigError with all that keeps a host from starting, as `check` says it."""
+    from bot.cli.check import start_errors
+
+    if found := start_errors(env_file=env_file, places=places):
+        raise ConfigError("\n".join(map(str, found)))
 
 
 def _stop_on_signals() -> tuple[asyncio.Event, asyncio.Event]:

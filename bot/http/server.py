@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.errors import StoreUnavailable
 from bot.http.limits import ABORT, HttpLimits, limited_protocol
 from bot.ops.logging import Counters
+from bot.ops.network import bound
 
 _GRACE_SECONDS = 0.2
 _KEEP_ALIVE_SECONDS = 75
@@ -122,7 +123,6 @@ async def serving(
 
     Port 0 takes a free one. Raises OSError where the port is taken.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     stoppable = _Stoppable(app)
     config = uvicorn.Config(
         stoppable,
@@ -136,10 +136,7 @@ async def serving(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     server = _Server(config)
-    # With a protocol named: else the loop sets no TCP_NODELAY.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
+    with bound(host, port) as sock:
         sock.listen(2048)
         sock.setblocking(False)
         await server.start(sock)

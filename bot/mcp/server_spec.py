@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -103,6 +105,21 @@ def _is_reachable(url: str) -> bool:
     except ValueError:
         return False
     return is_web and "@" not in parts.netloc
+
+
+def program_of(server: ServerDefinition, path: str | None) -> str:
+    """The program of a server, looked for in `path`; raises FileNotFoundError with the cure."""
+    command, cwd = server.command or "", server.cwd
+    if cwd is not None and not Path(cwd).is_dir():
+        message = f"its working directory {cwd!r} does not exist"
+        raise FileNotFoundError(f"{message}; make it, or correct 'cwd'")
+    if "/" in command:
+        found = command if Path(cwd or ".", command).exists() else None
+    else:
+        found = shutil.which(command, path=path)
+    if found is None:
+        raise FileNotFoundError(f"there is no program {command!r}; install it, or give its path")
+    return found
 
 
 def basic_credentials(auth: ClientCredentials) -> str:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 
@@ -50,6 +50,7 @@ MAX_LIMITERS = 1000
 KEEP_ALIVE = 100
 KEEP_ALIVE_SECONDS = 30.0
 DRAIN_SECONDS = 0.5
+_NO_SUCH_PATH = (404, 405, 501)
 
 
 class MessagesModel:
@@ -110,6 +111,30 @@ class MessagesModel:
             )
             return ModelRefused(text, "no real key")
         return None
+
+    async def look_up(self, model: str) -> None:
+        """Ask whether the API takes the key and has a model; raises `ModelError` kinds.
+
+        It costs nothing. Only a server without a list of models is asked for one token.
+        """
+        import anthropic
+        import httpx2
+
+        if refusal := self.unusable():
+            raise refusal
+        client = self._client or await self.warm()
+        try:
+            await client.get(f"/v1/models/{quote(wire_id(model), safe='')}", cast_to=object)
+        except (anthropic.AnthropicError, httpx2.HTTPError) as error:
+            failure, status = self._failure(error), getattr(error, "status_code", None)
+        else:
+            return
+        if is_native(self.base_url) or status not in _NO_SUCH_PATH:
+            raise failure
+        hello = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
+        async with aclosing(self.stream(ModelRequest(model, 1, (), (), (hello,)))) as pieces:
+            async for _ in pieces:
+                pass
 
     def _load(self) -> anthropic.AsyncAnthropic:
         import anthropic

@@ -8,11 +8,14 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
+from registry.errors import Problem
 from registry.urls import is_internal
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -57,3 +60,40 @@ async def public_addresses(host: str, port: int, resolve: Resolve = resolve_host
     if any(map(is_internal, addresses)):
         raise Forbidden(INTERNAL)
     return addresses
+
+
+# --- the port of the host's own ------------------------------------------------------------------
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that nobody else can take while the context is open; raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With a protocol named: else the loop sets no TCP_NODELAY.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        yield sock
+
+
+def port_problem(host: str, port: int) -> Problem | None:
+    """Why HTTP cannot be served there; it is tried, and given up at once."""
+    try:
+        with bound(host, port):
+            return None
+    except OSError as error:
+        return why_not_served(host, port, error)
+
+
+def why_not_served(host: str, port: int, error: OSError) -> Problem:
+    """What a failure to listen means, and its cure."""
+    here = "write 127.0.0.1, 0.0.0.0, or an address that this machine has"
+    if isinstance(error, socket.gaierror):
+        return Problem("HTTP_HOST", f"{host} cannot be resolved", here)
+    if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+        return Problem("HTTP_HOST", f"{host} is not an address of this machine", here)
+    if error.errno == errno.EADDRINUSE:
+        cure = "stop that program, or choose another HTTP_PORT"
+        return Problem("HTTP_PORT", f"{host}:{port} is taken by another program", cure)
+    cure = "choose another HTTP_PORT; those below 1024 are often for root alone"
+    return Problem("HTTP_PORT", f"{host}:{port} cannot be used: {error.strerror}", cure)

@@ -12,10 +12,12 @@ import gc
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bot.errors import ConfigError
+from registry.errors import Problem
 
 GC_THRESHOLDS = (5000, 20, 50)
 _PR_SET_DUMPABLE = 4
@@ -91,12 +93,33 @@ def private_folder(folder: Path, data_dir: Path) -> None:
 
     Raises ConfigError where it cannot be used, and where others could put something into it.
     """
+    if folder == data_dir and (found := data_dir_problem(data_dir)):
+        raise ConfigError(str(found))
     with data_dir_errors(data_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         problem = writable_by_others(folder)
     if problem:
-        why, cure = problem
-        raise ConfigError(f"DATA_DIR {data_dir}: {why}. {cure[0].upper()}{cure[1:]}.")
+        raise ConfigError(str(Problem("DATA_DIR", *problem)))
+
+
+def data_dir_problem(folder: Path) -> Problem | None:
+    """Why DATA_DIR cannot be used; it is tried, and nothing is left behind."""
+    is_there = os.path.lexists(folder)
+    try:
+        if is_there:
+            with tempfile.TemporaryFile(dir=folder):
+                problem = writable_by_others(folder)
+            return Problem("DATA_DIR", *problem) if problem else None
+        near = next(one for one in folder.absolute().parents if os.path.lexists(one))
+        Path(tempfile.mkdtemp(prefix=".switchboard-", dir=near)).rmdir()
+    except OSError as error:
+        return _unusable(folder, error)
+    return None
+
+
+def _unusable(data_dir: Path, error: OSError) -> Problem:
+    cure = "make it a folder that this user may write to, or choose another DATA_DIR"
+    return Problem("DATA_DIR", f"{data_dir} cannot be used: {error.strerror}", cure)
 
 
 def writable_by_others(folder: Path) -> tuple[str, str] | None:
@@ -139,10 +162,7 @@ def data_dir_errors(data_dir: Path) -> Iterator[None]:
                 f"DATA_DIR {data_dir}: {error.filename} is a link, where a file of the host's own "
                 "should be. Remove it, and ask who made it."
             ) from None
-        raise ConfigError(
-            f"DATA_DIR {data_dir} cannot be used: {error.strerror}. "
-            "Make it a folder that this user may write to, or choose another DATA_DIR."
-        ) from None
+        raise ConfigError(str(_unusable(data_dir, error))) from None
 
 
 def open_private(path: Path, flags: int) -> int:

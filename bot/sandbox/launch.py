@@ -11,7 +11,7 @@ import sys
 import webbrowser
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,7 +102,7 @@ async def _one_part(port: int, part: Part, stop: asyncio.Event) -> None:
 
 async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: bool) -> None:
     folder = given.data_dir / "sandbox"
-    _check_agents(given.agents_file)
+    given = replace(given, agents_file=_agents_file(given.agents_file))
     async with AsyncExitStack() as stack:
         stack.enter_context(alone_in(folder))
         world, sim = World(), MessagesSim(pace=READING_PACE)
@@ -150,16 +150,21 @@ def _application(
     return Guard(Starlette(routes=every, lifespan=lifespan))
 
 
-def _check_agents(path: Path | None) -> None:
-    """Raise ConfigError with every mistake in the file, and its place."""
-    if path is None or not path.exists():
-        return
+def _agents_file(named: Path | None) -> Path | None:
+    """The agents file that was named, or `agents.json` where that has agents; None: the demo's.
+
+    Raises ConfigError with every mistake in it, and its place.
+    """
+    path = named or Path("agents.json")
+    if not path.exists():
+        return named
     try:
-        load_document(path.read_text(encoding="utf-8"), str(path))
+        document = load_document(path.read_text(encoding="utf-8"), str(path))
     except DocumentErrors as errors:
         raise ConfigError(str(errors)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
+    return path if named or document.agents else None
 
 
 def _about(given: Given) -> dict[str, Any]:

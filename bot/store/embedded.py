@@ -26,6 +26,7 @@ import structlog
 
 from bot.errors import ConfigError
 from bot.ops.process import data_dir_errors, open_private, private_folder, replaceable_parent
+from registry.errors import Problem
 
 log = structlog.get_logger("valkey")
 
@@ -65,15 +66,28 @@ class HostLock:
         self._descriptor = _lock_in(folder, "host.lock", data_dir=folder)
         if not _try_lock(self._descriptor):
             os.close(self._descriptor)
-            raise ConfigError(
-                f"DATA_DIR {folder} is in use by another running switchboard. "
-                "Stop that one, or give this one a DATA_DIR of its own."
-            )
+            raise ConfigError(str(in_use(folder)))
         self.proof = _proof(folder, os.fstat(self._descriptor))
 
     def release(self) -> None:
         """Let another process use the directory."""
         os.close(self._descriptor)
+
+
+def in_use(folder: Path) -> Problem:
+    """What a second host says of the first one's data directory."""
+    cure = "stop that one, or give this one a DATA_DIR of its own"
+    return Problem("DATA_DIR", f"{folder} is in use by another running switchboard", cure)
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a host runs in a data directory now."""
+    with contextlib.suppress(OSError), (folder / "host.lock").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def _proof(folder: Path, status: os.stat_result) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 import structlog
@@ -146,7 +147,7 @@ class TelegramTransport:
 
     async def identify(self) -> None:
         """Ask for the bot's username until Telegram answers; raises Unauthorized."""
-        failures = 0
+        failures, me = 0, dict[str, Any]()
         while True:
             try:
                 me = await self._client.call("getMe", {}, timeout=CALL_SECONDS)
@@ -161,7 +162,8 @@ class TelegramTransport:
                 log.warning("getme.failed", line=self.line, error=str(error))
                 pause = backoff(failures, *NETWORK_PAUSES)
             await self._services.channels.clock.sleep(pause)
-        self.identity = replace(self.identity, username=self._user.username)
+        names = {"username": self._user.username, "name": me.get("first_name")}
+        self.identity = replace(self.identity, **names)
         self._services.on_identified()
 
     def decode(self, raw: bytes) -> Decoded:

@@ -129,7 +129,8 @@ class FileSource:
         try:
             if look.content is None and self.path and (self.required or self._had_file):
                 so = "; the last good copy stays in use" if self._good else ""
-                return (Problem(str(self.path), f"the file is missing{so}", "put it back"),)
+                cure = "put it back" if self._had_file else "create it, or correct the path"
+                return (Problem(str(self.path), f"the file is missing{so}", cure),)
             file = _raw_document(look.content, self.path)
             return build(merge(file, self.environment, self.legacy))
         except DocumentErrors as errors:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,13 +58,14 @@ EXPECTED = {
     ("20", "did you mean 'defaultAgentId'"),
 }
 ENVIRON = {"AGENTS__7__NAME": "Nameless", "AGENT_0_ID": "typo"}
-QUIET = {"ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test", "ADMINS": "5"}
+QUIET = {"HTTP_PORT": "0", "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test", "ADMINS": "5"}
 
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """The problems of this folder with one bot, or without one, and these variables."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
 
     def checked(*, bot: bool = True, **environ: str) -> list[Problem]:
         token = {"BOTS__0__TOKEN": TOKEN} if bot else {}
@@ -134,7 +137,7 @@ def test_names_of_one_bot_in_two_bindings_are_told(check: Check) -> None:
 def test_leftovers_of_single_agent_mode_are_told(check: Check) -> None:
     write({"agents": [plain("a")], "defaultAgentId": "a"})
     found = check(NAME="Old", WHITELISTPATTERNS__0="mcp:x:*")
-    assert [problem.place for problem in found] == ["WHITELISTPATTERNS__0"]
+    assert [problem.place for problem in found] == ["WHITELISTPATTERNS__0", "NAME"]
     write({})
     found = check(NAME="Old")
     assert [(problem.place, problem.level) for problem in found] == [("NAME", "note")]

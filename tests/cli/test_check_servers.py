@@ -60,7 +60,8 @@ def found(capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, s
 def test_servers_are_asked_where_the_operator_wants_it_and_not_otherwise(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert found(capsys) == []
+    [absent] = found(capsys)
+    assert absent["message"] == "server 'absent': there is no program 'no-such-program-anywhere'"
     said = [(one["place"].partition(":")[0], one["message"]) for one in found(capsys, "--servers")]
     assert {place for place, _ in said} == {"agents.json"}
     for words in (

@@ -14,9 +14,10 @@ import pytest
 import bot.app
 from bot.cli.check import check_configuration
 from bot.cli.main import main
+from bot.configuration import settings_problems
 from bot.ops.network import proxy_of
 from bot.settings import Bot, Settings
-from bot.startup import agents_source, own_variables, settings_problems
+from bot.startup import agents_source, own_variables
 from deploy import healthy
 from registry.errors import Problem
 
@@ -41,6 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOTS__9__TOKEN", "7000009:AAa-token-of-another-bot")
     monkeypatch.setattr(bot.app, "serve", start)
+    monkeypatch.setattr("bot.cli.check.port_problem", lambda *_: None)  # others may have 8080
     monkeypatch.setattr("bot.cli.main._forget_secrets", lambda _: None)
     monkeypatch.setattr("bot.ops.process.pause_gc", lambda: None)
     monkeypatch.setattr("bot.ops.process.keep_private", lambda **_: None)

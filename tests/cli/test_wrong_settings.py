@@ -53,6 +53,7 @@ WRONG = [
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
+    monkeypatch.setenv("HTTP_PORT", "0")
 
 
 @pytest.mark.parametrize(("variable", "value", "named", "cure"), WRONG)
@@ -91,7 +92,7 @@ def test_a_whole_can_be_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("folder", ["/proc/of-nobody", "a-file"])
 def test_a_data_dir_that_cannot_be_used_is_named_with_its_cure(folder: str) -> None:
     Path("a-file").touch()
-    with pytest.raises(ConfigError, match=f"DATA_DIR {folder} cannot be used: .*choose another"):
+    with pytest.raises(ConfigError, match=f"DATA_DIR: {folder} cannot be used: .*choose another"):
         HostLock(Path(folder))
 
 

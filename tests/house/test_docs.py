@@ -15,11 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 REFERENCE: dict[str, Any] = runpy.run_path(str(ROOT / "deploy/reference.py"))
 FOR_COMPOSE = {"VALKEY_PASSWORD"}
 DOCUMENTS = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-PRESENT = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PRESENT = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 """What speaks of the code as it is; changes and decisions also name what there was."""
 
 

@@ -16,8 +16,6 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)")
 CODE = ("bot", "registry", "simulators")
-COMES_WITH = {"httpcore2": "httpx2", "pydantic-core": "pydantic", "yarl": "aiohttp"}
-"""Packages that are part of what another one promises."""
 NOT_IMPORTED = {
     "genai-prices": "imported by name, in a thread",
     "mcp-server-time": "a program that agents start",
@@ -64,7 +62,7 @@ def imported() -> set[str]:
 
 def test_the_product_imports_what_it_names_and_names_what_it_imports() -> None:
     named = {canonicalize_name(Requirement(t).name) for t in PROJECT["project"]["dependencies"]}
-    wanted = {COMES_WITH.get(name, name) for name in imported()}
+    wanted = imported()
     assert wanted - named == set(FOR_TESTS)
     assert named - wanted == set(NOT_IMPORTED)
 

@@ -140,9 +140,11 @@ async def test_the_telegram_simulator_alone_starts_empty(tmp_path: Path) -> None
         await one.close()
 
 
-def test_the_packaged_agents_are_those_of_the_repository() -> None:
-    here, packaged = ROOT / "agents.json", ROOT / "bot" / "sandbox" / "agents.json"
-    assert here.read_text() == packaged.read_text()
+async def test_an_agents_file_without_agents_leaves_the_demo_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "agents.json").write_bytes((ROOT / "agents.json").read_bytes())
+    async with sandbox(tmp_path) as one:
+        assert (await one.hello())["about"]["agents"] == "the built-in agents"
+        assert "is now" not in await one.ask(DIRECT, "12 * 12", "144")
 
 
 def test_the_demo_tokens_of_this_test_are_those_of_the_demo() -> None:

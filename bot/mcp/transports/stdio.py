@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
@@ -17,7 +16,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -28,7 +26,7 @@ from mcp.shared.message import SessionMessage
 
 from bot.mcp.refusals import BREAKS_PROTOCOL, TOO_MANY_PARTS
 from bot.mcp.result import ConnectionState
-from bot.mcp.server_spec import ServerSpec
+from bot.mcp.server_spec import ServerSpec, program_of
 from bot.mcp.transports import parent_death
 from bot.mcp.transports.messages import (
     TooManyParts,
@@ -103,7 +101,7 @@ async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport
     transport, protocol = await loop.subprocess_exec(
         lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
         *(sys.executable, "-I", "-S", parent_death.__file__, parent),
-        *(_program(spec, env), *spec.definition.args),
+        *(program_of(spec.definition, env.get("PATH")), *spec.definition.args),
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
@@ -112,19 +110,6 @@ async def _spawn(spec: ServerSpec) -> tuple[Process, asyncio.SubprocessTransport
         start_new_session=True,
     )
     return Process(transport, protocol, loop), transport
-
-
-def _program(spec: ServerSpec, env: dict[str, str]) -> str:
-    command, cwd = spec.definition.command or "", spec.definition.cwd
-    if cwd is not None and not Path(cwd).is_dir():
-        raise FileNotFoundError(f"its working directory {cwd!r} does not exist")
-    if "/" in command:
-        found = command if Path(cwd or ".", command).exists() else None
-    else:
-        found = shutil.which(command, path=env.get("PATH"))
-    if found is None:
-        raise FileNotFoundError(f"there is no program {command!r}: install it, or give its path")
-    return found
 
 
 class _MessageReader:

@@ -1,0 +1,183 @@
+"""`switchboard check --servers` and `--live`: asks others, and says in a line what each answered.
+
+Without these options a check starts nothing and asks nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from bot.cli.check import LiveAnswers, read_store
+from bot.errors import ModelError, ModelRefused
+from bot.mcp.pool import Pool
+from bot.mcp.server import McpServer
+from bot.mcp.server_spec import ServerSpec
+from bot.model.client import MessagesModel
+from bot.ops.logging import configure
+from bot.ops.network import proxy_of
+from bot.ops.tasks import SystemClock
+from bot.settings import Bot, Settings
+from bot.skills.python_skill import InstalledSkills
+from bot.startup import agent_resolver, agents_source
+from bot.telegram.client import TelegramClient, new_session
+from bot.telegram.errors import TelegramError, Unauthorized
+from bot.tools.policy import forbids
+from registry.catalog import Catalog
+from registry.definition import patterns_of
+from registry.errors import Problem
+from registry.snapshot import Snapshot
+
+SERVERS_SECONDS = 30.0
+"""How long all servers together may take to start and to list their tools."""
+ANSWER_SECONDS = 15.0
+"""How long Telegram and the model may take."""
+_DOWN_CURE = "correct its definition, or see to the server"
+_NOTE_CURE = "change it in the server, where an agent needs it"
+
+
+async def ask_everybody(settings: Settings, installed: InstalledSkills) -> LiveAnswers:
+    """What Telegram says of each token, the model's API, the store and the MCP servers."""
+    configure("CRITICAL", settings.log_format, settings.secrets)  # the problems say it all
+    asked = await asyncio.gather(
+        ask_telegram(settings),
+        ask_model(settings),
+        _ask_store(settings),
+        ask_servers(settings, installed),
+    )
+    return LiveAnswers(
+        [problem for one in asked for problem in one.problems],
+        [line for one in asked for line in one.well],
+        {id: name for one in asked for id, name in one.names.items()},
+    )
+
+
+async def ask_telegram(settings: Settings) -> LiveAnswers:
+    """Who each bot is, as the Bot API says."""
+    numbers = {bot.id: number for number, bot in settings.numbered().items()}
+    session = new_session(proxy=proxy_of(settings.telegram_api_url))
+    problems, well, names = list[Problem](), list[str](), dict[int, str]()
+
+    async def ask(bot: Bot) -> None:
+        place = f"BOTS__{numbers.get(bot.id, 0)}__TOKEN"
+        client = TelegramClient(session, settings.telegram_api_url, bot.token)
+        try:
+            user = await client.call("getMe", {}, timeout=ANSWER_SECONDS)
+        except Unauthorized as error:
+            problems.append(Problem(place, error.why, error.cure))
+        except TelegramError as error:
+            cure = "see to this machine's network and proxy, and to TELEGRAM_API_URL"
+            problems.append(Problem(place, f"Telegram did not answer: {error}", cure))
+        else:
+            known = user if isinstance(user, dict) else {}
+            names[bot.id] = str(known.get("username", ""))
+            well.append(f"{place}: it is @{names[bot.id]}, named {known.get('first_name', '')!r}")
+
+    try:
+        await asyncio.gather(*map(ask, settings.bots))
+    finally:
+        await session.close()
+    return LiveAnswers(problems, well, names)
+
+
+async def ask_model(settings: Settings) -> LiveAnswers:
+    """Whether the Messages API takes the key and has the host's models; it charges nothing."""
+    key = settings.anthropic_api_key
+    if key is None and settings.anthropic_base_url is None:
+        return LiveAnswers()  # that no key is set is said already
+    url = settings.anthropic_base_url or ""
+    model = MessagesModel(key.get_secret_value() if key else "", url, SystemClock())
+    problems, well = list[Problem](), list[str]()
+    names = {"LLM__MODEL": settings.llm.model, "LLM__FALLBACKMODEL": settings.llm.fallbackmodel}
+    try:
+        for place, name in names.items():
+            if not name:
+                continue
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await model.look_up(name)
+            except (ModelError, TimeoutError) as error:
+                said = str(error) or f"no answer in {ANSWER_SECONDS:.0f} s"
+                cure = "see to this machine's network and proxy, and to ANTHROPIC_BASE_URL"
+                if isinstance(error, ModelRefused):
+                    cure = "correct ANTHROPIC_API_KEY, or the name of the model"
+                problems.append(Problem(place, f"{name} was not answered for: {said}", cure))
+            else:
+                well.append(f"{place}: the Messages API takes the key, and has {name}")
+    finally:
+        await model.close()
+    return LiveAnswers(problems, well)
+
+
+async def _ask_store(settings: Settings) -> LiveAnswers:
+    """Whether the operator's own store can be used; its problems are a part of every check."""
+    if settings.redis_url is None:
+        return LiveAnswers()
+    document = await read_store(settings)
+    if any(problem.place == "REDIS_URL" for problem in document.problems):
+        return LiveAnswers()
+    return LiveAnswers(
+        well=[f"REDIS_URL: the store answers, and holds {len(document.agents)} agents"]
+    )
+
+
+# --- MCP servers ---------------------------------------------------------------------------------
+
+
+async def ask_servers(settings: Settings, installed: InstalledSkills) -> LiveAnswers:
+    """What keeps servers of the file and the environment from being used, wholly or in part."""
+    configure("CRITICAL", settings.log_format, settings.secrets)
+    catalog = Catalog(agents_source(settings))
+    await catalog.reload()
+    snapshot, places = catalog.snapshot(), dict[ServerSpec, str]()
+    resolver, specs = agent_resolver(settings, catalog, installed), dict[str, list[ServerSpec]]()
+    for agent, entry in snapshot.agents.items():
+        if (made := resolver.current(agent)) is not None:
+            specs[agent] = [*made.tools.servers]
+            place = entry.origins.get("mcpServers", entry.place)
+            places |= {spec: place for spec in made.tools.servers if spec not in places}
+    pool = Pool(SystemClock())
+    try:
+        await pool.ensure(places)
+        await pool.ready(places, SERVERS_SECONDS)
+        found = [(spec, one, places[spec]) for spec in places for one in pool.known([spec])]
+        problems = [problem for row in found for problem in _problems(*row)]
+        well = [
+            f"{place}: server '{spec.name}' answers, and offers {len(server.tools)} tools"
+            for spec, server, place in found
+            if server.connection is not None
+        ]
+        return LiveAnswers([*problems, *_idle_patterns(snapshot, pool, specs)], well)
+    finally:
+        await pool.close()
+
+
+def _problems(spec: ServerSpec, server: McpServer, place: str) -> Iterator[Problem]:
+    name = spec.name
+    if server.connection is None:
+        why = server.reason if server.settled.is_set() else f"no answer in {SERVERS_SECONDS:.0f} s"
+        yield Problem(place, f"server '{name}' cannot be used: {why}", _DOWN_CURE, "warning")
+    for note in server.notes:
+        yield Problem(place, f"server '{name}': {note}", _NOTE_CURE, "warning")
+
+
+def _idle_patterns(
+    snapshot: Snapshot, pool: Pool, specs: dict[str, list[ServerSpec]]
+) -> Iterator[Problem]:
+    """Patterns that match no tool of an agent whose servers have all said what they offer."""
+    for agent, servers in specs.items():
+        if not pool.have_listed(servers):
+            continue
+        entry = snapshot.agents[agent]
+        keys = [tool.key for tool in pool.tools(servers)]
+        keys += [f"skill:{skill.name}" for skill in entry.value.skills]
+        for path, pattern in patterns_of(entry.value):
+            if not any(forbids(pattern, key) for key in keys):
+                place = entry.origins.get(str(path[0]), entry.place)
+                message = f"agent '{agent}': '{pattern}' matches no tool that there is"
+                yield Problem(place, message, f"there are: {_some(keys)}", "warning")
+
+
+def _some(keys: list[str]) -> str:
+    more = ", …" if len(keys) > 8 else ""
+    return ", ".join(keys[:8]) + more or "none"

@@ -1,0 +1,385 @@
+"""What is wrong or surprising in a configuration: what `check` prints and a start says.
+
+Both take it from here, so both say it in the same words.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import urlsplit
+
+import structlog
+
+from bot.mcp.server_spec import program_of
+from bot.messages import Usage
+from bot.ops.network import proxy_of
+from bot.ops.redaction import credentials_in, too_short
+from bot.settings import Settings
+from bot.skills.python_skill import InstalledSkills
+from bot.startup import model_advice
+from bot.usage.pricing import Prices
+from bot.variables import FILE, has_loose_quote
+from registry.binding import BotIdentity
+from registry.definition import LlmConfiguration, McpServer
+from registry.errors import Problem, worst_first
+from registry.fields import nearest
+from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
+from registry.snapshot import PLAIN, Document, Snapshot
+
+log = structlog.get_logger("switchboard")
+_HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
+_HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
+_NUMBERED = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
+_SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
+_WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
+_API_PATH = re.compile(r"/v1(/messages)?/?\Z")
+_WEBHOOK_PORTS = (443, 80, 88, 8443)
+_OTHERS_NAMES = {
+    "BOTS__0__TOKEN": (
+        *("TELEGRAM_BOT_TOKEN", "TELEGRAM_TOKEN", "BOT_TOKEN", "TG_BOT_TOKEN", "TG_TOKEN"),
+        *("TELEGRAM_API_TOKEN", "TELEGRAM_API_KEY", "TELEGRAM_BOT_API_TOKEN", "TELEGRAMBOT_TOKEN"),
+    ),
+    "ANTHROPIC_API_KEY": (
+        *("CLAUDE_API_KEY", "CLAUDE_KEY", "CLAUDE_TOKEN", "ANTHROPIC_KEY", "ANTHROPIC_TOKEN"),
+        *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_APIKEY", "ANTHROPIC_API_TOKEN"),
+    ),
+    "ANTHROPIC_BASE_URL": (
+        *("ANTHROPIC_API_URL", "ANTHROPIC_API_BASE", "ANTHROPIC_URL", "CLAUDE_BASE_URL"),
+    ),
+    "TELEGRAM_API_URL": ("TELEGRAM_BASE_URL", "TELEGRAM_API_BASE", "TELEGRAM_BOT_API_URL"),
+    "LLM__MODEL": ("ANTHROPIC_MODEL", "CLAUDE_MODEL", "LLM_MODEL", "MODEL_NAME"),
+    "ADMINS": ("ADMIN_ID", "ADMIN_IDS", "ADMIN_USER_ID", "ADMIN_USER_IDS", "TELEGRAM_ADMIN_ID"),
+    "PEOPLE": ("ALLOWED_USERS", "ALLOWED_USER_IDS", "TELEGRAM_ALLOWED_USERS", "ALLOWED_IDS"),
+    "REDIS_URL": ("REDIS_URI", "REDIS_DSN", "REDIS_HOST", "VALKEY_URL"),
+    "WEBHOOK_URL": ("TELEGRAM_WEBHOOK_URL", "WEBHOOK_HOST"),
+    "HTTP_PORT": ("PORT",),
+}
+"""What other programs call a variable of ours."""
+_MEANT = {name: own for own, names in _OTHERS_NAMES.items() for name in names}
+_OTHER_KEYS = re.compile(r"(OPENAI|OPENROUTER|GEMINI|GOOGLE|MISTRAL|DEEPSEEK|GROQ|XAI)_API_KEY\Z")
+
+
+def log_findings(problems: Collection[Problem]) -> None:
+    """Log what was found, the worst first."""
+    levels = {"error": log.error, "warning": log.warning, "note": log.info}
+    for problem in worst_first(problems):
+        levels[problem.level]("configuration", problem=str(problem))
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def settings_findings(settings: Settings, skills: InstalledSkills) -> Iterator[Problem]:
+    """What is wrong or surprising in the settings and the installed packages."""
+    yield from settings_problems(settings)
+    yield from _listed(settings, skills.skills)
+    yield from _unpriced(settings)
+    yield from _models(settings)
+    yield from _addresses(settings)
+    yield from _misnamed(settings)
+    yield from skills.problems
+
+
+def settings_problems(settings: Settings) -> Iterator[Problem]:
+    """What an operator should know about the settings: said by `check`, and logged at the start."""
+    if not settings.bots:
+        message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
+        yield Problem("BOTS__0__TOKEN", message, cure, "warning")
+    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
+        message, cure = "it is not set, so no agent can answer", "set it to your key"
+        yield Problem("ANTHROPIC_API_KEY", message, cure, "warning")
+    store = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    addresses = {"REDIS_URL": store, "ANTHROPIC_BASE_URL": settings.anthropic_base_url or ""}
+    short = [name for name, url in addresses.items() if any(map(too_short, credentials_in(url)))]
+    listed = sorted(settings.agent_secrets)
+    short += [name for name in listed if too_short(settings.environ.get(name, ""))]
+    yield from (Problem(name, TOO_SHORT, TOO_SHORT_CURE, "warning") for name in short)
+    key = settings.anthropic_api_key
+    secrets = {name: settings.environ.get(name, "") for name in listed}
+    secrets["ANTHROPIC_API_KEY"] = key.get_secret_value() if key else ""
+    for name in (name for name, value in secrets.items() if has_loose_quote(value)):
+        cure = "remove it, unless it is a part of the secret"
+        yield Problem(name, "its value has a quote at one end", cure, "warning")
+    yield from _unread_files(settings.environ)
+    yield from _access_problems(settings)
+
+
+def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Variables that look as if a setting could be read from a file, and are not read."""
+    fields = [name.upper() for name in Settings.model_fields]
+    secrets = [name for name in fields if name + FILE in fields]
+    for variable in sorted(environ):
+        name = variable.upper().removesuffix(FILE)
+        if "__" in name or name == variable.upper() or variable.upper() in fields:
+            continue
+        near = nearest(name, secrets, 0.8)
+        alike = [one for one in secrets if one.partition("_")[0] == name.partition("_")[0]]
+        cure = f"did you mean {near or alike[0]}{FILE}?" if near or alike else ""
+        if name in fields:
+            cure = f"set {name} itself: only secrets are read from files"
+        elif name.startswith(("BOT_", "TELEGRAM_")) and name.endswith("TOKEN"):
+            cure = f"did you mean BOTS__0__TOKEN{FILE}?"
+        if cure:
+            yield Problem(variable, "this variable is not read", cure, "warning")
+
+
+def _access_problems(settings: Settings) -> Iterator[Problem]:
+    """Admins who are no persons; bots that are open to everybody, and bots that answer nobody."""
+    numbers = {bot.id: number for number, bot in settings.numbered().items()}
+    rules = settings.rules()
+    for person in sorted(one for one in settings.admins if one <= 0):
+        cure = "write numeric ids of people, which are positive"
+        yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
+    opened = [bot for bot in settings.bots if rules[bot.id].mode == "open"]
+    for bot in opened:
+        place = "ACCESS" if bot.access is None else f"BOTS__{numbers.get(bot.id, 0)}__ACCESS"
+        message = f"bot {bot.id} is open to everybody"
+        yield Problem(place, message, "set it to request, unless that is intended", "note")
+    if opened and not any(one.tokens or one.usd for _, one in settings.budgets):
+        message = "a bot is open to everybody, and no budget is set"
+        cure = "limit what a day may cost: BUDGETS__PERSON__TOKENS, BUDGETS__HOST__TOKENS"
+        yield Problem("BUDGETS", message, cure, "warning")
+    for bot in settings.bots:
+        rule = rules[bot.id]
+        if rule.mode == "listed" and not (rule.people or rule.chats or settings.admins):
+            message = f"bot {bot.id} answers nobody until an admin lets somebody in"
+            cure = "set PEOPLE, CHATS or ADMINS, or claim the host with the code that it logs"
+            yield Problem("ACCESS", message, cure, "note")
+
+
+def _listed(settings: Settings, skills: Collection[str]) -> Iterator[Problem]:
+    """Names that settings list, and that are not there."""
+    if not settings.admins:
+        message = "it is empty: the host has no admin unless somebody claimed it"
+        cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
+        yield Problem("ADMINS", message, cure, "note")
+    for name in sorted(one for one in settings.agent_secrets if not settings.environ.get(one)):
+        message = f"it lists {name}, which is not set"
+        yield Problem("AGENT_SECRETS", message, f"set {name}, or remove it", "warning")
+    for name in sorted(settings.agent_skills - set(skills)):
+        message = f"it lists {name}, which no installed package has"
+        cure = "install its package, or remove it; `switchboard skill list` shows what there is"
+        yield Problem("AGENT_SKILLS", message, cure, "warning")
+    for host in sorted(one for one in settings.internal_hosts if not _HOST.match(one)):
+        cure = "write the bare name or address of a host, without scheme, port or path"
+        yield Problem("INTERNAL_HOSTS", f"{host!r} is not a valid host", cure, "warning")
+    if settings.proxy_judges and not any(map(proxy_of, ("https://a.example", "http://a.example"))):
+        cure = "set HTTPS_PROXY to the proxy's address, or remove it"
+        yield Problem("PROXY_JUDGES", "it is set, but no proxy is named", cure, "warning")
+
+
+def _unpriced(settings: Settings) -> Iterator[Problem]:
+    """A budget in dollars, and a model without a known price."""
+    dollars = [f"BUDGETS__{kind.upper()}__USD" for kind, one in settings.budgets if one.usd]
+    prices = Prices(settings.prices, listed=settings.anthropic_base_url is None)
+    models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
+    for model in sorted(models) if dollars else ():
+        if prices.price(model, Usage(input=1)).micros is None:
+            message = f"the price of {model} is not known, so it is not used"
+            cure = "set its price in PRICES, or give the budget in tokens"
+            yield Problem(dollars[0], message, cure, "warning")
+
+
+def _models(settings: Settings) -> Iterator[Problem]:
+    """What is odd in the model settings of agents that say nothing."""
+    llm = settings.llm.as_configuration()
+    for field, sentence in _model_sentences(llm, settings):
+        yield Problem(f"LLM__{field.upper()}", sentence, _MODEL_CURE, "warning")
+
+
+_MODEL_CURE = "change the model or the setting"
+
+
+def _model_sentences(llm: LlmConfiguration, settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is odd in model settings, with the name of the field that says the model."""
+    advise = model_advice(settings)
+    yield from (("model", sentence) for sentence in advise(llm))
+    if llm.fallback_model:
+        fallback = advise(LlmConfiguration(model=llm.fallback_model))
+        yield from (("fallbackModel", sentence) for sentence in fallback)
+
+
+def _addresses(settings: Settings) -> Iterator[Problem]:
+    """Addresses that will not be found as they are written."""
+    if (model := settings.anthropic_base_url) and _API_PATH.search(model):
+        cure = f"write {_API_PATH.sub('', model)}"
+        yield Problem("ANTHROPIC_BASE_URL", "the host adds /v1/messages itself", cure, "warning")
+    webhook = urlsplit(settings.webhook_url or "")
+    if settings.telegram_api_url != "https://api.telegram.org" or not webhook.netloc:
+        return
+    if webhook.scheme != "https":
+        message, cure = "Telegram sends updates over TLS alone", "write https://"
+        yield Problem("WEBHOOK_URL", message, cure, "warning")
+    if webhook.port not in (None, *_WEBHOOK_PORTS):
+        message = f"Telegram sends no updates to port {webhook.port}"
+        yield Problem("WEBHOOK_URL", message, "use 443, 80, 88 or 8443", "warning")
+
+
+def _misnamed(settings: Settings) -> Iterator[Problem]:
+    """Variables that have another program's name for what is not set here."""
+    has_model = settings.anthropic_api_key or settings.anthropic_base_url
+    given = {name.upper() for name, value in settings.environ.items() if value}
+    given |= {name.removesuffix(FILE) for name in given if name.endswith(FILE)}
+    given |= {"BOTS__0__TOKEN"} if settings.bots else set()
+    for variable in sorted(settings.environ):
+        own = _MEANT.get(variable.upper())
+        if own and own not in given and variable not in settings.agent_secrets:
+            message = "this variable is not read"
+            yield Problem(variable, message, f"did you mean {own}?", "warning")
+        elif not has_model and _OTHER_KEYS.match(variable.upper()):
+            cure = (
+                "set ANTHROPIC_BASE_URL to a server with the Messages API that takes this key, "
+                "and ANTHROPIC_API_KEY to the key"
+            )
+            yield Problem(variable, "this variable is not read", cure, "warning")
+
+
+# --- agents --------------------------------------------------------------------------------------
+
+
+def agent_findings(
+    settings: Settings, snapshot: Snapshot, bots: Collection[BotIdentity], handlers: Collection[str]
+) -> Iterator[Problem]:
+    """What is wrong or surprising in agents and bindings, for these bots.
+
+    `handlers` are the internal skills that there are. A binding by @username is looked at once all
+    bots have said theirs.
+    """
+    yield from snapshot.conflicts(bots)
+    yield from _unknown_bots(snapshot.document, bots)
+    yield from unknown_names(snapshot.document, bots)
+    yield from _unanswered(snapshot, settings) if bots else ()
+    yield from snapshot.unhandled(handlers)
+    yield from _references(snapshot.document, settings.environ)
+    yield from _missing_programs(snapshot.document)
+    yield from _unread(snapshot, settings)
+    yield from _surprises(snapshot, settings)
+
+
+def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
+    """Bindings by a hash or an id that no configured bot has."""
+    known = {key for bot in bots for key in bot.keys}
+    for key, place in _bound_bots(document):
+        if _HASH_OR_ID.match(key) and key not in known:
+            message = f"no configured bot has the hash or id {key[:12]}…"
+            cure = "correct it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
+            yield Problem(place, message, cure, level="warning")
+
+
+def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
+    """Bindings by an @username that no bot has, once all bots have said theirs."""
+    if bots and all(bot.username for bot in bots):
+        known = {key for bot in bots for key in bot.keys}
+        for key, place in _bound_bots(document):
+            if key.startswith("@") and key not in known:
+                cure = "correct it, or set the token of that bot as BOTS__<n>__TOKEN"
+                yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
+
+
+def _bound_bots(document: Document) -> Iterator[tuple[str, str]]:
+    """The bots that bindings name, each with its place."""
+    for entry in document.bindings.values():
+        one, field = entry.value, "bindingKey" if entry.value.is_of_bot else "bot"
+        if key := one.binding_key if one.is_of_bot else one.bot:
+            yield key, entry.origins.get(field, entry.place)
+
+
+def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """Bots that no agent answers, or a plain one, as far as it can be known from here."""
+    place, document = str(settings.agents_path), snapshot.document
+    if all(entry.document == PLAIN for entry in snapshot.agents.values()):
+        if all(problem.level != "error" for problem in document.problems):
+            message = "no agent is configured, so a plain one with the bot's name answers each bot"
+            yield Problem(place, message, "describe one, or set NAME to name it", level="note")
+    elif not snapshot.default and not any(snapshot.bindings):
+        message = "no agent is bound and none is the default, so the bots answer nobody"
+        yield Problem(place, message, 'set "defaultAgentId", or bind one', level="note")
+
+
+def _references(document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Variables that documents refer to and are not set, or too short to be found in texts."""
+    referred: list[str] = []
+    for name, server, place in _all_servers(document):
+        texts = [server.url or "", *server.env.values(), *server.headers.values()]
+        if server.auth is not None:
+            texts += [server.auth.client_id, server.auth.client_secret]
+        references = dict.fromkeys(name for text in texts for name in reference_names(text))
+        referred += references
+        for reference in references:
+            if not environ.get(reference):
+                message = f"server '{name}' refers to ${{{reference}}}, which is not set"
+                cure = f"set {reference}"
+                if environ.get(reference + FILE):
+                    cure += (
+                        f", or list it in AGENT_SECRETS: {reference}{FILE} is not read otherwise"
+                    )
+                yield Problem(place, message, cure, level="warning")
+    for entry in document.agents.values():
+        auths = (skill.webhook_auth for skill in entry.value.skills)
+        referred += [auth.variable for auth in auths if auth]
+    for name in dict.fromkeys(referred):
+        if too_short(environ.get(name, "")):
+            yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, level="warning")
+
+
+def _all_servers(document: Document) -> Iterator[tuple[str, McpServer, str]]:
+    """Every server, shared ones and agents' own, with its name and its place."""
+    for name, shared in document.mcp_servers.items():
+        yield name, shared.value, shared.place
+    for entry in document.agents.values():
+        place = entry.origins.get("mcpServers", entry.place)
+        if isinstance(entry.value.mcp_servers, Mapping):
+            yield from ((name, one, place) for name, one in entry.value.mcp_servers.items())
+
+
+def _missing_programs(document: Document) -> Iterator[Problem]:
+    """Servers whose program or working folder is not on this machine."""
+    for name, server, place in _all_servers(document):
+        if server.command is not None:
+            try:
+                program_of(server, server.env.get("PATH") or os.environ.get("PATH"))
+            except FileNotFoundError as error:
+                message, _, cure = str(error).partition("; ")
+                yield Problem(place, f"server '{name}': {message}", cure, "warning")
+
+
+def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """Variables that look like ours and are not read."""
+    environ, known = settings.environ, [name.upper() for name in Settings.model_fields]
+    own = [entry for entry in snapshot.agents.values() if entry.operator]
+    has_agents = any(entry.place != "NAME" and entry.document != PLAIN for entry in own)
+    for variable in sorted(environ):
+        head = variable.upper().partition("__")[0]
+        message, cure = "this variable is not read", ""
+        if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
+            root = match[1].upper().removesuffix("S") + "S"
+            cure = f"write {root}__{match[2]}__{match[3].upper()}"
+        elif has_agents and variable.upper().startswith(_SINGLE_AGENT):
+            message = "it belongs to single-agent mode, which is off while agents are configured"
+            cure = "remove it, or move it to an agent"
+        elif head not in known and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
+            near = nearest(head, known, 0.9) if variable.upper() not in _MEANT else None
+            cure = f"did you mean {near}?" if near else ""
+        if cure:
+            yield Problem(variable, message, cure, level="warning")
+    if has_agents and environ.get("NAME", "").strip():
+        message = "it names no agent, since agents are configured"
+        yield Problem("NAME", message, "remove it, or give an agent this name", level="note")
+
+
+def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """What is odd in single agents: idle patterns, and settings that their model will drop."""
+    defaults = settings.llm.as_configuration()
+    said = set(_model_sentences(defaults, settings))
+    for agent, entry in snapshot.agents.items():
+        yield from snapshot.review(agent)
+        if entry.value.llm_overrides is None:
+            continue  # what is said of the host's own settings is enough
+        effective = snapshot.effective(agent, defaults)
+        for field, sentence in _model_sentences(effective.llm, settings) if effective else ():
+            if (field, sentence) not in said:
+                at, message = entry.origins, f"agent '{agent}': {sentence}"
+                place = at.get(f"llmOverrides.{field}") or at.get("llmOverrides", entry.place)
+                yield Problem(place, message, _MODEL_CURE, level="warning")

@@ -1,0 +1,446 @@
+"""Wrong configurations, each one change away from a good one, and what names the fault."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry.binding import token_hash
+
+TOKEN = "7000001:AAabcdefghijklmnop"
+GOOD: Mapping[str, str] = {
+    "BOTS__0__TOKEN": TOKEN,
+    "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test",
+    "ADMINS": "5",
+    "HTTP_PORT": "0",
+}
+"""The variables of a configuration without a fault."""
+TIME = {"command": "mcp-server-time", "args": ["--local-timezone", "UTC"]}
+ODD = {
+    "command": sys.executable,
+    "args": ["-I", "-S", str(Path(__file__).parents[1] / "mcp" / "servers" / "odd.py"), "fine"],
+}
+PLACE = "agents.json:1"
+Change = Callable[[dict[str, Any]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfiguration:
+    """One fault: the variables (None: unset), the agents file or a change of it, other files.
+
+    `place` and `says` are where and in what words it is named; `asking` are the options of `check`
+    by which it can be seen at all. `run` does not start with a fault that `stops`; of one that is
+    not `told`, it says nothing.
+    """
+
+    name: str
+    place: str
+    says: str
+    environ: Mapping[str, str | None] = field(default_factory=dict)
+    change: Change | str | bytes | None = None
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    stops: bool = False
+    told: bool = True
+    asking: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """The files of this configuration."""
+        text = self.change if isinstance(self.change, str | bytes) else json.dumps(self.document())
+        for name, content in {"agents.json": text, **self.files}.items():
+            data = content.encode() if isinstance(content, str) else content
+            (folder / name).write_bytes(data)
+
+    def document(self) -> dict[str, Any]:
+        """The agents file, a good one but for the change."""
+        document = {
+            "mcpServers": {"time": TIME},
+            "agents": [agent("jack")],
+            "defaultAgentId": "jack",
+        }
+        if callable(self.change):
+            self.change(document)
+        return document
+
+
+def agent(id: str, **fields: Any) -> dict[str, Any]:
+    """An agent with the server `time`."""
+    return {"id": id, "name": id.title(), "mcpServers": ["time"], **fields}
+
+
+def _agent(**fields: Any) -> Change:
+    return lambda document: document["agents"][0].update(fields)
+
+
+def _server(**fields: Any) -> Change:
+    return lambda document: document["mcpServers"].update({"other": fields})
+
+
+def _bound(agent_id: str, kind: str, key: str) -> Change:
+    binding = {"agentId": agent_id, "type": kind, "bindingKey": key}
+    return lambda document: document.update(bindings=[binding])
+
+
+def _skill(**fields: Any) -> Change:
+    skill = {"name": "ask", "description": "Ask.", "inputSchema": {"type": "object"}, **fields}
+    return _agent(skills=[skill])
+
+
+def _secret(start: str, length: int = 40) -> str:
+    """What looks like a secret, in no form that a scanner of this repository would find."""
+    return start + ("aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY" * 4)[:length]
+
+
+_INTERNAL = {"name": "ask", "executionType": "internal", "internalHandler": "nobodys"}
+_TWO_FAULTS = agent(
+    "jack", nmae="J", customInstructions=_secret("sk_live_"), mcpServers=["nowhere"]
+)
+
+SETTINGS = [
+    Misconfiguration(
+        "a port out of range", "HTTP_PORT", "65535", {"HTTP_PORT": "99999"}, stops=True
+    ),
+    Misconfiguration(
+        "a port that is taken", "HTTP_PORT", "is taken", {"HTTP_PORT": "{taken}"}, stops=True
+    ),
+    Misconfiguration(
+        "an address of another machine",
+        "HTTP_HOST",
+        "this machine",
+        {"HTTP_HOST": "192.0.2.7"},
+        stops=True,
+    ),
+    Misconfiguration(
+        "a name that is no host",
+        "HTTP_HOST",
+        "cannot be resolved",
+        {"HTTP_HOST": "no-such-host.invalid"},
+        stops=True,
+    ),
+    Misconfiguration(
+        "a data folder that is a file",
+        "DATA_DIR",
+        "choose another",
+        {"DATA_DIR": "a-file"},
+        files={"a-file": ""},
+        stops=True,
+    ),
+    Misconfiguration(
+        "a data folder that cannot be made",
+        "DATA_DIR",
+        "choose another",
+        {"DATA_DIR": "/proc/of-nobody"},
+        stops=True,
+    ),
+    Misconfiguration(
+        "a data folder in which others write",
+        "DATA_DIR",
+        "run `chmod 700 open`",
+        {"DATA_DIR": "open"},
+        stops=True,
+    ),
+    Misconfiguration(
+        "no token", "BOTS__0__TOKEN", "not a bot token", {"BOTS__0__TOKEN": "x"}, stops=True
+    ),
+    Misconfiguration(
+        "a token's file that is missing",
+        "BOTS__1__TOKEN_FILE",
+        "/nowhere cannot be read",
+        {"BOTS__1__TOKEN_FILE": "/nowhere"},
+        stops=True,
+    ),
+    Misconfiguration(
+        "one bot twice", "BOTS", "configured twice", {"BOTS__1__TOKEN": TOKEN}, stops=True
+    ),
+    Misconfiguration(
+        "a misspelt part of a bot",
+        "BOTS__0__TOKN",
+        "did you mean BOTS__0__TOKEN?",
+        {"BOTS__0__TOKN": "x"},
+        stops=True,
+    ),
+    Misconfiguration("an admin by name", "ADMINS", "send /id", {"ADMINS": "@ann"}, stops=True),
+    Misconfiguration(
+        "a file of variables in UTF-16",
+        ".env",
+        "save it as UTF-8",
+        files={".env": "ADMINS=5".encode("utf-16")},
+        stops=True,
+    ),
+    Misconfiguration(
+        "a store's address of another kind",
+        "REDIS_URL",
+        "write redis://",
+        {"REDIS_URL": "http://localhost"},
+        stops=True,
+    ),
+    Misconfiguration(
+        "a temperature in words",
+        "LLM__TEMPERATURE",
+        "must be a number",
+        {"LLM__TEMPERATURE": "hot"},
+        stops=True,
+    ),
+    Misconfiguration(
+        "prices that are no JSON", "PRICES", "must be JSON", {"PRICES": "{cheap"}, stops=True
+    ),
+    Misconfiguration(
+        "no bot, but a token under another program's name",
+        "TELEGRAM_BOT_TOKEN",
+        "did you mean BOTS__0__TOKEN?",
+        {"BOTS__0__TOKEN": None, "TELEGRAM_BOT_TOKEN": TOKEN},
+    ),
+    Misconfiguration(
+        "the same under a second name",
+        "TELEGRAM_TOKEN",
+        "did you mean BOTS__0__TOKEN?",
+        {"BOTS__0__TOKEN": None, "TELEGRAM_TOKEN": TOKEN},
+    ),
+    Misconfiguration(
+        "the same under a third name",
+        "BOT_TOKEN",
+        "did you mean BOTS__0__TOKEN?",
+        {"BOTS__0__TOKEN": None, "BOT_TOKEN": TOKEN},
+    ),
+    Misconfiguration(
+        "a key under another name",
+        "CLAUDE_API_KEY",
+        "did you mean ANTHROPIC_API_KEY?",
+        {"ANTHROPIC_API_KEY": None, "CLAUDE_API_KEY": "sk-ant-a-key-for-the-test"},
+    ),
+    Misconfiguration(
+        "the key of another provider alone",
+        "OPENAI_API_KEY",
+        "set ANTHROPIC_BASE_URL",
+        {"ANTHROPIC_API_KEY": None, "OPENAI_API_KEY": "x" * 20},
+    ),
+    Misconfiguration("no key", "ANTHROPIC_API_KEY", "it is not set", {"ANTHROPIC_API_KEY": None}),
+    Misconfiguration(
+        "an address of the model with its path",
+        "ANTHROPIC_BASE_URL",
+        "write http://127.0.0.1:1",
+        {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1/v1/messages"},
+    ),
+    Misconfiguration(
+        "a webhook without TLS",
+        "WEBHOOK_URL",
+        "https://",
+        {"WEBHOOK_URL": "http://bots.example.org"},
+    ),
+    Misconfiguration(
+        "a webhook on a port that Telegram does not call",
+        "WEBHOOK_URL",
+        "443, 80, 88 or 8443",
+        {"WEBHOOK_URL": "https://bots.example.org:8080"},
+    ),
+    Misconfiguration(
+        "a misspelt model of the host",
+        "LLM__MODEL",
+        "did you mean claude-sonnet-5-5?",
+        {"LLM__MODEL": "claude-sonet-5-5"},
+    ),
+    Misconfiguration(
+        "a model of others",
+        "LLM__MODEL",
+        "gpt-4 is not in",
+        {"LLM__MODEL": "gpt-4"},
+    ),
+    Misconfiguration(
+        "a misspelt model to fall back on",
+        "LLM__FALLBACKMODEL",
+        "did you mean claude-haiku-5-5?",
+        {"LLM__FALLBACKMODEL": "claude-hiaku-5-5"},
+    ),
+    Misconfiguration(
+        "a name that no agent gets",
+        "NAME",
+        "agents are configured",
+        {"NAME": "Jack"},
+    ),
+    Misconfiguration(
+        "a server of a single agent that is not used",
+        "MCPSERVERS__0__ENDPOINT",
+        "single-agent mode",
+        {"MCPSERVERS__0__ENDPOINT": "http://127.0.0.1:1/mcp"},
+    ),
+    Misconfiguration(
+        "a misspelt number", "AGENT_0_ID", "write AGENTS__0__ID", {"AGENT_0_ID": "jack"}
+    ),
+    Misconfiguration(
+        "an agents file that is missing",
+        "nowhere.json",
+        "the file is missing",
+        {"AGENTS_FILE": "nowhere.json"},
+    ),
+]
+
+AGENTS = [
+    Misconfiguration(
+        "an agents file that is no JSON", "agents.json:2", "line 2", change='{"agents":\n[}]'
+    ),
+    Misconfiguration("a misspelt field", PLACE, "did you mean 'name'", change=_agent(nmae="J")),
+    Misconfiguration(
+        "several faults of one agent",
+        PLACE,
+        "did you mean 'name'",
+        change=lambda document: document.update(agents=[_TWO_FAULTS]),
+        also=("in clear", "no server 'nowhere' is defined"),
+    ),
+    Misconfiguration(
+        "an agent twice",
+        PLACE,
+        "already defined",
+        change=lambda document: document["agents"].append(agent("jack")),
+    ),
+    Misconfiguration(
+        "an unknown server", PLACE, "'nowhere'", change=_agent(mcpServers=["nowhere"])
+    ),
+    Misconfiguration(
+        "a program that is not there",
+        PLACE,
+        "no program 'mcp-server-tiem'",
+        change=_server(command="mcp-server-tiem"),
+    ),
+    Misconfiguration(
+        "a working folder that is not there",
+        PLACE,
+        "'/nowhere'",
+        change=_server(**TIME, cwd="/nowhere"),
+    ),
+    *(
+        Misconfiguration(
+            f"an argument {start}…",
+            PLACE,
+            "in clear in 'other.args[1]'; give it to the program in env",
+            change=_server(command=sys.executable, args=["--key", _secret(start)]),
+        )
+        for start in ("sk_live_", "figd_", "sbp_", "SG.", "dop_v1_", "lin_api_", "ntn_", "GOCSPX-")
+    ),
+    Misconfiguration(
+        "an argument with user and password",
+        PLACE,
+        "a password in an address is written in clear in 'args[0]'",
+        change=_server(command=sys.executable, args=["postgres://ann:tulip-9@db/main"]),
+    ),
+    Misconfiguration(
+        "a secret after its option",
+        PLACE,
+        "--api-key",
+        change=_server(command=sys.executable, args=["--api-key", "tulip-9-rose-4"]),
+    ),
+    Misconfiguration(
+        "an address with user and password",
+        PLACE,
+        "has a user or password in it",
+        change=_server(url="https://ann:tulip-9@tools.example/mcp"),
+    ),
+    Misconfiguration(
+        "an address with a secret in its path",
+        PLACE,
+        "in clear",
+        change=_server(url=f"https://tools.example/{_secret('sk_live_')}/mcp"),
+    ),
+    Misconfiguration(
+        "a webhook with user and password",
+        PLACE,
+        "'skills[0].webhookUrl' holds a secret",
+        change=_skill(webhookUrl="https://ann:tulip-9@hooks.example/"),
+    ),
+    Misconfiguration(
+        "a pattern without its kind",
+        PLACE,
+        "write mcp:time:*",
+        change=_agent(whitelistPatterns=["time:*"]),
+    ),
+    Misconfiguration(
+        "a pattern of an unknown server",
+        PLACE,
+        "matches no server",
+        change=_agent(whitelistPatterns=["mcp:library:*"]),
+    ),
+    Misconfiguration(
+        "a pattern of an unknown skill",
+        PLACE,
+        "matches no skill",
+        change=_agent(whitelistPatterns=["skill:ask"]),
+    ),
+    Misconfiguration(
+        "a policy for tools of an unknown server",
+        PLACE,
+        "matches no server",
+        change=_agent(toolPolicy={"disabledTools": ["mcp:library:*"]}),
+    ),
+    Misconfiguration(
+        "a pattern that no tool matches",
+        PLACE,
+        "'mcp:odd:get_tiem' matches no tool",
+        change=lambda document: document.update(
+            mcpServers={"odd": ODD},
+            agents=[agent("jack", mcpServers=["odd"], whitelistPatterns=["mcp:odd:get_tiem"])],
+        ),
+        asking=("--servers",),
+        told=False,
+    ),
+    Misconfiguration(
+        "a bot by a hash that none has",
+        PLACE,
+        "no configured bot",
+        change=_bound("jack", "TelegramBot", token_hash("8000001:AAnobody")),
+    ),
+    Misconfiguration(
+        "a bot by a name that none has",
+        PLACE,
+        "no hosted bot is @somebody_bot",
+        change=_bound("jack", "TelegramBot", "@somebody_bot"),
+        asking=("--live",),
+    ),
+    Misconfiguration(
+        "a binding to an unknown agent",
+        PLACE,
+        "agent 'gone' does not exist",
+        change=_bound("gone", "UserId", "5"),
+    ),
+    Misconfiguration(
+        "a default agent that is not there",
+        PLACE,
+        "agent 'gone' does not exist",
+        change=lambda document: document.update(defaultAgentId="gone"),
+    ),
+    Misconfiguration(
+        "agents that answer nobody",
+        "agents.json",
+        "none is the default",
+        change=lambda document: document.pop("defaultAgentId"),
+    ),
+    Misconfiguration(
+        "a misspelt model of an agent",
+        PLACE,
+        "did you mean claude-haiku-5-5?",
+        change=_agent(llmOverrides={"model": "claude-hiaku-5-5"}),
+    ),
+    Misconfiguration(
+        "a variable that is not set",
+        PLACE,
+        "${NOT_SET}, which is not set",
+        change=_server(url="https://tools.example/", headers={"X-Key": "${NOT_SET}"}),
+    ),
+    Misconfiguration(
+        "a skill that is not installed",
+        PLACE,
+        "no installed package has",
+        change=_agent(
+            skills=[{"name": "ask", "executionType": "internal", "internalHandler": "nobodys"}]
+        ),
+    ),
+    Misconfiguration(
+        "a secret in the instructions",
+        PLACE,
+        "in clear",
+        change=_agent(customInstructions=f"The key is {_secret('sk-ant-')}."),
+    ),
+]
+WRONG = [*SETTINGS, *AGENTS]
