@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -132,14 +131,7 @@ class Desk:
 @pytest_asyncio.fixture(loop_scope="module")
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     """As after `git clone` and `make setup`, with simulators behind both addresses."""
-    names = subprocess.run(
-        ["git", "ls-files", "Makefile", ".env.example", "agents.json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    for name in names:
+    for name in ("Makefile", ".env.example", "agents.json"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     program = Path(sys.executable).with_name("switchboard")
@@ -185,7 +177,7 @@ def steps() -> dict[str, str]:
 async def claimed(desk: Desk) -> str:
     """The host starts, as `make run` does after the set-up; the code that it prints."""
     program = f"make -s -o setup run BIN={Path(sys.executable).parent}"
-    await desk.start(program, until="/claim ")
+    await desk.start(program, until="    /claim ")
     printed = desk.seen.split("This host has no admin yet.", 1)[1]
     (told,) = (block for block in BLOCKS if "This host has no admin yet." in block)
     assert " ".join(printed.split("/claim")[0].split()) in " ".join(told.split())
