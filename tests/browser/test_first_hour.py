@@ -1,0 +1,266 @@
+"""docs/first-bot.md, followed to the letter: a terminal, a phone's worth of taps, one's own bot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from bot.sandbox.launch import _application
+from bot.sandbox.page.fault_injection import FaultInjector
+from bot.sandbox.page.feed import PageFeed
+from bot.sandbox.startup import listening
+from simulators.messages.sim import MessagesSim
+from simulators.telegram.world import World
+from tests.browser.chat import IMAGES, SAVED, plug, said, say, shot
+from tests.browser.chromium import Browser, Tab
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "first-bot.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+"""What the page has one type, or see: copy, two settings, check, start, the code, an agent."""
+TOKEN, KEY = "7123456:AAE-the-token-that-botfather-gave", "sk-ant-the-key-of-the-console"
+ANN, BEN = 5_000_001, 5_000_002
+BOUND = 60.0
+
+
+class NoHost:
+    """The page's switch of a host that is not its own."""
+
+    def show(self) -> dict[str, Any]:
+        return {"state": "up", "pid": None, "starts": 1, "since": 0.0, "words": ""}
+
+    def kill(self) -> bool:
+        return False
+
+    def log(self) -> str:
+        return ""
+
+
+class Desk:
+    """A clone of the repository, and a terminal in it; `url` is where both services answer."""
+
+    def __init__(self, folder: Path, url: str, world: World, sim: MessagesSim) -> None:
+        self.folder = folder
+        self.url = url
+        self.world = world
+        self.sim = sim
+        self.model = url
+        self.seen = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self.bot = world.bot(TOKEN, "Jack", "jack_library_bot")
+        people = world.person("Ann", id=ANN), world.person("Ben", id=BEN)
+        for person in people:
+            world.private(person, self.bot, started=False)
+
+    def room(self, person: int = ANN) -> str:
+        return f"{self.bot.id}/{person}"
+
+    def environ(self, more: Mapping[str, str]) -> dict[str, str]:
+        addresses = {"TELEGRAM_API_URL": self.url}
+        if self.model:
+            addresses["ANTHROPIC_BASE_URL"] = self.model
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "HTTP_PORT": "0"}
+        return own | addresses | more
+
+    async def type(self, command: str, **more: str) -> str:
+        """What a command prints, and its exit code where it is not 0."""
+        process = await asyncio.create_subprocess_shell(
+            command,
+            cwd=self.folder,
+            env=self.environ(more),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), BOUND)
+        code = f"\nexit code {process.returncode}\n" if process.returncode else ""
+        return out.decode() + code
+
+    async def start(self, command: str, until: str, **more: str) -> None:
+        """Type a command that stays, and wait until it has printed this."""
+        self._process = await asyncio.create_subprocess_shell(
+            f"exec {command}",
+            cwd=self.folder,
+            env=self.environ(more),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.seen = ""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(BOUND):
+            while until not in self.seen:
+                line = await self._process.stdout.readline()
+                assert line, f"it ended: {self.seen}"
+                self.seen += line.decode()
+        self._reading = asyncio.create_task(self._read(self._process.stdout))
+
+    async def _read(self, out: asyncio.StreamReader) -> None:
+        while line := await out.readline():
+            self.seen += line.decode()
+
+    async def stop(self) -> None:
+        """Ctrl-C."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        os.killpg(self._process.pid, signal.SIGINT)
+        await asyncio.wait_for(self._process.wait(), BOUND)
+        await self._reading
+
+    def settings(self, **values: str) -> None:
+        """Fill in the lines of .env, as the page says: the # goes, the value comes."""
+        text = (self.folder / ".env").read_text("utf-8")
+        for name, value in values.items():
+            text, count = re.subn(rf"(?m)^#{name}=.*$", f"{name}={value}", text)
+            assert count == 1, name
+        (self.folder / ".env").write_text(text, "utf-8")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """As after `git clone` and `make setup`, with simulators behind both addresses."""
+    for name in ("Makefile", ".env.example", "agents.json"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    program = Path(sys.executable).with_name("switchboard")
+    (tmp_path / ".venv" / "bin" / "switchboard").symlink_to(program)
+    world, sim = World(), MessagesSim()
+    faults = FaultInjector(world, sim)
+    about = {"model": "script", "admins": [], "agents": ""}
+    app = _application(world, sim, faults, PageFeed(world, sim, faults, about), NoHost())  # type: ignore[arg-type]
+    async with listening(app, 0) as url:
+        one = Desk(tmp_path, url, world, sim)
+        try:
+            yield one
+        finally:
+            await one.stop()
+            sim.close()
+            world.close()
+
+
+@contextlib.asynccontextmanager
+async def phone(browser: Browser, desk: Desk) -> AsyncIterator[Tab]:
+    """The chats, on a phone."""
+    async with browser.tab() as tab:
+        await tab.look(900, 760, dark=False)
+        await tab.go(desk.url)
+        await tab.until("document.querySelector('.line')")
+        yield tab
+        assert tab.complaints == []
+
+
+def steps() -> dict[str, str]:
+    """What the page has one type, by what it is for."""
+    copy, settings, check, run, _, agent = (block.strip() for block in BLOCKS)
+    assert [line.split("=")[0] for line in settings.splitlines()] == [
+        "BOTS__0__TOKEN",
+        "ANTHROPIC_API_KEY",
+    ]
+    assert run == "make run"
+    check = check.removeprefix("make setup\n")  # done: see `desk`
+    add, bind = agent.splitlines()
+    return {"copy": copy, "check": check, "add": add, "bind": bind}
+
+
+async def claimed(desk: Desk) -> str:
+    """The host starts, as `make run` does after the set-up; the code that it prints."""
+    program = f"make -s -o setup run BIN={Path(sys.executable).parent}"
+    await desk.start(program, until="    /claim ")
+    printed = desk.seen.split("This host has no admin yet.", 1)[1]
+    (told,) = (block for block in BLOCKS if "This host has no admin yet." in block)
+    assert " ".join(printed.split("/claim")[0].split()) in " ".join(told.split())
+    return re.findall(r"/claim ([A-Z0-9-]+)", printed, re.IGNORECASE)[0]
+
+
+async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
+    browser: Browser, desk: Desk
+) -> None:
+    typed, began = steps(), asyncio.get_running_loop().time()
+    assert await desk.type(typed["copy"]) == ""
+    desk.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
+    checked = await desk.type(typed["check"])
+    assert "no errors" in checked, checked
+    assert "exit code" not in checked
+    assert "@jack_library_bot" in checked
+    code = await claimed(desk)
+    async with phone(browser, desk) as tab:
+        await plug(tab, desk.room())
+        await say(tab, "/start")
+        await tab.until(said("This bot is private"))
+        await say(tab, f"/claim {code}")
+        await tab.until(said("You are an admin of this host now"))
+        await say(tab, "who are you?")
+        await tab.until(said("Jack"))
+        await shot(tab, IMAGES / "first-bot.png" if SAVED else desk.folder / "shot.png")
+        await say(tab, typed["add"])
+        await tab.until(said("Guide"))
+        await say(tab, typed["bind"])
+        await tab.until(said("guide"))
+        await say(tab, "who are you now?")
+        await tab.until(f"{said('I am Guide')} || {said('Guide here')}")
+    assert asyncio.get_running_loop().time() - began < 300
+
+
+async def test_a_stranger_is_told_that_the_bot_is_private_and_the_admin_lets_them_in(
+    browser: Browser, desk: Desk
+) -> None:
+    await desk.type(steps()["copy"])
+    desk.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
+    code = await claimed(desk)
+    async with phone(browser, desk) as tab:
+        await plug(tab, desk.room())
+        await say(tab, f"/claim {code}")
+        await tab.until(said("You are an admin"))
+        await tab.run("document.querySelectorAll('#people input')[1].click()")
+        await plug(tab, desk.room(BEN))
+        await say(tab, "good morning")
+        await tab.until(said("This bot is private"))
+        await shot(tab, desk.folder / "stranger.png")
+        await tab.run("document.querySelectorAll('#people input')[0].click()")
+        await plug(tab, desk.room())
+        await tab.until("document.querySelector('.buttons .key')?.textContent === 'Allow'")
+        await tab.click(".buttons .key")
+        await tab.run("document.querySelectorAll('#people input')[1].click()")
+        await plug(tab, desk.room(BEN))
+        await tab.until(said("You have been let in"))
+        await say(tab, "good morning again")
+        await tab.until(said("Hello!"))
+
+
+@pytest.mark.parametrize(
+    ("key", "base", "words"),
+    [("", "", "ANTHROPIC_API_KEY"), ("sk-ant-wrong", "sim", "ANTHROPIC_API_KEY")],
+    ids=["no key", "a wrong key"],
+)
+async def test_without_a_key_that_works_check_health_the_admin_and_people_are_told(
+    browser: Browser, desk: Desk, key: str, base: str, words: str
+) -> None:
+    desk.sim.keys = [KEY]
+    await desk.type(steps()["copy"])
+    desk.settings(BOTS__0__TOKEN=TOKEN, **({"ANTHROPIC_API_KEY": key} if key else {}))
+    desk.model = desk.url if base else ""
+    checked = await desk.type(steps()["check"])
+    assert words in checked
+    code = await claimed(desk)
+    async with phone(browser, desk) as tab:
+        await plug(tab, desk.room())
+        await say(tab, f"/claim {code}")
+        await tab.until(said("You are an admin"))
+        await say(tab, "hello")
+        await tab.until(said("I can't answer at the moment"))
+        await tab.until(said(words))
+        await say(tab, "/status")
+        await tab.until(said("degraded"))
+        await shot(tab, desk.folder / "no-key.png")
