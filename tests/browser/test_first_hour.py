@@ -205,11 +205,11 @@ async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
         await tab.until(said("Jack"))
         await shot(tab, IMAGES / "first-bot.png" if SAVED else desk.folder / "shot.png")
         await say(tab, typed["add"])
-        await tab.until(said("Guide"))
+        await tab.until(said("Created agent Guide"))
         await say(tab, typed["bind"])
-        await tab.until(said("guide"))
+        await tab.until(said("guide now answers wherever this bot is"))
         await say(tab, "who are you now?")
-        await tab.until(f"{said('I am Guide')} || {said('Guide here')}")
+        await tab.until(said("patient city guide"))
     assert asyncio.get_running_loop().time() - began < 300
 
 
