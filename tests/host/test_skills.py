@@ -33,6 +33,11 @@ class Hub:
         self.calls: list[tuple[str, Any]] = []
         self.paths: list[str] = []
         self.hold = asyncio.Event()
+        self.both = asyncio.Barrier(2)
+
+    async def meet(self, _request: web.Request) -> web.Response:
+        await asyncio.wait_for(self.both.wait(), 20)
+        return web.json_response("met")
 
     async def fail(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix("/fails/")
@@ -56,6 +61,7 @@ class Hub:
 async def hub() -> AsyncIterator[Hub]:
     made, app = Hub(), web.Application()
     app.router.add_post("/deals", made.answer)
+    app.router.add_post("/meet", made.meet)
     app.router.add_route("*", "/fails/{how}", made.fail)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -101,6 +107,16 @@ async def test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model(
     assert hub.url not in json.dumps(stage.requests())
     result = stage.requests()[1]["messages"][-1]["content"][0]
     assert result["content"] == '{"found": {"status": "open"}}'
+
+
+async def test_calls_of_one_step_run_side_by_side(stage: Stage, hub: Hub) -> None:
+    skills = [deals(f"{hub.base}/meet", name=name, webhookAuth=None) for name in ("one", "two")]
+    bot, ann = stage.bot("Sales", skills=skills), stage.person("Ann")
+    stage.script.on(turn(Call("skill__one", {}), Call("skill__two", {})), "Both.")
+    async with stage.host():
+        assert await stage.ask(ann, stage.world.private(ann, bot), bot, "meet!") == "Both."
+    results = stage.requests()[1]["messages"][-1]["content"]
+    assert [result["content"] for result in results] == ['"met"', '"met"']
 
 
 async def test_a_skill_that_requires_approval_asks_each_time(stage: Stage, hub: Hub) -> None:
