@@ -19,7 +19,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/requirements.md"
-FIELDS: dict[str, Any] = {"demand": str, "test": (str, list), "explains": bool, "was": str, "why": str}
+FIELDS: dict[str, Any] = {
+    "demand": str,
+    "test": (str, list),
+    "explains": bool,
+    "was": str,
+    "why": str,
+}
 STATES = ("shown", "not yet", "note", "missing")
 """What an entry can have been before an audit; `missing`: it was not there."""
 BEGIN, END = "<!-- entries: begin -->", "<!-- entries: end -->"
