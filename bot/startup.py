@@ -68,6 +68,7 @@ def agent_resolver(
         approval_minutes=settings.approval_minutes,
         internal_hosts=settings.guest_permissions().internal_hosts,
         proxied=settings.proxy_judges,
+        confirm=limits.confirmed,
     )
     references = SecretReferences(settings.environ, settings.agent_secrets, settings.secrets)
     return AgentResolver(catalog, rules, references, installed.skills)

@@ -84,7 +84,7 @@ class HostRules:
     """What the host sets for every agent.
 
     `llm` are the model settings of agents that say nothing. An agent may have lower `limits` and
-    `budgets` and a stricter `filter`. `internal_hosts` are those that every agent may reach;
+    `budgets`, a stricter `filter`, and more to `confirm` each time. `internal_hosts` are those that every agent may reach;
     `proxied`: the operator's proxy judges all other addresses.
     """
 
@@ -95,6 +95,7 @@ class HostRules:
     approval_minutes: float = 60.0
     internal_hosts: Collection[str] = ()
     proxied: bool = False
+    confirm: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, repr=False)
@@ -188,7 +189,7 @@ class AgentResolver:
             tools=ToolPermissions(
                 servers=tuple(spec for spec in servers if spec),
                 skills=tuple(spec for spec in skills if spec),
-                policy=_policy(agent),
+                policy=_policy(agent, rules.confirm),
                 features=frozenset(policy.features),
             ),
             limits=rules.limits.lowered(agent.definition.safety_config, agent.cost),
@@ -210,8 +211,11 @@ class AgentResolver:
         return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
 
 
-def _policy(agent: EffectiveAgent) -> Policy:
-    """The written rule of one agent: its own lists, and what its skills and safety settings say."""
+def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
+    """The written rule of one agent: its own lists, and what its skills and safety settings say.
+
+    What the host's `floor` matches asks each time, whatever those say.
+    """
     written, skills = agent.tool_policy, agent.definition.skills
     safety = agent.definition.safety_config or SafetyConfig()
     runs = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
@@ -220,6 +224,9 @@ def _policy(agent: EffectiveAgent) -> Policy:
         runs=(*agent.definition.whitelist_patterns, *runs),
         allowed=() if written.allowed is None else (written.allowed,),
         disabled=written.disabled_tools,
-        confirm=(*written.require_confirmation, *confirm, *safety.require_tool_confirmation),
+        confirm=(
+            *(*floor, *written.require_confirmation, *confirm),
+            *safety.require_tool_confirmation,
+        ),
         conditions=written.conditions,
     )
