@@ -84,8 +84,8 @@ class HostRules:
     """What the host sets for every agent.
 
     `llm` are the model settings of agents that say nothing. An agent may have lower `limits` and
-    `budgets`, a stricter `filter`, and more to `confirm` each time. `internal_hosts` are those that every agent may reach;
-    `proxied`: the operator's proxy judges all other addresses.
+    `budgets`, a stricter `filter`, and more tools to `confirm` each time. `internal_hosts` are
+    those that every agent may reach; `proxied`: the operator's proxy judges all other addresses.
     """
 
     llm: LlmConfiguration
