@@ -23,7 +23,7 @@ from registry.skill import ServerCache
 
 log = structlog.get_logger("mcp")
 
-_REACH = {"command", "args", "env", "cwd", "url", "auth"}
+_REACH = {"command", "args", "env", "cwd", "url", "auth", "allow_credentials"}
 
 
 @dataclass(frozen=True)

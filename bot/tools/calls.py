@@ -16,6 +16,7 @@ from bot.mcp.server import ServerCall
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool, tool_named
 from bot.messages import INVALID_INPUT
+from bot.safety.validation import SchemaValidator
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
@@ -33,6 +34,7 @@ NOT_PLAIN = (
     "The call's input is not plain JSON: {}. It was not run. Write it again: a long number as a "
     "text in quotes, a long text or list in parts."
 )
+MISFIT = "Not run: the input does not fit the tool's schema: {}. Correct it and call again."
 NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
 NO_LONGER = "This tool is no longer the one that it was when this turn began. It was not run."
 NAME_TAKEN = "A server's tool has the same name as this skill, so the skill was not run."
@@ -178,6 +180,10 @@ class Tools(Protocol):
         """The tool that a call means, None where there is no such tool in this turn."""
         ...
 
+    async def misfit(self, call: Call) -> str | None:
+        """What is wrong with the input of a call of a tool that is found; None where it fits."""
+        ...
+
     async def call(self, call: Call, seconds: float) -> Result:
         """Make a call of a tool that is found, within so many seconds; never raises for a tool."""
         ...
@@ -187,11 +193,13 @@ class Tools(Protocol):
 class McpTools:
     """The tools of an agent's MCP servers.
 
-    `redact` takes secrets out of the host's own words about a call.
+    `validator` checks what goes to them. `redact` takes secrets out of the host's own words about
+    a call.
     """
 
     pool: Pool
     servers: Sequence[ServerSpec]
+    validator: SchemaValidator
     redact: Callable[[str], str] = str
 
     async def connect(self, *, approved: bool = False) -> None:
@@ -223,6 +231,16 @@ class McpTools:
             cache=cache,
             identity=(server.share_key, definition),
         )
+
+    async def misfit(self, call: Call) -> str | None:
+        """What is wrong with the input by the tool's schema, as far as that can be used."""
+        server = self._server(call)
+        tool = tool_named(str(call.tool), self.pool.tools([server])) if server else None
+        if tool is None:
+            return None
+        given = tool.as_shown(call.arguments)
+        wrong = await self.validator.mismatch(tool.input_schema, given, lenient=True)
+        return self.redact(wrong) if wrong else None
 
     async def call(self, call: Call, seconds: float) -> Result:
         """The server's result, or why there is none; an approved call reaches no changed tool."""
@@ -264,6 +282,10 @@ class WrappedTools:
     def find(self, call: Call) -> FoundTool | None:
         """The tool that a call means."""
         return self.tools.find(call)
+
+    async def misfit(self, call: Call) -> str | None:
+        """What is wrong with the input of a call; None where it fits."""
+        return await self.tools.misfit(call)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ async def test_what_the_host_wants_confirmed_asks_though_the_agent_takes_it_away
     stage: Stage, floor: dict[str, str], call: Call, done: str
 ) -> None:
     stage.environ |= floor
-    policy = {"requireConfirmation": []}
+    policy: dict[str, list[str]] = {"requireConfirmation": []}
     agent = ToolAgent(stage, whitelistPatterns=["mcp:desk:*"], toolPolicy=policy)
     async with asking(agent, turn(call), "I see.") as it:
         assert buttons(it.question) == ["Once", "Deny"]

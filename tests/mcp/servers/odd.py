@@ -37,6 +37,14 @@ TOOLS: dict[str, list[Any]] = {
                 "properties": {"$a": {"type": "integer"}, "b": {"$ref": "#/properties/$a"}},
             },
         },
+        {
+            "name": "asks",
+            "inputSchema": {
+                "type": "object",
+                "properties": {"platform": WORDS, "api_key": WORDS},
+                "required": ["platform", "api_key"],
+            },
+        },
         "a text",
         FINE,
     ],
