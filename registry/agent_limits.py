@@ -45,10 +45,14 @@ class Budgets(RegistryModel):
 
 
 class CostConfig(RegistryModel):
-    """Output tokens of one model request, and requests a minute of one person in a conversation."""
+    """Output tokens of one model request, and requests a minute.
+
+    Requests are those of one person in a conversation, and those of the whole agent.
+    """
 
     max_tokens_per_request: _Count | None = None
     max_requests_per_minute: _Count | None = None
+    max_agent_requests_per_minute: _Count | None = None
     budgets: Budgets | None = None
 
 
@@ -77,6 +81,18 @@ class TurnLimits(BaseModel):
         alias="requestsperminute",
         description="Model requests a minute of one person in a conversation.",
     )
+    agent_per_minute: int | None = Field(
+        None,
+        ge=1,
+        alias="agentrequestsperminute",
+        description="Model requests a minute of one agent, of all people together.",
+    )
+    account_per_minute: int | None = Field(
+        None,
+        ge=1,
+        alias="accountrequestsperminute",
+        description="Model requests a minute of all agents of an account together.",
+    )
     result_chars: int = Field(
         100_000,
         ge=1000,
@@ -93,6 +109,7 @@ class TurnLimits(BaseModel):
             "seconds": safety.max_seconds_per_turn,
             "tokens": cost.max_tokens_per_request,
             "per_minute": cost.max_requests_per_minute,
+            "agent_per_minute": cost.max_agent_requests_per_minute,
         }
-        lower = {name: min(getattr(self, name), most) for name, most in own.items() if most}
+        lower = {name: min(getattr(self, name) or most, most) for name, most in own.items() if most}
         return self.model_copy(update=lower)

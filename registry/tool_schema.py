@@ -52,14 +52,15 @@ _CREDENTIALS = frozenset(
         *("clientsecret", "privatekey", "secretkey", "accesskey", "authorization"),
     }
 )
-_CREDENTIAL = re.compile(
-    r"(password|passwd|passphrase|pwd|secret|credentials?|(api|private|secret|access)key|token)\Z"
+_CREDENTIAL = (
+    *("password", "passwd", "passphrase", "pwd", "secret", "credential", "credentials", "token"),
+    *("apikey", "privatekey", "secretkey", "accesskey"),
 )
-_HARMLESS = re.compile(
-    r"((next|prev(ious)?|page|start|sync|cursor|continuation|pagination|resume|confirm(ation)?)+token"
-    r"|notsecret)\Z"
+_NO_CREDENTIAL = tuple(
+    f"{word}token"
+    for word in ("page", "next", "previous", "start", "sync", "cursor", "continuation", "resume")
 )
-"""Names that end like a credential, and name a place in a list or a step."""
+"""How names of credentials end, and those of a place in a list."""
 _NO_TEXT = frozenset({"boolean", "integer", "number", "null"})
 
 
@@ -113,8 +114,8 @@ def required_credential(schema: Mapping[str, Any]) -> str | None:
 def _asks_for(name: str, schema: Any) -> bool:
     kind = schema.get("type") if isinstance(schema, Mapping) else None
     plain = _WORDS.sub("", name.lower())
-    named_so = _CREDENTIAL.search(plain) and not _HARMLESS.search(plain)
-    return bool(named_so) and not (isinstance(kind, str) and kind in _NO_TEXT)
+    is_named_so = plain.endswith(_CREDENTIAL) and not plain.endswith(_NO_CREDENTIAL)
+    return is_named_so and not (isinstance(kind, str) and kind in _NO_TEXT)
 
 
 def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:

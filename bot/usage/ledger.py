@@ -46,6 +46,12 @@ class Ledger:
         """Release a reservation in these scopes."""
         await self.client.as_owner("release_budget", fence, [], hold, *scopes)
 
+    async def take(self, limits: Mapping[str, int]) -> str | None:
+        """Count a request in every scope, or in none: the scope whose minute is full, or None."""
+        names = [keys.requests_lately(scope) for scope in limits]
+        full = await self.client.run_idempotent("take_requests", names, [*limits.values()])
+        return [*limits][full - 1] if full else None
+
     async def spent(self, scope: str) -> dict[str, int]:
         """Requests, tokens and micro-dollars (`micros`) of a scope."""
         found = await self.client.read("HMGET", keys.budget(scope), *COUNTED)
