@@ -160,7 +160,8 @@ class LimitSettings(TurnLimits):
     piihandling: Literal["off", "warn", "redact", "block"] = "off"
     """Personal data in outgoing messages; an agent may be stricter."""
     blockedtopics: str | None = None
-    """Topics that no agent may talk about, separated by commas."""
+    """Topics that no agent may talk about, besides crimes and harm to people, separated by commas;
+    the model is told so, and an answer with these words is not sent."""
 
     @property
     def confirmed(self) -> tuple[str, ...]:

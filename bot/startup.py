@@ -14,7 +14,7 @@ from bot.access.store import AccessStore
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.model.parameters import DEFAULT_URL, advice
 from bot.ops.redaction import credentials_in, too_short
-from bot.safety.output_filter import OutputFilter
+from bot.safety.output_filter import OutputFilter, by_words
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.telegram.markdown import renderer
@@ -58,7 +58,7 @@ def agent_resolver(
     """What resolves who answers, under the limits of these settings."""
     limits = settings.limits
     output = OutputFilter(
-        limits.topics, limits.piihandling, settings.secrets, renderer.render_cached
+        by_words(limits.topics), limits.piihandling, settings.secrets, renderer.render_cached
     )
     rules = HostRules(
         llm=settings.llm.as_configuration(),

@@ -12,7 +12,7 @@ import structlog
 from bot.mcp.server_spec import prepare_server
 from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets, too_short
-from bot.safety.output_filter import OutputFilter, stricter
+from bot.safety.output_filter import OutputFilter, by_words, stricter
 from bot.skills.api import InternalSkill
 from bot.skills.spec import prepare_skill
 from bot.tools.policy import Policy
@@ -203,7 +203,7 @@ class AgentResolver:
         ours = self.rules.filter
         if safety is None:
             return ours
-        topics = tuple(dict.fromkeys((*ours.topics, *safety.blocked_topics)))
+        topics = by_words((*ours.topics, *safety.blocked_topics))
         return replace(ours, topics=topics, personal=stricter(ours.personal, safety.pii_handling))
 
     def _is_listed(self, url: str | None) -> bool:
