@@ -7,8 +7,9 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, PersonLines, ProblemAlerts
+from bot.agents.resolver import RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.commands.host import AdminContext, BotState
@@ -53,6 +55,7 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
+from bot.tools.calls import skill_clashes
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
@@ -257,6 +260,7 @@ class App:
         self._stack.push_async_callback(skills.close)
         cache, truncated = ToolResultCache(self.clock, self.counters), TruncatedResults(self.store)
         self._tools = ToolsetFactory(self.pool, skills, cache, truncated)
+        self.catalog.objections = lambda agent: self._clashes(self._resolver.unstored(agent))
         await self._background(self._connect_servers(), "servers.connect")
         await self._background(self._close_unused_servers(), "servers.close_unused")
 
@@ -281,6 +285,17 @@ class App:
                 await self.pool.keep_only(self._servers(self.catalog.snapshot().agents))
             except Exception:
                 log.exception("servers.not_closed")
+
+    def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
+        """Skills of an agent that are left out, as one of its servers has a tool of that name."""
+        own, definition = agent.tools, agent.effective.definition
+        if not own.skills or not own.servers:
+            return
+        found = skill_clashes(own.skills, self.pool.tools(own.servers), own.policy.disabled)
+        place = agent.effective.origins.get("skills", definition.id)
+        for skill, tool in found.items():
+            message = f"skill '{skill}' of agent '{definition.id}' has the name of {tool}"
+            yield Problem(place, message, "rename the skill, or disable that tool")
 
     def _servers(self, agents: Iterable[str]) -> set[ServerSpec]:
         """The MCP servers of these agents, as they are now."""
@@ -319,7 +334,11 @@ class App:
             made = self._resolver.current(agent)
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
-        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers)
+        def clashes(agent: str) -> list[Problem]:
+            made = self._resolver.current(agent)
+            return [*self._clashes(made)] if made else []
+
+        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers, clashes)
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
 
@@ -431,7 +450,8 @@ class App:
         snapshot, skills = self.catalog.snapshot(), self.installed_skills
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
-        return [*snapshot.problems, *conflicts, *skills.problems, *unhandled]
+        clashes = chain.from_iterable(map(self._clashes, self._resolver.made()))
+        return [*snapshot.problems, *conflicts, *skills.problems, *unhandled, *clashes]
 
     def _agent_errors(self) -> list[Problem]:
         """What an admin must correct; quick with ten thousand agents, as each change runs it."""

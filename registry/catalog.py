@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -17,6 +17,7 @@ from registry import errors
 from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings
 from registry.definition import AgentDefinition
+from registry.errors import Problem
 from registry.snapshot import Document, Entry, Snapshot, merge_documents
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import parse_agent
@@ -37,6 +38,8 @@ class Actor:
     admin: bool = False
 
 
+Objections = Callable[[AgentDefinition], Iterable[Problem]]
+"""What speaks against storing an agent, by what only the host knows."""
 Governance = Callable[[Actor, str, str], bool]
 """Whether an actor may do something (an action in words) to a target."""
 
@@ -60,6 +63,7 @@ class Catalog:
     writer: WriterPermissions = field(default=GUEST, kw_only=True)
     may: Governance = field(default=admins_only, kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
+    objections: Objections = field(default=lambda _agent: (), kw_only=True)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
     _merged: tuple[Document, Document] = field(default=(_EMPTY, _EMPTY), init=False)
@@ -149,7 +153,7 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "create agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parse(value, agent.id)
+            await self._check(value, agent)
             try:
                 await self._put(where, value, entry, None)
             except errors.RevisionConflict:
@@ -163,7 +167,7 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "update agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parse(value, agent.id)
+            await self._check(value, agent)
             stored = await self._writable.revision(where)
             if stored is None:
                 raise errors.NotThere(f"there is no agent '{agent.id}' to update")
@@ -232,6 +236,12 @@ class Catalog:
         if owner := self._operators(where):
             raise errors.Owned(entry.target, owner.place)
         return True
+
+    async def _check(self, value: str, agent: AgentDefinition) -> None:
+        """Raise DocumentErrors for an agent that may not be stored as this text."""
+        await self.parse(value, agent.id)
+        if problems := [*self.objections(agent)]:
+            raise errors.DocumentErrors(problems)
 
     def _operators(self, where: str) -> Entry[Any] | None:
         """What the file or the environment has in place of a key of the store."""

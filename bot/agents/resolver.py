@@ -21,9 +21,9 @@ from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
 from registry.agent_limits import SafetyConfig, TurnLimits
 from registry.binding import Resolution
 from registry.catalog import Catalog
-from registry.definition import LlmConfiguration
+from registry.definition import AgentDefinition, LlmConfiguration
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.snapshot import EffectiveAgent
+from registry.snapshot import EffectiveAgent, Entry, effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,17 @@ class AgentResolver:
             found = snapshot.effective(agent, self.rules.llm)
             self._made[agent] = self._make(found) if found else None
         return self._made[agent]
+
+    def made(self) -> list[RunnableAgent]:
+        """The agents of today's snapshot that somebody has asked for already."""
+        is_current = self.catalog.snapshot().number == self._snapshot_number
+        return [agent for agent in self._made.values() if agent] if is_current else []
+
+    def unstored(self, agent: AgentDefinition) -> RunnableAgent:
+        """An agent as it would run if it were stored, by somebody who is not the operator."""
+        shared = self.catalog.snapshot().servers
+        entry = Entry(agent, agent.id, agent.id, operator=False)
+        return self._make(effective(self.rules.llm, entry, shared))
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy

@@ -67,7 +67,8 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(f"There is no agent {code(wanted)}; /agents lists them.")
     head = f"**{escape_markdown(found.definition.name)}** ({code(wanted)})"
     settings, advice = "\n".join(_settings(found)), "\n".join(_advice(host, found))
-    review, servers = problem_lines(snapshot.review(wanted)), "\n".join(_servers(host, wanted))
+    review = problem_lines([*snapshot.review(wanted), *host.clashes(wanted)])
+    servers = "\n".join(_servers(host, wanted))
     return Reply(paragraphs(head, settings, _answers(snapshot, wanted), servers, advice, review))
 
 

@@ -25,7 +25,13 @@ from bot.command import (
 from registry.binding import BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import LlmConfiguration
-from registry.errors import DocumentErrors, KeyReused, RegistryError, RegistryUnavailable
+from registry.errors import (
+    DocumentErrors,
+    KeyReused,
+    Problem,
+    RegistryError,
+    RegistryUnavailable,
+)
 from registry.snapshot import Snapshot
 
 log = structlog.get_logger("commands")
@@ -49,7 +55,7 @@ class AdminContext:
 
     `defaults` are the host's model settings. `advice` says in sentences which settings a model
     does not accept; `report` is what health shows, `servers` the part of it on an agent's MCP
-    servers, by its id.
+    servers, by its id, `clashes` what keeps its skills from being used.
     """
 
     catalog: Catalog
@@ -58,6 +64,7 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
+    clashes: Callable[[str], Sequence[Problem]]
 
     async def audit_refusal(self, row: BotCommand, context: CommandContext) -> None:
         """Write an audit entry for a command that its sender may not use.

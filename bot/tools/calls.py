@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
 from bot.store.journal import Record
+from bot.tools.policy import forbids
 from registry.skill import CacheRule
 
 SKILL = ""
@@ -165,6 +166,19 @@ def result_record(entry: str, call: str, result: Result) -> Record:
     return Record("result", body | {"unknown": True} if result.fate_unknown else body)
 
 
+def skill_clashes(
+    skills: Iterable[SkillSpec], tools: Iterable[Tool], disabled: Sequence[str]
+) -> dict[str, str]:
+    """The key of the tool whose name a skill has, by the skill's name; disabled tools have none."""
+    taken = {tool.name.casefold(): tool.key for tool in tools}
+    found = {skill.name: taken.get(skill.name.casefold(), "") for skill in skills}
+    return {
+        name: key
+        for name, key in found.items()
+        if key and not any(forbids(pattern, key) for pattern in disabled)
+    }
+
+
 READY_SECONDS = 10.0
 READY_FOR_APPROVED_SECONDS = 60.0
 
@@ -292,22 +306,23 @@ class WrappedTools:
 class SkillTools(WrappedTools):
     """An agent's skills beside its servers' tools; a skill with the name of one is left out.
 
-    `result_chars` is how much of a result the model reads at once.
+    Names of tools that the `disabled` patterns cover are free. `result_chars` is how much of a
+    result the model reads at once.
     """
 
     runner: SkillRunner
     skills: Sequence[SkillSpec]
     context: SkillContext
     result_chars: int
+    disabled: Sequence[str] = ()
 
     def offered(self) -> Sequence[Tool | SkillSpec]:
         """The servers' tools, then the skills in the agent's order."""
-        tools = self.tools.offered()
-        taken = {tool.name.casefold(): tool.key for tool in tools}
-        for skill in self.skills:
-            if key := taken.get(skill.name.casefold()):
-                self.runner.report_clash(skill.name, key)
-        return [*tools, *(one for one in self.skills if one.name.casefold() not in taken)]
+        tools = [tool for tool in self.tools.offered() if isinstance(tool, Tool)]
+        clashing = skill_clashes(self.skills, tools, self.disabled)
+        for skill, key in clashing.items():
+            self.runner.report_clash(skill, key)
+        return [*tools, *(one for one in self.skills if one.name not in clashing)]
 
     def find(self, call: Call) -> FoundTool | None:
         """The skill that a call means, or the server's tool."""

@@ -200,7 +200,8 @@ class ToolsetFactory:
         conversation = f"{fence.line}/{ref.conversation}"
         caller = SkillContext(context.account, str(context.person), conversation, context.agent)
         mcp = McpTools(self.pool, permissions.servers, self.skills.validator, redact)
-        tools: Tools = SkillTools(mcp, self.skills, permissions.skills, caller, result_chars)
+        skills, disabled = permissions.skills, permissions.policy.disabled
+        tools: Tools = SkillTools(mcp, self.skills, skills, caller, result_chars, disabled)
         tools = PinnedTools(CachedTools(tools, self.cache, caller))
         nothing = OfferedTools(frozenset())  # lists that allow do not matter for the host's own
         is_denied = permissions.decide(read_more.KEY, context, nothing) is Decision.DENY

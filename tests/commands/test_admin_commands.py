@@ -52,6 +52,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
         lambda _agent: [],
+        lambda _agent: [],
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 

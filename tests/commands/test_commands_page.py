@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from bot.access.command import PeopleContext
 from bot.access.rules import Access
@@ -20,7 +21,13 @@ PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 def whole_board() -> Commands:
     desk = AdminContext(
-        Catalog(FileSource(None)), LlmConfiguration(), lambda _: [], list, dict, lambda _: []
+        Catalog(FileSource(None)),
+        LlmConfiguration(),
+        lambda _: [],
+        list,
+        dict,
+        lambda _: [],
+        lambda _: [],
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 

@@ -18,7 +18,7 @@ from registry.errors import DocumentErrors
 from registry.sources.json_yaml import load_document, read_document
 from registry.validation import RawDocument, build
 from simulators.messages.turns import Call, turn
-from tests.host.stage import ROOT, Stage
+from tests.host.stage import ROOT, Stage, health, until
 
 SCHEMA = {"type": "object", "properties": {"status": {"type": "string"}}}
 SECRET = "hub-secret-0123456789"
@@ -80,6 +80,11 @@ def deals(url: str, **more: Any) -> dict[str, Any]:
     return skill | {"webhookUrl": url, "webhookAuth": auth} | more
 
 
+def desk_server(log: str) -> dict[str, Any]:
+    desk = ROOT / "tests/mcp/servers/desk.py"
+    return {"command": sys.executable, "args": [str(desk)], "env": {"DESK_LOG": log}}
+
+
 def shown(stage: Stage) -> list[dict[str, Any]]:
     """The skills as the model saw them in its first request."""
     tools = stage.requests()[0].get("tools", [])
@@ -117,6 +122,45 @@ async def test_calls_of_one_step_run_side_by_side(stage: Stage, hub: Hub) -> Non
         assert await stage.ask(ann, stage.world.private(ann, bot), bot, "meet!") == "Both."
     results = stage.requests()[1]["messages"][-1]["content"]
     assert [result["content"] for result in results] == ['"met"', '"met"']
+
+
+async def test_a_skill_with_the_name_of_a_servers_tool_is_refused_where_it_is_written(
+    stage: Stage, hub: Hub
+) -> None:
+    """And named where it cannot be refused; the name of a tool that is disabled is free."""
+    look = deals(hub.url, name="Look", webhookAuth=None)
+    off = {"disabledTools": ["mcp:desk:look"]}
+    servers = {"desk": desk_server(os.devnull)}
+    stage.agents["mcpServers"] |= servers
+    clerk = stage.bot("Clerk", mcpServers=["desk"], skills=[look])
+    neat = stage.bot("Neat", mcpServers=["desk"], skills=[look], toolPolicy=off)
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    stage.script.on(turn(Call("skill__Look", {"status": "open"})), "Done.", system="You are Neat.")
+    poet: dict[str, Any] = {"id": "poet", "name": "Poet", "mcpServers": ["desk"]}
+    poet["skills"] = [look | {"webhookUrl": "https://hub.example.org/"}]
+    async with stage.host() as host:
+        await until(lambda: [one.state for one in host.pool.servers] == ["up"])
+        room, office = stage.world.private(boss, neat), stage.world.private(boss, clerk)
+        assert await stage.ask(boss, room, neat, "look!") == "Done."
+        refused = await stage.ask(boss, office, clerk, f"/addagent {json.dumps(poet)}")
+        shown = await stage.ask(boss, office, clerk, "/agent clerk")
+        added = await stage.ask(
+            boss, office, clerk, f"/addagent {json.dumps(poet | {'toolPolicy': off})}"
+        )
+        changed = await stage.ask(boss, office, clerk, f"/addagent replace {json.dumps(poet)}")
+        _, report = await health(host.url)
+        kept = host.catalog.get_agent("poet")
+    assert kept is not None
+    assert kept.tool_policy is not None
+    assert [body["input"] for _, body in hub.calls] == [{"status": "open"}]
+    for said in (refused, changed):
+        assert "Nothing was changed." in said
+        assert "skill 'Look' of agent 'poet' has the name of mcp:desk:look" in said
+    assert "Created agent Poet" in added
+    clash = "skill 'Look' of agent 'clerk' has the name of mcp:desk:look"
+    assert clash in shown
+    assert [clash in one for one in report["problems"] if "Look" in one] == [True]
 
 
 async def test_a_skill_that_requires_approval_asks_each_time(stage: Stage, hub: Hub) -> None:
