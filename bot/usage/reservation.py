@@ -172,7 +172,12 @@ class TurnBudget:
             "out": usage.output,
             "cacheRead": usage.cache_read,
             "cacheWrite": usage.cache_write,
-            "tokens": charge.tokens,
+            "tokens": {
+                "prompt": charge.tokens - usage.output,
+                "completion": usage.output,
+                "total": charge.tokens,
+            },
+            "cost": None if priced.micros is None else priced.micros / 1_000_000,
             "count": charge.count,
             "micros": priced.micros or 0,
             "sure": priced.source,
