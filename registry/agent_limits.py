@@ -72,6 +72,12 @@ class TurnLimits(BaseModel):
     seconds: float = Field(
         600.0, gt=0, alias="turnseconds", description="Seconds that one turn may work."
     )
+    tool_seconds: float = Field(
+        30.0,
+        gt=0,
+        alias="toolseconds",
+        description="Seconds that one tool call may take, where its server or skill says nothing.",
+    )
     tokens: int = Field(
         8000, ge=1, alias="tokensperrequest", description="Output tokens of one model request."
     )

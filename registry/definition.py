@@ -130,7 +130,7 @@ class McpServer(RegistryModel):
     """One MCP server: a `command` to start, or a `url` to reach; secrets only as `${NAME}`.
 
     `repeatable` and `allow_credentials` are globs of its tools: those that may run twice, and those
-    that may ask the model for a credential.
+    that may ask the model for a credential. `timeout_seconds` is how long one call may take.
     """
 
     command: _Line | None = None
@@ -144,6 +144,7 @@ class McpServer(RegistryModel):
     repeatable: Many[_Line] = ()
     trust_annotations: bool = False
     allow_credentials: Many[_Line] = ()
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     cache: ServerCache | None = None
 
     @property

@@ -179,6 +179,7 @@ class AgentResolver:
                 self._is_listed,
                 rules.filter.secrets,
                 proxied=rules.proxied,
+                seconds=rules.limits.tool_seconds,
                 result_cap=rules.limits.result_chars,
             )
             for named in agent.servers
@@ -191,6 +192,7 @@ class AgentResolver:
                 rules.filter.secrets,
                 internal=agent.operator or self._is_listed(skill.webhook_url),
                 proxied=rules.proxied,
+                seconds=rules.limits.tool_seconds,
             )
             for skill in agent.definition.skills
         )

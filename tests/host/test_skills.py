@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -122,6 +123,29 @@ async def test_calls_of_one_step_run_side_by_side(stage: Stage, hub: Hub) -> Non
         assert await stage.ask(ann, stage.world.private(ann, bot), bot, "meet!") == "Both."
     results = stage.requests()[1]["messages"][-1]["content"]
     assert [result["content"] for result in results] == ['"met"', '"met"']
+
+
+async def test_a_tool_call_may_take_as_long_as_the_host_says_unless_its_server_does(
+    stage: Stage, hub: Hub
+) -> None:
+    desk, slow = desk_server(os.devnull), {"text": "x"}
+    stage.agents["mcpServers"] |= {"desk": desk, "patient": desk | {"timeoutSeconds": 2}}
+    skill = deals(f"{hub.base}/fails/slow", webhookAuth=None)
+    patterns = ["mcp:desk:*", "mcp:patient:*"]
+    names = ["desk", "patient"]
+    bot = stage.bot("Sales", mcpServers=names, skills=[skill], whitelistPatterns=patterns)
+    ann = stage.person("Ann")
+    stage.script.on(turn(CALL, Call("desk__slow", slow)), turn(Call("patient__slow", slow)), "ok")
+    async with stage.host(LIMITS__TOOLSECONDS="0.5") as host:
+        await until(lambda: [one.state for one in host.pool.servers] == ["up"])
+        began = time.monotonic()
+        assert await stage.ask(ann, stage.world.private(ann, bot), bot, "go") == "ok"
+        assert 2.5 <= time.monotonic() - began < 25
+    requests = stage.requests()
+    skills_and_desk = [one["content"] for one in requests[1]["messages"][-1]["content"]]
+    assert "timed out" in skills_and_desk[0]
+    assert "no answer in time" in skills_and_desk[1]
+    assert "no answer in time" in requests[2]["messages"][-1]["content"][0]["content"]
 
 
 async def test_a_skill_with_the_name_of_a_servers_tool_is_refused_where_it_is_written(
