@@ -291,7 +291,9 @@ class App:
         own, definition = agent.tools, agent.effective.definition
         if not own.skills or not own.servers:
             return
-        found = skill_clashes(own.skills, self.pool.tools(own.servers), own.policy.disabled)
+        names = {skill.name.casefold() for skill in own.skills}
+        tools = self.pool.tools_named(own.servers, names)
+        found = skill_clashes(own.skills, tools, own.policy.disabled)
         place = agent.effective.origins.get("skills", definition.id)
         for skill, tool in found.items():
             message = f"skill '{skill}' of agent '{definition.id}' has the name of {tool}"
