@@ -71,6 +71,7 @@ lock: dev  ## write the lock files anew from pyproject.toml (newest versions: UP
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-docs: dev  ## write the tables of settings and of attacks in docs/ anew
+docs: dev  ## write the tables of settings, attacks and requirements in docs/ anew
 	@$(BIN)/python deploy/reference.py
 	@$(BIN)/python -m tests.attacks --write
+	@$(BIN)/python -m tests.requirements --write

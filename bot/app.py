@@ -7,8 +7,9 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -18,10 +19,11 @@ from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, ModelAlerts, PersonLines, ProblemAlerts
+from bot.agents.resolver import RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext
-from bot.commands.host import AdminContext, BotState
+from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.table import all_commands
 from bot.configuration import agent_findings, log_findings, settings_findings, unknown_names
 from bot.conversations.router import Router
@@ -63,9 +65,10 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
+from bot.tools.calls import skill_clashes
 from bot.tools.policy import CallContext
 from bot.tools.read_more import TruncatedResults
-from bot.tools.toolset import ListedTool, ToolsetFactory
+from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.usage.ledger import BudgetService, Ledger
@@ -290,6 +293,7 @@ class App:
         self._stack.push_async_callback(skills.close)
         cache, truncated = ToolResultCache(self.clock, self.counters), TruncatedResults(self.store)
         self._tools = ToolsetFactory(self.pool, skills, cache, truncated)
+        self.catalog.objections = lambda agent: self._clashes(self._resolver.unstored(agent))
         await self._background(self._connect_servers(), "servers.connect")
         await self._background(self._close_unused_servers(), "servers.close_unused")
 
@@ -314,6 +318,19 @@ class App:
                 await self.pool.keep_only(self._servers(self.catalog.snapshot().agents))
             except Exception:
                 log.exception("servers.not_closed")
+
+    def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
+        """Skills of an agent that are left out, as one of its servers has a tool of that name."""
+        own, definition = agent.tools, agent.effective.definition
+        if not own.skills or not own.servers:
+            return
+        names = {skill.name.casefold() for skill in own.skills}
+        tools = self.pool.tools_named(own.servers, names)
+        found = skill_clashes(own.skills, tools, own.policy.disabled)
+        place = agent.effective.origins.get("skills", definition.id)
+        for skill, tool in found.items():
+            message = f"skill '{skill}' of agent '{definition.id}' has the name of {tool}"
+            yield Problem(place, message, "rename the skill, or disable that tool")
 
     def _servers(self, agents: Iterable[str]) -> set[ServerSpec]:
         """The MCP servers of these agents, as they are now."""
@@ -353,12 +370,14 @@ class App:
             made = self._resolver.current(agent)
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
-        def tools(agent: str, context: CommandContext) -> list[ListedTool]:
-            made, incoming = self._resolver.current(agent), context.incoming
+        def tools(agent: str, context: CommandContext) -> AgentTools:
+            if (made := self._resolver.current(agent)) is None:
+                return AgentTools()
+            incoming = context.incoming
             role = self._access.role(incoming.person.id)
             chat = "private" if incoming.address.private else "group"
             caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
-            return self._tools.listed(made.tools, caller) if made else []
+            return AgentTools(self._tools.listed(made.tools, caller), [*self._clashes(made)])
 
         context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests)
@@ -479,7 +498,8 @@ class App:
         snapshot, skills = self.catalog.snapshot(), self.installed_skills
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
-        return [*snapshot.problems, *conflicts, *skills.problems, *unhandled]
+        clashes = chain.from_iterable(map(self._clashes, self._resolver.made()))
+        return [*snapshot.problems, *conflicts, *skills.problems, *unhandled, *clashes]
 
     def _agent_errors(self) -> list[Problem]:
         """What an admin must correct; quick with ten thousand agents, as each change runs it."""

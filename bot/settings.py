@@ -55,6 +55,7 @@ from registry.binding import token_hash
 from registry.definition import Effort, LlmConfiguration
 from registry.errors import InvalidValue, Problem
 from registry.fields import fields_of
+from registry.policy import REQUIRE_CONFIRMATION, patterns_of
 from registry.urls import web_parts
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -152,13 +153,27 @@ _Secret = Annotated[SecretStr, BeforeValidator(_not_from_file)]
 _Url = Annotated[str, AfterValidator(_web_address)]
 
 
+def _tool_patterns(text: str) -> str:
+    patterns_of(text)
+    return text
+
+
 class LimitSettings(TurnLimits):
     """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
+
+    confirm: Annotated[str, AfterValidator(_tool_patterns)] = ", ".join(REQUIRE_CONFIRMATION)
+    """Tools that ask a person each time, whatever agents and skills say; `none` for none."""
 
     piihandling: Literal["off", "warn", "redact", "block"] = "off"
     """Personal data in outgoing messages; an agent may be stricter."""
     blockedtopics: str | None = None
-    """Topics that no agent may talk about, separated by commas."""
+    """Topics that no agent may talk about, besides crimes and harm to people, separated by commas;
+    the model is told so, and an answer with these words is not sent."""
+
+    @property
+    def confirmed(self) -> tuple[str, ...]:
+        """The patterns of the tools that always ask."""
+        return patterns_of(self.confirm)
 
     @property
     def topics(self) -> tuple[str, ...]:

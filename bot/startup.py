@@ -13,7 +13,7 @@ from bot.access.rules import new_code, normalize_code
 from bot.access.store import AccessStore
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.model.parameters import DEFAULT_URL, advice
-from bot.safety.output_filter import OutputFilter
+from bot.safety.output_filter import OutputFilter, by_words
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.telegram.markdown import renderer
@@ -55,7 +55,7 @@ def agent_resolver(
     """What resolves who answers, under the limits of these settings."""
     limits = settings.limits
     output = OutputFilter(
-        limits.topics, limits.piihandling, settings.secrets, renderer.render_cached
+        by_words(limits.topics), limits.piihandling, settings.secrets, renderer.render_cached
     )
     rules = HostRules(
         llm=settings.llm.as_configuration(),
@@ -65,6 +65,7 @@ def agent_resolver(
         approval_minutes=settings.approval_minutes,
         internal_hosts=settings.guest_permissions().internal_hosts,
         proxied=settings.proxy_judges,
+        confirm=limits.confirmed,
     )
     references = SecretReferences(settings.environ, settings.agent_secrets, settings.secrets)
     return AgentResolver(catalog, rules, references, installed.skills)

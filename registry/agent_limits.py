@@ -45,10 +45,14 @@ class Budgets(RegistryModel):
 
 
 class CostConfig(RegistryModel):
-    """Output tokens of one model request, and requests a minute of one person in a conversation."""
+    """Output tokens of one model request, and requests a minute.
+
+    Requests are those of one person in a conversation, and those of the whole agent.
+    """
 
     max_tokens_per_request: _Count | None = None
     max_requests_per_minute: _Count | None = None
+    max_agent_requests_per_minute: _Count | None = None
     budgets: Budgets | None = None
 
 
@@ -68,6 +72,12 @@ class TurnLimits(BaseModel):
     seconds: float = Field(
         600.0, gt=0, alias="turnseconds", description="Seconds that one turn may work."
     )
+    tool_seconds: float = Field(
+        30.0,
+        gt=0,
+        alias="toolseconds",
+        description="Seconds that one tool call may take, where its server or skill says nothing.",
+    )
     tokens: int = Field(
         8000, ge=1, alias="tokensperrequest", description="Output tokens of one model request."
     )
@@ -76,6 +86,18 @@ class TurnLimits(BaseModel):
         ge=1,
         alias="requestsperminute",
         description="Model requests a minute of one person in a conversation.",
+    )
+    agent_per_minute: int | None = Field(
+        None,
+        ge=1,
+        alias="agentrequestsperminute",
+        description="Model requests a minute of one agent, of all people together.",
+    )
+    account_per_minute: int | None = Field(
+        None,
+        ge=1,
+        alias="accountrequestsperminute",
+        description="Model requests a minute of all agents of an account together.",
     )
     result_chars: int = Field(
         100_000,
@@ -93,6 +115,7 @@ class TurnLimits(BaseModel):
             "seconds": safety.max_seconds_per_turn,
             "tokens": cost.max_tokens_per_request,
             "per_minute": cost.max_requests_per_minute,
+            "agent_per_minute": cost.max_agent_requests_per_minute,
         }
-        lower = {name: min(getattr(self, name), most) for name, most in own.items() if most}
+        lower = {name: min(getattr(self, name) or most, most) for name, most in own.items() if most}
         return self.model_copy(update=lower)

@@ -87,6 +87,8 @@ def screen_server(server: McpServer, path: Path, writer: WriterPermissions) -> I
         yield from _promises(server.trust_annotations, inside, "trust a server")
         yield from _promises(server.repeatable, (*path, "repeatable"), "declare tools repeatable")
         yield from _promises(server.cache, (*path, "cache"), "cache results")
+        inside = (*path, "allowCredentials")
+        yield from _promises(server.allow_credentials, inside, "let tools ask for credentials")
     for spelled, text in (("command", server.command), ("cwd", server.cwd)):
         yield from _no_reference(text or "", (*path, spelled))
     for index, argument in enumerate(server.args):

@@ -17,6 +17,7 @@ from registry import errors
 from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
+from registry.errors import Problem
 from registry.snapshot import Document, Entry, Snapshot, merge_documents, with_plain_agents
 from registry.sources.file import FileSource
 from registry.sources.handwritten import parse_pasted_agent
@@ -38,6 +39,8 @@ class Actor:
     admin: bool = False
 
 
+Objections = Callable[[AgentDefinition], Iterable[Problem]]
+"""What speaks against storing an agent, by what only the host knows."""
 Governance = Callable[[Actor, str, str], bool]
 """Whether an actor may do something (an action in words) to a target."""
 
@@ -61,6 +64,7 @@ class Catalog:
     writer: WriterPermissions = field(default=GUEST, kw_only=True)
     may: Governance = field(default=admins_only, kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
+    objections: Objections = field(default=lambda _agent: (), kw_only=True)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
     _bots: tuple[BotIdentity, ...] = field(default=(), init=False)
@@ -164,7 +168,7 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "create agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parse(value, agent.id)
+            await self._check(value, agent)
             try:
                 await self._put(where, value, entry, None)
             except errors.RevisionConflict:
@@ -178,7 +182,7 @@ class Catalog:
         where, value = DEFINITION + agent.id, agent.to_text()
         entry = await self._authorized(actor, "update agent", agent.id, key)
         if await self._must_write(where, value, entry):
-            await self.parse(value, agent.id)
+            await self._check(value, agent)
             stored = await self._writable.revision(where)
             if stored is None:
                 raise errors.NotThere(f"there is no agent '{agent.id}' to update")
@@ -247,6 +251,12 @@ class Catalog:
         if owner := self._operators(where):
             raise errors.Owned(entry.target, owner.place)
         return True
+
+    async def _check(self, value: str, agent: AgentDefinition) -> None:
+        """Raise DocumentErrors for an agent that may not be stored as this text."""
+        await self.parse(value, agent.id)
+        if problems := [*self.objections(agent)]:
+            raise errors.DocumentErrors(problems)
 
     def _operators(self, where: str) -> Entry[Any] | None:
         """What the file or the environment has in place of a key of the store."""

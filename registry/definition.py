@@ -127,7 +127,11 @@ class LlmConfiguration(RegistryModel):
 
 
 class McpServer(RegistryModel):
-    """One MCP server: a `command` to start, or a `url` to reach; secrets only as `${NAME}`."""
+    """One MCP server: a `command` to start, or a `url` to reach; secrets only as `${NAME}`.
+
+    `repeatable` and `allow_credentials` are globs of its tools: those that may run twice, and those
+    that may ask the model for a credential. `timeout_seconds` is how long one call may take.
+    """
 
     command: _Line | None = None
     args: Many[_Text] = ()
@@ -139,6 +143,8 @@ class McpServer(RegistryModel):
     type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
     repeatable: Many[_Line] = ()
     trust_annotations: bool = False
+    allow_credentials: Many[_Line] = ()
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     cache: ServerCache | None = None
 
     @property

@@ -50,6 +50,12 @@ def _approver(value: Any) -> Any:
     return value
 
 
+def patterns_of(text: str) -> tuple[str, ...]:
+    """The patterns of a list in one line; raises InvalidValue. `none` is no pattern at all."""
+    given = text.replace(",", " ").split()
+    return () if given == ["none"] else tuple(map(_pattern, given))
+
+
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Patterns = Many[Pattern]
 _Approver = Annotated[Any, AfterValidator(_approver)]

@@ -52,6 +52,16 @@ _CREDENTIALS = frozenset(
         *("clientsecret", "privatekey", "secretkey", "accesskey", "authorization"),
     }
 )
+_CREDENTIAL = (
+    *("password", "passwd", "passphrase", "pwd", "secret", "credential", "credentials", "token"),
+    *("apikey", "privatekey", "secretkey", "accesskey"),
+)
+_NO_CREDENTIAL = tuple(
+    f"{word}token"
+    for word in ("page", "next", "previous", "start", "sync", "cursor", "continuation", "resume")
+)
+"""How names of credentials end, and those of a place in a list."""
+_NO_TEXT = frozenset({"boolean", "integer", "number", "null"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,33 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
             cure = "remove it, and give the tool its secret by webhookAuth or the environment"
             raise InvalidValue(f"asks the model for a credential, {shown(name)}", cure)
     return value
+
+
+def required_credential(schema: Mapping[str, Any]) -> str | None:
+    """The first property that a call must give, and that is named like a credential; or None.
+
+    Takes any JSON object: what is no schema has no such property.
+    """
+    waiting: list[Any] = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            waiting += [item for keyword, item in node.items() if keyword not in _DATA]
+            named, required = node.get("properties"), node.get("required")
+            if isinstance(named, Mapping) and isinstance(required, list):
+                for name in required:
+                    if isinstance(name, str) and _asks_for(name, named.get(name)):
+                        return name
+        elif isinstance(node, list | tuple):
+            waiting += node
+    return None
+
+
+def _asks_for(name: str, schema: Any) -> bool:
+    kind = schema.get("type") if isinstance(schema, Mapping) else None
+    plain = _WORDS.sub("", name.lower())
+    is_named_so = plain.endswith(_CREDENTIAL) and not plain.endswith(_NO_CREDENTIAL)
+    return is_named_so and not (isinstance(kind, str) and kind in _NO_TEXT)
 
 
 def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:

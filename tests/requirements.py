@@ -2,7 +2,9 @@
 
 The entries are `requirements.toml`, a line each, the documents' headings `headings.toml`.
 `python -m tests.requirements` prints the counts, `python -m tests.requirements 3` the entries of
-document 3. An entry turns from "not yet" to "shown" by naming its `test`.
+document 3. An entry turns from "not yet" to "shown" by naming its `test`, one or several. Where an
+audit changed an entry, `was` is its state before, and `why` says the reason: `make docs` writes
+these into docs/requirements.md.
 """
 
 from __future__ import annotations
@@ -16,23 +18,43 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-FIELDS = {"demand": str, "test": str, "explains": bool}
+PAGE = HERE.parent / "docs/requirements.md"
+FIELDS: dict[str, Any] = {
+    "demand": str,
+    "test": (str, list),
+    "explains": bool,
+    "was": str,
+    "why": str,
+}
+STATES = ("shown", "not yet", "note", "missing")
+"""What an entry can have been before an audit; `missing`: it was not there."""
+BEGIN, END = "<!-- entries: begin -->", "<!-- entries: end -->"
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What one section of a document demands, and the test that shows it.
+    """What one section of a document demands, and the tests that show it.
 
-    `shown_by` is `tests/<path>.py::<test>` or `tests/<path>.py::<class>::<test>`, None means not
-    yet. An entry that is not `normative` explains a section that demands nothing.
+    `shown_by` are `tests/<path>.py::<test>` or `tests/<path>.py::<class>::<test>`, none means not
+    yet. An entry that is not `normative` explains a section that demands nothing. `was` and `why`
+    are empty where no audit changed it.
     """
 
     doc: int
     section: str
     id: str
     demand: str
-    shown_by: str | None = None
+    shown_by: tuple[str, ...] = ()
     normative: bool = True
+    was: str = ""
+    why: str = ""
+
+    @property
+    def state(self) -> str:
+        """`shown`, `not yet` or `note`."""
+        if not self.normative:
+            return "note"
+        return "shown" if self.shown_by else "not yet"
 
 
 def read(entries: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> list[Requirement]:
@@ -47,10 +69,22 @@ def read(entries: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -
 
 def _entry(doc: int, section: str, id_: str, fields: Mapping[str, Any]) -> Requirement:
     odd = [name for name, value in fields.items() if not isinstance(value, FIELDS.get(name, ()))]
+    odd += [name for name in ("was", "why") if (name in fields) != ("was" in fields)]
+    if fields.get("was", "missing") not in STATES:
+        odd.append("was")
     if odd or "demand" not in fields:
         raise ValueError(f"requirements.toml: {id_}: bad or missing {' '.join(odd) or 'demand'}")
-    explains = fields.get("explains", False)
-    return Requirement(doc, section, id_, fields["demand"], fields.get("test"), not explains)
+    tests = fields.get("test", [])
+    return Requirement(
+        doc,
+        section,
+        id_,
+        fields["demand"],
+        (tests,) if isinstance(tests, str) else tuple(tests),
+        not fields.get("explains", False),
+        fields.get("was", ""),
+        fields.get("why", ""),
+    )
 
 
 REQUIREMENTS = tuple(read(tomllib.loads((HERE / "requirements.toml").read_text("utf-8"))))
@@ -100,20 +134,25 @@ def _depth(heading: str) -> int:
 
 
 def _count(entries: Iterable[Requirement]) -> Count:
-    kinds = Counter(_state(entry) for entry in entries)
-    return Count(kinds["shown"], kinds["not yet"], kinds["explanation"])
+    kinds = Counter(entry.state for entry in entries)
+    return Count(kinds["shown"], kinds["not yet"], kinds["note"])
 
 
-def _state(entry: Requirement) -> str:
-    if not entry.normative:
-        return "explanation"
-    return "shown" if entry.shown_by else "not yet"
+def renewed(page: str, requirements: Iterable[Requirement] = REQUIREMENTS) -> str:
+    """The page with the table of the entries that an audit changed, as they are now."""
+    head, rest = page.split(BEGIN)
+    rows = ["| entry | before | now | why |", "| --- | --- | --- | --- |"]
+    for entry in requirements:
+        if entry.was:
+            why = entry.why.replace("|", "\\|")
+            rows.append(f"| {entry.id} | {entry.was} | {entry.state} | {why} |")
+    return "\n".join([f"{head}{BEGIN}", *rows, END + rest.partition(END)[2]])
 
 
 def _lines(arguments: Sequence[str]) -> list[str]:
     if arguments:
         chosen = [entry for entry in REQUIREMENTS if str(entry.doc) in arguments]
-        return [f"{_state(entry):<12}{entry.id:<40}{entry.demand}" for entry in chosen]
+        return [f"{entry.state:<12}{entry.id:<40}{entry.demand}" for entry in chosen]
     return [
         f"document {doc}: {count.shown} shown, {count.not_yet} not yet,"
         f" {count.explanations} explanations"
@@ -122,4 +161,7 @@ def _lines(arguments: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        PAGE.write_text(renewed(PAGE.read_text("utf-8")), "utf-8")
+        raise SystemExit
     sys.stdout.write("\n".join(_lines(sys.argv[1:])) + "\n")

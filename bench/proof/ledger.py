@@ -146,7 +146,7 @@ async def _read(t: Trial) -> list[dict[str, Any]]:
             here = [json.loads(fields[b"l"]) for _, fields in entries]
             spent = await store.hgetall(f"budget:host:{day}")
             total = int(spent.get(b"tokens", 0))
-            fits = total == sum(line["tokens"] for line in here)
+            fits = total == sum(line["tokens"]["total"] for line in here)
             t.result.check(fits, f"the host's budget of {day} is not the sum of its lines")
             lines += here
         reserved = [key.decode() async for key in store.scan_iter("budget:*:held")]

@@ -12,7 +12,7 @@ import structlog
 from bot.mcp.server_spec import prepare_server
 from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets, too_short
-from bot.safety.output_filter import OutputFilter, stricter
+from bot.safety.output_filter import OutputFilter, by_words, stricter
 from bot.skills.api import InternalSkill
 from bot.skills.spec import prepare_skill
 from bot.tools.policy import Policy
@@ -21,9 +21,9 @@ from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
 from registry.agent_limits import SafetyConfig, TurnLimits
 from registry.binding import Resolution
 from registry.catalog import Catalog
-from registry.definition import LlmConfiguration
+from registry.definition import AgentDefinition, LlmConfiguration
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.snapshot import EffectiveAgent
+from registry.snapshot import EffectiveAgent, Entry, effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class HostRules:
     """What the host sets for every agent.
 
     `llm` are the model settings of agents that say nothing. An agent may have lower `limits` and
-    `budgets` and a stricter `filter`. `internal_hosts` are those that every agent may reach;
-    `proxied`: the operator's proxy judges all other addresses.
+    `budgets`, a stricter `filter`, and more tools to `confirm` each time. `internal_hosts` are
+    those that every agent may reach; `proxied`: the operator's proxy judges all other addresses.
     """
 
     llm: LlmConfiguration
@@ -95,6 +95,7 @@ class HostRules:
     approval_minutes: float = 60.0
     internal_hosts: Collection[str] = ()
     proxied: bool = False
+    confirm: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, repr=False)
@@ -158,6 +159,17 @@ class AgentResolver:
             self._made[agent] = self._make(found) if found else None
         return self._made[agent]
 
+    def made(self) -> list[RunnableAgent]:
+        """The agents of today's snapshot that somebody has asked for already."""
+        is_current = self.catalog.snapshot().number == self._snapshot_number
+        return [agent for agent in self._made.values() if agent] if is_current else []
+
+    def unstored(self, agent: AgentDefinition) -> RunnableAgent:
+        """An agent as it would run if it were stored, by somebody who is not the operator."""
+        shared = self.catalog.snapshot().servers
+        entry = Entry(agent, agent.id, agent.id, operator=False)
+        return self._make(effective(self.rules.llm, entry, shared))
+
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy
         servers = (
@@ -167,6 +179,7 @@ class AgentResolver:
                 self._is_listed,
                 rules.filter.secrets,
                 proxied=rules.proxied,
+                seconds=rules.limits.tool_seconds,
                 result_cap=rules.limits.result_chars,
             )
             for named in agent.servers
@@ -179,6 +192,7 @@ class AgentResolver:
                 rules.filter.secrets,
                 internal=agent.operator or self._is_listed(skill.webhook_url),
                 proxied=rules.proxied,
+                seconds=rules.limits.tool_seconds,
             )
             for skill in agent.definition.skills
         )
@@ -188,7 +202,7 @@ class AgentResolver:
             tools=ToolPermissions(
                 servers=tuple(spec for spec in servers if spec),
                 skills=tuple(spec for spec in skills if spec),
-                policy=_policy(agent),
+                policy=_policy(agent, rules.confirm),
                 features=frozenset(policy.features),
             ),
             limits=rules.limits.lowered(agent.definition.safety_config, agent.cost),
@@ -202,7 +216,7 @@ class AgentResolver:
         ours = self.rules.filter
         if safety is None:
             return ours
-        topics = tuple(dict.fromkeys((*ours.topics, *safety.blocked_topics)))
+        topics = by_words((*ours.topics, *safety.blocked_topics))
         return replace(ours, topics=topics, personal=stricter(ours.personal, safety.pii_handling))
 
     def _is_listed(self, url: str | None) -> bool:
@@ -210,8 +224,11 @@ class AgentResolver:
         return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
 
 
-def _policy(agent: EffectiveAgent) -> Policy:
-    """The written rule of one agent: its own lists, and what its skills and safety settings say."""
+def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
+    """The written rule of one agent: its own lists, and what its skills and safety settings say.
+
+    What the host's `floor` matches asks each time, whatever those say.
+    """
     written, skills = agent.tool_policy, agent.definition.skills
     safety = agent.definition.safety_config or SafetyConfig()
     runs = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
@@ -220,6 +237,9 @@ def _policy(agent: EffectiveAgent) -> Policy:
         runs=(*agent.definition.whitelist_patterns, *runs),
         allowed=() if written.allowed is None else (written.allowed,),
         disabled=written.disabled_tools,
-        confirm=(*written.require_confirmation, *confirm, *safety.require_tool_confirmation),
+        confirm=(
+            *(*floor, *written.require_confirmation, *confirm),
+            *safety.require_tool_confirmation,
+        ),
         conditions=written.conditions,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
@@ -24,6 +24,7 @@ from bot.commands.host import AdminContext, actor, no_agent, server_line, server
 from bot.errors import ChannelError
 from bot.safety.text_safety import printable
 from bot.tools.policy import Decision
+from bot.tools.toolset import ListedTool
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import AlreadyThere
 from registry.snapshot import EffectiveAgent, Entry, Snapshot
@@ -77,9 +78,11 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     if found is None:
         return Reply(no_agent(snapshot, wanted))
     head = f"**{escape_markdown(found.definition.name)}** ({code(wanted)})"
+    offered = host.tools(wanted, context)
     settings = "\n".join(_settings(found, host.defaults))
-    tools, advice = _tools(host, context, wanted), "\n".join(_advice(host, found))
-    review, servers = problem_lines(snapshot.review(wanted)), "\n".join(_servers(host, wanted))
+    tools, advice = _tools(offered.listed), "\n".join(_advice(host, found))
+    review = problem_lines([*snapshot.review(wanted), *offered.clashes])
+    servers = "\n".join(_servers(host, wanted))
     return Reply(
         paragraphs(head, settings, tools, _answers(snapshot, wanted), servers, advice, review)
     )
@@ -118,9 +121,9 @@ def _json(part: BaseModel | None) -> str:
     return json.dumps(said, ensure_ascii=False) if said else ""
 
 
-def _tools(host: AdminContext, context: CommandContext, agent_id: str) -> str:
+def _tools(tools: Sequence[ListedTool]) -> str:
     """The tools that the agent has now, and what happens to a call of each."""
-    shown, more = first_items(host.tools(agent_id, context), MAX_SHOWN)
+    shown, more = first_items(tools, MAX_SHOWN)
     lines = [f"• {code(tool.key)} {HAPPENS[tool.decision]}" for tool in shown]
     return "Tools, for you here:\n" + "\n".join(lines) + more if lines else ""
 

@@ -27,7 +27,13 @@ from bot.tools.toolset import ListedTool
 from registry.binding import BotIdentity
 from registry.catalog import Actor, Catalog
 from registry.definition import LlmConfiguration
-from registry.errors import DocumentErrors, KeyReused, RegistryError, RegistryUnavailable
+from registry.errors import (
+    DocumentErrors,
+    KeyReused,
+    Problem,
+    RegistryError,
+    RegistryUnavailable,
+)
 from registry.fields import nearest
 from registry.snapshot import Snapshot
 
@@ -48,6 +54,14 @@ class BotState:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentTools:
+    """The tools that an agent has for somebody, and what keeps skills of it from being used."""
+
+    listed: Sequence[ListedTool] = ()
+    clashes: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AdminContext:
     """The parts of the host that admin commands read and change.
 
@@ -63,7 +77,7 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
-    tools: Callable[[str, CommandContext], Sequence[ListedTool]]
+    tools: Callable[[str, CommandContext], AgentTools]
 
     async def audit_refusal(self, row: BotCommand, context: CommandContext) -> None:
         """Write an audit entry for a command that its sender may not use.

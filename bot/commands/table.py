@@ -89,7 +89,7 @@ def _about(admin_context: AdminContext, context: CommandContext) -> str:
     name = f"I am **{escape_markdown(context.agent or '')}**."
     can: dict[str, list[str]] = {"I can do by myself": [], "I ask a person before I": []}
     by_itself, asking = can.values()
-    for tool in admin_context.tools(agent, context):
+    for tool in admin_context.tools(agent, context).listed:
         (by_itself if tool.decision is Decision.RUN else asking).append(tool.words)
     lines = []
     for what, names in can.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from bot.errors import ToolUnavailable
@@ -66,6 +66,15 @@ class Pool:
             for tool in server.tools
         )
         return sorted(found, key=lambda tool: tool.key)
+
+    def tools_named(self, specs: Iterable[ServerSpec], names: Collection[str]) -> list[Tool]:
+        """Those of the servers' tools whose name, without regard to case, is one of these."""
+        return [
+            replace(tool, server=spec.name)
+            for spec, server in self._found(specs)
+            for tool in server.tools
+            if tool.name.casefold() in names
+        ]
 
     def have_listed(self, specs: Iterable[ServerSpec]) -> bool:
         """Whether each of these has said what it offers, at least once."""

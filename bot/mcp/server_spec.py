@@ -25,7 +25,7 @@ from registry.skill import ServerCache
 
 log = structlog.get_logger("mcp")
 
-_REACH = {"command", "args", "env", "cwd", "url", "auth"}
+_REACH = {"command", "args", "env", "cwd", "url", "auth", "allow_credentials"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ServerSpec:
     internal: bool = False
     internal_auth: bool = False
     proxied: bool = False
-    deadline: float = 60.0
+    deadline: float = 30.0
     max_calls: int = 8
     result_cap: int = 100_000
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
@@ -134,10 +134,12 @@ def prepare_server(
     secrets: Secrets,
     *,
     proxied: bool = False,
+    seconds: float = 30.0,
     result_cap: int = 100_000,
 ) -> ServerSpec | None:
     """The server with its references expanded; None, with a line in the log, where one is missing.
 
+    `seconds` is how long a call may take where the server does not say.
     `expand` replaces the `${NAME}` references of a text, or raises ReferenceMissing;
     `is_listed` tells whether the operator lets all agents reach the host of a URL, internal or not.
     """
@@ -164,6 +166,7 @@ def prepare_server(
             internal=named.operator or is_listed(definition.url),
             internal_auth=auth is not None and (named.operator or is_listed(tokens_from)),
             proxied=proxied,
+            deadline=one.timeout_seconds or seconds,
             result_cap=result_cap,
             secrets=secrets,
         )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from bot.ops.redaction import Secrets
 from bot.safety.text_safety import is_printable, printable
-from registry.tool_schema import fault
+from registry.errors import InvalidValue
+from registry.tool_schema import fault, required_credential, usable
 
 if TYPE_CHECKING:
     from mcp import types
@@ -23,6 +26,8 @@ SCHEMA_LIMIT = 64_000
 TOOLS_LIMIT = 1_000
 NOTES_LIMIT = 100
 WIRE_LIMIT = 64
+CHECK_SECONDS = 1.0
+"""For how long the schemas of a list are looked at for what cannot be checked."""
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -59,6 +64,11 @@ class Tool:
         """`mcp:<server>:<name>`, by which policy knows it."""
         return f"mcp:{self.server}:{self.name}"
 
+    def as_shown(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The server's own arguments under the names that the schema has for them."""
+        names = {own: name for name, own in self.renamed.items()}
+        return {names.get(name, name): value for name, value in arguments.items()}
+
 
 def left_out(name: str, why: str) -> str:
     """The note on a tool that is left out."""
@@ -74,11 +84,14 @@ class ToolFilter:
     """Takes the usable tools out of a list that comes in pages; `notes` say what is left out.
 
     Secrets are taken out of what models read; where a call would need one, the tool is left out.
+    So is one that asks the model for a credential, unless one of the globs `asking` matches it.
     """
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, asking: Iterable[str] = ()) -> None:
         self._secrets = secrets
+        self._asking = tuple(asking)
         self._tools: dict[str, Tool] = {}
+        self._seconds = 0.0
         self.notes: list[str] = []
         self.is_full = False
 
@@ -97,15 +110,42 @@ class ToolFilter:
             name = self._secrets.redact(raw.name[: 2 * NAME_LIMIT])
             if raw.name in self._tools:
                 self._note(f"tool {printable(name)[:80]!r} is listed twice: the first stays")
-            elif reason := _refusal(raw):
+            elif reason := _refusal(raw) or self._credential(raw):
                 self._note(left_out(name, reason))
             else:
                 tool = _tool(raw, self._secrets)
                 needed = [tool.name, tool.input_schema, tool.renamed]
-                if not self._secrets.found_in(json.dumps(needed, ensure_ascii=False)):
-                    self._tools[raw.name] = tool
+                if self._secrets.found_in(json.dumps(needed, ensure_ascii=False)):
+                    self._note(left_out(name, "its name or its input schema has a secret"))
                     continue
-                self._note(left_out(name, "its name or its input schema has a secret"))
+                self._tools[raw.name] = tool
+                if reason := self._unchecked(tool):
+                    self._note(
+                        f"the input of tool {printable(name)[:80]!r} is not checked: {reason}"
+                    )
+
+    def _credential(self, raw: types.Tool) -> str | None:
+        """Why a tool that asks for a credential is left out; None for any other."""
+        asked = required_credential(raw.input_schema)
+        if asked is None or any(fnmatchcase(raw.name, glob) for glob in self._asking):
+            return None
+        return (
+            f"it asks the model for a credential, {printable(self._secrets.redact(asked))[:80]!r}; "
+            "give it to the server by env or headers, or name the tool in allowCredentials"
+        )
+
+    def _unchecked(self, tool: Tool) -> str | None:
+        """Why calls of a tool cannot be checked against its schema, where that is known in time."""
+        if self._seconds >= CHECK_SECONDS:
+            return None
+        began = time.monotonic()
+        try:
+            usable(tool.input_schema)
+        except InvalidValue as wrong:
+            return f"its schema {wrong.message}"
+        finally:
+            self._seconds += time.monotonic() - began
+        return None
 
     def _note(self, text: str) -> None:
         if len(self.notes) < NOTES_LIMIT:

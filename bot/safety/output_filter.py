@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -32,6 +32,14 @@ WITHHELD = "I can't show this answer: it contains personal data."
 BLOCKED = "I can't talk about that here."
 PROMPT = "Do not help with or talk about these topics, and say so plainly: {}."
 
+TOPICS = {
+    "illegal_activity": "crimes: fraud, theft, breaking into systems or homes, dealing in drugs or "
+    "weapons, forged documents",
+    "harmful_content": "harm to people: violence, making weapons, self-harm, abuse, hatred of a "
+    "group, sexual content with minors",
+}
+"""Topics that every agent keeps away from, with what is meant: the base prompt says it."""
+
 NO_TOOL = "no_such_tool"
 """Replaces the name of a tool that the model made up, where that contains a secret."""
 
@@ -46,6 +54,15 @@ _UNFINISHED = [re.compile(form) for form in (r"<[^<>\n]*\Z", r"!?\[[^\[\n]*\Z", 
 Block = dict[str, Any]
 Renderer = Callable[[str], RichText]
 """How people will see some Markdown."""
+
+
+def by_words(topics: Iterable[str]) -> tuple[str, ...]:
+    """The topics that are looked for as words: each once, without those that have a meaning here.
+
+    Their names are in no answer that talks of them, and in many that refuse to.
+    """
+    known = {plain_words(name) for name in TOPICS}
+    return tuple(one for one in dict.fromkeys(topics) if plain_words(one) not in known)
 
 
 def stricter(*handlings: Handling) -> Handling:

@@ -70,9 +70,16 @@ class SchemaValidator:
         self._cache: OrderedDict[int, _Prepared] = OrderedDict()
         self._process = _ValidatorProcess()
 
-    async def mismatch(self, schema: Mapping[str, Any], value: Any) -> str | None:
-        """What is wrong with a value, in a sentence; None where it fits the schema."""
+    async def mismatch(
+        self, schema: Mapping[str, Any], value: Any, *, lenient: bool = False
+    ) -> str | None:
+        """What is wrong with a value, in a sentence; None where it fits the schema.
+
+        `lenient`: any value fits a schema that cannot be used.
+        """
         found = await self._mismatch(schema, value)
+        if found and found[0] == schema_worker.UNUSABLE and lenient:
+            return None
         return None if found is None else f"{printable(found[0], 300)} at {found[1][:80]}"
 
     async def close(self) -> None:

@@ -21,12 +21,15 @@ log = structlog.get_logger("skills")
 
 
 class SkillRunner:
-    """Calls skills of every kind; every end of a call is a result."""
+    """Calls skills of every kind; every end of a call is a result.
+
+    Its `validator` checks the input of all other tools as well: they share one process.
+    """
 
     def __init__(self) -> None:
         self._webhooks: WebhookSkillRunner | None = None
         self._python = PythonSkillRunner()
-        self._validator = SchemaValidator()
+        self.validator = SchemaValidator()
         self._reported: set[tuple[str, str]] = set()
 
     async def call(
@@ -41,7 +44,7 @@ class SkillRunner:
 
     async def argument_error(self, skill: SkillSpec, arguments: Mapping[str, Any]) -> str | None:
         """What is wrong with a skill's arguments, in a sentence; None where they fit."""
-        return await self._validator.mismatch(skill.input_schema, arguments)
+        return await self.validator.mismatch(skill.input_schema, arguments)
 
     def report_clash(self, skill: str, tool: str) -> None:
         """Log, once, that a skill is left out because a server's tool has its name."""
@@ -53,7 +56,7 @@ class SkillRunner:
         """Close all connections."""
         if self._webhooks is not None:
             await self._webhooks.close()
-        await self._validator.close()
+        await self.validator.close()
 
     def _webhook_runner(self) -> WebhookSkillRunner:
         if self._webhooks is None:
@@ -76,7 +79,7 @@ class SkillRunner:
         if skill.handler is not None and size > RESULT_LIMIT:
             return outcome_unknown(f"Skill answered with more than {RESULT_LIMIT} bytes")
         schema = None if result.error else skill.document.output_schema
-        if schema is not None and (wrong := await self._validator.mismatch(schema, result.body)):
+        if schema is not None and (wrong := await self.validator.mismatch(schema, result.body)):
             text = "Skill answered with a value that does not fit its outputSchema"
             return outcome_unknown(f"{text}: {wrong}")
         is_error = isinstance(result.body, dict) and bool(result.body.get("error"))

@@ -13,7 +13,7 @@ import structlog
 from bot.ops.redaction import Secrets
 from bot.skills.api import InternalSkill
 from registry.errors import ReferenceMissing
-from registry.skill import Skill
+from registry.skill import LONGEST_SECONDS, Skill
 
 log = structlog.get_logger("skills")
 
@@ -89,14 +89,18 @@ def prepare_skill(
     *,
     internal: bool,
     proxied: bool = False,
+    seconds: float = LONGEST_SECONDS,
 ) -> SkillSpec | None:
     """The skill as a turn calls it; None where it is off, or, with a line in the log, incomplete.
 
     `handlers` are the internal skills of this host, `expand` replaces the `${NAME}` references of a
-    text or raises ReferenceMissing; the rest goes into `SkillSpec`.
+    text or raises ReferenceMissing; the rest goes into `SkillSpec`. `seconds` is how long a call
+    may take where the document does not say.
     """
     if not document.enabled:
         return None
+    if "timeout_seconds" not in document.model_fields_set and seconds < LONGEST_SECONDS:
+        document = document.model_copy(update={"timeout_seconds": seconds})
     try:
         if document.execution_type == "internal":
             name = document.internal_handler or ""

@@ -27,7 +27,7 @@ T = TypeVar("T")
 log = structlog.get_logger("store")
 
 PRELUDES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("admit", "beat", "count_within", "request_access"), ()),
+    **dict.fromkeys(("admit", "beat", "count_within", "request_access", "take_requests"), ()),
     **dict.fromkeys(("acquire", "view_leases"), ("alive",)),
     **dict.fromkeys(("append", "release_budget", "reserve"), ("fence", "ledger")),
     "finish": ("fence", "ledger", "running"),

@@ -90,6 +90,8 @@ budget_held = Key("budget:<scope>:held")
 """What each turn has reserved in a scope."""
 budget_ends = Key("budget:<scope>:ends")
 """When each reservation in a scope lapses."""
+requests_lately = Key("budget:<scope>:lately")
+"""How many model requests an agent or an account made within the minute, where that is limited."""
 
 # --- access and admins ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,10 +16,12 @@ from bot.mcp.server import ServerCall
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool, tool_named
 from bot.messages import INVALID_INPUT
+from bot.safety.validation import SchemaValidator
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
 from bot.store.journal import Record
+from bot.tools.policy import forbids
 from registry.skill import CacheRule
 
 SKILL = ""
@@ -33,6 +35,7 @@ NOT_PLAIN = (
     "The call's input is not plain JSON: {}. It was not run. Write it again: a long number as a "
     "text in quotes, a long text or list in parts."
 )
+MISFIT = "Not run: the input does not fit the tool's schema: {}. Correct it and call again."
 NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
 NO_LONGER = "This tool is no longer the one that it was when this turn began. It was not run."
 NAME_TAKEN = "A server's tool has the same name as this skill, so the skill was not run."
@@ -163,6 +166,19 @@ def result_record(entry: str, call: str, result: Result) -> Record:
     return Record("result", body | {"unknown": True} if result.fate_unknown else body)
 
 
+def skill_clashes(
+    skills: Iterable[SkillSpec], tools: Iterable[Tool], disabled: Sequence[str]
+) -> dict[str, str]:
+    """The key of the tool whose name a skill has, by the skill's name; disabled tools have none."""
+    taken = {tool.name.casefold(): tool.key for tool in tools}
+    found = {skill.name: taken.get(skill.name.casefold(), "") for skill in skills}
+    return {
+        name: key
+        for name, key in found.items()
+        if key and not any(forbids(pattern, key) for pattern in disabled)
+    }
+
+
 READY_SECONDS = 10.0
 READY_FOR_APPROVED_SECONDS = 60.0
 
@@ -178,6 +194,10 @@ class Tools(Protocol):
         """The tool that a call means, None where there is no such tool in this turn."""
         ...
 
+    async def misfit(self, call: Call) -> str | None:
+        """What is wrong with the input of a call of a tool that is found; None where it fits."""
+        ...
+
     async def call(self, call: Call, seconds: float) -> Result:
         """Make a call of a tool that is found, within so many seconds; never raises for a tool."""
         ...
@@ -187,11 +207,13 @@ class Tools(Protocol):
 class McpTools:
     """The tools of an agent's MCP servers.
 
-    `redact` takes secrets out of the host's own words about a call.
+    `validator` checks what goes to them. `redact` takes secrets out of the host's own words about
+    a call.
     """
 
     pool: Pool
     servers: Sequence[ServerSpec]
+    validator: SchemaValidator
     redact: Callable[[str], str] = str
 
     async def connect(self, *, approved: bool = False) -> None:
@@ -223,6 +245,16 @@ class McpTools:
             cache=cache,
             identity=(server.share_key, definition),
         )
+
+    async def misfit(self, call: Call) -> str | None:
+        """What is wrong with the input by the tool's schema, as far as that can be used."""
+        server = self._server(call)
+        tool = tool_named(str(call.tool), self.pool.tools([server])) if server else None
+        if tool is None:
+            return None
+        given = tool.as_shown(call.arguments)
+        wrong = await self.validator.mismatch(tool.input_schema, given, lenient=True)
+        return self.redact(wrong) if wrong else None
 
     async def call(self, call: Call, seconds: float) -> Result:
         """The server's result, or why there is none; an approved call reaches no changed tool."""
@@ -265,27 +297,32 @@ class WrappedTools:
         """The tool that a call means."""
         return self.tools.find(call)
 
+    async def misfit(self, call: Call) -> str | None:
+        """What is wrong with the input of a call; None where it fits."""
+        return await self.tools.misfit(call)
+
 
 @dataclass(frozen=True, slots=True)
 class SkillTools(WrappedTools):
     """An agent's skills beside its servers' tools; a skill with the name of one is left out.
 
-    `result_chars` is how much of a result the model reads at once.
+    Names of tools that the `disabled` patterns cover are free. `result_chars` is how much of a
+    result the model reads at once.
     """
 
     runner: SkillRunner
     skills: Sequence[SkillSpec]
     context: SkillContext
     result_chars: int
+    disabled: Sequence[str] = ()
 
     def offered(self) -> Sequence[Tool | SkillSpec]:
         """The servers' tools, then the skills in the agent's order."""
-        tools = self.tools.offered()
-        taken = {tool.name.casefold(): tool.key for tool in tools}
-        for skill in self.skills:
-            if key := taken.get(skill.name.casefold()):
-                self.runner.report_clash(skill.name, key)
-        return [*tools, *(one for one in self.skills if one.name.casefold() not in taken)]
+        tools = [tool for tool in self.tools.offered() if isinstance(tool, Tool)]
+        clashing = skill_clashes(self.skills, tools, self.disabled)
+        for skill, key in clashing.items():
+            self.runner.report_clash(skill, key)
+        return [*tools, *(one for one in self.skills if one.name not in clashing)]
 
     def find(self, call: Call) -> FoundTool | None:
         """The skill that a call means, or the server's tool."""

@@ -130,6 +130,12 @@ class Toolset:
         always = decision is Decision.ASK and not is_uncertain
         return PolicyResult(needs_approval=True, always=always, definition=tool.definition)
 
+    async def checked(self, call: Call, decision: PolicyResult) -> PolicyResult:
+        """The decision about a call, or its refusal where its input does not fit the tool."""
+        if decision.refusal or not (wrong := await self.tools.misfit(call)):
+            return decision
+        return refused(calls.MISFIT.format(wrong))
+
     def is_repeatable(self, call: Call) -> bool:
         """Whether an admin said that this tool may run twice, itself or by trusting its server."""
         tool = self.tools.find(call)
@@ -217,8 +223,9 @@ class ToolsetFactory:
         """
         conversation = f"{fence.line}/{ref.conversation}"
         caller = SkillContext(context.account, str(context.person), conversation, context.agent)
-        mcp = McpTools(self.pool, permissions.servers, redact)
-        tools: Tools = SkillTools(mcp, self.skills, permissions.skills, caller, result_chars)
+        mcp = McpTools(self.pool, permissions.servers, self.skills.validator, redact)
+        skills, disabled = permissions.skills, permissions.policy.disabled
+        tools: Tools = SkillTools(mcp, self.skills, skills, caller, result_chars, disabled)
         tools = PinnedTools(CachedTools(tools, self.cache, caller))
         nothing = OfferedTools(frozenset())  # lists that allow do not matter for the host's own
         is_denied = permissions.decide(read_more.KEY, context, nothing) is Decision.DENY

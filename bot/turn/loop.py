@@ -84,6 +84,8 @@ class AgentLoop:
         who = (turn.line.name, turn.opened.ref.conversation, turn.incoming.person.id)
         if not self.rate.take(who, turn.usage.limits.per_minute):
             return turn_result("refused", turn.said(), results.TOO_MANY_REQUESTS)
+        if not await turn.budget.take_request(turn.usage.limits):
+            return turn_result("refused", turn.said(), results.TOO_MUCH_AT_ONCE)
         last = turn.usage.is_last_request
         answer = await self.model.ask(last=last)
         has_calls = any(block["type"] == "tool_use" for block in answer.content)

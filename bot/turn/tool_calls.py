@@ -140,7 +140,7 @@ class ToolCalls:
             name = grant_name(self.turn.opened.ref.agent, call.key, decision.definition)
             if name in await self.turn.grants():
                 return replace(decision, needs_approval=False, approved=True)
-        return decision
+        return await self.toolset.checked(call, decision)
 
     def _decided(self, call: Call) -> ToolCallApproval | None:
         approval = self.turn.request.approval

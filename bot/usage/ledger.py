@@ -46,6 +46,12 @@ class Ledger:
         """Release a reservation in these scopes."""
         await self.client.as_owner("release_budget", fence, [], hold, *scopes)
 
+    async def take(self, limits: Mapping[str, int]) -> str | None:
+        """Count a request in every scope, or in none: the scope whose minute is full, or None."""
+        names = [keys.requests_lately(scope) for scope in limits]
+        full = await self.client.run_idempotent("take_requests", names, [*limits.values()])
+        return [*limits][full - 1] if full else None
+
     async def spent(self, scope: str) -> dict[str, int]:
         """Requests, tokens and micro-dollars (`micros`) of a scope."""
         found = await self.client.read("HMGET", keys.budget(scope), *COUNTED)
@@ -54,12 +60,26 @@ class Ledger:
     async def lines(self, day: str, after: str = "", count: int = 1000) -> list[dict[str, Any]]:
         """The lines of a day (`2026-01-31`) in order, each with its `id`.
 
-        Lines of earlier releases name less of who answered; what they lack is None.
+        Lines of earlier releases name less of who answered; what they lack is None. Their tokens
+        and their cost are told as those of today.
         """
         start = f"({after}" if after else "-"
         found = await self.client.read("XRANGE", keys.ledger(day), start, "+", "COUNT", count)
         absent = dict.fromkeys(ATTRIBUTION)
-        return [{**absent, "id": id.decode(), **orjson.loads(body[b"l"])} for id, body in found]
+        return [
+            {**absent, "id": id.decode(), **_of_today(orjson.loads(body[b"l"]))}
+            for id, body in found
+        ]
+
+
+def _of_today(line: dict[str, Any]) -> dict[str, Any]:
+    """A line, with tokens and cost as lines have them today."""
+    if isinstance(line["tokens"], int):
+        total, completion = line["tokens"], line["out"]
+        parts = {"prompt": total - completion, "completion": completion, "total": total}
+        cost = None if line["sure"] == "unknown" else line["micros"] / 1_000_000
+        line |= {"tokens": parts, "cost": cost}
+    return line
 
 
 Alert = Callable[[str, str], Awaitable[object]]

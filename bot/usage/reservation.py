@@ -11,6 +11,7 @@ from bot.store.journal import Record
 from bot.usage import pricing
 from bot.usage.budgets import EXHAUSTED, Budgets, Cost, Spender, day_of
 from bot.usage.ledger import BudgetService
+from registry.agent_limits import TurnLimits
 
 USAGE = "usage"
 """The kind of a record that the journal writes into the ledger, in the same step."""
@@ -70,6 +71,23 @@ class TurnBudget:
                 self._reserved_in = []
                 await self._refuse_exhausted(exhausted)
         self._request, self._day = request, day
+
+    async def take_request(self, limits: TurnLimits) -> bool:
+        """Count a request of the agent and of its account; False where a minute has no more."""
+        who = self.spender.attribution
+        most = {
+            f"account:{who.account}": limits.account_per_minute,
+            f"agent:{who.agent}": limits.agent_per_minute,
+        }
+        given = {scope: limit for scope, limit in most.items() if limit is not None}
+        full = await self.service.ledger.take(given) if given else None
+        if full is not None:
+            name = full.replace(":", " ", 1)
+            text = (
+                f"A request was refused: {name} has used up its {given[full]} requests of a minute."
+            )
+            await self.service.alert(f"rate:{full}:{day_of(self.clock.wall())}", text)
+        return full is None
 
     async def release(self) -> None:
         """Release what is still reserved."""
@@ -154,7 +172,12 @@ class TurnBudget:
             "out": usage.output,
             "cacheRead": usage.cache_read,
             "cacheWrite": usage.cache_write,
-            "tokens": charge.tokens,
+            "tokens": {
+                "prompt": charge.tokens - usage.output,
+                "completion": usage.output,
+                "total": charge.tokens,
+            },
+            "cost": None if priced.micros is None else priced.micros / 1_000_000,
             "count": charge.count,
             "micros": priced.micros or 0,
             "sure": priced.source,

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -153,11 +154,7 @@ def read_legacy(environ: Mapping[str, str], has_bot: bool) -> RawDocument | None
     name = environ.get("NAME", "").strip()
     if not name or not has_bot:
         return None
-    agent_id = slug(name)
-    if agent_id is None:
-        cure = "use a name with letters a-z, or describe the agent with AGENTS__0__ID"
-        message = "this name has no letter that an id can have"
-        return RawDocument(problems=(Problem("NAME", message, cure),))
+    agent_id = slug(name) or f"agent-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     variables = {
         "mcpServerEndpoints": _numbered(environ, "MCPSERVERS__", "__ENDPOINT"),
         "whitelistPatterns": _numbered(environ, "WHITELISTPATTERNS__", ""),

@@ -73,7 +73,7 @@ class Desk:
         if self.model:
             addresses["ANTHROPIC_BASE_URL"] = self.model
         own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "HTTP_PORT": "0"}
-        return own | addresses | more
+        return {**own, **addresses, **more}
 
     async def type(self, command: str, **more: str) -> str:
         """What a command prints, and its exit code where it is not 0."""
@@ -181,7 +181,7 @@ async def claimed(desk: Desk) -> str:
     printed = desk.seen.split("This host has no admin yet.", 1)[1]
     (told,) = (block for block in BLOCKS if "This host has no admin yet." in block)
     assert " ".join(printed.split("/claim")[0].split()) in " ".join(told.split())
-    return re.findall(r"/claim ([A-Z0-9-]+)", printed, re.IGNORECASE)[0]
+    return str(re.findall(r"/claim ([A-Z0-9-]+)", printed, re.IGNORECASE)[0])
 
 
 async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(

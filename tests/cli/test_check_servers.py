@@ -67,6 +67,7 @@ def test_servers_are_asked_where_the_operator_wants_it_and_not_otherwise(
     for words in (
         "server 'left': tool 'wrong' is left out",
         "server 'left': tool 'refers' is left out",
+        "server 'left': tool 'asks' is left out: it asks the model for a credential, 'api_key'",
         "server 'dead' cannot be used: the server's process ended with code 3; its last words",
         "server 'absent' cannot be used: FileNotFoundError: there is no program",
     ):

@@ -42,6 +42,7 @@ WRONG = [
     ("BUDGETS__PERSN__USD", "1", "BUDGETS__PERSN", "did you mean BUDGETS__PERSON?"),
     ("BUDGETS__HOST", "hunter2", "BUDGETS__HOST", "set BUDGETS__HOST__TOKENS or"),
     ("LIMITS__ITERATIONS", "0", "LIMITS__ITERATIONS", "must be at least 1"),
+    ("LIMITS__CONFIRM", "mcp:desk", "LIMITS__CONFIRM", "does not name server and tool"),
     ("LIMITS__PIIHANDLING", "hunter2", "LIMITS__PIIHANDLING", "'redact' or 'block'"),
     ("DATA_FSYNC", "hunter2", "DATA_FSYNC", "must be 'everysec' or 'always'"),
     ("ALLOW_OPEN_REDIS", "hunter2", "ALLOW_OPEN_REDIS", "must be true or false"),

@@ -13,7 +13,7 @@ from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import CommandContext, Commands, Reply, escape_markdown
-from bot.commands.host import AdminContext, BotState
+from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.table import all_commands
 from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
 from bot.telegram.markdown.renderer import render
@@ -58,7 +58,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
         lambda _agent: [],
-        lambda _agent, _context: [],
+        lambda _agent, _context: AgentTools(),
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 

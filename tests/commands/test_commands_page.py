@@ -9,7 +9,7 @@ from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import Commands
-from bot.commands.host import AdminContext
+from bot.commands.host import AdminContext, AgentTools
 from bot.commands.table import all_commands
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
@@ -26,7 +26,7 @@ def whole_board() -> Commands:
         list,
         dict,
         lambda _: [],
-        lambda _, __: [],
+        lambda _agent, _context: AgentTools(),
     )
     return all_commands(desk, PeopleContext(Access(), nobody_waits))
 

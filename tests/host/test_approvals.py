@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage
 from tests.host.tool_agent import ToolAgent, asking, buttons, data, results, write
@@ -123,6 +125,31 @@ async def test_what_must_be_confirmed_asks_even_if_whitelisted_and_never_for_goo
         it.press("Once")
         await it.said("gone")
     assert agent.done == ["delete a"]
+
+
+@pytest.mark.parametrize(
+    ("floor", "call", "done"),
+    [
+        ({}, Call("desk__delete_note", {"name": "a"}), "delete a"),
+        (
+            {"LIMITS__CONFIRM": "mcp:desk:WRITE, skill:*"},
+            Call("desk__write", {"text": "a"}),
+            "write a",
+        ),
+    ],
+)
+async def test_what_the_host_wants_confirmed_asks_though_the_agent_takes_it_away(
+    stage: Stage, floor: dict[str, str], call: Call, done: str
+) -> None:
+    stage.environ |= floor
+    policy: dict[str, list[str]] = {"requireConfirmation": []}
+    agent = ToolAgent(stage, whitelistPatterns=["mcp:desk:*"], toolPolicy=policy)
+    async with asking(agent, turn(call), "I see.") as it:
+        assert buttons(it.question) == ["Once", "Deny"]
+        assert agent.done == []
+        it.press("Once")
+        await it.said("I see.")
+    assert agent.done == [done]
 
 
 async def test_several_calls_are_one_question_and_each_is_decided(stage: Stage) -> None:

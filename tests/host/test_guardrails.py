@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.turn.results import OUT_OF_TIME, TOO_MANY_REQUESTS
+from bot.turn.results import OUT_OF_TIME, TOO_MANY_REQUESTS, TOO_MUCH_AT_ONCE
 from simulators.messages.turns import Call, Text, Turn, turn
 from simulators.telegram.people import Bot, Person
 from tests.host.stage import Stage, staged
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DESK = Path(__file__).parents[1] / "mcp" / "servers" / "desk.py"
 PATIENCE = 40.0
+ONE_A_MINUTE = {"maxAgentRequestsPerMinute": 1}
 
 
 class Scene:
@@ -171,6 +172,35 @@ async def test_too_many_requests_of_one_person_get_a_word_and_others_do_not_noti
     told = [await scene.asked(scene.seldom, "please", ann) for _ in range(3)]
     assert told == ["ok", "ok", TOO_MANY_REQUESTS]
     assert await scene.asked(scene.seldom, "please") == "ok"
+
+
+async def test_requests_of_an_agent_and_of_its_account_have_limits_of_their_own(
+    tmp_path: Path,
+) -> None:
+    async with staged(tmp_path) as stage:
+        bots = [stage.bot("One"), stage.bot("Two"), stage.bot("Three", costConfig=ONE_A_MINUTE)]
+        boss = stage.person("Boss")
+        stage.environ["ADMINS"] = str(boss.id)
+        stage.script.on("ok", again=True)
+        limits = {"LIMITS__AGENTREQUESTSPERMINUTE": "2", "LIMITS__ACCOUNTREQUESTSPERMINUTE": "4"}
+
+        async def asked(bot: Bot) -> str:
+            ann = stage.person("Ann")
+            return await stage.ask(ann, stage.world.private(ann, bot), bot, "hi")
+
+        async with stage.host(**limits):
+            one, two, three = bots
+            office = stage.world.private(boss, one)
+            assert await stage.ask(boss, office, one, "hi") == "ok"
+            said = [await asked(one), await asked(one), await asked(one), await asked(three)]
+            said += [await asked(three), await asked(two), await asked(two)]
+            word = "agent one has used up its 2 requests of a minute"
+            await stage.world.until(
+                lambda: any(word in text for text in stage.texts(office, one.id))
+            )
+    busy = TOO_MUCH_AT_ONCE
+    assert said == ["ok", busy, busy, "ok", busy, "ok", busy]
+    assert len(stage.requests()) == 4
 
 
 async def test_a_turn_ends_when_its_time_is_over_and_keeps_what_was_said(scene: Scene) -> None:

@@ -90,11 +90,18 @@ async def test_the_ledger_equals_the_simulators_own_count_to_the_token(stage: St
         said = await stage.ask(people[0], stage.world.private(people[0], bot), bot, "/usage")
     assert summed(lines) == dict(total)
     assert {line["sure"] for line in lines} == {"own"}
+    for line in lines:
+        kinds = {"prompt": went_in(line), "completion": line["out"]}
+        assert line["tokens"] == kinds | {"total": sum(kinds.values())}
+        assert line["cost"] == line["micros"] / 1_000_000
     cost = total["in"] + total["out"] * 10 + total["cacheRead"] * 0.1 + total["cacheWrite"] * 1.25
     assert abs(sum(line["micros"] for line in lines) - cost) <= len(lines)
     assert {line["person"] for line in lines} == {str(p.id) for p in people}
     mine = [line for line in lines if line["person"] == str(people[0].id)]
-    assert f"you: {len(mine)} model requests, {sum(line['tokens'] for line in mine)} tokens" in said
+    assert (
+        f"you: {len(mine)} model requests, {sum(line['tokens']['total'] for line in mine)} tokens"
+        in said
+    )
     assert f"this agent: {len(lines)} model requests" in said
 
 
@@ -146,7 +153,7 @@ async def test_a_price_that_nobody_knows_is_told_as_such(chat: HostChat) -> None
     chat.script.on("hi")
     await chat.ask("hello")
     (line,) = await ledger(chat.host)
-    assert (line["sure"], line["micros"]) == ("unknown", 0)
+    assert (line["sure"], line["micros"], line["cost"]) == ("unknown", 0, None)
     assert (line["agent"], line["account"]) == ("echo", "default")
     assert line["model"].startswith("claude-haiku-5-5")
     assert line["conversation"] == str(chat.person.id)
@@ -202,7 +209,7 @@ async def test_no_budget_is_overrun_by_a_burst_and_the_admin_is_told_once(stage:
     refused = [text for text in said if "this agent has used up" in text]
     assert 0 < len(lines) < 30
     assert len(refused) == 30 - len(lines)
-    assert sum(line["tokens"] for line in lines) <= most
+    assert sum(line["tokens"]["total"] for line in lines) <= most
     assert len([t for t in stage.texts(own, bot.id) if "is used up" in t]) == 1
 
 

@@ -39,6 +39,8 @@ class Scene:
         self.plain = stage.bot("Plain", mcpServers=["desk"])
         self.loose = stage.bot("Loose", safetyConfig={"piiHandling": "warn"})
         self.strict = stage.bot("Strict", safetyConfig={"piiHandling": "block"})
+        names = ["illegal_activity", "Harmful Content"]
+        self.named = stage.bot("Named", safetyConfig={"blockedTopics": names})
         self.quiet = stage.bot("Quiet", safetyConfig={"blockedTopics": ["secret sauce"]})
 
     async def asked(self, bot: Bot, text: str, *answer: Turn | str) -> str:
@@ -79,6 +81,18 @@ async def test_topics_of_the_host_and_of_the_agent_are_blocked(scene: Scene) -> 
     assert await scene.asked(scene.plain, "sauce", "A secret sauce.") == "A secret sauce."
     system = str(scene.stage.requests()[-1]["system"])
     assert "state secrets, x-ray" in system
+
+
+async def test_topics_with_a_meaning_are_told_to_every_model_and_not_looked_for_as_words(
+    scene: Scene,
+) -> None:
+    refusal = "I do not help with illegal activity or harmful content."
+    for bot in (scene.named, scene.plain):
+        assert await scene.asked(bot, "how do I forge a passport?", refusal) == refusal
+        told = str(scene.stage.requests()[-1]["system"])
+        assert [one for one in ("forged documents", "self-harm") if one not in told] == []
+        assert "state secrets, x-ray" in told
+        assert "illegal_activity" not in told
 
 
 async def test_no_preview_has_what_the_answer_has_not(scene: Scene) -> None:

@@ -50,15 +50,27 @@ async def gone(host: App, agent: str, seconds: float = 20) -> None:
 # --- the spec's own examples ----------------------------------------------------------------------
 
 
-async def test_a_name_alone_makes_the_one_agent_of_all_bots(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("name", "agent_id"),
+    [
+        ("Jack The First", "jack-the-first"),
+        ("Ёж", "agent-d919b41f"),
+        ("猫カフェ", "agent-"),
+        ("№ 5 Ёж", "5"),
+    ],
+)
+async def test_a_name_alone_makes_the_one_agent_of_all_bots(
+    stage: Stage, name: str, agent_id: str
+) -> None:
     echo = stage.bot("Echo")
     stage.agents |= {"agents": [], "bindings": []}
-    stage.environ |= {"NAME": "Jack The First"}
+    stage.environ |= {"NAME": name}
     ann = stage.person("Ann")
     stage.script.on("as before")
     async with stage.host() as host:
         assert await stage.ask(ann, stage.world.private(ann, echo), echo, "hi") == "as before"
-        assert host.catalog.snapshot().default == "jack-the-first"
+        assert str(host.catalog.snapshot().default).startswith(agent_id)
+        assert [one.name for one in host.catalog.get_all_agents()] == [name]
         assert any("single-agent mode made" in problem for problem in host.report()["problems"])
 
 

@@ -145,13 +145,15 @@ async def test_parameters_that_only_a_part_of_the_schema_names_are_offered_and_r
 
 async def test_tools_that_are_left_out_are_named_with_the_reason(house: House) -> None:
     notes = house.health("left")["notes"]
-    for words in ("'hidden'", "'wrong'", "'huge'", "'odd'", "'refers'", "'away'", "listed twice"):
+    names = ("hidden", "wrong", "huge", "odd", "refers", "away", "asks")
+    for words in (*map(repr, names), "listed twice"):
         assert [note for note in notes if words in note], words
     assert [note for note in notes if "\n" in note] == []
     assert "notes" not in house.health("renamed")
     room = house.stage.world.private(house.boss, house.bot)
     said = await house.stage.ask(house.boss, room, house.bot, "/agent clerk")
     assert "'refers'" in said
+    assert "'asks' is left out: it asks the model for a credential, 'api_key'" in said
     assert "'wrong'" in said
     assert "left" in said
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from registry.errors import DocumentErrors
 from registry.sources.json_yaml import load_document, read_document
 from registry.validation import RawDocument, build
 from simulators.messages.turns import Call, turn
-from tests.host.stage import ROOT, Stage
+from tests.host.stage import ROOT, Stage, health, until
 
 SCHEMA = {"type": "object", "properties": {"status": {"type": "string"}}}
 SECRET = "hub-secret-0123456789"
@@ -33,6 +34,11 @@ class Hub:
         self.calls: list[tuple[str, Any]] = []
         self.paths: list[str] = []
         self.hold = asyncio.Event()
+        self.both = asyncio.Barrier(2)
+
+    async def meet(self, _request: web.Request) -> web.Response:
+        await asyncio.wait_for(self.both.wait(), 20)
+        return web.json_response("met")
 
     async def fail(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix("/fails/")
@@ -56,6 +62,7 @@ class Hub:
 async def hub() -> AsyncIterator[Hub]:
     made, app = Hub(), web.Application()
     app.router.add_post("/deals", made.answer)
+    app.router.add_post("/meet", made.meet)
     app.router.add_route("*", "/fails/{how}", made.fail)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -72,6 +79,11 @@ def deals(url: str, **more: Any) -> dict[str, Any]:
     auth = {"type": "bearer", "tokenEnv": "HUB_TOKEN"}
     skill = {"name": "query_deals", "description": "Query deals.", "inputSchema": SCHEMA}
     return skill | {"webhookUrl": url, "webhookAuth": auth} | more
+
+
+def desk_server(log: str) -> dict[str, Any]:
+    desk = ROOT / "tests/mcp/servers/desk.py"
+    return {"command": sys.executable, "args": [str(desk)], "env": {"DESK_LOG": log}}
 
 
 def shown(stage: Stage) -> list[dict[str, Any]]:
@@ -101,6 +113,78 @@ async def test_a_skill_is_a_tool_that_runs_with_its_secret_unseen_by_the_model(
     assert hub.url not in json.dumps(stage.requests())
     result = stage.requests()[1]["messages"][-1]["content"][0]
     assert result["content"] == '{"found": {"status": "open"}}'
+
+
+async def test_calls_of_one_step_run_side_by_side(stage: Stage, hub: Hub) -> None:
+    skills = [deals(f"{hub.base}/meet", name=name, webhookAuth=None) for name in ("one", "two")]
+    bot, ann = stage.bot("Sales", skills=skills), stage.person("Ann")
+    stage.script.on(turn(Call("skill__one", {}), Call("skill__two", {})), "Both.")
+    async with stage.host():
+        assert await stage.ask(ann, stage.world.private(ann, bot), bot, "meet!") == "Both."
+    results = stage.requests()[1]["messages"][-1]["content"]
+    assert [result["content"] for result in results] == ['"met"', '"met"']
+
+
+async def test_a_tool_call_may_take_as_long_as_the_host_says_unless_its_server_does(
+    stage: Stage, hub: Hub
+) -> None:
+    desk, slow = desk_server(os.devnull), {"text": "x"}
+    stage.agents["mcpServers"] |= {"desk": desk, "patient": desk | {"timeoutSeconds": 2}}
+    skill = deals(f"{hub.base}/fails/slow", webhookAuth=None)
+    patterns = ["mcp:desk:*", "mcp:patient:*"]
+    names = ["desk", "patient"]
+    bot = stage.bot("Sales", mcpServers=names, skills=[skill], whitelistPatterns=patterns)
+    ann = stage.person("Ann")
+    stage.script.on(turn(CALL, Call("desk__slow", slow)), turn(Call("patient__slow", slow)), "ok")
+    async with stage.host(LIMITS__TOOLSECONDS="0.5") as host:
+        await until(lambda: [one.state for one in host.pool.servers] == ["up"])
+        began = time.monotonic()
+        assert await stage.ask(ann, stage.world.private(ann, bot), bot, "go") == "ok"
+        assert 2.5 <= time.monotonic() - began < 25
+    requests = stage.requests()
+    skills_and_desk = [one["content"] for one in requests[1]["messages"][-1]["content"]]
+    assert "timed out" in skills_and_desk[0]
+    assert "no answer in time" in skills_and_desk[1]
+    assert "no answer in time" in requests[2]["messages"][-1]["content"][0]["content"]
+
+
+async def test_a_skill_with_the_name_of_a_servers_tool_is_refused_where_it_is_written(
+    stage: Stage, hub: Hub
+) -> None:
+    """And named where it cannot be refused; the name of a tool that is disabled is free."""
+    look = deals(hub.url, name="Look", webhookAuth=None)
+    off = {"disabledTools": ["mcp:desk:look"]}
+    servers = {"desk": desk_server(os.devnull)}
+    stage.agents["mcpServers"] |= servers
+    clerk = stage.bot("Clerk", mcpServers=["desk"], skills=[look])
+    neat = stage.bot("Neat", mcpServers=["desk"], skills=[look], toolPolicy=off)
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    stage.script.on(turn(Call("skill__Look", {"status": "open"})), "Done.", system="You are Neat.")
+    poet: dict[str, Any] = {"id": "poet", "name": "Poet", "mcpServers": ["desk"]}
+    poet["skills"] = [look | {"webhookUrl": "https://hub.example.org/"}]
+    async with stage.host() as host:
+        await until(lambda: [one.state for one in host.pool.servers] == ["up"])
+        room, office = stage.world.private(boss, neat), stage.world.private(boss, clerk)
+        assert await stage.ask(boss, room, neat, "look!") == "Done."
+        refused = await stage.ask(boss, office, clerk, f"/addagent {json.dumps(poet)}")
+        shown = await stage.ask(boss, office, clerk, "/agent clerk")
+        added = await stage.ask(
+            boss, office, clerk, f"/addagent {json.dumps(poet | {'toolPolicy': off})}"
+        )
+        changed = await stage.ask(boss, office, clerk, f"/addagent replace {json.dumps(poet)}")
+        _, report = await health(host.url)
+        kept = host.catalog.get_agent("poet")
+    assert kept is not None
+    assert kept.tool_policy is not None
+    assert [body["input"] for _, body in hub.calls] == [{"status": "open"}]
+    for said in (refused, changed):
+        assert "Nothing was changed." in said
+        assert "skill 'Look' of agent 'poet' has the name of mcp:desk:look" in said
+    assert "Created agent Poet" in added
+    clash = "skill 'Look' of agent 'clerk' has the name of mcp:desk:look"
+    assert clash in shown
+    assert [clash in one for one in report["problems"] if "Look" in one] == [True]
 
 
 async def test_a_skill_that_requires_approval_asks_each_time(stage: Stage, hub: Hub) -> None:

@@ -60,6 +60,7 @@ async def test_a_busy_host_leaves_only_keys_that_the_page_lists(stage: Stage) ->
         "ACCESS": "request",
         "ADMINS": str(boss.id),
         "LIMITS__RESULTCHARACTERS": "1000",
+        "LIMITS__AGENTREQUESTSPERMINUTE": "1000",
         "BUDGETS__PERSON__TOKENS": "1000000",
     }
     stage.script.on(turn("Hello.", gate="held"), user="hold")

@@ -229,7 +229,13 @@ async def _the_books_go_on(folder: Path) -> None:
     assert [{name: line[name] for name in ATTRIBUTION} for line in lines] == [
         dict.fromkeys(ATTRIBUTION) | known
     ] * REQUESTS
-    assert sum(line["tokens"] for line in lines if line["conversation"] == "5000001") == 954
+    assert (
+        sum(line["tokens"]["total"] for line in lines if line["conversation"] == "5000001") == 954
+    )
     assert spent["tokens"] >= 954
+    for line in lines:
+        told = line["tokens"]
+        assert told["prompt"] + told["completion"] == told["total"]
+        assert line["cost"] == (None if line["sure"] == "unknown" else line["micros"] / 1_000_000)
     assert spent["requests"] >= 2
     assert undocumented == []

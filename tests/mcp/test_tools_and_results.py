@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from mcp import types
 
+from bot.mcp import tool_spec
 from bot.mcp.result import result_from
 from bot.mcp.tool_spec import Tool, ToolFilter
 from bot.ops.line_reader import LineSplitter, LineTooLong
@@ -102,6 +103,20 @@ def test_a_tool_with_an_endless_schema_is_left_out() -> None:
     found = filtered(tool(input_schema=schema))
     assert found.tools == ()
     assert "over 64000" in found.notes[0]
+
+
+def test_looking_for_schemas_that_cannot_be_checked_ends_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tool_spec, "CHECK_SECONDS", 0.05)
+    listed = []
+    for number in range(40):
+        names = {f"p{n}": {"pattern": rf"^(\w{{1,9}}{number}.{n}){{1,20}}$"} for n in range(63)}
+        names["last"] = {"pattern": r"(a)\1"}
+        listed.append(tool(f"t{number}", input_schema={"type": "object", "properties": names}))
+    found = filtered(*listed)
+    assert len(found.tools) == 40
+    assert 1 <= len(found.notes) < 40
 
 
 def test_the_digest_tells_a_changed_tool() -> None:

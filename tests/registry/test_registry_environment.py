@@ -199,9 +199,7 @@ def test_a_single_agent_needs_a_bot_and_no_other_agents() -> None:
     assert set(combined(file(), read_environment(SPEC), legacy).agents) == {"jack"}
 
 
-def test_a_name_without_letters_is_refused_and_a_bad_endpoint_names_its_variable() -> None:
-    with pytest.raises(DocumentErrors, match="NAME"):
-        combined(RawDocument(), RawDocument(), read_legacy({"NAME": "Ёж"}, has_bot=True))
+def test_a_bad_endpoint_of_a_single_agent_names_its_variable() -> None:
     wrong = {**LEGACY, "MCPSERVERS__1__ENDPOINT": "two"}
     with pytest.raises(DocumentErrors, match="MCPSERVERS__1__ENDPOINT"):
         combined(RawDocument(), RawDocument(), read_legacy(wrong, has_bot=True))

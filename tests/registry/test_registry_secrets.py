@@ -100,6 +100,7 @@ def test_what_an_error_repeats_is_short_and_hides_secrets() -> None:
         ({"d": {"url": "http://0x7f.1/"}}, "INTERNAL_HOSTS"),
         ({"d": {"url": "https://h.example/", "trustAnnotations": True}}, "only the operator"),
         ({"d": {"url": "https://h.example/", "repeatable": ["*"]}}, "only the operator"),
+        ({"d": {"url": "https://h.example/", "allowCredentials": ["*"]}}, "only the operator"),
     ],
 )
 def test_a_document_from_a_chat_may_not_name_what_is_the_operators(

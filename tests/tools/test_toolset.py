@@ -70,6 +70,9 @@ class Files:
             return None
         return FoundTool(None, self.definition, cache=self.cache, identity=("files",))
 
+    async def misfit(self, call: Call) -> str | None:
+        return None
+
     async def call(self, call: Call, _seconds: float) -> Result:
         self.calls.append(call)
         return self.result

@@ -43,7 +43,8 @@ class Till:
 
 
 def line(tokens: int, micros: int, hold: str, *scopes: str, day: str = DAY) -> Record:
-    body = {"day": day, "tokens": tokens, "micros": micros, "hold": hold, "scopes": scopes}
+    told = {"prompt": tokens, "completion": 0, "total": tokens}
+    body = {"day": day, "tokens": told, "micros": micros, "hold": hold, "scopes": scopes}
     return Record("usage", body)
 
 
@@ -171,7 +172,7 @@ async def test_no_scope_is_ever_overrun_by_a_storm_of_reservations(
     lines = await t.ledger.lines(DAY, count=10_000)
     for scope in scopes:
         mine = [one for one in lines if scope in one["scopes"]]
-        assert (await t.of(scope))["tokens"] == sum(one["tokens"] for one in mine)
+        assert (await t.of(scope))["tokens"] == sum(one["tokens"]["total"] for one in mine)
 
 
 async def test_each_attempt_that_asked_and_wrote_nothing_is_counted_until_something_is_written(

@@ -42,7 +42,7 @@ local function note(log, kind, body)
   redis.call('XADD', 'ledger:' .. line.day, '*', 'l', body)
   for _, scope in ipairs(line.scopes) do
     local key = 'budget:' .. scope
-    redis.call('HINCRBY', key, 'tokens', line.tokens)
+    redis.call('HINCRBY', key, 'tokens', line.tokens.total)
     redis.call('HINCRBY', key, 'micros', line.micros)
     redis.call('HINCRBY', key, 'requests', 1)
     redis.call('EXPIRE', key, DAYS_KEPT)

@@ -38,6 +38,14 @@ TOOLS: dict[str, list[Any]] = {
             },
         },
         {"name": "away", "inputSchema": {"$ref": "https://a.example/schema.json"}},
+        {
+            "name": "asks",
+            "inputSchema": {
+                "type": "object",
+                "properties": {"platform": WORDS, "api_key": WORDS},
+                "required": ["platform", "api_key"],
+            },
+        },
         "a text",
         FINE,
     ],
