@@ -38,7 +38,7 @@ async def test_a_folder_that_others_may_write_to_is_refused_with_the_cure(
     (data / below).mkdir(parents=True)
     data.chmod(0o700)
     (data / below).chmod(mode)
-    words = rf"DATA_DIR .*data: others may write to .*{below} \(mode {mode:04o}\)\. Run `chmod 700 "
+    words = rf"DATA_DIR: others may write to .*data.*{below} \(mode {mode:04o}\); run `chmod 700 "
     with pytest.raises(ConfigError, match=words):
         await EmbeddedValkey(data, "everysec").start()
     assert sorted(path.name for path in data.rglob("*")) == ([below] if below else [])
@@ -54,11 +54,11 @@ def test_the_command_says_it_in_one_line_and_makes_nothing(tmp_path: Path) -> No
     data.mkdir()
     data.chmod(0o777)
     words = [sys.executable, "-m", "bot", "run", "--no-env-file"]
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HTTP_PORT": "0"}
     done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
-    assert line.startswith("switchboard: DATA_DIR data: others may write to data (mode 0777)")
+    assert line.startswith("switchboard: DATA_DIR: others may write to data (mode 0777)")
     assert list(data.iterdir()) == []
 
 
@@ -67,7 +67,7 @@ def test_the_command_says_it_in_one_line_and_makes_nothing(tmp_path: Path) -> No
 async def test_a_folder_of_another_user_is_refused(tmp_path: Path, below: str) -> None:
     (tmp_path / "data" / below).mkdir(parents=True, mode=0o700)
     os.chown(tmp_path / "data" / below, NOBODY, NOBODY)
-    with pytest.raises(ConfigError, match=r"belongs to another user \(id 65534\)\. Run `chown 0 "):
+    with pytest.raises(ConfigError, match=r"belongs to another user \(id 65534\); run `chown 0 "):
         await EmbeddedValkey(tmp_path / "data", "everysec").start()
 
 
