@@ -78,7 +78,7 @@ def settings_findings(settings: Settings, skills: InstalledSkills) -> Iterator[P
     yield from _unpriced(settings)
     yield from _models(settings)
     yield from _addresses(settings)
-    yield from _misnamed(settings)
+    yield from misnamed(settings)
     yield from skills.problems
 
 
@@ -217,7 +217,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
         yield Problem("WEBHOOK_URL", message, "use 443, 80, 88 or 8443", "warning")
 
 
-def _misnamed(settings: Settings) -> Iterator[Problem]:
+def misnamed(settings: Settings) -> Iterator[Problem]:
     """Variables that have another program's name for what is not set here."""
     has_model = settings.anthropic_api_key or settings.anthropic_base_url
     given = {name.upper() for name, value in settings.environ.items() if value}

@@ -184,7 +184,10 @@ def _run(given: argparse.Namespace) -> int:
     pause_gc()
     settings = _settings(env_file=not given.no_env_file, places=True)
     if not settings.bots:
-        print(NO_BOT, file=sys.stderr)
+        from bot.configuration import misnamed
+
+        found = [f"switchboard: {problem}" for problem in misnamed(settings)]
+        print(NO_BOT, *found, sep="\n", file=sys.stderr)
         return 2
     if data_dir_problem(settings.data_dir):
         _refuse_start(env_file=not given.no_env_file, places=True)

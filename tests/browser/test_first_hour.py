@@ -49,7 +49,7 @@ class NoHost:
         return ""
 
 
-class Desk:
+class Clone:
     """A clone of the repository, and a terminal in it; `url` is where both services answer."""
 
     def __init__(self, folder: Path, url: str, world: World, sim: MessagesSim) -> None:
@@ -129,7 +129,7 @@ class Desk:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def clone(tmp_path: Path) -> AsyncIterator[Clone]:
     """As after `git clone` and `make setup`, with simulators behind both addresses."""
     for name in ("Makefile", ".env.example", "agents.json"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -141,7 +141,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     about = {"model": "script", "admins": [], "agents": ""}
     app = _application(world, sim, faults, PageFeed(world, sim, faults, about), NoHost())  # type: ignore[arg-type]
     async with listening(app, 0) as url:
-        one = Desk(tmp_path, url, world, sim)
+        one = Clone(tmp_path, url, world, sim)
         try:
             yield one
         finally:
@@ -151,11 +151,11 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 @contextlib.asynccontextmanager
-async def phone(browser: Browser, desk: Desk) -> AsyncIterator[Tab]:
+async def phone(browser: Browser, clone: Clone) -> AsyncIterator[Tab]:
     """The chats, on a phone."""
     async with browser.tab() as tab:
         await tab.look(900, 760, dark=False)
-        await tab.go(desk.url)
+        await tab.go(clone.url)
         await tab.until("document.querySelector('.line')")
         yield tab
         assert tab.complaints == []
@@ -169,41 +169,41 @@ def steps() -> dict[str, str]:
         "ANTHROPIC_API_KEY",
     ]
     assert run == "make run"
-    check = check.removeprefix("make setup\n")  # done: see `desk`
+    check = check.removeprefix("make setup\n")  # done: see `clone`
     add, bind = agent.splitlines()
     return {"copy": copy, "check": check, "add": add, "bind": bind}
 
 
-async def claimed(desk: Desk) -> str:
+async def claimed(clone: Clone) -> str:
     """The host starts, as `make run` does after the set-up; the code that it prints."""
     program = f"make -s -o setup run BIN={Path(sys.executable).parent}"
-    await desk.start(program, until="    /claim ")
-    printed = desk.seen.split("This host has no admin yet.", 1)[1]
+    await clone.start(program, until="    /claim ")
+    printed = clone.seen.split("This host has no admin yet.", 1)[1]
     (told,) = (block for block in BLOCKS if "This host has no admin yet." in block)
     assert " ".join(printed.split("/claim")[0].split()) in " ".join(told.split())
     return str(re.findall(r"/claim ([A-Z0-9-]+)", printed, re.IGNORECASE)[0])
 
 
 async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
-    browser: Browser, desk: Desk
+    browser: Browser, clone: Clone
 ) -> None:
     typed, began = steps(), asyncio.get_running_loop().time()
-    assert await desk.type(typed["copy"]) == ""
-    desk.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
-    checked = await desk.type(typed["check"])
+    assert await clone.type(typed["copy"]) == ""
+    clone.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
+    checked = await clone.type(typed["check"])
     assert "no errors" in checked, checked
     assert "exit code" not in checked
     assert "@jack_library_bot" in checked
-    code = await claimed(desk)
-    async with phone(browser, desk) as tab:
-        await plug(tab, desk.room())
+    code = await claimed(clone)
+    async with phone(browser, clone) as tab:
+        await plug(tab, clone.room())
         await say(tab, "/start")
         await tab.until(said("This bot is private"))
         await say(tab, f"/claim {code}")
         await tab.until(said("You are an admin of this host now"))
         await say(tab, "who are you?")
         await tab.until(said("Jack"))
-        await shot(tab, IMAGES / "first-bot.png" if SAVED else desk.folder / "shot.png")
+        await shot(tab, IMAGES / "first-bot.png" if SAVED else clone.folder / "shot.png")
         await say(tab, typed["add"])
         await tab.until(said("Created agent Guide"))
         await say(tab, typed["bind"])
@@ -214,26 +214,26 @@ async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
 
 
 async def test_a_stranger_is_told_that_the_bot_is_private_and_the_admin_lets_them_in(
-    browser: Browser, desk: Desk
+    browser: Browser, clone: Clone
 ) -> None:
-    await desk.type(steps()["copy"])
-    desk.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
-    code = await claimed(desk)
-    async with phone(browser, desk) as tab:
-        await plug(tab, desk.room())
+    await clone.type(steps()["copy"])
+    clone.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
+    code = await claimed(clone)
+    async with phone(browser, clone) as tab:
+        await plug(tab, clone.room())
         await say(tab, f"/claim {code}")
         await tab.until(said("You are an admin"))
         await tab.run("document.querySelectorAll('#people input')[1].click()")
-        await plug(tab, desk.room(BEN))
+        await plug(tab, clone.room(BEN))
         await say(tab, "good morning")
         await tab.until(said("This bot is private"))
-        await shot(tab, desk.folder / "stranger.png")
+        await shot(tab, clone.folder / "stranger.png")
         await tab.run("document.querySelectorAll('#people input')[0].click()")
-        await plug(tab, desk.room())
+        await plug(tab, clone.room())
         await tab.until("document.querySelector('.buttons .key')?.textContent === 'Allow'")
         await tab.click(".buttons .key")
         await tab.run("document.querySelectorAll('#people input')[1].click()")
-        await plug(tab, desk.room(BEN))
+        await plug(tab, clone.room(BEN))
         await tab.until(said("You have been let in"))
         await say(tab, "good morning again")
         await tab.until(said("Hello!"))
@@ -245,17 +245,17 @@ async def test_a_stranger_is_told_that_the_bot_is_private_and_the_admin_lets_the
     ids=["no key", "a wrong key"],
 )
 async def test_without_a_key_that_works_check_health_the_admin_and_people_are_told(
-    browser: Browser, desk: Desk, key: str, base: str, words: str
+    browser: Browser, clone: Clone, key: str, base: str, words: str
 ) -> None:
-    desk.sim.keys = [KEY]
-    await desk.type(steps()["copy"])
-    desk.settings(BOTS__0__TOKEN=TOKEN, **({"ANTHROPIC_API_KEY": key} if key else {}))
-    desk.model = desk.url if base else ""
-    checked = await desk.type(steps()["check"])
+    clone.sim.keys = [KEY]
+    await clone.type(steps()["copy"])
+    clone.settings(BOTS__0__TOKEN=TOKEN, **({"ANTHROPIC_API_KEY": key} if key else {}))
+    clone.model = clone.url if base else ""
+    checked = await clone.type(steps()["check"])
     assert words in checked
-    code = await claimed(desk)
-    async with phone(browser, desk) as tab:
-        await plug(tab, desk.room())
+    code = await claimed(clone)
+    async with phone(browser, clone) as tab:
+        await plug(tab, clone.room())
         await say(tab, f"/claim {code}")
         await tab.until(said("You are an admin"))
         await say(tab, "hello")
@@ -263,4 +263,4 @@ async def test_without_a_key_that_works_check_health_the_admin_and_people_are_to
         await tab.until(said(words))
         await say(tab, "/status")
         await tab.until(said("degraded"))
-        await shot(tab, desk.folder / "no-key.png")
+        await shot(tab, clone.folder / "no-key.png")
