@@ -112,7 +112,8 @@ async def another_module_of_our_name(folder: Path) -> None:
 @ends("S7")
 async def what_may_be_meant_is_told(folder: Path) -> None:
     odd = {"ADMINS": "5,-1001", "ANTHROPIC_API_KEY": "'sk-k-e-y", "REDIS_PASSWORD_FILE": "none"}
-    process = await start(folder, {"agents.json": "{}"}, odd)
+    nowhere = {"BOTS__0__TOKEN": TOKEN, "TELEGRAM_API_URL": "http://127.0.0.1:1"}
+    process = await start(folder, {"agents.json": "{}"}, odd | nowhere)
     assert process.stdout
     said = ""
     async with asyncio.timeout(AT_ONCE):

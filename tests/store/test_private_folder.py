@@ -55,6 +55,7 @@ def test_the_command_says_it_in_one_line_and_makes_nothing(tmp_path: Path) -> No
     data.chmod(0o777)
     words = [sys.executable, "-m", "bot", "run", "--no-env-file"]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HTTP_PORT": "0"}
+    environ |= {"LOG_LEVEL": "ERROR", "BOTS__0__TOKEN": "7000001:AAa-token-of-no-bot"}
     done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
