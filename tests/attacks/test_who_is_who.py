@@ -166,7 +166,7 @@ async def test_a_command_that_is_hidden_in_a_text_is_a_text(scene: Scene) -> Non
     scene.send({"text": None, "photo": [{"file_id": "x"}], "caption": ADD})
     await scene.stage.answer(room, scene.bot, had + len(texts) + 1, PATIENCE)
     said = scene.stage.texts(room, scene.bot.id)[had:]
-    assert said.count("from the model") == len(texts), said
+    assert said.count("from the model") == len(texts) - 1, said  # the last is for another bot
     await scene.nothing_was_planted()
 
 

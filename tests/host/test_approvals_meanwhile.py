@@ -12,10 +12,10 @@ from tests.host.tool_agent import PATIENCE, ToolAgent, asking, data, results, wr
 async def test_an_agent_that_was_removed_meanwhile_ends_its_turn_with_a_word(stage: Stage) -> None:
     agent = ToolAgent(stage)
     async with asking(agent, write(), "never") as it:
-        stage.agents["agents"] = []
+        stage.agents["agents"] = [{"id": "other", "name": "Other"}]
         stage.agents["bindings"] = []
         stage.write_agents()
-        await it.host.catalog.until(lambda snapshot: not snapshot.agents)
+        await it.host.catalog.until(lambda snapshot: "clerk" not in snapshot.agents)
         it.press("Once")
         await it.said("was removed, so nothing was done")
     assert agent.done == []

@@ -55,6 +55,7 @@ async def test_start_without_an_agent_says_so_and_tells_an_admin_how_to_make_one
     stage: Stage,
 ) -> None:
     bot, boss, ann = stage.add_bot(), stage.person("Boss"), stage.person("Ann")
+    stage.bot("Other")  # where an agent is described, no bot gets a plain one
     async with stage.host(ADMINS=str(boss.id)):
         hers = await stage.ask(ann, stage.world.private(ann, bot), bot, "/start")
         mine = await stage.ask(boss, stage.world.private(boss, bot), bot, "/start")

@@ -37,6 +37,7 @@ class Group:
     def __init__(self, stage: Stage, host: App, bot: Bot, ann: Person) -> None:
         self.stage, self.host, self.bot, self.ann = stage, host, bot, ann
         self.faults = stage.world.faults
+        self.faults.clear()
         self.room: Room = stage.world.group("Team", [ann, bot])
 
     async def ask(self) -> None:
@@ -120,7 +121,7 @@ async def test_an_edit_of_unknown_fate_cannot_undo_the_answer(
 ) -> None:
     monkeypatch.setattr(rate_limit, "_GROUP_EDIT_GAP", 0.3)
     group.faults.add(Fault("lose", "editMessageText"))
-    beginning, answer = await group.grown()
+    beginning, answer = await group.grown(pace=40.0)
     assert ANSWER.startswith(beginning)
     assert answer == MARK + ANSWER
     assert group.calls() == ["sendMessage", "editMessageText", "sendMessage"]

@@ -209,7 +209,7 @@ async def test_what_came_by_chat_neither_runs_commands_nor_names_secrets_nor_loo
         )
         assert "Created agent" not in said, name
     assert (
-        "there is no such agent"
+        "there is no agent runs"
         in (await house.stage.ask(house.boss, room, house.victim, "/bind runs")).lower()
     )
     assert set(house.visits) <= {"away"}

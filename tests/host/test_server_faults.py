@@ -47,7 +47,7 @@ async def test_a_message_that_always_meets_5xx_is_set_aside_and_its_chat_goes_on
     }
     stage.script.on("**bad** words", again=True, user="bad")
     stage.script.on("hello", again=True, user="hello")
-    async with stage.host() as host:
+    async with stage.host(LIMITS__REQUESTSPERMINUTE="10000") as host:
         for number, (name, how) in enumerate(cases.items(), 1):
             ann = stage.person(f"Ann{number}")
             room = stage.world.private(ann, echo)

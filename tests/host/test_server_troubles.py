@@ -119,7 +119,7 @@ async def test_parameters_with_names_that_models_do_not_take_are_renamed_both_wa
 @pytest.mark.parametrize(
     ("tool", "own"),
     [
-        ("referring", {"$top": 3, "a b": "here"}),
+        ("referring", {"$top": 3, "a b": "here", "ids[]": ["x"]}),
         ("either", {"kind": "a", "$top": 4}),
         ("either", {"kind": "b", "ids[]": [1]}),
     ],

@@ -23,6 +23,7 @@ async def test_a_host_that_waits_for_its_store_is_stopped_by_a_signal(
     stage: Stage, number: signal.Signals
 ) -> None:
     url = f"redis://:hunter2@127.0.0.1:{closed_port()}/0"
+    stage.bot("Echo")
     host = Replica(stage, "waiting", REDIS_URL=url)
     await host.spawn(by_command=True)
     try:

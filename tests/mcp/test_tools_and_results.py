@@ -110,13 +110,13 @@ def test_looking_for_schemas_that_cannot_be_checked_ends_in_time(
 ) -> None:
     monkeypatch.setattr(tool_spec, "CHECK_SECONDS", 0.05)
     listed = []
-    for number in range(40):
+    for number in range(400):
         names = {f"p{n}": {"pattern": rf"^(\w{{1,9}}{number}.{n}){{1,20}}$"} for n in range(63)}
         names["last"] = {"pattern": r"(a)\1"}
         listed.append(tool(f"t{number}", input_schema={"type": "object", "properties": names}))
     found = filtered(*listed)
-    assert len(found.tools) == 40
-    assert 1 <= len(found.notes) < 40
+    assert len(found.tools) == 400
+    assert 1 <= len(found.notes) < 400
 
 
 def test_the_digest_tells_a_changed_tool() -> None:
