@@ -30,7 +30,7 @@ test-again: dev  ## all tests ten times in a row beside busy cores (TIMES=3 TEST
 	@$(BIN)/python -m tests.again $(or $(TIMES),10) $(TESTS)
 
 screenshots: dev  ## make the pictures of the documentation anew (needs a Chromium)
-	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals"
+	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals or follows"
 
 attack: dev  ## try every known attack again, and say what held (some: ROWS=ssrf, ROWS=A7,66)
 	@$(BIN)/python -m tests.attacks $(if $(ROWS),--rows $(ROWS))

@@ -20,7 +20,10 @@ from bot.sandbox.launch import _application
 from bot.sandbox.page.fault_injection import FaultInjector
 from bot.sandbox.page.feed import PageFeed
 from bot.sandbox.startup import listening
+from simulators.messages.script import Scripted
 from simulators.messages.sim import MessagesSim
+from simulators.messages.turns import Text, Turn
+from simulators.messages.validate import ModelRequest
 from simulators.telegram.world import World
 from tests.browser.chat import IMAGES, SAVED, plug, said, say, shot
 from tests.browser.chromium import Browser, Tab
@@ -174,6 +177,12 @@ def steps() -> dict[str, str]:
     return {"copy": copy, "check": check, "add": add, "bind": bind}
 
 
+def introduction(request: ModelRequest) -> Turn:
+    """What a model says of itself, by its system prompt."""
+    who = re.findall(r"^You are ([^.]+)\.", request.system_text, re.MULTILINE)[0]
+    return Turn((Text(f"I am {who}. How can I help you?"),))
+
+
 async def claimed(clone: Clone) -> str:
     """The host starts, as `make run` does after the set-up; the code that it prints."""
     program = f"make -s -o setup run BIN={Path(sys.executable).parent}"
@@ -188,6 +197,8 @@ async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
     browser: Browser, clone: Clone
 ) -> None:
     typed, began = steps(), asyncio.get_running_loop().time()
+    clone.sim.script = script = Scripted()
+    script.on(introduction, again=True)
     assert await clone.type(typed["copy"]) == ""
     clone.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
     checked = await clone.type(typed["check"])
@@ -201,15 +212,16 @@ async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
         await tab.until(said("This bot is private"))
         await say(tab, f"/claim {code}")
         await tab.until(said("You are an admin of this host now"))
+        assert not await tab.run(said("May this person use")), "they were asked about themselves"
         await say(tab, "who are you?")
-        await tab.until(said("Jack"))
+        await tab.until(said("I am Jack."))
         await shot(tab, IMAGES / "first-bot.png" if SAVED else clone.folder / "shot.png")
         await say(tab, typed["add"])
         await tab.until(said("Created agent Guide"))
         await say(tab, typed["bind"])
         await tab.until(said("guide now answers wherever this bot is"))
         await say(tab, "who are you now?")
-        await tab.until(said("patient city guide"))
+        await tab.until(said("I am a patient city guide."))
     assert asyncio.get_running_loop().time() - began < 300
 
 
