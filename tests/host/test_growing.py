@@ -183,7 +183,13 @@ async def test_a_flood_limit_while_an_answer_grows_is_obeyed_and_one_whole_answe
 async def test_an_answer_whose_edit_always_meets_5xx_comes_as_a_new_message(
     group: Group, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr(sender, "backoff", lambda *_: 0.3)
+    longest: list[float] = []
+
+    def pause(_failures: int, _first: float, most: float) -> float:
+        longest.append(most)
+        return 0.3
+
+    monkeypatch.setattr(sender, "backoff", pause)
     stage, ben = group.stage, group.stage.person("Ben")
     other = stage.world.private(ben, group.bot)
     await group.ask()
@@ -203,6 +209,7 @@ async def test_an_answer_whose_edit_always_meets_5xx_comes_as_a_new_message(
     assert sender.PLAIN_AFTER <= len(edits) < sender.MOST_FAULTS
     assert set(edits) == {"editMessageText"}
     assert last == "sendMessage"
+    assert longest[-1] == sender.LONGEST_WHILE_SERVED
 
 
 def whole(group: Group) -> list[str]:
