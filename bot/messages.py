@@ -262,11 +262,15 @@ class OutgoingPart:
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """A part in the outbox. `maybe_sent`: an earlier owner of the line may have sent it already."""
+    """A part in the outbox. `maybe_sent`: an earlier owner of the line may have sent it already.
+
+    `unwanted` is set once somebody asked for an end of what goes on there: if it fails, let it be.
+    """
 
     id: str
     part: OutgoingPart
     maybe_sent: bool = False
+    unwanted: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
 
 def new_nonce() -> str:
@@ -459,8 +463,14 @@ class Channel(Protocol):
         An empty list means that the step was done before: the outbox is read for what is new.
         """
 
+    def is_sending(self, entry: str) -> bool:
+        """Whether parts of this turn are left to send: it has its answer."""
+
     async def wait_until_sent(self, entry: str) -> None:
         """Return once no part of this turn is left to send."""
+
+    def abandon(self, address: Address) -> None:
+        """Have what fails again and again in this conversation set aside now, not in a while."""
 
     async def preview(
         self,

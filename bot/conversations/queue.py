@@ -154,6 +154,7 @@ class ConversationQueues:
         if self.router.ends_what_runs(event):
             queue.boundaries.add(id)
             queue.stop.set()
+            self.line.channel.abandon(event.address)
         elif queue.task and queue.seen_behind != queue.entries[0][0]:
             queue.seen_behind = queue.entries[0][0]
             seen = asyncio.create_task(self._show_seen(queue, id, event))
@@ -245,6 +246,8 @@ class ConversationQueues:
 
         def stop_turn() -> bool:
             if head is None or self._running_entry(name) != head:
+                return False
+            if self.line.channel.is_sending(head):  # its answer is whole
                 return False
             if signal.draft in (None, draft_of(head)):
                 self._queues[name].stop.set()

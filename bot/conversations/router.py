@@ -122,11 +122,15 @@ class Router:
     async def stop(self, entry: LineEntry, signal: Signal, stop_turn: Callable[[], bool]) -> None:
         """End the turn that is suspended or runs; a typed /stop that finds none gets an answer.
 
-        `stop_turn` stops the running turn that the signal means, and says whether one runs.
+        What cannot be sent is no longer tried, so that the answer comes at once. `stop_turn` stops
+        the running turn that the signal means, and says whether one runs.
         """
         if not self.gate.admits(signal):
             await self.gate.refuse(entry, signal)
-        elif not await self.turns.stop_suspended(entry, signal):
+            return
+        ended = await self.turns.stop_suspended(entry, signal)
+        entry.line.channel.abandon(signal.address)
+        if not ended:
             nothing = not stop_turn() and signal.draft is None
             parts = entry.line.channel.render(signal.address, NOTHING_RUNS) if nothing else []
             await self.turns.stores.inbox.finish(entry, parts)

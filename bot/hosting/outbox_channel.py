@@ -18,7 +18,7 @@ import structlog
 
 from bot.errors import ChannelRevoked, FencedOut, StoreError
 from bot.hosting.transport import Ownership
-from bot.messages import Clock, OutboxItem, OutgoingPart
+from bot.messages import Address, Clock, OutboxItem, OutgoingPart
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import backoff, cancel_and_wait
@@ -119,10 +119,21 @@ class OutboxChannel(ABC):
             heads.add(chat)
         return len(found)
 
+    def is_sending(self, entry: str) -> bool:
+        """Whether parts of this turn are left to send."""
+        return entry in self._unsent_of
+
     async def wait_until_sent(self, entry: str) -> None:
         """Return once no part of this turn is left to send."""
-        if self._unsent_of[entry] > 0:
+        if self.is_sending(entry):
             await self._all_sent.setdefault(entry, asyncio.Event()).wait()
+
+    def abandon(self, address: Address) -> None:
+        """Have what fails again and again in this conversation set aside now, not in a while."""
+        chat = self._chats.get(address.chat, _ChatQueue())
+        for item in chat.items:
+            if item.part.payload.get(TOPIC) == address.topic:
+                item.unwanted.set()
 
     @abstractmethod
     def held_up(self, chat: int) -> float:

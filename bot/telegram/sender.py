@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from bot.hosting.outbox_channel import FIRST_PAUSE, LONGEST_PAUSE, TOPIC, SendRe
 from bot.messages import Address, Clock, Fence, OutboxItem, OutgoingPart, PartKind, RichText
 from bot.ops.logging import Counters
 from bot.ops.redaction import Secrets
-from bot.ops.tasks import backoff
+from bot.ops.tasks import backoff, wait_first
 from bot.safety.output_filter import shows_secret
 from bot.store.outbox import Failures, Outbox
 from bot.telegram import errors
@@ -41,7 +42,9 @@ ASK_SECONDS = 8.0
 LONGEST_BEFORE_A_COPY = 240.0
 PLAIN_AFTER = 3
 MOST_FAULTS = 8
-"""So many 5xx for one message, while others were sent, and it is given up: after about a minute."""
+"""So many 5xx for one message, while others were sent, and it is given up: in half a minute."""
+LONGEST_WHILE_SERVED = 8.0
+"""Seconds between two tries of a message after a 5xx, while others are sent."""
 MOST_FAULTS_UNPROVEN = 40
 """The same where nothing was sent to others meanwhile: after about a quarter of an hour."""
 MOST_FORMS = 6
@@ -151,9 +154,14 @@ def _plainer(part: OutgoingPart) -> OutgoingPart | None:
     if extras & payload.keys():
         return replace(part, payload=_without(payload, *extras))
     if part.kind == "edit" and not part.best_effort:  # the growing answer stays above it
-        message = replace(part, kind="message", payload=_without(payload, "message_id"))
-        return mark_repeated(message)
+        return _as_message(part)
     return None
+
+
+def _as_message(edit: OutgoingPart) -> OutgoingPart:
+    """What an edit would show, as a message of its own."""
+    payload = _without(edit.payload, "message_id")
+    return mark_repeated(replace(edit, kind="message", payload=payload))
 
 
 def _decoration(payload: Mapping[str, Any]) -> set[str]:
@@ -177,6 +185,7 @@ class _Tries:
 
     item: str
     began: float
+    unwanted: asyncio.Event
     failed: int = 0
     unanswered: int = 0
     faults: int = 0
@@ -184,6 +193,13 @@ class _Tries:
     recalled: bool = False
     forms: int = 0
     refusal: str = ""
+
+    @property
+    def faults_left(self) -> int:
+        """How many 5xx are still borne; few where the people there asked for an end."""
+        if self.unwanted.is_set():
+            return PLAIN_AFTER - self.faults
+        return (MOST_FAULTS if self.served else MOST_FAULTS_UNPROVEN) - self.faults
 
 
 @dataclass(slots=True, repr=False)
@@ -203,7 +219,7 @@ class TelegramSender:
     async def send(self, item: OutboxItem) -> SendResult:
         """Send one part until it is sent or never can be; raises Unauthorized."""
         part = mark_repeated(item.part) if item.maybe_sent else item.part
-        tries = _Tries(item.id, self.clock.monotonic())
+        tries = _Tries(item.id, self.clock.monotonic(), item.unwanted)
         try:
             return await self._send(part, tries)
         finally:
@@ -297,12 +313,19 @@ class TelegramSender:
         if await self._unreachable() is None:
             tries.faults += 1
             await self._keep(tries, part)
-        if tries.faults >= (MOST_FAULTS if tries.served else MOST_FAULTS_UNPROVEN):
+        if tries.faults_left <= 0:
             return None
-        await self._pause(error, tries.failed)
+        wake = tries.unwanted if tries.faults >= PLAIN_AFTER else None
+        longest = LONGEST_WHILE_SERVED if tries.served else LONGEST_PAUSE
+        await self._pause(error, tries.failed, longest, wake)
+        if tries.faults_left <= 0:
+            return None
         again = mark_repeated(part)
         if tries.faults < PLAIN_AFTER:
             return again
+        enough = tries.served or tries.faults >= MOST_FAULTS
+        if enough and part.kind == "edit" and not part.best_effort:
+            return _as_message(part)
         return replace(again, payload=_without(again.payload, *_decoration(again.payload)))
 
     async def _keep(self, tries: _Tries, part: OutgoingPart) -> None:
@@ -356,11 +379,15 @@ class TelegramSender:
             await self._pause(error, failures)
 
     async def _pause(
-        self, error: errors.TelegramError, failures: int, longest: float = LONGEST_PAUSE
+        self,
+        error: errors.TelegramError,
+        failures: int,
+        longest: float = LONGEST_PAUSE,
+        wake: asyncio.Event | None = None,
     ) -> None:
         pause = backoff(failures, FIRST_PAUSE, longest)
         log.warning("send.retry", line=self.fence.line, error=str(error), pause=pause)
-        await self.clock.sleep(pause)
+        await wait_first(self.clock.sleep(pause), *([wake] if wake else []))
 
 
 def message_id(sent: Any) -> int | None:

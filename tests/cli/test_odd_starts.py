@@ -483,6 +483,11 @@ def test_a_module_of_our_name_in_the_folder_of_a_start_is_named_or_not_looked_at
     assert "no errors" in said
 
 
+def test_python_itself_runs_a_bot_in_the_folder_before_anything_of_ours_as_the_docs_say() -> None:
+    Path("bot.py").write_text("raise SystemExit('a stranger ran')\n", encoding="utf-8")
+    assert command(sys.executable, "-m", "bot", "check") == (1, "a stranger ran\n")
+
+
 def test_the_simulators_of_others_matter_only_where_ours_are_needed(tmp_path: Path) -> None:
     Path("simulators.py").write_text(STRANGER, encoding="utf-8")
     switchboard = Path(sys.executable).parent / "switchboard"

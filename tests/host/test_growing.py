@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from bot.app import App
-from bot.telegram import rate_limit
+from bot.telegram import rate_limit, sender
 from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Stall, Text, Turn
 from simulators.telegram.calls import CallRecord
@@ -177,3 +178,42 @@ async def test_a_flood_limit_while_an_answer_grows_is_obeyed_and_one_whole_answe
     made = group.made()[before:]
     refused = next(n for n, call in enumerate(made) if call.status == 429)
     assert made[refused + 1].at - made[refused].at >= 0.95
+
+
+@pytest.mark.parametrize("status", [500, 502])
+async def test_an_answer_whose_edit_always_meets_5xx_comes_as_a_new_message(
+    group: Group, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    longest: list[float] = []
+
+    def pause(_failures: int, _first: float, most: float) -> float:
+        longest.append(most)
+        return 0.3
+
+    monkeypatch.setattr(sender, "backoff", pause)
+    stage, ben = group.stage, group.stage.person("Ben")
+    other = stage.world.private(ben, group.bot)
+    await group.ask()
+    await until(lambda: "sendMessage" in group.calls())
+    fault = Fault("answer", "editMessageText", chat=group.room.id, status=status, times=10**6)
+    group.faults.add(fault)
+    growing = asyncio.create_task(group.go_on())
+    await until(lambda: bool(whole(group)))
+    stage.script.on("hello", user="hello")
+    assert await stage.ask(ben, other, group.bot, "hello") == "hello"
+    beginning, answer = await asyncio.wait_for(growing, 20)
+    assert ANSWER.startswith(beginning)
+    assert answer == MARK + ANSWER
+    assert group.host.counters["dead_letters"] == 0
+    group.faults.clear()
+    *edits, last = whole(group)
+    assert sender.PLAIN_AFTER <= len(edits) < sender.MOST_FAULTS
+    assert set(edits) == {"editMessageText"}
+    assert last == "sendMessage"
+    assert longest[-1] == sender.LONGEST_WHILE_SERVED
+
+
+def whole(group: Group) -> list[str]:
+    """The calls that show the whole answer, in order."""
+    made = [call for call in group.made() if ANSWER[-6:] in call.params.get("text", "")]
+    return [call.method for call in made]
