@@ -352,7 +352,9 @@ class App:
             clock=self.clock,
             counters=self.counters,
         )
-        runner = TurnRunner(services, transcripts, self._model, self._tools, budgets)
+        turns = self.settings.limits.turns
+        slots = asyncio.Semaphore(turns) if turns else None
+        runner = TurnRunner(services, transcripts, self._model, self._tools, budgets, slots)
         approvals = ApprovalService(services, stores.inbox, transcripts.forget)
         self._turns = Turns(
             self._resolver, runner, approvals, stores, transcripts, self._access, self.clock

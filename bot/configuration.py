@@ -89,7 +89,7 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
         yield Problem("BOTS__0__TOKEN", message, cure, "warning")
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"
-        yield Problem("ANTHROPIC_API_KEY", message, cure, "warning")
+        yield Problem("ANTHROPIC_API_KEY", message, cure)
     store = settings.redis_url.get_secret_value() if settings.redis_url else ""
     addresses = {"REDIS_URL": store, "ANTHROPIC_BASE_URL": settings.anthropic_base_url or ""}
     short = [name for name, url in addresses.items() if any(map(too_short, credentials_in(url)))]

@@ -164,6 +164,9 @@ class LimitSettings(TurnLimits):
     confirm: Annotated[str, AfterValidator(_tool_patterns)] = ", ".join(REQUIRE_CONFIRMATION)
     """Tools that ask a person each time, whatever agents and skills say; `none` for none."""
 
+    turns: int | None = Field(None, ge=1)
+    """How many turns of all bots run at once, the others wait; unset: no limit. Also
+    `MAX_CONCURRENT_AGENTS`."""
     piihandling: Literal["off", "warn", "redact", "block"] = "off"
     """Personal data in outgoing messages; an agent may be stricter."""
     blockedtopics: str | None = None
@@ -259,6 +262,12 @@ class Llm(BaseModel, extra="forbid", frozen=True):
         return LlmConfiguration.model_construct(given, **whole)
 
 
+_OTHER_NAMES = {
+    "api_host": "http_host",
+    "api_port": "http_port",
+    "max_concurrent_agents": "limits__turns",
+}
+"""Names of document 5 that are read where ours are not set."""
 _BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
 
 
@@ -296,6 +305,11 @@ class Settings(BaseSettings):
         assert isinstance(env_settings, EnvSettingsSource)
         plain = {name: unquoted(value or "") for name, value in env_settings.env_vars.items()}
         env_settings.env_vars = {name: value for name, value in plain.items() if value}
+        for source in (env_settings, dotenv_settings):
+            assert isinstance(source, EnvSettingsSource)
+            given = dict(source.env_vars)
+            known = ((own, given.get(other)) for other, own in _OTHER_NAMES.items())
+            source.env_vars = {**{own: value for own, value in known if value}, **given}
         return init_settings, env_settings, dotenv_settings, file_secret_settings
 
     @model_validator(mode="before")
@@ -363,9 +377,9 @@ class Settings(BaseSettings):
     replica_name: str | None = None
     """This replica's name in logs and health; unset: the host's name."""
     http_host: str = "127.0.0.1"
-    """The address on which `/health` is served."""
+    """The address on which `/health` is served. Also `API_HOST`."""
     http_port: int = Field(8080, ge=0, le=65535)
-    """The port of `/health`; 0 takes a free one."""
+    """The port of `/health`; 0 takes a free one. Also `API_PORT`."""
     http_connections: int = Field(512, ge=1)
     """How many connections the port holds at once; with more, idle ones give way."""
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"

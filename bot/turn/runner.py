@@ -40,7 +40,8 @@ class TurnRunner:
     """Runs turns; holds nothing of a turn that the store does not have.
 
     `_running` names the open turns that run, `_life` is an id of this life of the host. `rate`
-    counts the model requests that people make in a minute.
+    counts the model requests that people make in a minute. `slots` are as many as turns may run at
+    once on this host; None is no limit.
     """
 
     services: TurnServices
@@ -48,6 +49,7 @@ class TurnRunner:
     model: Model
     tools: ToolsetFactory
     budgets: BudgetService
+    slots: asyncio.Semaphore | None = None
     rate: RequestRate = field(init=False)
     _prompts: PromptCache = field(init=False)
     _suspects: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -60,7 +62,7 @@ class TurnRunner:
         self._prompts = PromptCache(self.services.journal, self.services.clock)
         self._may_begin.set()
 
-    async def run(self, request: TurnRequest) -> OpenTurn | None:
+    async def run(self, request: TurnRequest, *, has_slot: bool = False) -> OpenTurn | None:
         """Run a turn until its reply is sent or it waits for approval.
 
         Where another turn of the conversation is open, nothing is done and that turn comes back.
@@ -69,6 +71,8 @@ class TurnRunner:
         name = keys.open_turn(line, ref.conversation)
         try:
             async with contextlib.AsyncExitStack() as stack:
+                if self.slots is not None and not has_slot:
+                    await stack.enter_async_context(self.slots)
                 loop = await self._open_isolated(request, stack)
                 if isinstance(loop, OpenTurn):
                     return loop
@@ -77,7 +81,7 @@ class TurnRunner:
                     await channel.deliver([])  # a try that failed may have recorded parts
                 elif (began := turn.opened.ref.agent) != ref.agent:  # another is bound by now
                     agent = self.services.current_agent(began) or turn.agent.in_place_of(began)
-                    return await self.run(replace(turn.request, agent=agent))
+                    return await self.run(replace(turn.request, agent=agent), has_slot=True)
                 elif self.services.current_agent(began) is None:
                     removed = TurnResult("refused", results.AGENT_GONE)
                     await turn.finish(removed, turn.opened.preview)

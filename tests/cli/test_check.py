@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bot.cli.main import main
+from bot.settings import Settings
 from registry.binding import token_hash
 
 TOKEN = "7000001:AAabcdefghijklmnop"
@@ -283,3 +284,19 @@ def test_who_may_talk_is_told_where_it_is_everybody_or_nobody(
     status, problems = checked(capsys)
     assert status == 0
     assert {p["place"]: p["message"] for p in problems if p["place"] != "ADMINS"} == told
+
+
+def test_the_names_of_other_settings_are_read_where_ours_are_not_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_HOST", "HTTP_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("API_PORT", "8123")
+    monkeypatch.setenv("MAX_CONCURRENT_AGENTS", "7")
+    (folder / ".env").write_text("API_HOST=127.0.0.2\nLIMITS__TOOLCALLS=3\n")
+    found = Settings()
+    assert (found.http_host, found.http_port) == ("127.0.0.2", 8123)
+    assert (found.limits.turns, found.limits.calls) == (7, 3)
+    monkeypatch.setenv("HTTP_PORT", "8124")
+    monkeypatch.setenv("LIMITS__TURNS", "5")
+    assert (Settings().http_port, Settings().limits.turns) == (8124, 5)

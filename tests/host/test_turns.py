@@ -218,3 +218,31 @@ async def test_a_bot_answers_only_so_many_conversations_side_by_side(stage: Stag
         assert (await stage.answer(rooms[2], echo)).text == "three"
         stage.sim.gates.open("second")
         await stage.answer(rooms[1], echo)
+
+
+async def test_a_host_answers_only_so_many_turns_at_once_and_a_question_holds_up_nobody(
+    stage: Stage,
+) -> None:
+    policy = {"requireConfirmation": ["get_current_time"]}
+    one, two = stage.bot("One", mcpServers=["time"], toolPolicy=policy), stage.bot("Two")
+    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    ann, ben = stage.person("Ann"), stage.person("Ben")
+    rooms = [(stage.world.private(ann, bot), bot) for bot in (one, two)]
+    other = stage.world.private(ben, one)
+    stage.script.on(TOKYO, user="the time")
+    stage.script.on("never mind", user="the time")
+    stage.script.on(Turn((Text("slow"),), gate="held"), user="slow")
+    stage.script.on("quick", again=True, user="quick")
+    async with stage.host(MAX_CONCURRENT_AGENTS="1"):
+        asked = await stage.ask(ann, *rooms[0], "the time")
+        assert "get_current_time" in asked
+        assert await stage.ask(ann, *rooms[1], "quick") == "quick"
+        stage.world.say(ann, rooms[1][0], "slow")
+        await stage.sim.gates.reached("held")
+        made = len(stage.requests())
+        stage.world.say(ann, rooms[0][0], "quick, instead")
+        assert str(ben.id) in await stage.ask(ben, other, one, "/id")  # Ann's was taken up before
+        assert len(stage.requests()) == made
+        stage.sim.gates.open("held")
+        assert (await stage.answer(rooms[1][0], two, 2)).text == "slow"
+        assert "quick" in (await stage.answer(rooms[0][0], one, 2)).text
