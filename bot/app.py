@@ -476,8 +476,7 @@ class App:
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
         if self._opening:
-            outage = self.store.outage if hasattr(self, "store") else None
-            return health.starting(self._opening, outage)
+            return health.starting(self._opening, self._waits_for())
         bots, store = health.bot_states(self.fleet), self._store_health.report()
         agents, model = self.catalog.snapshot().agents, self._model.report()
         problems = self._problems()
@@ -494,6 +493,12 @@ class App:
             "counters": self.counters.snapshot(),
             "store_round_trips": self.store.round_trips,
         }
+
+    def _waits_for(self) -> str | None:
+        """What the store says that keeps the start waiting."""
+        if not hasattr(self, "_store_health"):
+            return None
+        return self._store_health.waits_for or self.store.outage
 
     def _problems(self) -> Sequence[Problem]:
         """What is wrong with agents, bindings and packages, also what only bots' names show."""

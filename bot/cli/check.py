@@ -21,6 +21,7 @@ from bot.ops.process import data_dir_problem
 from bot.ops.tasks import SystemClock
 from bot.settings import Bot, Settings, meanings
 from bot.skills.python_skill import InstalledSkills, discover_skills
+from bot.store.admission import waited_for
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import in_use, is_in_use
 from bot.store.health import StoreHealth
@@ -250,10 +251,7 @@ async def read_store(settings: Settings) -> Document:
                 await store.reload()
                 found += await store.tracking_problems()
     except (RegistryError, StoreError, OSError, ValueError) as error:
-        so = "so neither it nor its agents are checked"
-        why = str(error) or type(error).__name__
-        message = f"the store did not answer as it should ({why}), {so}"
-        found = [Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")]
+        found = [waited_for(error)]
     finally:
         await client.close()
     document = store.document

@@ -24,6 +24,10 @@ _DATABASE = "write a whole number, as a rule 0 to 15: redis://host:6379/0"
 LEAST_CONNECTIONS = 3
 """Two stay open, to hear of other hosts' work and of changed agents; one is for all the rest."""
 
+LEAST_SECONDS = 0.05
+"""A store that is well may need as long for an answer."""
+
+_VISIBLE = re.compile("[!-~]+")
 _END = re.compile("[/?#]")
 _BRACKET = re.compile(r"[\[\]]")
 
@@ -33,8 +37,14 @@ def _one_of(*words: str) -> Callable[[str], object]:
 
 
 def _seconds(text: str) -> None:
-    """A time to wait for: with 0 nothing is waited for, and every call fails."""
-    if not 0 < float(text) < math.inf:
+    """A time to wait for: with a shorter one, calls of a store that is well fail."""
+    if not LEAST_SECONDS <= float(text) < math.inf:
+        raise ValueError(text)
+
+
+def _client_name(text: str) -> None:
+    """What servers take for the name of a connection."""
+    if not _VISIBLE.fullmatch(text):
         raise ValueError(text)
 
 
@@ -64,7 +74,8 @@ def _verify_flags(text: str) -> object:
 
 
 _OPTIONS: Mapping[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("username", "password", "client_name", "lib_name", "lib_version"), str),
+    **dict.fromkeys(("username", "password", "lib_name", "lib_version"), str),
+    "client_name": _client_name,
     **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), _seconds),
     "max_connections": _at_least(LEAST_CONNECTIONS),
     "socket_read_size": _at_least(1),
@@ -84,8 +95,10 @@ _OF_TLS: Mapping[str, Callable[[str], Any]] = {
 }
 _BY_SCHEME = {"redis": _OF_TCP, "rediss": _OF_TLS, "unix": _OPTIONS}
 """What may stand after the `?`: each option, and what raises ValueError for a wrong value."""
+_LEAST = f"seconds, at least {LEAST_SECONDS}"
 _VALUES: Mapping[str, str] = {
-    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), "seconds above 0"),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), _LEAST),
+    "client_name": "a name of ASCII letters, digits and signs, without spaces",
     "max_connections": f"a whole number, at least {LEAST_CONNECTIONS}",
     "socket_read_size": "a whole number of bytes, at least 1",
     "health_check_interval": "a whole number of seconds, 0 or more",

@@ -16,7 +16,20 @@ from bot.store.client import StoreClient, is_outage
 from registry.errors import Problem
 from registry.sources import stored_values
 
+UNKNOWN = re.compile("unknown (?:redis )?command", re.IGNORECASE)
 CURE = "allow this to its user: docs/operations.md has the rules as one ACL line"
+RENAMED = "remove its `rename-command` from the store's configuration, or use another store"
+WRITE_CURES = {
+    "OOM": "raise its maxmemory, or delete from it what nobody needs",
+    "NOREPLICAS": "start its replicas, or lower its min-replicas-to-write",
+    "MISCONF": "make room on its disk; its log has the reason",
+    "READONLY": "write the address of its primary",
+    "MASTERDOWN": "write the address of its primary",
+    "LOADING": "wait until it has read its data",
+}
+"""By what a server says that takes no writes now: how to change that."""
+NEARLY_FULL = 0.9
+"""The share of its memory from which on a store is likely to refuse what is written next."""
 _NOBODY = "admission"
 """A line, a person, a key that nobody has: it stands for each placeholder of a name."""
 _CHANNELS = (keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED)
@@ -40,17 +53,44 @@ async def admission(client: StoreClient) -> list[Problem]:
     except StoreError as error:
         if will_pass(error):
             raise
-        return [Problem("REDIS_URL", f"the store does not run scripts ({error})", CURE)]
-    refused: dict[str, dict[str, str]] = {}
+        why = f"the store does not run scripts ({error})"
+        return [Problem("REDIS_URL", why, cure_of(str(error)))]
+    refused: dict[tuple[str, str], dict[str, str]] = {}
     for kind, name, why in ([part.decode(errors="replace") for part in one] for one in found):
         if is_outage(why):
             raise StoreUnavailable(why)
-        refused.setdefault(kind, {})[name] = why
-    messages = [
-        f"the store refuses the {kind} {_few(names)} ({next(iter(names.values()))})"
-        for kind, names in refused.items()
-    ]
-    return [Problem("REDIS_URL", one, CURE) for one in messages] or await _missing(client)
+        refused.setdefault((kind, cure_of(why)), {})[name] = why
+    return [
+        Problem("REDIS_URL", f"the store refuses the {kind} {_few(names)} ({_first(names)})", cure)
+        for (kind, cure), names in refused.items()
+    ] or await _missing(client)
+
+
+def cure_of(refusal: str) -> str:
+    """What helps against a store's refusal of a command."""
+    return RENAMED if UNKNOWN.search(refusal) else CURE
+
+
+def waited_for(error: Exception) -> Problem:
+    """That a store does not answer, or takes no writes: a host waits, and nothing is checked."""
+    why = str(error) or type(error).__name__
+    for word, cure in WRITE_CURES.items():
+        if re.search(rf"\b{word}\b", why):
+            message = f"the store takes no writes ({why}), and a host waits until it does"
+            return Problem("REDIS_URL", message, cure, "warning" if word == "LOADING" else "error")
+    so = "so neither it nor its agents are checked"
+    message = f"the store did not answer as it should ({why}), {so}"
+    return Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")
+
+
+def nearly_full(memory: Mapping[str, str]) -> list[Problem]:
+    """A warning where INFO says that a store has used up nearly all of its memory."""
+    used, most = (int(memory.get(name, 0)) for name in ("used_memory", "maxmemory"))
+    if not most or used < NEARLY_FULL * most:
+        return []
+    message = f"the store has used {used:,} of the {most:,} bytes of its maxmemory"
+    so = f"{message}, and takes no writes beyond"
+    return [Problem("REDIS_URL", so, WRITE_CURES["OOM"], "warning")]
 
 
 def _replica(facts: Mapping[str, str]) -> Problem:
@@ -93,6 +133,10 @@ def _constants(module: Any) -> list[str]:
     return [v for name, v in vars(module).items() if name.isupper() and isinstance(v, str)]
 
 
+def _first(names: Mapping[str, str]) -> str:
+    return next(iter(names.values()))
+
+
 def _few(names: Iterable[str]) -> str:
     first, rest = [*names][:_SHOWN], [*names][_SHOWN:]
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
@@ -109,8 +153,10 @@ async def _missing(client: StoreClient) -> list[Problem]:
             await client.call(lambda: subscription.get_message(timeout=5))
         finally:
             await subscription.aclose()  # type: ignore[no-untyped-call]
-    except StoreForbidden as error:
+    except StoreError as error:
+        if will_pass(error):
+            raise
         so = "so replicas hear of changes up to a second later"
         message = f"the store refuses channels ({error}), {so}"
-        return [Problem("REDIS_URL", message, CURE, "warning")]
+        return [Problem("REDIS_URL", message, cure_of(str(error)), "warning")]
     return []

@@ -6,14 +6,24 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import math
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from importlib.resources import files
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import structlog
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -44,11 +54,19 @@ DOWN = (
 )
 _DOWN_REPLY = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN|TRYAGAIN|BUSY ")
 """The last one: another client's script has run for seconds."""
+NO_WRITES = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN")
+"""What a server says that cannot be written to: the address may lead to another one by now."""
 _FORBIDDEN = re.compile("NOPERM|ACL failure|user executing the script can't")
+_ARGUMENTS = ", with args beginning with"
+"""What follows the name of a command that a server does not know: the values that were sent."""
 WRONG_TYPE = (
     "WRONGTYPE: the key {} holds a {}, which does not belong there. What needs it waits. Move the "
     "key away with RENAME, or delete it with DEL."
 )
+RECONNECT_SECONDS = 2.0
+"""Between two times that connections are made anew for what a server says."""
+CALM_SECONDS = 3.0
+"""So long after the last such reply, what listens is connected anew as well."""
 RECHECK_SECONDS = (0.5, 5.0)
 """Between two checks of a key that holds the wrong type: first, and at most."""
 _NAMED_KEY = re.compile(r" key=(\S+)")
@@ -71,6 +89,8 @@ class StoreClient:
         self.wrong_types: dict[str, str] = {}
         self.on_wrong_type: Callable[[str], Coroutine[Any, Any, None]] = _ignore
         self._rechecks: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+        self._reconnected = -math.inf
+        self._refused: float | None = None
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script once; raises StoreUnavailable, FencedOut, WrongType or StoreError."""
@@ -142,6 +162,8 @@ class StoreClient:
             if isinstance(failure, StoreUnavailable):
                 self.failures += 1
                 self.outage = str(failure)
+                if NO_WRITES.search(self.outage):
+                    await self._reconnect()
             named = _NAMED_KEY.search(str(error)) if "WRONGTYPE" in str(error) else None
             if named is not None:
                 raise await self._wrong_type(named[1]) from None
@@ -149,6 +171,8 @@ class StoreClient:
         if _cancellations() > before:  # the library loses one that comes while it connects
             raise asyncio.CancelledError
         self.outage = None
+        if self._refused is not None:
+            await self._reconnect_listeners(self._refused)
         return found
 
     async def listen(
@@ -170,6 +194,24 @@ class StoreClient:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
         finally:
             await asyncio.shield(subscription.aclose())  # type: ignore[no-untyped-call]
+
+    async def _reconnect(self) -> None:
+        """Close the connections of calls: after a failover, a new one may reach another server.
+
+        The old ones may live on, behind one address. What listens follows once writes succeed, as
+        its connection says nothing of where it leads.
+        """
+        self._refused = now = self._clock.monotonic()
+        pool = self.redis.connection_pool
+        if now - self._reconnected >= RECONNECT_SECONDS and isinstance(pool, _Pool):
+            self._reconnected = now
+            await _disconnect(pool.opened - pool.listening)
+
+    async def _reconnect_listeners(self, refused: float) -> None:
+        pool = self.redis.connection_pool
+        if self._clock.monotonic() - refused >= CALM_SECONDS and isinstance(pool, _Pool):
+            self._refused = None
+            await _disconnect(pool.listening)
 
     async def _wrong_type(self, key: str) -> WrongType:
         """The error for such a key, which is checked from now on until it is repaired."""
@@ -222,9 +264,35 @@ def script_digest(name: str) -> str:
     return hashlib.sha1(script_source(name).encode(), usedforsecurity=False).hexdigest()
 
 
+class _Pool(BlockingConnectionPool):
+    """Knows each connection of its class, also those that others make for themselves."""
+
+    def __init__(self, *, connection_class: type[Connection] = Connection, **options: Any) -> None:
+        self.opened = opened = WeakSet[Connection]()
+        self.listening = listening = WeakSet[Connection]()
+
+        class Known(connection_class):  # type: ignore[misc, valid-type]
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options)
+                opened.add(self)
+
+            def read_response(self, *args: Any, **options: Any) -> Awaitable[Any]:
+                if options.get("push_request"):
+                    listening.add(self)
+                reply: Awaitable[Any] = super().read_response(*args, **options)
+                return reply
+
+        super().__init__(connection_class=Known, **options)
+
+
+async def _disconnect(connections: Iterable[Connection]) -> None:
+    for connection in [*connections]:
+        await connection.disconnect(nowait=True)
+
+
 def connect(url: str, connections: int = 64) -> Redis:
     """A client for a redis://, rediss:// or unix:// URL that never retries by itself."""
-    pool = BlockingConnectionPool.from_url(
+    pool = _Pool.from_url(
         url,
         max_connections=connections,
         timeout=30,
@@ -255,7 +323,9 @@ def _cancellations() -> int:
 
 
 def _our_error(error: Exception) -> StoreError:
-    text = str(error)
+    text = str(error).partition(_ARGUMENTS)[0]
+    if (code := getattr(error, "status_code", None)) not in (None, "ERR"):
+        text = f"{code} {text}"  # the library cut it off
     if isinstance(error, DOWN) or not isinstance(error, exceptions.ResponseError):
         kind = StoreUnavailable if isinstance(error, DOWN) else StoreError
         return kind(f"{type(error).__name__}: {text}")

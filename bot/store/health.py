@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.errors import ConfigError, StoreError
+from bot.errors import ConfigError, StoreError, StoreUnavailable
 from bot.messages import Clock
 from bot.ops.network import resolve_host
-from bot.store.admission import CURE, admission, info, will_pass
+from bot.store.admission import admission, cure_of, info, nearly_full, waited_for, will_pass
 from bot.store.client import StoreClient
 from registry.errors import Level, Problem
 
@@ -51,27 +51,39 @@ class Persistence:
 
 @dataclass(slots=True)
 class StoreHealth:
-    """Checks the store's settings at the start, and from time to time while the host runs."""
+    """Checks the store's settings at the start, and from time to time while the host runs.
+
+    `waits_for` is what keeps the start waiting, in the store's words, and the cure.
+    """
 
     client: StoreClient
     clock: Clock
+    waits_for: str | None = field(init=False, default=None)
     _seen: Persistence | None = field(init=False, default=None)
     _missing: list[str] = field(init=False, default_factory=list)
 
     async def require_usable(self, *, allow_volatile: bool) -> None:
         """Wait for the store and check it; raises ConfigError where it must not be used."""
-        check = partial(self.problems, allow_volatile=allow_volatile)
+        check = partial(self._check_or_wait, allow_volatile=allow_volatile)
         found = await self.client.retry_while_down(check)
+        self.waits_for = None
         if errors := [str(one) for one in found if one.level == "error"]:
             raise ConfigError("\n".join(errors))
         for one in found:
             log.warning("store.problem", problem=str(one))
 
+    async def _check_or_wait(self, *, allow_volatile: bool) -> list[Problem]:
+        try:
+            return await self.problems(allow_volatile=allow_volatile)
+        except StoreUnavailable as error:
+            self.waits_for = f"{error}; {waited_for(error).cure}"
+            raise
+
     async def problems(self, *, allow_volatile: bool) -> list[Problem]:
         """What is wrong with the store, or missing; raises StoreUnavailable."""
         try:
-            self._seen = await self._check()
-            found = await admission(self.client)
+            self._seen, memory = await self._check()
+            found = await admission(self.client) + nearly_full(memory)
         except StoreError as error:
             if any(word in str(error) for word in LOGIN_REFUSED):
                 message = "the store refuses the login"
@@ -82,7 +94,8 @@ class StoreHealth:
             elif will_pass(error):
                 raise
             else:
-                message, cure = f"the store refuses our commands: {error}", CURE
+                message = f"the store refuses our commands: {error}"
+                cure = cure_of(str(error))
             return [Problem("REDIS_URL", message, cure)]
         self._missing = [one.message for one in found if one.level == "warning"]
         volatile: Level = "warning" if allow_volatile else "error"
@@ -94,7 +107,7 @@ class StoreHealth:
         while True:
             await self.clock.sleep(CHECK_SECONDS)
             try:
-                self._seen = await self._check()
+                self._seen, _ = await self._check()
             except StoreError as error:
                 log.debug("store.not_checked", error=str(error))
 
@@ -106,15 +119,15 @@ class StoreHealth:
         state = {"state": "away" if outage else "ok", "trouble": outage, "faults": faults}
         return seen | state | {"missing": self._missing}
 
-    async def _check(self) -> Persistence:
-        facts: dict[str, str] = {}
-        for section in ("persistence", "memory"):
-            facts |= await info(self.client, section)
-        return Persistence(
-            append_only=facts.get("aof_enabled") == "1",
-            eviction=facts.get("maxmemory_policy", "unknown"),
-            last_write=facts.get("aof_last_write_status", "unknown"),
+    async def _check(self) -> tuple[Persistence, dict[str, str]]:
+        """How the store keeps data, and what it says about its memory."""
+        kept, memory = [await info(self.client, one) for one in ("persistence", "memory")]
+        seen = Persistence(
+            append_only=kept.get("aof_enabled") == "1",
+            eviction=memory.get("maxmemory_policy", "unknown"),
+            last_write=kept.get("aof_last_write_status", "unknown"),
         )
+        return seen, memory
 
 
 async def require_password(url: str, *, allowed: bool) -> None:

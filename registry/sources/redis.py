@@ -292,6 +292,8 @@ def _text(value: Any) -> str:
 def _untracked(error: TrackingRefused) -> Problem:
     message = f"the store refuses CLIENT TRACKING ({error}), so its agents are read every second"
     cure = "allow `client|tracking` to its user, or accept that"
+    if "unknown command" in str(error):
+        cure = "remove the `rename-command` of CLIENT from its configuration, or accept that"
     return Problem("REDIS_URL", message, cure, "warning")
 
 

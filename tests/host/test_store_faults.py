@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
+import socket
+from collections import Counter
 from pathlib import Path
+from typing import Self
 
 import pytest
+from redis.asyncio import Redis
 
 from bot.errors import ConfigError
 from bot.ops.process import open_private
-from bot.ops.tasks import SystemClock
+from bot.ops.tasks import SystemClock, cancel_and_wait
 from bot.store import embedded
 from bot.store.address import LEAST_CONNECTIONS
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey
 from bot.store.health import StoreHealth, require_password
+from registry.sources.redis import RedisStore
+from registry.sources.stored_values import DEFINITION
 from simulators.messages.turns import Text, Turn
 from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.chat import HostChat
+from tests.host.rented import REDIS
 from tests.host.stage import HostProcess, Stage, until
 
 KILLS = int(os.environ.get("STORE_KILLS", "4"))
@@ -231,6 +239,137 @@ async def test_a_store_that_is_a_replica_for_some_seconds_is_waited_for(
         await until(lambda: "READONLY" in (host.store.outage or ""), 20)
         await store.replicaof("NO", "ONE")
         assert (await stage.answer(room, echo, 2)).text == "well"
+
+
+async def test_a_failover_behind_one_address_heals_though_the_old_connections_live_on(
+    stage: Stage, tmp_path: Path
+) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    stage.script.on("well", again=True)
+    ports = [_free_port(), _free_port()]
+    options = ("--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0", "--port")
+    old, new = (
+        Valkey(tmp_path / str(port), (*options, str(port)), program=REDIS) for port in ports
+    )
+    await asyncio.gather(old.start(), new.start())
+    async with _Address(ports[0]) as address, old.client() as first, new.client() as second:
+        await second.replicaof("127.0.0.1", ports[0])
+        await _until_linked(second)
+        async with stage.host(REDIS_URL=address.url) as host:
+            assert await stage.ask(ann, room, echo, "one") == "well"
+            await until(lambda: host.fleet.lines[0].backlog == 0, 20)
+            assert await first.wait(1, 5000) == 1
+            await second.replicaof("NO", "ONE")
+            await first.replicaof("127.0.0.1", ports[1])
+            had = host.store.failures
+            stage.world.say(ann, room, "two")
+            await until(lambda: host.store.failures > had, 20)
+            address.port = ports[1]
+            assert (await stage.answer(room, echo, 2, 40)).text == "well"
+            await until(lambda: address.open[ports[0]] == 0, 20)  # those that listen as well
+            await first.replicaof("NO", "ONE")
+            await second.set(f"{DEFINITION}poet", '{"id": "poet", "name": "Poet"}')
+            await until(lambda: "poet" in host.catalog.snapshot().agents, 20)
+            await until(lambda: host.report()["store"]["state"] == "ok", 20)
+            assert address.opened < 64
+    await asyncio.gather(old.stop(), new.stop())
+
+
+async def _until_linked(replica: Redis) -> None:
+    async with asyncio.timeout(20):
+        while (await replica.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+class _Address:
+    """An address that leads to `port`; what was connected before stays where it is."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = ""
+        self.opened = 0
+        self.open = Counter[int]()
+        self._relays = set[asyncio.Task[None]]()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._taken, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await cancel_and_wait([*self._relays])
+
+    def _taken(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._relays.add(task := asyncio.create_task(self._relay(reader, writer)))
+        task.add_done_callback(self._relays.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = self.port
+        far, out = await asyncio.open_connection("127.0.0.1", port)
+        self.opened += 1
+        self.open[port] += 1
+        ways = [asyncio.create_task(_pump(*way)) for way in ((reader, out), (far, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.open[port] -= 1
+            out.close()
+            writer.close()
+            await cancel_and_wait(ways)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+
+@pytest.mark.parametrize("command", ["EVALSHA", "INFO", "XADD"])
+async def test_a_command_that_the_store_does_not_have_gets_a_cure_that_can_help(
+    tmp_path: Path, command: str
+) -> None:
+    valkey = Valkey(tmp_path / "v", ("--rename-command", command, ""), program=REDIS)
+    await valkey.start()
+    with pytest.raises(ConfigError, match=f"(?s){command}.*remove its `rename-command`") as caught:
+        await asyncio.wait_for(admitted(valkey), 20)
+    assert "ACL" not in str(caught.value)
+    assert "admission:" not in str(caught.value)
+    await valkey.stop()
+
+
+async def test_a_store_without_the_command_client_is_used_and_its_cure_can_help(
+    tmp_path: Path,
+) -> None:
+    valkey = Valkey(tmp_path / "v", ("--rename-command", "CLIENT", ""), program=REDIS)
+    await valkey.start()
+    await admitted(valkey)
+    async with valkey.client() as client:
+        [problem] = await RedisStore(client).tracking_problems()
+    assert (problem.level, "rename-command" in (problem.cure or "")) == ("warning", True)
+    await valkey.stop()
+
+
+async def test_a_store_that_is_nearly_full_is_told_of(tmp_path: Path) -> None:
+    async with running_valkey(tmp_path / "v") as valkey, valkey.client() as admin:
+        client = StoreClient(connect(valkey.url), SystemClock())
+        health = StoreHealth(client, SystemClock())
+        await admin.config_set("maxmemory", "50mb")
+        assert await health.problems(allow_volatile=False) == []
+        await admin.config_set("maxmemory", 0)
+        await admin.set("large", "x" * 20_000_000)
+        used = (await admin.info("memory"))["used_memory"]
+        await admin.config_set("maxmemory", int(used / 0.95))
+        [problem] = await health.problems(allow_volatile=False)
+        assert (problem.level, "maxmemory" in problem.message) == ("warning", True)
+        await client.close()
 
 
 async def test_a_store_that_is_busy_with_a_script_of_others_costs_no_answer(

@@ -12,7 +12,7 @@ from bot.app import App
 from registry.sources.stored_values import DEFAULT, DEFINITION
 from simulators.testing.valkey import Valkey
 from tests.host.rented import ALL, PASSWORD, REDIS, ended, rented, user
-from tests.host.stage import HostProcess, health, staged, until
+from tests.host.stage import HostProcess, Stage, health, staged, until
 from tests.refusals.table import Walk, ends
 
 
@@ -42,6 +42,12 @@ ends("R3")(start_refused(user("~switchboard*", "&*", "+@all"), "{admission}:inbo
 ends("R4")(start_refused(user("%R~*", "%W~{*", "&*", "+@all"), "access:claim"))
 ends("R5")(start_refused(user(*ALL, "-xadd", "-hsetnx"), "HSETNX, XADD"))
 ends("R6")(start_refused(user(*ALL, "-info"), "'info' command"))
+ends("R14")(
+    start_refused(
+        ("--rename-command", "XADD", "", "--rename-command", "HSETNX", ""),
+        *("HSETNX, XADD", "remove its `rename-command`"),
+    )
+)
 ends("R7")(start_refused(("--requirepass", "another-password"), "the store refuses the login"))
 
 
@@ -128,3 +134,53 @@ async def a_store_that_is_loading_or_away_is_waited_for(folder: Path) -> None:
         finally:
             await host.end()
             await store.stop()
+
+
+@ends("R13")
+async def a_store_that_takes_no_writes_is_waited_for(folder: Path) -> None:
+    """Health and `check` say the store's own words and a cure; once it takes writes, it is used."""
+    async with staged(folder) as stage:
+        echo, ann = stage.bot("Echo"), stage.person("Ann")
+        room = stage.world.private(ann, echo)
+        stage.script.on("fine", again=True)
+        store = Valkey(folder / "v", program=REDIS)
+        await store.start()
+        host = HostProcess(stage, stage.variables(REDIS_URL=store.url))
+        async with store.client() as admin:
+            await admin.set("one", "key")
+            await admin.config_set("min-replicas-to-write", 1)
+            stage.world.say(ann, room, "are you there?")
+            await host.spawn()
+            try:
+                await until(lambda: host.address is not None, 30)
+                await _said(stage, host, store, "NOREPLICAS", "start its replicas")
+                await admin.config_set("maxmemory", 1)
+                await admin.config_set("min-replicas-to-write", 0)
+                await _said(stage, host, store, "OOM", "raise its maxmemory")
+                store.fill_disk()
+                await admin.delete("one")
+                await _said(stage, host, store, "MISCONF", "make room on its disk")
+                store.free_disk()
+                await admin.config_set("maxmemory", 0)
+                assert (await stage.answer(room, echo)).text == "fine"
+            finally:
+                await host.end()
+                await store.stop()
+
+
+async def _said(stage: Stage, host: HostProcess, store: Valkey, words: str, cure: str) -> None:
+    """Once health speaks of this, it always does, with the cure, and `check` fails with both."""
+    assert host.address
+    async with asyncio.timeout(20):
+        while words not in ((await health(host.address))[1]["why"] or ""):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    for _ in range(20):
+        status, body = await health(host.address)
+        assert (status, body["starting"]) == (503, "the store")
+        assert words in body["why"]
+        assert cure in body["why"]
+    code, found = await ended(stage, store.url, "check", "--json")
+    assert code == 1
+    [problem] = [p for p in json.loads(found)["problems"] if p["level"] == "error"]
+    assert (problem["place"], words in problem["message"]) == ("REDIS_URL", True)
+    assert cure in problem["cure"]

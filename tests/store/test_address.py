@@ -57,9 +57,16 @@ def test_the_client_takes_each_option_that_is_taken(option: str) -> None:
         ("ssl_min_version=9", "correct it"),
         ("ssl_include_verify_flags=NONE", "correct it"),
         *((f"max_connections={n}", "at least 3") for n in ("many", "0", "1", "2", "-1", "2.5")),
-        *((f"timeout={n}", "seconds above 0") for n in ("0", "-1", "nan", "inf", "long")),
-        *((f"socket_timeout={n}", "seconds above 0") for n in ("0", "-1", "nan", "inf", "5s")),
-        *((f"socket_connect_timeout={n}", "seconds above 0") for n in ("0.0", "-0.5")),
+        *(
+            (f"timeout={n}", "seconds, at least 0.05")
+            for n in ("0", "-1", "nan", "inf", "long", "0.049")
+        ),
+        *(
+            (f"socket_timeout={n}", "seconds, at least 0.05")
+            for n in ("0", "-1", "nan", "inf", "5s", "0.001")
+        ),
+        *((f"socket_connect_timeout={n}", "at least 0.05") for n in ("0.0", "-0.5", "0.00001")),
+        *((f"client_name={n}", "without spaces") for n in ("a%20b", "a+b", "b%C3%B6t", "a%0Ab")),
         ("socket_read_size=0", "at least 1"),
         *((f"health_check_interval={n}", "0 or more") for n in ("x", "-1", "0.5")),
         *((f"protocol={n}", "2 or 3") for n in ("9", "0", "RESP3")),
