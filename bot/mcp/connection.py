@@ -22,7 +22,17 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from bot.mcp.refusals import Kind, ListUnread, judged, reason, unread, unread_call, unread_list
+from bot.mcp.refusals import (
+    Kind,
+    ListUnread,
+    foreign,
+    is_same_refusal,
+    judged,
+    reason,
+    unread,
+    unread_call,
+    unread_list,
+)
 from bot.mcp.result import (
     CallLost,
     ConnectionState,
@@ -56,6 +66,8 @@ _REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
 _IDLE_SECONDS = 120.0
 """After so long a server over HTTP is asked whether it is still there: nothing else tells."""
+_TRUSTED_SECONDS = 5.0
+"""After a list that came although a call was refused: so long a tool's refusals are its own."""
 _ERROR_CHARACTERS = 4_000
 _LONG_ANSWER = 50_000
 _UNANSWERED = (
@@ -96,8 +108,9 @@ class Connection:
         self._log = structlog.get_logger("mcp").bind(server=spec.name)
         self._client: mcp.Client | None = None
         self._calls: set[object] = set()
-        self._check: asyncio.Task[bool] | None = None
-        self._is_forgotten = False
+        self._check: asyncio.Task[MCPError | None] | None = None
+        self._refusal: MCPError | None = None
+        self._trusted_until = 0.0
         self.tools: tuple[Tool, ...] = ()
         self.prompts: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
@@ -125,7 +138,7 @@ class Connection:
                 listener = asyncio.create_task(self._listen(client))
                 stack.push_async_callback(cancel_and_wait, [listener])
                 await self._refresh_until_lost(client)
-                if self._is_forgotten:  # what the server refuses, it refuses at once
+                if self._refusal is not None:  # what the server refuses, it refuses at once
                     await self._drained(_DRAIN_SECONDS)
         finally:
             self.state.lose("")
@@ -182,7 +195,7 @@ class Connection:
             silent = {types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
             if isinstance(error, TimeoutError) or error.code in silent:
                 self.state.lose("the server does not answer")
-            elif request.refused or judged(error) in (Kind.FORGOTTEN, Kind.LOST):
+            elif request.refused or judged(error) in (Kind.FORGOTTEN, Kind.FOREIGN, Kind.LOST):
                 self.state.changed.set()
 
     async def _list(self, client: mcp.Client) -> None:
@@ -251,9 +264,11 @@ class Connection:
         text = printable(self._spec.redact(error.message[:_ERROR_CHARACTERS]), 1_000)
         kind = judged(error, refused=request.refused)
         why = request.failure or text if kind is Kind.LOST else text
-        if request.refused or kind is Kind.FORGOTTEN:
-            if await self._has_forgotten():
-                raise CallLost(why, sent=False)
+        if request.refused or kind is Kind.FORGOTTEN or self._may_be_forgotten(kind, request):
+            if (refusal := await self._list_refusal()) is not None:
+                # In other words than the list, it may be what a tool says that ran.
+                is_certain = request.refused or is_same_refusal(error, refusal)
+                raise CallLost(why, sent=not is_certain)
             if kind is Kind.FORGOTTEN and not request.refused:
                 kind = Kind.SAID  # it means a session of the tool's own
             elif kind is not Kind.SAID:  # this call alone is refused, before it ran
@@ -264,35 +279,48 @@ class Connection:
             case Kind.UNREADABLE:
                 self._log.warning("an answer cannot be read", why=text[:200])
                 return unreadable_result(unread_call(unread(error)))
+            case Kind.FOREIGN:
+                self.state.changed.set()  # a list tells whether anything else answers
+                what = printable(self._spec.redact(foreign(error, self._spec)), 1_000)
+                raise CallLost(what, sent=True, connection=False)
             case Kind.CLOSED | Kind.LOST:
                 raise CallLost(why, sent=True, connection=kind is Kind.CLOSED)
             case _:
                 self.state.changed.set()  # it may have been started anew with other tools
                 return error_result(f"The server refused the call: {text}")
 
-    async def _has_forgotten(self) -> bool:
-        """Whether the server refuses us altogether: asked once by all calls that it refused.
+    def _may_be_forgotten(self, kind: Kind, request: RequestState) -> bool:
+        """Whether a server's own word on a call may be on the session: not all say which it is."""
+        is_said = kind is Kind.SAID and request.sent
+        return is_said and asyncio.get_running_loop().time() >= self._trusted_until
+
+    async def _list_refusal(self) -> MCPError | None:
+        """How the server refuses us altogether: asked once by all calls that it refused.
 
         A refusal of one call must not end the others that run on this connection.
         """
         if self._check is None:
-            self._check = asyncio.create_task(self._is_refused())
+            self._check = asyncio.create_task(self._list_once())
         check = self._check
-        self._is_forgotten = await asyncio.shield(check) or self._is_forgotten
-        if self._check is check and not self._is_forgotten:
+        self._refusal = await asyncio.shield(check) or self._refusal
+        if self._check is check and self._refusal is None:
             self._check = None
-        return self._is_forgotten
+            self._trusted_until = asyncio.get_running_loop().time() + _TRUSTED_SECONDS
+        return self._refusal
 
-    async def _is_refused(self) -> bool:
+    async def _list_once(self) -> MCPError | None:
+        """The refusal of a list, if it is one; an answer that is lost or unreadable is none."""
         assert self._client is not None
         current_request.set(request := RequestState())
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._client.list_tools()
-        except _UNANSWERED as error:
-            is_forgotten = isinstance(error, MCPError) and judged(error) is Kind.FORGOTTEN
-            return request.refused or is_forgotten
-        return False
+        except MCPError as error:
+            if request.refused or judged(error) in (Kind.FORGOTTEN, Kind.SAID):
+                return error
+        except _UNANSWERED:
+            pass
+        return None
 
     async def _refresh_until_lost(self, client: mcp.Client) -> None:
         pause, has_failed = _REFRESH_PAUSE, False
@@ -321,13 +349,14 @@ class Connection:
             kind = judged(error) if isinstance(error, MCPError) else Kind.UNREADABLE
             is_lost = kind in (Kind.FORGOTTEN, Kind.CLOSED) or request.refused
             is_silent = isinstance(error, MCPError) and error.code == types.REQUEST_TIMEOUT
-            has_none = kind is Kind.LOST or (is_silent and not self._calls)
+            has_none = kind in (Kind.FOREIGN, Kind.LOST) or (is_silent and not self._calls)
             if is_lost or (has_failed and has_none):
                 raise
             # Calls that run must not end for this: what was known stays until the next try.
             why = "ValidationError" if isinstance(error, ValidationError) else self.why(error)
             self._log.warning("tools cannot be listed again", why=why)
             self.notes = (f"the last good list stays: {why}",)
+            self._trusted_until = 0.0
             self._on_listing(self)
             self.state.changed.set()
             return has_none

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx2
 from mcp import types
@@ -41,6 +42,7 @@ class Kind(Enum):
     FORGOTTEN = "the server no longer knows the session, and nothing ran"
     UNREADABLE = "the tool may have run, and its answer cannot be read"
     CLOSED = "the connection ended, with all calls on it"
+    FOREIGN = "what answered is no MCP server, so the tool may not have run"
     LOST = "this answer alone is lost, and the tool may have run"
     SAID = "the server's own word on the call"
 
@@ -63,8 +65,14 @@ _RULES = (
     _rule(Kind.UNREADABLE, "", ANSWER_REJECTED),
     _rule(Kind.UNREADABLE, r"byte limit\.$", types.CONNECTION_CLOSED),
     _rule(
+        Kind.FOREIGN,
+        "^(Failed to parse JSON|Unexpected content type|Redirect to )",
+        types.PARSE_ERROR,
+        types.INVALID_REQUEST,
+    ),
+    _rule(
         Kind.UNREADABLE,
-        "^(Failed to parse|Unexpected content type|Redirect to |server answered .* with 202)",
+        "^(Failed to parse|server answered .* with 202)",
         types.PARSE_ERROR,
         types.INVALID_REQUEST,
     ),
@@ -86,6 +94,18 @@ def judged(error: MCPError, *, refused: bool = False) -> Kind:
         for rule in _RULES
         if (not rule.codes or error.code in rule.codes) and rule.words.search(error.message)
     )
+
+
+_OF_A_REQUEST = re.compile(r"tools/(?:list|call)|[0-9a-f]{8,}|\d+", re.IGNORECASE)
+
+
+def is_same_refusal(error: MCPError, other: MCPError) -> bool:
+    """Whether two requests were refused for the same reason, one that comes before either ran."""
+    kinds = {judged(error), judged(other)}
+    if Kind.FORGOTTEN in kinds:
+        return len(kinds) == 1
+    words = {_OF_A_REQUEST.sub("", one.message) for one in (error, other)}
+    return error.code == other.code and len(words) == 1
 
 
 def unread(error: MCPError | None = None) -> str:
@@ -169,16 +189,50 @@ def status_text(status: int, spec: ServerSpec) -> str:
     return f"HTTP {status}: {cure or _WRONG_URL}"
 
 
-def _cured(error: MCPError) -> str:
-    """An error as an operator reads it, with what cures it where our own client says it."""
-    if error.code == ANSWER_REJECTED:
-        return f"its answer {error.message}"
+def foreign(error: MCPError, spec: ServerSpec) -> str:
+    """What answers in the place of an MCP server, with what cures it."""
     if kind := re.match("Unexpected content type: *([^;]*)", error.message):
         what = f"with {kind[1]}" if kind[1] else "without a content type"
+        if "html" in kind[1].lower():
+            where = urlsplit(spec.url).netloc.rpartition("@")[2]
+            return f"a web page ({kind[1]}) answers at the URL on {where}: {_WRONG_URL}"
         return f"it answers {what}, not as an MCP server: a web page or a proxy? {_WRONG_URL}"
     if error.message.startswith("Failed to parse"):
         return f"its answer is no message of MCP: {_WRONG_URL}"
     return error.message
+
+
+_ONE_SESSION = (
+    "the server does not know the session that it opened: run one process of it, or have the proxy "
+    "before it send each session to the same one"
+)
+
+
+def _cured(error: MCPError, spec: ServerSpec) -> str:
+    """An error as an operator reads it, with what cures it."""
+    if error.code == ANSWER_REJECTED:
+        return f"its answer {error.message}"
+    match judged(error):
+        case Kind.FOREIGN:
+            return foreign(error, spec)
+        case Kind.FORGOTTEN:
+            return f"{error.message}: {_ONE_SESSION}"
+        case Kind.SAID if error.code != types.REQUEST_TIMEOUT:
+            return f"{error.message}: the server refuses with these words: see its own log"
+    return error.message
+
+
+def _with_trouble(error: BaseException | None, text: str, trouble: str) -> str:
+    if isinstance(error, MCPError):
+        match judged(error):
+            case Kind.SAID:
+                return f"{trouble}; it says: {error}"
+            case Kind.FORGOTTEN:
+                return text  # the status is on the session: the URL is right
+        return trouble
+    if isinstance(error, httpx2.HTTPStatusError) or trouble.startswith(text):
+        return trouble
+    return f"{text} {trouble}"
 
 
 _STREAM_ERRORS = frozenset({"BrokenResourceError", "ClosedResourceError", "EndOfStream"})
@@ -196,17 +250,14 @@ def reason(error: BaseException | None, state: ConnectionState, spec: ServerSpec
     elif isinstance(error, ListUnread | UnusableAnswer):
         text = str(error)
     elif isinstance(error, MCPError):
-        text = _cured(error)
+        text = _cured(error, spec)
     elif isinstance(error, ValidationError):
         text = f"its answer {BREAKS_PROTOCOL} ({error.title}): update the server, or see its log"
     elif isinstance(error, _NO_CONNECTION):
         text = failure(error)
     else:
         text = f"{name}: {error}"
-    if state.trouble and isinstance(error, MCPError | httpx2.HTTPStatusError):
-        is_said = isinstance(error, MCPError) and judged(error) is Kind.SAID
-        text = f"{state.trouble}; it says: {text}" if is_said else state.trouble
-    elif state.trouble:
-        text = state.trouble if state.trouble.startswith(text) else f"{text} {state.trouble}"
+    if state.trouble:
+        text = _with_trouble(error, text, state.trouble)
     text = spec.redact(text.strip()[:_REASON_CHARACTERS])
     return " ".join(printable(text, 600).split())

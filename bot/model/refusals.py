@@ -66,6 +66,11 @@ class Row(NamedTuple):
 INVALID = (400, 422)
 PLACE = re.compile(r"\bmessages[.\[](\d{1,6})\]?(?:\.?\[?content[.\]\[]{1,2}(\d{1,6}))?")
 """Where in the conversation a refusal is, as the API and its clients write it."""
+TOO_LARGE = _words(
+    r"\b(?:request|body|entity|payload)(?: (?:body|entity|payload|size|is|was))* "
+    r"(?:too (?:large|big|long)|(?:exceeds|larger than) .{0,30}\b(?:size|bytes|[km]i?b)\b)"
+)
+"""What a proxy says of a request by its bytes, whatever status it gives that."""
 IMAGES = _words(r"\bimages?\b", r"\bpictures?\b")
 
 TABLE: tuple[Row, ...] = (
@@ -91,6 +96,7 @@ TABLE: tuple[Row, ...] = (
         "lower the agent's maxTokens",
     ),
     Row(PromptTooLong, (413,)),
+    Row(PromptTooLong, (400, 403, 422, 500), (TOO_LARGE,)),
     Row(
         PromptTooLong,
         (400, 422, 500),

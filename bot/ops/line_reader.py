@@ -1,4 +1,7 @@
-"""Cuts a stream of bytes into lines of a bounded size, whatever the other side sends."""
+"""Cuts a stream of bytes into lines of a bounded size, whatever the other side sends.
+
+Objects of JSON that are written over several lines are joined again.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +68,51 @@ class LineSplitter:
         if self._size <= self._limit:
             return b"".join(self._parts)
         return LineTooLong(self._size, _request_id(self._head, self._tail))
+
+
+class ObjectJoiner:
+    """Lines in, lines out; those of one JSON object that takes several become one line."""
+
+    def __init__(self) -> None:
+        self._joined = bytearray()
+        self._depth = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an object has begun that is not at its end."""
+        return bool(self._joined)
+
+    def feed(self, line: bytes | LineTooLong) -> list[bytes | LineTooLong]:
+        """The lines that are known to be whole with this one."""
+        if isinstance(line, LineTooLong):
+            return [*self.rest(), line]
+        begins = line.lstrip().startswith(b"{")
+        if self._joined and not (begins and b'"jsonrpc"' in line):
+            self._joined += b"\n" + line
+            self._depth += _depth(line)
+            is_whole = self._depth <= 0 or len(self._joined) > LINE_LIMIT
+            return self.rest() if is_whole else []
+        before = self.rest()
+        if not begins or line.rstrip().endswith(b"}") or (depth := _depth(line)) <= 0:
+            return [*before, line]
+        self._joined += line
+        self._depth = depth
+        return before
+
+    def rest(self) -> list[bytes | LineTooLong]:
+        """What has come of an object that is not at its end, if anything."""
+        joined, self._joined = bytes(self._joined), bytearray()
+        if len(joined) > LINE_LIMIT:
+            return [LineTooLong(len(joined), answered_request(joined))]
+        return [joined] if joined else []
+
+
+_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+
+
+def _depth(line: bytes) -> int:
+    bare = _TEXTS.sub(b"", line)  # no text of JSON goes over the end of a line
+    return bare.count(b"{") - bare.count(b"}")
 
 
 def answered_request(line: bytes) -> int | None:

@@ -148,7 +148,7 @@ def test_the_env_file_is_looked_at_unless_told_otherwise(
     assert {"HTTP_PORT", "AGENTS__0__ID"} <= {problem["place"] for problem in problems}
     monkeypatch.setenv("HTTP_PORT", "0")
     status, problems = checked(capsys, "--no-env-file")
-    assert status == 0
+    assert status == 1  # there is no key
     assert {problem["place"] for problem in problems} == {
         "BOTS__0__TOKEN",
         "ANTHROPIC_API_KEY",
@@ -165,6 +165,7 @@ def test_what_the_environment_takes_from_the_file_is_shown_with_both_places(
     monkeypatch.setenv("AGENTS__0__DESCRIPTION", "New here.")
     monkeypatch.setenv("AGENTS__0__LLMOVERRIDES__MAXTOKENS", "7")
     monkeypatch.setenv("DEFAULTAGENTID", "jack")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-a-key-for-the-test")
     status, problems = checked(capsys)
     won = {p["place"]: p["message"] for p in problems if "overrides" in p["message"]}
     assert status == 0
@@ -178,6 +179,7 @@ def test_a_store_that_does_not_answer_is_a_warning(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:hidden@127.0.0.1:1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-a-key-for-the-test")
     status, problems = checked(capsys)
     (problem,) = [one for one in problems if one["place"] == "REDIS_URL"]
     assert (status, problem["level"]) == (0, "warning")

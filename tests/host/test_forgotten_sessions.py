@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)
 
 WELL = "well"
 """A server that this test does not let forget anything but its manners."""
+BALKY = "balky"
+"""One that refuses to list its tools for a while."""
 
 
 class House(ToolCaller):
@@ -29,7 +31,7 @@ class House(ToolCaller):
     def __init__(self, stage: Stage, server: Saying) -> None:
         servers = {
             name: {"url": f"{server.url}/{name}/{'sse' if name.startswith('older') else 'mcp'}"}
-            for name in (*FORGOTTEN, WELL)
+            for name in (*FORGOTTEN, WELL, BALKY)
         }
         super().__init__(stage, servers)
         self.server = server
@@ -46,7 +48,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         house = House(stage, server)
         async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as house.host:
             states = house.host.pool
-            await until(lambda: all(one.connection for one in states.servers), 45)
+            count = len(FORGOTTEN) + 2
+            await until(lambda: sum(bool(one.connection) for one in states.servers) == count, 45)
             yield house
 
 
@@ -82,6 +85,7 @@ async def test_many_calls_that_meet_a_forgotten_session_run_once_each_on_one_new
     [
         ("picky", "The server refused the call: Wrong word"),
         ("moody", "The server refused the call: The session with the shop was not found"),
+        ("wordy", "The server refused the call: No such customer"),
         ("curt", "did not run: HTTP 400"),
         ("barred", "did not run: HTTP 403"),
     ],
@@ -94,7 +98,33 @@ async def test_a_call_that_a_living_session_refuses_costs_no_other_call(
     order = house.orders(f"{WELL}__slow")
     await until(lambda: house.server.ran[WELL, "slow"] == ran + 1, PATIENCE)
     assert words in await house.called(f"{WELL}__{tool}")
-    assert house.server.ran[WELL, tool] == (tool == "moody")
+    assert house.server.ran[WELL, tool] == (tool in {"moody", "wordy"})
     house.server.go_on.set()
     assert f"ran {ran + 1}" in await house.told(*order)
     assert house.connects(WELL) == 1
+
+
+async def test_a_tools_own_refusals_in_a_row_cost_few_lists(house: House) -> None:
+    before = house.server.asked[WELL, "tools/list"]
+    orders = [house.orders(f"{WELL}__wordy") for _ in range(6)]
+    told = await asyncio.gather(*(house.told(*order) for order in orders))
+    assert [one for one in told if "refused the call: No such customer" not in one] == []
+    assert house.server.asked[WELL, "tools/list"] - before < 6
+    assert house.connects(WELL) == 1
+
+
+async def test_a_refusal_in_other_words_than_that_of_the_list_is_not_called_again(
+    house: House,
+) -> None:
+    (server,) = (one for one in house.host.pool.servers if one.names == [BALKY])
+    house.server.spoilt.add(BALKY)
+    said = await house.called(f"{BALKY}__wordy")
+    assert "Outcome unknown" in said
+    assert "No such customer" in said
+    assert house.server.ran[BALKY, "wordy"] == 1
+    await until(lambda: "No catalogue today" in server.reason, PATIENCE)
+    assert "see its own log" in server.reason
+    assert "did not run" in await house.called(f"{BALKY}__work")
+    house.server.spoilt.clear()
+    await until(lambda: server.connection is not None, PATIENCE)
+    assert "ran 1" in await house.called(f"{BALKY}__work")

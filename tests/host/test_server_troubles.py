@@ -32,13 +32,15 @@ STDIO = (
     "left",
     "undeclared",
     "none",
+    "spread",
+    "chatty",
     "dead",
     "dies_greeted",
     "long",
     *ANSWERS,
 )
 HTTP = ("locked", "barred", "elsewhere", "unwilling", "broken", "zipped", "long_http", *FOREIGN)
-UP = {"renamed", "parted", "left", "undeclared", "none", *ANSWERS}
+UP = {"renamed", "parted", "left", "undeclared", "none", "spread", "chatty", *ANSWERS}
 
 
 class House(ToolCaller):
@@ -202,6 +204,15 @@ async def test_why_a_server_is_down_is_told_with_a_cure(
     assert KEY not in why
     assert why.isprintable()
     assert "The tool ran" not in why
+
+
+@pytest.mark.parametrize("name", ["spread", "chatty"])
+async def test_messages_over_several_lines_or_beside_other_text_are_read(
+    house: House, name: str
+) -> None:
+    given = {"text": 'a "} and\na {', "deep": {"a": [{"b": {}}]}}
+    said = await house.called(f"{name}__fine", **given)
+    assert repr(f"called with {json.dumps(given, sort_keys=True)}") in said
 
 
 @pytest.mark.parametrize("name", ANSWERS)

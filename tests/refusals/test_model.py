@@ -208,6 +208,8 @@ TOO_LONG = {
     ),
     "the size": (413, "Request exceeds the maximum size"),
     "a proxy's": (413, "<html>413 Request Entity Too Large</html>"),
+    "a gate's": (403, "Request body too large"),
+    "a gateway's": (403, "The request body exceeds the maximum size of 1 MB"),
     "vLLM's": (
         400,
         "This model's maximum context length is 8192 tokens. Please reduce the length of the input",
@@ -241,6 +243,7 @@ async def test_a_conversation_that_is_too_long_loses_its_oldest_turns(
         (400, "{place}: text content blocks must be nicer", "refused"),
         (400, "prompt is too long: 210000 tokens > 200000 maximum", "too long"),
         (413, "Request exceeds the maximum size", "too long"),
+        (403, "Request body too large", "too long"),
     ],
 )
 async def test_a_message_that_is_refused_by_itself_ends_with_a_way_out_and_is_set_aside(

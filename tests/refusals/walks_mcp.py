@@ -72,8 +72,8 @@ async def refusing(
 
 @ends("C1")
 async def a_session_that_is_always_forgotten(folder: Path) -> None:
-    async with refusing(folder, http=("sdk", "text")) as scene:
-        for manner in ("sdk", "text"):
+    async with refusing(folder, http=("sdk", "text", "unready")) as scene:
+        for manner in ("sdk", "text", "unready"):
             scene.server.forgets.add(manner)
             scene.server.forget(manner)
             before = scene.server.asked[manner, "initialize"]
@@ -87,6 +87,52 @@ async def a_session_that_is_always_forgotten(folder: Path) -> None:
             assert scene.server.asked[manner, "tools/call"] == asked
             assert scene.server.asked[manner, "initialize"] - before <= 2 * FAILURES + 2
             assert scene.server.ran[manner, "work"] == 0
+
+
+@ends("C8")
+async def a_session_that_is_never_known(folder: Path) -> None:
+    cures = {"fine": "one process of it", "unready": "see its own log", "sdk": "one process of it"}
+    async with refusing(folder, http=tuple(cures)) as scene:
+        for manner, cure in cures.items():
+            scene.server.ignores.add(manner)
+            scene.server.forget(manner)
+            before = scene.server.asked[manner, "initialize"]
+            for _ in range(FAILURES + 1):
+                said = await scene.called(f"{manner}__work")
+                assert "did not run" in said, said
+            found = scene.server_of(manner)
+            assert found["state"] == "down"
+            assert cure in found["why"], found["why"]
+            assert scene.server.asked[manner, "initialize"] - before <= FAILURES + 2
+            assert scene.server.asked[manner, "tools/call"] == 1
+        await scene.serve_another_chat()
+
+
+@ends("C9")
+async def a_web_page_in_place_of_an_answer(folder: Path) -> None:
+    async with refusing(folder, http=("paging", "leaving")) as scene:
+        for count in range(1, FAILURES + 1):
+            said = await scene.called("paging__page")
+            assert "Outcome unknown" in said
+            assert "may have run: a web page" in said
+            assert scene.server.asked["paging", "tools/call"] == count
+        assert "left alone" in await scene.called("paging__page")
+        assert scene.server.asked["paging", "tools/call"] == FAILURES
+        assert scene.server_of("paging")["state"] == "up"  # its list is there
+
+        assert "ran 1" in await scene.called("leaving__work")
+        scene.server.gone.add("leaving")
+        assert "may have run: a web page" in await scene.called("leaving__work")
+        await until(lambda: scene.server_of("leaving")["state"] == "down", AT_ONCE)
+        assert "did not run" in await scene.called("leaving__work")
+        why = scene.server_of("leaving")["why"]
+        assert "a web page (text/html) answers at the URL on 127.0.0.1:" in why
+        assert "correct its URL" in why
+        assert scene.server.asked["leaving", "tools/call"] == 2
+        scene.server.gone.clear()
+        await until(lambda: scene.server_of("leaving")["state"] == "up", PATIENCE)
+        assert "ran 2" in await scene.called("leaving__work")
+        await scene.serve_another_chat()
 
 
 @ends("C2")

@@ -35,7 +35,7 @@ from bot.mcp.transports.messages import (
     shortened,
     too_long_message,
 )
-from bot.ops.line_reader import LineSplitter, LineTooLong
+from bot.ops.line_reader import LineSplitter, LineTooLong, ObjectJoiner
 from bot.ops.process import original_umask
 from bot.ops.tasks import wait_first
 
@@ -52,6 +52,8 @@ _STDERR_WINDOW = 60.0
 _LAST_LINES = 3
 _LAST_LINE = 200
 _LAST_WORDS_SECONDS = 0.5
+_UNFINISHED_SECONDS = 3.0
+"""So long a server may pause within a message that it writes over several lines."""
 _STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 Item = SessionMessage | Exception
@@ -120,6 +122,7 @@ class _MessageReader:
         self._log = log
         self._received = received
         self._lines = LineSplitter()
+        self._objects = ObjectJoiner()
         self._garbage_bytes = 0
         self._garbage_lines = 0
         self._garbage_shown = 0
@@ -130,8 +133,8 @@ class _MessageReader:
         assert stdout is not None
         try:
             async with self._received:
-                while chunk := await stdout.read(_CHUNK):
-                    for line in self._lines.feed(chunk):
+                while (lines := await self._read(stdout)) is not None:
+                    for line in lines:
                         if (message := await self._message(line)) is not None:
                             await self._received.send(message)
                     if self._is_garbage():
@@ -147,6 +150,16 @@ class _MessageReader:
         with suppress(OSError):
             while await stdout.read(_CHUNK):  # noqa: ASYNC110 - no faster than this
                 await asyncio.sleep(0.01)
+
+    async def _read(self, stdout: asyncio.StreamReader) -> list[bytes | LineTooLong] | None:
+        """The lines that come next; None at the end."""
+        try:
+            async with asyncio.timeout(_UNFINISHED_SECONDS if self._objects.is_waiting else None):
+                chunk = await stdout.read(_CHUNK)
+        except TimeoutError:
+            return self._objects.rest()
+        found = [one for line in self._lines.feed(chunk) for one in self._objects.feed(line)]
+        return found if chunk else None
 
     async def _message(self, line: bytes | LineTooLong) -> SessionMessage | None:
         if isinstance(line, LineTooLong):

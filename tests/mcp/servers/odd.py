@@ -72,6 +72,7 @@ ANSWERS: dict[str, bytes] = {
     "foreign": b'{"jsonrpc": "2.0", "id": 99999, "result": {"content": []}}',
     "nobody": b'{"jsonrpc": "2.0", "id": null, "error": {"code": 1, "message": "Cannot read it"}}',
     "nameless": b'{"jsonrpc": "2.0", "result": {"content": []}}',
+    "spread_torn": b'{\n  "jsonrpc": "2.0",\n  "result": {\n    "content": [\n',
     "torn": b'{"jsonrpc": "2.0", "result": {"content": [}',
 }
 """What answers a call, whatever its id is."""
@@ -79,7 +80,8 @@ PARTS = [{"type": "json", "json": {"a": 1}}, {"type": "text", "text": "beside"}]
 
 
 def say(id: Any, **body: Any) -> None:
-    sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": id, **body}) + "\n")
+    indent = 2 if MANNER == "spread" else None
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": id, **body}, indent=indent) + "\n")
     sys.stdout.flush()
 
 
@@ -118,6 +120,8 @@ def refuse(id: Any) -> None:
 def main() -> None:
     if MANNER == "dead":
         die()
+    if MANNER == "chatty":
+        sys.stdout.write('{ starting\n{\n  "level": "info"\n}\n{ ready\n')
     for line in sys.stdin:
         request = json.loads(line)
         id = request.get("id")

@@ -27,7 +27,7 @@ INFO = {
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "saying", "version": "0"},
 }
-NAMES = ("work", "slow", "picky", "moody", "curt", "barred", "fails")
+NAMES = ("work", "slow", "picky", "moody", "wordy", "curt", "barred", "fails", "page")
 TOOLS: list[Any] = [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]
 LONG = [{"name": f"t{n}", "description": "x" * 40_000, "inputSchema": {}} for n in range(230)]
 
@@ -54,9 +54,14 @@ FORGOTTEN: dict[str, tuple[int, Callable[[Any], tuple[str, str]]]] = {
     "echoed": (400, _json(-32603, "Ungültige Sitzung", echo=True)),
     "fine": (200, _json(-32000, "Bad Request: No valid session ID provided", echo=True)),
     "nameless": (200, _json(-32001, "Session not found")),
+    "unready": (200, _json(-32603, "Server not initialized", echo=True)),
+    "chinese": (200, _json(-32603, "会话不存在", echo=True)),
+    "invalid": (200, _json(-32602, "Invalid request parameters", echo=True)),
+    "naming": (200, lambda id: (JSON, error(id, -32000, f"Request {id} before initialization"))),
     "page": (404, _text("<html>not here</html>", "text/html")),
     "older": (400, _text("No transport found for sessionId")),
     "older_gone": (404, _json(-32001, "Session not found")),
+    "older_unready": (200, _json(-32000, "Transport not found", echo=True)),
     "older_fine": (200, _json(-32001, "Session not found", echo=True)),
 }
 """How a server refuses a session that it does not know; `older…` speaks the older transport."""
@@ -79,7 +84,9 @@ FOREIGN = {
 class Saying:
     """What was asked of each server, and what was run: by manner, and method or tool.
 
-    Those in `forgets` forget each session once they have listed; those in `grown` list too much.
+    Those in `forgets` forget each session once they have listed, those in `ignores` at once; those
+    in `grown` list too much, those in `spoilt` refuse to list; of those in `gone` a web page is
+    left.
     """
 
     def __init__(self) -> None:
@@ -87,6 +94,9 @@ class Saying:
         self.asked: Counter[tuple[str, str]] = Counter()
         self.ran: Counter[tuple[str, str]] = Counter()
         self.forgets: set[str] = set()
+        self.ignores: set[str] = set()
+        self.spoilt: set[str] = set()
+        self.gone: set[str] = set()
         self.grown: set[str] = {"long"}
         self.go_on = asyncio.Event()
         """What a call of `slow` waits for."""
@@ -104,8 +114,8 @@ class Saying:
         if manner in REFUSED:
             status, headers = REFUSED[manner]
             return Response("no", status, headers)
-        if manner in FOREIGN:
-            kind, text = FOREIGN[manner]
+        if manner in FOREIGN or manner in self.gone:
+            kind, text = FOREIGN.get(manner, FOREIGN["website"])
             return Response(text, media_type=kind)
         if method == "initialize":
             return self._opened(manner, id)
@@ -121,6 +131,8 @@ class Saying:
         if method == "tools/list":
             if manner in self.forgets:
                 self.forget(manner)
+            if manner in self.spoilt:
+                return self._answer(manner, error(id, -32603, "No catalogue today"))
             listed: Any = LONG if manner in self.grown else TOOLS
             listed = {"work": "here"} if manner == "shapeless" else listed
             return self._answer(manner, _result(id, {"tools": listed}))
@@ -136,6 +148,11 @@ class Saying:
                 self.ran[manner, tool] += 1
                 own = error(id, -32000, "The session with the shop was not found")
                 return Response(own, 200, media_type=JSON)
+            case "wordy":
+                self.ran[manner, tool] += 1
+                return self._answer(manner, error(id, -32603, "No such customer"))
+            case "page":
+                return Response("<html>Log in</html>", media_type="text/html")
             case "curt":
                 return Response("Wrong word", 400, media_type="text/plain")
             case "fails":
@@ -153,7 +170,8 @@ class Saying:
         if manner.startswith("older"):
             return self._answer(manner, _result(id, INFO))
         session = uuid.uuid4().hex
-        self._known.setdefault(manner, set()).add(session)
+        if manner not in self.ignores:
+            self._known.setdefault(manner, set()).add(session)
         return self._answer(manner, _result(id, INFO), session)
 
     def _answer(self, manner: str, body: str, session: str = "") -> Response:
