@@ -28,7 +28,7 @@ _LINE = re.compile(r"[^\x00-\x1f\x7f]*\Z")
 _TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f]*\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-_secret = must(REFERENCE.fullmatch, "is written in clear", _REFER)
+_secret = must(REFERENCE.fullmatch, "is written in plain text", _REFER)
 _scope = must(_SCOPE.match, "is not a valid scope", _ONE_SCOPE)
 _one_line = must(_LINE.match, "has control characters", "write it on one plain line")
 _plain_text = must(_TEXT.match, "has control characters", "keep only line breaks and tabs")

@@ -81,7 +81,7 @@ class _ConnectionLimiter:
                 log.warning(
                     "http.crowded",
                     connections=len(self._open),
-                    so="idle connections give way to new ones",
+                    so="idle connections are closed to make room",
                     cure="let only your proxy reach this port, or raise HTTP_CONNECTIONS",
                 )
             if not self._close_idle(lambda _: True):

@@ -177,7 +177,7 @@ def _cured(error: MCPError) -> str:
         what = f"with {kind[1]}" if kind[1] else "without a content type"
         return f"it answers {what}, not as an MCP server: a web page or a proxy? {_WRONG_URL}"
     if error.message.startswith("Failed to parse"):
-        return f"its answer is no message of MCP: {_WRONG_URL}"
+        return f"its answer is not an MCP message: {_WRONG_URL}"
     return error.message
 
 
