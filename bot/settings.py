@@ -423,7 +423,7 @@ class Settings(BaseSettings):
 
     @property
     def unusable_files(self) -> list[Problem]:
-        """What is wrong with files of `AGENT_SECRETS`; the host cannot start with such a one."""
+        """What is wrong with files of `AGENT_SECRETS`; the host cannot start with one."""
         return self._unusable
 
     def numbered(self) -> dict[int, Bot]:

@@ -1,4 +1,4 @@
-"""What a document may not contain: secrets in clear, and what its writer may not name."""
+"""What a document may not contain: secrets in plain text, and what its writer may not name."""
 
 from __future__ import annotations
 

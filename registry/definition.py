@@ -202,7 +202,7 @@ _McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discrimina
 class AgentDefinition(RegistryModel):
     """An agent as data.
 
-    `mcp_servers` names top-level servers, or is an object of the agent's own;
+    `mcp_servers` names top-level servers, or is an object for this agent alone;
     `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
     """

@@ -1,4 +1,4 @@
-"""Who may talk: /people for admins, /id for everybody, /claim for whoever runs the host."""
+"""Who may talk: /people for admins, /id for everybody, /claim for the operator of the host."""
 
 from __future__ import annotations
 

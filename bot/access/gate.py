@@ -123,7 +123,7 @@ def _outcome(request: AccessRequest) -> str:
 def question_edits(
     channel: Channel, address: Address, messages: Iterable[int], text: str, buttons: Buttons
 ) -> list[OutgoingPart]:
-    """Edits of every message that shows a question; one that is gone is not sent anew."""
+    """Edits of every message that shows a question; one that is gone is not sent again."""
     return [
         replace(part, best_effort=True)
         for message in messages

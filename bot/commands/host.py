@@ -191,7 +191,7 @@ async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[str]:
-    """How the model is: what must be mended, or how its last request ended."""
+    """How the model is: what must be fixed, or how its last request ended."""
     problems = [escape_markdown(problem) for problem in model.get("problems", ())]
     yield from (f"✗ {problem}" for problem in problems)
     if problems:

@@ -60,7 +60,7 @@ def limited_protocol(limits: HttpLimits) -> type[asyncio.Protocol]:
 
 
 class _ConnectionLimiter:
-    """The connections of one port. Where there are too many, one without a request gives way.
+    """The connections of one port. Where there are too many, one without a request is closed.
 
     It is the oldest of whoever has the most of them, so that others keep theirs.
     """

@@ -112,7 +112,7 @@ async def test_a_press_lets_the_stranger_in_and_the_card_says_who_pressed(
             str(private.boss.id),
             "let in",
             f"person {private.ann.id}",
-            f"at bot {private.bot.id}",
+            f"in bot {private.bot.id}",
         )
     async with private.stage.host():
         assert await stage.ask(private.ann, private.room, private.bot, "again") == "from Echo"

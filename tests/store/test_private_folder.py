@@ -114,7 +114,10 @@ def test_a_lock_of_the_sandbox_is_no_link(tmp_path: Path, elsewhere: Path) -> No
     (tmp_path / "data" / "sandbox").mkdir(parents=True, mode=0o700)
     (tmp_path / "data").chmod(0o700)
     (tmp_path / "data" / "sandbox" / "sandbox.lock").symlink_to(elsewhere / "file")
-    with pytest.raises(ConfigError, match="is a symbolic link"), alone_in(tmp_path / "data" / "sandbox"):
+    with (
+        pytest.raises(ConfigError, match="is a symbolic link"),
+        alone_in(tmp_path / "data" / "sandbox"),
+    ):
         pass
 
 
