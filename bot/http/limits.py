@@ -62,7 +62,7 @@ def limited_protocol(limits: HttpLimits) -> type[asyncio.Protocol]:
 class _ConnectionLimiter:
     """The connections of one port. Where there are too many, one without a request is closed.
 
-    It is the oldest of whoever has the most of them, so that others keep theirs.
+    It is the oldest of the client with the most of them, so that others keep theirs.
     """
 
     def __init__(self, limits: HttpLimits) -> None:
