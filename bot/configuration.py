@@ -160,7 +160,7 @@ def _listed(settings: Settings, skills: Collection[str]) -> Iterator[Problem]:
         yield Problem("AGENT_SECRETS", message, f"set {name}, or remove it", "warning")
     for name in sorted(settings.agent_skills - set(skills)):
         message = f"it lists {name}, which no installed package has"
-        cure = "install its package, or remove it; `switchboard skill list` shows what there is"
+        cure = "install its package, or remove it; `switchboard skill list` shows what is installed"
         yield Problem("AGENT_SKILLS", message, cure, "warning")
     for host in sorted(one for one in settings.internal_hosts if not _HOST.match(one)):
         cure = "write the bare name or address of a host, without scheme, port or path"
@@ -210,7 +210,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
     if settings.telegram_api_url != "https://api.telegram.org" or not webhook.netloc:
         return
     if webhook.scheme != "https":
-        message, cure = "Telegram sends updates over TLS alone", "write https://"
+        message, cure = "Telegram sends updates only over TLS", "write https://"
         yield Problem("WEBHOOK_URL", message, cure, "warning")
     if webhook.port not in (None, *_WEBHOOK_PORTS):
         message = f"Telegram sends no updates to port {webhook.port}"
@@ -291,7 +291,7 @@ def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     place, document = str(settings.agents_path), snapshot.document
     if all(entry.document == PLAIN for entry in snapshot.agents.values()):
         if all(problem.level != "error" for problem in document.problems):
-            message = "no agent is configured, so a plain one with the bot's name answers each bot"
+            message = "no agent is configured, so each bot gets a plain agent with the bot's name"
             yield Problem(place, message, "describe one, or set NAME to name it", level="note")
     elif not snapshot.default and not any(snapshot.bindings):
         message = "no agent is bound and none is the default, so the bots answer nobody"
@@ -365,7 +365,7 @@ def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
         if cure:
             yield Problem(variable, message, cure, level="warning")
     if has_agents and environ.get("NAME", "").strip():
-        message = "it names no agent, since agents are configured"
+        message = "it is not used, because agents are configured"
         yield Problem("NAME", message, "remove it, or give an agent this name", level="note")
 
 

@@ -1,7 +1,7 @@
 """Every error that the host raises on purpose.
 
 SwitchboardError
-├── ConfigError               the host cannot start; names the place and the cure
+├── ConfigError               the host cannot start; says where and how to fix it
 ├── StoreError
 │   ├── StoreUnavailable      the store is away or full; waiting may help
 │   ├── WrongType             a key holds the wrong type: wait until it is repaired
@@ -37,7 +37,7 @@ class SwitchboardError(Exception):
 
 
 class ConfigError(SwitchboardError):
-    """The host cannot start; the message names the place and the cure."""
+    """The host cannot start; the message says where and how to fix it."""
 
 
 class StoreError(SwitchboardError):

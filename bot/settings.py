@@ -162,7 +162,7 @@ class LimitSettings(TurnLimits):
     """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
 
     confirm: Annotated[str, AfterValidator(_tool_patterns)] = ", ".join(REQUIRE_CONFIRMATION)
-    """Tools that ask a person each time, whatever agents and skills say; `none` for none."""
+    """Tools that ask a person each time, whatever agents and skills say; `none`: no tool."""
 
     turns: int | None = Field(None, ge=1)
     """How many turns of all bots run at once, the others wait; unset: no limit. Also
@@ -171,7 +171,7 @@ class LimitSettings(TurnLimits):
     """Personal data in outgoing messages; an agent may be stricter."""
     blockedtopics: str | None = None
     """Topics that no agent may talk about, besides crimes and harm to people, separated by commas;
-    the model is told so, and an answer with these words is not sent."""
+    the model is told so, and an answer that contains their words is not sent."""
 
     @property
     def confirmed(self) -> tuple[str, ...]:
@@ -215,11 +215,11 @@ class Bot(BaseModel, extra="forbid", frozen=True):
     token: Annotated[_Secret, AfterValidator(_token)]
     """The bot's token from @BotFather."""
     token_file: Path | None = None
-    """A file with the token, in place of `BOTS__<n>__TOKEN`."""
+    """A file with the token, instead of `BOTS__<n>__TOKEN`."""
     agentid: str | None = None
-    """The agent that answers for this bot; short for a binding."""
+    """The agent that answers for this bot; shorthand for a binding."""
     access: Mode | None = None
-    """Who may talk to this bot; unset: as `ACCESS` says."""
+    """Who may talk to this bot; unset: the value of `ACCESS`."""
     people: _People = frozenset()
     """People who may talk to this bot, in addition to `PEOPLE`."""
     chats: _Groups = frozenset()
@@ -245,7 +245,7 @@ class Llm(BaseModel, extra="forbid", frozen=True):
     """The default LlmConfiguration: `LLM__…`; an agent's overrides are merged field by field."""
 
     model: str = "claude-sonnet-5-5"
-    """Model of agents that name none."""
+    """The model for agents that set none."""
     temperature: float | None = Field(None, ge=0, le=2)
     """Sent only to models that accept it."""
     maxtokens: int = Field(8000, ge=1)
@@ -253,7 +253,7 @@ class Llm(BaseModel, extra="forbid", frozen=True):
     reasoningeffort: Effort | None = None
     """none, minimal, low, medium, high, xhigh or max; clamped to the model."""
     fallbackmodel: str | None = None
-    """Answers where an agent's model stays busy or breaks off; unset: none."""
+    """The model that answers when an agent's own stays busy or breaks off; unset: none."""
 
     def as_configuration(self) -> LlmConfiguration:
         """The model settings of agents that say nothing; set are those that the operator set."""
@@ -325,55 +325,55 @@ class Settings(BaseSettings):
     redis_url: Annotated[_Secret, AfterValidator(_store_address)] | None = None
     """A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."""
     redis_url_file: Path | None = None
-    """A file with the address of the store, in place of `REDIS_URL`."""
+    """A file with the address of the store, instead of `REDIS_URL`."""
     data_dir: Annotated[Path, AfterValidator(_folder)] = Path("data")
     """Where this host keeps its state."""
     data_fsync: Literal["everysec", "always"] = "everysec"
-    """Of the bundled server: a power cut may lose a second (everysec) or nothing (always). A killed
-    process loses nothing either way."""
+    """For the bundled server: a power cut may lose a second (everysec) or nothing (always). A
+    killed process loses nothing either way."""
     telegram_api_url: _Url = "https://api.telegram.org"
     """The Bot API server: Telegram's, or your own."""
     anthropic_api_key: _Secret | None = None
     """The key of the Messages API; another server may need none."""
     anthropic_api_key_file: Path | None = None
-    """A file with the key, in place of `ANTHROPIC_API_KEY`."""
+    """A file with the key, instead of `ANTHROPIC_API_KEY`."""
     anthropic_base_url: _Url | None = None
-    """Another server that serves the Messages API; only `POST /v1/messages`."""
+    """Another server with the Messages API; only `POST /v1/messages` is needed."""
     llm: Annotated[Llm, BeforeValidator(_whole)] = Llm()
     """Default model settings."""
     admins: _Persons = frozenset()
-    """Numeric Telegram ids of the admins, separated by commas; `/id` shows anybody theirs."""
+    """Numeric Telegram ids of the admins, separated by commas; `/id` shows people their own id."""
     access: Mode = "request"
-    """Who may talk to the bots: `open` to everybody; `request`: admins, whom they let in, `PEOPLE`
-    and `CHATS`, and admins are asked for strangers; `listed`: the same without asking."""
+    """Who may talk to the bots. `open`: everybody. `request`: admins, people they let in, `PEOPLE`
+    and `CHATS`; admins are asked about strangers. `listed`: the same, but admins are not asked."""
     people: _People = frozenset()
-    """Numeric ids of people who may talk in private, separated by commas; `/id` shows anybody
-    theirs."""
+    """Numeric ids of people who may talk in private, separated by commas; `/id` shows people their
+    own id."""
     chats: _Groups = frozenset()
     """Ids of groups whose members may all talk there, separated by commas; they are negative, and
     `/id` shows them."""
     agent_secrets: _Names = frozenset()
     """Names of variables that agents from Redis or a chat may refer to as `${NAME}`, in headers;
-    separated by commas. `<NAME>_FILE` names a file with the value, in place of `<NAME>`."""
+    separated by commas. `<NAME>_FILE` names a file with the value, instead of `<NAME>`."""
     agent_skills: _Names = frozenset()
     """Internal skills that agents from Redis or a chat may use."""
     internal_hosts: _Names = frozenset()
-    """Internal hosts that agents from Redis or a chat may reach, separated by commas; those of the
-    file and the environment need no permission."""
+    """Internal hosts that agents from Redis or a chat may reach, separated by commas; agents from
+    the file and the environment need no permission."""
     proxy_judges: bool = False
-    """The proxy of `HTTPS_PROXY` refuses internal hosts itself, so requests to what agents from
-    Redis or a chat name go through it as well, instead of out directly."""
+    """True: the proxy in `HTTPS_PROXY` refuses internal hosts itself, so requests of agents from
+    Redis or a chat go through it as well, instead of directly."""
     prices: Annotated[OwnPrices, BeforeValidator(_whole), AfterValidator(check_prices)] = Field(
         default_factory=dict
     )
-    """Prices of your own, in dollars for a million tokens, as JSON: `{"<model>": {"input": 3,
+    """Your own prices, in dollars per million tokens, as JSON: `{"<model>": {"input": 3,
     "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}`."""
     limits: Annotated[LimitSettings, BeforeValidator(_whole)] = LimitSettings()
     """What one turn may use at most."""
     budgets: Annotated[BudgetSettings, BeforeValidator(_whole)] = BudgetSettings()
     """What may be spent at most."""
     approval_minutes: float = Field(60.0, gt=0)
-    """How long a request for approval stays open, where the agent does not say."""
+    """How long an approval question stays open, unless the agent says otherwise."""
     replica_name: str | None = None
     """This replica's name in logs and health; unset: the host's name."""
     http_host: str = "127.0.0.1"
@@ -381,9 +381,9 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535)
     """The port of `/health`; 0 takes a free one. Also `API_PORT`."""
     http_connections: int = Field(512, ge=1)
-    """How many connections the port holds at once; with more, idle ones give way."""
+    """How many connections the port holds at once; beyond that, idle ones are closed."""
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
-    """The least level that is logged."""
+    """The lowest level that is logged."""
     log_format: Literal["console", "json"] = "console"
     """For people or machines."""
     lease_seconds: float = Field(10.0, gt=0.2)
@@ -391,21 +391,21 @@ class Settings(BaseSettings):
     poll_seconds: int = Field(50, ge=0, le=50)
     """How long one getUpdates waits; Telegram's cap is 50."""
     webhook_url: _Url | None = None
-    """Public address of this host, or of the proxy before its replicas; set: Telegram pushes
-    updates there, unset: they are polled."""
+    """Public address of this host, or of the proxy in front of its replicas. If set, Telegram
+    pushes updates there; unset: they are polled."""
     sweep_seconds: float = Field(1.0, gt=0)
-    """How often replicas look for free lines and for what others put into theirs."""
+    """How often replicas look for free lines, and for entries that others added to their lines."""
     stalled_seconds: float | None = Field(None, gt=0)
-    """A getUpdates that takes longer is given up, and polling starts anew; unset: POLL_SECONDS plus
-    40."""
+    """A getUpdates that takes longer is abandoned, and polling starts again; unset: POLL_SECONDS
+    plus 40."""
     drain_seconds: float = Field(20.0, ge=0)
     """On SIGTERM, how long running turns may take to finish."""
     turns_at_once: int = Field(200, ge=1)
     """How many conversations of one bot are answered at the same time."""
     allow_volatile_redis: bool = False
-    """Run on a Redis that may lose what it acknowledged."""
+    """Accept a Redis that may lose data that it acknowledged."""
     allow_open_redis: bool = False
-    """Run on a Redis of another machine without a password."""
+    """Accept a Redis on another machine without a password."""
 
     @field_validator("bots", mode="before")
     @classmethod
@@ -437,7 +437,7 @@ class Settings(BaseSettings):
 
     @property
     def unusable_files(self) -> list[Problem]:
-        """What is wrong with files of `AGENT_SECRETS`; the host cannot start with such a one."""
+        """What is wrong with files of `AGENT_SECRETS`; the host cannot start with one."""
         return self._unusable
 
     def numbered(self) -> dict[int, Bot]:

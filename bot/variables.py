@@ -101,7 +101,7 @@ def read_secret(path: str | Path) -> str:
         if "://" in name or "(hidden)" in (shown(name), shown(name.partition(":")[2])):
             message = "it looks like the secret itself, not like the path of a file"
             raise InvalidFile(message, "name a file, or drop _FILE from the name") from None
-        why, cure = getattr(error, "strerror", None) or "it is no path", elsewhere
+        why, cure = getattr(error, "strerror", None) or "it is not a path", elsewhere
         if isinstance(error, InvalidValue):
             why, cure = error.message, error.cure
         raise InvalidFile(f"{name} cannot be read: {why}", cure) from None

@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 
 AGENT_VARIABLES: Mapping[str, str] = {
-    "AGENTS__<n>__ID": "An agent from the environment, or the id of the one in the file to change.",
+    "AGENTS__<n>__ID": "The id of a new agent, or of the agent in the file to change.",
     "AGENTS__<n>__NAME": "Its name.",
     "AGENTS__<n>__DESCRIPTION": "What it is for.",
     "AGENTS__<n>__CUSTOMINSTRUCTIONS": "Its instructions in the system prompt.",
@@ -30,10 +30,10 @@ AGENT_VARIABLES: Mapping[str, str] = {
     "BINDINGS__<n>__TYPE": "TelegramBot, ChatId or UserId.",
     "BINDINGS__<n>__BINDINGKEY": "The bot's hash, id or @username; or a chat's or person's id.",
     "BINDINGS__<n>__BOT": "For ChatId and UserId: only in this bot.",
-    "DEFAULTAGENTID": "The agent that answers where no binding applies.",
+    "DEFAULTAGENTID": "The agent that answers if no binding applies.",
     "MCPSERVERS__TIME__COMMAND": "A server for all agents; TIME is its name. Likewise `ARGS__0`, "
     "`ENV__…`, `CWD`, `URL`, `HEADERS__…`, `TYPE`.",
-    "NAME": "Single-agent mode, where no agents are configured: the name of the one agent.",
+    "NAME": "Single-agent mode, if no agents are configured: the name of that agent.",
     "MCPSERVERS__<n>__ENDPOINT": "Single-agent mode: addresses of its MCP servers.",
     "WHITELISTPATTERNS__0": "Single-agent mode: what it may call without asking.",
 }

@@ -76,7 +76,7 @@ class TurnLimits(BaseModel):
         30.0,
         gt=0,
         alias="toolseconds",
-        description="Seconds that one tool call may take, where its server or skill says nothing.",
+        description="Seconds that one tool call may take, unless its server or skill sets a limit.",
     )
     tokens: int = Field(
         8000, ge=1, alias="tokensperrequest", description="Output tokens of one model request."
@@ -85,19 +85,19 @@ class TurnLimits(BaseModel):
         60,
         ge=1,
         alias="requestsperminute",
-        description="Model requests a minute of one person in a conversation.",
+        description="Model requests per minute of one person in a conversation.",
     )
     agent_per_minute: int | None = Field(
         None,
         ge=1,
         alias="agentrequestsperminute",
-        description="Model requests a minute of one agent, of all people together.",
+        description="Model requests per minute of one agent, for all people together.",
     )
     account_per_minute: int | None = Field(
         None,
         ge=1,
         alias="accountrequestsperminute",
-        description="Model requests a minute of all agents of an account together.",
+        description="Model requests per minute of all agents of an account together.",
     )
     result_chars: int = Field(
         100_000,

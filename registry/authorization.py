@@ -1,4 +1,4 @@
-"""What a document may not contain: secrets in clear, and what its writer may not name."""
+"""What a document may not contain: secrets in plain text, and what its writer may not name."""
 
 from __future__ import annotations
 
@@ -192,5 +192,5 @@ def _secret(path: Path, what: str) -> ValidationIssue:
     cure = "put it into an environment variable, refer to it as ${NAME}" if here else "remove it"
     if "args" in path:
         cure = _FROM_ENV
-    message = f"{what} is written in clear in '{dotted(path)}'"
+    message = f"{what} is written in plain text in '{dotted(path)}'"
     return ValidationIssue(path, message, f"{cure}, and replace the secret: it has been exposed")

@@ -100,7 +100,7 @@ def bot_key(text: str) -> str:
     """A bot's key as it is compared: a hash, an id, an @username, or a name kept as it is."""
     if detect_secret(text) == "a bot token":
         cure = "write its hash: switchboard token-hash"
-        raise InvalidValue("a bot token is written in clear", cure)
+        raise InvalidValue("a bot token is written in plain text", cure)
     lowered = text.strip().lower()
     if _HASH.match(lowered) or _USERNAME.match(lowered):
         return lowered

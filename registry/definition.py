@@ -28,7 +28,7 @@ _LINE = re.compile(r"[^\x00-\x1f\x7f]*\Z")
 _TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f]*\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-_secret = must(REFERENCE.fullmatch, "is written in clear", _REFER)
+_secret = must(REFERENCE.fullmatch, "is written in plain text", _REFER)
 _scope = must(_SCOPE.match, "is not a valid scope", _ONE_SCOPE)
 _one_line = must(_LINE.match, "has control characters", "write it on one plain line")
 _plain_text = must(_TEXT.match, "has control characters", "keep only line breaks and tabs")
@@ -202,7 +202,7 @@ _McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discrimina
 class AgentDefinition(RegistryModel):
     """An agent as data.
 
-    `mcp_servers` names top-level servers, or is an object of the agent's own;
+    `mcp_servers` names top-level servers, or is an object for this agent alone;
     `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
     """

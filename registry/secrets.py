@@ -1,4 +1,4 @@
-"""Secrets: `${NAME}` references to them, and those in clear, found by their shape."""
+"""Secrets: `${NAME}` references to them, and those in plain text, found by their shape."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _likely(text: str) -> list[tuple[str, re.Pattern[str]]]:
 
 
 def has_password(text: str) -> bool:
-    """Whether an address with user and password in clear is in a text."""
+    """Whether an address with user and password in plain text is in a text."""
     return "@" in text and bool(_USER_AND_PASSWORD.search(text))
 
 
@@ -90,7 +90,7 @@ def names_secret(option: str) -> bool:
 
 
 def secret_value(name: str, text: str) -> str | None:
-    """What kind of secret a header or variable of this name holds in clear, or None."""
+    """What kind of secret a header or variable of this name holds in plain text, or None."""
     if known := detect_secret(text):
         return known
     if _CREDENTIAL.search(text):

@@ -1,4 +1,4 @@
-"""Who may talk: /people for admins, /id for everybody, /claim for whoever runs the host."""
+"""Who may talk: /people for admins, /id for everybody, /claim for the operator of the host."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _MODES = {
 }
 
 
-@command("id", "show your id, and in a group the group's", concurrent=True)
+@command("id", "show your id and, in a group, the group's id", concurrent=True)
 async def own_id(context: CommandContext) -> CommandResult:
     """Show the sender's id; in a group the group's as well."""
     address, person = context.incoming.address, context.incoming.person.id
@@ -130,7 +130,7 @@ def _allow(access: Access, subject: Subject) -> CommandResult:
     everywhere = access.grants.get(subject._replace(bot=EVERYWHERE))
     if subject.bot != EVERYWHERE and everywhere is not None and everywhere.role == BLOCKED:
         return Reply(
-            f"{code(str(subject.id))} is blocked at all bots; "
+            f"{code(str(subject.id))} is blocked in all bots; "
             f"{escape_markdown(f'/people allow {subject.id} everywhere')} changes that."
         )
     return _give(subject, MEMBER, "may talk to")
@@ -140,7 +140,7 @@ def _block(access: Access, subject: Subject) -> CommandResult:
     if subject.kind == "person" and access.is_admin(subject.id):
         remove = escape_markdown(f"/people remove {subject.id}")
         return Reply(f"{code(str(subject.id))} is an admin; {remove} changes that.")
-    return _give(subject, BLOCKED, "is blocked at")
+    return _give(subject, BLOCKED, "is blocked in")
 
 
 def _remove(access: Access, subject: Subject, sender: int) -> CommandResult:

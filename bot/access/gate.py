@@ -51,7 +51,7 @@ WELCOME_GROUP = "This group has been let in: everybody here can talk to me now."
 NOW_ADMIN = "You are an admin of this host now; /help lists what you can do."
 NO_LONGER_OPEN = "This request is no longer open."
 ACKNOWLEDGED = {MEMBER: "Let in.", BLOCKED: "Blocked."}
-ALREADY_ANSWERED = "Answered already: {}"
+ALREADY_ANSWERED = "Already answered: {}"
 
 _BUTTONS: tuple[tuple[str, str, Role], ...] = (("Allow", "a", MEMBER), ("Block", "b", BLOCKED))
 
@@ -123,7 +123,7 @@ def _outcome(request: AccessRequest) -> str:
 def question_edits(
     channel: Channel, address: Address, messages: Iterable[int], text: str, buttons: Buttons
 ) -> list[OutgoingPart]:
-    """Edits of every message that shows a question; one that is gone is not sent anew."""
+    """Edits of every message that shows a question; one that is gone is not sent again."""
     return [
         replace(part, best_effort=True)
         for message in messages
@@ -143,7 +143,7 @@ CLAIMED = (
 WRONG_CODE = (
     "This code is not valid. The host prints a new one at each start, as long as it has no admin."
 )
-TOO_MANY_TRIES = "Too many tries. Please wait an hour."
+TOO_MANY_TRIES = "Too many attempts. Please wait an hour."
 
 
 @dataclass(slots=True)

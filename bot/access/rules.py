@@ -31,7 +31,7 @@ HOST_ADMINS = "hostAdmins"
 
 
 class Subject(NamedTuple):
-    """A person or a chat at one bot, or at all bots of the host."""
+    """A person or a chat in one bot, or in all bots of the host."""
 
     kind: Kind
     id: int

@@ -218,7 +218,7 @@ def _digest(code: str) -> str:
 
 def _audit(change: RoleChange, action: str) -> list[str]:
     kind, id, bot = change.subject
-    where = f"at bot {bot}" if bot else "at all bots"
+    where = f"in bot {bot}" if bot else "in all bots"
     entry = AuditEntry(str(change.by), action, f"{kind} {id}", change.key, time.time(), where)
     return [word for pair in entry.fields().items() for word in pair]
 

@@ -154,7 +154,7 @@ def approver_names(request: ApprovalRequest) -> str:
     }
     names = [name for group, name in groups.items() if group in request.approvers]
     if ids := [str(one) for one in request.approvers if isinstance(one, int)]:
-        names.append(f"whoever has the id {' or '.join(ids)}")
+        names.append(f"the person with the id {' or '.join(ids)}")
     return " or ".join(names)
 
 
@@ -177,14 +177,14 @@ def acknowledgement(request: ApprovalRequest, decision: ApprovalDecision, person
 def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
     """What the model reads as the result of a call that was not approved."""
     if call.state == "expired":
-        return "Not approved: nobody answered in time. It was not run. Go on without it."
+        return "Not approved: nobody answered in time. It was not run. Continue without it."
     if call.state == "unasked":
         return (
-            "Not approved: nobody could be asked, since the chat does not take the question. "
-            "It was not run. Go on without it."
+            "Not approved: nobody could be asked, because the question could not be sent. "
+            "It was not run. Continue without it."
         )
     if call.state in ("dropped", "granted", "pending"):
-        return "Not approved: the person wrote instead. It was not run."
+        return "Not approved: the person wrote something else instead. It was not run."
     why = f" Their reason: {request.reason}" if request.reason else " They gave no reason."
     return f"Not approved: a person denied this call. It was not run.{why}"
 

@@ -32,8 +32,8 @@ SERVERS_SECONDS = 30.0
 """How long all servers together may take to start and to list their tools."""
 ANSWER_SECONDS = 15.0
 """How long Telegram and the model may take."""
-_DOWN_CURE = "correct its definition, or see to the server"
-_NOTE_CURE = "change it in the server, where an agent needs it"
+_DOWN_CURE = "correct its definition, or fix the server"
+_NOTE_CURE = "change it in the server, if an agent needs the tool"
 
 
 async def ask_everybody(settings: Settings, installed: InstalledSkills) -> LiveAnswers:
@@ -66,7 +66,7 @@ async def ask_telegram(settings: Settings) -> LiveAnswers:
         except Unauthorized as error:
             problems.append(Problem(place, error.why, error.cure))
         except TelegramError as error:
-            cure = "see to this machine's network and proxy, and to TELEGRAM_API_URL"
+            cure = "check this machine's network and proxy, and TELEGRAM_API_URL"
             problems.append(Problem(place, f"Telegram did not answer: {error}", cure))
         else:
             known = user if isinstance(user, dict) else {}
@@ -81,7 +81,7 @@ async def ask_telegram(settings: Settings) -> LiveAnswers:
 
 
 async def ask_model(settings: Settings) -> LiveAnswers:
-    """Whether the Messages API takes the key and has the host's models; it charges nothing."""
+    """Whether the Messages API accepts the key and has the host's models; it charges nothing."""
     key = settings.anthropic_api_key
     if key is None and settings.anthropic_base_url is None:
         return LiveAnswers()  # that no key is set is said already
@@ -98,12 +98,12 @@ async def ask_model(settings: Settings) -> LiveAnswers:
                     await model.look_up(name)
             except (ModelError, TimeoutError) as error:
                 said = str(error) or f"no answer in {ANSWER_SECONDS:.0f} s"
-                cure = "see to this machine's network and proxy, and to ANTHROPIC_BASE_URL"
+                cure = "check this machine's network and proxy, and ANTHROPIC_BASE_URL"
                 if isinstance(error, ModelRefused):
                     cure = "correct ANTHROPIC_API_KEY, or the name of the model"
-                problems.append(Problem(place, f"{name} was not answered for: {said}", cure))
+                problems.append(Problem(place, f"{name}: no usable answer: {said}", cure))
             else:
-                well.append(f"{place}: the Messages API takes the key, and has {name}")
+                well.append(f"{place}: the Messages API accepts the key, and has {name}")
     finally:
         await model.close()
     return LiveAnswers(problems, well)
@@ -174,7 +174,7 @@ def _idle_patterns(
         for path, pattern in patterns_of(entry.value):
             if not any(forbids(pattern, key) for key in keys):
                 place = entry.origins.get(str(path[0]), entry.place)
-                message = f"agent '{agent}': '{pattern}' matches no tool that there is"
+                message = f"agent '{agent}': '{pattern}' matches no tool"
                 yield Problem(place, message, f"there are: {_some(keys)}", "warning")
 
 

@@ -55,7 +55,7 @@ def _no_verb(words: Sequence[str]) -> str:
     if not words:
         return (
             "say what to do: `switchboard run` runs your bots, `switchboard sandbox` shows a demo, "
-            "`switchboard check` looks at your settings; --help lists the rest"
+            "`switchboard check` checks your settings; --help lists the rest"
         )
     if words[0] in VERBS or words[0].startswith("-"):
         return ""

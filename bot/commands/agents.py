@@ -72,7 +72,7 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Show the effective settings of one agent, each with its origin."""
     wanted = context.arguments.lower() or context.resolution.agent_id
     if not wanted:
-        return Reply("Say which: /agent ID; /agents lists them.")
+        return Reply("Which agent? Write /agent ID; /agents lists them.")
     snapshot = host.catalog.snapshot()
     found = snapshot.effective(wanted, host.defaults)
     if found is None:
@@ -125,7 +125,7 @@ def _tools(tools: Sequence[ListedTool]) -> str:
     """The tools that the agent has now, and what happens to a call of each."""
     shown, more = first_items(tools, MAX_SHOWN)
     lines = [f"• {code(tool.key)} {HAPPENS[tool.decision]}" for tool in shown]
-    return "Tools, for you here:\n" + "\n".join(lines) + more if lines else ""
+    return "Its tools, for you in this chat:\n" + "\n".join(lines) + more if lines else ""
 
 
 def _answers(snapshot: Snapshot, agent_id: str) -> str:
@@ -199,7 +199,7 @@ async def _document(context: CommandContext) -> tuple[str, str]:
 async def delete_agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Delete an agent; what is bound to it stays bound, inactive."""
     if len(context.words) != 1:
-        return Reply("Say which: /deleteagent ID; /agents lists them.")
+        return Reply("Which agent? Write /deleteagent ID; /agents lists them.")
     wanted = context.words[0].lower()
     if not await host.catalog.delete_agent(actor(context), wanted, key=context.key):
         return Reply(no_agent(host.catalog.snapshot(), wanted))

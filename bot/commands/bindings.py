@@ -74,14 +74,14 @@ def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
 
 
 def _place(target: Target, context: CommandContext) -> str:
-    """A target in words: "in this chat", "for person 7 at every bot"."""
+    """A target in words: "in this chat", "for person 7 in every bot"."""
     here = context.incoming.address
     if target.kind is AgentBindingType.TelegramBot:
-        return "wherever this bot is, unless a chat or a person there has an agent of its own"
-    bots = " at every bot" if target.bot is None else ""
+        return "for this whole bot"
+    bots = " in every bot" if target.bot is None else ""
     if target.kind is AgentBindingType.UserId:
         is_me = target.key == str(context.incoming.person.id)
-        return f"for {'you' if is_me else f'person {target.key}'}{bots or ' at this bot'}"
+        return f"for {'you' if is_me else f'person {target.key}'}{bots or ' in this bot'}"
     if target.key != str(here.chat):
         return f"in chat {target.key}{bots or ' of this bot'}"
     if here.private:
@@ -104,7 +104,9 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     if binding.agent_id not in catalog.snapshot().agents:
         return Reply(f"{no_agent(catalog.snapshot(), binding.agent_id)} Nothing was changed.")
     await catalog.bind(actor(context), binding, key=context.key)
-    answers = f"{code(binding.agent_id)} now answers {_place(target, context)}."
+    is_bot = target.kind is AgentBindingType.TelegramBot
+    unless = ", unless a chat or a person has another agent" if is_bot else ""
+    answers = f"{code(binding.agent_id)} now answers {_place(target, context)}{unless}."
     return Reply(paragraphs(answers, *_others(host, context, target, binding.agent_id)))
 
 
@@ -119,7 +121,7 @@ async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(escape_markdown(HOW_TO_UNBIND))
     place = _place(target, context)
     done = await catalog.unbind(actor(context), slot, key=context.key)
-    what = f"Removed what was bound {place}." if done else f"Nothing is bound {place}."
+    what = f"Removed the binding {place}." if done else f"Nothing is bound {place}."
     return Reply(paragraphs(what, *_others(host, context, target)))
 
 
@@ -138,7 +140,7 @@ def _others(
         case _:
             is_here, there = False, resolve(None, None)
     if not is_here and there.agent_id != bound:
-        yield f"At this bot, {_who(there)} answers there: {escape_markdown(there.why)}."
+        yield f"In this bot, {_who(there)} answers there: {escape_markdown(there.why)}."
     if here.agent_id != bound:
         yield f"Here, {_who(here)} answers: {escape_markdown(here.why)}."
 

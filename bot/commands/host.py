@@ -145,12 +145,12 @@ async def bots(host: AdminContext, context: CommandContext) -> CommandResult:
 
 STATES = {
     "starting": "is starting",
-    "polling": "is well",
-    "webhook": "is well (by webhook)",
+    "polling": "is working",
+    "webhook": "is working (by webhook)",
     "waiting": "is served by another replica",
     "draining": "is being handed over",
     "unreachable": "cannot reach Telegram; it keeps trying",
-    "throttled": "is told by Telegram to wait; it goes on by itself",
+    "throttled": "must wait for Telegram's rate limit; it continues by itself",
     "store away": "waits for the store; messages stay at Telegram until then",
     "conflict": "shares its token with another program: stop that, or /revoke at @BotFather",
     "stalled": "got no answer from Telegram in time; it asks again",
@@ -170,7 +170,7 @@ def _bot(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
     who = f"{code(agent)} answers ({why})" if agent else f"no agent answers ({why}); /bind one"
     state = STATES.get(bot.state, bot.state) + (f": {bot.why}" if bot.why else "")
     waits = bot.backlog - asks
-    pending = f" · {counted(waits, 'message')} waiting or in work" if waits > 0 else ""
+    pending = f" · {counted(waits, 'message')} waiting or in progress" if waits > 0 else ""
     return f"• {name} {code(str(bot.identity.id))} {escape_markdown(state)} · {who}{pending}"
 
 
@@ -191,7 +191,7 @@ async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[str]:
-    """How the model is: what must be mended, or how its last request ended."""
+    """How the model is: what must be fixed, or how its last request ended."""
     problems = [escape_markdown(problem) for problem in model.get("problems", ())]
     yield from (f"✗ {problem}" for problem in problems)
     if problems:
@@ -199,7 +199,7 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
     if model["state"] == "failing":
         yield f"⚠ The model did not answer the last request, {_ago(model['last_failure_s'])}."
     elif model["state"] == "ok":
-        yield f"The model answers; the last time {_ago(model['last_answer_s'])}."
+        yield f"The model answers; the last answer came {_ago(model['last_answer_s'])}."
     else:
         yield "The model has not been asked since the start."
 

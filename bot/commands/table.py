@@ -67,7 +67,7 @@ async def stop(_context: CommandContext) -> CommandResult:
     return Reply(NOTHING_RUNS)
 
 
-@command("help", "what I can do, and what can be sent here", concurrent=True)
+@command("help", "what I can do, and what you can send me", concurrent=True)
 async def show_help(
     parts: tuple[Sequence[BotCommand], AdminContext], context: CommandContext
 ) -> CommandResult:
@@ -87,7 +87,7 @@ def _about(admin_context: AdminContext, context: CommandContext) -> str:
     found = admin_context.catalog.snapshot().agent(agent)
     about = " ".join((found.description or "").split()) if found else ""
     name = f"I am **{escape_markdown(context.agent or '')}**."
-    can: dict[str, list[str]] = {"I can do by myself": [], "I ask a person before I": []}
+    can: dict[str, list[str]] = {"Without asking, I can": [], "With a person's approval, I can": []}
     by_itself, asking = can.values()
     for tool in admin_context.tools(agent, context).listed:
         (by_itself if tool.decision is Decision.RUN else asking).append(tool.words)

@@ -118,7 +118,7 @@ def overall(
     """`status` is healthy, degraded or unhealthy; `ready` tells whether every check holds.
 
     A model that is `dead` refuses everybody. Without it the host is degraded: updates are stored
-    all the same. One that is only busy is shown, but does not count, nor does a tool server.
+    anyway. One that is only busy is shown, but does not count, nor does a tool server.
     """
     good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
     checks = {

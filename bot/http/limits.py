@@ -60,9 +60,9 @@ def limited_protocol(limits: HttpLimits) -> type[asyncio.Protocol]:
 
 
 class _ConnectionLimiter:
-    """The connections of one port. Where there are too many, one without a request gives way.
+    """The connections of one port. Where there are too many, one without a request is closed.
 
-    It is the oldest of whoever has the most of them, so that others keep theirs.
+    It is the oldest of the client with the most of them, so that others keep theirs.
     """
 
     def __init__(self, limits: HttpLimits) -> None:
@@ -81,7 +81,7 @@ class _ConnectionLimiter:
                 log.warning(
                     "http.crowded",
                     connections=len(self._open),
-                    so="idle connections give way to new ones",
+                    so="idle connections are closed to make room",
                     cure="let only your proxy reach this port, or raise HTTP_CONNECTIONS",
                 )
             if not self._close_idle(lambda _: True):

@@ -198,7 +198,7 @@ def foreign(error: MCPError, spec: ServerSpec) -> str:
             return f"a web page ({kind[1]}) answers at the URL on {where}: {_WRONG_URL}"
         return f"it answers {what}, not as an MCP server: a web page or a proxy? {_WRONG_URL}"
     if error.message.startswith("Failed to parse"):
-        return f"its answer is no message of MCP: {_WRONG_URL}"
+        return f"its answer is not an MCP message: {_WRONG_URL}"
     return error.message
 
 

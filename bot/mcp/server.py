@@ -64,7 +64,7 @@ class Breaker:
         return max(0.0, self._open_until - now) if self._failures >= self._limit else 0.0
 
     def succeeded(self) -> None:
-        """An attempt succeeded: start counting anew."""
+        """An attempt succeeded: start counting again."""
         self._failures = 0
         self._is_tested = False
 
@@ -104,7 +104,7 @@ class ServerCall:
 
 
 class McpServer:
-    """A server, connected anew after each loss; a call brings the next attempt forward.
+    """A server, connected again after each loss; a call brings the next attempt forward.
 
     `names` are those that agents give it, `connects` counts its connections, `calls` those that run
     now. `tools` and `prompts` are what it offers, also while it is away; `reason` says why it is.

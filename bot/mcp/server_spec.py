@@ -108,7 +108,7 @@ def _is_reachable(url: str) -> bool:
 
 
 def program_of(server: ServerDefinition, path: str | None) -> str:
-    """The program of a server, looked for in `path`; raises FileNotFoundError with the cure."""
+    """The program of a server, looked for in `path`; raises FileNotFoundError with the fix."""
     command, cwd = server.command or "", server.cwd
     if cwd is not None and not Path(cwd).is_dir():
         message = f"its working directory {cwd!r} does not exist"

@@ -113,7 +113,7 @@ class MessagesModel:
         return None
 
     async def look_up(self, model: str) -> None:
-        """Ask whether the API takes the key and has a model; raises `ModelError` kinds.
+        """Ask whether the API accepts the key and has a model; raises `ModelError` kinds.
 
         It costs nothing. Only a server without a list of models is asked for one token.
         """

@@ -39,7 +39,7 @@ TOO_MANY_VALUES: Block = {
     INVALID_INPUT: f"the calls of one answer hold more than {VALUES_LIMIT} values together",
 }
 HALF_PAIR = "it holds half of a character"
-NO_OBJECT = "it is no JSON object"
+NO_OBJECT = "it is not a JSON object"
 LONG_NUMBER = "it holds a whole number of more than 64 bits"
 ANSWER_LIMIT = 4_000_000
 """Characters of one answer; more than any model writes."""

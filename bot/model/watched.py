@@ -94,7 +94,7 @@ class WatchedModel:
         return bool(used) and used <= self._refusals.keys()
 
     def problems(self) -> dict[str, Problem]:
-        """What people must mend, under a key that stays the same until it is mended."""
+        """What people must mend, under a key that stays the same until it is fixed."""
         used = self._used() if self._refusals else {}
         found = {}
         for model, refusal in self._refusals.items():

@@ -159,8 +159,8 @@ def data_dir_errors(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ConfigError(
-                f"DATA_DIR {data_dir}: {error.filename} is a link, where a file of the host's own "
-                "should be. Remove it, and ask who made it."
+                f"DATA_DIR {data_dir}: {error.filename} is a symbolic link in place of a file of "
+                "the host. Remove it, and find out who made it."
             ) from None
         raise ConfigError(str(_unusable(data_dir, error))) from None
 

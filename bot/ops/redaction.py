@@ -183,7 +183,7 @@ class Secrets:
         return stop, _replaced(whole[:stop], spans)
 
     def _matcher(self) -> _Matcher | None:
-        """The matcher, made anew where something was added; None where nothing is known."""
+        """The matcher, made again where something was added; None where nothing is known."""
         if self._made is None:
             values = [*self._known, *(v for pair in self._renewed.values() for v in pair)]
             self._made = _Matcher({form for value in values for form in _forms(value)})
@@ -198,7 +198,7 @@ class StreamRedactor:
         self._done = self._shown = ""
 
     def redact(self, text: str) -> str:
-        """What may be shown of the text; starts anew where its beginning has changed."""
+        """What may be shown of the text; starts again where its beginning has changed."""
         if not text.startswith(self._done):
             self._done = self._shown = ""
         end, shown = self._secrets.redact_settled(text[len(self._done) :])

@@ -126,7 +126,7 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
                     await _open(url)
                 await stop.wait()
             say("Stopping …")
-    say("Stopped. Chats are kept: the next start goes on with them.")
+    say("Stopped. Chats are kept: the next start continues with them.")
 
 
 def _application(

@@ -1,6 +1,6 @@
 """Internal skills: found by the entry points of installed packages, and run within a deadline.
 
-A package that cannot be loaded is a problem with its name; the others are loaded all the same. A
+A package that cannot be loaded is a problem with its name; the others are loaded anyway. A
 skill runs on the loop or in a thread; none takes the host down.
 """
 

@@ -1,7 +1,7 @@
 """The address of a store: what it may consist of, so that it means what it says.
 
-The client reads addresses leniently: a raw `/` in a password ends the host, a database that is no
-number counts as 0, and an option that it does not know fails at the first connection.
+The client reads addresses leniently: a raw `/` in a password ends the host, a database that is not
+a number counts as 0, and an option that it does not know fails at the first connection.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Words of others in a message: what it forwards, replies to or quotes; addresses behind links.
 
-What is malformed in them counts as absent: a message is answered all the same.
+What is malformed in them counts as absent: a message is answered anyway.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """When a chat may be called again: guessed slots, and the pauses that the server orders.
 
 Pure bookkeeping by monotonic seconds; it neither waits nor calls. Previews, edits and typing ask
-for a slot; final answers only ask whether the chat is blocked, but use up a slot all the same.
+for a slot; final answers only ask whether the chat is blocked, but use up a slot anyway.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def fallback_part(part: OutgoingPart, error: errors.TelegramError) -> OutgoingPa
 def _without_topic(part: OutgoingPart) -> OutgoingPart | None:
     """A part for a chat whose topic is gone.
 
-    A private chat shows it all the same. In a forum it goes where the message is that it replies
+    A private chat shows it anyway. In a forum it goes where the message is that it replies
     to, if that is still there, and to no other topic.
     """
     payload = _without(part.payload, TOPIC)
@@ -329,7 +329,7 @@ class TelegramSender:
         return replace(again, payload=_without(again.payload, *_decoration(again.payload)))
 
     async def _keep(self, tries: _Tries, part: OutgoingPart) -> None:
-        """Keep the counts with the part, so that a restart does not make them begin anew.
+        """Keep the counts with the part, so that a restart does not make them begin again.
 
         A part that never fails in such a way is never looked up.
         """

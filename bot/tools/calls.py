@@ -36,10 +36,10 @@ NOT_PLAIN = (
     "text in quotes, a long text or list in parts."
 )
 MISFIT = "Not run: the input does not fit the tool's schema: {}. Correct it and call again."
-NOT_ALLOWED = "This tool is not available to you. It was not run; go on without it."
+NOT_ALLOWED = "This tool is not available to you. It was not run; continue without it."
 NO_LONGER = "This tool is no longer the one that it was when this turn began. It was not run."
 NAME_TAKEN = "A server's tool has the same name as this skill, so the skill was not run."
-NO_ANSWER = "No answer came in time. Go on without it, or try again later."
+NO_ANSWER = "No answer came in time. Continue without it, or try again later."
 AGENT_GONE = "This agent was removed while it worked. The call was not run."
 FATE_UNKNOWN = (
     "Outcome unknown: the host was interrupted during this call, so it may or may not have taken "

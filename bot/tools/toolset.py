@@ -71,7 +71,7 @@ class PinnedTools(WrappedTools):
 class Toolset:
     """The tools of one agent in one turn, under its policy.
 
-    What the model is shown is frozen with the turn's prompt; what is allowed is decided anew at
+    What the model is shown is frozen with the turn's prompt; what is allowed is decided again at
     each call: `current` gives the agent's permissions now, None once it is removed.
     """
 

@@ -27,8 +27,8 @@ TOO_MANY_REQUESTS = (
 TOO_MUCH_AT_ONCE = "Too many people are asking me at once. Please try again in a minute."
 BUSY = "The model behind me does not answer right now. Please try again in a little while."
 BROKEN = (
-    "I can't answer at the moment: something in my setup has to be put right first. That is not "
-    "your doing. Please try again later."
+    "I can't answer at the moment: something in my setup has to be fixed first. It is not "
+    "your fault. Please try again later."
 )
 NO_AGENT = "No agent answers here yet."
 NO_AGENT_CURE = (
@@ -36,14 +36,14 @@ NO_AGENT_CURE = (
     "create one with /addagent or in agents.json. Now: {}."
 )
 NOT_TAKEN = (
-    "I can't answer this: the model refused something in it. Please say it in another way, or send "
+    "I can't answer this: the model refused something in it. Please put it another way, or send "
     "/new to begin a new conversation."
 )
 TOO_LONG = (
     "This is too long for the model. Please send less at once, or send /new to begin a new "
     "conversation."
 )
-UNREAD = "_(I can't read {} yet, so I answered the text alone.)_"
+UNREAD = "_(I can't read {} yet, so I answered only the text.)_"
 LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
 RETRY_PREFIX = "again:"

@@ -55,7 +55,7 @@ class ToolCalls:
         """Go on with calls that have no result; those that need approval (again) come back.
 
         Of those that were started, what may run twice runs again; the outcome of the others is
-        unknown. Everything is decided anew, by what people said and by today's rule.
+        unknown. Everything is decided again, by what people said and by today's rule.
         """
         started = {r.body["call"] for r in self.turn.recorded() if r.kind == "started"}
         results: list[Record] = []

@@ -359,7 +359,7 @@ class Transcripts:
         return found
 
     def forget(self, line: str, ref: TurnRef) -> None:
-        """Drop one conversation: it began anew, or a write of it failed."""
+        """Drop one conversation: it began again, or a write of it failed."""
         self._drop((line, ref.conversation, ref.agent))
 
     def forget_line(self, line: str) -> None:

@@ -12,7 +12,7 @@ from registry.agent_limits import Budget, TurnLimits
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
 
-TOMORROW = "The limit resets tomorrow (UTC); whoever runs this bot can raise it."
+TOMORROW = "The limit resets tomorrow (UTC); the operator of this bot can raise it."
 EXHAUSTED: Mapping[str, str] = {
     "turn": "this answer has used up what one answer may cost. Ask for less at once, please.",
     "person": f"you have used up what one person may use in a day. {TOMORROW}",

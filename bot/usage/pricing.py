@@ -48,7 +48,7 @@ _Dollars = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 
 
 class Price(BaseModel):
-    """What a model costs, in dollars for a million tokens."""
+    """What a model costs, in dollars per million tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
@@ -67,7 +67,7 @@ def check_prices(prices: OwnPrices) -> OwnPrices:
             first = next(issues_of(error, Price))
             cure = (
                 "give the prices input and output, and perhaps cacheRead and cacheWrite, all in "
-                "dollars for a million tokens"
+                "dollars per million tokens"
             )
             raise InvalidValue(f"{model}: {first.message}", cure) from None
     return prices
@@ -228,7 +228,7 @@ def tokens_in(size: int) -> int:
 
 @dataclass(slots=True, repr=False)
 class Prices:
-    """Prices of models; `own` are dollars for a million tokens, by model and kind of token.
+    """Prices of models; `own` are dollars per million tokens, by model and kind of token.
 
     The list is the model maker's. With another server behind `ANTHROPIC_BASE_URL`, which has prices
     of its own, it is not used (`listed` is False).
@@ -271,7 +271,7 @@ class Prices:
 
 
 def _by_own(own: Mapping[str, float], usage: Usage) -> int:
-    """Micro-dollars: dollars for a million tokens are micro-dollars for one."""
+    """Micro-dollars: dollars per million tokens are micro-dollars for one."""
     full = own.get("input", 0.0)
     cost = usage.input * full + usage.output * own.get("output", 0.0)
     cost += usage.cache_read * own.get("cacheRead", full)

@@ -20,7 +20,7 @@ RELEASE = "release"
 MIN_HOLD_SECONDS, MAX_HOLD_SECONDS = 900.0, 86_400.0
 UNPRICED = (
     "the price of this model is not known, and there is a budget in dollars to keep. "
-    "Whoever runs this bot can set the price."
+    "The operator of this bot can set the price."
 )
 
 

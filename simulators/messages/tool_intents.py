@@ -171,7 +171,7 @@ class _Between:
 def _between(text: str, verb: re.Pattern[str], place: re.Pattern[str]) -> _Between | None:
     """The words between the first verb and the first place after it, if there are any.
 
-    Two patterns, as one would read the text anew from each verb.
+    Two patterns, as one would read the text again from each verb.
     """
     begins = verb.search(text)
     ends = place.search(text, begins.end()) if begins else None

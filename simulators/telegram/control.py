@@ -91,7 +91,7 @@ class _Control:
     async def act(self, request: Request) -> Response:
         action = ACTIONS.get(request.path_params["action"])
         if action is None:
-            return JsonAnswer({"error": f"no such action; there are {', '.join(ACTIONS)}"}, 404)
+            return JsonAnswer({"error": f"no such action; known: {', '.join(ACTIONS)}"}, 404)
         result: Any = action(ControlRequest(self._world, await _body(request)))
         if inspect.isawaitable(result):
             result = await result
@@ -127,7 +127,7 @@ async def _body(request: Request) -> dict[str, Any]:
     try:
         given = orjson.loads(await request.body())
     except orjson.JSONDecodeError as wrong:
-        raise WorldError(f"the body is no JSON: {wrong}") from None
+        raise WorldError(f"the body is not JSON: {wrong}") from None
     if not isinstance(given, dict):
         raise WorldError("the body must be a JSON object")
     return given

@@ -26,7 +26,7 @@ _ROOM = ("id", "type", "title", "username", "forum", "bot", "started", "migrated
 
 
 class NotAJournal(ValueError):
-    """A file that holds something else; the message names the place and the cure."""
+    """A file that holds something else; the message says where and how to fix it."""
 
 
 class Journal:

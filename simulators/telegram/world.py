@@ -297,7 +297,7 @@ class World:
         return message
 
     def edit(self, person: Person, room: Room, number: int, text: str) -> Message:
-        """A person edits a text of theirs."""
+        """A person edits their own text."""
         message = self._message(room, number)
         if message.author != person.id or "text" not in message.body:
             raise WorldError("one can edit only a text of one's own")

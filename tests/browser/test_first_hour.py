@@ -219,7 +219,7 @@ async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
         await say(tab, typed["add"])
         await tab.until(said("Created agent Guide"))
         await say(tab, typed["bind"])
-        await tab.until(said("guide now answers wherever this bot is"))
+        await tab.until(said("guide now answers for this whole bot"))
         await say(tab, "who are you now?")
         await tab.until(said("I am a patient city guide."))
     assert asyncio.get_running_loop().time() - began < 300

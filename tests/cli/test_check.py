@@ -208,7 +208,7 @@ def test_agents_that_answer_nobody_are_a_note(
 ) -> None:
     monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
     _, problems = checked(capsys)
-    plain = "no agent is configured, so a plain one with the bot's name answers each bot"
+    plain = "no agent is configured, so each bot gets a plain agent with the bot's name"
     assert plain in [p["message"] for p in problems]
     (folder / "agents.json").write_text(json.dumps({"agents": GOOD["agents"]}))
     _, problems = checked(capsys)

@@ -186,7 +186,7 @@ async def test_everybody_is_asked_and_each_answer_is_a_line(tmp_path: Path, stag
         assert report["problems"] == []
         assert report["answered"] == [
             f"BOTS__0__TOKEN: it is @{bot.username}, named 'Jack'",
-            "LLM__MODEL: the Messages API takes the key, and has claude-sonnet-5-5",
+            "LLM__MODEL: the Messages API accepts the key, and has claude-sonnet-5-5",
             "REDIS_URL: the store answers, and holds 0 agents",
             f"{PLACE}: server 'time' answers, and offers 2 tools",
         ]
@@ -207,7 +207,7 @@ async def test_whoever_refuses_or_is_away_is_named_with_the_cure(
     assert "the name of the model" in said["LLM__MODEL"]["cure"]
     assert "REDIS_URL" in said["REDIS_URL"]["cure"]
     assert report["answered"] == [
-        "LLM__FALLBACKMODEL: the Messages API takes the key, and has claude-haiku-5-5"
+        "LLM__FALLBACKMODEL: the Messages API accepts the key, and has claude-haiku-5-5"
     ]
 
 

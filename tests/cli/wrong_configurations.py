@@ -288,7 +288,7 @@ AGENTS = [
         PLACE,
         "did you mean 'name'",
         change=lambda document: document.update(agents=[_TWO_FAULTS]),
-        also=("in clear", "no server 'nowhere' is defined"),
+        also=("in plain text", "no server 'nowhere' is defined"),
     ),
     Misconfiguration(
         "an agent twice",
@@ -315,7 +315,7 @@ AGENTS = [
         Misconfiguration(
             f"an argument {start}…",
             PLACE,
-            "in clear in 'other.args[1]'; give it to the program in env",
+            "in plain text in 'other.args[1]'; give it to the program in env",
             change=_server(command=sys.executable, args=["--key", _secret(start)]),
         )
         for start in ("sk_live_", "figd_", "sbp_", "SG.", "dop_v1_", "lin_api_", "ntn_", "GOCSPX-")
@@ -323,7 +323,7 @@ AGENTS = [
     Misconfiguration(
         "an argument with user and password",
         PLACE,
-        "a password in an address is written in clear in 'args[0]'",
+        "a password in an address is written in plain text in 'args[0]'",
         change=_server(command=sys.executable, args=["postgres://ann:tulip-9@db/main"]),
     ),
     Misconfiguration(
@@ -341,7 +341,7 @@ AGENTS = [
     Misconfiguration(
         "an address with a secret in its path",
         PLACE,
-        "in clear",
+        "in plain text",
         change=_server(url=f"https://tools.example/{_secret('sk_live_')}/mcp"),
     ),
     Misconfiguration(
@@ -439,7 +439,7 @@ AGENTS = [
     Misconfiguration(
         "a secret in the instructions",
         PLACE,
-        "in clear",
+        "in plain text",
         change=_agent(customInstructions=f"The key is {_secret('sk-ant-')}."),
     ),
 ]

@@ -112,7 +112,7 @@ async def test_a_press_lets_the_stranger_in_and_the_card_says_who_pressed(
             str(private.boss.id),
             "let in",
             f"person {private.ann.id}",
-            f"at bot {private.bot.id}",
+            f"in bot {private.bot.id}",
         )
     async with private.stage.host():
         assert await stage.ask(private.ann, private.room, private.bot, "again") == "from Echo"
@@ -262,8 +262,8 @@ async def test_the_first_of_two_admins_decides_and_both_cards_say_so(
         )
         words = sorted(str((press.answer or {})["text"]) for press in presses)
         assert words in (
-            ["Answered already: blocked by Boss.", "Blocked."],
-            ["Answered already: let in by Cat.", "Let in."],
+            ["Already answered: blocked by Boss.", "Blocked."],
+            ["Already answered: let in by Cat.", "Let in."],
         )
         for room, card in ((private.office, mine), (hers, other)):
             await stage.world.until(partial(private.is_answered, room, card), PATIENCE)
@@ -525,7 +525,7 @@ async def test_wrong_codes_are_few_and_a_code_of_an_earlier_start_is_wrong(
             assert "This code is not valid. The host prints a new one" in said
         await host.store.command("SET", keys.claim_tries(private.ann.id), 5, "EX", 3600)
         said = await stage.ask(private.ann, private.room, private.bot, f"/claim {second}")
-        assert said == "Too many tries. Please wait an hour."
+        assert said == "Too many attempts. Please wait an hour."
         assert host.grants.access.admins == frozenset()
         ben = stage.person("Ben")
         his = stage.world.private(ben, private.bot)
@@ -566,8 +566,8 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         assert "Removed what" in await say(f"/people remove {cat.id}")
         await until(lambda: f"chat:{cat.id}:0:" not in private.bot.commands)
         assert await stage.ask(cat, hers, private.bot, "/status") == STRANGER.format(cat.id)
-        assert "is blocked at all bots" in await say(f"/people block {ann} everywhere")
-        assert "is blocked at all bots; " in await say(f"/people allow {ann}")
+        assert "is blocked in all bots" in await say(f"/people block {ann} everywhere")
+        assert "is blocked in all bots; " in await say(f"/people allow {ann}")
         assert "Removed what" in await say(f"/people remove {ann}")
         assert "nothing to remove" in await say(f"/people remove {ann}")
         assert "listed in ADMINS" in await say(f"/people remove {private.boss.id}")

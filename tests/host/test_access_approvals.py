@@ -159,7 +159,7 @@ async def test_the_table_of_who_may_approve(stage: Stage) -> None:
 async def _block(stage: Stage, bot: Bot, boss: Person, who: Person) -> None:
     office = stage.world.private(boss, bot)
     said = await stage.ask(boss, office, bot, f"/people block {who.id} everywhere")
-    assert said == f"{who.id} is blocked at all bots now."
+    assert said == f"{who.id} is blocked in all bots now."
 
 
 async def test_what_an_admin_allowed_for_good_is_void_once_they_are_no_admin_any_more(

@@ -100,7 +100,7 @@ async def test_an_answer_on_one_replica_counts_on_the_other_within_a_second(
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
         assert a.grants.access.grants == b.grants.access.grants
         block = f"/people block {private.ann.id} everywhere"
-        assert "is blocked at" in await stage.ask(private.boss, office, other, block)
+        assert "is blocked in" in await stage.ask(private.boss, office, other, block)
         await until(lambda: a.grants.access.is_blocked("person", private.ann.id, 1), 30.0)
         stage.world.say(private.ann, private.room, "hello?")
         await until(lambda: a.counters["refused:blocked"] == 1)

@@ -22,7 +22,7 @@ async def test_a_doubled_press_runs_the_call_once_and_is_answered_kindly(stage: 
         words.append(await it.told(it.press_data(choice)))
     assert agent.done == ["write hello"]
     assert words.count("Allowed once.") == 1
-    assert len([w for w in words if "nswered already" in w or "no longer open" in w]) == 5
+    assert len([w for w in words if "lready answered" in w or "no longer open" in w]) == 5
 
 
 async def test_a_question_that_went_out_twice_is_valid_twice_and_runs_once(stage: Stage) -> None:
@@ -41,7 +41,7 @@ async def test_a_question_that_went_out_twice_is_valid_twice_and_runs_once(stage
         await agent.closed(room, second)
         assert not buttons(room.messages[first.id])
         late = stage.world.press(agent.bot, ann, room, second, choices[0])
-        assert (await agent.answered(late)).startswith("Answered already: ")
+        assert (await agent.answered(late)).startswith("Already answered: ")
     assert agent.done == ["write hello"]
 
 

@@ -35,7 +35,7 @@ async def test_admins_and_named_ids_may_answer_where_the_agent_says_so(stage: St
         question = await agent.question(room)
         for other in (ann, dan):
             word = await agent.answered(agent.press(other, room, question, "Once"))
-            assert word.startswith("Only the chat's admins or whoever has the id")
+            assert word.startswith("Only the chat's admins or the person with the id")
         agent.press(ben, room, question, "Once")
         await agent.until(lambda: agent.done == ["write 1"])
         await agent.until(lambda: agent.asked(room)[-1:] not in ([], [question]))
@@ -163,7 +163,7 @@ async def test_whoever_may_approve_no_more_is_refused_and_whoever_may_now_is_not
         await host.catalog.until(lambda found: found.agents["clerk"].value.tool_policy == now)
         for one in (ann, ben):
             word = await agent.answered(agent.press(one, room, question, "Once"))
-            assert word == f"Only whoever has the id {policy['approvers'][0]} may answer this."
+            assert word == f"Only the person with the id {policy['approvers'][0]} may answer this."
         assert agent.done == []
         assert await agent.answered(agent.press(cid, room, question, "Once")) == "Allowed once."
         await agent.said(room, "ok")
@@ -204,5 +204,5 @@ async def test_of_two_people_who_press_at_once_one_decides_and_the_other_is_told
         if "Denied." in words:
             stage.world.say(ben, room, f"@{agent.bot.username} no")
         await agent.said(room, "done")
-    assert len([word for word in words if word.startswith("Answered already: ")]) == 1
+    assert len([word for word in words if word.startswith("Already answered: ")]) == 1
     assert agent.done == (["write hello"] if "Allowed once." in words else [])

@@ -26,7 +26,7 @@ async def test_bots_says_what_each_bot_needs_and_does_not_count_the_question(
         await until(lambda: host.fleet.lines[1].state == "quarantined")
         shown = await stage.ask(boss, room, echo, "/bots")
     mine, theirs = shown.splitlines()
-    assert mine == f"• @{echo.username} {echo.id} is well · echo answers (bound to this bot)"
+    assert mine == f"• @{echo.username} {echo.id} is working · echo answers (bound to this bot)"
     assert "has a token that Telegram does not know: set a new one and restart the host" in theirs
 
 
@@ -82,8 +82,8 @@ async def test_help_says_who_answers_what_it_can_do_and_only_commands_of_this_pe
         mine = await stage.ask(boss, room, echo, "/help")
     assert hers.startswith(
         "I am Echo. Knows the time.\n\n"
-        "I can do by myself: get current time.\n"
-        "I ask a person before I: convert time.\n\n"
+        "Without asking, I can: get current time.\n"
+        "With a person's approval, I can: convert time.\n\n"
     )
     assert "/new – " in hers
     assert "/bots" not in hers

@@ -52,7 +52,9 @@ async def test_a_model_that_refuses_is_told_once_with_its_cure_and_heals_with_it
     stage.script.on("fine", refused, refused, "fine", refused, "fine", again=True)
     async with stage.host() as host:
         assert await stage.ask(boss, office, echo, "hello") == "fine"
-        assert "The model answers; the last time" in await stage.ask(boss, office, echo, "/status")
+        assert "The model answers; the last answer came" in await stage.ask(
+            boss, office, echo, "/status"
+        )
         assert await stage.ask(ann, room, echo, "hello?") == BROKEN
         await stage.world.until(lambda: bool(notices(stage, office, echo)))
         assert await stage.ask(ann, room, echo, "hello??") == BROKEN
@@ -74,7 +76,9 @@ async def test_a_model_that_refuses_is_told_once_with_its_cure_and_heals_with_it
         assert await stage.ask(ann, room, echo, "and now?") == "fine"
         assert (await health(host.url))[1]["status"] == "healthy"
         assert (await get(host.url, "/health/ready"))[0] == 200
-        assert "The model answers; the last time" in await stage.ask(boss, office, echo, "/status")
+        assert "The model answers; the last answer came" in await stage.ask(
+            boss, office, echo, "/status"
+        )
         assert len(notices(stage, office, echo)) == 1
 
         assert await stage.ask(ann, room, echo, "and again?") == BROKEN

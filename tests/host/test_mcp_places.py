@@ -76,7 +76,7 @@ async def test_auth_from_a_chat_needs_a_listed_secret_and_addresses_it_may_reach
         assert "list the name in AGENT_SECRETS" in said
         assert "auth.tokenUrl' leads to an internal host" in said
         said = await adding(clientSecret="hunter2-in-clear")
-        assert "is written in clear" in said
+        assert "is written in plain text" in said
         assert "hunter2" not in said
         assert "did you mean 'tokenUrl'?" in await adding(tokenUri="https://h.example/")
         assert server.asked == []

@@ -188,7 +188,7 @@ async def test_a_caption_is_answered_and_both_are_told_that_the_file_was_not_rea
     room, world = chat.room, chat.world
     world.attach(chat.person, room, kind, b"\x00\x01", caption="My cat. What is its name?")
     said = (await chat.answer()).text
-    assert said == f"A cat, you say.\n\n(I can't read {noun} yet, so I answered the text alone.)"
+    assert said == f"A cat, you say.\n\n(I can't read {noun} yet, so I answered only the text.)"
     head, _, own = read(chat).partition("\n")
     assert head.endswith(f"] [with {noun} that you cannot read]")
     assert own == "My cat. What is its name?"

@@ -14,8 +14,8 @@ from registry.sources.json_yaml import load_document
 from tests.host.stage import ROOT, Stage
 from tests.host.test_registry_commands import POET
 
-PLAIN = "no agent is configured, so a plain one with the bot's name answers each bot"
-IGNORED = "NAME: it names no agent, since agents are configured"
+PLAIN = "no agent is configured, so each bot gets a plain agent with the bot's name"
+IGNORED = "NAME: it is not used, because agents are configured"
 
 
 def shipped(stage: Stage) -> None:

@@ -61,7 +61,7 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         assert "reasoningEffort: – · default" in page
         assert f"chatid:{boss.id}:bot:{echo.id}" in page
         assert "poet Poet · agent:definition:poet" in await say("/agents")
-        removed = "Removed what was bound in this chat.\n\nHere, echo answers: bound to this bot."
+        removed = "Removed the binding in this chat.\n\nHere, echo answers: bound to this bot."
         assert await say("/unbind") == removed
         assert await say("hello") == "from Echo"
         assert "Deleted agent poet." in await say("/deleteagent poet")
@@ -204,10 +204,10 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
         assert "Nothing is bound in chat 4711 of this bot." in await say("/unbind chat 4711")
         everywhere = await say(f"/bind poet chat {boss.id} everywhere")
         assert everywhere == (
-            "poet now answers in this chat at every bot.\n\nHere, echo answers: bound to this bot."
+            "poet now answers in this chat in every bot.\n\nHere, echo answers: bound to this bot."
         )
         other = await say("/bind poet user 4711")
-        assert other.startswith("poet now answers for person 4711 at this bot.")
+        assert other.startswith("poet now answers for person 4711 in this bot.")
         await say("/unbind user 4711")
         await say("/unbind everywhere")
         assert await say("/default") == "There is no default agent."
@@ -229,7 +229,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
 
         await say(f"/addagent {json.dumps(POET)}")
         bots = await say("/bots")
-        assert f"@{echo.username} {echo.id} is well · echo answers (bound to this bot)\n" in bots
+        assert f"@{echo.username} {echo.id} is working · echo answers (bound to this bot)\n" in bots
         assert f"@{lost.username} {lost.id} " in bots
         assert "no agent answers" in bots
         status = await say("/status")

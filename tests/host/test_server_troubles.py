@@ -185,7 +185,7 @@ async def test_tools_are_asked_for_though_a_server_does_not_declare_them(house: 
         ("zipped", ["gzip", "switch"]),
         ("website", ["text/html", "web page", "URL"]),
         ("poem", ["text/plain", "URL"]),
-        ("api", ["no message of MCP", "URL"]),
+        ("api", ["not an MCP message", "URL"]),
         ("shapeless", ["breaks the protocol", "update"]),
         ("eventless", ["stream of events", "URL"]),
         ("nobody_there", ["ConnectError", "127.0.0.1:", "URL"]),

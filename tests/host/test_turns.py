@@ -116,7 +116,7 @@ async def test_a_person_is_told_that_the_model_is_asked_again(chat: HostChat) ->
 async def test_a_refused_key_is_told_to_the_person_without_the_key(chat: HostChat) -> None:
     chat.script.on(turn(fault=HttpError(401)))
     said = await chat.ask("one")
-    assert "something in my setup has to be put right" in said
+    assert "something in my setup has to be fixed" in said
     assert len(chat.requests) == 1
 
 

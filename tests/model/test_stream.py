@@ -146,7 +146,7 @@ def test_a_tool_call_whose_input_is_no_object_is_noted_as_such(written: str, rea
 
     assert answer.stop == "tool_use"
     assert answer.content[0]["input"] == {}
-    assert "no JSON object" in answer.content[0][INVALID_INPUT]
+    assert "not a JSON object" in answer.content[0][INVALID_INPUT]
 
 
 def test_an_index_that_begins_twice_is_a_broken_stream_until_it_has_ended() -> None:

@@ -176,7 +176,7 @@ async def test_what_the_file_owns_is_not_written(catalog: Catalog) -> None:
     [
         ({"mcpServers": {"t": {"command": "sh"}}}, "only from the file"),
         ({"mcpServers": ["nowhere"]}, "no server 'nowhere'"),
-        ({"customInstructions": "sk-ant-api03-abcdefghijklmnop"}, "in clear"),
+        ({"customInstructions": "sk-ant-api03-abcdefghijklmnop"}, "in plain text"),
         ({"mcpServerEndpoints": ["http://10.0.0.1/sse"]}, "internal"),
     ],
 )

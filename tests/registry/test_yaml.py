@@ -141,7 +141,7 @@ def test_every_mistake_of_a_yaml_file_is_told_with_its_line(name: str) -> None:
         load_document(YAML, name)
     found = {problem.place: str(problem) for problem in raised.value.problems}
     words = {11: "must be a whole number", 12: "did you mean 'name'", 13: "write 'jill'"}
-    words |= {19: "TelegramBot, ChatId or UserId", 21: "in clear"}
+    words |= {19: "TelegramBot, ChatId or UserId", 21: "in plain text"}
     assert list(found) == [f"{name}:{line}" for line in words]
     assert all(said in found[f"{name}:{line}"] for line, said in words.items())
     assert "abcdefghijklmnop" not in str(found)

@@ -106,7 +106,7 @@ async def test_a_link_in_the_place_of_a_file_is_not_followed(
         HostLock(data).release()
         await EmbeddedValkey(data, "everysec").start()
 
-    with pytest.raises(ConfigError, match=rf"{name} is a link"):
+    with pytest.raises(ConfigError, match=rf"{name} is a symbolic link"):
         await use()
     assert (elsewhere / "file").read_text() == "precious"
 
@@ -115,7 +115,10 @@ def test_a_lock_of_the_sandbox_is_no_link(tmp_path: Path, elsewhere: Path) -> No
     (tmp_path / "data" / "sandbox").mkdir(parents=True, mode=0o700)
     (tmp_path / "data").chmod(0o700)
     (tmp_path / "data" / "sandbox" / "sandbox.lock").symlink_to(elsewhere / "file")
-    with pytest.raises(ConfigError, match="is a link"), alone_in(tmp_path / "data" / "sandbox"):
+    with (
+        pytest.raises(ConfigError, match="is a symbolic link"),
+        alone_in(tmp_path / "data" / "sandbox"),
+    ):
         pass
 
 

@@ -121,7 +121,7 @@ class ServerHttpClient(GuardedHttpClient):
     ) -> httpx2.Response:
         """The response with the stream of what the server says by itself, if it has one.
 
-        One that cannot be opened again speaks for a server that died or was started anew.
+        One that cannot be opened again speaks for a server that died or was restarted.
         """
         try:
             response = await bounded_body(await self._send_signed(request, options))

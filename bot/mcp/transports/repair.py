@@ -27,7 +27,7 @@ def readable_tools(result: dict[str, Any], notes: list[str]) -> None:
     for tool in offered[: TOOLS_LIMIT + PARTS_LIMIT]:
         del notes[NOTES_LIMIT:]
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
-            notes.append("an entry of its list is left out: it is no tool")
+            notes.append("an entry in its list is left out: it is not a tool")
         elif (wrong := _misfit(repaired := _repaired_tool(tool))) is None:
             kept.append(repaired)
         else:

@@ -130,7 +130,7 @@ def _closing(fence: str) -> str:
 
 
 def with_mark(rich: RichText, mark: str = MARK) -> RichText:
-    """The text with a mark in front; the entities move along."""
+    """The text with a mark in front; the entities move with it."""
     return join([RichText(mark), rich])
 
 
