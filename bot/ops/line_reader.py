@@ -107,7 +107,7 @@ class ObjectJoiner:
         return [joined] if joined else []
 
 
-_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?')
 
 
 def _depth(line: bytes) -> int:

@@ -64,9 +64,9 @@ WRONG_TYPE = (
     "key away with RENAME, or delete it with DEL."
 )
 RECONNECT_SECONDS = 2.0
-"""Between two times that connections are made anew for what a server says."""
+"""Between two reconnects that a reply of the server causes."""
 CALM_SECONDS = 3.0
-"""So long after the last such reply, what listens is connected anew as well."""
+"""So long after the last such reply, listeners reconnect as well."""
 RECHECK_SECONDS = (0.5, 5.0)
 """Between two checks of a key that holds the wrong type: first, and at most."""
 _NAMED_KEY = re.compile(r" key=(\S+)")
