@@ -47,7 +47,7 @@ async def unfit_store(run: Run) -> Result:
             result.tries += 1
             await host.spawn()
             try:
-                await host.wait(6)
+                await host.wait(30)
             except TimeoutError:
                 result.not_built.append(f"a store {name} is not refused yet")
                 continue
