@@ -134,7 +134,10 @@ class ToolFilter:
         if asked.needed is not None:
             why = f"it asks the model for a credential, {self._shown(asked.needed)}; {_CURE}"
             return self._note(left_out(name, why))
-        tool = _tool(raw, self._secrets, asked)
+        try:
+            tool = _tool(raw, self._secrets, asked)
+        except RecursionError:
+            return self._note(left_out(name, "its input schema is nested too deeply"))
         needed = [tool.name, tool.input_schema, tool.renamed]
         if self._secrets.found_in(json.dumps(needed, ensure_ascii=False)):
             return self._note(left_out(name, "its name or its input schema has a secret"))

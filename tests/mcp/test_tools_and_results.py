@@ -138,6 +138,16 @@ def test_a_tool_with_an_endless_schema_is_left_out() -> None:
     assert "over 64000" in found.notes[0]
 
 
+@pytest.mark.parametrize("keyword", ["not", "items", "properties"])
+def test_a_tool_whose_schema_is_nested_very_deeply_is_left_out(keyword: str) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(400 if keyword == "properties" else 700):
+        schema = {keyword: {"properties": schema} if keyword == "properties" else schema}
+    found = filtered(tool(input_schema={"type": "object", "properties": {"a": schema}}), tool("b"))
+    assert [one.name for one in found.tools] == ["b"]
+    assert "is left out: its input schema is n" in found.notes[0]
+
+
 def test_looking_for_schemas_that_cannot_be_checked_ends_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
