@@ -6,13 +6,13 @@ Everything here takes time that grows with the schema's own size alone, whatever
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from registry import schema_worker
+from registry.asked_credentials import without_credentials
 from registry.errors import InvalidValue
 from registry.fields import inner_values
 from registry.secrets import shown
@@ -34,34 +34,15 @@ _WEIGHTS = {"pattern": 1_000, "multipleOf": 20}
 _REFUSED = {
     "$dynamicRef": "use $ref",
     "$recursiveRef": "use $ref",
-    "patternProperties": "name the properties under 'properties'",
 }
 _DATA = frozenset({"enum", "const", "default", "examples"})
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 _HERE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"})
 """Keywords whose schemas look at the same value; those of all others look at what is inside it."""
-_NAMED = frozenset({"properties", "dependentSchemas", *_DEFINITIONS})
+_NAMED = frozenset({"properties", "patternProperties", "dependentSchemas", *_DEFINITIONS})
 _BRANCHES = frozenset({"anyOf", "oneOf"})
 _EVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
 _MANY = 1_000_000_000
-_WORDS = re.compile(r"[^a-z0-9]")
-_CREDENTIALS = frozenset(
-    {
-        *("password", "passwd", "passphrase", "secret", "credentials", "credential", "apikey"),
-        *("apisecret", "apitoken", "accesstoken", "refreshtoken", "authtoken", "bearertoken"),
-        *("clientsecret", "privatekey", "secretkey", "accesskey", "authorization"),
-    }
-)
-_CREDENTIAL = (
-    *("password", "passwd", "passphrase", "pwd", "secret", "credential", "credentials", "token"),
-    *("apikey", "privatekey", "secretkey", "accesskey"),
-)
-_NO_CREDENTIAL = tuple(
-    f"{word}token"
-    for word in ("page", "next", "previous", "start", "sync", "cursor", "continuation", "resume")
-)
-"""How names of credentials end, and those of a place in a list."""
-_NO_TEXT = frozenset({"boolean", "integer", "number", "null"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +65,10 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
         raise InvalidValue("must describe an object", 'begin with "type": "object"')
     parts = _counted(value)
     parts.compile_patterns()
-    for name in parts.properties():
-        if _WORDS.sub("", name.lower()) in _CREDENTIALS:
-            cure = "remove it, and give the tool its secret by webhookAuth or the environment"
-            raise InvalidValue(f"asks the model for a credential, {shown(name)}", cure)
+    if asked := without_credentials(value).fields:
+        cure = "remove it, and give the tool its secret by webhookAuth or the environment"
+        raise InvalidValue(f"asks the model for a credential, {shown(asked[0])}", cure)
     return value
-
-
-def required_credential(schema: Mapping[str, Any]) -> str | None:
-    """The first property that a call must give, and that is named like a credential; or None.
-
-    Takes any JSON object: what is no schema has no such property.
-    """
-    waiting: list[Any] = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Mapping):
-            waiting += [item for keyword, item in node.items() if keyword not in _DATA]
-            named, required = node.get("properties"), node.get("required")
-            if isinstance(named, Mapping) and isinstance(required, list):
-                for name in required:
-                    if isinstance(name, str) and _asks_for(name, named.get(name)):
-                        return name
-        elif isinstance(node, list | tuple):
-            waiting += node
-    return None
-
-
-def _asks_for(name: str, schema: Any) -> bool:
-    kind = schema.get("type") if isinstance(schema, Mapping) else None
-    plain = _WORDS.sub("", name.lower())
-    is_named_so = plain.endswith(_CREDENTIAL) and not plain.endswith(_NO_CREDENTIAL)
-    return is_named_so and not (isinstance(kind, str) and kind in _NO_TEXT)
 
 
 def usable(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -197,12 +150,6 @@ class _Parts:
             if not _compiles(pattern, schema_worker.PATTERN_BYTES):
                 raise _invalid_pattern(pattern)
 
-    def properties(self) -> Iterator[str]:
-        """The names of all properties, at every depth."""
-        for part in self._parts.values():
-            if isinstance(named := part.node.get("properties"), Mapping):
-                yield from map(str, named)
-
     def _count(self) -> None:
         """Count the parts with references written out; refuse too many, and circular references."""
         counted = _sums(self._parts, lambda part: part.here)
@@ -235,6 +182,10 @@ class _Parts:
         """Add what a keyword says to its part; returns the schemas that it holds."""
         if isinstance(item, str):
             self._text(part, keyword, item)
+        if keyword == "patternProperties" and isinstance(item, Mapping):
+            part.size += _WEIGHTS["pattern"] * len(item)
+            for pattern in item:
+                self._pattern(pattern)
         if keyword in _REFUSED:
             raise InvalidValue(f"has {keyword}, which is not supported here", _REFUSED[keyword])
         if keyword in _DATA:
@@ -262,11 +213,14 @@ class _Parts:
             case "$anchor" | "$dynamicAnchor":
                 self._anchors[text] = part.node
             case "pattern":
-                self._patterns[text] = None
-                if len(self._patterns) > PATTERNS_LIMIT:
-                    raise InvalidValue(f"has more than {PATTERNS_LIMIT} patterns", "use fewer")
-                if len(text) > PATTERN_LIMIT:
-                    raise _invalid_pattern(text)
+                self._pattern(text)
+
+    def _pattern(self, text: str) -> None:
+        self._patterns[text] = None
+        if len(self._patterns) > PATTERNS_LIMIT:
+            raise InvalidValue(f"has more than {PATTERNS_LIMIT} patterns", "use fewer")
+        if len(text) > PATTERN_LIMIT:
+            raise _invalid_pattern(text)
 
     def _resolve(self) -> None:
         """Link each reference with what it leads to, which may hold references of its own."""

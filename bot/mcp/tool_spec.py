@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from bot.ops.redaction import Secrets
 from bot.safety.text_safety import is_printable, printable
+from registry.asked_credentials import WithoutCredentials, resolved, without_credentials
 from registry.errors import InvalidValue
-from registry.tool_schema import fault, required_credential, usable
+from registry.tool_schema import fault, usable
 
 if TYPE_CHECKING:
     from mcp import types
@@ -37,6 +38,8 @@ _VARIANTS = 50
 _BY_NAME = ("properties", "dependentSchemas", "dependentRequired")
 _SAME_VALUE = ("if", "then", "else", "not")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
+_FIELDS_NAMED = 5
+_CURE = "give it to the server by env or headers, or name the tool in allowCredentials"
 _JOINERS = frozenset("\u200c\u200d")
 _ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
 
@@ -47,7 +50,8 @@ class Tool:
 
     `read_only` and `idempotent` are the server's hints, false where it gives none. `renamed` has
     the server's own names of the parameters whose names models do not take, by their names in the
-    schema. `digest` covers name, description, schema and those.
+    schema. `digest` covers name, description, schema and those. `enforced`, if there is one, is
+    what a call is checked by instead of the schema: it also refuses fields that are left out.
     """
 
     server: str
@@ -58,11 +62,17 @@ class Tool:
     idempotent: bool = False
     digest: str = ""
     renamed: dict[str, str] = field(default_factory=dict, hash=False)
+    enforced: dict[str, Any] | None = field(default=None, hash=False)
 
     @property
     def key(self) -> str:
         """`mcp:<server>:<name>`, by which policy knows it."""
         return f"mcp:{self.server}:{self.name}"
+
+    @property
+    def checked_by(self) -> dict[str, Any]:
+        """The schema by which a call is checked."""
+        return self.input_schema if self.enforced is None else self.enforced
 
     def as_shown(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The server's own arguments under the names that the schema has for them."""
@@ -84,7 +94,8 @@ class ToolFilter:
     """Takes the usable tools out of a list that comes in pages; `notes` say what is left out.
 
     Secrets are taken out of what models read; where a call would need one, the tool is left out.
-    So is one that asks the model for a credential, unless one of the globs `asking` matches it.
+    So is one that cannot be called without asking the model for a credential, and so are fields
+    that may be given one, unless one of the globs `asking` matches the tool.
     """
 
     def __init__(self, secrets: Secrets, asking: Iterable[str] = ()) -> None:
@@ -110,29 +121,49 @@ class ToolFilter:
             name = self._secrets.redact(raw.name[: 2 * NAME_LIMIT])
             if raw.name in self._tools:
                 self._note(f"tool {printable(name)[:80]!r} is listed twice: the first stays")
-            elif reason := _refusal(raw) or self._credential(raw):
+            elif reason := _refusal(raw):
                 self._note(left_out(name, reason))
             else:
-                tool = _tool(raw, self._secrets)
-                needed = [tool.name, tool.input_schema, tool.renamed]
-                if self._secrets.found_in(json.dumps(needed, ensure_ascii=False)):
-                    self._note(left_out(name, "its name or its input schema has a secret"))
-                    continue
-                self._tools[raw.name] = tool
-                if reason := self._unchecked(tool):
-                    self._note(
-                        f"the input of tool {printable(name)[:80]!r} is not checked: {reason}"
-                    )
+                self._add(raw, name)
 
-    def _credential(self, raw: types.Tool) -> str | None:
-        """Why a tool that asks for a credential is left out; None for any other."""
-        asked = required_credential(raw.input_schema)
-        if asked is None or any(fnmatchcase(raw.name, glob) for glob in self._asking):
-            return None
-        return (
-            f"it asks the model for a credential, {printable(self._secrets.redact(asked))[:80]!r}; "
-            "give it to the server by env or headers, or name the tool in allowCredentials"
-        )
+    def _add(self, raw: types.Tool, name: str) -> None:
+        try:
+            asked = self._without_credentials(raw)
+        except InvalidValue as wrong:
+            return self._note(left_out(name, f"its input schema {wrong.message}"))
+        if asked.needed is not None:
+            why = f"it asks the model for a credential, {self._shown(asked.needed)}; {_CURE}"
+            return self._note(left_out(name, why))
+        try:
+            tool = _tool(raw, self._secrets, asked)
+        except RecursionError:
+            return self._note(left_out(name, "its input schema is nested too deeply"))
+        needed = [tool.name, tool.input_schema, tool.renamed]
+        if self._secrets.found_in(json.dumps(needed, ensure_ascii=False)):
+            return self._note(left_out(name, "its name or its input schema has a secret"))
+        reason = self._unchecked(tool)
+        if asked.fields and self._seconds >= CHECK_SECONDS:
+            reason = reason or "its schema takes too long to check"
+        listed = ", ".join(map(self._shown, asked.fields[:_FIELDS_NAMED]))
+        if asked.fields and reason:
+            # Nothing would keep a call from giving the field that the model is not shown.
+            why = f"it may be given a credential, {listed}, and {reason}; {_CURE}"
+            return self._note(left_out(name, why))
+        self._tools[raw.name] = tool
+        shown = f"tool {printable(name)[:80]!r}"
+        if asked.fields:
+            self._note(f"{shown} is offered without {listed}, as that is a credential; {_CURE}")
+        if reason:
+            self._note(f"the input of {shown} is not checked: {reason}")
+        return None
+
+    def _shown(self, field_name: str) -> str:
+        return repr(printable(self._secrets.redact(field_name))[:80])
+
+    def _without_credentials(self, raw: types.Tool) -> WithoutCredentials:
+        if any(fnmatchcase(raw.name, glob) for glob in self._asking):
+            return WithoutCredentials(raw.input_schema, raw.input_schema)
+        return without_credentials(raw.input_schema)
 
     def _unchecked(self, tool: Tool) -> str | None:
         """Why calls of a tool cannot be checked against its schema, where that is known in time."""
@@ -140,7 +171,7 @@ class ToolFilter:
             return None
         began = time.monotonic()
         try:
-            usable(tool.input_schema)
+            usable(tool.checked_by)
         except InvalidValue as wrong:
             return f"its schema {wrong.message}"
         finally:
@@ -170,6 +201,9 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
     if not isinstance(schema.get("properties", {}), Mapping):
         return "its input schema has `properties` that are not an object"
     schema = _inlined(schema)
+    if not _takes_objects(schema):
+        kind = printable(json.dumps(schema["type"], ensure_ascii=False)[:80])
+        return f'its input schema has "type": {kind}, though the input of a tool is an "object"'
     if (elsewhere := schema.get("$ref")) is not None:
         return f"its input schema is elsewhere, at {printable(str(elsewhere)[:80])!r}"
     properties = _as_object(schema).get("properties") or {}
@@ -182,11 +216,20 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
                 f"its parameter {shown!r} has a name that models do not take, and its schema "
                 "refers to parameters, so none can be renamed"
             )
+    return _fault(schema)
+
+
+def _fault(schema: Mapping[str, Any]) -> str | None:
     if (place := _hidden_text(schema)) is not None:
         return f"its input schema has hidden characters in {printable(place[:80])!r}"
-    if (found := fault(_as_object(schema))) is not None:
+    if (found := fault(schema) or fault(_as_object(schema))) is not None:
         return f"its input schema is not a JSON Schema, at {printable(found[1][:80])}"
     return None
+
+
+def _takes_objects(schema: Mapping[str, Any]) -> bool:
+    kind = schema.get("type", "object")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind)
 
 
 def _hidden_text(schema: Mapping[str, Any]) -> str | None:
@@ -282,13 +325,14 @@ def _explained(schema: dict[str, Any], new: Mapping[str, str]) -> None:
             schema["properties"][name] = {**one, "description": f"({own}) {words}".strip()}
 
 
-def _tool(raw: types.Tool, secrets: Secrets) -> Tool:
+def _tool(raw: types.Tool, secrets: Secrets, asked: WithoutCredentials) -> Tool:
     description = _readable(raw.description or "", secrets)
-    schema = _as_object(raw.input_schema)
+    schema = _as_object(asked.shown)
     if new := _new_names(schema.get("properties") or {}):
         schema = _with_new_names(schema, new)
         _explained(schema, new)
     schema = {key: _readable_value(key, value, secrets) for key, value in schema.items()}
+    enforced = _with_new_names(_as_object(asked.enforced), new) if asked.fields else None
     renamed = {name: own for own, name in new.items()}
     told = [raw.name, description, schema, *([renamed] if renamed else [])]
     content = json.dumps(told, sort_keys=True)
@@ -302,14 +346,13 @@ def _tool(raw: types.Tool, secrets: Secrets) -> Tool:
         idempotent=hints is not None and hints.idempotent_hint is True,
         digest=hashlib.sha256(content.encode()).hexdigest(),
         renamed=renamed,
+        enforced=enforced,
     )
 
 
 def _as_object(schema: Mapping[str, Any]) -> dict[str, Any]:
     # The Messages API refuses a whole request for a root that is not a plain object.
     schema = _inlined(schema)
-    if schema.get("type", "object") != "object":
-        return {"type": "object"}
     plain = {key: value for key, value in schema.items() if key not in _ROOT_COMBINATORS}
     properties = _all_properties(schema)
     return plain | ({"properties": properties} if properties else {}) | {"type": "object"}
@@ -320,19 +363,10 @@ def _inlined(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     found, seen = schema, set[str]()
     while isinstance(place := found.get("$ref"), str) and place not in seen:
         seen.add(place)
-        if (target := _at(place, schema)) is None:
+        if (target := resolved(place, schema)) is None:
             break
         found = {**target, **{key: one for key, one in found.items() if key != "$ref"}}
     return found
-
-
-def _at(place: str, root: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What is at a place such as `#/$defs/Args`."""
-    found: Any = root if place.startswith("#/") else None
-    for step in place.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else None
 
 
 def _all_properties(root: Mapping[str, Any]) -> dict[str, Any]:
@@ -352,7 +386,7 @@ def _all_properties(root: Mapping[str, Any]) -> dict[str, Any]:
             if len(ones) <= _VARIANTS and one not in ones:
                 ones.append(one)
         pending += _parts_of(part)
-        pending.append(_at(str(part.get("$ref", "")), root))
+        pending.append(resolved(str(part.get("$ref", "")), root))
     for name, ones in found.items():
         either = {"anyOf": ones} if len(ones) <= _VARIANTS else {}
         properties.setdefault(name, ones[0] if len(ones) == 1 else either)

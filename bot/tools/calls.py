@@ -253,7 +253,7 @@ class McpTools:
         if tool is None:
             return None
         given = tool.as_shown(call.arguments)
-        wrong = await self.validator.mismatch(tool.input_schema, given, lenient=True)
+        wrong = await self.validator.mismatch(tool.checked_by, given, lenient=True)
         return self.redact(wrong) if wrong else None
 
     async def call(self, call: Call, seconds: float) -> Result:

@@ -72,10 +72,38 @@ ASKING: dict[str, dict[str, Any]] = {
     "connect": must_have("api_key"),
     "login": must_have("auth", type="object", **must_have("userPassword")),
     "clone": must_have("github-token"),
-    "sign": {"anyOf": [must_have("x"), must_have("client secret")]},
+    "sign": {"allOf": [must_have("x"), must_have("client secret")]},
+    "bare": {"required": ["password"]},
+    "told": must_have("value", type="string", description="Your API key for the service"),
 }
+AUTH = {"type": "object", "properties": {"user": TEXT, "passwd": TEXT}}
+WITHOUT: dict[str, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = {
+    "may": (
+        {"properties": {"a": TEXT, "api_key": TEXT}},
+        {"properties": {"a": TEXT}},
+        [{"api_key": "raw-key"}],
+    ),
+    "inner": (
+        {"properties": {"auth": AUTH, "odd pass-phrase": TEXT}},
+        {"properties": {"auth": {"type": "object", "properties": {"user": TEXT}}}},
+        [{"auth": {"passwd": "raw-key"}}, {"odd pass-phrase": "raw-key"}],
+    ),
+    "either": (
+        {"oneOf": [must_have("x"), must_have("session_cookie")], "properties": {"y": TEXT}},
+        {"properties": {"y": TEXT, "x": TEXT}},
+        [{"session_cookie": "raw-key"}],
+    ),
+    "named": (
+        {"patternProperties": {"^password$": TEXT, "^x_": {"type": "integer"}}},
+        {"patternProperties": {"^x_": {"type": "integer"}}},
+        [{"password": "raw-key"}, {"x_1": "one"}],
+    ),
+}
+"""Tools with a field for a credential that a call can do without: what the model is shown of
+them, and input that is not sent.
+"""
 HARMLESS: dict[str, dict[str, Any]] = {
-    "may": {"properties": {"api_key": TEXT}},
+    "most": {"properties": {"max_tokens": {"type": "integer"}, "page_token": TEXT, "key": TEXT}},
     "pages": must_have("nextPageToken"),
     "hide": must_have("secret", type="boolean"),
     "count": must_have("tokens"),
@@ -89,6 +117,7 @@ def tools(port: int) -> list[dict[str, Any]]:
     tree = {"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}}
     odd = {"type": "object", "properties": {"$top": {"type": "integer"}}, "required": ["$top"]}
     asking = {name: {"type": "object", **asked} for name, asked in (ASKING | HARMLESS).items()}
+    asking |= {name: {"type": "object", **asked} for name, (asked, _, _) in WITHOUT.items()}
     schemas = {"sample": SAMPLE, "slow": slow, "tree": tree | {"$defs": {"node": NODE}}, "odd": odd}
     schemas |= asking
     for name, (schema, definitions, _) in CANNOT.items():
@@ -111,7 +140,7 @@ class Scene:
         server = {"command": sys.executable, "args": [str(LISTING), str(listed), str(self.log)]}
         stage.agents["mcpServers"]["shop"] = server
         self.bot: Bot = stage.bot("Clerk", mcpServers=["shop"], whitelistPatterns=["mcp:shop:*"])
-        trusted = server | {"allowCredentials": ["con*"]}
+        trusted = server | {"allowCredentials": ["con*", "may"]}
         stage.agents["mcpServers"]["trusted"] = trusted
         self.trusting: Bot = stage.bot("Trusting", mcpServers=["trusted"])
         self.careful: Bot = stage.bot("Careful", mcpServers=["shop"])
@@ -248,16 +277,36 @@ async def test_a_tool_that_asks_for_a_credential_is_left_out_with_a_note(scene: 
     scene.stage.script.on(turn(Call("shop__connect", {"api_key": "sk-raw"})), "no", user="force it")
     assert await scene.asked("force it") == "no"
     assert scene.done("connect") == []
+    assert shown["shop__most"] == {"type": "object", **HARMLESS["most"]}
     notes = [note for note in await scene.notes("shop") if "for a credential" in note]
     assert [note.split("'")[1:4:2] for note in notes] == [
         ["connect", "api_key"],
         ["login", "userPassword"],
         ["clone", "github-token"],
         ["sign", "client secret"],
+        ["bare", "password"],
+        ["told", "value"],
     ]
+
+
+@pytest.mark.parametrize("tool", WITHOUT)
+async def test_a_field_for_a_credential_is_neither_shown_nor_sent(scene: Scene, tool: str) -> None:
+    _, schema, refused = WITHOUT[tool]
+    shown = await scene.shown(scene.bot, f"what is {tool}?")
+    assert shown[f"shop__{tool}"] == {"type": "object", **schema}
+    for number, arguments in enumerate(refused):
+        told = await scene.called(f"give {tool} {number}", tool, arguments)
+        assert told.startswith("Not run: the input does not fit the tool's schema: ")
+    assert await scene.called(f"call {tool}", tool, {"x": "fine"}) == f"did {tool}"
+    assert scene.done(tool) == [{"x": "fine"}]
+    (note,) = [note for note in await scene.notes("shop") if f"tool '{tool}' " in note]
+    assert f"tool '{tool}' is offered without '" in note
+    assert "name the tool in allowCredentials" in note
 
 
 async def test_the_operator_may_let_a_tool_ask_for_a_credential(scene: Scene) -> None:
     shown = await scene.shown(scene.trusting, "and you?")
     assert [name for name in ASKING if f"trusted__{name}" in shown] == ["connect"]
-    assert not any("'connect'" in note for note in await scene.notes("trusted"))
+    assert shown["trusted__may"] == {"type": "object", **WITHOUT["may"][0]}
+    notes = await scene.notes("trusted")
+    assert not any("'connect'" in note or "'may'" in note for note in notes)

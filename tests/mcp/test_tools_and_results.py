@@ -86,10 +86,43 @@ def test_a_long_description_is_cut() -> None:
 
 def test_a_schema_that_the_model_api_would_refuse_becomes_an_object() -> None:
     assert only(tool(input_schema={})).input_schema == {"type": "object"}
-    assert only(tool(input_schema={"type": "array"})).input_schema == {"type": "object"}
+    both = {"type": ["null", "object"], "properties": {"a": {}}}
+    assert only(tool(input_schema=both)).input_schema == both | {"type": "object"}
     assert only(
         tool(input_schema={"oneOf": [{}], "properties": {"a": {"oneOf": [{}]}}})
     ).input_schema == {"type": "object", "properties": {"a": {"oneOf": [{}]}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "objekt"}, '"type": "objekt", though'),
+        ({"type": "array", "items": {"type": "string"}}, '"type": "array", though'),
+        ({"type": ["string", "null"]}, '"type": ["string", "null"], though'),
+        ({"type": None}, '"type": null, though'),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "text"}}}, '"type": "text", though'),
+        ({"type": "object", "properties": {"a": {"type": "text"}}}, "JSON Schema, at $.properties"),
+        ({"type": "object", "oneOf": [{"type": "objekt"}]}, "not a JSON Schema, at $.oneOf[0]"),
+        ({"type": "object", "allOf": {}}, "not a JSON Schema, at $.allOf"),
+    ],
+    ids=str,
+)
+def test_a_tool_whose_schema_is_none_or_of_no_object_is_left_out(
+    schema: dict[str, Any], words: str
+) -> None:
+    found = filtered(tool(input_schema=schema), tool("b"))
+    assert [one.name for one in found.tools] == ["b"]
+    (note,) = found.notes
+    assert "is left out: its input schema " in note
+    assert words in note
+
+
+def test_a_field_for_a_credential_that_nothing_would_refuse_leaves_the_tool_out() -> None:
+    properties = {"api_key": {}, "a": {"type": "string", "pattern": r"(a)\1"}}
+    found = filtered(tool(input_schema={"type": "object", "properties": properties}))
+    assert found.tools == ()
+    (note,) = found.notes
+    assert "it may be given a credential, 'api_key', and its schema has the pattern" in note
 
 
 def test_tools_are_sorted_and_a_twin_is_left_out() -> None:
@@ -103,6 +136,16 @@ def test_a_tool_with_an_endless_schema_is_left_out() -> None:
     found = filtered(tool(input_schema=schema))
     assert found.tools == ()
     assert "over 64000" in found.notes[0]
+
+
+@pytest.mark.parametrize("keyword", ["not", "items", "properties"])
+def test_a_tool_whose_schema_is_nested_very_deeply_is_left_out(keyword: str) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(400 if keyword == "properties" else 700):
+        schema = {keyword: {"properties": schema} if keyword == "properties" else schema}
+    found = filtered(tool(input_schema={"type": "object", "properties": {"a": schema}}), tool("b"))
+    assert [one.name for one in found.tools] == ["b"]
+    assert "is left out: its input schema is n" in found.notes[0]
 
 
 def test_looking_for_schemas_that_cannot_be_checked_ends_in_time(
