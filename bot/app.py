@@ -18,7 +18,7 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, ModelAlerts, PersonLines, ProblemAlerts
+from bot.admins import AdminAlerts, PersonLines, ProblemAlerts, StandingAlerts
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
@@ -252,8 +252,16 @@ class App:
         )
         self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts)
         self._stack.push_async_callback(self._problem_alerts.close)
-        self._model_alerts = ModelAlerts(self._model.problems, self._alerts)
+        self._model_alerts = StandingAlerts(
+            self._model.problems, self._alerts, "The model cannot be used.", "model.unusable"
+        )
         self._stack.push_async_callback(self._model_alerts.close)
+        self._token_alerts = StandingAlerts(
+            self._dead_tokens, self._alerts, "A bot has stopped working.", "token.dead"
+        )
+        self._stack.push_async_callback(self._token_alerts.close)
+        self._alerts.dead = lambda: {line.line for line in self.fleet.quarantined_lines()}
+        self.fleet.line_ended = self._token_alerts.check
         self._model.changed = self._model_alerts.check
 
         def look() -> None:
@@ -366,7 +374,16 @@ class App:
 
         def bots() -> list[BotState]:
             lines = self.fleet.lines
-            return [BotState(one.identity, one.state, one.backlog, one.why or "") for one in lines]
+            return [
+                BotState(
+                    one.identity,
+                    one.state,
+                    one.backlog,
+                    one.why or "",
+                    settings.token_variable(one.identity.id),
+                )
+                for one in lines
+            ]
 
         def servers(agent: str) -> list[dict[str, Any]]:
             made = self._resolver.current(agent)
@@ -409,6 +426,7 @@ class App:
         if await self._alerts.remember(person.id, line.fence.line):
             self.fleet.show_menu(line.fence.line, person.id)
             self._model_alerts.check()
+            self._token_alerts.check()
             await self._gate.deliver_cards(line, person.id)
 
     # --- lines and HTTP ---
@@ -506,7 +524,19 @@ class App:
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
         clashes = chain.from_iterable(map(self._clashes, self._resolver.made()))
-        return [*snapshot.problems, *conflicts, *skills.problems, *unhandled, *clashes]
+        tokens = self._dead_tokens().values()
+        return [*tokens, *snapshot.problems, *conflicts, *skills.problems, *unhandled, *clashes]
+
+    def _dead_tokens(self) -> dict[str, Problem]:
+        """The bots whose token Telegram no longer accepts; each key is of this very token."""
+        found = {}
+        for line in self.fleet.quarantined_lines():
+            bot, variable = line.identity, self.settings.token_variable(line.identity.id)
+            name = f"@{bot.username}" if bot.username else f"bot {bot.id}"
+            message = f"Telegram no longer accepts the token of {name}"
+            cure = f"get a new one from @BotFather, set {variable} to it, and restart the host"
+            found[f"token:{bot.token_hash}"] = Problem(variable, message, cure)
+        return found
 
     def _agent_errors(self) -> list[Problem]:
         """What an admin must correct; quick with ten thousand agents, as each change runs it."""
