@@ -524,8 +524,16 @@ class App:
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
         clashes = chain.from_iterable(map(self._clashes, self._resolver.made()))
-        tokens = self._dead_tokens().values()
-        return [*tokens, *snapshot.problems, *conflicts, *skills.problems, *unhandled, *clashes]
+        working = [one.identity for one in self.fleet.lines if one.state != "quarantined"]
+        return [
+            *self._dead_tokens().values(),
+            *snapshot.unanswered(working),
+            *snapshot.problems,
+            *conflicts,
+            *skills.problems,
+            *unhandled,
+            *clashes,
+        ]
 
     def _dead_tokens(self) -> dict[str, Problem]:
         """The bots whose token Telegram no longer accepts; each key is of this very token."""

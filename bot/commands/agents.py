@@ -133,7 +133,8 @@ def _answers(snapshot: Snapshot, agent_id: str) -> str:
     shown, more = first_items(slots, MAX_BINDINGS)
     lines = [f"• {code(slot)}" for slot in shown]
     if snapshot.default == agent_id:
-        lines.append("• wherever no other agent is bound (it is the default)")
+        why = "it is the only agent, and so the default" if snapshot.has_only_agent else ""
+        lines.append(f"• wherever no other agent is bound ({why or 'it is the default'})")
     return "Answers:\n" + "\n".join(lines) + more if lines else "Nothing is bound to it."
 
 

@@ -156,6 +156,8 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     current = catalog.snapshot().default
     if not words and current:
         lost = "" if current in catalog.snapshot().agents else ", which does not exist"
+        if catalog.snapshot().has_only_agent:
+            lost = ", because it is the only one"
         return Reply(f"The default agent is {code(current)}{lost}.")
     if not words:
         return Reply("There is no default agent.")
@@ -163,6 +165,9 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     if wanted is not None and wanted not in catalog.snapshot().agents:
         return Reply(f"{no_agent(catalog.snapshot(), wanted)} Nothing was changed.")
     await catalog.set_default(actor(context), wanted, key=context.key)
+    left = catalog.snapshot().default
+    if wanted is None and left:
+        return Reply(f"{code(left)} is the default agent now, because it is the only one.")
     if wanted is None:
         return Reply("There is no default agent any more.")
     return Reply(f"{code(wanted)} answers wherever no other agent is bound.")

@@ -31,10 +31,6 @@ BROKEN = (
     "your fault. Please try again later."
 )
 NO_AGENT = "No agent answers here yet."
-NO_AGENT_CURE = (
-    "You are an admin: /bind an agent here or make one the /default (/agents lists them), or "
-    "create one with /addagent or in agents.json. Now: {}."
-)
 NOT_TAKEN = (
     "I can't answer this: the model refused something in it. Please put it another way, or send "
     "/new to begin a new conversation."

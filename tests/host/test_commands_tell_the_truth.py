@@ -87,7 +87,7 @@ async def test_start_without_an_agent_says_so_and_tells_an_admin_how_to_make_one
     assert hers == "Hello Ann! No agent answers here yet. An admin has to set one up first."
     assert "/addagent" in mine
     assert '{"id": "jack", "name": "Jack"}' in mine
-    assert "no binding and no default agent" in mine
+    assert "There is one agent, other: send /default other." in mine
 
 
 async def test_help_says_who_answers_what_it_can_do_and_only_commands_of_this_person(
