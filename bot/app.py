@@ -65,7 +65,6 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
-from bot.tools.calls import skill_clashes
 from bot.tools.policy import CallContext
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
@@ -329,14 +328,9 @@ class App:
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
         """Skills of an agent that are left out, as one of its servers has a tool of that name."""
-        own, definition = agent.tools, agent.effective.definition
-        if not own.skills or not own.servers:
-            return
-        names = {skill.name.casefold() for skill in own.skills}
-        tools = self.pool.tools_named(own.servers, names)
-        found = skill_clashes(own.skills, tools, own.policy.disabled)
+        definition = agent.effective.definition
         place = agent.effective.origins.get("skills", definition.id)
-        for skill, tool in found.items():
+        for skill, tool in self._tools.clashes(agent.tools).items():
             message = f"skill '{skill}' of agent '{definition.id}' has the name of {tool}"
             yield Problem(place, message, "rename the skill, or disable that tool")
 
@@ -523,7 +517,9 @@ class App:
         snapshot, skills = self.catalog.snapshot(), self.installed_skills
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
-        clashes = chain.from_iterable(map(self._clashes, self._resolver.made()))
+        skilled = [id for id, entry in snapshot.agents.items() if entry.value.skills]
+        made = [agent for agent in map(self._resolver.current, skilled) if agent]
+        clashes = chain.from_iterable(map(self._clashes, made))
         working = [one.identity for one in self.fleet.lines if one.state != "quarantined"]
         return [
             *self._dead_tokens().values(),

@@ -136,7 +136,7 @@ def with_plain_agents(document: Document, own: Document, bots: Iterable[BotIdent
         if not name or bound.intersection(bot.keys):
             continue
         id = slug(name) or slug(bot.username or "") or f"bot-{bot.id}"
-        agent = AgentDefinition(id=id, name=name, mcp_servers=tuple(document.mcp_servers))
+        agent = AgentDefinition(id=id, name=name)
         agents.setdefault(id, Entry(agent, PLAIN, PLAIN, revision=revision_of(agent.to_text())))
         binding = AgentBinding(
             agent_id=id, type=AgentBindingType.TelegramBot, binding_key=bot.token_hash

@@ -45,7 +45,10 @@ async def test_each_bot_has_an_agent_of_its_own_name_that_yields_to_any_other(
                 "jack": "Jack",
                 "lena": "Lena 🌸",
             }
-            assert {one.value.mcp_servers for one in agents.values()} == {("time",)}
+            shown = await stage.ask(boss, room, jack, "/agent")
+            place = host.settings.agents_path
+            assert f"servers: time (stdio) · the top of {place}" in shown
+            assert f"• every chat of @{jack.username}" in shown
             assert "jack Jack · the bot's own name" in await stage.ask(boss, room, jack, "/agents")
             await stage.ask(boss, room, jack, f"/addagent {json.dumps(POET)}")
             assert await stage.ask(boss, room, jack, "still you?") == "from a plain one"
