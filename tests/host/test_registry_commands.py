@@ -59,7 +59,7 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         assert "model: claude-haiku-5-5 · agent:definition:poet" in page
         assert "maxTokens: 8000 · default" in page
         assert "reasoningEffort: – · default" in page
-        assert f"chatid:{boss.id}:bot:{echo.id}" in page
+        assert f"• chat {boss.id} in @{echo.username}" in page
         assert "poet Poet · agent:definition:poet" in await say("/agents")
         removed = "Removed the binding in this chat.\n\nHere, echo answers: bound to this bot."
         assert await say("/unbind") == removed
