@@ -24,7 +24,7 @@ OUT_OF_BUDGET = "I have to stop here: {}"
 TOO_MANY_REQUESTS = (
     "That was too many requests in one minute. Please wait a little, then write again."
 )
-TOO_MUCH_AT_ONCE = "Too many people are asking me at once. Please try again in a minute."
+TOO_MUCH_AT_ONCE = "I have had too many requests this minute. Please try again in a minute."
 BUSY = "The model behind me does not answer right now. Please try again in a little while."
 BROKEN = (
     "I can't answer at the moment: something in my setup has to be fixed first. It is not "

@@ -207,7 +207,9 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
             "poet now answers in this chat in every bot.\n\nHere, echo answers: bound to this bot."
         )
         other = await say("/bind poet user 4711")
-        assert other.startswith("poet now answers for person 4711 in this bot.")
+        assert other.startswith("poet now answers person 4711 in this bot.")
+        assert await say("/bind poet user ben") == "user takes a numeric id; /id shows it."
+        assert await say("/unbind chat @team") == "chat takes a numeric id; /id shows it."
         await say("/unbind user 4711")
         await say("/unbind everywhere")
         assert await say("/default") == "There is no default agent."
