@@ -66,7 +66,7 @@ def parse_pasted_agent(
 
 def _line_of(problem: Problem) -> int:
     """The line that a problem's place ends with; 0 where it has none."""
-    found = re.search(r"[0-9]+\Z", problem.place)
+    found = re.search(r"(?<![0-9])[0-9]++\Z", problem.place)
     return int(found[0]) if found else 0
 
 
