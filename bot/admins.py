@@ -62,7 +62,8 @@ class AdminAlerts:
 
     `contacts` are those who wrote to a line in private, so that its bot may write to them. `admins`
     are those of the moment, `served` the lines that this replica owns now. `nudge` makes a line
-    look at its outbox; `hide` takes secrets out of a text.
+    look at its outbox; `hide` takes secrets out of a text; `dead` are lines that nobody can use any
+    more.
     """
 
     outbox: Outbox
@@ -72,6 +73,7 @@ class AdminAlerts:
     served: Callable[[], Collection[str]]
     nudge: Callable[[str], Awaitable[None]]
     hide: Callable[[str], str] = str
+    dead: Callable[[], Collection[str]] = field(init=False, default=tuple)
     _remembered: set[tuple[int, str]] = field(init=False, default_factory=set)
 
     async def remember(self, person: int, line: str) -> bool:
@@ -94,13 +96,14 @@ class AdminAlerts:
 
         Else one that is served here; always the same one.
         """
-        lines, served = await self.contacts.lines(), self.served()
+        lines, served, dead = await self.contacts.lines(), self.served(), self.dead()
+        usable = {p: [one for one in known if one not in dead] for p, known in lines.items()}
         return {
             person: min(
-                lines[person], key=lambda line: (line != preferred, line not in served, line)
+                usable[person], key=lambda line: (line != preferred, line not in served, line)
             )
             for person in self.admins()
-            if person in lines
+            if usable.get(person)
         }
 
     async def send(self, key: str, text: str) -> bool:
@@ -144,14 +147,17 @@ class AdminAlerts:
 
 
 @dataclass(slots=True)
-class ModelAlerts:
-    """Alerts of each problem of the model once, until it is gone; of one that returns, again.
+class StandingAlerts:
+    """Alerts of each problem once, until it is gone; of one that returns, again.
 
-    `problems` are those of now by key. What no admin could be told is tried again at each check.
+    `problems` are those of now by key; `head` is the sentence above each of them, `event` its name
+    in the log. What no admin could be told is tried again at each check.
     """
 
     problems: Callable[[], Mapping[str, Problem]]
     alerts: AdminAlerts
+    head: str
+    event: str
     _logged: set[str] = field(init=False, default_factory=set)
     _told: set[str] = field(init=False, default_factory=set)
     _sending: asyncio.Task[None] | None = field(init=False, default=None)
@@ -161,13 +167,13 @@ class ModelAlerts:
         """Compare with what was told; never blocks."""
         found = self.problems()
         for problem in (found[key] for key in found.keys() - self._logged):
-            log.error("model.unusable", problem=str(problem))
+            log.error(self.event, problem=str(problem))
         self._logged = set(found)
         if found.keys() == self._told:
             return
         self._changed = True
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send(), name="model.alerts")
+            self._sending = asyncio.create_task(self._send(), name="alerts")
 
     async def _send(self) -> None:
         while self._changed:
@@ -176,8 +182,7 @@ class ModelAlerts:
                 await self.alerts.forget_alert(key)
                 self._told.discard(key)
             for key in found.keys() - self._told:
-                text = f"The model cannot be used.\n\n{found[key]}."
-                if await self.alerts.send(key, text):
+                if await self.alerts.send(key, f"{self.head}\n\n{found[key]}."):
                     self._told.add(key)
 
     async def close(self) -> None:

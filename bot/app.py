@@ -18,7 +18,7 @@ from bot.access.command import PeopleContext
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
-from bot.admins import AdminAlerts, ModelAlerts, PersonLines, ProblemAlerts
+from bot.admins import AdminAlerts, PersonLines, ProblemAlerts, StandingAlerts
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
@@ -65,7 +65,6 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
-from bot.tools.calls import skill_clashes
 from bot.tools.policy import CallContext
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
@@ -252,8 +251,16 @@ class App:
         )
         self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts)
         self._stack.push_async_callback(self._problem_alerts.close)
-        self._model_alerts = ModelAlerts(self._model.problems, self._alerts)
+        self._model_alerts = StandingAlerts(
+            self._model.problems, self._alerts, "The model cannot be used.", "model.unusable"
+        )
         self._stack.push_async_callback(self._model_alerts.close)
+        self._token_alerts = StandingAlerts(
+            self._dead_tokens, self._alerts, "A bot has stopped working.", "token.dead"
+        )
+        self._stack.push_async_callback(self._token_alerts.close)
+        self._alerts.dead = lambda: {line.line for line in self.fleet.quarantined_lines()}
+        self.fleet.line_ended = self._token_alerts.check
         self._model.changed = self._model_alerts.check
 
         def look() -> None:
@@ -321,14 +328,9 @@ class App:
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
         """Skills of an agent that are left out, as one of its servers has a tool of that name."""
-        own, definition = agent.tools, agent.effective.definition
-        if not own.skills or not own.servers:
-            return
-        names = {skill.name.casefold() for skill in own.skills}
-        tools = self.pool.tools_named(own.servers, names)
-        found = skill_clashes(own.skills, tools, own.policy.disabled)
+        definition = agent.effective.definition
         place = agent.effective.origins.get("skills", definition.id)
-        for skill, tool in found.items():
+        for skill, tool in self._tools.clashes(agent.tools).items():
             message = f"skill '{skill}' of agent '{definition.id}' has the name of {tool}"
             yield Problem(place, message, "rename the skill, or disable that tool")
 
@@ -366,7 +368,16 @@ class App:
 
         def bots() -> list[BotState]:
             lines = self.fleet.lines
-            return [BotState(one.identity, one.state, one.backlog, one.why or "") for one in lines]
+            return [
+                BotState(
+                    one.identity,
+                    one.state,
+                    one.backlog,
+                    one.why or "",
+                    settings.token_variable(one.identity.id),
+                )
+                for one in lines
+            ]
 
         def servers(agent: str) -> list[dict[str, Any]]:
             made = self._resolver.current(agent)
@@ -409,6 +420,7 @@ class App:
         if await self._alerts.remember(person.id, line.fence.line):
             self.fleet.show_menu(line.fence.line, person.id)
             self._model_alerts.check()
+            self._token_alerts.check()
             await self._gate.deliver_cards(line, person.id)
 
     # --- lines and HTTP ---
@@ -505,8 +517,30 @@ class App:
         snapshot, skills = self.catalog.snapshot(), self.installed_skills
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
-        clashes = chain.from_iterable(map(self._clashes, self._resolver.made()))
-        return [*snapshot.problems, *conflicts, *skills.problems, *unhandled, *clashes]
+        skilled = [id for id, entry in snapshot.agents.items() if entry.value.skills]
+        made = [agent for agent in map(self._resolver.current, skilled) if agent]
+        clashes = chain.from_iterable(map(self._clashes, made))
+        working = [one.identity for one in self.fleet.lines if one.state != "quarantined"]
+        return [
+            *self._dead_tokens().values(),
+            *snapshot.unanswered(working),
+            *snapshot.problems,
+            *conflicts,
+            *skills.problems,
+            *unhandled,
+            *clashes,
+        ]
+
+    def _dead_tokens(self) -> dict[str, Problem]:
+        """The bots whose token Telegram no longer accepts; each key is of this very token."""
+        found = {}
+        for line in self.fleet.quarantined_lines():
+            bot, variable = line.identity, self.settings.token_variable(line.identity.id)
+            name = f"@{bot.username}" if bot.username else f"bot {bot.id}"
+            message = f"Telegram no longer accepts the token of {name}"
+            cure = f"get a new one from @BotFather, set {variable} to it, and restart the host"
+            found[f"token:{bot.token_hash}"] = Problem(variable, message, cure)
+        return found
 
     def _agent_errors(self) -> list[Problem]:
         """What an admin must correct; quick with ten thousand agents, as each change runs it."""

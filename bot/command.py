@@ -7,7 +7,7 @@ rest of them; `bot.commands.table` collects them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -167,6 +167,18 @@ def problem_lines(problems: Iterable[Problem], count: int = 12) -> str:
     shown, more = first_items(list(problems), count)
     lines = [f"{SIGNS[problem.level]} {escape_markdown(str(problem))}" for problem in shown]
     return "\n".join(lines) + more
+
+
+def no_agent_cure(why: str, agents: Collection[str]) -> str:
+    """How an admin gets an answer where none of these agents answers; `why` says why."""
+    wrong = f" At the moment, {escape_markdown(why)}." if "not exist" in why else ""
+    if not agents:
+        return f"You are an admin: create an agent with /addagent or in agents.json.{wrong}"
+    first = next(iter(agents))
+    if len(agents) == 1:
+        return f"There is one agent, {code(first)}: send {code(f'/default {first}')}.{wrong}"
+    one = f"Send {code(f'/default {first}')} to let it answer everywhere"
+    return f"{one}, or {code(f'/bind {first}')} for this chat; /agents lists the others.{wrong}"
 
 
 def paragraphs(*parts: str) -> str:

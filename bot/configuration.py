@@ -293,6 +293,10 @@ def _unanswered(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
         if all(problem.level != "error" for problem in document.problems):
             message = "no agent is configured, so each bot gets a plain agent with the bot's name"
             yield Problem(place, message, "describe one, or set NAME to name it", level="note")
+    elif snapshot.has_only_agent and (sole := snapshot.document.default_agent_id):
+        message = f"{sole.value} is the only agent and nothing is bound, so it answers every bot"
+        cure = 'set "defaultAgentId", or bind it, to choose where it answers'
+        yield Problem(sole.place, message, cure, level="note")
     elif not snapshot.default and not any(snapshot.bindings):
         message = "no agent is bound and none is the default, so the bots answer nobody"
         yield Problem(place, message, 'set "defaultAgentId", or bind one', level="note")

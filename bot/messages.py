@@ -568,11 +568,15 @@ class LineContext:
 
 @dataclass(frozen=True, slots=True)
 class LineEntry:
-    """An inbox entry of a line while it is handled; `stop` ends its turn early."""
+    """An inbox entry of a line while it is handled; `stop` ends its turn early.
+
+    `superseded`: a /new behind it has ended it before it began, so that nothing need be said.
+    """
 
     line: LineContext
     id: str
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    superseded: bool = False
 
     @property
     def key(self) -> str:

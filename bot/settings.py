@@ -43,6 +43,7 @@ from bot.store.address import check_address
 from bot.usage.pricing import OwnPrices, check_prices
 from bot.variables import (
     ENV_FILE,
+    FILE,
     environment,
     has_loose_quote,
     secrets_from_files,
@@ -444,6 +445,13 @@ class Settings(BaseSettings):
         """The bots by the number in their `BOTS__<n>__…`."""
         found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
         return dict(zip(sorted(found), self.bots, strict=False))
+
+    def token_variable(self, bot: int) -> str:
+        """The variable that has the token of a bot, or names the file with it."""
+        found = ((n, one) for n, one in self.numbered().items() if one.id == bot)
+        number, one = next(found, (0, None))
+        suffix = FILE if one and one.token_file else ""
+        return f"BOTS__{number}__TOKEN{suffix}"
 
     def rules(self) -> dict[int, Rule]:
         """Who may talk to each bot, by the bot's id."""

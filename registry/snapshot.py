@@ -82,14 +82,22 @@ class Document:
 
 
 def merge_documents(above: Document, below: Document) -> Document:
-    """Two documents as one: `above` wins; each hidden value of `below` becomes a problem."""
+    """Two documents as one: `above` wins; each hidden value of `below` becomes a problem.
+
+    Where `above` describes one agent alone and binds nothing, that agent is the default, unless one
+    of the two documents names another.
+    """
     hidden: list[Problem] = []
     if above.default_agent_id and below.default_agent_id:
         hidden.append(_hidden(below.default_agent_id, above.default_agent_id))
+    default = above.default_agent_id or below.default_agent_id
+    if default is None and len(above.agents) == 1 and not above.bindings:
+        (sole,) = above.agents.values()
+        default = Entry(sole.value.id, ONLY, sole.place)
     return Document(
         agents=_over(above.agents, below.agents, hidden),
         bindings=_over(above.bindings, below.bindings, hidden),
-        default_agent_id=above.default_agent_id or below.default_agent_id,
+        default_agent_id=default,
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
         problems=(*above.problems, *below.problems, *hidden),
     )
@@ -107,6 +115,8 @@ def _hidden(below: Entry[T], above: Entry[T]) -> Problem:
     return Problem(below.place, message, "remove one of the two", level="warning")
 
 
+ONLY = "the only agent"
+"""The document of a default that nobody has named."""
 PLAIN = "the bot's own name"
 """The document of agents that nobody has described."""
 
@@ -126,7 +136,7 @@ def with_plain_agents(document: Document, own: Document, bots: Iterable[BotIdent
         if not name or bound.intersection(bot.keys):
             continue
         id = slug(name) or slug(bot.username or "") or f"bot-{bot.id}"
-        agent = AgentDefinition(id=id, name=name, mcp_servers=tuple(document.mcp_servers))
+        agent = AgentDefinition(id=id, name=name)
         agents.setdefault(id, Entry(agent, PLAIN, PLAIN, revision=revision_of(agent.to_text())))
         binding = AgentBinding(
             agent_id=id, type=AgentBindingType.TelegramBot, binding_key=bot.token_hash
@@ -253,6 +263,12 @@ class Snapshot:
         entry = self.document.default_agent_id
         return entry.value if entry else None
 
+    @property
+    def has_only_agent(self) -> bool:
+        """Whether the default agent is that because it is the only one."""
+        entry = self.document.default_agent_id
+        return entry is not None and entry.document == ONLY
+
     @cached_property
     def servers(self) -> Servers:
         """The top-level MCP servers by name."""
@@ -301,6 +317,24 @@ class Snapshot:
                     wants = f"skill '{skill.name}' of agent '{agent}' needs the internal skill"
                     message = f"{wants} '{needed}', which no installed package has"
                     yield Problem(place, message, cure)
+
+    def unanswered(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
+        """Bots that have said their name, and in which no agent answers anywhere."""
+        lost = [bot for bot in bots if bot.username and not self.resolve(bot, None, None).agent_id]
+        if not lost:
+            return
+        bound = {
+            one.bot for one in self.bindings if not one.is_of_bot and one.agent_id in self.agents
+        }
+        if None in bound:
+            return
+        first = next(iter(self.agents), "")
+        cure = f"send it /default {first}, or /bind {first} bot" if first else "add one: /addagent"
+        if len(self.agents) > 1:
+            cure += "; /agents lists the others"
+        for bot in lost:
+            if bound.isdisjoint(bot.keys):
+                yield Problem(f"@{bot.username}", "no agent answers in this bot", cure)
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""

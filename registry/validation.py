@@ -326,8 +326,9 @@ def _readable(part: RawValue, issues: Iterable[ValidationIssue]) -> AgentDefinit
     """What is valid of an agent that is not, so that all of its problems are told at once."""
     if not isinstance(part.value, Mapping):
         return None
-    wrong = {issue.path[0] for issue in issues if issue.path and issue.level == "error"}
-    value = {name: item for name, item in part.value.items() if name not in wrong}
+    paths = [issue.path for issue in issues if issue.path and issue.level == "error"]
+    whole = {path[:2] if path[0] == "mcpServers" else path[:1] for path in paths}
+    value = _pruned(part.value, whole)
     if "mcpServers" not in value:
         value.setdefault("mcpServerEndpoints", [])
     with suppress(ValidationError):

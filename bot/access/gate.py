@@ -46,6 +46,7 @@ NAME_LIMIT = 64
 
 STRANGER = "This bot is private; only its admins can let you in (your id is `{}`)."
 STRANGE_GROUP = "This bot is private; only its admins can let this group in (its id is `{}`)."
+CLAIM_HINT = "If it is yours, send /claim and the code from its terminal."
 WELCOME = "You have been let in. Just write to me."
 WELCOME_GROUP = "This group has been let in: everybody here can talk to me now."
 NOW_ADMIN = "You are an admin of this host now; /help lists what you can do."
@@ -213,8 +214,10 @@ class AccessGate:
         line, address = entry.line, event.address
         if self.access.rule(line.bot).mode == "request":
             await self._ask_admins(line, event, person)
-        text = STRANGER if address.private else STRANGE_GROUP
-        parts = line.channel.render(address, text.format(address.chat))
+        text = (STRANGER if address.private else STRANGE_GROUP).format(address.chat)
+        if address.private and not self.access.admins:
+            text = f"{text} {CLAIM_HINT}"
+        parts = line.channel.render(address, text)
         posted = await self.store.refuse_stranger(line.fence, entry.id, address, parts)
         if posted is not None:
             await line.channel.deliver(posted)

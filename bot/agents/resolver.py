@@ -159,11 +159,6 @@ class AgentResolver:
             self._made[agent] = self._make(found) if found else None
         return self._made[agent]
 
-    def made(self) -> list[RunnableAgent]:
-        """The agents of today's snapshot that somebody has asked for already."""
-        is_current = self.catalog.snapshot().number == self._snapshot_number
-        return [agent for agent in self._made.values() if agent] if is_current else []
-
     def unstored(self, agent: AgentDefinition) -> RunnableAgent:
         """An agent as it would run if it were stored, by somebody who is not the operator."""
         shared = self.catalog.snapshot().servers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -20,11 +20,12 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
-from bot.commands.host import AdminContext, actor, no_agent, server_line, server_name
+from bot.commands.host import AdminContext, BotState, actor, no_agent, server_line, server_name
 from bot.errors import ChannelError
 from bot.safety.text_safety import printable
 from bot.tools.policy import Decision
 from bot.tools.toolset import ListedTool
+from registry.binding import AgentBinding, AgentBindingType
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import AlreadyThere
 from registry.snapshot import EffectiveAgent, Entry, Snapshot
@@ -32,6 +33,7 @@ from registry.snapshot import EffectiveAgent, Entry, Snapshot
 MAX_SHOWN = 50
 MAX_BYTES = 256 * 1024
 MAX_BINDINGS = 20
+MAX_KEY = 40
 MAX_NOTES = 10
 MAX_TEXT = 300
 MAX_NAME = 60
@@ -84,7 +86,9 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     review = problem_lines([*snapshot.review(wanted), *offered.clashes])
     servers = "\n".join(_servers(host, wanted))
     return Reply(
-        paragraphs(head, settings, tools, _answers(snapshot, wanted), servers, advice, review)
+        paragraphs(
+            head, settings, tools, _answers(snapshot, wanted, host.bots()), servers, advice, review
+        )
     )
 
 
@@ -128,13 +132,33 @@ def _tools(tools: Sequence[ListedTool]) -> str:
     return "Its tools, for you in this chat:\n" + "\n".join(lines) + more if lines else ""
 
 
-def _answers(snapshot: Snapshot, agent_id: str) -> str:
-    slots = [binding.slot for binding in snapshot.bindings if binding.agent_id == agent_id]
-    shown, more = first_items(slots, MAX_BINDINGS)
-    lines = [f"• {code(slot)}" for slot in shown]
+def _answers(snapshot: Snapshot, agent_id: str, bots: Sequence[BotState]) -> str:
+    names = {
+        key: f"@{escape_markdown(one.identity.username)}"
+        for one in bots
+        if one.identity.username
+        for key in one.identity.keys
+    }
+    bound = [binding for binding in snapshot.bindings if binding.agent_id == agent_id]
+    shown, more = first_items(bound, MAX_BINDINGS)
+    lines = [f"• {_bound(binding, names)}" for binding in shown]
     if snapshot.default == agent_id:
-        lines.append("• wherever no other agent is bound (it is the default)")
+        why = "it is the only agent, and so the default" if snapshot.has_only_agent else ""
+        lines.append(f"• wherever no other agent is bound ({why or 'it is the default'})")
     return "Answers:\n" + "\n".join(lines) + more if lines else "Nothing is bound to it."
+
+
+def _bound(binding: AgentBinding, names: Mapping[str, str]) -> str:
+    """What is bound, in words; `names` are the bots' by each key that a binding may use."""
+
+    def bot(key: str) -> str:
+        return names.get(key) or f"bot {code(key if len(key) < MAX_KEY else f'{key[:12]}…')}"
+
+    if binding.is_of_bot:
+        return f"every chat of {bot(binding.binding_key)}"
+    what = "chat" if binding.type is AgentBindingType.ChatId else "person"
+    where = bot(binding.bot) if binding.bot else "every bot"
+    return f"{what} {code(binding.binding_key)} in {where}"
 
 
 def _servers(host: AdminContext, agent_id: str) -> Iterator[str]:

@@ -73,6 +73,13 @@ def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
     return None
 
 
+def _wrong_id(words: Sequence[str]) -> str:
+    """That a chat or a person has a number, where the words give something else; else ''."""
+    if len(words) < 2 or words[0].lower() not in _KINDS or _NUMBER.match(words[1]):
+        return ""
+    return f"{code(words[0].lower())} takes a numeric id; /id shows it."
+
+
 def _place(target: Target, context: CommandContext) -> str:
     """A target in words: "in this chat", "for person 7 in every bot"."""
     here = context.incoming.address
@@ -95,7 +102,7 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     words, catalog = context.words, host.catalog
     target = _target(context, words[1:]) if words else None
     if target is None:
-        return Reply(escape_markdown(HOW_TO_BIND))
+        return Reply(_wrong_id(words[1:]) or escape_markdown(HOW_TO_BIND))
     try:
         binding = target.binding(words[0].lower(), catalog.snapshot().bindings)
     except ValueError:
@@ -106,7 +113,10 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     await catalog.bind(actor(context), binding, key=context.key)
     is_bot = target.kind is AgentBindingType.TelegramBot
     unless = ", unless a chat or a person has another agent" if is_bot else ""
-    answers = f"{code(binding.agent_id)} now answers {_place(target, context)}{unless}."
+    place = _place(target, context)
+    if target.kind is AgentBindingType.UserId:
+        place = place.removeprefix("for ")
+    answers = f"{code(binding.agent_id)} now answers {place}{unless}."
     return Reply(paragraphs(answers, *_others(host, context, target, binding.agent_id)))
 
 
@@ -118,7 +128,7 @@ async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
     with suppress(ValueError):
         slot = target.binding("any", catalog.snapshot().bindings).slot if target else ""
     if target is None or not slot:
-        return Reply(escape_markdown(HOW_TO_UNBIND))
+        return Reply(_wrong_id(context.words) or escape_markdown(HOW_TO_UNBIND))
     place = _place(target, context)
     done = await catalog.unbind(actor(context), slot, key=context.key)
     what = f"Removed the binding {place}." if done else f"Nothing is bound {place}."
@@ -156,6 +166,8 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     current = catalog.snapshot().default
     if not words and current:
         lost = "" if current in catalog.snapshot().agents else ", which does not exist"
+        if catalog.snapshot().has_only_agent:
+            lost = ", because it is the only one"
         return Reply(f"The default agent is {code(current)}{lost}.")
     if not words:
         return Reply("There is no default agent.")
@@ -163,6 +175,9 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     if wanted is not None and wanted not in catalog.snapshot().agents:
         return Reply(f"{no_agent(catalog.snapshot(), wanted)} Nothing was changed.")
     await catalog.set_default(actor(context), wanted, key=context.key)
+    left = catalog.snapshot().default
+    if wanted is None and left:
+        return Reply(f"{code(left)} is the default agent now, because it is the only one.")
     if wanted is None:
         return Reply("There is no default agent any more.")
     return Reply(f"{code(wanted)} answers wherever no other agent is bound.")

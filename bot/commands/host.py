@@ -45,12 +45,16 @@ MAX_PAUSE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class BotState:
-    """A hosted bot as /bots shows it; `backlog` counts its entries that wait or run."""
+    """A hosted bot as /bots shows it; `backlog` counts its entries that wait or run.
+
+    `variable` is the one that sets its token.
+    """
 
     identity: BotIdentity
     state: str
     backlog: int = 0
     why: str = ""
+    variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,6 @@ STATES = {
     "store away": "waits for the store; messages stay at Telegram until then",
     "conflict": "shares its token with another program: stop that, or /revoke at @BotFather",
     "stalled": "got no answer from Telegram in time; it asks again",
-    "quarantined": "has a token that Telegram does not know: set a new one and restart the host",
     "failing": "keeps failing; it tries again",
     "stopped": "has stopped",
 }
@@ -165,6 +168,10 @@ def _bot(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
     """A line on a bot; it `asks` where it is the one that handles this very command."""
     username = bot.identity.username
     name = f"@{escape_markdown(username)}" if username else "(no name yet)"
+    if bot.state == "quarantined":
+        cure = f"set {bot.variable} to a new one from @BotFather and restart the host"
+        text = f"has a token that Telegram does not know: {cure}"
+        return f"• {name} {code(str(bot.identity.id))} {escape_markdown(text)}"
     found = snapshot.resolve(bot.identity, None, None)
     agent, why = found.agent_id, escape_markdown(found.why)
     who = f"{code(agent)} answers ({why})" if agent else f"no agent answers ({why}); /bind one"

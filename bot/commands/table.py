@@ -17,12 +17,13 @@ from bot.command import (
     command,
     escape_markdown,
     first_items,
+    no_agent_cure,
     paragraphs,
 )
 from bot.commands import agents, bindings, host
 from bot.commands.host import AdminContext, retrying
 from bot.tools.policy import Decision
-from bot.turn.results import NO_AGENT, NO_AGENT_CURE
+from bot.turn.results import NO_AGENT
 from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
@@ -33,7 +34,7 @@ def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> 
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
     first += [bindings.bind, bindings.unbind, bindings.default]
     last = (host.bots, host.status, host.reload)
-    rows: list[BotCommand] = [start, new, stop]
+    rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
     rows += [retrying(row.using(admin_context)) for row in first]
     rows += [own_id, people.using(people_context), claim]
@@ -42,7 +43,7 @@ def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> 
 
 
 @command("start", "say hello", concurrent=True)
-async def start(context: CommandContext) -> CommandResult:
+async def start(admin_context: AdminContext, context: CommandContext) -> CommandResult:
     """Greet in the agent's name; where no agent answers, say so, and an admin what to do."""
     hello = f"Hello {escape_markdown(context.incoming.person.name)}!"
     if context.agent:
@@ -50,8 +51,9 @@ async def start(context: CommandContext) -> CommandResult:
         return Reply(f"{hello} I am **{agent}**. Just write to me; /help lists more.")
     if not context.admin:
         return Reply(f"{hello} {NO_AGENT} An admin has to set one up first.")
-    why = NO_AGENT_CURE.format(escape_markdown(context.resolution.why))
-    return Reply(paragraphs(f"{hello} {NO_AGENT}", why, escape_markdown(agents.HOW_TO_ADD)))
+    known = admin_context.catalog.snapshot().agents
+    how = no_agent_cure(context.resolution.why, known)
+    return Reply(paragraphs(f"{hello} {NO_AGENT}", how, escape_markdown(agents.HOW_TO_ADD)))
 
 
 @command("new", "start a new conversation; the old one is set aside")

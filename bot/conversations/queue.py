@@ -181,7 +181,9 @@ class ConversationQueues:
         while queue.entries and not self._closing:
             (id, event), outcome = queue.entries[0], None
             if event := event or await self._load(id):
-                outcome = await self._process(LineEntry(self.line, id, queue.stop), event)
+                superseded = bool(queue.boundaries) and id not in queue.boundaries
+                entry = LineEntry(self.line, id, queue.stop, superseded)
+                outcome = await self._process(entry, event)
             queue.unblocked |= outcome is Outcome.UNBLOCKED
             waits = outcome in (Outcome.BLOCKED, Outcome.UNBLOCKED)
             self._finish_first(queue, blocked=waits)

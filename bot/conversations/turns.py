@@ -12,7 +12,7 @@ from bot.access.rules import Access
 from bot.agents.resolver import AgentResolver, RunnableAgent
 from bot.approvals.service import AGENT_GONE, GAVE_UP, ApprovalService
 from bot.approvals.store import ApprovalStore
-from bot.command import escape_markdown
+from bot.command import no_agent_cure, paragraphs
 from bot.errors import FencedOut
 from bot.messages import (
     Buttons,
@@ -40,7 +40,6 @@ from bot.turn.results import (
     LETTER_GONE,
     MESSAGE_GONE,
     NO_AGENT,
-    NO_AGENT_CURE,
     NOT_YOURS,
     RETRYING,
     STOPPED_EARLY,
@@ -135,8 +134,9 @@ class Turns:
         found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
         if agent is None:
             admin = self.access.is_admin(incoming.person.id)
-            cure = f"\n\n{NO_AGENT_CURE.format(escape_markdown(found.why))}" if admin else ""
-            await self.stores.reply(entry, incoming, NO_AGENT + cure)
+            known = self.resolver.catalog.snapshot().agents
+            cure = no_agent_cure(found.why, known) if admin else ""
+            await self.stores.reply(entry, incoming, paragraphs(NO_AGENT, cure))
             return Outcome.DONE
         request = self._request(entry, incoming, agent)
         while open_turn := await self.runner.run(request):

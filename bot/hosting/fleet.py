@@ -112,12 +112,13 @@ class Notifications:
 
 @dataclass(slots=True, repr=False)
 class Fleet:
-    """The lines of this host."""
+    """The lines of this host; `line_ended` is called when one of them is served no more."""
 
     leases: Leases
     notifications: Notifications
     clock: Clock
     sweep_seconds: float = 1.0
+    line_ended: Callable[[], object] = field(default=lambda: None, init=False)
     _lines: dict[str, HostedLine] = field(default_factory=dict, init=False)
     _sweep_soon: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _free_since: dict[str, float] = field(default_factory=dict, init=False)
@@ -146,9 +147,13 @@ class Fleet:
             asyncio.create_task(listening, name="fleet.listen"),
         ]
         try:
-            await asyncio.gather(*(line.run() for line in self.lines))
+            await asyncio.gather(*map(self._run_line, self.lines))
         finally:
             await cancel_and_wait([*tasks, *self._tasks])
+
+    async def _run_line(self, line: HostedLine) -> None:
+        await line.run()
+        self.line_ended()
 
     def shutdown(self) -> None:
         """Let every line finish and end; other hosts may take over from now on."""
@@ -165,6 +170,10 @@ class Fleet:
     def active_lines(self) -> set[str]:
         """The names of the lines that are served here now."""
         return {line.line for line in self.lines if line.is_served}
+
+    def quarantined_lines(self) -> list[HostedLine]:
+        """The lines whose credential is no longer valid."""
+        return [line for line in self.lines if line.state == "quarantined"]
 
     async def send_pending(self, line: str) -> None:
         """Send what others put into a line's outbox, if the line is served here."""

@@ -91,8 +91,8 @@ class HostedLine:
 
     @property
     def why(self) -> str | None:
-        """Of a line that is failing: what went wrong last, without a secret."""
-        return self._why if self.state == "failing" else None
+        """Of a line that is failing or quarantined: what went wrong last, without a secret."""
+        return self._why if self.state in ("failing", "quarantined") else None
 
     @property
     def last_success_age(self) -> float | None:
@@ -184,7 +184,7 @@ class HostedLine:
             try:
                 await self._own()
             except ChannelRevoked as error:
-                self._state = "quarantined"
+                self._why, self._state = error.why, "quarantined"
                 log.error("line.quarantined", line=self.line, why=error.why, cure=error.cure)
                 return
             except Exception as error:

@@ -221,6 +221,11 @@ class MessagesModel:
         return f"the Messages API at {url.hostname}" + (f":{url.port}" if url.port else "")
 
     @property
+    def has_key(self) -> bool:
+        """Whether a key is set."""
+        return bool(self._key)
+
+    @property
     def fingerprint(self) -> str:
         """A short digest of key and address: it changes when one of them does."""
         return hashlib.sha256(f"{self._key}\n{self.base_url}".encode()).hexdigest()[:16]

@@ -115,6 +115,9 @@ class WatchedModel:
             case "no real key":
                 message = "it has a character that no key has (a space, a line break …)"
                 return Problem(key, message, "copy the key again and restart the host")
+            case "key" if not self._model.has_key:
+                cure = f"set it to {another} and restart the host"
+                return Problem(key, f"it is not set, and {place} wants one", cure)
             case "key":
                 cure = f"set it to {another} and restart the host"
                 return Problem(key, f"{place} refuses this key, so no agent can answer", cure)

@@ -200,11 +200,20 @@ class ToolsetFactory:
     def listed(self, permissions: ToolPermissions, context: CallContext) -> list[ListedTool]:
         """The tools that an agent is known to have in a context, by name."""
         keys = {tool.key for tool in self.pool.tools(permissions.servers)}
-        keys |= {skill.key for skill in permissions.skills}
+        taken = self.clashes(permissions)
+        keys |= {skill.key for skill in permissions.skills if skill.name not in taken}
         complete = self.pool.have_listed(permissions.servers)
         offered = OfferedTools(frozenset(keys), complete=complete)
         found = [ListedTool(k, permissions.decide(k, context, offered)) for k in sorted(keys)]
         return [tool for tool in found if tool.decision is not Decision.DENY]
+
+    def clashes(self, permissions: ToolPermissions) -> dict[str, str]:
+        """Skills that are left out: the key of the server's tool whose name each of them has."""
+        if not permissions.skills or not permissions.servers:
+            return {}
+        names = {skill.name.casefold() for skill in permissions.skills}
+        tools = self.pool.tools_named(permissions.servers, names)
+        return calls.skill_clashes(permissions.skills, tools, permissions.policy.disabled)
 
     def make(
         self,

@@ -126,6 +126,8 @@ class AgentLoop:
         if partial := shown[len(self.turn.said()) :].strip():
             text = [{"type": "text", "text": await self._redacted(partial)}]
             self.turn.add_answer(Answer(text, outcome), partial=True)
+        if by_person and not said and self.turn.request.entry.superseded:
+            return TurnResult(outcome, "")
         if by_person:
             note = results.STOPPED if said else results.STOPPED_EARLY
             return turn_result(outcome, said, note)

@@ -24,17 +24,13 @@ OUT_OF_BUDGET = "I have to stop here: {}"
 TOO_MANY_REQUESTS = (
     "That was too many requests in one minute. Please wait a little, then write again."
 )
-TOO_MUCH_AT_ONCE = "Too many people are asking me at once. Please try again in a minute."
+TOO_MUCH_AT_ONCE = "I have had too many requests this minute. Please try again in a minute."
 BUSY = "The model behind me does not answer right now. Please try again in a little while."
 BROKEN = (
     "I can't answer at the moment: something in my setup has to be fixed first. It is not "
     "your fault. Please try again later."
 )
 NO_AGENT = "No agent answers here yet."
-NO_AGENT_CURE = (
-    "You are an admin: /bind an agent here or make one the /default (/agents lists them), or "
-    "create one with /addagent or in agents.json. Now: {}."
-)
 NOT_TAKEN = (
     "I can't answer this: the model refused something in it. Please put it another way, or send "
     "/new to begin a new conversation."

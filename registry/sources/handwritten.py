@@ -1,7 +1,7 @@
 """An agent as people paste it into a chat: JSON that a telephone wrote, JavaScript's, or YAML.
 
-Telephones make quotes curly, and people press Enter inside a text. What has one clear meaning is
-read; everything else is a problem with the number of its line.
+Telephones make quotes curly, and people press Enter inside a text or leave comments. What has one
+clear meaning is read; everything else is a problem with the number of its line.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from registry.sources.json_yaml import MalformedText, lines_of, parse_json, pars
 from registry.validation import DocumentReader, RawValue
 
 _CURLY = "\u201c\u201d\u201e\u201f\u2033\uff02"
-_BETWEEN = re.compile(f'[^"{_CURLY}]++')
-_STRAIGHT = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_END_OF_CURLY = re.compile(
-    rf'(?:\\.|[^\\"{_CURLY}]|["{_CURLY}](?!\s*+(?:[,:}}\]]|\Z)))*+', re.DOTALL
+_ANGLE = "\u00ab\u00bb"
+_BETWEEN = re.compile(
+    rf"""(?:[^"'/{_CURLY}{_ANGLE}]|'(?:(?<=[\s,:{{\[]')[^'\n]*+')?|/(?![/*])|(?<=[\w:.])/)++"""
 )
-_GOES_ON = re.compile(r"\s*+(?:[,:}\]]|\Z)")
+_COMMENT = re.compile(r"//[^\n]*+|/\*.*?(?:\*/|(\Z))", re.DOTALL)
+_STRAIGHT = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_AHEAD = r"(?=\s*+(?:[,:}\]]|\Z|//|/\*))"
+_END_OF_CURLY = re.compile(rf'(?:\\.|[^\\"{_CURLY}]|["{_CURLY}](?!{_AHEAD}))*+', re.DOTALL)
+_END_OF_ANGLE = re.compile(rf"(?:\\.|[^\\{_ANGLE}]|[{_ANGLE}](?!{_AHEAD}))*+", re.DOTALL)
+_GOES_ON = re.compile(_AHEAD)
 _UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff]")
 _SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _CURLY_NAME = re.compile(rf"^([ ]*+(?:- )?)[{_CURLY}]([\w.-]++)[{_CURLY}](?=:)", re.MULTILINE)
@@ -56,13 +60,19 @@ def parse_pasted_agent(
     reader = DocumentReader(writer)
     raw = RawValue(value, lambda path: place(nearest_place(path, lines)), file or "message")
     if (entry := reader.agent(raw, shared)) is None:
-        raise DocumentErrors(reader.problems)
+        raise DocumentErrors(sorted(reader.problems, key=_line_of))
     return entry.value
+
+
+def _line_of(problem: Problem) -> int:
+    """The line that a problem's place ends with; 0 where it has none."""
+    found = re.search(r"(?<![0-9])[0-9]++\Z", problem.place)
+    return int(found[0]) if found else 0
 
 
 def _read(text: str) -> tuple[Any, dict[Path, int]]:
     """The value of a text, and the line of each of its parts; raises `MalformedText`."""
-    if not text.lstrip().startswith(("{", "[")):
+    if not text.lstrip().startswith(("{", "[", "//", "/*")):
         return parse_yaml(_with_straight_lines(text))
     try:
         return parse_json(text), lines_of(text)
@@ -79,9 +89,9 @@ def _read(text: str) -> tuple[Any, dict[Path, int]]:
 
 
 def _with_straight_quotes(text: str) -> str:
-    """JSON with plain quotes and spaces, and no line break inside a text; its lines stay.
+    """JSON with plain quotes and spaces, without comments and line breaks in texts; its lines stay.
 
-    Raises `MalformedText` for a text that is not closed.
+    Raises `MalformedText` for a text or a comment that is not closed.
     """
     parts, at = [], 0
     while at < len(text):
@@ -89,8 +99,17 @@ def _with_straight_quotes(text: str) -> str:
             parts.append(_SPACE.sub(" ", _UNSEEN.sub("", between[0])))
             at = between.end()
             continue
+        if comment := _COMMENT.match(text, at):
+            breaks = comment[0].count("\n")
+            if comment[1] is not None:
+                line = text.count("\n", 0, at) + 1
+                raise MalformedText(line, 1, "a comment is not closed", "close it with */")
+            parts.append(" " + "\n" * breaks)
+            at = comment.end()
+            continue
         end = _end_of_text(text, at)
         inner, breaks = text[at + 1 : end], text.count("\n", at, end)
+        inner = inner.strip(" \u00a0\u202f") if text[at] in _ANGLE else inner
         if text[at] != '"':
             inner = re.sub(r'(\\.)|"', lambda found: found[1] or r"\"", inner, flags=re.DOTALL)
         inner = inner.replace("\r", "").replace("\n", r"\n").replace("\t", r"\t")
@@ -106,7 +125,8 @@ def _end_of_text(text: str, start: int) -> int:
         end = found.end() - 1 if found else len(text)
         closed = "\n" not in text[start:end] or _GOES_ON.match(text, end + 1)
     else:
-        found = _END_OF_CURLY.match(text, start + 1)
+        ending = _END_OF_ANGLE if text[start] in _ANGLE else _END_OF_CURLY
+        found = ending.match(text, start + 1)
         end, closed = found.end() if found else len(text), True
     if end >= len(text) or not closed:
         line = text.count("\n", 0, start) + 1

@@ -143,6 +143,16 @@ def test_leftovers_of_single_agent_mode_are_told(check: Check) -> None:
     assert [(problem.place, problem.level) for problem in found] == [("NAME", "note")]
 
 
+def test_the_only_agent_is_said_to_answer_every_bot(check: Check) -> None:
+    write({"agents": [plain("a")]})
+    (note,) = check()
+    assert note.level == "note"
+    assert note.message == "a is the only agent and nothing is bound, so it answers every bot"
+    write({"agents": [plain("a"), plain("b")]})
+    (note,) = check()
+    assert "the bots answer nobody" in note.message
+
+
 def test_a_variable_that_is_not_set_is_found_before_the_start(check: Check) -> None:
     auth = {"clientId": "gateway", "clientSecret": "${DOCS_SECRET}", "issuer": "https://i.example/"}
     server = {"url": "https://docs.example/mcp", "auth": auth}

@@ -414,7 +414,10 @@ AGENTS = [
         "agents that answer nobody",
         "agents.json",
         "none is the default",
-        change=lambda document: document.pop("defaultAgentId"),
+        change=lambda document: (
+            document.pop("defaultAgentId"),
+            document["agents"].append({"id": "other", "name": "Other"}),
+        ),
     ),
     Misconfiguration(
         "a misspelt model of an agent",

@@ -478,6 +478,11 @@ async def test_the_code_makes_one_admin_once_and_their_commands_and_menu_work_at
         assert len(code.replace("-", "")) * 4.9 > 60
         stored = await host.store.command("GET", keys.CLAIM)
         assert code.replace("-", "").encode() not in stored
+        said = await stage.ask(private.ann, private.room, private.bot, "hello")
+        assert said == (
+            f"{STRANGER.format(private.ann.id)} If it is yours, send /claim and the code from its "
+            "terminal."
+        )
         said = await stage.ask(private.ann, private.room, private.bot, f"/claim {code.lower()}")
         assert said.startswith("You are an admin of this host now;")
         own = f"chat:{private.ann.id}:0:"

@@ -27,7 +27,32 @@ async def test_bots_says_what_each_bot_needs_and_does_not_count_the_question(
         shown = await stage.ask(boss, room, echo, "/bots")
     mine, theirs = shown.splitlines()
     assert mine == f"• @{echo.username} {echo.id} is working · echo answers (bound to this bot)"
-    assert "has a token that Telegram does not know: set a new one and restart the host" in theirs
+    assert theirs == (
+        f"• @{lost.username} {lost.id} has a token that Telegram does not know: set BOTS__1__TOKEN "
+        "to a new one from @BotFather and restart the host"
+    )
+
+
+async def test_a_dead_token_is_told_to_admins_once_and_shown_with_its_variable(
+    stage: Stage,
+) -> None:
+    lost = stage.bot("Lost")
+    echo, boss, room = scene(stage)
+    theirs = stage.world.private(boss, lost)
+    async with stage.host() as host:
+        await stage.ask(boss, theirs, lost, "hi")  # its line comes first, and cannot tell
+        await stage.ask(boss, room, echo, "hi")
+        stage.world.revoke(lost)
+        told = await stage.answer(room, echo, 2)
+        shown = await stage.ask(boss, room, echo, "/status")
+        (dead, _) = host.report()["bots"]
+    cure = "get a new one from @BotFather, set BOTS__0__TOKEN to it, and restart the host"
+    problem = f"BOTS__0__TOKEN: Telegram no longer accepts the token of @{lost.username}; {cure}"
+    assert told.text == f"A bot has stopped working.\n\n{problem}."
+    assert f"✗ {problem}" in shown
+    assert dead["why"] == "Telegram does not know this token (401)"
+    assert sum("stopped working" in text for text in stage.texts(room, echo.id)) == 1
+    assert not any("stopped working" in text for text in stage.texts(theirs, lost.id))
 
 
 async def test_status_marks_notes_warnings_and_errors_each_by_its_sign(stage: Stage) -> None:
@@ -62,7 +87,7 @@ async def test_start_without_an_agent_says_so_and_tells_an_admin_how_to_make_one
     assert hers == "Hello Ann! No agent answers here yet. An admin has to set one up first."
     assert "/addagent" in mine
     assert '{"id": "jack", "name": "Jack"}' in mine
-    assert "no binding and no default agent" in mine
+    assert "There is one agent, other: send /default other." in mine
 
 
 async def test_help_says_who_answers_what_it_can_do_and_only_commands_of_this_person(

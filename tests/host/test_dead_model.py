@@ -40,6 +40,19 @@ def notices(stage: Stage, office: Room, bot: Bot) -> list[str]:
     ]
 
 
+async def test_an_address_that_wants_a_key_is_not_said_to_refuse_one_that_is_not_set(
+    stage: Stage,
+) -> None:
+    echo, boss, office = scene(stage)
+    stage.script.on(Turn(fault=HttpError(401, "x-api-key header is required")), again=True)
+    async with stage.host(ANTHROPIC_API_KEY=""):
+        assert await stage.ask(boss, office, echo, "hello") == BROKEN
+        shown = await stage.ask(boss, office, echo, "/status")
+    assert "ANTHROPIC_API_KEY: it is not set, and the Messages API at 127.0.0.1" in shown
+    assert "wants one; set it to one that it takes and restart the host" in shown
+    assert "refuses this key" not in shown
+
+
 @pytest.mark.parametrize("manner", REFUSALS)
 async def test_a_model_that_refuses_is_told_once_with_its_cure_and_heals_with_its_next_answer(
     stage: Stage, manner: str

@@ -52,6 +52,7 @@ async def test_edits_and_service_messages_are_left_alone_and_counted(stage: Stag
 
 async def test_an_unknown_command_and_an_unbound_bot_are_told_kindly(stage: Stage) -> None:
     echo = stage.bot("Echo")
+    stage.agents["agents"].append({"id": "poet", "name": "Poet"})
     stage.agents["bindings"].clear()
     ann = stage.person("Ann")
     room = stage.world.private(ann, echo)
@@ -59,7 +60,15 @@ async def test_an_unknown_command_and_an_unbound_bot_are_told_kindly(stage: Stag
         assert "/help" in await stage.ask(ann, room, echo, "/frobnicate")
         assert await stage.ask(ann, room, echo, "hi") == "No agent answers here yet."
     async with stage.host(ADMINS=str(ann.id)):
-        assert "agents.json" in await stage.ask(ann, room, echo, "hi")
+        assert await stage.ask(ann, room, echo, "hi") == (
+            "No agent answers here yet.\n\nSend /default echo to let it answer everywhere, or "
+            "/bind echo for this chat; /agents lists the others."
+        )
+        shown = await stage.ask(ann, room, echo, "/status")
+        cure = "send it /default echo, or /bind echo bot; /agents lists the others"
+        assert f"✗ @{echo.username}: no agent answers in this bot; {cure}" in shown
+        await stage.ask(ann, room, echo, "/bind poet")
+        assert "✗" not in await stage.ask(ann, room, echo, "/status")
 
 
 async def test_in_a_group_an_unknown_command_is_told_only_to_whoever_named_the_bot(

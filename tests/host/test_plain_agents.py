@@ -45,13 +45,45 @@ async def test_each_bot_has_an_agent_of_its_own_name_that_yields_to_any_other(
                 "jack": "Jack",
                 "lena": "Lena 🌸",
             }
-            assert {one.value.mcp_servers for one in agents.values()} == {("time",)}
+            shown = await stage.ask(boss, room, jack, "/agent")
+            place = host.settings.agents_path
+            assert f"servers: time (stdio) · the top of {place}" in shown
+            assert f"• every chat of @{jack.username}" in shown
             assert "jack Jack · the bot's own name" in await stage.ask(boss, room, jack, "/agents")
             await stage.ask(boss, room, jack, f"/addagent {json.dumps(POET)}")
             assert await stage.ask(boss, room, jack, "still you?") == "from a plain one"
             await stage.ask(boss, room, jack, "/bind poet")
             assert await stage.ask(boss, room, jack, "and now?") == "from Poet"
     assert said(logs).count(PLAIN) == 1
+
+
+async def test_the_only_agent_of_the_file_answers_every_bot_until_a_default_is_named(
+    stage: Stage,
+) -> None:
+    stage.agents["agents"] = [{"id": "guide", "name": "Guide", "customInstructions": "Guide."}]
+    jack, lena, boss = stage.add_bot("Jack"), stage.add_bot("Lena"), stage.person("Boss")
+    room, other = stage.world.private(boss, jack), stage.world.private(boss, lena)
+    stage.script.on("from Guide", system="Guide.", again=True)
+    stage.script.on("from Poet", system="You are Poet.", again=True)
+    async with stage.host(ADMINS=str(boss.id)):
+
+        async def said(command: str) -> str:
+            return await stage.ask(boss, room, jack, command)
+
+        assert await said("hi") == "from Guide"
+        assert await stage.ask(boss, other, lena, "hi") == "from Guide"
+        assert "(it is the only agent, and so the default)" in await said("/agent")
+        assert await said("/default") == "The default agent is guide, because it is the only one."
+        assert "✗" not in await said("/status")
+        await said(f"/addagent {json.dumps(POET)}")
+        await said("/bind poet")
+        assert await said("and here?") == "from Poet"
+        assert await stage.ask(boss, other, lena, "and there?") == "from Guide"
+        await said("/default poet")
+        assert await stage.ask(boss, other, lena, "and now?") == "from Poet"
+        assert await said("/default none") == (
+            "guide is the default agent now, because it is the only one."
+        )
 
 
 @pytest.mark.parametrize("agents", [True, False])

@@ -59,7 +59,7 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         assert "model: claude-haiku-5-5 · agent:definition:poet" in page
         assert "maxTokens: 8000 · default" in page
         assert "reasoningEffort: – · default" in page
-        assert f"chatid:{boss.id}:bot:{echo.id}" in page
+        assert f"• chat {boss.id} in @{echo.username}" in page
         assert "poet Poet · agent:definition:poet" in await say("/agents")
         removed = "Removed the binding in this chat.\n\nHere, echo answers: bound to this bot."
         assert await say("/unbind") == removed
@@ -207,7 +207,9 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
             "poet now answers in this chat in every bot.\n\nHere, echo answers: bound to this bot."
         )
         other = await say("/bind poet user 4711")
-        assert other.startswith("poet now answers for person 4711 in this bot.")
+        assert other.startswith("poet now answers person 4711 in this bot.")
+        assert await say("/bind poet user ben") == "user takes a numeric id; /id shows it."
+        assert await say("/unbind chat @team") == "chat takes a numeric id; /id shows it."
         await say("/unbind user 4711")
         await say("/unbind everywhere")
         assert await say("/default") == "There is no default agent."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -173,6 +174,8 @@ async def test_a_skill_with_the_name_of_a_servers_tool_is_refused_where_it_is_wr
             boss, office, clerk, f"/addagent {json.dumps(poet | {'toolPolicy': off})}"
         )
         changed = await stage.ask(boss, office, clerk, f"/addagent replace {json.dumps(poet)}")
+        helped = await stage.ask(boss, office, clerk, "/help")
+        await stage.ask(boss, room, neat, "/default poet")  # the clerk is made anew
         _, report = await health(host.url)
         kept = host.catalog.get_agent("poet")
     assert kept is not None
@@ -184,6 +187,8 @@ async def test_a_skill_with_the_name_of_a_servers_tool_is_refused_where_it_is_wr
     assert "Created agent Poet" in added
     clash = "skill 'Look' of agent 'clerk' has the name of mcp:desk:look"
     assert clash in shown
+    assert "skill:Look" not in shown.replace("skills: Look", "")
+    assert len(re.findall(r"\blook\b", helped.split("\n/")[0])) == 1
     assert [clash in one for one in report["problems"] if "Look" in one] == [True]
 
 

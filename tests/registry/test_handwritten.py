@@ -38,6 +38,8 @@ def told(text: str, file: str = "") -> list[str]:
         "{\u200b" + PLAIN[1:],
         """{§, id: jack, 'name': 'Jack', # me
         customInstructions: "Be brief.\\nSay \\"hi\\".",}""",
+        "/* mine */ " + PLAIN.replace('"name"', '// a "name", isn\'t it\n„name“') + " // end",
+        PLAIN.replace('"id": "jack"', "« id » : «jack»").replace('"Jack"', "»Jack«/* /*\n*/"),
         '§\nid: jack\nname: Jack\ncustomInstructions: |-\n  Be brief.\n  Say "hi".',
         '§\nid: “jack”\n“name”: Jack\ncustomInstructions: |-\n  Be brief.\n\u00a0 Say "hi".',
     ],
@@ -46,6 +48,18 @@ def test_what_telephones_and_people_make_of_json_is_read(text: str) -> None:
     found = parsed(text)
     said = (found.custom_instructions or "").replace("“", '"').replace("”", '"')
     assert (found.id, found.name, said) == ("jack", "Jack", 'Be brief.\nSay "hi".')
+
+
+def test_what_looks_like_a_comment_inside_a_text_stays() -> None:
+    said = "a // b /* c */ «d», https://e.example/"
+    assert (
+        parsed(f'{{§, "id": "a", "name": "A", "customInstructions": “{said}”}}').custom_instructions
+        == said
+    )
+    text = f"{{§, 'id': 'a', 'name': 'A', // c\n'customInstructions': '{said}'}}"
+    assert parsed(text).custom_instructions == said
+    assert parsed("{§, id: a, name: a//b}").name == "a//b"
+    assert told('{§, "id": "a", /* b') == ["line 1: a comment is not closed; close it with */"]
 
 
 def test_curly_quotes_inside_a_straight_text_stay() -> None:
@@ -63,7 +77,18 @@ def test_the_lines_of_problems_are_those_of_the_text_also_after_a_text_of_severa
 
 def test_all_problems_are_told_at_once() -> None:
     text = '{"id": "Jack!",\n"nmae": "Jack",\n"llmOverrides": {"temperature": "hot",\n"modle": 1}}'
-    assert {one.partition(":")[0] for one in told(text)} == {"line 1", "line 2", "line 3", "line 4"}
+    lines = [one.partition(":")[0] for one in told(text)]
+    assert lines == sorted(lines)
+    assert {*lines} == {"line 1", "line 2", "line 3", "line 4"}
+
+
+def test_one_wrong_server_hides_no_problem_of_another() -> None:
+    text = """{"id": "a", "name": "A", "mcpServers": {
+    "t": {"url": "https://u:passw0rdX@t.example/mcp"},
+    "d": {"url": "http://127.0.0.1:99/mcp"}}}"""
+    first, second = told(text)
+    assert first.startswith("line 2: 'mcpServers.t.url' has a user or password in it")
+    assert second.startswith("line 3: 'mcpServers.d.url' leads to an internal host")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +121,27 @@ def test_no_and_on_are_texts_where_a_text_is_wanted() -> None:
     assert (found.id, found.name, found.description) == ("no", "on", "yes")
 
 
-@pytest.mark.parametrize("piece", ['"', "“", "“ ”", "“ ", '"\n', "{“", "[", "\\", "- “”\n", "“:"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        '"',
+        "“",
+        "“ ”",
+        "“ ",
+        '"\n',
+        "{“",
+        "[",
+        "\\",
+        "- “”\n",
+        "“:",
+        "«",
+        "« ",
+        "/*",
+        "//",
+        "'",
+        "'a",
+    ],
+)
 def test_a_text_that_is_meant_to_take_long_does_not(piece: str) -> None:
     text = "{" + piece * (200_000 // len(piece))
     began = time.monotonic()

@@ -77,7 +77,7 @@ async def test_a_snapshot_in_hand_never_changes(catalog: Catalog) -> None:
 
 
 async def test_a_bot_resolves_by_its_hash_then_to_the_default(catalog: Catalog) -> None:
-    assert catalog.resolve_agent_id("a" * 64) is None
+    assert catalog.resolve_agent_id("a" * 64) == "f"  # the only agent of the file
     await catalog.set_default(ADMIN, "f", key="1")
     assert catalog.resolve_agent_id("a" * 64) == "f"
     await catalog.create_agent(ADMIN, agent(), key="2")
@@ -85,7 +85,7 @@ async def test_a_bot_resolves_by_its_hash_then_to_the_default(catalog: Catalog) 
     await catalog.bind(ADMIN, AgentBinding.model_validate(value), key="3")
     assert catalog.resolve_agent_id("a" * 64) == "x"
     await catalog.set_default(ADMIN, None, key="4")
-    assert catalog.snapshot().default is None
+    assert catalog.snapshot().has_only_agent
     with pytest.raises(NotThere):
         await catalog.set_default(ADMIN, "nobody", key="5")
 
@@ -96,7 +96,7 @@ async def test_binding_again_replaces_and_unbinding_removes(catalog: Catalog) ->
     await catalog.bind(ADMIN, bound("5", "x"), key="3")
     assert catalog.snapshot().resolve(BOT, 5, 1).agent_id == "x"
     assert await catalog.unbind(ADMIN, bound("5").slot, key="4") is True
-    assert catalog.snapshot().resolve(BOT, 5, 1).agent_id is None
+    assert catalog.snapshot().resolve(BOT, 5, 1).rule == "default"
     assert await catalog.unbind(ADMIN, bound("5").slot, key="5") is False
 
 
@@ -372,4 +372,6 @@ def test_of_any_three_sources_environment_wins_over_file_over_redis(
     bound = {entry.value.binding_key: entry.value.agent_id for entry in document.bindings.values()}
     assert bound == slots
     default = next((s["default"] for s in order.values() if s["default"]), None)
+    if default is None and len(operator.agents) == 1 and not operator.bindings:
+        default = next(iter(operator.agents))
     assert (document.default_agent_id.value if document.default_agent_id else None) == default
