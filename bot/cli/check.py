@@ -7,10 +7,8 @@ import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path as File
 from typing import Any
 
-from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -67,7 +65,6 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     found += settings.unusable_files
     found += _place_problems(settings)
     found += settings_findings(settings, skills)
-    found += _check_env_file(file)
     asked = asyncio.run(ask(settings, skills)) if ask else LiveAnswers()
     found += asked.problems
     found += _check_agents(settings, bots, skills, asked.names)
@@ -148,18 +145,6 @@ def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
             yield number, Bot.model_validate(given[number])
 
 
-def _check_env_file(file: str | None) -> Iterator[Problem]:
-    """Lines of the file that set nothing, and are passed over."""
-    if file is None or not File(file).is_file():
-        return
-    with File(file).open(encoding="utf-8", errors="replace") as lines:
-        for line in parse_stream(lines):
-            if line.error or (line.key and line.value is None):
-                cure = "write NAME=value, or put a # in front"
-                place = f"{file}:{line.original.line}"
-                yield Problem(place, "this line sets nothing", cure, "warning")
-
-
 def settings_errors(error: ValidationError) -> list[Problem]:
     """One problem for each setting that was refused."""
     return [_problem(one) for one in error.errors(include_input=False, include_url=False)]
@@ -225,7 +210,7 @@ def _check_agents(
     try:
         file = read_file(settings.agents_path, required=settings.agents_file is not None)
     except DocumentErrors as errors:
-        yield from errors.problems
+        file = RawDocument(problems=errors.problems)
     yield from _overridden(file, variables)
     raw = merge(file, variables, read_legacy(settings.environ, bool(settings.bots)))
     snapshot = Snapshot.of(merge_documents(build_valid_parts(raw), stored))

@@ -184,9 +184,9 @@ def _run(given: argparse.Namespace) -> int:
     pause_gc()
     settings = _settings(env_file=not given.no_env_file, places=True)
     if not settings.bots:
-        from bot.configuration import misnamed
+        from bot.configuration import idle_variables
 
-        found = [f"switchboard: {problem}" for problem in misnamed(settings)]
+        found = [f"switchboard: {problem}" for problem in idle_variables(settings)]
         print(NO_BOT, *found, sep="\n", file=sys.stderr)
         return 2
     if data_dir_problem(settings.data_dir):

@@ -18,6 +18,7 @@ from bench.host import COMMAND, ROOT, fork_server
 from bot.cli.check import check_configuration
 from bot.cli.main import main
 from bot.store.embedded import HostLock
+from registry.errors import Problem
 from simulators.testing.processes import HostProcess
 from simulators.testing.stage import until
 from simulators.testing.valkey import running_valkey
@@ -88,7 +89,7 @@ def test_check_names_what_is_wrong_and_the_start_says_the_same(
     if wrong.stops:
         assert found["level"] == "error"
         assert main(["run"]) == 1
-        words = f"switchboard: {found['place']}: {found['message']}; {found['cure']}"
+        words = f"switchboard: {Problem(**found)}"
         assert words in capsys.readouterr().err.splitlines()
 
 
@@ -127,7 +128,7 @@ def test_all_that_keeps_a_host_from_starting_is_said_at_once(
         monkeypatch.setenv(name, value)
     assert main(["run"]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert {line.split(": ")[1] for line in said} == set(wrong)
+    assert {line.split()[1].rstrip(":") for line in said} == set(wrong)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ async def test_a_host_that_starts_logs_what_check_says(
         monkeypatch.setenv(name, value)
     problems = [asdict(one) for one in await asyncio.to_thread(check_configuration)]
     found = fitting(problems, wrong)
-    words = f"{found['place']}: {found['message']}; {found['cure']}"
+    words = str(Problem(**found))
     environ = {"PATH": PATH, "PYTHONPATH": str(ROOT), **NOBODY, **given}
     log = folder / "host.log"
     host = HostProcess(COMMAND, folder=folder, log=log, environ=environ, fork_server=fork_server())
