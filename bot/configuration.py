@@ -25,7 +25,7 @@ from bot.startup import model_advice
 from bot.usage.pricing import Prices
 from bot.variables import FILE, OTHERS_TOKENS, has_loose_quote, idle_lines
 from registry.binding import BotIdentity
-from registry.definition import LlmConfiguration, McpServer
+from registry.definition import LlmConfiguration, McpServer, idle_pattern, servers_of
 from registry.errors import Problem, worst_first
 from registry.fields import nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
@@ -311,7 +311,21 @@ def agent_findings(
     yield from _missing_programs(snapshot.document)
     yield from _unread(snapshot, settings)
     yield from _surprises(snapshot, settings)
+    yield from _idle_confirm(snapshot, settings)
     yield from _unread_file(settings)
+
+
+def _idle_confirm(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """Patterns of LIMITS__CONFIRM that name no server or skill of any agent."""
+    agents = [entry.value for entry in snapshot.agents.values()]
+    servers = {one.name: None for own in agents for one in servers_of(own, snapshot.servers)}
+    servers |= dict.fromkeys(snapshot.servers)
+    skills = dict.fromkeys(skill.name for own in agents for skill in own.skills)
+    for pattern in settings.limits.confirmed:
+        if found := idle_pattern(pattern, servers, skills, exact=False):
+            what, cure = found
+            message = f"'{pattern}' matches no {what} of any agent"
+            yield Problem("LIMITS__CONFIRM", message, cure, "warning")
 
 
 def _unread_file(settings: Settings) -> Iterator[Problem]:

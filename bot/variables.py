@@ -9,6 +9,7 @@ import codecs
 import logging
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -185,4 +186,4 @@ def secrets_from_files(environ: dict[str, str], names: Collection[str]) -> list[
 
 
 if __name__ == "__main__":  # `make run` asks
-    print("run" if names_a_bot() else "sandbox")
+    sys.stdout.write("run\n" if names_a_bot() else "sandbox\n")

@@ -135,7 +135,8 @@ def test_the_env_file_fills_in_references_of_settings_as_before() -> None:
 
 
 def test_a_line_with_a_colon_is_named_once_by_run_and_by_check() -> None:
-    Path(".env").write_text(f"BOTS__0__TOKEN: {TOKEN}\nTELEGRAM_BOT_TOKEN_FILE=/run/x\n")
+    lines = f"BOTS__0__TOKEN: {TOKEN}\nTELEGRAM_BOT_TOKEN_FILE=/run/x\n"
+    Path(".env").write_text(lines, encoding="utf-8")
     switchboard = Path(sys.executable).parent / "switchboard"
     wrong = [
         ".env:1: this line sets nothing; write NAME=value, or put a # in front",

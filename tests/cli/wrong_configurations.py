@@ -269,7 +269,10 @@ SETTINGS = [
     ),
     *(
         Misconfiguration(
-            f"a webhook to {host}", "WEBHOOK_URL", "cannot reach", {"WEBHOOK_URL": f"https://{host}"}
+            f"a webhook to {host}",
+            "WEBHOOK_URL",
+            "cannot reach",
+            {"WEBHOOK_URL": f"https://{host}"},
         )
         for host in ("localhost", "10.0.0.7")
     ),
@@ -441,6 +444,27 @@ AGENTS = [
         PLACE,
         "matches no server",
         change=_agent(toolPolicy={"disabledTools": ["mcp:library:*"]}),
+    ),
+    *(
+        Misconfiguration(
+            f"{pattern} in {name}",
+            PLACE,
+            f"'{pattern}' matches no {what} of this agent; {cure}",
+            change=_agent(**{"toolPolicy": {name: [pattern]}} if policy else {name: [pattern]}),
+        )
+        for name, policy, pattern, what, cure in (
+            ("requireConfirmation", True, "mcp:tme:*", "server", "did you mean mcp:time:*?"),
+            ("requireConfirmation", True, "time:*", "tool", "write mcp:time:*"),
+            ("disabledTools", True, "MCP:Tme:get_*", "server", "did you mean mcp:time:get_*?"),
+            ("whitelistPatterns", False, "MCP:Time:*", "server", "did you mean mcp:time:*?"),
+            ("allowedIndividualTools", True, "mcp:TIME:*", "server", "did you mean mcp:time:*?"),
+        )
+    ),
+    Misconfiguration(
+        "a pattern of the host that names no server",
+        "LIMITS__CONFIRM",
+        "'mcp:nope:*' matches no server of any agent",
+        {"LIMITS__CONFIRM": "mcp:nope:*, MCP:Time:*, delete_*"},
     ),
     Misconfiguration(
         "a pattern that no tool matches",

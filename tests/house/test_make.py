@@ -56,7 +56,9 @@ def test_run_with_a_token_in_the_environment_starts_the_host(place: Path) -> Non
         "TELEGRAM_BOT_TOKEN=1:x",
     ],
 )
-def test_run_with_a_token_in_the_env_file_however_written_starts_the_host(place: Path, line: str) -> None:
+def test_run_with_a_token_in_the_env_file_starts_the_host_however_it_is_written(
+    place: Path, line: str
+) -> None:
     (place / ".env").write_text(f"ADMINS=1\n{line}\n")
     assert started(place) == "run"
 
