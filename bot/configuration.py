@@ -437,7 +437,8 @@ def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     environ, known = settings.environ, [name.upper() for name in Settings.model_fields]
     entries = (one for one in snapshot.agents.values() if one.operator and one.document != PLAIN)
     has_agents = next((one.document for one in entries if one.place != "NAME"), "")
-    for variable in sorted(environ):
+    told = {problem.place for problem in _unread_files(environ)}
+    for variable in sorted(environ.keys() - told):
         head = variable.upper().partition("__")[0]
         message, cure = _IDLE, ""
         if has_agents and variable.upper().startswith(_SINGLE_AGENT):

@@ -109,6 +109,13 @@ SETTINGS = [
         "a port that is taken", "HTTP_PORT", "is taken", {"HTTP_PORT": "{taken}"}, stops=True
     ),
     Misconfiguration(
+        "a level that is none",
+        "LOG_LEVEL",
+        "must be DEBUG, INFO, WARNING or ERROR",
+        {"LOG_LEVEL": "loud"},
+        stops=True,
+    ),
+    Misconfiguration(
         "an address of another machine",
         "HTTP_HOST",
         "this machine",
@@ -242,7 +249,7 @@ SETTINGS = [
         {"BOTS__0__TOKEN": "123456789:AA-your-token"},
     ),
     *(
-        Misconfiguration(f"a key {key[:7]}…", "ANTHROPIC_API_KEY", says, {"ANTHROPIC_API_KEY": key})
+        Misconfiguration(f"a key {key[:8]}…", "ANTHROPIC_API_KEY", says, {"ANTHROPIC_API_KEY": key})
         for key, says in {
             "sk-ant-your-key": "is the key of the example",
             _secret("sk-proj-"): "is the key of another provider",
@@ -310,7 +317,7 @@ SETTINGS = [
     Misconfiguration(
         "a model of others",
         "LLM__MODEL",
-        "gpt-4 is not in",
+        "gpt-4 is not a model we know",
         {"LLM__MODEL": "gpt-4"},
     ),
     Misconfiguration(
@@ -344,7 +351,13 @@ SETTINGS = [
 
 AGENTS = [
     Misconfiguration(
-        "an agents file that is no JSON", "agents.json:2", "line 2", change='{"agents":\n[}]'
+        "an agents file that is no JSON",
+        "agents.json:2",
+        "write a value here",
+        change='{"agents":\n[}]',
+    ),
+    Misconfiguration(
+        "a comma too many", PLACE, "there is a comma before ]; remove it", change='{"agents": [1,]}'
     ),
     Misconfiguration("a misspelt field", PLACE, "did you mean 'name'", change=_agent(nmae="J")),
     Misconfiguration(
