@@ -8,7 +8,6 @@ BIN ?= .venv/bin
 TESTS ?=
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock" $(UPGRADE)
-TOKEN = ^(export )?BOTS__[0-9]+__TOKEN[A-Z_]*=.
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*##/  -/' -e 's/^/make /'
@@ -20,8 +19,7 @@ dev:
 	@$(PYTHON) -S deploy/setup.py --dev
 
 run: setup  ## run the bots of the environment or .env; with none, a sandbox in the browser
-	@if env | grep -Eq '$(TOKEN)' || grep -Eqs '$(TOKEN)' .env; then verb=run; else verb=sandbox; fi; \
-	exec $(BIN)/switchboard $$verb
+	@verb=$$($(BIN)/python -m bot.variables) && exec $(BIN)/switchboard $$verb
 
 test: check  ## the static checks, then all tests, once (some: TESTS=tests/house)
 	@$(BIN)/pytest -n 3 --dist loadscope $(TESTS)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 import structlog
 
@@ -20,13 +23,14 @@ from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.startup import model_advice
 from bot.usage.pricing import Prices
-from bot.variables import FILE, has_loose_quote
+from bot.variables import FILE, OTHERS_TOKENS, has_loose_quote, idle_lines
 from registry.binding import BotIdentity
-from registry.definition import LlmConfiguration, McpServer
+from registry.definition import LlmConfiguration, McpServer, idle_pattern, servers_of
 from registry.errors import Problem, worst_first
 from registry.fields import nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import PLAIN, Document, Snapshot
+from registry.urls import is_internal
 
 log = structlog.get_logger("switchboard")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
@@ -34,13 +38,13 @@ _HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
 _NUMBERED = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
 _SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
 _WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
+_PLACEHOLDER = re.compile(r"(?i)\byour[-_]")
+_BOT_PATH = re.compile(r"/bot(\d+:[^/]*)?/?\Z")
+_YAML = ("agents.yaml", "agents.yml")
 _API_PATH = re.compile(r"/v1(/messages)?/?\Z")
 _WEBHOOK_PORTS = (443, 80, 88, 8443)
 _OTHERS_NAMES = {
-    "BOTS__0__TOKEN": (
-        *("TELEGRAM_BOT_TOKEN", "TELEGRAM_TOKEN", "BOT_TOKEN", "TG_BOT_TOKEN", "TG_TOKEN"),
-        *("TELEGRAM_API_TOKEN", "TELEGRAM_API_KEY", "TELEGRAM_BOT_API_TOKEN", "TELEGRAMBOT_TOKEN"),
-    ),
+    "BOTS__0__TOKEN": OTHERS_TOKENS,
     "ANTHROPIC_API_KEY": (
         *("CLAUDE_API_KEY", "CLAUDE_KEY", "CLAUDE_TOKEN", "ANTHROPIC_KEY", "ANTHROPIC_TOKEN"),
         *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_APIKEY", "ANTHROPIC_API_TOKEN"),
@@ -57,6 +61,7 @@ _OTHERS_NAMES = {
     "HTTP_PORT": ("PORT",),
 }
 """What other programs call a variable of ours."""
+_IDLE = "has no effect here"
 _MEANT = {name: own for own, names in _OTHERS_NAMES.items() for name in names}
 _OTHER_KEYS = re.compile(r"(OPENAI|OPENROUTER|GEMINI|GOOGLE|MISTRAL|DEEPSEEK|GROQ|XAI)_API_KEY\Z")
 
@@ -78,7 +83,8 @@ def settings_findings(settings: Settings, skills: InstalledSkills) -> Iterator[P
     yield from _unpriced(settings)
     yield from _models(settings)
     yield from _addresses(settings)
-    yield from misnamed(settings)
+    yield from _wrong_secrets(settings)
+    yield from idle_variables(settings)
     yield from skills.problems
 
 
@@ -102,7 +108,6 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
     for name in (name for name, value in secrets.items() if has_loose_quote(value)):
         cure = "remove it, unless it is a part of the secret"
         yield Problem(name, "its value has a quote at one end", cure, "warning")
-    yield from _unread_files(settings.environ)
     yield from _access_problems(settings)
 
 
@@ -116,13 +121,13 @@ def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
             continue
         near = nearest(name, secrets, 0.8)
         alike = [one for one in secrets if one.partition("_")[0] == name.partition("_")[0]]
-        cure = f"did you mean {near or alike[0]}{FILE}?" if near or alike else ""
+        cure = f"rename it to {near or alike[0]}{FILE}" if near or alike else ""
         if name in fields:
             cure = f"set {name} itself: only secrets are read from files"
         elif name.startswith(("BOT_", "TELEGRAM_")) and name.endswith("TOKEN"):
-            cure = f"did you mean BOTS__0__TOKEN{FILE}?"
+            cure = f"rename it to BOTS__0__TOKEN{FILE}"
         if cure:
-            yield Problem(variable, "this variable is not read", cure, "warning")
+            yield Problem(variable, _IDLE, cure, "warning")
 
 
 def _access_problems(settings: Settings) -> Iterator[Problem]:
@@ -206,6 +211,13 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
     if (model := settings.anthropic_base_url) and _API_PATH.search(model):
         cure = f"write {_API_PATH.sub('', model)}"
         yield Problem("ANTHROPIC_BASE_URL", "the host adds /v1/messages itself", cure, "warning")
+    if _BOT_PATH.search(settings.telegram_api_url):
+        cure = f"write {_BOT_PATH.sub('', settings.telegram_api_url)}"
+        yield Problem("TELEGRAM_API_URL", "the host adds /bot and the token itself", cure)
+    for kind, proxy in getproxies_environment().items():
+        if kind != "no" and not _is_address(proxy if "://" in proxy else f"http://{proxy}"):
+            message, cure = "is not the address of a proxy", "write http://host:port"
+            yield Problem(f"{kind.upper()}_PROXY", message, cure)
     webhook = urlsplit(settings.webhook_url or "")
     if settings.telegram_api_url != "https://api.telegram.org" or not webhook.netloc:
         return
@@ -215,9 +227,53 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
     if webhook.port not in (None, *_WEBHOOK_PORTS):
         message = f"Telegram sends no updates to port {webhook.port}"
         yield Problem("WEBHOOK_URL", message, "use 443, 80, 88 or 8443", "warning")
+    if is_internal(webhook.hostname or ""):
+        message = f"Telegram cannot reach {webhook.hostname}, which is only inside your network"
+        cure = "write the public address of this host, or remove it: updates are then polled"
+        yield Problem("WEBHOOK_URL", message, cure, "warning")
 
 
-def misnamed(settings: Settings) -> Iterator[Problem]:
+def _is_address(proxy: str) -> bool:
+    """Whether an address names a host that can be a proxy: one with a dot or a port."""
+    try:
+        parts = urlsplit(proxy)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    return bool(_HOST.match(host)) and bool(port or "." in host or ":" in host)
+
+
+def _wrong_secrets(settings: Settings) -> Iterator[Problem]:
+    """Tokens and keys that are those of an example, or of somebody else's service."""
+    for number, bot in settings.numbered().items():
+        if _PLACEHOLDER.search(bot.token.get_secret_value()):
+            message = "is the token of the example"
+            yield Problem(f"BOTS__{number}__TOKEN", message, "set it to a token from @BotFather")
+    key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else ""
+    if _PLACEHOLDER.search(key):
+        yield Problem("ANTHROPIC_API_KEY", "is the key of the example", "set it to your key")
+    elif settings.anthropic_base_url is None and key.startswith("sk-ant-oat"):
+        message = "is the token of a subscription, which the Messages API does not accept"
+        cure = "set it to a key from the Claude Console: sk-ant-api…"
+        yield Problem("ANTHROPIC_API_KEY", message, cure)
+    elif settings.anthropic_base_url is None and key.startswith("sk-") and key[3:7] != "ant-":
+        message, cure = "is the key of another provider", "set it to a key of Anthropic: sk-ant-…"
+        yield Problem("ANTHROPIC_API_KEY", message, cure)
+
+
+def idle_variables(settings: Settings) -> Iterator[Problem]:
+    """Variables that look like ours and set nothing, and lines of `.env` that cannot be read."""
+    yield from idle_lines(settings.env_file)
+    yield from _unread_files(settings.environ)
+    yield from _misnamed(settings)
+    for variable in sorted(settings.environ):
+        if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
+            root = match[1].upper().removesuffix("S") + "S"
+            cure = f"rename it to {root}__{match[2]}__{match[3].upper()}"
+            yield Problem(variable, _IDLE, cure, level="warning")
+
+
+def _misnamed(settings: Settings) -> Iterator[Problem]:
     """Variables that have another program's name for what is not set here."""
     has_model = settings.anthropic_api_key or settings.anthropic_base_url
     given = {name.upper() for name, value in settings.environ.items() if value}
@@ -226,14 +282,13 @@ def misnamed(settings: Settings) -> Iterator[Problem]:
     for variable in sorted(settings.environ):
         own = _MEANT.get(variable.upper())
         if own and own not in given and variable not in settings.agent_secrets:
-            message = "this variable is not read"
-            yield Problem(variable, message, f"did you mean {own}?", "warning")
+            yield Problem(variable, _IDLE, f"rename it to {own}", "warning")
         elif not has_model and _OTHER_KEYS.match(variable.upper()):
             cure = (
                 "set ANTHROPIC_BASE_URL to a server with the Messages API that takes this key, "
                 "and ANTHROPIC_API_KEY to the key"
             )
-            yield Problem(variable, "this variable is not read", cure, "warning")
+            yield Problem(variable, _IDLE, cure, "warning")
 
 
 # --- agents --------------------------------------------------------------------------------------
@@ -256,6 +311,29 @@ def agent_findings(
     yield from _missing_programs(snapshot.document)
     yield from _unread(snapshot, settings)
     yield from _surprises(snapshot, settings)
+    yield from _idle_confirm(snapshot, settings)
+    yield from _unread_file(settings)
+
+
+def _idle_confirm(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """Patterns of LIMITS__CONFIRM that name no server or skill of any agent."""
+    agents = [entry.value for entry in snapshot.agents.values()]
+    servers = {one.name: None for own in agents for one in servers_of(own, snapshot.servers)}
+    servers |= dict.fromkeys(snapshot.servers)
+    skills = dict.fromkeys(skill.name for own in agents for skill in own.skills)
+    for pattern in settings.limits.confirmed:
+        if found := idle_pattern(pattern, servers, skills, exact=False):
+            what, cure = found
+            message = f"'{pattern}' matches no {what} of any agent"
+            yield Problem("LIMITS__CONFIRM", message, cure, "warning")
+
+
+def _unread_file(settings: Settings) -> Iterator[Problem]:
+    """An agents file in YAML that nobody reads, since only agents.json is looked for."""
+    for name in _YAML if settings.agents_file is None else ():
+        if Path(name).is_file():
+            cure = f"set AGENTS_FILE={name}, or remove the file"
+            yield Problem(name, "is not read", cure, "warning")
 
 
 def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
@@ -343,24 +421,31 @@ def _missing_programs(document: Document) -> Iterator[Problem]:
     for name, server, place in _all_servers(document):
         if server.command is not None:
             try:
-                program_of(server, server.env.get("PATH") or os.environ.get("PATH"))
+                found = program_of(server, server.env.get("PATH") or os.environ.get("PATH"))
             except FileNotFoundError as error:
                 message, _, cure = str(error).partition("; ")
                 yield Problem(place, f"server '{name}': {message}", cure, "warning")
+                continue
+            program = Path(server.cwd or ".", found)
+            if program.is_dir():
+                message = f"server '{name}': {found!r} is a folder"
+                yield Problem(place, message, "give the path of the program", "warning")
+            elif not os.access(program, os.X_OK):
+                message = f"server '{name}': {found!r} is not executable"
+                cure = f"run `chmod +x {shlex.quote(str(program))}`"
+                yield Problem(place, message, cure, "warning")
 
 
 def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     """Variables that look like ours and are not read."""
     environ, known = settings.environ, [name.upper() for name in Settings.model_fields]
-    own = [entry for entry in snapshot.agents.values() if entry.operator]
-    has_agents = any(entry.place != "NAME" and entry.document != PLAIN for entry in own)
-    for variable in sorted(environ):
+    entries = (one for one in snapshot.agents.values() if one.operator and one.document != PLAIN)
+    has_agents = next((one.document for one in entries if one.place != "NAME"), "")
+    told = {problem.place for problem in _unread_files(environ)}
+    for variable in sorted(environ.keys() - told):
         head = variable.upper().partition("__")[0]
-        message, cure = "this variable is not read", ""
-        if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
-            root = match[1].upper().removesuffix("S") + "S"
-            cure = f"write {root}__{match[2]}__{match[3].upper()}"
-        elif has_agents and variable.upper().startswith(_SINGLE_AGENT):
+        message, cure = _IDLE, ""
+        if has_agents and variable.upper().startswith(_SINGLE_AGENT):
             message = "it belongs to single-agent mode, which is off while agents are configured"
             cure = "remove it, or move it to an agent"
         elif head not in known and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
@@ -369,7 +454,8 @@ def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
         if cure:
             yield Problem(variable, message, cure, level="warning")
     if has_agents and environ.get("NAME", "").strip():
-        message = "it is not used, because agents are configured"
+        where = "the environment" if has_agents == "environment" else has_agents
+        message = f"{_IDLE}, because {where} has agents"
         yield Problem("NAME", message, "remove it, or give an agent this name", level="note")
 
 

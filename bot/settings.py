@@ -285,13 +285,15 @@ class Settings(BaseSettings):
     )
 
     _environ: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: str | None = PrivateAttr(None)
     _unusable: list[Problem] = PrivateAttr(default_factory=list)
 
     def __init__(self, **values: Any) -> None:
-        environ = environment(values.get("_env_file", ENV_FILE))
+        file = values.get("_env_file", ENV_FILE)
+        environ = environment(file)
         super().__init__(**values)
         self._unusable = secrets_from_files(environ, self.agent_secrets)
-        self._environ = environ
+        self._environ, self._file = environ, file
 
     @classmethod
     def settings_customise_sources(
@@ -435,6 +437,11 @@ class Settings(BaseSettings):
     def environ(self) -> Mapping[str, str]:
         """The variables that these settings were read from: `.env` under the environment."""
         return self._environ
+
+    @property
+    def env_file(self) -> str | None:
+        """The file that these settings were read from, whether or not it is there; or none."""
+        return self._file
 
     @property
     def unusable_files(self) -> list[Problem]:

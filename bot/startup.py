@@ -77,7 +77,8 @@ def announce(settings: Settings, snapshot: Snapshot, url: str) -> None:
     log.info("started", bots=len(settings.bots), agents=agents, health=f"{url}/health")
     for problem in snapshot.problems:
         if problem.level != "error":  # errors are logged as `agents.bad`
-            log.warning("agents", problem=str(problem))
+            say = log.warning if problem.level == "warning" else log.info
+            say("agents", problem=str(problem))
 
 
 async def offer_claim(settings: Settings, grants: AccessStore) -> None:

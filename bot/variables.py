@@ -6,14 +6,17 @@ Quotes that `docker run --env-file` keeps are no part of a value, and a secret m
 from __future__ import annotations
 
 import codecs
+import logging
 import os
 import re
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from registry.errors import DocumentErrors, InvalidValue, Problem
 from registry.secrets import shown
@@ -21,6 +24,13 @@ from registry.secrets import shown
 ENV_FILE = ".env"
 FILE = "_FILE"
 """What is added to a secret's name for the name of a file that holds it."""
+OTHERS_TOKENS = (
+    *("TELEGRAM_BOT_TOKEN", "TELEGRAM_TOKEN", "BOT_TOKEN", "TG_BOT_TOKEN", "TG_TOKEN"),
+    *("TELEGRAM_API_TOKEN", "TELEGRAM_API_KEY", "TELEGRAM_BOT_API_TOKEN", "TELEGRAMBOT_TOKEN"),
+)
+"""What other programs call the variable of a bot's token."""
+_A_TOKEN = re.compile(r"BOTS?_+\d+_+TOKEN\Z")
+_NAME = re.compile(r"\s*(?:export\s+)?(\w+)")
 _MOST_BYTES = 65_536
 _SAVE = "save it as UTF-8"
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1\Z""", re.DOTALL)
@@ -31,6 +41,9 @@ _ENCODINGS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+
+
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # `idle_lines` names them instead
 
 
 class InvalidFile(InvalidValue):
@@ -46,6 +59,32 @@ def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:
     for name in (name for name in own if name.lower().endswith("_proxy")):
         os.environ[name] = own[name]  # where the libraries look for them
     return {name: value for name, value in below.items() if value is not None} | own
+
+
+def idle_lines(env_file: str | Path | None) -> Iterator[Problem]:
+    """The lines of `.env` that set nothing, as warnings."""
+    text = _env_file_text(Path(env_file)) if env_file else ""
+    for line in parse_stream(StringIO(text)):
+        if line.error or (line.key and line.value is None):
+            place = f"{env_file}:{line.original.line}"
+            cure = "write NAME=value, or put a # in front"
+            yield Problem(place, "this line sets nothing", cure, "warning")
+
+
+def names_a_bot(env_file: str | Path = ENV_FILE) -> bool:
+    """Whether somebody means to run a bot, even by a misspelt name or line, which a start names."""
+    try:
+        text = _env_file_text(Path(env_file))
+    except DocumentErrors:
+        return True
+    names = [name for name, value in os.environ.items() if unquoted(value)]
+    for line in parse_stream(StringIO(text)):
+        if line.value and line.key:
+            names.append(line.key)
+        elif line.error and (match := _NAME.match(line.original.string)):
+            names.append(match[1])
+    tokens = (name.upper().removesuffix(FILE) for name in names)
+    return any(name in OTHERS_TOKENS or _A_TOKEN.match(name) for name in tokens)
 
 
 def _env_file_text(path: Path) -> str:
@@ -144,3 +183,7 @@ def secrets_from_files(environ: dict[str, str], names: Collection[str]) -> list[
                 environ[name] = value
                 del environ[file]
     return problems
+
+
+if __name__ == "__main__":  # `make run` asks
+    sys.stdout.write("run\n" if names_a_bot() else "sandbox\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -14,7 +14,16 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 
 from registry.agent_limits import CostConfig, SafetyConfig
 from registry.errors import InvalidValue
-from registry.fields import Few, Many, Path, RegistryModel, ValidationIssue, must, valid_slug
+from registry.fields import (
+    Few,
+    Many,
+    Path,
+    RegistryModel,
+    ValidationIssue,
+    must,
+    nearest,
+    valid_slug,
+)
 from registry.models import EFFORTS
 from registry.policy import NAME, NAME_CURE, Patterns, ToolPolicy
 from registry.secrets import REFERENCE
@@ -303,7 +312,7 @@ def missing_names(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
 def patterns_of(agent: AgentDefinition) -> Iterator[tuple[Path, str]]:
     """Every pattern of tools that an agent's own text has, with its path.
 
-    Those of `requireConfirmation` are left out: they may name what is not there yet.
+    Those of `requireConfirmation` are left out: they may name tools that are not there yet.
     """
     policy = agent.tool_policy or ToolPolicy()
     lists: dict[Path, Patterns] = {
@@ -325,28 +334,55 @@ def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
     names = [server.name for server in servers_of(agent, shared)]
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     skills = [skill.name for skill in agent.skills]
-    for path, pattern in patterns_of(agent):
-        kind, has_kind, rest = pattern.partition(":")
-        wanted = rest.partition(":")[0]
-        what, cure = "", ""
-        if kind == "mcp" and not _any_fits(names, wanted):
-            near = [name for name in names if wanted in split and name.startswith(f"{wanted}-")]
-            cure = f"write {' or '.join(near or names)}" if names else "give the agent a server"
-            what = "server"
-        elif kind == "skill" and not _any_fits(skills, rest):
-            cure = f"write {' or '.join(skills)}" if skills else "give the agent a skill"
-            what = "skill"
-        elif has_kind and not _any_fits(("mcp", "skill", "host"), kind):
-            what, cure = "tool", "write mcp:<server>:<tool> or skill:<name>"
-            if _any_fits(names, kind):
-                cure = f"write mcp:{pattern}"
-        if what:
+    policy = agent.tool_policy or ToolPolicy()
+    confirm = enumerate(policy.require_confirmation)
+    asking = ((("toolPolicy", "requireConfirmation", n), pattern) for n, pattern in confirm)
+    for path, pattern in (*patterns_of(agent), *asking):
+        allows = path[0] == "whitelistPatterns" or path[1] in ("allowedIndividualTools", "toolsets")
+        if found := idle_pattern(pattern, names, skills, exact=allows, split=split):
+            what, cure = found
             message = f"'{pattern}' matches no {what} of this agent"
             yield ValidationIssue(path, message, cure, level="warning")
 
 
-def _any_fits(names: Iterable[str], pattern: str) -> bool:
-    # Lists that deny do not care for letter case: what may match is not called idle.
+def idle_pattern(
+    pattern: str,
+    servers: Collection[str],
+    skills: Collection[str],
+    *,
+    exact: bool,
+    split: Collection[str] = (),
+) -> tuple[str, str] | None:
+    """What of these a pattern should name and does not (server, skill, tool), and the cure.
+
+    Letter case counts where it is `exact`: in lists that allow. `split` are the hosts of several
+    servers, each of which is named by its host and its port.
+    """
+    kind, has_kind, rest = pattern.partition(":")
+    low = kind.lower()
+    if low in ("mcp", "skill"):
+        what, names = ("server", servers) if low == "mcp" else ("skill", skills)
+        wanted, colon, tool = rest.partition(":") if low == "mcp" else (rest, "", "")
+        if _any_fits(names, wanted, exact=exact) and (kind == low or not exact):
+            return None
+        alike = [name for name in names if wanted in split and name.startswith(f"{wanted}-")]
+        near = nearest(wanted, names, 0.5)
+        alike = alike or ([near] if near else [*names] if len(names) == 1 else [])
+        meant = " or ".join(f"{low}:{name}{colon}{tool}" for name in alike)
+        known = f"its {what}s are {', '.join(names)}" if names else f"give the agent a {what}"
+        return what, f"did you mean {meant}?" if meant else known
+    if not has_kind or _any_fits(("mcp", "skill", "host"), kind, exact=exact):
+        return None
+    is_server = _any_fits(servers, kind, exact=False)
+    return "tool", f"write mcp:{pattern}" if is_server else _KINDS
+
+
+_KINDS = "write mcp:<server>:<tool> or skill:<name>"
+
+
+def _any_fits(names: Iterable[str], pattern: str, *, exact: bool) -> bool:
+    if exact:
+        return any(fnmatchcase(name, pattern) for name in names)
     return any(fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
 

@@ -15,10 +15,13 @@ RegistryError
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+_VERB = re.compile(r"(is|has|must|may|cannot) ")
 
 Level = Literal["error", "warning", "note"]
 
@@ -33,7 +36,9 @@ class Problem:
     level: Level = "error"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}; {self.cure}"
+        is_said_of_place = self.place.isidentifier() and _VERB.match(self.message)
+        text = f"{self.place}{' ' if is_said_of_place else ': '}{self.message}"
+        return f"{text}; {self.cure}" if self.cure else text
 
 
 _LEVELS: tuple[Level, ...] = ("error", "warning", "note")

@@ -179,7 +179,7 @@ def issues_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Valida
             message = f"{where} {message}"
         elif path:
             message = f"{where}: {message}"
-        yield ValidationIssue(path, message, cure or "correct it")
+        yield ValidationIssue(path, message, cure)
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:

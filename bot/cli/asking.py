@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from bot.cli.check import LiveAnswers, read_store
 from bot.errors import ModelError, ModelRefused
@@ -26,6 +27,7 @@ from bot.tools.policy import forbids
 from registry.catalog import Catalog
 from registry.definition import patterns_of
 from registry.errors import Problem
+from registry.models import table
 from registry.snapshot import Snapshot
 
 SERVERS_SECONDS = 30.0
@@ -88,25 +90,43 @@ async def ask_model(settings: Settings) -> LiveAnswers:
     url = settings.anthropic_base_url or ""
     model = MessagesModel(key.get_secret_value() if key else "", url, SystemClock())
     problems, well = list[Problem](), list[str]()
-    names = {"LLM__MODEL": settings.llm.model, "LLM__FALLBACKMODEL": settings.llm.fallbackmodel}
+    catalog = Catalog(agents_source(settings))
+    await catalog.reload()
     try:
-        for place, name in names.items():
-            if not name:
-                continue
+        for name, place in _models(settings, catalog.snapshot()).items():
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await model.look_up(name)
             except (ModelError, TimeoutError) as error:
                 said = str(error) or f"no answer in {ANSWER_SECONDS:.0f} s"
+                message = f"{name}: no usable answer: {said}"
                 cure = "check this machine's network and proxy, and ANTHROPIC_BASE_URL"
                 if isinstance(error, ModelRefused):
                     cure = "correct ANTHROPIC_API_KEY, or the name of the model"
-                problems.append(Problem(place, f"{name}: no usable answer: {said}", cure))
+                    if error.fault == "model":
+                        message = f"the Messages API does not know {name}"
+                        near = get_close_matches(name, list(table()), n=1, cutoff=0.8)
+                        cure = f"did you mean {near[0]}?" if near else "correct the name"
+                problems.append(Problem(place, message, cure))
             else:
                 well.append(f"{place}: the Messages API accepts the key, and has {name}")
     finally:
         await model.close()
     return LiveAnswers(problems, well)
+
+
+def _models(settings: Settings, snapshot: Snapshot) -> dict[str, str]:
+    """The host's models and those of agents, each with the place where it is set."""
+    found = {settings.llm.model: "LLM__MODEL"}
+    if settings.llm.fallbackmodel:
+        found.setdefault(settings.llm.fallbackmodel, "LLM__FALLBACKMODEL")
+    for entry in snapshot.agents.values():
+        own, at = entry.value.llm_overrides, entry.origins
+        models = {"model": own.model, "fallbackModel": own.fallback_model} if own else {}
+        for field, name in models.items():
+            if name:
+                found.setdefault(name, at.get(f"llmOverrides.{field}", entry.place))
+    return found
 
 
 async def _ask_store(settings: Settings) -> LiveAnswers:
@@ -154,7 +174,8 @@ async def ask_servers(settings: Settings, installed: InstalledSkills) -> LiveAns
 
 def _problems(spec: ServerSpec, server: McpServer, place: str) -> Iterator[Problem]:
     name = spec.name
-    if server.connection is None:
+    is_told = server.reason.startswith("FileNotFoundError: ")  # each check looks for programs
+    if server.connection is None and not is_told:
         why = server.reason if server.settled.is_set() else f"no answer in {SERVERS_SECONDS:.0f} s"
         yield Problem(place, f"server '{name}' cannot be used: {why}", _DOWN_CURE, "warning")
     for note in server.notes:

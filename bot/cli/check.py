@@ -7,10 +7,8 @@ import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path as File
 from typing import Any
 
-from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -19,11 +17,11 @@ from bot.errors import StoreError
 from bot.ops.network import port_problem
 from bot.ops.process import data_dir_problem
 from bot.ops.tasks import SystemClock
-from bot.settings import Bot, Settings, meanings
+from bot.settings import Bot, Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.store.admission import waited_for
 from bot.store.client import StoreClient, connect
-from bot.store.embedded import in_use, is_in_use
+from bot.store.embedded import is_in_use
 from bot.store.health import StoreHealth
 from bot.variables import ENV_FILE, FILE, InvalidFile, environment
 from registry.binding import BotIdentity
@@ -66,8 +64,9 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     found += wrong
     found += settings.unusable_files
     found += _place_problems(settings)
-    found += settings_findings(settings, skills)
-    found += _check_env_file(file)
+    refused = {one.place for one in wrong}
+    refused |= {"BOTS__0__TOKEN"} if any(place.startswith("BOTS") for place in refused) else set()
+    found += (one for one in settings_findings(settings, skills) if one.place not in refused)
     asked = asyncio.run(ask(settings, skills)) if ask else LiveAnswers()
     found += asked.problems
     found += _check_agents(settings, bots, skills, asked.names)
@@ -89,7 +88,8 @@ def start_errors(*, env_file: bool = True, places: bool = True) -> list[Problem]
 def _place_problems(settings: Settings) -> list[Problem]:
     """Why the host cannot have its folder or its port; a note where it runs there already."""
     if is_in_use(settings.data_dir):
-        return [replace(in_use(settings.data_dir), level="note")]
+        message = f"a host is running with {settings.data_dir}, so it and the port were not tried"
+        return [Problem("DATA_DIR", message, "stop that host to check them as well", "note")]
     folder = data_dir_problem(settings.data_dir)
     port = port_problem(settings.http_host, settings.http_port)
     return [problem for problem in (folder, port) if problem]
@@ -148,18 +148,6 @@ def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
             yield number, Bot.model_validate(given[number])
 
 
-def _check_env_file(file: str | None) -> Iterator[Problem]:
-    """Lines of the file that set nothing, and are passed over."""
-    if file is None or not File(file).is_file():
-        return
-    with File(file).open(encoding="utf-8", errors="replace") as lines:
-        for line in parse_stream(lines):
-            if line.error or (line.key and line.value is None):
-                cure = "write NAME=value, or put a # in front"
-                place = f"{file}:{line.original.line}"
-                yield Problem(place, "this line sets nothing", cure, "warning")
-
-
 def settings_errors(error: ValidationError) -> list[Problem]:
     """One problem for each setting that was refused."""
     return [_problem(one) for one in error.errors(include_input=False, include_url=False)]
@@ -181,6 +169,8 @@ def _problem(details: ErrorDetails) -> Problem:
             near = nearest(_variable(loc), known, 0.8)
             cure = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
             message = "is not a setting"
+        case "literal_error":
+            message = message.replace("'", "")
         case kind if kind in _NOT_A_MODEL:
             parts = _parts(loc)
             message, cure = "must be JSON", ""
@@ -189,7 +179,7 @@ def _problem(details: ErrorDetails) -> Problem:
                 cure = f"set {', '.join(parts[:-1])} or {parts[-1]}"
     part = ".".join(str(step) for step in inside if isinstance(step, str))
     file = FILE if isinstance(details.get("ctx", {}).get("error"), InvalidFile) else ""
-    return Problem(_variable(loc) + file, f"{part} {message}".strip(), cure or _meaning(loc))
+    return Problem(_variable(loc) + file, f"{part} {message}".strip(), cure)
 
 
 def _variable(loc: Path) -> str:
@@ -201,12 +191,6 @@ def _parts(loc: Path) -> list[str]:
     model = model_at(loc, Settings)
     below = (*loc, 0) if loc == ("bots",) else loc
     return [_variable((*below, name)) for name in fields_of(model)] if model else [_variable(loc)]
-
-
-def _meaning(loc: Path) -> str:
-    model: Any = model_at(loc[:-1], Settings)
-    meaning = meanings(model).get(str(loc[-1])) if model else None
-    return f"its meaning: {meaning}" if meaning else "correct it"
 
 
 # --- agents --------------------------------------------------------------------------------------
@@ -225,7 +209,7 @@ def _check_agents(
     try:
         file = read_file(settings.agents_path, required=settings.agents_file is not None)
     except DocumentErrors as errors:
-        yield from errors.problems
+        file = RawDocument(problems=errors.problems)
     yield from _overridden(file, variables)
     raw = merge(file, variables, read_legacy(settings.environ, bool(settings.bots)))
     snapshot = Snapshot.of(merge_documents(build_valid_parts(raw), stored))
@@ -251,7 +235,7 @@ async def read_store(settings: Settings) -> Document:
                 await store.reload()
                 found += await store.tracking_problems()
     except (RegistryError, StoreError, OSError, ValueError) as error:
-        found = [waited_for(error)]
+        found = [waited_for(error, settings.redis_url.get_secret_value())]
     finally:
         await client.close()
     document = store.document

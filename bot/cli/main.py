@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from bot.errors import ConfigError
 
@@ -33,10 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Errors are printed on stderr.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    words = ["--help"] if words == ["help"] else words
     if wrong := _no_verb(words):
         print(f"switchboard: {wrong}", file=sys.stderr)
         return 2
-    given = _parser().parse_args(words)
+    given, rest = _parser().parse_known_args(words)
+    if rest:
+        cure = f"`switchboard {words[0]} --help` lists what it takes"
+        print(f"switchboard: {words[0]} takes no {rest[0]!r}; {cure}", file=sys.stderr)
+        return 2
     try:
         return int(given.verb(given))
     except ConfigError as error:
@@ -57,8 +62,10 @@ def _no_verb(words: Sequence[str]) -> str:
             "say what to do: `switchboard run` runs your bots, `switchboard sandbox` shows a demo, "
             "`switchboard check` checks your settings; --help lists the rest"
         )
-    if words[0] in VERBS or words[0].startswith("-"):
+    if words[0] in VERBS or words[0] in ("-h", "--help", "--version"):
         return ""
+    if words[0].startswith("-"):
+        return f"there is no option {words[0][:40]!r}; `switchboard --help` lists what there is"
     import difflib
 
     near = difflib.get_close_matches(words[0].lower(), VERBS, n=1)
@@ -68,7 +75,7 @@ def _no_verb(words: Sequence[str]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     about = "Many Telegram bots, each answered by its own agent."
-    parser = argparse.ArgumentParser(prog="switchboard", description=about)
+    parser = _Parser(prog="switchboard", description=about)
     parser.add_argument("--version", action=_Version)
     verbs = parser.add_subparsers(required=True, metavar=" | ".join(VERBS))
     run = verbs.add_parser("run", help="run the host")
@@ -93,6 +100,23 @@ def _parser() -> argparse.ArgumentParser:
     hashing.add_argument("token", nargs="?", help=about)
     hashing.set_defaults(verb=_token_hash)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words of a verb."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2 and that line."""
+        cure = f"; `{self.prog} --help` lists what it takes"
+        what, _, rest = message.partition(": ")
+        if what.startswith("the following arguments are required"):
+            message = f"{self.prog} needs {rest}"
+        elif (given := rest.removeprefix("invalid choice: ")) != rest:
+            word, _, known = given.removesuffix(")").partition(" (choose from ")
+            message, cure = f"there is no {word}", f"; there are {known.replace(chr(39), '')}"
+        elif what.startswith("argument "):
+            message, cure = rest, ""
+        self.exit(2, f"switchboard: {message}{cure}\n")
 
 
 class _Version(argparse.Action):
@@ -184,9 +208,9 @@ def _run(given: argparse.Namespace) -> int:
     pause_gc()
     settings = _settings(env_file=not given.no_env_file, places=True)
     if not settings.bots:
-        from bot.configuration import misnamed
+        from bot.configuration import idle_variables
 
-        found = [f"switchboard: {problem}" for problem in misnamed(settings)]
+        found = [f"switchboard: {problem}" for problem in idle_variables(settings)]
         print(NO_BOT, *found, sep="\n", file=sys.stderr)
         return 2
     if data_dir_problem(settings.data_dir):

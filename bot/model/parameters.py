@@ -77,7 +77,7 @@ def advice(llm: LlmConfiguration, base_url: str = DEFAULT_URL) -> list[str]:
     if info is None and (is_native(base_url) or model.startswith("claude-")):
         close = get_close_matches(model, list(table()), n=1, cutoff=0.8)
         hint = f"; did you mean {close[0]}?" if close else ""
-        sentences.append(f"{model} is not in the model table: only the minimum is sent{hint}")
+        sentences.append(f"{model} is not a model we know{hint}")
     if info is not None and info.retires is not None:
         sentences.append(f"{model} retires on {info.retires}: use {info.successor} instead")
     limit = llm.max_tokens or (info.max_output if info else 1)
@@ -89,11 +89,11 @@ def _unknown_model_extras(
     request: ModelRequest, base_url: str, notes: list[str]
 ) -> Mapping[str, Any]:
     if request.reasoning_effort is not None and _effort(request, notes) not in (None, "none"):
-        notes.append(f"{request.model} is not in the model table: reasoningEffort is dropped")
+        notes.append(f"{request.model} is not a model we know: reasoningEffort is dropped")
     if request.temperature is None:
         return {}
     if is_native(base_url):
-        notes.append(f"{request.model} is not in the model table: temperature is dropped")
+        notes.append(f"{request.model} is not a model we know: temperature is dropped")
         return {}
     return {"temperature": request.temperature}
 

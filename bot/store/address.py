@@ -163,5 +163,5 @@ def _check_option(name: str, value: str, options: Mapping[str, Any], scheme: str
         if name == "db":
             raise InvalidValue("has a database that is not a number", _DATABASE) from None
         message = f"has an option '{name}' with a value that it cannot have"
-        cure = f"write {_VALUES[name]}" if name in _VALUES else "correct it"
-        raise InvalidValue(message, f"{cure}, or remove the option") from None
+        form = f"write {_VALUES[name]}, or " if name in _VALUES else ""
+        raise InvalidValue(message, f"{form}remove the option") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from bot.errors import StoreError, StoreForbidden, StoreUnavailable
 from bot.store import keys
@@ -16,6 +17,7 @@ from bot.store.client import StoreClient, is_outage
 from registry.errors import Problem
 from registry.sources import stored_values
 
+_NO_ANSWER = re.compile(r"(?i)connect|timed? ?out|no answer|is away|closed by")
 UNKNOWN = re.compile("unknown (?:redis )?command", re.IGNORECASE)
 CURE = "allow this to its user: docs/operations.md has the rules as one ACL line"
 RENAMED = "remove its `rename-command` from the store's configuration, or use another store"
@@ -71,15 +73,18 @@ def cure_of(refusal: str) -> str:
     return RENAMED if UNKNOWN.search(refusal) else CURE
 
 
-def waited_for(error: Exception) -> Problem:
+def waited_for(error: Exception, url: str = "") -> Problem:
     """That a store does not answer, or takes no writes: a host waits, and nothing is checked."""
     why = str(error) or type(error).__name__
     for word, cure in WRITE_CURES.items():
         if re.search(rf"\b{word}\b", why):
             message = f"the store takes no writes ({why}), and a host waits until it does"
             return Problem("REDIS_URL", message, cure, "warning" if word == "LOADING" else "error")
-    so = "so neither it nor its agents are checked"
-    message = f"the store did not answer as it should ({why}), {so}"
+    parts = urlsplit(url)
+    where = parts.hostname or parts.path
+    where = f"{where}:{parts.port or 6379}" if parts.hostname else where
+    says = "does not answer" if _NO_ANSWER.search(why) else f"answers {why!r}"
+    message = f"the store{f' at {where}' if where else ''} {says}, so its agents were not checked"
     return Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")
 
 

@@ -41,7 +41,7 @@ def read_environment(
     nameless = [part.place for part in agents if not isinstance(_named(part.value, "id"), str)]
     without_id = [Problem(place, "this agent has no id", f"set {place}__ID") for place in nameless]
     raw = RawDocument(
-        agents=agents,
+        agents=[part for part in agents if isinstance(_named(part.value, "id"), str)],
         bindings=[*tree.entries("bindings"), *short_forms],
         default=next((RawValue.of_place(environ[one], one, DOCUMENT) for one in default), None),
         servers={name: tree.part("mcpservers", name) for name in tree.names("mcpservers")},

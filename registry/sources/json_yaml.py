@@ -22,10 +22,11 @@ from registry.snapshot import Document
 from registry.validation import DocumentReader, RawDocument, RawValue, build, normalized
 
 _LEVELS = 100
+_SHORT_LINE = 80  # where a mistake is found without its column
 _LONGEST_KEY = 1_000  # YAML looks no further for the colon behind a name
 _ROOTS: Mapping[str, tuple[type, str, str]] = {
-    "agents": (list, "a list in [ ]", "correct it"),
-    "bindings": (list, "a list in [ ]", "correct it"),
+    "agents": (list, "a list in [ ]", 'write "agents": [{"id": "jack", "name": "Jack"}]'),
+    "bindings": (list, "a list in [ ]", 'write "bindings": [{ … }]'),
     "defaultAgentId": (object, "", ""),
     "mcpServers": (dict, "an object in { }", 'write "mcpServers": {"name": {"command": …}}'),
 }
@@ -75,7 +76,11 @@ def read_value(text: str, name: str, *, numbered: bool = True, yaml: bool = Fals
         value, lines = parse_yaml(text) if yaml else (parse_json(text), None)
     except MalformedText as fault:
         place = f"{name}:{fault.line}" if numbered else name
-        message = f"line {fault.line}, column {fault.column}: {fault.message}"
+        message = f"column {fault.column}: {fault.message}"
+        if not numbered:
+            message = f"line {fault.line}, {message}"
+        elif len((text.splitlines() or [""])[fault.line - 1]) <= _SHORT_LINE:
+            message = fault.message
         raise DocumentErrors([Problem(place, message, fault.cure)]) from None
     if not numbered:
         return RawValue.of_place(value, name, name)
@@ -211,7 +216,7 @@ def _syntax_fault(error: json.JSONDecodeError) -> MalformedText:
         if rest is not None and "\n" in error.doc[error.pos :].rstrip():
             message, cure = "a text is not closed", _CURES["Unterminated string starting at"]
     elif rest[0] in "}]" and before.endswith(","):
-        message, cure = "there is a comma before a closing bracket", "remove that comma"
+        message, cure = f"there is a comma before {rest[0]}", "remove it"
     else:
         message, cure = _misplaced(error, error.doc[error.pos + rest.start() :][:5])
     return MalformedText(error.lineno, error.colno, message, cure)

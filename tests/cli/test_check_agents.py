@@ -49,7 +49,7 @@ EXPECTED = {
     ("5", "define it under mcpServers"),
     ("6", "'llmOverrides.maxTokens'"),
     ("8", "remove it"),
-    ("10", "write h"),
+    ("10", "did you mean mcp:h:*?"),
     ("11", "remove or rename"),
     ("12", "set NOT_SET"),
     ("16", "TelegramBot, ChatId or UserId"),
@@ -177,3 +177,10 @@ async def test_what_a_store_holds_is_checked_as_well(check: Check, valkey: Valke
 def test_a_missing_file_is_a_mistake_only_where_it_was_asked_for(check: Check, named: bool) -> None:
     found = check(bot=False, **({"AGENTS_FILE": "none.json"} if named else {}))
     assert [problem.place for problem in found] == ["none.json"] * named
+
+
+def test_of_a_file_that_cannot_be_read_nothing_is_said_of_plain_agents(check: Check) -> None:
+    Path(PATH).write_text('{"agents": [}', encoding="utf-8")
+    said = [str(problem) for problem in check()]
+    assert any(one.startswith("agents.json") for one in said)
+    assert not any("plain agent" in one for one in said)

@@ -69,7 +69,8 @@ def test_servers_are_asked_where_the_operator_wants_it_and_not_otherwise(
         "server 'left': tool 'refers' is left out",
         "server 'left': tool 'asks' is left out: it asks the model for a credential, 'api_key'",
         "server 'dead' cannot be used: the server's process ended with code 3; its last words",
-        "server 'absent' cannot be used: FileNotFoundError: there is no program",
+        "server 'absent': there is no program 'no-such-program-anywhere'",
     ):
         assert [message for _, message in said if message.startswith(words)], (words, said)
+    assert len([message for _, message in said if "'absent'" in message]) == 1
     assert [message for _, message in said if "'fine'" in message and "left" not in message] == []

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
 import bot.app
 from bot.cli.check import check_configuration
 from bot.cli.main import main
-from bot.configuration import settings_problems
+from bot.configuration import idle_variables, settings_problems
 from bot.ops.network import proxy_of
 from bot.settings import Bot, Settings
-from bot.startup import agents_source, own_variables
+from bot.startup import agents_source, announce, own_variables
 from deploy import healthy
+from registry.catalog import Catalog
 from registry.errors import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOTS__9__TOKEN", "7000009:AAa-token-of-another-bot")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(bot.app, "serve", start)
     monkeypatch.setattr("bot.cli.check.port_problem", lambda *_: None)  # others may have 8080
     monkeypatch.setattr("bot.cli.main._forget_secrets", lambda _: None)
@@ -53,7 +57,7 @@ def refused(named: str, cure: str, capsys: pytest.CaptureFixture[str], *secrets:
     """`run` ends with one line that names the place and the cure, and `check` says the same."""
     assert main(["run"]) == 1
     [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"switchboard: {named}: ")
+    assert re.match(rf"switchboard: {re.escape(named)}:? ", said)
     assert cure in said
     problems = [str(one) for one in check_configuration() if one.level == "error"]
     assert [f"switchboard: {one}" for one in problems] == [said]
@@ -66,7 +70,9 @@ def told(place: str) -> list[Problem]:
     """What the log of a start and `check` both say of a place, and the start goes on."""
     with pytest.raises(Started):
         main(["run"])
-    found = [one for one in settings_problems(Settings()) if one.place == place]
+    settings = Settings()
+    every = [*settings_problems(settings), *idle_variables(settings)]
+    found = [one for one in every if one.place == place]
     assert found == [one for one in check_configuration() if one.place == place]
     return found
 
@@ -126,6 +132,32 @@ def test_the_env_file_fills_in_references_of_settings_as_before() -> None:
     settings = Settings()
     assert settings.http_port == 81
     assert settings.environ["HEADER"] == "Bearer ${PORT}"
+
+
+def test_a_line_with_a_colon_is_named_once_by_run_and_by_check() -> None:
+    lines = f"BOTS__0__TOKEN: {TOKEN}\nTELEGRAM_BOT_TOKEN_FILE=/run/x\n"
+    Path(".env").write_text(lines, encoding="utf-8")
+    switchboard = Path(sys.executable).parent / "switchboard"
+    wrong = [
+        ".env:1: this line sets nothing; write NAME=value, or put a # in front",
+        "TELEGRAM_BOT_TOKEN_FILE has no effect here; rename it to BOTS__0__TOKEN_FILE",
+    ]
+    status, said = command(switchboard, "run")
+    assert (status, said.splitlines()[1:]) == (2, [f"switchboard: {one}" for one in wrong])
+    _, said = command(switchboard, "check")
+    assert [one[8:] for one in said.splitlines() if "dotenv" in one or one[8:] in wrong] == wrong
+
+
+async def test_single_agent_mode_is_a_note_for_a_start_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NAME", "Jack")
+    settings = Settings()
+    catalog = Catalog(agents_source(settings))
+    await catalog.reload()
+    with capture_logs() as logged:
+        announce(settings, catalog.snapshot(), "")
+    assert [one["log_level"] for one in logged if one["event"] == "agents"] == ["info"]
 
 
 # --- quotes that `docker run --env-file` keeps ---------------------------------------------------
@@ -332,11 +364,11 @@ def test_the_files_of_bots_given_as_json_are_read(monkeypatch: pytest.MonkeyPatc
     [
         ("WEBHOOK_URL_FILE", "set WEBHOOK_URL itself: only secrets are read from files"),
         ("ADMINS_FILE", "set ADMINS itself"),
-        ("ANTHROPIC_KEY_FILE", "did you mean ANTHROPIC_API_KEY_FILE?"),
-        ("REDIS_PASSWORD_FILE", "did you mean REDIS_URL_FILE?"),
-        ("redis_uri_file", "did you mean REDIS_URL_FILE?"),
-        ("TELEGRAM_BOT_TOKEN_FILE", "did you mean BOTS__0__TOKEN_FILE?"),
-        ("BOT_TOKEN_FILE", "did you mean BOTS__0__TOKEN_FILE?"),
+        ("ANTHROPIC_KEY_FILE", "rename it to ANTHROPIC_API_KEY_FILE"),
+        ("REDIS_PASSWORD_FILE", "rename it to REDIS_URL_FILE"),
+        ("redis_uri_file", "rename it to REDIS_URL_FILE"),
+        ("TELEGRAM_BOT_TOKEN_FILE", "rename it to BOTS__0__TOKEN_FILE"),
+        ("BOT_TOKEN_FILE", "rename it to BOTS__0__TOKEN_FILE"),
     ],
 )
 def test_a_file_variable_that_nothing_reads_is_told(
@@ -345,7 +377,7 @@ def test_a_file_variable_that_nothing_reads_is_told(
     monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
     monkeypatch.setenv(name, "/run/secrets/x")
     [found] = told(name)
-    assert (found.level, found.message) == ("warning", "this variable is not read")
+    assert (found.level, found.message) == ("warning", "has no effect here")
     assert found.cure.startswith(cure)
 
 
@@ -445,7 +477,8 @@ STRANGER = "open('ran', 'w').close(); raise SystemExit('a stranger ran')\n"
 
 def command(*words: str | Path, **environ: str) -> tuple[int, str]:
     """The exit status and the words of a command in this folder."""
-    variables = {"PATH": os.environ["PATH"], "HTTP_PORT": "0", **environ}
+    model = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}
+    variables = {"PATH": os.environ["PATH"], "HTTP_PORT": "0", **model, **environ}
     done = subprocess.run(
         words, capture_output=True, text=True, check=False, env=variables, timeout=60
     )

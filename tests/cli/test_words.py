@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.cli.main import main
+
 SWITCHBOARD = Path(sys.executable).parent / "switchboard"
 
 
@@ -19,6 +21,11 @@ SWITCHBOARD = Path(sys.executable).parent / "switchboard"
         (["chekc"], "there is no command 'chekc'; did you mean check?"),
         (["Run"], "there is no command 'Run'; did you mean run?"),
         (["xyzzy"], "there is no command 'xyzzy'; there are run, sandbox, check, skill,"),
+        (["check", "foo"], "check takes no 'foo'; `switchboard check --help` lists"),
+        (["-v"], "there is no option '-v'; `switchboard --help` lists what there is"),
+        (["skill", "lst"], "there is no 'lst'; there are list, test"),
+        (["skill"], "switchboard skill needs list | test; `switchboard skill --help`"),
+        (["dead-letters", "lst"], "there is no 'lst'; there are list, replay, drop"),
         (["run"], "BOTS__0__TOKEN is not set, so there is no bot to run. Set it in .env"),
     ],
 )
@@ -39,3 +46,9 @@ def test_what_names_nothing_to_do_is_told_in_one_line(
     (line,) = ran.stderr.splitlines()
     assert line.startswith(f"switchboard: {said}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_a_word_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["help"])
+    assert "show every mistake in the configuration" in capsys.readouterr().out

@@ -18,10 +18,11 @@ from bench.host import COMMAND, ROOT, fork_server
 from bot.cli.check import check_configuration
 from bot.cli.main import main
 from bot.store.embedded import HostLock
+from registry.errors import Problem
 from simulators.testing.processes import HostProcess
 from simulators.testing.stage import until
 from simulators.testing.valkey import running_valkey
-from tests.cli.wrong_configurations import GOOD, PLACE, WRONG, Misconfiguration
+from tests.cli.wrong_configurations import GOOD, PLACE, WRONG, Misconfiguration, agent
 from tests.host.stage import Stage
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -58,7 +59,7 @@ def fitting(problems: list[dict[str, Any]], wrong: Misconfiguration) -> dict[str
     said = [(one, f"{one['message']}; {one['cure']}") for one in problems]
     here = [one for one, words in said if one["place"] == wrong.place and wrong.says in words]
     assert here, problems
-    assert here[0]["cure"]
+    assert here[0]["cure"] or "must be" in here[0]["message"]
     for more in wrong.also:
         assert any(more in words for _, words in said), (more, problems)
     return here[0]
@@ -88,7 +89,7 @@ def test_check_names_what_is_wrong_and_the_start_says_the_same(
     if wrong.stops:
         assert found["level"] == "error"
         assert main(["run"]) == 1
-        words = f"switchboard: {found['place']}: {found['message']}; {found['cure']}"
+        words = f"switchboard: {Problem(**found)}"
         assert words in capsys.readouterr().err.splitlines()
 
 
@@ -113,10 +114,21 @@ def test_a_check_beside_a_running_host_says_so_and_finds_no_fault(
     lock = HostLock(folder / "data")
     try:
         assert main(["check"]) == 0
-        assert "note    DATA_DIR: data is in use by another running" in capsys.readouterr().out
+        assert "note    DATA_DIR: a host is running with data, so" in capsys.readouterr().out
     finally:
         lock.release()
     assert main(["check"]) == 1
+
+
+def test_a_refused_setting_is_not_said_to_be_unset_as_well(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Misconfiguration("", "", "").write(folder)
+    wrong = {"ADMINS": "@ann", "BOTS__0__TOKEN": "x", "AGENTS__0__NAME": "Ben"}
+    for name, value in {**GOOD, **wrong}.items():
+        monkeypatch.setenv(name, value)
+    found = [problem.place for problem in check_configuration()]
+    assert sorted(found) == ["ADMINS", "AGENTS__0", "BOTS__0__TOKEN"]
 
 
 def test_all_that_keeps_a_host_from_starting_is_said_at_once(
@@ -127,7 +139,7 @@ def test_all_that_keeps_a_host_from_starting_is_said_at_once(
         monkeypatch.setenv(name, value)
     assert main(["run"]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert {line.split(": ")[1] for line in said} == set(wrong)
+    assert {line.split()[1].rstrip(":") for line in said} == set(wrong)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +154,7 @@ async def test_a_host_that_starts_logs_what_check_says(
         monkeypatch.setenv(name, value)
     problems = [asdict(one) for one in await asyncio.to_thread(check_configuration)]
     found = fitting(problems, wrong)
-    words = f"{found['place']}: {found['message']}; {found['cure']}"
+    words = str(Problem(**found))
     environ = {"PATH": PATH, "PYTHONPATH": str(ROOT), **NOBODY, **given}
     log = folder / "host.log"
     host = HostProcess(COMMAND, folder=folder, log=log, environ=environ, fork_server=fork_server())
@@ -197,15 +209,24 @@ async def test_everybody_is_asked_and_each_answer_is_a_line(tmp_path: Path, stag
 async def test_whoever_refuses_or_is_away_is_named_with_the_cure(
     tmp_path: Path, stage: Stage
 ) -> None:
-    Misconfiguration("", "", "", change=lambda document: document.pop("mcpServers")).write(tmp_path)
-    given = {**GOOD, **addresses(stage), "LLM__MODEL": "claude-nobody", "REDIS_URL": STORE}
+    own = agent("jack", mcpServers=[], llmOverrides={"model": "claude-nobody"})
+    whole = json.dumps({"agents": [own], "defaultAgentId": "jack"})
+    Misconfiguration("", "", "", change=whole).write(tmp_path)
+    given = {**GOOD, **addresses(stage), "LLM__MODEL": "claude-sonet-5-5", "REDIS_URL": STORE}
     given |= {"LLM__FALLBACKMODEL": "claude-haiku-5-5"}
     report = await checked(tmp_path, given, "--live")
     said = {one["place"]: one for one in reversed(report["problems"])}  # the worst of each place
     assert said["BOTS__0__TOKEN"]["message"] == "Telegram does not know this token (401)"
     assert "@BotFather" in said["BOTS__0__TOKEN"]["cure"]
-    assert "the name of the model" in said["LLM__MODEL"]["cure"]
-    assert "REDIS_URL" in said["REDIS_URL"]["cure"]
+    wrong_model = said["LLM__MODEL"]["message"], said["LLM__MODEL"]["cure"]
+    assert wrong_model == (
+        "the Messages API does not know claude-sonet-5-5",
+        "did you mean claude-sonnet-5-5?",
+    )
+    assert "does not know claude-nobody" in said[PLACE]["message"]
+    assert said["REDIS_URL"]["message"] == (
+        "the store at 127.0.0.1:1 does not answer, so its agents were not checked"
+    )
     assert report["answered"] == [
         "LLM__FALLBACKMODEL: the Messages API accepts the key, and has claude-haiku-5-5"
     ]

@@ -25,6 +25,7 @@ ODD = {
     "args": ["-I", "-S", str(Path(__file__).parents[1] / "mcp" / "servers" / "odd.py"), "fine"],
 }
 PLACE = "agents.json:1"
+NOWHERE = "http://127.0.0.1:1"
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -106,6 +107,13 @@ SETTINGS = [
     ),
     Misconfiguration(
         "a port that is taken", "HTTP_PORT", "is taken", {"HTTP_PORT": "{taken}"}, stops=True
+    ),
+    Misconfiguration(
+        "a level that is none",
+        "LOG_LEVEL",
+        "must be DEBUG, INFO, WARNING or ERROR",
+        {"LOG_LEVEL": "loud"},
+        stops=True,
     ),
     Misconfiguration(
         "an address of another machine",
@@ -191,25 +199,41 @@ SETTINGS = [
     Misconfiguration(
         "no bot, but a token under another program's name",
         "TELEGRAM_BOT_TOKEN",
-        "did you mean BOTS__0__TOKEN?",
+        "rename it to BOTS__0__TOKEN",
         {"BOTS__0__TOKEN": None, "TELEGRAM_BOT_TOKEN": TOKEN},
     ),
     Misconfiguration(
         "the same under a second name",
         "TELEGRAM_TOKEN",
-        "did you mean BOTS__0__TOKEN?",
+        "rename it to BOTS__0__TOKEN",
         {"BOTS__0__TOKEN": None, "TELEGRAM_TOKEN": TOKEN},
     ),
     Misconfiguration(
         "the same under a third name",
         "BOT_TOKEN",
-        "did you mean BOTS__0__TOKEN?",
+        "rename it to BOTS__0__TOKEN",
         {"BOTS__0__TOKEN": None, "BOT_TOKEN": TOKEN},
+    ),
+    *(
+        Misconfiguration(
+            f"the same as {name}",
+            name,
+            f"rename it to BOTS__0__TOKEN{name[len(name.removesuffix('_FILE')) :]}",
+            {"BOTS__0__TOKEN": None, name: TOKEN},
+        )
+        for name in ("BOT__0__TOKEN", "BOTS_0_TOKEN", "TELEGRAM_BOT_TOKEN_FILE")
+    ),
+    Misconfiguration(
+        "a line of variables without =",
+        ".env:1",
+        "this line sets nothing; write NAME=value",
+        {"BOTS__0__TOKEN": None},
+        files={".env": f"BOTS__0__TOKEN: {TOKEN}\n"},
     ),
     Misconfiguration(
         "a key under another name",
         "CLAUDE_API_KEY",
-        "did you mean ANTHROPIC_API_KEY?",
+        "rename it to ANTHROPIC_API_KEY",
         {"ANTHROPIC_API_KEY": None, "CLAUDE_API_KEY": "sk-ant-a-key-for-the-test"},
     ),
     Misconfiguration(
@@ -217,6 +241,53 @@ SETTINGS = [
         "OPENAI_API_KEY",
         "set ANTHROPIC_BASE_URL",
         {"ANTHROPIC_API_KEY": None, "OPENAI_API_KEY": "x" * 20},
+    ),
+    Misconfiguration(
+        "the token of the example",
+        "BOTS__0__TOKEN",
+        "is the token of the example",
+        {"BOTS__0__TOKEN": "123456789:AA-your-token"},
+    ),
+    *(
+        Misconfiguration(f"a key {key[:8]}…", "ANTHROPIC_API_KEY", says, {"ANTHROPIC_API_KEY": key})
+        for key, says in {
+            "sk-ant-your-key": "is the key of the example",
+            _secret("sk-proj-"): "is the key of another provider",
+            _secret("sk-ant-oat01-"): "is the token of a subscription",
+        }.items()
+    ),
+    *(
+        Misconfiguration(
+            f"an address of Telegram that ends in {end}",
+            "TELEGRAM_API_URL",
+            "write http://127.0.0.1:1",
+            {"TELEGRAM_API_URL": f"http://127.0.0.1:1/{end}"},
+        )
+        for end in ("bot", "bot123456789:AAabcdefghijk/")
+    ),
+    *(
+        Misconfiguration(
+            f"a proxy {proxy}",
+            "HTTPS_PROXY",
+            "is not the address of a proxy",
+            {"HTTPS_PROXY": proxy, "TELEGRAM_API_URL": NOWHERE, "ANTHROPIC_BASE_URL": NOWHERE},
+        )
+        for proxy in ("nonsense", "http://")
+    ),
+    *(
+        Misconfiguration(
+            f"a webhook to {host}",
+            "WEBHOOK_URL",
+            "cannot reach",
+            {"WEBHOOK_URL": f"https://{host}"},
+        )
+        for host in ("localhost", "10.0.0.7")
+    ),
+    Misconfiguration(
+        "agents in a file that is not read",
+        "agents.yaml",
+        "set AGENTS_FILE=agents.yaml",
+        files={"agents.yaml": "agents: []"},
     ),
     Misconfiguration("no key", "ANTHROPIC_API_KEY", "it is not set", {"ANTHROPIC_API_KEY": None}),
     Misconfiguration(
@@ -246,7 +317,7 @@ SETTINGS = [
     Misconfiguration(
         "a model of others",
         "LLM__MODEL",
-        "gpt-4 is not in",
+        "gpt-4 is not a model we know",
         {"LLM__MODEL": "gpt-4"},
     ),
     Misconfiguration(
@@ -258,7 +329,7 @@ SETTINGS = [
     Misconfiguration(
         "a name that no agent gets",
         "NAME",
-        "agents are configured",
+        "has no effect here, because agents.json has agents",
         {"NAME": "Jack"},
     ),
     Misconfiguration(
@@ -268,7 +339,7 @@ SETTINGS = [
         {"MCPSERVERS__0__ENDPOINT": "http://127.0.0.1:1/mcp"},
     ),
     Misconfiguration(
-        "a misspelt number", "AGENT_0_ID", "write AGENTS__0__ID", {"AGENT_0_ID": "jack"}
+        "a misspelt number", "AGENT_0_ID", "rename it to AGENTS__0__ID", {"AGENT_0_ID": "jack"}
     ),
     Misconfiguration(
         "an agents file that is missing",
@@ -280,7 +351,13 @@ SETTINGS = [
 
 AGENTS = [
     Misconfiguration(
-        "an agents file that is no JSON", "agents.json:2", "line 2", change='{"agents":\n[}]'
+        "an agents file that is no JSON",
+        "agents.json:2",
+        "write a value here",
+        change='{"agents":\n[}]',
+    ),
+    Misconfiguration(
+        "a comma too many", PLACE, "there is a comma before ]; remove it", change='{"agents": [1,]}'
     ),
     Misconfiguration("a misspelt field", PLACE, "did you mean 'name'", change=_agent(nmae="J")),
     Misconfiguration(
@@ -304,6 +381,13 @@ AGENTS = [
         PLACE,
         "no program 'mcp-server-tiem'",
         change=_server(command="mcp-server-tiem"),
+    ),
+    Misconfiguration(
+        "a program that is not executable",
+        PLACE,
+        "run `chmod +x server.py`",
+        change=_server(command="./server.py"),
+        files={"server.py": "#!/bin/sh"},
     ),
     Misconfiguration(
         "a working folder that is not there",
@@ -373,6 +457,27 @@ AGENTS = [
         PLACE,
         "matches no server",
         change=_agent(toolPolicy={"disabledTools": ["mcp:library:*"]}),
+    ),
+    *(
+        Misconfiguration(
+            f"{pattern} in {name}",
+            PLACE,
+            f"'{pattern}' matches no {what} of this agent; {cure}",
+            change=_agent(**{"toolPolicy": {name: [pattern]}} if policy else {name: [pattern]}),
+        )
+        for name, policy, pattern, what, cure in (
+            ("requireConfirmation", True, "mcp:tme:*", "server", "did you mean mcp:time:*?"),
+            ("requireConfirmation", True, "time:*", "tool", "write mcp:time:*"),
+            ("disabledTools", True, "MCP:Tme:get_*", "server", "did you mean mcp:time:get_*?"),
+            ("whitelistPatterns", False, "MCP:Time:*", "server", "did you mean mcp:time:*?"),
+            ("allowedIndividualTools", True, "mcp:TIME:*", "server", "did you mean mcp:time:*?"),
+        )
+    ),
+    Misconfiguration(
+        "a pattern of the host that names no server",
+        "LIMITS__CONFIRM",
+        "'mcp:nope:*' matches no server of any agent",
+        {"LIMITS__CONFIRM": "mcp:nope:*, MCP:Time:*, delete_*"},
     ),
     Misconfiguration(
         "a pattern that no tool matches",

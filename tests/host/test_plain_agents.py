@@ -15,7 +15,7 @@ from tests.host.stage import ROOT, Stage
 from tests.host.test_registry_commands import POET
 
 PLAIN = "no agent is configured, so each bot gets a plain agent with the bot's name"
-IGNORED = "NAME: it is not used, because agents are configured"
+IGNORED = "NAME has no effect here, because"
 
 
 def shipped(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with the Makefile and a command that says how it was called."""
+    """A folder with the Makefile, Python, and a command that says how it was called."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    command = tmp_path / "switchboard"
-    command.write_text('#!/bin/sh\necho "$@"\n')
-    command.chmod(0o755)
+    programs = {"switchboard": 'echo "$@"', "python": f'exec "{sys.executable}" "$@"'}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
     return tmp_path
 
 
 def started(place: Path, **environ: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BOTS__")}
+    clean = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
+    clean["PYTHONPATH"] = str(ROOT)
     command = ["make", "-s", "-o", "setup", "run", f"BIN={place}"]
     done = subprocess.run(
         command, cwd=place, env=clean | environ, capture_output=True, text=True, check=True
@@ -40,13 +43,27 @@ def test_run_with_a_token_in_the_environment_starts_the_host(place: Path) -> Non
     assert started(place, BOTS__3__TOKEN="1:x") == "run"
 
 
-@pytest.mark.parametrize("line", ["BOTS__0__TOKEN=1:x", "export BOTS__12__TOKEN_FILE=/run/token"])
-def test_run_with_a_token_in_the_env_file_starts_the_host(place: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "BOTS__0__TOKEN=1:x",
+        "export BOTS__12__TOKEN_FILE=/run/token",
+        "BOTS__0__TOKEN = 1:x",
+        "export   BOTS__0__TOKEN='1:x'",
+        "bots__0__token=1:x",
+        "BOTS__0__TOKEN: 1:x",
+        "BOT_0_TOKEN=1:x",
+        "TELEGRAM_BOT_TOKEN=1:x",
+    ],
+)
+def test_run_with_a_token_in_the_env_file_starts_the_host_however_it_is_written(
+    place: Path, line: str
+) -> None:
     (place / ".env").write_text(f"ADMINS=1\n{line}\n")
     assert started(place) == "run"
 
 
-@pytest.mark.parametrize("line", ["#BOTS__0__TOKEN=1:x", "BOTS__0__TOKEN="])
+@pytest.mark.parametrize("line", ["#BOTS__0__TOKEN=1:x", "BOTS__0__TOKEN=", "GITHUB_TOKEN=x"])
 def test_a_token_that_is_a_comment_or_empty_is_none(place: Path, line: str) -> None:
     (place / ".env").write_text(line + "\n")
     assert started(place) == "sandbox"

@@ -116,7 +116,7 @@ def test_an_effort_becomes_what_the_model_takes(
         ("claude-opus-5-5", "none", "always thinks: reasoningEffort none is sent as low"),
         ("claude-opus-4-6", "xhigh", "has no reasoningEffort xhigh: high is sent"),
         ("claude-3-5-haiku-latest", "low", "does not support reasoningEffort: it is dropped"),
-        ("deepseek-chat", "low", "is not in the model table: reasoningEffort is dropped"),
+        ("deepseek-chat", "low", "is not a model we know: reasoningEffort is dropped"),
     ],
 )
 def test_what_is_changed_is_said(model: str, effort: str, words: str) -> None:
@@ -235,7 +235,7 @@ def test_a_stranger_at_the_default_address_gets_no_temperature() -> None:
     result = asked("claude-nova-1", temperature=0.5)
 
     assert result.extra_body == {}
-    assert result.dropped == ("claude-nova-1 is not in the model table: temperature is dropped",)
+    assert result.dropped == ("claude-nova-1 is not a model we know: temperature is dropped",)
 
 
 def test_max_tokens_is_lowered_to_what_the_model_writes() -> None:

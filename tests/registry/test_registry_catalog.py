@@ -283,7 +283,10 @@ def test_a_bare_host_that_two_endpoints_share_matches_neither_and_is_told() -> N
         ),
     )
     (problem,) = snapshot.review("a")
-    assert ("'mcp:h:*'" in problem.message, problem.cure) == (True, "write h-1 or h-2")
+    assert ("'mcp:h:*'" in problem.message, problem.cure) == (
+        True,
+        "did you mean mcp:h-1:* or mcp:h-2:*?",
+    )
 
 
 def test_later_layers_replace_only_what_they_may() -> None:

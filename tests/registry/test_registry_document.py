@@ -105,7 +105,7 @@ def test_servers_are_named_by_key_or_given_as_an_object() -> None:
     [
         ("", 1, "empty"),
         ('{"agents": [\n{"id": "a"', 2, "half-written"),
-        ('{\n"agents": [],\n}', 3, "remove that comma"),
+        ('{\n"agents": [],\n}', 3, "a comma before }; remove it"),
         ('{\n"agents" []}', 2, "colon"),
         ('{"agents": []\n"bindings": []}', 2, "comma between"),
         ("{\n'agents': []}", 2, "double quotes"),
