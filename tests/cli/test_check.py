@@ -210,7 +210,8 @@ def test_agents_that_answer_nobody_are_a_note(
     _, problems = checked(capsys)
     plain = "no agent is configured, so each bot gets a plain agent with the bot's name"
     assert plain in [p["message"] for p in problems]
-    (folder / "agents.json").write_text(json.dumps({"agents": GOOD["agents"]}))
+    two = [*GOOD["agents"], {"id": "other", "name": "Other"}]
+    (folder / "agents.json").write_text(json.dumps({"agents": two}))
     _, problems = checked(capsys)
     assert any("none is the default" in p["message"] for p in problems)
 

@@ -41,6 +41,13 @@ LINE = "bot:1"
 ANN = User(1, "Ann")
 
 
+class NothingIsSent:
+    """A channel whose answers are all sent."""
+
+    def is_sending(self, _entry: str) -> bool:
+        return False
+
+
 class StubRouter:
     """Entries are noted, perhaps after a wait, and leave the inbox."""
 
@@ -105,7 +112,7 @@ class Scene:
         self.inbox = UpdateInbox(client)
         self.router = StubRouter(self.inbox, fence)
         self.lost = asyncio.Event()
-        line = LineContext(fence, BotIdentity("hash", 1, "echo_bot"), cast("Channel", None))
+        line = LineContext(fence, BotIdentity("hash", 1, "echo_bot"), cast("Channel", NothingIsSent()))
         router = cast("Router", self.router)
         clock = SystemClock()
         self.queues = ConversationQueues(line, router, self.inbox, decoded, self.lost, clock)
