@@ -102,7 +102,7 @@ MUTATIONS = (
         NAMED,
     ),
     Mutation(
-        "a turn that nobody goes on with is let go",
+        "a turn that nobody continues is let go",
         "bot/store/scripts/begin.lua",
         "and not is_abandoned() then",
         "then",
