@@ -231,7 +231,7 @@ async def test_a_long_list_ends_and_says_how_much_is_left(
         ("/agent", "Which agent?"),
         ("/deleteagent", "Which agent?"),
         ("/bind jack user -5", "is not valid"),
-        ("/bind jack user 99999999999999999999", "Write /bind"),
+        ("/bind jack user 99999999999999999999", "takes a numeric id; /id shows it"),
         ("/unbind user -5", "Write /unbind"),
         ("/unbind here", "Write /unbind"),
     ],

@@ -222,5 +222,5 @@ async def test_what_was_set_aside_for_a_request_that_failed_is_free_again(stage:
     stage.script.on(*[turn(fault=HttpError(401))] * 5, "at last")
     async with stage.host():
         for _ in range(5):
-            assert "put right first" in await stage.ask(ann, room, bot, "hello")
+            assert "fixed first" in await stage.ask(ann, room, bot, "hello")
         assert await stage.ask(ann, room, bot, "hello") == "at last"

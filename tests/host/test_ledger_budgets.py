@@ -177,7 +177,7 @@ def test_a_price_that_cannot_be_is_refused_with_its_place_and_the_cure(
     with pytest.raises(ValidationError, match=place) as refused:
         settings_of({"PRICES": prices})
     reason = refused.value.errors()[0]["ctx"]["error"]
-    assert "dollars for a million tokens" in reason.cure
+    assert "dollars per million tokens" in reason.cure
 
 
 @pytest.mark.parametrize("most", ["0", "-5", "1e30", "many"])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot.mcp.server import Breaker
 from simulators.messages.turns import Call, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
@@ -90,11 +91,14 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     server = Unread()
     await server.start()
     try:
-        async with staged(tmp_path_factory.mktemp("unread")) as stage:
-            house = House(stage, server)
-            async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as host:
-                await until(lambda: all(one.state == "up" for one in host.pool.servers), 45)
-                yield house
+        with pytest.MonkeyPatch.context() as patch:
+            # All manners share one server: so many failures in a row leave none of them alone.
+            patch.setattr(Breaker.__init__, "__defaults__", (1000, 20.0))
+            async with staged(tmp_path_factory.mktemp("unread")) as stage:
+                house = House(stage, server)
+                async with stage.host(LIMITS__REQUESTSPERMINUTE="1000") as host:
+                    await until(lambda: all(one.state == "up" for one in host.pool.servers), 45)
+                    yield house
     finally:
         await server.stop()
 
