@@ -33,7 +33,7 @@ from registry.sources.file import read_file
 from registry.sources.redis import RedisStore
 from registry.validation import RawDocument, agent_id, binding_slot, build_valid_parts, merge
 
-STORE_SECONDS = 3.0
+STORE_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
