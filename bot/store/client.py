@@ -24,6 +24,7 @@ from weakref import WeakSet
 import structlog
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -283,6 +284,11 @@ class _Pool(BlockingConnectionPool):
                 return reply
 
         super().__init__(connection_class=Known, **options)
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take a connection back; one that listened may serve calls from now on."""
+        self.listening.discard(connection)  # type: ignore[arg-type]
+        await super().release(connection)
 
 
 async def _disconnect(connections: Iterable[Connection]) -> None:
