@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from bot.cli.check import LiveAnswers, read_store
+from bot.cli.check import LiveAnswers
 from bot.errors import ModelError, ModelRefused
 from bot.mcp.pool import Pool
 from bot.mcp.server import McpServer
@@ -28,7 +28,7 @@ from registry.catalog import Catalog
 from registry.definition import patterns_of
 from registry.errors import Problem
 from registry.models import table
-from registry.snapshot import Snapshot
+from registry.snapshot import Document, Snapshot
 
 SERVERS_SECONDS = 30.0
 """How long all servers together may take to start and to list their tools."""
@@ -38,15 +38,17 @@ _DOWN_CURE = "correct its definition, or fix the server"
 _NOTE_CURE = "change it in the server, if an agent needs the tool"
 
 
-async def ask_everybody(settings: Settings, installed: InstalledSkills) -> LiveAnswers:
+async def ask_everybody(
+    settings: Settings, installed: InstalledSkills, stored: Document
+) -> LiveAnswers:
     """What Telegram says of each token, the model's API, the store and the MCP servers."""
-    configure("CRITICAL", settings.log_format, settings.secrets)  # the problems say it all
-    asked = await asyncio.gather(
+    catalog = await _described(settings)
+    telegram, model, servers = await asyncio.gather(
         ask_telegram(settings),
-        ask_model(settings),
-        _ask_store(settings),
-        ask_servers(settings, installed),
+        ask_model(settings, catalog.snapshot()),
+        _ask_servers(settings, installed, catalog),
     )
+    asked = (telegram, model, _answer_of_store(settings, stored), servers)
     return LiveAnswers(
         [problem for one in asked for problem in one.problems],
         [line for one in asked for line in one.well],
@@ -82,7 +84,15 @@ async def ask_telegram(settings: Settings) -> LiveAnswers:
     return LiveAnswers(problems, well, names)
 
 
-async def ask_model(settings: Settings) -> LiveAnswers:
+async def _described(settings: Settings) -> Catalog:
+    """What the file and the environment describe; from here on nothing but errors is logged."""
+    configure("CRITICAL", settings.log_format, settings.secrets)  # the problems say it all
+    catalog = Catalog(agents_source(settings))
+    await catalog.reload()
+    return catalog
+
+
+async def ask_model(settings: Settings, snapshot: Snapshot) -> LiveAnswers:
     """Whether the Messages API accepts the key and has the host's models; it charges nothing."""
     key = settings.anthropic_api_key
     if key is None and settings.anthropic_base_url is None:
@@ -90,10 +100,8 @@ async def ask_model(settings: Settings) -> LiveAnswers:
     url = settings.anthropic_base_url or ""
     model = MessagesModel(key.get_secret_value() if key else "", url, SystemClock())
     problems, well = list[Problem](), list[str]()
-    catalog = Catalog(agents_source(settings))
-    await catalog.reload()
     try:
-        for name, place in _models(settings, catalog.snapshot()).items():
+        for name, place in _models(settings, snapshot).items():
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await model.look_up(name)
@@ -129,26 +137,29 @@ def _models(settings: Settings, snapshot: Snapshot) -> dict[str, str]:
     return found
 
 
-async def _ask_store(settings: Settings) -> LiveAnswers:
+def _answer_of_store(settings: Settings, stored: Document) -> LiveAnswers:
     """Whether the operator's own store can be used; its problems are a part of every check."""
-    if settings.redis_url is None:
-        return LiveAnswers()
-    document = await read_store(settings)
-    if any(problem.place == "REDIS_URL" for problem in document.problems):
+    is_wrong = any(problem.place == "REDIS_URL" for problem in stored.problems)
+    if settings.redis_url is None or is_wrong:
         return LiveAnswers()
     return LiveAnswers(
-        well=[f"REDIS_URL: the store answers, and holds {len(document.agents)} agents"]
+        well=[f"REDIS_URL: the store answers, and holds {len(stored.agents)} agents"]
     )
 
 
 # --- MCP servers ---------------------------------------------------------------------------------
 
 
-async def ask_servers(settings: Settings, installed: InstalledSkills) -> LiveAnswers:
+async def ask_servers(
+    settings: Settings, installed: InstalledSkills, _stored: Document
+) -> LiveAnswers:
     """What keeps servers of the file and the environment from being used, wholly or in part."""
-    configure("CRITICAL", settings.log_format, settings.secrets)
-    catalog = Catalog(agents_source(settings))
-    await catalog.reload()
+    return await _ask_servers(settings, installed, await _described(settings))
+
+
+async def _ask_servers(
+    settings: Settings, installed: InstalledSkills, catalog: Catalog
+) -> LiveAnswers:
     snapshot, places = catalog.snapshot(), dict[ServerSpec, str]()
     resolver, specs = agent_resolver(settings, catalog, installed), dict[str, list[ServerSpec]]()
     for agent, entry in snapshot.agents.items():

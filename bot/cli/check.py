@@ -45,7 +45,8 @@ class LiveAnswers:
     names: Mapping[int, str] = field(default_factory=dict)
 
 
-Ask = Callable[[Settings, InstalledSkills], Coroutine[Any, Any, LiveAnswers]]
+Ask = Callable[[Settings, InstalledSkills, Document], Coroutine[Any, Any, LiveAnswers]]
+"""Asks others; is given what the store holds, which each check reads once."""
 _NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
 
@@ -67,9 +68,10 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     refused = {one.place for one in wrong}
     refused |= {"BOTS__0__TOKEN"} if any(place.startswith("BOTS") for place in refused) else set()
     found += (one for one in settings_findings(settings, skills) if one.place not in refused)
-    asked = asyncio.run(ask(settings, skills)) if ask else LiveAnswers()
+    stored = asyncio.run(_read_store(settings))
+    asked = asyncio.run(ask(settings, skills, stored)) if ask else LiveAnswers()
     found += asked.problems
-    found += _check_agents(settings, bots, skills, asked.names)
+    found += _check_agents(settings, bots, skills, stored, asked.names)
     return worst_first(found), asked.well
 
 
@@ -197,13 +199,16 @@ def _parts(loc: Path) -> list[str]:
 
 
 def _check_agents(
-    settings: Settings, bots: Mapping[int, Bot], skills: InstalledSkills, names: Mapping[int, str]
+    settings: Settings,
+    bots: Mapping[int, Bot],
+    skills: InstalledSkills,
+    stored: Document,
+    names: Mapping[int, str],
 ) -> Iterator[Problem]:
     """What is wrong or surprising in the file and the environment, over what a store holds.
 
     `names` are the @usernames of bots by their ids, where they were asked.
     """
-    stored = asyncio.run(read_store(settings))
     hashes = {number: bot.hash for number, bot in bots.items()}
     file, variables = RawDocument(), read_environment(settings.environ, hashes)
     try:
@@ -220,7 +225,7 @@ def _check_agents(
     yield from agent_findings(settings, snapshot, known, skills.skills)
 
 
-async def read_store(settings: Settings) -> Document:
+async def _read_store(settings: Settings) -> Document:
     """What a store of the operator's own holds; the bundled one runs only beside its host."""
     if settings.redis_url is None:
         return Document()

@@ -203,10 +203,8 @@ class Connection:
 
         Raises MCPError, ValidationError or ListUnread where the tools cannot be read.
         """
-        found, texts = (
-            ToolFilter(self._spec.secrets, self._spec.definition.allow_credentials),
-            list[str](),
-        )
+        found = ToolFilter(self._spec.secrets, self._spec.definition.allow_credentials)
+        texts = list[str]()
         self.state.notes.clear()
         await self._list_tools(client, found)
         if client.server_capabilities.prompts is not None:

@@ -13,10 +13,7 @@ fields[#fields + 1] = 'e'
 fields[#fields + 1] = ARGV[2]
 redis.call('XADD', KEYS[4], '*', unpack(fields))
 redis.call('XDEL', KEYS[2], ARGV[2])
-if redis.call('HGET', KEYS[5], 'entry') == ARGV[2] then
-  stop_running(KEYS[5])
-  redis.call('DEL', KEYS[5])
-end
+delete_turn(KEYS[5], ARGV[2])
 for i = 5, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[3], '*', 'p', ARGV[i])
 end

@@ -4,10 +4,7 @@
 -- ARGV: token, entry, seconds until it may be told again, then parts
 -- Returns {1, outbox ids …}; {0} where nothing is to be said; {-1} where this was done before.
 if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return {-1} end
-if redis.call('HGET', KEYS[5], 'entry') == ARGV[2] then
-  stop_running(KEYS[5])
-  redis.call('DEL', KEYS[5])
-end
+delete_turn(KEYS[5], ARGV[2])
 if not redis.call('SET', KEYS[4], 1, 'NX', 'EX', ARGV[3]) then return {0} end
 local ids = {1}
 for i = 4, #ARGV do

@@ -5,3 +5,9 @@ local function stop_running(open)
   local life = redis.call('HGET', open, 'life')
   if life then redis.call('ZREM', running_in(life), open) end
 end
+-- The open turn goes, if it is the one of this entry.
+local function delete_turn(open, entry)
+  if redis.call('HGET', open, 'entry') ~= entry then return end
+  stop_running(open)
+  redis.call('DEL', open)
+end

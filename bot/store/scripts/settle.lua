@@ -10,10 +10,7 @@ for i = 3, count + 2 do
 end
 local ids = {}
 if gone == 0 then return ids end
-if KEYS[4] and redis.call('HGET', KEYS[4], 'entry') == ARGV[3] then
-  stop_running(KEYS[4])
-  redis.call('DEL', KEYS[4])
-end
+if KEYS[4] then delete_turn(KEYS[4], ARGV[3]) end
 for i = count + 3, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[3], '*', 'p', ARGV[i])
 end
