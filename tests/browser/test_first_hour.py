@@ -1,4 +1,4 @@
-"""docs/first-bot.md, followed to the letter: a terminal, a phone's worth of taps, one's own bot."""
+"""docs/first-bot.md, followed to the letter in a terminal and a browser: one's own bot."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ async def clone(tmp_path: Path) -> AsyncIterator[Clone]:
 
 
 @contextlib.asynccontextmanager
-async def phone(browser: Browser, clone: Clone) -> AsyncIterator[Tab]:
-    """The chats, on a phone."""
+async def chats(browser: Browser, clone: Clone) -> AsyncIterator[Tab]:
+    """The chats in a browser."""
     async with browser.tab() as tab:
         await tab.look(900, 760, dark=False)
         await tab.go(clone.url)
@@ -206,7 +206,7 @@ async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
     assert "exit code" not in checked
     assert "@jack_library_bot" in checked
     code = await claimed(clone)
-    async with phone(browser, clone) as tab:
+    async with chats(browser, clone) as tab:
         await plug(tab, clone.room())
         await say(tab, "/start")
         await tab.until(said("This bot is private"))
@@ -231,7 +231,7 @@ async def test_a_stranger_is_told_that_the_bot_is_private_and_the_admin_lets_the
     await clone.type(steps()["copy"])
     clone.settings(BOTS__0__TOKEN=TOKEN, ANTHROPIC_API_KEY=KEY)
     code = await claimed(clone)
-    async with phone(browser, clone) as tab:
+    async with chats(browser, clone) as tab:
         await plug(tab, clone.room())
         await say(tab, f"/claim {code}")
         await tab.until(said("You are an admin"))
@@ -266,7 +266,7 @@ async def test_without_a_key_that_works_check_health_the_admin_and_people_are_to
     checked = await clone.type(steps()["check"])
     assert words in checked
     code = await claimed(clone)
-    async with phone(browser, clone) as tab:
+    async with chats(browser, clone) as tab:
         await plug(tab, clone.room())
         await say(tab, f"/claim {code}")
         await tab.until(said("You are an admin"))
