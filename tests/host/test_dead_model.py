@@ -126,7 +126,7 @@ async def test_whoever_becomes_the_admin_of_a_host_without_a_key_is_told(
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
     async with stage.host(ANTHROPIC_API_KEY="", ANTHROPIC_BASE_URL="", ADMINS=""):
-        claim = re.findall(r"/claim \S+", capsys.readouterr().err)[-1]
+        claim = re.findall(r"/claim [A-Z0-9]+-[A-Z0-9-]+", capsys.readouterr().err)[-1]
         await stage.ask(ann, room, echo, claim)
         await stage.world.until(lambda: bool(notices(stage, room, echo)))
     assert "ANTHROPIC_API_KEY: it is not set" in notices(stage, room, echo)[0]
