@@ -74,6 +74,7 @@ from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
+from registry.history import History
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -220,6 +221,8 @@ class App:
                 await asyncio.sleep(STORE_PAUSE_S)
             else:
                 self._stack.push_async_callback(self.catalog.close)
+                self.history = History(self.catalog)
+                await self._background(self.history.follow(), "registry.history")
                 return
 
     async def _open_access(self) -> None:
@@ -392,7 +395,9 @@ class App:
             caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
             return AgentTools(self._tools.listed(made.tools, caller), [*self._clashes(made)])
 
-        context = AdminContext(self.catalog, defaults, advice, bots, self.report, servers, tools)
+        context = AdminContext(
+            self.catalog, self.history, defaults, advice, bots, self.report, servers, tools
+        )
         people = PeopleContext(self._access, self.grants.open_requests)
         self._commands = all_commands(context, people)
 

@@ -1,11 +1,12 @@
-"""The catalog: reads and changes agents, bindings and the default agent."""
+"""The catalog: reads and changes every document, and knows who may."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -14,16 +15,39 @@ from typing import Any
 import structlog
 
 from registry import errors
+from registry.access import AccessGrant
+from registry.api_key import ApiKey
+from registry.audit import Change, refusal
 from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
 from registry.errors import Problem
-from registry.snapshot import Document, Entry, Snapshot, merge_documents, with_plain_agents
+from registry.revisions import Kind
+from registry.roles import (
+    CORE,
+    NO_REASON,
+    Actor,
+    RoleDocument,
+    RoleGrant,
+    Target,
+    Why,
+    may_grant,
+    verdict,
+)
+from registry.snapshot import (
+    Document,
+    Entry,
+    Snapshot,
+    merge_documents,
+    revision_of,
+    with_plain_agents,
+)
+from registry.sources import stored_values as stored
 from registry.sources.file import FileSource
 from registry.sources.handwritten import parse_pasted_agent
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
-from registry.sources.stored_values import BINDING, DEFAULT, DEFINITION, AuditEntry, fingerprint
+from registry.sources.revision_store import Head
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
@@ -31,23 +55,11 @@ _EMPTY = Document()
 Subscriber = Callable[[Snapshot], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asks for a change: an id for the audit, and whether it may administer."""
-
-    id: str
-    admin: bool = False
-
-
 Objections = Callable[[AgentDefinition], Iterable[Problem]]
 """What speaks against storing an agent, by what only the host knows."""
-Governance = Callable[[Actor, str, str], bool]
-"""Whether an actor may do something (an action in words) to a target."""
-
-
-def admins_only(actor: Actor, _action: str, _target: str) -> bool:
-    """Whoever administers may change everything."""
-    return actor.admin
+INSTANCE = Target("instance")
+"""What the operator's own account decides: bindings, the default agent, who was let in."""
+_RETRIES = 20
 
 
 @dataclass(eq=False, slots=True)
@@ -57,12 +69,14 @@ class Catalog:
     Reads are plain attribute access on a snapshot. A write checks the actor, validates, writes with
     the expected revision, leaves an audit entry, and is made once for its idempotency `key`. It
     raises kinds of `RegistryError`. Without a store everything is read-only.
+
+    Who may change what says `registry.roles`: agents are core documents, bindings, the default
+    agent and access belong to the account `default`, roles and keys to the account they name.
     """
 
     file: FileSource
     store: RedisStore | None = None
     writer: WriterPermissions = field(default=GUEST, kw_only=True)
-    may: Governance = field(default=admins_only, kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
     objections: Objections = field(default=lambda _agent: (), kw_only=True)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
@@ -118,10 +132,6 @@ class Catalog:
         wanted = (binding.agent_id if binding else None, self._snapshot.default)
         return next((one for one in wanted if one in self._snapshot.agents), None)
 
-    async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
-        """The newest audit entries, newest first."""
-        return await self._writable.audit(count)
-
     def introduce(self, bots: Iterable[BotIdentity]) -> None:
         """Tell who the bots are: without agents of the operator's, each gets a plain one."""
         self._bots = tuple(bots)
@@ -162,95 +172,302 @@ class Catalog:
         return await asyncio.to_thread(read) if len(text) > _QUICK else read()
 
     async def create_agent(
-        self, actor: Actor, agent: AgentDefinition, *, key: str
+        self, actor: Actor, agent: AgentDefinition, *, key: str, why: Why = NO_REASON
     ) -> AgentDefinition:
         """Store a new agent; raises AlreadyThere where its id is taken."""
-        where, value = DEFINITION + agent.id, agent.to_text()
-        entry = await self._authorized(actor, "create agent", agent.id, key)
-        if await self._must_write(where, value, entry):
+        change = await self._authorized(actor, "create agent", agent.id, CORE, key, why)
+        where, value = stored.DEFINITION + agent.id, agent.to_text()
+        if await self._must_write(where, value, change):
             await self._check(value, agent)
             try:
-                await self._put(where, value, entry, None)
+                await self._write(where, value, None, change, CORE)
             except errors.RevisionConflict:
                 raise errors.AlreadyThere(f"there is already an agent '{agent.id}'") from None
         return agent
 
     async def update_agent(
-        self, actor: Actor, agent: AgentDefinition, *, key: str, expected: str | None = None
+        self,
+        actor: Actor,
+        agent: AgentDefinition,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
     ) -> AgentDefinition:
         """Store an agent over the expected revision (None: over what is there now)."""
-        where, value = DEFINITION + agent.id, agent.to_text()
-        entry = await self._authorized(actor, "update agent", agent.id, key)
-        if await self._must_write(where, value, entry):
+        change = await self._authorized(actor, "update agent", agent.id, CORE, key, why)
+        where, value = stored.DEFINITION + agent.id, agent.to_text()
+        if await self._must_write(where, value, change):
             await self._check(value, agent)
-            stored = await self._writable.revision(where)
-            if stored is None:
+            if not await self._write_over(where, value, expected, change, CORE):
                 raise errors.NotThere(f"there is no agent '{agent.id}' to update")
-            await self._put(where, value, entry, expected or stored)
         return agent
 
     async def delete_agent(
-        self, actor: Actor, agent_id: str, *, key: str, expected: str | None = None
+        self,
+        actor: Actor,
+        agent_id: str,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
     ) -> bool:
         """Remove an agent; False where there was none. Its bindings stay, inactive."""
-        entry = await self._authorized(actor, "delete agent", agent_id, key)
-        return await self._remove(DEFINITION + agent_id, entry, expected)
+        change = await self._authorized(actor, "delete agent", agent_id, CORE, key, why)
+        return await self._remove(stored.DEFINITION + agent_id, change, CORE, expected)
 
-    async def bind(self, actor: Actor, binding: AgentBinding, *, key: str) -> AgentBinding:
+    async def bind(
+        self,
+        actor: Actor,
+        binding: AgentBinding,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+    ) -> AgentBinding:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
-        entry = await self._authorized(actor, "bind", binding.slot, key, f"to {binding.agent_id}")
-        await self._set(BINDING + binding.slot, binding.to_text(), entry)
+        detail = f"to {binding.agent_id}"
+        change = await self._authorized(actor, "bind", binding.slot, INSTANCE, key, why, detail)
+        await self._set(stored.BINDING + binding.slot, binding.to_text(), change, expected)
         return binding
 
-    async def unbind(self, actor: Actor, slot: str, *, key: str) -> bool:
+    async def unbind(
+        self,
+        actor: Actor,
+        slot: str,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+    ) -> bool:
         """Remove a binding by its slot; False where there was none."""
-        entry = await self._authorized(actor, "unbind", slot, key)
-        return await self._remove(BINDING + slot, entry)
+        change = await self._authorized(actor, "unbind", slot, INSTANCE, key, why)
+        return await self._remove(stored.BINDING + slot, change, INSTANCE, expected)
 
-    async def set_default(self, actor: Actor, agent_id: str | None, *, key: str) -> None:
+    async def set_default(
+        self,
+        actor: Actor,
+        agent_id: str | None,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+    ) -> None:
         """Make an agent the default one, or none; raises NotThere for an unknown agent."""
         target, detail = "the default agent", f"to {agent_id}"
-        entry = await self._authorized(actor, "set default", target, key, detail)
+        change = await self._authorized(actor, "set default", target, INSTANCE, key, why, detail)
         if agent_id is None:
-            await self._remove(DEFAULT, entry)
+            await self._remove(stored.DEFAULT, change, INSTANCE, expected)
             return
         if agent_id not in self._snapshot.agents:
             raise errors.NotThere(f"there is no agent '{agent_id}' to be the default")
-        await self._set(DEFAULT, json.dumps(agent_id), entry)
+        await self._set(stored.DEFAULT, json.dumps(agent_id), change, expected)
+
+    async def grant_role(
+        self, actor: Actor, person: str, grant: RoleGrant, *, key: str, why: Why = NO_REASON
+    ) -> RoleDocument:
+        """Give a person one more role."""
+        change = await self._may_grant(actor, "grant role", person, grant, key, why)
+        where, target = stored.ROLE + person, target_of_grant(grant)
+        for _ in range(_RETRIES):
+            text, revision = await self._read(where)
+            held = () if text is None else RoleDocument.model_validate_json(text).grants
+            grants = (*(one for one in held if not _same_role(one, grant)), grant)
+            document = RoleDocument(person=person, grants=grants)
+            with suppress(errors.RevisionConflict):
+                if await self._must_write(where, document.to_text(), change):
+                    await self._write(where, document.to_text(), revision, change, target)
+                return document
+        raise errors.RevisionConflict(f"too many others are changing the roles of {person}")
+
+    async def revoke_role(
+        self, actor: Actor, person: str, grant: RoleGrant, *, key: str, why: Why = NO_REASON
+    ) -> bool:
+        """Take a role away from a person; False where they do not hold it."""
+        change = await self._may_grant(actor, "revoke role", person, grant, key, why)
+        where, target = stored.ROLE + person, target_of_grant(grant)
+        for _ in range(_RETRIES):
+            text, revision = await self._read(where)
+            if text is None:
+                return await self._was_made(change)
+            held = RoleDocument.model_validate_json(text).grants
+            left = tuple(one for one in held if not _same_role(one, grant))
+            if len(left) == len(held):
+                return await self._was_made(change)
+            value = RoleDocument(person=person, grants=left).to_text() if left else None
+            with suppress(errors.RevisionConflict):
+                await self._write(where, value, revision, change, target)
+                return True
+        raise errors.RevisionConflict(f"too many others are changing the roles of {person}")
+
+    async def create_key(
+        self, actor: Actor, api_key: ApiKey, *, key: str, why: Why = NO_REASON
+    ) -> ApiKey:
+        """Store a new API key; raises AlreadyThere where its id is taken."""
+        change = await self._may_grant(actor, "create key", api_key.id, api_key.grant, key, why)
+        where, target = stored.API_KEY + api_key.id, target_of_grant(api_key.grant)
+        if await self._must_write(where, api_key.to_text(), change):
+            try:
+                await self._write(where, api_key.to_text(), None, change, target)
+            except errors.RevisionConflict:
+                raise errors.AlreadyThere(f"there is already a key '{api_key.id}'") from None
+        return api_key
+
+    async def revoke_key(
+        self, actor: Actor, key_id: str, *, key: str, why: Why = NO_REASON
+    ) -> bool:
+        """Make a key open nothing from now on; False where there is no such key."""
+        where = stored.API_KEY + key_id
+        text, revision = await self._read(where)
+        if text is None:
+            return False
+        held = ApiKey.model_validate_json(text)
+        change = await self._may_grant(actor, "revoke key", key_id, held.grant, key, why)
+        if held.revoked is None:
+            gone = held.model_copy(update={"revoked": round(self.wall(), 3)})
+            await self._write(where, gone.to_text(), revision, change, target_of_grant(held.grant))
+        return True
+
+    async def set_access(
+        self, actor: Actor, grant: AccessGrant, *, key: str, why: Why = NO_REASON
+    ) -> AccessGrant:
+        """Let a person or a group in, or block them."""
+        action = "let in" if grant.level == "member" else "block"
+        change = await self._authorized(actor, action, grant.subject, INSTANCE, key, why)
+        await self._set(stored.ACCESS + grant.subject, grant.to_text(), change)
+        return grant
+
+    async def clear_access(
+        self, actor: Actor, subject: str, *, key: str, why: Why = NO_REASON
+    ) -> bool:
+        """Take back what `set_access` gave; False where there was nothing."""
+        change = await self._authorized(actor, "take back", subject, INSTANCE, key, why)
+        return await self._remove(stored.ACCESS + subject, change, INSTANCE)
+
+    async def write_document(
+        self,
+        actor: Actor,
+        kind: Kind,
+        id: str,
+        text: str | None,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+        action: str = "restore",
+    ) -> int:
+        """Write a document as a whole (None: remove it), as strictly as any other change of it.
+
+        Returns the number of its new revision.
+        """
+        where = stored.key_of(kind, id)
+        current, revision = await self._read(where)
+        change = await self._may_write(actor, action, kind, id, (current, text), key, why)
+        if not await self._must_write(where, text or "", change):
+            return (await self.heads([where]))[0].number
+        if text is not None:
+            await self._check_document(kind, where, text)
+        target = stored.target_of(where, text if text is not None else current)
+        return await self._write(where, text, expected or revision, change, target)
 
     async def refused(
-        self, actor: Actor, action: str, target: str, *, key: str, detail: str = ""
+        self,
+        actor: Actor,
+        action: str,
+        target: str,
+        *,
+        key: str,
+        detail: str = "",
+        of: Target = INSTANCE,
     ) -> None:
-        """Leave an audit entry of a refused attempt; where that fails it is only logged."""
-        at = self.wall()
-        entry = AuditEntry(actor.id, f"refused: {action}", target, f"{key}:refused", at, detail)
+        """Leave an audit record of a refused attempt; where that fails it is only logged."""
+        change = Change(actor, action, target, f"{key}:refused", self.wall(), detail)
         try:
-            await self._writable.record(entry)
+            async with self.writable.using(change_key=change.key) as revisions:
+                await revisions.record(refusal(change, "", target, of), change)
         except errors.RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
 
+    async def require(self, actor: Actor, action: str, target: Target, what: str) -> None:
+        """Raise Denied unless the actor may `read` or `write` there; `what` says it in words."""
+        if verdict(actor.grants, action, target) != "yes":
+            raise errors.Denied(f"you may not {what}: {_needed(action, target)}")
+
+    async def heads(self, keys: Sequence[str]) -> list[Head]:
+        """The newest revisions of the documents at these keys."""
+        async with self.writable.using() as revisions:
+            return await revisions.heads(keys)
+
     @property
-    def _writable(self) -> RedisStore:
+    def writable(self) -> RedisStore:
+        """The store; raises RegistryUnavailable where there is none."""
         if self.store is None:
             raise errors.RegistryUnavailable("nothing can be changed here: there is no store")
         return self.store
 
     async def _authorized(
-        self, actor: Actor, action: str, target: str, key: str, detail: str = ""
-    ) -> AuditEntry:
-        """The audit entry of a change; raises Denied, and leaves an entry of that."""
-        if self.may(actor, action, target):
-            return AuditEntry(actor.id, action, target, key, self.wall(), detail)
-        await self.refused(actor, action, target, key=key, detail=detail)
-        raise errors.Denied(f"you may not {action}: only admins may")
+        self,
+        actor: Actor,
+        action: str,
+        name: str,
+        target: Target,
+        key: str,
+        why: Why,
+        detail: str = "",
+    ) -> Change:
+        """The change that is made; raises Denied, and leaves a record of that."""
+        said = verdict(actor.grants, "write", target, why)
+        if said == "yes":
+            return Change(actor, action, name, key, self.wall(), detail, why)
+        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        if said == "needs a reason":
+            raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
+        raise errors.Denied(f"you may not {action}: {_needed('write', target)}")
 
-    async def _must_write(self, where: str, value: str, entry: AuditEntry) -> bool:
+    async def _may_grant(
+        self, actor: Actor, action: str, name: str, grant: RoleGrant, key: str, why: Why
+    ) -> Change:
+        detail = f"{grant.role} of {grant.place}"
+        if may_grant(actor.grants, grant):
+            return Change(actor, action, name, key, self.wall(), detail, why)
+        target = target_of_grant(grant)
+        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
+
+    async def _may_write(
+        self,
+        actor: Actor,
+        action: str,
+        kind: Kind,
+        id: str,
+        texts: tuple[str | None, str | None],
+        key: str,
+        why: Why,
+    ) -> Change:
+        """The change of a whole document; of roles and keys every grant in it must be allowed."""
+        if kind not in ("role", "key"):
+            target = stored.target_of(stored.key_of(kind, id), None)
+            return await self._authorized(actor, f"{action} {kind}", id, target, key, why)
+        change = Change(actor, f"{action} {kind}", id, key, self.wall(), why=why)
+        for text in filter(None, texts):
+            for grant in _grants_in(kind, text):
+                await self._may_grant(actor, f"{action} {kind}", id, grant, key, why)
+        return change
+
+    async def _must_write(self, where: str, value: str, change: Change) -> bool:
         """Whether a change is still to be made; raises Owned where the file sets that key."""
-        if await self._writable.replayed(entry, fingerprint(entry.action, where, value)):
-            return False
-        if owner := self._operators(where):
-            raise errors.Owned(entry.target, owner.place)
+        fingerprint = stored.fingerprint(change.action, where, value)
+        async with self.writable.using(where, change.key) as revisions:
+            if await revisions.replayed(change, fingerprint):
+                return False
+        if owner := self.operators(where):
+            raise errors.Owned(change.target, owner.place)
         return True
+
+    async def _was_made(self, change: Change) -> bool:
+        """Whether the change of this key was made before, whatever it wrote."""
+        async with self.writable.using(change_key=change.key) as revisions:
+            return await revisions.is_known(change.key)
 
     async def _check(self, value: str, agent: AgentDefinition) -> None:
         """Raise DocumentErrors for an agent that may not be stored as this text."""
@@ -258,32 +475,78 @@ class Catalog:
         if problems := [*self.objections(agent)]:
             raise errors.DocumentErrors(problems)
 
-    def _operators(self, where: str) -> Entry[Any] | None:
+    async def _check_document(self, kind: Kind, where: str, text: str) -> None:
+        """Raise DocumentErrors for a text that is no valid document of its kind and key."""
+        if kind == "agent":
+            agent = await self.parse(text, where)
+            if problems := [*self.objections(agent)]:
+                raise errors.DocumentErrors(problems)
+        if wrong := stored.problems_of(where, text, self.writer):
+            raise errors.DocumentErrors(wrong)
+
+    def operators(self, where: str) -> Entry[Any] | None:
         """What the file or the environment has in place of a key of the store."""
-        document = self.file.document
-        if where == DEFAULT:
+        document, (kind, id) = self.file.document, stored.name_of(where)
+        if kind == "default":
             return document.default_agent_id
-        if where.startswith(BINDING):
-            return document.bindings.get(where.removeprefix(BINDING))
-        return document.agents.get(where.removeprefix(DEFINITION))
+        if kind == "binding":
+            return document.bindings.get(id)
+        return document.agents.get(id) if kind == "agent" else None
 
-    async def _set(self, where: str, value: str, entry: AuditEntry) -> None:
-        if await self._must_write(where, value, entry):
-            await self._put(where, value, entry, await self._writable.revision(where))
+    async def _read(self, where: str) -> tuple[str | None, str | None]:
+        """The text at a key of the store, and its hash; None and None where there is nothing."""
+        text = await self.writable.text(where)
+        return text, None if text is None else revision_of(text)
 
-    async def _put(self, where: str, value: str, entry: AuditEntry, expected: str | None) -> None:
-        await self._writable.put(where, value, expected, entry)
+    async def _set(
+        self, where: str, value: str, change: Change, expected: str | None = None
+    ) -> None:
+        if not await self._must_write(where, value, change):
+            return
+        if not await self._write_over(where, value, expected, change, INSTANCE):
+            await self._write(where, value, expected, change, INSTANCE)
+
+    async def _write_over(
+        self, where: str, value: str, expected: str | None, change: Change, target: Target
+    ) -> bool:
+        """Write over the expected hash; without one the last writer wins. False: nothing there."""
+        for _ in range(_RETRIES):
+            there = await self.writable.revision(where)
+            if there is None and expected is None:
+                return False
+            try:
+                await self._write(where, value, expected or there, change, target)
+            except errors.RevisionConflict:
+                if expected is not None:
+                    raise
+            else:
+                return True
+        raise errors.RevisionConflict(f"too many others are changing {change.target}; try again")
+
+    async def _write(
+        self, where: str, value: str | None, expected: str | None, change: Change, target: Target
+    ) -> int:
+        number = await self.writable.write(where, value, expected, change, target)
         self._refresh()
+        return number
 
-    async def _remove(self, where: str, entry: AuditEntry, expected: str | None = None) -> bool:
-        if not await self._must_write(where, "", entry):
+    async def _remove(
+        self, where: str, change: Change, target: Target, expected: str | None = None
+    ) -> bool:
+        if not await self._must_write(where, "", change):
             return True
-        stored = await self._writable.revision(where)
-        if stored is None:
-            return False
-        await self._writable.delete(where, expected or stored, entry)
-        self._refresh()
-        return True
+        for _ in range(_RETRIES):
+            there = await self.writable.revision(where)
+            if there is None:
+                return False
+            try:
+                await self._write(where, None, expected or there, change, target)
+            except errors.RevisionConflict:
+                if expected is not None:
+                    raise
+            else:
+                return True
+        raise errors.RevisionConflict(f"too many others are changing {change.target}; try again")
 
     # --- following -------------------------------------------------------------------------------
 
@@ -304,3 +567,30 @@ class Catalog:
                 subscriber(self._snapshot)
             except Exception:  # noqa: BLE001 - one listener's fault must not stop the others
                 _log.exception("subscriber.failed")
+
+
+def target_of_grant(grant: RoleGrant) -> Target:
+    """What a role is about: the whole host, an account, or a client of one."""
+    if grant.scope == "host":
+        return CORE
+    if grant.client is not None:
+        return Target("client", grant.account, grant.client)
+    return Target("instance", grant.account)
+
+
+def _same_role(one: RoleGrant, other: RoleGrant) -> bool:
+    return one.role == other.role and one.place == other.place
+
+
+def _grants_in(kind: Kind, text: str) -> Iterable[RoleGrant]:
+    if kind == "key":
+        return (ApiKey.model_validate_json(text).grant,)
+    return RoleDocument.model_validate_json(text).grants
+
+
+def _needed(action: str, target: Target) -> str:
+    """Which role it takes, in words."""
+    if target.tier == "agent_builder" and action == "write":
+        return "only admins of the host may"
+    least = "an instance_admin" if action == "write" else "an instance_manager"
+    return f"only {least} of account {target.account} may"

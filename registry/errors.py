@@ -3,10 +3,13 @@
 RegistryError
 ├── DocumentErrors        a document is wrong; holds every problem found, each with place and cure
 ├── Denied                the actor may not change this
+│   └── ReasonMissing     they may, but only with a reason or a ticket
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
 ├── RevisionConflict      somebody else has changed it in the meantime
+├── Unrestorable          that revision or change cannot be brought back
+├── Trampled              a rollback would undo a later change too
 ├── KeyReused             an idempotency key was used for another change before
 ├── ReferenceMissing      a `${NAME}` has no value, or may not be used here
 ├── WrongKind             a key of the store holds a list or the like where a text should be
@@ -83,6 +86,10 @@ class Denied(RegistryError):
     """The actor may not make this change."""
 
 
+class ReasonMissing(Denied):
+    """The change needs a reason or a ticket."""
+
+
 class Owned(RegistryError):
     """The file or the environment owns it; `place` says where."""
 
@@ -101,6 +108,19 @@ class NotThere(RegistryError):
 
 class RevisionConflict(RegistryError):
     """The value is no longer the one that the change was made for."""
+
+
+class Unrestorable(RegistryError):
+    """A revision cannot be restored, or a change not taken back; the message says why."""
+
+
+class Trampled(RegistryError):
+    """A rollback is refused, as a later change touched the same field; `later` is its record."""
+
+    def __init__(self, number: int, later: int, by: str) -> None:
+        message = f"record {later} by {by} changed the same field after record {number}"
+        super().__init__(f"{message}; roll that one back first")
+        self.later = later
 
 
 class KeyReused(RegistryError):

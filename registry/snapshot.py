@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
+from registry.access import AccessGrant
 from registry.agent_limits import CostConfig
+from registry.api_key import ApiKey
 from registry.binding import (
     AgentBinding,
     AgentBindingType,
@@ -30,6 +32,7 @@ from registry.definition import (
 from registry.errors import Problem
 from registry.fields import slug
 from registry.policy import ToolPolicy
+from registry.roles import RoleDocument, RoleGrant
 
 T = TypeVar("T")
 
@@ -71,6 +74,7 @@ Entries = Mapping[str, Entry[T]]
 class Document:
     """Agents by id, bindings by slot in their order, the default agent, top-level MCP servers.
 
+    Of a store also the roles by person, the API keys by id, and who was let in, by subject.
     `problems` are what is wrong but left the rest usable: warnings, and values that were left out.
     """
 
@@ -79,6 +83,9 @@ class Document:
     default_agent_id: Entry[str] | None = None
     mcp_servers: Entries[McpServer] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    roles: Entries[RoleDocument] = field(default_factory=dict)
+    keys: Entries[ApiKey] = field(default_factory=dict)
+    access: Entries[AccessGrant] = field(default_factory=dict)
 
 
 def merge_documents(above: Document, below: Document) -> Document:
@@ -100,6 +107,9 @@ def merge_documents(above: Document, below: Document) -> Document:
         default_agent_id=default,
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
         problems=(*above.problems, *below.problems, *hidden),
+        roles=below.roles,
+        keys=below.keys,
+        access=below.access,
     )
 
 
@@ -268,6 +278,11 @@ class Snapshot:
         """Whether the default agent is that because it is the only one."""
         entry = self.document.default_agent_id
         return entry is not None and entry.document == ONLY
+
+    def grants_of(self, person: str) -> tuple[RoleGrant, ...]:
+        """The roles that were granted to `tg:<id>` or `api:<account>:<user>`."""
+        entry = self.document.roles.get(person)
+        return entry.value.grants if entry else ()
 
     @cached_property
     def servers(self) -> Servers:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from registry.access import AccessGrant
+from registry.api_key import ApiKey
 from registry.authorization import (
     OPERATOR,
     WriterPermissions,
@@ -38,6 +40,7 @@ from registry.fields import (
     is_slug,
     issues_of,
 )
+from registry.roles import RoleDocument
 from registry.secrets import shown
 from registry.snapshot import Document, Entry, revision_of
 
@@ -269,6 +272,23 @@ class DocumentReader:
         entry = Entry(part.value, part.document, part.place, operator=self.writer.operator)
         return None if issues else entry
 
+    def role(self, part: RawValue) -> Entry[RoleDocument] | None:
+        """The roles of a person."""
+        return self._entry(part, *_validated(part, RoleDocument))
+
+    def key(self, part: RawValue) -> Entry[ApiKey] | None:
+        """An API key; its hash is no secret, though it looks like one."""
+        value = part.value if isinstance(part.value, Mapping) else {}
+        clear = replace(part, value={**value, "hash": "0" * 64})
+        key, issues = _validated(clear, ApiKey)
+        if key is not None:
+            key, issues = _modelled(part, ApiKey)
+        return self._entry(part, key, issues)
+
+    def access(self, part: RawValue) -> Entry[AccessGrant] | None:
+        """Whether a person or a group was let in or blocked."""
+        return self._entry(part, *_validated(part, AccessGrant))
+
     def _entry(
         self, part: RawValue, value: T | None, issues: Iterable[ValidationIssue]
     ) -> Entry[T] | None:
@@ -307,6 +327,14 @@ def _validated(
     paths = {issue.path for issue in issues}
     more = [issue for issue in wrong if issue.path not in paths]
     return None, [*issues, *(i for i in more if not (paths and "in plain text" in i.message))]
+
+
+def _modelled(part: RawValue, model: type[M]) -> tuple[M | None, list[ValidationIssue]]:
+    """The value that a model makes of a part that holds no secret."""
+    try:
+        return model.model_validate(part.value), []
+    except ValidationError as error:
+        return None, [*issues_of(error, model)]
 
 
 def _pruned(value: Any, paths: Collection[Path]) -> Any:

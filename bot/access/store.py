@@ -18,7 +18,7 @@ from bot.messages import Address, Fence, OutboxItem, OutgoingPart
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
 from bot.store.outbox import dump_part, outbox_items
-from registry.sources.stored_values import AUDIT, AuditEntry
+from registry.sources.stored_values import AUDIT_BEFORE as AUDIT
 
 log = structlog.get_logger("access")
 
@@ -219,8 +219,15 @@ def _digest(code: str) -> str:
 def _audit(change: RoleChange, action: str) -> list[str]:
     kind, id, bot = change.subject
     where = f"in bot {bot}" if bot else "in all bots"
-    entry = AuditEntry(str(change.by), action, f"{kind} {id}", change.key, time.time(), where)
-    return [word for pair in entry.fields().items() for word in pair]
+    entry = {
+        "actor": str(change.by),
+        "action": action,
+        "target": f"{kind} {id}",
+        "key": change.key,
+        "at": f"{time.time():.3f}",
+        "detail": where,
+    }
+    return [word for pair in entry.items() for word in pair]
 
 
 def _body(change: RoleChange) -> bytes:

@@ -20,7 +20,7 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
-from bot.commands.host import AdminContext, BotState, actor, no_agent, server_line, server_name
+from bot.commands.host import AdminContext, BotState, no_agent, server_line, server_name
 from bot.errors import ChannelError
 from bot.safety.text_safety import printable
 from bot.tools.policy import Decision
@@ -194,7 +194,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
     agent = await catalog.parse_pasted(text, file)
     try:
         write = catalog.update_agent if replaces else catalog.create_agent
-        await write(actor(context), agent, key=context.key)
+        await write(host.actor(context), agent, key=context.key)
     except AlreadyThere:
         return Reply(f"Agent {code(agent.id)} exists already; /addagent replace changes it.")
     snapshot = catalog.snapshot()
@@ -225,7 +225,7 @@ async def delete_agent(host: AdminContext, context: CommandContext) -> CommandRe
     if len(context.words) != 1:
         return Reply("Which agent? Write /deleteagent ID; /agents lists them.")
     wanted = context.words[0].lower()
-    if not await host.catalog.delete_agent(actor(context), wanted, key=context.key):
+    if not await host.catalog.delete_agent(host.actor(context), wanted, key=context.key):
         return Reply(no_agent(host.catalog.snapshot(), wanted))
     left = sum(b.agent_id == wanted for b in host.catalog.snapshot().bindings)
     still = f" Still bound to it, inactive until you /unbind: {counted(left, 'binding')}."

@@ -17,7 +17,7 @@ from bot.command import (
     escape_markdown,
     paragraphs,
 )
-from bot.commands.host import AdminContext, actor, no_agent
+from bot.commands.host import AdminContext, no_agent
 from registry.binding import (
     AgentBinding,
     AgentBindingType,
@@ -110,7 +110,7 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(escape_markdown(f"{wrong} {HOW_TO_BIND}"))
     if binding.agent_id not in catalog.snapshot().agents:
         return Reply(f"{no_agent(catalog.snapshot(), binding.agent_id)} Nothing was changed.")
-    await catalog.bind(actor(context), binding, key=context.key)
+    await catalog.bind(host.actor(context), binding, key=context.key)
     is_bot = target.kind is AgentBindingType.TelegramBot
     unless = ", unless a chat or a person has another agent" if is_bot else ""
     place = _place(target, context)
@@ -130,7 +130,7 @@ async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
     if target is None or not slot:
         return Reply(_wrong_id(context.words) or escape_markdown(HOW_TO_UNBIND))
     place = _place(target, context)
-    done = await catalog.unbind(actor(context), slot, key=context.key)
+    done = await catalog.unbind(host.actor(context), slot, key=context.key)
     what = f"Removed the binding {place}." if done else f"Nothing is bound {place}."
     return Reply(paragraphs(what, *_others(host, context, target)))
 
@@ -174,7 +174,7 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     wanted = None if words[0].lower() == "none" else words[0].lower()
     if wanted is not None and wanted not in catalog.snapshot().agents:
         return Reply(f"{no_agent(catalog.snapshot(), wanted)} Nothing was changed.")
-    await catalog.set_default(actor(context), wanted, key=context.key)
+    await catalog.set_default(host.actor(context), wanted, key=context.key)
     left = catalog.snapshot().default
     if wanted is None and left:
         return Reply(f"{code(left)} is the default agent now, because it is the only one.")

@@ -24,8 +24,9 @@ from bot.command import (
     problem_lines,
 )
 from bot.tools.toolset import ListedTool
+from registry.audit import AuditRecord
 from registry.binding import BotIdentity
-from registry.catalog import Actor, Catalog
+from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import (
     DocumentErrors,
@@ -35,6 +36,8 @@ from registry.errors import (
     RegistryUnavailable,
 )
 from registry.fields import nearest
+from registry.history import History
+from registry.roles import HOST_ADMIN, OPERATOR_ACTOR, Actor
 from registry.snapshot import Snapshot
 
 log = structlog.get_logger("commands")
@@ -76,6 +79,7 @@ class AdminContext:
     """
 
     catalog: Catalog
+    history: History
     defaults: LlmConfiguration
     advice: Callable[[LlmConfiguration], list[str]]
     bots: Callable[[], Sequence[BotState]]
@@ -92,12 +96,13 @@ class AdminContext:
         chat = f"in chat {incoming.address.chat} of bot {context.bot.id}"
         hour = incoming.sent_at // 3600
         key = f"{context.bot.id}:{incoming.address.chat}:{incoming.person.id}:/{row.name}:{hour}"
-        await self.catalog.refused(actor(context), f"/{row.name}", chat, key=key)
+        await self.catalog.refused(self.actor(context), f"/{row.name}", chat, key=key)
 
-
-def actor(context: CommandContext) -> Actor:
-    """The sender as the audit names them: by numeric id alone."""
-    return Actor(str(context.incoming.person.id), context.admin)
+    def actor(self, context: CommandContext) -> Actor:
+        """The sender as the audit names them, by numeric id alone, with their roles now."""
+        person = f"tg:{context.incoming.person.id}"
+        granted = self.catalog.snapshot().grants_of(person)
+        return Actor(person, (*HOST_ADMIN, *granted) if context.admin else granted, "chat")
 
 
 def retrying(row: BotCommand) -> BotCommand:
@@ -232,16 +237,17 @@ def server_name(server: Mapping[str, Any]) -> str:
 
 async def _changes(host: AdminContext) -> str:
     try:
-        entries = await host.catalog.audit(MAX_CHANGES)
+        entries = await host.history.host_audit(OPERATOR_ACTOR, count=MAX_CHANGES)
     except RegistryError as error:
         return f"The audit cannot be read: {escape_markdown(str(error))}."
     return "\n".join(["Latest changes:", *map(_change, entries)]) if entries else ""
 
 
-def _change(entry: Mapping[str, str]) -> str:
-    detail = f" {entry['detail']}" if entry.get("detail") else ""
-    action = escape_markdown(entry["action"])
-    return f"• {code(entry['actor'])}: {action} {code(entry['target'] + detail)}"
+def _change(entry: AuditRecord) -> str:
+    detail = f" {entry.detail}" if entry.detail else ""
+    field = f": {escape_markdown(entry.field_changed)}" if entry.field_changed else ""
+    action = escape_markdown(entry.action)
+    return f"• {code(entry.changed_by)}: {action} {code(entry.entity_id + detail)}{field}"
 
 
 @command("reload", "read agents and bindings again now", role="admin")

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 
+from registry.audit import Change
 from registry.authorization import GUEST, WriterPermissions
-from registry.errors import KeyReused, Problem, RegistryUnavailable, RevisionConflict, WrongKind
+from registry.errors import Problem, RegistryUnavailable, WrongKind
+from registry.roles import Target
 from registry.snapshot import Document, revision_of
 from registry.sources import stored_values as stored
-from registry.sources.stored_values import AuditEntry
+from registry.sources.revision_store import RevisionStore
 
 _log = structlog.get_logger("registry")
-_Act = Literal["put", "delete", "record"]
-_SCRIPT = (Path(__file__).parent / "write.lua").read_text("utf-8")
-_REMEMBER_SECONDS = 3 * 24 * 3600
 _QUICK = 32_000  # bytes that are read and validated on the loop
 _CHUNK = 50  # values read and validated between two breaths of the loop
 _SILENCE_SECONDS = 2.0
@@ -30,10 +28,14 @@ _LOOK_SECONDS = 1.0
 CHANGED = "agent:changed"
 """The channel on which each write is published."""
 _RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0)
+_KINDS = {stored.AUDIT: "stream", stored.HEADS: "hash"}
+"""What keys hold that do not hold a text."""
 
 
 class RedisStore:
-    """Agents, bindings and the default agent in Redis; keys as `stored_values` names them.
+    """The documents in Redis; keys as `stored_values` names them.
+
+    `revisions` writes them, and reads their histories and the audit: see `using`.
 
     Bad values are reported in `document.problems`, and the last good ones stay. While the server is
     away everything stays readable. A write whose entry's key was seen before with the same
@@ -44,7 +46,7 @@ class RedisStore:
         self.document = Document()
         self._client = client
         self._cached = stored.CachedDocuments(writer)
-        self._write_script = client.register_script(_SCRIPT)
+        self.revisions = RevisionStore(client)
         self._changed: Callable[[], None] = lambda: None
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -95,37 +97,33 @@ class RedisStore:
             value = await self._client.get(key)
         return None if value is None else revision_of(value)
 
-    async def put(self, key: str, value: str, expected: str | None, entry: AuditEntry) -> None:
-        """Write a value over the expected revision (None: nothing is there).
+    async def text(self, key: str) -> str | None:
+        """The text at a key, whatever it says; None where there is none."""
+        async with self._translated(key):
+            value = await self._client.get(key)
+        return None if value is None else _text(value)
 
-        Raises RevisionConflict, KeyReused, WrongKind or RegistryUnavailable.
+    async def write(
+        self, key: str, value: str | None, expected: str | None, change: Change, target: Target
+    ) -> int:
+        """Write a value (None: delete it) over the expected hash (None: nothing is there).
+
+        Returns the number of the new revision. Raises RevisionConflict, KeyReused, WrongKind or
+        RegistryUnavailable.
         """
-        await self._write("put", key, value, expected, entry)
+        async with self.using(key, change.key) as revisions:
+            number = await revisions.write(key, value, expected, change, target)
+            await self._refresh([key])
+        return number
 
-    async def delete(self, key: str, expected: str, entry: AuditEntry) -> None:
-        """Remove a value of the expected revision; raises as `put`."""
-        await self._write("delete", key, "", expected, entry)
-
-    async def replayed(self, entry: AuditEntry, fingerprint: str) -> bool:
-        """Whether this change was made before; raises KeyReused where its key made another one."""
-        async with self._translated(stored.REPLAY + entry.key):
-            made = await self._client.get(stored.REPLAY + entry.key)
-        if made is not None and _text(made) != fingerprint:
-            raise KeyReused(f"the key of this {entry.action} made another change before")
-        return made is not None
-
-    async def record(self, entry: AuditEntry) -> None:
-        """Write an audit entry alone, once for its key."""
-        await self._write("record", stored.AUDIT, "", None, entry)
-
-    async def audit(self, count: int = 100) -> Sequence[Mapping[str, str]]:
-        """The newest audit entries, newest first, each with its stream id as `id`."""
-        async with self._translated(stored.AUDIT):
-            entries: Any = await self._client.xrevrange(stored.AUDIT, count=count)
-        return [
-            {"id": _text(id), **{_text(name): _text(item) for name, item in fields.items()}}
-            for id, fields in entries
-        ]
+    @asynccontextmanager
+    async def using(self, key: str = "", change_key: str = "") -> AsyncIterator[RevisionStore]:
+        """The revisions, with the client's errors as RegistryUnavailable or WrongKind."""
+        keys = [stored.AUDIT, stored.AUDIT_HEAD, stored.HEADS]
+        keys += [key, stored.history_of(key)] if key else []
+        keys += [stored.REPLAY + change_key] if change_key else []
+        async with self._translated(*keys):
+            yield self.revisions
 
     @asynccontextmanager
     async def _translated(self, *keys: str) -> AsyncIterator[None]:
@@ -137,9 +135,11 @@ class RedisStore:
                 async with self._translated():
                     kinds = await self._kinds(keys)
                 for key, kind in kinds.items():
-                    is_audit = key == stored.AUDIT
-                    if kind not in ("stream" if is_audit else "string", "none"):
-                        raise WrongKind(key, kind, "stream" if is_audit else "text") from None
+                    is_history = key.startswith(stored.HISTORY)
+                    wanted = "list" if is_history else _KINDS.get(key, "string")
+                    if kind not in (wanted, "none"):
+                        wanted = "text" if wanted == "string" else wanted
+                        raise WrongKind(key, kind, wanted) from None
             raise RegistryUnavailable(f"Redis did not answer ({type(error).__name__})") from error
 
     async def _kinds(self, keys: Sequence[str]) -> dict[str, str]:
@@ -148,23 +148,6 @@ class RedisStore:
             for key in keys:
                 pipeline.type(key)
             return dict(zip(keys, map(_text, await pipeline.execute()), strict=True))
-
-    async def _write(
-        self, act: _Act, key: str, value: str, expected: str | None, entry: AuditEntry
-    ) -> None:
-        where = entry.target if act == "record" else key
-        made = stored.fingerprint(entry.action, where, value)
-        audit = [text for pair in entry.fields().items() for text in pair]
-        keys = (key, stored.AUDIT, stored.REPLAY + entry.key)
-        async with self._translated(*keys):
-            answer = await self._write_script(
-                keys=keys, args=[act, value, expected or "", made, _REMEMBER_SECONDS, *audit]
-            )
-            await self._refresh([] if act == "record" else [key])
-        if _text(answer) == "conflict":
-            raise RevisionConflict(f"somebody else has just changed {entry.target}")
-        if _text(answer) == "reused" and act != "record":
-            raise KeyReused(f"the key of this {entry.action} made another change before")
 
     # --- following -------------------------------------------------------------------------------
 
@@ -219,7 +202,7 @@ class RedisStore:
             group.create_task(refresh_pending())
             try:
                 async for keys in pushes:
-                    pending.update([None] if keys is None else [k for k in keys if _ours(k)])
+                    pending.update([None] if keys is None else [*filter(stored.is_document, keys)])
                     wake.set()
             finally:  # a cancellation alone would not do: it is lost where the library connects
                 ended.set()
@@ -227,8 +210,8 @@ class RedisStore:
 
     async def _load(self) -> None:
         found: set[str] = set()
-        async for key in self._client.scan_iter(match=f"{stored.PREFIX}[bd]*", count=5000):
-            if _ours(name := _text(key)):
+        async for key in self._client.scan_iter(match=f"{stored.PREFIX}[abdkr]*", count=5000):
+            if stored.is_document(name := _text(key)):
                 found.add(name)
         await self._refresh([*found, *(self._cached.keys - found)])
 
@@ -279,10 +262,6 @@ class RedisStore:
             message = f"the store is unavailable ({fault}); the last known agents stay in use"
             self._away = Problem(stored.SOURCE, message, "start it, or correct REDIS_URL")
             self._show()
-
-
-def _ours(key: str) -> bool:
-    return key == stored.DEFAULT or key.startswith((stored.DEFINITION, stored.BINDING))
 
 
 def _text(value: Any) -> str:

@@ -1,18 +1,20 @@
-"""What a store holds: its keys, audit entries, and validated values (the last good ones)."""
+"""What a store holds: its keys, and validated values (the last good ones)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.authorization import WriterPermissions
 from registry.errors import DocumentErrors, Problem
 from registry.fields import SLUG_RULE, is_slug
+from registry.revisions import Kind, json_of
+from registry.roles import CORE, DEFAULT_ACCOUNT, Target
 from registry.secrets import detect_secret, shown
 from registry.snapshot import Document, Entry, revision_of
 from registry.sources.json_yaml import read_value
-from registry.validation import DocumentReader
+from registry.validation import DocumentReader, RawValue
 
 SOURCE = "redis"
 PREFIX = "agent:"
@@ -21,9 +23,76 @@ DEFINITION = "agent:definition:"
 BINDING = "agent:binding:"
 """Before a binding's slot: its key."""
 DEFAULT = "agent:default"
-AUDIT = "agent:audit"
+ROLE = "agent:role:"
+"""Before a person: the key of their roles."""
+API_KEY = "agent:key:"
+"""Before the id of an API key: its key."""
+ACCESS = "agent:access:"
+"""Before a subject: the key of what says whether it was let in or blocked."""
+AUDIT = "agent:audit:chain"
+AUDIT_HEAD = "agent:audit:head"
+AUDIT_BEFORE = "agent:audit"
+"""Entries that were written before the audit was chained."""
+HISTORY = "agent:history:"
+"""Before what follows `agent:` in a key: the revisions of its document."""
+HEADS = "agent:heads"
+"""By key: the number and the hash of a document's newest revision."""
 REPLAY = "agent:replay:"
 """Before an idempotency key: where a change is remembered by it."""
+PREFIXES: Mapping[Kind, str] = {
+    "agent": DEFINITION,
+    "binding": BINDING,
+    "default": DEFAULT,
+    "role": ROLE,
+    "key": API_KEY,
+    "access": ACCESS,
+}
+DEFAULT_ID = "default"
+"""The id of the one document that says which agent is the default one."""
+
+
+def key_of(kind: Kind, id: str) -> str:
+    """The key of a document."""
+    return DEFAULT if kind == "default" else PREFIXES[kind] + id
+
+
+def name_of(key: str) -> tuple[Kind, str]:
+    """The kind and the id of the document at a key; raises KeyError where none can be there."""
+    for kind, prefix in PREFIXES.items():
+        if kind == "default":
+            if key == DEFAULT:
+                return kind, DEFAULT_ID
+        elif key.startswith(prefix):
+            return kind, key.removeprefix(prefix)
+    raise KeyError(key)
+
+
+def is_document(key: str) -> bool:
+    """Whether a document may be at a key."""
+    return key == DEFAULT or key.startswith((DEFINITION, BINDING, ROLE, API_KEY, ACCESS))
+
+
+def target_of(key: str, text: str | None) -> Target:
+    """The tier and the account of the document at a key, as far as its text tells."""
+    kind, _ = name_of(key)
+    if kind == "agent":
+        return CORE
+    value = json_of(text) if text else None
+    if kind == "role" and isinstance(value, Mapping):
+        grants = value.get("grants")
+        value = grants[0] if isinstance(grants, list) and grants else None
+    if kind not in ("role", "key") or not isinstance(value, Mapping):
+        return Target("instance")
+    if value.get("scope") == "host":
+        return CORE
+    account, client = str(value.get("account", DEFAULT_ACCOUNT)), value.get("client")
+    return Target("client", account, str(client)) if client else Target("instance", account)
+
+
+def history_of(key: str) -> str:
+    """The key of the revisions of the document at a key."""
+    return HISTORY + key.removeprefix(PREFIX)
+
 
 VALUE_LIMIT = 256 * 1024
 """Bytes of one value; a file that an admin sends to a bot may have as many."""
@@ -56,25 +125,6 @@ class _Reading:
 Readings = list[_Reading]
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who changes what. `key` is the change's idempotency key: a replay changes nothing.
-
-    `at` is in seconds since the epoch, `detail` a sentence without secrets.
-    """
-
-    actor: str
-    action: str
-    target: str
-    key: str
-    at: float
-    detail: str = ""
-
-    def fields(self) -> dict[str, str]:
-        """The entry as it is written."""
-        return {**asdict(self), "at": f"{self.at:.3f}"}
-
-
 def fingerprint(action: str, key: str, value: str = "") -> str:
     """What tells one change from another under the same idempotency key."""
     return revision_of(f"{action}\n{key}\n{value}")
@@ -85,7 +135,7 @@ class CachedDocuments:
 
     def __init__(self, writer: WriterPermissions) -> None:
         self._writer = writer
-        self._entries: dict[str, dict[str, Entry[Any]]] = {DEFINITION: {}, BINDING: {}, DEFAULT: {}}
+        self._entries: dict[str, dict[str, Entry[Any]]] = {key: {} for key in PREFIXES.values()}
         self._sorted: dict[str, dict[str, Entry[Any]]] = {}
         self._problems: dict[str, tuple[Problem, ...]] = {}
         self._revisions: dict[str, str] = {}
@@ -102,8 +152,15 @@ class CachedDocuments:
         """
         own = tuple(problem for found in self._problems.values() for problem in found)
         default = self._entries[DEFAULT].get(DEFAULT)
-        agents, bindings = self._in_order(DEFINITION), self._in_order(BINDING)
-        return Document(agents, bindings, default, problems=(*own, *more))
+        return Document(
+            agents=self._in_order(DEFINITION),
+            bindings=self._in_order(BINDING),
+            default_agent_id=default,
+            problems=(*own, *more),
+            roles=self._in_order(ROLE),
+            keys=self._in_order(API_KEY),
+            access=self._in_order(ACCESS),
+        )
 
     def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:
         if kind not in self._sorted:
@@ -162,19 +219,32 @@ class CachedDocuments:
         if not isinstance(part.value, dict):
             message, cure = "its value is not an object", "SET one JSON object"
             raise DocumentErrors([Problem(key, message, cure)])
-        entry: Entry[Any] | None
-        if key.startswith(DEFINITION):
-            entry = reader.agent(part, None)
-            own = DEFINITION + entry.value.id if entry else ""
-        else:
-            entry = reader.binding(part)
-            own = BINDING + entry.value.slot if entry else ""
+        kind, _ = name_of(key)
+        read: Mapping[Kind, Callable[[RawValue], Entry[Any] | None]] = {
+            "agent": lambda part: reader.agent(part, None),
+            "binding": reader.binding,
+            "role": reader.role,
+            "key": reader.key,
+            "access": reader.access,
+        }
+        entry = read[kind](part)
+        own = PREFIXES[kind] + str(getattr(entry.value, _NAMES[kind])) if entry else ""
         if entry is None:
             raise DocumentErrors(reader.problems)
         if key != own:
             message = "its key does not match its value"
             raise DocumentErrors([Problem(key, message, f"SET this value at {own}")])
         return entry
+
+
+_NAMES: Mapping[Kind, str] = {
+    "agent": "id",
+    "binding": "slot",
+    "role": "person",
+    "key": "id",
+    "access": "subject",
+}
+"""What of a value must stand in its key."""
 
 
 def _wanted(key: str) -> str:
@@ -190,6 +260,14 @@ def _text_of(key: str, value: bytes | str | Problem) -> str:
     except UnicodeDecodeError:
         message, cure = "its value is not UTF-8 text", f"SET it to {_wanted(key)}"
         raise DocumentErrors([Problem(key, message, cure)]) from None
+
+
+def problems_of(key: str, text: str, writer: WriterPermissions) -> tuple[Problem, ...]:
+    """What is wrong with a value that is to be stored at a key."""
+    if len(text.encode()) > VALUE_LIMIT:
+        return (too_large(key, len(text.encode())),)
+    (reading,) = CachedDocuments(writer).read({key: text})
+    return tuple(problem for problem in reading.problems if problem.level == "error")
 
 
 def _default(text: str) -> Entry[str]:

@@ -1,0 +1,98 @@
+"""API keys: what one may do, shown once, stored as a hash; pure values (trust A12)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from registry.agent_limits import Budget
+from registry.errors import InvalidValue
+from registry.fields import RegistryModel, must, valid_slug
+from registry.roles import DEFAULT_ACCOUNT, Actor, RoleGrant, RoleName, Scope
+
+PREFIX = "sbk_"
+SHORTEST_KEY = 32
+"""Characters of a key that the operator chooses, at least."""
+_HEX = set("0123456789abcdef")
+
+
+def new_secret() -> str:
+    """A key of 256 random bits, as it is shown once."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> str:
+    """The SHA-256 of a key in hex; a slow hash would cost every call and add nothing here."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _user(text: str) -> str:
+    if not text or len(text) > 128 or any(c.isspace() or c == ":" for c in text):
+        raise InvalidValue("is not a user's name", "write up to 128 characters without : or spaces")
+    return text
+
+
+class ApiKey(RegistryModel):
+    """A key as a document: whose it is, its role, and what narrows it; never the key itself.
+
+    Times are in seconds since the epoch. `user` names the person `api:<account>:<user>`; without
+    one a request may name it. A key with `agent` or `client` reaches only that one.
+    """
+
+    id: Annotated[str, must(str.isalnum, "{} is not the id of a key", "see `keys list`")]
+    hash: Annotated[str, must(lambda t: len(t) == 64 and set(t) <= _HEX, "{} is not a hash", "")]
+    account: str = DEFAULT_ACCOUNT
+    role: RoleName = "instance_manager"
+    scope: Scope = "account"
+    user: str | None = None
+    client: str | None = None
+    agent: str | None = None
+    budget: Budget | None = None
+    expires: float | None = None
+    created: float = 0.0
+    created_by: str = ""
+    revoked: float | None = Field(None)
+
+    @model_validator(mode="after")
+    def _fits(self) -> ApiKey:
+        for text in (self.account, self.client, self.agent):
+            if text is not None:
+                valid_slug(text)
+        if self.user is not None:
+            _user(self.user)
+        self.grant  # noqa: B018 - raises where role, scope and client do not fit
+        return self
+
+    @property
+    def grant(self) -> RoleGrant:
+        """The role of the key in its scope."""
+        scope: Scope = "client" if self.client and self.scope == "account" else self.scope
+        return RoleGrant(role=self.role, scope=scope, account=self.account, client=self.client)
+
+    def is_live(self, now: float) -> bool:
+        """Whether the key opens anything at this moment."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether only a part of its account is reached, so that no other role is added to it."""
+        return self.client is not None or self.agent is not None
+
+    def actor(self, user: str | None = None, grants: tuple[RoleGrant, ...] = ()) -> Actor:
+        """Who asks with this key; `grants` are the roles that the person holds besides."""
+        own = () if self.is_narrow else tuple(g for g in grants if g.account == self.account)
+        own = tuple(grant for grant in own if grant.scope != "host")
+        return Actor(self.person(user), (self.grant, *own), "http", self.id)
+
+    def person(self, user: str | None = None) -> str:
+        """`api:<account>:<user>`; a key without a user stands for one of its own name."""
+        return f"api:{self.account}:{self.user or user or self.id}"
+
+    def to_text(self) -> str:
+        """The document as it is stored."""
+        body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return json.dumps(body, ensure_ascii=False)

@@ -1,0 +1,215 @@
+"""Roles with a scope, the table of what each may do, and who asks (spec 5, 9.31)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from registry.errors import InvalidValue
+from registry.fields import Few, RegistryModel, is_slug, must, valid_slug
+
+RoleName = Literal[
+    "spokestack_engineer", "instance_admin", "instance_manager", "account_manager", "client_contact"
+]
+Tier = Literal["agent_builder", "instance", "client"]
+Action = Literal["read", "write"]
+Scope = Literal["host", "account", "client"]
+Duty = Literal["qa", "security"]
+Face = Literal["chat", "http", "cli", "file", "store"]
+
+PERMISSIONS: Mapping[RoleName, Mapping[Tier, tuple[str, ...]]] = {
+    "spokestack_engineer": {
+        "agent_builder": ("read", "write"),
+        "instance": ("read", "write_support"),
+        "client": ("read", "write_support"),
+    },
+    "instance_admin": {
+        "agent_builder": ("read",),
+        "instance": ("read", "write"),
+        "client": ("read", "write"),
+    },
+    "instance_manager": {
+        "agent_builder": ("read",),
+        "instance": ("read",),
+        "client": ("read", "write"),
+    },
+    "account_manager": {"agent_builder": (), "instance": (), "client": ("read", "write")},
+    "client_contact": {"agent_builder": (), "instance": (), "client": ("read", "write_limited")},
+}
+ROLES: tuple[RoleName, ...] = tuple(PERMISSIONS)
+LIMITED_FIELDS = frozenset({"format_preferences", "length_preferences", "tone_keywords"})
+"""What `write_limited` may change of a client's tuning, besides feedback and examples."""
+GRANTABLE: Mapping[RoleName, frozenset[RoleName]] = {
+    "spokestack_engineer": frozenset(ROLES),
+    "instance_admin": frozenset(ROLES) - {"spokestack_engineer"},
+    "account_manager": frozenset({"client_contact"}),
+}
+"""The roles that a holder of a role may give and take away, inside their own scope."""
+DEFAULT_ACCOUNT = "default"
+"""The account of the operator, and of all Telegram bots that are given to no other."""
+
+_PERSON = re.compile(r"tg:[1-9][0-9]{0,18}|api:[a-z0-9][a-z0-9_-]{0,63}:[^\s:]{1,128}")
+Person = Annotated[
+    str,
+    must(_PERSON.fullmatch, "{} does not name a person", "write tg:<id> or api:<account>:<user>"),
+]
+
+
+class RoleGrant(RegistryModel):
+    """A role in a scope: the whole host, an account, or one client of an account."""
+
+    role: RoleName
+    scope: Scope = "account"
+    account: str = DEFAULT_ACCOUNT
+    client: str | None = None
+    duties: Few[Duty] = ()
+    """The reviews of core changes that this person may give (`REVIEW__CORE=two`)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> RoleGrant:
+        valid_slug(self.account)
+        if self.client is not None and not is_slug(self.client):
+            valid_slug(self.client)
+        if (self.client is None) is (self.scope == "client"):
+            cure = "give both, or neither"
+            raise InvalidValue("scope 'client' and a client belong together", cure)
+        if self.scope == "host" and self.role != "spokestack_engineer":
+            cure = "give it in an account"
+            raise InvalidValue(f"{self.role} is not a role of the whole host", cure)
+        return self
+
+    @property
+    def place(self) -> str:
+        """The scope in words: `host`, `account acme`, `client nike of acme`."""
+        if self.scope == "host":
+            return "host"
+        account = f"account {self.account}"
+        return f"client {self.client} of {account}" if self.client else account
+
+    def covers(self, target: Target) -> bool:
+        """Whether the scope reaches a target; core agents may be read from any scope."""
+        if self.scope == "host":
+            return True
+        if target.tier == "agent_builder":
+            return False
+        if self.account != target.account:
+            return False
+        return self.scope == "account" or self.client == target.client
+
+
+class RoleDocument(RegistryModel):
+    """The roles of one person: a document of the registry with revisions."""
+
+    person: Person
+    grants: Annotated[Few[RoleGrant], Field(min_length=1)]
+
+    def to_text(self) -> str:
+        """The document as it is stored."""
+        body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return json.dumps(body, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is asked about: a tier, in an account (never looked up here), of a client or of none."""
+
+    tier: Tier
+    account: str = DEFAULT_ACCOUNT
+    client: str | None = None
+
+
+CORE = Target("agent_builder")
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a change is made: a reason in words, and the reference of a ticket."""
+
+    reason: str = ""
+    ticket: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.reason.strip() or self.ticket.strip())
+
+
+NO_REASON = Why()
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: `tg:<id>`, `api:<account>:<user>`, `operator`; with their roles at this moment.
+
+    `via` is the face they use, `key` the id of the API key they showed.
+    """
+
+    id: str
+    grants: tuple[RoleGrant, ...] = ()
+    via: Face = "chat"
+    key: str = ""
+
+
+HOST_ADMIN = (
+    RoleGrant(role="spokestack_engineer", scope="host"),
+    RoleGrant(role="instance_admin", scope="account"),
+)
+"""The roles of ADMINS and of the command line: engineers who also run the account `default`."""
+OPERATOR_ACTOR = Actor("operator", HOST_ADMIN, "cli")
+
+Verdict = Literal["yes", "no", "needs a reason", "limited"]
+
+
+def verdict(
+    grants: Iterable[RoleGrant], action: str, target: Target, why: Why = NO_REASON
+) -> Verdict:
+    """What the table says of an action; an unknown role, tier or action is `no`.
+
+    `needs a reason` where support may write but no reason is given, `limited` where only the
+    fields in `LIMITED_FIELDS` may be written.
+    """
+    found: set[Verdict] = set()
+    for grant in grants:
+        held = PERMISSIONS.get(grant.role, {}).get(target.tier, ())
+        if action == "read":
+            reaches = target.tier == "agent_builder" or grant.covers(target)
+            if reaches and "read" in held:
+                return "yes"
+        elif action == "write" and grant.covers(target):
+            if "write" in held:
+                return "yes"
+            if "write_support" in held:
+                found.add("yes" if why else "needs a reason")
+            if "write_limited" in held:
+                found.add("limited")
+    order: Sequence[Verdict] = ("yes", "needs a reason", "limited")
+    return next((one for one in order if one in found), "no")
+
+
+def is_support(grants: Iterable[RoleGrant], target: Target) -> bool:
+    """Whether a write is allowed by `write_support` alone, which the audit marks."""
+    own = [grant for grant in grants if grant.covers(target)]
+    held = [PERMISSIONS[grant.role].get(target.tier, ()) for grant in own]
+    return any("write_support" in one for one in held) and not any("write" in one for one in held)
+
+
+def may_grant(grants: Iterable[RoleGrant], given: RoleGrant) -> bool:
+    """Whether holders of these grants may give or take away another one."""
+    for grant in grants:
+        if given.role not in GRANTABLE.get(grant.role, ()):
+            continue
+        if grant.scope == "host":
+            return True
+        if given.scope == "host" or given.duties or given.account != grant.account:
+            continue
+        if grant.scope == "account" or grant.client == given.client:
+            return True
+    return False
+
+
+def is_limited_change(fields: Iterable[str]) -> bool:
+    """Whether `write_limited` covers all of these changed fields of a client's tuning."""
+    return all(field.partition(".")[0] in LIMITED_FIELDS for field in fields)
