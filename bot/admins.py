@@ -91,10 +91,12 @@ class AdminAlerts:
         with suppress(StoreError):
             await self.contacts.forget(person, line)
 
-    async def routes(self, preferred: str = "") -> dict[int, str]:
+    async def routes(
+        self, preferred: str = "", people: Collection[int] | None = None
+    ) -> dict[int, str]:
         """The line over which each admin can be reached: the preferred one if they know it.
 
-        Else one that is served here; always the same one.
+        Else one that is served here; always the same one. `people` are meant in place of admins.
         """
         lines, served, dead = await self.contacts.lines(), self.served(), self.dead()
         usable = {p: [one for one in known if one not in dead] for p, known in lines.items()}
@@ -102,7 +104,7 @@ class AdminAlerts:
             person: min(
                 usable[person], key=lambda line: (line != preferred, line not in served, line)
             )
-            for person in self.admins()
+            for person in (self.admins() if people is None else people)
             if usable.get(person)
         }
 

@@ -228,12 +228,14 @@ class App:
     async def _open_access(self) -> None:
         self._access = Access(self.settings.admins, self.settings.rules())
         self._approvers = Approvers(self._access)
-        self.grants = AccessStore(self.store, self._access)
+        self.grants = AccessStore(self.store, self._access, self.catalog)
         try:
-            await self.store.retry_while_down(self.grants.refresh)
+            await self.grants.upgrade()
         except WrongType as error:
             raise ConfigError(f"REDIS_URL: {error}") from None
-        notifications = Notifications(self.store, self.clock, self.grants)
+        self._stack.callback(self.catalog.subscribe(self._access.follow))
+        self._access.follow(self.catalog.snapshot())
+        notifications = Notifications(self.store, self.clock)
         sweep_seconds = self.settings.sweep_seconds
         self.fleet = Fleet(self._leases, notifications, self.clock, sweep_seconds)
         self._access.admins_changed = self.fleet.show_menus
@@ -420,12 +422,13 @@ class App:
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:
         """Where an admin writes, notices and cards may go, and the menu appears."""
-        if not self._access.is_admin(person.id):
+        if not self._access.may_manage(person.id):
             return
         if await self._alerts.remember(person.id, line.fence.line):
-            self.fleet.show_menu(line.fence.line, person.id)
-            self._model_alerts.check()
-            self._token_alerts.check()
+            if self._access.is_admin(person.id):
+                self.fleet.show_menu(line.fence.line, person.id)
+                self._model_alerts.check()
+                self._token_alerts.check()
             await self._gate.deliver_cards(line, person.id)
 
     # --- lines and HTTP ---

@@ -47,7 +47,7 @@ from registry.sources.file import FileSource
 from registry.sources.handwritten import parse_pasted_agent
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
-from registry.sources.revision_store import Head
+from registry.sources.revision_store import DELETED, Head
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
@@ -271,9 +271,11 @@ class Catalog:
         where, target = stored.ROLE + person, target_of_grant(grant)
         for _ in range(_RETRIES):
             text, revision = await self._read(where)
-            held = () if text is None else RoleDocument.model_validate_json(text).grants
+            held = self._roles_in(where, text)
             grants = (*(one for one in held if not _same_role(one, grant)), grant)
             document = RoleDocument(person=person, grants=grants)
+            if grant in held and await self._was_made(change):
+                return document  # whatever else was granted meanwhile
             with suppress(errors.RevisionConflict):
                 if await self._must_write(where, document.to_text(), change):
                     await self._write(where, document.to_text(), revision, change, target)
@@ -290,7 +292,7 @@ class Catalog:
             text, revision = await self._read(where)
             if text is None:
                 return await self._was_made(change)
-            held = RoleDocument.model_validate_json(text).grants
+            held = self._roles_in(where, text)
             left = tuple(one for one in held if not _same_role(one, grant))
             if len(left) == len(held):
                 return await self._was_made(change)
@@ -329,12 +331,18 @@ class Catalog:
         return True
 
     async def set_access(
-        self, actor: Actor, grant: AccessGrant, *, key: str, why: Why = NO_REASON
+        self,
+        actor: Actor,
+        grant: AccessGrant,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
     ) -> AccessGrant:
-        """Let a person or a group in, or block them."""
+        """Let a person or a group in, or block them; `expected` may be `DELETED`, for nothing."""
         action = "let in" if grant.level == "member" else "block"
         change = await self._authorized(actor, action, grant.subject, INSTANCE, key, why)
-        await self._set(stored.ACCESS + grant.subject, grant.to_text(), change)
+        await self._set(stored.ACCESS + grant.subject, grant.to_text(), change, expected)
         return grant
 
     async def clear_access(
@@ -484,6 +492,14 @@ class Catalog:
         if wrong := stored.problems_of(where, text, self.writer):
             raise errors.DocumentErrors(wrong)
 
+    def _roles_in(self, where: str, text: str | None) -> tuple[RoleGrant, ...]:
+        """The roles that a stored text grants; raises DocumentErrors where it cannot be read."""
+        if text is None:
+            return ()
+        if wrong := stored.problems_of(where, text, self.writer):
+            raise errors.DocumentErrors(wrong)
+        return RoleDocument.model_validate_json(text).grants
+
     def operators(self, where: str) -> Entry[Any] | None:
         """What the file or the environment has in place of a key of the store."""
         document, (kind, id) = self.file.document, stored.name_of(where)
@@ -503,8 +519,9 @@ class Catalog:
     ) -> None:
         if not await self._must_write(where, value, change):
             return
-        if not await self._write_over(where, value, expected, change, INSTANCE):
-            await self._write(where, value, expected, change, INSTANCE)
+        is_new = expected == DELETED
+        if is_new or not await self._write_over(where, value, expected, change, INSTANCE):
+            await self._write(where, value, None if is_new else expected, change, INSTANCE)
 
     async def _write_over(
         self, where: str, value: str, expected: str | None, change: Change, target: Target

@@ -136,6 +136,7 @@ class WrongKind(RegistryError):
 
     def __init__(self, key: str, held: str, wanted: str = "text") -> None:
         super().__init__(f"{key} holds a {held} in the store, not a {wanted}: DEL it there")
+        self.key = key
 
 
 class RegistryUnavailable(RegistryError):

@@ -1,8 +1,8 @@
 """Who may talk to a bot, and who administers the host: by numeric id alone.
 
-Settings and grants are held in memory, so that a message needs no read from the store. People and
-chats are let in separately: a person who may write in private opens no group, and a group that was
-let in opens no private chat.
+Settings and the registry's documents are held in memory, so that a message needs no read from the
+store. People and chats are let in separately: a person who may write in private opens no group, and
+a group that was let in opens no private chat.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast, get_args
 
 from bot.messages import ANONYMOUS_ADMIN, Address
+from registry.access import AccessGrant
+from registry.catalog import INSTANCE
+from registry.roles import HOST_ADMIN, Actor, RoleDocument, RoleGrant, verdict
+from registry.snapshot import Entry, Snapshot
 
 Mode = Literal["open", "request", "listed"]
 """Open to everybody; or only to those let in, where strangers may ask to be (request) or not."""
-Role = Literal["member", "blocked", "spokestack_engineer"]
+Level = Literal["member", "blocked"]
 Kind = Literal["person", "chat"]
 Admission = Literal["admitted", "stranger", "blocked"]
 
-MEMBER: Role = "member"
-BLOCKED: Role = "blocked"
-ENGINEER: Role = "spokestack_engineer"
+MEMBER: Level = "member"
+BLOCKED: Level = "blocked"
+ADMIN = RoleGrant(role="spokestack_engineer", scope="host")
+"""The role that makes somebody an admin of the host."""
 EVERYWHERE = 0
 """In place of a bot's id: all bots of the host."""
 HOST_ADMINS = "hostAdmins"
@@ -39,7 +44,7 @@ class Subject(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`person:5@7`, `chat:-100@*`: the name under which a grant is stored."""
+        """`person:5@7`, `chat:-100@*`: the name that its document has in the registry."""
         return f"{self.kind}:{self.id}@{self.bot or '*'}"
 
     @classmethod
@@ -55,16 +60,6 @@ class Subject(NamedTuple):
 def subject_of(id: int, bot: int) -> Subject:
     """The subject of a Telegram id: those of groups are negative."""
     return Subject("person" if id > 0 else "chat", id, bot)
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A role that an admin gave, when (seconds since the epoch), and the name the subject had."""
-
-    role: Role
-    by: int
-    at: int
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,37 +86,63 @@ def normalize_code(typed: str) -> str:
 
 
 class Access:
-    """What the settings say, and which roles were granted.
+    """What the settings and the registry's documents say of people and chats.
 
-    A bot without a rule has the default rule. `listed` are the admins of the settings, `admins`
-    those and the granted ones; `admins_changed` is called when `admins` changes. `version` counts
-    the changes of the grants.
+    A bot without a rule has the default rule. `listed` are the admins of the settings, `granted`
+    those who hold the role, `admins` both; `admins_changed` is called when `admins` changes.
+    `managers` may let in and block: admins, and whoever holds a role that allows it. `grants` are
+    the documents by the name of their subject; `version` counts the changes of documents.
     """
 
     def __init__(self, admins: Iterable[int] = (), rules: Mapping[int, Rule] | None = None) -> None:
         self.listed = frozenset(admins) - {ANONYMOUS_ADMIN}
+        self.granted: frozenset[int] = frozenset()
+        self.admins = self.managers = self.listed
         self.rules: Mapping[int, Rule] = rules or {}
-        self.admins = self.listed
-        self.grants: Mapping[Subject, Grant] = {}
+        self.grants: Mapping[str, Entry[AccessGrant]] = {}
         self.version = 0
         self.admins_changed: Callable[[], None] = lambda: None
+        self._roles: Mapping[str, Entry[RoleDocument]] = {}
 
-    def set_grants(self, grants: Mapping[Subject, Grant]) -> None:
-        """Replace all grants."""
-        self.grants = dict(grants)
+    def follow(self, snapshot: Snapshot) -> None:
+        """Put the documents of a snapshot in force."""
+        document = snapshot.document
+        if document.access is self.grants and document.roles is self._roles:
+            return
         self.version += 1
-        granted = {
-            subject.id
-            for subject, grant in grants.items()
-            if grant.role == ENGINEER and subject.kind == "person" and subject.bot == EVERYWHERE
+        self.grants = document.access
+        if document.roles is not self._roles:
+            self._roles = document.roles
+            self._find_admins()
+
+    def _find_admins(self) -> None:
+        held = {
+            int(person.removeprefix("tg:")): entry.value.grants
+            for person, entry in self._roles.items()
+            if person.startswith("tg:")
         }
-        before, self.admins = self.admins, self.listed | (granted - {ANONYMOUS_ADMIN})
+        held.pop(ANONYMOUS_ADMIN, None)
+        self.granted = frozenset(id for id, grants in held.items() if any(map(_is_admin, grants)))
+        before, self.admins = self.admins, self.listed | self.granted
+        allowed = (id for id, own in held.items() if verdict(own, "write", INSTANCE) == "yes")
+        self.managers = self.admins.union(allowed)
         if self.admins != before:
             self.admins_changed()
+
+    def actor(self, person: int) -> Actor:
+        """A person as the registry's changes name them, with their roles at this moment."""
+        name = f"tg:{person}"
+        entry = self._roles.get(name)
+        own = entry.value.grants if entry else ()
+        return Actor(name, (*HOST_ADMIN, *own) if self.is_admin(person) else own, "chat")
 
     def is_admin(self, person: int) -> bool:
         """Whether a person administers this host, by id: anybody can choose a name."""
         return person in self.admins
+
+    def may_manage(self, person: int) -> bool:
+        """Whether a person may let in and block others."""
+        return person in self.managers
 
     def role(self, person: int) -> str:
         """The person's role in the conditions of tools: admin or everyone."""
@@ -133,7 +154,7 @@ class Access:
 
     def is_blocked(self, kind: Kind, id: int, bot: int) -> bool:
         """Whether an admin has blocked a person or a chat at a bot."""
-        return self._has_role(BLOCKED, kind, id, bot)
+        return self._has_level(BLOCKED, kind, id, bot)
 
     def verdict(self, address: Address, person: int | None) -> Admission:
         """Whether an event in a chat is admitted; `person` is None where it names nobody."""
@@ -145,7 +166,7 @@ class Access:
         if not address.private and any(self.is_blocked("chat", chat, bot) for chat in chats):
             return "blocked"
         rule = self.rule(bot)
-        if rule.mode == "open":
+        if rule.mode == "open" or person in self.managers:
             return "admitted"
         if address.private:
             known = person == address.chat and self._is_let_in("person", address.chat, rule, bot)
@@ -155,13 +176,15 @@ class Access:
 
     def _is_let_in(self, kind: Kind, id: int, rule: Rule, bot: int) -> bool:
         listed = rule.people if kind == "person" else rule.chats
-        return id in listed or self._has_role(MEMBER, kind, id, bot)
+        return id in listed or self._has_level(MEMBER, kind, id, bot)
 
-    def _has_role(self, role: Role, kind: Kind, id: int, bot: int) -> bool:
-        if not self.grants:
+    def _has_level(self, level: Level, kind: Kind, id: int, bot: int) -> bool:
+        if not (grants := self.grants):
             return False
-        grants = (self.grants.get(Subject(kind, id, where)) for where in (bot, EVERYWHERE))
-        return any(grant is not None and grant.role == role for grant in grants)
+        here, everywhere = grants.get(f"{kind}:{id}@{bot}"), grants.get(f"{kind}:{id}@*")
+        return (here is not None and here.value.level == level) or (
+            everywhere is not None and everywhere.value.level == level
+        )
 
     def approvers(self, own: tuple[int | str, ...] | None, bot: int) -> tuple[int | str, ...]:
         """Who may approve at a bot: as the agent says (`own`), else depending on the bot's mode."""
@@ -171,3 +194,7 @@ class Access:
 
 
 _DEFAULT = Rule()
+
+
+def _is_admin(grant: RoleGrant) -> bool:
+    return grant.role == ADMIN.role and grant.scope == ADMIN.scope

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bot.access import gate
-from bot.access.command import UNGATED, Claim, GiveRole
+from bot.access.command import UNGATED, ChangePeople, Claim
 from bot.access.gate import AccessGate
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import is_approval
@@ -164,7 +164,7 @@ class Router:
             await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)
         elif row is None:  # it may be another bot's
             await self.turns.stores.inbox.finish(entry)
-        elif row.role == "admin" and not context.admin:
+        elif not row.allows(admin=context.admin, manager=context.manager):
             self.counters.add("refused:admin")
             await self.commands.refuse(row, context)
             await self._refuse(entry, incoming, ADMINS_ONLY, agent)
@@ -187,8 +187,8 @@ class Router:
                 return
             case Reply(text) | StartNewConversation(text):
                 pass
-            case GiveRole():
-                text = await self.gate.change_roles(entry, incoming.person, wanted)
+            case ChangePeople():
+                text = await self.gate.change_people(entry, incoming.person, wanted)
             case Claim(code):
                 text = await self.gate.claim(entry, incoming.person, code)
                 await self.on_private_message(incoming.person, entry.line)  # maybe an admin by now
@@ -230,6 +230,7 @@ class Router:
             grants=lambda: approvals.grants(line.name, conversation),
             revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
             spent=lambda: budgets.spent(spender, limits, clock.wall()),
+            manager=self.turns.access.may_manage(incoming.person.id),
         )
         return context, agent
 
