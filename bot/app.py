@@ -427,7 +427,7 @@ class App:
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:
         """Where an admin writes, notices and cards may go, and the menu appears."""
-        if not self._access.may_manage(person.id):
+        if not self._access.may_let_in(person.id):
             return
         if await self._alerts.remember(person.id, line.fence.line):
             if self._access.is_admin(person.id):

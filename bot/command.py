@@ -16,8 +16,7 @@ from bot.messages import IncomingMessage
 from registry.binding import BotIdentity, Resolution
 from registry.errors import Problem
 
-CommandRole = Literal["everyone", "manager", "admin"]
-"""Who may use a command: a manager is whoever may let people in, admins included."""
+CommandRole = Literal["everyone", "admin"]
 T = TypeVar("T")
 
 
@@ -61,7 +60,6 @@ class CommandContext:
     grants: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
     revoke_grant: Callable[[str], Awaitable[None]]
     spent: Callable[[], Awaitable[dict[str, dict[str, int]]]]
-    manager: bool = False
 
     @property
     def words(self) -> list[str]:
@@ -92,10 +90,6 @@ class BotCommand:
     usage: str = ""
     concurrent: bool = False
     hidden: bool = False
-
-    def allows(self, *, admin: bool, manager: bool) -> bool:
-        """Whether somebody may use it."""
-        return admin or self.role == "everyone" or (manager and self.role == "manager")
 
     def using(self, parts: object) -> BotCommand:
         """The same command, whose function gets these parts of the host as its first argument."""

@@ -203,7 +203,7 @@ class AccessGate:
         change = f"{'joined' if event.inside else 'left'}:{where}"
         self.counters.add(change)
         log.info("access.membership", what=change, line=line.name, chat=address.chat, person=person)
-        if address.private and not event.inside and self.access.may_manage(person):
+        if address.private and not event.inside and self.access.may_let_in(person):
             await self.alerts.forget(person, line.name)
         is_stranger = self.access.verdict(address, None) == "stranger"
         is_blocked = self.access.is_blocked("person", person, line.bot)
@@ -251,7 +251,7 @@ class AccessGate:
             log.warning("access.too_many", line=line.name, why="many strangers in one hour")
         if not isinstance(request, AccessRequest):
             return
-        routes = await self.alerts.routes(line.name, self.access.managers)
+        routes = await self.alerts.routes(line.name, self.access.stewards | self.access.admins)
         for admin, route in routes.items():
             await self._send_card(line, request, admin, route)
         if not routes:
@@ -284,7 +284,7 @@ class AccessGate:
         await self.store.card_failed(line.fence, nonce, admin)
         await self.alerts.forget(admin, line.name)
         request = await self.store.find_request(nonce)
-        route = (await self.alerts.routes(line.name, self.access.managers)).get(admin)
+        route = (await self.alerts.routes(line.name, self.access.stewards | self.access.admins)).get(admin)
         if request is not None and route is not None:
             await self._send_card(line, request, admin, route)
 
@@ -296,7 +296,7 @@ class AccessGate:
 
     async def _answer_card(self, entry: LineEntry, press: CallbackPress) -> list[OutgoingPart]:
         decision, admin, line = parse_callback(press.data), press.person, entry.line
-        if decision is None or not self.access.may_manage(admin.id):
+        if decision is None or not self.access.may_let_in(admin.id):
             self.counters.add("refused:card")
             return []
         nonce, level = decision

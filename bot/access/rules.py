@@ -140,7 +140,7 @@ class Access:
         """Whether a person administers this host, by id: anybody can choose a name."""
         return person in self.admins
 
-    def may_manage(self, person: int) -> bool:
+    def may_let_in(self, person: int) -> bool:
         """Whether a person may let in and block others."""
         return person in self.managers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bot.access.command import PeopleContext, claim, own_id, people
 from bot.approvals.approvers import approvals
@@ -10,6 +10,7 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
+    CommandRole,
     Commands,
     Reply,
     StartNewConversation,
@@ -74,11 +75,9 @@ async def show_help(
 ) -> CommandResult:
     """Say who answers and what it can do, and list the commands that this person may use."""
     rows, admin_context = parts
-    shown = [row for row in rows if row.allows(admin=context.admin, manager=context.manager)]
-    everyone = _lines(row for row in shown if row.role == "everyone")
-    more = _lines(row for row in shown if row.role != "everyone")
+    everyone, admins = (_lines(rows, role) for role in ("everyone", "admin"))
     who = _about(admin_context, context) if context.agent else NO_AGENT
-    return Reply(paragraphs(who, everyone, f"For admins:\n{more}" if more else ""))
+    return Reply(paragraphs(who, everyone, f"For admins:\n{admins}" if context.admin else ""))
 
 
 MAX_TOOLS = 30
@@ -103,11 +102,11 @@ def _about(admin_context: AdminContext, context: CommandContext) -> str:
     return paragraphs(f"{name} {escape_markdown(about)}".strip(), "\n".join(lines))
 
 
-def _lines(rows: Iterable[BotCommand]) -> str:
+def _lines(rows: Sequence[BotCommand], role: CommandRole) -> str:
     return "\n".join(
         sorted(
             f"/{row.name}{f' {escape_markdown(row.usage)}' if row.usage else ''} – {row.help}"
             for row in rows
-            if not row.hidden
+            if row.role == role and not row.hidden
         )
     )

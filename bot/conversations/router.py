@@ -164,7 +164,7 @@ class Router:
             await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)
         elif row is None:  # it may be another bot's
             await self.turns.stores.inbox.finish(entry)
-        elif not row.allows(admin=context.admin, manager=context.manager):
+        elif row.role == "admin" and not context.admin:
             self.counters.add("refused:admin")
             await self.commands.refuse(row, context)
             await self._refuse(entry, incoming, ADMINS_ONLY, agent)
@@ -230,7 +230,6 @@ class Router:
             grants=lambda: approvals.grants(line.name, conversation),
             revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
             spent=lambda: budgets.spent(spender, limits, clock.wall()),
-            manager=self.turns.access.may_manage(incoming.person.id),
         )
         return context, agent
 

@@ -177,7 +177,7 @@ def test_no_grants_let_in_whom_none_of_them_names(
     held = roles.get(person, ())
     verdict = found.verdict(Address(BOT, person), person)
     assert found.is_admin(person) == (ADMIN in held)
-    assert found.may_manage(person) == (ADMIN in held or MANAGER in held)
+    assert found.may_let_in(person) == (ADMIN in held or MANAGER in held)
     if ADMIN in held:
         assert verdict == "admitted"
     elif BLOCKED in own:
@@ -185,7 +185,7 @@ def test_no_grants_let_in_whom_none_of_them_names(
     else:
         assert (verdict == "admitted") == (mode == "open" or MEMBER in own or MANAGER in held)
     assert not found.is_admin(ANONYMOUS_ADMIN)
-    assert not found.may_manage(ANONYMOUS_ADMIN)
+    assert not found.may_let_in(ANONYMOUS_ADMIN)
 
 
 def test_a_person_acts_with_the_roles_that_they_hold_at_the_moment() -> None:

@@ -226,7 +226,7 @@ async def test_a_manager_lets_in_and_blocks_but_makes_no_admins(grants: AccessSt
     manager = RoleGrant(role="instance_admin")
     boss = grants.access.actor(BOSS)
     await grants.catalog.grant_role(boss, "tg:6", manager, key="manager")
-    assert (grants.access.may_manage(6), grants.access.is_admin(6)) == (True, False)
+    assert (grants.access.may_let_in(6), grants.access.is_admin(6)) == (True, False)
     assert (await grants.change_access(replace(change("a"), by=6))).kind == "done"
     for is_admin in (True, False):
         with pytest.raises(Denied):
