@@ -380,7 +380,10 @@ class Catalog:
         detail: str = "",
         of: Target = INSTANCE,
     ) -> None:
-        """Leave an audit record of a refused attempt; where that fails it is only logged."""
+        """Leave an audit record of a refused attempt; where that fails it is only logged.
+
+        One for each `key`.
+        """
         change = Change(actor, action, target, f"{key}:refused", self.wall(), detail)
         try:
             async with self.writable.using(change_key=change.key) as revisions:
@@ -419,7 +422,8 @@ class Catalog:
         said = verdict(actor.grants, "write", target, why)
         if said == "yes":
             return Change(actor, action, name, key, self.wall(), detail, why)
-        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        hour = self._hourly(actor, action)
+        await self.refused(actor, action, name, key=hour, detail=detail, of=target)
         if said == "needs a reason":
             raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
         raise errors.Denied(f"you may not {action}: {_needed('write', target)}")
@@ -431,8 +435,13 @@ class Catalog:
         if may_grant(actor.grants, grant):
             return Change(actor, action, name, key, self.wall(), detail, why)
         target = target_of_grant(grant)
-        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        hour = self._hourly(actor, action)
+        await self.refused(actor, action, name, key=hour, detail=detail, of=target)
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
+
+    def _hourly(self, actor: Actor, action: str) -> str:
+        """A key under which refusals are noted once an hour: nobody can fill the audit with them."""
+        return f"{actor.id}:{actor.key}:{action}:{int(self.wall() // 3600)}"
 
     async def _may_write(
         self,
