@@ -75,6 +75,8 @@ from bot.usage.pricing import Prices
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
+from registry.roles import RoleGrant
+from registry.snapshot import Snapshot
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -237,6 +239,17 @@ class App:
         sweep_seconds = self.settings.sweep_seconds
         self.fleet = Fleet(self._leases, notifications, self.clock, sweep_seconds)
         self._access.admins_changed = self.fleet.show_menus
+        self._roles = self.catalog.snapshot().document.roles
+        self._access.set_roles(entry.value for entry in self._roles.values())
+        self._stack.callback(self.catalog.subscribe(self._on_roles))
+
+    def _on_roles(self, snapshot: Snapshot) -> None:
+        """Put changed roles in force: who is an admin, who lets others in, and their menus."""
+        if snapshot.document.roles is not self._roles:
+            self._roles = snapshot.document.roles
+            self._access.set_roles(entry.value for entry in self._roles.values())
+            self._alerts.expect_all()
+            self.fleet.show_menus()
 
     def _open_alerts(self) -> None:
         """The way of notices to the admins, over the lines that the host serves by then."""
@@ -396,18 +409,23 @@ class App:
             return AgentTools(self._tools.listed(made.tools, caller), [*self._clashes(made)])
 
         context = AdminContext(
-            self.catalog, self.history, defaults, advice, bots, self.report, servers, tools
+            self.history, defaults, advice, bots, self.report, servers, tools
         )
-        people = PeopleContext(self._access, self.grants.open_requests)
+        people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
         self._commands = all_commands(context, people)
 
-        def menu(*, admin: bool) -> list[tuple[str, str]]:
-            return [(row.name, row.help) for row in self._commands.visible(admin=admin)]
+        def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
+            return [(row.name, row.help) for row in self._commands.visible(grants)]
+
+        def own_menu(person: int) -> list[tuple[str, str]]:
+            return menu(context.grants_of(person, admin=self._access.is_admin(person)))
 
         owners = PersonLines(self.store, keys.ADMINS_MENUS)
-        self._menus = Menus(
-            menu(admin=False), menu(admin=True), lambda: self._access.admins, owners
-        )
+        self._menus = Menus(menu(()), own_menu, self._with_menu, owners)
+
+    def _with_menu(self) -> frozenset[int]:
+        """The people in Telegram who have a menu of their own, by their id."""
+        return self._access.admins | self._access.holders
 
     def _open_router(self) -> None:
         stores, clock, counters = self._stores, self.clock, self.counters
@@ -420,13 +438,15 @@ class App:
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:
         """Where an admin writes, notices and cards may go, and the menu appears."""
-        if not self._access.is_admin(person.id):
+        access = self._access
+        if person.id not in access.admins and person.id not in access.holders:
             return
         if await self._alerts.remember(person.id, line.fence.line):
             self.fleet.show_menu(line.fence.line, person.id)
             self._model_alerts.check()
             self._token_alerts.check()
-            await self._gate.deliver_cards(line, person.id)
+            if access.may_let_in(person.id):
+                await self._gate.deliver_cards(line, person.id)
 
     # --- lines and HTTP ---
 

@@ -26,12 +26,14 @@ from registry.revisions import Kind
 from registry.roles import (
     CORE,
     NO_REASON,
+    Action,
     Actor,
     RoleDocument,
     RoleGrant,
     Target,
     Why,
     may_grant,
+    roles_for,
     verdict,
 )
 from registry.snapshot import (
@@ -391,7 +393,7 @@ class Catalog:
         except errors.RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
 
-    async def require(self, actor: Actor, action: str, target: Target, what: str) -> None:
+    async def require(self, actor: Actor, action: Action, target: Target, what: str) -> None:
         """Raise Denied unless the actor may `read` or `write` there; `what` says it in words."""
         if verdict(actor.grants, action, target) != "yes":
             raise errors.Denied(f"you may not {what}: {_needed(action, target)}")
@@ -597,9 +599,10 @@ def _grants_in(kind: Kind, text: str) -> Iterable[RoleGrant]:
     return RoleDocument.model_validate_json(text).grants
 
 
-def _needed(action: str, target: Target) -> str:
+def _needed(action: Action, target: Target) -> str:
     """Which role it takes, in words."""
     if target.tier == "agent_builder" and action == "write":
         return "only admins of the host may"
-    least = "an instance_admin" if action == "write" else "an instance_manager"
-    return f"only {least} of account {target.account} may"
+    *some, last = roles_for(action, target.tier)
+    names = f"{', '.join(some)} or {last}" if some else last
+    return f"it takes the role {names} in account {target.account}"

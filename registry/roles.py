@@ -189,6 +189,12 @@ def verdict(
     return next((one for one in order if one in found), "no")
 
 
+def roles_for(action: Action, tier: Tier) -> tuple[RoleName, ...]:
+    """The roles that may `read` or `write` a tier in their scope, the least one first."""
+    wanted = {"read"} if action == "read" else {"write", "write_support"}
+    return tuple(role for role in reversed(ROLES) if wanted & {*PERMISSIONS[role][tier]})
+
+
 def is_support(grants: Iterable[RoleGrant], target: Target) -> bool:
     """Whether a write is allowed by `write_support` alone, which the audit marks."""
     own = [grant for grant in grants if grant.covers(target)]

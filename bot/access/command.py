@@ -20,6 +20,9 @@ from bot.access.rules import (
 )
 from bot.access.store import AccessRequest
 from bot.command import (
+    HOST_ADMINS,
+    LET_IN,
+    BotCommand,
     CommandContext,
     CommandResult,
     Reply,
@@ -50,10 +53,14 @@ class Claim(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class PeopleContext:
-    """What /people reads: who has which role, and the requests that are open."""
+    """What /people reads: who has which role, and the requests that are open.
+
+    `refuse` notes that somebody was refused what only admins of the host may do.
+    """
 
     access: Access
     open_requests: Callable[[], Awaitable[Sequence[AccessRequest]]]
+    refuse: Callable[[BotCommand, CommandContext], Awaitable[None]]
 
 
 UNGATED = frozenset({"id", "claim"})
@@ -99,7 +106,7 @@ async def claim(context: CommandContext) -> CommandResult:
 
 
 @command(
-    "people", "show or change who may talk to this bot", role="admin", usage=USAGE, concurrent=True
+    "people", "show or change who may talk to this bot", needs=LET_IN, usage=USAGE, concurrent=True
 )
 async def people(parts: PeopleContext, context: CommandContext) -> CommandResult:
     """List who may talk, or change it."""
@@ -114,6 +121,10 @@ async def people(parts: PeopleContext, context: CommandContext) -> CommandResult
     if number in (0, ANONYMOUS_ADMIN):
         return Reply(escape_markdown(HOW))
     subject = subject_of(number, EVERYWHERE if everywhere else context.bot.id)
+    is_about_admins = action == "admin" or parts.access.is_admin(number)
+    if is_about_admins and not parts.access.is_admin(context.incoming.person.id):
+        await parts.refuse(people, context)
+        return Reply(HOST_ADMINS.refusal)
     match action:
         case "allow":
             return _allow(parts.access, subject)
@@ -147,6 +158,9 @@ def _remove(access: Access, subject: Subject, sender: int) -> CommandResult:
     named = code(str(subject.id))
     if subject.id in access.listed:
         return Reply(f"{named} is listed in ADMINS; remove it there.")
+    if subject.id in access.engineers:
+        revoke = escape_markdown(f"/roles revoke {subject.id} {ENGINEER} host")
+        return Reply(f"{named} has a role of this host; {revoke} takes it away.")
     if access.admins == {subject.id} and subject.id == sender:
         return Reply(escape_markdown(LAST_ADMIN))
     both = {subject, subject._replace(bot=EVERYWHERE)}
@@ -173,7 +187,14 @@ async def _list(parts: PeopleContext, context: CommandContext) -> str:
     settings = [*_listed(rule.people, "PEOPLE"), *_listed(rule.chats, "CHATS")]
     return paragraphs(
         f"{name} is {_MODES[rule.mode]}.",
-        _section("Admins", [*_listed(access.listed, "ADMINS"), *_granted(here, ENGINEER)]),
+        _section(
+            "Admins",
+            [
+                *_listed(access.listed, "ADMINS"),
+                *_listed(access.engineers - access.listed, "/roles"),
+                *_granted(here, ENGINEER),
+            ],
+        ),
         _section("Let in", [*settings, *_granted(here, MEMBER)]),
         _section("Blocked", _granted(here, BLOCKED)),
         _section("Waiting", waiting),

@@ -201,7 +201,7 @@ class AccessGate:
         change = f"{'joined' if event.inside else 'left'}:{where}"
         self.counters.add(change)
         log.info("access.membership", what=change, line=line.name, chat=address.chat, person=person)
-        if address.private and not event.inside and self.access.is_admin(person):
+        if address.private and not event.inside and self.access.may_let_in(person):
             await self.alerts.forget(person, line.name)
         is_stranger = self.access.verdict(address, None) == "stranger"
         is_blocked = self.access.is_blocked("person", person, line.bot)
@@ -249,7 +249,7 @@ class AccessGate:
             log.warning("access.too_many", line=line.name, why="many strangers in one hour")
         if not isinstance(request, AccessRequest):
             return
-        routes = await self.alerts.routes(line.name)
+        routes = await self._routes(line)
         for admin, route in routes.items():
             await self._send_card(line, request, admin, route)
         if not routes:
@@ -259,6 +259,10 @@ class AccessGate:
         if len(self._asked) > MAX_REMEMBERED:
             self._asked.clear()
         self._asked[subject] = (version, now + ASK_AGAIN_SECONDS)
+
+    async def _routes(self, line: LineContext) -> dict[int, str]:
+        """The line over which each person can be reached who may let others in."""
+        return await self.alerts.routes(line.name, self.access.admins | self.access.stewards)
 
     async def deliver_cards(self, line: LineContext, admin: int) -> None:
         """Send the cards of all open requests to an admin who can be reached from now on."""
@@ -282,19 +286,19 @@ class AccessGate:
         await self.store.card_failed(line.fence, nonce, admin)
         await self.alerts.forget(admin, line.name)
         request = await self.store.find_request(nonce)
-        route = (await self.alerts.routes(line.name)).get(admin)
+        route = (await self._routes(line)).get(admin)
         if request is not None and route is not None:
             await self._send_card(line, request, admin, route)
 
     # --- what admins answer ---
 
     async def press(self, entry: LineEntry, press: CallbackPress) -> None:
-        """Handle a press on a card: it counts from an admin, in the chat where their card is."""
+        """Handle a press on a card: it counts from whoever may let others in, where their card is."""
         await self.inbox.finish(entry, await self._answer_card(entry, press))
 
     async def _answer_card(self, entry: LineEntry, press: CallbackPress) -> list[OutgoingPart]:
         decision, admin, line = parse_callback(press.data), press.person, entry.line
-        if decision is None or not self.access.is_admin(admin.id):
+        if decision is None or not self.access.may_let_in(admin.id):
             self.counters.add("refused:card")
             return []
         nonce, role = decision

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast, get_args
 
 from bot.messages import ANONYMOUS_ADMIN, Address
+from registry.roles import RoleDocument, Target, verdict
 
 Mode = Literal["open", "request", "listed"]
 """Open to everybody; or only to those let in, where strangers may ask to be (request) or not."""
@@ -93,15 +94,19 @@ def normalize_code(typed: str) -> str:
 class Access:
     """What the settings say, and which roles were granted.
 
-    A bot without a rule has the default rule. `listed` are the admins of the settings, `admins`
-    those and the granted ones; `admins_changed` is called when `admins` changes. `version` counts
-    the changes of the grants.
+    A bot without a rule has the default rule. `listed` are the admins of the settings, `engineers`
+    those with a role of the whole host, `admins` these and the granted ones; `admins_changed` is
+    called when `admins` changes. `holders` have a role of any kind, `stewards` one by which they
+    may let others in. `version` counts the changes of grants and roles.
     """
 
     def __init__(self, admins: Iterable[int] = (), rules: Mapping[int, Rule] | None = None) -> None:
         self.listed = frozenset(admins) - {ANONYMOUS_ADMIN}
         self.rules: Mapping[int, Rule] = rules or {}
         self.admins = self.listed
+        self.engineers = frozenset[int]()
+        self.stewards = frozenset[int]()
+        self.holders = frozenset[int]()
         self.grants: Mapping[Subject, Grant] = {}
         self.version = 0
         self.admins_changed: Callable[[], None] = lambda: None
@@ -109,15 +114,39 @@ class Access:
     def set_grants(self, grants: Mapping[Subject, Grant]) -> None:
         """Replace all grants."""
         self.grants = dict(grants)
+        self._changed()
+
+    def set_roles(self, documents: Iterable[RoleDocument]) -> None:
+        """Replace what the roles of people in Telegram allow here.
+
+        An engineer of the host is an admin. Whoever may write the account `default` may let others
+        in; they do not get in by that themselves.
+        """
+        held = {number: one.grants for one in documents if (number := _telegram_id(one.person))}
+        self.holders = frozenset(held)
+        self.engineers = frozenset(
+            one for one, grants in held.items() if any(grant.scope == "host" for grant in grants)
+        )
+        self.stewards = frozenset(
+            one for one, grants in held.items() if verdict(grants, "write", _INSTANCE) == "yes"
+        )
+        self._changed()
+
+    def _changed(self) -> None:
         self.version += 1
         granted = {
             subject.id
-            for subject, grant in grants.items()
+            for subject, grant in self.grants.items()
             if grant.role == ENGINEER and subject.kind == "person" and subject.bot == EVERYWHERE
         }
-        before, self.admins = self.admins, self.listed | (granted - {ANONYMOUS_ADMIN})
+        admins = self.listed | self.engineers | (granted - {ANONYMOUS_ADMIN})
+        before, self.admins = self.admins, admins
         if self.admins != before:
             self.admins_changed()
+
+    def may_let_in(self, person: int) -> bool:
+        """Whether a person decides on strangers: an admin, or a role of the account."""
+        return person in self.admins or person in self.stewards
 
     def is_admin(self, person: int) -> bool:
         """Whether a person administers this host, by id: anybody can choose a name."""
@@ -171,3 +200,11 @@ class Access:
 
 
 _DEFAULT = Rule()
+_INSTANCE = Target("instance")
+
+
+def _telegram_id(person: str) -> int:
+    """The id of a person in Telegram; 0 for all others, and for whoever writes for a group."""
+    kind, _, number = person.partition(":")
+    id = int(number) if kind == "tg" else 0
+    return 0 if id == ANONYMOUS_ADMIN else id
