@@ -166,7 +166,10 @@ def records_of(
     change: Change, kind: Kind, id: str, target: Target, before: str | None, after: str | None
 ) -> list[AuditRecord]:
     """The records of a change of one document, one for each field that differs."""
-    base = _base(change, kind, id, target)
+    base = replace(
+        _base(change, kind, id, target),
+        requires_review=kind == "proposal" and after is not None,
+    )
     old = None if before is None else json_of(before)
     new = None if after is None else json_of(after)
     if old is None or new is None:
