@@ -420,11 +420,9 @@ class App:
             caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
             return AgentTools(self._tools.listed(made.tools, caller), [*self._clashes(made)])
 
-        context = AdminContext(
-            self.history, defaults, advice, bots, self.report, servers, tools
-        )
+        context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
-        self._commands = all_commands(context, people)
+        self._commands = all_commands(context, people, self._key_uses.of)
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
             return [(row.name, row.help) for row in self._commands.visible(grants)]
@@ -525,7 +523,7 @@ class App:
     def _open_api(self) -> None:
         """Let requests through to the HTTP API, which is loaded as soon as a key is there."""
         settings, catalog = self.settings, self.catalog
-        uses = KeyUses(self.store, self.clock.wall)
+        uses = self._key_uses = KeyUses(self.store, self.clock.wall)
         api = Api(
             Credentials(catalog.snapshot, settings.own_keys),
             partial(self._load_api, uses),

@@ -115,7 +115,7 @@ class Need:
 
     @property
     def roles(self) -> list[RoleName]:
-        """The roles that are enough in the account, the least one first; [] only for host admins."""
+        """The roles that are enough in the account, the least one first; none: only host admins."""
         ways = [way for way in self.ways if way != ("write", "agent_builder")]
         enough = {role for action, tier in ways for role in roles_for(action, tier)}
         return [role for role in reversed(ROLES) if role in enough and self._suffices(role)]

@@ -80,8 +80,8 @@ class Attachment:
 class QuotedMessage:
     """The message that was replied to: its text or caption, its file, and who wrote it.
 
-    Of a command that is the caption of a file it has that file. `person` is the id of a person; None
-    for a bot, a channel, or an admin who writes in the name of a group.
+    Of a command that is the caption of a file it has that file. `person` is the id of whoever wrote
+    it; None for a bot, a channel, or an admin who writes in the name of a group.
     """
 
     text: str = ""

@@ -491,7 +491,7 @@ class Catalog:
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
 
     def _hourly(self, actor: Actor, action: str) -> str:
-        """A key under which refusals are noted once an hour: nobody can fill the audit with them."""
+        """A key under which refusals are noted once an hour: nobody can fill the audit."""
         return f"{actor.id}:{actor.key}:{action}:{int(self.wall() // 3600)}"
 
     async def _may_write(

@@ -70,7 +70,10 @@ def json_of(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One changed field: its dotted name ('' for a whole value), what it was and is (None: absent)."""
+    """One changed field: its dotted name ('' for a whole value), what it was and what it is.
+
+    None stands for a field that is not there.
+    """
 
     field: str
     section: str

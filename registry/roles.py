@@ -60,6 +60,11 @@ Person = Annotated[
 ]
 
 
+def is_person(text: str) -> bool:
+    """Whether a text names a person as roles do."""
+    return _PERSON.fullmatch(text) is not None
+
+
 class RoleGrant(RegistryModel):
     """A role in a scope: the whole host, an account, or one client of an account."""
 

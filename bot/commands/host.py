@@ -254,10 +254,15 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
 
 def ago(seconds: float) -> str:
     """A time in the past, in the largest unit that fits."""
+    return f"{lasting(seconds)} ago"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time, in the largest unit that fits."""
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            return f"{counted(int(seconds // size), unit)} ago"
-    return f"{counted(int(seconds), 'second')} ago"
+            return counted(int(seconds // size), unit)
+    return counted(int(seconds), "second")
 
 
 def server_line(server: Mapping[str, Any]) -> str:

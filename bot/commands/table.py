@@ -29,17 +29,20 @@ from bot.usage.ledger import usage
 NOTHING_RUNS = "Nothing is running here."
 
 
-def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> Commands:
+def all_commands(
+    admin_context: AdminContext, people_context: PeopleContext, last_uses: keys.LastUses
+) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
     first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default]
-    last = (keys.keys, audit.audit, audit.rollback, host.bots, host.status, host.reload)
+    last = (audit.audit, audit.rollback, host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
     rows += [retrying(row.using(admin_context)) for row in first]
     rows += [own_id, people.using(people_context), claim]
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
+    rows += [retrying(keys.keys.using((admin_context, last_uses)))]
     rows += [retrying(row.using(admin_context)) for row in last]
     return Commands(rows, admin_context.actor, admin_context.audit_refusal)
 

@@ -108,7 +108,9 @@ async def versions(host: AdminContext, context: CommandContext) -> CommandResult
     befores = (*found[1 : len(shown)], found[len(shown)] if len(found) > len(shown) else None)
     lines = [_version(one, old, now) for one, old in zip(shown, befores, strict=False)]
     head = f"Versions of {document}, newest first:"
-    hint = "" if len(found) < 2 else escape_markdown(f"/diff {document.typed} shows the last change.")
+    hint = (
+        "" if len(found) < 2 else escape_markdown(f"/diff {document.typed} shows the last change.")
+    )
     return Reply(paragraphs("\n".join([head, *lines]) + more, hint))
 
 

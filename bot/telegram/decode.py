@@ -332,7 +332,11 @@ def _quoted(message: Object) -> QuotedMessage | None:
 def _author(message: Object) -> int | None:
     """The id of the person who wrote a message, where it surely was one."""
     sender = message.get("from")
-    if not isinstance(sender, dict) or "sender_chat" in message or sender.get("is_bot") is not False:
+    if (
+        not isinstance(sender, dict)
+        or "sender_chat" in message
+        or sender.get("is_bot") is not False
+    ):
         return None
     number = sender.get("id")
     return number if type(number) is int and number > 0 else None
