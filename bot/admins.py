@@ -85,6 +85,10 @@ class AdminAlerts:
             self._remembered.add((person, line))
         return True
 
+    def expect_all(self) -> None:
+        """Who is an admin has changed: whoever writes next counts as new to this process."""
+        self._remembered.clear()
+
     async def forget(self, person: int, line: str) -> None:
         """An admin cannot be reached over a line, until they write there again."""
         self._remembered.discard((person, line))
@@ -94,7 +98,9 @@ class AdminAlerts:
     async def routes(
         self, preferred: str = "", people: Collection[int] | None = None
     ) -> dict[int, str]:
-        """The line over which each admin can be reached: the preferred one if they know it.
+        """The line over which each admin can be reached, or each of these people.
+
+        The preferred one if they know it.
 
         Else one that is served here; always the same one. `people` are meant in place of admins.
         """

@@ -78,13 +78,15 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class QuotedMessage:
-    """The message that was replied to, whoever wrote it: its text or caption, and its file.
+    """The message that was replied to: its text or caption, its file, and who wrote it.
 
-    Of a command that is the caption of a file it has that file.
+    Of a command that is the caption of a file it has that file. `person` is the id of whoever wrote
+    it; None for a bot, a channel, or an admin who writes in the name of a group.
     """
 
     text: str = ""
     file: Attachment | None = None
+    person: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

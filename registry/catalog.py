@@ -27,12 +27,14 @@ from registry.revisions import Kind, json_of
 from registry.roles import (
     CORE,
     NO_REASON,
+    Action,
     Actor,
     RoleDocument,
     RoleGrant,
     Target,
     Why,
     may_grant,
+    roles_for,
     verdict,
 )
 from registry.snapshot import (
@@ -437,7 +439,10 @@ class Catalog:
         detail: str = "",
         of: Target = INSTANCE,
     ) -> None:
-        """Leave an audit record of a refused attempt; where that fails it is only logged."""
+        """Leave an audit record of a refused attempt; where that fails it is only logged.
+
+        One for each `key`.
+        """
         change = Change(actor, action, target, f"{key}:refused", self.wall(), detail)
         try:
             async with self.writable.using(change_key=change.key) as revisions:
@@ -445,7 +450,7 @@ class Catalog:
         except errors.RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
 
-    async def require(self, actor: Actor, action: str, target: Target, what: str) -> None:
+    async def require(self, actor: Actor, action: Action, target: Target, what: str) -> None:
         """Raise Denied unless the actor may `read` or `write` there; `what` says it in words."""
         if verdict(actor.grants, action, target) != "yes":
             raise errors.Denied(f"you may not {what}: {_needed(action, target)}")
@@ -476,7 +481,8 @@ class Catalog:
         said = verdict(actor.grants, "write", target, why)
         if said == "yes":
             return Change(actor, action, name, key, self.wall(), detail, why)
-        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        hour = self._hourly(actor, action)
+        await self.refused(actor, action, name, key=hour, detail=detail, of=target)
         if said == "needs a reason":
             raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
         raise errors.Denied(f"you may not {action}: {_needed('write', target)}")
@@ -488,8 +494,13 @@ class Catalog:
         if may_grant(actor.grants, grant):
             return Change(actor, action, name, key, self.wall(), detail, why)
         target = target_of_grant(grant)
-        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        hour = self._hourly(actor, action)
+        await self.refused(actor, action, name, key=hour, detail=detail, of=target)
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
+
+    def _hourly(self, actor: Actor, action: str) -> str:
+        """A key under which refusals are noted once an hour: nobody can fill the audit."""
+        return f"{actor.id}:{actor.key}:{action}:{int(self.wall() // 3600)}"
 
     async def _may_write(
         self,
@@ -654,9 +665,10 @@ def _grants_in(kind: Kind, text: str) -> Iterable[RoleGrant]:
     return RoleDocument.model_validate_json(text).grants
 
 
-def _needed(action: str, target: Target) -> str:
+def _needed(action: Action, target: Target) -> str:
     """Which role it takes, in words."""
     if target.tier == "agent_builder" and action == "write":
         return "only admins of the host may"
-    least = "an instance_admin" if action == "write" else "an instance_manager"
-    return f"only {least} of account {target.account} may"
+    *some, last = roles_for(action, target.tier)
+    names = f"{', '.join(some)} or {last}" if some else last
+    return f"it takes the role {names} in account {target.account}"

@@ -18,6 +18,9 @@ from bot.access.rules import (
 )
 from bot.access.store import AccessRequest
 from bot.command import (
+    HOST_ADMINS,
+    LET_IN,
+    BotCommand,
     CommandContext,
     CommandResult,
     Reply,
@@ -53,10 +56,14 @@ class Claim(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class PeopleContext:
-    """What /people reads: who was let in or blocked, and the requests that are open."""
+    """What /people reads: who was let in or blocked, and the requests that are open.
+
+    `refuse` notes that somebody was refused what only admins of the host may do.
+    """
 
     access: Access
     open_requests: Callable[[], Awaitable[Sequence[AccessRequest]]]
+    refuse: Callable[[BotCommand, CommandContext], Awaitable[None]]
 
 
 UNGATED = frozenset({"id", "claim"})
@@ -102,11 +109,7 @@ async def claim(context: CommandContext) -> CommandResult:
 
 
 @command(
-    "people",
-    "show or change who may talk to this bot",
-    role="manager",
-    usage=USAGE,
-    concurrent=True,
+    "people", "show or change who may talk to this bot", needs=LET_IN, usage=USAGE, concurrent=True
 )
 async def people(parts: PeopleContext, context: CommandContext) -> CommandResult:
     """List who may talk, or change it."""
@@ -121,6 +124,10 @@ async def people(parts: PeopleContext, context: CommandContext) -> CommandResult
     if number in (0, ANONYMOUS_ADMIN):
         return Reply(escape_markdown(HOW))
     subject = subject_of(number, EVERYWHERE if everywhere else context.bot.id)
+    is_about_admins = action == "admin" or parts.access.is_admin(number)
+    if is_about_admins and not parts.access.is_admin(context.incoming.person.id):
+        await parts.refuse(people, context)
+        return Reply(HOST_ADMINS.refusal)
     match action:
         case "allow":
             return _allow(parts.access, subject)
@@ -130,7 +137,7 @@ async def people(parts: PeopleContext, context: CommandContext) -> CommandResult
             done = f"{code(str(number))} is an admin of this host now."
             return ChangePeople(done, admin=(number, True))
         case "remove":
-            return _remove(parts.access, subject, context)
+            return _remove(parts.access, subject, context.incoming.person.id)
     return Reply(escape_markdown(HOW))
 
 
@@ -150,14 +157,14 @@ def _block(access: Access, subject: Subject) -> CommandResult:
     return _give(subject, BLOCKED, "is blocked in")
 
 
-def _remove(access: Access, subject: Subject, context: CommandContext) -> CommandResult:
-    named, sender = code(str(subject.id)), context.incoming.person.id
+def _remove(access: Access, subject: Subject, sender: int) -> CommandResult:
+    named = code(str(subject.id))
     if subject.id in access.listed:
         return Reply(f"{named} is listed in ADMINS; remove it there.")
     if access.admins == {subject.id} and subject.id == sender:
         return Reply(escape_markdown(LAST_ADMIN))
     both = {subject, subject._replace(bot=EVERYWHERE)}
-    is_asked = subject.kind == "person" and (context.admin or access.is_admin(subject.id))
+    is_asked = subject.kind == "person" and access.is_admin(sender)
     return ChangePeople(
         f"Removed what was granted to {named}.",
         access=tuple((one, None) for one in sorted(both)),
@@ -175,14 +182,18 @@ async def _list(parts: PeopleContext, context: CommandContext) -> str:
     bot, access = context.bot.id, parts.access
     rule = access.rule(bot)
     name = f"@{escape_markdown(context.bot.username or str(bot))}"
-    managers = access.managers - access.admins
     asked = [one for one in await parts.open_requests() if one.subject.bot == bot]
     waiting = [f"{code(str(r.subject.id))} {escape_markdown(r.title or r.name)}" for r in asked]
     settings = [*_listed(rule.people, "PEOPLE"), *_listed(rule.chats, "CHATS")]
     return paragraphs(
         f"{name} is {_MODES[rule.mode]}.",
-        _section("Admins", [*_listed(access.listed, "ADMINS"), *_listed(access.granted)]),
-        _section("May let in and block", _listed(managers)),
+        _section(
+            "Admins",
+            [
+                *_listed(access.listed, "ADMINS"),
+                *_listed(access.engineers - access.listed, "/roles"),
+            ],
+        ),
         _section("Let in", [*settings, *_granted(access, MEMBER, bot)]),
         _section("Blocked", _granted(access, BLOCKED, bot)),
         _section("Waiting", waiting),
@@ -196,8 +207,8 @@ def _section(title: str, lines: Sequence[str]) -> str:
     return "\n".join([f"**{title}:**", *(f"• {line}" for line in shown)]) + more
 
 
-def _listed(ids: Iterable[int], variable: str = "") -> list[str]:
-    return [code(str(one)) + (f" · {variable}" if variable else "") for one in sorted(ids)]
+def _listed(ids: Iterable[int], variable: str) -> list[str]:
+    return [f"{code(str(one))} · {variable}" for one in sorted(ids)]
 
 
 def _granted(access: Access, level: Level, bot: int) -> list[str]:

@@ -251,7 +251,7 @@ class AccessGate:
             log.warning("access.too_many", line=line.name, why="many strangers in one hour")
         if not isinstance(request, AccessRequest):
             return
-        routes = await self.alerts.routes(line.name, self.access.stewards | self.access.admins)
+        routes = await self._routes(line)
         for admin, route in routes.items():
             await self._send_card(line, request, admin, route)
         if not routes:
@@ -261,6 +261,10 @@ class AccessGate:
         if len(self._asked) > MAX_REMEMBERED:
             self._asked.clear()
         self._asked[subject] = (version, now + ASK_AGAIN_SECONDS)
+
+    async def _routes(self, line: LineContext) -> dict[int, str]:
+        """The line over which each person can be reached who may let others in."""
+        return await self.alerts.routes(line.name, self.access.admins | self.access.stewards)
 
     async def deliver_cards(self, line: LineContext, admin: int) -> None:
         """Send the cards of all open requests to an admin who can be reached from now on."""
@@ -284,14 +288,14 @@ class AccessGate:
         await self.store.card_failed(line.fence, nonce, admin)
         await self.alerts.forget(admin, line.name)
         request = await self.store.find_request(nonce)
-        route = (await self.alerts.routes(line.name, self.access.stewards | self.access.admins)).get(admin)
+        route = (await self._routes(line)).get(admin)
         if request is not None and route is not None:
             await self._send_card(line, request, admin, route)
 
     # --- what admins answer ---
 
     async def press(self, entry: LineEntry, press: CallbackPress) -> None:
-        """Handle a press on a card: it counts from an admin, in the chat where their card is."""
+        """Handle a press on a card: it counts from whoever lets others in, where their card is."""
         await self.inbox.finish(entry, await self._answer_card(entry, press))
 
     async def _answer_card(self, entry: LineEntry, press: CallbackPress) -> list[OutgoingPart]:

@@ -88,20 +88,23 @@ def normalize_code(typed: str) -> str:
 class Access:
     """What the settings and the registry's documents say of people and chats.
 
-    A bot without a rule has the default rule. `listed` are the admins of the settings, `granted`
-    those who hold the role, `admins` both; `admins_changed` is called when `admins` changes.
-    `managers` may let in and block: admins, and whoever holds a role that allows it. `grants` are
-    the documents by the name of their subject; `version` counts the changes of documents.
+    A bot without a rule has the default rule. `listed` are the admins of the settings, `engineers`
+    those with a role of the whole host, `admins` both. `holders` have a role of any kind,
+    `stewards` one by which they may let others in. `grants` are the documents on who was let in or
+    blocked, by the name of their subject. `version` counts the changes of documents;
+    `roles_changed` is called when any role has changed.
     """
 
     def __init__(self, admins: Iterable[int] = (), rules: Mapping[int, Rule] | None = None) -> None:
         self.listed = frozenset(admins) - {ANONYMOUS_ADMIN}
-        self.granted: frozenset[int] = frozenset()
-        self.admins = self.managers = self.listed
         self.rules: Mapping[int, Rule] = rules or {}
+        self.admins = self.listed
+        self.engineers = frozenset[int]()
+        self.stewards = frozenset[int]()
+        self.holders = frozenset[int]()
         self.grants: Mapping[str, Entry[AccessGrant]] = {}
         self.version = 0
-        self.admins_changed: Callable[[], None] = lambda: None
+        self.roles_changed: Callable[[], None] = lambda: None
         self._roles: Mapping[str, Entry[RoleDocument]] = {}
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -113,36 +116,40 @@ class Access:
         self.grants = document.access
         if document.roles is not self._roles:
             self._roles = document.roles
-            self._find_admins()
+            self._take_roles()
+            self.roles_changed()
 
-    def _find_admins(self) -> None:
-        held = {
-            int(person.removeprefix("tg:")): entry.value.grants
-            for person, entry in self._roles.items()
-            if person.startswith("tg:")
-        }
-        held.pop(ANONYMOUS_ADMIN, None)
-        self.granted = frozenset(id for id, grants in held.items() if any(map(_is_admin, grants)))
-        before, self.admins = self.admins, self.listed | self.granted
-        allowed = (id for id, own in held.items() if verdict(own, "write", INSTANCE) == "yes")
-        self.managers = self.admins.union(allowed)
-        if self.admins != before:
-            self.admins_changed()
+    def _take_roles(self) -> None:
+        """Find what the roles of people in Telegram allow here.
+
+        An engineer of the host is an admin. Whoever may write the account `default` may let others
+        in; they do not get in by that themselves.
+        """
+        documents = (entry.value for entry in self._roles.values())
+        held = {number: one.grants for one in documents if (number := _telegram_id(one.person))}
+        self.holders = frozenset(held)
+        self.engineers = frozenset(
+            one for one, grants in held.items() if any(grant.scope == "host" for grant in grants)
+        )
+        self.stewards = frozenset(
+            one for one, grants in held.items() if verdict(grants, "write", INSTANCE) == "yes"
+        )
+        self.admins = self.listed | self.engineers
 
     def actor(self, person: int) -> Actor:
         """A person as the registry's changes name them, with their roles at this moment."""
         name = f"tg:{person}"
-        entry = self._roles.get(name)
+        entry = self._roles.get(name) if person in self.holders else None
         own = entry.value.grants if entry else ()
         return Actor(name, (*HOST_ADMIN, *own) if self.is_admin(person) else own, "chat")
+
+    def may_let_in(self, person: int) -> bool:
+        """Whether a person decides on strangers: an admin, or a role of the account."""
+        return person in self.admins or person in self.stewards
 
     def is_admin(self, person: int) -> bool:
         """Whether a person administers this host, by id: anybody can choose a name."""
         return person in self.admins
-
-    def may_let_in(self, person: int) -> bool:
-        """Whether a person may let in and block others."""
-        return person in self.managers
 
     def role(self, person: int) -> str:
         """The person's role in the conditions of tools: admin or everyone."""
@@ -166,7 +173,7 @@ class Access:
         if not address.private and any(self.is_blocked("chat", chat, bot) for chat in chats):
             return "blocked"
         rule = self.rule(bot)
-        if rule.mode == "open" or person in self.managers:
+        if rule.mode == "open":
             return "admitted"
         if address.private:
             known = person == address.chat and self._is_let_in("person", address.chat, rule, bot)
@@ -196,5 +203,8 @@ class Access:
 _DEFAULT = Rule()
 
 
-def _is_admin(grant: RoleGrant) -> bool:
-    return grant.role == ADMIN.role and grant.scope == ADMIN.scope
+def _telegram_id(person: str) -> int:
+    """The id of a person in Telegram; 0 for all others, and for whoever writes for a group."""
+    kind, _, number = person.partition(":")
+    id = int(number) if kind == "tg" else 0
+    return 0 if id == ANONYMOUS_ADMIN else id

@@ -180,7 +180,7 @@ class AccessStore:
         if not is_admin:
             revoke = self.catalog.revoke_role
             return await self._write(lambda: revoke(actor, name, ADMIN, key=key))
-        if person not in self.access.granted:
+        if person not in self.access.engineers:
             await self._write(lambda: self.catalog.grant_role(actor, name, ADMIN, key=key))
         return True
 

@@ -196,7 +196,7 @@ def test_a_person_acts_with_the_roles_that_they_hold_at_the_moment() -> None:
     assert found.actor(6).grants == (*HOST_ADMIN, ADMIN)
     assert found.actor(7).grants == ()
     changes: list[frozenset[int]] = []
-    found.admins_changed = lambda: changes.append(found.admins)
+    found.roles_changed = lambda: changes.append(found.admins)
     found.follow(Snapshot.of(Document()))
     assert found.actor(6).grants == ()
     assert changes == [frozenset({9})]

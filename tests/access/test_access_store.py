@@ -252,7 +252,7 @@ async def test_two_who_know_the_code_do_not_both_become_admin(
             winner = people[done.index("done")]
             again = await grants.claim("anything", winner, f"k{winner}")
             assert again == "done"  # the same entry, once more
-        await until(lambda: len(grants.access.granted) == 20, 30.0)
+        await until(lambda: len(grants.access.engineers) == 20, 30.0)
 
 
 async def test_kill_9_between_the_code_and_the_role_is_made_good_by_the_same_message(
@@ -261,12 +261,12 @@ async def test_kill_9_between_the_code_and_the_role_is_made_good_by_the_same_mes
     await grants.offer_claim("CODE")
     async with killed_before(grants, "grant_role"):
         await grants.claim("CODE", 5, "k5")
-    assert grants.access.granted == frozenset()
+    assert grants.access.engineers == frozenset()
     assert await grants.claim("CODE", 6, "k6") == "wrong"
     await grants.offer_claim("NEXT")  # by the next start, which knows no admin yet
     for _ in range(2):
         assert await grants.claim("CODE", 5, "k5") == "done"
-    assert grants.access.granted == {5}
+    assert grants.access.engineers == {5}
     assert await grants.claim("NEXT", 6, "k6b") == "wrong"
     assert await audited(client) == 1
 
@@ -325,7 +325,7 @@ def is_as_before(grants: AccessStore) -> bool:
     access = grants.access
     levels = {name: entry.value.level for name, entry in access.grants.items()}
     wanted = {name: old["role"] for name, old in OLD.items() if old["role"] in (MEMBER, BLOCKED)}
-    return levels == wanted and access.granted == {8}
+    return levels == wanted and access.engineers == {8}
 
 
 async def test_the_grants_of_an_older_version_become_documents_once_whoever_else_does_it(
@@ -371,7 +371,7 @@ async def test_an_upgrade_that_was_killed_goes_on_and_undoes_nothing_that_came_s
     await grants.upgrade()
     assert known not in grants.access.grants
     assert level_of(grants, Subject.parse(left)) == BLOCKED
-    assert grants.access.granted == {8}
+    assert grants.access.engineers == {8}
     assert await client.command("EXISTS", keys.OLD_GRANTS) == 0
 
 

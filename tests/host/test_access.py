@@ -14,6 +14,7 @@ from bot.app import App
 from bot.store import keys
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
+from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
 from tests.host.tool_agent import PATIENCE, buttons, data
 
@@ -106,10 +107,10 @@ async def test_a_press_lets_the_stranger_in_and_the_card_says_who_pressed(
         await stage.world.until(lambda: not buttons(private.office.messages[card.id]), PATIENCE)
         assert private.office.messages[card.id].text.endswith("✓ let in by Boss")
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
-        (entry,) = await host.catalog.audit()
-        who = (entry["actor"], entry["action"], entry["target"], entry["detail"])
+        (entry,) = await audit_of(host)
+        who = (entry.changed_by, entry.action, entry.entity_id, entry.detail)
         assert who == (
-            str(private.boss.id),
+            f"tg:{private.boss.id}",
             "let in",
             f"person {private.ann.id}",
             f"in bot {private.bot.id}",
@@ -490,8 +491,8 @@ async def test_the_code_makes_one_admin_once_and_their_commands_and_menu_work_at
         assert "private" not in await stage.ask(private.ann, private.room, private.bot, "/status")
         wrong = await stage.ask(ben, his, private.bot, f"/claim {code}")
         assert wrong.startswith("This code is not valid")
-        (entry, *_) = await host.catalog.audit()
-        assert (entry["actor"], entry["action"]) == (str(private.ann.id), "claim")
+        (entry, *_) = await audit_of(host)
+        assert (entry.changed_by, entry.action) == (f"tg:{private.ann.id}", "claim")
         stage.world.say(ben, his, "hello")
         await private.card(private.room)
     async with stage.host():
@@ -587,7 +588,7 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         ):
             assert (await say(f"/people {odd}")).startswith("Write /people")
         assert host.grants.access.grants == {}
-        actions = [e["action"] for e in reversed(await host.catalog.audit())]
+        actions = [one.action for one in reversed(await audit_of(host))]
         assert actions == ["let in", "make admin", "take back", "block", "take back", "take back"]
 
 

@@ -10,6 +10,7 @@ from bot.access.store import AccessStore
 from bot.store import keys
 from simulators.messages.turns import turn
 from simulators.testing.valkey import Valkey
+from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
 from tests.host.test_access import STRANGER, WELCOME, Private, code_in
 from tests.host.tool_agent import PATIENCE
@@ -64,7 +65,7 @@ async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
         assert await private.press(private.boss, private.office, card, "Allow") == "Let in."
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
-        assert len(await host.catalog.audit()) == 1
+        assert len(await audit_of(host)) == 1
         assert host.counters["dead_letters"] == 0
         await stage.world.until(lambda: private.is_answered(private.office, card), PATIENCE)
     assert reached == ["dead"]
