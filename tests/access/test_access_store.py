@@ -81,6 +81,11 @@ def level_of(grants: AccessStore, subject: Subject = ANN) -> Level | None:
     return entry.value.level if entry else None
 
 
+def overwrites(engine: Engine) -> None:
+    """The test changes a document that is there, which takes more than fakeredis has."""
+    engine.needs("redis.sha1hex in scripts")
+
+
 @asynccontextmanager
 async def killed_before(grants: AccessStore, step: str) -> AsyncIterator[None]:
     """The host ends at the moment when it would make this change of the registry."""
@@ -98,8 +103,9 @@ async def killed_before(grants: AccessStore, step: str) -> AsyncIterator[None]:
 
 
 async def test_a_change_is_made_and_audited_once_for_its_key(
-    grants: AccessStore, client: StoreClient
+    grants: AccessStore, client: StoreClient, engine: Engine
 ) -> None:
+    overwrites(engine)
     for _ in range(2):
         assert (await grants.change_access(change("a"))).kind == "done"
     assert level_of(grants) == MEMBER
@@ -135,8 +141,9 @@ async def test_of_two_answers_to_one_request_one_counts_whatever_the_order(
 
 
 async def test_a_subject_has_one_open_request_and_each_admin_one_card_of_it(
-    grants: AccessStore, client: StoreClient
+    grants: AccessStore, client: StoreClient, engine: Engine
 ) -> None:
+    overwrites(engine)
     first = await grants.open_request(ASKED)
     again = await grants.open_request(replace(ASKED, nonce="other"))
     assert first == again == ASKED
@@ -189,8 +196,9 @@ async def test_kill_9_between_the_decision_and_the_document_is_made_good_by_the_
 
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_an_answer_that_is_carried_out_late_changes_nothing_that_was_decided_since(
-    grants: AccessStore, client: StoreClient, *, by_hand: bool
+    grants: AccessStore, client: StoreClient, engine: Engine, *, by_hand: bool
 ) -> None:
+    overwrites(engine)
     await grants.open_request(ASKED)
     press = change("press", MEMBER, nonce="nonce")
     async with killed_before(grants, "set_access"):
@@ -210,6 +218,7 @@ async def test_an_answer_that_is_carried_out_late_changes_nothing_that_was_decid
 async def test_another_replica_hears_of_a_change_within_a_second(
     grants: AccessStore, engine: Engine, client: StoreClient
 ) -> None:
+    overwrites(engine)
     async with another(engine) as others:
         await grants.change_access(change("a"))
         await until(lambda: level_of(others) == MEMBER, 30.0)
@@ -272,8 +281,9 @@ async def test_kill_9_between_the_code_and_the_role_is_made_good_by_the_same_mes
 
 
 async def test_a_document_that_cannot_be_read_grants_nothing_and_hides_no_other(
-    grants: AccessStore, client: StoreClient
+    grants: AccessStore, client: StoreClient, engine: Engine
 ) -> None:
+    overwrites(engine)
     await grants.change_access(change("a"))
     odd = {
         "person:6@7": "{",
@@ -286,7 +296,8 @@ async def test_a_document_that_cannot_be_read_grants_nothing_and_hides_no_other(
         await client.command("SET", ACCESS + name, text)
     snapshot = await grants.catalog.reload()
     assert set(grants.access.grants) == {ANN.name}
-    assert {problem.place.partition(",")[0].removeprefix(ACCESS) for problem in snapshot.problems}
+    places = " ".join(problem.place for problem in snapshot.problems)
+    assert all(f"{ACCESS}{name}" in places for name in odd)
     assert (
         await grants.change_access(change("b", BLOCKED, Subject("person", 6, 7)))
     ).kind == "done"
@@ -348,8 +359,9 @@ async def test_the_grants_of_an_older_version_become_documents_once_whoever_else
 
 
 async def test_an_upgrade_that_was_killed_goes_on_and_undoes_nothing_that_came_since(
-    grants: AccessStore, client: StoreClient, monkeypatch: pytest.MonkeyPatch
+    grants: AccessStore, client: StoreClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    overwrites(engine)
     await store_old(client)
     made: list[object] = []
     step = Catalog.set_access
@@ -376,8 +388,9 @@ async def test_an_upgrade_that_was_killed_goes_on_and_undoes_nothing_that_came_s
 
 
 async def test_an_admin_of_an_older_version_keeps_the_other_roles_that_they_hold(
-    grants: AccessStore, client: StoreClient
+    grants: AccessStore, client: StoreClient, engine: Engine
 ) -> None:
+    overwrites(engine)
     boss, other = grants.access.actor(BOSS), RoleGrant(role="account_manager", account="acme")
     await grants.catalog.grant_role(boss, "tg:8", other, key="k")
     await store_old(client)
