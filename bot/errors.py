@@ -53,7 +53,7 @@ class StoreForbidden(StoreUnavailable):
 
 
 class WrongType(StoreError):
-    """A key of the store holds a value of the wrong type; the message names it, and the cure.
+    """A key of the store holds a value of the wrong type; the message says how to fix it.
 
     `repaired` is set once the key holds something else, or nothing.
     """
@@ -100,7 +100,7 @@ class ChannelError(SwitchboardError):
 
 
 class ChannelRefused(ChannelError):
-    """The call was surely not done."""
+    """The call was not done."""
 
 
 class ChannelFailed(ChannelError):
@@ -115,7 +115,7 @@ class ChannelRevoked(ChannelError):
     """The credential of the line is no longer valid; `why` and `cure` are for the operator."""
 
     why = "the credential is no longer valid"
-    cure = "get a new one and set it; the other lines go on"
+    cure = "get a new one and set it; the other bots are not affected"
 
 
 class ModelError(SwitchboardError):
@@ -187,7 +187,7 @@ class ToolError(SwitchboardError):
 
 
 class ToolUnavailable(ToolError):
-    """The call surely did not run."""
+    """The call did not run."""
 
 
 class ToolFateUnknown(ToolError):

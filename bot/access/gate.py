@@ -1,4 +1,4 @@
-"""The gate that every event passes first: who may talk, who asks to, and what admins answer.
+"""The gate that every event passes first: access, requests for it, and the admins' answers.
 
 Admins answer on cards: messages with buttons. `question_edits` and ALREADY_ANSWERED are shared with
 approvals, whose questions work the same way.

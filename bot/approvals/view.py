@@ -1,7 +1,7 @@
 """How an approval request looks: its text and buttons for people, its outcome for the model.
 
-What a model or a server wrote is shown as data: inside code, without hidden characters, and never
-longer than fits into one message.
+What a model or a server wrote is shown as data: as code, without hidden characters, and short
+enough for one message.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ READ_LIMIT = 2_000
 WAITING = "I am waiting for an answer from {} to my question above; then it is your turn."
 WHY = "_You can tell me the reason; I will continue in a minute._"
 WHY_IN_A_GROUP = "_You can reply to this message with the reason; I will continue in a minute._"
-"""In a group a bot may see no other message, and takes none that does not speak to it."""
+"""In a group a bot may see only replies to it, and it ignores messages to others."""
 NO_LONGER_OPEN = "This question is no longer open."
 NOT_YOURS = "Only {} may answer this."
 ACKNOWLEDGED: Mapping[str, str] = {
@@ -192,7 +192,7 @@ def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
 def describe_call(
     server: str | None, tool: str, arguments: Any, limit: int = SHOWN_LIMIT, screen: Redact = str
 ) -> str:
-    """One call as Markdown: its tool, server and arguments, and a warning of what deceives in them.
+    """One call as Markdown: its tool, server and arguments, and a warning about deceptive text.
 
     `screen` takes out of the arguments what people should not read.
     """

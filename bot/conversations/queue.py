@@ -47,10 +47,10 @@ QueuedEntry = tuple[str, Event | None]
 class ConversationQueue:
     """One conversation: `task` works on the first entry, and `stop` ends that one early.
 
-    `boundaries` are waiting entries that end whatever is before them. `seen_behind` is the running
+    `boundaries` are waiting entries that end everything before them. `seen_behind` is the running
     entry behind which a message was shown as seen. `deferred` entries wait for a suspended turn.
-    `unblocked`: that turn may have ended while an
-    entry was being handled, so that what this entry says of it may be out of date.
+    `unblocked`: that turn may have ended while an entry was being handled, so that what this entry
+    says of it may be out of date.
     """
 
     entries: deque[QueuedEntry] = field(default_factory=deque)
@@ -131,7 +131,7 @@ class ConversationQueues:
             await asyncio.wait(tasks, timeout=min(left, LOOK_SECONDS))
 
     async def close(self) -> None:
-        """End everything at once; whoever owns the line next resumes it."""
+        """End everything at once; the line's next owner resumes it."""
         self._closing = self._closed = True
         await cancel_and_wait([*self._tasks(), *self._signs])
 
@@ -210,7 +210,7 @@ class ConversationQueues:
             queue.stop.clear()
 
     def _unblock(self, name: str) -> None:
-        """Try again what waits for a suspended turn, since that may have ended."""
+        """Try again what waits for a suspended turn, which may have ended."""
         if (queue := self._queues.get(name)) is None:
             return
         if queue.task is not None:

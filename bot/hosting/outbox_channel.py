@@ -53,8 +53,8 @@ T = TypeVar("T")
 class SendResult:
     """What became of a part: the message that shows it, or why nobody will ever see it.
 
-    `undeliverable` says why in words. `refused`: whoever is there has not got it, and should;
-    `closed`: the chat refuses everything, until somebody there lets the bot write.
+    `undeliverable` says why in words. `refused`: people in the chat should have received it, but
+    did not; `closed`: the chat refuses everything until somebody lets the bot write.
     """
 
     chat: int
@@ -103,7 +103,7 @@ class OutboxChannel(ABC):
 
     @abstractmethod
     async def send(self, item: OutboxItem) -> SendResult:
-        """Send one part until it is sent, or until it is plain that it never can be."""
+        """Send one part: try until it is sent, or clearly never can be."""
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:
         """Queue parts that are in the outbox; an empty list means: look there for new ones."""
@@ -234,7 +234,7 @@ class OutboxChannel(ABC):
             self._services.counters.add("dead_letters")
 
     async def _alert(self, why: str) -> None:
-        """Tell the admins once of all that is refused in the same words, whatever their numbers."""
+        """Tell the admins once about all refusals in the same words, numbers aside."""
         line = self._fence.line
         digest = hashlib.sha256(re.sub(r"\d+", "", why).encode()).hexdigest()[:16]
         await self._services.alert(f"refused:{line}:{digest}", REFUSED_ALERT.format(line, why))

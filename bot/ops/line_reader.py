@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into lines of a bounded size, whatever the other side sends.
+"""Cuts a stream of bytes from anyone into lines of a bounded size.
 
 Objects of JSON that are written over several lines are joined again.
 """

@@ -112,8 +112,8 @@ class TurnRunner:
     ) -> AgentLoop | OpenTurn:
         """Open the turn; those that were open at several crashes of the host run one by one.
 
-        So a turn that crashes the host does not take those beside it along, and crashes within
-        seconds, whatever their cause, count as one.
+        So a turn that crashes the host is not blamed on the turns beside it, and several crashes
+        within seconds count as one.
         """
         try:
             if not request.isolated:

@@ -277,7 +277,7 @@ class RedisStore:
         if self._away is None:
             _log.warning("lost the registry's store", fault=fault)
             message = f"the store is unavailable ({fault}); the last known agents stay in use"
-            self._away = Problem(stored.SOURCE, message, "start it, or correct REDIS_URL")
+            self._away = Problem(stored.SOURCE, message, "start it, or fix REDIS_URL")
             self._show()
 
 

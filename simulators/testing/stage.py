@@ -194,7 +194,7 @@ class Chat:
         return world.press_button(by or self.person, self.room, message.id, button)
 
     async def reply_to(self, press: Press) -> str:
-        """What the bot shows to whoever pressed a button."""
+        """What the bot shows to the person who pressed a button."""
         await self.until(lambda: press.answer is not None)
         return str((press.answer or {}).get("text", ""))
 

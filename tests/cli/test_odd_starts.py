@@ -421,7 +421,7 @@ def test_a_file_below_a_setting_is_refused_like_any_unknown_name(
         ("redis://h:6379/0?foo=1", "an option 'foo' that cannot be used here; remove it"),
         ("redis://h?socket_timout=1", "did you mean socket_timeout?"),
         ("redis://h?ssl_cert_reqs=none", "write rediss:// for TLS"),
-        ("redis://h?socket_timeout=soon", "'socket_timeout' with a value that it cannot have"),
+        ("redis://h?socket_timeout=soon", "'socket_timeout' with a wrong value"),
         ("redis://h?protocol=4", "'protocol' with a value"),
         ("rediss://h?ssl_cert_reqs=maybe", "'ssl_cert_reqs' with a value"),
         ("unix:///run/redis.sock?bar=2", "'bar' that cannot be used here"),

@@ -313,7 +313,7 @@ def _agent(skill: dict[str, Any]) -> str:
         ({"description": None}, "needs 'description'"),
         ({"webhookUrl": "ftp://x/y"}, "not an http or https address"),
         ({"webhookUrl": "https://me:pw@x/y"}, "holds a secret or a reference"),
-        ({"webhookAuth": {"type": "bearer"}}, "takes 'tokenEnv' alone"),
+        ({"webhookAuth": {"type": "bearer"}}, "takes only 'tokenEnv'"),
         ({"webhookAuth": {"type": "api_key", "keyEnv": "K"}}, "takes 'header' and 'keyEnv'"),
         ({"executionType": "script"}, "must be 'webhook' or 'internal'"),
         ({"inputSchema": {"type": "object", "$ref": "http://127.0.0.1/x"}}, "another document"),

@@ -24,7 +24,7 @@ from simulators.http_server import serving
 from tests.mcp.servers.granting import CLIENT, SECRET, Granting, granting
 from tests.mcp.servers.starting import NamedPool, pool_of, spec_of
 
-REFUSED = "HTTP 401: it does not accept the token that `auth` gets for it"
+REFUSED = "HTTP 401: it does not accept the token from `auth`"
 
 
 def credentials(server: Granting, **fields: Any) -> ClientCredentials:

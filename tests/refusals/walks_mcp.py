@@ -126,8 +126,8 @@ async def a_web_page_in_place_of_an_answer(folder: Path) -> None:
         await until(lambda: scene.server_of("leaving")["state"] == "down", AT_ONCE)
         assert "did not run" in await scene.called("leaving__work")
         why = scene.server_of("leaving")["why"]
-        assert "a web page (text/html) answers at the URL on 127.0.0.1:" in why
-        assert "correct its URL" in why
+        assert "the URL on 127.0.0.1:" in why and " is a web page (text/html): " in why
+        assert "fix its URL" in why
         assert scene.server.asked["leaving", "tools/call"] == 2
         scene.server.gone.clear()
         await until(lambda: scene.server_of("leaving")["state"] == "up", PATIENCE)
@@ -195,7 +195,7 @@ async def a_list_that_cannot_be_offered(folder: Path) -> None:
         assert "Wrong word" in await scene.called("well__picky")  # it is asked for its list again
         await until(lambda: "notes" in scene.server_of("well"))
         (note,) = scene.server_of("well")["notes"]
-        assert "the last good list stays: its list of tools of more than 8 MB" in note
+        assert "the last good list stays in use: its list of tools of more than 8 MB" in note
         assert "ran 1" in await scene.called("well__work")
         await scene.serve_another_chat()
 
