@@ -62,8 +62,8 @@ class AdminAlerts:
 
     `contacts` are those who wrote to a line in private, so that its bot may write to them. `admins`
     are those of the moment, `served` the lines that this replica owns now. `nudge` makes a line
-    look at its outbox; `hide` takes secrets out of a text; `dead` are lines that nobody can use any
-    more.
+    look at its outbox; `hide` takes secrets out of a text; `dead` are lines that nobody can use
+    now.
     """
 
     outbox: Outbox

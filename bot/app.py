@@ -426,7 +426,7 @@ class App:
     # --- lines and HTTP ---
 
     def _open_fleet(self) -> None:
-        """Add the lines of the configured bots; nothing of them runs yet."""
+        """Add the lines of the configured bots; none of them runs yet."""
         settings = self.settings
         session = new_session(proxy=proxy_of(settings.telegram_api_url))
         self._stack.push_async_callback(session.close)

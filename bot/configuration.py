@@ -60,7 +60,7 @@ _OTHERS_NAMES = {
     "WEBHOOK_URL": ("TELEGRAM_WEBHOOK_URL", "WEBHOOK_HOST"),
     "HTTP_PORT": ("PORT",),
 }
-"""What other programs call a variable of ours."""
+"""What other programs call our variables."""
 _IDLE = "has no effect here"
 _MEANT = {name: own for own, names in _OTHERS_NAMES.items() for name in names}
 _OTHER_KEYS = re.compile(r"(OPENAI|OPENROUTER|GEMINI|GOOGLE|MISTRAL|DEEPSEEK|GROQ|XAI)_API_KEY\Z")

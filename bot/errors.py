@@ -9,7 +9,7 @@ SwitchboardError
 │   ├── CrashSuspect          the turn was open each time the host crashed: run it alone
 │   └── PoisonMessage         the turn was begun again and again and got nowhere
 ├── ChannelError              a call to a chat failed; every channel has its own kinds below these
-│   ├── ChannelRefused        it was surely not done
+│   ├── ChannelRefused        it was not done
 │   ├── ChannelFailed         it may have been done; nothing of it can happen later
 │   ├── ChannelFateUnknown    no answer: it may have been done, or may still be done
 │   └── ChannelRevoked        the credential is no longer valid
@@ -22,7 +22,7 @@ SwitchboardError
 │           └── PromptTooLong 413, or in words: more was sent than the model takes
 ├── OutOfBudget               a budget has too little left for another model request
 └── ToolError                 a tool call without a result
-    ├── ToolUnavailable       it surely did not run
+    ├── ToolUnavailable       it did not run
     └── ToolFateUnknown       it may have run
 """
 

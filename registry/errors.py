@@ -1,7 +1,7 @@
 """Every error the registry raises on purpose, and the problems it reports as values.
 
 RegistryError
-├── DocumentErrors        a document is wrong; holds every problem found, each with place and cure
+├── DocumentErrors        a document is wrong; every problem found, each with its place and fix
 ├── Denied                the actor may not change this
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists

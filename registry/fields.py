@@ -38,7 +38,7 @@ def is_slug(text: str) -> bool:
 
 
 def slug(text: str) -> str | None:
-    """The slug that reads most like a text, or None where nothing of it is left."""
+    """The slug that reads most like a text, or None if nothing is left of it."""
     shortened = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
     return shortened if is_slug(shortened) else None
 

@@ -182,7 +182,7 @@ class ApprovalService:
         return ended
 
     async def abandon(self, line: LineContext, request: ApprovalRequest, text: str) -> None:
-        """End, as failed, a turn that was resumed and cannot go on."""
+        """End, as failed, a turn that was resumed and cannot continue."""
 
         async def change(found: ApprovalRequest | None) -> ApprovalChange:
             after = (found or request).close("dropped")

@@ -33,7 +33,7 @@ NAME_LIMIT = 80
 MAX_LEVELS = 20
 VALUE_COST = 10
 READ_LIMIT = 2_000
-"""Characters of one text that are looked at, and at least of all; many more than are shown."""
+"""How many characters of each text are read; many more than are shown."""
 
 WAITING = "I am waiting for an answer from {} to my question above; then it is your turn."
 WHY = "_You can tell me the reason; I will continue in a minute._"
@@ -92,7 +92,7 @@ def render(request: ApprovalRequest) -> str:
 
 
 def _outcome(request: ApprovalRequest, call: ToolCallApproval, name: str) -> str:
-    """What became of a call; `name` is how to call the person who decided."""
+    """The outcome of a call; `name` is how to call the person who decided."""
     if call.permanent:
         personal = is_personal_grant(request, call.decided_by)
         return _OUTCOMES["personal" if personal else "permanent"].format(name)
@@ -132,7 +132,7 @@ def buttons(request: ApprovalRequest) -> list[Row]:
 
 
 def _call_buttons(request: ApprovalRequest, index: int, several: bool) -> list[Row]:
-    """One row, or two where the long label would be cut on a telephone."""
+    """One row, or two if the long label would be cut on a phone."""
     number = f"{index + 1}: " if several else ""
     once = (f"{number}Once", callback_data(request.nonce, index, "once"))
     deny = (f"{number}Deny", callback_data(request.nonce, index, "deny"))
@@ -159,7 +159,7 @@ def approver_names(request: ApprovalRequest) -> str:
 
 
 def already_decided(request: ApprovalRequest, decision: ApprovalDecision) -> str:
-    """The reply to a press that decides nothing any more."""
+    """The reply to a press that no longer decides anything."""
     index = decision.index
     call = request.calls[index] if 0 <= index < len(request.calls) else None
     if call is None or call.state == "pending":

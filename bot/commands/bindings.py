@@ -179,5 +179,5 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     if wanted is None and left:
         return Reply(f"{code(left)} is the default agent now, because it is the only one.")
     if wanted is None:
-        return Reply("There is no default agent any more.")
+        return Reply("There is no longer a default agent.")
     return Reply(f"{code(wanted)} answers wherever no other agent is bound.")

@@ -72,7 +72,7 @@ class AdminContext:
     `defaults` are the host's model settings; the operator set those of its `model_fields_set`.
     `advice` says in sentences which settings a model does not accept; `report` is what health
     shows, `servers` the part of it on an agent's MCP servers, by its id. `tools` are those that an
-    agent has for whoever sent a command.
+    agent has for the person who sent a command.
     """
 
     catalog: Catalog

@@ -1,4 +1,4 @@
-"""What becomes of an entry: a refusal, a command, an answer to a press, or a turn."""
+"""What an entry leads to: a refusal, a command, an answer to a press, or a turn."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SET_ASIDE = (
 )
 
 MessageOutcome = Literal["overtaken", "undeliverable"]
-"""Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
+"""For a message that changed before it was sent, or whose chat does not accept ours."""
 
 
 @dataclass(slots=True, repr=False)

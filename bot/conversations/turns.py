@@ -75,7 +75,7 @@ Resume = Callable[[str, ResumeTurn], None]
 
 
 class Outcome(Enum):
-    """What became of an entry."""
+    """The outcome of an entry."""
 
     DONE = auto()
     BLOCKED = auto()

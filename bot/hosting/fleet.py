@@ -33,7 +33,7 @@ PATIENCE = (0.3, 3.0)
 RECIPIENT_SECONDS = 5.0
 """How much longer we leave a line alone that we gave to a host, which may be slow."""
 MISPLACED_SWEEPS = 2
-"""A line is given away only after so many sweeps that say that another host should have it."""
+"""A line is given away only after so many sweeps in which another host should have it."""
 KEEP_SECONDS = 60.0
 """How long a line is kept before it may be given away once more."""
 WITHDRAW_SECONDS = 2.0
@@ -78,7 +78,7 @@ class Notifications:
         """
         read = self.client.command
         changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        with contextlib.suppress(WrongType):  # those of before stay in force, and health tells why
+        with contextlib.suppress(WrongType):  # the previous ones stay in force, and health says why
             await self.grants.ensure_version(int(version or 0))
         before, now = self._count, int(changes or 0)
         if before is None or now == before:

@@ -124,7 +124,7 @@ class Leases:
             await self._client.run("release_line", names, [fence.token, fence.line])
 
     async def view(self, lines: Sequence[str]) -> LeaseView:
-        """Who is alive, and who holds these lines; a dead incarnation of ours holds nothing.
+        """Who is alive, and who holds these lines; our dead incarnations hold nothing.
 
         With no line to ask for, the hosts are those of the last beat.
         """
@@ -190,7 +190,7 @@ class Leases:
         return keys.host(self.host.incarnation)
 
     def _alive(self, hosts: Sequence[bytes]) -> frozenset[str]:
-        """Who beats, without dead incarnations of ours: they did a moment ago, but never will."""
+        """Who beats, without our dead incarnations: they did a moment ago, but never will again."""
         found = {host.decode() for host in hosts}
         return frozenset(h for h in found if h == self.host_id or not self._ours(h))
 

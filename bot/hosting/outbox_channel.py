@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a part: the message that shows it, or why nobody will ever see it.
+    """The outcome of a part: the message that shows it, or why nobody will ever see it.
 
     `undeliverable` says why in words. `refused`: people in the chat should have received it, but
     did not; `closed`: the chat refuses everything until somebody lets the bot write.

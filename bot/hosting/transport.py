@@ -16,7 +16,7 @@ Accept = Callable[[Sequence[Update]], Awaitable[None]]
 """Stores updates in the line's inbox and lets them run; raises StoreUnavailable."""
 
 Report = Callable[[str, MessageOutcome], Awaitable[None]]
-"""Takes what a message tracks, and what became of the message."""
+"""Takes what a message tracks, and the outcome of the message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ class Connection:
     ) -> ToolResult:
         """What the tool answered, including its own errors; raises CallLost.
 
-        Run it in a task of its own; `request` tells at any time whether it was sent.
+        Run it in a task of its own; `request` shows at any time whether it was sent.
         """
         if self._client is None or self.state.lost.is_set():
             raise CallLost(self.state.reason or "not connected", sent=False)
@@ -172,7 +172,7 @@ class Connection:
         return reason(error, self.state, self._spec)
 
     async def _drained(self, seconds: float) -> None:
-        """Wait until no call runs any more, for so many seconds."""
+        """Wait until all calls have ended, for at most so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._calls:  # noqa: ASYNC110
@@ -278,7 +278,7 @@ class Connection:
                 self._log.warning("an answer cannot be read", why=text[:200])
                 return unreadable_result(unread_call(unread(error)))
             case Kind.FOREIGN:
-                self.state.changed.set()  # a list tells whether anything else answers
+                self.state.changed.set()  # a list shows whether anything else answers
                 what = printable(self._spec.redact(foreign(error, self._spec)), 1_000)
                 raise CallLost(what, sent=True, connection=False)
             case Kind.CLOSED | Kind.LOST:

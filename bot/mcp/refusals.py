@@ -195,7 +195,7 @@ def foreign(error: MCPError, spec: ServerSpec) -> str:
         what = f"with {kind[1]}" if kind[1] else "without a content type"
         if "html" in kind[1].lower():
             where = urlsplit(spec.url).netloc.rpartition("@")[2]
-            return f"the URL on {where} is a web page ({kind[1]}): {_WRONG_URL}"
+            return f"a web page ({kind[1]}) answers at the URL on {where}: {_WRONG_URL}"
         return f"it answers {what}, not as an MCP server: a web page or a proxy? {_WRONG_URL}"
     if error.message.startswith("Failed to parse"):
         return f"its answer is not an MCP message: {_WRONG_URL}"

@@ -27,7 +27,7 @@ class ToolResult:
     """The content of a `tool_result` block: text and image blocks, never empty.
 
     `remainder` is the text that was cut off, at most `REMAINDER_LIMIT` characters; `is_complete`
-    tells whether that is all of it. `is_unreadable`: the tool may have run, but its answer is lost.
+    says whether that is all of it. `is_unreadable`: the tool may have run, but its answer is lost.
     """
 
     content: list[dict[str, Any]]
@@ -48,7 +48,7 @@ def error_result(text: str) -> ToolResult:
 
 
 def unreadable_result(text: str) -> ToolResult:
-    """A result that tells why the answer cannot be read; what the call did is not known."""
+    """A result that says why the answer cannot be read; what the call did is not known."""
     return replace(error_result(text), is_unreadable=True)
 
 
@@ -208,7 +208,7 @@ class RequestState:
 class CallLost(Exception):
     """A call that ended without an answer.
 
-    `sent` tells whether it may have run, `connection` whether the whole connection is lost with it,
+    `sent` says whether it may have run, `connection` whether the whole connection is lost with it,
     `silent` whether nothing broke and the answer just did not come in time.
     """
 

@@ -191,7 +191,7 @@ class McpServer:
                 found = tool_named(call.tool, connection.tools)
                 if found is None:
                     name = printable(call.tool, 80)
-                    raise ToolUnavailable(f"{self._spec.name} no longer has a tool {name!r}")
+                    raise ToolUnavailable(f"{self._spec.name} has no tool {name!r}")
                 if call.pinned and found.digest != call.pinned:
                     raise ToolUnavailable(f"{found.name!r} has changed in the meantime; ask again")
                 result = await self._call_on(connection, call)

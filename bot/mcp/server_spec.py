@@ -140,9 +140,9 @@ def prepare_server(
 ) -> ServerSpec | None:
     """The server with its references expanded; None, with a line in the log, where one is missing.
 
-    `seconds` is how long a call may take where the server does not say.
-    `expand` replaces the `${NAME}` references of a text, or raises ReferenceMissing;
-    `is_listed` tells whether the operator lets all agents reach the host of a URL, internal or not.
+    `seconds` is how long a call may take where the server does not say. `expand` replaces the
+    `${NAME}` references of a text, or raises ReferenceMissing; `is_listed` says whether the
+    operator lets all agents reach the host of a URL, internal or not.
     """
     one, auth = named.server, named.server.auth
     try:

@@ -86,7 +86,7 @@ def port_problem(host: str, port: int) -> Problem | None:
 
 
 def why_not_served(host: str, port: int, error: OSError) -> Problem:
-    """What a failure to listen means, and its cure."""
+    """What a failure to listen means, and how to fix it."""
     here = "write 127.0.0.1, 0.0.0.0, or an address that this machine has"
     if isinstance(error, socket.gaierror):
         return Problem("HTTP_HOST", f"{host} cannot be resolved", here)

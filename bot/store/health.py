@@ -53,7 +53,7 @@ class Persistence:
 class StoreHealth:
     """Checks the store's settings at the start, and from time to time while the host runs.
 
-    `waits_for` is what keeps the start waiting, in the store's words, and the cure.
+    `waits_for` is what keeps the start waiting, in the store's words, and the fix.
     """
 
     client: StoreClient

@@ -35,7 +35,7 @@ class Failures:
     """How often sending a part failed, over all owners of its line.
 
     `faults` counts answers that something failed, `unanswered` answers that never came. `served`:
-    others were sent something meanwhile.
+    others were sent something in the meantime.
     """
 
     faults: int = 0

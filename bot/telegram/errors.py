@@ -5,7 +5,7 @@ TelegramError
 │   ├── CannotParse               the entities were refused: send plain text instead
 │   ├── NotModified               the edit changes nothing: a success
 │   ├── MessageGone               the message to edit or delete is not there
-│   ├── TopicGone                 the topic to write in is not there any more
+│   ├── TopicGone                 the topic to write in no longer exists
 │   ├── TooLong                   the text or file is over the limit
 │   └── ChatMigrated              the group has a new id
 ├── Unauthorized (revoked)        401
@@ -58,11 +58,11 @@ class NotModified(BadRequest):
 
 
 class MessageGone(BadRequest):
-    """400: the message to edit or delete does not exist, or not any more."""
+    """400: the message to edit or delete does not exist, or no longer does."""
 
 
 class TopicGone(BadRequest):
-    """400 "message thread not found": the topic was deleted, or the chat has no topics any more."""
+    """400 "message thread not found": the topic was deleted, or the chat no longer has topics."""
 
     cause: ClassVar[Cause] = "neighbour"
 

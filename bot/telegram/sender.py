@@ -46,7 +46,7 @@ MOST_FAULTS = 8
 LONGEST_WHILE_SERVED = 8.0
 """Seconds between two tries of a message after a 5xx, while others are sent."""
 MOST_FAULTS_UNPROVEN = 40
-"""The same where nothing was sent to others meanwhile: after about a quarter of an hour."""
+"""The same if nothing was sent to others in the meantime: after about a quarter of an hour."""
 MOST_FORMS = 6
 """So many forms of one message may be refused."""
 MOST_COPIES = 20

@@ -30,7 +30,7 @@ _ROOTS: Mapping[str, tuple[type, str, str]] = {
     "defaultAgentId": (object, "", ""),
     "mcpServers": (dict, "an object in { }", 'write "mcpServers": {"name": {"command": …}}'),
 }
-"""The top-level parts of a document: what each must be, in words, and the cure."""
+"""The top-level parts of a document: what each must be, in words, and the fix."""
 
 # --- whole documents -----------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """A stage: both simulators on loopback, a function that starts a host, and people who write.
 
-The stage knows nothing of the host but what any bot has: tokens and two base URLs.
+The stage knows nothing about the host but what any bot has: tokens and two base URLs.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Chat:
         return str((press.answer or {}).get("text", ""))
 
     async def closed(self, question: Message) -> str:
-        """The text of a question once it has no buttons any more."""
+        """The text of a question once its buttons are gone."""
         await self.until(lambda: not buttons(self.room.messages[question.id]))
         return self.room.messages[question.id].text
 

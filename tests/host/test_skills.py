@@ -317,7 +317,7 @@ def _agent(skill: dict[str, Any]) -> str:
         ({"webhookAuth": {"type": "api_key", "keyEnv": "K"}}, "takes 'header' and 'keyEnv'"),
         ({"executionType": "script"}, "must be 'webhook' or 'internal'"),
         ({"inputSchema": {"type": "object", "$ref": "http://127.0.0.1/x"}}, "another document"),
-        ({"inputSchema": {"type": "object", "$ref": "#/nowhere"}}, "leads nowhere"),
+        ({"inputSchema": {"type": "object", "$ref": "#/nowhere"}}, "points to nothing"),
         ({"webhookAuth": {"type": "api_key", "header": "Host", "keyEnv": "K"}}, "may not be Host"),
         ({"webhookAuth": {"type": "api_key", "header": "X" * 65, "keyEnv": "K"}}, "is too long"),
         ({"executionType": "internal"}, "needs 'internalHandler'"),

@@ -148,11 +148,11 @@ async def test_an_issuer_says_where_its_tokens_are_and_how_the_secret_goes_there
         ({}, {"issuer": "http://127.0.0.1:1"}, "ConnectError"),
         ({"issuer": "https://elsewhere.example"}, {"issuer": ""}, "another issuer"),
         ({"endpoint": "http://10.0.0.1/token"}, {"issuer": ""}, "leads to an internal host"),
-        ({"endpoint": "file:///etc/passwd"}, {"issuer": ""}, "token address that is not valid"),
+        ({"endpoint": "file:///etc/passwd"}, {"issuer": ""}, "invalid token address"),
         (
             {"endpoint": "http://u:p@h.example/"},
             {"issuer": ""},
-            "token address that is not valid",
+            "invalid token address",
         ),
         ({}, {"internal": False}, "leads to an internal host"),
         ({}, {"issuer": "", "internal": False}, "leads to an internal host"),

@@ -275,9 +275,7 @@ def test_a_secret_is_taken_out_of_what_a_server_says_before_it_is_cut() -> None:
     assert result.content[0]["text"] == "xxxxxx[s"
     assert result.remainder == "ecret]"
     sound = types.AudioContent(data="", mime_type="audio/hunter2-plain")
-    assert result_from(answer(sound), 100, secrets).text.startswith(
-        "[audio of type audio/[secret]"
-    )
+    assert result_from(answer(sound), 100, secrets).text.startswith("[audio of type audio/[secret]")
     more = result_from(answer(text("y" * 600_000), text("hunter2-plain")), 100, secrets)
     assert not more.is_complete
     assert len(more.remainder) <= 500_000

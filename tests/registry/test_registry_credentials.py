@@ -52,7 +52,7 @@ def test_client_credentials_are_read_and_written_as_they_are(auth: dict[str, Any
         (GOOD | {"issuer": "ftp://id.example"}, "not an http or https address"),
         (GOOD | {"issuer": "https://u:p@id.example"}, "write the plain address"),
         (GOOD | {"issuer": "https://${HOST}/"}, "write the plain address"),
-        (GOOD | {"scopes": ["a b"]}, "write each scope as a text of its own"),
+        (GOOD | {"scopes": ["a b"]}, "write each scope as a separate text"),
         (GOOD | {"scopes": "a"}, "mcpServers.docs.auth.scopes"),
         (GOOD | {"type": "password"}, "mcpServers.docs.auth.type"),
         (GOOD | {"scope": ["a"]}, "did you mean 'scopes'?"),

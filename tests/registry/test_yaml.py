@@ -96,7 +96,7 @@ def test_an_unquoted_scalar_is_what_it_is_in_json_and_else_a_text(text: str, val
         ("a: [1,\nb: 2", 2, "indent with spaces"),
         ("a: 'b\n", 2, "indent with spaces"),
         ("a: 1\nb: \x07\n", 2, "control character"),
-        ("a: 1\nb: " + "9" * 5000, 2, "sensible size"),
+        ("a: 1\nb: " + "9" * 5000, 2, "reasonable size"),
         ("[" * 5000, 1, "nested too deeply"),
         ("- " * 5000, 1, "nested too deeply"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n", 1, "anchors and aliases"),

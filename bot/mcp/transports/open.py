@@ -74,7 +74,7 @@ class _OpenRequests:
         self._last = 0
 
     def sent(self, message: JSONRPCRequest | JSONRPCNotification) -> None:
-        """Note a request; or that nobody waits for one any more."""
+        """Note a request, or that nobody waits for one now."""
         if isinstance(message, JSONRPCRequest):
             self._methods[_key(message.id)] = message.method
             self._last = max(self._last, message.id if isinstance(message.id, int) else 0)
