@@ -182,7 +182,7 @@ def _unpriced(settings: Settings) -> Iterator[Problem]:
     models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
     for model in sorted(models) if dollars else ():
         if prices.price(model, Usage(input=1)).micros is None:
-            message = f"the price of {model} is not known, so it is not used"
+            message = f"the price of {model} is not known, so the model is not used"
             cure = "set its price in PRICES, or give the budget in tokens"
             yield Problem(dollars[0], message, cure, "warning")
 

@@ -470,7 +470,7 @@ class Channel(Protocol):
         """Return once no part of this turn is left to send."""
 
     def abandon(self, address: Address) -> None:
-        """Have what fails again and again in this conversation set aside now, not in a while."""
+        """Set aside now, not later, what fails again and again in this conversation."""
 
     async def preview(
         self,

@@ -166,7 +166,7 @@ class LimitSettings(TurnLimits):
     """Tools that ask a person each time, even if an agent or skill allows them; `none`: no tool."""
 
     turns: int | None = Field(None, ge=1)
-    """How many turns of all bots run at once, the others wait; unset: no limit. Also
+    """How many turns of all bots run at once; the others wait. Unset: no limit. Also
     `MAX_CONCURRENT_AGENTS`."""
     piihandling: Literal["off", "warn", "redact", "block"] = "off"
     """Personal data in outgoing messages; an agent may be stricter."""

@@ -36,8 +36,8 @@ NOT_DELIVERED = (
 )
 REFUSED_ALERT = (
     "{}: a message could not be delivered. {}\n\nIt is kept: `switchboard dead-letters list` shows "
-    "it, and `switchboard dead-letters replay` sends it once more. More that meet the same words "
-    "are kept as well, without another notice."
+    "it, and `switchboard dead-letters replay` sends it once more. Others that are refused in the "
+    "same words are kept as well, without another notice."
 )
 CLOSED_ALERT = (
     "{}: the bot may not write in chat {}. {}\n\nAllow it there, then send what was refused: "
@@ -129,7 +129,7 @@ class OutboxChannel(ABC):
             await self._all_sent.setdefault(entry, asyncio.Event()).wait()
 
     def abandon(self, address: Address) -> None:
-        """Have what fails again and again in this conversation set aside now, not in a while."""
+        """Set aside now, not later, what fails again and again in this conversation."""
         chat = self._chats.get(address.chat, _ChatQueue())
         for item in chat.items:
             if item.part.payload.get(TOPIC) == address.topic:

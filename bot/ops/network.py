@@ -95,5 +95,5 @@ def why_not_served(host: str, port: int, error: OSError) -> Problem:
     if error.errno == errno.EADDRINUSE:
         cure = "stop that program, or choose another HTTP_PORT"
         return Problem("HTTP_PORT", f"{host}:{port} is taken by another program", cure)
-    cure = "choose another HTTP_PORT; those below 1024 are often for root alone"
+    cure = "choose another HTTP_PORT; ports below 1024 are often reserved for root"
     return Problem("HTTP_PORT", f"{host}:{port} cannot be used: {error.strerror}", cure)

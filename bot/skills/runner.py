@@ -21,7 +21,7 @@ log = structlog.get_logger("skills")
 
 
 class SkillRunner:
-    """Calls skills of every kind; every end of a call is a result.
+    """Calls skills of every kind; every call ends in a result.
 
     Its `validator` checks the input of all other tools as well: they share one process.
     """

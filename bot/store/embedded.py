@@ -60,7 +60,7 @@ class HostLock:
         if above := replaceable_parent(folder):
             log.warning(
                 "data_dir.replaceable",
-                why=f"everybody may write to {above}, and replace this folder",
+                why=f"everybody may write to {above}, and could replace this folder",
                 cure=f"chmod o-w {above}",
             )
         self._descriptor = _lock_in(folder, "host.lock", data_dir=folder)

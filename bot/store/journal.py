@@ -49,7 +49,7 @@ class Record:
 def end_record(entry: str, outcome: str, text: str, *, refused: bool = False) -> Record:
     """The record of how a turn ended, and what the person was told.
 
-    `refused`: the model's API does not take what was said in this turn, so it is not sent again.
+    `refused`: the model's API does not accept what was said in this turn, so it is not sent again.
     """
     body = {"turn": entry, "outcome": outcome, "text": text}
     return Record("end", body | {"refused": True} if refused else body)

@@ -74,7 +74,7 @@ whatever (?:goes wrong|it (?:is|says|contains)) => any, a failure => whatever go
 (?<!there\s)(?:are|is) no (?:text|time)\b(?! in) => is not => bytes that are no text
 what (?:became|becomes) of\b => the outcome of => what became of a call
 (?:must|people) mend\b => must fix => what people must mend
-correct (?:it|the agent|its|REDIS_URL)\b(?! (?:and|in)) => fix, or what to write => correct REDIS_URL
+correct (?:it|the agent|its|REDIS_URL)\b(?! (?:and|in)) => fix => start it, or correct REDIS_URL
 (?:takes|take) no writes\b => accepts no writes => the store takes no writes
 (?:proxy|replicas) before (?:it|two)\b => in front of => the proxy before it wants credentials
 speaks the (?:newer|older) transport => uses => it speaks the older transport
