@@ -181,7 +181,9 @@ def broken() -> str | None:
     if not any(f"{mark}{VENV}" in words for mark in "='\""):
         return "the present one was made for another folder"
     test = f"import sys, pip; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
-    return None if answers(str(PYTHON), test) else "the present one has no pip, or another version of Python"
+    if answers(str(PYTHON), test):
+        return None
+    return "the present one has no pip, or another version of Python"
 
 
 def sync_with_uv(lock: Path) -> bool:

@@ -116,7 +116,7 @@ def test_an_environment_that_was_moved_with_its_checkout_is_made_anew(checkout: 
     place.mkdir(parents=True)
     (place / "python").touch()
     (place / "activate").write_text(f'VIRTUAL_ENV="/before{checkout}/.venv"\n')
-    assert "another place" in loaded(checkout)["broken"]()
+    assert "another folder" in loaded(checkout)["broken"]()
 
 
 def test_an_environment_that_a_link_leads_to_is_left_alone(checkout: Path, tmp_path: Path) -> None:
