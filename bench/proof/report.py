@@ -34,8 +34,8 @@ PAGE = """\
 # Reliability
 
 What this host promises, and how that promise holds under test. The figures under
-[The table](#the-table) are written by `make proof`; `make proof SEED={seed}` repeats the same trials.
-What refusals cost, and what each mechanism is worth, was measured separately.
+[The table](#the-table) are written by `make proof`; `make proof SEED={seed}` repeats the same
+trials. What refusals cost, and what each mechanism is worth, was measured separately.
 
 > Every update that Telegram delivers reaches a recorded outcome: answered, refused with a
 > message, ignored by a rule, or set aside as a dead letter, with a notice to the person. Within a
