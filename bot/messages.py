@@ -499,7 +499,7 @@ class Channel(Protocol):
         """Whether a part of this turn waits for a chat that takes nothing for so long."""
 
     def frozen(self) -> list[float]:
-        """Of each chat that was told to wait: how many seconds still."""
+        """For each chat that has to wait: how many more seconds."""
 
     async def drain(self, seconds: float) -> None:
         """Give what is being sent some time; the rest stays in the outbox."""

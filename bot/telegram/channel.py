@@ -108,14 +108,14 @@ class TelegramChannel(OutboxChannel):
     # --- chats that were told to wait ---
 
     async def recover(self) -> int:
-        """Queue what an earlier owner left; chats that Telegram told to wait wait here as well."""
+        """Queue what an earlier owner left; chats that Telegram made wait also wait here."""
         now = self._clock.monotonic()
         for chat, seconds in (await self._outbox.blocked_chats(self._fence.line)).items():
             self._rate_limit.block_until(chat, now + seconds)
         return await super().recover()
 
     def frozen(self) -> list[float]:
-        """Of each chat that was told to wait: how many seconds still."""
+        """For each chat that has to wait: how many more seconds."""
         return self._rate_limit.blocked()
 
     def held_up(self, chat: int) -> float:

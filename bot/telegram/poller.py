@@ -52,7 +52,7 @@ class TelegramPoller:
 
     @property
     def state(self) -> str:
-        """How polling is doing, in a word for `/health`; stalled while a getUpdates is stalled."""
+        """The state of polling, in a word for `/health`; stalled while a getUpdates is stalled."""
         asked = self._asked_at
         is_stalled = asked is not None and self.clock.monotonic() - asked > self.stalled_seconds
         return "stalled" if is_stalled else self._state

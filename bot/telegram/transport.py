@@ -137,7 +137,7 @@ class TelegramTransport:
 
     @property
     def state(self) -> str:
-        """How receiving is doing: starting, polling, webhook, conflict, unreachable …."""
+        """The state of receiving: starting, polling, webhook, conflict, unreachable …."""
         return self._receiver.state
 
     @property

@@ -1,4 +1,4 @@
-"""What a person sees before the answer is there: typing, then the answer as it grows."""
+"""What a person sees before the answer is complete: typing, then the answer as it grows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draft_of(entry: str) -> int:
 
 
 class Progress:
-    """Shows how far a turn is; what cannot be shown is left out, never waited for.
+    """Shows the progress of a turn; what cannot be shown is left out, never waited for.
 
     `message` is what shows the answer in a group, UNKNOWN_MESSAGE where it may be there or not:
     that is recorded before it is sent, so that it is not taken for unsent after a crash.

@@ -96,7 +96,7 @@ class FileSource:
             await self.reload()
 
     async def _take(self, look: _Look) -> None:
-        """Read what a look saw; with errors in it, look again: it may be half written."""
+        """Read what a look saw; if it has errors, look again: it may be half written."""
         found = await asyncio.to_thread(self._read, look)
         tries = _SETTLE_TRIES if self._good else 0
         while tries and not isinstance(found, Document):

@@ -89,6 +89,10 @@ it holds: => it already holds => It holds: pointed to its tests
 fits? where\b => matches if => a condition fits where
 by turns\b => in turn, alternately => stopped and killed by turns
 each with (?:its )?place and cure => with its place and its fix => each with place and cure
+(?:line|polling|receiving) is doing\b => the state of => how polling is doing, in a word
+told to wait\b(?=.{0,3} how) => has to wait => of each chat that was told to wait: how many seconds
+half of a character => half of a surrogate pair => it holds half of a character
+left alone by a rule => ignored by a rule => updates were left alone by a rule
 """
 SEPARATOR = " => "
 
