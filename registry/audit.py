@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from registry.revisions import FieldChange, Kind, differences, json_of
-from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, RoleDocument, Target, Why
+from registry.roles import (
+    DEFAULT_ACCOUNT,
+    NO_REASON,
+    Actor,
+    RoleDocument,
+    Target,
+    Why,
+    is_support,
+)
 
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
@@ -252,6 +260,7 @@ def _base(change: Change, kind: str, id: str, target: Target) -> AuditRecord:
         detail=change.detail,
         via=change.actor.via,
         api_key=change.actor.key,
+        support=is_support(change.actor.grants, target),
     )
 
 
@@ -289,7 +298,9 @@ def verify(
     """
     last, before = 0, ""
     for number, fields in entries:
-        if _digest(fields) != fields.get("hash"):
+        if last and number <= last:
+            return Broken(number, "there is another record with its number: one was put in")
+        if fields.get("number") != str(number) or _digest(fields) != fields.get("hash"):
             return Broken(number, "its fields do not match its hash: it was changed")
         if last and number != last + 1:
             return Broken(last + 1, "it is missing")
