@@ -430,8 +430,6 @@ class Catalog:
                 return Written((await self.heads([where]))[0].number, created=False)
             if text is not None:
                 await self._check_document(kind, where, text)
-            if kind == "key":
-                _refuse_revival(current, text)
             if text == current and expected in (None, revision):
                 return Written((await self.heads([where]))[0].number, created=False)
             target = stored.target_of(where, text if text is not None else current)
@@ -685,13 +683,6 @@ def _invalid(where: str) -> errors.DocumentErrors:
 
 def _hash(text: str | None) -> str:
     return DELETED if text is None else revision_of(text)
-
-
-def _refuse_revival(before: str | None, after: str | None) -> None:
-    """A key that was revoked may have been stolen: no restore and no rollback makes it open."""
-    was, now = json.loads(before or "{}"), json.loads(after or "{}")
-    if was.get("revoked") is not None and after is not None and now.get("revoked") is None:
-        raise errors.Unrestorable("a revoked key stays revoked; create a new one")
 
 
 def _needed(action: str, target: Target) -> str:
