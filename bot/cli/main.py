@@ -207,7 +207,7 @@ def _run(given: argparse.Namespace) -> int:
 
     pause_gc()
     settings = _settings(env_file=not given.no_env_file, places=True)
-    if not settings.bots:
+    if not settings.bots and not settings.serves_api:
         from bot.configuration import idle_variables
 
         found = [f"switchboard: {problem}" for problem in idle_variables(settings)]

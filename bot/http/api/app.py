@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from bot.errors import StoreError, StoreUnavailable
 from bot.http.api.needs import CallerDep, Host, needs_key, permitted
-from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of
+from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
 from bot.http.health import VERSION
 from registry.errors import InvalidValue, RegistryError
-
-log = structlog.get_logger("api")
 
 
 def make_app(host: Host | None = None) -> FastAPI:
@@ -41,6 +39,7 @@ def make_app(host: Host | None = None) -> FastAPI:
         InvalidValue: _on_invalid_value,
         RequestValidationError: _on_validation_error,
         HTTPException: _on_http_exception,
+        StoreError: _on_store_error,
         Exception: _on_fault,
     }
     for kind, handler in handlers.items():
@@ -103,6 +102,9 @@ async def _on_http_exception(_request: Request, error: HTTPException) -> Respons
     return answer(ApiError(error.status_code, kind, str(error.detail), headers=error.headers))
 
 
-async def _on_fault(_request: Request, error: Exception) -> Response:
-    log.error("api.fault", exc_info=error)
-    return answer(fault())
+async def _on_store_error(_request: Request, error: StoreError) -> Response:
+    return answer(unavailable() if isinstance(error, StoreUnavailable) else unavailable(str(error)))
+
+
+async def _on_fault(_request: Request, _error: Exception) -> Response:
+    return answer(fault())  # the error itself goes on to the door, which logs it

@@ -58,7 +58,7 @@ def change_key(key: ApiKey, person: str, given: str) -> str:
 
     Another key or person with the same text has another one, so nobody gets another's answer.
     """
-    parts = "\n".join((key.account, key.id, person, given))
+    parts = f"{key.account}\n{key.id}\n{person}\n{given}"
     return "http:" + hashlib.sha256(parts.encode()).hexdigest()[:40]
 
 

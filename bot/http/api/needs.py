@@ -16,9 +16,12 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from bot.http.api.caller import Caller
+from bot.http.api.cursors import Cursors
 from bot.http.api.problems import ApiError, not_found
 from bot.store.client import StoreClient
+from bot.store.key_uses import KeyUses
 from registry import errors
+from registry.api_key import ApiKey
 from registry.catalog import Catalog
 from registry.history import History
 from registry.roles import Action, Target, Tier, verdict
@@ -29,11 +32,17 @@ _NEEDS = "__needs__"
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The parts of the host that routes work with; `Depends(host)`."""
+    """The parts of the host that routes work with.
+
+    `uses` says when keys were used last, also those of the environment, which `own_keys` lists.
+    """
 
     catalog: Catalog
     history: History
     store: StoreClient
+    cursors: Cursors
+    uses: KeyUses
+    own_keys: tuple[ApiKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,12 @@ def refusal_of(error: RegistryError) -> ApiError:
     return ApiError(status, kind, _sentence(detail), problems=problems, headers=headers)
 
 
+def unavailable(why: str = "The store is away. A repeat is safe.") -> ApiError:
+    """An answer that has to wait for the store."""
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return ApiError(503, "unavailable", _sentence(why), headers=headers)
+
+
 def fault() -> ApiError:
     """An error of ours; the log has the rest."""
     return ApiError(500, "fault", "Something went wrong here. The host's log says what.")
