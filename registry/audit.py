@@ -184,7 +184,9 @@ def records_of(
         return _role_records(change, id, target, old, new)
     if kind == "key":
         old, new = _without_hash(old), _without_hash(new)
-    return _records(_base(change, kind, id, target), kind, old, new)
+    base = _base(change, kind, id, target)
+    waits = kind == "proposal" and after is not None
+    return _records(replace(base, requires_review=waits), kind, old, new)
 
 
 def _role_records(change: Change, id: str, target: Target, old: Any, new: Any) -> list[AuditRecord]:
