@@ -1,4 +1,4 @@
-"""The command line: `switchboard run | sandbox | check | skill | dead-letters | token-hash`."""
+"""The command line: `switchboard run | sandbox | check | skill | dead-letters | …`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-VERBS = ("run", "sandbox", "check", "skill", "dead-letters", "token-hash")
+VERBS = ("run", "sandbox", "check", "skill", "dead-letters", "token-hash", "openapi")
 
 
 def _no_verb(words: Sequence[str]) -> str:
@@ -99,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "the bot's token; read from standard input if omitted"
     hashing.add_argument("token", nargs="?", help=about)
     hashing.set_defaults(verb=_token_hash)
+    describing = verbs.add_parser("openapi", help="print the OpenAPI document of the HTTP API")
+    describing.set_defaults(verb=_openapi)
     return parser
 
 
@@ -288,6 +290,14 @@ def _token_hash(given: argparse.Namespace) -> int:
     if not number.isdigit() or not secret:
         raise ConfigError("token-hash: that is not a bot token, which looks like 123456789:AA…")
     print(token_hash(token))
+    return 0
+
+
+def _openapi(_given: argparse.Namespace) -> int:
+    from bot.http.api.app import make_app
+    from bot.http.api.openapi import openapi_document
+
+    print(json.dumps(openapi_document(make_app()), indent=2))
     return 0
 
 

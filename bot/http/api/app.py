@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.errors import StoreError, StoreUnavailable
-from bot.http.api.needs import CallerDep, Host, needs_key, permitted
+from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
+from bot.http.api.openapi import openapi_document
 from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
 from bot.http.health import VERSION
 from registry.errors import InvalidValue, RegistryError
+from registry.roles import RoleName, Scope
 
 
 def make_app(host: Host | None = None) -> FastAPI:
@@ -48,23 +52,84 @@ def make_app(host: Host | None = None) -> FastAPI:
     return app
 
 
+class HeldRole(BaseModel):
+    """A role, and how far it reaches."""
+
+    role: RoleName
+    scope: Scope
+    account: str | None
+    client: str | None
+
+
+class Me(BaseModel):
+    """Who a key stands for, and what it may do; times are in ISO 8601."""
+
+    person: str
+    account: str
+    roles: list[HeldRole]
+    scope: Scope
+    key: str
+    user: str | None
+    client: str | None
+    agent: str | None
+    expires: str | None
+
+    model_config = {
+        "json_schema_extra": {
+            "example": {
+                "person": "api:acme:ann",
+                "account": "acme",
+                "roles": [
+                    {
+                        "role": "instance_admin",
+                        "scope": "account",
+                        "account": "acme",
+                        "client": None,
+                    }
+                ],
+                "scope": "account",
+                "key": "k3v9d0",
+                "user": "ann",
+                "client": None,
+                "agent": None,
+                "expires": "2027-02-28T12:00:00+00:00",
+            }
+        }
+    }
+
+
 def _add_own_routes(app: FastAPI) -> None:
-    @app.get("/api/v1/me")
+    @app.get("/api/v1/me", tags=["you"])
     @needs_key()
-    async def me(caller: CallerDep) -> dict[str, Any]:
+    async def me(caller: CallerDep) -> Me:
         """Who the key stands for, and what it may do."""
         key = caller.key
-        return {
-            "person": caller.actor.id,
-            "account": caller.account,
-            "roles": [
-                {"role": grant.role, "scope": grant.scope, "client": grant.client}
-                for grant in caller.actor.grants
+        grants = caller.actor.grants
+        return Me(
+            person=caller.actor.id,
+            account=caller.account,
+            roles=[
+                HeldRole(
+                    role=grant.role,
+                    scope=grant.scope,
+                    account=None if grant.scope == "host" else grant.account,
+                    client=grant.client,
+                )
+                for grant in grants
             ],
-            "key": key.id,
-            "agent": key.agent,
-            "expires": key.expires,
-        }
+            scope=key.grant.scope,
+            key=key.id,
+            user=caller.user,
+            client=key.client,
+            agent=key.agent,
+            expires=iso(key.expires),
+        )
+
+    @app.get("/openapi.json", include_in_schema=False)
+    @needs_key()
+    async def openapi() -> Response:
+        """This API as an OpenAPI document."""
+        return Response(orjson.dumps(openapi_document(app)), media_type="application/json")
 
 
 # --- errors --------------------------------------------------------------------------------------

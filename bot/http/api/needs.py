@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -147,6 +148,11 @@ async def host(request: Request) -> Host:
     """The parts of the host, as a dependency."""
     found: Host = request.app.state.host
     return found
+
+
+def iso(seconds: float | None) -> str | None:
+    """A time as answers have it: ISO 8601, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 CallerDep = Annotated[Caller, Depends(caller)]
