@@ -346,7 +346,7 @@ class History:
                 if entry is not None and entry.operator:
                     await store.see(
                         where,
-                        _kept_text(entry.value),
+                        kept_text(entry.value),
                         held,
                         self._loaded(where, entry),
                         stored.target_of(where, None),
@@ -427,16 +427,17 @@ def _seen_roles(actor: Actor, person: str, found: Sequence[Revision]) -> list[Re
 
 def _with_revision(entry: Entry[Any]) -> Entry[Any]:
     """An entry of the file with the hash of its value, which it is compared by."""
-    return replace(entry, revision=revision_of(_text_of(entry.value)))
+    return replace(entry, revision=revision_of(text_of(entry.value)))
 
 
-def _text_of(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """The value of an entry as it is stored."""
     return json.dumps(value) if isinstance(value, str) else str(value.to_text())
 
 
-def _kept_text(value: Any) -> str:
+def kept_text(value: Any) -> str:
     """The text of an operator's document as the history keeps it: without secrets."""
-    return json.dumps(_masked("", json_of(_text_of(value))), ensure_ascii=False)
+    return json.dumps(_masked("", json_of(text_of(value))), ensure_ascii=False)
 
 
 def _masked(name: str, value: Any) -> Any:
