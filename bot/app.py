@@ -502,6 +502,11 @@ class App:
         hosts = frozenset(name.lower() for name in named if name)
         return DoorRules(hosts, settings.api_requests, settings.api_failures)
 
+    @property
+    def api(self) -> Api | None:
+        """The HTTP API; None until the registry has been read."""
+        return self._door.api
+
     def _open_api(self) -> None:
         """Let requests through to the HTTP API, which is loaded as soon as a key is there."""
         settings, catalog = self.settings, self.catalog
