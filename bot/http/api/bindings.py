@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from bot.http.api import documents as docs
+from bot.http.api.caller import Caller
 from bot.http.api.documents import Document, Shelf
-from bot.http.api.needs import CallerDep, HostDep, needs
+from bot.http.api.needs import CallerDep, Host, HostDep, needs
 from bot.http.api.problems import not_found, shown_place
 from registry.binding import AgentBinding
 from registry.catalog import INSTANCE, Catalog
@@ -106,12 +107,18 @@ def add_routes(app: FastAPI) -> None:
         docs.add_revisions(app, Shelf(at, tag, answer, find, reads, shown))
 
 
+async def _require_default_account(host: Host, caller: Caller) -> None:
+    """Raise Denied for who may not see what the account `default` decides."""
+    docs.require_whole(caller)
+    await host.catalog.require(caller.actor, "read", INSTANCE, "see bindings")
+
+
 # --- bindings ------------------------------------------------------------------------------------
 
 
 async def binding_document(caller: CallerDep, host: HostDep, slot: Slot) -> Document:
     """The binding in the path."""
-    await host.catalog.require(caller.actor, "read", INSTANCE, "see bindings")
+    await _require_default_account(host, caller)
     named = _slot_of(_parts_of(slot))
     if named is None:
         raise not_found()
@@ -140,7 +147,7 @@ async def list_bindings(
     caller: CallerDep, host: HostDep, cursor: docs.Cursor = None, limit: docs.Limit = 50
 ) -> BindingList:
     """List the bindings of bots, chats and persons."""
-    await host.catalog.require(caller.actor, "read", INSTANCE, "see bindings")
+    await _require_default_account(host, caller)
     after = host.cursors.read(caller.account, "bindings", cursor) if cursor is not None else ""
     snapshot = host.catalog.snapshot()
     bindings = snapshot.document.bindings
@@ -187,6 +194,7 @@ async def put_binding(
     if_match: docs.IfMatch = None,
 ) -> Response:
     """Bind an agent (201), or another one in its place (200)."""
+    await _require_default_account(host, caller)
     _, value = await docs.read_body(request)
     parts = _parts_of(slot)
     named = _slot_of(parts) or slot
@@ -238,7 +246,7 @@ async def delete_binding(document: BindingDep, if_match: docs.IfMatch = None) ->
 
 async def default_document(caller: CallerDep, host: HostDep) -> Document:
     """The document that says which agent is the default one."""
-    await host.catalog.require(caller.actor, "read", INSTANCE, "see the default agent")
+    await _require_default_account(host, caller)
     return Document(host, caller, "default", stored.DEFAULT_ID)
 
 

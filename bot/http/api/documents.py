@@ -18,7 +18,7 @@ from bot.http.api.caller import Caller
 from bot.http.api.needs import Host, iso
 from bot.http.api.problems import ApiError, not_found, shown_place
 from registry.catalog import Written, roles_text
-from registry.errors import DocumentErrors, NotThere, Problem, RevisionConflict
+from registry.errors import Denied, DocumentErrors, NotThere, Problem, RevisionConflict
 from registry.history import kept_text, text_of
 from registry.revisions import FieldChange, Kind, Revision
 from registry.roles import RoleGrant, Why, sees_grant
@@ -113,6 +113,19 @@ class RestoreRequest(BaseModel):
 def why_of(caller: Caller, reason: str | None, ticket: str | None) -> Why:
     """The reason and the ticket in a body, or else those in the headers."""
     return Why(reason or caller.why.reason, ticket or caller.why.ticket)
+
+
+def require_whole(caller: Caller) -> None:
+    """Raise Denied for a key that reaches one agent alone: it governs nothing else."""
+    if caller.key.agent is not None:
+        raise Denied(f"this key reaches agent {caller.key.agent} alone")
+
+
+def require_reach(caller: Caller, account: str) -> None:
+    """Raise ApiError where a body names an account that the key does not reach."""
+    if not caller.reaches_account(account):
+        detail = "This key may not name another account than its own."
+        raise ApiError(403, "denied", detail, field="account")
 
 
 def revision_info(one: Revision) -> RevisionInfo:
