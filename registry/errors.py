@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 _VERB = re.compile(r"(is|has|must|may|cannot) ")
@@ -32,12 +32,16 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, where (`file:line`, variable or Redis key), and how to fix it."""
+    """What is wrong, where (`file:line`, variable or Redis key), and how to fix it.
+
+    `path` is the dotted path of the field in its document, where it is of one.
+    """
 
     place: str
     message: str
     cure: str
     level: Level = "error"
+    path: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         is_said_of_place = self.place.isidentifier() and _VERB.match(self.message)

@@ -37,6 +37,7 @@ from registry.fields import (
     RegistryModel,
     ValidationIssue,
     canonical,
+    dotted,
     is_slug,
     issues_of,
 )
@@ -302,7 +303,10 @@ class DocumentReader:
         for issue in issues:
             if len(unique) < MOST_ISSUES:
                 unique.setdefault((issue.path, issue.cure), issue)
-        own = [Problem(part.at(i.path), i.message, i.cure, i.level) for i in unique.values()]
+        own = [
+            Problem(part.at(i.path), i.message, i.cure, i.level, dotted(i.path))
+            for i in unique.values()
+        ]
         self.problems.extend(own)
         if value is None or any(problem.level == "error" for problem in own):
             return None
