@@ -14,6 +14,8 @@ from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
 """Characters of an old or new value in a record; the revisions hold the whole."""
+KEPT_RECORDS = 100_000
+"""The newest records stay, these and a few more; `write.lua` trims those before them."""
 SHOWN_FIELDS = (
     "id",
     "instance_id",
@@ -111,6 +113,15 @@ class AuditRecord:
             "revision": int(fields.get("revision") or 0),
         }
         return cls(**body)
+
+    @classmethod
+    def read(cls, number: int, fields: Mapping[str, str]) -> AuditRecord:
+        """The same; a damaged one is shown as that, so that all others can be read."""
+        try:
+            return cls.parse(fields)
+        except (ValueError, KeyError):
+            cure = "it cannot be read: run `switchboard audit verify`"
+            return cls(number=number, action="damaged record", detail=cure)
 
     def shown(self) -> dict[str, Any]:
         """The record by the names of the document (spec 5, 9.31), and ours after them."""
@@ -240,12 +251,18 @@ def verify(
     """The first record that was changed, taken out or put in; None where all of them hold.
 
     `entries` are the stored records with their numbers, oldest first; `head` is the number and the
-    hash of the newest one. The oldest one is taken as it is: those before it were trimmed.
+    hash of the newest one. The oldest one is taken as it is where those before it were trimmed.
     """
     last, before = 0, ""
     for number, fields in entries:
+        if number <= last:
+            return Broken(number, "it is there twice: one of them was added")
         if _digest(fields) != fields.get("hash"):
             return Broken(number, "its fields do not match its hash: it was changed")
+        if str(number) != fields.get("number"):
+            return Broken(number, "it is a copy of another record")
+        if not last and number > 1 and head[0] - number + 1 < KEPT_RECORDS:
+            return Broken(number - 1, "it is missing")
         if last and number != last + 1:
             return Broken(last + 1, "it is missing")
         if last and fields.get("previous") != before:
@@ -257,4 +274,6 @@ def verify(
         return None
     if last < head[0]:
         return Broken(last + 1, "it is missing")
+    if last > head[0] > 0:
+        return Broken(head[0] + 1, "it was added past the newest record that was written")
     return Broken(last, "it is not the newest record that was written")

@@ -366,7 +366,7 @@ class Catalog:
         if not await self._must_write(where, text or "", change):
             return (await self.heads([where]))[0].number
         if text is not None:
-            await self._check_document(kind, where, text)
+            await self.check_document(kind, id, text)
         target = stored.target_of(where, text if text is not None else current)
         return await self._write(where, text, expected or revision, change, target)
 
@@ -475,8 +475,9 @@ class Catalog:
         if problems := [*self.objections(agent)]:
             raise errors.DocumentErrors(problems)
 
-    async def _check_document(self, kind: Kind, where: str, text: str) -> None:
-        """Raise DocumentErrors for a text that is no valid document of its kind and key."""
+    async def check_document(self, kind: Kind, id: str, text: str) -> None:
+        """Raise DocumentErrors for a text that may not be stored as this document."""
+        where = stored.key_of(kind, id)
         if kind == "agent":
             agent = await self.parse(text, where)
             if problems := [*self.objections(agent)]:
