@@ -237,6 +237,9 @@ def _text(value: Any) -> str:
     return json.dumps(f"{text[:LONGEST_VALUE]}… ({len(text)} characters, see the revision)")
 
 
+_MISSING = "it is missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """The first record at which the chain does not hold, and why."""
@@ -255,25 +258,30 @@ def verify(
     """
     last, before = 0, ""
     for number, fields in entries:
-        if number <= last:
-            return Broken(number, "it is there twice: one of them was added")
-        if _digest(fields) != fields.get("hash"):
-            return Broken(number, "its fields do not match its hash: it was changed")
-        if str(number) != fields.get("number"):
-            return Broken(number, "it is a copy of another record")
-        if not last and number > 1 and head[0] - number + 1 < KEPT_RECORDS:
-            return Broken(number - 1, "it is missing")
+        if why := _fault(number, fields, last, before):
+            return Broken(number, why)
         if last and number != last + 1:
-            return Broken(last + 1, "it is missing")
-        if last and fields.get("previous") != before:
-            return Broken(
-                number, "it does not follow the record before it: one of them was changed"
-            )
+            return Broken(last + 1, _MISSING)
+        if not last and number > 1 and head[0] - number + 1 < KEPT_RECORDS:
+            return Broken(number - 1, _MISSING)
         last, before = number, fields["hash"]
     if head == (last, before) or (not last and not head[0]):
         return None
     if last < head[0]:
-        return Broken(last + 1, "it is missing")
+        return Broken(last + 1, _MISSING)
     if last > head[0] > 0:
         return Broken(head[0] + 1, "it was added past the newest record that was written")
     return Broken(last, "it is not the newest record that was written")
+
+
+def _fault(number: int, fields: Mapping[str, str], last: int, before: str) -> str:
+    """What is wrong with a record, by the number and the hash of the one before it; '' if well."""
+    if number <= last:
+        return "it is there twice: one of them was added"
+    if _digest(fields) != fields.get("hash"):
+        return "its fields do not match its hash: it was changed"
+    if str(number) != fields.get("number"):
+        return "it is a copy of another record"
+    if number == last + 1 and last and fields.get("previous") != before:
+        return "it does not follow the record before it: one of them was changed"
+    return ""

@@ -246,7 +246,7 @@ class History:
     async def note_all(self) -> None:
         """Give a revision to whatever the histories do not end with."""
         snapshot = self.catalog.snapshot()
-        now = {where: entry.revision for where, entry in _documents(snapshot)}
+        now = {where: entry.revision for where, entry in documents_in(snapshot)}
         gone = [where for where in self._seen if where not in now]
         wanted = [where for where, held in now.items() if self._seen.get(where) != held] + gone
         for start in range(0, len(wanted), _BATCH):
@@ -255,7 +255,7 @@ class History:
 
     async def _note(self, keys: Sequence[str]) -> None:
         """Give these documents a revision where another hand wrote them."""
-        entries = dict(_documents(self.catalog.snapshot(), keys))
+        entries = dict(documents_in(self.catalog.snapshot(), keys))
         heads = await self.catalog.heads(keys)
         for where, head in zip(keys, heads, strict=True):
             entry = entries.get(where)
@@ -282,7 +282,7 @@ class History:
         return Change(BY_FILE, "load", id, "", self.catalog.wall(), f"from {entry.place}")
 
 
-def _documents(
+def documents_in(
     snapshot: Snapshot, keys: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Entry[Any]]]:
     """The documents in force by their keys, with a revision each; all of them, or these."""
@@ -330,16 +330,17 @@ def _tier(record: AuditRecord) -> Any:
 
 def _with_revision(entry: Entry[Any]) -> Entry[Any]:
     """An entry of the file with the hash of its value, which it is compared by."""
-    return replace(entry, revision=revision_of(_text_of(entry.value)))
+    return replace(entry, revision=revision_of(text_of(entry.value)))
 
 
-def _text_of(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """The text of a document's value, as it is stored."""
     return json.dumps(value) if isinstance(value, str) else str(value.to_text())
 
 
 def _kept_text(value: Any) -> str:
     """The text of an operator's document as the history keeps it: without secrets."""
-    return json.dumps(_masked("", json_of(_text_of(value))), ensure_ascii=False)
+    return json.dumps(_masked("", json_of(text_of(value))), ensure_ascii=False)
 
 
 def _masked(name: str, value: Any) -> Any:
