@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from registry.revisions import FieldChange, Kind, differences, json_of
-from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why
+from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why, is_support
 
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
@@ -177,7 +177,10 @@ def records_of(
     change: Change, kind: Kind, id: str, target: Target, before: str | None, after: str | None
 ) -> list[AuditRecord]:
     """The records of a change of one document, one for each field that differs."""
-    base = _base(change, kind, id, target)
+    base = replace(
+        _base(change, kind, id, target),
+        requires_review=kind == "proposal" and after is not None,
+    )
     old = None if before is None else json_of(before)
     new = None if after is None else json_of(after)
     if old is None or new is None:
@@ -218,6 +221,7 @@ def _base(change: Change, kind: str, id: str, target: Target) -> AuditRecord:
         detail=change.detail,
         via=change.actor.via,
         api_key=change.actor.key,
+        support=is_support(change.actor.grants, target),
     )
 
 
@@ -277,11 +281,9 @@ def verify(
 def _fault(number: int, fields: Mapping[str, str], last: int, before: str) -> str:
     """What is wrong with a record, by the number and the hash of the one before it; '' if well."""
     if number <= last:
-        return "it is there twice: one of them was added"
-    if _digest(fields) != fields.get("hash"):
+        return "there is another record with its number: one was put in"
+    if fields.get("number") != str(number) or _digest(fields) != fields.get("hash"):
         return "its fields do not match its hash: it was changed"
-    if str(number) != fields.get("number"):
-        return "it is a copy of another record"
     if number == last + 1 and last and fields.get("previous") != before:
         return "it does not follow the record before it: one of them was changed"
     return ""

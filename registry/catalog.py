@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -22,7 +22,8 @@ from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
 from registry.errors import Problem
-from registry.revisions import Kind
+from registry.review import Proposal, reviews_needed
+from registry.revisions import Kind, json_of
 from registry.roles import (
     CORE,
     NO_REASON,
@@ -72,11 +73,14 @@ class Catalog:
 
     Who may change what says `registry.roles`: agents are core documents, bindings, the default
     agent and access belong to the account `default`, roles and keys to the account they name.
+    Where `review` is `two`, a change of an agent's prompt or tools is kept as a proposal, and
+    ReviewNeeded is raised: see `registry.reviews`.
     """
 
     file: FileSource
     store: RedisStore | None = None
     writer: WriterPermissions = field(default=GUEST, kw_only=True)
+    review: Literal["one", "two"] = field(default="one", kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
     objections: Objections = field(default=lambda _agent: (), kw_only=True)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
@@ -179,6 +183,7 @@ class Catalog:
         where, value = stored.DEFINITION + agent.id, agent.to_text()
         if await self._must_write(where, value, change):
             await self._check(value, agent)
+            await self._hold_for_review(where, value, change)
             try:
                 await self._write(where, value, None, change, CORE)
             except errors.RevisionConflict:
@@ -199,6 +204,7 @@ class Catalog:
         where, value = stored.DEFINITION + agent.id, agent.to_text()
         if await self._must_write(where, value, change):
             await self._check(value, agent)
+            await self._hold_for_review(where, value, change)
             if not await self._write_over(where, value, expected, change, CORE):
                 raise errors.NotThere(f"there is no agent '{agent.id}' to update")
         return agent
@@ -367,8 +373,51 @@ class Catalog:
             return (await self.heads([where]))[0].number
         if text is not None:
             await self.check_document(kind, id, text)
+            await self._hold_for_review(where, text, change)
         target = stored.target_of(where, text if text is not None else current)
         return await self._write(where, text, expected or revision, change, target)
+
+    async def write_reviewed(
+        self, actor: Actor, proposal: Proposal, *, key: str, why: Why = NO_REASON
+    ) -> None:
+        """Make a change that was approved; raises RevisionConflict where its base is gone."""
+        where = stored.DEFINITION + proposal.agent
+        await self.check_document("agent", proposal.agent, proposal.text)
+        action = "update agent" if proposal.base else "create agent"
+        change = Change(actor, action, proposal.agent, key, self.wall(), why=why)
+        await self.write_checked(where, proposal.text, proposal.base, change, CORE)
+
+    async def write_checked(
+        self, where: str, text: str | None, expected: str | None, change: Change, target: Target
+    ) -> None:
+        """Write what was checked by the caller: the right to do it, and the text."""
+        if await self._must_write(where, text or "", change):
+            await self._write(where, text, expected, change, target)
+
+    async def _hold_for_review(self, where: str, value: str, change: Change) -> None:
+        """Raise ReviewNeeded where a second person must approve a change first; it is kept."""
+        if self.review == "one" or not where.startswith(stored.DEFINITION):
+            return
+        text, base = await self._read(where)
+        needs = reviews_needed(json_of(text) if text else None, json_of(value))
+        if not needs:
+            return
+        proposal = Proposal(
+            agent=change.target,
+            text=value,
+            base=base,
+            by=change.actor.id,
+            at=round(change.at, 3),
+            reason=change.why.reason,
+            ticket=change.why.ticket,
+            needs=needs,
+        )
+        proposed = replace(change, action=f"propose: {change.action}", key=f"{change.key}:review")
+        kept = stored.PROPOSAL + change.target
+        if not await self._was_made(proposed):
+            held = await self.writable.revision(kept)
+            await self._write(kept, proposal.to_text(), held, proposed, CORE)
+        raise errors.ReviewNeeded(change.target, needs)
 
     async def refused(
         self,

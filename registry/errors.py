@@ -4,6 +4,7 @@ RegistryError
 ├── DocumentErrors        a document is wrong; holds every problem found, each with place and cure
 ├── Denied                the actor may not change this
 │   └── ReasonMissing     they may, but only with a reason or a ticket
+├── ReviewNeeded          the change is kept, and live once a second person has approved it
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
@@ -88,6 +89,19 @@ class Denied(RegistryError):
 
 class ReasonMissing(Denied):
     """The change needs a reason or a ticket."""
+
+
+class ReviewNeeded(RegistryError):
+    """The change of an agent is kept until a second person approves it, for what `needs` says."""
+
+    def __init__(self, agent: str, needs: Collection[str]) -> None:
+        named = " and ".join(needs)
+        message = (
+            f"the change of agent '{agent}' waits for a second person, who is named for {named}"
+        )
+        super().__init__(message)
+        self.agent = agent
+        self.needs = tuple(needs)
 
 
 class Owned(RegistryError):

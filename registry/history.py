@@ -293,6 +293,7 @@ def documents_in(
         stored.ROLE: document.roles,
         stored.API_KEY: document.keys,
         stored.ACCESS: document.access,
+        stored.PROPOSAL: document.proposals,
     }
     default = document.default_agent_id
     named = {stored.DEFAULT: default} if default else {}

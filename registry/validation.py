@@ -40,6 +40,7 @@ from registry.fields import (
     is_slug,
     issues_of,
 )
+from registry.review import Proposal
 from registry.roles import RoleDocument
 from registry.secrets import shown
 from registry.snapshot import Document, Entry, revision_of
@@ -284,6 +285,10 @@ class DocumentReader:
         if key is not None:
             key, issues = _modelled(part, ApiKey)
         return self._entry(part, key, issues)
+
+    def proposal(self, part: RawValue) -> Entry[Proposal] | None:
+        """A change of an agent that waits for a second person."""
+        return self._entry(part, *_validated(part, Proposal))
 
     def access(self, part: RawValue) -> Entry[AccessGrant] | None:
         """Whether a person or a group was let in or blocked."""

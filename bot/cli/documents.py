@@ -27,7 +27,8 @@ NAMES: Mapping[Kind, str] = {
     "default": "default agent",
     "role": "person with a role",
     "key": "key",
-    "access": "rule of access",
+    "access": "access rule",
+    "proposal": "proposal",
 }
 STDIN = "-"
 
@@ -364,7 +365,9 @@ async def revoke_role(door: Door, given: Namespace) -> Said:
     held = door.catalog.snapshot().grants_of(person)
     if not await door.catalog.revoke_role(ACTOR, person, grant, key=key, why=why):
         roles = ", ".join(f"{one.role} of {one.place}" for one in held)
-        raise ConfigError(f"{person} is not {what}; {f'they are {roles}' if roles else 'no role'}")
+        raise ConfigError(
+            f"{person} is not {what}; {f'they are {roles}' if roles else 'they have no role'}"
+        )
     data = _made("role", person, "revoked", await number(door, "role", person))
     return Said([f"{person} is no longer {what}"], data)
 

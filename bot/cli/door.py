@@ -122,7 +122,8 @@ async def opened(settings: Settings) -> AsyncIterator[Door]:
             return
         client = await opened_store(settings, stack)
         store = RedisStore(client.redis, writer)
-        catalog = Catalog(agents_source(settings), store, writer=writer)
+        review = settings.review.core
+        catalog = Catalog(agents_source(settings), store, writer=writer, review=review)
         await catalog.reload()
         yield Door(catalog, client)
 

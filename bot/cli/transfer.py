@@ -22,7 +22,7 @@ from bot.cli.documents import STDIN, documents, read_text
 from bot.cli.door import ACTOR, Door, Said, table, why_of
 from bot.errors import ConfigError
 from registry.authorization import secrets_written
-from registry.errors import DocumentErrors, Problem, RegistryError, RevisionConflict
+from registry.errors import DocumentErrors, Problem, RegistryError, ReviewNeeded, RevisionConflict
 from registry.history import text_of
 from registry.revisions import KINDS, Kind, differences, json_of
 from registry.roles import Why
@@ -154,8 +154,13 @@ async def import_(door: Door, given: Namespace) -> Said:
     if not given.yes:
         _ask(plan, is_free=given.file != STDIN)
         plan = []
-    await _apply(door, changes, why_of(given) or Why(f"import of {Path(called).name}"))
-    return Said([*plan, f"imported: {_counted(changes, _WORDS)}"], data | {"imported": True})
+    why = why_of(given) or Why(f"import of {Path(called).name}")
+    waiting = await _apply(door, changes, why)
+    made = _counted([step for step in changes if step not in waiting], _WORDS)
+    names = [step.id for step in waiting]
+    notes = [f"waiting for a second person: {', '.join(names)}"] if names else []
+    data |= {"imported": True, "waiting": names}
+    return Said([*plan, f"imported: {made or 'nothing yet'}"], data, int(bool(names)), notes)
 
 
 def _items(text: str, called: str) -> tuple[list[Item], list[Kind]]:
@@ -276,8 +281,9 @@ def _ask(plan: Sequence[str], *, is_free: bool) -> None:
         raise ConfigError("nothing was imported")
 
 
-async def _apply(door: Door, steps: Sequence[Step], why: Why) -> None:
-    """Write the documents, each over what was there when the plan was made."""
+async def _apply(door: Door, steps: Sequence[Step], why: Why) -> list[Step]:
+    """Write the documents, each over what was there; returns those that wait for a review."""
+    waiting: list[Step] = []
     for done, step in enumerate(steps):
         key = door.key("import", step.kind, step.id)
         try:
@@ -291,9 +297,12 @@ async def _apply(door: Door, steps: Sequence[Step], why: Why) -> None:
                 why=why,
                 action="import",
             )
+        except ReviewNeeded:
+            waiting.append(step)
         except RegistryError as error:
             reason = str(error)
             if isinstance(error, RevisionConflict):
                 reason = "somebody changed it meanwhile"
             so = f"{done} of {len(steps)} changes were made; run the import again for the rest"
             raise ConfigError(f"{step.kind} {step.id}: {reason}; {so}") from None
+    return waiting
