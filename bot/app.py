@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -34,6 +35,10 @@ from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
+from bot.http.api.caller import Credentials
+from bot.http.api.cursors import Cursors, shared_secret
+from bot.http.api.door import Api, Application, Door, DoorRules
+from bot.http.api.idempotency import Idempotency
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
 from bot.http.server import WebhookEndpoint, serving, webhook_routes
@@ -61,6 +66,7 @@ from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.health import StoreHealth, require_password
+from bot.store.key_uses import KeyUses
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
@@ -146,6 +152,7 @@ class App:
         await self._open_store()
         self._opening = "the agents in the store"
         await self._open_catalog()
+        self._open_api()
         await self._open_model()
         await self._open_access()
         self.installed_skills = await discover_skills()
@@ -474,16 +481,60 @@ class App:
         self._stack.callback(self._lock.release)
         routes = webhook_routes(lambda: self._webhooks, self.counters)
         web = http_app(self.report, routes, self.settings.secrets)
+        self._door = Door(web, self._door_rules(), self.counters, expected=self.settings.serves_api)
         host, port = self.settings.http_host, self.settings.http_port
         connections, (files, _) = self.settings.http_connections, resource.getrlimit(_FILES)
         if files != resource.RLIM_INFINITY:  # strangers must not use up what the bots need
             connections = max(1, min(connections, files // 4))
         limits = HttpLimits(connections, count=self.counters.add)
         try:
-            self.url = await self._stack.enter_async_context(serving(web, host, port, limits))
+            self.url = await self._stack.enter_async_context(
+                serving(self._door, host, port, limits)
+            )
         except OSError as error:
             raise ConfigError(str(why_not_served(host, port, error))) from None
         log.info("http.serving", health=f"{self.url}/health")
+
+    def _door_rules(self) -> DoorRules:
+        settings = self.settings
+        named = {urlsplit(settings.webhook_url or "").hostname, settings.http_host}
+        named |= {socket.gethostname(), *settings.api_allowed_hosts}
+        hosts = frozenset(name.lower() for name in named if name)
+        return DoorRules(hosts, settings.api_requests, settings.api_failures)
+
+    @property
+    def api(self) -> Api | None:
+        """The HTTP API; None until the registry has been read."""
+        return self._door.api
+
+    def _open_api(self) -> None:
+        """Let requests through to the HTTP API, which is loaded as soon as a key is there."""
+        settings, catalog = self.settings, self.catalog
+        uses = KeyUses(self.store, self.clock.wall)
+        api = Api(
+            Credentials(catalog.snapshot, settings.own_keys),
+            partial(self._load_api, uses),
+            Idempotency(self.store, self.clock),
+            uses,
+            settings.http_api,
+        )
+        self._door.api = api
+        self._stack.push_async_callback(self._door.close)
+        self._stack.callback(catalog.subscribe(lambda _snapshot: api.look()))
+        api.look()
+
+    async def _load_api(self, uses: KeyUses) -> Application:
+        """The application of the API; its framework is imported off the loop."""
+        cursors = Cursors(await shared_secret(self.store))
+
+        def make() -> Application:
+            from bot.http.api.app import make_app
+            from bot.http.api.needs import Host
+
+            parts = (self.catalog, self.history, self.store, cursors, uses)
+            return make_app(Host(*parts, self.settings.own_keys))
+
+        return await asyncio.to_thread(make)
 
     def _open_webhooks(self) -> None:
         """Take updates that Telegram pushes, until the host stops."""

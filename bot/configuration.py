@@ -26,7 +26,7 @@ from bot.usage.pricing import Prices
 from bot.variables import FILE, OTHERS_TOKENS, has_loose_quote, idle_lines
 from registry.binding import BotIdentity
 from registry.definition import LlmConfiguration, McpServer, idle_pattern, servers_of
-from registry.errors import Problem, worst_first
+from registry.errors import Level, Problem, worst_first
 from registry.fields import nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import PLAIN, Document, Snapshot
@@ -35,9 +35,12 @@ from registry.urls import is_internal
 log = structlog.get_logger("switchboard")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
 _HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
-_NUMBERED = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
+_NUMBERED = re.compile(r"(?i)(agents?|api_?keys?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
 _SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
-_WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
+_FAMILIES = ("AGENTS", "API_KEY", "BINDINGS", "BOT")
+_WELL_NUMBERED = re.compile(r"(?i)(agents|api_keys|bindings|bots)__\d+__\w+\Z")
+_VARIED = 8
+"""Different characters that a key of the HTTP API should have, at least."""
 _PLACEHOLDER = re.compile(r"(?i)\byour[-_]")
 _BOT_PATH = re.compile(r"/bot(\d+:[^/]*)?/?\Z")
 _YAML = ("agents.yaml", "agents.yml")
@@ -92,7 +95,8 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
     """What an operator should know about the settings: said by `check`, and logged at the start."""
     if not settings.bots:
         message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
-        yield Problem("BOTS__0__TOKEN", message, cure, "warning")
+        level: Level = "note" if settings.serves_api else "warning"
+        yield Problem("BOTS__0__TOKEN", message, cure, level)
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"
         yield Problem("ANTHROPIC_API_KEY", message, cure)
@@ -113,6 +117,22 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
         message = f"{len(settings.admins)} admins may each change what every agent says and may use"
         cure = "to have a second person approve that, set it to two"
         yield Problem("REVIEW__CORE", message, cure, "note")
+    yield from _api_problems(settings)
+
+
+def _api_problems(settings: Settings) -> Iterator[Problem]:
+    """Keys of the HTTP API that open nothing or are easy to guess, and who can reach the port."""
+    keys = settings.numbered_keys()
+    for number, key in keys.items():
+        if len(set(key.key.get_secret_value())) < _VARIED:
+            message, cure = "is easy to guess", "set it to a random text: openssl rand -hex 32"
+            yield Problem(f"API_KEYS__{number}__KEY", message, cure, "warning")
+    if settings.http_api is False and keys:
+        message = "it is 0, so the keys in API_KEYS open nothing"
+        yield Problem("HTTP_API", message, "remove it, or the keys", "warning")
+    for host in sorted(one for one in settings.api_allowed_hosts if not _HOST.match(one)):
+        cure = "write the bare name of a host, without scheme, port or path"
+        yield Problem("API_ALLOWED_HOSTS", f"{host!r} is not a valid host", cure, "warning")
 
 
 def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -272,7 +292,7 @@ def idle_variables(settings: Settings) -> Iterator[Problem]:
     yield from _misnamed(settings)
     for variable in sorted(settings.environ):
         if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
-            root = match[1].upper().removesuffix("S") + "S"
+            root = match[1].upper().removesuffix("S").replace("IK", "I_K") + "S"
             cure = f"rename it to {root}__{match[2]}__{match[3].upper()}"
             yield Problem(variable, _IDLE, cure, level="warning")
 
@@ -452,7 +472,7 @@ def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
         if has_agents and variable.upper().startswith(_SINGLE_AGENT):
             message = "it belongs to single-agent mode, which is off while agents are configured"
             cure = "remove it, or move it to an agent"
-        elif head not in known and not head.startswith(("AGENTS", "BINDINGS", "BOT")):
+        elif head not in known and not head.startswith(_FAMILIES):
             near = nearest(head, known, 0.9) if variable.upper() not in _MEANT else None
             cure = f"did you mean {near}?" if near else ""
         if cure:

@@ -51,12 +51,14 @@ from bot.variables import (
     with_files,
 )
 from registry.agent_limits import Budget, TurnLimits
+from registry.api_key import SHORTEST_KEY, ApiKey, digest
 from registry.authorization import WriterPermissions
 from registry.binding import token_hash
 from registry.definition import Effort, LlmConfiguration
 from registry.errors import InvalidValue, Problem
 from registry.fields import fields_of
 from registry.policy import REQUIRE_CONFIRMATION, patterns_of
+from registry.roles import DEFAULT_ACCOUNT, RoleName, Scope
 from registry.urls import web_parts
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -119,6 +121,16 @@ def _token(token: SecretStr) -> SecretStr:
         raise InvalidValue(
             "is not a bot token: it should look like 123456789:AA…", "copy it again from @BotFather"
         )
+    return SecretStr(text)
+
+
+def _api_key(key: SecretStr) -> SecretStr:
+    text = _without_quote(key.get_secret_value().strip())
+    if len(text) < SHORTEST_KEY:
+        message = f"has {len(text)} characters, fewer than {SHORTEST_KEY}"
+        raise InvalidValue(message, "set it to a long random text: openssl rand -hex 32")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidValue("has a character that no header can carry", "use letters and digits")
     return SecretStr(text)
 
 
@@ -242,6 +254,57 @@ class Bot(BaseModel, extra="forbid", frozen=True):
         return token_hash(self.token.get_secret_value())
 
 
+class OwnKey(BaseModel, extra="forbid", frozen=True):
+    """One key of the HTTP API: `API_KEYS__<n>__…`."""
+
+    key: Annotated[_Secret, AfterValidator(_api_key)]
+    """A key of the HTTP API: any text of 32 characters or more."""
+    key_file: Path | None = None
+    """A file with the key, instead of `API_KEYS__<n>__KEY`."""
+    account: str = DEFAULT_ACCOUNT
+    """The account that the key belongs to."""
+    role: RoleName = "instance_manager"
+    """What the key may do: spokestack_engineer, instance_admin, instance_manager, account_manager
+    or client_contact."""
+    scope: Scope | None = None
+    """How far the role reaches: host, account or client. Unset: the account, or the client if one
+    is set; the host for a spokestack_engineer of the account `default`."""
+    user: str | None = None
+    """The person that the key stands for; unset: each request may name one in `user_id`."""
+    client: str | None = None
+    """The only client of the account that the key reaches; unset: all of them."""
+    agent: str | None = None
+    """The only agent that the key reaches; unset: all of them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_files(cls, given: Any) -> Any:
+        return with_files(given, cls.model_fields)
+
+    @model_validator(mode="after")
+    def _fits(self) -> OwnKey:
+        self.document(0)
+        return self
+
+    def document(self, number: int) -> ApiKey:
+        """The key as the registry has keys; its id is `env<number>`."""
+        scope: Scope = self.scope or ("client" if self.client else "account")
+        is_operator = self.role == "spokestack_engineer" and self.account == DEFAULT_ACCOUNT
+        if self.scope is None and self.client is None and is_operator:
+            scope = "host"
+        return ApiKey(
+            id=f"env{number}",
+            hash=digest(self.key.get_secret_value()),
+            account=self.account,
+            role=self.role,
+            scope=scope,
+            user=self.user,
+            client=self.client,
+            agent=self.agent,
+            created_by="environment",
+        )
+
+
 class Llm(BaseModel, extra="forbid", frozen=True):
     """The default LlmConfiguration: `LLM__…`; an agent's overrides are merged field by field."""
 
@@ -278,6 +341,7 @@ _OTHER_NAMES = {
 }
 """Names of document 5 that are read where ours are not set."""
 _BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
+_KEY_NUMBER = re.compile(r"(?i)API_KEYS__(\d+)__")
 
 
 class Settings(BaseSettings):
@@ -394,6 +458,18 @@ class Settings(BaseSettings):
     """The port of `/health`; 0 takes a free one. Also `API_PORT`."""
     http_connections: int = Field(512, ge=1)
     """How many connections the port holds at once; beyond that, idle ones are closed."""
+    http_api: bool | None = None
+    """Whether the HTTP API is served there, too. 1: also without a key, so that its documentation
+    can be read at `/docs`. 0: never. Unset: as soon as there is a key."""
+    api_keys: list[OwnKey] = Field(default_factory=list)
+    """Keys of the HTTP API, besides those that `switchboard keys create` makes."""
+    api_allowed_hosts: _Names = frozenset()
+    """Names under which the HTTP API may be called, besides those of this machine, `HTTP_HOST` and
+    `WEBHOOK_URL`: that of your proxy, for example. Separated by commas."""
+    api_requests: int = Field(600, ge=1)
+    """How many requests a minute one key of the HTTP API may make."""
+    api_failures: int = Field(60, ge=1)
+    """How many requests a minute with no valid key an address may make."""
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
     """The lowest level that is logged."""
     log_format: Literal["console", "json"] = "console"
@@ -419,7 +495,7 @@ class Settings(BaseSettings):
     allow_open_redis: bool = False
     """Accept a Redis on another machine without a password."""
 
-    @field_validator("bots", mode="before")
+    @field_validator("bots", "api_keys", mode="before")
     @classmethod
     def _numbered(cls, value: Any) -> Any:
         """`BOTS__0__…` arrives as a mapping with digits for keys."""
@@ -436,6 +512,14 @@ class Settings(BaseSettings):
             message = f"bot {twice[0]} is configured twice"
             raise InvalidValue(message, "give each bot one BOTS__<n>__TOKEN")
         return bots
+
+    @field_validator("api_keys")
+    @classmethod
+    def _each_key_once(cls, given: list[OwnKey]) -> list[OwnKey]:
+        if len({one.key.get_secret_value() for one in given}) < len(given):
+            message = "two of them are the same key"
+            raise InvalidValue(message, "give each API_KEYS__<n>__KEY a key of its own")
+        return given
 
     @property
     def agents_path(self) -> Path:
@@ -461,6 +545,22 @@ class Settings(BaseSettings):
         """The bots by the number in their `BOTS__<n>__…`."""
         found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
         return dict(zip(sorted(found), self.bots, strict=False))
+
+    def numbered_keys(self) -> dict[int, OwnKey]:
+        """The keys of the HTTP API by the number in their `API_KEYS__<n>__…`."""
+        found = {int(m[1]) for name in self._environ if (m := _KEY_NUMBER.match(name))}
+        numbers = sorted(found) if len(found) == len(self.api_keys) else range(len(self.api_keys))
+        return dict(zip(numbers, self.api_keys, strict=True))
+
+    @property
+    def own_keys(self) -> tuple[ApiKey, ...]:
+        """These keys as the registry has keys."""
+        return tuple(key.document(number) for number, key in self.numbered_keys().items())
+
+    @property
+    def serves_api(self) -> bool:
+        """Whether these settings alone open the HTTP API."""
+        return self.http_api is True or (self.http_api is None and bool(self.api_keys))
 
     def token_variable(self, bot: int) -> str:
         """The variable that has the token of a bot, or names the file with it."""
@@ -489,6 +589,7 @@ class Settings(BaseSettings):
         key, store = self.anthropic_api_key, self.redis_url
         known = Secrets(bot.token.get_secret_value() for bot in self.bots)
         known.add(key.get_secret_value() if key else "")
+        known.add(*(own.key.get_secret_value() for own in self.api_keys))
         known.add(*(self._environ.get(name, "") for name in self.agent_secrets))
         known.add_credentials_in(store.get_secret_value() if store else "")
         addresses = (self.anthropic_base_url, self.telegram_api_url, self.webhook_url)

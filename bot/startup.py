@@ -27,7 +27,15 @@ from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import FileSource
 
 log = structlog.get_logger("switchboard")
-_OWN = ("AGENTS__", "ANTHROPIC_", "BOTS__", "MCPSERVERS__", "REDIS_URL", "VALKEY_PASSWORD")
+_OWN = (
+    "AGENTS__",
+    "ANTHROPIC_",
+    "API_KEYS__",
+    "BOTS__",
+    "MCPSERVERS__",
+    "REDIS_URL",
+    "VALKEY_PASSWORD",
+)
 _COMMON = re.compile(
     r"(?i)(PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LC_[A-Z]+|TZ|TMPDIR|PWD|[A-Z]+_PROXY"
     r"|SSL_CERT_(FILE|DIR)|PYTHON[A-Z]+)\Z"

@@ -29,7 +29,7 @@ OTHERS_TOKENS = (
     *("TELEGRAM_API_TOKEN", "TELEGRAM_API_KEY", "TELEGRAM_BOT_API_TOKEN", "TELEGRAMBOT_TOKEN"),
 )
 """What other programs call the variable of a bot's token."""
-_A_TOKEN = re.compile(r"BOTS?_+\d+_+TOKEN\Z")
+_A_TOKEN = re.compile(r"BOTS?_+\d+_+TOKEN\Z|API_KEYS?_+\d+_+KEY\Z|HTTP_API\Z")
 _NAME = re.compile(r"\s*(?:export\s+)?(\w+)")
 _MOST_BYTES = 65_536
 _SAVE = "save it as UTF-8"
@@ -71,8 +71,8 @@ def idle_lines(env_file: str | Path | None) -> Iterator[Problem]:
             yield Problem(place, "this line sets nothing", cure, "warning")
 
 
-def names_a_bot(env_file: str | Path = ENV_FILE) -> bool:
-    """Whether somebody means to run a bot, even by a misspelt name or line, which a start names."""
+def names_a_host(env_file: str | Path = ENV_FILE) -> bool:
+    """Whether somebody means to run a bot or the HTTP API, even by a misspelt name or line."""
     try:
         text = _env_file_text(Path(env_file))
     except DocumentErrors:
@@ -186,4 +186,4 @@ def secrets_from_files(environ: dict[str, str], names: Collection[str]) -> list[
 
 
 if __name__ == "__main__":  # `make run` asks
-    sys.stdout.write("run\n" if names_a_bot() else "sandbox\n")
+    sys.stdout.write("run\n" if names_a_host() else "sandbox\n")

@@ -32,7 +32,8 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _user(text: str) -> str:
+def valid_user(text: str) -> str:
+    """The text itself; raises InvalidValue where it cannot name a person of an account."""
     if not text or len(text) > 128 or any(c.isspace() or c == ":" for c in text):
         raise InvalidValue("is not a user's name", "write up to 128 characters without : or spaces")
     return text
@@ -70,7 +71,7 @@ class ApiKey(RegistryModel):
             if text is not None:
                 valid_slug(text)
         if self.user is not None:
-            _user(self.user)
+            valid_user(self.user)
         self.grant  # noqa: B018 - raises where role, scope and client do not fit
         return self
 

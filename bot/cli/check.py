@@ -48,6 +48,8 @@ class LiveAnswers:
 Ask = Callable[[Settings, InstalledSkills, Document], Coroutine[Any, Any, LiveAnswers]]
 """Asks others; is given what the store holds, which each check reads once."""
 _NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
+_NUMBERED = ("bots", "api_keys")
+"""Settings that are lists: `BOTS__0__…`."""
 _BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
 
 
@@ -158,7 +160,7 @@ def settings_errors(error: ValidationError) -> list[Problem]:
 def _problem(details: ErrorDetails) -> Problem:
     whole = details["loc"]
     ends = min(len(whole), 3)  # BOTS, its number, and one of its fields
-    if whole[0] != "bots":
+    if whole[0] not in _NUMBERED:
         depths = range(1, len(whole))
         ends = next((n for n in depths if model_at(whole[:n], Settings) is None), ends)
     loc, inside = whole[:ends], whole[ends:]
@@ -191,7 +193,7 @@ def _variable(loc: Path) -> str:
 def _parts(loc: Path) -> list[str]:
     """The variables below a place, as they are written."""
     model = model_at(loc, Settings)
-    below = (*loc, 0) if loc == ("bots",) else loc
+    below = (*loc, 0) if loc in {(name,) for name in _NUMBERED} else loc
     return [_variable((*below, name)) for name in fields_of(model)] if model else [_variable(loc)]
 
 

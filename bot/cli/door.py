@@ -24,6 +24,7 @@ from bot.errors import ConfigError, StoreError, WrongWords
 from bot.settings import Settings
 from bot.startup import agents_source
 from bot.store.client import StoreClient
+from registry.api_key import ApiKey
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryError
 from registry.fields import RegistryModel, issues_of
@@ -50,11 +51,15 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The registry as a verb finds it; `missing` says why there is no store."""
+    """The registry as a verb finds it; `missing` says why there is no store.
+
+    `own_keys` are the API keys of the environment.
+    """
 
     catalog: Catalog
     client: StoreClient | None = None
     missing: str = ""
+    own_keys: Sequence[ApiKey] = ()
     _key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")
 
     @property
@@ -118,14 +123,14 @@ async def opened(settings: Settings) -> AsyncIterator[Door]:
         if missing := no_store(settings):
             catalog = Catalog(agents_source(settings), writer=writer)
             await catalog.reload()
-            yield Door(catalog, missing=missing)
+            yield Door(catalog, missing=missing, own_keys=settings.own_keys)
             return
         client = await opened_store(settings, stack)
         store = RedisStore(client.redis, writer)
         review = settings.review.core
         catalog = Catalog(agents_source(settings), store, writer=writer, review=review)
         await catalog.reload()
-        yield Door(catalog, client)
+        yield Door(catalog, client, own_keys=settings.own_keys)
 
 
 # --- words ---------------------------------------------------------------------------------------

@@ -6,19 +6,18 @@ import argparse
 import re
 import secrets
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from bot.cli.documents import documents, found_in
 from bot.cli.door import ACTOR, Door, Said, not_there, table, time_of, valid, why_of
-from bot.store.client import pairs_of
+from bot.errors import ConfigError
+from bot.store.key_uses import KeyUse, KeyUses
 from registry.agent_limits import Budget
 from registry.api_key import ApiKey, digest, new_secret
 
-KEY_USE = "api:key-use:"
-"""Before a key's id: when it was last used (`at`, seconds since the epoch), and from where."""
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -53,7 +52,7 @@ async def create_key(door: Door, given: Namespace) -> Said:
         f"created key {key.id}: {key.role} of {key.grant.place}, {ends}",
         "this is the only time that the key is shown:",
     ]
-    return Said([secret], {"key": secret, **_data(key, {}, door.catalog.wall())}, notes=notes)
+    return Said([secret], {"key": secret, **_data(key, None, door.catalog.wall())}, notes=notes)
 
 
 def _key(given: Namespace, secret: str, now: float) -> ApiKey:
@@ -80,9 +79,10 @@ def _key(given: Namespace, secret: str, now: float) -> ApiKey:
 async def list_keys(door: Door, given: Namespace) -> Said:
     """The keys with what they may do and when they were last used; never a key or its hash."""
     now = door.catalog.wall()
-    keys = [entry.value for entry in documents(door, "key").values()]
+    keys = [*door.own_keys, *(entry.value for entry in documents(door, "key").values())]
     keys = [key for key in keys if given.account in (None, key.account)]
-    found = [_data(key, await _use(door, key.id), now) for key in keys]
+    uses = await _uses(door, [key.id for key in keys])
+    found = [_data(key, uses.get(key.id), now) for key in keys]
     rows = (
         [
             key.id,
@@ -90,7 +90,7 @@ async def list_keys(door: Door, given: Namespace) -> Said:
             key.grant.place,
             f"agent {key.agent}" if key.agent else "",
             f"user {key.user}" if key.user else "",
-            one["state"] if not key.expires or key.revoked else _until(key, one["state"]),
+            "environment" if key.created_by == "environment" else _until(key, one["state"]),
             _last_use(one),
         ]
         for key, one in zip(keys, found, strict=True)
@@ -99,8 +99,10 @@ async def list_keys(door: Door, given: Namespace) -> Said:
 
 
 def _until(key: ApiKey, state: str) -> str:
+    if key.expires is None or state == "revoked":
+        return state
     word = "until" if state == "live" else "since"
-    return f"{state} {word} {time_of(key.expires or 0)}"
+    return f"{state} {word} {time_of(key.expires)}"
 
 
 def _last_use(one: Mapping[str, Any]) -> str:
@@ -112,6 +114,9 @@ def _last_use(one: Mapping[str, Any]) -> str:
 
 async def revoke_key(door: Door, given: Namespace) -> Said:
     """Make a key open nothing any more; one that was revoked before stays so."""
+    if any(key.id == given.id for key in door.own_keys):
+        number = given.id.removeprefix("env")
+        raise ConfigError(f"key {given.id} is set in API_KEYS__{number}__KEY; remove it there")
     before = found_in(door, "key", given.id).value
     if before.revoked is not None:
         line = f"key {given.id} was revoked before, at {time_of(before.revoked)} UTC"
@@ -122,19 +127,13 @@ async def revoke_key(door: Door, given: Namespace) -> Said:
     return Said([line], {"id": given.id, "change": "revoked"})
 
 
-async def _use(door: Door, id: str) -> dict[str, str]:
-    """When a key was last used, and from where; {} where that is not known."""
-    if door.client is None:
-        return {}
-    found = pairs_of(await door.client.command("HGETALL", KEY_USE + id))
-    return {name.decode(): value.decode(errors="replace") for name, value in found}
+async def _uses(door: Door, ids: Collection[str]) -> Mapping[str, KeyUse]:
+    """When each key was last used, and from where."""
+    return await KeyUses(door.client, door.catalog.wall).of(ids) if door.client else {}
 
 
-def _data(key: ApiKey, use: Mapping[str, str], now: float) -> dict[str, Any]:
+def _data(key: ApiKey, use: KeyUse | None, now: float) -> dict[str, Any]:
     state = "live" if key.is_live(now) else "revoked" if key.revoked is not None else "expired"
-    last = None
-    with suppress(ValueError):
-        last = float(use["at"]) if "at" in use else None
     return {
         "id": key.id,
         "account": key.account,
@@ -149,6 +148,6 @@ def _data(key: ApiKey, use: Mapping[str, str], now: float) -> dict[str, Any]:
         "expires": key.expires,
         "revoked": key.revoked,
         "state": state,
-        "last_used": last,
-        "last_origin": use.get("origin"),
+        "last_used": use.at if use else None,
+        "last_origin": use.origin if use else None,
     }

@@ -63,7 +63,7 @@ DOOR = {
     "import": "read such a file, and show first what it would change",
 }
 """The verbs over the registry, whose words are in `bot.cli.words`."""
-VERBS = ("run", "sandbox", "check", "skill", *DOOR, "dead-letters", "token-hash")
+VERBS = ("run", "sandbox", "check", "skill", *DOOR, "dead-letters", "token-hash", "openapi")
 
 
 def _no_verb(words: Sequence[str]) -> str:
@@ -118,6 +118,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     about = "the bot's token; read from standard input if omitted"
     hashing.add_argument("token", nargs="?", help=about)
     hashing.set_defaults(verb=_token_hash)
+    describing = verbs.add_parser("openapi", help="print the OpenAPI document of the HTTP API")
+    describing.set_defaults(verb=_openapi)
     return parser
 
 
@@ -236,7 +238,7 @@ def _run(given: argparse.Namespace) -> int:
 
     pause_gc()
     settings = _settings(env_file=not given.no_env_file, places=True)
-    if not settings.bots:
+    if not settings.bots and not settings.serves_api:
         from bot.configuration import idle_variables
 
         found = [f"switchboard: {problem}" for problem in idle_variables(settings)]
@@ -317,6 +319,14 @@ def _token_hash(given: argparse.Namespace) -> int:
     if not number.isdigit() or not secret:
         raise ConfigError("token-hash: that is not a bot token, which looks like 123456789:AA…")
     print(token_hash(token))
+    return 0
+
+
+def _openapi(_given: argparse.Namespace) -> int:
+    from bot.http.api.app import make_app
+    from bot.http.api.openapi import openapi_document
+
+    print(json.dumps(openapi_document(make_app()), indent=2))
     return 0
 
 

@@ -57,7 +57,8 @@ def http_app(
         body = report()
         return answer(request, body, good=body["status"] != "unhealthy")
 
-    own = [Route("/health/live", live), Route("/health/ready", ready), Route("/health", health)]
+    pages = {"/health/live": live, "/health/ready": ready, "/health": health}
+    own = [Route(prefix + path, page) for prefix in ("", "/api/v1") for path, page in pages.items()]
     return Starlette(routes=[*own, *routes])
 
 

@@ -114,6 +114,17 @@ claim_tries = Key("access:tries:<person>")
 alert_sent = Key("admins:told:<key>")
 """That a replica has sent an alert to the admins."""
 
+# --- the HTTP API ---
+
+API_SECRET = "api:secret"  # noqa: S105 the name of a key
+"""What cursors are signed with, the same on every replica."""
+api_answer = Key("api:answer:<digest>")
+"""The answer to a request with an `Idempotency-Key`."""
+api_running = Key("api:running:<digest>")
+"""That such a request is being answered, while its host is alive."""
+api_key_use = Key("api:key-use:<id>")
+"""When an API key was used last, and from which address."""
+
 # --- channels of messages between replicas: nothing is stored ---
 
 NOTIFICATIONS = "wake:*"

@@ -1,0 +1,1 @@
+"""The HTTP API: the door that every request passes, and the routes behind it."""

@@ -1,0 +1,175 @@
+"""The application behind the door: its routes, and its errors as problem+json."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from bot.errors import StoreError, StoreUnavailable
+from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
+from bot.http.api.openapi import openapi_document
+from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
+from bot.http.health import VERSION
+from registry.errors import InvalidValue, RegistryError
+from registry.roles import RoleName, Scope
+
+
+def make_app(host: Host | None = None) -> FastAPI:
+    """The API over the parts of a host; without one only its OpenAPI document is of use.
+
+    Each module of routes has a function `add_routes(app)` that is called here. Routes go into the
+    app itself, not into routers of their own, so that a walk over `app.routes` finds every one.
+    """
+    app = FastAPI(
+        title="Switchboard",
+        version=VERSION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(permitted)],
+    )
+    app.state.host = host
+    handlers: dict[type[Exception], Callable[[Any, Any], Awaitable[Response]]] = {
+        ApiError: _on_api_error,
+        RegistryError: _on_registry_error,
+        InvalidValue: _on_invalid_value,
+        RequestValidationError: _on_validation_error,
+        HTTPException: _on_http_exception,
+        StoreError: _on_store_error,
+        Exception: _on_fault,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+    _add_own_routes(app)
+    return app
+
+
+class HeldRole(BaseModel):
+    """A role, and how far it reaches."""
+
+    role: RoleName
+    scope: Scope
+    account: str | None
+    client: str | None
+
+
+class Me(BaseModel):
+    """Who a key stands for, and what it may do; times are in ISO 8601."""
+
+    person: str
+    account: str
+    roles: list[HeldRole]
+    scope: Scope
+    key: str
+    user: str | None
+    client: str | None
+    agent: str | None
+    expires: str | None
+
+    model_config = {
+        "json_schema_extra": {
+            "example": {
+                "person": "api:acme:ann",
+                "account": "acme",
+                "roles": [
+                    {
+                        "role": "instance_admin",
+                        "scope": "account",
+                        "account": "acme",
+                        "client": None,
+                    }
+                ],
+                "scope": "account",
+                "key": "k3v9d0",
+                "user": "ann",
+                "client": None,
+                "agent": None,
+                "expires": "2027-02-28T12:00:00+00:00",
+            }
+        }
+    }
+
+
+def _add_own_routes(app: FastAPI) -> None:
+    @app.get("/api/v1/me", tags=["you"])
+    @needs_key()
+    async def me(caller: CallerDep) -> Me:
+        """Who the key stands for, and what it may do."""
+        key = caller.key
+        grants = caller.actor.grants
+        return Me(
+            person=caller.actor.id,
+            account=caller.account,
+            roles=[
+                HeldRole(
+                    role=grant.role,
+                    scope=grant.scope,
+                    account=None if grant.scope == "host" else grant.account,
+                    client=grant.client,
+                )
+                for grant in grants
+            ],
+            scope=key.grant.scope,
+            key=key.id,
+            user=caller.user,
+            client=key.client,
+            agent=key.agent,
+            expires=iso(key.expires),
+        )
+
+    @app.get("/openapi.json", include_in_schema=False)
+    @needs_key()
+    async def openapi() -> Response:
+        """This API as an OpenAPI document."""
+        return Response(orjson.dumps(openapi_document(app)), media_type="application/json")
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def answer(error: ApiError) -> Response:
+    """A refusal as a response."""
+    headers = dict(error.headers or {})
+    return Response(error.body(), error.status, headers, media_type=MEDIA_TYPE)
+
+
+async def _on_api_error(_request: Request, error: ApiError) -> Response:
+    return answer(error)
+
+
+async def _on_registry_error(_request: Request, error: RegistryError) -> Response:
+    return answer(refusal_of(error))
+
+
+async def _on_invalid_value(_request: Request, error: InvalidValue) -> Response:
+    return answer(ApiError(422, "invalid", f"{error.message}; {error.cure}"))
+
+
+async def _on_validation_error(_request: Request, error: RequestValidationError) -> Response:
+    found = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+    problems = tuple({"place": place, "message": message} for place, message in found)
+    detail = "The request is not valid."
+    return answer(ApiError(422, "invalid", detail, found[0][0] if found else None, problems))
+
+
+async def _on_http_exception(_request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:
+        return answer(not_found())
+    kind = {405: "method-not-allowed", 400: "bad-request"}.get(error.status_code, "refused")
+    return answer(ApiError(error.status_code, kind, str(error.detail), headers=error.headers))
+
+
+async def _on_store_error(_request: Request, error: StoreError) -> Response:
+    return answer(unavailable() if isinstance(error, StoreUnavailable) else unavailable(str(error)))
+
+
+async def _on_fault(_request: Request, _error: Exception) -> Response:
+    return answer(fault())  # the error itself goes on to the door, which logs it

@@ -1,0 +1,159 @@
+"""What a route needs: the permission that each declares, the caller, and the parts of the host.
+
+    @app.get("/api/v1/instance/{instance_id}/tuning/audit")
+    @needs("instance", "read", account="instance_id")
+    async def audit(caller: CallerDep, host: HostDep, instance_id: str) -> AuditPage: ...
+
+A route that declares nothing answers 403.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from bot.http.api.caller import Caller
+from bot.http.api.cursors import Cursors
+from bot.http.api.problems import ApiError, not_found
+from bot.store.client import StoreClient
+from bot.store.key_uses import KeyUses
+from registry import errors
+from registry.api_key import ApiKey
+from registry.catalog import Catalog
+from registry.history import History
+from registry.roles import Action, Target, Tier, verdict
+
+F = TypeVar("F", bound=Callable[..., Any])
+_NEEDS = "__needs__"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The parts of the host that routes work with.
+
+    `uses` says when keys were used last, also those of the environment, which `own_keys` lists.
+    """
+
+    catalog: Catalog
+    history: History
+    store: StoreClient
+    cursors: Cursors
+    uses: KeyUses
+    own_keys: tuple[ApiKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a route has declared: any key (no tier), or an action on a tier.
+
+    `account`, `client` and `agent` are names of parameters in the path: where what they hold is out
+    of the key's reach, the answer is 404, and nothing is looked up.
+    """
+
+    tier: Tier | None = None
+    action: Action = "read"
+    account: str | None = None
+    client: str | None = None
+    agent: str | None = None
+    limited: bool = False
+
+
+def needs(
+    tier: Tier,
+    action: Action,
+    *,
+    account: str | None = None,
+    client: str | None = None,
+    agent: str | None = None,
+    limited: bool = False,
+) -> Callable[[F], F]:
+    """Declare the row of the permission table that a route needs.
+
+    With `limited`, a `write_limited` passes too: the route must then look at `caller.limited`.
+    """
+    return _declared(Needs(tier, action, account, client, agent, limited))
+
+
+def needs_key(
+    *, account: str | None = None, client: str | None = None, agent: str | None = None
+) -> Callable[[F], F]:
+    """Declare that any key will do: what it may then do, the route or the catalog decides."""
+    return _declared(Needs(None, "read", account, client, agent))
+
+
+def _declared(found: Needs) -> Callable[[F], F]:
+    def declare(endpoint: F) -> F:
+        setattr(endpoint, _NEEDS, found)
+        return endpoint
+
+    return declare
+
+
+def needs_of(endpoint: object) -> Needs | None:
+    """What a route's function has declared."""
+    found = getattr(endpoint, _NEEDS, None)
+    return found if isinstance(found, Needs) else None
+
+
+async def permitted(request: Request) -> None:
+    """Let a request through to its route, or raise what refuses it; the app runs it first."""
+    wanted = needs_of(request.scope.get("endpoint"))
+    caller: Caller = request.state.caller
+    if wanted is None:
+        raise ApiError(403, "denied", "Nobody may do this: no permission is declared for it.")
+    path = request.path_params
+    account, client, agent = (
+        path.get(name) if name else None for name in (wanted.account, wanted.client, wanted.agent)
+    )
+    if (
+        (account is not None and not caller.reaches_account(account))
+        or (client is not None and not caller.reaches_client(client))
+        or (agent is not None and not caller.reaches_agent(agent))
+    ):
+        raise not_found()
+    if wanted.tier is None:
+        return
+    target = Target(wanted.tier, account or caller.account, client)
+    said = verdict(caller.actor.grants, wanted.action, target, caller.why)
+    if said == "limited" and wanted.limited:
+        request.state.caller = replace(caller, limited=True)
+    elif said != "yes":
+        await _refuse(request, wanted, target, needs_reason=said == "needs a reason")
+
+
+async def _refuse(request: Request, wanted: Needs, target: Target, *, needs_reason: bool) -> None:
+    """Raise the error of a refusal; that of a write is in the audit."""
+    caller: Caller = request.state.caller
+    what = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
+    if wanted.action == "write":
+        catalog = (await host(request)).catalog
+        await catalog.refused(caller.actor, what, target.tier, key=caller.change_key, of=target)
+    if needs_reason:
+        message = "say why: send the header Change-Reason or Change-Ticket"
+        raise errors.ReasonMissing(message)
+    raise errors.Denied(f"the role of this key may not {wanted.action} this")
+
+
+async def caller(request: Request) -> Caller:
+    """The caller of a request, as a dependency."""
+    found: Caller = request.state.caller
+    return found
+
+
+async def host(request: Request) -> Host:
+    """The parts of the host, as a dependency."""
+    found: Host = request.app.state.host
+    return found
+
+
+def iso(seconds: float | None) -> str | None:
+    """A time as answers have it: ISO 8601, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+CallerDep = Annotated[Caller, Depends(caller)]
+HostDep = Annotated[Host, Depends(host)]

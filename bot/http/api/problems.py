@@ -1,0 +1,111 @@
+"""Errors as `application/problem+json` (RFC 9457), and which error has which status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import PurePath
+from typing import Any
+
+import orjson
+
+from registry import errors
+from registry.errors import RegistryError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+NOT_FOUND = "There is nothing here, or nothing that this key may see."
+"""What every 404 says: of what is unknown, and of what is another account's."""
+
+STATUSES: Mapping[type[RegistryError], tuple[int, str]] = {
+    errors.NotThere: (404, "not-found"),
+    errors.RevisionConflict: (409, "revision-conflict"),
+    errors.AlreadyThere: (409, "already-there"),
+    errors.Owned: (409, "owned"),
+    errors.Trampled: (409, "trampled"),
+    errors.Unrestorable: (409, "unrestorable"),
+    errors.DocumentErrors: (422, "invalid-document"),
+    errors.ReferenceMissing: (422, "reference-missing"),
+    errors.KeyReused: (422, "key-reused"),
+    errors.ReasonMissing: (403, "reason-missing"),
+    errors.Denied: (403, "denied"),
+    errors.WrongKind: (503, "store-fault"),
+    errors.RegistryUnavailable: (503, "unavailable"),
+}
+"""The status and the name of each kind of error, the first that fits."""
+
+
+@dataclass(eq=False)
+class ApiError(Exception):
+    """A refusal: what a client gets to read. `kind` is the last part of its `type`.
+
+    `field` names what of the request is wrong, `problems` lists every mistake of a document.
+    """
+
+    status: int
+    kind: str
+    detail: str
+    field: str | None = None
+    problems: tuple[Mapping[str, Any], ...] = ()
+    headers: Mapping[str, str] | None = None
+
+    def body(self) -> bytes:
+        """The answer's body."""
+        said: dict[str, Any] = {
+            "type": f"urn:switchboard:problem:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.field is not None:
+            said["field"] = self.field
+        if self.problems:
+            said["problems"] = self.problems
+        return orjson.dumps(said)
+
+
+def not_found() -> ApiError:
+    """The one 404: the same bytes for what is unknown and for what is another account's."""
+    return ApiError(404, "not-found", NOT_FOUND)
+
+
+def refusal_of(error: RegistryError) -> ApiError:
+    """What a client reads of an error of the registry."""
+    status, kind = next(
+        (found for type_, found in STATUSES.items() if isinstance(error, type_)), (500, "fault")
+    )
+    if status == 404:
+        return not_found()
+    if status == 500:
+        return fault()
+    headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
+    detail, problems = str(error), tuple[Mapping[str, Any], ...]()
+    if isinstance(error, errors.DocumentErrors):
+        problems = tuple(_listed(error.problems))
+        detail = "The document is not valid."
+    elif isinstance(error, errors.Owned):  # where the file lies on the machine is nobody's business
+        detail = detail.replace(error.place, PurePath(error.place).name)
+    return ApiError(status, kind, _sentence(detail), problems=problems, headers=headers)
+
+
+def unavailable(why: str = "The store is away. A repeat is safe.") -> ApiError:
+    """An answer that has to wait for the store."""
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return ApiError(503, "unavailable", _sentence(why), headers=headers)
+
+
+def fault() -> ApiError:
+    """An error of ours; the log has the rest."""
+    return ApiError(500, "fault", "Something went wrong here. The host's log says what.")
+
+
+def _listed(problems: Iterable[errors.Problem]) -> Iterable[Mapping[str, Any]]:
+    for problem in problems:
+        said = {"place": problem.place, "message": problem.message, "cure": problem.cure}
+        yield {name: text for name, text in said.items() if text}
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
