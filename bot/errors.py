@@ -2,6 +2,7 @@
 
 SwitchboardError
 ├── ConfigError               the host cannot start; says where and how to fix it
+│   └── WrongWords            what was typed after a verb of the command line makes no sense
 ├── StoreError
 │   ├── StoreUnavailable      the store is away or full; waiting may help
 │   ├── WrongType             a key holds the wrong type: wait until it is repaired
@@ -38,6 +39,10 @@ class SwitchboardError(Exception):
 
 class ConfigError(SwitchboardError):
     """The host cannot start; the message says where and how to fix it."""
+
+
+class WrongWords(ConfigError):
+    """What was typed after a verb of the command line makes no sense; says what does."""
 
 
 class StoreError(SwitchboardError):

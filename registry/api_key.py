@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from registry.agent_limits import Budget
 from registry.errors import InvalidValue
@@ -17,7 +18,8 @@ from registry.roles import DEFAULT_ACCOUNT, Actor, RoleGrant, RoleName, Scope
 PREFIX = "sbk_"
 SHORTEST_KEY = 32
 """Characters of a key that the operator chooses, at least."""
-_HEX = set("0123456789abcdef")
+_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def new_secret() -> str:
@@ -44,8 +46,13 @@ class ApiKey(RegistryModel):
     one a request may name it. A key with `agent` or `client` reaches only that one.
     """
 
-    id: Annotated[str, must(str.isalnum, "{} is not the id of a key", "see `keys list`")]
-    hash: Annotated[str, must(lambda t: len(t) == 64 and set(t) <= _HEX, "{} is not a hash", "")]
+    id: Annotated[
+        str, AfterValidator(must(_ID.fullmatch, "{} is not the id of a key", "see `keys list`"))
+    ]
+    hash: Annotated[
+        str,
+        AfterValidator(must(_HASH.fullmatch, "it is not a SHA-256 in hex", "make a new key")),
+    ]
     account: str = DEFAULT_ACCOUNT
     role: RoleName = "instance_manager"
     scope: Scope = "account"

@@ -38,6 +38,8 @@ class WriterPermissions:
 
 Issues = Iterator[ValidationIssue]
 _LIST_IT = "list the name in AGENT_SECRETS, or use one that is listed"
+_IN_PLAIN_TEXT = "is written in plain text"
+_LOOKS = "looks like a secret"
 _FROM_ENV = "pass it to the program in env, as ${NAME}"
 OPERATOR = WriterPermissions()
 GUEST = WriterPermissions(operator=False)
@@ -56,6 +58,13 @@ def secrets_in(value: Any, path: Path = ()) -> Issues:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from secrets_in(item, (*path, index))
+
+
+def secrets_written(agent: AgentDefinition) -> list[ValidationIssue]:
+    """What is, or looks like, a secret in plain text in an agent's definition."""
+    body = agent.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    found = [*secrets_in(body), *screen_agent(agent, OPERATOR)]
+    return [issue for issue in found if _IN_PLAIN_TEXT in issue.message or _LOOKS in issue.message]
 
 
 def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Issues:
@@ -116,7 +125,7 @@ def _screen_args(args: Sequence[str], path: Path) -> Issues:
         if given and names_secret(name):
             option, argument = name, value
         if names_secret(option) and not argument.startswith(("-", "$")) and len(argument) >= 6:
-            message = f"'{dotted((*path, index))}' looks like a secret: it is the value of {option}"
+            message = f"'{dotted((*path, index))}' {_LOOKS}: it is the value of {option}"
             yield ValidationIssue((*path, index), message, _FROM_ENV, level="warning")
         option = "" if given else argument
 
@@ -192,5 +201,5 @@ def _secret(path: Path, what: str) -> ValidationIssue:
     cure = "put it into an environment variable, refer to it as ${NAME}" if here else "remove it"
     if "args" in path:
         cure = _FROM_ENV
-    message = f"{what} is written in plain text in '{dotted(path)}'"
+    message = f"{what} {_IN_PLAIN_TEXT} in '{dotted(path)}'"
     return ValidationIssue(path, message, f"{cure}, and replace the secret: it has been exposed")

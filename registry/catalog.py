@@ -341,7 +341,7 @@ class Catalog:
             if expected is not None and expected != _hash(roles_text(person, seen)):
                 raise errors.RevisionConflict(f"somebody else has changed the roles of {person}")
             if new is not None:
-                await self._check_document("role", where, new)
+                await self.check_document("role", person, new)
             if new == text:
                 return Written((await self.heads([where]))[0].number, created=False)
             with suppress(errors.RevisionConflict):
@@ -435,7 +435,7 @@ class Catalog:
             if not await self._must_write(where, text or "", change):
                 return Written((await self.heads([where]))[0].number, created=False)
             if text is not None:
-                await self._check_document(kind, where, text)
+                await self.check_document(kind, id, text)
             if expected not in (None, revision):
                 raise errors.RevisionConflict(f"somebody else has just changed {id}")
             if text == current:
@@ -457,7 +457,7 @@ class Catalog:
     ) -> None:
         """Make a change that was approved; raises RevisionConflict where its base is gone."""
         where = stored.DEFINITION + proposal.agent
-        await self._check_document("agent", where, proposal.text)
+        await self.check_document("agent", proposal.agent, proposal.text)
         action = "update agent" if proposal.base else "create agent"
         change = Change(actor, action, proposal.agent, key, self.wall(), why=why)
         await self.write_checked(where, proposal.text, proposal.base, change, CORE)
@@ -598,8 +598,9 @@ class Catalog:
         if problems := [*self.objections(agent)]:
             raise errors.DocumentErrors(problems)
 
-    async def _check_document(self, kind: Kind, where: str, text: str) -> None:
-        """Raise DocumentErrors for a text that is no valid document of its kind and key."""
+    async def check_document(self, kind: Kind, id: str, text: str) -> None:
+        """Raise DocumentErrors for a text that may not be stored as this document."""
+        where = stored.key_of(kind, id)
         if kind == "agent":
             agent = await self.parse(text, where)
             if problems := [*self.objections(agent)]:

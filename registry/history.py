@@ -326,7 +326,7 @@ class History:
     async def note_all(self) -> None:
         """Give a revision to whatever the histories do not end with."""
         snapshot = self.catalog.snapshot()
-        now = {where: entry.revision for where, entry in _documents(snapshot)}
+        now = {where: entry.revision for where, entry in documents_in(snapshot)}
         gone = [where for where in self._seen if where not in now]
         wanted = [where for where, held in now.items() if self._seen.get(where) != held] + gone
         for start in range(0, len(wanted), _BATCH):
@@ -335,7 +335,7 @@ class History:
 
     async def _note(self, keys: Sequence[str]) -> None:
         """Give these documents a revision where another hand wrote them."""
-        entries = dict(_documents(self.catalog.snapshot(), keys))
+        entries = dict(documents_in(self.catalog.snapshot(), keys))
         heads = await self.catalog.heads(keys)
         for where, head in zip(keys, heads, strict=True):
             entry = entries.get(where)
@@ -362,7 +362,7 @@ class History:
         return Change(BY_FILE, "load", id, "", self.catalog.wall(), f"from {entry.place}")
 
 
-def _documents(
+def documents_in(
     snapshot: Snapshot, keys: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Entry[Any]]]:
     """The documents in force by their keys, with a revision each; all of them, or these."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from registry.errors import InvalidValue
 from registry.fields import Few, RegistryModel, is_slug, must, valid_slug
@@ -56,7 +56,11 @@ DEFAULT_ACCOUNT = "default"
 _PERSON = re.compile(r"tg:[1-9][0-9]{0,18}|api:[a-z0-9][a-z0-9_-]{0,63}:[^\s:]{1,128}")
 Person = Annotated[
     str,
-    must(_PERSON.fullmatch, "{} does not name a person", "write tg:<id> or api:<account>:<user>"),
+    AfterValidator(
+        must(
+            _PERSON.fullmatch, "{} does not name a person", "write tg:<id> or api:<account>:<user>"
+        )
+    ),
 ]
 
 

@@ -52,3 +52,22 @@ def test_help_is_a_word_as_well(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["help"])
     assert "show every mistake in the configuration" in capsys.readouterr().out
+
+
+def test_a_verb_that_reads_no_documents_loads_nothing_of_those_that_do(tmp_path: Path) -> None:
+    code = (
+        "import sys; from bot.cli.main import main; main(['token-hash', '123456789:AA']);"
+        "print(*(name for name in sys.modules if name.startswith(('bot.', 'registry.'))))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = set(ran.stdout.split())
+    assert "bot.cli.main" in loaded
+    assert loaded.isdisjoint({"bot.cli.words", "bot.cli.door", "registry.catalog", "bot.settings"})
