@@ -21,8 +21,12 @@ dev:
 run: setup  ## run the bots in the environment or .env; without any, a sandbox in the browser
 	@verb=$$($(BIN)/python -m bot.variables) && exec $(BIN)/switchboard $$verb
 
-test: check  ## the static checks, then all tests, once (some: TESTS=tests/house)
-	@$(BIN)/pytest -n 3 --dist loadscope $(TESTS)
+# The types take a core for half a minute without their cache: the tests run beside them.
+test: dev walls dependencies  ## the static checks and all tests, once (some: TESTS=tests/house)
+	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT && \
+	{ $(BIN)/mypy >"$$said" 2>&1 & types=$$!; \
+	$(BIN)/pytest -n 3 --dist loadscope $(TESTS); tests=$$?; \
+	wait $$types; types=$$?; cat "$$said"; [ $$tests -eq 0 ] && [ $$types -eq 0 ]; }
 
 test-again: dev  ## all tests ten times in a row while the cores are busy (TIMES=3 TESTS=tests/host)
 	@$(BIN)/python -m tests.again $(or $(TIMES),10) $(TESTS)

@@ -20,7 +20,7 @@ from registry.errors import DocumentErrors
 from registry.sources.json_yaml import load_document, read_document
 from registry.validation import RawDocument, build
 from simulators.messages.turns import Call, turn
-from tests.host.stage import ROOT, Stage, health, until
+from tests.host.stage import ROOT, Stage, command, health, until
 
 SCHEMA = {"type": "object", "properties": {"status": {"type": "string"}}}
 SECRET = "hub-secret-0123456789"
@@ -264,17 +264,9 @@ async def test_an_api_key_goes_into_its_header_and_a_bad_one_leaves_its_skill_ou
     assert [called for called, _ in hub.calls] == [SECRET]
 
 
-async def _command(stage: Stage, *words: str) -> tuple[int | None, str]:
-    """`switchboard skill test …` as a process: its exit status, and all that it says."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "skill", "test", *words),
-        cwd=stage.folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **stage.variables()},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await asyncio.wait_for(process.communicate(), 100)
-    return process.returncode, said.decode()
+async def _command(stage: Stage, *words: str) -> tuple[int, str]:
+    """`switchboard skill test …`: its exit status, and all that it says."""
+    return await command(stage.folder, stage.variables(), "skill", "test", *words)
 
 
 async def test_a_skill_is_tried_from_the_command_line(stage: Stage, hub: Hub) -> None:
