@@ -124,7 +124,7 @@ def test_an_index_out_of_reach_is_named_as_such_and_what_a_link_leads_to_is_left
     assert not (checkout / ".venv").is_symlink()
     assert done.returncode == 1
     assert "The package index cannot be reached." in done.stderr
-    assert "Cure: check the network" in done.stderr
+    assert "Fix: check the network" in done.stderr
     assert not (checkout / ".venv/.stamp").exists()
 
 
