@@ -216,10 +216,17 @@ class RevisionStore:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    async def history(self, key: str, count: int = KEPT_REVISIONS) -> list[Revision]:
-        """The newest revisions of a document, newest first."""
-        found: Any = await self._client.lrange(stored.history_of(key), -count, -1)
-        return [_revision(json.loads(raw)) for raw in reversed(found)]
+    async def history(
+        self, key: str, count: int = KEPT_REVISIONS, before: int | None = None
+    ) -> list[Revision]:
+        """The newest revisions of a document, newest first, those before a number."""
+        end = -1
+        if before is not None:
+            (head,) = await self.heads([key])
+            end = -1 - max(0, head.number - before + 1)
+        found: Any = await self._client.lrange(stored.history_of(key), end - count + 1, end)
+        revisions = [_revision(json.loads(raw)) for raw in reversed(found)]
+        return [one for one in revisions if before is None or one.number < before]
 
     async def heads(self, keys: Sequence[str]) -> list[Head]:
         """The newest revision of each document."""

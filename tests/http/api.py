@@ -59,7 +59,7 @@ class Client:
         *,
         data: bytes | None = None,
         json: Any = None,
-        **headers: str,
+        **headers: Any,
     ) -> Answered:
         sent = CIMultiDict({name.replace("_", "-"): text for name, text in headers.items()})
         if key is not None:
@@ -71,7 +71,7 @@ class Client:
         async with self.session.request(method, url, headers=sent, data=data) as answer:
             return Answered(answer.status, answer.headers, await answer.read())
 
-    async def get(self, path: str, key: str | None = OPERATOR_KEY, **headers: str) -> Answered:
+    async def get(self, path: str, key: str | None = OPERATOR_KEY, **headers: Any) -> Answered:
         return await self.ask("GET", path, key, **headers)
 
     async def make_key(self, **fields: Any) -> str:

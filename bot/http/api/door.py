@@ -57,6 +57,7 @@ _CONTENT_POLICY = (
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MOST_NAMES = 4096
+_TINY = 1e-9  # seconds that rounding may cost
 _MOST_WORDS = 500
 _UNAUTHORIZED = "Send a valid key of this host: Authorization: Bearer <key>."
 
@@ -73,12 +74,11 @@ class MinuteLimiter:
         """Count one more, and 0; or the seconds until there may be one."""
         now = self._clock()
         full_at = max(now, self._full_at.get(name, now))
-        if (wait := full_at - now - (60 - self._interval)) > 1e-9:
+        if (wait := full_at - now - (60 - self._interval)) > _TINY:
             return wait
-        if name not in self._full_at and len(self._full_at) >= _MOST_NAMES:
-            self._full_at = {one: at for one, at in self._full_at.items() if at > now}
-            if len(self._full_at) >= _MOST_NAMES:
-                self._full_at.pop(next(iter(self._full_at)))
+        self._full_at.pop(name, None)
+        if len(self._full_at) >= _MOST_NAMES:  # the one that was silent for the longest time
+            del self._full_at[next(iter(self._full_at))]
         self._full_at[name] = full_at + self._interval
         return 0.0
 
