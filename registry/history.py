@@ -66,9 +66,14 @@ class Wanted:
 
 @dataclass(eq=False, slots=True)
 class History:
-    """Reads and restores revisions over a catalog; asks the roles before it shows anything."""
+    """Reads and restores revisions over a catalog; asks the roles before it shows anything.
+
+    A host notes what its file brought; whoever may have another file, such as the command line,
+    leaves that to it (`is_host`).
+    """
 
     catalog: Catalog
+    is_host: bool = True
     _seen: dict[str, str] = field(default_factory=dict, init=False)
 
     # --- revisions -------------------------------------------------------------------------------
@@ -340,7 +345,7 @@ class History:
         for where, head in zip(keys, heads, strict=True):
             entry = entries.get(where)
             held = entry.revision if entry else DELETED
-            if head.hash == held:
+            if head.hash == held or (entry is not None and entry.operator and not self.is_host):
                 continue
             async with self.catalog.writable.using(where) as store:
                 if entry is not None and entry.operator:
@@ -354,6 +359,10 @@ class History:
                     )
                 else:
                     text = await self.catalog.writable.text(where)
+                    if text is None and not self.is_host:
+                        newest = await store.history(where, 1)
+                        if newest and newest[0].by == BY_FILE.id:
+                            continue
                     if (entry is None) is (text is None):  # else it is changing at this moment
                         await store.see_by_hand(where, text)
 

@@ -117,6 +117,9 @@ async def show_history(door: Door, given: Namespace) -> Said:
 async def revisions(door: Door, kind: Kind, id: str) -> list[Revision]:
     """The revisions of a document, newest first; raises ConfigError where there are none."""
     found = await door.history.revisions(ACTOR, kind, id)
+    if not found and id in documents(door, kind):
+        message = f"{NAMES[kind]} '{id}' has no revisions yet"
+        raise ConfigError(f"{message}; a host notes them when it loads the file")
     if not found:
         cure = "`list` shows which there are; `audit list` also what was deleted"
         raise not_there(NAMES[kind], id, documents(door, kind), cure)

@@ -65,7 +65,7 @@ class Door:
     @property
     def history(self) -> History:
         """The revisions and the audit."""
-        return History(self.catalog)
+        return History(self.catalog, is_host=False)
 
     @property
     def file_errors(self) -> list[Problem]:

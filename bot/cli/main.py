@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := _no_verb(words):
         print(f"switchboard: {wrong}", file=sys.stderr)
         return 2
-    given, rest = _parser(words[0]).parse_known_args(words)
+    given, rest = parser_of(words[0]).parse_known_args(words)
     if rest:
         cure = f"`switchboard {words[0]} --help` lists what it takes"
         print(f"switchboard: {words[0]} takes no {rest[0]!r}; {cure}", file=sys.stderr)
@@ -84,7 +84,7 @@ def _no_verb(words: Sequence[str]) -> str:
     return f"there is no command {words[0][:40]!r}; {cure}"
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
+def parser_of(verb: str) -> argparse.ArgumentParser:
     """What reads the words; those over the registry are learnt only where `verb` is one."""
     about = "Many Telegram bots, each answered by its own agent."
     parser = _Parser(prog="switchboard", description=about)

@@ -46,6 +46,11 @@ async def test_a_change_of_the_command_line_is_felt_in_a_chat_at_once(stage: Sta
         assert await stage.ask(ann, room, echo, "after") == "well"
         assert time.monotonic() - ended < 5  # the answer as well, on any machine
         assert "the poet of the house" in str(stage.requests()[-1]["system"])
+        other = stage.folder / "other.json"
+        other.write_text('{"agents": []}', "utf-8")
+        elsewhere = {**environ, "AGENTS_FILE": str(other)}
+        code, said = await run(elsewhere, "agents", "history", "echo", "--json")
+        assert [(one["by"], one["deleted"]) for one in json.loads(said)] == [("file", False)]
         code, said = await run(environ, "audit", "list", "--json")
         records = json.loads(said)
         assert {one["via"] for one in records if one["entity_id"] == "poet"} == {"cli"}
