@@ -91,9 +91,14 @@ class ApiKey(RegistryModel):
         return self.client is not None or self.agent is not None
 
     def actor(self, user: str | None = None, grants: tuple[RoleGrant, ...] = ()) -> Actor:
-        """Who asks with this key; `grants` are the roles that the person holds besides."""
-        own = () if self.is_narrow else tuple(g for g in grants if g.account == self.account)
-        own = tuple(grant for grant in own if grant.scope != "host")
+        """Who asks with this key; `grants` are the roles that the person holds besides.
+
+        They are added inside the key's own account and scope, and to no narrowed key.
+        """
+        own = grants if self.scope == "host" else tuple(g for g in grants if g.scope != "host")
+        if self.is_narrow:
+            own = ()
+        own = tuple(g for g in own if g.scope == "host" or g.account == self.account)
         return Actor(self.person(user), (self.grant, *own), "http", self.id)
 
     def person(self, user: str | None = None) -> str:

@@ -59,6 +59,7 @@ DOOR = {
     "access": "list, let in and block people and groups",
     "keys": "create, list and revoke API keys",
     "audit": "list, verify and roll back what was changed",
+    "reviews": "list and reject changes that wait for a second person",
     "export": "write all agents, bindings, roles and access to one file",
     "import": "read such a file, and show first what it would change",
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bot.cli import audit, documents, keys, transfer
+from bot.cli import audit, documents, keys, reviews, transfer
 from bot.cli.door import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
@@ -228,6 +228,13 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     one.add_argument("number", metavar="N", type=_number, help="as `list` shows it")
 
 
+def _reviews(parser: argparse.ArgumentParser) -> None:
+    acts = _acts(parser, "list | reject", "proposal")
+    acts.add("list", "list the changes of agents that wait for approval", reviews.list_reviews)
+    one = acts.add("reject", "reject a change of an agent", reviews.reject, writes=True)
+    one.add_argument("agent", metavar="AGENT", help="the agent's id")
+
+
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", help="stdout if omitted, or -")
     _finish(parser, transfer.export, needs_store=False, needs_file=True)
@@ -252,6 +259,7 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "access": _access,
     "keys": _keys,
     "audit": _audit,
+    "reviews": _reviews,
     "export": _export,
     "import": _import,
 }
