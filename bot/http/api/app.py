@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -132,7 +133,8 @@ def _add_own_routes(app: FastAPI) -> None:
     @needs_key()
     async def openapi() -> Response:
         """This API as an OpenAPI document."""
-        return Response(orjson.dumps(openapi_document(app)), media_type="application/json")
+        document = await asyncio.to_thread(openapi_document, app)
+        return Response(orjson.dumps(document), media_type="application/json")
 
 
 # --- errors --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from registry.errors import Denied, DocumentErrors, NotThere, Problem, RevisionC
 from registry.history import kept_text, text_of
 from registry.revisions import FieldChange, Kind, Revision
 from registry.roles import RoleGrant, Why, sees_grant
-from registry.snapshot import Entry, revision_of
+from registry.snapshot import ONLY, PLAIN, Entry, revision_of
 from registry.sources.json_yaml import read_value
 
 _QUICK = 16_000  # characters of a body that are read on the loop
@@ -202,9 +202,16 @@ def none_left() -> Response:
     return Response(status_code=204)
 
 
-def held(entry: Entry[Any]) -> str:
-    """The hash of an entry, as its history has it."""
+def held(entry: Entry[Any]) -> str | None:
+    """The hash of an entry, as its history has it; None for one that nobody has written."""
+    if entry.document in (ONLY, PLAIN):
+        return None
     return entry.revision or revision_of(text_of(entry.value))
+
+
+def is_read_only(entry: Entry[Any]) -> bool:
+    """Whether the operator's file or environment owns it."""
+    return entry.operator and entry.document not in (ONLY, PLAIN)
 
 
 def shown(entry: Entry[Any]) -> Any:
@@ -259,8 +266,10 @@ class Document:
         tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
         return now if now and (now in tags or "*" in tags) else tags[0] or "none"
 
-    async def number(self, held: str) -> int | None:
+    async def number(self, held: str | None) -> int | None:
         """The number of the newest revision with this hash, once it has one."""
+        if held is None:
+            return None
         read = self.host.history.revisions
         found = await read(self.caller.actor, self.kind, self.id, count=_RECENT)
         return next((one.number for one in found if one.hash == held), None)

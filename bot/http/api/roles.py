@@ -171,7 +171,7 @@ async def get_roles(document: PersonDep) -> Response:
     seen = document.seen_roles
     if not seen:
         raise not_found()
-    return _shown(document.id, seen, await document.number(document.etag or ""))
+    return _shown(document.id, seen, await document.number(document.etag))
 
 
 @needs_key()
