@@ -220,7 +220,12 @@ class App:
         permissions = self.settings.guest_permissions()
         while True:
             store = RedisStore(self.store.redis, permissions)
-            self.catalog = Catalog(agents_source(self.settings), store, writer=permissions)
+            self.catalog = Catalog(
+                agents_source(self.settings),
+                store,
+                writer=permissions,
+                review=self.settings.review.core,
+            )
             try:
                 await self.catalog.open()
             except RegistryUnavailable as error:

@@ -113,6 +113,10 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
         cure = "remove it, unless it is a part of the secret"
         yield Problem(name, "its value has a quote at one end", cure, "warning")
     yield from _access_problems(settings)
+    if len(settings.admins) > 1 and settings.review.core == "one":
+        message = f"{len(settings.admins)} admins may each change what every agent says and may use"
+        cure = "to have a second person approve that, set it to two"
+        yield Problem("REVIEW__CORE", message, cure, "note")
     yield from _api_problems(settings)
 
 

@@ -326,6 +326,14 @@ class Llm(BaseModel, extra="forbid", frozen=True):
         return LlmConfiguration.model_construct(given, **whole)
 
 
+class ReviewSettings(BaseModel, extra="forbid", frozen=True):
+    """Which changes take a second person: `REVIEW__…`."""
+
+    core: Literal["one", "two"] = "one"
+    """`two`: a new prompt or tool of an agent is live only once a second person, who is named for
+    `qa` or `security` (`/roles grant`), has approved it."""
+
+
 _OTHER_NAMES = {
     "api_host": "http_host",
     "api_port": "http_port",
@@ -438,6 +446,7 @@ class Settings(BaseSettings):
     limits: Annotated[LimitSettings, BeforeValidator(_whole)] = LimitSettings()
     """What one turn may use at most."""
     budgets: Annotated[BudgetSettings, BeforeValidator(_whole)] = BudgetSettings()
+    review: Annotated[ReviewSettings, BeforeValidator(_whole)] = ReviewSettings()
     """What may be spent at most."""
     approval_minutes: float = Field(60.0, gt=0)
     """How long an approval question stays open, unless the agent says otherwise."""

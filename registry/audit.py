@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from registry.revisions import FieldChange, Kind, differences, json_of
-from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why
+from registry.roles import (
+    DEFAULT_ACCOUNT,
+    NO_REASON,
+    Actor,
+    RoleDocument,
+    Target,
+    Why,
+    is_support,
+)
 
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
@@ -165,10 +173,57 @@ def chained(
 def records_of(
     change: Change, kind: Kind, id: str, target: Target, before: str | None, after: str | None
 ) -> list[AuditRecord]:
-    """The records of a change of one document, one for each field that differs."""
-    base = _base(change, kind, id, target)
+    """The records of a change of one document, one for each field that differs.
+
+    The roles of a person are told apart by what they are about, so that the audit of one account
+    says nothing of the others. The hash of a key is left out.
+    """
     old = None if before is None else json_of(before)
     new = None if after is None else json_of(after)
+    if kind == "role":
+        return _role_records(change, id, target, old, new)
+    if kind == "key":
+        old, new = _without_hash(old), _without_hash(new)
+    base = _base(change, kind, id, target)
+    waits = kind == "proposal" and after is not None
+    return _records(replace(base, requires_review=waits), kind, old, new)
+
+
+def _role_records(change: Change, id: str, target: Target, old: Any, new: Any) -> list[AuditRecord]:
+    """The records of the roles of a person, by what each role is about."""
+    try:
+        was, now = _role_parts(old), _role_parts(new)
+    except ValueError:  # written by hand, and no roles
+        return [_base(change, "role", id, target)]
+    return [
+        record
+        for part in {**was, **now}
+        if was.get(part) != now.get(part)
+        for record in _records(
+            _base(change, "role", id, part), "role", was.get(part), now.get(part)
+        )
+    ]
+
+
+def _role_parts(value: Any) -> dict[Target, Any]:
+    """The roles of a person by what they are about, each part as a document of its own."""
+    if value is None:
+        return {}
+    document = RoleDocument.model_validate(value)
+    parts: dict[Target, Any] = {}
+    for grant in document.grants:
+        part = parts.setdefault(grant.target, {"person": document.person, "grants": []})
+        part["grants"].append(grant.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+    return parts
+
+
+def _without_hash(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: item for name, item in value.items() if name != "hash"}
+
+
+def _records(base: AuditRecord, kind: Kind, old: Any, new: Any) -> list[AuditRecord]:
     if old is None or new is None:
         kind_of_change: ChangeType = "create" if old is None else "delete"
         whole = replace(base, change_type=kind_of_change, entity_type=_entity(kind, None))
@@ -207,6 +262,7 @@ def _base(change: Change, kind: str, id: str, target: Target) -> AuditRecord:
         detail=change.detail,
         via=change.actor.via,
         api_key=change.actor.key,
+        support=is_support(change.actor.grants, target),
     )
 
 
@@ -244,7 +300,9 @@ def verify(
     """
     last, before = 0, ""
     for number, fields in entries:
-        if _digest(fields) != fields.get("hash"):
+        if last and number <= last:
+            return Broken(number, "there is another record with its number: one was put in")
+        if fields.get("number") != str(number) or _digest(fields) != fields.get("hash"):
             return Broken(number, "its fields do not match its hash: it was changed")
         if last and number != last + 1:
             return Broken(last + 1, "it is missing")

@@ -4,6 +4,7 @@ RegistryError
 ├── DocumentErrors        a document is wrong; holds every problem found, each with place and cure
 ├── Denied                the actor may not change this
 │   └── ReasonMissing     they may, but only with a reason or a ticket
+├── ReviewNeeded          the change is kept, and live once a second person has approved it
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
@@ -21,7 +22,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 _VERB = re.compile(r"(is|has|must|may|cannot) ")
@@ -31,12 +32,16 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, where (`file:line`, variable or Redis key), and what cures it."""
+    """What is wrong, where (`file:line`, variable or Redis key), and what cures it.
+
+    `path` is the dotted path of the field in its document, where it is of one.
+    """
 
     place: str
     message: str
     cure: str
     level: Level = "error"
+    path: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         is_said_of_place = self.place.isidentifier() and _VERB.match(self.message)
@@ -88,6 +93,19 @@ class Denied(RegistryError):
 
 class ReasonMissing(Denied):
     """The change needs a reason or a ticket."""
+
+
+class ReviewNeeded(RegistryError):
+    """The change of an agent is kept until a second person approves it, for what `needs` says."""
+
+    def __init__(self, agent: str, needs: Collection[str]) -> None:
+        named = " and ".join(needs)
+        message = (
+            f"the change of agent '{agent}' waits for a second person, who is named for {named}"
+        )
+        super().__init__(message)
+        self.agent = agent
+        self.needs = tuple(needs)
 
 
 class Owned(RegistryError):

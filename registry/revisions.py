@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["agent", "binding", "default", "role", "key", "access"]
-KINDS: tuple[Kind, ...] = ("agent", "binding", "default", "role", "key", "access")
+Kind = Literal["agent", "binding", "default", "role", "key", "access", "proposal"]
+KINDS: tuple[Kind, ...] = ("agent", "binding", "default", "role", "key", "access", "proposal")
 WordChange = tuple[Literal["=", "-", "+"], str]
 
 _SECTIONS: Mapping[str, str] = {

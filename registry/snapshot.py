@@ -32,6 +32,7 @@ from registry.definition import (
 from registry.errors import Problem
 from registry.fields import slug
 from registry.policy import ToolPolicy
+from registry.review import Proposal
 from registry.roles import RoleDocument, RoleGrant
 
 T = TypeVar("T")
@@ -74,7 +75,8 @@ Entries = Mapping[str, Entry[T]]
 class Document:
     """Agents by id, bindings by slot in their order, the default agent, top-level MCP servers.
 
-    Of a store also the roles by person, the API keys by id, and who was let in, by subject.
+    Of a store also the roles by person, the API keys by id, who was let in, by subject, and the
+    changes of agents that wait for a second person, by agent.
     `problems` are what is wrong but left the rest usable: warnings, and values that were left out.
     """
 
@@ -86,6 +88,7 @@ class Document:
     roles: Entries[RoleDocument] = field(default_factory=dict)
     keys: Entries[ApiKey] = field(default_factory=dict)
     access: Entries[AccessGrant] = field(default_factory=dict)
+    proposals: Entries[Proposal] = field(default_factory=dict)
 
 
 def merge_documents(above: Document, below: Document) -> Document:
@@ -110,6 +113,7 @@ def merge_documents(above: Document, below: Document) -> Document:
         roles=below.roles,
         keys=below.keys,
         access=below.access,
+        proposals=below.proposals,
     )
 
 

@@ -37,9 +37,11 @@ from registry.fields import (
     RegistryModel,
     ValidationIssue,
     canonical,
+    dotted,
     is_slug,
     issues_of,
 )
+from registry.review import Proposal
 from registry.roles import RoleDocument
 from registry.secrets import shown
 from registry.snapshot import Document, Entry, revision_of
@@ -285,6 +287,10 @@ class DocumentReader:
             key, issues = _modelled(part, ApiKey)
         return self._entry(part, key, issues)
 
+    def proposal(self, part: RawValue) -> Entry[Proposal] | None:
+        """A change of an agent that waits for a second person."""
+        return self._entry(part, *_validated(part, Proposal))
+
     def access(self, part: RawValue) -> Entry[AccessGrant] | None:
         """Whether a person or a group was let in or blocked."""
         return self._entry(part, *_validated(part, AccessGrant))
@@ -297,7 +303,10 @@ class DocumentReader:
         for issue in issues:
             if len(unique) < MOST_ISSUES:
                 unique.setdefault((issue.path, issue.cure), issue)
-        own = [Problem(part.at(i.path), i.message, i.cure, i.level) for i in unique.values()]
+        own = [
+            Problem(part.at(i.path), i.message, i.cure, i.level, dotted(i.path))
+            for i in unique.values()
+        ]
         self.problems.extend(own)
         if value is None or any(problem.level == "error" for problem in own):
             return None

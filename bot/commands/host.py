@@ -34,6 +34,7 @@ from registry.errors import (
     Problem,
     RegistryError,
     RegistryUnavailable,
+    ReviewNeeded,
 )
 from registry.fields import nearest
 from registry.history import History
@@ -124,6 +125,12 @@ def retrying(row: BotCommand) -> BotCommand:
                 return Reply(f"Nothing was changed.\n{problem_lines(errors.problems)}")
             except KeyReused:
                 return Reply("This was already done.")
+            except ReviewNeeded as error:
+                hint = "It is in force once that person sends"
+                approve = code(f"/reviews approve {error.agent}")
+                return Reply(
+                    f"Kept, not yet in force: {escape_markdown(str(error))}. {hint} {approve}."
+                )
             except RegistryError as error:
                 return Reply(f"Nothing was changed: {escape_markdown(str(error))}.")
 

@@ -29,6 +29,8 @@ API_KEY = "agent:key:"
 """Before the id of an API key: its key."""
 ACCESS = "agent:access:"
 """Before a subject: the key of what says whether it was let in or blocked."""
+PROPOSAL = "agent:proposal:"
+"""Before an agent's id: the key of a change of it that waits for a second person."""
 AUDIT = "agent:audit:chain"
 AUDIT_HEAD = "agent:audit:head"
 AUDIT_BEFORE = "agent:audit"
@@ -46,6 +48,7 @@ PREFIXES: Mapping[Kind, str] = {
     "role": ROLE,
     "key": API_KEY,
     "access": ACCESS,
+    "proposal": PROPOSAL,
 }
 DEFAULT_ID = "default"
 """The id of the one document that says which agent is the default one."""
@@ -69,13 +72,13 @@ def name_of(key: str) -> tuple[Kind, str]:
 
 def is_document(key: str) -> bool:
     """Whether a document may be at a key."""
-    return key == DEFAULT or key.startswith((DEFINITION, BINDING, ROLE, API_KEY, ACCESS))
+    return key == DEFAULT or key.startswith((DEFINITION, BINDING, ROLE, API_KEY, ACCESS, PROPOSAL))
 
 
 def target_of(key: str, text: str | None) -> Target:
     """The tier and the account of the document at a key, as far as its text tells."""
     kind, _ = name_of(key)
-    if kind == "agent":
+    if kind in ("agent", "proposal"):
         return CORE
     value = json_of(text) if text else None
     if kind == "role" and isinstance(value, Mapping):
@@ -160,6 +163,7 @@ class CachedDocuments:
             roles=self._in_order(ROLE),
             keys=self._in_order(API_KEY),
             access=self._in_order(ACCESS),
+            proposals=self._in_order(PROPOSAL),
         )
 
     def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:
@@ -226,6 +230,7 @@ class CachedDocuments:
             "role": reader.role,
             "key": reader.key,
             "access": reader.access,
+            "proposal": reader.proposal,
         }
         entry = read[kind](part)
         own = PREFIXES[kind] + str(getattr(entry.value, _NAMES[kind])) if entry else ""
@@ -243,6 +248,7 @@ _NAMES: Mapping[Kind, str] = {
     "role": "person",
     "key": "id",
     "access": "subject",
+    "proposal": "agent",
 }
 """What of a value must stand in its key."""
 

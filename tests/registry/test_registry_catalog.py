@@ -13,12 +13,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from registry.audit import AuditRecord
 from registry.authorization import GUEST
 from registry.binding import AgentBinding, BotIdentity
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration, servers_of
-from registry.errors import AlreadyThere, Denied, DocumentErrors, KeyReused, NotThere, Owned
-from registry.roles import HOST_ADMIN, Actor
+from registry.errors import (
+    AlreadyThere,
+    Denied,
+    DocumentErrors,
+    KeyReused,
+    NotThere,
+    Owned,
+    ReasonMissing,
+)
+from registry.history import History
+from registry.roles import HOST_ADMIN, Actor, RoleGrant, Why
 from registry.snapshot import Document, Entry, Layer, Snapshot, effective, merge_documents
 from registry.sources.environment import read_environment
 from registry.sources.file import FileSource
@@ -39,6 +49,11 @@ def agent(agent_id: str = "x", **fields: Any) -> AgentDefinition:
 def bound(key: str, to: str = "x") -> AgentBinding:
     value = {"agentId": to, "type": "ChatId", "bindingKey": key, "bot": "123"}
     return AgentBinding.model_validate(value)
+
+
+async def told(catalog: Catalog) -> list[AuditRecord]:
+    """The audit, newest first."""
+    return await History(catalog).host_audit(ADMIN)
 
 
 @pytest.fixture
@@ -118,7 +133,7 @@ async def test_a_replay_of_any_change_does_nothing(catalog: Catalog) -> None:
     await catalog.unbind(ADMIN, bound("5").slot, key="4")
     await catalog.bind(ADMIN, bound("5"), key="2")
     assert catalog.snapshot().resolve(BOT, 5, 1).rule == "default"
-    assert [entry["action"] for entry in await catalog.audit()] == [
+    assert [record.action for record in await told(catalog)] == [
         "unbind",
         "set default",
         "bind",
@@ -129,7 +144,7 @@ async def test_a_replay_of_any_change_does_nothing(catalog: Catalog) -> None:
 
 
 async def test_who_may_not_is_refused_everywhere_and_the_audit_tells_it(catalog: Catalog) -> None:
-    person = Actor("666")
+    person = Actor("tg:666")
     for number, change in enumerate(
         (
             catalog.create_agent(person, agent(), key="1"),
@@ -142,24 +157,34 @@ async def test_who_may_not_is_refused_everywhere_and_the_audit_tells_it(catalog:
     ):
         with pytest.raises(Denied):
             await change
-        newest = (await catalog.audit())[0]
-        assert newest["actor"] == "666"
-        assert newest["action"].startswith("refused: ")
-        assert newest["at"] == "1.500"
-        assert len(await catalog.audit()) == number + 1
+        newest = (await told(catalog))[0]
+        assert newest.changed_by == "tg:666"
+        assert newest.action.startswith("refused: ")
+        assert newest.at == 1.5
+        assert len(await told(catalog)) == number + 1
     assert set(catalog.snapshot().agents) == {"f"}
 
 
-async def test_rights_are_judged_by_the_hosts_own_rule(store: RedisStore) -> None:
-    def only_bind(actor: Actor, action: str, target: str) -> bool:
-        return action == "bind" and target.endswith(actor.id)
+async def test_an_instance_admin_of_the_default_account_binds_and_makes_no_agent(
+    catalog: Catalog,
+) -> None:
+    person = Actor("tg:5", (RoleGrant(role="instance_admin"),))
+    await catalog.bind(person, bound("5"), key="1")
+    with pytest.raises(Denied, match="only admins of the host may"):
+        await catalog.create_agent(person, agent(), key="2")
+    other = Actor("tg:5", (RoleGrant(role="instance_admin", account="acme"),))
+    with pytest.raises(Denied, match="account default"):
+        await catalog.bind(other, bound("6"), key="3")
 
-    catalog = Catalog(FileSource(None), store, may=only_bind)
-    await catalog.open()
-    await catalog.bind(Actor("123"), bound("5"), key="1")
-    with pytest.raises(Denied):
-        await catalog.bind(Actor("9"), bound("6"), key="2")
-    await catalog.close()
+
+async def test_support_writes_only_with_a_reason_and_the_audit_tells_it(catalog: Catalog) -> None:
+    engineer = Actor("tg:5", (RoleGrant(role="spokestack_engineer", scope="host"),))
+    with pytest.raises(ReasonMissing, match="give a reason or a ticket"):
+        await catalog.bind(engineer, bound("5"), key="1")
+    await catalog.bind(engineer, bound("5"), key="2", why=Why("they asked for it", "OPS-12"))
+    record = (await told(catalog))[0]
+    assert (record.change_reason, record.ticket_reference) == ("they asked for it", "OPS-12")
+    assert record.support
 
 
 async def test_what_the_file_owns_is_not_written(catalog: Catalog) -> None:
@@ -187,7 +212,7 @@ async def test_a_change_is_validated_before_it_is_written(
     with pytest.raises(DocumentErrors, match=words):
         await catalog.create_agent(ADMIN, agent(**fields), key="1")
     assert catalog.get_agent("x") is None
-    assert not await catalog.audit()
+    assert not await told(catalog)
 
 
 async def test_pasted_text_is_told_by_line(catalog: Catalog) -> None:

