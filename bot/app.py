@@ -516,6 +516,7 @@ class App:
             partial(self._load_api, uses),
             Idempotency(self.store, self.clock),
             uses,
+            self.loaded,
             settings.http_api,
         )
         self._door.api = api

@@ -123,7 +123,9 @@ class RevisionStore:
         before = last[0].text if last else None
         revision = NewRevision(text, held, change, place, masked=text is not None and bool(place))
         records = records_of(change, kind, id, target, before, text)
-        return await self._write("seen", key, "", "", change, lambda _before: records, revision)
+        # What was SET by hand may have been replaced meanwhile: then there is nothing to note.
+        there = "" if place else held
+        return await self._write("seen", key, "", there, change, lambda _before: records, revision)
 
     async def record(self, record: AuditRecord, change: Change) -> None:
         """Write an audit record alone, once for the change's key."""
@@ -188,7 +190,7 @@ class RevisionStore:
 
     async def _ends(self, key: str, act: str) -> tuple[str | None, Head, str]:
         """What is at a key, the newest revision of it, and the end of the audit."""
-        async with self._client.pipeline(transaction=False) as pipeline:
+        async with self._client.pipeline() as pipeline:  # all of one moment
             if act in ("put", "delete"):
                 pipeline.get(key)
             else:

@@ -41,7 +41,7 @@ class AgentSummary(BaseModel):
     id: str = Field(examples=["jack"])
     name: str = Field(examples=["Jack"])
     description: str | None
-    hash: str
+    hash: str | None
     place: str = Field(examples=["agents.json:3"])
     read_only: bool
     default: bool = Field(description="Whether it answers where no other agent is bound.")
@@ -112,7 +112,7 @@ def _summary(entry: Entry[AgentDefinition], *, is_default: bool) -> AgentSummary
         description=own.description,
         hash=docs.held(entry),
         place=shown_place(entry.place),
-        read_only=entry.operator,
+        read_only=docs.is_read_only(entry),
         default=is_default,
     )
 
@@ -121,7 +121,7 @@ def _summary(entry: Entry[AgentDefinition], *, is_default: bool) -> AgentSummary
 async def get_agent(document: AgentDep) -> Response:
     """Show an agent; its ETag is what If-Match of a change takes."""
     entry, etag = document.entry, document.etag
-    if entry is None or etag is None:
+    if entry is None:
         raise not_found()
     said = {
         "id": document.id,
@@ -129,7 +129,7 @@ async def get_agent(document: AgentDep) -> Response:
         "revision": await document.number(etag),
         "hash": etag,
         "place": shown_place(entry.place),
-        "read_only": entry.operator,
+        "read_only": docs.is_read_only(entry),
     }
     return docs.answer(said, etag=etag)
 

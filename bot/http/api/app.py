@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from bot.http.api.openapi import openapi_document
 from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
 from bot.http.health import VERSION
 from registry.errors import InvalidValue, RegistryError
+from registry.fields import describe
 from registry.roles import RoleName, Scope
 
 
@@ -132,7 +134,8 @@ def _add_own_routes(app: FastAPI) -> None:
     @needs_key()
     async def openapi() -> Response:
         """This API as an OpenAPI document."""
-        return Response(orjson.dumps(openapi_document(app)), media_type="application/json")
+        document = await asyncio.to_thread(openapi_document, app)
+        return Response(orjson.dumps(document), media_type="application/json")
 
 
 # --- errors --------------------------------------------------------------------------------------
@@ -157,10 +160,17 @@ async def _on_invalid_value(_request: Request, error: InvalidValue) -> Response:
 
 
 async def _on_validation_error(_request: Request, error: RequestValidationError) -> Response:
-    found = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
-    problems = tuple({"place": place, "message": message} for place, message in found)
-    detail = "The request is not valid."
-    return answer(ApiError(422, "invalid", detail, found[0][0] if found else None, problems))
+    problems = tuple(map(_problem, error.errors()))
+    field = problems[0]["field"] if problems else None
+    return answer(ApiError(422, "invalid", "The request is not valid.", field, problems))
+
+
+def _problem(details: Any) -> dict[str, str]:
+    """One mistake in a parameter or a field of the body: where, what, and the cure if known."""
+    where, *path = details["loc"]
+    message, cure = describe(details)
+    said = {"field": ".".join(map(str, path)) or where, "place": where, "message": message}
+    return {**said, "cure": cure} if cure else said
 
 
 async def _on_http_exception(_request: Request, error: HTTPException) -> Response:

@@ -53,7 +53,7 @@ class BindingSummary(BaseModel):
 
     slot: str = Field(examples=["telegrambot:@demobot"])
     binding: AgentBinding
-    hash: str
+    hash: str | None
     place: str
     read_only: bool
     active: bool = Field(description="Whether its agent is there.")
@@ -159,7 +159,7 @@ async def list_bindings(
             binding=entry.value,
             hash=docs.held(entry),
             place=shown_place(entry.place),
-            read_only=entry.operator,
+            read_only=docs.is_read_only(entry),
             active=entry.value.agent_id in snapshot.agents,
         )
         for slot, entry in ((slot, bindings[slot]) for slot in page)
@@ -172,7 +172,7 @@ async def list_bindings(
 async def get_binding(document: BindingDep) -> Response:
     """Show a binding; its ETag is what If-Match of a change takes."""
     entry, etag = document.entry, document.etag
-    if entry is None or etag is None:
+    if entry is None:
         raise not_found()
     said = {
         "slot": document.id,
@@ -180,7 +180,7 @@ async def get_binding(document: BindingDep) -> Response:
         "revision": await document.number(etag),
         "hash": etag,
         "place": shown_place(entry.place),
-        "read_only": entry.operator,
+        "read_only": docs.is_read_only(entry),
     }
     return docs.answer(said, etag=etag)
 
@@ -259,10 +259,10 @@ async def get_default(document: DefaultDep) -> Response:
     entry, etag = document.entry, document.etag
     said = {
         "agent_id": entry.value if entry else None,
-        "revision": await document.number(etag) if etag else None,
+        "revision": await document.number(etag),
         "hash": etag,
         "place": shown_place(entry.place) if entry else None,
-        "read_only": bool(entry and entry.operator),
+        "read_only": entry is not None and docs.is_read_only(entry),
     }
     return docs.answer(said, etag=etag)
 

@@ -26,7 +26,7 @@ from bot.http.api.idempotency import Answer, Idempotency
 from bot.http.api.problems import MEDIA_TYPE, ApiError, unavailable
 from bot.http.server import BODY_LIMIT
 from bot.ops.logging import Counters
-from bot.ops.tasks import TaskSet
+from bot.ops.tasks import TaskSet, wait_first
 from bot.store.key_uses import KeyUses
 from registry.api_key import PREFIX, ApiKey, valid_user
 from registry.errors import InvalidValue
@@ -99,14 +99,17 @@ class DoorRules:
 class Api:
     """What is behind the door; `load` makes the application when the first key is there.
 
-    `wanted` is the setting: whether there is an API without a key (True) or in no case (False).
+    It waits until the host has `started`, unless a request needs it before. `wanted` is the
+    setting: whether there is an API without a key (True) or in no case (False).
     """
 
     credentials: Credentials
     load: Callable[[], Awaitable[ASGIApp]]
     idempotency: Idempotency
     uses: KeyUses
+    started: asyncio.Event
     wanted: bool | None = None
+    _asked: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _loading: asyncio.Task[ASGIApp] | None = field(default=None, init=False)
 
     @property
@@ -121,6 +124,7 @@ class Api:
 
     async def app(self) -> ASGIApp:
         """The application, once it is loaded."""
+        self._asked.set()
         if self._loading is None or (self._loading.done() and self._loading.exception()):
             self._loading = asyncio.create_task(self._load(), name="api.load")
         return await asyncio.shield(self._loading)
@@ -132,6 +136,7 @@ class Api:
             await asyncio.gather(self._loading, return_exceptions=True)
 
     async def _load(self) -> ASGIApp:
+        await wait_first(self._asked, self.started)
         app = await self.load()
         log.info("api.open")
         return app
