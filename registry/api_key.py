@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from typing import Annotated
 
@@ -13,11 +14,13 @@ from registry.agent_limits import Budget
 from registry.errors import InvalidValue
 from registry.fields import RegistryModel, must, valid_slug
 from registry.roles import DEFAULT_ACCOUNT, Actor, RoleGrant, RoleName, Scope
+from registry.secrets import REDACTED
 
 PREFIX = "sbk_"
 SHORTEST_KEY = 32
 """Characters of a key that the operator chooses, at least."""
 _HEX = set("0123456789abcdef")
+_SHAPE = re.compile(rf"\b{PREFIX}[A-Za-z0-9_-]{{32,}}")
 
 
 def new_secret() -> str:
@@ -28,6 +31,11 @@ def new_secret() -> str:
 def digest(secret: str) -> str:
     """The SHA-256 of a key in hex; a slow hash would cost every call and add nothing here."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def hide_keys(text: str) -> str:
+    """A text without the keys that were made here."""
+    return _SHAPE.sub(REDACTED, text) if PREFIX in text else text
 
 
 def valid_user(text: str) -> str:
