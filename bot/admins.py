@@ -85,16 +85,24 @@ class AdminAlerts:
             self._remembered.add((person, line))
         return True
 
+    def expect_all(self) -> None:
+        """Who is an admin has changed: whoever writes next counts as new to this process."""
+        self._remembered.clear()
+
     async def forget(self, person: int, line: str) -> None:
         """An admin cannot be reached over a line, until they write there again."""
         self._remembered.discard((person, line))
         with suppress(StoreError):
             await self.contacts.forget(person, line)
 
-    async def routes(self, preferred: str = "") -> dict[int, str]:
-        """The line over which each admin can be reached: the preferred one if they know it.
+    async def routes(
+        self, preferred: str = "", people: Collection[int] | None = None
+    ) -> dict[int, str]:
+        """The line over which each admin can be reached, or each of these people.
 
-        Else one that is served here; always the same one.
+        The preferred one if they know it.
+
+        Else one that is served here; always the same one. `people` are meant in place of admins.
         """
         lines, served, dead = await self.contacts.lines(), self.served(), self.dead()
         usable = {p: [one for one in known if one not in dead] for p, known in lines.items()}
@@ -102,7 +110,7 @@ class AdminAlerts:
             person: min(
                 usable[person], key=lambda line: (line != preferred, line not in served, line)
             )
-            for person in self.admins()
+            for person in (self.admins() if people is None else people)
             if usable.get(person)
         }
 

@@ -78,13 +78,15 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class QuotedMessage:
-    """The message that was replied to, by anyone: its text or caption, and its file.
+    """The message that was replied to: its text or caption, its file, and who wrote it.
 
-    For a command in the caption of a file, it has that file.
+    For a command in the caption of a file, it has that file. `person` is the id of its author; None
+    for a bot, a channel, or an admin who writes in the name of a group.
     """
 
     text: str = ""
     file: Attachment | None = None
+    person: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class WrongKind(RegistryError):
 
     def __init__(self, key: str, held: str, wanted: str = "text") -> None:
         super().__init__(f"{key} holds a {held} in the store, not a {wanted}: delete it with DEL")
+        self.key = key
 
 
 class RegistryUnavailable(RegistryError):

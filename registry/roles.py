@@ -64,6 +64,11 @@ Person = Annotated[
 ]
 
 
+def is_person(text: str) -> bool:
+    """Whether a text names a person as roles do."""
+    return _PERSON.fullmatch(text) is not None
+
+
 class RoleGrant(RegistryModel):
     """A role in a scope: the whole host, an account, or one client of an account."""
 
@@ -200,6 +205,12 @@ def verdict(
                 found.add("limited")
     order: Sequence[Verdict] = ("yes", "needs a reason", "limited")
     return next((one for one in order if one in found), "no")
+
+
+def roles_for(action: Action, tier: Tier) -> tuple[RoleName, ...]:
+    """The roles that may `read` or `write` a tier in their scope, the least one first."""
+    wanted = {"read"} if action == "read" else {"write", "write_support"}
+    return tuple(role for role in reversed(ROLES) if wanted & {*PERMISSIONS[role][tier]})
 
 
 def is_support(grants: Iterable[RoleGrant], target: Target) -> bool:

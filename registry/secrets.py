@@ -42,13 +42,13 @@ _KNOWN = {
     "a key of a service": (
         re.compile(
             r"\b(?:[rs]k_live_|whsec_|figd_|sbp_|sb_secret_|lin_api_|ntn_|shp(?:at|ca|pa|ss)_|nfp_"
-            r"|do[opr]_v1_|gl(?:sa|c)_|pscale_(?:tkn|pw|oauth)_|napi_|gsk_|xai-|tvly-|pplx-|r8_"
+            r"|do[opr]_v1_|gl(?:sa|c)_|sbk_|pscale_(?:tkn|pw|oauth)_|napi_|gsk_|xai-|tvly-|pplx-|r8_"
             r"|xapp-|GOCSPX-|ya29\.|hvs\.|dp\.pt\.|sntr[yu]s_|pypi-|NRAK-|PMAK-|ATATT3|SG\.)"
             r"[A-Za-z0-9_.-]{20,}"
         ),
         (
             *("k_live_", "whsec_", "figd_", "sbp_", "sb_secret_", "lin_api_", "ntn_", "shp"),
-            *("nfp_", "_v1_", "glsa_", "glc_", "pscale_", "napi_", "gsk_", "xai-", "tvly-"),
+            *("nfp_", "_v1_", "glsa_", "glc_", "sbk_", "pscale_", "napi_", "gsk_", "xai-", "tvly-"),
             *("pplx-", "r8_", "xapp-", "GOCSPX-", "ya29.", "hvs.", "dp.pt.", "sntr", "pypi-"),
             *("NRAK-", "PMAK-", "ATATT3", "SG."),
         ),

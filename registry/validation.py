@@ -292,8 +292,11 @@ class DocumentReader:
         return self._entry(part, *_validated(part, Proposal))
 
     def access(self, part: RawValue) -> Entry[AccessGrant] | None:
-        """Whether a person or a group was let in or blocked."""
-        return self._entry(part, *_validated(part, AccessGrant))
+        """Whether a person or a group was let in or blocked.
+
+        Its name is what a stranger chose: one that looks like a secret must not save from a block.
+        """
+        return self._entry(part, *_modelled(part, AccessGrant))
 
     def _entry(
         self, part: RawValue, value: T | None, issues: Iterable[ValidationIssue]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bot.access import gate
-from bot.access.command import UNGATED, Claim, GiveRole
+from bot.access.command import UNGATED, ChangePeople, Claim
 from bot.access.gate import AccessGate
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import is_approval
@@ -42,7 +42,6 @@ from bot.usage.budgets import RequestRate, Spender
 
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
 ELSEWHERE = "/{0}@{1} is a command for @{1}, and I am @{2}. Send it there, or send me /{0}."
-ADMINS_ONLY = "Only admins of this host may send this."
 REFUSALS_A_MINUTE = 1
 UNGATED_A_MINUTE = 5
 
@@ -165,10 +164,10 @@ class Router:
             await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)
         elif row is None:  # it may be another bot's
             await self.turns.stores.inbox.finish(entry)
-        elif row.role == "admin" and not context.admin:
+        elif row.needs and not self.commands.permits(row, context):
             self.counters.add("refused:admin")
             await self.commands.refuse(row, context)
-            await self._refuse(entry, incoming, ADMINS_ONLY, agent)
+            await self._refuse(entry, incoming, row.needs.refusal, agent)
         elif row.name in UNGATED and not self._may_answer(
             entry, person, "ungated", UNGATED_A_MINUTE
         ):
@@ -188,8 +187,8 @@ class Router:
                 return
             case Reply(text) | StartNewConversation(text):
                 pass
-            case GiveRole():
-                text = await self.gate.change_roles(entry, incoming.person, wanted)
+            case ChangePeople():
+                text = await self.gate.change_people(entry, incoming.person, wanted)
             case Claim(code):
                 text = await self.gate.claim(entry, incoming.person, code)
                 await self.on_private_message(incoming.person, entry.line)  # maybe an admin by now

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from bot.access.store import AccessStore
-from bot.errors import StoreError, WrongType
+from bot.errors import StoreError
 from bot.hosting.leases import Leases
 from bot.hosting.line import HostedLine
 from bot.messages import Clock
@@ -64,23 +63,16 @@ def _rank(text: str) -> bytes:
 
 @dataclass(slots=True, repr=False)
 class Notifications:
-    """Listens to `wake:{line}`, `lines:free` and `access:changed`."""
+    """Listens to `wake:{line}` and `lines:free`."""
 
     client: StoreClient
     clock: Clock
-    grants: AccessStore
     _count: int | None = field(default=None, init=False)
 
     async def changed_lines(self) -> set[str]:
-        """Lines into which others have put something since the last call, lost messages included.
-
-        Changed grants are put in force as well.
-        """
+        """Lines that others have written to since the last call, lost messages included."""
         read = self.client.command
-        changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        with contextlib.suppress(WrongType):  # the previous ones stay in force, and health says why
-            await self.grants.ensure_version(int(version or 0))
-        before, now = self._count, int(changes or 0)
+        before, now = self._count, int(await read("GET", keys.LINE_CHANGES) or 0)
         if before is None or now == before:
             self._count = now
             return set()
@@ -99,13 +91,11 @@ class Notifications:
             await self.clock.sleep(backoff(failures, *LISTEN_PAUSES))
 
     async def _listen(self, on_changed: Callable[[str], None], on_free: Callable[[], None]) -> None:
-        listening = self.client.listen((keys.LINES_FREE, keys.GRANTS_CHANGED), keys.NOTIFICATIONS)
+        listening = self.client.listen((keys.LINES_FREE,), keys.NOTIFICATIONS)
         async with contextlib.aclosing(listening) as messages:
             async for found in messages:
                 if found is None or found[0] == keys.LINES_FREE:
                     on_free()  # also when listening begins: look for what we missed
-                elif found[0] == keys.GRANTS_CHANGED:
-                    await self.grants.refresh()
                 else:
                     on_changed(found[1])
 

@@ -34,7 +34,7 @@ NEARLY_FULL = 0.9
 """The share of its memory from which on a store is likely to refuse what is written next."""
 _NOBODY = "admission"
 """A line, a person, a key that nobody has: it stands for each placeholder of a name."""
-_CHANNELS = (keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED)
+_CHANNELS = (keys.NOTIFICATIONS, keys.LINES_FREE)
 _SHOWN = 6
 
 

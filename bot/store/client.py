@@ -38,14 +38,14 @@ T = TypeVar("T")
 log = structlog.get_logger("store")
 
 PRELUDES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("admit", "beat", "count_within", "request_access", "take_requests"), ()),
+    **dict.fromkeys(("admit", "beat", "count_within", "take_requests"), ()),
+    **dict.fromkeys(("claim", "close_request", "decide_request", "request_access"), ()),
     **dict.fromkeys(("acquire", "view_leases"), ("alive",)),
     **dict.fromkeys(("append", "release_budget", "reserve"), ("fence", "ledger")),
     "finish": ("fence", "ledger", "running"),
     **dict.fromkeys(("begin", "dead_letter", "refuse_stranger"), ("fence", "running")),
     **dict.fromkeys(("settle", "suspend"), ("fence", "running")),
     **dict.fromkeys(("accept", "post", "post_card", "replay"), ("notify_line",)),
-    **dict.fromkeys(("change_role", "claim"), ("role_changed",)),
     **dict.fromkeys(("receipt", "set_aside"), ("fence", "end_part")),
 }
 """The shared Lua that goes in front of a script. Any other script is its owner's: the fence."""
@@ -133,7 +133,7 @@ class StoreClient:
             return await self.call(lambda: call(*words))  # type: ignore[no-untyped-call]
         except StoreError as error:
             if str(error).startswith("WRONGTYPE ") and len(words) > 1:
-                raise await self._wrong_type(str(words[1])) from None
+                raise await self.wrong_type(str(words[1])) from None
             raise
 
     async def read(self, *words: Any) -> Any:
@@ -167,7 +167,7 @@ class StoreClient:
                     await self._reconnect()
             named = _NAMED_KEY.search(str(error)) if "WRONGTYPE" in str(error) else None
             if named is not None:
-                raise await self._wrong_type(named[1]) from None
+                raise await self.wrong_type(named[1]) from None
             raise failure from None
         if _cancellations() > before:  # the library loses one that comes while it connects
             raise asyncio.CancelledError
@@ -214,8 +214,8 @@ class StoreClient:
             self._refused = None
             await _disconnect(pool.listening)
 
-    async def _wrong_type(self, key: str) -> WrongType:
-        """The error for such a key, which is checked from now on until it is repaired."""
+    async def wrong_type(self, key: str) -> WrongType:
+        """The error for a key of the wrong type, which is checked until it is repaired."""
         if key not in self._rechecks:
             held = (await self.command("TYPE", key)).decode()
             repaired = asyncio.Event()

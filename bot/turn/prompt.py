@@ -24,6 +24,7 @@ from bot.safety.output_filter import TOPICS
 from bot.safety.text_safety import Redact, printable, strip_invisible
 from bot.store.journal import Journal
 from bot.tools.toolset import Toolset
+from registry.api_key import hide_keys
 
 BASE = """\
 You answer people in a Telegram chat through a bot. Write in the language of the person, in plain \
@@ -142,7 +143,7 @@ def _excerpt(excerpt: Excerpt, mark: str, redact: Redact) -> str:
     media = f", with {excerpt.media} that you cannot read" if excerpt.media else ""
     most = OWN_LENGTH if excerpt.own else EXCERPT_LENGTH
     read = excerpt.text[: 4 * EXCERPT_LENGTH]  # Telegram's are shorter
-    text = redact(strip_invisible(read))
+    text = hide_keys(redact(strip_invisible(read)))
     if (rest := max(0, len(text) - most) + len(excerpt.text) - len(read)) > 0:
         text = f"{text[:most]}… [{rest} more characters]"
     lines = [f"[{mark} {_KINDS[excerpt.kind]} {who}{media}:]", text, f"[{mark} ends]"]
