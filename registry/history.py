@@ -68,8 +68,8 @@ class Wanted:
 class History:
     """Reads and restores revisions over a catalog; asks the roles before it shows anything.
 
-    A host notes what its file brought; whoever may have another file, such as the command line,
-    leaves that to it (`is_host`).
+    A host notes what its file brought. The command line, which may see another file, leaves that
+    to it (`is_host`).
     """
 
     catalog: Catalog

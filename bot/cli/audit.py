@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bot.cli.documents import said_why
-from bot.cli.door import ACTOR, Door, Said, table, time_of, why_of
+from bot.cli.registry import ACTOR, Registry, Said, table, time_of, why_of
 from registry.audit import AuditRecord
 
 _PAGE = 500
 _LONGEST = 60
 
 
-async def list_records(door: Door, given: Namespace) -> Said:
+async def list_records(registry: Registry, given: Namespace) -> Said:
     """The newest records, newest first; those of an account, a document or a person alone."""
     found: list[AuditRecord] = []
-    async for record in _records(door):
+    async for record in _records(registry):
         if len(found) >= given.count:
             break
         if _fits(record, given):
@@ -26,10 +26,10 @@ async def list_records(door: Door, given: Namespace) -> Said:
     return Said([*table(map(_row, found))] or ["no records"], [one.shown() for one in found])
 
 
-async def _records(door: Door) -> AsyncIterator[AuditRecord]:
+async def _records(registry: Registry) -> AsyncIterator[AuditRecord]:
     before = None
     while True:
-        page = await door.history.host_audit(ACTOR, before=before, count=_PAGE)
+        page = await registry.history.host_audit(ACTOR, before=before, count=_PAGE)
         for record in page:
             yield record
         if len(page) < _PAGE:
@@ -53,9 +53,9 @@ def _row(record: AuditRecord) -> list[str]:
     return [str(record.number), at, record.changed_by, what, change[:_LONGEST], why]
 
 
-async def show_record(door: Door, given: Namespace) -> Said:
+async def show_record(registry: Registry, given: Namespace) -> Said:
     """One record, with what was there before and after."""
-    body = (await door.history.find(ACTOR, given.number)).shown()
+    body = (await registry.history.find(ACTOR, given.number)).shown()
     body["created"] = time_of(body["created_at"])
     known = {name: value for name, value in body.items() if value not in (None, [], "", False)}
     return Said([f"{name}: {_text(value)}" for name, value in known.items()], body)
@@ -65,9 +65,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-async def verify(door: Door, _given: Namespace) -> Said:
+async def verify(registry: Registry, _given: Namespace) -> Said:
     """Whether the chain holds; names the first record that does not, with exit code 1."""
-    count, broken = await door.history.verify(ACTOR)
+    count, broken = await registry.history.verify(ACTOR)
     data = {
         "records": count,
         "broken": {"number": broken.number, "why": broken.why} if broken else None,
@@ -77,11 +77,11 @@ async def verify(door: Door, _given: Namespace) -> Said:
     return Said([f"record {broken.number} does not hold: {broken.why}"], data, 1)
 
 
-async def roll_back(door: Door, given: Namespace) -> Said:
+async def roll_back(registry: Registry, given: Namespace) -> Said:
     """Take back the change of one record, unless a later one touched the same field."""
-    record = await door.history.find(ACTOR, given.number)
-    key, why = door.key("rollback"), why_of(given)
-    revision = await door.history.roll_back(ACTOR, given.number, key=key, why=why)
+    record = await registry.history.find(ACTOR, given.number)
+    key, why = registry.key("rollback"), why_of(given)
+    revision = await registry.history.roll_back(ACTOR, given.number, key=key, why=why)
     what = f"{record.kind} {record.entity_id}"
     what += f", {record.field_changed}" if record.field_changed else ""
     line = f"took back record {given.number} ({what}), as revision {revision}"

@@ -10,7 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bot.cli.door import ACTOR, Door, Said, not_there, person_of, table, time_of, valid, why_of
+from bot.cli.registry import (
+    ACTOR,
+    Registry,
+    Said,
+    not_there,
+    person_of,
+    table,
+    time_of,
+    valid,
+    why_of,
+)
 from bot.errors import ConfigError, WrongWords
 from registry.access import AccessGrant
 from registry.binding import AgentBinding, AgentBindingType
@@ -48,28 +58,28 @@ def read_text(name: str) -> tuple[str, str]:
 # --- all kinds of documents ----------------------------------------------------------------------
 
 
-def documents(door: Door, kind: Kind) -> dict[str, Entry[Any]]:
+def documents(registry: Registry, kind: Kind) -> dict[str, Entry[Any]]:
     """The documents of a kind that are in force, by id."""
     found: dict[str, Entry[Any]] = {}
-    for where, entry in documents_in(door.catalog.snapshot()):
+    for where, entry in documents_in(registry.catalog.snapshot()):
         own, id = stored.name_of(where)
         if own == kind:
             found[id] = entry
     return found
 
 
-async def numbers(door: Door, kind: Kind, ids: Iterable[str]) -> dict[str, int]:
+async def numbers(registry: Registry, kind: Kind, ids: Iterable[str]) -> dict[str, int]:
     """The number of the newest revision of each document; 0 where none is known."""
     known = [*ids]
-    if door.missing:
+    if registry.missing:
         return dict.fromkeys(known, 0)
-    heads = await door.catalog.heads([stored.key_of(kind, id) for id in known])
+    heads = await registry.catalog.heads([stored.key_of(kind, id) for id in known])
     return {id: head.number for id, head in zip(known, heads, strict=True)}
 
 
-async def number(door: Door, kind: Kind, id: str) -> int:
+async def number(registry: Registry, kind: Kind, id: str) -> int:
     """The number of a document's newest revision."""
-    return (await numbers(door, kind, [id]))[id]
+    return (await numbers(registry, kind, [id]))[id]
 
 
 def shown(kind: Kind, id: str, entry: Entry[Any], revision: int) -> dict[str, Any]:
@@ -85,44 +95,44 @@ def shown(kind: Kind, id: str, entry: Entry[Any], revision: int) -> dict[str, An
     }
 
 
-async def listing(door: Door, kind: Kind) -> list[dict[str, Any]]:
+async def listing(registry: Registry, kind: Kind) -> list[dict[str, Any]]:
     """All documents of a kind as JSON shows them."""
-    found = documents(door, kind)
-    last = await numbers(door, kind, found)
+    found = documents(registry, kind)
+    last = await numbers(registry, kind, found)
     return [shown(kind, id, entry, last[id]) for id, entry in found.items()]
 
 
-def found_in(door: Door, kind: Kind, id: str) -> Entry[Any]:
+def found_in(registry: Registry, kind: Kind, id: str) -> Entry[Any]:
     """A document that is in force; raises ConfigError."""
-    known = documents(door, kind)
+    known = documents(registry, kind)
     if id not in known:
         cure = f"there are: {', '.join(sorted(known)[:20]) or 'none'}"
         raise not_there(NAMES[kind], id, known, cure)
     return known[id]
 
 
-async def show_document(door: Door, given: Namespace) -> Said:
+async def show_document(registry: Registry, given: Namespace) -> Said:
     """A document alone, as `put` takes it back; with --json also its revision and place."""
-    entry = found_in(door, given.kind, given.id)
-    body = shown(given.kind, given.id, entry, await number(door, given.kind, given.id))
+    entry = found_in(registry, given.kind, given.id)
+    body = shown(given.kind, given.id, entry, await number(registry, given.kind, given.id))
     return Said(json.dumps(body["value"], indent=2, ensure_ascii=False).splitlines(), body)
 
 
-async def show_history(door: Door, given: Namespace) -> Said:
+async def show_history(registry: Registry, given: Namespace) -> Said:
     """The revisions of a document, newest first."""
-    found = await revisions(door, given.kind, given.id)
+    found = await revisions(registry, given.kind, given.id)
     return Said([*table(map(_revision_row, found))], [*map(_revision_data, found)])
 
 
-async def revisions(door: Door, kind: Kind, id: str) -> list[Revision]:
+async def revisions(registry: Registry, kind: Kind, id: str) -> list[Revision]:
     """The revisions of a document, newest first; raises ConfigError where there are none."""
-    found = await door.history.revisions(ACTOR, kind, id)
-    if not found and id in documents(door, kind):
+    found = await registry.history.revisions(ACTOR, kind, id)
+    if not found and id in documents(registry, kind):
         message = f"{NAMES[kind]} '{id}' has no revisions yet"
         raise ConfigError(f"{message}; a host notes them when it loads the file")
     if not found:
         cure = "`list` shows which there are; `audit list` also what was deleted"
-        raise not_there(NAMES[kind], id, documents(door, kind), cure)
+        raise not_there(NAMES[kind], id, documents(registry, kind), cure)
     return found
 
 
@@ -151,14 +161,14 @@ def _revision_data(one: Revision) -> dict[str, Any]:
     }
 
 
-async def show_diff(door: Door, given: Namespace) -> Said:
+async def show_diff(registry: Registry, given: Namespace) -> Said:
     """What differs between two revisions; between the newest two unless they are named."""
-    found = await revisions(door, given.kind, given.id)
+    found = await revisions(registry, given.kind, given.id)
     new = given.new or found[0].number
     old = given.old or new - 1
     if old < 1:
         raise ConfigError(f"{NAMES[given.kind]} '{given.id}' has only one revision")
-    diff = await door.history.diff(ACTOR, given.kind, given.id, old, new)
+    diff = await registry.history.diff(ACTOR, given.kind, given.id, old, new)
     changes = [
         {"field": one.field, "section": one.section, "old": one.old, "new": one.new}
         for one in diff.changes
@@ -178,10 +188,12 @@ def _change_line(change: FieldChange) -> str:
     return f"  {name}: " + "".join(marks[mark].format(text) for mark, text in change.words)
 
 
-async def restore_document(door: Door, given: Namespace) -> Said:
+async def restore_document(registry: Registry, given: Namespace) -> Said:
     """Make an old revision the newest one."""
-    key, why = door.key("restore"), why_of(given)
-    made = await door.history.restore(ACTOR, given.kind, given.id, given.revision, key=key, why=why)
+    key, why = registry.key("restore"), why_of(given)
+    made = await registry.history.restore(
+        ACTOR, given.kind, given.id, given.revision, key=key, why=why
+    )
     line = f"restored {NAMES[given.kind]} {given.id} to revision {given.revision}"
     data = _made(given.kind, given.id, "restored", made)
     return Said([f"{line}, as revision {made}"], data)
@@ -194,10 +206,10 @@ def _made(kind: Kind, id: str, change: str, revision: int) -> dict[str, Any]:
 # --- agents --------------------------------------------------------------------------------------
 
 
-async def list_agents(door: Door, _given: Namespace) -> Said:
+async def list_agents(registry: Registry, _given: Namespace) -> Said:
     """The agents with name, place and revision."""
-    default = door.catalog.snapshot().default
-    found = [one | {"default": one["id"] == default} for one in await listing(door, "agent")]
+    default = registry.catalog.snapshot().default
+    found = [one | {"default": one["id"] == default} for one in await listing(registry, "agent")]
     rows = (
         [
             one["id"],
@@ -211,73 +223,73 @@ async def list_agents(door: Door, _given: Namespace) -> Said:
     return Said([*table(rows)] or ["no agents"], found)
 
 
-async def put_agent(door: Door, given: Namespace) -> Said:
+async def put_agent(registry: Registry, given: Namespace) -> Said:
     """Create an agent, or change it, from JSON or YAML; an equal one is left as it is."""
     text, called = read_text(given.file)
-    agent = await door.catalog.parse_pasted(text, called)
+    agent = await registry.catalog.parse_pasted(text, called)
     where, new = stored.DEFINITION + agent.id, agent.to_text()
-    there, why = await door.catalog.writable.text(where), why_of(given)
+    there, why = await registry.catalog.writable.text(where), why_of(given)
     fields = [one.field for one in differences(json_of(there or "{}"), json_of(new))]
-    if there is not None and not fields and not door.catalog.operators(where):
-        data = _made("agent", agent.id, "unchanged", await number(door, "agent", agent.id))
+    if there is not None and not fields and not registry.catalog.operators(where):
+        data = _made("agent", agent.id, "unchanged", await number(registry, "agent", agent.id))
         return Said([f"agent {agent.id} is as it was"], data)
     if there is None:
         with suppress(AlreadyThere):
-            await door.catalog.create_agent(ACTOR, agent, key=door.key("create"), why=why)
-            revision = await number(door, "agent", agent.id)
+            await registry.catalog.create_agent(ACTOR, agent, key=registry.key("create"), why=why)
+            revision = await number(registry, "agent", agent.id)
             line = f"created agent {agent.id}, revision {revision}"
             return Said([line], _made("agent", agent.id, "created", revision))
-    await door.catalog.update_agent(ACTOR, agent, key=door.key("update"), why=why)
-    revision = await number(door, "agent", agent.id)
+    await registry.catalog.update_agent(ACTOR, agent, key=registry.key("update"), why=why)
+    revision = await number(registry, "agent", agent.id)
     line = f"changed agent {agent.id}, revision {revision}: {', '.join(fields)}"
     return Said([line], _made("agent", agent.id, "changed", revision) | {"fields": fields})
 
 
-async def delete_document(door: Door, given: Namespace) -> Said:
+async def delete_document(registry: Registry, given: Namespace) -> Said:
     """Delete an agent or a binding."""
-    kind, id, catalog = given.kind, given.id, door.catalog
+    kind, id, catalog = given.kind, given.id, registry.catalog
     remove = catalog.delete_agent if kind == "agent" else catalog.unbind
-    if not await remove(ACTOR, id, key=door.key("delete"), why=why_of(given)):
-        found_in(door, kind, id)
+    if not await remove(ACTOR, id, key=registry.key("delete"), why=why_of(given)):
+        found_in(registry, kind, id)
         raise ConfigError(f"{NAMES[kind]} '{id}' was deleted by somebody else")
-    data = _made(kind, id, "deleted", await number(door, kind, id))
-    notes = _left_over(door, id) if kind == "agent" else []
+    data = _made(kind, id, "deleted", await number(registry, kind, id))
+    notes = _left_over(registry, id) if kind == "agent" else []
     return Said([f"deleted {NAMES[kind]} {id}"], data, notes=notes)
 
 
-def _left_over(door: Door, agent: str) -> list[str]:
-    bindings = documents(door, "binding").values()
+def _left_over(registry: Registry, agent: str) -> list[str]:
+    bindings = documents(registry, "binding").values()
     slots = [one.value.slot for one in bindings if one.value.agent_id == agent]
-    slots += ["the default agent"] if door.catalog.snapshot().default == agent else []
+    slots += ["the default agent"] if registry.catalog.snapshot().default == agent else []
     return [f"still naming it, and inactive: {', '.join(slots)}"] if slots else []
 
 
-async def default_agent(door: Door, given: Namespace) -> Said:
+async def default_agent(registry: Registry, given: Namespace) -> Said:
     """Show the default agent; set it, or set none."""
-    default = door.catalog.snapshot().default
+    default = registry.catalog.snapshot().default
     if given.id is None:
-        known = default in door.catalog.snapshot().agents
+        known = default in registry.catalog.snapshot().agents
         line = f"{default}{'' if known else ', which does not exist'}" if default else "none"
         return Said([line], {"id": default})
-    if door.missing:
-        raise ConfigError(f"this needs the store. {door.missing}.")
+    if registry.missing:
+        raise ConfigError(f"this needs the store. {registry.missing}.")
     wanted = None if given.id == "none" else given.id
     if wanted is not None:
-        found_in(door, "agent", wanted)
-    key, why = door.key("default"), why_of(given)
-    await door.catalog.set_default(ACTOR, wanted, key=key, why=why)
+        found_in(registry, "agent", wanted)
+    key, why = registry.key("default"), why_of(given)
+    await registry.catalog.set_default(ACTOR, wanted, key=key, why=why)
     line = f"the default agent is {wanted}" if wanted else "there is no default agent now"
-    revision = await number(door, "default", stored.DEFAULT_ID)
+    revision = await number(registry, "default", stored.DEFAULT_ID)
     return Said([line], {"id": wanted, "before": default, "revision": revision or None})
 
 
 # --- bindings ------------------------------------------------------------------------------------
 
 
-async def list_bindings(door: Door, _given: Namespace) -> Said:
+async def list_bindings(registry: Registry, _given: Namespace) -> Said:
     """What is bound to which agent."""
-    agents = door.catalog.snapshot().agents
-    found = await listing(door, "binding")
+    agents = registry.catalog.snapshot().agents
+    found = await listing(registry, "binding")
     rows = (
         [
             one["id"],
@@ -290,7 +302,7 @@ async def list_bindings(door: Door, _given: Namespace) -> Said:
     return Said([*table(rows)] or ["no bindings"], found)
 
 
-async def set_binding(door: Door, given: Namespace) -> Said:
+async def set_binding(registry: Registry, given: Namespace) -> Said:
     """Bind a bot, a chat or a person to an agent."""
     kinds = {
         AgentBindingType.TelegramBot: given.bot,
@@ -300,17 +312,17 @@ async def set_binding(door: Door, given: Namespace) -> Said:
     of, key = next((of, key) for of, key in kinds.items() if key is not None)
     if given.on_bot is not None and of is AgentBindingType.TelegramBot:
         raise WrongWords("--on-bot goes with --chat or --person: it narrows them to one bot")
-    found_in(door, "agent", given.agent)
+    found_in(registry, "agent", given.agent)
     key = key.removeprefix("tg:") if of is AgentBindingType.UserId else key
     binding = valid(AgentBinding, agent_id=given.agent, type=of, binding_key=key, bot=given.on_bot)
     slot = binding.slot
-    before = documents(door, "binding").get(slot)
+    before = documents(registry, "binding").get(slot)
     was = before.value.agent_id if before else None
     if before and was == given.agent and not before.operator:
-        data = _made("binding", slot, "unchanged", await number(door, "binding", slot))
+        data = _made("binding", slot, "unchanged", await number(registry, "binding", slot))
         return Said([f"{slot} is bound to {was} already"], data)
-    await door.catalog.bind(ACTOR, binding, key=door.key("bind"), why=why_of(given))
-    revision = await number(door, "binding", slot)
+    await registry.catalog.bind(ACTOR, binding, key=registry.key("bind"), why=why_of(given))
+    revision = await number(registry, "binding", slot)
     line = f"bound {slot} to {given.agent}" + (f", before it was {was}" if was else "")
     change = "changed" if was else "created"
     return Said([line], _made("binding", slot, change, revision) | {"agent": given.agent})
@@ -319,10 +331,10 @@ async def set_binding(door: Door, given: Namespace) -> Said:
 # --- roles ---------------------------------------------------------------------------------------
 
 
-async def list_roles(door: Door, _given: Namespace) -> Said:
+async def list_roles(registry: Registry, _given: Namespace) -> Said:
     """Who was given which roles; those of ADMINS are not among them."""
-    found = await listing(door, "role")
-    people = documents(door, "role")
+    found = await listing(registry, "role")
+    people = documents(registry, "role")
     rows = (
         [person, grant.role, grant.place, ", ".join(grant.duties)]
         for person, entry in people.items()
@@ -347,47 +359,47 @@ def _grant_of(given: Namespace) -> tuple[str, RoleGrant]:
     return person, grant
 
 
-async def grant_role(door: Door, given: Namespace) -> Said:
+async def grant_role(registry: Registry, given: Namespace) -> Said:
     """Give a person a role."""
     person, grant = _grant_of(given)
     what = f"{grant.role} of {grant.place}"
-    if grant in door.catalog.snapshot().grants_of(person):
-        data = _made("role", person, "unchanged", await number(door, "role", person))
+    if grant in registry.catalog.snapshot().grants_of(person):
+        data = _made("role", person, "unchanged", await number(registry, "role", person))
         return Said([f"{person} is {what} already"], data)
-    key, why = door.key("grant"), why_of(given)
-    await door.catalog.grant_role(ACTOR, person, grant, key=key, why=why)
-    data = _made("role", person, "granted", await number(door, "role", person))
+    key, why = registry.key("grant"), why_of(given)
+    await registry.catalog.grant_role(ACTOR, person, grant, key=key, why=why)
+    data = _made("role", person, "granted", await number(registry, "role", person))
     return Said([f"{person} is {what} now"], data | {"grant": grant.model_dump(mode="json")})
 
 
-async def revoke_role(door: Door, given: Namespace) -> Said:
+async def revoke_role(registry: Registry, given: Namespace) -> Said:
     """Take a role away from a person."""
     person, grant = _grant_of(given)
     what = f"{grant.role} of {grant.place}"
-    key, why = door.key("revoke"), why_of(given)
-    held = door.catalog.snapshot().grants_of(person)
-    if not await door.catalog.revoke_role(ACTOR, person, grant, key=key, why=why):
+    key, why = registry.key("revoke"), why_of(given)
+    held = registry.catalog.snapshot().grants_of(person)
+    if not await registry.catalog.revoke_role(ACTOR, person, grant, key=key, why=why):
         roles = ", ".join(f"{one.role} of {one.place}" for one in held)
         raise ConfigError(
             f"{person} is not {what}; {f'they are {roles}' if roles else 'they have no role'}"
         )
-    data = _made("role", person, "revoked", await number(door, "role", person))
+    data = _made("role", person, "revoked", await number(registry, "role", person))
     return Said([f"{person} is no longer {what}"], data)
 
 
-async def role_history(door: Door, given: Namespace) -> Said:
+async def role_history(registry: Registry, given: Namespace) -> Said:
     """The revisions of a person's roles."""
     given.id = person_of(given.id)
-    return await show_history(door, given)
+    return await show_history(registry, given)
 
 
 # --- access --------------------------------------------------------------------------------------
 
 
-async def list_access(door: Door, _given: Namespace) -> Said:
+async def list_access(registry: Registry, _given: Namespace) -> Said:
     """Who was let in, and who is blocked."""
-    found = await listing(door, "access")
-    entries = [entry.value for entry in documents(door, "access").values()]
+    found = await listing(registry, "access")
+    entries = [entry.value for entry in documents(registry, "access").values()]
     rows = ([one.subject, one.level, time_of(one.at), one.by, one.name] for one in entries)
     return Said([*table(rows)] or ["nobody was let in or blocked"], found)
 
@@ -400,28 +412,28 @@ def _subject(given: Namespace) -> str:
     return f"{'chat' if text.startswith('-') else 'person'}:{text}@{given.bot or '*'}"
 
 
-async def set_access(door: Door, given: Namespace) -> Said:
+async def set_access(registry: Registry, given: Namespace) -> Said:
     """Let a person or a group in, or block them."""
-    subject, catalog = _subject(given), door.catalog
+    subject, catalog = _subject(given), registry.catalog
     now = int(catalog.wall())
     grant = valid(AccessGrant, subject=subject, level=given.level, by=ACTOR.id, at=now)
-    before = documents(door, "access").get(subject)
+    before = documents(registry, "access").get(subject)
     word = "let in" if given.level == "member" else "blocked"
     if before and before.value.level == given.level:
-        data = _made("access", subject, "unchanged", await number(door, "access", subject))
+        data = _made("access", subject, "unchanged", await number(registry, "access", subject))
         return Said([f"{subject} is {word} already"], data)
-    await catalog.set_access(ACTOR, grant, key=door.key("access"), why=why_of(given))
-    data = _made("access", subject, word, await number(door, "access", subject))
+    await catalog.set_access(ACTOR, grant, key=registry.key("access"), why=why_of(given))
+    data = _made("access", subject, word, await number(registry, "access", subject))
     return Said([f"{subject} is {word}"], data)
 
 
-async def clear_access(door: Door, given: Namespace) -> Said:
+async def clear_access(registry: Registry, given: Namespace) -> Said:
     """Take back what let a person or a group in, or blocked them."""
     subject = _subject(given)
     valid(AccessGrant, subject=subject, level="member")
-    key, why = door.key("access"), why_of(given)
-    if not await door.catalog.clear_access(ACTOR, subject, key=key, why=why):
-        found_in(door, "access", subject)
+    key, why = registry.key("access"), why_of(given)
+    if not await registry.catalog.clear_access(ACTOR, subject, key=key, why=why):
+        found_in(registry, "access", subject)
         raise ConfigError(f"{subject} was cleared by somebody else")
-    data = _made("access", subject, "cleared", await number(door, "access", subject))
+    data = _made("access", subject, "cleared", await number(registry, "access", subject))
     return Said([f"{subject} is neither let in nor blocked now"], data)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.cli.documents import documents, found_in
-from bot.cli.door import ACTOR, Door, Said, not_there, table, time_of, valid, why_of
+from bot.cli.registry import ACTOR, Registry, Said, not_there, table, time_of, valid, why_of
 from bot.errors import ConfigError
 from bot.store.key_uses import KeyUse, KeyUses
 from registry.agent_limits import Budget
@@ -38,21 +38,21 @@ def expiry(text: str) -> float | None:
     raise argparse.ArgumentTypeError(f"{text!r} is not a time; {cure}")
 
 
-async def create_key(door: Door, given: Namespace) -> Said:
+async def create_key(registry: Registry, given: Namespace) -> Said:
     """Make a key; stdout has the key alone, and everything else is on stderr."""
-    agents = door.catalog.snapshot().agents
+    agents = registry.catalog.snapshot().agents
     if given.agent is not None and given.agent not in agents:
         cure = f"there are: {', '.join(sorted(agents)[:20]) or 'none'}"
         raise not_there("agent", given.agent, agents, cure)
     secret = new_secret()
-    key = _key(given, secret, door.catalog.wall())
-    await door.catalog.create_key(ACTOR, key, key=door.key("create"), why=why_of(given))
+    key = _key(given, secret, registry.catalog.wall())
+    await registry.catalog.create_key(ACTOR, key, key=registry.key("create"), why=why_of(given))
     ends = f"expires {time_of(key.expires)} UTC" if key.expires else "never expires"
     notes = [
         f"created key {key.id}: {key.role} of {key.grant.place}, {ends}",
         "this is the only time that the key is shown:",
     ]
-    return Said([secret], {"key": secret, **_data(key, None, door.catalog.wall())}, notes=notes)
+    return Said([secret], {"key": secret, **_data(key, None, registry.catalog.wall())}, notes=notes)
 
 
 def _key(given: Namespace, secret: str, now: float) -> ApiKey:
@@ -76,12 +76,12 @@ def _key(given: Namespace, secret: str, now: float) -> ApiKey:
     )
 
 
-async def list_keys(door: Door, given: Namespace) -> Said:
+async def list_keys(registry: Registry, given: Namespace) -> Said:
     """The keys with what they may do and when they were last used; never a key or its hash."""
-    now = door.catalog.wall()
-    keys = [*door.own_keys, *(entry.value for entry in documents(door, "key").values())]
+    now = registry.catalog.wall()
+    keys = [*registry.own_keys, *(entry.value for entry in documents(registry, "key").values())]
     keys = [key for key in keys if given.account in (None, key.account)]
-    uses = await _uses(door, [key.id for key in keys])
+    uses = await _uses(registry, [key.id for key in keys])
     found = [_data(key, uses.get(key.id), now) for key in keys]
     rows = (
         [
@@ -112,24 +112,24 @@ def _last_use(one: Mapping[str, Any]) -> str:
     return f"used {time_of(one['last_used'])}{origin}"
 
 
-async def revoke_key(door: Door, given: Namespace) -> Said:
+async def revoke_key(registry: Registry, given: Namespace) -> Said:
     """Make a key open nothing any more; one that was revoked before stays so."""
-    if any(key.id == given.id for key in door.own_keys):
+    if any(key.id == given.id for key in registry.own_keys):
         number = given.id.removeprefix("env")
         raise ConfigError(f"key {given.id} is set in API_KEYS__{number}__KEY; remove it there")
-    before = found_in(door, "key", given.id).value
+    before = found_in(registry, "key", given.id).value
     if before.revoked is not None:
         line = f"key {given.id} was revoked before, at {time_of(before.revoked)} UTC"
         return Said([line], {"id": given.id, "change": "unchanged"})
-    change, why = door.key("revoke"), why_of(given)
-    await door.catalog.revoke_key(ACTOR, given.id, key=change, why=why)
+    change, why = registry.key("revoke"), why_of(given)
+    await registry.catalog.revoke_key(ACTOR, given.id, key=change, why=why)
     line = f"revoked key {given.id}: {before.role} of {before.grant.place}"
     return Said([line], {"id": given.id, "change": "revoked"})
 
 
-async def _uses(door: Door, ids: Collection[str]) -> Mapping[str, KeyUse]:
+async def _uses(registry: Registry, ids: Collection[str]) -> Mapping[str, KeyUse]:
     """When each key was last used, and from where."""
-    return await KeyUses(door.client, door.catalog.wall).of(ids) if door.client else {}
+    return await KeyUses(registry.client, registry.catalog.wall).of(ids) if registry.client else {}
 
 
 def _data(key: ApiKey, use: KeyUse | None, now: float) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-DOOR = {
+REGISTRY_VERBS = {
     "agents": "list, show, change, delete and restore agents",
     "bindings": "list, set, delete and restore bindings",
     "roles": "list, grant and revoke the roles of people",
@@ -64,7 +64,16 @@ DOOR = {
     "import": "read such a file, and show first what it would change",
 }
 """The verbs over the registry, whose words are in `bot.cli.words`."""
-VERBS = ("run", "sandbox", "check", "skill", *DOOR, "dead-letters", "token-hash", "openapi")
+VERBS = (
+    "run",
+    "sandbox",
+    "check",
+    "skill",
+    *REGISTRY_VERBS,
+    "dead-letters",
+    "token-hash",
+    "openapi",
+)
 
 
 def _no_verb(words: Sequence[str]) -> str:
@@ -106,13 +115,13 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     checking.add_argument("--live", action="store_true", help=about)
     checking.set_defaults(verb=_check)
     _add_skill(verbs.add_parser("skill", help="list the skills, or try one"))
-    for name, about in DOOR.items():
+    for name, about in REGISTRY_VERBS.items():
         over_registry = verbs.add_parser(name, help=about, description=about)
         if name == verb:
             from bot.cli.words import add_words
 
             add_words(name, over_registry)
-            over_registry.set_defaults(verb=_door)
+            over_registry.set_defaults(verb=_over_registry)
     about = "list, replay or drop messages that were set aside"
     _add_dead_letters(verbs.add_parser("dead-letters", help=about))
     hashing = verbs.add_parser("token-hash", help="print the bindingKey of a bot, from its token")
@@ -224,10 +233,10 @@ def _print_lines(given: argparse.Namespace) -> int:
     return 0
 
 
-def _door(given: argparse.Namespace) -> int:
+def _over_registry(given: argparse.Namespace) -> int:
     """Do what a verb over the registry says, and print what was done."""
     settings = _settings()
-    from bot.cli.door import run, show
+    from bot.cli.registry import run, show
     from bot.ops.logging import configure
 
     configure("CRITICAL", settings.log_format, settings.secrets)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 
 from bot.cli.documents import said_why
-from bot.cli.door import ACTOR, Door, Said, table, time_of, why_of
+from bot.cli.registry import ACTOR, Registry, Said, table, time_of, why_of
 from registry.reviews import Reviews
 
 
-async def list_reviews(door: Door, _given: Namespace) -> Said:
+async def list_reviews(registry: Registry, _given: Namespace) -> Said:
     """What waits, oldest first; a named person approves it in a chat or over HTTP."""
-    waiting = Reviews(door.catalog).open()
+    waiting = Reviews(registry.catalog).open()
     rows = [
         [
             one.agent,
@@ -26,8 +26,8 @@ async def list_reviews(door: Door, _given: Namespace) -> Said:
     return Said([*table(rows)] or ["no change waits for a second person"], data)
 
 
-async def reject(door: Door, given: Namespace) -> Said:
+async def reject(registry: Registry, given: Namespace) -> Said:
     """Drop a change; the agent stays as it is."""
-    key, why = door.key("reject"), why_of(given)
-    await Reviews(door.catalog).reject(ACTOR, given.agent, key=key, why=why)
+    key, why = registry.key("reject"), why_of(given)
+    await Reviews(registry.catalog).reject(ACTOR, given.agent, key=key, why=why)
     return Said([f"rejected the change of agent {given.agent}"], {"agent": given.agent})

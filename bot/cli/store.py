@@ -43,7 +43,7 @@ async def opened_store(settings: Settings, stack: contextlib.AsyncExitStack) -> 
 async def _bundled(settings: Settings) -> AsyncIterator[str]:
     """The address of the bundled server, started if need be.
 
-    Whoever leaves last stops it, unless a host uses it: several commands may run at once.
+    The command that leaves last stops it, unless a host uses it: several may run at once.
     """
     server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
     with data_dir_errors(settings.data_dir):

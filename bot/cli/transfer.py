@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bot.cli.documents import STDIN, documents, read_text
-from bot.cli.door import ACTOR, Door, Said, table, why_of
+from bot.cli.registry import ACTOR, Registry, Said, table, why_of
 from bot.errors import ConfigError
 from registry.authorization import secrets_written
 from registry.errors import DocumentErrors, Problem, RegistryError, ReviewNeeded, RevisionConflict
@@ -40,16 +40,16 @@ _WORDS = {"create": "created", "change": "changed", "delete": "deleted"}
 # --- export --------------------------------------------------------------------------------------
 
 
-async def export(door: Door, given: Namespace) -> Said:
+async def export(registry: Registry, given: Namespace) -> Said:
     """Write all documents in force to a file, or to stdout."""
     found: dict[Kind, list[dict[str, Any]]] = {kind: [] for kind in MOVED}
-    notes = [f"left out: {one}" for one in _unreadable(door)]
+    notes = [f"left out: {one}" for one in _unreadable(registry)]
     for kind in MOVED:
-        for id, entry in sorted(documents(door, kind).items()):
+        for id, entry in sorted(documents(registry, kind).items()):
             if wrong := _secrets(entry):
                 notes.append(f"left out: {wrong}")
                 continue
-            found[kind].append(await _exported(door, kind, id, entry))
+            found[kind].append(await _exported(registry, kind, id, entry))
     body = {"format": FORMAT, "version": VERSION, "documents": found}
     text = json.dumps(body, indent=2, ensure_ascii=False)
     if given.file in (None, STDIN):
@@ -61,9 +61,9 @@ async def export(door: Door, given: Namespace) -> Said:
     return Said([f"exported to {given.file}: {said or 'nothing'}"], data, notes=notes)
 
 
-def _unreadable(door: Door) -> list[Problem]:
+def _unreadable(registry: Registry) -> list[Problem]:
     """What the store holds and nobody can use."""
-    problems = door.catalog.store.document.problems if door.catalog.store else ()
+    problems = registry.catalog.store.document.problems if registry.catalog.store else ()
     return [one for one in problems if one.level == "error"]
 
 
@@ -76,10 +76,10 @@ def _secrets(entry: Entry[Any]) -> str:
     return f"agent {agent.id} ({entry.place}): {'; '.join(found)}" if found else ""
 
 
-async def _exported(door: Door, kind: Kind, id: str, entry: Entry[Any]) -> dict[str, Any]:
+async def _exported(registry: Registry, kind: Kind, id: str, entry: Entry[Any]) -> dict[str, Any]:
     text = None
     if not entry.operator:
-        text = await door.catalog.writable.text(stored.key_of(kind, id))
+        text = await registry.catalog.writable.text(stored.key_of(kind, id))
     own = text_of(entry.value) if text is None else text
     value = json_of(own)
     is_ours = _ours(value) == own
@@ -136,14 +136,14 @@ class Step:
         return {"act": self.act, "kind": self.kind, "id": self.id, **detail}
 
 
-async def import_(door: Door, given: Namespace) -> Said:
+async def import_(registry: Registry, given: Namespace) -> Said:
     """Show what an export would change here, and change it."""
     text, called = read_text(given.file)
     items, kinds = _items(text, called)
     wanted = (item for item in items if not (given.stored_only and item.place))
-    steps = [await _step(door, item) for item in wanted]
-    steps += _pruned(door, items, kinds) if given.prune else []
-    if wrong := await _problems(door, steps, called):
+    steps = [await _step(registry, item) for item in wanted]
+    steps += _pruned(registry, items, kinds) if given.prune else []
+    if wrong := await _problems(registry, steps, called):
         raise ConfigError("\n".join([*map(str, wrong), "nothing was imported"]))
     changes = [step for step in steps if step.act in _WORDS]
     data: dict[str, Any] = {"steps": [one.data for one in steps if one.act != "keep"]}
@@ -155,7 +155,7 @@ async def import_(door: Door, given: Namespace) -> Said:
         _ask(plan, is_free=given.file != STDIN)
         plan = []
     why = why_of(given) or Why(f"import of {Path(called).name}")
-    waiting = await _apply(door, changes, why)
+    waiting = await _apply(registry, changes, why)
     made = _counted([step for step in changes if step not in waiting], _WORDS)
     names = [step.id for step in waiting]
     notes = [f"waiting for a second person: {', '.join(names)}"] if names else []
@@ -206,24 +206,24 @@ def _entries(groups: Mapping[str, Any]) -> Iterator[tuple[str, Item | str]]:
 def _item(kind: Kind, entry: Any) -> Item | str:
     """One entry of an export, or what is wrong with it."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
-        return "it is no object with an 'id'"
+        return "it has no 'id'"
     if unknown := sorted(entry.keys() - {"id", "value", "text", "from"}):
         return f"unknown field {unknown[0]!r}; known: id, value, text, from"
     if ("value" in entry) is ("text" in entry):
         return "it needs a 'value' or a 'text', and not both"
     text = entry.get("text", "")
     if not isinstance(text, str):
-        return "its 'text' is no text"
+        return "its 'text' is not a string"
     own = text if "text" in entry else _ours(entry["value"])
     return Item(kind, entry["id"], own, str(entry.get("from", "")))
 
 
-async def _step(door: Door, item: Item) -> Step:
+async def _step(registry: Registry, item: Item) -> Step:
     """What is to be done with a document, by what is there."""
     where = stored.key_of(item.kind, item.id)
-    if owner := door.catalog.operators(where):
+    if owner := registry.catalog.operators(where):
         return Step("skip", item.kind, item.id, detail=f"{owner.place} sets it")
-    there = await door.catalog.writable.text(where)
+    there = await registry.catalog.writable.text(where)
     if there is None:
         return Step("create", item.kind, item.id, item.text, detail=item.place)
     if there == item.text:
@@ -233,25 +233,25 @@ async def _step(door: Door, item: Item) -> Step:
     return Step("change", item.kind, item.id, item.text, revision_of(there), detail)
 
 
-def _pruned(door: Door, items: Sequence[Item], kinds: Sequence[Kind]) -> list[Step]:
+def _pruned(registry: Registry, items: Sequence[Item], kinds: Sequence[Kind]) -> list[Step]:
     """The documents of the store that the export does not have, of the kinds that it tells of."""
     kept = {(item.kind, item.id) for item in items}
     return [
         Step("delete", kind, id, None, entry.revision)
         for kind in reversed(kinds)
-        for id, entry in documents(door, kind).items()
+        for id, entry in documents(registry, kind).items()
         if not entry.operator and (kind, id) not in kept
     ]
 
 
-async def _problems(door: Door, steps: Sequence[Step], called: str) -> list[Problem]:
+async def _problems(registry: Registry, steps: Sequence[Step], called: str) -> list[Problem]:
     """All that keeps the new documents from being stored."""
     found: list[Problem] = []
     for step in steps:
         if step.text is None:
             continue
         try:
-            await door.catalog.check_document(step.kind, step.id, step.text)
+            await registry.catalog.check_document(step.kind, step.id, step.text)
         except DocumentErrors as errors:
             place = f"{called}: {step.kind} {step.id}"
             found += (Problem(place, one.message, one.cure) for one in errors.problems)
@@ -281,13 +281,13 @@ def _ask(plan: Sequence[str], *, is_free: bool) -> None:
         raise ConfigError("nothing was imported")
 
 
-async def _apply(door: Door, steps: Sequence[Step], why: Why) -> list[Step]:
+async def _apply(registry: Registry, steps: Sequence[Step], why: Why) -> list[Step]:
     """Write the documents, each over what was there; returns those that wait for a review."""
     waiting: list[Step] = []
     for done, step in enumerate(steps):
-        key = door.key("import", step.kind, step.id)
+        key = registry.key("import", step.kind, step.id)
         try:
-            await door.catalog.write_document(
+            await registry.catalog.write_document(
                 ACTOR,
                 step.kind,
                 step.id,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from bot.cli import audit, documents, keys, reviews, transfer
-from bot.cli.door import Work
+from bot.cli.registry import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
 
@@ -74,7 +74,7 @@ class _Acts:
         one.add_argument("revision", metavar="N", type=_number, help="the revision's number")
 
 
-def _acts(parser: argparse.ArgumentParser, names: str, kind: Kind) -> _Acts:
+def _add_acts(parser: argparse.ArgumentParser, names: str, kind: Kind) -> _Acts:
     return _Acts(parser.add_subparsers(required=True, metavar=names), kind)
 
 
@@ -111,7 +111,7 @@ def _dollars(text: str) -> float:
 
 def _agents(parser: argparse.ArgumentParser) -> None:
     names = "list | show | put | delete | default | history | diff | restore"
-    acts, what = _acts(parser, names, "agent"), "the agent's id"
+    acts, what = _add_acts(parser, names, "agent"), "the agent's id"
     acts.reading("list", "list the agents", documents.list_agents)
     one = acts.reading("show", "show an agent as JSON", documents.show_document)
     one.add_argument("id", metavar="ID", help=what)
@@ -130,7 +130,7 @@ def _agents(parser: argparse.ArgumentParser) -> None:
 
 def _bindings(parser: argparse.ArgumentParser) -> None:
     names = "list | show | set | delete | history | diff | restore"
-    acts, what = _acts(parser, names, "binding"), "what is bound, as `list` shows it"
+    acts, what = _add_acts(parser, names, "binding"), "what is bound, as `list` shows it"
     acts.reading("list", "list the bindings", documents.list_bindings)
     one = acts.reading("show", "show a binding as JSON", documents.show_document)
     one.add_argument("id", metavar="SLOT", help=what)
@@ -151,7 +151,7 @@ def _bindings(parser: argparse.ArgumentParser) -> None:
 
 
 def _roles(parser: argparse.ArgumentParser) -> None:
-    acts = _acts(parser, "list | grant | revoke | history", "role")
+    acts = _add_acts(parser, "list | grant | revoke | history", "role")
     acts.reading("list", "list who was given which role", documents.list_roles)
     about = "a numeric Telegram id, tg:<id>, or api:<account>:<user>"
     for name, said, work in (
@@ -181,7 +181,7 @@ def _add_role(parser: argparse.ArgumentParser, *, option: bool = False) -> None:
 
 
 def _access(parser: argparse.ArgumentParser) -> None:
-    acts = _acts(parser, "list | let-in | block | clear", "access")
+    acts = _add_acts(parser, "list | let-in | block | clear", "access")
     acts.reading("list", "list who was let in, and who is blocked", documents.list_access)
     for name, said, level in (
         ("let-in", "let a person or a group in", "member"),
@@ -198,7 +198,7 @@ def _access(parser: argparse.ArgumentParser) -> None:
 
 
 def _keys(parser: argparse.ArgumentParser) -> None:
-    acts = _acts(parser, "create | list | revoke", "key")
+    acts = _add_acts(parser, "create | list | revoke", "key")
     one = acts.add("create", "create a key, and show it once", keys.create_key, writes=True)
     _add_role(one, option=True)
     one.add_argument("--user", metavar="ID", help="the user whom the key stands for")
@@ -214,7 +214,7 @@ def _keys(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(parser: argparse.ArgumentParser) -> None:
-    acts = _acts(parser, "list | show | verify | rollback", "agent")
+    acts = _add_acts(parser, "list | show | verify | rollback", "agent")
     one = acts.add("list", "list the newest changes, newest first", audit.list_records)
     one.add_argument("--account", metavar="A", help="only those of this account")
     one.add_argument("--entity", metavar="ID", help="only those of this agent, slot or person")
@@ -229,7 +229,7 @@ def _audit(parser: argparse.ArgumentParser) -> None:
 
 
 def _reviews(parser: argparse.ArgumentParser) -> None:
-    acts = _acts(parser, "list | reject", "proposal")
+    acts = _add_acts(parser, "list | reject", "proposal")
     acts.add("list", "list the changes of agents that wait for approval", reviews.list_reviews)
     one = acts.add("reject", "reject a change of an agent", reviews.reject, writes=True)
     one.add_argument("agent", metavar="AGENT", help="the agent's id")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.cli.main import DOOR, VERBS
+from bot.cli.main import REGISTRY_VERBS, VERBS
 from registry.api_key import digest
 from simulators.testing.valkey import Valkey
 from tests.cli.console import Console
@@ -117,7 +117,7 @@ async def test_a_broken_agents_file_stops_changes_of_agents_and_nothing_else(
     said = await console.refused("agents", "put", str(console.folder / "p.json"))
     assert "agents.json:1" in said
     assert "did you mean 'name'?" in said
-    assert "the agents file cannot be used: correct it first" in said
+    assert "the agents file cannot be used: fix it first" in said
     listed = await console.done("agents", "list")
     assert "poet" in listed.out
     assert "agents.json:1" in listed.err
@@ -355,6 +355,6 @@ async def test_words_that_mean_nothing_end_with_2_and_the_cure(
 
 
 async def test_every_verb_has_help_and_is_among_the_verbs(console: Console) -> None:
-    assert set(DOOR) < set(VERBS)
-    for verb in DOOR:
+    assert set(REGISTRY_VERBS) < set(VERBS)
+    for verb in REGISTRY_VERBS:
         assert (await console.done(verb, "--help")).out.startswith(f"usage: switchboard {verb}")

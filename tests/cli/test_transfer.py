@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -195,7 +197,7 @@ async def test_an_agent_of_the_file_with_a_secret_in_plain_text_is_not_exported(
         ({"format": "switchboard export", "version": 1}, "'documents' is missing"),
         ({"key": [{"id": "a", "value": {}}]}, "documents.key: documents of this kind cannot be"),
         ({"agent": {}}, "documents.agent: it is not a list"),
-        ({"agent": [{"value": {}}]}, "documents.agent[0]: it is no object with an 'id'"),
+        ({"agent": [{"value": {}}]}, "documents.agent[0]: it has no 'id'"),
         ({"agent": [{"id": "a"}]}, "it needs a 'value' or a 'text', and not both"),
         ({"agent": [{"id": "a", "value": 1, "txt": ""}]}, "unknown field 'txt'; known: id, value"),
         ({"agent": [{"id": "a", "value": 1}] * 2}, "documents.agent[1]: 'a' is there twice"),
@@ -244,3 +246,42 @@ async def test_an_import_over_a_document_that_changed_meanwhile_stops_there(
     said = await console.refused("import", "all.json", "--yes")
     assert "agent poet: somebody changed it meanwhile; 0 of 1 changes were made" in said
     assert b"Quick" in (await state(valkey))["agent:definition:poet"]
+
+
+async def answered(text: str, monkeypatch: pytest.MonkeyPatch, console: Console) -> Any:
+    """An import at a terminal, where somebody types an answer."""
+    typed, terminal = os.openpty()
+    with os.fdopen(typed, "w") as keyboard, os.fdopen(terminal) as stdin:
+        keyboard.write(text)
+        keyboard.flush()
+        monkeypatch.setattr(sys, "stdin", stdin)
+        return await console("import", "all.json")
+
+
+async def test_an_import_at_a_terminal_shows_the_plan_and_asks(
+    console: Console, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(valkey, "poet", name="Poet")
+    await console.done("export", "all.json")
+    await put(valkey, "poet", name="Bard")
+    no = await answered("\n", monkeypatch, console)
+    assert (no.code, no.out) == (1, "")
+    assert "change  agent  poet  name\n1 to change\nImport this? [y/N]" in no.err
+    assert "switchboard: nothing was imported" in no.err
+    assert b"Bard" in (await state(valkey))["agent:definition:poet"]
+    yes = await answered("y\n", monkeypatch, console)
+    assert (yes.code, yes.out) == (0, "imported: 1 changed\n")
+    assert b"Poet" in (await state(valkey))["agent:definition:poet"]
+
+
+async def test_a_change_that_needs_a_second_person_waits_and_can_be_dropped(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVIEW__CORE", "two")
+    poet = {"id": "poet", "name": "Poet", "customInstructions": "Short."}
+    said = await console.refused("agents", "put", console.write("p.json", poet))
+    assert "waits for a second person, who is named for qa" in said
+    assert "there is no agent 'poet'" in await console.refused("agents", "show", "poet")
+    assert "waits for qa" in (await console.done("reviews", "list")).out
+    await console.done("reviews", "reject", "poet")
+    assert "no change waits" in (await console.done("reviews", "list")).out

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli.main import DOOR, VERBS, main, parser_of
+from bot.cli.main import REGISTRY_VERBS, VERBS, main, parser_of
 
 SWITCHBOARD = Path(sys.executable).parent / "switchboard"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -77,7 +77,9 @@ def test_a_verb_that_reads_no_documents_loads_nothing_of_those_that_do(tmp_path:
     )
     loaded = set(ran.stdout.split())
     assert "bot.cli.main" in loaded
-    assert loaded.isdisjoint({"bot.cli.words", "bot.cli.door", "registry.catalog", "bot.settings"})
+    assert loaded.isdisjoint(
+        {"bot.cli.words", "bot.cli.registry", "registry.catalog", "bot.settings"}
+    )
 
 
 def _commands(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, ...]]:
@@ -91,7 +93,7 @@ def _commands(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[st
             yield from _commands(below, *words, name)
 
 
-@pytest.mark.parametrize("verb", DOOR)
+@pytest.mark.parametrize("verb", REGISTRY_VERBS)
 def test_the_page_has_every_act_and_every_option_of_a_verb(verb: str) -> None:
     page = PAGE.read_text("utf-8")
     found = [words for words in _commands(parser_of(verb)) if words[0] == verb]
@@ -118,6 +120,6 @@ def test_every_command_of_these_verbs_in_the_documents_is_one(page: Path) -> Non
     )
     for line in (alone or quoted for alone, quoted in found):
         words = shlex.split(line)[1:]
-        if words[0] in DOOR and len(words) > 2:
+        if words[0] in REGISTRY_VERBS and len(words) > 2:
             _, rest = parser_of(words[0]).parse_known_args(words)  # else SystemExit
             assert rest == []

@@ -50,7 +50,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Registry:
     """The registry as a verb finds it; `missing` says why there is no store.
 
     `own_keys` are the API keys of the environment.
@@ -77,22 +77,22 @@ class Door:
         return ":".join((self._key, *names))
 
 
-Work = Callable[[Door, Namespace], Awaitable[Said]]
+Work = Callable[[Registry, Namespace], Awaitable[Said]]
 
 
 async def run(settings: Settings, given: Namespace) -> Said:
     """Do what was asked; raises ConfigError where it cannot be done, WrongWords for wrong words."""
     try:
-        async with opened(settings) as door:
-            if door.missing and given.needs_store:
-                raise ConfigError(f"this needs the store. {door.missing}.")
-            wrong = door.file_errors
+        async with opened(settings) as registry:
+            if registry.missing and given.needs_store:
+                raise ConfigError(f"this needs the store. {registry.missing}.")
+            wrong = registry.file_errors
             if wrong and given.needs_file:
-                lines = [*map(str, wrong), "the agents file cannot be used: correct it first"]
+                lines = [*map(str, wrong), "the agents file cannot be used: fix it first"]
                 raise ConfigError("\n".join(lines))
-            said: Said = await given.work(door, given)
-            notes = [f"without a store, only the file is shown. {door.missing}."]
-            notes = [*(notes if door.missing else ()), *map(str, wrong), *said.notes]
+            said: Said = await given.work(registry, given)
+            notes = [f"without a store, only the file is shown. {registry.missing}."]
+            notes = [*(notes if registry.missing else ()), *map(str, wrong), *said.notes]
             return replace(said, notes=notes)
     except RegistryError as error:
         raise ConfigError(str(error) or type(error).__name__) from None
@@ -116,21 +116,21 @@ def show(said: Said, *, as_json: bool) -> int:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Door]:
+async def opened(settings: Settings) -> AsyncIterator[Registry]:
     """The registry, read once; over the store where there is one."""
     writer = settings.guest_permissions()
     async with contextlib.AsyncExitStack() as stack:
         if missing := no_store(settings):
             catalog = Catalog(agents_source(settings), writer=writer)
             await catalog.reload()
-            yield Door(catalog, missing=missing, own_keys=settings.own_keys)
+            yield Registry(catalog, missing=missing, own_keys=settings.own_keys)
             return
         client = await opened_store(settings, stack)
         store = RedisStore(client.redis, writer)
         review = settings.review.core
         catalog = Catalog(agents_source(settings), store, writer=writer, review=review)
         await catalog.reload()
-        yield Door(catalog, client, own_keys=settings.own_keys)
+        yield Registry(catalog, client, own_keys=settings.own_keys)
 
 
 # --- words ---------------------------------------------------------------------------------------
