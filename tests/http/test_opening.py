@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from bench.host import ROOT
@@ -25,6 +26,7 @@ from registry.api_key import new_secret
 from registry.definition import AgentDefinition
 from registry.roles import OPERATOR_ACTOR
 from simulators.testing.valkey import Valkey
+from tests.host.replicas import Replica
 from tests.host.stage import HostProcess, Stage, health, settings_of, until
 from tests.http.api import OPERATOR, OPERATOR_KEY, Client, api_host, client_of
 
@@ -342,6 +344,53 @@ async def test_a_request_of_a_host_that_died_keeps_nobody_waiting_for_long(
         assert (answer.status, answer.json["made"]) == (200, "jack")
         history = await there.host.history.revisions(OPERATOR_ACTOR, "agent", "jack")
         assert [one.number for one in history] == [1]
+
+
+async def test_a_host_killed_in_the_middle_of_a_request_leaves_its_repeat_to_the_other_one(
+    stage: Stage, valkey: Valkey
+) -> None:
+    environ = {**OPERATOR, "REDIS_URL": valkey.url}
+    async with (
+        stage.host(**environ, DATA_DIR=str(stage.folder / "here")) as host,
+        client_of(host) as here,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {OPERATOR_KEY}"}) as session,
+    ):
+        for number, after in enumerate((0.004, 0.02)):
+            dying = Replica(stage, f"dying{number}", **environ)
+            await dying.spawn()
+            await until(lambda dying=dying: dying.address is not None, 30)  # type: ignore[misc]
+            url = dying.address or ""
+            async with asyncio.timeout(30):
+                while (await status_of(session, url)) != 200:
+                    pass
+            path, agent = f"/api/v1/registry/agents/jack{number}", {"name": "Jack"}
+            key: dict[str, Any] = {"Idempotency_Key": f"killed {number}"}
+            header = {"Idempotency-Key": f"killed {number}"}
+            first = asyncio.create_task(status_of(session, url, "PUT", path, agent, **header))
+            await asyncio.sleep(after)
+            await dying.kill()
+            await asyncio.wait({first})
+            first.exception()
+            answer = await asyncio.wait_for(here.ask("PUT", path, json=agent, **key), 30)
+            assert answer.status == 201, answer.body
+            again = await here.ask("PUT", path, json=agent, **key)
+            assert (again.status, again.body) == (201, answer.body)
+            kept = await here.host.history.revisions(OPERATOR_ACTOR, "agent", f"jack{number}")
+            assert [one.number for one in kept] == [1]
+
+
+async def status_of(
+    session: aiohttp.ClientSession,
+    url: str,
+    method: str = "GET",
+    path: str = "/api/v1/me",
+    json: Any = None,
+    **headers: str,
+) -> int:
+    data = None if json is None else orjson.dumps(json)
+    sent = {"Content-Type": "application/json"} | headers
+    async with session.request(method, url + path, data=data, headers=sent) as answer:
+        return answer.status
 
 
 async def test_while_the_store_is_away_a_write_with_a_key_waits_for_a_repeat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,6 +24,9 @@ from registry.errors import InvalidValue, RegistryError
 from registry.fields import describe
 from registry.roles import RoleName, Scope
 
+_MAKING = threading.Lock()
+"""FastAPI silences a warning while it reads models; two threads would undo that for each other."""
+
 
 def make_app(host: Host | None = None) -> FastAPI:
     """The API over the parts of a host; without one only its OpenAPI document is of use.
@@ -30,6 +34,11 @@ def make_app(host: Host | None = None) -> FastAPI:
     Each module of routes has a function `add_routes(app)` that is called here. Routes go into the
     app itself, not into routers of their own, so that a walk over `app.routes` finds every one.
     """
+    with _MAKING:
+        return _made(host)
+
+
+def _made(host: Host | None) -> FastAPI:
     app = FastAPI(
         title="Switchboard",
         version=VERSION,
