@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from registry.errors import InvalidValue
 from registry.fields import Few, RegistryModel, is_slug, must, valid_slug
@@ -56,7 +56,11 @@ DEFAULT_ACCOUNT = "default"
 _PERSON = re.compile(r"tg:[1-9][0-9]{0,18}|api:[a-z0-9][a-z0-9_-]{0,63}:[^\s:]{1,128}")
 Person = Annotated[
     str,
-    must(_PERSON.fullmatch, "{} does not name a person", "write tg:<id> or api:<account>:<user>"),
+    AfterValidator(
+        must(
+            _PERSON.fullmatch, "{} does not name a person", "write tg:<id> or api:<account>:<user>"
+        )
+    ),
 ]
 
 
@@ -95,6 +99,15 @@ class RoleGrant(RegistryModel):
             return "host"
         account = f"account {self.account}"
         return f"client {self.client} of {account}" if self.client else account
+
+    @property
+    def target(self) -> Target:
+        """What the role itself is about: the whole host, an account, or a client of one."""
+        if self.scope == "host":
+            return CORE
+        if self.client is not None:
+            return Target("client", self.account, self.client)
+        return Target("instance", self.account)
 
     def covers(self, target: Target) -> bool:
         """Whether the scope reaches a target; core agents may be read from any scope."""
@@ -219,6 +232,14 @@ def may_grant(grants: Iterable[RoleGrant], given: RoleGrant) -> bool:
         if grant.scope == "account" or grant.client == given.client:
             return True
     return False
+
+
+def sees_grant(grants: Iterable[RoleGrant], other: RoleGrant) -> bool:
+    """Whether holders of these grants may know that somebody holds another one."""
+    held = tuple(grants)
+    if other.scope == "host":
+        return any(grant.scope == "host" for grant in held)
+    return verdict(held, "read", other.target) == "yes" or may_grant(held, other)
 
 
 def is_limited_change(fields: Iterable[str]) -> bool:

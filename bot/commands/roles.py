@@ -9,7 +9,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from bot.access.rules import ENGINEER, EVERYWHERE, Access, Subject
+from bot.access.rules import Access
 from bot.command import (
     GIVE_ROLES,
     CommandContext,
@@ -25,7 +25,6 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, sentence
 from bot.messages import ANONYMOUS_ADMIN, Address
-from registry.catalog import target_of_grant
 from registry.errors import InvalidValue
 from registry.roles import (
     CORE,
@@ -85,11 +84,7 @@ async def roles(parts: tuple[AdminContext, Access], context: CommandContext) -> 
     if wanted.gives:
         await host.catalog.grant_role(actor, person, grant, key=context.key, why=why)
         return Reply(paragraphs(f"{code(person)} is {what} now.", _hint(access, context, person)))
-    if (
-        grant.scope == "host"
-        and access.admins == {_telegram_id(person)}
-        and _only_by_role(access, _telegram_id(person))
-    ):
+    if grant.scope == "host" and access.admins == {_telegram_id(person)} and not access.listed:
         return Reply(LAST_ADMIN)
     if await host.catalog.revoke_role(actor, person, grant, key=context.key, why=why):
         return Reply(f"{code(person)} is no longer {what}.")
@@ -160,12 +155,6 @@ def _telegram_id(person: str) -> int:
     return int(number) if kind == "tg" else 0
 
 
-def _only_by_role(access: Access, person: int) -> bool:
-    """Whether a person is an admin of the host by a role alone."""
-    granted = access.grants.get(Subject("person", person, EVERYWHERE))
-    return person not in access.listed and (granted is None or granted.role != ENGINEER)
-
-
 def _hint(access: Access, context: CommandContext, person: str) -> str:
     """That a role alone opens no chat."""
     number, bot = _telegram_id(person), context.bot.id
@@ -190,7 +179,7 @@ def _list(host: AdminContext, access: Access, actor: Actor) -> str:
 
 def _held(document: RoleDocument, actor: Actor) -> Iterator[str]:
     for grant in document.grants:
-        if verdict(actor.grants, "read", target_of_grant(grant)) == "yes":
+        if verdict(actor.grants, "read", grant.target) == "yes":
             duties = f" · {', '.join(grant.duties)}" if grant.duties else ""
             place = escape_markdown(grant.place)
             yield f"• {code(document.person)} {code(grant.role)} · {place}{duties}"

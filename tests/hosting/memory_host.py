@@ -204,8 +204,8 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         model = MessagesModel(api_key="sk-ant-a-test", base_url=messages, clock=clock)
         stack.push_async_callback(model.close)
         access = Access(rules={BOT: Rule("open")})
-        grants = AccessStore(client, access)
-        fleet = Fleet(leases, Notifications(client, clock, grants), clock, sweep_seconds=0.2)
+        grants = AccessStore(client, access, catalog)
+        fleet = Fleet(leases, Notifications(client, clock), clock, sweep_seconds=0.2)
         stores = LineStores(client)
         alerts = AdminAlerts(
             stores.outbox,
