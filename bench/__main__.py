@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from bench import backlog, growth, idle, report, resolve, streaming, turns
+from bench import backlog, door, growth, idle, report, resolve, streaming, turns
 from bench.quick import counted, quick
 from bench.results import Section
 from bench.stage import Stage, staged
@@ -24,6 +24,7 @@ MEASURES: dict[str, Measure] = {
     "resolve": resolve.measure,
     "growth": growth.measure,
     "backlog": backlog.measure,
+    "door": door.measure,
 }
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -9,11 +9,21 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from registry.revisions import FieldChange, Kind, differences, json_of
-from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why, is_support
+from registry.roles import (
+    DEFAULT_ACCOUNT,
+    NO_REASON,
+    Actor,
+    RoleDocument,
+    Target,
+    Why,
+    is_support,
+)
 
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
 """Characters of an old or new value in a record; the revisions hold the whole."""
+KEPT_RECORDS = 100_000
+"""The newest records stay, these and a few more; `write.lua` trims those before them."""
 SHOWN_FIELDS = (
     "id",
     "instance_id",
@@ -112,6 +122,15 @@ class AuditRecord:
         }
         return cls(**body)
 
+    @classmethod
+    def read(cls, number: int, fields: Mapping[str, str]) -> AuditRecord:
+        """The same; a damaged one is shown as that, so that all others can be read."""
+        try:
+            return cls.parse(fields)
+        except (ValueError, KeyError):
+            cure = "it cannot be read: run `switchboard audit verify`"
+            return cls(number=number, action="damaged record", detail=cure)
+
     def shown(self) -> dict[str, Any]:
         """The record by the names of the document (spec 5, 9.31), and ours after them."""
         agent = self.entity_id if self.kind == "agent" else None
@@ -165,13 +184,57 @@ def chained(
 def records_of(
     change: Change, kind: Kind, id: str, target: Target, before: str | None, after: str | None
 ) -> list[AuditRecord]:
-    """The records of a change of one document, one for each field that differs."""
-    base = replace(
-        _base(change, kind, id, target),
-        requires_review=kind == "proposal" and after is not None,
-    )
+    """The records of a change of one document, one for each field that differs.
+
+    The roles of a person are told apart by what they are about, so that the audit of one account
+    says nothing of the others. The hash of a key is left out.
+    """
     old = None if before is None else json_of(before)
     new = None if after is None else json_of(after)
+    if kind == "role":
+        return _role_records(change, id, target, old, new)
+    if kind == "key":
+        old, new = _without_hash(old), _without_hash(new)
+    base = _base(change, kind, id, target)
+    waits = kind == "proposal" and after is not None
+    return _records(replace(base, requires_review=waits), kind, old, new)
+
+
+def _role_records(change: Change, id: str, target: Target, old: Any, new: Any) -> list[AuditRecord]:
+    """The records of the roles of a person, by what each role is about."""
+    try:
+        was, now = _role_parts(old), _role_parts(new)
+    except ValueError:  # written by hand, and no roles
+        return [_base(change, "role", id, target)]
+    return [
+        record
+        for part in {**was, **now}
+        if was.get(part) != now.get(part)
+        for record in _records(
+            _base(change, "role", id, part), "role", was.get(part), now.get(part)
+        )
+    ]
+
+
+def _role_parts(value: Any) -> dict[Target, Any]:
+    """The roles of a person by what they are about, each part as a document of its own."""
+    if value is None:
+        return {}
+    document = RoleDocument.model_validate(value)
+    parts: dict[Target, Any] = {}
+    for grant in document.grants:
+        part = parts.setdefault(grant.target, {"person": document.person, "grants": []})
+        part["grants"].append(grant.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+    return parts
+
+
+def _without_hash(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: item for name, item in value.items() if name != "hash"}
+
+
+def _records(base: AuditRecord, kind: Kind, old: Any, new: Any) -> list[AuditRecord]:
     if old is None or new is None:
         kind_of_change: ChangeType = "create" if old is None else "delete"
         whole = replace(base, change_type=kind_of_change, entity_type=_entity(kind, None))
@@ -230,6 +293,9 @@ def _text(value: Any) -> str:
     return json.dumps(f"{text[:LONGEST_VALUE]}… ({len(text)} characters, see the revision)")
 
 
+_MISSING = "it is missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """The first record at which the chain does not hold, and why."""
@@ -244,23 +310,32 @@ def verify(
     """The first record that was changed, taken out or put in; None where all of them hold.
 
     `entries` are the stored records with their numbers, oldest first; `head` is the number and the
-    hash of the newest one. The oldest one is taken as it is: those before it were trimmed.
+    hash of the newest one. The oldest one is taken as it is where those before it were trimmed.
     """
     last, before = 0, ""
     for number, fields in entries:
-        if last and number <= last:
-            return Broken(number, "there is another record with its number: one was put in")
-        if fields.get("number") != str(number) or _digest(fields) != fields.get("hash"):
-            return Broken(number, "its fields do not match its hash: it was changed")
+        if why := _fault(number, fields, last, before):
+            return Broken(number, why)
         if last and number != last + 1:
-            return Broken(last + 1, "it is missing")
-        if last and fields.get("previous") != before:
-            return Broken(
-                number, "it does not follow the record before it: one of them was changed"
-            )
+            return Broken(last + 1, _MISSING)
+        if not last and number > 1 and head[0] - number + 1 < KEPT_RECORDS:
+            return Broken(number - 1, _MISSING)
         last, before = number, fields["hash"]
     if head == (last, before) or (not last and not head[0]):
         return None
     if last < head[0]:
-        return Broken(last + 1, "it is missing")
+        return Broken(last + 1, _MISSING)
+    if last > head[0] > 0:
+        return Broken(head[0] + 1, "it was added past the newest record that was written")
     return Broken(last, "it is not the newest record that was written")
+
+
+def _fault(number: int, fields: Mapping[str, str], last: int, before: str) -> str:
+    """What is wrong with a record, by the number and the hash of the one before it; '' if well."""
+    if number <= last:
+        return "there is another record with its number: one was put in"
+    if fields.get("number") != str(number) or _digest(fields) != fields.get("hash"):
+        return "its fields do not match its hash: it was changed"
+    if number == last + 1 and last and fields.get("previous") != before:
+        return "it does not follow the record before it: one of them was changed"
+    return ""

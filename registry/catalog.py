@@ -35,6 +35,7 @@ from registry.roles import (
     Why,
     may_grant,
     roles_for,
+    sees_grant,
     verdict,
 )
 from registry.snapshot import (
@@ -63,6 +64,14 @@ Objections = Callable[[AgentDefinition], Iterable[Problem]]
 INSTANCE = Target("instance")
 """What the operator's own account decides: bindings, the default agent, who was let in."""
 _RETRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to: the number of the newest revision, and whether nothing was there."""
+
+    number: int
+    created: bool
 
 
 @dataclass(eq=False, slots=True)
@@ -276,10 +285,10 @@ class Catalog:
     ) -> RoleDocument:
         """Give a person one more role."""
         change = await self._may_grant(actor, "grant role", person, grant, key, why)
-        where, target = stored.ROLE + person, target_of_grant(grant)
+        where, target = stored.ROLE + person, grant.target
         for _ in range(_RETRIES):
             text, revision = await self._read(where)
-            held = self._roles_in(where, text)
+            held = roles_in(person, text)
             grants = (*(one for one in held if not _same_role(one, grant)), grant)
             document = RoleDocument(person=person, grants=grants)
             if grant in held and await self._was_made(change):
@@ -295,19 +304,53 @@ class Catalog:
     ) -> bool:
         """Take a role away from a person; False where they do not hold it."""
         change = await self._may_grant(actor, "revoke role", person, grant, key, why)
-        where, target = stored.ROLE + person, target_of_grant(grant)
+        where, target = stored.ROLE + person, grant.target
         for _ in range(_RETRIES):
             text, revision = await self._read(where)
             if text is None:
                 return await self._was_made(change)
-            held = self._roles_in(where, text)
+            held = roles_in(person, text)
             left = tuple(one for one in held if not _same_role(one, grant))
             if len(left) == len(held):
                 return await self._was_made(change)
-            value = RoleDocument(person=person, grants=left).to_text() if left else None
+            value = roles_text(person, left)
             with suppress(errors.RevisionConflict):
                 await self._write(where, value, revision, change, target)
                 return True
+        raise errors.RevisionConflict(f"too many others are changing the roles of {person}")
+
+    async def set_roles(
+        self,
+        actor: Actor,
+        person: str,
+        grants: Sequence[RoleGrant],
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+    ) -> Written:
+        """Make these the roles of a person, as far as the actor sees them; all others stay.
+
+        `expected` is the hash of the text of the roles that the actor saw.
+        """
+        where = stored.ROLE + person
+        for _ in range(_RETRIES):
+            text, revision = await self._read(where)
+            held = roles_in(person, text)
+            seen = tuple(one for one in held if sees_grant(actor.grants, one))
+            new = roles_text(person, (*(one for one in held if one not in seen), *grants))
+            change = await self._may_write(actor, "write", "role", person, (text, new), key, why)
+            if not await self._must_write(where, new or "", change):
+                return Written((await self.heads([where]))[0].number, created=False)
+            if expected is not None and expected != _hash(roles_text(person, seen)):
+                raise errors.RevisionConflict(f"somebody else has changed the roles of {person}")
+            if new is not None:
+                await self.check_document("role", person, new)
+            if new == text:
+                return Written((await self.heads([where]))[0].number, created=False)
+            with suppress(errors.RevisionConflict):
+                number = await self._write(where, new, revision, change, INSTANCE)
+                return Written(number, created=not seen)
         raise errors.RevisionConflict(f"too many others are changing the roles of {person}")
 
     async def create_key(
@@ -315,7 +358,7 @@ class Catalog:
     ) -> ApiKey:
         """Store a new API key; raises AlreadyThere where its id is taken."""
         change = await self._may_grant(actor, "create key", api_key.id, api_key.grant, key, why)
-        where, target = stored.API_KEY + api_key.id, target_of_grant(api_key.grant)
+        where, target = stored.API_KEY + api_key.id, api_key.grant.target
         if await self._must_write(where, api_key.to_text(), change):
             try:
                 await self._write(where, api_key.to_text(), None, change, target)
@@ -331,11 +374,11 @@ class Catalog:
         text, revision = await self._read(where)
         if text is None:
             return False
-        held = ApiKey.model_validate_json(text)
+        held = key_in(key_id, text)
         change = await self._may_grant(actor, "revoke key", key_id, held.grant, key, why)
         if held.revoked is None:
             gone = held.model_copy(update={"revoked": round(self.wall(), 3)})
-            await self._write(where, gone.to_text(), revision, change, target_of_grant(held.grant))
+            await self._write(where, gone.to_text(), revision, change, held.grant.target)
         return True
 
     async def set_access(
@@ -372,27 +415,59 @@ class Catalog:
         why: Why = NO_REASON,
         action: str = "restore",
     ) -> int:
+        """Write a document as a whole; the number of its new revision. See `put_document`."""
+        put = self.put_document
+        return (
+            await put(actor, kind, id, text, key=key, expected=expected, why=why, action=action)
+        ).number
+
+    async def put_document(
+        self,
+        actor: Actor,
+        kind: Kind,
+        id: str,
+        text: str | None,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+        action: str = "write",
+    ) -> Written:
         """Write a document as a whole (None: remove it), as strictly as any other change of it.
 
-        Returns the number of its new revision.
+        It is made where nothing was there, unless a hash was expected. A document that says the
+        same already is left alone.
         """
         where = stored.key_of(kind, id)
-        current, revision = await self._read(where)
-        change = await self._may_write(actor, action, kind, id, (current, text), key, why)
-        if not await self._must_write(where, text or "", change):
-            return (await self.heads([where]))[0].number
-        if text is not None:
-            await self._check_document(kind, where, text)
-            await self._hold_for_review(where, text, change)
-        target = stored.target_of(where, text if text is not None else current)
-        return await self._write(where, text, expected or revision, change, target)
+        for _ in range(_RETRIES):
+            current, revision = await self._read(where)
+            change = await self._may_write(actor, action, kind, id, (current, text), key, why)
+            if not await self._must_write(where, text or "", change):
+                return Written((await self.heads([where]))[0].number, created=False)
+            if text is not None:
+                await self.check_document(kind, id, text)
+            if expected not in (None, revision):
+                raise errors.RevisionConflict(f"somebody else has just changed {id}")
+            if text == current:
+                return Written((await self.heads([where]))[0].number, created=False)
+            if text is not None:
+                await self._hold_for_review(where, text, change)
+            target = stored.target_of(where, text if text is not None else current)
+            try:
+                number = await self._write(where, text, expected or revision, change, target)
+            except errors.RevisionConflict:
+                if expected is not None:
+                    raise
+            else:
+                return Written(number, created=current is None)
+        raise errors.RevisionConflict(f"too many others are changing {id}; try again")
 
     async def write_reviewed(
         self, actor: Actor, proposal: Proposal, *, key: str, why: Why = NO_REASON
     ) -> None:
         """Make a change that was approved; raises RevisionConflict where its base is gone."""
         where = stored.DEFINITION + proposal.agent
-        await self._check_document("agent", where, proposal.text)
+        await self.check_document("agent", proposal.agent, proposal.text)
         action = "update agent" if proposal.base else "create agent"
         change = Change(actor, action, proposal.agent, key, self.wall(), why=why)
         await self.write_checked(where, proposal.text, proposal.base, change, CORE)
@@ -493,9 +568,8 @@ class Catalog:
         detail = f"{grant.role} of {grant.place}"
         if may_grant(actor.grants, grant):
             return Change(actor, action, name, key, self.wall(), detail, why)
-        target = target_of_grant(grant)
         hour = self._hourly(actor, action)
-        await self.refused(actor, action, name, key=hour, detail=detail, of=target)
+        await self.refused(actor, action, name, key=hour, detail=detail, of=grant.target)
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
 
     def _hourly(self, actor: Actor, action: str) -> str:
@@ -512,14 +586,13 @@ class Catalog:
         key: str,
         why: Why,
     ) -> Change:
-        """The change of a whole document; of roles and keys every grant in it must be allowed."""
+        """The change of a whole document; of roles and keys every changed grant must be allowed."""
         if kind not in ("role", "key"):
             target = stored.target_of(stored.key_of(kind, id), None)
             return await self._authorized(actor, f"{action} {kind}", id, target, key, why)
         change = Change(actor, f"{action} {kind}", id, key, self.wall(), why=why)
-        for text in filter(None, texts):
-            for grant in _grants_in(kind, text):
-                await self._may_grant(actor, f"{action} {kind}", id, grant, key, why)
+        for grant in _changed_grants(kind, id, *texts):
+            await self._may_grant(actor, f"{action} {kind}", id, grant, key, why)
         return change
 
     async def _must_write(self, where: str, value: str, change: Change) -> bool:
@@ -543,22 +616,15 @@ class Catalog:
         if problems := [*self.objections(agent)]:
             raise errors.DocumentErrors(problems)
 
-    async def _check_document(self, kind: Kind, where: str, text: str) -> None:
-        """Raise DocumentErrors for a text that is no valid document of its kind and key."""
+    async def check_document(self, kind: Kind, id: str, text: str) -> None:
+        """Raise DocumentErrors for a text that may not be stored as this document."""
+        where = stored.key_of(kind, id)
         if kind == "agent":
             agent = await self.parse(text, where)
             if problems := [*self.objections(agent)]:
                 raise errors.DocumentErrors(problems)
         if wrong := stored.problems_of(where, text, self.writer):
             raise errors.DocumentErrors(wrong)
-
-    def _roles_in(self, where: str, text: str | None) -> tuple[RoleGrant, ...]:
-        """The roles that a stored text grants; raises DocumentErrors where it cannot be read."""
-        if text is None:
-            return ()
-        if wrong := stored.problems_of(where, text, self.writer):
-            raise errors.DocumentErrors(wrong)
-        return RoleDocument.model_validate_json(text).grants
 
     def operators(self, where: str) -> Entry[Any] | None:
         """What the file or the environment has in place of a key of the store."""
@@ -646,23 +712,49 @@ class Catalog:
                 _log.exception("subscriber.failed")
 
 
-def target_of_grant(grant: RoleGrant) -> Target:
-    """What a role is about: the whole host, an account, or a client of one."""
-    if grant.scope == "host":
-        return CORE
-    if grant.client is not None:
-        return Target("client", grant.account, grant.client)
-    return Target("instance", grant.account)
-
-
 def _same_role(one: RoleGrant, other: RoleGrant) -> bool:
     return one.role == other.role and one.place == other.place
 
 
-def _grants_in(kind: Kind, text: str) -> Iterable[RoleGrant]:
+def _changed_grants(
+    kind: Kind, id: str, before: str | None, after: str | None
+) -> Sequence[RoleGrant]:
+    """The roles that a change of a document gives or takes away; of a key its own, in any case."""
     if kind == "key":
-        return (ApiKey.model_validate_json(text).grant,)
-    return RoleDocument.model_validate_json(text).grants
+        return [key_in(id, text).grant for text in (before, after) if text is not None]
+    was, now = roles_in(id, before), roles_in(id, after)
+    return [*(one for one in was if one not in now), *(one for one in now if one not in was)]
+
+
+def roles_in(person: str, text: str | None) -> tuple[RoleGrant, ...]:
+    """The roles in a stored document; raises DocumentErrors for one that is not valid."""
+    if text is None:
+        return ()
+    try:
+        return RoleDocument.model_validate_json(text).grants
+    except ValueError:
+        raise _invalid(stored.ROLE + person) from None
+
+
+def roles_text(person: str, grants: Sequence[RoleGrant]) -> str | None:
+    """Roles as they are stored; None for no roles."""
+    return RoleDocument(person=person, grants=tuple(grants)).to_text() if grants else None
+
+
+def key_in(id: str, text: str) -> ApiKey:
+    """The key in a stored document; raises DocumentErrors for one that is not valid."""
+    try:
+        return ApiKey.model_validate_json(text)
+    except ValueError:
+        raise _invalid(stored.API_KEY + id) from None
+
+
+def _invalid(where: str) -> errors.DocumentErrors:
+    return errors.DocumentErrors([Problem(where, "its value is not valid", "DEL it in the store")])
+
+
+def _hash(text: str | None) -> str:
+    return DELETED if text is None else revision_of(text)
 
 
 def _needed(action: Action, target: Target) -> str:

@@ -13,7 +13,7 @@ import structlog
 
 from registry import errors
 from registry.audit import AuditRecord, Broken, Change
-from registry.catalog import Catalog
+from registry.catalog import Catalog, key_in, roles_in, roles_text
 from registry.revisions import (
     FieldChange,
     Kind,
@@ -23,17 +23,20 @@ from registry.revisions import (
     overlap,
     with_field,
 )
-from registry.roles import NO_REASON, Actor, Target, Why
+from registry.roles import NO_REASON, Actor, Target, Tier, Why, sees_grant
 from registry.secrets import redact
 from registry.snapshot import ONLY, PLAIN, Entry, Snapshot, revision_of
 from registry.sources import stored_values as stored
-from registry.sources.revision_store import DELETED
+from registry.sources.revision_store import DELETED, KEPT_REVISIONS
 
 _log = structlog.get_logger("registry")
 BY_FILE = Actor("file", via="file")
 """Who wrote what the operator's file or environment says."""
 _BATCH = 500
 _PAUSE_SECONDS = 1.0
+AUDIT_LOOKED_AT = 5_000
+"""Records that one question to the audit reads at most."""
+_CLOCKS_APART_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +48,65 @@ class Diff:
     changes: Sequence[FieldChange]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which audit records are wanted: of one entity, by one author, from a time on (seconds)."""
+
+    entity: str = ""
+    author: str = ""
+    since: float = 0.0
+
+    def has(self, record: AuditRecord) -> bool:
+        """Whether a record is wanted; an entity is given by its id, its kind or its type."""
+        names = (record.entity_id, record.kind, record.entity_type)
+        if self.entity and self.entity not in names:
+            return False
+        return (not self.author or self.author == record.changed_by) and record.at >= self.since
+
+
 @dataclass(eq=False, slots=True)
 class History:
-    """Reads and restores revisions over a catalog; asks the roles before it shows anything."""
+    """Reads and restores revisions over a catalog; asks the roles before it shows anything.
+
+    A host notes what its file brought. The command line, which may see another file, leaves that
+    to it (`is_host`).
+    """
 
     catalog: Catalog
+    is_host: bool = True
     _seen: dict[str, str] = field(default_factory=dict, init=False)
 
     # --- revisions -------------------------------------------------------------------------------
 
-    async def revisions(self, actor: Actor, kind: Kind, id: str) -> list[Revision]:
-        """The revisions of a document, newest first; [] where there was never one.
+    async def revisions(
+        self,
+        actor: Actor,
+        kind: Kind,
+        id: str,
+        *,
+        before: int | None = None,
+        count: int = KEPT_REVISIONS,
+    ) -> list[Revision]:
+        """The revisions of a document before a number, newest first; [] where there was never one.
 
-        What was SET by hand a moment ago is noted first.
+        What was SET by hand a moment ago is noted first. Of a person's roles only those are there
+        that the actor may see, and only the revisions that changed them.
         """
         where = await self._readable(actor, kind, id)
         async with self.catalog.writable.using(where) as store:
             await self._note([where])
-            return await store.history(where)
+            if kind != "role":
+                return await store.history(where, count, before)
+            found = _seen_roles(actor, id, await store.history(where))
+        return [one for one in found if before is None or one.number < before][:count]
 
     async def revision(self, actor: Actor, kind: Kind, id: str, number: int) -> Revision:
         """One revision of a document; raises NotThere."""
-        found = await self.revisions(actor, kind, id)
-        for revision in found:
-            if revision.number == number:
-                return revision
-        there = f"; there are {found[-1].number} to {found[0].number}" if found else ""
+        found = await self.revisions(actor, kind, id, before=number + 1, count=1)
+        if found and found[0].number == number:
+            return found[0]
+        kept = await self.revisions(actor, kind, id)
+        there = f"; there are {kept[-1].number} to {kept[0].number}" if kept else ""
         raise errors.NotThere(f"{kind} '{id}' has no revision {number}{there}")
 
     async def diff(self, actor: Actor, kind: Kind, id: str, old: int, new: int) -> Diff:
@@ -106,7 +142,13 @@ class History:
             message = f"revision {number} came from {wanted.place}, and its secrets were left out"
             raise errors.Unrestorable(f"{message}; put it back there")
         reason = why or Why(f"restore of revision {number}")
-        return await self.catalog.write_document(
+        catalog = self.catalog
+        if kind == "role":
+            roles = roles_in(id, wanted.text)
+            set_roles = catalog.set_roles
+            written = await set_roles(actor, id, roles, key=key, expected=expected, why=reason)
+            return written.number
+        return await catalog.write_document(
             actor, kind, id, wanted.text, key=key, expected=expected, why=reason
         )
 
@@ -135,6 +177,40 @@ class History:
                 before = page[-1].number
         return found[:count]
 
+    async def audit_page(
+        self,
+        actor: Actor,
+        target: Target | None,
+        wanted: Wanted,
+        *,
+        before: int | None = None,
+        count: int = 100,
+    ) -> tuple[list[AuditRecord], int | None]:
+        """Records of an account, a client, or (None) of all accounts, newest first; raises Denied.
+
+        With them comes where to go on, None at the end. A call looks at `AUDIT_LOOKED_AT` records
+        at most, so it may find fewer than there are, or none.
+        """
+        if target is None:
+            self._require_host(actor)
+        else:
+            await self.catalog.require(actor, "read", target, "read the audit")
+        found: list[AuditRecord] = []
+        for _ in range(AUDIT_LOOKED_AT // _BATCH):
+            async with self.catalog.writable.using() as store:
+                page = await store.audit(before, _BATCH)
+            for record in page:
+                if record.at < wanted.since - _CLOCKS_APART_SECONDS:
+                    return found, None
+                before = record.number
+                if (target is None or _is_of(record, target)) and wanted.has(record):
+                    found.append(record)
+                    if len(found) == count:
+                        return found, before
+            if len(page) < _BATCH:
+                return found, None
+        return found, before
+
     async def host_audit(
         self, actor: Actor, *, before: int | None = None, count: int = 100
     ) -> list[AuditRecord]:
@@ -154,9 +230,8 @@ class History:
         async with self.catalog.writable.using() as store:
             record = await store.find(number)
         if record is not None:
-            target = Target(_tier(record), record.account, record.client_id or None)
             with suppress(errors.Denied):
-                await self.catalog.require(actor, "read", target, "read the audit")
+                await self.catalog.require(actor, "read", _target(record), "read the audit")
                 return record
         raise errors.NotThere(f"there is no audit record {number}")
 
@@ -187,18 +262,26 @@ class History:
         self, where: str, record: AuditRecord, before: Revision | None
     ) -> str | None:
         """The document as it is now, without the change of a record."""
+        if record.kind == "role":
+            part, id = _target(record), record.entity_id
+            now = roles_in(id, await self.catalog.writable.text(where))
+            was = roles_in(id, before.text if before else None)
+            kept = [one for one in now if one.target != part]
+            return roles_text(id, [*kept, *(one for one in was if one.target == part)])
         if not record.field_changed:
             return before.text if before else None
-        now = json_of(await self.catalog.writable.text(where) or "{}")
+        current = json_of(await self.catalog.writable.text(where) or "{}")
         value: Any = before.value if before else {}
         for step in record.field_changed.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
-        return json.dumps(with_field(now, record.field_changed, value), ensure_ascii=False)
+        return json.dumps(with_field(current, record.field_changed, value), ensure_ascii=False)
 
     async def _refuse_trampling(self, record: AuditRecord) -> None:
         async with self.catalog.writable.using() as store:
             async for later in store.audit_after(record.number):
                 same = (later.kind, later.entity_id) == (record.kind, record.entity_id)
+                if record.kind == "role":
+                    same = same and _target(later) == _target(record)
                 if later.revision in (0, record.revision) or not same:
                     continue
                 if overlap(later.field_changed, record.field_changed):
@@ -211,9 +294,11 @@ class History:
     async def _readable(self, actor: Actor, kind: Kind, id: str) -> str:
         """The key of a document that the actor may read; raises Denied."""
         where = stored.key_of(kind, id)
-        text = None
-        if kind in ("role", "key"):
-            text = await self.catalog.writable.text(where)
+        if kind == "role":  # which of them, is asked for each
+            return where
+        text = await self.catalog.writable.text(where) if kind == "key" else None
+        if text and not sees_grant(actor.grants, key_in(id, text).grant):
+            raise errors.Denied("you may not read the history of this key")
         target = stored.target_of(where, text)
         await self.catalog.require(actor, "read", target, f"read the history of a {kind}")
         return where
@@ -246,7 +331,7 @@ class History:
     async def note_all(self) -> None:
         """Give a revision to whatever the histories do not end with."""
         snapshot = self.catalog.snapshot()
-        now = {where: entry.revision for where, entry in _documents(snapshot)}
+        now = {where: entry.revision for where, entry in documents_in(snapshot)}
         gone = [where for where in self._seen if where not in now]
         wanted = [where for where, held in now.items() if self._seen.get(where) != held] + gone
         for start in range(0, len(wanted), _BATCH):
@@ -255,18 +340,18 @@ class History:
 
     async def _note(self, keys: Sequence[str]) -> None:
         """Give these documents a revision where another hand wrote them."""
-        entries = dict(_documents(self.catalog.snapshot(), keys))
+        entries = dict(documents_in(self.catalog.snapshot(), keys))
         heads = await self.catalog.heads(keys)
         for where, head in zip(keys, heads, strict=True):
             entry = entries.get(where)
             held = entry.revision if entry else DELETED
-            if head.hash == held:
+            if head.hash == held or (entry is not None and entry.operator and not self.is_host):
                 continue
             async with self.catalog.writable.using(where) as store:
                 if entry is not None and entry.operator:
                     await store.see(
                         where,
-                        _kept_text(entry.value),
+                        kept_text(entry.value),
                         held,
                         self._loaded(where, entry),
                         stored.target_of(where, None),
@@ -274,6 +359,10 @@ class History:
                     )
                 else:
                     text = await self.catalog.writable.text(where)
+                    if text is None and not self.is_host:
+                        newest = await store.history(where, 1)
+                        if newest and newest[0].by == BY_FILE.id:
+                            continue
                     if (entry is None) is (text is None):  # else it is changing at this moment
                         await store.see_by_hand(where, text)
 
@@ -282,7 +371,7 @@ class History:
         return Change(BY_FILE, "load", id, "", self.catalog.wall(), f"from {entry.place}")
 
 
-def _documents(
+def documents_in(
     snapshot: Snapshot, keys: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Entry[Any]]]:
     """The documents in force by their keys, with a revision each; all of them, or these."""
@@ -325,22 +414,39 @@ def _is_of(record: AuditRecord, target: Target) -> bool:
     return target.client is None or record.client_id == target.client
 
 
-def _tier(record: AuditRecord) -> Any:
-    return record.tier
+def _target(record: AuditRecord) -> Target:
+    """What a record is about."""
+    tier: Tier = record.tier  # type: ignore[assignment]
+    return Target(tier, record.account, record.client_id or None)
+
+
+def _seen_roles(actor: Actor, person: str, found: Sequence[Revision]) -> list[Revision]:
+    """The revisions of roles, newest first, with those of them that an actor may see."""
+    result: list[Revision] = []
+    for revision in reversed(found):
+        with suppress(errors.DocumentErrors):  # written by hand, and no roles
+            held = roles_in(person, revision.text)
+            text = roles_text(person, [one for one in held if sees_grant(actor.grants, one)])
+            last = result[-1].text if result else None
+            if text != last:
+                held_hash = DELETED if text is None else revision_of(text)
+                result.append(replace(revision, text=text, hash=held_hash))
+    return result[::-1]
 
 
 def _with_revision(entry: Entry[Any]) -> Entry[Any]:
     """An entry of the file with the hash of its value, which it is compared by."""
-    return replace(entry, revision=revision_of(_text_of(entry.value)))
+    return replace(entry, revision=revision_of(text_of(entry.value)))
 
 
-def _text_of(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """The value of an entry as it is stored."""
     return json.dumps(value) if isinstance(value, str) else str(value.to_text())
 
 
-def _kept_text(value: Any) -> str:
+def kept_text(value: Any) -> str:
     """The text of an operator's document as the history keeps it: without secrets."""
-    return json.dumps(_masked("", json_of(_text_of(value))), ensure_ascii=False)
+    return json.dumps(_masked("", json_of(text_of(value))), ensure_ascii=False)
 
 
 def _masked(name: str, value: Any) -> Any:

@@ -100,6 +100,15 @@ class RoleGrant(RegistryModel):
         account = f"account {self.account}"
         return f"client {self.client} of {account}" if self.client else account
 
+    @property
+    def target(self) -> Target:
+        """What the role itself is about: the whole host, an account, or a client of one."""
+        if self.scope == "host":
+            return CORE
+        if self.client is not None:
+            return Target("client", self.account, self.client)
+        return Target("instance", self.account)
+
     def covers(self, target: Target) -> bool:
         """Whether the scope reaches a target; core agents may be read from any scope."""
         if self.scope == "host":
@@ -223,6 +232,14 @@ def may_grant(grants: Iterable[RoleGrant], given: RoleGrant) -> bool:
         if grant.scope == "account" or grant.client == given.client:
             return True
     return False
+
+
+def sees_grant(grants: Iterable[RoleGrant], other: RoleGrant) -> bool:
+    """Whether holders of these grants may know that somebody holds another one."""
+    held = tuple(grants)
+    if other.scope == "host":
+        return any(grant.scope == "host" for grant in held)
+    return verdict(held, "read", other.target) == "yes" or may_grant(held, other)
 
 
 def is_limited_change(fields: Iterable[str]) -> bool:

@@ -37,6 +37,7 @@ from registry.fields import (
     RegistryModel,
     ValidationIssue,
     canonical,
+    dotted,
     is_slug,
     issues_of,
 )
@@ -91,7 +92,7 @@ _Parts = Sequence[RawValue]
 
 
 def normalized(raw: RawDocument) -> RawDocument:
-    """The same document in the models' spelling; a doubled part becomes a problem."""
+    """The same document in the models' spelling; a repeated part becomes a problem."""
     found = list(raw.problems)
     agents = [_spelled(part, AgentDefinition) for part in raw.agents]
     bindings = [_spelled(part, AgentBinding) for part in raw.bindings]
@@ -146,7 +147,7 @@ def merge(
 ) -> RawDocument:
     """File and environment in one: agents field by field, bindings and servers whole.
 
-    The environment wins. The legacy agent is there only where both have no agents.
+    The environment wins. The legacy agent exists only if neither has any agents.
     """
     merged = RawDocument(
         agents=_merged(file.agents, environment.agents, agent_id, _fields_merged),
@@ -278,7 +279,7 @@ class DocumentReader:
         return self._entry(part, *_validated(part, RoleDocument))
 
     def key(self, part: RawValue) -> Entry[ApiKey] | None:
-        """An API key; its hash is no secret, though it looks like one."""
+        """An API key; its hash is not secret, though it looks like one."""
         value = part.value if isinstance(part.value, Mapping) else {}
         clear = replace(part, value={**value, "hash": "0" * 64})
         key, issues = _validated(clear, ApiKey)
@@ -305,7 +306,10 @@ class DocumentReader:
         for issue in issues:
             if len(unique) < MOST_ISSUES:
                 unique.setdefault((issue.path, issue.cure), issue)
-        own = [Problem(part.at(i.path), i.message, i.cure, i.level) for i in unique.values()]
+        own = [
+            Problem(part.at(i.path), i.message, i.cure, i.level, dotted(i.path))
+            for i in unique.values()
+        ]
         self.problems.extend(own)
         if value is None or any(problem.level == "error" for problem in own):
             return None
@@ -327,7 +331,7 @@ def _validated(
     except ValidationError as error:
         wrong = [*issues_of(error, model)]
     unknown = {issue.path for issue in wrong if issue.message.startswith("unknown field")}
-    if unknown:  # they hide what a model says of its fields together: look again without them
+    if unknown:  # they hide what a model says about its fields together: look again without them
         try:
             model.model_validate(_pruned(part.value, unknown))
         except ValidationError as error:
@@ -359,7 +363,7 @@ def _pruned(value: Any, paths: Collection[Path]) -> Any:
 
 
 def _readable(part: RawValue, issues: Iterable[ValidationIssue]) -> AgentDefinition | None:
-    """What is valid of an agent that is not, so that all of its problems are told at once."""
+    """The valid parts of an invalid agent, so that all its problems are reported at once."""
     if not isinstance(part.value, Mapping):
         return None
     paths = [issue.path for issue in issues if issue.path and issue.level == "error"]

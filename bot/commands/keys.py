@@ -27,7 +27,6 @@ from bot.commands.host import AdminContext, ago, lasting, sentence
 from bot.commands.roles import WordsNotUnderstood, invalid
 from bot.store.key_uses import KeyUse
 from registry.api_key import ApiKey, digest, new_secret
-from registry.catalog import target_of_grant
 from registry.errors import KeyReused
 from registry.roles import ROLES, Actor, verdict
 
@@ -131,7 +130,7 @@ async def _list(host: AdminContext, last_uses: LastUses, actor: Actor) -> str:
     """The keys that the actor may read: live ones first."""
     now = host.catalog.wall()
     every = [entry.value for entry in host.catalog.snapshot().document.keys.values()]
-    may = [k for k in every if verdict(actor.grants, "read", target_of_grant(k.grant)) == "yes"]
+    may = [k for k in every if verdict(actor.grants, "read", k.grant.target) == "yes"]
     if not may:
         return "There are no keys; /keys create makes one."
     shown, more = first_items(

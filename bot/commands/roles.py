@@ -25,7 +25,6 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, sentence
 from bot.messages import ANONYMOUS_ADMIN, Address
-from registry.catalog import target_of_grant
 from registry.errors import InvalidValue
 from registry.roles import (
     CORE,
@@ -180,7 +179,7 @@ def _list(host: AdminContext, access: Access, actor: Actor) -> str:
 
 def _held(document: RoleDocument, actor: Actor) -> Iterator[str]:
     for grant in document.grants:
-        if verdict(actor.grants, "read", target_of_grant(grant)) == "yes":
+        if verdict(actor.grants, "read", grant.target) == "yes":
             duties = f" · {', '.join(grant.duties)}" if grant.duties else ""
             place = escape_markdown(grant.place)
             yield f"• {code(document.person)} {code(grant.role)} · {place}{duties}"

@@ -123,7 +123,9 @@ class RevisionStore:
         before = last[0].text if last else None
         revision = NewRevision(text, held, change, place, masked=text is not None and bool(place))
         records = records_of(change, kind, id, target, before, text)
-        return await self._write("seen", key, "", "", change, lambda _before: records, revision)
+        # What was SET by hand may have been replaced meanwhile: then there is nothing to note.
+        there = "" if place else held
+        return await self._write("seen", key, "", there, change, lambda _before: records, revision)
 
     async def record(self, record: AuditRecord, change: Change) -> None:
         """Write an audit record alone, once for the change's key."""
@@ -188,7 +190,7 @@ class RevisionStore:
 
     async def _ends(self, key: str, act: str) -> tuple[str | None, Head, str]:
         """What is at a key, the newest revision of it, and the end of the audit."""
-        async with self._client.pipeline(transaction=False) as pipeline:
+        async with self._client.pipeline() as pipeline:  # all of one moment
             if act in ("put", "delete"):
                 pipeline.get(key)
             else:
@@ -216,10 +218,17 @@ class RevisionStore:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    async def history(self, key: str, count: int = KEPT_REVISIONS) -> list[Revision]:
-        """The newest revisions of a document, newest first."""
-        found: Any = await self._client.lrange(stored.history_of(key), -count, -1)
-        return [_revision(json.loads(raw)) for raw in reversed(found)]
+    async def history(
+        self, key: str, count: int = KEPT_REVISIONS, before: int | None = None
+    ) -> list[Revision]:
+        """The newest revisions of a document, newest first, those before a number."""
+        end = -1
+        if before is not None:
+            (head,) = await self.heads([key])
+            end = -1 - max(0, head.number - before + 1)
+        found: Any = await self._client.lrange(stored.history_of(key), end - count + 1, end)
+        revisions = [_revision(json.loads(raw)) for raw in reversed(found)]
+        return [one for one in revisions if before is None or one.number < before]
 
     async def heads(self, keys: Sequence[str]) -> list[Head]:
         """The newest revision of each document."""
@@ -232,17 +241,17 @@ class RevisionStore:
         """Audit records, newest first, those before a number."""
         end = "+" if before is None else f"({before}-0"
         found: Any = await self._client.xrevrange(stored.AUDIT, end, "-", count=count)
-        return [AuditRecord.parse(_fields(raw)) for _, raw in found]
+        return [AuditRecord.read(_number(id), _fields(raw)) for id, raw in found]
 
     async def find(self, number: int) -> AuditRecord | None:
         """An audit record by its number."""
         found: Any = await self._client.xrange(stored.AUDIT, f"{number}-0", f"{number}-0")
-        return AuditRecord.parse(_fields(found[0][1])) if found else None
+        return AuditRecord.read(number, _fields(found[0][1])) if found else None
 
     async def audit_after(self, number: int) -> AsyncIterator[AuditRecord]:
         """The records after a number, oldest first."""
-        async for _, fields in self._pages(number):
-            yield AuditRecord.parse(fields)
+        async for at, fields in self._pages(number):
+            yield AuditRecord.read(at, fields)
 
     async def verify(self) -> tuple[int, Broken | None]:
         """How many records the audit holds, and the first one that does not hold."""
@@ -256,11 +265,12 @@ class RevisionStore:
                 return len(entries), verify(entries, _audit_end(_text(head or "")))
 
     async def _pages(self, after: int) -> AsyncIterator[tuple[int, Mapping[str, str]]]:
+        last = f"{after}-0"
         while True:
-            page: Any = await self._client.xrange(stored.AUDIT, f"({after}-0", "+", count=_PAGE)
+            page: Any = await self._client.xrange(stored.AUDIT, f"({last}", "+", count=_PAGE)
             for id, raw in page:
-                after = int(_text(id).partition("-")[0])
-                yield after, _fields(raw)
+                last = _text(id)
+                yield _number(id), _fields(raw)
             if len(page) < _PAGE:
                 return
 
@@ -268,6 +278,11 @@ class RevisionStore:
 def _audit_end(stored_head: str) -> tuple[int, str]:
     number, _, rest = stored_head.partition(" ")
     return (int(number), rest) if number.isdecimal() else (0, "")
+
+
+def _number(id: Any) -> int:
+    """The number of a record, from its id in the stream."""
+    return int(_text(id).partition("-")[0])
 
 
 def _fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -4,7 +4,8 @@
 --   seconds to remember it ('' not to), expected head of the audit, new head, name in the heads,
 --   its expected entry, its new entry, the revision as JSON ('' for none), revisions to keep, then
 --   for each record its number, how many words, and its fields.
--- `seen` notes a value that another hand wrote, `record` writes the audit alone. 'moved' means that
+-- `seen` notes a value that another hand wrote (with an expected revision: only if that is still
+-- there, else 'gone'), `record` writes the audit alone. 'moved' means that
 -- the audit or the history has another end by now: look again. The audit keeps the newest hundred
 -- thousand records, and up to a node of its stream more.
 local made = redis.call('GET', KEYS[4])
@@ -15,6 +16,12 @@ if ARGV[1] == 'put' or ARGV[1] == 'delete' then
   local there = redis.call('GET', KEYS[1])
   if (there and redis.sha1hex(there) or '') ~= ARGV[3] then
     return 'conflict'
+  end
+end
+if ARGV[1] == 'seen' and ARGV[3] ~= '' then
+  local there = redis.call('GET', KEYS[1])
+  if (there and redis.sha1hex(there) or '-') ~= ARGV[3] then
+    return 'gone'
   end
 end
 if (redis.call('GET', KEYS[3]) or '') ~= ARGV[6] then

@@ -26,7 +26,7 @@ from bot.http.api.idempotency import Answer, Idempotency
 from bot.http.api.problems import MEDIA_TYPE, ApiError, unavailable
 from bot.http.server import BODY_LIMIT
 from bot.ops.logging import Counters
-from bot.ops.tasks import TaskSet
+from bot.ops.tasks import TaskSet, wait_first
 from bot.store.key_uses import KeyUses
 from registry.api_key import PREFIX, ApiKey, valid_user
 from registry.errors import InvalidValue
@@ -57,6 +57,7 @@ _CONTENT_POLICY = (
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MOST_NAMES = 4096
+_TINY = 1e-9  # seconds that rounding may cost
 _MOST_WORDS = 500
 _UNAUTHORIZED = "Send a valid key of this host: Authorization: Bearer <key>."
 
@@ -73,12 +74,11 @@ class MinuteLimiter:
         """Count one more, and 0; or the seconds until there may be one."""
         now = self._clock()
         full_at = max(now, self._full_at.get(name, now))
-        if (wait := full_at - now - (60 - self._interval)) > 1e-9:
+        if (wait := full_at - now - (60 - self._interval)) > _TINY:
             return wait
-        if name not in self._full_at and len(self._full_at) >= _MOST_NAMES:
-            self._full_at = {one: at for one, at in self._full_at.items() if at > now}
-            if len(self._full_at) >= _MOST_NAMES:
-                self._full_at.pop(next(iter(self._full_at)))
+        self._full_at.pop(name, None)
+        if len(self._full_at) >= _MOST_NAMES:  # the one that was silent for the longest time
+            del self._full_at[next(iter(self._full_at))]
         self._full_at[name] = full_at + self._interval
         return 0.0
 
@@ -99,14 +99,17 @@ class DoorRules:
 class Api:
     """What is behind the door; `load` makes the application when the first key is there.
 
-    `wanted` is the setting: whether there is an API without a key (True) or in no case (False).
+    It waits until the host has `started`, unless a request needs it before. `wanted` is the
+    setting: whether there is an API without a key (True) or in no case (False).
     """
 
     credentials: Credentials
     load: Callable[[], Awaitable[ASGIApp]]
     idempotency: Idempotency
     uses: KeyUses
+    started: asyncio.Event
     wanted: bool | None = None
+    _asked: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _loading: asyncio.Task[ASGIApp] | None = field(default=None, init=False)
 
     @property
@@ -121,6 +124,7 @@ class Api:
 
     async def app(self) -> ASGIApp:
         """The application, once it is loaded."""
+        self._asked.set()
         if self._loading is None or (self._loading.done() and self._loading.exception()):
             self._loading = asyncio.create_task(self._load(), name="api.load")
         return await asyncio.shield(self._loading)
@@ -132,6 +136,7 @@ class Api:
             await asyncio.gather(self._loading, return_exceptions=True)
 
     async def _load(self) -> ASGIApp:
+        await wait_first(self._asked, self.started)
         app = await self.load()
         log.info("api.open")
         return app

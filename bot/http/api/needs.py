@@ -29,6 +29,7 @@ from registry.roles import Action, Target, Tier, verdict
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NEEDS = "__needs__"
+_LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,9 @@ async def host(request: Request) -> Host:
 
 def iso(seconds: float | None) -> str | None:
     """A time as answers have it: ISO 8601, in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(min(max(seconds, 0), _LAST_SECOND), UTC).isoformat()
 
 
 CallerDep = Annotated[Caller, Depends(caller)]

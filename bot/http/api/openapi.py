@@ -45,8 +45,21 @@ _PROBLEM: dict[str, Any] = {
             "description": "Every mistake of a document.",
             "items": {
                 "type": "object",
-                "properties": {name: {"type": "string"} for name in ("place", "message", "cure")},
+                "properties": {
+                    name: {"type": "string"} for name in ("field", "place", "message", "cure")
+                },
             },
+        },
+        "changes": {
+            "type": "array",
+            "description": "With 409: what has changed since the revision in If-Match.",
+            "items": {"$ref": "#/components/schemas/Changed"},
+        },
+        "current": {"type": ["string", "null"], "description": "With 409: the hash there now."},
+        "place": {"type": "string", "description": "With 409: the file or variable that owns it."},
+        "later": {
+            "type": "integer",
+            "description": "With 409: the audit record that is to be rolled back first.",
         },
     },
     "example": {

@@ -28,6 +28,7 @@ STATUSES: Mapping[type[RegistryError], tuple[int, str]] = {
     errors.DocumentErrors: (422, "invalid-document"),
     errors.ReferenceMissing: (422, "reference-missing"),
     errors.KeyReused: (422, "key-reused"),
+    errors.ReviewNeeded: (202, "review-needed"),
     errors.ReasonMissing: (403, "reason-missing"),
     errors.Denied: (403, "denied"),
     errors.WrongKind: (503, "store-fault"),
@@ -40,7 +41,8 @@ STATUSES: Mapping[type[RegistryError], tuple[int, str]] = {
 class ApiError(Exception):
     """A refusal: what a client gets to read. `kind` is the last part of its `type`.
 
-    `field` names what of the request is wrong, `problems` lists every mistake of a document.
+    `field` names what of the request is wrong, `problems` lists every mistake of a document, and
+    `more` has what only this kind of problem says.
     """
 
     status: int
@@ -49,6 +51,7 @@ class ApiError(Exception):
     field: str | None = None
     problems: tuple[Mapping[str, Any], ...] = ()
     headers: Mapping[str, str] | None = None
+    more: Mapping[str, Any] | None = None
 
     def body(self) -> bytes:
         """The answer's body."""
@@ -62,7 +65,7 @@ class ApiError(Exception):
             said["field"] = self.field
         if self.problems:
             said["problems"] = self.problems
-        return orjson.dumps(said)
+        return orjson.dumps({**said, **(self.more or {})})
 
 
 def not_found() -> ApiError:
@@ -81,12 +84,23 @@ def refusal_of(error: RegistryError) -> ApiError:
         return fault()
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
     detail, problems = str(error), tuple[Mapping[str, Any], ...]()
+    more: Mapping[str, Any] | None = None
     if isinstance(error, errors.DocumentErrors):
         problems = tuple(_listed(error.problems))
         detail = "The document is not valid."
-    elif isinstance(error, errors.Owned):  # where the file lies on the machine is nobody's business
-        detail = detail.replace(error.place, PurePath(error.place).name)
-    return ApiError(status, kind, _sentence(detail), problems=problems, headers=headers)
+    elif isinstance(error, errors.Owned):
+        detail = detail.replace(error.place, shown_place(error.place))
+        more = {"place": shown_place(error.place)}
+    elif isinstance(error, errors.Trampled):
+        more = {"later": error.later}
+    elif isinstance(error, errors.ReviewNeeded):
+        more = {"needs": list(error.needs)}
+    return ApiError(status, kind, _sentence(detail), problems=problems, headers=headers, more=more)
+
+
+def shown_place(place: str) -> str:
+    """A place without its folder: where a file lies on the machine is nobody's business."""
+    return PurePath(place).name
 
 
 def unavailable(why: str = "The store is away. A repeat is safe.") -> ApiError:
@@ -102,7 +116,12 @@ def fault() -> ApiError:
 
 def _listed(problems: Iterable[errors.Problem]) -> Iterable[Mapping[str, Any]]:
     for problem in problems:
-        said = {"place": problem.place, "message": problem.message, "cure": problem.cure}
+        said = {
+            "field": problem.path,
+            "place": shown_place(problem.place),
+            "message": problem.message,
+            "cure": problem.cure,
+        }
         yield {name: text for name, text in said.items() if text}
 
 
