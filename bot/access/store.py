@@ -152,7 +152,7 @@ class AccessStore:
     async def _decide(
         self, change: AccessChange
     ) -> tuple[Literal["done", "late", "absent"], str, str | None]:
-        """Record the answer to a request: what became of it, its nonce, and the hash to expect."""
+        """Record the answer to a request: the outcome, its nonce, and the hash to expect."""
         nonce, subject = change.nonce, change.subject.name
         if not nonce:  # a command: it answers the open request, if there is one
             held = await self.client.read("GET", keys.access_request_of(subject))
