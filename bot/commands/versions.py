@@ -220,7 +220,7 @@ def _short(value: Any) -> str:
 
 def _text_change(words: Sequence[WordChange]) -> str:
     """A text with what was ~~taken out~~ and **put in**; long unchanged stretches are shortened."""
-    result, last, shown = "", " ", 0
+    result, last, shown = "", ("=", " "), 0
     for number, (kind, whole) in enumerate(words):
         if shown > MAX_TEXT:
             return f"{result} …"
@@ -231,11 +231,22 @@ def _text_change(words: Sequence[WordChange]) -> str:
         else:
             text = _visible(text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…")
             piece = marked(kind, text)
-        # Beside anything but a blank, Markdown reads marks only around letters.
-        if not (last.isspace() or text[0].isspace() or (last + text[0]).isalnum()):
+        if _needs_blank(last, (kind, text[0])):
             piece = f" {piece}"
-        result, last, shown = result + piece, text[-1], shown + len(text)
+        result, last, shown = result + piece, (kind, text[-1]), shown + len(text)
     return result
+
+
+def _needs_blank(before: tuple[str, str], after: tuple[str, str]) -> bool:
+    """Whether Markdown reads the marks at a joint only with a blank there.
+
+    Each side is its kind and the character at the joint: beside anything but a blank, marks are
+    read around letters and digits alone.
+    """
+    if before[1].isspace() or after[1].isspace():
+        return False
+    inside = [char for kind, char in (before, after) if kind != "="]
+    return len(inside) == 2 or not all(map(str.isalnum, inside))
 
 
 def _shortened(text: str, *, first: bool, last: bool) -> str:

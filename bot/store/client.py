@@ -206,13 +206,13 @@ class StoreClient:
         pool = self.redis.connection_pool
         if now - self._reconnected >= RECONNECT_SECONDS and isinstance(pool, _Pool):
             self._reconnected = now
-            await _disconnect(pool.opened - pool.listening)
+            await _disconnect(pool.opened - pool.listening())
 
     async def _reconnect_listeners(self, refused: float) -> None:
         pool = self.redis.connection_pool
         if self._clock.monotonic() - refused >= CALM_SECONDS and isinstance(pool, _Pool):
             self._refused = None
-            await _disconnect(pool.listening)
+            await _disconnect(pool.listening())
 
     async def wrong_type(self, key: str) -> WrongType:
         """The error for a key of the wrong type, which is checked until it is repaired."""
@@ -270,24 +270,29 @@ class _Pool(BlockingConnectionPool):
 
     def __init__(self, *, connection_class: type[Connection] = Connection, **options: Any) -> None:
         self.opened = opened = WeakSet[Connection]()
-        self.listening = listening = WeakSet[Connection]()
 
         class Known(connection_class):  # type: ignore[misc, valid-type]
+            listens = False
+
             def __init__(self, **options: Any) -> None:
                 super().__init__(**options)
                 opened.add(self)
 
             def read_response(self, *args: Any, **options: Any) -> Awaitable[Any]:
                 if options.get("push_request"):
-                    listening.add(self)
+                    self.listens = True
                 reply: Awaitable[Any] = super().read_response(*args, **options)
                 return reply
 
         super().__init__(connection_class=Known, **options)
 
+    def listening(self) -> set[Connection]:
+        """The connections of those who listen."""
+        return {connection for connection in self.opened if connection.listens}  # type: ignore[attr-defined]
+
     async def release(self, connection: AbstractConnection) -> None:
         """Take a connection back; one that listened may serve calls from now on."""
-        self.listening.discard(connection)  # type: ignore[arg-type]
+        connection.listens = False  # type: ignore[attr-defined]
         await super().release(connection)
 
 

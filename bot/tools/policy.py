@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 
 from bot.messages import DEFAULT_ACCOUNT
 from registry import conditions
@@ -150,6 +151,7 @@ def _segments(key: str) -> list[str]:
     return key.split(":", 1 if key.startswith("skill:") else 2)
 
 
+@lru_cache(2048)  # asked for every tool and pattern at each turn
 def _covers(pattern: str, key: str, *, exact: bool) -> bool:
     """Whether each segment matches; not `exact`: letter case and width do not count.
 

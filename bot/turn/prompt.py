@@ -128,10 +128,11 @@ def person_content(incoming: IncomingMessage, redact: Redact = str) -> list[Json
     head = f"[sent {sent} (UTC) by {_name(incoming.person.name) or 'somebody'}]"
     if incoming.unsupported:
         head += f" [with {incoming.unsupported} that you cannot read]"
-    mark = secrets.token_hex(4)
+    excerpts: list[str] = []
     if incoming.excerpts:
+        mark = secrets.token_hex(4)
         head += f" [{mark} marks what others wrote]"
-    excerpts = [_excerpt(one, mark, redact) for one in incoming.excerpts]
+        excerpts = [_excerpt(one, mark, redact) for one in incoming.excerpts]
     text = "\n".join(filter(None, [head, *excerpts, incoming.text]))
     return [{"type": "text", "text": text}]
 

@@ -74,13 +74,15 @@ class TurnBudget:
 
     async def take_request(self, limits: TurnLimits) -> bool:
         """Count a request of the agent and of its account; False where a minute has no more."""
+        if limits.account_per_minute is None and limits.agent_per_minute is None:
+            return True
         who = self.spender.attribution
         most = {
             f"account:{who.account}": limits.account_per_minute,
             f"agent:{who.agent}": limits.agent_per_minute,
         }
         given = {scope: limit for scope, limit in most.items() if limit is not None}
-        full = await self.service.ledger.take(given) if given else None
+        full = await self.service.ledger.take(given)
         if full is not None:
             name = full.replace(":", " ", 1)
             text = (
