@@ -555,7 +555,7 @@ class App:
         agents, model = self.catalog.snapshot().agents, self._model.report()
         problems = self._problems()
         return {
-            **health.overall(bots, store, model, dead=self._model.is_dead),
+            **health.overall(bots, store, model, dead=self._model.is_dead, api=self._door.is_open),
             "bots": bots,
             "store": store,
             "model": model,

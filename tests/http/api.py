@@ -57,7 +57,7 @@ class Client:
         path: str,
         key: str | None = OPERATOR_KEY,
         *,
-        data: bytes | None = None,
+        data: Any = None,
         json: Any = None,
         **headers: Any,
     ) -> Answered:
