@@ -25,7 +25,7 @@ AGENTS = "/api/v1/registry/agents"
 BINDINGS = "/api/v1/registry/bindings"
 DEFAULT = "/api/v1/registry/default"
 POET = {"name": "Poet", "mcpServerEndpoints": [], "customInstructions": "Answer in rhymes."}
-WHY = {"Change_Reason": "a test"}
+WHY: dict[str, Any] = {"Change_Reason": "a test"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -39,7 +39,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]
             yield client
 
 
-async def put(api: Client, agent_id: str, agent: dict[str, Any], **headers: str) -> Answered:
+async def put(api: Client, agent_id: str, agent: dict[str, Any], **headers: Any) -> Answered:
     return await api.ask("PUT", f"{AGENTS}/{agent_id}", json=agent, **headers)
 
 
@@ -258,7 +258,8 @@ async def test_a_stale_if_match_is_409_with_what_changed_meanwhile(api: Client) 
 
 
 async def test_of_two_writers_with_one_if_match_exactly_one_wins_fifty_times(api: Client) -> None:
-    etag = (await put(api, "raced", POET)).headers["ETag"]
+    shown = await put(api, "raced", POET)
+    etag = shown.headers["ETag"]
     for number in range(50):
         names = [f"Left {number}", f"Right {number}"]
         both = await asyncio.gather(

@@ -15,12 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.errors import StoreError, StoreUnavailable
-from bot.http.api import agents, audit, bindings, keys, roles
+from bot.http.api import agents, audit, bindings, keys, reviews, roles
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
 from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
 from bot.http.health import VERSION
 from registry.errors import InvalidValue, RegistryError
+from registry.fields import describe
 from registry.roles import RoleName, Scope
 
 _MAKING = threading.Lock()
@@ -60,7 +61,7 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (agents, bindings, roles, keys, audit):
+    for subject in (agents, bindings, roles, keys, audit, reviews):
         subject.add_routes(app)
     return app
 
@@ -168,10 +169,17 @@ async def _on_invalid_value(_request: Request, error: InvalidValue) -> Response:
 
 
 async def _on_validation_error(_request: Request, error: RequestValidationError) -> Response:
-    found = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
-    problems = tuple({"place": place, "message": message} for place, message in found)
-    detail = "The request is not valid."
-    return answer(ApiError(422, "invalid", detail, found[0][0] if found else None, problems))
+    problems = tuple(map(_problem, error.errors()))
+    field = problems[0]["field"] if problems else None
+    return answer(ApiError(422, "invalid", "The request is not valid.", field, problems))
+
+
+def _problem(details: Any) -> dict[str, str]:
+    """One mistake in a parameter or a field of the body: where, what, and the cure if known."""
+    where, *path = details["loc"]
+    message, cure = describe(details)
+    said = {"field": ".".join(map(str, path)) or where, "place": where, "message": message}
+    return {**said, "cure": cure} if cure else said
 
 
 async def _on_http_exception(_request: Request, error: HTTPException) -> Response:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, FastAPI, Header, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from bot.http.api.caller import Caller
@@ -19,6 +19,7 @@ from bot.http.api.needs import Host, iso
 from bot.http.api.problems import ApiError, not_found, shown_place
 from registry.catalog import Written, roles_text
 from registry.errors import Denied, DocumentErrors, NotThere, Problem, RevisionConflict
+from registry.fields import valid_slug
 from registry.history import kept_text, text_of
 from registry.revisions import FieldChange, Kind, Revision
 from registry.roles import RoleGrant, Why, sees_grant
@@ -27,6 +28,12 @@ from registry.sources.json_yaml import read_value
 
 _QUICK = 16_000  # characters of a body that are read on the loop
 _RECENT = 20
+Name = Annotated[
+    str,
+    AfterValidator(valid_slug),
+    Field(json_schema_extra={"pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"}),
+]
+"""The slug of an account, a client or an agent in a body."""
 Cursor = Annotated[str | None, Query(max_length=512, description="`next` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many a page has.")]
 From = Annotated[
@@ -338,17 +345,15 @@ class Document:
     async def diff(self, old: int | None, new: int | None) -> DiffAnswer:
         """What differs between two revisions: by default the newest one and the one before."""
         actor, history = self.caller.actor, self.host.history
-        if new is None:
-            newest = await history.revisions(actor, self.kind, self.id, count=1)
-            if not newest:
-                raise not_found()
-            new = newest[0].number
-        old = old if old is not None else max(1, new - 1)
+        last = new if new is None else new + 1
+        newest = await history.revisions(actor, self.kind, self.id, before=last, count=2)
+        if not newest:
+            raise not_found()
+        new = new or newest[0].number
+        old = old or newest[-1].number
         try:
             diff = await history.diff(actor, self.kind, self.id, old, new)
         except NotThere as error:
-            if not await history.revisions(actor, self.kind, self.id, count=1):
-                raise not_found() from None
             raise ApiError(
                 404, "no-revision", f"{str(error)[:1].upper()}{str(error)[1:]}."
             ) from None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from bot.http.api import documents as docs
@@ -17,7 +17,7 @@ from bot.http.api.problems import ApiError, not_found
 from bot.http.api.roles import require_governor
 from bot.store.key_uses import KeyUse
 from registry.agent_limits import Budget
-from registry.api_key import ApiKey, digest, new_secret
+from registry.api_key import ApiKey, digest, new_secret, valid_user
 from registry.errors import DocumentErrors, Problem
 from registry.fields import issues_of
 from registry.roles import RoleName, Scope, sees_grant
@@ -79,10 +79,10 @@ class KeyRequest(BaseModel):
 
     role: RoleName = "instance_manager"
     scope: Scope | None = None
-    account: str | None = Field(None, max_length=64)
-    user: str | None = Field(None, max_length=128)
-    client: str | None = Field(None, max_length=64)
-    agent: str | None = Field(None, max_length=64)
+    account: docs.Name | None = None
+    user: Annotated[str, AfterValidator(valid_user)] | None = Field(None, max_length=128)
+    client: docs.Name | None = None
+    agent: docs.Name | None = None
     budget: BudgetRequest | None = None
     expires: datetime | None = Field(None, description="When it ends; UTC where no zone is given.")
     days: int | None = Field(None, ge=1, le=36_500, description="Instead: in how many days.")
@@ -96,9 +96,9 @@ def add_routes(app: FastAPI) -> None:
     app.get(KEYS, tags=tags)(list_keys)
     made: dict[int | str, dict[str, Any]] = {201: {**docs.CREATED, "model": NewKey}}
     app.post(KEYS, tags=tags, status_code=201, response_model=NewKey, responses=made)(create_key)
-    app.delete(f"{KEYS}/{{key_id}}", tags=tags, status_code=204, response_class=Response)(
-        revoke_key
-    )
+    path = f"{KEYS}/{{key_id}}"
+    app.get(path, tags=tags)(get_key)
+    app.delete(path, tags=tags, status_code=204, response_class=Response)(revoke_key)
 
 
 def _seen(host: Host, caller: Caller) -> dict[str, ApiKey]:
@@ -202,9 +202,9 @@ def _made(caller: Caller, body: KeyRequest, secret: str, now: float) -> ApiKey:
             created=round(now, 3),
             created_by=caller.actor.id,
         )
-    except ValidationError as error:
+    except ValidationError as error:  # role, scope and client do not fit
         found = issues_of(error, ApiKey)
-        problems = [Problem("body", i.message, i.cure, path=str(*i.path[:1])) for i in found]
+        problems = [Problem("body", i.message, i.cure, path="scope") for i in found]
         raise DocumentErrors(problems) from None
 
 

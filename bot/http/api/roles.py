@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from bot.http.api import documents as docs
@@ -15,7 +15,8 @@ from bot.http.api.documents import Document, Shelf
 from bot.http.api.needs import CallerDep, HostDep, needs_key
 from bot.http.api.problems import not_found
 from registry.catalog import roles_text
-from registry.errors import Denied, RevisionConflict
+from registry.errors import Denied, DocumentErrors, Problem, RevisionConflict
+from registry.fields import issues_of
 from registry.revisions import Revision
 from registry.roles import (
     GRANTABLE,
@@ -53,8 +54,8 @@ class GrantRequest(BaseModel):
 
     role: RoleName = Field(examples=["instance_manager"])
     scope: Scope | None = None
-    account: str | None = Field(None, max_length=64)
-    client: str | None = Field(None, max_length=64)
+    account: docs.Name | None = None
+    client: docs.Name | None = None
     duties: list[Duty] = Field([], max_length=2)
 
 
@@ -203,13 +204,19 @@ async def put_roles(
 
 def _grant(one: GrantRequest, account: str) -> RoleGrant:
     scope: Scope = one.scope or ("client" if one.client else "account")
-    return RoleGrant(
-        role=one.role,
-        scope=scope,
-        account=one.account or account,
-        client=one.client,
-        duties=tuple(one.duties),
-    )
+    try:
+        return RoleGrant(
+            role=one.role,
+            scope=scope,
+            account=one.account or account,
+            client=one.client,
+            duties=tuple(one.duties),
+        )
+    except ValidationError as error:  # role, scope and client do not fit
+        found = issues_of(error, RoleGrant)
+        raise DocumentErrors(
+            Problem("body", issue.message, issue.cure, path="grants") for issue in found
+        ) from None
 
 
 @needs_key()
