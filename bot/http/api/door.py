@@ -84,7 +84,7 @@ class MinuteLimiter:
 
 
 @dataclass(frozen=True, slots=True)
-class DoorRules:
+class GateRules:
     """Under which names the API is called, and how many requests a minute it takes.
 
     `requests` are those of one key, `failures` those of one address that show no valid key.
@@ -188,14 +188,14 @@ _READ = frozenset(
 )
 
 
-class Door:
+class ApiGate:
     """Lets requests through to the API, and those of others to `inner`: health and webhooks.
 
     `api` is None until the registry has been read; `expected` says whether there will be one.
     """
 
     def __init__(
-        self, inner: ASGIApp, rules: DoorRules, counters: Counters, *, expected: bool = False
+        self, inner: ASGIApp, rules: GateRules, counters: Counters, *, expected: bool = False
     ) -> None:
         self.api: Api | None = None
         self._inner = inner
