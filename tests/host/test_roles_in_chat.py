@@ -17,7 +17,6 @@ from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
 from tests.host.test_versions import saying, two_replicas
 
-
 ONE_OF_EACH = (
     *("agents", "versions", "addagent", "restore", "bind"),
     *("people", "audit", "roles", "bots", "status"),
