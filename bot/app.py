@@ -81,6 +81,7 @@ from bot.usage.pricing import Prices
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
+from registry.roles import RoleGrant
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -89,7 +90,7 @@ STORE_PAUSE_S = 1.0
 STALLED_MARGIN_S = 40.0
 _FILES = resource.RLIMIT_NOFILE
 UNUSED_S = 60.0
-"""How long after a change the MCP servers that no agent has any more are closed."""
+"""How long after a change MCP servers without an agent are closed."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -> None:
@@ -240,15 +241,16 @@ class App:
     async def _open_access(self) -> None:
         self._access = Access(self.settings.admins, self.settings.rules())
         self._approvers = Approvers(self._access)
-        self.grants = AccessStore(self.store, self._access)
+        self.grants = AccessStore(self.store, self._access, self.catalog)
         try:
-            await self.store.retry_while_down(self.grants.refresh)
+            await self.grants.upgrade()
         except WrongType as error:
             raise ConfigError(f"REDIS_URL: {error}") from None
-        notifications = Notifications(self.store, self.clock, self.grants)
+        self._stack.callback(self.catalog.subscribe(self._access.follow))
+        self._access.follow(self.catalog.snapshot())
+        notifications = Notifications(self.store, self.clock)
         sweep_seconds = self.settings.sweep_seconds
         self.fleet = Fleet(self._leases, notifications, self.clock, sweep_seconds)
-        self._access.admins_changed = self.fleet.show_menus
 
     def _open_alerts(self) -> None:
         """The way of notices to the admins, over the lines that the host serves by then."""
@@ -284,6 +286,12 @@ class App:
 
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: look()))
         look()
+
+        def on_roles() -> None:
+            self._alerts.expect_all()
+            self.fleet.show_menus()
+
+        self._access.roles_changed = on_roles
 
     # --- the model and the tools ---
 
@@ -326,7 +334,7 @@ class App:
         await self.pool.ensure(self._servers(id for id, one in entries.items() if one.operator))
 
     async def _close_unused_servers(self) -> None:
-        """After each change of the agents, in a while: close the servers that none of them has."""
+        """Some time after each change of the agents, close the servers that none of them has."""
         changed = asyncio.Event()
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: changed.set()))
         while True:
@@ -342,7 +350,7 @@ class App:
                 log.exception("servers.not_closed")
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
-        """Skills of an agent that are left out, as one of its servers has a tool of that name."""
+        """Skills of an agent that are left out: a tool of one of its servers has their name."""
         definition = agent.effective.definition
         place = agent.effective.origins.get("skills", definition.id)
         for skill, tool in self._tools.clashes(agent.tools).items():
@@ -407,19 +415,22 @@ class App:
             caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
             return AgentTools(self._tools.listed(made.tools, caller), [*self._clashes(made)])
 
-        context = AdminContext(
-            self.catalog, self.history, defaults, advice, bots, self.report, servers, tools
-        )
-        people = PeopleContext(self._access, self.grants.open_requests)
-        self._commands = all_commands(context, people)
+        context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
+        people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
+        self._commands = all_commands(context, people, self._key_uses.of)
 
-        def menu(*, admin: bool) -> list[tuple[str, str]]:
-            return [(row.name, row.help) for row in self._commands.visible(admin=admin)]
+        def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
+            return [(row.name, row.help) for row in self._commands.visible(grants)]
+
+        def own_menu(person: int) -> list[tuple[str, str]]:
+            return menu(context.grants_of(person, admin=self._access.is_admin(person)))
 
         owners = PersonLines(self.store, keys.ADMINS_MENUS)
-        self._menus = Menus(
-            menu(admin=False), menu(admin=True), lambda: self._access.admins, owners
-        )
+        self._menus = Menus(menu(()), own_menu, self._with_menu, owners)
+
+    def _with_menu(self) -> frozenset[int]:
+        """The people in Telegram who have a menu of their own, by their id."""
+        return self._access.admins | self._access.holders
 
     def _open_router(self) -> None:
         stores, clock, counters = self._stores, self.clock, self.counters
@@ -432,18 +443,20 @@ class App:
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:
         """Where an admin writes, notices and cards may go, and the menu appears."""
-        if not self._access.is_admin(person.id):
+        access = self._access
+        if person.id not in access.admins and person.id not in access.holders:
             return
         if await self._alerts.remember(person.id, line.fence.line):
             self.fleet.show_menu(line.fence.line, person.id)
             self._model_alerts.check()
             self._token_alerts.check()
-            await self._gate.deliver_cards(line, person.id)
+            if access.may_let_in(person.id):
+                await self._gate.deliver_cards(line, person.id)
 
     # --- lines and HTTP ---
 
     def _open_fleet(self) -> None:
-        """Add the lines of the configured bots; nothing of them runs yet."""
+        """Add the lines of the configured bots; none of them runs yet."""
         settings = self.settings
         session = new_session(proxy=proxy_of(settings.telegram_api_url))
         self._stack.push_async_callback(session.close)
@@ -466,7 +479,7 @@ class App:
             self.fleet.add(HostedLine(transport, services))
 
     def _on_identified(self) -> None:
-        """A bot has said who it is: it may need an agent, and bindings may mean another one."""
+        """A bot is identified: it may need an agent, and bindings by name may now match it."""
         bots = [line.identity for line in self.fleet.lines]
         self.catalog.introduce(bots)
         log_findings([*unknown_names(self.catalog.snapshot().document, bots)])
@@ -510,7 +523,7 @@ class App:
     def _open_api(self) -> None:
         """Let requests through to the HTTP API, which is loaded as soon as a key is there."""
         settings, catalog = self.settings, self.catalog
-        uses = KeyUses(self.store, self.clock.wall)
+        uses = self._key_uses = KeyUses(self.store, self.clock.wall)
         api = Api(
             Credentials(catalog.snapshot, settings.own_keys),
             partial(self._load_api, uses),
@@ -575,7 +588,7 @@ class App:
         return self._store_health.waits_for or self.store.outage
 
     def _problems(self) -> Sequence[Problem]:
-        """What is wrong with agents, bindings and packages, also what only bots' names show."""
+        """What is wrong with agents, bindings and packages, also once the bots' names are known."""
         snapshot, skills = self.catalog.snapshot(), self.installed_skills
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
@@ -605,7 +618,7 @@ class App:
         return found
 
     def _agent_errors(self) -> list[Problem]:
-        """What an admin must correct; quick with ten thousand agents, as each change runs it."""
+        """What an admin must fix; quick with ten thousand agents, since each change runs it."""
         snapshot = self.catalog.snapshot()
         found = [
             *snapshot.document.problems,

@@ -1,7 +1,7 @@
-"""Bot commands: the rows of their table, what they see, what they may want to happen.
+"""Bot commands: the rows of their table, what they see, and what they may ask for.
 
-A command returns what is wanted and sends nothing itself. Features keep their commands beside the
-rest of them; `bot.commands.table` collects them all.
+A command returns what it wants and sends nothing itself. Each feature keeps its own commands;
+`bot.commands.table` collects them all.
 """
 
 from __future__ import annotations
@@ -10,13 +10,26 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from bot.messages import IncomingMessage
 from registry.binding import BotIdentity, Resolution
 from registry.errors import Problem
+from registry.roles import (
+    NO_REASON,
+    ROLES,
+    Action,
+    Actor,
+    RoleGrant,
+    RoleName,
+    Target,
+    Tier,
+    Verdict,
+    Why,
+    roles_for,
+    verdict,
+)
 
-CommandRole = Literal["everyone", "admin"]
 T = TypeVar("T")
 
 
@@ -72,13 +85,75 @@ class CommandContext:
         return self.incoming.command.arguments if self.incoming.command else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a person must be allowed before a command runs: one of these actions on these tiers.
+
+    It is judged in the account `default`, or with `anywhere` in the accounts of the person's roles;
+    the catalog then judges each document. With `reasons` the command takes `because …`, so that
+    support may use it.
+    """
+
+    ways: tuple[tuple[Action, Tier], ...]
+    anywhere: bool = False
+    reasons: bool = False
+
+    def is_met(self, grants: Sequence[RoleGrant]) -> bool:
+        """Whether holders of these grants may try."""
+        fine: set[Verdict] = {"yes", "needs a reason"} if self.reasons else {"yes"}
+        return any(
+            verdict(grants, action, target) in fine
+            for action, tier in self.ways
+            for target in self._targets(tier, grants)
+        )
+
+    def _targets(self, tier: Tier, grants: Sequence[RoleGrant]) -> Iterable[Target]:
+        if not self.anywhere or tier == "agent_builder":
+            return [Target(tier)]
+        clients = tier == "client"
+        return [Target(tier, one.account, one.client if clients else None) for one in grants]
+
+    @property
+    def roles(self) -> list[RoleName]:
+        """The roles that are enough in the account, the least one first; none: only host admins."""
+        ways = [way for way in self.ways if way != ("write", "agent_builder")]
+        enough = {role for action, tier in ways for role in roles_for(action, tier)}
+        return [role for role in reversed(ROLES) if role in enough and self._suffices(role)]
+
+    def _suffices(self, role: RoleName) -> bool:
+        return self.is_met([RoleGrant(role=role)])
+
+    @property
+    def refusal(self) -> str:
+        """The sentence for whoever lacks it, with the roles that it takes, as Markdown."""
+        if not self.roles:
+            return "Only admins of this host may send this."
+        names = listed([code(role) for role in self.roles], "or")
+        return f"Only admins of this host, and people with the role {names}, may send this."
+
+
+READ_AGENTS = Need((("read", "agent_builder"),))
+WRITE_AGENTS = Need((("write", "agent_builder"),), reasons=True)
+HOST_ADMINS = Need((("write", "agent_builder"),))
+"""What only admins of the host see and do: its state, its variables, its other admins."""
+READ_ACCOUNT = Need((("read", "instance"),))
+WRITE_ACCOUNT = Need((("write", "instance"),), reasons=True)
+LET_IN = Need((("write", "instance"),))
+READ_AUDIT = Need((("read", "instance"),), anywhere=True)
+READ_DOCUMENTS = Need((("read", "agent_builder"), ("read", "instance")), anywhere=True)
+WRITE_DOCUMENTS = Need(
+    (("write", "agent_builder"), ("write", "instance")), anywhere=True, reasons=True
+)
+GIVE_ROLES = Need((("read", "instance"), ("write", "client")), anywhere=True, reasons=True)
+
+
 Function = Callable[..., Awaitable[CommandResult]]
 """Takes a CommandContext, and before it the parts that `BotCommand.using` gave, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class BotCommand:
-    """One row of the table; `usage` is what may follow the name.
+    """One row of the table; `usage` is what may follow the name, `needs` what its sender needs.
 
     `concurrent` commands touch no conversation and run at once; `hidden` ones are in no list.
     """
@@ -86,7 +161,7 @@ class BotCommand:
     name: str
     help: str
     function: Function
-    role: CommandRole = "everyone"
+    needs: Need | None = None
     usage: str = ""
     concurrent: bool = False
     hidden: bool = False
@@ -100,7 +175,7 @@ def command(
     name: str,
     help: str,  # noqa: A002
     *,
-    role: CommandRole = "everyone",
+    needs: Need | None = None,
     usage: str = "",
     concurrent: bool = False,
     hidden: bool = False,
@@ -108,30 +183,72 @@ def command(
     """Decorate a function that makes it a row of the table of commands."""
 
     def row(function: Function) -> BotCommand:
-        return BotCommand(name, help, function, role, usage, concurrent, hidden)
+        return BotCommand(name, help, function, needs, usage, concurrent, hidden)
 
     return row
 
 
 class Commands:
-    """The table of commands by name; `refuse` notes that a person was refused a command."""
+    """The table of commands by name.
+
+    `actor` says who sent a command, with the roles of this moment; `refuse` notes that a person was
+    refused one.
+    """
 
     def __init__(
         self,
         rows: Iterable[BotCommand],
+        actor: Callable[[CommandContext], Actor],
         refuse: Callable[[BotCommand, CommandContext], Awaitable[None]],
     ) -> None:
         self._rows = {row.name: row for row in rows}
+        self._actor = actor
         self.refuse = refuse
 
     def find(self, name: str) -> BotCommand | None:
         """A row by its name, in any case."""
         return self._rows.get(name.lower())
 
-    def visible(self, *, admin: bool) -> list[BotCommand]:
-        """The rows that this person may use and that are in lists."""
-        rows = [row for row in self._rows.values() if not row.hidden]
-        return [row for row in rows if row.role == "everyone" or admin]
+    def permits(self, row: BotCommand, context: CommandContext) -> bool:
+        """Whether the sender may use a command, by the roles that they have now."""
+        return row.needs is None or row.needs.is_met(self._actor(context).grants)
+
+    def visible(self, grants: Sequence[RoleGrant]) -> list[BotCommand]:
+        """The rows that are in the lists of a person with these grants."""
+        return visible(self._rows.values(), grants)
+
+
+def visible(rows: Iterable[BotCommand], grants: Sequence[RoleGrant]) -> list[BotCommand]:
+    """Of these rows those that a person with these grants may use, without the hidden ones."""
+    return [row for row in rows if not row.hidden and (not row.needs or row.needs.is_met(grants))]
+
+
+# --- why ---
+
+_BECAUSE = re.compile(r"(?:\A|\s)because\b(.*)\Z", re.DOTALL | re.IGNORECASE)
+_TICKET = re.compile(r"#([A-Za-z][A-Za-z0-9_]{0,31}-[0-9]{1,10}|[0-9]{1,10})\b")
+LONGEST_REASON = 500
+NO_WHY = (
+    "Nothing was changed: your role is for support, so say why. End the command with `because` and "
+    "the reason, or a ticket such as `#OPS-12`."
+)
+
+
+def split_reason(text: str) -> tuple[str, Why]:
+    """What stands before `because …` at the end of a command, and why it is made.
+
+    The first `#OPS-12` or `#12` in the reason is its ticket.
+    """
+    found = _BECAUSE.search(text)
+    return (text[: found.start()], reason_of(found[1])) if found else (text, NO_REASON)
+
+
+def reason_of(text: str) -> Why:
+    """A reason with its ticket."""
+    reason = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+    reason = reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
+    ticket = _TICKET.search(reason)
+    return Why(reason, ticket[1] if ticket else "")
 
 
 # --- Markdown of replies ---
@@ -151,6 +268,12 @@ def code(text: str) -> str:
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
+def listed(items: Sequence[str], word: str) -> str:
+    """Items in a sentence: "a", "a or b", "a, b or c"."""
+    *some, last = items
+    return f"{', '.join(some)} {word} {last}" if some else last
+
+
 def counted(number: int, what: str) -> str:
     """A number of things: "1 bot", "2 bots"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
@@ -163,7 +286,7 @@ def first_items(items: Sequence[T], count: int) -> tuple[Sequence[T], str]:
 
 
 def problem_lines(problems: Iterable[Problem], count: int = 12) -> str:
-    """A line for each problem, with its place and cure; '' for none."""
+    """A line for each problem, with its place and its fix; '' for none."""
     shown, more = first_items(list(problems), count)
     lines = [f"{SIGNS[problem.level]} {escape_markdown(str(problem))}" for problem in shown]
     return "\n".join(lines) + more

@@ -1,6 +1,6 @@
 """The variables that settings are read from, as people and their tools write them.
 
-Quotes that `docker run --env-file` keeps are no part of a value, and a secret may be in a file.
+Quotes that `docker run --env-file` keeps are removed from values, and a secret may be in a file.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def unquoted(value: str) -> str:
 
 
 def has_loose_quote(value: str) -> bool:
-    """Whether a value begins or ends with a quote, of whatever kind."""
+    """Whether a value begins or ends with a quote of any kind."""
     return bool(value) and (value[0] in _QUOTES or value[-1] in _QUOTES)
 
 

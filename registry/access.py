@@ -6,17 +6,19 @@ import json
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from registry.fields import RegistryModel, must
 
 _SUBJECT = re.compile(r"(person:[1-9][0-9]{0,18}|chat:-[1-9][0-9]{0,18})@(\*|[1-9][0-9]{0,18})")
 AccessSubject = Annotated[
     str,
-    must(
-        _SUBJECT.fullmatch,
-        "{} names neither a person nor a group",
-        "write person:<id>@<bot> or chat:<id>@<bot>, with * for all bots",
+    AfterValidator(
+        must(
+            _SUBJECT.fullmatch,
+            "{} names neither a person nor a group",
+            "write person:<id>@<bot> or chat:<id>@<bot>, with * for all bots",
+        )
     ),
 ]
 

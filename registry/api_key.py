@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from registry.agent_limits import Budget
 from registry.errors import InvalidValue
 from registry.fields import RegistryModel, must, valid_slug
 from registry.roles import DEFAULT_ACCOUNT, Actor, RoleGrant, RoleName, Scope
+from registry.secrets import REDACTED
 
 PREFIX = "sbk_"
 SHORTEST_KEY = 32
 """Characters of a key that the operator chooses, at least."""
-_HEX = set("0123456789abcdef")
+_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_SHAPE = re.compile(rf"\b{PREFIX}[A-Za-z0-9_-]{{32,}}")
 
 
 def new_secret() -> str:
@@ -28,6 +32,11 @@ def new_secret() -> str:
 def digest(secret: str) -> str:
     """The SHA-256 of a key in hex; a slow hash would cost every call and add nothing here."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def hide_keys(text: str) -> str:
+    """A text without the keys that were made here."""
+    return _SHAPE.sub(REDACTED, text) if PREFIX in text else text
 
 
 def valid_user(text: str) -> str:
@@ -44,8 +53,13 @@ class ApiKey(RegistryModel):
     one a request may name it. A key with `agent` or `client` reaches only that one.
     """
 
-    id: Annotated[str, must(str.isalnum, "{} is not the id of a key", "see `keys list`")]
-    hash: Annotated[str, must(lambda t: len(t) == 64 and set(t) <= _HEX, "{} is not a hash", "")]
+    id: Annotated[
+        str, AfterValidator(must(_ID.fullmatch, "{} is not the id of a key", "see `keys list`"))
+    ]
+    hash: Annotated[
+        str,
+        AfterValidator(must(_HASH.fullmatch, "it is not a SHA-256 in hex", "make a new key")),
+    ]
     account: str = DEFAULT_ACCOUNT
     role: RoleName = "instance_manager"
     scope: Scope = "account"
@@ -84,9 +98,14 @@ class ApiKey(RegistryModel):
         return self.client is not None or self.agent is not None
 
     def actor(self, user: str | None = None, grants: tuple[RoleGrant, ...] = ()) -> Actor:
-        """Who asks with this key; `grants` are the roles that the person holds besides."""
-        own = () if self.is_narrow else tuple(g for g in grants if g.account == self.account)
-        own = tuple(grant for grant in own if grant.scope != "host")
+        """Who asks with this key; `grants` are the roles that the person holds besides.
+
+        They are added inside the key's own account and scope, and to no narrowed key.
+        """
+        own = grants if self.scope == "host" else tuple(g for g in grants if g.scope != "host")
+        if self.is_narrow:
+            own = ()
+        own = tuple(g for g in own if g.scope == "host" or g.account == self.account)
         return Actor(self.person(user), (self.grant, *own), "http", self.id)
 
     def person(self, user: str | None = None) -> str:

@@ -22,6 +22,8 @@ from registry.roles import (
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
 """Characters of an old or new value in a record; the revisions hold the whole."""
+KEPT_RECORDS = 100_000
+"""The newest records stay, these and a few more; `write.lua` trims those before them."""
 SHOWN_FIELDS = (
     "id",
     "instance_id",
@@ -119,6 +121,15 @@ class AuditRecord:
             "revision": int(fields.get("revision") or 0),
         }
         return cls(**body)
+
+    @classmethod
+    def read(cls, number: int, fields: Mapping[str, str]) -> AuditRecord:
+        """The same; a damaged one is shown as that, so that all others can be read."""
+        try:
+            return cls.parse(fields)
+        except (ValueError, KeyError):
+            cure = "it cannot be read: run `switchboard audit verify`"
+            return cls(number=number, action="damaged record", detail=cure)
 
     def shown(self) -> dict[str, Any]:
         """The record by the names of the document (spec 5, 9.31), and ours after them."""
@@ -282,6 +293,9 @@ def _text(value: Any) -> str:
     return json.dumps(f"{text[:LONGEST_VALUE]}… ({len(text)} characters, see the revision)")
 
 
+_MISSING = "it is missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """The first record at which the chain does not hold, and why."""
@@ -296,23 +310,32 @@ def verify(
     """The first record that was changed, taken out or put in; None where all of them hold.
 
     `entries` are the stored records with their numbers, oldest first; `head` is the number and the
-    hash of the newest one. The oldest one is taken as it is: those before it were trimmed.
+    hash of the newest one. The oldest one is taken as it is where those before it were trimmed.
     """
     last, before = 0, ""
     for number, fields in entries:
-        if last and number <= last:
-            return Broken(number, "there is another record with its number: one was put in")
-        if fields.get("number") != str(number) or _digest(fields) != fields.get("hash"):
-            return Broken(number, "its fields do not match its hash: it was changed")
+        if why := _fault(number, fields, last, before):
+            return Broken(number, why)
         if last and number != last + 1:
-            return Broken(last + 1, "it is missing")
-        if last and fields.get("previous") != before:
-            return Broken(
-                number, "it does not follow the record before it: one of them was changed"
-            )
+            return Broken(last + 1, _MISSING)
+        if not last and number > 1 and head[0] - number + 1 < KEPT_RECORDS:
+            return Broken(number - 1, _MISSING)
         last, before = number, fields["hash"]
     if head == (last, before) or (not last and not head[0]):
         return None
     if last < head[0]:
-        return Broken(last + 1, "it is missing")
+        return Broken(last + 1, _MISSING)
+    if last > head[0] > 0:
+        return Broken(head[0] + 1, "it was added past the newest record that was written")
     return Broken(last, "it is not the newest record that was written")
+
+
+def _fault(number: int, fields: Mapping[str, str], last: int, before: str) -> str:
+    """What is wrong with a record, by the number and the hash of the one before it; '' if well."""
+    if number <= last:
+        return "there is another record with its number: one was put in"
+    if fields.get("number") != str(number) or _digest(fields) != fields.get("hash"):
+        return "its fields do not match its hash: it was changed"
+    if number == last + 1 and last and fields.get("previous") != before:
+        return "it does not follow the record before it: one of them was changed"
+    return ""

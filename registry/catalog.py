@@ -27,12 +27,14 @@ from registry.revisions import Kind, json_of
 from registry.roles import (
     CORE,
     NO_REASON,
+    Action,
     Actor,
     RoleDocument,
     RoleGrant,
     Target,
     Why,
     may_grant,
+    roles_for,
     sees_grant,
     verdict,
 )
@@ -289,6 +291,8 @@ class Catalog:
             held = roles_in(person, text)
             grants = (*(one for one in held if not _same_role(one, grant)), grant)
             document = RoleDocument(person=person, grants=grants)
+            if grant in held and await self._was_made(change):
+                return document  # whatever else was granted meanwhile
             with suppress(errors.RevisionConflict):
                 if await self._must_write(where, document.to_text(), change):
                     await self._write(where, document.to_text(), revision, change, target)
@@ -341,7 +345,7 @@ class Catalog:
             if expected is not None and expected != _hash(roles_text(person, seen)):
                 raise errors.RevisionConflict(f"somebody else has changed the roles of {person}")
             if new is not None:
-                await self._check_document("role", where, new)
+                await self.check_document("role", person, new)
             if new == text:
                 return Written((await self.heads([where]))[0].number, created=False)
             with suppress(errors.RevisionConflict):
@@ -378,12 +382,18 @@ class Catalog:
         return True
 
     async def set_access(
-        self, actor: Actor, grant: AccessGrant, *, key: str, why: Why = NO_REASON
+        self,
+        actor: Actor,
+        grant: AccessGrant,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
     ) -> AccessGrant:
-        """Let a person or a group in, or block them."""
+        """Let a person or a group in, or block them; `expected` may be `DELETED`, for nothing."""
         action = "let in" if grant.level == "member" else "block"
         change = await self._authorized(actor, action, grant.subject, INSTANCE, key, why)
-        await self._set(stored.ACCESS + grant.subject, grant.to_text(), change)
+        await self._set(stored.ACCESS + grant.subject, grant.to_text(), change, expected)
         return grant
 
     async def clear_access(
@@ -435,7 +445,7 @@ class Catalog:
             if not await self._must_write(where, text or "", change):
                 return Written((await self.heads([where]))[0].number, created=False)
             if text is not None:
-                await self._check_document(kind, where, text)
+                await self.check_document(kind, id, text)
             if expected not in (None, revision):
                 raise errors.RevisionConflict(f"somebody else has just changed {id}")
             if text == current:
@@ -457,7 +467,7 @@ class Catalog:
     ) -> None:
         """Make a change that was approved; raises RevisionConflict where its base is gone."""
         where = stored.DEFINITION + proposal.agent
-        await self._check_document("agent", where, proposal.text)
+        await self.check_document("agent", proposal.agent, proposal.text)
         action = "update agent" if proposal.base else "create agent"
         change = Change(actor, action, proposal.agent, key, self.wall(), why=why)
         await self.write_checked(where, proposal.text, proposal.base, change, CORE)
@@ -504,7 +514,10 @@ class Catalog:
         detail: str = "",
         of: Target = INSTANCE,
     ) -> None:
-        """Leave an audit record of a refused attempt; where that fails it is only logged."""
+        """Leave an audit record of a refused attempt; where that fails it is only logged.
+
+        One for each `key`.
+        """
         change = Change(actor, action, target, f"{key}:refused", self.wall(), detail)
         try:
             async with self.writable.using(change_key=change.key) as revisions:
@@ -512,7 +525,7 @@ class Catalog:
         except errors.RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
 
-    async def require(self, actor: Actor, action: str, target: Target, what: str) -> None:
+    async def require(self, actor: Actor, action: Action, target: Target, what: str) -> None:
         """Raise Denied unless the actor may `read` or `write` there; `what` says it in words."""
         if verdict(actor.grants, action, target) != "yes":
             raise errors.Denied(f"you may not {what}: {_needed(action, target)}")
@@ -543,7 +556,8 @@ class Catalog:
         said = verdict(actor.grants, "write", target, why)
         if said == "yes":
             return Change(actor, action, name, key, self.wall(), detail, why)
-        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        hour = self._hourly(actor, action)
+        await self.refused(actor, action, name, key=hour, detail=detail, of=target)
         if said == "needs a reason":
             raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
         raise errors.Denied(f"you may not {action}: {_needed('write', target)}")
@@ -554,9 +568,13 @@ class Catalog:
         detail = f"{grant.role} of {grant.place}"
         if may_grant(actor.grants, grant):
             return Change(actor, action, name, key, self.wall(), detail, why)
-        target = grant.target
-        await self.refused(actor, action, name, key=key, detail=detail, of=target)
+        hour = self._hourly(actor, action)
+        await self.refused(actor, action, name, key=hour, detail=detail, of=grant.target)
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
+
+    def _hourly(self, actor: Actor, action: str) -> str:
+        """A key under which refusals are noted once an hour: nobody can fill the audit."""
+        return f"{actor.id}:{actor.key}:{action}:{int(self.wall() // 3600)}"
 
     async def _may_write(
         self,
@@ -598,8 +616,9 @@ class Catalog:
         if problems := [*self.objections(agent)]:
             raise errors.DocumentErrors(problems)
 
-    async def _check_document(self, kind: Kind, where: str, text: str) -> None:
-        """Raise DocumentErrors for a text that is no valid document of its kind and key."""
+    async def check_document(self, kind: Kind, id: str, text: str) -> None:
+        """Raise DocumentErrors for a text that may not be stored as this document."""
+        where = stored.key_of(kind, id)
         if kind == "agent":
             agent = await self.parse(text, where)
             if problems := [*self.objections(agent)]:
@@ -626,8 +645,9 @@ class Catalog:
     ) -> None:
         if not await self._must_write(where, value, change):
             return
-        if not await self._write_over(where, value, expected, change, INSTANCE):
-            await self._write(where, value, expected, change, INSTANCE)
+        is_new = expected == DELETED
+        if is_new or not await self._write_over(where, value, expected, change, INSTANCE):
+            await self._write(where, value, None if is_new else expected, change, INSTANCE)
 
     async def _write_over(
         self, where: str, value: str, expected: str | None, change: Change, target: Target
@@ -737,9 +757,10 @@ def _hash(text: str | None) -> str:
     return DELETED if text is None else revision_of(text)
 
 
-def _needed(action: str, target: Target) -> str:
+def _needed(action: Action, target: Target) -> str:
     """Which role it takes, in words."""
     if target.tier == "agent_builder" and action == "write":
         return "only admins of the host may"
-    least = "an instance_admin" if action == "write" else "an instance_manager"
-    return f"only {least} of account {target.account} may"
+    *some, last = roles_for(action, target.tier)
+    names = f"{', '.join(some)} or {last}" if some else last
+    return f"it takes the role {names} in account {target.account}"

@@ -1,7 +1,7 @@
 """Every error the registry raises on purpose, and the problems it reports as values.
 
 RegistryError
-├── DocumentErrors        a document is wrong; holds every problem found, each with place and cure
+├── DocumentErrors        a document is wrong; every problem found, each with its place and fix
 ├── Denied                the actor may not change this
 │   └── ReasonMissing     they may, but only with a reason or a ticket
 ├── ReviewNeeded          the change is kept, and live once a second person has approved it
@@ -32,7 +32,7 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, where (`file:line`, variable or Redis key), and what cures it.
+    """What is wrong, where (`file:line`, variable or Redis key), and how to fix it.
 
     `path` is the dotted path of the field in its document, where it is of one.
     """
@@ -67,7 +67,7 @@ def summary(problems: Collection[Problem]) -> str:
 
 
 class InvalidValue(ValueError):
-    """A value that a field refuses: what is wrong and the cure, never the value of a secret."""
+    """A value that a field refuses: what is wrong and the fix, never the value of a secret."""
 
     def __init__(self, message: str, cure: str) -> None:
         super().__init__(message)
@@ -80,7 +80,7 @@ class RegistryError(Exception):
 
 
 class DocumentErrors(RegistryError):
-    """A document cannot be used; `problems` holds every mistake found in one run."""
+    """A document cannot be used; `problems` holds every mistake found."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -153,7 +153,8 @@ class WrongKind(RegistryError):
     """A key of the store holds another kind of value than it should: no repeat will help."""
 
     def __init__(self, key: str, held: str, wanted: str = "text") -> None:
-        super().__init__(f"{key} holds a {held} in the store, not a {wanted}: DEL it there")
+        super().__init__(f"{key} holds a {held} in the store, not a {wanted}: delete it with DEL")
+        self.key = key
 
 
 class RegistryUnavailable(RegistryError):

@@ -66,9 +66,14 @@ class Wanted:
 
 @dataclass(eq=False, slots=True)
 class History:
-    """Reads and restores revisions over a catalog; asks the roles before it shows anything."""
+    """Reads and restores revisions over a catalog; asks the roles before it shows anything.
+
+    A host notes what its file brought. The command line, which may see another file, leaves that
+    to it (`is_host`).
+    """
 
     catalog: Catalog
+    is_host: bool = True
     _seen: dict[str, str] = field(default_factory=dict, init=False)
 
     # --- revisions -------------------------------------------------------------------------------
@@ -326,7 +331,7 @@ class History:
     async def note_all(self) -> None:
         """Give a revision to whatever the histories do not end with."""
         snapshot = self.catalog.snapshot()
-        now = {where: entry.revision for where, entry in _documents(snapshot)}
+        now = {where: entry.revision for where, entry in documents_in(snapshot)}
         gone = [where for where in self._seen if where not in now]
         wanted = [where for where, held in now.items() if self._seen.get(where) != held] + gone
         for start in range(0, len(wanted), _BATCH):
@@ -335,12 +340,12 @@ class History:
 
     async def _note(self, keys: Sequence[str]) -> None:
         """Give these documents a revision where another hand wrote them."""
-        entries = dict(_documents(self.catalog.snapshot(), keys))
+        entries = dict(documents_in(self.catalog.snapshot(), keys))
         heads = await self.catalog.heads(keys)
         for where, head in zip(keys, heads, strict=True):
             entry = entries.get(where)
             held = entry.revision if entry else DELETED
-            if head.hash == held:
+            if head.hash == held or (entry is not None and entry.operator and not self.is_host):
                 continue
             async with self.catalog.writable.using(where) as store:
                 if entry is not None and entry.operator:
@@ -354,6 +359,10 @@ class History:
                     )
                 else:
                     text = await self.catalog.writable.text(where)
+                    if text is None and not self.is_host:
+                        newest = await store.history(where, 1)
+                        if newest and newest[0].by == BY_FILE.id:
+                            continue
                     if (entry is None) is (text is None):  # else it is changing at this moment
                         await store.see_by_hand(where, text)
 
@@ -362,7 +371,7 @@ class History:
         return Change(BY_FILE, "load", id, "", self.catalog.wall(), f"from {entry.place}")
 
 
-def _documents(
+def documents_in(
     snapshot: Snapshot, keys: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Entry[Any]]]:
     """The documents in force by their keys, with a revision each; all of them, or these."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 Kind = Literal["agent", "binding", "default", "role", "key", "access", "proposal"]
@@ -27,8 +27,10 @@ _SECTIONS: Mapping[str, str] = {
     "costConfig": "limits",
 }
 _ENTITIES: Mapping[str, str] = {"text": "prompt", "model": "preference", "tools": "tool"}
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
-_MOST_WORDS = 4_000
+_WORDS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
+_MOST_WORDS = 8_000
+_MOST_EDITS = 300
+"""Words taken out and put in of a text; beyond these it is shown as a whole, before and after."""
 _MOST_FIELDS = 60
 
 
@@ -68,16 +70,25 @@ def json_of(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One changed field: its dotted name ('' for a whole value), what it was and is (None: absent).
+    """One changed field: its dotted name ('' for a whole value), what it was and what it is.
 
-    `words` tells the change of a text word by word: kept (=), taken out (-), put in (+).
+    None stands for a field that is not there.
     """
 
     field: str
     section: str
     old: Any
     new: Any
-    words: tuple[WordChange, ...] = ()
+
+    @property
+    def words(self) -> tuple[WordChange, ...]:
+        """The change of a text word by word: kept (=), taken out (-), put in (+); () of no text.
+
+        Made when it is asked for: most changes are only stored.
+        """
+        if not (isinstance(self.old, str) and isinstance(self.new, str)):
+            return ()
+        return _word_changes(self.old, self.new)
 
     @property
     def entity(self) -> str:
@@ -89,7 +100,7 @@ def differences(old: Any, new: Any) -> list[FieldChange]:
     """What changed from one document to another, in the order of the sections."""
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         same = old == new
-        return [] if same else [FieldChange("", "other", old, new, _word_changes(old, new))]
+        return [] if same else [FieldChange("", "other", old, new)]
     found = list(_fields(old, new, ()))
     if len(found) > _MOST_FIELDS:
         return [FieldChange("", "other", old, new)]
@@ -108,34 +119,84 @@ def _fields(
             yield from _fields(was, now, steps)
             continue
         section = _SECTIONS.get(steps[0], "other")
-        yield FieldChange(".".join(steps), section, was, now, _word_changes(was, now))
+        yield FieldChange(".".join(steps), section, was, now)
 
 
-def _word_changes(old: Any, new: Any) -> tuple[WordChange, ...]:
-    """How one text became another; () where they are no texts, or too long to compare."""
-    if not (isinstance(old, str) and isinstance(new, str)):
-        return ()
+def _word_changes(old: str, new: str) -> tuple[WordChange, ...]:
     a, b = _WORDS.findall(old), _WORDS.findall(new)
-    if len(a) + len(b) > _MOST_WORDS:
-        return _line_changes(old, new)
-    return _changes(a, b)
+    start, shorter = 0, min(len(a), len(b))
+    while start < shorter and a[start] == b[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and a[-1 - end] == b[-1 - end]:
+        end += 1
+    before, after = a[start : len(a) - end], b[start : len(b) - end]
+    edits = _edits(before, after) if len(before) + len(after) <= _MOST_WORDS else None
+    if edits is None:
+        edits = [*(("-", word) for word in before), *(("+", word) for word in after)]
+    every = [*(("=", word) for word in a[:start]), *edits]
+    return _joined([*every, *(("=", word) for word in a[len(a) - end :])])
 
 
-def _line_changes(old: str, new: str) -> tuple[WordChange, ...]:
-    a, b = old.splitlines(keepends=True), new.splitlines(keepends=True)
-    return _changes(a, b) if len(a) + len(b) <= _MOST_WORDS else ()
+def _edits(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]] | None:
+    """The fewest words taken out and put in; None where there are too many (Myers, 1986).
+
+    `reach` holds, by diagonal, how far into `a` the edits made so far lead; `trail` keeps it for
+    each number of edits, and is walked back from the end.
+    """
+    reach, trail = {1: 0}, list[dict[int, int]]()
+    for count in range(min(len(a) + len(b), _MOST_EDITS) + 1):
+        trail.append(dict(reach))
+        for diagonal in range(-count, count + 1, 2):
+            x = _step(reach, diagonal, count)
+            while x < len(a) and x - diagonal < len(b) and a[x] == b[x - diagonal]:
+                x += 1
+            reach[diagonal] = x
+            if x >= len(a) and x - diagonal >= len(b):
+                return _walked_back(a, b, trail)
+    return None
 
 
-def _changes(a: Sequence[str], b: Sequence[str]) -> tuple[WordChange, ...]:
+def _step(reach: Mapping[int, int], diagonal: int, count: int) -> int:
+    """Where one more edit leads on a diagonal: a word of `b` put in, or one of `a` taken out."""
+    is_put_in = diagonal == -count or (
+        diagonal != count and reach[diagonal - 1] < reach[diagonal + 1]
+    )
+    return reach[diagonal + 1] if is_put_in else reach[diagonal - 1] + 1
+
+
+def _walked_back(
+    a: Sequence[str], b: Sequence[str], trail: Sequence[Mapping[int, int]]
+) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    x, y = len(a), len(b)
+    for count in range(len(trail) - 1, -1, -1):
+        reach, diagonal = trail[count], x - y
+        after = _step(reach, diagonal, count)
+        while x > after and y > after - diagonal:
+            x, y = x - 1, y - 1
+            found.append(("=", a[x]))
+        if count == 0:
+            break
+        if after == reach.get(diagonal + 1):
+            y -= 1
+            found.append(("+", b[y]))
+        else:
+            x -= 1
+            found.append(("-", a[x]))
+    return found[::-1]
+
+
+def _joined(words: Sequence[tuple[str, str]]) -> tuple[WordChange, ...]:
+    """Neighbouring words of a kind as one; of what changed between two kept parts, old first."""
     found: list[WordChange] = []
-    for act, a1, a2, b1, b2 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if act == "equal":
-            found.append(("=", "".join(a[a1:a2])))
-            continue
-        if a1 != a2:
-            found.append(("-", "".join(a[a1:a2])))
-        if b1 != b2:
-            found.append(("+", "".join(b[b1:b2])))
+    for kept, group in groupby(words, lambda word: word[0] == "="):
+        parts = list(group)
+        kinds: tuple[Literal["=", "-", "+"], ...] = ("=",) if kept else ("-", "+")
+        for kind in kinds:
+            text = "".join(word for own, word in parts if own == kind)
+            if text:
+                found.append((kind, text))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from registry.errors import InvalidValue
 from registry.fields import Few, RegistryModel, is_slug, must, valid_slug
@@ -56,8 +56,17 @@ DEFAULT_ACCOUNT = "default"
 _PERSON = re.compile(r"tg:[1-9][0-9]{0,18}|api:[a-z0-9][a-z0-9_-]{0,63}:[^\s:]{1,128}")
 Person = Annotated[
     str,
-    must(_PERSON.fullmatch, "{} does not name a person", "write tg:<id> or api:<account>:<user>"),
+    AfterValidator(
+        must(
+            _PERSON.fullmatch, "{} does not name a person", "write tg:<id> or api:<account>:<user>"
+        )
+    ),
 ]
+
+
+def is_person(text: str) -> bool:
+    """Whether a text names a person as roles do."""
+    return _PERSON.fullmatch(text) is not None
 
 
 class RoleGrant(RegistryModel):
@@ -196,6 +205,12 @@ def verdict(
                 found.add("limited")
     order: Sequence[Verdict] = ("yes", "needs a reason", "limited")
     return next((one for one in order if one in found), "no")
+
+
+def roles_for(action: Action, tier: Tier) -> tuple[RoleName, ...]:
+    """The roles that may `read` or `write` a tier in their scope, the least one first."""
+    wanted = {"read"} if action == "read" else {"write", "write_support"}
+    return tuple(role for role in reversed(ROLES) if wanted & {*PERMISSIONS[role][tier]})
 
 
 def is_support(grants: Iterable[RoleGrant], target: Target) -> bool:

@@ -11,7 +11,7 @@ from registry.errors import ReferenceMissing
 
 REDACTED = "[secret]"
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-TOO_SHORT = "its value is too short to be found and redacted, so messages may show it"
+TOO_SHORT = "its value is too short to be redacted, so messages may show it"
 TOO_SHORT_CURE = (
     "use a secret of at least 6 characters; if it is not secret, write the value itself"
 )
@@ -42,13 +42,13 @@ _KNOWN = {
     "a key of a service": (
         re.compile(
             r"\b(?:[rs]k_live_|whsec_|figd_|sbp_|sb_secret_|lin_api_|ntn_|shp(?:at|ca|pa|ss)_|nfp_"
-            r"|do[opr]_v1_|gl(?:sa|c)_|pscale_(?:tkn|pw|oauth)_|napi_|gsk_|xai-|tvly-|pplx-|r8_"
+            r"|do[opr]_v1_|gl(?:sa|c)_|sbk_|pscale_(?:tkn|pw|oauth)_|napi_|gsk_|xai-|tvly-|pplx-|r8_"
             r"|xapp-|GOCSPX-|ya29\.|hvs\.|dp\.pt\.|sntr[yu]s_|pypi-|NRAK-|PMAK-|ATATT3|SG\.)"
             r"[A-Za-z0-9_.-]{20,}"
         ),
         (
             *("k_live_", "whsec_", "figd_", "sbp_", "sb_secret_", "lin_api_", "ntn_", "shp"),
-            *("nfp_", "_v1_", "glsa_", "glc_", "pscale_", "napi_", "gsk_", "xai-", "tvly-"),
+            *("nfp_", "_v1_", "glsa_", "glc_", "sbk_", "pscale_", "napi_", "gsk_", "xai-", "tvly-"),
             *("pplx-", "r8_", "xapp-", "GOCSPX-", "ya29.", "hvs.", "dp.pt.", "sntr", "pypi-"),
             *("NRAK-", "PMAK-", "ATATT3", "SG."),
         ),
@@ -144,7 +144,7 @@ def reference_names(text: str) -> tuple[str, ...]:
 
 
 def malformed_reference(text: str) -> bool:
-    """Whether a `${` opens something else than a plain `${NAME}`."""
+    """Whether a `${` begins anything but a plain `${NAME}`."""
     return text.count("${") != len(REFERENCE.findall(text))
 
 

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
 
-# Who may replace a field. Each later layer that may say it, and does, wins.
+# Who may set a field. The last layer that may set it, and does, wins.
 REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
     **dict.fromkeys(LlmConfiguration.model_fields, frozenset({"L0", "L1", "L2", "L3", "L5"})),
     **dict.fromkeys(("model", "fallback_model"), frozenset({"L0", "L1", "L3", "L5"})),
@@ -77,7 +77,7 @@ class Document:
 
     Of a store also the roles by person, the API keys by id, who was let in, by subject, and the
     changes of agents that wait for a second person, by agent.
-    `problems` are what is wrong but left the rest usable: warnings, and values that were left out.
+    `problems` is what is wrong while the rest is usable: warnings, and values that were left out.
     """
 
     agents: Entries[AgentDefinition] = field(default_factory=dict)
@@ -255,7 +255,7 @@ def _servers_place(agent: AgentDefinition, top: str, origins: Mapping[str, str])
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is in force: `number` grows with each change that this process has seen."""
+    """What is in force; `number` grows with each change that this process has seen."""
 
     number: int
     document: Document
@@ -279,7 +279,7 @@ class Snapshot:
 
     @property
     def has_only_agent(self) -> bool:
-        """Whether the default agent is that because it is the only one."""
+        """Whether the default agent is the default because it is the only one."""
         entry = self.document.default_agent_id
         return entry is not None and entry.document == ONLY
 
@@ -301,7 +301,7 @@ class Snapshot:
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong or surprising now, each with place and cure."""
+        """What is wrong or surprising now, each with its place and fix."""
         unserved = [
             Problem(entry.place, issue.message, issue.cure, level="warning")
             for entry in self.agents.values()
@@ -363,7 +363,7 @@ class Snapshot:
             yield Problem(places[hidden.slot].place, message, "remove one of the two")
 
     def review(self, agent_id: str) -> list[Problem]:
-        """What is legal but surprising in one agent."""
+        """What is valid but surprising in one agent."""
         if (entry := self.agents.get(agent_id)) is None:
             return []
         issues, at = idle_patterns(entry.value, self.servers), entry.origins
@@ -374,7 +374,7 @@ class Snapshot:
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
-    """Bindings, and the default, that lead to agents which are not there."""
+    """Bindings, and the default, that name agents which do not exist."""
     so = "so this binding is inactive"
     named = [(one.place, one.value.agent_id, so) for one in document.bindings.values()]
     if default := document.default_agent_id:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 from bot.access.rules import (
     BLOCKED,
-    ENGINEER,
     EVERYWHERE,
     MEMBER,
     Access,
-    Grant,
-    Role,
+    Level,
     Subject,
     normalize_code,
     subject_of,
 )
 from bot.access.store import AccessRequest
 from bot.command import (
+    HOST_ADMINS,
+    LET_IN,
+    BotCommand,
     CommandContext,
     CommandResult,
     Reply,
@@ -33,12 +34,17 @@ from bot.messages import ANONYMOUS_ADMIN
 
 
 @dataclass(frozen=True, slots=True)
-class GiveRole(CommandResult):
-    """Give roles, or (None) take them away; reply `done` if any was changed, else `absent`."""
+class ChangePeople(CommandResult):
+    """Let in or block each subject, or (None) take back what was granted to it.
 
-    changes: tuple[tuple[Subject, Role | None], ...]
+    `admin` makes a person an admin (True), or takes that away. Reply `done` if anything was
+    changed, else `absent`.
+    """
+
     done: str
-    absent: str
+    access: tuple[tuple[Subject, Level | None], ...] = ()
+    admin: tuple[int, bool] | None = None
+    absent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,14 @@ class Claim(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class PeopleContext:
-    """What /people reads: who has which role, and the requests that are open."""
+    """What /people reads: who was let in or blocked, and the requests that are open.
+
+    `refuse` notes that somebody was refused what only admins of the host may do.
+    """
 
     access: Access
     open_requests: Callable[[], Awaitable[Sequence[AccessRequest]]]
+    refuse: Callable[[BotCommand, CommandContext], Awaitable[None]]
 
 
 UNGATED = frozenset({"id", "claim"})
@@ -99,7 +109,7 @@ async def claim(context: CommandContext) -> CommandResult:
 
 
 @command(
-    "people", "show or change who may talk to this bot", role="admin", usage=USAGE, concurrent=True
+    "people", "show or change who may talk to this bot", needs=LET_IN, usage=USAGE, concurrent=True
 )
 async def people(parts: PeopleContext, context: CommandContext) -> CommandResult:
     """List who may talk, or change it."""
@@ -114,21 +124,25 @@ async def people(parts: PeopleContext, context: CommandContext) -> CommandResult
     if number in (0, ANONYMOUS_ADMIN):
         return Reply(escape_markdown(HOW))
     subject = subject_of(number, EVERYWHERE if everywhere else context.bot.id)
+    is_about_admins = action == "admin" or parts.access.is_admin(number)
+    if is_about_admins and not parts.access.is_admin(context.incoming.person.id):
+        await parts.refuse(people, context)
+        return Reply(HOST_ADMINS.refusal)
     match action:
         case "allow":
             return _allow(parts.access, subject)
         case "block":
             return _block(parts.access, subject)
         case "admin" if number > 0:
-            return _give(subject._replace(bot=EVERYWHERE), ENGINEER, "is an admin of this host")
+            done = f"{code(str(number))} is an admin of this host now."
+            return ChangePeople(done, admin=(number, True))
         case "remove":
             return _remove(parts.access, subject, context.incoming.person.id)
     return Reply(escape_markdown(HOW))
 
 
 def _allow(access: Access, subject: Subject) -> CommandResult:
-    everywhere = access.grants.get(subject._replace(bot=EVERYWHERE))
-    if subject.bot != EVERYWHERE and everywhere is not None and everywhere.role == BLOCKED:
+    if subject.bot != EVERYWHERE and access.is_blocked(subject.kind, subject.id, EVERYWHERE):
         return Reply(
             f"{code(str(subject.id))} is blocked in all bots; "
             f"{escape_markdown(f'/people allow {subject.id} everywhere')} changes that."
@@ -150,32 +164,38 @@ def _remove(access: Access, subject: Subject, sender: int) -> CommandResult:
     if access.admins == {subject.id} and subject.id == sender:
         return Reply(escape_markdown(LAST_ADMIN))
     both = {subject, subject._replace(bot=EVERYWHERE)}
-    return GiveRole(
-        tuple((one, None) for one in sorted(both)),
-        done=f"Removed what was granted to {named}.",
+    is_asked = subject.kind == "person" and access.is_admin(sender)
+    return ChangePeople(
+        f"Removed what was granted to {named}.",
+        access=tuple((one, None) for one in sorted(both)),
+        admin=(subject.id, False) if is_asked else None,
         absent=f"Nothing was granted to {named}, so there is nothing to remove.",
     )
 
 
-def _give(subject: Subject, role: Role, words: str) -> GiveRole:
-    where = " all bots" if subject.bot == EVERYWHERE else " this bot"
-    done = f"{code(str(subject.id))} {words}{'' if role == ENGINEER else where} now."
-    return GiveRole(((subject, role),), done, absent="")
+def _give(subject: Subject, level: Level, words: str) -> ChangePeople:
+    where = "all bots" if subject.bot == EVERYWHERE else "this bot"
+    return ChangePeople(f"{code(str(subject.id))} {words} {where} now.", ((subject, level),))
 
 
 async def _list(parts: PeopleContext, context: CommandContext) -> str:
     bot, access = context.bot.id, parts.access
     rule = access.rule(bot)
     name = f"@{escape_markdown(context.bot.username or str(bot))}"
-    here = {s: grant for s, grant in access.grants.items() if s.bot in (bot, EVERYWHERE)}
     asked = [one for one in await parts.open_requests() if one.subject.bot == bot]
     waiting = [f"{code(str(r.subject.id))} {escape_markdown(r.title or r.name)}" for r in asked]
     settings = [*_listed(rule.people, "PEOPLE"), *_listed(rule.chats, "CHATS")]
     return paragraphs(
         f"{name} is {_MODES[rule.mode]}.",
-        _section("Admins", [*_listed(access.listed, "ADMINS"), *_granted(here, ENGINEER)]),
-        _section("Let in", [*settings, *_granted(here, MEMBER)]),
-        _section("Blocked", _granted(here, BLOCKED)),
+        _section(
+            "Admins",
+            [
+                *_listed(access.listed, "ADMINS"),
+                *_listed(access.engineers - access.listed, "/roles"),
+            ],
+        ),
+        _section("Let in", [*settings, *_granted(access, MEMBER, bot)]),
+        _section("Blocked", _granted(access, BLOCKED, bot)),
         _section("Waiting", waiting),
     )
 
@@ -191,12 +211,14 @@ def _listed(ids: Iterable[int], variable: str) -> list[str]:
     return [f"{code(str(one))} · {variable}" for one in sorted(ids)]
 
 
-def _granted(grants: dict[Subject, Grant], role: Role) -> list[str]:
+def _granted(access: Access, level: Level, bot: int) -> list[str]:
+    """Who was let in or blocked in a bot, or in all bots, and by whom."""
     lines = []
-    for subject in sorted(grants):
-        if (grant := grants[subject]).role == role:
+    for entry in access.grants.values():
+        grant = entry.value
+        subject = Subject.parse(grant.subject)
+        if grant.level == level and subject.bot in (bot, EVERYWHERE):
             name = f" {escape_markdown(grant.name)}" if grant.name else ""
-            everywhere = subject.bot == EVERYWHERE and role != ENGINEER
-            where = " · all bots" if everywhere else ""
-            lines.append(f"{code(str(subject.id))}{name}{where} · by {code(str(grant.by))}")
+            where = " · all bots" if subject.bot == EVERYWHERE else ""
+            lines.append(f"{code(str(subject.id))}{name}{where} · by {code(grant.by)}")
     return lines

@@ -1,4 +1,4 @@
-"""The gate that every event passes first: who may talk, who asks to, and what admins answer.
+"""The gate that every event passes first: access, requests for it, and the admins' answers.
 
 Admins answer on cards: messages with buttons. `question_edits` and ALREADY_ANSWERED are shared with
 approvals, whose questions work the same way.
@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from bot.access.command import UNGATED, GiveRole
-from bot.access.rules import BLOCKED, ENGINEER, EVERYWHERE, MEMBER, Access, Admission, Role, Subject
-from bot.access.store import AccessRequest, AccessStore, RoleChange
+from bot.access.command import UNGATED, ChangePeople
+from bot.access.rules import BLOCKED, MEMBER, Access, Admission, Level, Subject
+from bot.access.store import AccessChange, AccessRequest, AccessStore
 from bot.admins import AdminAlerts
+from bot.command import escape_markdown
 from bot.messages import (
     ANONYMOUS_ADMIN,
     Address,
@@ -38,6 +39,7 @@ from bot.ops.logging import Counters
 from bot.safety.text_safety import safe_text
 from bot.store.inbox import UpdateInbox
 from bot.store.outbox import Outbox
+from registry.errors import KeyReused, RegistryError
 
 CARD_PREFIX = "ac"
 CARD_TRACKED = "access"
@@ -54,7 +56,7 @@ NO_LONGER_OPEN = "This request is no longer open."
 ACKNOWLEDGED = {MEMBER: "Let in.", BLOCKED: "Blocked."}
 ALREADY_ANSWERED = "Already answered: {}"
 
-_BUTTONS: tuple[tuple[str, str, Role], ...] = (("Allow", "a", MEMBER), ("Block", "b", BLOCKED))
+_BUTTONS: tuple[tuple[str, str, Level], ...] = (("Allow", "a", MEMBER), ("Block", "b", BLOCKED))
 
 
 def is_card(data: str) -> bool:
@@ -62,12 +64,12 @@ def is_card(data: str) -> bool:
     return data.startswith(f"{CARD_PREFIX}:")
 
 
-def parse_callback(data: str) -> tuple[str, Role] | None:
-    """The request that a button is of, and the role that it gives; None where it is not valid."""
-    roles = {letter: role for _, letter, role in _BUTTONS}
+def parse_callback(data: str) -> tuple[str, Level] | None:
+    """The request that a button is of, and what it decides; None where it is not valid."""
+    levels = {letter: level for _, letter, level in _BUTTONS}
     match data.split(":"):
-        case [prefix, nonce, letter] if prefix == CARD_PREFIX and nonce and letter in roles:
-            return nonce, roles[letter]
+        case [prefix, nonce, letter] if prefix == CARD_PREFIX and nonce and letter in levels:
+            return nonce, levels[letter]
     return None
 
 
@@ -85,7 +87,7 @@ def parse_card_id(name: str) -> tuple[str, int] | None:
 
 def card_buttons(request: AccessRequest) -> Buttons:
     """Allow and Block; none once the request is answered."""
-    if request.role is not None:
+    if request.decision is not None:
         return ()
     return [[(text, f"{CARD_PREFIX}:{request.nonce}:{letter}") for text, letter, _ in _BUTTONS]]
 
@@ -106,8 +108,8 @@ def render_card(request: AccessRequest) -> str:
             f"{title} (id `{request.subject.id}`): {done}.",
             "If you allow it, all its members may talk there.",
         ]
-    if request.role is not None:
-        mark = "✗" if request.role == BLOCKED else "✓"
+    if request.decision is not None:
+        mark = "✗" if request.decision == BLOCKED else "✓"
         lines += ["", f"{mark} {_outcome(request)} by {safe_text(request.by, NAME_LIMIT)}"]
     return "\n".join(lines)
 
@@ -118,7 +120,7 @@ def already_decided(request: AccessRequest) -> str:
 
 
 def _outcome(request: AccessRequest) -> str:
-    return "blocked" if request.role == BLOCKED else "let in"
+    return "blocked" if request.decision == BLOCKED else "let in"
 
 
 def question_edits(
@@ -182,8 +184,8 @@ class AccessGate:
     async def refuse(self, entry: LineEntry, event: Event) -> None:
         """Settle an event that was not admitted.
 
-        A stranger is told why, at most once an hour, and admins are asked; whoever is blocked gets
-        no answer.
+        A stranger is told why, at most once an hour, and admins are asked; blocked people get no
+        answer.
         """
         verdict = self._verdict(event)
         self.counters.add(f"refused:{verdict}")
@@ -201,7 +203,7 @@ class AccessGate:
         change = f"{'joined' if event.inside else 'left'}:{where}"
         self.counters.add(change)
         log.info("access.membership", what=change, line=line.name, chat=address.chat, person=person)
-        if address.private and not event.inside and self.access.is_admin(person):
+        if address.private and not event.inside and self.access.may_let_in(person):
             await self.alerts.forget(person, line.name)
         is_stranger = self.access.verdict(address, None) == "stranger"
         is_blocked = self.access.is_blocked("person", person, line.bot)
@@ -249,7 +251,7 @@ class AccessGate:
             log.warning("access.too_many", line=line.name, why="many strangers in one hour")
         if not isinstance(request, AccessRequest):
             return
-        routes = await self.alerts.routes(line.name)
+        routes = await self._routes(line)
         for admin, route in routes.items():
             await self._send_card(line, request, admin, route)
         if not routes:
@@ -259,6 +261,10 @@ class AccessGate:
         if len(self._asked) > MAX_REMEMBERED:
             self._asked.clear()
         self._asked[subject] = (version, now + ASK_AGAIN_SECONDS)
+
+    async def _routes(self, line: LineContext) -> dict[int, str]:
+        """The line over which each person can be reached who may let others in."""
+        return await self.alerts.routes(line.name, self.access.admins | self.access.stewards)
 
     async def deliver_cards(self, line: LineContext, admin: int) -> None:
         """Send the cards of all open requests to an admin who can be reached from now on."""
@@ -282,78 +288,98 @@ class AccessGate:
         await self.store.card_failed(line.fence, nonce, admin)
         await self.alerts.forget(admin, line.name)
         request = await self.store.find_request(nonce)
-        route = (await self.alerts.routes(line.name)).get(admin)
+        route = (await self._routes(line)).get(admin)
         if request is not None and route is not None:
             await self._send_card(line, request, admin, route)
 
     # --- what admins answer ---
 
     async def press(self, entry: LineEntry, press: CallbackPress) -> None:
-        """Handle a press on a card: it counts from an admin, in the chat where their card is."""
+        """Handle a press on a card: it counts from whoever lets others in, where their card is."""
         await self.inbox.finish(entry, await self._answer_card(entry, press))
 
     async def _answer_card(self, entry: LineEntry, press: CallbackPress) -> list[OutgoingPart]:
         decision, admin, line = parse_callback(press.data), press.person, entry.line
-        if decision is None or not self.access.is_admin(admin.id):
+        if decision is None or not self.access.may_let_in(admin.id):
             self.counters.add("refused:card")
             return []
-        nonce, role = decision
+        nonce, level = decision
         request = await self.store.find_request(nonce)
         card = request.cards.get(admin.id) if request else None
         is_here = press.address.private and press.address.chat == admin.id
         if request is None or card is None or card.line != line.name or not is_here:
             self.counters.add("refused:card")
             return [line.channel.callback_answer(press, NO_LONGER_OPEN)]
-        change = _role_change(entry, admin, request.subject, role)
+        change = _access_change(entry, admin, request.subject, level)
         name = request.title or request.name
-        outcome = await self.store.change_role(replace(change, name=name, nonce=nonce))
+        try:
+            outcome = await self.store.change_access(replace(change, name=name, nonce=nonce))
+        except RegistryError as error:
+            return [line.channel.callback_answer(press, f"Nothing was changed: {error}.")]
         if outcome.kind == "done":
-            await self._close(line, nonce)
+            await self._close(line, request.subject, nonce)
         request = await self.store.find_request(nonce) or request
         if outcome.kind == "done":
-            answer = ACKNOWLEDGED[role]
-        elif request.role is None:
+            answer = ACKNOWLEDGED[level]
+        elif request.decision is None:
             answer = NO_LONGER_OPEN
         else:
             answer = already_decided(request)
         parts = [line.channel.callback_answer(press, answer)]
-        if press.message is not None and request.role is not None:
+        if press.message is not None and request.decision is not None:
             # The store may not know this message: a host may have ended right after sending it.
             parts += _card_edits(line, request, admin.id, [press.message])
         return parts
 
-    async def change_roles(self, entry: LineEntry, person: User, wanted: GiveRole) -> str:
+    async def change_people(self, entry: LineEntry, person: User, wanted: ChangePeople) -> str:
         """Make the changes that an admin wrote; returns the reply, as Markdown."""
+        try:
+            any_done = await self._change_people(entry, person, wanted)
+        except KeyReused:
+            return "This was already done."
+        except RegistryError as error:
+            return f"Nothing was changed: {escape_markdown(str(error))}."
+        return wanted.done if any_done else wanted.absent
+
+    async def _change_people(self, entry: LineEntry, person: User, wanted: ChangePeople) -> bool:
         any_done, line = False, entry.line
-        for subject, role in wanted.changes:
-            change = _role_change(entry, person, subject, role)
-            outcome = await self.store.change_role(change)
+        if wanted.admin is not None:
+            other, is_admin = wanted.admin
+            key = f"{entry.key}:tg:{other}"
+            any_done = await self.store.change_admin(person.id, other, is_admin=is_admin, key=key)
+            if is_admin:
+                parts = line.channel.render(Address(line.bot, other), NOW_ADMIN)
+                await self._post(line.name, f"access:{entry.key}", parts)
+        for subject, level in wanted.access:
+            change = _access_change(entry, person, subject, level)
+            outcome = await self.store.change_access(change)
             any_done = any_done or outcome.kind == "done"
             if outcome.nonce:
-                await self._close(line, outcome.nonce)
-            if outcome.kind == "done" and role == ENGINEER:
-                parts = line.channel.render(Address(line.bot, subject.id), NOW_ADMIN)
-                await self._post(line.name, f"access:{entry.key}", parts)
-        return wanted.done if any_done else wanted.absent
+                await self._close(line, subject, outcome.nonce)
+        return any_done
 
     async def claim(self, entry: LineEntry, person: User, code: str) -> str:
         """Make a person the first admin, if they know the code; returns the reply."""
-        subject = Subject("person", person.id, EVERYWHERE)
-        change = _role_change(entry, person, subject, ENGINEER)
-        outcome = await self.store.claim(code, replace(change, name=person.name))
+        try:
+            outcome = await self.store.claim(code, person.id, f"{entry.key}:tg:{person.id}")
+        except RegistryError as error:
+            return f"Nothing was changed: {escape_markdown(str(error))}."
         self.counters.add(f"claim:{outcome}")
         log.warning("access.claim", outcome=outcome, person=person.id, line=entry.line.name)
         if outcome == "done":
             return CLAIMED.format(person.id)
         return WRONG_CODE if outcome == "wrong" else TOO_MANY_TRIES
 
-    async def _close(self, line: LineContext, nonce: str) -> None:
-        """Welcome whoever was let in, and edit all cards of the request."""
-        request = await self.store.find_request(nonce)
-        if request is None:
-            return
+    async def _close(self, line: LineContext, subject: Subject, nonce: str) -> None:
+        """Welcome people who were let in, and edit all cards of the request; then it is closed."""
+        if (request := await self.store.find_request(nonce)) is not None:
+            await self._tell_decision(line, request)
+        await self.store.close_request(subject, nonce)
+
+    async def _tell_decision(self, line: LineContext, request: AccessRequest) -> None:
+        nonce = request.nonce
         kind, id, bot = request.subject
-        if request.role == MEMBER:
+        if request.decision == MEMBER:
             text = WELCOME if kind == "person" else WELCOME_GROUP
             parts = line.channel.render(Address(bot, id, private=kind == "person"), text)
             await self._post(request.line, f"access:{nonce}:welcome", parts)
@@ -375,12 +401,18 @@ class AccessGate:
             await self.alerts.nudge(line)
 
 
-def _role_change(entry: LineEntry, person: User, subject: Subject, role: Role | None) -> RoleChange:
-    return RoleChange(subject, role, person.id, person.name, f"{entry.key}:{subject.name}")
+def _access_change(
+    entry: LineEntry, person: User, subject: Subject, level: Level | None
+) -> AccessChange:
+    """The change as every repetition of its entry makes it: at the time when that was stored."""
+    milliseconds = entry.id.partition("-")[0]
+    at = int(milliseconds) // 1000 if milliseconds.isdecimal() else 0
+    key = f"{entry.key}:{subject.name}"
+    return AccessChange(subject, level, person.id, person.name, key, at)
 
 
 def _speaker(event: Event) -> User | None:
-    """Whoever speaks to the bot with an event; None where nobody surely does."""
+    """The person who speaks to the bot with an event; None if that is not certain."""
     private = event.address.private
     match event:
         case IncomingMessage(person=person, command=command):

@@ -1,8 +1,8 @@
 """Who may talk to a bot, and who administers the host: by numeric id alone.
 
-Settings and grants are held in memory, so that a message needs no read from the store. People and
-chats are let in separately: a person who may write in private opens no group, and a group that was
-let in opens no private chat.
+Settings and the registry's documents are held in memory, so that a message needs no read from the
+store. People and chats are let in separately: a person who may write in private opens no group, and
+a group that was let in opens no private chat.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast, get_args
 
 from bot.messages import ANONYMOUS_ADMIN, Address
+from registry.access import AccessGrant
+from registry.catalog import INSTANCE
+from registry.roles import HOST_ADMIN, Actor, RoleDocument, RoleGrant, verdict
+from registry.snapshot import Entry, Snapshot
 
 Mode = Literal["open", "request", "listed"]
 """Open to everybody; or only to those let in, where strangers may ask to be (request) or not."""
-Role = Literal["member", "blocked", "spokestack_engineer"]
+Level = Literal["member", "blocked"]
 Kind = Literal["person", "chat"]
 Admission = Literal["admitted", "stranger", "blocked"]
 
-MEMBER: Role = "member"
-BLOCKED: Role = "blocked"
-ENGINEER: Role = "spokestack_engineer"
+MEMBER: Level = "member"
+BLOCKED: Level = "blocked"
+ADMIN = RoleGrant(role="spokestack_engineer", scope="host")
+"""The role that makes somebody an admin of the host."""
 EVERYWHERE = 0
 """In place of a bot's id: all bots of the host."""
 HOST_ADMINS = "hostAdmins"
-"""As an approver: whoever administers the host."""
+"""As an approver: the people who administer the host."""
 
 
 class Subject(NamedTuple):
@@ -39,7 +44,7 @@ class Subject(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`person:5@7`, `chat:-100@*`: the name under which a grant is stored."""
+        """`person:5@7`, `chat:-100@*`: the name that its document has in the registry."""
         return f"{self.kind}:{self.id}@{self.bot or '*'}"
 
     @classmethod
@@ -55,16 +60,6 @@ class Subject(NamedTuple):
 def subject_of(id: int, bot: int) -> Subject:
     """The subject of a Telegram id: those of groups are negative."""
     return Subject("person" if id > 0 else "chat", id, bot)
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A role that an admin gave, when (seconds since the epoch), and the name the subject had."""
-
-    role: Role
-    by: int
-    at: int
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +86,66 @@ def normalize_code(typed: str) -> str:
 
 
 class Access:
-    """What the settings say, and which roles were granted.
+    """What the settings and the registry's documents say of people and chats.
 
-    A bot without a rule has the default rule. `listed` are the admins of the settings, `admins`
-    those and the granted ones; `admins_changed` is called when `admins` changes. `version` counts
-    the changes of the grants.
+    A bot without a rule has the default rule. `listed` are the admins of the settings, `engineers`
+    those with a role of the whole host, `admins` both. `holders` have a role of any kind,
+    `stewards` one by which they may let others in. `grants` are the documents on who was let in or
+    blocked, by the name of their subject. `version` counts the changes of documents;
+    `roles_changed` is called when any role has changed.
     """
 
     def __init__(self, admins: Iterable[int] = (), rules: Mapping[int, Rule] | None = None) -> None:
         self.listed = frozenset(admins) - {ANONYMOUS_ADMIN}
         self.rules: Mapping[int, Rule] = rules or {}
         self.admins = self.listed
-        self.grants: Mapping[Subject, Grant] = {}
+        self.engineers = frozenset[int]()
+        self.stewards = frozenset[int]()
+        self.holders = frozenset[int]()
+        self.grants: Mapping[str, Entry[AccessGrant]] = {}
         self.version = 0
-        self.admins_changed: Callable[[], None] = lambda: None
+        self.roles_changed: Callable[[], None] = lambda: None
+        self._roles: Mapping[str, Entry[RoleDocument]] = {}
 
-    def set_grants(self, grants: Mapping[Subject, Grant]) -> None:
-        """Replace all grants."""
-        self.grants = dict(grants)
+    def follow(self, snapshot: Snapshot) -> None:
+        """Put the documents of a snapshot in force."""
+        document = snapshot.document
+        if document.access is self.grants and document.roles is self._roles:
+            return
         self.version += 1
-        granted = {
-            subject.id
-            for subject, grant in grants.items()
-            if grant.role == ENGINEER and subject.kind == "person" and subject.bot == EVERYWHERE
-        }
-        before, self.admins = self.admins, self.listed | (granted - {ANONYMOUS_ADMIN})
-        if self.admins != before:
-            self.admins_changed()
+        self.grants = document.access
+        if document.roles is not self._roles:
+            self._roles = document.roles
+            self._take_roles()
+            self.roles_changed()
+
+    def _take_roles(self) -> None:
+        """Find what the roles of people in Telegram allow here.
+
+        An engineer of the host is an admin. Whoever may write the account `default` may let others
+        in; they do not get in by that themselves.
+        """
+        documents = (entry.value for entry in self._roles.values())
+        held = {number: one.grants for one in documents if (number := _telegram_id(one.person))}
+        self.holders = frozenset(held)
+        self.engineers = frozenset(
+            one for one, grants in held.items() if any(grant.scope == "host" for grant in grants)
+        )
+        self.stewards = frozenset(
+            one for one, grants in held.items() if verdict(grants, "write", INSTANCE) == "yes"
+        )
+        self.admins = self.listed | self.engineers
+
+    def actor(self, person: int) -> Actor:
+        """A person as the registry's changes name them, with their roles at this moment."""
+        name = f"tg:{person}"
+        entry = self._roles.get(name) if person in self.holders else None
+        own = entry.value.grants if entry else ()
+        return Actor(name, (*HOST_ADMIN, *own) if self.is_admin(person) else own, "chat")
+
+    def may_let_in(self, person: int) -> bool:
+        """Whether a person decides on strangers: an admin, or a role of the account."""
+        return person in self.admins or person in self.stewards
 
     def is_admin(self, person: int) -> bool:
         """Whether a person administers this host, by id: anybody can choose a name."""
@@ -133,7 +161,7 @@ class Access:
 
     def is_blocked(self, kind: Kind, id: int, bot: int) -> bool:
         """Whether an admin has blocked a person or a chat at a bot."""
-        return self._has_role(BLOCKED, kind, id, bot)
+        return self._has_level(BLOCKED, kind, id, bot)
 
     def verdict(self, address: Address, person: int | None) -> Admission:
         """Whether an event in a chat is admitted; `person` is None where it names nobody."""
@@ -155,13 +183,15 @@ class Access:
 
     def _is_let_in(self, kind: Kind, id: int, rule: Rule, bot: int) -> bool:
         listed = rule.people if kind == "person" else rule.chats
-        return id in listed or self._has_role(MEMBER, kind, id, bot)
+        return id in listed or self._has_level(MEMBER, kind, id, bot)
 
-    def _has_role(self, role: Role, kind: Kind, id: int, bot: int) -> bool:
-        if not self.grants:
+    def _has_level(self, level: Level, kind: Kind, id: int, bot: int) -> bool:
+        if not (grants := self.grants):
             return False
-        grants = (self.grants.get(Subject(kind, id, where)) for where in (bot, EVERYWHERE))
-        return any(grant is not None and grant.role == role for grant in grants)
+        here, everywhere = grants.get(f"{kind}:{id}@{bot}"), grants.get(f"{kind}:{id}@*")
+        return (here is not None and here.value.level == level) or (
+            everywhere is not None and everywhere.value.level == level
+        )
 
     def approvers(self, own: tuple[int | str, ...] | None, bot: int) -> tuple[int | str, ...]:
         """Who may approve at a bot: as the agent says (`own`), else depending on the bot's mode."""
@@ -171,3 +201,10 @@ class Access:
 
 
 _DEFAULT = Rule()
+
+
+def _telegram_id(person: str) -> int:
+    """The id of a person in Telegram; 0 for all others, and for whoever writes for a group."""
+    kind, _, number = person.partition(":")
+    id = int(number) if kind == "tg" else 0
+    return 0 if id == ANONYMOUS_ADMIN else id

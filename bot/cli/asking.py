@@ -1,4 +1,4 @@
-"""`switchboard check --servers` and `--live`: asks others, and says in a line what each answered.
+"""`switchboard check --servers` and `--live`: asks others, and reports each answer in a line.
 
 Without these options a check starts nothing and asks nobody.
 """
@@ -34,7 +34,7 @@ SERVERS_SECONDS = 30.0
 """How long all servers together may take to start and to list their tools."""
 ANSWER_SECONDS = 15.0
 """How long Telegram and the model may take."""
-_DOWN_CURE = "correct its definition, or fix the server"
+_DOWN_CURE = "fix its definition, or the server"
 _NOTE_CURE = "change it in the server, if an agent needs the tool"
 
 
@@ -110,11 +110,11 @@ async def ask_model(settings: Settings, snapshot: Snapshot) -> LiveAnswers:
                 message = f"{name}: no usable answer: {said}"
                 cure = "check this machine's network and proxy, and ANTHROPIC_BASE_URL"
                 if isinstance(error, ModelRefused):
-                    cure = "correct ANTHROPIC_API_KEY, or the name of the model"
+                    cure = "fix ANTHROPIC_API_KEY, or the name of the model"
                     if error.fault == "model":
                         message = f"the Messages API does not know {name}"
                         near = get_close_matches(name, list(table()), n=1, cutoff=0.8)
-                        cure = f"did you mean {near[0]}?" if near else "correct the name"
+                        cure = f"did you mean {near[0]}?" if near else "use the model's exact name"
                 problems.append(Problem(place, message, cure))
             else:
                 well.append(f"{place}: the Messages API accepts the key, and has {name}")

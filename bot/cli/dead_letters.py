@@ -9,11 +9,9 @@ from typing import Literal
 
 import orjson
 
+from bot.cli.store import opened_store
 from bot.errors import ConfigError, StoreError
-from bot.ops.tasks import SystemClock
 from bot.settings import Settings
-from bot.store.client import StoreClient, connect
-from bot.store.embedded import EmbeddedValkey
 from bot.store.inbox import DeadLetter, DeadLetters
 
 Verb = Literal["list", "replay", "drop"]
@@ -27,26 +25,10 @@ async def dead_letters(
         raise ConfigError(f"dead-letters {verb}: name them (as `list` shows them), or add --all")
     try:
         async with contextlib.AsyncExitStack() as stack:
-            client = StoreClient(connect(await _store_url(settings, stack)), SystemClock())
-            stack.push_async_callback(client.close)
-            await client.command("PING")
+            client = await opened_store(settings, stack)
             return await _done(DeadLetters(client), verb, bot, frozenset(ids))
     except StoreError as error:
         raise ConfigError(f"the store does not answer: {error}") from None
-
-
-async def _store_url(settings: Settings, stack: contextlib.AsyncExitStack) -> str:
-    """The address of the store; a bundled server that is running already is not stopped."""
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    server = EmbeddedValkey(settings.data_dir, settings.data_fsync)
-    if not server.has_data:
-        wrong = f"DATA_DIR {settings.data_dir}: no host keeps its state here."
-        raise ConfigError(f"{wrong} Run this where the host runs, with its DATA_DIR or REDIS_URL.")
-    await server.start()
-    if server.started_here:
-        stack.push_async_callback(server.stop)
-    return server.url
 
 
 async def _done(store: DeadLetters, verb: Verb, bot: int | None, ids: frozenset[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: `switchboard run | sandbox | check | skill | dead-letters | …`."""
+"""The command line: `switchboard run | sandbox | check`, and verbs that look after a host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, WrongWords
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -28,7 +28,7 @@ NO_BOT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns 0, 1 after an error, or 2 where there is nothing to run.
+    """Run a verb; returns 0, 1 after an error, or 2 where the words name nothing to do.
 
     Errors are printed on stderr.
     """
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := _no_verb(words):
         print(f"switchboard: {wrong}", file=sys.stderr)
         return 2
-    given, rest = _parser().parse_known_args(words)
+    given, rest = parser_of(words[0]).parse_known_args(words)
     if rest:
         cure = f"`switchboard {words[0]} --help` lists what it takes"
         print(f"switchboard: {words[0]} takes no {rest[0]!r}; {cure}", file=sys.stderr)
@@ -47,12 +47,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         for line in str(error).splitlines():
             print(f"switchboard: {line}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, WrongWords) else 1
     except KeyboardInterrupt:
         return 130
 
 
-VERBS = ("run", "sandbox", "check", "skill", "dead-letters", "token-hash", "openapi")
+REGISTRY_VERBS = {
+    "agents": "list, show, change, delete and restore agents",
+    "bindings": "list, set, delete and restore bindings",
+    "roles": "list, grant and revoke the roles of people",
+    "access": "list, let in and block people and groups",
+    "keys": "create, list and revoke API keys",
+    "audit": "list, verify and roll back what was changed",
+    "reviews": "list and reject changes that wait for a second person",
+    "export": "write all agents, bindings, roles and access to one file",
+    "import": "read such a file, and show first what it would change",
+}
+"""The verbs over the registry, whose words are in `bot.cli.words`."""
+VERBS = (
+    "run",
+    "sandbox",
+    "check",
+    "skill",
+    *REGISTRY_VERBS,
+    "dead-letters",
+    "token-hash",
+    "openapi",
+)
 
 
 def _no_verb(words: Sequence[str]) -> str:
@@ -73,7 +94,8 @@ def _no_verb(words: Sequence[str]) -> str:
     return f"there is no command {words[0][:40]!r}; {cure}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """What reads the words; those over the registry are learnt only where `verb` is one."""
     about = "Many Telegram bots, each answered by its own agent."
     parser = _Parser(prog="switchboard", description=about)
     parser.add_argument("--version", action=_Version)
@@ -93,6 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--live", action="store_true", help=about)
     checking.set_defaults(verb=_check)
     _add_skill(verbs.add_parser("skill", help="list the skills, or try one"))
+    for name, about in REGISTRY_VERBS.items():
+        over_registry = verbs.add_parser(name, help=about, description=about)
+        if name == verb:
+            from bot.cli.words import add_words
+
+            add_words(name, over_registry)
+            over_registry.set_defaults(verb=_over_registry)
     about = "list, replay or drop messages that were set aside"
     _add_dead_letters(verbs.add_parser("dead-letters", help=about))
     hashing = verbs.add_parser("token-hash", help="print the bindingKey of a bot, from its token")
@@ -202,6 +231,16 @@ def _print_lines(given: argparse.Namespace) -> int:
     for line in _loop_run(given.lines(settings, given)):
         print(line)
     return 0
+
+
+def _over_registry(given: argparse.Namespace) -> int:
+    """Do what a verb over the registry says, and print what was done."""
+    settings = _settings()
+    from bot.cli.registry import run, show
+    from bot.ops.logging import configure
+
+    configure("CRITICAL", settings.log_format, settings.secrets)
+    return show(_loop_run(run(settings, given)), as_json=given.json)
 
 
 def _run(given: argparse.Namespace) -> int:

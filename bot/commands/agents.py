@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import BaseModel
 
 from bot.command import (
+    READ_AGENTS,
+    WRITE_AGENTS,
     CommandContext,
     CommandResult,
     Reply,
@@ -19,6 +21,8 @@ from bot.command import (
     first_items,
     paragraphs,
     problem_lines,
+    reason_of,
+    split_reason,
 )
 from bot.commands.host import AdminContext, BotState, no_agent, server_line, server_name
 from bot.errors import ChannelError
@@ -28,6 +32,7 @@ from bot.tools.toolset import ListedTool
 from registry.binding import AgentBinding, AgentBindingType
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import AlreadyThere
+from registry.roles import NO_REASON
 from registry.snapshot import EffectiveAgent, Entry, Snapshot
 
 MAX_SHOWN = 50
@@ -48,10 +53,11 @@ HAPPENS = {
     Decision.CONFIRM: "asks a person every time",
 }
 _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
-_REPLACE = re.compile(r"\Areplace\b\s*")
+_HEAD = re.compile(r"\A(?:(replace)\b[ \t]*)?(?:because\b([^\n]*))?\s*")
+"""What may precede an agent: that it replaces one, and on the first line why."""
 
 
-@command("agents", "list the agents", role="admin", usage="[WORD]", concurrent=True)
+@command("agents", "list the agents", needs=READ_AGENTS, usage="[WORD]", concurrent=True)
 async def agents(host: AdminContext, context: CommandContext) -> CommandResult:
     """List all agents, or those with a word in their id or name."""
     snapshot, wanted = host.catalog.snapshot(), context.arguments.lower()
@@ -69,7 +75,13 @@ def _listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
     return f"• {code(entry.value.id)} {name}{mark} · {place}"
 
 
-@command("agent", "show an agent's settings and origins", role="admin", usage="ID", concurrent=True)
+@command(
+    "agent",
+    "show an agent's settings and origins",
+    needs=READ_AGENTS,
+    usage="ID",
+    concurrent=True,
+)
 async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Show the effective settings of one agent, each with its origin."""
     wanted = context.arguments.lower() or context.resolution.agent_id
@@ -178,11 +190,17 @@ def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:
     return [f"⚠ {escape_markdown(sentence)}" for sentence in host.advice(agent.llm)]
 
 
-@command("addagent", "add or replace an agent from its JSON", role="admin", usage="[replace] JSON")
+@command(
+    "addagent",
+    "add or replace an agent from its JSON",
+    needs=WRITE_AGENTS,
+    usage="[replace] [because …] JSON",
+)
 async def add_agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Add or replace an agent, from the message, its file, or the text or file replied to."""
     catalog = host.catalog
-    replaces = _REPLACE.match(context.arguments) is not None
+    head = _HEAD.match(context.arguments)
+    replaces, why = (bool(head[1]), reason_of(head[2] or "")) if head else (False, NO_REASON)
     try:
         text, file = await _document(context)
     except ChannelError as error:
@@ -194,7 +212,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
     agent = await catalog.parse_pasted(text, file)
     try:
         write = catalog.update_agent if replaces else catalog.create_agent
-        await write(host.actor(context), agent, key=context.key)
+        await write(host.actor(context), agent, key=context.key, why=why)
     except AlreadyThere:
         return Reply(f"Agent {code(agent.id)} exists already; /addagent replace changes it.")
     snapshot = catalog.snapshot()
@@ -208,7 +226,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
 
 async def _document(context: CommandContext) -> tuple[str, str]:
     """The text of an agent, without a code fence around it, and the name of its file, if any."""
-    text, quoted = _REPLACE.sub("", context.arguments), context.incoming.quoted
+    text, quoted = _HEAD.sub("", context.arguments), context.incoming.quoted
     if not text and quoted is not None:
         if quoted.file is not None:
             content = await context.fetch(quoted.file.id, MAX_BYTES)
@@ -219,13 +237,14 @@ async def _document(context: CommandContext) -> tuple[str, str]:
     return (fenced[1] if fenced else text).strip(), ""
 
 
-@command("deleteagent", "delete an agent", role="admin", usage="ID")
+@command("deleteagent", "delete an agent", needs=WRITE_AGENTS, usage="ID [because …]")
 async def delete_agent(host: AdminContext, context: CommandContext) -> CommandResult:
     """Delete an agent; what is bound to it stays bound, inactive."""
-    if len(context.words) != 1:
+    text, why = split_reason(context.arguments)
+    if len(text.split()) != 1:
         return Reply("Which agent? Write /deleteagent ID; /agents lists them.")
-    wanted = context.words[0].lower()
-    if not await host.catalog.delete_agent(host.actor(context), wanted, key=context.key):
+    wanted, actor = text.strip().lower(), host.actor(context)
+    if not await host.catalog.delete_agent(actor, wanted, key=context.key, why=why):
         return Reply(no_agent(host.catalog.snapshot(), wanted))
     left = sum(b.agent_id == wanted for b in host.catalog.snapshot().bindings)
     still = f" Still bound to it, inactive until you /unbind: {counted(left, 'binding')}."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bot.command import (
+    WRITE_ACCOUNT,
     CommandContext,
     CommandResult,
     Reply,
@@ -16,6 +17,7 @@ from bot.command import (
     command,
     escape_markdown,
     paragraphs,
+    split_reason,
 )
 from bot.commands.host import AdminContext, no_agent
 from registry.binding import (
@@ -74,7 +76,7 @@ def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
 
 
 def _wrong_id(words: Sequence[str]) -> str:
-    """That a chat or a person has a number, where the words give something else; else ''."""
+    """A reply that chats and people have numeric ids, if the words give something else; or ''."""
     if len(words) < 2 or words[0].lower() not in _KINDS or _NUMBER.match(words[1]):
         return ""
     return f"{code(words[0].lower())} takes a numeric id; /id shows it."
@@ -96,10 +98,16 @@ def _place(target: Target, context: CommandContext) -> str:
     return f"in this whole group{', in every topic' if here.topic else ''}{bots}"
 
 
-@command("bind", "let an agent answer here, or elsewhere", role="admin", usage=f"AGENT {WHERE}")
+@command(
+    "bind",
+    "let an agent answer here, or elsewhere",
+    needs=WRITE_ACCOUNT,
+    usage=f"AGENT {WHERE} [because …]",
+)
 async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     """Bind an agent, in place of what was bound there."""
-    words, catalog = context.words, host.catalog
+    text, why = split_reason(context.arguments)
+    words, catalog = text.split(), host.catalog
     target = _target(context, words[1:]) if words else None
     if target is None:
         return Reply(_wrong_id(words[1:]) or escape_markdown(HOW_TO_BIND))
@@ -110,7 +118,7 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(escape_markdown(f"{wrong} {HOW_TO_BIND}"))
     if binding.agent_id not in catalog.snapshot().agents:
         return Reply(f"{no_agent(catalog.snapshot(), binding.agent_id)} Nothing was changed.")
-    await catalog.bind(host.actor(context), binding, key=context.key)
+    await catalog.bind(host.actor(context), binding, key=context.key, why=why)
     is_bot = target.kind is AgentBindingType.TelegramBot
     unless = ", unless a chat or a person has another agent" if is_bot else ""
     place = _place(target, context)
@@ -120,17 +128,19 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     return Reply(paragraphs(answers, *_others(host, context, target, binding.agent_id)))
 
 
-@command("unbind", "remove a binding", role="admin", usage=WHERE)
+@command("unbind", "remove a binding", needs=WRITE_ACCOUNT, usage=f"{WHERE} [because …]")
 async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
     """Remove a binding."""
-    target, catalog = _target(context, context.words), host.catalog
+    text, why = split_reason(context.arguments)
+    words, catalog = text.split(), host.catalog
+    target = _target(context, words)
     slot = ""
     with suppress(ValueError):
         slot = target.binding("any", catalog.snapshot().bindings).slot if target else ""
     if target is None or not slot:
-        return Reply(_wrong_id(context.words) or escape_markdown(HOW_TO_UNBIND))
+        return Reply(_wrong_id(words) or escape_markdown(HOW_TO_UNBIND))
     place = _place(target, context)
-    done = await catalog.unbind(host.actor(context), slot, key=context.key)
+    done = await catalog.unbind(host.actor(context), slot, key=context.key, why=why)
     what = f"Removed the binding {place}." if done else f"Nothing is bound {place}."
     return Reply(paragraphs(what, *_others(host, context, target)))
 
@@ -159,10 +169,16 @@ def _who(found: Resolution) -> str:
     return code(found.agent_id) if found.agent_id else "no agent"
 
 
-@command("default", "show or set the default agent", role="admin", usage="[AGENT | none]")
+@command(
+    "default",
+    "show or set the default agent",
+    needs=WRITE_ACCOUNT,
+    usage="[AGENT | none] [because …]",
+)
 async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     """Show, set or remove the default agent."""
-    catalog, words = host.catalog, context.words
+    text, why = split_reason(context.arguments)
+    catalog, words = host.catalog, text.split()
     current = catalog.snapshot().default
     if not words and current:
         lost = "" if current in catalog.snapshot().agents else ", which does not exist"
@@ -174,10 +190,10 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     wanted = None if words[0].lower() == "none" else words[0].lower()
     if wanted is not None and wanted not in catalog.snapshot().agents:
         return Reply(f"{no_agent(catalog.snapshot(), wanted)} Nothing was changed.")
-    await catalog.set_default(host.actor(context), wanted, key=context.key)
+    await catalog.set_default(host.actor(context), wanted, key=context.key, why=why)
     left = catalog.snapshot().default
     if wanted is None and left:
         return Reply(f"{code(left)} is the default agent now, because it is the only one.")
     if wanted is None:
-        return Reply("There is no default agent any more.")
+        return Reply("There is no longer a default agent.")
     return Reply(f"{code(wanted)} answers wherever no other agent is bound.")

@@ -10,6 +10,9 @@ from typing import Any
 import structlog
 
 from bot.command import (
+    HOST_ADMINS,
+    NO_WHY,
+    READ_ACCOUNT,
     SIGNS,
     BotCommand,
     CommandContext,
@@ -23,22 +26,26 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
+from bot.messages import ANONYMOUS_ADMIN
 from bot.tools.toolset import ListedTool
 from registry.audit import AuditRecord
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import (
+    Denied,
     DocumentErrors,
     KeyReused,
+    NotThere,
     Problem,
+    ReasonMissing,
     RegistryError,
     RegistryUnavailable,
     ReviewNeeded,
 )
 from registry.fields import nearest
 from registry.history import History
-from registry.roles import HOST_ADMIN, OPERATOR_ACTOR, Actor
+from registry.roles import HOST_ADMIN, OPERATOR_ACTOR, Actor, RoleGrant
 from registry.snapshot import Snapshot
 
 log = structlog.get_logger("commands")
@@ -73,13 +80,14 @@ class AgentTools:
 class AdminContext:
     """The parts of the host that admin commands read and change.
 
+    `history` holds the revisions and the audit, over the catalog.
+
     `defaults` are the host's model settings; the operator set those of its `model_fields_set`.
     `advice` says in sentences which settings a model does not accept; `report` is what health
     shows, `servers` the part of it on an agent's MCP servers, by its id. `tools` are those that an
-    agent has for whoever sent a command.
+    agent has for the person who sent a command.
     """
 
-    catalog: Catalog
     history: History
     defaults: LlmConfiguration
     advice: Callable[[LlmConfiguration], list[str]]
@@ -87,6 +95,11 @@ class AdminContext:
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
     tools: Callable[[str, CommandContext], AgentTools]
+
+    @property
+    def catalog(self) -> Catalog:
+        """The agents, bindings, roles and keys."""
+        return self.history.catalog
 
     async def audit_refusal(self, row: BotCommand, context: CommandContext) -> None:
         """Write an audit entry for a command that its sender may not use.
@@ -101,9 +114,16 @@ class AdminContext:
 
     def actor(self, context: CommandContext) -> Actor:
         """The sender as the audit names them, by numeric id alone, with their roles now."""
-        person = f"tg:{context.incoming.person.id}"
-        granted = self.catalog.snapshot().grants_of(person)
-        return Actor(person, (*HOST_ADMIN, *granted) if context.admin else granted, "chat")
+        person = context.incoming.person.id
+        return Actor(f"tg:{person}", self.grants_of(person, admin=context.admin), "chat")
+
+    def grants_of(self, person: int, *, admin: bool) -> tuple[RoleGrant, ...]:
+        """The roles of a person in Telegram at this moment; `admin`: they administer the host."""
+        if person == ANONYMOUS_ADMIN:  # whoever writes in the name of a group
+            return ()
+        granted = self.catalog.snapshot().grants_of(f"tg:{person}")
+        is_admin = admin or any(grant.scope == "host" for grant in granted)
+        return (*HOST_ADMIN, *granted) if is_admin else granted
 
 
 def retrying(row: BotCommand) -> BotCommand:
@@ -131,14 +151,23 @@ def retrying(row: BotCommand) -> BotCommand:
                 return Reply(
                     f"Kept, not yet in force: {escape_markdown(str(error))}. {hint} {approve}."
                 )
+            except ReasonMissing:
+                return Reply(NO_WHY)
+            except (Denied, NotThere) as error:
+                return Reply(escape_markdown(sentence(str(error))))
             except RegistryError as error:
                 return Reply(f"Nothing was changed: {escape_markdown(str(error))}.")
 
     return replace(row, function=run)
 
 
+def sentence(text: str) -> str:
+    """A text of an error as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def no_agent(snapshot: Snapshot, wanted: str) -> str:
-    """That there is no such agent, with the id that was probably meant."""
+    """A reply that there is no such agent, with the id that was probably meant."""
     near = nearest(wanted[:64], [*snapshot.agents][:MAX_NAMES], 0.6)
     rest = f"Did you mean {code(near)}?" if near else "/agents lists them."
     return f"There is no agent {code(wanted[:64])}. {rest}"
@@ -150,9 +179,9 @@ MAX_CHANGES = 5
 MAX_PROBLEMS = 10
 
 
-@command("bots", "show the bots and their states", role="admin", concurrent=True)
+@command("bots", "show the bots and their states", needs=READ_ACCOUNT, concurrent=True)
 async def bots(host: AdminContext, context: CommandContext) -> CommandResult:
-    """List the bots of this replica with their states, the cure of each trouble, and agents."""
+    """List the bots of this replica with their states, how to fix them, and their agents."""
     snapshot = host.catalog.snapshot()
     shown, more = first_items(host.bots(), MAX_BOTS)
     lines = [_bot(bot, snapshot, asks=bot.identity.id == context.bot.id) for bot in shown]
@@ -193,7 +222,7 @@ def _bot(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
     return f"• {name} {code(str(bot.identity.id))} {escape_markdown(state)} · {who}{pending}"
 
 
-@command("status", "show the state of the host", role="admin", concurrent=True)
+@command("status", "show the state of the host", needs=HOST_ADMINS, concurrent=True)
 async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
     """Show the state of the host, its problems, and the latest changes."""
     report, snapshot = host.report(), host.catalog.snapshot()
@@ -210,25 +239,30 @@ async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[str]:
-    """How the model is: what must be fixed, or how its last request ended."""
+    """The state of the model: what must be fixed, or how its last request ended."""
     problems = [escape_markdown(problem) for problem in model.get("problems", ())]
     yield from (f"✗ {problem}" for problem in problems)
     if problems:
         return
     if model["state"] == "failing":
-        yield f"⚠ The model did not answer the last request, {_ago(model['last_failure_s'])}."
+        yield f"⚠ The model did not answer the last request, {ago(model['last_failure_s'])}."
     elif model["state"] == "ok":
-        yield f"The model answers; the last answer came {_ago(model['last_answer_s'])}."
+        yield f"The model answers; the last answer came {ago(model['last_answer_s'])}."
     else:
         yield "The model has not been asked since the start."
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
     """A time in the past, in the largest unit that fits."""
+    return f"{lasting(seconds)} ago"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time, in the largest unit that fits."""
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            return f"{counted(int(seconds // size), unit)} ago"
-    return f"{counted(int(seconds), 'second')} ago"
+            return counted(int(seconds // size), unit)
+    return counted(int(seconds), "second")
 
 
 def server_line(server: Mapping[str, Any]) -> str:
@@ -257,7 +291,7 @@ def _change(entry: AuditRecord) -> str:
     return f"• {code(entry.changed_by)}: {action} {code(entry.entity_id + detail)}{field}"
 
 
-@command("reload", "read agents and bindings again now", role="admin")
+@command("reload", "read agents and bindings again now", needs=HOST_ADMINS)
 async def reload(host: AdminContext, _context: CommandContext) -> CommandResult:
     """Read everything again from the file and the store."""
     snapshot = await host.catalog.reload()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bot.access.command import PeopleContext, claim, own_id, people
 from bot.approvals.approvers import approvals
@@ -10,7 +10,6 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
-    CommandRole,
     Commands,
     Reply,
     StartNewConversation,
@@ -19,8 +18,9 @@ from bot.command import (
     first_items,
     no_agent_cure,
     paragraphs,
+    visible,
 )
-from bot.commands import agents, bindings, host
+from bot.commands import agents, audit, bindings, host, keys, roles, versions
 from bot.commands.host import AdminContext, retrying
 from bot.tools.policy import Decision
 from bot.turn.results import NO_AGENT
@@ -29,17 +29,22 @@ from bot.usage.ledger import usage
 NOTHING_RUNS = "Nothing is running here."
 
 
-def all_commands(admin_context: AdminContext, people_context: PeopleContext) -> Commands:
+def all_commands(
+    admin_context: AdminContext, people_context: PeopleContext, last_uses: keys.LastUses
+) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default]
-    last = (host.bots, host.status, host.reload)
+    last = (audit.audit, audit.rollback, host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
     rows += [retrying(row.using(admin_context)) for row in first]
     rows += [own_id, people.using(people_context), claim]
+    rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
+    rows += [retrying(keys.keys.using((admin_context, last_uses)))]
     rows += [retrying(row.using(admin_context)) for row in last]
-    return Commands(rows, admin_context.audit_refusal)
+    return Commands(rows, admin_context.actor, admin_context.audit_refusal)
 
 
 @command("start", "say hello", concurrent=True)
@@ -75,9 +80,12 @@ async def show_help(
 ) -> CommandResult:
     """Say who answers and what it can do, and list the commands that this person may use."""
     rows, admin_context = parts
-    everyone, admins = (_lines(rows, role) for role in ("everyone", "admin"))
+    may = visible(rows, admin_context.actor(context).grants)
+    everyone = _lines(row for row in may if not row.needs)
+    more = _lines(row for row in may if row.needs)
+    head = "For admins" if context.admin else "With your role"
     who = _about(admin_context, context) if context.agent else NO_AGENT
-    return Reply(paragraphs(who, everyone, f"For admins:\n{admins}" if context.admin else ""))
+    return Reply(paragraphs(who, everyone, f"{head}:\n{more}" if more else ""))
 
 
 MAX_TOOLS = 30
@@ -102,11 +110,10 @@ def _about(admin_context: AdminContext, context: CommandContext) -> str:
     return paragraphs(f"{name} {escape_markdown(about)}".strip(), "\n".join(lines))
 
 
-def _lines(rows: Sequence[BotCommand], role: CommandRole) -> str:
+def _lines(rows: Iterable[BotCommand]) -> str:
     return "\n".join(
         sorted(
             f"/{row.name}{f' {escape_markdown(row.usage)}' if row.usage else ''} – {row.help}"
             for row in rows
-            if row.role == role and not row.hidden
         )
     )

@@ -1,4 +1,4 @@
-"""What becomes of an entry: a refusal, a command, an answer to a press, or a turn."""
+"""What an entry leads to: a refusal, a command, an answer to a press, or a turn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bot.access import gate
-from bot.access.command import UNGATED, Claim, GiveRole
+from bot.access.command import UNGATED, ChangePeople, Claim
 from bot.access.gate import AccessGate
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import is_approval
@@ -42,7 +42,6 @@ from bot.usage.budgets import RequestRate, Spender
 
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
 ELSEWHERE = "/{0}@{1} is a command for @{1}, and I am @{2}. Send it there, or send me /{0}."
-ADMINS_ONLY = "Only admins of this host may send this."
 REFUSALS_A_MINUTE = 1
 UNGATED_A_MINUTE = 5
 
@@ -54,14 +53,15 @@ SET_ASIDE = (
 )
 
 MessageOutcome = Literal["overtaken", "undeliverable"]
-"""Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
+"""For a message that changed before it was sent, or whose chat does not accept ours."""
 
 
 @dataclass(slots=True, repr=False)
 class Router:
     """Leads each entry to its outcome. Every path ends in one store call that settles the entry.
 
-    `on_private_message` hears who wrote in private, and once more of whoever tried to become admin.
+    `on_private_message` is called with who wrote in private, and again after an attempt to become
+    admin.
     """
 
     gate: AccessGate
@@ -84,7 +84,7 @@ class Router:
         return isinstance(event, ChatMigration | Membership)
 
     def ends_what_runs(self, event: Event) -> bool:
-        """Whether the event ends what runs and waits before it: a /new of whoever may talk."""
+        """Whether the event ends what runs and waits before it: a /new by a person who may talk."""
         command = event.command if isinstance(event, IncomingMessage) else None
         is_new = command is not None and command.name == new.name and not command.other
         return is_new and self.gate.admits(event)
@@ -136,7 +136,7 @@ class Router:
             await self.turns.stores.inbox.finish(entry, parts)
 
     async def dead_letter(self, entry: LineEntry, event: Event, why: str) -> None:
-        """Set an entry aside that cannot be handled, and say so to whoever may talk."""
+        """Set aside an entry that cannot be handled, and say so if its sender may talk."""
         text = SET_ASIDE if self.gate.admits(event) else ""
         await self.turns.dead_letter(entry, event, text, why)
         self.counters.add("dead_letters")
@@ -164,10 +164,10 @@ class Router:
             await self._refuse(entry, incoming, UNKNOWN_COMMAND.format(command.name), agent)
         elif row is None:  # it may be another bot's
             await self.turns.stores.inbox.finish(entry)
-        elif row.role == "admin" and not context.admin:
+        elif row.needs and not self.commands.permits(row, context):
             self.counters.add("refused:admin")
             await self.commands.refuse(row, context)
-            await self._refuse(entry, incoming, ADMINS_ONLY, agent)
+            await self._refuse(entry, incoming, row.needs.refusal, agent)
         elif row.name in UNGATED and not self._may_answer(
             entry, person, "ungated", UNGATED_A_MINUTE
         ):
@@ -179,7 +179,7 @@ class Router:
     async def _carry_out(
         self, entry: LineEntry, incoming: IncomingMessage, agent: str | None, wanted: CommandResult
     ) -> None:
-        """Let happen what a command wants, and answer it."""
+        """Do what a command wants, and send its reply."""
         text = ""
         match wanted:
             case StartNewConversation(text) if agent is not None:
@@ -187,8 +187,8 @@ class Router:
                 return
             case Reply(text) | StartNewConversation(text):
                 pass
-            case GiveRole():
-                text = await self.gate.change_roles(entry, incoming.person, wanted)
+            case ChangePeople():
+                text = await self.gate.change_people(entry, incoming.person, wanted)
             case Claim(code):
                 text = await self.gate.claim(entry, incoming.person, code)
                 await self.on_private_message(incoming.person, entry.line)  # maybe an admin by now

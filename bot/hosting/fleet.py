@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from bot.access.store import AccessStore
-from bot.errors import StoreError, WrongType
+from bot.errors import StoreError
 from bot.hosting.leases import Leases
 from bot.hosting.line import HostedLine
 from bot.messages import Clock
@@ -31,9 +30,9 @@ log = structlog.get_logger("fleet")
 PATIENCE = (0.3, 3.0)
 """How long a free line waits for the host that it prefers: in lifetimes of a lease, in seconds."""
 RECIPIENT_SECONDS = 5.0
-"""How much longer we leave a line alone that we gave to a host, which may be slow."""
+"""How much longer we leave a line alone after giving it to a host, which may be slow."""
 MISPLACED_SWEEPS = 2
-"""A line is given away only after so many sweeps that say that another host should have it."""
+"""A line is given away only after so many sweeps in which another host should have it."""
 KEEP_SECONDS = 60.0
 """How long a line is kept before it may be given away once more."""
 WITHDRAW_SECONDS = 2.0
@@ -64,23 +63,16 @@ def _rank(text: str) -> bytes:
 
 @dataclass(slots=True, repr=False)
 class Notifications:
-    """Listens to `wake:{line}`, `lines:free` and `access:changed`."""
+    """Listens to `wake:{line}` and `lines:free`."""
 
     client: StoreClient
     clock: Clock
-    grants: AccessStore
     _count: int | None = field(default=None, init=False)
 
     async def changed_lines(self) -> set[str]:
-        """Lines into which others have put something since the last call, lost messages included.
-
-        Changed grants are put in force as well.
-        """
+        """Lines that others have written to since the last call, lost messages included."""
         read = self.client.command
-        changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        with contextlib.suppress(WrongType):  # those of before stay in force, and health tells why
-            await self.grants.ensure_version(int(version or 0))
-        before, now = self._count, int(changes or 0)
+        before, now = self._count, int(await read("GET", keys.LINE_CHANGES) or 0)
         if before is None or now == before:
             self._count = now
             return set()
@@ -99,20 +91,18 @@ class Notifications:
             await self.clock.sleep(backoff(failures, *LISTEN_PAUSES))
 
     async def _listen(self, on_changed: Callable[[str], None], on_free: Callable[[], None]) -> None:
-        listening = self.client.listen((keys.LINES_FREE, keys.GRANTS_CHANGED), keys.NOTIFICATIONS)
+        listening = self.client.listen((keys.LINES_FREE,), keys.NOTIFICATIONS)
         async with contextlib.aclosing(listening) as messages:
             async for found in messages:
                 if found is None or found[0] == keys.LINES_FREE:
                     on_free()  # also when listening begins: look for what we missed
-                elif found[0] == keys.GRANTS_CHANGED:
-                    await self.grants.refresh()
                 else:
                     on_changed(found[1])
 
 
 @dataclass(slots=True, repr=False)
 class Fleet:
-    """The lines of this host; `line_ended` is called when one of them is served no more."""
+    """The lines of this host; `line_ended` is called when one of them is no longer served."""
 
     leases: Leases
     notifications: Notifications
@@ -230,7 +220,7 @@ class Fleet:
         log.info("fleet.rebalance", hosts=len(hosts), lines=len(self._lines))
 
     def _consider(self, line: HostedLine, holders: Mapping[str, str], now: float) -> None:
-        """Let a line be tried for if it is free, and ours or left alone for long enough."""
+        """Try for a line if it is free, and ours or left alone for long enough."""
         if line.line in holders:
             self._free_since.pop(line.line, None)
             self._given_away.discard(line.line)

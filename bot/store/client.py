@@ -38,14 +38,14 @@ T = TypeVar("T")
 log = structlog.get_logger("store")
 
 PRELUDES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("admit", "beat", "count_within", "request_access", "take_requests"), ()),
+    **dict.fromkeys(("admit", "beat", "count_within", "take_requests"), ()),
+    **dict.fromkeys(("claim", "close_request", "decide_request", "request_access"), ()),
     **dict.fromkeys(("acquire", "view_leases"), ("alive",)),
     **dict.fromkeys(("append", "release_budget", "reserve"), ("fence", "ledger")),
     "finish": ("fence", "ledger", "running"),
     **dict.fromkeys(("begin", "dead_letter", "refuse_stranger"), ("fence", "running")),
     **dict.fromkeys(("settle", "suspend"), ("fence", "running")),
     **dict.fromkeys(("accept", "post", "post_card", "replay"), ("notify_line",)),
-    **dict.fromkeys(("change_role", "claim"), ("role_changed",)),
     **dict.fromkeys(("receipt", "set_aside"), ("fence", "end_part")),
 }
 """The shared Lua that goes in front of a script. Any other script is its owner's: the fence."""
@@ -56,13 +56,13 @@ DOWN = (
 _DOWN_REPLY = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN|TRYAGAIN|BUSY ")
 """The last one: another client's script has run for seconds."""
 NO_WRITES = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN")
-"""What a server says that cannot be written to: the address may lead to another one by now."""
+"""What a server says that cannot be written to: the address may lead to another one now."""
 _FORBIDDEN = re.compile("NOPERM|ACL failure|user executing the script can't")
 _ARGUMENTS = ", with args beginning with"
 """What follows the name of a command that a server does not know: the values that were sent."""
 WRONG_TYPE = (
-    "WRONGTYPE: the key {} holds a {}, which does not belong there. What needs it waits. Move the "
-    "key away with RENAME, or delete it with DEL."
+    "WRONGTYPE: the key {} holds a {}, which is the wrong type. Everything that needs the key "
+    "waits. Move it away with RENAME, or delete it with DEL."
 )
 RECONNECT_SECONDS = 2.0
 """Between two reconnects that a reply of the server causes."""
@@ -114,11 +114,11 @@ class StoreClient:
             await pool.release(connection)
 
     async def run_idempotent(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script until the store answers; it must bear to be run twice."""
+        """Run a script until the store answers; running it twice must do no harm."""
         return await self.retry_while_down(lambda: self.run(name, keys, args))
 
     async def as_owner(self, script: str, fence: Fence, names: Sequence[AnyKey], *args: Any) -> Any:
-        """Run a script of a line's owner until the store answers; it must bear to be run twice.
+        """Run a script of a line's owner until the store answers; running it twice must do no harm.
 
         The fence and its token go first; kinds of keys are those of its line. Raises FencedOut.
         """
@@ -133,7 +133,7 @@ class StoreClient:
             return await self.call(lambda: call(*words))  # type: ignore[no-untyped-call]
         except StoreError as error:
             if str(error).startswith("WRONGTYPE ") and len(words) > 1:
-                raise await self._wrong_type(str(words[1])) from None
+                raise await self.wrong_type(str(words[1])) from None
             raise
 
     async def read(self, *words: Any) -> Any:
@@ -167,7 +167,7 @@ class StoreClient:
                     await self._reconnect()
             named = _NAMED_KEY.search(str(error)) if "WRONGTYPE" in str(error) else None
             if named is not None:
-                raise await self._wrong_type(named[1]) from None
+                raise await self.wrong_type(named[1]) from None
             raise failure from None
         if _cancellations() > before:  # the library loses one that comes while it connects
             raise asyncio.CancelledError
@@ -206,16 +206,16 @@ class StoreClient:
         pool = self.redis.connection_pool
         if now - self._reconnected >= RECONNECT_SECONDS and isinstance(pool, _Pool):
             self._reconnected = now
-            await _disconnect(pool.opened - pool.listening)
+            await _disconnect(pool.opened - pool.listening())
 
     async def _reconnect_listeners(self, refused: float) -> None:
         pool = self.redis.connection_pool
         if self._clock.monotonic() - refused >= CALM_SECONDS and isinstance(pool, _Pool):
             self._refused = None
-            await _disconnect(pool.listening)
+            await _disconnect(pool.listening())
 
-    async def _wrong_type(self, key: str) -> WrongType:
-        """The error for such a key, which is checked from now on until it is repaired."""
+    async def wrong_type(self, key: str) -> WrongType:
+        """The error for a key of the wrong type, which is checked until it is repaired."""
         if key not in self._rechecks:
             held = (await self.command("TYPE", key)).decode()
             repaired = asyncio.Event()
@@ -270,24 +270,29 @@ class _Pool(BlockingConnectionPool):
 
     def __init__(self, *, connection_class: type[Connection] = Connection, **options: Any) -> None:
         self.opened = opened = WeakSet[Connection]()
-        self.listening = listening = WeakSet[Connection]()
 
         class Known(connection_class):  # type: ignore[misc, valid-type]
+            listens = False
+
             def __init__(self, **options: Any) -> None:
                 super().__init__(**options)
                 opened.add(self)
 
             def read_response(self, *args: Any, **options: Any) -> Awaitable[Any]:
                 if options.get("push_request"):
-                    listening.add(self)
+                    self.listens = True
                 reply: Awaitable[Any] = super().read_response(*args, **options)
                 return reply
 
         super().__init__(connection_class=Known, **options)
 
+    def listening(self) -> set[Connection]:
+        """The connections of those who listen."""
+        return {connection for connection in self.opened if connection.listens}  # type: ignore[attr-defined]
+
     async def release(self, connection: AbstractConnection) -> None:
         """Take a connection back; one that listened may serve calls from now on."""
-        self.listening.discard(connection)  # type: ignore[arg-type]
+        connection.listens = False  # type: ignore[attr-defined]
         await super().release(connection)
 
 
@@ -320,7 +325,7 @@ def pairs_of(reply: Any) -> list[tuple[Any, Any]]:
 
 
 async def _ignore(_why: str) -> None:
-    """Nothing is done until somebody is there to be told."""
+    """Does nothing until somebody is there to be told."""
 
 
 def _cancellations() -> int:

@@ -95,8 +95,8 @@ requests_lately = Key("budget:<scope>:lately")
 
 # --- access and admins ---
 
-GRANTS = "access:grants"
-GRANTS_VERSION = "access:version"
+OLD_GRANTS = "access:grants"
+OLD_GRANTS_VERSION = "access:version"
 REQUESTS_OPEN = "access:open"
 CLAIM = "access:claim"
 ADMINS_KNOWN = "admins:known"
@@ -107,8 +107,8 @@ access_request_of = Key("access:of:<subject>")
 """The nonce of the open request of a person or a chat at a bot."""
 access_requests_lately = Key("access:lately:<bot>")
 """How many requests were opened at a bot within the hour."""
-role_change = Key("access:made:<key>")
-"""That a role was changed under a key: the nonce of the request that it closed."""
+claimed = Key("access:made:<key>")
+"""That the claim code was used by the message with a key."""
 claim_tries = Key("access:tries:<person>")
 """How often a person tried a claim code within the hour."""
 alert_sent = Key("admins:told:<key>")
@@ -129,4 +129,3 @@ api_key_use = Key("api:key-use:<id>")
 
 NOTIFICATIONS = "wake:*"
 LINES_FREE = "lines:free"
-GRANTS_CHANGED = "access:changed"

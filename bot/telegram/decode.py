@@ -326,7 +326,20 @@ def _quoted(message: Object) -> QuotedMessage | None:
     if not isinstance(first, dict):
         return None
     text = first.get("text", first.get("caption"))
-    return QuotedMessage(as_text(text), _file(first.get("document")))
+    return QuotedMessage(as_text(text), _file(first.get("document")), _author(first))
+
+
+def _author(message: Object) -> int | None:
+    """The id of the person who wrote a message, where it surely was one."""
+    sender = message.get("from")
+    if (
+        not isinstance(sender, dict)
+        or "sender_chat" in message
+        or sender.get("is_bot") is not False
+    ):
+        return None
+    number = sender.get("id")
+    return number if type(number) is int and number > 0 else None
 
 
 def _file(document: Any) -> Attachment | None:
@@ -374,6 +387,6 @@ def _time(source: Object, key: str) -> int:
     Raises MalformedUpdate.
     """
     value: Any = source.get(key)
-    if type(value) not in (int, float) or value != value:  # NaN is no time
+    if type(value) not in (int, float) or value != value:  # NaN is not a time
         raise MalformedUpdate(key)
     return int(min(max(value, 0), _LATEST_TIME))

@@ -44,8 +44,14 @@ _MEDIA: Final = {
 }
 
 
+_HAS_OTHERS: Final = frozenset(
+    {"forward_origin", "forward_date", "reply_to_message", "external_reply"}
+)
+"""A message with none of these has no words of others."""
+
+
 def media_noun(message: Object) -> str | None:
-    """What a message shows that is no text, in words; None for nothing."""
+    """What a message shows other than text, in words; None for nothing."""
     return next((noun for kind, noun in _MEDIA.items() if kind in message), None)
 
 
@@ -56,7 +62,7 @@ def is_forwarded(message: Object) -> bool:
 
 def excerpts_of(message: Object, bot: int) -> tuple[Excerpt, ...]:
     """What a message for the bot with this id brings along of others' words."""
-    return tuple(_excerpts(message, bot))
+    return () if _HAS_OTHERS.isdisjoint(message) else tuple(_excerpts(message, bot))
 
 
 def _excerpts(message: Object, bot: int) -> Iterator[Excerpt]:

@@ -32,23 +32,23 @@ Row = tuple[str, str]
 
 
 class Menus:
-    """Menus of (command, help); `admins` see theirs in their private chats with the bot."""
+    """Menus of (command, help); some `people` have their own in private chats with the bot."""
 
     def __init__(
         self,
         everyone: Sequence[Row],
-        for_admins: Sequence[Row],
-        admins: Callable[[], Collection[int]],
+        of_person: Callable[[int], Sequence[Row]],
+        people: Callable[[], Collection[int]],
         owners: PersonLines,
     ) -> None:
         self._owners = owners
         self._everyone = _commands(everyone)
-        self._for_admins = _commands(for_admins)
-        self._admins = admins
+        self._of_person = of_person
+        self._people = people
         self._slots = asyncio.Semaphore(BOTS_AT_ONCE)
 
     async def show(self, client: TelegramClient, line: str, person: int | None = None) -> None:
-        """Set what differs at a bot, or for one admin who wrote to it; faults are only logged.
+        """Set what differs at a bot, or for one person who wrote to it; faults are only logged.
 
         A few bots at a time: a thousand that start together have polls to make first.
         """
@@ -57,24 +57,24 @@ class Menus:
             return
         async with self._slots:
             if await self._set(client, {"type": "default"}, self._everyone):
-                for person in sorted(self._admins()):
+                for person in sorted(self._people()):
                     await self._show_to(client, line, person)
                 await self._take_back(client, line)
 
     async def _show_to(self, client: TelegramClient, line: str, person: int) -> None:
-        if person not in self._admins():
+        if person not in self._people():
             return
         try:
             await self._owners.note(person, line)
         except StoreError as error:  # the next start, or their next message, sets it
             log.warning("menu.not_set", line=line, error=str(error))
         else:
-            await self._set(client, _chat_scope(person), self._for_admins)
+            await self._set(client, _chat_scope(person), _commands(self._of_person(person)))
 
     async def _take_back(self, client: TelegramClient, line: str) -> None:
-        """Show everybody's menu again to whoever is no longer an admin."""
+        """Show the common menu again to people who no longer have one of their own."""
         try:
-            for person in sorted(set(await self._owners.of(line)) - set(self._admins())):
+            for person in sorted(set(await self._owners.of(line)) - set(self._people())):
                 scope = {"scope": _chat_scope(person)}
                 await client.call("deleteMyCommands", scope, timeout=CALL_SECONDS)
                 await self._owners.forget(person, line)
@@ -89,7 +89,7 @@ class Menus:
                 body = {"scope": scope, "commands": wanted}
                 await client.call("setMyCommands", body, timeout=CALL_SECONDS)
         except Unreachable:
-            log.debug("menu.no_chat", scope=scope)  # set once this admin writes
+            log.debug("menu.no_chat", scope=scope)  # set once this person writes
         except TelegramError as error:
             log.warning("menu.not_set", scope=scope, error=str(error))
             return not isinstance(error, NotSent)
@@ -137,7 +137,7 @@ class TelegramTransport:
 
     @property
     def state(self) -> str:
-        """How receiving is doing: starting, polling, webhook, conflict, unreachable …."""
+        """The state of receiving: starting, polling, webhook, conflict, unreachable …."""
         return self._receiver.state
 
     @property

@@ -1,4 +1,4 @@
-"""Tool calls: the values, and who runs them: an agent's MCP servers, or its skills."""
+"""Tool calls as values, and what runs them: an agent's MCP servers, or its skills."""
 
 from __future__ import annotations
 
@@ -318,6 +318,8 @@ class SkillTools(WrappedTools):
 
     def offered(self) -> Sequence[Tool | SkillSpec]:
         """The servers' tools, then the skills in the agent's order."""
+        if not self.skills:
+            return self.tools.offered()
         tools = [tool for tool in self.tools.offered() if isinstance(tool, Tool)]
         clashing = skill_clashes(self.skills, tools, self.disabled)
         for skill, key in clashing.items():

@@ -24,6 +24,7 @@ from bot.safety.output_filter import TOPICS
 from bot.safety.text_safety import Redact, printable, strip_invisible
 from bot.store.journal import Journal
 from bot.tools.toolset import Toolset
+from registry.api_key import hide_keys
 
 BASE = """\
 You answer people in a Telegram chat through a bot. Write in the language of the person, in plain \
@@ -127,10 +128,11 @@ def person_content(incoming: IncomingMessage, redact: Redact = str) -> list[Json
     head = f"[sent {sent} (UTC) by {_name(incoming.person.name) or 'somebody'}]"
     if incoming.unsupported:
         head += f" [with {incoming.unsupported} that you cannot read]"
-    mark = secrets.token_hex(4)
+    excerpts: list[str] = []
     if incoming.excerpts:
+        mark = secrets.token_hex(4)
         head += f" [{mark} marks what others wrote]"
-    excerpts = [_excerpt(one, mark, redact) for one in incoming.excerpts]
+        excerpts = [_excerpt(one, mark, redact) for one in incoming.excerpts]
     text = "\n".join(filter(None, [head, *excerpts, incoming.text]))
     return [{"type": "text", "text": text}]
 
@@ -142,7 +144,7 @@ def _excerpt(excerpt: Excerpt, mark: str, redact: Redact) -> str:
     media = f", with {excerpt.media} that you cannot read" if excerpt.media else ""
     most = OWN_LENGTH if excerpt.own else EXCERPT_LENGTH
     read = excerpt.text[: 4 * EXCERPT_LENGTH]  # Telegram's are shorter
-    text = redact(strip_invisible(read))
+    text = hide_keys(redact(strip_invisible(read)))
     if (rest := max(0, len(text) - most) + len(excerpt.text) - len(read)) > 0:
         text = f"{text[:most]}… [{rest} more characters]"
     lines = [f"[{mark} {_KINDS[excerpt.kind]} {who}{media}:]", text, f"[{mark} ends]"]
@@ -211,7 +213,7 @@ class PromptCache:
         self._stored |= {(line, digest): now for digest in digests}
 
     async def load(self, line: str, digest: str) -> RenderedPrompt | None:
-        """A stored prompt, for a turn that goes on; None once it has expired."""
+        """A stored prompt, for a turn that resumes; None once it has expired."""
         if (body := await self.journal.render(line, digest)) is None:
             return None
         head = orjson.loads(body)

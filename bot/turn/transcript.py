@@ -28,7 +28,7 @@ TURN, RESULT, PICTURES, THOUGHTS = "turn:", "result:", "pictures:", "thinking:"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a transcript is sent: the turns from the record `start` on, without the `omitted`.
+    """The part of a transcript that is sent: turns from the record `start` on, minus `omitted`.
 
     Each name in `omitted` is that of a turn, of a call's result or its pictures, or of a turn
     before whose request all thinking was dropped.
@@ -101,8 +101,6 @@ class TurnHistory:
 
 def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
-    kinds = [record.kind for record in records]
-    is_missing = kinds.count("undelivered") > kinds.count("delivered")
     found: list[Json] = []
     for record in records:
         if record.kind == "person":
@@ -113,12 +111,18 @@ def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -
             _join(found, "user", [_result(call, results, omitted) for call in calls_of(content)])
         elif (
             record.kind == "undelivered"
-            and is_missing
             and found
             and found[-1]["role"] == "assistant"
+            and _is_missing(records)
         ):
             _join(found, "user", [{"type": "text", "text": NOT_DELIVERED}])
     return found
+
+
+def _is_missing(records: Sequence[Record]) -> bool:
+    """Whether an answer of a turn was refused and has not been delivered since."""
+    kinds = [record.kind for record in records]
+    return kinds.count("undelivered") > kinds.count("delivered")
 
 
 def calls_of(content: Iterable[Block]) -> list[Block]:
@@ -318,7 +322,9 @@ class Transcript:
 
     def _turn_of(self, record: Record) -> TurnHistory | None:
         """The newest turn; for what was delivered late, the one that it belongs to."""
-        of = record.body["turn"] if record.kind == "delivered" else ""
+        if record.kind != "delivered":
+            return self.turns[-1] if self.turns else None
+        of = record.body["turn"]
         return next((turn for turn in reversed(self.turns) if of in ("", turn.entry)), None)
 
     def _add(self, record: Record) -> None:

@@ -74,13 +74,15 @@ class TurnBudget:
 
     async def take_request(self, limits: TurnLimits) -> bool:
         """Count a request of the agent and of its account; False where a minute has no more."""
+        if limits.account_per_minute is None and limits.agent_per_minute is None:
+            return True
         who = self.spender.attribution
         most = {
             f"account:{who.account}": limits.account_per_minute,
             f"agent:{who.agent}": limits.agent_per_minute,
         }
         given = {scope: limit for scope, limit in most.items() if limit is not None}
-        full = await self.service.ledger.take(given) if given else None
+        full = await self.service.ledger.take(given)
         if full is not None:
             name = full.replace(":", " ", 1)
             text = (
@@ -98,7 +100,7 @@ class TurnBudget:
     def interrupted(self) -> list[Record]:
         """Ledger records of the request that ran and was cut off, and of attempts before it.
 
-        A request of which nothing was heard has none until the same is asked again.
+        A request without any answer has none until the same is asked again.
         """
         charge = pricing.estimate_interrupted(self._request) if self._request else None
         self._request = None

@@ -241,17 +241,17 @@ class RevisionStore:
         """Audit records, newest first, those before a number."""
         end = "+" if before is None else f"({before}-0"
         found: Any = await self._client.xrevrange(stored.AUDIT, end, "-", count=count)
-        return [AuditRecord.parse(_fields(raw)) for _, raw in found]
+        return [AuditRecord.read(_number(id), _fields(raw)) for id, raw in found]
 
     async def find(self, number: int) -> AuditRecord | None:
         """An audit record by its number."""
         found: Any = await self._client.xrange(stored.AUDIT, f"{number}-0", f"{number}-0")
-        return AuditRecord.parse(_fields(found[0][1])) if found else None
+        return AuditRecord.read(number, _fields(found[0][1])) if found else None
 
     async def audit_after(self, number: int) -> AsyncIterator[AuditRecord]:
         """The records after a number, oldest first."""
-        async for _, fields in self._pages(number):
-            yield AuditRecord.parse(fields)
+        async for at, fields in self._pages(number):
+            yield AuditRecord.read(at, fields)
 
     async def verify(self) -> tuple[int, Broken | None]:
         """How many records the audit holds, and the first one that does not hold."""
@@ -265,11 +265,12 @@ class RevisionStore:
                 return len(entries), verify(entries, _audit_end(_text(head or "")))
 
     async def _pages(self, after: int) -> AsyncIterator[tuple[int, Mapping[str, str]]]:
+        last = f"{after}-0"
         while True:
-            page: Any = await self._client.xrange(stored.AUDIT, f"({after}-0", "+", count=_PAGE)
+            page: Any = await self._client.xrange(stored.AUDIT, f"({last}", "+", count=_PAGE)
             for id, raw in page:
-                after = int(_text(id).partition("-")[0])
-                yield after, _fields(raw)
+                last = _text(id)
+                yield _number(id), _fields(raw)
             if len(page) < _PAGE:
                 return
 
@@ -277,6 +278,11 @@ class RevisionStore:
 def _audit_end(stored_head: str) -> tuple[int, str]:
     number, _, rest = stored_head.partition(" ")
     return (int(number), rest) if number.isdecimal() else (0, "")
+
+
+def _number(id: Any) -> int:
+    """The number of a record, from its id in the stream."""
+    return int(_text(id).partition("-")[0])
 
 
 def _fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -67,7 +67,8 @@ class ForkServer:
     def __init__(
         self, entry: str, arguments: Sequence[str], preload: Sequence[str], root: Path
     ) -> None:
-        job = {"entry": entry, "arguments": list(arguments), "preload": list(preload)}
+        job = {"entry": entry, "preload": list(preload)}
+        self._arguments = tuple(arguments)
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, json.dumps(job)],  # no module of its folder is run
             cwd=root,
@@ -85,9 +86,16 @@ class ForkServer:
         self._reader.start()
         atexit.register(self.stop)
 
-    async def fork(self, folder: Path, log: Path, environ: Mapping[str, str]) -> ForkedProcess:
-        """Forks a host that runs in a folder; its output is appended to the log."""
-        forked = ForkedProcess(await asyncio.to_thread(self._fork, folder, log, environ))
+    async def fork(
+        self, folder: Path, log: Path, environ: Mapping[str, str], *arguments: str
+    ) -> ForkedProcess:
+        """Forks a host that runs in a folder; its output is appended to the log.
+
+        `arguments`, where there are any, stand in for those of the server.
+        """
+        order = {"cwd": str(folder), "log": str(log), "environ": dict(environ)}
+        order["arguments"] = [*(arguments or self._arguments)]
+        forked = ForkedProcess(await asyncio.to_thread(self._fork, order))
         with self._known:
             self._forked[forked.pid] = forked
             if forked.pid in self._ended_early:
@@ -104,8 +112,7 @@ class ForkServer:
             with contextlib.suppress(OSError):
                 _open(pipe).close()
 
-    def _fork(self, folder: Path, log: Path, environ: Mapping[str, str]) -> int:
-        request = {"cwd": str(folder), "log": str(log), "environ": dict(environ)}
+    def _fork(self, request: Mapping[str, Any]) -> int:
         with self._forking:
             requests = _open(self._process.stdin)
             requests.write(json.dumps(request).encode() + b"\n")
@@ -244,11 +251,12 @@ def _become_host(job: dict[str, Any], request: dict[str, Any]) -> NoReturn:
     os.chdir(request["cwd"])
     random.seed()
     module, _, function = job["entry"].partition(":")
-    sys.argv = [module, *job["arguments"]]
+    sys.argv = [module, *request["arguments"]]
     status = 1
     try:
-        status = getattr(importlib.import_module(module), function)(job["arguments"])
+        status = getattr(importlib.import_module(module), function)(request["arguments"])
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 

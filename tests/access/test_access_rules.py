@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 from bot.access.gate import AccessGate, render_card
 from bot.access.rules import (
+    ADMIN,
     BLOCKED,
-    ENGINEER,
     EVERYWHERE,
     MEMBER,
     Access,
     Admission,
-    Grant,
     Kind,
+    Level,
     Mode,
-    Role,
     Rule,
     Subject,
     new_code,
@@ -41,6 +40,9 @@ from bot.messages import (
     User,
 )
 from bot.telegram.markdown import renderer
+from registry.access import AccessGrant
+from registry.roles import HOST_ADMIN, RoleDocument, RoleGrant
+from registry.snapshot import Document, Entry, Snapshot
 
 BOT, ANN, TEAM = 7, 5, -100
 PRIVATE, GROUP = Address(BOT, ANN), Address(BOT, TEAM, private=False)
@@ -61,10 +63,36 @@ def access(mode: Mode = "request", **lists: frozenset[int]) -> Access:
     return Access({9}, {BOT: Rule(mode, **lists)})
 
 
-def granted(*grants: tuple[Kind, int, int, Role], mode: Mode = "request") -> Access:
+def granted(
+    *grants: tuple[Kind, int, int, Level],
+    mode: Mode = "request",
+    roles: dict[int, tuple[RoleGrant, ...]] | None = None,
+) -> Access:
+    """What documents of the registry make of a private bot; roles are by person."""
     found = access(mode)
-    found.set_grants({Subject(kind, id, bot): Grant(role, 9, 0) for kind, id, bot, role in grants})
+    levels = {Subject(kind, id, bot).name: level for kind, id, bot, level in grants}
+    documents = {
+        # A subject may be one that no valid document names: it must have no effect either.
+        name: Entry(AccessGrant.model_construct(subject=name, level=level, by="9"), "", "")
+        for name, level in levels.items()
+    }
+    own = {
+        f"tg:{person}": Entry(RoleDocument(person=f"tg:{person}", grants=given), "", "")
+        for person, given in (roles or {}).items()
+    }
+    found.follow(Snapshot.of(Document(access=documents, roles=own)))
     return found
+
+
+MANAGER = RoleGrant(role="instance_admin")
+LESSER = (
+    RoleGrant(role="instance_manager"),
+    RoleGrant(role="account_manager"),
+    RoleGrant(role="instance_admin", account="acme"),
+    RoleGrant(role="instance_admin", scope="client", client="nike"),
+    RoleGrant(role="spokestack_engineer"),
+)
+"""Roles that let their holder do other things than to say who may talk to the operator's bots."""
 
 
 @pytest.mark.parametrize(
@@ -88,12 +116,11 @@ def granted(*grants: tuple[Kind, int, int, Role], mode: Mode = "request") -> Acc
         (granted(("person", ANN, BOT, BLOCKED), mode="open"), "blocked", "blocked"),
         (granted(("person", ANN, EVERYWHERE, BLOCKED), mode="open"), "blocked", "blocked"),
         (granted(("chat", TEAM, BOT, BLOCKED), mode="open"), "admitted", "blocked"),
-        (granted(("person", ANN, EVERYWHERE, ENGINEER)), "admitted", "admitted"),
-        (
-            granted(("person", ANN, EVERYWHERE, ENGINEER), ("person", ANN, BOT, BLOCKED)),
-            "admitted",
-            "admitted",
-        ),
+        (granted(roles={ANN: (ADMIN,)}), "admitted", "admitted"),
+        (granted(("person", ANN, BOT, BLOCKED), roles={ANN: (ADMIN,)}), "admitted", "admitted"),
+        (granted(roles={ANN: (MANAGER,)}), "stranger", "stranger"),  # a role opens no chat
+        (granted(("person", ANN, BOT, BLOCKED), roles={ANN: (MANAGER,)}), "blocked", "blocked"),
+        (granted(roles={ANN: LESSER}), "stranger", "stranger"),
     ],
 )
 def test_who_may_talk_in_private_and_in_a_group(
@@ -127,26 +154,56 @@ def test_a_group_is_known_by_its_id_of_today_and_by_the_one_before() -> None:
             st.sampled_from(get_args(Kind)),
             st.sampled_from([ANN, 6, 9, TEAM]),
             st.sampled_from([BOT, 8, EVERYWHERE]),
-            st.sampled_from(get_args(Role)),
+            st.sampled_from(get_args(Level)),
         )
+    ),
+    st.dictionaries(
+        st.sampled_from([ANN, 6, 9, ANONYMOUS_ADMIN]),
+        st.lists(st.sampled_from([ADMIN, MANAGER, *LESSER]), min_size=1).map(tuple),
     ),
     st.sampled_from(get_args(Mode)),
     st.sampled_from([ANN, 6]),
 )
 def test_no_grants_let_in_whom_none_of_them_names(
-    grants: list[tuple[Kind, int, int, Role]], mode: Mode, person: int
+    grants: list[tuple[Kind, int, int, Level]],
+    roles: dict[int, tuple[RoleGrant, ...]],
+    mode: Mode,
+    person: int,
 ) -> None:
     """Whatever else is granted, a stranger needs a grant of their own here, and no block of it."""
-    found = granted(*grants, mode=mode)
-    kept = {(kind, id, bot): role for kind, id, bot, role in grants}
+    found = granted(*grants, mode=mode, roles=roles)
+    kept = {(kind, id, bot): level for kind, id, bot, level in grants}
     own = {kept.get(("person", person, bot)) for bot in (BOT, EVERYWHERE)}
+    held = roles.get(person, ())
     verdict = found.verdict(Address(BOT, person), person)
-    if kept.get(("person", person, EVERYWHERE)) == ENGINEER:
+    assert found.is_admin(person) == (ADMIN in held)
+    assert found.may_let_in(person) == (ADMIN in held or MANAGER in held)
+    if ADMIN in held:
         assert verdict == "admitted"
     elif BLOCKED in own:
         assert verdict == "blocked"
     else:
         assert (verdict == "admitted") == (mode == "open" or MEMBER in own)
+    assert not found.is_admin(ANONYMOUS_ADMIN)
+    assert not found.may_let_in(ANONYMOUS_ADMIN)
+
+
+def test_a_person_acts_with_the_roles_that_they_hold_at_the_moment() -> None:
+    """Whoever is listed in ADMINS holds both roles of the operator, as whoever was made one."""
+    found = granted(roles={ANN: LESSER, 6: (ADMIN,)})
+    assert found.actor(9).grants == HOST_ADMIN
+    assert found.actor(ANN).grants == LESSER
+    assert found.actor(6).grants == (*HOST_ADMIN, ADMIN)
+    assert found.actor(7).grants == ()
+    changes: list[frozenset[int]] = []
+    found.roles_changed = lambda: changes.append(found.admins)
+    for _ in range(2):
+        found.follow(Snapshot.of(NOTHING))
+    assert found.actor(6).grants == ()
+    assert changes == [frozenset({9})]
+
+
+NOTHING = Document()
 
 
 # --- the gate -------------------------------------------------------------------------------------

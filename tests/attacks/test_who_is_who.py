@@ -18,6 +18,7 @@ from bot.app import App
 from simulators.telegram.people import Bot
 from tests.attacks.talk import asked
 from tests.attacks.test_updates import given
+from tests.host.audit import audit_of
 from tests.host.stage import Stage, staged, until
 from tests.host.tool_agent import PATIENCE
 
@@ -55,9 +56,9 @@ class Scene:
 
     async def refused(self) -> list[str]:
         """Who was refused so far, by the audit; nobody has changed anything."""
-        entries = await self.host.catalog.audit()
-        assert {entry["action"] for entry in entries} <= {"refused: /addagent"}
-        return [entry["actor"] for entry in reversed(entries)]
+        entries = await audit_of(self.host)
+        assert {entry.action for entry in entries} <= {"refused: /addagent"}
+        return [entry.changed_by.removeprefix("tg:") for entry in reversed(entries)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -23,7 +23,7 @@ from simulators.testing.processes import HostProcess
 from simulators.testing.stage import until
 from simulators.testing.valkey import running_valkey
 from tests.cli.wrong_configurations import GOOD, PLACE, WRONG, Misconfiguration, agent
-from tests.host.stage import Stage
+from tests.host.stage import Stage, command
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 NOBODY = {"HTTPS_PROXY": "http://127.0.0.1:1", "LOG_FORMAT": "json"}
@@ -239,12 +239,7 @@ def addresses(stage: Stage) -> dict[str, str]:
 
 async def checked(folder: Path, given: Mapping[str, str], *options: str) -> dict[str, Any]:
     """What `switchboard check` prints in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "check", "--json", "--no-env-file", *options),
-        cwd=folder,
-        env={"PATH": PATH, "PYTHONPATH": str(ROOT), **given},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    words = ("check", "--json", "--no-env-file", *options)
+    _, said = await command(folder, {"PATH": PATH, **given}, *words)
     report: dict[str, Any] = json.loads(said)
     return report

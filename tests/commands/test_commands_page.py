@@ -7,20 +7,22 @@ from pathlib import Path
 
 from bot.access.command import PeopleContext
 from bot.access.rules import Access
-from bot.access.store import AccessRequest
 from bot.command import Commands
 from bot.commands.host import AdminContext, AgentTools
 from bot.commands.table import all_commands
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
+from registry.history import History
+from registry.roles import HOST_ADMIN
 from registry.sources.file import FileSource
+from tests.commands.test_admin_commands import never_used, nobody_waits
 
 PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 
 def whole_board() -> Commands:
     desk = AdminContext(
-        Catalog(FileSource(None)),
+        History(Catalog(FileSource(None))),
         LlmConfiguration(),
         lambda _: [],
         list,
@@ -28,29 +30,31 @@ def whole_board() -> Commands:
         lambda _: [],
         lambda _agent, _context: AgentTools(),
     )
-    return all_commands(desk, PeopleContext(Access(), nobody_waits))
+    people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
+    return all_commands(desk, people, never_used)
 
 
-async def nobody_waits() -> list[AccessRequest]:
-    return []
-
-
-def rows() -> dict[str, list[str]]:
-    """The table's rows by role, as the page writes them."""
-    found: dict[str, list[str]] = {"everyone": [], "admin": []}
-    for row in whole_board().visible(admin=True):
+def rows() -> tuple[list[str], list[str]]:
+    """The table's rows for everybody, and those that take a role, as the page writes them."""
+    everybody, some = [], []
+    for row in whole_board().visible(HOST_ADMIN):
         usage = f" {row.usage}".rstrip().replace("|", "\\|")
-        found[row.role].append(f"| `/{row.name}{usage}` | {row.help} |")
-    return found
+        line = f"| `/{row.name}{usage}` | {row.help} |"
+        if row.needs is None:
+            everybody.append(line)
+        else:
+            who = ", ".join(f"`{role}`" for role in row.needs.roles) or "admins of the host"
+            some.append(f"{line} {who} |")
+    return everybody, some
 
 
 def test_the_page_has_every_command_in_its_own_table_and_no_other() -> None:
-    everyone, admins = re.split(r"^## For admins$", PAGE.read_text(), flags=re.MULTILINE)
-    for part, role in ((everyone, "everyone"), (admins, "admin")):
-        assert re.findall(r"^\| `/.*$", part, re.MULTILINE) == rows()[role]
+    parts = re.split(r"^## For admins$", PAGE.read_text(), flags=re.MULTILINE)
+    for part, wanted in zip(parts, rows(), strict=True):
+        assert re.findall(r"^\| `/.*$", part, re.MULTILINE) == wanted
 
 
 def test_every_command_fits_into_a_menu() -> None:
-    for row in whole_board().visible(admin=True):
+    for row in whole_board().visible(HOST_ADMIN):
         assert re.fullmatch(r"[a-z0-9_]{1,32}", row.name)
         assert 0 < len(row.help) <= 256

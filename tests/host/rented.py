@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
 import re
 import shutil
-import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from simulators.testing.valkey import Valkey
-from tests.host.stage import ROOT, Stage
+from tests.host.stage import ROOT, Stage, command
 
 REDIS = shutil.which("redis-server")
 """A real Redis, where it is installed; elsewhere these tests run on the bundled Valkey."""
@@ -49,19 +46,4 @@ async def rented(folder: Path, options: Sequence[str]) -> AsyncIterator[str]:
 
 async def ended(stage: Stage, url: str, *words: str) -> tuple[int, str]:
     """How a command of ours ends on this store, and all that it printed."""
-    environ = {**stage.variables(REDIS_URL=url), "PYTHONPATH": str(ROOT)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", *words),
-        env={"PATH": os.environ["PATH"], **environ},
-        cwd=stage.folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(40):
-            printed, _ = await process.communicate()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode is not None
-    return process.returncode, printed.decode()
+    return await command(stage.folder, stage.variables(REDIS_URL=url), *words, seconds=40)

@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import re
+import secrets
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -28,6 +30,7 @@ __all__ = [
     "TIME_SERVER",
     "HostProcess",
     "Stage",
+    "command",
     "health",
     "lockers_in",
     "processes_in",
@@ -145,6 +148,22 @@ class HostProcess(processes.HostProcess):
         text = re.sub(r"\x1b\[[0-9;]*m", "", self.log_text())
         found = re.findall(r"health=(http://\S+)/health", text)
         return found[-1] if found else None
+
+
+async def command(
+    folder: Path, environ: Mapping[str, str], *words: str, seconds: float = 60
+) -> tuple[int, str]:
+    """`switchboard …` in a process of its own: its exit status, and all that it says."""
+    log = folder / f"said-{secrets.token_hex(4)}"
+    complete = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ}
+    process = await fork_server().fork(folder, log, complete, *words)
+    try:
+        status = await asyncio.wait_for(process.wait(), seconds)
+    finally:
+        process.send_signal(signal.SIGKILL)
+    said = log.read_text("utf-8")
+    log.unlink()
+    return status, said
 
 
 def settings_of(environ: Mapping[str, str]) -> Settings:

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+import orjson
 import pytest
 import structlog
 
 from bot.app import App
 from bot.store import keys
+from registry.roles import OPERATOR_ACTOR, RoleGrant
 from simulators.telegram.people import Person
 from simulators.telegram.rooms import Message, Room
+from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
 from tests.host.tool_agent import PATIENCE, buttons, data
 
@@ -106,14 +109,14 @@ async def test_a_press_lets_the_stranger_in_and_the_card_says_who_pressed(
         await stage.world.until(lambda: not buttons(private.office.messages[card.id]), PATIENCE)
         assert private.office.messages[card.id].text.endswith("✓ let in by Boss")
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
-        (entry,) = await host.catalog.audit()
-        who = (entry["actor"], entry["action"], entry["target"], entry["detail"])
-        assert who == (
-            str(private.boss.id),
+        (entry,) = await audit_of(host)
+        assert (entry.changed_by, entry.action, entry.kind, entry.entity_id) == (
+            f"tg:{private.boss.id}",
             "let in",
-            f"person {private.ann.id}",
-            f"in bot {private.bot.id}",
+            "access",
+            f"person:{private.ann.id}@{private.bot.id}",
         )
+        assert (entry.account, entry.tier, entry.via) == ("default", "instance", "chat")
     async with private.stage.host():
         assert await stage.ask(private.ann, private.room, private.bot, "again") == "from Echo"
 
@@ -490,8 +493,10 @@ async def test_the_code_makes_one_admin_once_and_their_commands_and_menu_work_at
         assert "private" not in await stage.ask(private.ann, private.room, private.bot, "/status")
         wrong = await stage.ask(ben, his, private.bot, f"/claim {code}")
         assert wrong.startswith("This code is not valid")
-        (entry, *_) = await host.catalog.audit()
-        assert (entry["actor"], entry["action"]) == (str(private.ann.id), "claim")
+        (entry, *_) = await audit_of(host)
+        assert (entry.changed_by, entry.action) == ("host", "grant role")
+        assert (entry.kind, entry.entity_id) == ("role", f"tg:{private.ann.id}")
+        assert "claimed" in entry.change_reason
         stage.world.say(ben, his, "hello")
         await private.card(private.room)
     async with stage.host():
@@ -587,8 +592,9 @@ async def test_admins_list_let_in_block_make_admins_and_take_it_all_back(
         ):
             assert (await say(f"/people {odd}")).startswith("Write /people")
         assert host.grants.access.grants == {}
-        actions = [e["action"] for e in reversed(await host.catalog.audit())]
-        assert actions == ["let in", "make admin", "take back", "block", "take back", "take back"]
+        actions = [one.action for one in reversed(await audit_of(host))]
+        took = ["grant role", "revoke role", "block", "take back"]
+        assert actions == ["let in", *took, "take back"]
 
 
 async def test_the_last_admin_stays(
@@ -601,3 +607,128 @@ async def test_the_last_admin_stays(
         own = f"/people remove {private.ann.id}"
         said = await stage.ask(private.ann, private.room, private.bot, own)
         assert said.startswith("You are the only admin.")
+
+
+# --- the documents --------------------------------------------------------------------------------
+
+
+async def test_what_admins_decide_has_revisions_that_name_them_and_can_be_restored(
+    private: Private, stage: Stage
+) -> None:
+    """A block, its end, and the block again: nothing of it is written for access alone."""
+    ann, at = private.ann.id, f"person:{private.ann.id}@{private.bot.id}"
+    async with private.host(PEOPLE=str(ann)) as host:
+
+        async def say(text: str) -> str:
+            return await stage.ask(private.boss, private.office, private.bot, text)
+
+        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
+        assert "is blocked in" in await say(f"/people block {ann}")
+        stage.world.say(private.ann, private.room, "please")
+        await until(lambda: host.counters["refused:blocked"] == 1)
+        assert "Removed what" in await say(f"/people remove {ann}")
+        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
+
+        history, boss = host.history, host.grants.access.actor(private.boss.id)
+        revisions = await history.revisions(boss, "access", at)
+        shown = [(one.number, one.by, one.value and one.value["level"]) for one in revisions]
+        assert shown == [(2, boss.id, None), (1, boss.id, "blocked")]
+        changed = {
+            change.field for change in (await history.diff(boss, "access", at, 2, 1)).changes
+        }
+        assert "level" in changed
+        assert await history.restore(boss, "access", at, 1, key="back") == 3
+        stage.world.say(private.ann, private.room, "please")
+        await until(lambda: host.counters["refused:blocked"] == 2)
+        (newest, *_) = await audit_of(host)
+        assert (newest.entity_id, newest.revision) == (at, 3)
+        assert (newest.changed_by, newest.change_reason) == (boss.id, "restore of revision 1")
+        assert (await history.verify(OPERATOR_ACTOR))[1] is None
+        await private.quiet()
+    assert private.texts(private.room) == ["from Echo"] * 2
+
+
+async def test_a_document_that_somebody_writes_into_the_store_counts_at_once(
+    private: Private, stage: Stage
+) -> None:
+    ann, at = private.ann.id, f"person:{private.ann.id}@*"
+    async with private.host() as host:
+        text = f'{{"subject": "{at}", "level": "member"}}'
+        await host.store.command("SET", f"agent:access:{at}", text)
+        await until(lambda: at in host.grants.access.grants)
+        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
+        await host.store.command("SET", f"agent:access:{at}", text.replace("member", "blocked"))
+        await until(lambda: host.grants.access.is_blocked("person", ann, private.bot.id))
+        await host.store.command("DEL", f"agent:access:{at}")
+        await until(lambda: at not in host.grants.access.grants)
+        said = await stage.ask(private.ann, private.room, private.bot, "hello")
+        assert said == STRANGER.format(ann)
+
+
+async def test_an_admin_of_the_account_lets_in_and_blocks_but_makes_no_admins(
+    private: Private, stage: Stage
+) -> None:
+    cat, ben = stage.person("Cat"), stage.person("Ben")
+    hers = stage.world.private(cat, private.bot)
+    async with private.host(PEOPLE=str(cat.id)) as host:
+
+        async def say(text: str) -> str:
+            return await stage.ask(cat, hers, private.bot, text)
+
+        assert (await say("/people")).startswith("Only admins")
+        boss = host.grants.access.actor(private.boss.id)
+        role = RoleGrant(role="instance_admin")
+        await host.catalog.grant_role(boss, f"tg:{cat.id}", role, key="cat")
+        assert await say("hello") == "from Echo"
+        stage.world.say(private.ann, private.room, "hello")
+        card = await private.card(hers)
+        block = data(card)[1]
+        assert await private.press(cat, hers, card, "Allow") == "Let in."
+        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
+        assert "is blocked in" in await say(f"/people block {ben.id}")
+        before = host.grants.access.grants
+        for text in (f"/people admin {ben.id}", f"/people block {private.boss.id}"):
+            assert "admin" in await say(text)
+        assert host.grants.access.admins == {private.boss.id}
+        assert host.grants.access.grants == before
+        by = {record.changed_by for record in await audit_of(host) if record.kind == "access"}
+        assert by == {f"tg:{cat.id}"}
+        await host.catalog.revoke_role(boss, f"tg:{cat.id}", role, key="no more")
+        stage.world.press(private.bot, cat, hers, hers.messages[card.id], block)
+        await until(lambda: host.counters["refused:card"] == 1)
+        assert host.grants.access.grants == before
+
+
+async def test_a_stranger_with_a_name_like_a_secret_can_be_blocked(
+    private: Private, stage: Stage
+) -> None:
+    eve = stage.world.person("sk-ant-api03-" + "a" * 40)
+    async with private.host() as host:
+        stage.world.say(eve, stage.world.private(eve, private.bot), "hello")
+        card = await private.card()
+        assert await private.press(private.boss, private.office, card, "Block") == "Blocked."
+        assert host.grants.access.is_blocked("person", eve.id, private.bot.id)
+
+
+async def test_a_host_of_this_version_knows_whom_the_version_before_let_in(
+    private: Private, stage: Stage
+) -> None:
+    """The store is as the older version left it: one hash, and its version."""
+    stage.environ["ADMINS"] = ""
+    boss, ann, bot = private.boss, private.ann, private.bot
+    old = {
+        f"person:{boss.id}@*": {"role": "spokestack_engineer", "by": boss.id, "at": 1, "name": "B"},
+        f"person:{ann.id}@{bot.id}": {"role": "member", "by": boss.id, "at": 2, "name": "Ann"},
+    }
+    async with stage.host() as host:
+        for name, body in old.items():
+            await host.store.command("HSET", keys.OLD_GRANTS, name, orjson.dumps(body))
+        await host.store.command("SET", keys.OLD_GRANTS_VERSION, 2)
+    async with stage.host() as host:
+        assert await stage.ask(ann, private.room, bot, "hello") == "from Echo"
+        listed = await stage.ask(boss, private.office, bot, "/people")
+        assert f"Admins:\n• {boss.id}" in listed
+        assert f"Let in:\n• {ann.id} Ann · by {boss.id}" in listed
+        assert {record.changed_by for record in await audit_of(host)} == {"upgrade"}
+        assert await host.store.command("EXISTS", keys.OLD_GRANTS) == 0
+        assert await host.store.command("EXISTS", keys.CLAIM) == 0

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from bot.telegram.poller import update_of
+from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
 from tests.host.test_access import Private
 from tests.host.tool_agent import PATIENCE, ToolAgent, write
@@ -124,8 +125,8 @@ async def test_no_way_around_the_lists_reaches_the_agent(stage: Stage) -> None:
                 through.append(name)
         assert through == []
         assert host.counters["dead_letters"] == 0
-        actions = {(e["actor"], e["action"]) for e in await host.catalog.audit()}
-        tried = [(str(one.id), "refused: /bind") for one in (house.eve, house.mia)]
+        actions = {(one.changed_by, one.action) for one in await audit_of(host)}
+        tried = [(f"tg:{one.id}", "refused: /bind") for one in (house.eve, house.mia)]
         assert set(tried) <= actions
         assert not [action for _, action in actions if not action.startswith("refused: ")]
 
@@ -146,7 +147,7 @@ async def test_refused_commands_are_answered_once_a_minute_and_count_as_requests
         refusal, spent = private.texts(private.room)
         assert refusal in ("Only admins of this host may send this.", HELP)
         assert "too many requests in one minute" in spent
-        assert len(await host.catalog.audit()) == 1
+        assert len(await audit_of(host)) == 1
         await private.quiet()
 
 

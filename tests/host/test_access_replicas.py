@@ -10,6 +10,7 @@ from bot.access.store import AccessStore
 from bot.store import keys
 from simulators.messages.turns import turn
 from simulators.testing.valkey import Valkey
+from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
 from tests.host.test_access import STRANGER, WELCOME, Private, code_in
 from tests.host.tool_agent import PATIENCE
@@ -41,7 +42,9 @@ async def test_kill_9_between_the_request_and_the_press_loses_neither(stage: Sta
     assert said.count(sentence) == said.count(WELCOME) == 1
 
 
-@pytest.mark.parametrize("after", ["open_request", "post_card", "change_role", "find_request"])
+@pytest.mark.parametrize(
+    "after", ["open_request", "post_card", "change_access", "find_request", "close_request"]
+)
 async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
@@ -64,7 +67,7 @@ async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
         assert await private.press(private.boss, private.office, card, "Allow") == "Let in."
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
-        assert len(await host.catalog.audit()) == 1
+        assert len(await audit_of(host)) == 1
         assert host.counters["dead_letters"] == 0
         await stage.world.until(lambda: private.is_answered(private.office, card), PATIENCE)
     assert reached == ["dead"]
@@ -98,7 +101,8 @@ async def test_an_answer_on_one_replica_counts_on_the_other_within_a_second(
         await stage.world.until(lambda: press.answer is not None, PATIENCE)
         await stage.world.until(lambda: WELCOME in private.texts(private.room), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
-        assert a.grants.access.grants == b.grants.access.grants
+        granted = b.grants.access.grants
+        await until(lambda: a.grants.access.grants == granted, 30.0)
         block = f"/people block {private.ann.id} everywhere"
         assert "is blocked in" in await stage.ask(private.boss, office, other, block)
         await until(lambda: a.grants.access.is_blocked("person", private.ann.id, 1), 30.0)

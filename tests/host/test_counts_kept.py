@@ -71,7 +71,7 @@ async def test_a_message_that_always_meets_5xx_is_set_aside_however_often_the_ho
     key = keys.failing(f"bot:{s.echo.id}")
     for life in range(2):
         lives(3)
-        async with stage.host():
+        async with stage.host(DRAIN_SECONDS="0"):
             if life == 0:
                 stage.world.say(s.ann, s.room, "hi")
             await stage.world.until(lambda: s.tried == 1 + 3 * life, 20)  # noqa: B023
@@ -104,7 +104,7 @@ async def test_a_message_without_an_answer_counts_as_sent_at_last_however_often_
     s = Scene(stage, "lose")
     for life in range(2):
         lives(2)
-        async with stage.host():
+        async with stage.host(DRAIN_SECONDS="0"):
             if life == 0:
                 stage.world.say(s.ann, s.room, "hi")
             await stage.world.until(lambda: s.tried == 2 + 2 * life, 20)  # noqa: B023

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import sys
 from functools import partial
 from typing import Any
 
@@ -20,7 +18,7 @@ from bot.turn.turn import TurnRequest
 from simulators.messages.turns import Text, Turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.stage import HostProcess, Stage, settings_of, until
+from tests.host.stage import Stage, command, settings_of, until
 from tests.host.test_ledger import ledger
 
 
@@ -93,13 +91,8 @@ async def test_the_command_line_lists_dead_letters_without_a_running_host(stage:
     stage.bot("Echo")
     async with stage.host():
         pass
-    host = HostProcess(stage, stage.variables())
-    words = ["-m", "bot", "dead-letters", "list"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *words, env=host.environ, cwd=stage.folder, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 100)
-    assert (process.returncode, out) == (0, b"no dead letters\n")
+    said = await command(stage.folder, stage.variables(), "dead-letters", "list")
+    assert said == (0, "no dead letters\n")
 
 
 def _asked(stage: Stage, count: int) -> bool:

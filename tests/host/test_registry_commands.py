@@ -9,6 +9,7 @@ from bot.app import App
 from simulators.telegram.faults import Fault
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
+from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
 
 POET: dict[str, Any] = {
@@ -38,8 +39,8 @@ def scene(stage: Stage) -> tuple[Bot, Person, Room]:
 
 async def audited(host: App) -> list[tuple[str, str, str]]:
     """The audit as (who, what, whom), oldest first."""
-    entries = await host.catalog.audit()
-    return [(e["actor"], e["action"], e["target"]) for e in reversed(entries)]
+    records = reversed(await audit_of(host))
+    return [(one.changed_by, one.action, one.entity_id) for one in records]
 
 
 async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Stage) -> None:
@@ -68,10 +69,10 @@ async def test_an_admin_adds_binds_meets_unbinds_and_deletes_an_agent(stage: Sta
         assert "no agent poet" in await say("/deleteagent poet")
         slot = f"chatid:{boss.id}:bot:{echo.id}"
         assert await audited(host) == [
-            (str(boss.id), "create agent", "poet"),
-            (str(boss.id), "bind", slot),
-            (str(boss.id), "unbind", slot),
-            (str(boss.id), "delete agent", "poet"),
+            (f"tg:{boss.id}", "create agent", "poet"),
+            (f"tg:{boss.id}", "bind", slot),
+            (f"tg:{boss.id}", "unbind", slot),
+            (f"tg:{boss.id}", "delete agent", "poet"),
         ]
 
 
@@ -144,7 +145,7 @@ async def test_non_admins_and_lookalikes_are_refused_and_the_audit_tells_it(stag
         assert sorted(host.catalog.snapshot().agents) == ["echo"]
         who = {(actor, action) for actor, action, _ in await audited(host)}
         assert who == {
-            (str(eve.id), f"refused: {name}")
+            (f"tg:{eve.id}", f"refused: {name}")
             for name in ("/agents", "/addagent", "/bind", "/status")
         }
         assert "/addagent" not in await stage.ask(eve, room, echo, "/help")
@@ -170,7 +171,7 @@ async def test_anonymous_forwarded_edited_and_channel_commands_never_count(stage
         assert (await stage.answer(private, echo, 2)).text == "from Echo"
         assert sorted(host.catalog.snapshot().agents) == ["echo"]
         refused = [(actor, action) for actor, action, _ in await audited(host)]
-        assert refused == [("1087968824", "refused: /addagent")]
+        assert refused == [("tg:1087968824", "refused: /addagent")]
         stage.world.say(boss, group, add)
         assert "Created agent Poet" in (await stage.answer(group, echo, 2)).text
 
@@ -216,7 +217,7 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
         assert "no agent nix" in await say("/default nix")
         assert "poet answers wherever no other agent is bound" in await say("/default poet")
         assert host.catalog.snapshot().default == "poet"
-        assert "no default agent" in await say("/default none")
+        assert "no longer a default agent" in await say("/default none")
         assert host.catalog.snapshot().default is None
 
 
@@ -236,7 +237,7 @@ async def test_the_host_tells_of_its_bots_its_state_and_its_last_changes(stage: 
         assert "no agent answers" in bots
         status = await say("/status")
         assert ": 2 bots · 3 agents · 1 binding\n" in status
-        assert f"{boss.id}: create agent poet" in status
+        assert f"tg:{boss.id}: create agent poet" in status
         stage.agents["agents"][1]["name"] = "Found"
         stage.write_agents()
         assert "Reloaded: 3 agents, 1 binding." in await say("/reload")

@@ -20,7 +20,7 @@ from registry.errors import DocumentErrors
 from registry.sources.json_yaml import load_document, read_document
 from registry.validation import RawDocument, build
 from simulators.messages.turns import Call, turn
-from tests.host.stage import ROOT, Stage, health, until
+from tests.host.stage import ROOT, Stage, command, health, until
 
 SCHEMA = {"type": "object", "properties": {"status": {"type": "string"}}}
 SECRET = "hub-secret-0123456789"
@@ -264,17 +264,9 @@ async def test_an_api_key_goes_into_its_header_and_a_bad_one_leaves_its_skill_ou
     assert [called for called, _ in hub.calls] == [SECRET]
 
 
-async def _command(stage: Stage, *words: str) -> tuple[int | None, str]:
-    """`switchboard skill test …` as a process: its exit status, and all that it says."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "skill", "test", *words),
-        cwd=stage.folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **stage.variables()},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await asyncio.wait_for(process.communicate(), 100)
-    return process.returncode, said.decode()
+async def _command(stage: Stage, *words: str) -> tuple[int, str]:
+    """`switchboard skill test …`: its exit status, and all that it says."""
+    return await command(stage.folder, stage.variables(), "skill", "test", *words)
 
 
 async def test_a_skill_is_tried_from_the_command_line(stage: Stage, hub: Hub) -> None:
@@ -313,11 +305,11 @@ def _agent(skill: dict[str, Any]) -> str:
         ({"description": None}, "needs 'description'"),
         ({"webhookUrl": "ftp://x/y"}, "not an http or https address"),
         ({"webhookUrl": "https://me:pw@x/y"}, "holds a secret or a reference"),
-        ({"webhookAuth": {"type": "bearer"}}, "takes 'tokenEnv' alone"),
+        ({"webhookAuth": {"type": "bearer"}}, "takes only 'tokenEnv'"),
         ({"webhookAuth": {"type": "api_key", "keyEnv": "K"}}, "takes 'header' and 'keyEnv'"),
         ({"executionType": "script"}, "must be 'webhook' or 'internal'"),
         ({"inputSchema": {"type": "object", "$ref": "http://127.0.0.1/x"}}, "another document"),
-        ({"inputSchema": {"type": "object", "$ref": "#/nowhere"}}, "leads nowhere"),
+        ({"inputSchema": {"type": "object", "$ref": "#/nowhere"}}, "points to nothing"),
         ({"webhookAuth": {"type": "api_key", "header": "Host", "keyEnv": "K"}}, "may not be Host"),
         ({"webhookAuth": {"type": "api_key", "header": "X" * 65, "keyEnv": "K"}}, "is too long"),
         ({"executionType": "internal"}, "needs 'internalHandler'"),

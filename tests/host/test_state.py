@@ -17,13 +17,24 @@ from tests.state_page import channels, compared_with, documented
 
 RARE = {
     "access:claim",  # of a host without an admin
+    "access:grants",  # of an older version
+    "access:made:<key>",  # of a claim
     "access:tries:<person>",
+    "access:version",  # of an older version
+    "agent:audit",  # of an older version
+    "agent:key:<id>",  # of a host with an API
+    "agent:proposal:<agent>",  # of a host where a second person reviews
+    "agent:role:<person>",  # of a host whose admins are not all in ADMINS
+    "api:answer:<digest>",
+    "api:key-use:<id>",
+    "api:running:<digest>",
+    "api:secret",
     "{<line>}:closed:<chat>",  # of a group in which the bot may not write
     "{<line>}:dead",  # of a turn that ends the host again and again
     "{<line>}:failing",  # of a part that met 5xx or no answer
     "{<line>}:frozen",  # of a chat that Telegram told to wait
 }
-CHANNELS = {keys.NOTIFICATIONS, keys.LINES_FREE, keys.GRANTS_CHANGED, CHANGED}
+CHANNELS = {keys.NOTIFICATIONS, keys.LINES_FREE, CHANGED}
 
 
 def _texts_of(module: object) -> set[str]:

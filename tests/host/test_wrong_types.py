@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 
 from bot.app import App
 from bot.store import keys
+from registry.sources import stored_values
 from simulators.telegram.people import Bot
 from simulators.testing.valkey import Valkey
 from tests.host.stage import Stage, until
+from tests.host.test_access import Private
 
 PATIENCE = 20
-CURE = "Move the key away with RENAME, or delete it with DEL."
+CURE = "Move it away with RENAME, or delete it with DEL."
 
 
 @contextlib.asynccontextmanager
@@ -78,19 +80,41 @@ async def test_a_message_waits_for_a_key_of_the_wrong_type_and_is_answered_once_
         assert len(news) >= 1
 
 
-async def test_grants_of_the_wrong_type_are_told_and_those_of_before_stay_in_force(
+async def test_a_grant_of_the_wrong_type_is_told_and_that_of_before_stays_in_force(
     stage: Stage, valkey: Valkey
 ) -> None:
-    echo, ann = stage.bot("Echo"), stage.person("Ann")
-    room = stage.world.private(ann, echo)
+    echo, ann, boss = stage.bot("Echo"), stage.person("Ann"), stage.person("Boss")
+    room, office = stage.world.private(ann, echo), stage.world.private(boss, echo)
     stage.script.on("fine", again=True)
+    stage.environ |= {"ACCESS": "request", "ADMINS": str(boss.id)}
     path = valkey.url.removeprefix("unix://")
-    async with (
-        stage.host(REDIS_URL=valkey.url, SWEEP_SECONDS="0.1") as host,
-        Redis(unix_socket_path=path) as redis,
-    ):
-        async with wrong(redis, keys.GRANTS):
-            await redis.incr(keys.GRANTS_VERSION)
-            await until(lambda: told(host, keys.GRANTS), PATIENCE)
+    async with stage.host(REDIS_URL=valkey.url) as host, Redis(unix_socket_path=path) as redis:
+        await stage.ask(boss, office, echo, f"/people allow {ann.id}")
+        assert await stage.ask(ann, room, echo, "hi") == "fine"
+        key = f"{stored_values.ACCESS}person:{ann.id}@{echo.id}"
+
+        def problems() -> list[str]:
+            return [one for one in host.report()["problems"] if one.startswith(key)]
+
+        async with wrong(redis, key):
+            await until(lambda: "it holds a list, not text" in " ".join(problems()), PATIENCE)
             assert await stage.ask(ann, room, echo, "hi") == "fine"
-        await until(lambda: host.report()["status"] == "healthy", PATIENCE)
+        await until(lambda: problems() == [], PATIENCE)
+
+
+async def test_a_press_waits_for_a_key_of_the_wrong_type_and_counts_once_it_is_repaired(
+    stage: Stage, valkey: Valkey
+) -> None:
+    private = Private(stage)
+    path = valkey.url.removeprefix("unix://")
+    async with private.host(REDIS_URL=valkey.url) as host, Redis(unix_socket_path=path) as redis:
+        stage.world.say(private.ann, private.room, "hello")
+        card = await private.card()
+        async with wrong(redis, stored_values.AUDIT):
+            press = stage.world.press_button(private.boss, private.office, card.id, "Allow")
+            await until(lambda: told(host, stored_values.AUDIT), PATIENCE)
+            assert press.answer is None
+            assert len(host.grants.access.grants) == 0
+        await stage.world.until(lambda: press.answer is not None, PATIENCE)
+        assert (press.answer or {})["text"] == "Let in."
+        assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"

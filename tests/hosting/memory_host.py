@@ -61,6 +61,7 @@ from registry.authorization import WriterPermissions
 from registry.binding import BotIdentity, token_hash
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
+from registry.roles import OPERATOR_ACTOR
 from registry.sources.file import FileSource
 from registry.sources.redis import RedisStore
 
@@ -203,8 +204,8 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         model = MessagesModel(api_key="sk-ant-a-test", base_url=messages, clock=clock)
         stack.push_async_callback(model.close)
         access = Access(rules={BOT: Rule("open")})
-        grants = AccessStore(client, access)
-        fleet = Fleet(leases, Notifications(client, clock, grants), clock, sweep_seconds=0.2)
+        grants = AccessStore(client, access, catalog)
+        fleet = Fleet(leases, Notifications(client, clock), clock, sweep_seconds=0.2)
         stores = LineStores(client)
         alerts = AdminAlerts(
             stores.outbox,
@@ -234,9 +235,16 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         approvals = ApprovalService(turn_services, stores.inbox, transcripts.forget)
         turns = Turns(resolver, runner, approvals, stores, transcripts, access, clock)
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
-        rows = [own_id, people.using(PeopleContext(access, grants.open_requests))]
+        rows = [
+            own_id,
+            people.using(PeopleContext(access, grants.open_requests, nobody_is_refused)),
+        ]
         router = Router(
-            gate, Commands(rows, nobody_is_refused), turns, counters, ignore_private_message
+            gate,
+            Commands(rows, lambda _: OPERATOR_ACTOR, nobody_is_refused),
+            turns,
+            counters,
+            ignore_private_message,
         )
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets(), alerts.send), await stdin()

@@ -23,7 +23,7 @@ def growth(
     """
     size = SHORT
     while seconds(text_of(size)) < WORTH_TIMING:
-        size *= 4
+        size *= 2
         if size > longest:
             return 0.0, size
     ratio = _doubled(seconds, text_of, size)

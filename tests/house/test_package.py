@@ -7,11 +7,12 @@ import re
 import shutil
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from bot.cli.main import _parser
+from bot.cli.main import VERBS, parser_of
 from registry.sources.json_yaml import load_document
 from tests.house.test_docs import PRESENT, ROOT
 
@@ -47,11 +48,15 @@ def test_the_extra_for_tests_has_what_the_plugin_imports() -> None:
     assert [name for name in imported if name not in named] == []
 
 
+@cache
 def verbs() -> dict[str, argparse.ArgumentParser]:
     """The verbs of the command line, each with its parser."""
-    actions = _parser()._actions
-    [found] = [one for one in actions if isinstance(one, argparse._SubParsersAction)]
-    return dict(found.choices)
+    found = dict[str, argparse.ArgumentParser]()
+    for verb in VERBS:
+        actions = parser_of(verb)._actions
+        [inner] = [one for one in actions if isinstance(one, argparse._SubParsersAction)]
+        found[verb] = inner.choices[verb]
+    return found
 
 
 @pytest.mark.parametrize("document", PRESENT, ids=lambda path: path.name)

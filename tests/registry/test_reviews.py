@@ -45,7 +45,7 @@ async def catalog(store: RedisStore) -> AsyncIterator[Catalog]:
     await catalog.close()
 
 
-async def propose(catalog: Catalog, key: str = "1", **fields: Any) -> tuple[str, ...]:
+async def propose(catalog: Catalog, key: str = "1", /, **fields: Any) -> tuple[str, ...]:
     with pytest.raises(ReviewNeeded) as raised:
         await catalog.update_agent(AUTHOR, agent(**fields), key=key, why=Why("tone"))
     return raised.value.needs

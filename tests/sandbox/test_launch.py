@@ -15,7 +15,6 @@ import pytest
 from tests.sandbox.sandbox_process import (
     ANN,
     MERIDIAN,
-    ROOT,
     TOKENS,
     Sandbox,
     processes_in,
@@ -32,15 +31,6 @@ async def gone(folder: Path, *words: str) -> None:
     async with asyncio.timeout(90):
         while any(word in line for line in processes_in(folder).values() for word in words):  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.05)
-
-
-@linux
-async def test_sigint_ends_everything_within_seconds(tmp_path: Path) -> None:
-    async with sandbox(without_tools(tmp_path)) as one:
-        assert len(processes_in(tmp_path)) > 2
-        assert await one.stop(signal.SIGINT, seconds=40) == 0
-        assert processes_in(tmp_path) == {}
-    assert "Stopped" in one.said
 
 
 @linux
@@ -107,7 +97,10 @@ async def test_a_broken_agents_file_is_told_with_its_place(tmp_path: Path) -> No
         await one.close()
 
 
-async def test_real_tokens_and_stores_of_the_operator_stay_outside(tmp_path: Path) -> None:
+@linux
+async def test_real_tokens_and_stores_stay_outside_and_sigint_ends_everything_within_seconds(
+    tmp_path: Path,
+) -> None:
     words = "BOTS__7__TOKEN=123456:real-token-of-the-operator\nWEBHOOK_URL=https://bots.example\n"
     (tmp_path / ".env").write_text(words)
     with socket.create_server(("127.0.0.1", 0)) as store:
@@ -123,6 +116,10 @@ async def test_real_tokens_and_stores_of_the_operator_stay_outside(tmp_path: Pat
                 shown = (Path("/proc") / str(one.process.pid) / "environ").read_bytes()
                 assert b"BOTS__8__TOKEN=" in shown
                 assert b"another-real-token" not in shown
+            assert len(processes_in(tmp_path)) > 2
+            assert await one.stop(signal.SIGINT, seconds=40) == 0
+            assert processes_in(tmp_path) == {}
+        assert "Stopped" in one.said
         with pytest.raises(BlockingIOError):
             store.accept()
 
@@ -138,13 +135,6 @@ async def test_the_telegram_simulator_alone_starts_empty(tmp_path: Path) -> None
         assert not (tmp_path / "data").exists()
     finally:
         await one.close()
-
-
-async def test_an_agents_file_without_agents_leaves_the_demo_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "agents.json").write_bytes((ROOT / "agents.json").read_bytes())
-    async with sandbox(tmp_path) as one:
-        assert (await one.hello())["about"]["agents"] == "the built-in agents"
-        assert "is now" not in await one.ask(DIRECT, "12 * 12", "144")
 
 
 def test_the_demo_tokens_of_this_test_are_those_of_the_demo() -> None:

@@ -15,6 +15,7 @@ from tests.sandbox.sandbox_process import (
     MERIDIAN,
     OPERATOR,
     QUILL,
+    ROOT,
     TOKENS,
     Sandbox,
     processes_in,
@@ -30,9 +31,11 @@ DIRECT = f"{MERIDIAN}/{ANN}"
 async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     """The demo with its tools, open for all tests of this module.
 
-    In its folder there are modules of other people, with names that the sandbox uses itself.
+    In its folder there are an agents file without agents, as it comes with the project, and modules
+    of other people, with names that the sandbox uses itself.
     """
     folder = tmp_path_factory.mktemp("demo")
+    (folder / "agents.json").write_bytes((ROOT / "agents.json").read_bytes())
     for name in ("bot", "registry", "simulators", "switchboard_bots", "uvloop", "mcp"):
         ran = f"open({str(folder / 'ran')!r}, 'a').write('{name} '); raise SystemExit('a stranger')"
         (folder / f"{name}.py").write_text(ran, "utf-8")
@@ -56,6 +59,13 @@ async def test_each_bot_answers_as_its_agent_and_the_tools_are_real(open_sandbox
     assert "Operator" in await one.ask(f"{OPERATOR}/{BEN}", "hello", "Operator", BEN)
     note = one.folder / "data" / "notes" / "shopping.md"
     assert note.read_text() == "buy oranges"
+
+
+async def test_an_agents_file_without_agents_leaves_the_demo_as_it_is(
+    open_sandbox: Sandbox,
+) -> None:
+    assert (await open_sandbox.hello())["about"]["agents"] == "the built-in agents"
+    assert "is now" not in await open_sandbox.ask(DIRECT, "12 * 12", "144")
 
 
 async def test_usage_shows_what_the_answers_would_cost(open_sandbox: Sandbox) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import orjson
 
-from bot.access.rules import Access
-from bot.access.store import AccessStore
 from bot.hosting.fleet import Notifications
 from bot.hosting.leases import HostIdentity, Leases
 from bot.messages import Fence, OutgoingPart, TurnRef
@@ -77,7 +75,7 @@ async def test_what_others_append_stirs_the_line_and_what_its_owner_accepts_does
     fence, inbox, notifications = (
         await owned(client),
         UpdateInbox(client),
-        Notifications(client, SystemClock(), AccessStore(client, Access())),
+        Notifications(client, SystemClock()),
     )
     assert await notifications.changed_lines() == set()
     await inbox.accept(LINE, [update(1)], fence)
@@ -97,7 +95,7 @@ async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
     former, inbox = await owned(client), UpdateInbox(client)
     await client.command("DEL", keys.lease(LINE))
     await owned(client)
-    notifications = Notifications(client, SystemClock(), AccessStore(client, Access()))
+    notifications = Notifications(client, SystemClock())
     await notifications.changed_lines()
     await inbox.accept(LINE, [update(1)], former)
     assert await notifications.changed_lines() == {LINE}
@@ -106,7 +104,7 @@ async def test_a_former_owner_who_stores_what_it_had_fetched_stirs_the_line(
 async def test_a_store_that_was_emptied_does_not_deafen_the_sweep(client: StoreClient) -> None:
     inbox, notifications = (
         UpdateInbox(client),
-        Notifications(client, SystemClock(), AccessStore(client, Access())),
+        Notifications(client, SystemClock()),
     )
     for number in range(5):
         await inbox.accept(LINE, [update(number)])
@@ -139,7 +137,7 @@ async def test_a_buried_entry_is_listed_with_why_and_can_be_replayed_or_dropped(
     one, two = await letters.of(await letters.lines())
     assert (one.entry, one.why, one.raw) == (found[0].id, "it broke", b'{"update_id":1}')
     assert one.at > 1_700_000_000
-    notifications = Notifications(client, SystemClock(), AccessStore(client, Access()))
+    notifications = Notifications(client, SystemClock())
     await notifications.changed_lines()
     assert await letters.replay(one)
     assert not await letters.replay(one)

@@ -21,11 +21,12 @@ local function was_alone(life)
   return life and redis.call('ZCARD', running_in(life)) == 1
     and redis.call('ZSCORE', running_in(life), KEYS[2])
 end
-local resumed = 0
+local resumed, runs = 0, true
 local call, suspect, apart = ARGV[#ARGV], tonumber(ARGV[#ARGV - 1]), tonumber(ARGV[#ARGV - 2])
 local life, time = ARGV[#ARGV - 3], redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
+local entry = redis.call('HGET', KEYS[2], 'entry')
+if entry == ARGV[2] then
   if redis.call('HGET', KEYS[2], 'call') ~= call then
     local turn = redis.call('HMGET', KEYS[2], 'tries', 'state', 'began', 'life', 'hit')
     if suspect > 0 and tonumber(turn[1]) >= suspect and turn[2] ~= 'sending' then
@@ -41,14 +42,15 @@ if redis.call('HGET', KEYS[2], 'entry') == ARGV[2] then
     -- An attempt that wrote nothing may have asked the model; one with another agent only reads.
     if redis.call('HGET', KEYS[2], 'agent') == ARGV[3] then redis.call('HINCRBY', KEYS[2], 'dark', 1) end
   end
-  resumed = 1 - tonumber(redis.call('HGET', KEYS[2], 'first') or 0)
+  local open = redis.call('HMGET', KEYS[2], 'first', 'state')
+  resumed, runs = 1 - tonumber(open[1] or 0), open[2] ~= 'sending'
 elseif #redis.call('XRANGE', KEYS[#KEYS], ARGV[2], ARGV[2]) == 0 then
   -- The turn is over: its answer was sent while the store did not answer this host.
   return {1, {'entry', ARGV[2], 'state', 'sending', 'render', '', 'writes', '0', 'tries', '1'}, {}}
-elseif redis.call('EXISTS', KEYS[2]) == 1 and not is_abandoned() then
+elseif entry and not is_abandoned() then
   return {2, redis.call('HGETALL', KEYS[2]), {}}
 else
-  stop_running(KEYS[2])
+  if entry then stop_running(KEYS[2]) end
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'entry', ARGV[2], 'agent', ARGV[3], 'state', 'running',
     'attribution', ARGV[#ARGV - 4], 'render', ARGV[4], 'writes', 0, 'tries', 1, 'dark', 1, 'call', call, 'first', 1,
@@ -58,7 +60,7 @@ else
     redis.call('SET', KEYS[i], ARGV[i + 6], 'EX', ARGV[9])
   end
 end
-if redis.call('HGET', KEYS[2], 'state') ~= 'sending' then
+if runs then
   redis.call('ZADD', running_in(life), now, KEYS[2])
   redis.call('EXPIRE', running_in(life), 172800)
 end

@@ -6,12 +6,13 @@ local function newest()
   local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
   return last and last[1] or ''
 end
-if redis.call('HGET', KEYS[2], 'entry') ~= ARGV[2] then
+local turn = redis.call('HMGET', KEYS[2], 'entry', 'writes', 'life')
+if turn[1] ~= ARGV[2] then
   -- Done before and sent by now, while the store's answer was lost.
   if #redis.call('XRANGE', KEYS[5], ARGV[2], ARGV[2]) == 0 then return {newest()} end
   return redis.error_reply('CLOSED ' .. KEYS[2])
 end
-if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then return {newest()} end
+if tonumber(turn[2]) >= tonumber(ARGV[3]) then return {newest()} end
 local after = 4 + tonumber(ARGV[4]) * 2
 for i = 5, after, 2 do check_record(ARGV[i], ARGV[i + 1]) end
 for i = 5, after, 2 do
@@ -21,7 +22,7 @@ local ids = {newest()}
 for i = after + 1, #ARGV do
   ids[#ids + 1] = redis.call('XADD', KEYS[4], '*', 'p', ARGV[i])
 end
-stop_running(KEYS[2])
+if turn[3] then redis.call('ZREM', running_in(turn[3]), KEYS[2]) end
 if #ids == 1 then
   redis.call('DEL', KEYS[2])
   redis.call('XDEL', KEYS[5], ARGV[2])

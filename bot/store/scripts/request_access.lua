@@ -1,11 +1,10 @@
 -- Open a request of a subject, or find the open one. Needs no fence: a subject has one at a time, and
 -- none once an admin has let it in or blocked it.
--- KEYS: request of the subject, the new request, open requests, counter of the hour, grants
--- ARGV: nonce, the request, lifetime (s), now, how many in an hour, the subject here and everywhere
+-- KEYS: request of the subject, the new request, open requests, counter of the hour, the subject's
+--   documents here and everywhere
+-- ARGV: nonce, the request, lifetime (s), now, how many in an hour
 -- Returns the nonce of the open request; 'known'; or 'too_many' where there were too many lately.
-if redis.call('HEXISTS', KEYS[5], ARGV[6]) + redis.call('HEXISTS', KEYS[5], ARGV[7]) > 0 then
-  return 'known'
-end
+if redis.call('EXISTS', KEYS[5], KEYS[6]) > 0 then return 'known' end
 local held = redis.call('GET', KEYS[1])
 if held and redis.call('EXISTS', 'access:request:' .. held) == 1 then return held end
 local lately = redis.call('INCR', KEYS[4])

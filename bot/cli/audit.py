@@ -1,0 +1,89 @@
+"""`switchboard audit list | show | verify | rollback`: what was changed, by whom and why."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bot.cli.documents import said_why
+from bot.cli.registry import ACTOR, Registry, Said, table, time_of, why_of
+from registry.audit import AuditRecord
+
+_PAGE = 500
+_LONGEST = 60
+
+
+async def list_records(registry: Registry, given: Namespace) -> Said:
+    """The newest records, newest first; those of an account, a document or a person alone."""
+    found: list[AuditRecord] = []
+    async for record in _records(registry):
+        if len(found) >= given.count:
+            break
+        if _fits(record, given):
+            found.append(record)
+    return Said([*table(map(_row, found))] or ["no records"], [one.shown() for one in found])
+
+
+async def _records(registry: Registry) -> AsyncIterator[AuditRecord]:
+    before = None
+    while True:
+        page = await registry.history.host_audit(ACTOR, before=before, count=_PAGE)
+        for record in page:
+            yield record
+        if len(page) < _PAGE:
+            return
+        before = page[-1].number
+
+
+def _fits(record: AuditRecord, given: Namespace) -> bool:
+    if given.account is not None and record.account != given.account:
+        return False
+    if given.entity is not None and record.entity_id != given.entity:
+        return False
+    return given.by is None or record.changed_by == given.by
+
+
+def _row(record: AuditRecord) -> list[str]:
+    what = f"{record.action} {record.entity_id}".strip()
+    change = record.field_changed or record.detail
+    why = said_why(record.change_reason, record.ticket_reference)
+    at = time_of(record.at)
+    return [str(record.number), at, record.changed_by, what, change[:_LONGEST], why]
+
+
+async def show_record(registry: Registry, given: Namespace) -> Said:
+    """One record, with what was there before and after."""
+    body = (await registry.history.find(ACTOR, given.number)).shown()
+    body["created"] = time_of(body["created_at"])
+    known = {name: value for name, value in body.items() if value not in (None, [], "", False)}
+    return Said([f"{name}: {_text(value)}" for name, value in known.items()], body)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+async def verify(registry: Registry, _given: Namespace) -> Said:
+    """Whether the chain holds; names the first record that does not, with exit code 1."""
+    count, broken = await registry.history.verify(ACTOR)
+    data = {
+        "records": count,
+        "broken": {"number": broken.number, "why": broken.why} if broken else None,
+    }
+    if broken is None:
+        return Said([f"the audit holds: {count} records, each follows the one before it"], data)
+    return Said([f"record {broken.number} does not hold: {broken.why}"], data, 1)
+
+
+async def roll_back(registry: Registry, given: Namespace) -> Said:
+    """Take back the change of one record, unless a later one touched the same field."""
+    record = await registry.history.find(ACTOR, given.number)
+    key, why = registry.key("rollback"), why_of(given)
+    revision = await registry.history.roll_back(ACTOR, given.number, key=key, why=why)
+    what = f"{record.kind} {record.entity_id}"
+    what += f", {record.field_changed}" if record.field_changed else ""
+    line = f"took back record {given.number} ({what}), as revision {revision}"
+    data = {"record": given.number, "kind": record.kind, "id": record.entity_id}
+    return Said([line], {**data, "field": record.field_changed or None, "revision": revision})

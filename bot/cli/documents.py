@@ -1,0 +1,439 @@
+"""`switchboard agents | bindings | roles | access`: shows and changes documents of the registry."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bot.cli.registry import (
+    ACTOR,
+    Registry,
+    Said,
+    not_there,
+    person_of,
+    table,
+    time_of,
+    valid,
+    why_of,
+)
+from bot.errors import ConfigError, WrongWords
+from registry.access import AccessGrant
+from registry.binding import AgentBinding, AgentBindingType
+from registry.errors import AlreadyThere
+from registry.history import documents_in, text_of
+from registry.revisions import FieldChange, Kind, Revision, differences, json_of
+from registry.roles import RoleDocument, RoleGrant
+from registry.snapshot import Entry
+from registry.sources import stored_values as stored
+
+NAMES: Mapping[Kind, str] = {
+    "agent": "agent",
+    "binding": "binding",
+    "default": "default agent",
+    "role": "person with a role",
+    "key": "key",
+    "access": "access rule",
+    "proposal": "proposal",
+}
+STDIN = "-"
+
+
+def read_text(name: str) -> tuple[str, str]:
+    """What is in a file, or on standard input for `-`; and what to call it in messages."""
+    called = "standard input" if name == STDIN else name
+    try:
+        raw = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+        return raw.decode("utf-8-sig"), called
+    except OSError as error:
+        raise ConfigError(f"{called}: it cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{called}: it is not UTF-8 text; save it as UTF-8") from None
+
+
+# --- all kinds of documents ----------------------------------------------------------------------
+
+
+def documents(registry: Registry, kind: Kind) -> dict[str, Entry[Any]]:
+    """The documents of a kind that are in force, by id."""
+    found: dict[str, Entry[Any]] = {}
+    for where, entry in documents_in(registry.catalog.snapshot()):
+        own, id = stored.name_of(where)
+        if own == kind:
+            found[id] = entry
+    return found
+
+
+async def numbers(registry: Registry, kind: Kind, ids: Iterable[str]) -> dict[str, int]:
+    """The number of the newest revision of each document; 0 where none is known."""
+    known = [*ids]
+    if registry.missing:
+        return dict.fromkeys(known, 0)
+    heads = await registry.catalog.heads([stored.key_of(kind, id) for id in known])
+    return {id: head.number for id, head in zip(known, heads, strict=True)}
+
+
+async def number(registry: Registry, kind: Kind, id: str) -> int:
+    """The number of a document's newest revision."""
+    return (await numbers(registry, kind, [id]))[id]
+
+
+def shown(kind: Kind, id: str, entry: Entry[Any], revision: int) -> dict[str, Any]:
+    """A document as JSON shows it."""
+    return {
+        "kind": kind,
+        "id": id,
+        "place": entry.place,
+        "owner": "file" if entry.operator else "store",
+        "revision": revision or None,
+        "hash": entry.revision,
+        "value": json_of(text_of(entry.value)),
+    }
+
+
+async def listing(registry: Registry, kind: Kind) -> list[dict[str, Any]]:
+    """All documents of a kind as JSON shows them."""
+    found = documents(registry, kind)
+    last = await numbers(registry, kind, found)
+    return [shown(kind, id, entry, last[id]) for id, entry in found.items()]
+
+
+def found_in(registry: Registry, kind: Kind, id: str) -> Entry[Any]:
+    """A document that is in force; raises ConfigError."""
+    known = documents(registry, kind)
+    if id not in known:
+        cure = f"there are: {', '.join(sorted(known)[:20]) or 'none'}"
+        raise not_there(NAMES[kind], id, known, cure)
+    return known[id]
+
+
+async def show_document(registry: Registry, given: Namespace) -> Said:
+    """A document alone, as `put` takes it back; with --json also its revision and place."""
+    entry = found_in(registry, given.kind, given.id)
+    body = shown(given.kind, given.id, entry, await number(registry, given.kind, given.id))
+    return Said(json.dumps(body["value"], indent=2, ensure_ascii=False).splitlines(), body)
+
+
+async def show_history(registry: Registry, given: Namespace) -> Said:
+    """The revisions of a document, newest first."""
+    found = await revisions(registry, given.kind, given.id)
+    return Said([*table(map(_revision_row, found))], [*map(_revision_data, found)])
+
+
+async def revisions(registry: Registry, kind: Kind, id: str) -> list[Revision]:
+    """The revisions of a document, newest first; raises ConfigError where there are none."""
+    found = await registry.history.revisions(ACTOR, kind, id)
+    if not found and id in documents(registry, kind):
+        message = f"{NAMES[kind]} '{id}' has no revisions yet"
+        raise ConfigError(f"{message}; a host notes them when it loads the file")
+    if not found:
+        cure = "`list` shows which there are; `audit list` also what was deleted"
+        raise not_there(NAMES[kind], id, documents(registry, kind), cure)
+    return found
+
+
+def _revision_row(one: Revision) -> list[str]:
+    what = "deleted" if one.text is None else f"from {one.place}" if one.place else ""
+    by = f"{one.by} ({one.via})" if one.via not in ("", one.by) else one.by
+    return [str(one.number), time_of(one.at), by, what, said_why(one.reason, one.ticket)]
+
+
+def said_why(reason: str, ticket: str) -> str:
+    """A reason and a ticket in one text."""
+    return " ".join([*([reason] if reason else []), *([f"[{ticket}]"] if ticket else [])])
+
+
+def _revision_data(one: Revision) -> dict[str, Any]:
+    return {
+        "revision": one.number,
+        "hash": one.hash,
+        "at": one.at,
+        "by": one.by,
+        "via": one.via,
+        "reason": one.reason or None,
+        "ticket": one.ticket or None,
+        "place": one.place or None,
+        "deleted": one.text is None,
+    }
+
+
+async def show_diff(registry: Registry, given: Namespace) -> Said:
+    """What differs between two revisions; between the newest two unless they are named."""
+    found = await revisions(registry, given.kind, given.id)
+    new = given.new or found[0].number
+    old = given.old or new - 1
+    if old < 1:
+        raise ConfigError(f"{NAMES[given.kind]} '{given.id}' has only one revision")
+    diff = await registry.history.diff(ACTOR, given.kind, given.id, old, new)
+    changes = [
+        {"field": one.field, "section": one.section, "old": one.old, "new": one.new}
+        for one in diff.changes
+    ]
+    head = f"{NAMES[given.kind]} {given.id}, revision {old} to {new}"
+    lines = [f"{head}:", *(_change_line(one) for one in diff.changes)]
+    lines = lines if changes else [f"{head}: no difference"]
+    return Said(lines, {"id": given.id, "from": old, "to": new, "changes": changes})
+
+
+def _change_line(change: FieldChange) -> str:
+    name = change.field or "the whole document"
+    if not change.words:
+        was, now = (json.dumps(one, ensure_ascii=False) for one in (change.old, change.new))
+        return f"  {name}: {was} -> {now}"
+    marks = {"=": "{}", "-": "[-{}-]", "+": "{{+{}+}}"}
+    return f"  {name}: " + "".join(marks[mark].format(text) for mark, text in change.words)
+
+
+async def restore_document(registry: Registry, given: Namespace) -> Said:
+    """Make an old revision the newest one."""
+    key, why = registry.key("restore"), why_of(given)
+    made = await registry.history.restore(
+        ACTOR, given.kind, given.id, given.revision, key=key, why=why
+    )
+    line = f"restored {NAMES[given.kind]} {given.id} to revision {given.revision}"
+    data = _made(given.kind, given.id, "restored", made)
+    return Said([f"{line}, as revision {made}"], data)
+
+
+def _made(kind: Kind, id: str, change: str, revision: int) -> dict[str, Any]:
+    return {"kind": kind, "id": id, "change": change, "revision": revision or None}
+
+
+# --- agents --------------------------------------------------------------------------------------
+
+
+async def list_agents(registry: Registry, _given: Namespace) -> Said:
+    """The agents with name, place and revision."""
+    default = registry.catalog.snapshot().default
+    found = [one | {"default": one["id"] == default} for one in await listing(registry, "agent")]
+    rows = (
+        [
+            one["id"],
+            one["value"]["name"],
+            one["place"] if one["owner"] == "file" else "store",
+            f"revision {one['revision']}" if one["revision"] else "",
+            "default" if one["default"] else "",
+        ]
+        for one in found
+    )
+    return Said([*table(rows)] or ["no agents"], found)
+
+
+async def put_agent(registry: Registry, given: Namespace) -> Said:
+    """Create an agent, or change it, from JSON or YAML; an equal one is left as it is."""
+    text, called = read_text(given.file)
+    agent = await registry.catalog.parse_pasted(text, called)
+    where, new = stored.DEFINITION + agent.id, agent.to_text()
+    there, why = await registry.catalog.writable.text(where), why_of(given)
+    fields = [one.field for one in differences(json_of(there or "{}"), json_of(new))]
+    if there is not None and not fields and not registry.catalog.operators(where):
+        data = _made("agent", agent.id, "unchanged", await number(registry, "agent", agent.id))
+        return Said([f"agent {agent.id} is as it was"], data)
+    if there is None:
+        with suppress(AlreadyThere):
+            await registry.catalog.create_agent(ACTOR, agent, key=registry.key("create"), why=why)
+            revision = await number(registry, "agent", agent.id)
+            line = f"created agent {agent.id}, revision {revision}"
+            return Said([line], _made("agent", agent.id, "created", revision))
+    await registry.catalog.update_agent(ACTOR, agent, key=registry.key("update"), why=why)
+    revision = await number(registry, "agent", agent.id)
+    line = f"changed agent {agent.id}, revision {revision}: {', '.join(fields)}"
+    return Said([line], _made("agent", agent.id, "changed", revision) | {"fields": fields})
+
+
+async def delete_document(registry: Registry, given: Namespace) -> Said:
+    """Delete an agent or a binding."""
+    kind, id, catalog = given.kind, given.id, registry.catalog
+    remove = catalog.delete_agent if kind == "agent" else catalog.unbind
+    if not await remove(ACTOR, id, key=registry.key("delete"), why=why_of(given)):
+        found_in(registry, kind, id)
+        raise ConfigError(f"{NAMES[kind]} '{id}' was deleted by somebody else")
+    data = _made(kind, id, "deleted", await number(registry, kind, id))
+    notes = _left_over(registry, id) if kind == "agent" else []
+    return Said([f"deleted {NAMES[kind]} {id}"], data, notes=notes)
+
+
+def _left_over(registry: Registry, agent: str) -> list[str]:
+    bindings = documents(registry, "binding").values()
+    slots = [one.value.slot for one in bindings if one.value.agent_id == agent]
+    slots += ["the default agent"] if registry.catalog.snapshot().default == agent else []
+    return [f"still naming it, and inactive: {', '.join(slots)}"] if slots else []
+
+
+async def default_agent(registry: Registry, given: Namespace) -> Said:
+    """Show the default agent; set it, or set none."""
+    default = registry.catalog.snapshot().default
+    if given.id is None:
+        known = default in registry.catalog.snapshot().agents
+        line = f"{default}{'' if known else ', which does not exist'}" if default else "none"
+        return Said([line], {"id": default})
+    if registry.missing:
+        raise ConfigError(f"this needs the store. {registry.missing}.")
+    wanted = None if given.id == "none" else given.id
+    if wanted is not None:
+        found_in(registry, "agent", wanted)
+    key, why = registry.key("default"), why_of(given)
+    await registry.catalog.set_default(ACTOR, wanted, key=key, why=why)
+    line = f"the default agent is {wanted}" if wanted else "there is no default agent now"
+    revision = await number(registry, "default", stored.DEFAULT_ID)
+    return Said([line], {"id": wanted, "before": default, "revision": revision or None})
+
+
+# --- bindings ------------------------------------------------------------------------------------
+
+
+async def list_bindings(registry: Registry, _given: Namespace) -> Said:
+    """What is bound to which agent."""
+    agents = registry.catalog.snapshot().agents
+    found = await listing(registry, "binding")
+    rows = (
+        [
+            one["id"],
+            one["value"]["agentId"],
+            one["place"] if one["owner"] == "file" else "store",
+            "" if one["value"]["agentId"] in agents else "inactive: no such agent",
+        ]
+        for one in found
+    )
+    return Said([*table(rows)] or ["no bindings"], found)
+
+
+async def set_binding(registry: Registry, given: Namespace) -> Said:
+    """Bind a bot, a chat or a person to an agent."""
+    kinds = {
+        AgentBindingType.TelegramBot: given.bot,
+        AgentBindingType.ChatId: given.chat,
+        AgentBindingType.UserId: given.person,
+    }
+    of, key = next((of, key) for of, key in kinds.items() if key is not None)
+    if given.on_bot is not None and of is AgentBindingType.TelegramBot:
+        raise WrongWords("--on-bot goes with --chat or --person: it narrows them to one bot")
+    found_in(registry, "agent", given.agent)
+    key = key.removeprefix("tg:") if of is AgentBindingType.UserId else key
+    binding = valid(AgentBinding, agent_id=given.agent, type=of, binding_key=key, bot=given.on_bot)
+    slot = binding.slot
+    before = documents(registry, "binding").get(slot)
+    was = before.value.agent_id if before else None
+    if before and was == given.agent and not before.operator:
+        data = _made("binding", slot, "unchanged", await number(registry, "binding", slot))
+        return Said([f"{slot} is bound to {was} already"], data)
+    await registry.catalog.bind(ACTOR, binding, key=registry.key("bind"), why=why_of(given))
+    revision = await number(registry, "binding", slot)
+    line = f"bound {slot} to {given.agent}" + (f", before it was {was}" if was else "")
+    change = "changed" if was else "created"
+    return Said([line], _made("binding", slot, change, revision) | {"agent": given.agent})
+
+
+# --- roles ---------------------------------------------------------------------------------------
+
+
+async def list_roles(registry: Registry, _given: Namespace) -> Said:
+    """Who was given which roles; those of ADMINS are not among them."""
+    found = await listing(registry, "role")
+    people = documents(registry, "role")
+    rows = (
+        [person, grant.role, grant.place, ", ".join(grant.duties)]
+        for person, entry in people.items()
+        for grant in entry.value.grants
+    )
+    return Said([*table(rows)] or ["no roles"], found)
+
+
+def _grant_of(given: Namespace) -> tuple[str, RoleGrant]:
+    """The person and the role that were named; raises WrongWords."""
+    scope = given.scope or ("client" if given.client else "account")
+    person = person_of(given.person)
+    grant = valid(
+        RoleGrant,
+        role=given.role,
+        scope=scope,
+        account=given.account,
+        client=given.client,
+        duties=tuple(getattr(given, "duty", None) or ()),
+    )
+    valid(RoleDocument, person=person, grants=(grant,))
+    return person, grant
+
+
+async def grant_role(registry: Registry, given: Namespace) -> Said:
+    """Give a person a role."""
+    person, grant = _grant_of(given)
+    what = f"{grant.role} of {grant.place}"
+    if grant in registry.catalog.snapshot().grants_of(person):
+        data = _made("role", person, "unchanged", await number(registry, "role", person))
+        return Said([f"{person} is {what} already"], data)
+    key, why = registry.key("grant"), why_of(given)
+    await registry.catalog.grant_role(ACTOR, person, grant, key=key, why=why)
+    data = _made("role", person, "granted", await number(registry, "role", person))
+    return Said([f"{person} is {what} now"], data | {"grant": grant.model_dump(mode="json")})
+
+
+async def revoke_role(registry: Registry, given: Namespace) -> Said:
+    """Take a role away from a person."""
+    person, grant = _grant_of(given)
+    what = f"{grant.role} of {grant.place}"
+    key, why = registry.key("revoke"), why_of(given)
+    held = registry.catalog.snapshot().grants_of(person)
+    if not await registry.catalog.revoke_role(ACTOR, person, grant, key=key, why=why):
+        roles = ", ".join(f"{one.role} of {one.place}" for one in held)
+        raise ConfigError(
+            f"{person} is not {what}; {f'they are {roles}' if roles else 'they have no role'}"
+        )
+    data = _made("role", person, "revoked", await number(registry, "role", person))
+    return Said([f"{person} is no longer {what}"], data)
+
+
+async def role_history(registry: Registry, given: Namespace) -> Said:
+    """The revisions of a person's roles."""
+    given.id = person_of(given.id)
+    return await show_history(registry, given)
+
+
+# --- access --------------------------------------------------------------------------------------
+
+
+async def list_access(registry: Registry, _given: Namespace) -> Said:
+    """Who was let in, and who is blocked."""
+    found = await listing(registry, "access")
+    entries = [entry.value for entry in documents(registry, "access").values()]
+    rows = ([one.subject, one.level, time_of(one.at), one.by, one.name] for one in entries)
+    return Said([*table(rows)] or ["nobody was let in or blocked"], found)
+
+
+def _subject(given: Namespace) -> str:
+    """`person:5@7` as it stands; a number alone is a person, a negative one a group."""
+    text = given.subject.removeprefix("tg:")
+    if not text.removeprefix("-").isdigit():
+        return str(given.subject)
+    return f"{'chat' if text.startswith('-') else 'person'}:{text}@{given.bot or '*'}"
+
+
+async def set_access(registry: Registry, given: Namespace) -> Said:
+    """Let a person or a group in, or block them."""
+    subject, catalog = _subject(given), registry.catalog
+    now = int(catalog.wall())
+    grant = valid(AccessGrant, subject=subject, level=given.level, by=ACTOR.id, at=now)
+    before = documents(registry, "access").get(subject)
+    word = "let in" if given.level == "member" else "blocked"
+    if before and before.value.level == given.level:
+        data = _made("access", subject, "unchanged", await number(registry, "access", subject))
+        return Said([f"{subject} is {word} already"], data)
+    await catalog.set_access(ACTOR, grant, key=registry.key("access"), why=why_of(given))
+    data = _made("access", subject, word, await number(registry, "access", subject))
+    return Said([f"{subject} is {word}"], data)
+
+
+async def clear_access(registry: Registry, given: Namespace) -> Said:
+    """Take back what let a person or a group in, or blocked them."""
+    subject = _subject(given)
+    valid(AccessGrant, subject=subject, level="member")
+    key, why = registry.key("access"), why_of(given)
+    if not await registry.catalog.clear_access(ACTOR, subject, key=key, why=why):
+        found_in(registry, "access", subject)
+        raise ConfigError(f"{subject} was cleared by somebody else")
+    data = _made("access", subject, "cleared", await number(registry, "access", subject))
+    return Said([f"{subject} is neither let in nor blocked now"], data)

@@ -1,0 +1,296 @@
+"""What documents were, from a chat: /versions, /diff, /restore."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.command import (
+    READ_DOCUMENTS,
+    WRITE_DOCUMENTS,
+    CommandContext,
+    CommandResult,
+    Reply,
+    code,
+    command,
+    escape_markdown,
+    first_items,
+    paragraphs,
+    split_reason,
+)
+from bot.commands.host import AdminContext, ago, no_agent
+from registry.history import Diff
+from registry.revisions import KINDS, FieldChange, Kind, Revision, WordChange, differences
+from registry.sources.stored_values import DEFAULT_ID
+
+MAX_VERSIONS = 15
+MAX_FIELDS = 4
+MAX_CHANGES = 20
+MAX_TEXT = 2_000
+MAX_VALUE = 300
+KEPT = 40
+"""Characters of unchanged text that are shown on each side of a change."""
+WHICH = "AGENT | binding SLOT | default"
+HOW = (
+    f"Write {{}}. /agents lists the agents, and /agent ID says what is bound to one. "
+    f"{', '.join(KINDS[:-1])} or {KINDS[-1]} before an id says what it is the id of."
+)
+_INDENT = re.compile(r"\n[ \t]+")
+"""What Markdown would take for the start of code."""
+SECTIONS = {
+    "text": "Texts",
+    "model": "Model",
+    "tools": "Tools",
+    "limits": "Limits",
+    "other": "Other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentName:
+    """Which document a command is about, and the words that follow it."""
+
+    kind: Kind
+    id: str
+    rest: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The document as Markdown."""
+        if self.kind == "default":
+            return "the default agent"
+        return code(self.id) if self.kind == "agent" else f"{self.kind} {code(self.id)}"
+
+    @property
+    def typed(self) -> str:
+        """The document as the commands take it."""
+        is_plain = self.kind == "agent" and self.id not in KINDS and not self.id.isdecimal()
+        return self.id if is_plain or self.kind == "default" else f"{self.kind} {self.id}"
+
+
+def named_document(words: Sequence[str], here: str | None = None) -> DocumentName | None:
+    """The document that the words begin with, or without a name the agent `here`; else None."""
+    if not words or (here and all(map(str.isdecimal, words))):
+        return DocumentName("agent", here, tuple(words)) if here else None
+    first, *rest = words
+    kind = first.lower()
+    if kind == "default":
+        return DocumentName("default", DEFAULT_ID, tuple(rest))
+    is_kind = kind in KINDS and rest and (kind in ("agent", "role") or not rest[0].isdecimal())
+    if not is_kind:
+        return DocumentName("agent", kind, tuple(rest))
+    id = rest[0] if kind == "key" else rest[0].lower()
+    if kind == "role" and id.isdecimal():
+        id = f"tg:{id}"
+    return DocumentName(kind, id, tuple(rest[1:]))  # type: ignore[arg-type]
+
+
+@command(
+    "versions",
+    "show what an agent, a binding or the default agent was before",
+    needs=READ_DOCUMENTS,
+    usage=f"[{WHICH}]",
+    concurrent=True,
+)
+async def versions(host: AdminContext, context: CommandContext) -> CommandResult:
+    """List the revisions of a document, newest first, with who wrote each and what changed."""
+    document = named_document(context.words, context.resolution.agent_id)
+    if document is None or document.rest:
+        return Reply(escape_markdown(HOW.format(f"/versions [{WHICH}]")))
+    found = await host.history.revisions(host.actor(context), document.kind, document.id)
+    if not found:
+        return Reply(_never(host, document))
+    shown, more = first_items(found, MAX_VERSIONS)
+    now = host.catalog.wall()
+    befores = (*found[1 : len(shown)], found[len(shown)] if len(found) > len(shown) else None)
+    lines = [_version(one, old, now) for one, old in zip(shown, befores, strict=False)]
+    head = f"Versions of {document}, newest first:"
+    hint = (
+        "" if len(found) < 2 else escape_markdown(f"/diff {document.typed} shows the last change.")
+    )
+    return Reply(paragraphs("\n".join([head, *lines]) + more, hint))
+
+
+def _never(host: AdminContext, document: DocumentName) -> str:
+    if document.kind == "agent":
+        return no_agent(host.catalog.snapshot(), document.id)
+    return f"There never was {document}."
+
+
+def _version(revision: Revision, before: Revision | None, now: float) -> str:
+    head = f"• {code(str(revision.number))} {ago(max(0.0, now - revision.at))}"
+    why = because(revision.reason, revision.ticket)
+    return f"{head} {author(revision.by, revision.place)}{why}: {_summary(revision, before)}"
+
+
+def author(by: str, place: str = "") -> str:
+    """Who made a change, in words."""
+    if by == "store":
+        return "set by hand in the store"
+    if by == "file":
+        return escape_markdown(f"from {place}" if place else "from the file or the environment")
+    return "by the command line" if by == "operator" else f"by {code(by)}"
+
+
+def because(reason: str, ticket: str = "") -> str:
+    """Why a change was made; '' where nobody said it."""
+    if ticket and ticket not in reason:
+        reason = f"{reason} ({ticket})" if reason else ticket
+    return escape_markdown(f" because {reason}") if reason else ""
+
+
+def _summary(revision: Revision, before: Revision | None) -> str:
+    """What a revision changed, in a few words."""
+    if revision.text is None:
+        return "deleted"
+    if before is None:
+        return "created" if revision.number == 1 else "what was before is no longer kept"
+    if before.text is None:
+        return "created again"
+    changes = differences(before.value, revision.value)
+    if not changes:
+        return "nothing changed in what it says"
+    names = [one.field or f"{_short(one.old)} → {_short(one.new)}" for one in changes]
+    shown, rest = names[:MAX_FIELDS], len(names) - MAX_FIELDS
+    return escape_markdown(", ".join(shown) + (f" and {rest} more" if rest > 0 else ""))
+
+
+@command(
+    "diff",
+    "show what changed from one version to another",
+    needs=READ_DOCUMENTS,
+    usage=f"[{WHICH}] [FROM [TO]]",
+    concurrent=True,
+)
+async def diff(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Show what differs between two revisions of a document, by default the last two."""
+    document = named_document(context.words, context.resolution.agent_id)
+    if document is None or len(document.rest) > 2 or not all(map(_is_number, document.rest)):
+        return Reply(escape_markdown(HOW.format(f"/diff [{WHICH}] [FROM [TO]]")))
+    actor, (kind, id) = host.actor(context), (document.kind, document.id)
+    found = await host.history.revisions(actor, kind, id)
+    if not found:
+        return Reply(_never(host, document))
+    newest = found[0].number
+    wanted = [int(word) for word in document.rest]
+    if not wanted and len(found) == 1:
+        return Reply(f"There is one version of {document} so far.")
+    old, new = (*wanted, newest)[:2] if wanted else (found[1].number, newest)
+    between = await host.history.diff(actor, kind, id, old, new)
+    # Two long texts that have little in common are compared for some tenths of a second.
+    return Reply(await asyncio.to_thread(_diff_text, document, between))
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and len(word) <= 9
+
+
+def _diff_text(document: DocumentName, found: Diff) -> str:
+    head = f"{document}, from version {found.old.number} to {found.new.number}:"
+    if not found.changes:
+        return f"{head} nothing changed."
+    shown, more = first_items(found.changes, MAX_CHANGES)
+    parts = [head]
+    for section, title in SECTIONS.items():
+        lines = [_changed(change) for change in shown if change.section == section]
+        if lines:
+            parts.append("\n".join([f"**{title}**", *lines]))
+    return paragraphs(*parts) + more
+
+
+def _changed(change: FieldChange) -> str:
+    """A changed field; texts word by word."""
+    name = f"{code(change.field)}: " if change.field else ""
+    if words := change.words:
+        return f"• {name}{_text_change(words)}"
+    if change.old is None:
+        return f"• {name}{marked('+', _short(change.new))}"
+    if change.new is None:
+        return f"• {name}{marked('-', _short(change.old))}"
+    return f"• {name}{code(_short(change.old))} → {code(_short(change.new))}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+
+
+def _text_change(words: Sequence[WordChange]) -> str:
+    """A text with what was ~~taken out~~ and **put in**; long unchanged stretches are shortened."""
+    result, last, shown = "", ("=", " "), 0
+    for number, (kind, whole) in enumerate(words):
+        if shown > MAX_TEXT:
+            return f"{result} …"
+        text = _INDENT.sub("\n", whole)
+        if kind == "=":
+            text = _shortened(text, first=number == 0, last=number == len(words) - 1)
+            piece = escape_markdown(text)
+        else:
+            text = _visible(text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…")
+            piece = marked(kind, text)
+        if _needs_blank(last, (kind, text[0])):
+            piece = f" {piece}"
+        result, last, shown = result + piece, (kind, text[-1]), shown + len(text)
+    return result
+
+
+def _needs_blank(before: tuple[str, str], after: tuple[str, str]) -> bool:
+    """Whether Markdown reads the marks at a joint only with a blank there.
+
+    Each side is its kind and the character at the joint: beside anything but a blank, marks are
+    read around letters and digits alone.
+    """
+    if before[1].isspace() or after[1].isspace():
+        return False
+    inside = [char for kind, char in (before, after) if kind != "="]
+    return len(inside) == 2 or not all(map(str.isalnum, inside))
+
+
+def _shortened(text: str, *, first: bool, last: bool) -> str:
+    """An unchanged stretch without what lies far from the changes beside it."""
+    if len(text) <= 2 * KEPT:
+        return text
+    head, tail = "" if first else f"{text[:KEPT]} ", "" if last else f" {text[-KEPT:]}"
+    return f"{head}…{tail}"
+
+
+def marked(kind: str, text: str) -> str:
+    """A text as taken out (-) or put in (+), as Markdown: each line by itself, blanks outside."""
+    mark = "~~" if kind == "-" else "**"
+    return "\n".join(_marked_line(mark, line) for line in text.split("\n"))
+
+
+def _marked_line(mark: str, line: str) -> str:
+    core = line.strip()
+    if not core:
+        return line
+    before, _, after = line.partition(core)
+    return f"{before}{mark}{escape_markdown(core)}{mark}{after}"
+
+
+def _visible(text: str) -> str:
+    """A change of blanks alone, shown by signs."""
+    return text if text.strip() else text.replace(" ", "␣").replace("\n", "⏎")
+
+
+@command(
+    "restore",
+    "make an old version the newest one again",
+    needs=WRITE_DOCUMENTS,
+    usage=f"{WHICH} N [because …]",
+)
+async def restore(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Make an old revision of a document the newest one."""
+    text, why = split_reason(context.arguments)
+    document = named_document(text.split())
+    if document is None or len(document.rest) != 1 or not _is_number(document.rest[0]):
+        return Reply(escape_markdown(HOW.format(f"/restore {WHICH} N")))
+    number = int(document.rest[0])
+    made = await host.history.restore(
+        host.actor(context), document.kind, document.id, number, key=context.key, why=why
+    )
+    done = f"Restored version {number} of {document}, as version {made}."
+    return Reply(f"{done} {escape_markdown(f'/diff {document.typed}')} shows what changed.")
