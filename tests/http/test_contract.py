@@ -84,4 +84,4 @@ async def test_a_fuzzer_that_has_time_finds_no_more(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage, api_host(stage) as api:
         await furnished(api)
         phases = "examples,coverage,fuzzing,stateful"
-        await judged(api, tmp_path, "--phases", phases, "--max-examples", "40")
+        await judged(api, tmp_path, "--phases", phases, "--max-examples", "25")
