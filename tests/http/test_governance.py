@@ -87,6 +87,15 @@ async def test_the_audit_tells_of_each_changed_field_and_is_filtered_and_paged(
         ("update", "name", "prompt"),
         ("create", None, "prompt"),
     ]
+    more = {"llmOverrides": {"maxTokens": 9}, "whitelistPatterns": ["desk:*"]}
+    await put(api, "typed", POET)
+    await put(api, "typed", {**POET, **more, "costConfig": {"maxRequestsPerMinute": 3}})
+    typed = (await api.get(f"{audit_of('default')}?entity=typed&limit=3")).json["entries"]
+    assert {one["field_changed"]: one["entity_type"] for one in typed} == {
+        "llmOverrides": "preference",
+        "whitelistPatterns": "tool",
+        "costConfig": "rule",
+    }
     first = entries[0]
     assert (first["old_value"], first["new_value"]) == ("Answer in rhymes.", "Answer in prose.")
     assert (first["change_reason"], first["ticket_reference"]) == ("tone", "OPS-1")
