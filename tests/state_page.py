@@ -10,7 +10,9 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 PAGE = Path(__file__).parents[1] / "docs" / "state.md"
-ROW = re.compile(r"^\| `([^`]+)` \| (string|hash|stream|zset|set) \| .+ \| `([^`]+)` \| (.+) \|$")
+ROW = re.compile(
+    r"^\| `([^`]+)` \| (string|hash|list|stream|zset|set) \| .+ \| `([^`]+)` \| (.+) \|$"
+)
 CHANNEL = re.compile(r"^\| `([^`]+)` \| [^|]+ \| `[^`]+` \|$")
 
 

@@ -682,6 +682,7 @@ async def test_an_admin_of_the_account_lets_in_and_blocks_but_makes_no_admins(
         assert await say("hello") == "from Echo"
         stage.world.say(private.ann, private.room, "hello")
         card = await private.card(hers)
+        block = data(card)[1]
         assert await private.press(cat, hers, card, "Allow") == "Let in."
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"
         assert "is blocked in" in await say(f"/people block {ben.id}")
@@ -693,7 +694,7 @@ async def test_an_admin_of_the_account_lets_in_and_blocks_but_makes_no_admins(
         by = {record.changed_by for record in await audit_of(host) if record.kind == "access"}
         assert by == {f"tg:{cat.id}"}
         await host.catalog.revoke_role(boss, f"tg:{cat.id}", role, key="no more")
-        stage.world.press(private.bot, cat, hers, hers.messages[card.id], f"{data(card)[1]}")
+        stage.world.press(private.bot, cat, hers, hers.messages[card.id], block)
         await until(lambda: host.counters["refused:card"] == 1)
         assert host.grants.access.grants == before
 

@@ -23,6 +23,12 @@ RARE = {
     "access:version",  # of an older version
     "agent:audit",  # of an older version
     "agent:key:<id>",  # of a host with an API
+    "agent:proposal:<agent>",  # of a host where a second person reviews
+    "agent:role:<person>",  # of a host whose admins are not all in ADMINS
+    "api:answer:<digest>",
+    "api:key-use:<id>",
+    "api:running:<digest>",
+    "api:secret",
     "{<line>}:closed:<chat>",  # of a group in which the bot may not write
     "{<line>}:dead",  # of a turn that ends the host again and again
     "{<line>}:failing",  # of a part that met 5xx or no answer

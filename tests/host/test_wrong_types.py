@@ -114,7 +114,7 @@ async def test_a_press_waits_for_a_key_of_the_wrong_type_and_counts_once_it_is_r
             press = stage.world.press_button(private.boss, private.office, card.id, "Allow")
             await until(lambda: told(host, stored_values.AUDIT), PATIENCE)
             assert press.answer is None
-            assert not host.grants.access.grants
+            assert len(host.grants.access.grants) == 0
         await stage.world.until(lambda: press.answer is not None, PATIENCE)
-        assert press.answer == {**(press.answer or {}), "text": "Let in."}
+        assert (press.answer or {})["text"] == "Let in."
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"

@@ -1,0 +1,81 @@
+"""The API against its own OpenAPI document: another program makes up requests, and judges."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.host.stage import ROOT, staged
+from tests.http.api import OPERATOR_KEY, Client, api_host
+
+FUZZER = ROOT / ".venv" / "fuzzer"
+"""Where `make dev` puts it: it needs another jsonschema-rs than the host."""
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "ignored_auth",
+    "use_after_free",
+)
+
+
+async def furnished(api: Client) -> None:
+    """What the examples of the document name is there, each with a history."""
+    for text in ("You are Jack.", "You are Jack, a pirate."):
+        sent = {"name": "Jack", "mcpServerEndpoints": [], "customInstructions": text}
+        await api.ask("PUT", "/api/v1/registry/agents/jack", json=sent)
+    slot = quote("chatid:-100123:bot:@demobot", safe="")
+    puts: dict[str, Any] = {
+        f"registry/bindings/{slot}": {"agentId": "jack"},
+        "registry/default": {"agent_id": "jack"},
+        "roles/api:acme:ann": {"grants": [{"role": "instance_manager", "account": "acme"}]},
+    }
+    for path, sent in puts.items():
+        made = await api.ask("PUT", f"/api/v1/{path}", json=sent, Change_Reason="furnishing")
+        assert made.status == 201, made.body
+
+
+async def judged(api: Client, folder: Path, *options: str) -> str:
+    """What schemathesis says of a host; raises AssertionError where something is wrong."""
+    command = [
+        *(sys.executable, str(FUZZER / "bin" / "schemathesis"), "run"),
+        *(f"{api.host.url}/openapi.json", "--header", f"Authorization: Bearer {OPERATOR_KEY}"),
+        *("--header", "Change-Reason: a fuzzer"),
+        *("--checks", ",".join(CHECKS), "--warnings", "off", "--no-color"),
+        *("--suppress-health-check", "all", *options),
+    ]
+    ran = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(FUZZER)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await ran.communicate()
+    text = said.decode()
+    assert ran.returncode == 0, text
+    return text
+
+
+async def test_a_fuzzer_finds_no_server_error_and_no_undocumented_answer(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage, api_host(stage) as api:
+        await furnished(api)
+        await judged(api, tmp_path, "--phases", "fuzzing,stateful", "--max-examples", "1")
+
+
+@pytest.mark.attack
+@pytest.mark.timeout(1800)
+async def test_a_fuzzer_that_has_time_finds_no_more(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage, api_host(stage) as api:
+        await furnished(api)
+        phases = "examples,coverage,fuzzing,stateful"
+        await judged(api, tmp_path, "--phases", phases, "--max-examples", "40")
