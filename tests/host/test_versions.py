@@ -105,7 +105,8 @@ async def test_an_admin_edits_an_agent_and_takes_it_back_on_two_replicas(
                 await host.catalog.until(
                     lambda snapshot: snapshot.agents["poet"].value.custom_instructions == FIRST
                 )
-        assert await asyncio.gather(here("hello"), there("hello")) == ["from the first"] * 2
+        answers = await asyncio.gather(here("hello"), there("hello"))
+        assert set(answers) == {"from the first"}
 
         audit = await there("/audit poet")
         assert "update agent poet: customInstructions" in audit
