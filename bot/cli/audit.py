@@ -1,4 +1,4 @@
-"""`switchboard audit list | show | verify | rollback`: what was changed, by whom and why."""
+"""`switchboard audit | reviews`: what was changed, by whom and why, and what waits for approval."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from bot.cli.documents import said_why
 from bot.cli.registry import ACTOR, Registry, Said, table, time_of, why_of
 from registry.audit import AuditRecord
+from registry.reviews import Reviews
 
 _PAGE = 500
 _LONGEST = 60
@@ -87,3 +88,30 @@ async def roll_back(registry: Registry, given: Namespace) -> Said:
     line = f"took back record {given.number} ({what}), as revision {revision}"
     data = {"record": given.number, "kind": record.kind, "id": record.entity_id}
     return Said([line], {**data, "field": record.field_changed or None, "revision": revision})
+
+
+# --- reviews --------------------------------------------------------------------------------------
+
+
+async def list_reviews(registry: Registry, _given: Namespace) -> Said:
+    """What waits, oldest first; a named person approves it in a chat or over HTTP."""
+    waiting = Reviews(registry.catalog).open()
+    rows = [
+        [
+            one.agent,
+            time_of(one.at),
+            one.by,
+            f"waits for {' and '.join(one.missing)}",
+            said_why(one.reason, one.ticket),
+        ]
+        for one in waiting
+    ]
+    data = [{**one.model_dump(mode="json"), "missing": [*one.missing]} for one in waiting]
+    return Said([*table(rows)] or ["no change waits for a second person"], data)
+
+
+async def reject_review(registry: Registry, given: Namespace) -> Said:
+    """Drop a change; the agent stays as it is."""
+    key, why = registry.key("reject"), why_of(given)
+    await Reviews(registry.catalog).reject(ACTOR, given.agent, key=key, why=why)
+    return Said([f"rejected the change of agent {given.agent}"], {"agent": given.agent})

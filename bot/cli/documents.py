@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,14 @@ def _change_line(change: FieldChange) -> str:
         was, now = (json.dumps(one, ensure_ascii=False) for one in (change.old, change.new))
         return f"  {name}: {was} -> {now}"
     marks = {"=": "{}", "-": "[-{}-]", "+": "{{+{}+}}"}
-    return f"  {name}: " + "".join(marks[mark].format(text) for mark, text in change.words)
+    parts = list[str]()
+    for (mark, text), (following, _) in zip_longest(
+        change.words, change.words[1:], fillvalue=("=", "")
+    ):
+        body = text if mark == "=" else text.rstrip()  # the space behind a word is no change
+        is_replaced = (mark, following) == ("-", "+")
+        parts.append(marks[mark].format(body) + ("" if is_replaced else text[len(body) :]))
+    return f"  {name}: {''.join(parts)}"
 
 
 async def restore_document(registry: Registry, given: Namespace) -> Said:

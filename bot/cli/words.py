@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bot.cli import audit, documents, keys, reviews, transfer
+from bot.cli import audit, documents, keys, transfer
 from bot.cli.registry import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
@@ -230,8 +230,8 @@ def _audit(parser: argparse.ArgumentParser) -> None:
 
 def _reviews(parser: argparse.ArgumentParser) -> None:
     acts = _add_acts(parser, "list | reject", "proposal")
-    acts.add("list", "list the changes of agents that wait for approval", reviews.list_reviews)
-    one = acts.add("reject", "reject a change of an agent", reviews.reject, writes=True)
+    acts.add("list", "list the changes of agents that wait for approval", audit.list_reviews)
+    one = acts.add("reject", "reject a change of an agent", audit.reject_review, writes=True)
     one.add_argument("agent", metavar="AGENT", help="the agent's id")
 
 

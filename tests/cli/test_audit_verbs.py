@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,13 @@ async def test_records_are_listed_by_account_document_and_author(audited: Consol
     assert (shown["field_changed"], shown["change_reason"]) == ("customInstructions", "long")
     assert (shown["old_value"], shown["new_value"]) == ("Write short poems.", "Write long poems.")
     assert "old_value: Write short poems." in (await audited.done("audit", "show", "2")).out
+    await audited.done("agents", "delete", "poet", "--reason", "retired", "--ticket", "T-10")
+    (newest,) = (await audited.done("audit", "list", "--count", "1", "--json")).data
+    assert (newest["change_type"], newest["old_value"]["name"]) == ("delete", "Poet")
+    assert (newest["change_reason"], newest["ticket_reference"]) == ("retired", "T-10")
+    assert newest["created_at"] == pytest.approx(time.time(), abs=120)
+    kinds = [one["change_type"] for one in reversed(everything)]
+    assert kinds == ["create", "update", "update", "create", "create"]
     assert "there is no audit record 99" in await audited.refused("audit", "show", "99")
 
 

@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tests.host.stage import ROOT, Stage, processes_in
+from bot.cli import registry
+from bot.cli.main import parser_of
+from tests.host.stage import ROOT, Stage, processes_in, settings_of
 
 POET = {"id": "poet", "name": "Poet", "customInstructions": "You are the poet of the house."}
 
@@ -28,6 +31,12 @@ async def run(environ: Mapping[str, str], *words: str, given: str = "") -> tuple
     return process.returncode or 0, out.decode()
 
 
+async def here(environ: Mapping[str, str], *words: str) -> Any:
+    """Run a command in this process; what it says as data."""
+    given = parser_of(words[0]).parse_args(words)
+    return (await registry.run(settings_of(environ), given)).data
+
+
 async def test_a_change_of_the_command_line_is_felt_in_a_chat_at_once(stage: Stage) -> None:
     echo, ann = stage.bot("Echo"), stage.person("Ann")
     room = stage.world.private(ann, echo)
@@ -39,7 +48,7 @@ async def test_a_change_of_the_command_line_is_felt_in_a_chat_at_once(stage: Sta
         code, said = await run(environ, "agents", "put", "-", given=json.dumps(POET))
         assert (code, said) == (0, "created agent poet, revision 1\n")
         words = ("bindings", "set", "poet", "--chat", str(room.id), "--on-bot", str(echo.id))
-        assert (await run(environ, *words))[0] == 0
+        await here(environ, *words)
         ended = time.monotonic()
         async with asyncio.timeout(1):
             await host.catalog.until(lambda snapshot: len(snapshot.bindings) == 2)
@@ -49,10 +58,9 @@ async def test_a_change_of_the_command_line_is_felt_in_a_chat_at_once(stage: Sta
         other = stage.folder / "other.json"
         other.write_text('{"agents": []}', "utf-8")
         elsewhere = {**environ, "AGENTS_FILE": str(other)}
-        code, said = await run(elsewhere, "agents", "history", "echo", "--json")
-        assert [(one["by"], one["deleted"]) for one in json.loads(said)] == [("file", False)]
-        code, said = await run(environ, "audit", "list", "--json")
-        records = json.loads(said)
+        history = await here(elsewhere, "agents", "history", "echo")
+        assert [(one["by"], one["deleted"]) for one in history] == [("file", False)]
+        records = await here(environ, "audit", "list")
         assert {one["via"] for one in records if one["entity_id"] == "poet"} == {"cli"}
         assert {one["via"] for one in records if one["entity_id"] == "echo"} == {"file"}
 
@@ -68,6 +76,6 @@ async def test_commands_at_once_without_a_host_share_the_bundled_store_and_leave
         *(run(environ, "access", "let-in", str(number)) for number in (1, 2))
     )
     assert [code for code, _ in ran] == [0, 0]
-    _, said = await run(environ, "access", "list", "--json")
-    assert [one["id"] for one in json.loads(said)] == [f"person:{n}@*" for n in (1, 2)]
+    listed = await here(environ, "access", "list")
+    assert [one["id"] for one in listed] == [f"person:{n}@*" for n in (1, 2)]
     assert [*processes_in(Path(environ["DATA_DIR"]))] == []
