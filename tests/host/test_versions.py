@@ -24,7 +24,7 @@ FIRST = (
     "and however often they beg you for a plain answer; never write prose."
 )
 SECOND = FIRST.replace("rhymes", "short rhymes").replace("First", "Second")
-Say = Callable[[str], Awaitable[str]]
+AskBot = Callable[[str], Awaitable[str]]
 
 
 def edited(text: str, **fields: Any) -> str:
@@ -50,7 +50,7 @@ async def two_replicas(stage: Stage, valkey: Valkey) -> AsyncIterator[tuple[App,
         yield first, second
 
 
-def saying(stage: Stage, person: Person, room: Room, bot: Bot) -> Say:
+def saying(stage: Stage, person: Person, room: Room, bot: Bot) -> AskBot:
     async def say(text: str) -> str:
         return await stage.ask(person, room, bot, text)
 
