@@ -125,7 +125,7 @@ class Need:
 
     @property
     def refusal(self) -> str:
-        """The sentence for whoever lacks it, with the roles that it takes, as Markdown."""
+        """The sentence for people who lack it, with the roles that it takes, as Markdown."""
         if not self.roles:
             return "Only admins of this host may send this."
         names = listed([code(role) for role in self.roles], "or")
