@@ -414,13 +414,13 @@ async def test_a_revoked_key_and_a_role_taken_away_are_felt_at_the_next_request_
         path = f"{ROLES}/api:acme:ann"
         grant = {"role": "instance_manager", "account": "acme"}
         assert (await left.ask("PUT", path, json={"grants": [grant]})).status == 201
-        await right.host.catalog.until(lambda s: bool(s.grants_of("api:acme:ann")))
+        await right.host.catalog.until(lambda s: bool(s.roles_held_by("api:acme:ann")))
         for one in (left, right):
             assert (await one.get(audit_of("acme"), key)).status == 200
         assert (await left.ask("DELETE", path)).status == 204
         assert (await left.get(audit_of("acme"), key)).status == 403
         began = time.monotonic()
-        await right.host.catalog.until(lambda s: not s.grants_of("api:acme:ann"))
+        await right.host.catalog.until(lambda s: not s.roles_held_by("api:acme:ann"))
         assert time.monotonic() - began < 1
         assert (await right.get(audit_of("acme"), key)).status == 403
         assert (await left.ask("DELETE", f"{KEYS}/{id}")).status == 204

@@ -256,7 +256,7 @@ class Document:
     @property
     def seen_roles(self) -> tuple[RoleGrant, ...]:
         """Of the roles of a person those that the caller may see."""
-        grants, held = self.caller.actor.grants, self.host.catalog.snapshot().grants_of(self.id)
+        grants, held = self.caller.actor.grants, self.host.catalog.snapshot().roles_held_by(self.id)
         return tuple(grant for grant in held if sees_grant(grants, grant))
 
     @property
