@@ -37,7 +37,7 @@ from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
-from bot.http.api.door import Api, Application, ApiGate, GateRules
+from bot.http.api.door import Api, ApiGate, Application, GateRules
 from bot.http.api.idempotency import Idempotency
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
