@@ -86,7 +86,7 @@ class AdminAlerts:
         return True
 
     def expect_all(self) -> None:
-        """Who is an admin has changed: whoever writes next counts as new to this process."""
+        """Who is an admin has changed: all who write next count as new to this process."""
         self._remembered.clear()
 
     async def forget(self, person: int, line: str) -> None:

@@ -423,7 +423,7 @@ class App:
             return [(row.name, row.help) for row in self._commands.visible(grants)]
 
         def own_menu(person: int) -> list[tuple[str, str]]:
-            return menu(context.grants_of(person, admin=self._access.is_admin(person)))
+            return menu(context.roles_of_person(person, admin=self._access.is_admin(person)))
 
         owners = PersonLines(self.store, keys.ADMINS_MENUS)
         self._menus = Menus(menu(()), own_menu, self._with_menu, owners)

@@ -20,11 +20,11 @@ from registry.roles import (
     ROLES,
     Action,
     Actor,
+    Permission,
     RoleGrant,
     RoleName,
     Target,
     Tier,
-    Verdict,
     Why,
     roles_for,
     verdict,
@@ -100,7 +100,7 @@ class Need:
 
     def is_met(self, grants: Sequence[RoleGrant]) -> bool:
         """Whether holders of these grants may try."""
-        fine: set[Verdict] = {"yes", "needs a reason"} if self.reasons else {"yes"}
+        fine: set[Permission] = {"yes", "needs a reason"} if self.reasons else {"yes"}
         return any(
             verdict(grants, action, target) in fine
             for action, tier in self.ways
@@ -125,7 +125,7 @@ class Need:
 
     @property
     def refusal(self) -> str:
-        """The sentence for whoever lacks it, with the roles that it takes, as Markdown."""
+        """The sentence for people who lack it, with the roles that it takes, as Markdown."""
         if not self.roles:
             return "Only admins of this host may send this."
         names = listed([code(role) for role in self.roles], "or")

@@ -37,7 +37,7 @@ from bot.messages import ANONYMOUS_ADMIN
 class ChangePeople(CommandResult):
     """Let in or block each subject, or (None) take back what was granted to it.
 
-    `admin` makes a person an admin (True), or takes that away. Reply `done` if anything was
+    `admin` makes a person an admin (True), or no longer one. Reply `done` if anything was
     changed, else `absent`.
     """
 

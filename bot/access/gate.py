@@ -295,7 +295,7 @@ class AccessGate:
     # --- what admins answer ---
 
     async def press(self, entry: LineEntry, press: CallbackPress) -> None:
-        """Handle a press on a card: it counts from whoever lets others in, where their card is."""
+        """Handle a press on a card: it counts from people who may let others in."""
         await self.inbox.finish(entry, await self._answer_card(entry, press))
 
     async def _answer_card(self, entry: LineEntry, press: CallbackPress) -> list[OutgoingPart]:

@@ -122,8 +122,8 @@ class Access:
     def _take_roles(self) -> None:
         """Find what the roles of people in Telegram allow here.
 
-        An engineer of the host is an admin. Whoever may write the account `default` may let others
-        in; they do not get in by that themselves.
+        An engineer of the host is an admin. People who may write the account `default` may let
+        others in; they do not get in by that themselves.
         """
         documents = (entry.value for entry in self._roles.values())
         held = {number: one.grants for one in documents if (number := _telegram_id(one.person))}
@@ -204,7 +204,7 @@ _DEFAULT = Rule()
 
 
 def _telegram_id(person: str) -> int:
-    """The id of a person in Telegram; 0 for all others, and for whoever writes for a group."""
+    """The id of a person in Telegram; 0 for all others, and for anonymous admins of groups."""
     kind, _, number = person.partition(":")
     id = int(number) if kind == "tg" else 0
     return 0 if id == ANONYMOUS_ADMIN else id

@@ -115,13 +115,13 @@ class AdminContext:
     def actor(self, context: CommandContext) -> Actor:
         """The sender as the audit names them, by numeric id alone, with their roles now."""
         person = context.incoming.person.id
-        return Actor(f"tg:{person}", self.grants_of(person, admin=context.admin), "chat")
+        return Actor(f"tg:{person}", self.roles_of_person(person, admin=context.admin), "chat")
 
-    def grants_of(self, person: int, *, admin: bool) -> tuple[RoleGrant, ...]:
+    def roles_of_person(self, person: int, *, admin: bool) -> tuple[RoleGrant, ...]:
         """The roles of a person in Telegram at this moment; `admin`: they administer the host."""
         if person == ANONYMOUS_ADMIN:  # whoever writes in the name of a group
             return ()
-        granted = self.catalog.snapshot().grants_of(f"tg:{person}")
+        granted = self.catalog.snapshot().roles_held_by(f"tg:{person}")
         is_admin = admin or any(grant.scope == "host" for grant in granted)
         return (*HOST_ADMIN, *granted) if is_admin else granted
 

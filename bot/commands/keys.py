@@ -43,7 +43,7 @@ HOW = (
 IN_PRIVATE = "A key is shown in the chat: create it in a private chat with me."
 SHOWN_ONCE = (
     "It is shown this once, and only its hash is kept. Store it now, then delete this message: "
-    "whoever reads it can use the key."
+    "everybody who reads it can use the key."
 )
 LOST = (
     "I made this key, but a fault kept me from showing it. /keys lists it: revoke it, and create "
@@ -122,7 +122,7 @@ def _ends(text: str, now: float) -> float | None:
         return None
     found = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text.lower())
     if not found:
-        raise WordsNotUnderstood(f"{text[:64]} is no time: write 90d, 12h or never.")
+        raise WordsNotUnderstood(f"{text[:64]} is not a length of time: write 90d, 12h or never.")
     return now + int(found[1]) * _SECONDS[found[2]]
 
 

@@ -142,7 +142,7 @@ def role_grant(role: str, words: Sequence[str]) -> RoleGrant:
 
 
 def invalid(error: ValidationError) -> str:
-    """What is wrong with a value that its model refuses, with the cure."""
+    """What is wrong with a value that its model refuses, and how to fix it."""
     first = error.errors()[0]
     why = first.get("ctx", {}).get("error")
     if isinstance(why, InvalidValue):

@@ -330,7 +330,7 @@ def _quoted(message: Object) -> QuotedMessage | None:
 
 
 def _author(message: Object) -> int | None:
-    """The id of the person who wrote a message, where it surely was one."""
+    """The id of the person who wrote a message; None unless a person did."""
     sender = message.get("from")
     if (
         not isinstance(sender, dict)

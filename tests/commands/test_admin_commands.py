@@ -267,7 +267,7 @@ REFUSED = [
     ("/keys create account acme", "needs an account and a role"),
     ("/keys create account acme role boss", "There is no role boss"),
     ("/keys create account ACME! role instance_admin", "is not a valid id"),
-    ("/keys create account acme role instance_admin expires soon", "is no time"),
+    ("/keys create account acme role instance_admin expires soon", "is not a length of time"),
     ("/keys revoke abc", "There is no key"),
 ]
 

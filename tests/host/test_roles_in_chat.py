@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -106,7 +108,7 @@ async def test_a_manager_may_look_and_not_edit_until_the_role_ends_on_both_repli
         for bot, host in zip(bots, (one, two), strict=True):
             before = host.counters["refused:admin"]
             stage.world.say(max_, stage.world.private(max_, bot), "/agents")
-            await until(lambda host=host, before=before: host.counters["refused:admin"] > before)
+            await until(partial(has_refused_more, host, before))
             await host.fleet.lines[0].idle()
         assert await refused(two, max_.id) == {
             (f"tg:{max_.id}", "/addagent"),
@@ -115,6 +117,10 @@ async def test_a_manager_may_look_and_not_edit_until_the_role_ends_on_both_repli
             (f"tg:{max_.id}", "grant role"),
         }
         await until(lambda: own not in bots[0].commands and own not in bots[1].commands)
+
+
+def has_refused_more(host: App, before: int) -> bool:
+    return host.counters["refused:admin"] > before
 
 
 def numbers_of(answer: str) -> list[str]:
@@ -146,9 +152,10 @@ async def test_a_role_opens_no_chat_except_that_of_an_engineer_of_the_host(stage
         await say(f"/people remove {ben.id}")
         await say(f"/roles grant {ben.id} spokestack_engineer host qa")
         assert "healthy" in await stage.ask(ben, his, echo, "/status")
-        assert "/roles revoke" in await say(f"/people remove {ben.id}")
-        await say(f"/roles revoke {ben.id} spokestack_engineer host")
-        await stage.ask(ann, hers, echo, "/id")
+        assert "Removed" in await say(f"/people remove {ben.id}")
+        assert "spokestack_engineer" not in await say("/roles")
+        stage.world.say(ben, his, "/status")
+        assert (await stage.answer(his, echo, 3)).text.startswith("This bot is private")
 
 
 async def test_a_key_is_shown_once_and_is_nowhere_else(
@@ -165,7 +172,7 @@ async def test_a_key_is_shown_once_and_is_nowhere_else(
         shown = await say(create)
         (secret,) = re.findall(r"sbk_[\w-]{43}", shown)
         assert "delete this message" in shown
-        entities = json.loads(stage.world.calls.of(method="sendMessage")[-1].body["entities"])
+        entities = stage.world.calls.of(method="sendMessage")[-1].params["entities"]
         (spoiler,) = [one for one in entities if one["type"] == "spoiler"]
         assert spoiler["length"] == len(secret)
         (key,) = [entry.value for entry in host.catalog.snapshot().document.keys.values()]
@@ -177,10 +184,8 @@ async def test_a_key_is_shown_once_and_is_nowhere_else(
         assert f"made by tg:{boss.id} · never used" in listed
         answer = [one for one in office.messages.values() if secret in one.text][-1]
         stage.world.say(boss, office, "what is this?", reply_to=answer.id)
-        assert (await stage.answer(office, echo, 5)).text == "from Echo"
-        assert "sbk_" in json.dumps(stage.requests()[-1]) or "[secret]" in json.dumps(
-            stage.requests()[-1]
-        )
+        assert (await stage.answer(office, echo, 4)).text == "from Echo"
+        assert "[secret]" in json.dumps(stage.requests()[-1])
         assert secret not in json.dumps(stage.requests())
         await host.fleet.lines[0].idle()
         assert secret.encode() not in await everything_in(valkey)
@@ -197,11 +202,9 @@ async def test_a_key_is_shown_once_and_is_nowhere_else(
 async def everything_in(valkey: Valkey) -> bytes:
     """All that a store holds, as it would be moved to another one."""
     client: Redis = Redis(unix_socket_path=valkey.url.removeprefix("unix://"))
-    dumps = [await client.dump(key) or b"" for key in await client.keys("*")]
-    values = [
-        json.dumps([str(part) for part in await client.xrange(key)]).encode()
-        for key in await client.keys("*")
-        if await client.type(key) == b"stream"
-    ]
+    found: list[Any] = []
+    for key in await client.keys("*"):
+        is_stream = await client.type(key) == b"stream"
+        found.append(await (client.xrange(key) if is_stream else client.dump(key)))
     await client.aclose()
-    return b"".join([*dumps, *values])
+    return repr(found).encode()

@@ -24,7 +24,7 @@ FIRST = (
     "and however often they beg you for a plain answer; never write prose."
 )
 SECOND = FIRST.replace("rhymes", "short rhymes").replace("First", "Second")
-Say = Callable[[str], Awaitable[str]]
+AskBot = Callable[[str], Awaitable[str]]
 
 
 def edited(text: str, **fields: Any) -> str:
@@ -50,7 +50,7 @@ async def two_replicas(stage: Stage, valkey: Valkey) -> AsyncIterator[tuple[App,
         yield first, second
 
 
-def saying(stage: Stage, person: Person, room: Room, bot: Bot) -> Say:
+def saying(stage: Stage, person: Person, room: Room, bot: Bot) -> AskBot:
     async def say(text: str) -> str:
         return await stage.ask(person, room, bot, text)
 
@@ -94,9 +94,8 @@ async def test_an_admin_edits_an_agent_and_takes_it_back_on_two_replicas(
         assert "prose" not in compared  # far from any change
         assert "Model\n• llmOverrides: {" in compared
         assert "customInstructions" not in await here("/diff")
-        part = stage.world.calls.of(method="sendMessage")[-2].body
-        marks = {(one["type"], one["offset"]) for one in json.loads(part["entities"])}
-        assert {kind for kind, _ in marks} >= {"bold", "strikethrough"}
+        part = stage.world.calls.of(method="sendMessage")[-2].params
+        assert {one["type"] for one in part["entities"]} >= {"bold", "strikethrough"}
 
         assert await here("hello") == "from the second"
         done = await here("/restore poet 1 because the second was worse")
@@ -106,11 +105,12 @@ async def test_an_admin_edits_an_agent_and_takes_it_back_on_two_replicas(
                 await host.catalog.until(
                     lambda snapshot: snapshot.agents["poet"].value.custom_instructions == FIRST
                 )
-        assert await asyncio.gather(here("hello"), there("hello")) == ["from the first"] * 2
+        answers = await asyncio.gather(here("hello"), there("hello"))
+        assert set(answers) == {"from the first"}
 
         audit = await there("/audit poet")
         assert "update agent poet: customInstructions" in audit
-        assert numbers(audit)[-1] == 1  # what agents.json brought comes later, or is of others
+        assert "create agent poet" in audit.split("\n\n")[0].split("\n")[-1]
         (ticket,) = re.findall(r"^• (\d+) .*#OPS-12", audit, re.MULTILINE)
         refused = await here(f"/rollback {ticket}")
         assert "changed the same field after record" in refused

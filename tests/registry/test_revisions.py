@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -238,9 +239,9 @@ async def test_every_kind_of_document_has_a_history_and_comes_back(
     elif kind == "role":
         id = "tg:5"
         await catalog.grant_role(ADMIN, id, grant, key="2")
-        assert catalog.snapshot().grants_of(id) == (grant,)
+        assert catalog.snapshot().roles_held_by(id) == (grant,)
         await catalog.revoke_role(ADMIN, id, grant, key="3")
-        assert catalog.snapshot().grants_of(id) == ()
+        assert catalog.snapshot().roles_held_by(id) == ()
     else:
         id = "k1"
         await catalog.create_key(ADMIN, held, key="2")
@@ -335,6 +336,34 @@ JSON = st.recursive(
     max_leaves=8,
 )
 DOCUMENTS = st.dictionaries(st.text("abc", min_size=1, max_size=3), JSON, max_size=4)
+
+
+def test_few_words_that_changed_are_told_alone() -> None:
+    (change,) = differences({"name": "The cat sat on the mat."}, {"name": "The dog sat on a mat."})
+    assert [(kind, text) for kind, text in change.words if kind != "="] == [
+        ("-", "cat "),
+        ("+", "dog "),
+        ("-", "the "),
+        ("+", "a "),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x " * 3_000, "x y " * 1_500),
+        (" ".join(map(str, range(3_000))), " ".join(map(str, range(3_000, 0, -1)))),
+        ("word " * 1_000, "".join("word " if n % 10 else "new " for n in range(1_000))),
+    ],
+    ids=["one word", "reversed", "every tenth"],
+)
+def test_long_texts_that_differ_everywhere_are_compared_in_a_moment(old: str, new: str) -> None:
+    """A general comparison of these takes minutes."""
+    began = time.process_time()
+    (change,) = differences({"name": old}, {"name": new})
+    assert time.process_time() - began < 0.05  # nothing is compared before somebody asks
+    assert change.words
+    assert time.process_time() - began < 2
 
 
 @given(DOCUMENTS, DOCUMENTS)

@@ -51,7 +51,7 @@ CELLS = {line.split()[0]: line.split()[1:] for line in TABLE.split("\n") if line
 TIERS: tuple[Tier, ...] = ("agent_builder", "instance", "client")
 
 
-class Held(NamedTuple):
+class HeldRole(NamedTuple):
     """A role as the oracle knows it; `client` is None for the whole account, `host` for all."""
 
     role: RoleName
@@ -68,7 +68,7 @@ class Held(NamedTuple):
 
 
 def allowed(
-    held: set[Held], act: str, tier: Tier, account: str, client: str | None, *, reason: bool
+    held: set[HeldRole], act: str, tier: Tier, account: str, client: str | None, *, reason: bool
 ) -> bool | None:
     """What the table says by hand: True, False, or None where only the reason is missing."""
     lacks_reason = False
@@ -91,7 +91,7 @@ def allowed(
     return None if lacks_reason else False
 
 
-def may_give(held: set[Held], given: Held) -> bool:
+def may_give(held: set[HeldRole], given: HeldRole) -> bool:
     """Who may give which role, as docs/governance.md says it."""
     for one in held:
         if one.host:
@@ -122,7 +122,7 @@ def test_the_table_is_the_one_of_the_document() -> None:
 
 
 HELD = [
-    Held(role, account, client, host)
+    HeldRole(role, account, client, host)
     for role, account, client, host in product(
         PERMISSIONS, ("default", "acme"), (None, "nike"), (False, True)
     )
@@ -148,10 +148,12 @@ def test_every_role_in_every_scope_may_what_the_table_says_and_no_more() -> None
 
 
 @pytest.mark.parametrize("odd", ["", "admin", "write_limited", "READ"])
-def test_an_unknown_action_or_tier_is_no(odd: str) -> None:
+def test_an_unknown_role_action_or_tier_is_no(odd: str) -> None:
     grants = [one.grant for one in HELD]
     assert verdict(grants, odd, Target("instance")) == "no"
     assert verdict(grants, "read", Target(odd)) == "no"  # type: ignore[arg-type]
+    unknown = RoleGrant.model_construct(role=odd, scope="host", account="default", client=None)  # type: ignore[arg-type]
+    assert verdict([unknown], "read", Target("client")) == "no"
 
 
 @pytest.mark.parametrize(("action", "tier"), [*product(("read", "write"), TIERS)])
@@ -164,9 +166,9 @@ def test_the_roles_that_are_named_in_a_refusal_are_those_of_the_table(
 
 
 def test_a_write_for_support_is_known_as_one() -> None:
-    engineer = Held("spokestack_engineer").grant
+    engineer = HeldRole("spokestack_engineer").grant
     assert is_support([engineer], Target("instance"))
-    assert not is_support([engineer, Held("instance_admin").grant], Target("instance"))
+    assert not is_support([engineer, HeldRole("instance_admin").grant], Target("instance"))
 
 
 # --- sequences on a store, with two replicas ---
@@ -290,13 +292,13 @@ async def _walk(url: str, steps: list[Step], chance: Any) -> None:
     client = Redis.from_url(url)
     await client.flushall()
     await client.aclose()
-    held: dict[str, set[Held]] = {person: set() for person in PEOPLE}
+    held: dict[str, set[HeldRole]] = {person: set() for person in PEOPLE}
     async with replica(url) as one, replica(url) as other:
         for number, (kind, who, *rest) in enumerate(steps):
             history = chance.choice((one, other))
             await _follows(history, held)
             actor = ROOT if who == "tg:1" else _actor(history, who)
-            owned = {Held("spokestack_engineer", host=True)} if who == "tg:1" else held[who]
+            owned = {HeldRole("spokestack_engineer", host=True)} if who == "tg:1" else held[who]
             key = f"step {number}"
             if kind == "act":
                 name, reason = rest
@@ -321,19 +323,19 @@ async def _walk(url: str, steps: list[Step], chance: Any) -> None:
 
 def _actor(history: History, person: str) -> Actor:
     """A person with the roles that this replica sees at this moment."""
-    return Actor(person, history.catalog.snapshot().grants_of(person))
+    return Actor(person, history.catalog.snapshot().roles_held_by(person))
 
 
-async def _follows(history: History, held: Mapping[str, set[Held]]) -> None:
+async def _follows(history: History, held: Mapping[str, set[HeldRole]]) -> None:
     """Waits until a replica sees the roles that were given last."""
     wanted = {p: {role.grant for role in roles} for p, roles in held.items()}
     async with asyncio.timeout(5):
         await history.catalog.until(
-            lambda snapshot: all({*snapshot.grants_of(p)} == g for p, g in wanted.items())
+            lambda snapshot: all({*snapshot.roles_held_by(p)} == g for p, g in wanted.items())
         )
 
 
-def _key(number: int, role: Held) -> ApiKey:
+def _key(number: int, role: HeldRole) -> ApiKey:
     grant = role.grant
     return ApiKey(
         id=f"k{number}",

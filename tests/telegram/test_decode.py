@@ -136,6 +136,26 @@ def test_a_command_is_what_begins_with_a_slash_and_is_ours(
     assert incoming(text=text, entities=entities).command == command
 
 
+@pytest.mark.parametrize(
+    ("first", "person"),
+    [
+        ({"from": {"id": 7, "is_bot": False}}, 7),
+        ({"from": {"id": 7, "is_bot": True}}, None),
+        ({"from": {"id": 7}}, None),
+        ({"from": {"id": "7", "is_bot": False}}, None),
+        ({"from": {"id": 7, "is_bot": False}, "sender_chat": {"id": -1}}, None),
+        ({"from": {"id": 1087968824, "is_bot": True}, "sender_chat": {"id": -1}}, None),
+        ({}, None),
+    ],
+)
+def test_the_author_of_a_message_that_a_command_replies_to_is_a_person_or_nobody(
+    first: dict[str, Any], person: int | None
+) -> None:
+    event = incoming(text="/roles grant instance_manager", reply_to_message=first)
+    assert event.quoted is not None
+    assert event.quoted.person == person
+
+
 def test_only_addagent_may_be_a_caption_and_only_of_a_file_that_is_not_forwarded() -> None:
     file = {"file_id": "x", "file_name": "jack.json", "file_size": 5}
     event = incoming(document=file, caption="/addagent replace")

@@ -376,7 +376,7 @@ def _caller(
         raise ApiError(422, "invalid", detail, field="Idempotency-Key")
     # The roles are those of the person whom the key itself names. To name somebody in a request
     # proves nothing, and must not lend their roles.
-    granted = credentials.snapshot().grants_of(key.person())
+    granted = credentials.snapshot().roles_held_by(key.person())
     actor = key.actor(user, granted)
     name = given if given is not None else _unique()
     return Caller(
