@@ -113,12 +113,18 @@ def server_states(servers: Iterable[McpServer]) -> list[dict[str, Any]]:
 
 
 def overall(
-    states: list[dict[str, Any]], store: dict[str, Any], model: dict[str, Any], *, dead: bool
+    states: list[dict[str, Any]],
+    store: dict[str, Any],
+    model: dict[str, Any],
+    *,
+    dead: bool,
+    wanting: bool = False,
 ) -> dict[str, Any]:
     """`status` is healthy, degraded or unhealthy; `ready` tells whether every check holds.
 
     A model that is `dead` refuses everybody. Without it the host is degraded: updates are stored
-    anyway. One that is only busy is shown, but does not count, nor does a tool server.
+    anyway. One that is only busy is shown, but does not count, nor does a tool server. Agents are
+    `wanting` where the file of agents cannot be used, or a bot has no agent.
     """
     good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
     checks = {
@@ -126,7 +132,8 @@ def overall(
         "bots": bool(good) or not states,
         "model": not dead,
     }
-    whole = len(good) == len(states) and not store["faults"] and not model.get("problems")
+    faults = [*store["faults"], *model.get("problems", ())]
+    whole = len(good) == len(states) and not faults and not wanting
     status = "healthy" if whole and all(checks.values()) else "degraded"
     if not all(checks[name] for name in INTAKE):
         status = "unhealthy"
