@@ -144,6 +144,9 @@ class Turns:
             effect = await self.approvals.on_message(entry, incoming, open_turn)
             if effect == "reason_taken":
                 return Outcome.DONE
+            if effect == "waits" and entry.superseded:
+                await self.stores.inbox.finish(entry)
+                return Outcome.DONE
             if effect == "waits":
                 await self._tell_to_wait(entry, incoming, open_turn)
                 return Outcome.BLOCKED
