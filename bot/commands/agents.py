@@ -48,7 +48,7 @@ HAPPENS = {
     Decision.CONFIRM: "asks a person every time",
 }
 _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
-_REPLACE = re.compile(r"\Areplace\b\s*")
+_REPLACE = re.compile(r"\Areplace\b\s*", re.IGNORECASE)
 
 
 @command("agents", "list the agents", role="admin", usage="[WORD]", concurrent=True)
