@@ -141,6 +141,7 @@ CLAIMED = (
     "You are an admin of this host now; /help lists your commands. Add your id ({}) to ADMINS to "
     "stay one even if the store is lost."
 )
+CLAIMED_BEFORE = "You are an admin of this host already; /help lists your commands."
 WRONG_CODE = (
     "This code is not valid. The host prints a new one at each start, as long as it has no admin."
 )
@@ -338,6 +339,8 @@ class AccessGate:
 
     async def claim(self, entry: LineEntry, person: User, code: str) -> str:
         """Make a person the first admin, if they know the code; returns the reply."""
+        if self.access.is_admin(person.id):
+            return CLAIMED_BEFORE
         subject = Subject("person", person.id, EVERYWHERE)
         change = _role_change(entry, person, subject, ENGINEER)
         outcome = await self.store.claim(code, replace(change, name=person.name))

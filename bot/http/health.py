@@ -75,6 +75,7 @@ def _is_own_network(request: Request) -> bool:
 
 VERSION = version("switchboard-bots")
 HEALTHY_STATES = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
+WORKING_STATES = HEALTHY_STATES | {"contested"}
 
 
 def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
@@ -127,9 +128,10 @@ def overall(
     `wanting` where the file of agents cannot be used, or a bot has no agent.
     """
     good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
+    works = any(bot["state"] in WORKING_STATES for bot in states)
     checks = {
         "store": store["state"] == "ok",
-        "bots": bool(good) or not states,
+        "bots": works or not states,
         "model": not dead,
     }
     faults = [*store["faults"], *model.get("problems", ())]
