@@ -107,10 +107,10 @@ class IncomingMessage:
     """A message that asks for an answer.
 
     `text` is what the person wrote (or a caption), without what they only forward or send through
-    another bot, with the addresses behind its links; `unsupported` names a kind of message that we do not take yet;
-    `addressed` is False where a group did not speak to this bot. `quoted` is the message that a
-    command replies to; of any other message `excerpts` has what it brings of others' words.
-    `album` is the same for all pictures of one album.
+    another bot, with the addresses behind its links; `unsupported` names a kind of message that we
+    do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
+    message that a command replies to; of any other message `excerpts` has what it brings of others'
+    words. `album` is the same for all pictures of one album.
     """
 
     address: Address

@@ -36,7 +36,10 @@ _STRONG = (
 )
 """How names of credentials end, also with one of `_WRAPPERS` behind it."""
 _WRAPPERS = frozenset(
-    "json yaml pem text string str value raw plain base b data content contents".split()
+    {
+        *("json", "yaml", "pem", "text", "string", "str", "value"),
+        *("raw", "plain", "base", "b", "data", "content", "contents"),
+    }
 )
 """Last words that say how a credential is written; numbers at the end of a word are not in it."""
 _WHOLE = frozenset({"authorization", "proxyauthorization", "xauthorization", "dsn", "apitoken"})
@@ -44,11 +47,17 @@ _WHOLE |= {"pass", "pat", "cardnumber"}
 _LOGINS = frozenset({"auth", "oauth", "basicauth", "httpauth", "proxyauth"})
 """Names of credentials where the value is a text, else of a group of fields."""
 _PASS_OF = frozenset(
-    "user db database admin root login smtp imap ftp ssh email mail mysql postgres redis".split()
+    {
+        *("user", "db", "database", "admin", "root", "login", "smtp", "imap"),
+        *("ftp", "ssh", "email", "mail", "mysql", "postgres", "redis"),
+    }
 )
 _ADDRESSES = frozenset({"url", "uri"})
 _STORES = frozenset(
-    "database db postgres postgresql mysql mariadb mongo mongodb redis valkey amqp jdbc".split()
+    {
+        *("database", "db", "postgres", "postgresql", "mysql", "mariadb"),
+        *("mongo", "mongodb", "redis", "valkey", "amqp", "jdbc"),
+    }
 )
 """What has its password in its address."""
 _LAST = frozenset({"pin", "otp", "totp", "cvv", "cvc", "cvv2", "cvc2", "cookie", "cookies"})

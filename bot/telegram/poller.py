@@ -28,7 +28,7 @@ FIRST_POLL = 1
 STORE_PAUSE = 1.0
 CONFLICT_PAUSES = (5.0, 60.0)
 CONTESTED_S = 180.0
-"""How long a bot is called contested after a conflict: the other program may pause as long as we."""
+"""How long a bot is called contested after a conflict: the other may pause as long as we."""
 NETWORK_PAUSES = (1.0, 30.0)
 CALL_SECONDS = 20.0
 

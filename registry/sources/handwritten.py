@@ -44,7 +44,8 @@ _ROOTS = frozenset({"agents", "bindings", "defaultagentid", "mcpservers", "$sche
 _LEFT = frozenset({"agents", "$schema"})
 _FIELDS = "|".join(info.alias or name for name, info in AgentDefinition.model_fields.items())
 _STARTS_WITH_FIELD = re.compile(
-    rf"^[^\w\n]*+(?:{_FIELDS}|agents|bindings|defaultAgentId)\b\W{{0,3}}:", re.MULTILINE | re.IGNORECASE
+    rf"^[^\w\n]*+(?:{_FIELDS}|agents|bindings|defaultAgentId)\b\W{{0,3}}:",
+    re.MULTILINE | re.IGNORECASE,
 )
 """A line that begins as YAML does, and not as a sentence."""
 

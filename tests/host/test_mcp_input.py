@@ -140,9 +140,8 @@ def tools(port: int) -> list[dict[str, Any]]:
     odd = {"type": "object", "properties": {"$top": {"type": "integer"}}, "required": ["$top"]}
     asking = {name: {"type": "object", **asked} for name, asked in (ASKING | HARMLESS).items()}
     asking |= {name: {"type": "object", **asked} for name, (asked, _, _) in WITHOUT.items()}
-    schemas: dict[str, Any] = {}
-    schemas |= {"sample": SAMPLE, "slow": slow, "tree": tree | {"$defs": {"node": NODE}}, "odd": odd}
-    schemas |= asking | RIGHT_TYPES
+    schemas: dict[str, Any] = {"sample": SAMPLE, "slow": slow, "odd": odd}
+    schemas |= {"tree": tree | {"$defs": {"node": NODE}}} | asking | RIGHT_TYPES
     schemas |= {name: schema for name, (schema, _) in WRONG_TYPES.items()}
     for name, (schema, definitions, _) in CANNOT.items():
         schemas[name] = {"type": "object", "properties": {"x": schema}, "$defs": definitions}

@@ -117,7 +117,7 @@ def test_one_wrong_server_hides_no_problem_of_another() -> None:
         ("[1]", "line 1", "not an agent"),
         ('[{"id": "a", "name": "A"},\n{"id": "b", "name": "B"}]', "line 1", "these are 2 agents"),
         ('{"agents":\n[{"id": "a"}, {"id": "b"}]}', "line 1", "send one agent at a time"),
-        ('{"agents": [{"id": "a"}],\n"bindings": [1]}', "line 2", "'bindings' is outside the agent"),
+        ('{"agents": [{"id": "a"}],\n"bindings": [1]}', "line 2", "'bindings' is outside"),
         ('{"id": "a", "name": "A"}\n{"id": "b"}', "line 2", "send one agent at a time"),
         ('My agent:\n{"id": "a",\n"nmae": 1}', "line 3", "'nmae'"),
         ('{"agents": [\n{"id": "a",\n"nmae": 1}]}', "line 3", "'nmae'"),
