@@ -23,7 +23,7 @@ from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.startup import model_advice
 from bot.usage.pricing import Prices
-from bot.variables import FILE, OTHERS_TOKENS, has_loose_quote, idle_lines
+from bot.variables import FILE, bot_variable, has_loose_quote, idle_lines
 from registry.binding import BotIdentity
 from registry.definition import LlmConfiguration, McpServer, idle_pattern, servers_of
 from registry.errors import Problem, worst_first
@@ -35,16 +35,15 @@ from registry.urls import is_internal
 log = structlog.get_logger("switchboard")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
 _HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
-_NUMBERED = re.compile(r"(?i)(agents?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
+_NUMBERED = re.compile(r"(?i)(agent|binding)s?_+(\d+)_++(\w+)\Z")
 _SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
-_WELL_NUMBERED = re.compile(r"(?i)(agents|bindings|bots)__\d+__\w+\Z")
+_WELL_NUMBERED = re.compile(r"(?i)(agents|bindings)__\d+__\w+\Z")
 _PLACEHOLDER = re.compile(r"(?i)\byour[-_]")
 _BOT_PATH = re.compile(r"/bot(\d+:[^/]*)?/?\Z")
 _YAML = ("agents.yaml", "agents.yml")
 _API_PATH = re.compile(r"/v1(/messages)?/?\Z")
 _WEBHOOK_PORTS = (443, 80, 88, 8443)
 _OTHERS_NAMES = {
-    "BOTS__0__TOKEN": OTHERS_TOKENS,
     "ANTHROPIC_API_KEY": (
         *("CLAUDE_API_KEY", "CLAUDE_KEY", "CLAUDE_TOKEN", "ANTHROPIC_KEY", "ANTHROPIC_TOKEN"),
         *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_APIKEY", "ANTHROPIC_API_TOKEN"),
@@ -92,7 +91,7 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
     """What an operator should know about the settings: said by `check`, and logged at the start."""
     if not settings.bots:
         message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
-        yield Problem("BOTS__0__TOKEN", message, cure, "warning")
+        yield Problem("BOTS__0__TOKEN", message, cure)
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"
         yield Problem("ANTHROPIC_API_KEY", message, cure)
@@ -124,8 +123,8 @@ def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
         cure = f"rename it to {near or alike[0]}{FILE}" if near or alike else ""
         if name in fields:
             cure = f"set {name} itself: only secrets are read from files"
-        elif name.startswith(("BOT_", "TELEGRAM_")) and name.endswith("TOKEN"):
-            cure = f"rename it to BOTS__0__TOKEN{FILE}"
+        elif own := bot_variable(variable):
+            cure = f"rename it to {own}"
         if cure:
             yield Problem(variable, _IDLE, cure, "warning")
 
@@ -264,12 +263,13 @@ def _wrong_secrets(settings: Settings) -> Iterator[Problem]:
 def idle_variables(settings: Settings) -> Iterator[Problem]:
     """Variables that look like ours and set nothing, and lines of `.env` that cannot be read."""
     yield from idle_lines(settings.env_file)
-    yield from _unread_files(settings.environ)
-    yield from _misnamed(settings)
+    files = [*_unread_files(settings.environ)]
+    told = {problem.place for problem in files}
+    yield from files
+    yield from (problem for problem in _misnamed(settings) if problem.place not in told)
     for variable in sorted(settings.environ):
         if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
-            root = match[1].upper().removesuffix("S") + "S"
-            cure = f"rename it to {root}__{match[2]}__{match[3].upper()}"
+            cure = f"rename it to {match[1].upper()}S__{match[2]}__{match[3].upper()}"
             yield Problem(variable, _IDLE, cure, level="warning")
 
 
@@ -278,9 +278,8 @@ def _misnamed(settings: Settings) -> Iterator[Problem]:
     has_model = settings.anthropic_api_key or settings.anthropic_base_url
     given = {name.upper() for name, value in settings.environ.items() if value}
     given |= {name.removesuffix(FILE) for name in given if name.endswith(FILE)}
-    given |= {"BOTS__0__TOKEN"} if settings.bots else set()
-    for variable in sorted(settings.environ):
-        own = _MEANT.get(variable.upper())
+    for variable, value in sorted(settings.environ.items()):
+        own = _MEANT.get(variable.upper()) or _bot_meant(settings, variable, value)
         if own and own not in given and variable not in settings.agent_secrets:
             yield Problem(variable, _IDLE, f"rename it to {own}", "warning")
         elif not has_model and _OTHER_KEYS.match(variable.upper()):
@@ -289,6 +288,15 @@ def _misnamed(settings: Settings) -> Iterator[Problem]:
                 "and ANTHROPIC_API_KEY to the key"
             )
             yield Problem(variable, _IDLE, cure, "warning")
+
+
+def _bot_meant(settings: Settings, variable: str, value: str) -> str:
+    """The variable of a bot that is meant by another one, where none is hosted or it looks so."""
+    name = variable.upper()
+    is_of_bot = name.startswith("BOT")
+    if not value or name.lower() in Settings.model_fields or (settings.bots and not is_of_bot):
+        return ""
+    return "" if name.startswith("BOTS__") else bot_variable(variable, value)
 
 
 # --- agents --------------------------------------------------------------------------------------

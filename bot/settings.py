@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -42,10 +41,13 @@ from bot.ops.redaction import Secrets
 from bot.store.address import check_address
 from bot.usage.pricing import OwnPrices, check_prices
 from bot.variables import (
+    BOT_SETTING,
     ENV_FILE,
     FILE,
     environment,
     has_loose_quote,
+    is_setting,
+    misnamed_bots,
     secrets_from_files,
     unquoted,
     with_files,
@@ -269,7 +271,6 @@ _OTHER_NAMES = {
     "max_concurrent_agents": "limits__turns",
 }
 """Names of document 5 that are read where ours are not set."""
-_BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
 
 
 class Settings(BaseSettings):
@@ -292,7 +293,8 @@ class Settings(BaseSettings):
         file = values.get("_env_file", ENV_FILE)
         environ = environment(file)
         super().__init__(**values)
-        self._unusable = secrets_from_files(environ, self.agent_secrets)
+        unread = secrets_from_files(environ, self.agent_secrets)
+        self._unusable = [*misnamed_bots(environ), *unread]
         self._environ, self._file = environ, file
 
     @classmethod
@@ -310,7 +312,7 @@ class Settings(BaseSettings):
         env_settings.env_vars = {name: value for name, value in plain.items() if value}
         for source in (env_settings, dotenv_settings):
             assert isinstance(source, EnvSettingsSource)
-            given = dict(source.env_vars)
+            given = {name: value for name, value in source.env_vars.items() if is_setting(name)}
             known = ((own, given.get(other)) for other, own in _OTHER_NAMES.items())
             source.env_vars = {**{own: value for own, value in known if value}, **given}
         return init_settings, env_settings, dotenv_settings, file_secret_settings
@@ -445,12 +447,13 @@ class Settings(BaseSettings):
 
     @property
     def unusable_files(self) -> list[Problem]:
-        """What is wrong with files of `AGENT_SECRETS`; the host cannot start with one."""
+        """Files of `AGENT_SECRETS` and variables of bots with which the host cannot start."""
         return self._unusable
 
     def numbered(self) -> dict[int, Bot]:
         """The bots by the number in their `BOTS__<n>__…`."""
-        found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
+        given = (name for name, value in self._environ.items() if value)
+        found = {int(match[1]) for name in given if (match := BOT_SETTING.match(name))}
         return dict(zip(sorted(found), self.bots, strict=False))
 
     def token_variable(self, bot: int) -> str:

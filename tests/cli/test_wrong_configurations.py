@@ -18,11 +18,20 @@ from bench.host import COMMAND, ROOT, fork_server
 from bot.cli.check import check_configuration
 from bot.cli.main import main
 from bot.store.embedded import HostLock
+from bot.variables import names_a_bot
 from registry.errors import Problem
 from simulators.testing.processes import HostProcess
 from simulators.testing.stage import until
 from simulators.testing.valkey import running_valkey
-from tests.cli.wrong_configurations import GOOD, PLACE, WRONG, Misconfiguration, agent
+from tests.cli.wrong_configurations import (
+    GOOD,
+    LONG_TOKEN,
+    NO_BOT,
+    PLACE,
+    WRONG,
+    Misconfiguration,
+    agent,
+)
 from tests.host.stage import Stage
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -140,6 +149,45 @@ def test_all_that_keeps_a_host_from_starting_is_said_at_once(
     assert main(["run"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert {line.split()[1].rstrip(":") for line in said} == set(wrong)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"), [(".env.txt", LONG_TOKEN), *((".env", line) for line in NO_BOT)]
+)
+def test_a_line_that_means_a_bot_is_named_by_all_and_its_token_by_none(
+    line: str,
+    file: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", GOOD["ANTHROPIC_API_KEY"])
+    monkeypatch.setenv("HTTP_PORT", "0")
+    (folder / file).write_text(line + "\n")
+    words = NO_BOT[line] if file == ".env" else ".env.txt: is not read; rename it to .env"
+    assert names_a_bot()
+    assert main(["run"]) in (1, 2)
+    said = capsys.readouterr().err
+    assert f"switchboard: {words}" in said
+    assert main(["check"]) == 1
+    checked = capsys.readouterr().out
+    assert words in checked
+    assert LONG_TOKEN.upper() not in (said + checked).upper()
+
+
+def test_run_names_a_line_that_sets_nothing_beside_another_mistake(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    (folder / ".env").write_text(f"\n\nBOTS__0__TOKEN:{LONG_TOKEN}\nADMINS=5\nADMINS=6\n")
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "switchboard: LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR",
+        "switchboard: .env:3: this line sets nothing; write NAME=value, or put a # in front",
+        "switchboard: .env:4: this line sets nothing, as line 5 sets ADMINS again; "
+        "keep one of the two",
+    ]
 
 
 @pytest.mark.parametrize(

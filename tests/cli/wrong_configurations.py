@@ -552,3 +552,28 @@ AGENTS = [
     ),
 ]
 WRONG = [*SETTINGS, *AGENTS]
+
+LONG_TOKEN = "123456789:" + _secret("AAE", 32)
+NO_BOT = {
+    f"BOTS__0__TOKEN:{LONG_TOKEN}": ".env:1: this line sets nothing; write NAME=value",
+    f"BOTS__0__TOKEN {LONG_TOKEN}": ".env:1: this line sets nothing; write NAME=value",
+    f"set BOTS__0__TOKEN={LONG_TOKEN}": ".env:1: this line sets nothing; write NAME=value",
+    LONG_TOKEN: ".env:1: this line sets nothing; write NAME=value",
+    f"{LONG_TOKEN}=x": ".env:1: this line sets nothing; write a name of letters",
+    f"BOTS__-1__TOKEN={LONG_TOKEN}": ".env:1: this line sets nothing; rename it to BOTS__1__TOKEN",
+    "BOTS__0_TOKEN=x": "BOTS__0_TOKEN is not a setting; rename it to BOTS__0__TOKEN",
+    "BOTS__O__TOKEN=x": "BOTS__O__TOKEN is not a setting; rename it to BOTS__0__TOKEN",
+    "BOTS__01__TOKEN=x": "BOTS__01__TOKEN is not a setting; rename it to BOTS__1__TOKEN",
+    "BOTS__TOKEN=x": "BOTS__TOKEN is not a setting; rename it to BOTS__0__TOKEN",
+    "BOTS__HELLO=x": "BOTS__HELLO is not a setting; write BOTS__0__TOKEN",
+    "BOTS__0__TOKENS=x": "BOTS__0__TOKENS is not a setting; did you mean BOTS__0__TOKEN?",
+    "BOTS__0__BOT_TOKEN=x": "BOTS__0__BOT_TOKEN is not a setting; did you mean BOTS__0__TOKEN?",
+    "BOTS_TOKEN=x": "BOTS_TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "BOTTOKEN=x": "BOTTOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "BOT__0__TOKEN=x": "BOT__0__TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "TELEGRAM__TOKEN=x": "TELEGRAM__TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "TELEGRAM_BOT_TOKEN=x": "TELEGRAM_BOT_TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    f"TOKEN={LONG_TOKEN}": "TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    f"JACK={LONG_TOKEN}": "JACK has no effect here; rename it to BOTS__0__TOKEN",
+}
+"""Lines of `.env` by which somebody means to run a bot, and what is said instead."""
