@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -117,22 +118,34 @@ def _folder(path: Path) -> Path:
 def _token(token: SecretStr) -> SecretStr:
     text = _without_quote(token.get_secret_value().strip())
     number, _, secret = text.partition(":")
-    if not number.isdigit() or len(secret) < 8:
+    if number.isdigit() and (match := re.match(r"[A-Za-z0-9_-]{30,}(?=[^A-Za-z0-9_-])", secret)):
+        message = f"has {len(secret) - len(match[0])} characters behind the token"
+        raise InvalidValue(message, "remove them")
+    if not number.isdigit() or not re.fullmatch(r"[A-Za-z0-9_-]{8,}", secret):
         raise InvalidValue(
             "is not a bot token: it should look like 123456789:AA…", "copy it again from @BotFather"
         )
     return SecretStr(text)
 
 
+_COMMAS = str.maketrans(",;|/", "    ")
+
+
 def _ids_of(example: str, where: str) -> WrapValidator:
     """What says how to find an id, where something else was written."""
 
     def checked(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return inner(value)
-        except ValidationError:
-            cure = f"start without it and send /id {where}: it answers a number like {example}"
-            raise InvalidValue("must be numeric ids, not names", cure) from None
+        message = "must be numeric ids, not names"
+        cure = f"start without it and send /id {where}: it answers a number like {example}"
+        if "+" in str(value):
+            message = "must be numeric ids, not phone numbers"
+        elif isinstance(value, str) and not value.strip("-0123456789 ,;|/"):
+            message = "must be numeric ids with commas between them"
+            cure = f"write {', '.join(value.translate(_COMMAS).split())}"
+        with suppress(ValidationError):
+            if "+" not in str(value):
+                return inner(value)
+        raise InvalidValue(message, cure)
 
     return WrapValidator(checked)
 

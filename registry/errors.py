@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-_VERB = re.compile(r"(is|has|must|may|cannot) ")
+_VERB = re.compile(r"(is|has|must|may|cannot|begins|looks|would) ")
 
 Level = Literal["error", "warning", "note"]
 

@@ -62,7 +62,7 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     skills = asyncio.run(discover_skills())
     found += wrong
     found += settings.unusable_files
-    refused = {one.place for one in found}
+    refused = {one.place.removesuffix(FILE) for one in found}
     found += _place_problems(settings)
     refused |= {"BOTS__0__TOKEN"} if any(place.startswith("BOTS") for place in refused) else set()
     found += (one for one in settings_findings(settings, skills) if one.place not in refused)

@@ -12,7 +12,7 @@ from bot.cli.main import main
 from bot.settings import Settings
 from registry.binding import token_hash
 
-TOKEN = "7000001:AAabcdefghijklmnop"
+TOKEN = "7000001:AAa-token-that-nobody-may-read"
 GOOD: dict[str, Any] = {
     "agents": [
         {

@@ -24,10 +24,12 @@ from simulators.testing.processes import HostProcess
 from simulators.testing.stage import until
 from simulators.testing.valkey import running_valkey
 from tests.cli.wrong_configurations import (
+    ALREADY_SAID,
     GOOD,
     LONG_TOKEN,
     NO_BOT,
     PLACE,
+    TOKEN,
     WRONG,
     Misconfiguration,
     agent,
@@ -39,6 +41,7 @@ NOBODY = {"HTTPS_PROXY": "http://127.0.0.1:1", "LOG_FORMAT": "json"}
 """A host that reaches nothing outside this machine."""
 STORE = "redis://127.0.0.1:1/0"
 SEEN_AT_ONCE = [wrong for wrong in WRONG if not wrong.asking]
+LOGGED = [wrong for wrong in SEEN_AT_ONCE if wrong not in ALREADY_SAID]
 
 
 @pytest.fixture
@@ -140,6 +143,31 @@ def test_a_refused_setting_is_not_said_to_be_unset_as_well(
     assert sorted(found) == ["ADMINS", "AGENTS__0", "BOTS__0__TOKEN"]
 
 
+@pytest.mark.parametrize(
+    ("given", "places"),
+    [
+        ({"BOTS__0__AGENT_ID": "jack"}, ["BOTS__0__AGENT_ID"]),
+        ({"ANTHROPIC_API_KEY_FILE": "/nowhere"}, ["ANTHROPIC_API_KEY_FILE"]),
+        (
+            {"ANTHROPIC_API_KEY": None, "ANTHROPIC_API_KEY_FILE": "/nowhere"},
+            ["ANTHROPIC_API_KEY_FILE"],
+        ),
+        ({"BOTS__0__TOKEN": None, "BOTS__O__TOKEN": TOKEN}, ["BOTS__O__TOKEN"]),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(
+    given: dict[str, str | None],
+    places: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Misconfiguration("", "", "").write(folder)
+    for name, value in ({**GOOD, **given}).items():
+        if value:
+            monkeypatch.setenv(name, value)
+    assert [one.place for one in check_configuration()] == places
+
+
 def test_all_that_keeps_a_host_from_starting_is_said_at_once(
     folder: Path, taken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,16 +210,15 @@ def test_run_names_a_line_that_sets_nothing_beside_another_mistake(
     (folder / ".env").write_text(f"\n\nBOTS__0__TOKEN:{LONG_TOKEN}\nADMINS=5\nADMINS=6\n")
     assert main(["run"]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert said == [
-        "switchboard: LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR",
-        "switchboard: .env:3: this line sets nothing; write NAME=value, or put a # in front",
-        "switchboard: .env:4: this line sets nothing, as line 5 sets ADMINS again; "
-        "keep one of the two",
+    assert [line.removeprefix("switchboard: ") for line in said] == [
+        "LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR",
+        ".env:3: this line sets nothing; write NAME=value, or put a # in front",
+        ".env:4: this line sets nothing, as line 5 sets ADMINS again; keep one of the two",
     ]
 
 
 @pytest.mark.parametrize(
-    "wrong", [one for one in SEEN_AT_ONCE if not one.stops], ids=lambda wrong: wrong.name
+    "wrong", [one for one in LOGGED if not one.stops], ids=lambda wrong: wrong.name
 )
 async def test_a_host_that_starts_logs_what_check_says(
     wrong: Misconfiguration, folder: Path, monkeypatch: pytest.MonkeyPatch

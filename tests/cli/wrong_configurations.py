@@ -11,7 +11,7 @@ from typing import Any
 
 from registry.binding import token_hash
 
-TOKEN = "7000001:AAabcdefghijklmnop"
+TOKEN = "7000001:AAa-token-that-nobody-may-read"
 GOOD: Mapping[str, str] = {
     "BOTS__0__TOKEN": TOKEN,
     "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test",
@@ -551,7 +551,51 @@ AGENTS = [
         change=_agent(customInstructions=f"The key is {_secret('sk-ant-')}."),
     ),
 ]
-WRONG = [*SETTINGS, *AGENTS]
+ALREADY_SAID = [
+    *(
+        Misconfiguration(f"a key {key[:14]}", "ANTHROPIC_API_KEY", says, {"ANTHROPIC_API_KEY": key})
+        for key, says in {
+            "sk-ant-…": "is the key of the example",
+            "sk-ant-xxxxxxxx": "is the key of the example",
+            _secret("sk-ant-admin01-"): "is an admin key",
+            f"Bearer {_secret('sk-ant-api03-')}": "begins with Bearer; write the key alone",
+            "sk-ant-api03-abc def": "has a space",
+            _secret("AIza"): "is the key of another provider",
+            TOKEN: "looks like the token of a bot",
+        }.items()
+    ),
+    *(
+        Misconfiguration(f"{name}={value}", name, says, {name: value})
+        for name, value, says in (
+            ("LIMITS_TOOLCALLS", "3", "did you mean LIMITS__TOOLCALLS?"),
+            ("LIMIT__TOOLCALLS", "3", "did you mean LIMITS__TOOLCALLS?"),
+            ("ANTHROPIC__API_KEY", "x", "did you mean ANTHROPIC_API_KEY?"),
+            ("TELEGRAM_API_URL", "https://t.me/my_bot", "write https://api.telegram.org"),
+            ("TELEGRAM_API_URL", "http://api.telegram.org", "without TLS; write https://"),
+            ("TELEGRAM_API_URL", "https://api.telegramm.org", "write https://api.telegram.org"),
+            ("WEBHOOK_URL", "https://myhost", "cannot reach myhost"),
+            ("ADMINS", "5, 7000001", "7000001 is the id of a bot"),
+            ("BOTS__1__TOKEN", "8000001:AAabcdefghijk", "looks cut off: 13 characters"),
+            ("BOTS__0__AGENT_ID", "jack", "did you mean BOTS__0__AGENTID?"),
+            ("LLM__MODEL", "claude-sonet-5-5", "a model we know; did you mean claude-sonnet-5-5?"),
+        )
+    ),
+    *(
+        Misconfiguration(f"a file {name}", name, "is not read; rename it", files={name: "{}"})
+        for name in ("agent.json", "agents.json.txt", "agents.jsonc")
+    ),
+    Misconfiguration(
+        "a variable of a skill that is not set",
+        PLACE,
+        "skill 'ask' refers to NOT_SET, which is not set; set NOT_SET",
+        change=_skill(
+            webhookUrl="https://hooks.example/",
+            webhookAuth={"type": "bearer", "tokenEnv": "NOT_SET"},
+        ),
+    ),
+]
+"""More forms of such faults, of which a start is told by the same code."""
+WRONG = [*SETTINGS, *AGENTS, *ALREADY_SAID]
 
 LONG_TOKEN = "123456789:" + _secret("AAE", 32)
 NO_BOT = {
