@@ -293,7 +293,7 @@ _WRONG_KEYS = [
             "set it to your key",
         ),
         (r"(?i)bearer\s", False, "begins with Bearer", "write the key alone"),
-        (r".*\s", False, "has a space or a line break in it", "copy the key again"),
+        (r"(?s).*[^!-~]", False, "has a character that no key has", "copy the key again"),
         (r"\d+:", False, "looks like the token of a bot", _KEY_CURE),
         (
             r"sk-ant-oat",
@@ -369,7 +369,8 @@ def agent_findings(
     yield from _unanswered(snapshot, settings) if bots else ()
     yield from snapshot.unhandled(handlers)
     yield from _references(snapshot.document, settings.environ)
-    yield from _missing_programs(snapshot.document)
+    for one in _all_servers(snapshot.document):
+        yield from program_problems(*one)
     yield from _unread(snapshot, settings)
     yield from _surprises(snapshot, settings)
     yield from _idle_confirm(snapshot, settings)
@@ -408,7 +409,7 @@ def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator
     for key, place in _bound_bots(document):
         if _HASH_OR_ID.match(key) and key not in known:
             message = f"no configured bot has the hash or id {key[:12]}…"
-            cure = "correct it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
+            cure = "correct the key (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
             yield Problem(place, message, cure, level="warning")
 
 
@@ -418,7 +419,7 @@ def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator
         known = {key for bot in bots for key in bot.keys}
         for key, place in _bound_bots(document):
             if key.startswith("@") and key not in known:
-                cure = "correct it, or set the token of that bot as BOTS__<n>__TOKEN"
+                cure = "correct the name, or set that bot's token as BOTS__<n>__TOKEN"
                 yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
 
 
@@ -493,24 +494,26 @@ def _all_servers(document: Document) -> Iterator[tuple[str, McpServer, str]]:
             yield from ((name, one, place) for name, one in entry.value.mcp_servers.items())
 
 
-def _missing_programs(document: Document) -> Iterator[Problem]:
-    """Servers whose program or working folder is not on this machine."""
-    for name, server, place in _all_servers(document):
-        if server.command is not None:
-            try:
-                found = program_of(server, server.env.get("PATH") or os.environ.get("PATH"))
-            except FileNotFoundError as error:
-                message, _, cure = str(error).partition("; ")
-                yield Problem(place, f"server '{name}': {message}", cure, "warning")
-                continue
-            program = Path(server.cwd or ".", found)
-            if program.is_dir():
-                message = f"server '{name}': {found!r} is a folder"
-                yield Problem(place, message, "give the path of the program", "warning")
-            elif not os.access(program, os.X_OK):
-                message = f"server '{name}': {found!r} is not executable"
-                cure = f"run `chmod +x {shlex.quote(str(program))}`"
-                yield Problem(place, message, cure, "warning")
+def program_problems(name: str, server: McpServer, place: str) -> Iterator[Problem]:
+    """Why the program or the working folder of a server cannot be used on this machine."""
+    if server.command is None:
+        return
+    try:
+        found = program_of(server, server.env.get("PATH") or os.environ.get("PATH"))
+    except FileNotFoundError as error:
+        message, _, cure = str(error).partition("; ")
+        if len(words := server.command.split()) > 1 and "no program" in message:
+            cure = f'leave {words[0]!r} there, and put the rest into "args": [ … ]'
+        yield Problem(place, f"server '{name}': {message}", cure, "warning")
+        return
+    program = Path(server.cwd or ".", found)
+    if program.is_dir():
+        message = f"server '{name}': {found!r} is a folder"
+        yield Problem(place, message, "give the path of the program", "warning")
+    elif not os.access(program, os.X_OK):
+        message = f"server '{name}': {found!r} is not executable"
+        cure = f"run `chmod +x {shlex.quote(str(program))}`"
+        yield Problem(place, message, cure, "warning")
 
 
 def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:

@@ -330,9 +330,9 @@ def patterns_of(agent: AgentDefinition) -> Iterator[tuple[Path, str]]:
         yield from (((*path, index), pattern) for index, pattern in enumerate(patterns))
 
 
-def may_come(path: Path, pattern: str) -> bool:
-    """Whether a pattern may be meant for tools that are not there yet: globs of what asks."""
-    return str(path[1]).startswith("require") and bool(re.search(r"[*?]", pattern))
+def allows(path: Path) -> bool:
+    """Whether the patterns at a path allow tools, so that their letter case counts."""
+    return path[0] == "whitelistPatterns" or path[1] in ("allowedIndividualTools", "toolsets")
 
 
 def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
@@ -341,8 +341,7 @@ def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     skills = [skill.name for skill in agent.skills]
     for path, pattern in patterns_of(agent):
-        allows = path[0] == "whitelistPatterns" or path[1] in ("allowedIndividualTools", "toolsets")
-        if found := idle_pattern(pattern, names, skills, exact=allows, split=split):
+        if found := idle_pattern(pattern, names, skills, exact=allows(path), split=split):
             what, cure = found
             message = f"'{pattern}' matches no {what} of this agent"
             yield ValidationIssue(path, message, cure, level="warning")

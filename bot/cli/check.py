@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -37,11 +37,12 @@ STORE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class LiveAnswers:
-    """What others said: problems, who answered well, and the @usernames of bots by their ids."""
+    """What others said: problems, who answered well, @usernames of bots by id, unknown models."""
 
     problems: Sequence[Problem] = ()
     well: Sequence[str] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    unknown_models: Collection[str] = ()
 
 
 Ask = Callable[[Settings, InstalledSkills, Document], Coroutine[Any, Any, LiveAnswers]]
@@ -68,8 +69,11 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     found += (one for one in settings_findings(settings, skills) if one.place not in refused)
     stored = asyncio.run(_read_store(settings))
     asked = asyncio.run(ask(settings, skills, stored)) if ask else LiveAnswers()
-    found += asked.problems
+    named = {one.place for one in found if one.level == "error"}
     found += _check_agents(settings, bots, skills, stored, asked.names)
+    doubted = tuple(f"{model} is not a model we know" for model in asked.unknown_models)
+    found = [one for one in found if not doubted or not one.message.endswith(doubted)]
+    found += (one for one in asked.problems if one.place not in named)
     return worst_first(found), asked.well
 
 
