@@ -356,7 +356,8 @@ def unmet_conditions(agent: AgentDefinition) -> Iterator[ValidationIssue]:
         for kind, name in dict.fromkeys(needed):
             known = conditions.ROLES if kind == "role" else policy.features
             near = nearest(name, known, 0.6)
-            message, cure = f"a condition names {shown(name)}, which is no role", "known: admin"
+            message = f"a condition names {shown(name)}, which is no role"
+            cure = f"known: {', '.join(conditions.ROLES)}"
             if kind == "features":
                 message = f"a condition needs the feature {shown(name)}, which is not on"
                 cure = "add it to 'features' of toolPolicy, if its tools are to be there"

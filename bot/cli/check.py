@@ -70,11 +70,11 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     stored = asyncio.run(_read_store(settings))
     asked = asyncio.run(ask(settings, skills, stored)) if ask else LiveAnswers()
     named = {one.place for one in found if one.level == "error"}
+    found += (one for one in asked.problems if one.place not in named)
     found += _check_agents(settings, bots, skills, stored, asked.names)
     doubted = tuple(f"{model} is not a model we know" for model in asked.unknown_models)
-    found = [one for one in found if not doubted or not one.message.endswith(doubted)]
-    found += (one for one in asked.problems if one.place not in named)
-    return worst_first(found), asked.well
+    certain = [one for one in found if not one.message.endswith(doubted)]
+    return worst_first(certain), asked.well
 
 
 def start_errors(*, env_file: bool = True, places: bool = True) -> list[Problem]:

@@ -29,6 +29,7 @@ from tests.cli.wrong_configurations import (
     LONG_TOKEN,
     NO_BOT,
     PLACE,
+    TIME,
     TOKEN,
     WRONG,
     Misconfiguration,
@@ -161,7 +162,8 @@ def test_a_mistake_is_said_in_one_line(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Misconfiguration("", "", "").write(folder)
+    only = {"agents": [{"id": "jack", "name": "Jack"}], "defaultAgentId": "jack"}
+    Misconfiguration("", "", "", change=json.dumps(only)).write(folder)
     for name, value in ({**GOOD, **given}).items():
         if value:
             monkeypatch.setenv(name, value)
@@ -305,6 +307,55 @@ async def test_whoever_refuses_or_is_away_is_named_with_the_cure(
     assert report["answered"] == [
         "LLM__FALLBACKMODEL: the Messages API accepts the key, and has claude-haiku-5-5"
     ]
+
+
+async def test_what_several_know_is_said_once(tmp_path: Path, stage: Stage) -> None:
+    """In the order of its lines, too."""
+    (tmp_path / "server.py").touch()
+    servers = {"time": TIME, "own": {"command": "./server.py"}}
+    own = [
+        agent("jack", mcpServers=[*servers], whitelistPatterns=["time:*", "skill:*"]),
+        agent("ben", llmOverrides={"model": "claude-nobody"}, whitelistPatterns=["mcp:tme:*"]),
+    ]
+    text = json.dumps({"mcpServers": servers, "agents": own, "defaultAgentId": "jack"}, indent=1)
+    Misconfiguration("", "", "", change=text).write(tmp_path)
+    given = {**GOOD, **addresses(stage), "LLM__MODEL": "claude-sonet-5-5"}
+    given["BOTS__0__TOKEN"] = "123456789:AA-your-token"
+    said = (await checked(tmp_path, given, "--live"))["problems"]
+    lines = text.splitlines()
+    rows = [(f"agents.json:{n}", line) for n, line in enumerate(lines, 1)]
+    at = {line.strip(): place for place, line in rows}
+    first = rows[text[: text.index('"whitelistPatterns"')].count("\n")][0]
+    last = rows[text[: text.rindex('"whitelistPatterns"')].count("\n")][0]
+    assert [(one["place"], one["message"].partition("; ")[0]) for one in said] == [
+        ("LLM__MODEL", "the Messages API does not know claude-sonet-5-5"),
+        ("BOTS__0__TOKEN", "is the token of the example"),
+        (at['"model": "claude-nobody"'], "the Messages API does not know claude-nobody"),
+        (at['"own": {'], "server 'own': './server.py' is not executable"),
+        (first, "'time:*' matches no tool of this agent"),
+        (first, "'skill:*' matches no skill of this agent"),
+        (last, "'mcp:tme:*' matches no server of this agent"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("sk-ant-of-somebody", "it cannot be used: the Messages API answered 401"),
+        ("sk-ant-a key", "has a character that no key has"),
+    ],
+)
+async def test_a_key_that_is_refused_is_said_once_and_of_the_key(
+    key: str, message: str, tmp_path: Path, stage: Stage
+) -> None:
+    Misconfiguration("", "", "", change='{"agents": []}').write(tmp_path)
+    given = {**GOOD, **addresses(stage), "BOTS__0__TOKEN": stage.add_bot("Jack").token}
+    given |= {"ANTHROPIC_API_KEY": key, "LLM__FALLBACKMODEL": "claude-haiku-5-5"}
+    stage.sim.keys = {"sk-ant-another"}
+    said = (await checked(tmp_path, given, "--live"))["problems"]
+    [found] = [one for one in said if one["level"] == "error"]
+    assert (found["place"], found["message"][: len(message)]) == ("ANTHROPIC_API_KEY", message)
+    assert found["cure"] in ("check ANTHROPIC_API_KEY", "copy the key again")
 
 
 def addresses(stage: Stage) -> dict[str, str]:

@@ -47,6 +47,18 @@ WRONG = [
     ("BUDGETS__HOST", "hunter2", "BUDGETS__HOST", "set BUDGETS__HOST__TOKENS or"),
     ("LIMITS__ITERATIONS", "0", "LIMITS__ITERATIONS", "must be at least 1"),
     ("LIMITS__CONFIRM", "mcp:desk", "LIMITS__CONFIRM", "does not name server and tool"),
+    *(
+        ("LIMITS__CONFIRM", value, "LIMITS__CONFIRM", cure)
+        for value, cure in {
+            "off": "write none, alone, for no tool",
+            "None": "write none, alone, for no tool",
+            "none, delete_*": "write none, alone, for no tool",
+            "'delete_*', 'publish_*'": "without quotes, with commas between",
+            '["delete_*"]': "without quotes, with commas between",
+            "delete_*|publish_*": "has a |, which is in no name of a tool",
+            "delete_*; publish_*": "has a ;, which is in no name of a tool",
+        }.items()
+    ),
     ("LIMITS__PIIHANDLING", "hunter2", "LIMITS__PIIHANDLING", "redact or block"),
     ("DATA_FSYNC", "hunter2", "DATA_FSYNC", "must be everysec or always"),
     ("ALLOW_OPEN_REDIS", "hunter2", "ALLOW_OPEN_REDIS", "must be true or false"),
