@@ -328,8 +328,8 @@ async def test_what_several_know_is_said_once(tmp_path: Path, stage: Stage) -> N
     first = rows[text[: text.index('"whitelistPatterns"')].count("\n")][0]
     last = rows[text[: text.rindex('"whitelistPatterns"')].count("\n")][0]
     assert [(one["place"], one["message"].partition("; ")[0]) for one in said] == [
-        ("LLM__MODEL", "the Messages API does not know claude-sonet-5-5"),
         ("BOTS__0__TOKEN", "is the token of the example"),
+        ("LLM__MODEL", "the Messages API does not know claude-sonet-5-5"),
         (at['"model": "claude-nobody"'], "the Messages API does not know claude-nobody"),
         (at['"own": {'], "server 'own': './server.py' is not executable"),
         (first, "'time:*' matches no tool of this agent"),
