@@ -43,7 +43,7 @@ _PLACEHOLDER = re.compile(r"(?i)\byour[-_]")
 _BOT_PATH = re.compile(r"/bot(\d+:[^/]*)?/?\Z")
 _NOT_READ = ("agents.yaml", "agents.yml", "agents.jsonc", "agents.json.txt", "agent.json")
 _BOT_API = "api.telegram.org"
-_NOT_BOT_API = re.compile(r"(.*\.)?(t\.me|telegram\.(org|me|dog))\Z")
+_NOT_BOT_API = re.compile(r"(?:^|\.)(?:t\.me|telegram\.(?:org|me|dog))\Z")
 _SHORTEST_TOKEN = 30
 """Characters behind the colon: Telegram gives 35."""
 _API_PATH = re.compile(r"/v1(/messages)?/?\Z")
@@ -247,7 +247,7 @@ def _telegram_address(url: str) -> Iterator[Problem]:
         found = "the host adds /bot and the token itself", f"write {_BOT_PATH.sub('', url)}"
     elif host == _BOT_API and not url.startswith("https:"):
         found = "would send tokens without TLS", right
-    elif host != _BOT_API and (_NOT_BOT_API.match(host) or nearest(host, [_BOT_API], 0.9)):
+    elif host != _BOT_API and (_NOT_BOT_API.search(host) or nearest(host, [_BOT_API], 0.9)):
         found = f"{host} is not the Bot API", f"{right}, or leave it out"
     if any(found):
         yield Problem("TELEGRAM_API_URL", *found)
@@ -277,7 +277,7 @@ def _wrong_secrets(settings: Settings) -> Iterator[Problem]:
             yield Problem(place, message, "copy it again from @BotFather", "warning")
     key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else ""
     for shape, is_of_anthropic, message, cure in _WRONG_KEYS:
-        if shape.match(key) and not (is_of_anthropic and settings.anthropic_base_url):
+        if shape.search(key) and not (is_of_anthropic and settings.anthropic_base_url):
             yield Problem("ANTHROPIC_API_KEY", message, cure)
             break
 
@@ -287,23 +287,23 @@ _WRONG_KEYS = [
     (re.compile(shape), is_of_anthropic, message, cure)
     for shape, is_of_anthropic, message, cure in (
         (
-            r"(?i).*(\byour[-_]|…|\.\.\.|x{6})",
+            r"(?i)\byour[-_]|…|\.\.\.|x{6}",
             False,
             "is the key of the example",
             "set it to your key",
         ),
-        (r"(?i)bearer\s", False, "begins with Bearer", "write the key alone"),
-        (r"(?s).*[^!-~]", False, "has a character that no key has", "copy the key again"),
-        (r"\d+:", False, "looks like the token of a bot", _KEY_CURE),
+        (r"(?i)^bearer\s", False, "begins with Bearer", "write the key alone"),
+        (r"[^!-~]", False, "has a character that no key has", "copy the key again"),
+        (r"^\d+:", False, "looks like the token of a bot", _KEY_CURE),
         (
-            r"sk-ant-oat",
+            r"^sk-ant-oat",
             True,
             "is the token of a subscription, which the API does not take",
             _KEY_CURE,
         ),
-        (r"sk-ant-admin", True, "is an admin key, which the API does not take", _KEY_CURE),
+        (r"^sk-ant-admin", True, "is an admin key, which the API does not take", _KEY_CURE),
         (
-            r"(sk|pk|rk)-(?!ant-)|AIza|AKIA|[a-z]{2,4}_|xai-|pplx-",
+            r"^(?:(?:sk|pk|rk)-(?!ant-)|AIza|AKIA|[a-z]{2,4}_|xai-|pplx-)",
             True,
             "is the key of another provider",
             _KEY_CURE,

@@ -62,13 +62,13 @@ _NAMES = re.compile(
     r"|(?:api|private|access|auth|secret|account)[_-]key)$"
 )
 _IN_QUERIES = re.compile(r"(?i)(?:^|[_-])(?:key|sig|signature|auth|pass|pwd)$")
-_MIXED = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[^\s$]{8,}\Z")
 _PAIR = re.compile(
-    r"(?i)(?<![\w.-])([a-z][\w.-]{0,80})\s*[=:]\s*(?=(?:(?:bearer|basic|token)\s+)?([^\s;&]+))"
+    r"(?i)(?<![\w.-])([a-z][\w.-]{0,80}+)\s*+[=:]\s*+"
+    r"(?=(?:(?:bearer|basic|token)\s++)?+([^\s;&]{1,100}))"
 )
 _OTHERS_REFERENCE = re.compile(
-    r"(?i:(?:(?:bearer|basic|token)\s+)?)"
-    r"(?:\$([A-Z_]\w*)|(?:\$\{|\{\{)\s*(?:(?:env|input|secrets)[.:])?([A-Za-z_]\w*)\s*\}\}?|%([A-Z_]\w*)%)\Z"
+    r"(?i:(?:bearer|basic|token)\s++)?+(?:\$([A-Z_]\w*+)|%([A-Z_]\w*+)%"
+    r"|(?:\$\{|\{\{)\s*+(?:(?:env|input|secrets)[.:])?+([A-Za-z_]\w*+)\s*+\}\}?)\Z"
 )
 _USER_AND_PASSWORD = re.compile(r"://[^\s/?#@:]*+:(?!\$)[^\s/?#@]++@")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -109,8 +109,10 @@ def secret_pair(argument: str) -> str | None:
 
 def query_secret(name: str, text: str) -> str | None:
     """What kind of secret a parameter of an address holds in plain text, or None."""
-    is_one = bool(_IN_QUERIES.search(name) and _MIXED.match(text))
-    return "a secret" if is_one else secret_value(name, text)
+    is_mixed = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
+    if _IN_QUERIES.search(name) and is_mixed and len(text) >= 8 and "$" not in text:
+        return "a secret"
+    return secret_value(name, text)
 
 
 def others_reference(text: str) -> str | None:

@@ -128,7 +128,7 @@ async def ask_model(settings: Settings, snapshot: Snapshot) -> LiveAnswers:
 
 
 def _refusal(name: str, place: str, error: Exception) -> Problem:
-    """Why a model could not be looked up, with the cure."""
+    """Why a model could not be looked up, with a fix."""
     said = str(error) or f"no answer in {ANSWER_SECONDS:.0f} s"
     if not isinstance(error, ModelRefused):
         cure = "check this machine's network and proxy, and ANTHROPIC_BASE_URL"
