@@ -12,38 +12,38 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*##/  -/' -e 's/^/make /'
 
-setup:  ## make .venv with what running needs; a second call takes no time
+setup:  ## make .venv with what running needs; takes no time if it is up to date
 	@$(PYTHON) -S deploy/setup.py
 
 dev:
 	@$(PYTHON) -S deploy/setup.py --dev
 
-run: setup  ## run the bots of the environment or .env; with none, a sandbox in the browser
+run: setup  ## run the bots in the environment or .env; without any, a sandbox in the browser
 	@verb=$$($(BIN)/python -m bot.variables) && exec $(BIN)/switchboard $$verb
 
 test: check  ## the static checks, then all tests, once (some: TESTS=tests/house)
 	@$(BIN)/pytest -n 3 --dist loadscope $(TESTS)
 
-test-again: dev  ## all tests ten times in a row beside busy cores (TIMES=3 TESTS=tests/host)
+test-again: dev  ## all tests ten times in a row while the cores are busy (TIMES=3 TESTS=tests/host)
 	@$(BIN)/python -m tests.again $(or $(TIMES),10) $(TESTS)
 
-screenshots: dev  ## make the pictures of the documentation anew (needs a Chromium)
+screenshots: dev  ## remake the pictures in the documentation (needs Chromium)
 	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals or follows"
 
-attack: dev  ## try every known attack again, and say what held (some: ROWS=ssrf, ROWS=A7,66)
+attack: dev  ## rerun every known attack, and report which were stopped (some: ROWS=ssrf, ROWS=A7,66)
 	@$(BIN)/python -m tests.attacks $(if $(ROWS),--rows $(ROWS))
 
-proof: dev  ## kill, cut and fill everything, and write docs/reliability.md (SEED=7 ROWS=F1,F2 KILLS=50)
+proof: dev  ## kill, freeze and cut everything, and write docs/reliability.md (SEED=7 ROWS=F1,F2 KILLS=50)
 	@$(BIN)/python -m bench.proof --write $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(KILLS),--kills $(KILLS))
 
-bench: dev  ## the host beside what people would write instead, and docs/performance.md (about ten minutes)
+bench: dev  ## measure the host against what people would write instead, and write docs/performance.md (ten minutes)
 	@$(BIN)/python -m bench
 
-bench-quick: dev  ## the ratios to the floors, in less than a minute: did this change cost speed?
+bench-quick: dev  ## did this change cost speed? the most important ratios, in less than a minute
 	@$(BIN)/python -m bench --quick
 
-check: dev walls dependencies types  ## the static checks alone: style, walls, dependencies, types
+check: dev walls dependencies types  ## only the static checks: style, imports, dependencies, types
 
 walls: style rooms imports
 
@@ -64,12 +64,12 @@ dependencies:
 types:
 	@$(BIN)/mypy
 
-lock: dev  ## write the lock files anew from pyproject.toml (newest versions: UPGRADE=--upgrade)
+lock: dev  ## rewrite the lock files from pyproject.toml (newest versions: UPGRADE=--upgrade)
 	@echo uv | $(LOCK) --no-config --no-header - -o deploy/uv.lock
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-docs: dev  ## write the tables of settings, attacks and requirements in docs/ anew
+docs: dev  ## rewrite the tables of settings, attacks and requirements in docs/
 	@$(BIN)/python deploy/reference.py
 	@$(BIN)/python -m tests.attacks --write
 	@$(BIN)/python -m tests.requirements --write

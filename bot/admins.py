@@ -1,4 +1,4 @@
-"""The host's admins: over which bots they can be reached, and the alerts that they get there."""
+"""The host's admins: through which bots they can be reached, and the alerts that they get."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class AdminAlerts:
 
     `contacts` are those who wrote to a line in private, so that its bot may write to them. `admins`
     are those of the moment, `served` the lines that this replica owns now. `nudge` makes a line
-    look at its outbox; `hide` takes secrets out of a text; `dead` are lines that nobody can use any
-    more.
+    look at its outbox; `hide` takes secrets out of a text; `dead` are lines that nobody can use
+    now.
     """
 
     outbox: Outbox
@@ -77,7 +77,7 @@ class AdminAlerts:
     _remembered: set[tuple[int, str]] = field(init=False, default_factory=set)
 
     async def remember(self, person: int, line: str) -> bool:
-        """Note that an admin wrote to a line in private; whether this process did not know."""
+        """Note that an admin wrote to a line in private; True if this process did not know."""
         if (person, line) in self._remembered:
             return False
         with suppress(StoreError):  # their next message tries again
@@ -118,7 +118,7 @@ class AdminAlerts:
             return False
 
     async def forget_alert(self, key: str) -> None:
-        """The reason for an alert is gone: should it come back, admins are told again."""
+        """The reason for an alert is gone: if it comes back, admins are told again."""
         with suppress(StoreError):
             await self.contacts.client.command("DEL", keys.alert_sent(key))
 
@@ -148,10 +148,10 @@ class AdminAlerts:
 
 @dataclass(slots=True)
 class StandingAlerts:
-    """Alerts of each problem once, until it is gone; of one that returns, again.
+    """Reports each problem once, and again if it returns after it was gone.
 
-    `problems` are those of now by key; `head` is the sentence above each of them, `event` its name
-    in the log. What no admin could be told is tried again at each check.
+    `problems` are the present ones by key; `head` is the sentence above each of them, `event` its
+    name in the log. What no admin could be told is tried again at each check.
     """
 
     problems: Callable[[], Mapping[str, Problem]]
@@ -193,9 +193,9 @@ class StandingAlerts:
 
 @dataclass(slots=True)
 class ProblemAlerts:
-    """Checks for errors after each change, and alerts of a source that has some and had none.
+    """Checks for errors after each change, and reports a source that has some and had none.
 
-    A source that was repaired and breaks again is alerted of again.
+    A source that was repaired and breaks again is reported again.
     """
 
     errors: Callable[[], Sequence[Problem]]
@@ -205,7 +205,7 @@ class ProblemAlerts:
     _soon: asyncio.TimerHandle | None = field(init=False, default=None)
 
     def check_soon(self) -> None:
-        """Check once in a moment, however often this is called: bots come by the hundred."""
+        """Check once in a while, however often this is called: bots may start by the hundred."""
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(CHECK_DELAY_S, self.check)
 

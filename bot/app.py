@@ -82,7 +82,7 @@ STORE_PAUSE_S = 1.0
 STALLED_MARGIN_S = 40.0
 _FILES = resource.RLIMIT_NOFILE
 UNUSED_S = 60.0
-"""How long after a change the MCP servers that no agent has any more are closed."""
+"""How long after a change MCP servers without an agent are closed."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -> None:
@@ -311,7 +311,7 @@ class App:
         await self.pool.ensure(self._servers(id for id, one in entries.items() if one.operator))
 
     async def _close_unused_servers(self) -> None:
-        """After each change of the agents, in a while: close the servers that none of them has."""
+        """Some time after each change of the agents, close the servers that none of them has."""
         changed = asyncio.Event()
         self._stack.callback(self.catalog.subscribe(lambda _snapshot: changed.set()))
         while True:
@@ -327,7 +327,7 @@ class App:
                 log.exception("servers.not_closed")
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
-        """Skills of an agent that are left out, as one of its servers has a tool of that name."""
+        """Skills of an agent that are left out: a tool of one of its servers has their name."""
         definition = agent.effective.definition
         place = agent.effective.origins.get("skills", definition.id)
         for skill, tool in self._tools.clashes(agent.tools).items():
@@ -426,7 +426,7 @@ class App:
     # --- lines and HTTP ---
 
     def _open_fleet(self) -> None:
-        """Add the lines of the configured bots; nothing of them runs yet."""
+        """Add the lines of the configured bots; none of them runs yet."""
         settings = self.settings
         session = new_session(proxy=proxy_of(settings.telegram_api_url))
         self._stack.push_async_callback(session.close)
@@ -449,7 +449,7 @@ class App:
             self.fleet.add(HostedLine(transport, services))
 
     def _on_identified(self) -> None:
-        """A bot has said who it is: it may need an agent, and bindings may mean another one."""
+        """A bot is identified: it may need an agent, and bindings by name may now match it."""
         bots = [line.identity for line in self.fleet.lines]
         self.catalog.introduce(bots)
         log_findings([*unknown_names(self.catalog.snapshot().document, bots)])
@@ -513,7 +513,7 @@ class App:
         return self._store_health.waits_for or self.store.outage
 
     def _problems(self) -> Sequence[Problem]:
-        """What is wrong with agents, bindings and packages, also what only bots' names show."""
+        """What is wrong with agents, bindings and packages, also once the bots' names are known."""
         snapshot, skills = self.catalog.snapshot(), self.installed_skills
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         unhandled = snapshot.unhandled(skills.skills)
@@ -543,7 +543,7 @@ class App:
         return found
 
     def _agent_errors(self) -> list[Problem]:
-        """What an admin must correct; quick with ten thousand agents, as each change runs it."""
+        """What an admin must fix; quick with ten thousand agents, since each change runs it."""
         snapshot = self.catalog.snapshot()
         found = [
             *snapshot.document.problems,

@@ -1,7 +1,7 @@
-"""Bot commands: the rows of their table, what they see, what they may want to happen.
+"""Bot commands: the rows of their table, what they see, and what they may ask for.
 
-A command returns what is wanted and sends nothing itself. Features keep their commands beside the
-rest of them; `bot.commands.table` collects them all.
+A command returns what it wants and sends nothing itself. Each feature keeps its own commands;
+`bot.commands.table` collects them all.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def first_items(items: Sequence[T], count: int) -> tuple[Sequence[T], str]:
 
 
 def problem_lines(problems: Iterable[Problem], count: int = 12) -> str:
-    """A line for each problem, with its place and cure; '' for none."""
+    """A line for each problem, with its place and its fix; '' for none."""
     shown, more = first_items(list(problems), count)
     lines = [f"{SIGNS[problem.level]} {escape_markdown(str(problem))}" for problem in shown]
     return "\n".join(lines) + more

@@ -64,7 +64,7 @@ _OTHERS_NAMES = {
     "WEBHOOK_URL": ("TELEGRAM_WEBHOOK_URL", "WEBHOOK_HOST"),
     "HTTP_PORT": ("PORT",),
 }
-"""What other programs call a variable of ours."""
+"""What other programs call our variables."""
 _IDLE = "has no effect here"
 _MEANT = {name: own for own, names in _OTHERS_NAMES.items() for name in names}
 _OTHER_KEYS = re.compile(r"(OPENAI|OPENROUTER|GEMINI|GOOGLE|MISTRAL|DEEPSEEK|GROQ|XAI)_API_KEY\Z")
@@ -110,13 +110,13 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
     secrets = {name: settings.environ.get(name, "") for name in listed}
     secrets["ANTHROPIC_API_KEY"] = key.get_secret_value() if key else ""
     for name in (name for name, value in secrets.items() if has_loose_quote(value)):
-        cure = "remove it, unless it is a part of the secret"
+        cure = "remove it, unless it is part of the secret"
         yield Problem(name, "its value has a quote at one end", cure, "warning")
     yield from _access_problems(settings)
 
 
 def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that look as if a setting could be read from a file, and are not read."""
+    """Variables that look as if a setting is read from a file, but have no effect."""
     fields = [name.upper() for name in Settings.model_fields]
     secrets = [name for name in fields if name + FILE in fields]
     for variable in sorted(environ):
@@ -135,7 +135,7 @@ def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _access_problems(settings: Settings) -> Iterator[Problem]:
-    """Admins who are no persons; bots that are open to everybody, and bots that answer nobody."""
+    """Admins who are not people; bots that are open to everybody, and bots that answer nobody."""
     numbers = {bot.id: number for number, bot in settings.numbered().items()}
     rules = settings.rules()
     for person in sorted(one for one in settings.admins if one <= 0):
@@ -162,7 +162,7 @@ def _access_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _listed(settings: Settings, skills: Collection[str]) -> Iterator[Problem]:
-    """Names that settings list, and that are not there."""
+    """Names that settings list but that do not exist."""
     if not settings.admins:
         message = "it is empty: the host has no admin unless somebody claimed it"
         cure = "set it to numeric ids, or send a bot /claim and the code that `run` prints"
@@ -189,7 +189,7 @@ def _unpriced(settings: Settings) -> Iterator[Problem]:
     models = {settings.llm.model, settings.llm.fallbackmodel or settings.llm.model}
     for model in sorted(models) if dollars else ():
         if prices.price(model, Usage(input=1)).micros is None:
-            message = f"the price of {model} is not known, so it is not used"
+            message = f"the price of {model} is not known, so the model is not used"
             cure = "set its price in PRICES, or give the budget in tokens"
             yield Problem(dollars[0], message, cure, "warning")
 
@@ -409,7 +409,7 @@ def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator
     for key, place in _bound_bots(document):
         if _HASH_OR_ID.match(key) and key not in known:
             message = f"no configured bot has the hash or id {key[:12]}…"
-            cure = "correct the key (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
+            cure = "fix it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
             yield Problem(place, message, cure, level="warning")
 
 
@@ -419,12 +419,12 @@ def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator
         known = {key for bot in bots for key in bot.keys}
         for key, place in _bound_bots(document):
             if key.startswith("@") and key not in known:
-                cure = "correct the name, or set that bot's token as BOTS__<n>__TOKEN"
+                cure = "fix the name, or set the token of that bot as BOTS__<n>__TOKEN"
                 yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
 
 
 def _bound_bots(document: Document) -> Iterator[tuple[str, str]]:
-    """The bots that bindings name, each with its place."""
+    """The bots that bindings name, each with the place of the binding."""
     for entry in document.bindings.values():
         one, field = entry.value, "bindingKey" if entry.value.is_of_bot else "bot"
         if key := one.binding_key if one.is_of_bot else one.bot:

@@ -9,7 +9,7 @@ SwitchboardError
 │   ├── CrashSuspect          the turn was open each time the host crashed: run it alone
 │   └── PoisonMessage         the turn was begun again and again and got nowhere
 ├── ChannelError              a call to a chat failed; every channel has its own kinds below these
-│   ├── ChannelRefused        it was surely not done
+│   ├── ChannelRefused        it was not done
 │   ├── ChannelFailed         it may have been done; nothing of it can happen later
 │   ├── ChannelFateUnknown    no answer: it may have been done, or may still be done
 │   └── ChannelRevoked        the credential is no longer valid
@@ -22,7 +22,7 @@ SwitchboardError
 │           └── PromptTooLong 413, or in words: more was sent than the model takes
 ├── OutOfBudget               a budget has too little left for another model request
 └── ToolError                 a tool call without a result
-    ├── ToolUnavailable       it surely did not run
+    ├── ToolUnavailable       it did not run
     └── ToolFateUnknown       it may have run
 """
 
@@ -53,7 +53,7 @@ class StoreForbidden(StoreUnavailable):
 
 
 class WrongType(StoreError):
-    """A key of the store holds a value of the wrong type; the message names it, and the cure.
+    """A key of the store holds a value of the wrong type; the message says how to fix it.
 
     `repaired` is set once the key holds something else, or nothing.
     """
@@ -100,7 +100,7 @@ class ChannelError(SwitchboardError):
 
 
 class ChannelRefused(ChannelError):
-    """The call was surely not done."""
+    """The call was not done."""
 
 
 class ChannelFailed(ChannelError):
@@ -115,7 +115,7 @@ class ChannelRevoked(ChannelError):
     """The credential of the line is no longer valid; `why` and `cure` are for the operator."""
 
     why = "the credential is no longer valid"
-    cure = "get a new one and set it; the other lines go on"
+    cure = "get a new one and set it; the other bots are not affected"
 
 
 class ModelError(SwitchboardError):
@@ -187,7 +187,7 @@ class ToolError(SwitchboardError):
 
 
 class ToolUnavailable(ToolError):
-    """The call surely did not run."""
+    """The call did not run."""
 
 
 class ToolFateUnknown(ToolError):

@@ -56,7 +56,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command as typed: `/name arguments`; `named` where it was surely meant for this bot.
+    """A command as typed: `/name arguments`; `named` if it is certainly meant for this bot.
 
     `other` is the username of another bot that it names, in a private chat.
     """
@@ -78,9 +78,9 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class QuotedMessage:
-    """The message that was replied to, whoever wrote it: its text or caption, and its file.
+    """The message that was replied to, by anyone: its text or caption, and its file.
 
-    Of a command that is the caption of a file it has that file.
+    For a command in the caption of a file, it has that file.
     """
 
     text: str = ""
@@ -89,7 +89,7 @@ class QuotedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Words of others that a message brings along, as Telegram has them: nobody has cleaned them.
+    """Words of others that come with a message, as Telegram has them, uncleaned.
 
     `media` names what else is there and cannot be read yet, such as "a photo". `own`: this bot
     wrote it.
@@ -159,7 +159,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class ResumeTurn:
-    """A suspended turn goes on; `nonce` names the approval that it waited for."""
+    """A suspended turn resumes; `nonce` names the approval that it waited for."""
 
     address: Address
     nonce: str
@@ -207,15 +207,15 @@ class TurnRef:
 
 
 DEFAULT_ACCOUNT = "default"
-"""The account of whatever belongs to no other."""
+"""The account of everything that has no other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """Who answers: stamped on each ledger line, each record of a turn, and each open turn.
 
-    `revision` is the agent's when the step was made. The rest is None for an agent that is no
-    account's own, runs without a preset or a client, and is neither released nor tried.
+    `revision` is the agent's when the step was made. The rest is None for an agent that belongs to
+    no account, has no preset and no client, and is neither released nor on trial.
     """
 
     account: str
@@ -239,11 +239,11 @@ PartKind = Literal["message", "edit", "clear_keyboard", "callback_answer"]
 class OutgoingPart:
     """A rendered part, ready to send: of an answer, a notice, or a reply to a press.
 
-    `payload` is the channel's JSON for it, without the chat's id. The parts of one chat go out in
-    order. `tracks` names what the message shows (an approval, an admin's card), for which the
-    message's id is remembered. A `best_effort` edit is dropped where its message is gone; any other
-    edit is then sent as a message. A `best_effort` message is left out where it is refused.
-    `late_for` is a turn that is over, whose history says that this part was not delivered.
+    `payload` is the channel's JSON, without the chat's id. The parts of one chat go out in order.
+    `tracks` names what the message shows (an approval, an admin's card), for which the message's id
+    is remembered. A `best_effort` edit is dropped where its message is gone; any other edit is then
+    sent as a message. A `best_effort` message is left out where it is refused. `late_for` is a turn
+    that is over, whose history says that this part was not delivered.
     """
 
     chat: int
@@ -264,7 +264,7 @@ class OutgoingPart:
 class OutboxItem:
     """A part in the outbox. `maybe_sent`: an earlier owner of the line may have sent it already.
 
-    `unwanted` is set once somebody asked for an end of what goes on there: if it fails, let it be.
+    `unwanted` is set once somebody has asked to stop: if sending fails, it is not repeated.
     """
 
     id: str
@@ -334,7 +334,7 @@ class Usage:
 
 @dataclass(slots=True)
 class Meter:
-    """What is known of a request so far, also of one that is cut off.
+    """What is known of a request so far, even if it was cut off.
 
     `sent`: it may have reached the server, which did not refuse it. `started`: the server reported
     the input (`usage`), the answer's id (`message`) and its model. `ended`: it reported the output
@@ -441,21 +441,21 @@ class Channel(Protocol):
         *,
         link_previews: bool = False,
     ) -> list[OutgoingPart]:
-        """Markdown as the parts of an answer, the first an edit where a message is given.
+        """Markdown as the parts of an answer; the first is an edit if a message is given.
 
-        With `edit=UNKNOWN_MESSAGE` the first part is marked as perhaps there already. The last part
-        has the buttons; an edit without any removes those that were there. Links are previewed only
-        where `link_previews` says so.
+        With `edit=UNKNOWN_MESSAGE` the first part is marked as possibly there already. The last
+        part has the buttons; an edit without any removes the old ones. Links are previewed only if
+        `link_previews` is set.
         """
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
-        """What is shown for a moment to whoever pressed."""
+        """What is shown for a moment to the person who pressed."""
 
     async def is_chat_admin(self, address: Address, person: int) -> bool:
         """Whether a person is an admin of this chat; in a private one, its person is."""
 
     async def has_left(self, address: Address, person: int) -> bool:
-        """Whether a person is surely no longer in this chat."""
+        """Whether a person has left this chat; False if that is not known."""
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:
         """Send parts that are in the outbox now, in the order of their chat.
@@ -470,7 +470,7 @@ class Channel(Protocol):
         """Return once no part of this turn is left to send."""
 
     def abandon(self, address: Address) -> None:
-        """Have what fails again and again in this conversation set aside now, not in a while."""
+        """Set aside now, not later, what fails again and again in this conversation."""
 
     async def preview(
         self,
@@ -499,7 +499,7 @@ class Channel(Protocol):
         """Whether a part of this turn waits for a chat that takes nothing for so long."""
 
     def frozen(self) -> list[float]:
-        """Of each chat that was told to wait: how many seconds still."""
+        """For each chat that has to wait: how many more seconds."""
 
     async def drain(self, seconds: float) -> None:
         """Give what is being sent some time; the rest stays in the outbox."""
@@ -570,7 +570,7 @@ class LineContext:
 class LineEntry:
     """An inbox entry of a line while it is handled; `stop` ends its turn early.
 
-    `superseded`: a /new behind it has ended it before it began, so that nothing need be said.
+    `superseded`: a later /new ended it before it began, so nothing needs to be said.
     """
 
     line: LineContext

@@ -178,10 +178,10 @@ class LimitSettings(TurnLimits):
     """The most that any agent may use: `LIMITS__…`; an agent may set less, never more."""
 
     confirm: Annotated[str, AfterValidator(_tool_patterns)] = ", ".join(REQUIRE_CONFIRMATION)
-    """Tools that ask a person each time, whatever agents and skills say; `none`: no tool."""
+    """Tools that ask a person each time, even if an agent or skill allows them; `none`: no tool."""
 
     turns: int | None = Field(None, ge=1)
-    """How many turns of all bots run at once, the others wait; unset: no limit. Also
+    """How many turns of all bots run at once; the others wait. Unset: no limit. Also
     `MAX_CONCURRENT_AGENTS`."""
     piihandling: Literal["off", "warn", "redact", "block"] = "off"
     """Personal data in outgoing messages; an agent may be stricter."""

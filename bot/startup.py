@@ -1,4 +1,4 @@
-"""What the start makes of the settings: sources of agents, notices, variables to forget."""
+"""What the start derives from the settings: sources of agents, notices, variables to forget."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def agent_resolver(
 
 
 def announce(settings: Settings, snapshot: Snapshot, url: str) -> None:
-    """Log that the host has started, and what its agents' documents say by the way."""
+    """Log that the host has started, and the warnings and notes on its agents' documents."""
     agents = len(snapshot.agents)
     log.info("started", bots=len(settings.bots), agents=agents, health=f"{url}/health")
     for problem in snapshot.problems:
@@ -99,7 +99,7 @@ async def offer_claim(settings: Settings, grants: AccessStore) -> None:
 
 
 def model_advice(settings: Settings) -> Callable[[LlmConfiguration], list[str]]:
-    """What says in sentences which model settings will not be sent, or not as they are."""
+    """Says in sentences which model settings will not be sent, or not as they are."""
     return partial(advice, base_url=settings.anthropic_base_url or DEFAULT_URL)
 
 

@@ -1,6 +1,6 @@
 """The variables that settings are read from, as people and their tools write them.
 
-Quotes that `docker run --env-file` keeps are no part of a value, and a secret may be in a file.
+Quotes that `docker run --env-file` keeps are removed from values, and a secret may be in a file.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def idle_lines(env_file: str | Path | None) -> Iterator[Problem]:
 
 
 def names_a_bot(env_file: str | Path = ENV_FILE) -> bool:
-    """Whether somebody means to run a bot, even by a misspelt name or line, which a start names."""
+    """Whether somebody means to run a bot; a misspelt name or line counts, and is reported."""
     given = [(name, unquoted(value)) for name, value in os.environ.items()]
     try:
         for file in (env_file, *_MISNAMED_FILES):
@@ -173,7 +173,7 @@ def unquoted(value: str) -> str:
 
 
 def has_loose_quote(value: str) -> bool:
-    """Whether a value begins or ends with a quote, of whatever kind."""
+    """Whether a value begins or ends with a quote of any kind."""
     return bool(value) and (value[0] in _QUOTES or value[-1] in _QUOTES)
 
 

@@ -1,4 +1,4 @@
-"""Writes the table of settings in docs/configuration.md anew: `python deploy/reference.py`."""
+"""Rewrites the table of settings in docs/configuration.md: `python deploy/reference.py`."""
 
 from __future__ import annotations
 

@@ -116,8 +116,8 @@ def cure(missing: int) -> str:
     """How to get Python (0), or its venv module (1), on this system."""
     ways = CURES.get(family())
     if ways is None:
-        return "Cure: install Python from https://www.python.org/downloads/, then call again."
-    return f"Cure: {ways[missing]}, then call again."
+        return "Fix: install Python from https://www.python.org/downloads/, then run this again."
+    return f"Fix: {ways[missing]}, then run this again."
 
 
 def family() -> str:
@@ -173,15 +173,17 @@ def make_venv() -> None:
 
 
 def broken() -> str | None:
-    """Why `.venv` has to be made anew, or None when it can be used."""
+    """Why `.venv` has to be made again, or None when it can be used."""
     activate = VENV / "bin" / "activate"
     if not (PYTHON.exists() and activate.exists()):
         return "there is none yet"
     words = activate.read_text(encoding="utf-8")
     if not any(f"{mark}{VENV}" in words for mark in "='\""):
-        return "the one there was made for another place"
+        return "the present one was made for another folder"
     test = f"import sys, pip; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
-    return None if answers(str(PYTHON), test) else "the one there has no pip, or does not fit"
+    if answers(str(PYTHON), test):
+        return None
+    return "the present one has no pip, or another version of Python"
 
 
 def sync_with_uv(lock: Path) -> bool:
@@ -209,8 +211,8 @@ def stop_if_offline(words: str) -> None:
     if any(sign in words for sign in OFFLINE):
         raise SetupFailed(
             f"{words}\nThe package index cannot be reached.\n"
-            "Cure: check the network; behind a proxy set HTTPS_PROXY, for a mirror set "
-            "PIP_INDEX_URL and UV_DEFAULT_INDEX; then call again."
+            "Fix: check the network; behind a proxy set HTTPS_PROXY, for a mirror set "
+            "PIP_INDEX_URL and UV_DEFAULT_INDEX; then run this again."
         )
 
 

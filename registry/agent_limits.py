@@ -15,7 +15,7 @@ _Count = Annotated[int, Field(ge=1, le=10_000_000)]
 class SafetyConfig(RegistryModel):
     """Limits of one turn, tools that always ask, and what must not go out.
 
-    Personal data is left alone only where an agent has no such block and the host sets nothing.
+    Personal data is left alone only if an agent has no such block and the host sets nothing.
     """
 
     max_iterations: _Count | None = None
@@ -65,7 +65,7 @@ class TurnLimits(BaseModel):
     """How often one model request is tried."""
     history_turns: ClassVar[int] = 48
     history_chars: ClassVar[int] = 240_000
-    """What the model reads again of earlier turns; trimmed in blocks of a quarter."""
+    """How much of earlier turns the model reads again; trimmed by a quarter at a time."""
 
     requests: int = Field(25, ge=1, alias="iterations", description="Model requests of one turn.")
     calls: int = Field(10, ge=1, alias="toolcalls", description="Tool calls of one turn.")

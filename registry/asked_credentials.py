@@ -16,7 +16,7 @@ from registry.errors import InvalidValue
 _DATA = frozenset({"enum", "const", "default", "examples"})
 _NAMED = frozenset({"dependentSchemas", "$defs", "definitions"})
 _OPTIONAL = frozenset({"then", "else", "additionalProperties", "unevaluatedProperties"})
-"""Keywords whose schema may become `false`: then a call does without what they are about."""
+"""Keywords whose schema may become `false`: then a call leaves out what they are about."""
 _AS_THEY_ARE = frozenset({"if", "not", "propertyNames", "required", *_DATA})
 _ENTRIES = frozenset({"items", "contains", "unevaluatedItems", "prefixItems"})
 
@@ -26,7 +26,7 @@ _STRONG = (
     *("secret", "credential", "credentials", "connectionstring", "authheader", "connstr"),
     *("authorizationheader", "sessioncookie", "otpcode", "mfacode", "githubpat", "gitlabpat"),
 )
-"""How names of credentials end, whatever stands before."""
+"""How names of credentials end."""
 _WHOLE = frozenset({"authorization", "proxyauthorization", "xauthorization", "dsn", "apitoken"})
 _LAST = frozenset({"pin", "otp", "totp", "cvv", "cvc", "cvv2", "cvc2", "cookie", "cookies"})
 _LAST |= {"bearer"}
@@ -40,7 +40,7 @@ _NO_TOKEN = frozenset(
         *("input", "output", "base", "quote"),
     }
 )
-"""What stands before `token` where that is a place in a list, a coin or a piece of text."""
+"""Words before `token` that make it a place in a list, a coin or a piece of text."""
 _JOINED_TOKEN = ("page", "next", "previous", "cursor", "continuation", "resume", "sync", "start")
 _NO_CREDENTIAL = {
     "token": re.compile(
@@ -73,7 +73,7 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[^\W\d_A-Z]+\d*|\d+")
 
 
 def asks_for_credential(name: str, schema: Any = None) -> bool:
-    """Whether a field of this name, and with this schema if that is known, is for a credential."""
+    """Whether a field with this name, and this schema if it is known, is for a credential."""
     field = schema if isinstance(schema, Mapping) else {}
     if schema is False or "enum" in field or "const" in field:
         return False
@@ -121,8 +121,8 @@ class WithoutCredentials:
     """The input of a tool without the fields that ask for a credential.
 
     `shown` has no such field, `enforced` is the same but refuses each of them; both are the schema
-    itself where `fields`, their names, is empty. `needed` is one that a call cannot do without,
-    None where there is no such field.
+    itself where `fields`, their names, is empty. `needed` is one that a call requires, None if
+    there is no such field.
     """
 
     shown: Mapping[str, Any]
@@ -134,8 +134,8 @@ class WithoutCredentials:
 def without_credentials(schema: Mapping[str, Any]) -> WithoutCredentials:
     """A JSON Schema without the fields that ask for a credential.
 
-    A part that demands one goes too, if a call can do without it: an optional field, one of several
-    alternatives. Raises InvalidValue for a schema that is nested or refers too deeply.
+    A part that demands one is removed too, if a call does not need it: an optional field, one of
+    several alternatives. Raises InvalidValue for a schema that is nested or refers too deeply.
     """
     try:
         return _without_credentials(schema)
@@ -206,7 +206,7 @@ class _Removal:
             self.places.add(place)
             if place in self._needing:
                 return None
-        # Fields first: the other keywords may name those that are gone.
+        # Fields first: the other keywords may name those that were removed.
         result: dict[str, Any] = {}
         for keyword in sorted(node, key=lambda word: word != "properties"):
             result[keyword] = self._keyword(keyword, node[keyword], known, gone)
@@ -267,7 +267,7 @@ class _Removal:
         return remaining
 
     def _unlink(self, result: dict[str, Any], gone: set[str]) -> None:
-        """Take the fields out of what depends on others; what depends on them cannot be given."""
+        """Take the fields out of what depends on others; what depends on them cannot be set."""
         for keyword in ("dependentRequired", "dependencies", "dependentSchemas"):
             if not isinstance(by_name := result.get(keyword), Mapping):
                 continue

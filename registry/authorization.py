@@ -41,7 +41,7 @@ class WriterPermissions:
 
 Issues = Iterator[ValidationIssue]
 _LIST_IT = "list the name in AGENT_SECRETS, or use one that is listed"
-_FROM_ENV = "give it to the program in env, as ${NAME}"
+_FROM_ENV = "pass it to the program in env, as ${NAME}"
 OPERATOR = WriterPermissions()
 GUEST = WriterPermissions(operator=False)
 
@@ -62,7 +62,7 @@ def secrets_in(value: Any, path: Path = ()) -> Issues:
 
 
 def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Issues:
-    """What an agent's definition may not say, given who wrote it."""
+    """What an agent's definition may not contain, depending on who wrote it."""
     for index, url in enumerate(agent.mcp_server_endpoints):
         yield from _screen_url(url, ("mcpServerEndpoints", index), writer)
     for index, pattern in enumerate(agent.whitelist_patterns):
@@ -80,7 +80,7 @@ def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Issues:
 
 
 def screen_server(server: McpServer, path: Path, writer: WriterPermissions) -> Issues:
-    """What a server may not say, given who wrote it."""
+    """What a server's definition may not contain, depending on who wrote it."""
     if server.command is not None and not writer.operator:
         message = "a command may come only from the file or the environment"
         cure = "give a url, or name a server that the operator has defined"
@@ -122,7 +122,7 @@ def _screen_args(args: Sequence[str], path: Path) -> Issues:
             message = f"'{dotted((*path, index))}' looks like a secret, as it gives {pair}"
             yield ValidationIssue((*path, index), message, _FROM_ENV, level="warning")
         if names_secret(option) and not argument.startswith(("-", "$")) and len(argument) >= 6:
-            message = f"'{dotted((*path, index))}' looks like a secret, as it is given to {option}"
+            message = f"'{dotted((*path, index))}' looks like a secret: it is the value of {option}"
             yield ValidationIssue((*path, index), message, _FROM_ENV, level="warning")
         option = "" if given else argument
 
@@ -135,7 +135,7 @@ def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Issues
     handler, auth = skill.internal_handler, skill.webhook_auth
     if handler is not None and handler not in writer.handlers:
         message = f"the internal skill '{handler}' may not be used by this document"
-        cure = "have the operator list it in AGENT_SKILLS, or use one that is listed"
+        cure = "ask the operator to list it in AGENT_SKILLS, or use one that is listed"
         yield ValidationIssue((*path, "internalHandler"), message, cure)
     if auth and auth.variable not in writer.secrets:
         message = f"the variable {auth.variable} may not be used by this document"
@@ -143,9 +143,9 @@ def _screen_skill(skill: Skill, path: Path, writer: WriterPermissions) -> Issues
 
 
 def _promises(given: object, path: Path, what: str) -> Issues:
-    """An issue where a guest gives what only the operator may."""
+    """An issue if a guest sets what only the operator may."""
     if given:
-        cure = "leave it out, or have the operator define it"
+        cure = "leave it out, or ask the operator to define it"
         yield ValidationIssue(path, f"only the operator may {what}", cure)
 
 

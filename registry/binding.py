@@ -97,7 +97,7 @@ def token_hash(token: str) -> str:
 
 
 def bot_key(text: str) -> str:
-    """A bot's key as it is compared: a hash, an id, an @username, or a name kept as it is."""
+    """A bot's key in the form that is compared: a hash, an id, an @username, or the name itself."""
     if detect_secret(text) == "a bot token":
         cure = "write its hash: switchboard token-hash"
         raise InvalidValue("a bot token is written in plain text", cure)
@@ -190,7 +190,7 @@ class Bindings:
         return self._first([(kind, key, None)])
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> list[tuple[AgentBinding, AgentBinding]]:
-        """Two bindings each of one bot under two of its names: the first of them stays."""
+        """Pairs of bindings that name one bot in two ways: the first of each pair counts."""
         owner = {key: bot.id for bot in bots for key in bot.keys}
         firsts: dict[tuple[AgentBindingType, str, int], AgentBinding] = {}
         found: list[tuple[AgentBinding, AgentBinding]] = []
@@ -217,7 +217,7 @@ def resolve(
     person: int | None,
     known: Container[str],
 ) -> Resolution:
-    """The agent that answers: of the first rule that leads to a known one, or None.
+    """The agent that answers: by the first rule that leads to a known one, or None.
 
     Order: chat then person for this very bot, the bot, a chat, a person, the default agent.
     """
@@ -242,7 +242,7 @@ def resolve(
 def _candidates(
     bindings: Bindings, bot: BotIdentity, chat: int | None, person: int | None
 ) -> Iterator[tuple[Rule, AgentBinding | None]]:
-    """What is bound by each rule in turn; an id that is None is the key of no binding."""
+    """What is bound by each rule in turn; an id of None matches no binding."""
     yield "chat in this bot", bindings.scoped(AgentBindingType.ChatId, str(chat), bot)
     yield "person in this bot", bindings.scoped(AgentBindingType.UserId, str(person), bot)
     yield "bot", bindings.of_bot(bot)

@@ -46,7 +46,7 @@ Governance = Callable[[Actor, str, str], bool]
 
 
 def admins_only(actor: Actor, _action: str, _target: str) -> bool:
-    """Whoever administers may change everything."""
+    """People who administer may change everything."""
     return actor.admin
 
 

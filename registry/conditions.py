@@ -48,7 +48,7 @@ _MEMBERSHIP = (ast.In, ast.NotIn)
 _USAGE = "use ==, !=, in, not in, and, or, not, with names, texts, numbers and lists"
 _SHORTEN = "shorten it, or write several conditions"
 _CURES: Mapping[type[ast.AST], str] = {
-    ast.Attribute: 'write "<flag>" in features for a flag; nothing else has parts',
+    ast.Attribute: 'write "<flag>" in features for a flag; nothing else can have parts',
     ast.Subscript: 'write "<flag>" in features',
     ast.Call: "functions cannot be called here",
     ast.BinOp: "arithmetic is not possible here; compare plain values",
@@ -80,13 +80,13 @@ def holds(text: str, facts: Mapping[str, Any]) -> bool:
     """Whether a condition holds for these facts by name; False where it cannot be evaluated."""
     try:
         return _evaluate(_parse(text), facts) is True
-    except Exception:  # noqa: BLE001 - whatever goes wrong in here, the call is denied
+    except Exception:  # noqa: BLE001 - any fault in here denies the call
         return False
 
 
 @functools.lru_cache(maxsize=8192)
 def normalized(text: str) -> str:
-    """A text without differences of case and width, by which a name could slip past a list."""
+    """A text without differences in case and width, which could let a name slip past a list."""
     return normal_form("NFKC", normal_form("NFKC", text).casefold())
 
 

@@ -33,7 +33,7 @@ from registry.urls import web_parts
 
 _REFER = "put it into an environment variable, refer to it as ${NAME}, and replace the secret"
 _SCOPE = re.compile(r"[!#-\[\]-~]*\Z")
-_ONE_SCOPE = "write each scope as a text of its own, with no spaces"
+_ONE_SCOPE = "write each scope as a separate text, without spaces"
 _LINE = re.compile(r"[^\x00-\x1f\x7f]*\Z")
 _TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f]*\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -83,7 +83,7 @@ class ClientCredentials(RegistryModel):
     @model_validator(mode="after")
     def _one_place(self) -> ClientCredentials:
         if (self.token_url is None) == (self.issuer is None):
-            cure = "give the address of tokens, or the issuer whose metadata names it"
+            cure = "give the address for tokens, or the issuer whose metadata names it"
             raise InvalidValue("tokens come from either 'tokenUrl' or 'issuer'", cure)
         return self
 
@@ -159,7 +159,7 @@ class McpServer(RegistryModel):
 
     @property
     def transport(self) -> Literal["stdio", "http", "sse"]:
-        """How to talk to it: as `type` says, else a URL that ends in /sse speaks SSE."""
+        """How to talk to it: as `type` says; otherwise a URL that ends in /sse means SSE."""
         if self.url is None:
             return "stdio"
         if self.type is not None:
@@ -176,7 +176,8 @@ class McpServer(RegistryModel):
         if self.command is not None and (self.headers or self.auth):
             raise InvalidValue("'headers' and 'auth' belong to a 'url'", "remove them")
         if self.type is not None and (self.type == "stdio") != (self.url is None):
-            raise InvalidValue("'type' does not fit 'command' or 'url'", "correct or remove it")
+            cure = "remove it, or write stdio for a 'command', http or sse for a 'url'"
+            raise InvalidValue("'type' does not match 'command' or 'url'", cure)
         return self
 
     @model_validator(mode="after")
@@ -187,7 +188,7 @@ class McpServer(RegistryModel):
         if len(headers) != len(self.headers):
             raise InvalidValue("a header is given twice", "keep one of the two")
         if self.auth and "authorization" in headers:
-            raise InvalidValue("'auth' and the header Authorization exclude each other", "keep one")
+            raise InvalidValue("'auth' cannot be used with the header Authorization", "keep one")
         return self
 
 
@@ -233,7 +234,7 @@ class AgentDefinition(RegistryModel):
 
     @property
     def has_every_server(self) -> bool:
-        """Whether it has all top-level servers, as it says nothing of servers; `[]` says none."""
+        """Whether it has all top-level servers, since it names none; `[]` means no server."""
         return self.mcp_servers is None and "mcp_server_endpoints" not in self.model_fields_set
 
     def to_json(self) -> dict[str, Any]:
@@ -336,7 +337,7 @@ def allows(path: Path) -> bool:
 
 
 def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
-    """Patterns that can match no tool: they name no server or skill that the agent has."""
+    """Patterns that can match no tool: they name no server or skill of the agent."""
     names = [server.name for server in servers_of(agent, shared)]
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     skills = [skill.name for skill in agent.skills]
@@ -374,7 +375,7 @@ def idle_pattern(
     exact: bool,
     split: Collection[str] = (),
 ) -> tuple[str, str] | None:
-    """What of these a pattern should name and does not (server, skill, tool), and the cure.
+    """Which of these a pattern should name and does not (server, skill, tool), and how to fix it.
 
     Letter case counts where it is `exact`: in lists that allow. `split` are the hosts of several
     servers, each of which is named by its host and its port.

@@ -1,7 +1,7 @@
 """Every error the registry raises on purpose, and the problems it reports as values.
 
 RegistryError
-├── DocumentErrors        a document is wrong; holds every problem found, each with place and cure
+├── DocumentErrors        a document is wrong; every problem found, each with its place and fix
 ├── Denied                the actor may not change this
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists
@@ -30,7 +30,7 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, where (`file:line`, variable or Redis key), and what cures it."""
+    """What is wrong, where (`file:line`, variable or Redis key), and how to fix it."""
 
     place: str
     message: str
@@ -69,7 +69,7 @@ def summary(problems: Collection[Problem]) -> str:
 
 
 class InvalidValue(ValueError):
-    """A value that a field refuses: what is wrong and the cure, never the value of a secret."""
+    """A value that a field refuses: what is wrong and the fix, never the value of a secret."""
 
     def __init__(self, message: str, cure: str) -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ class RegistryError(Exception):
 
 
 class DocumentErrors(RegistryError):
-    """A document cannot be used; `problems` holds every mistake found in one run."""
+    """A document cannot be used; `problems` holds every mistake found."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -125,7 +125,7 @@ class WrongKind(RegistryError):
     """A key of the store holds another kind of value than it should: no repeat will help."""
 
     def __init__(self, key: str, held: str, wanted: str = "text") -> None:
-        super().__init__(f"{key} holds a {held} in the store, not a {wanted}: DEL it there")
+        super().__init__(f"{key} holds a {held} in the store, not a {wanted}: delete it with DEL")
 
 
 class RegistryUnavailable(RegistryError):

@@ -38,7 +38,7 @@ def is_slug(text: str) -> bool:
 
 
 def slug(text: str) -> str | None:
-    """The slug that reads most like a text, or None where nothing of it is left."""
+    """The slug that reads most like a text, or None if nothing is left of it."""
     shortened = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
     return shortened if is_slug(shortened) else None
 
@@ -82,7 +82,7 @@ def casefolded(name: str) -> str:
 
 
 def nearest_place(path: Path, places: Mapping[Path, T]) -> T:
-    """The place of a path of folded names and indexes, or of its nearest part that has one."""
+    """The place of a path of folded names and indexes, or of the nearest part with a place."""
     steps = tuple(casefolded(step) if isinstance(step, str) else step for step in path)
     while steps and steps not in places:
         steps = steps[:-1]
@@ -91,7 +91,7 @@ def nearest_place(path: Path, places: Mapping[Path, T]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class ValidationIssue:
-    """A mistake inside one value: where in it, what, and the cure."""
+    """A mistake inside one value: where in it, what, and how to fix it."""
 
     path: Path
     message: str
@@ -189,7 +189,7 @@ def _path(loc: tuple[int | str, ...]) -> Path:
 
 
 def unknown_name(name: str, known: Collection[str]) -> tuple[str, str]:
-    """The message and the cure for an unknown name: the nearest known one, or all there are."""
+    """The message and the fix for an unknown name: the nearest known one, or all of them."""
     name = name[:_LONGEST_NAME]
     near = nearest(name, known, 0.6)
     cure = f"did you mean '{near}'?" if near else f"remove it; known: {', '.join(known)}"
@@ -227,7 +227,7 @@ _FORMS = {"tuple_type": "write [ ] around it, with a comma between its parts"}
 
 
 def describe(details: ErrorDetails) -> tuple[str, str]:
-    """What is wrong with a value, in words that follow its name, and the cure ("" if unknown)."""
+    """What is wrong with a value, in words that follow its name, and the fix ("" if unknown)."""
     context = details.get("ctx", {})
     wrong = context.get("error")
     if isinstance(wrong, InvalidValue):

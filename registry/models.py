@@ -1,7 +1,7 @@
 """The table of models: which settings each one takes, its limits and its retirement date.
 
 The table is `models.json`, one row a family. A model that is not in it belongs to another provider
-(or is newer than this table); nothing is assumed of it.
+(or is newer than this table); nothing is assumed about it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EFFORTS: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The settings and limits of one family of models; limits are tokens.
+    """The settings and limits of one family of models; limits are in tokens.
 
     `id` is the prefix that its wire ids share. `thinking` are the accepted kinds; with thinking
     off, an effort above `top_effort_unthinking` is refused. `temperature` is taken only with the

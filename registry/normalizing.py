@@ -25,7 +25,7 @@ _MARKS: Final = re.compile(f"{_MARK}{{0,{MOST_MARKS}}}")
 def normal_form(form: Form, text: str) -> str:
     """The text in a normal form; a run of more than `MOST_MARKS` marks is cut into shorter ones.
 
-    Decomposed, it has as many characters as those of the text have one by one.
+    Decomposed, it has as many characters as the text's own ones decomposed one by one.
     """
     if text.isascii():
         return text

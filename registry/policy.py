@@ -53,7 +53,7 @@ def _approver(value: Any) -> Any:
 
 
 def patterns_of(text: str) -> tuple[str, ...]:
-    """The patterns of a list in one line; raises InvalidValue. `none` is no pattern at all."""
+    """The patterns of a list in one line; raises InvalidValue. `none` means no patterns."""
     given = text.replace(",", " ").split()
     if given == ["none"]:
         return ()
@@ -75,9 +75,9 @@ _Roles = Annotated[tuple[Literal["admin", "everyone"], ...], Field(strict=False,
 
 
 class ToolCondition(RegistryModel):
-    """`tools` are there only for people of one of `roles`, and only where all `features` are on.
+    """A rule: `tools` are only for people with one of `roles`, and only if all `features` are on.
 
-    And only where the condition `when` holds; `registry.conditions` says what it may speak of.
+    And only if the condition `when` holds; `registry.conditions` says what that may contain.
     """
 
     tools: Patterns
@@ -89,9 +89,9 @@ class ToolCondition(RegistryModel):
 class ToolPolicy(RegistryModel):
     """Which tools an agent has, which of them ask a person every time, and who may approve.
 
-    `allowed_toolsets` and `allowed_individual_tools` together are the agent's tools: where both
-    are absent it has all, where what is given is empty it has none. `approval_minutes` is how
-    long a question stays open. `approvers` and `approval_minutes` are left to the host by None.
+    `allowed_toolsets` and `allowed_individual_tools` together are the agent's tools: without both
+    it has all, and with only empty ones it has none. `approval_minutes` is how long a question
+    stays open. `approvers` and `approval_minutes` are left to the host by None.
     """
 
     toolsets: Mapping[str, Patterns] = Field(default_factory=dict)

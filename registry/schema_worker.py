@@ -39,7 +39,7 @@ def validator(
     """The validator of a schema; raises ValueError where the library refuses the schema."""
     from jsonschema_rs import Draft202012Validator, ReferencingError, RegexOptions
 
-    engine = RegexOptions(size_limit=pattern_bytes)  # in linear time, whatever the pattern
+    engine = RegexOptions(size_limit=pattern_bytes)  # in linear time for any pattern
     plain = schema if isinstance(schema, bool) else dict(schema)
     try:
         return Draft202012Validator(plain, pattern_options=engine, offline=True)

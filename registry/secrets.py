@@ -11,7 +11,7 @@ from registry.errors import ReferenceMissing
 
 REDACTED = "[secret]"
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-TOO_SHORT = "its value is too short to be found and redacted, so messages may show it"
+TOO_SHORT = "its value is too short to be redacted, so messages may show it"
 TOO_SHORT_CURE = (
     "use a secret of at least 6 characters; if it is not secret, write the value itself"
 )
@@ -178,7 +178,7 @@ def reference_names(text: str) -> tuple[str, ...]:
 
 
 def malformed_reference(text: str) -> bool:
-    """Whether a `${` opens something else than a plain `${NAME}`."""
+    """Whether a `${` begins anything but a plain `${NAME}`."""
     return text.count("${") != len(REFERENCE.findall(text))
 
 

@@ -1,4 +1,4 @@
-"""Skills as data: tools of an agent's own, and whose results may be used again for how long."""
+"""Skills as data: an agent's own tools; and whose results may be reused, and for how long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from registry.urls import web_parts
 LONGEST_CACHE_SECONDS = 86_400.0
 
 Scope = Literal["person", "conversation", "agent"]
-"""Who shares a cached result: one person in one conversation, all of it, or all of the agent."""
+"""Who shares a cached result: a person in a conversation, the conversation, or the agent."""
 
 _Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -49,7 +49,7 @@ _FRAMING = frozenset(
         *("connection", "keep-alive", "te", "trailer", "upgrade", "expect", "accept-encoding"),
     }
 )
-"""Headers that say how a request is to be read: a key in one of them would be another request."""
+"""Headers that say how a request is to be read: a key in one of them would change the request."""
 
 
 _name = must(NAME.match, "{} is not a valid skill name", f"use {NAME_RULE}")
@@ -72,7 +72,7 @@ _Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, strict=False)]
 
 
 class WebhookAuth(RegistryModel):
-    """How a skill shows who calls: by variables of the host, never by their values."""
+    """How a skill authenticates: by variables of the host, never by their values."""
 
     type: Literal["bearer", "api_key"]
     token_env: Variable | None = None
@@ -84,7 +84,7 @@ class WebhookAuth(RegistryModel):
         bearer = self.type == "bearer"
         if bearer and (self.token_env is None or self.header or self.key_env):
             cure = 'write {"type": "bearer", "tokenEnv": …}'
-            raise InvalidValue("a bearer takes 'tokenEnv' alone", cure)
+            raise InvalidValue("a bearer takes only 'tokenEnv'", cure)
         if not bearer and (self.header is None or self.key_env is None or self.token_env):
             cure = "give both, and nothing else"
             raise InvalidValue("an api_key takes 'header' and 'keyEnv'", cure)
@@ -103,10 +103,10 @@ class WebhookAuth(RegistryModel):
 
 
 class Skill(RegistryModel):
-    """A tool of an agent's own: a webhook, or an internal handler that a package registers.
+    """An agent's own tool: a webhook, or an internal handler that a package registers.
 
-    An internal one takes description and input schema from its handler where it gives none.
-    `output_schema` is what its result must fit, `timeout_seconds` how long one call may take.
+    An internal one has the description and input schema of its handler unless it gives its own.
+    `output_schema` is what its result must match, `timeout_seconds` how long one call may take.
     `requires_approval` asks a person before each call.
     """
 

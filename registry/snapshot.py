@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
 
-# Who may replace a field. Each later layer that may say it, and does, wins.
+# Who may set a field. The last layer that may set it, and does, wins.
 REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
     **dict.fromkeys(LlmConfiguration.model_fields, frozenset({"L0", "L1", "L2", "L3", "L5"})),
     **dict.fromkeys(("model", "fallback_model"), frozenset({"L0", "L1", "L3", "L5"})),
@@ -72,7 +72,7 @@ Entries = Mapping[str, Entry[T]]
 class Document:
     """Agents by id, bindings by slot in their order, the default agent, top-level MCP servers.
 
-    `problems` are what is wrong but left the rest usable: warnings, and values that were left out.
+    `problems` is what is wrong while the rest is usable: warnings, and values that were left out.
     """
 
     agents: Entries[AgentDefinition] = field(default_factory=dict)
@@ -242,7 +242,7 @@ def _servers_place(agent: AgentDefinition, top: str, origins: Mapping[str, str])
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is in force: `number` grows with each change that this process has seen."""
+    """What is in force; `number` grows with each change that this process has seen."""
 
     number: int
     document: Document
@@ -266,7 +266,7 @@ class Snapshot:
 
     @property
     def has_only_agent(self) -> bool:
-        """Whether the default agent is that because it is the only one."""
+        """Whether the default agent is the default because it is the only one."""
         entry = self.document.default_agent_id
         return entry is not None and entry.document == ONLY
 
@@ -283,7 +283,7 @@ class Snapshot:
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong or surprising now, each with place and cure."""
+        """What is wrong or surprising now, each with its place and fix."""
         unserved = [
             Problem(entry.place, issue.message, issue.cure, level="warning")
             for entry in self.agents.values()
@@ -345,7 +345,7 @@ class Snapshot:
             yield Problem(places[hidden.slot].place, message, "remove one of the two")
 
     def review(self, agent_id: str) -> list[Problem]:
-        """What is legal but surprising in one agent."""
+        """What is valid but surprising in one agent."""
         if (entry := self.agents.get(agent_id)) is None:
             return []
         own, at = entry.value, entry.origins
@@ -357,7 +357,7 @@ class Snapshot:
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:
-    """Bindings, and the default, that lead to agents which are not there."""
+    """Bindings, and the default, that name agents which do not exist."""
     so = "so this binding is inactive"
     named = [(one.place, one.value.agent_id, so) for one in document.bindings.values()]
     if default := document.default_agent_id:

@@ -1,6 +1,6 @@
-"""JSON Schemas of tools: checked when they are written, their cost counted before they are used.
+"""JSON Schemas of tools: checked when they are written; their cost is counted before use.
 
-Everything here takes time that grows with the schema's own size alone, whatever it says.
+Everything here takes time that depends only on the size of the schema.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Cost:
     """What it can cost to validate a value by a schema.
 
     `parts` is how many parts it has with all references written out; each of them looks at each
-    part of a value once at most. None where that is endless or unknown, or where its patterns
-    alone take long to compile. `branches` says whether a value that does not fit is reported once
-    for each of several ways.
+    part of a value once at most. None if that is endless or unknown, or if its patterns alone take
+    long to compile. `branches` says whether a value that does not fit is reported once for each of
+    several ways.
     """
 
     parts: int | None
@@ -66,7 +66,7 @@ def checked(value: Mapping[str, Any]) -> Mapping[str, Any]:
     parts = _counted(value)
     parts.compile_patterns()
     if asked := without_credentials(value).fields:
-        cure = "remove it, and give the tool its secret by webhookAuth or the environment"
+        cure = "remove it, and give the tool its secret with webhookAuth or the environment"
         raise InvalidValue(f"asks the model for a credential, {shown(asked[0])}", cure)
     return value
 
@@ -83,7 +83,7 @@ def cost(value: Mapping[str, Any]) -> Cost:
 
 
 def fault(value: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a value is not a JSON Schema, and where; None where it is one."""
+    """Why a value is not a JSON Schema, and where; None if it is one."""
     return schema_worker.misfit(schema_worker.grammar(), value)
 
 
@@ -108,7 +108,8 @@ def _bounded(value: Any) -> None:
 def _counted(value: Mapping[str, Any]) -> _Parts:
     _bounded(value)
     if found := fault(value):
-        raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", "correct it")
+        cure = 'write {"type": "object", "properties": {…}}, with a schema for each property'
+        raise InvalidValue(f"is not a JSON Schema, at {found[1][:80]}", cure)
     return _Parts(value)
 
 
@@ -154,7 +155,7 @@ class _Parts:
         """Count the parts with references written out; refuse too many, and circular references."""
         counted = _sums(self._parts, lambda part: part.here)
         if counted is None:
-            raise InvalidValue("has a circular $ref", "let each $ref lead deeper")
+            raise InvalidValue("has a circular $ref", "let each $ref point to a deeper part")
         if max(counted.values()) > PARTS_LIMIT:
             message = f"has more than {PARTS_LIMIT} parts for one value, with each $ref written out"
             raise InvalidValue(message, "refer to the same part less often")
@@ -241,12 +242,13 @@ class _Parts:
             for step in pointer[1:].split("/"):
                 node = _inner(node, step.replace("~1", "/").replace("~0", "~"))
         if not isinstance(node, Mapping | bool):
-            raise InvalidValue(f"has a $ref {shown(reference)} that leads nowhere", "correct it")
+            cure = "put the part under $defs, refer to #/$defs/…"
+            raise InvalidValue(f"has a $ref {shown(reference)} that points to nothing", cure)
         return node
 
 
 def _invalid_pattern(text: str) -> InvalidValue:
-    cure = "write it without look-around and back-references, and shorter"
+    cure = "make it shorter, without look-around and back-references"
     return InvalidValue(f"has the pattern {shown(text)}, which is not supported here", cure)
 
 
@@ -276,7 +278,7 @@ def _size(value: Any) -> int:
 def _sums(
     parts: Mapping[int, _Part], following: Callable[[_Part], list[int]]
 ) -> dict[int, int] | None:
-    """For each part its size with all that follow, once for each way; None if circular."""
+    """For each part its size with all parts below it, once for each path; None if circular."""
     sums: dict[int, int] = {}
     entered: set[int] = set()
     waiting = list(parts)

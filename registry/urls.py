@@ -1,6 +1,6 @@
 """Web addresses, and which hosts are internal: documents of guests must not name those.
 
-A host is checked here as it is written, and again by each address that it resolves to
+A host is checked here as it is written, and again by each address it resolves to
 (`bot.ops.network`).
 """
 
@@ -53,7 +53,7 @@ _OWN: tuple[IPv4Network | IPv6Network, ...] = (
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _V4_INSIDE = (_MAPPED, _NAT64)
-"""What leads to the IPv4 address inside, and nowhere else: as public as that one is."""
+"""Prefixes that lead only to the IPv4 address inside: as public as that one is."""
 _ISATAP = 0x5EFE
 _ISATAP_BITS = 0xFCFF_FFFF  # all but "universal" and "group", which may be set or not
 

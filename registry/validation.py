@@ -87,7 +87,7 @@ _Parts = Sequence[RawValue]
 
 
 def normalized(raw: RawDocument) -> RawDocument:
-    """The same document in the models' spelling; a doubled part becomes a problem."""
+    """The same document in the models' spelling; a repeated part becomes a problem."""
     found = list(raw.problems)
     agents = [_spelled(part, AgentDefinition) for part in raw.agents]
     bindings = [_spelled(part, AgentBinding) for part in raw.bindings]
@@ -142,7 +142,7 @@ def merge(
 ) -> RawDocument:
     """File and environment in one: agents field by field, bindings and servers whole.
 
-    The environment wins. The legacy agent is there only where both have no agents.
+    The environment wins. The legacy agent exists only if neither has any agents.
     """
     merged = RawDocument(
         agents=_merged(file.agents, environment.agents, agent_id, _fields_merged),
@@ -299,7 +299,7 @@ def _validated(
     except ValidationError as error:
         wrong = [*issues_of(error, model)]
     unknown = {issue.path for issue in wrong if issue.message.startswith("unknown field")}
-    if unknown:  # they hide what a model says of its fields together: look again without them
+    if unknown:  # they hide what a model says about its fields together: look again without them
         try:
             model.model_validate(_pruned(part.value, unknown))
         except ValidationError as error:
@@ -323,7 +323,7 @@ def _pruned(value: Any, paths: Collection[Path]) -> Any:
 
 
 def _readable(part: RawValue, issues: Iterable[ValidationIssue]) -> AgentDefinition | None:
-    """What is valid of an agent that is not, so that all of its problems are told at once."""
+    """The valid parts of an invalid agent, so that all its problems are reported at once."""
     if not isinstance(part.value, Mapping):
         return None
     paths = [issue.path for issue in issues if issue.path and issue.level == "error"]

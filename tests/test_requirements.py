@@ -31,7 +31,7 @@ CLAIM = re.compile(r"(tests/(?:\w+/)*test_\w+\.py)((?:::\w+)+)")
 HEADING = re.compile(r"#{2,4} \S")
 DOCUMENTS = sorted(HEADINGS)
 LEAST = {1: 65, 2: 29, 3: 110, 4: 53, 5: 487}
-"""Demands of each document: one may be worded anew, and none may disappear."""
+"""Demands of each document: one may be reworded, but none may disappear."""
 NOT_RUN = ("skip", "skipif", "xfail", "importorskip", "attack")
 """Marks and calls of tests that do not run with the others, or may fail."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -61,7 +61,7 @@ async def much_work(run: Run) -> Result:
         t.result.notes.append(
             f"{count:,} updates over {len(t.bots)} bots in {seconds:.0f} s "
             f"({count / seconds:.0f} a second; the host used {_used(host) - used:.0f} s of CPU, "
-            f"four of five updates were left alone by a rule, half of the rest were commands)"
+            f"four of five updates were ignored by a rule, and half of the rest were commands)"
         )
         _is_flat(t, sizes, run)
         _is_idle(t, idle, await _census(t))

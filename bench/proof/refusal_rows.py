@@ -128,7 +128,7 @@ async def _poison_among(t: Trial, host: HostProcess) -> None:
             await asyncio.sleep(0.1)
     t.crowd.sent.remove(one)
     asked = t.model.asked[one.nonce]
-    t.result.notes.append(f"a message that ends the host was asked {asked} times in all")
+    t.result.notes.append(f"a message that crashes the host was sent to the model {asked} times")
     t.result.check(asked <= 20, f"a message that ends the host was asked {asked} times")
     if not host.alive:
         await host.start()

@@ -62,7 +62,7 @@ async def _one_name(run: Run) -> Result:
         t.result.check(len(both) == len(set(both)), f"a fence was given twice: {sorted(both)}")
         t.result.check(len(both) > t.result.tries, f"too few fences were seen: {both}")
         met = [c for c in t.world.calls.of(method="getUpdates") if c.status == 409]
-        t.result.notes.append(f"{len(both)} fences under one name, none given twice")
+        t.result.notes.append(f"{len(both)} fences of one line, none given twice")
         strangers = len(t.bots) * t.result.tries  # polls that a killed host left behind
         t.result.check(len(met) <= strangers, f"{len(met)} polls met at Telegram")
         return await t.judged()

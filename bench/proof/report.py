@@ -34,25 +34,24 @@ PAGE = """\
 # Reliability
 
 What this host promises, and how that promise holds under test. The figures under
-[The table](#the-table) are written by `make proof`; `make proof SEED={seed}` tries the same again.
-What refusals cost, and what each mechanism is worth, was measured separately.
+[The table](#the-table) are written by `make proof`; `make proof SEED={seed}` repeats the same
+trials. What refusals cost, and what each mechanism is worth, was measured separately.
 
 > Every update that Telegram delivers reaches a recorded outcome: answered, refused with a
 > message, ignored by a rule, or set aside as a dead letter, with a notice to the person. Within a
-> conversation, answers come strictly in order. Replies are sent effectively once: a crash in the
-> moment between Telegram's acceptance of a message and our record of it can repeat that one
-> message, marked with ↻. A tool that is not known to be repeatable is never run twice without a
-> person's consent.
+> conversation, answers come strictly in order. Replies are sent effectively once: a crash after
+> Telegram accepts a message and before we record that can repeat this one message, marked with ↻.
+> A tool that is not known to be repeatable is never run twice without a person's consent.
 
 ## How it is tried
 
 Hosts are processes (`python -m bot run`); the store is a real Valkey; tools run in an MCP server
 process; Telegram and the model are the simulators of this project, over HTTP. Between a host and
-each of them is a proxy of the proof, which can cut or stall the connection, or break off an
-answer. For F1 and F2, with their hundreds of restarts, hosts are forked from a process that has
-already loaded the libraries; everywhere else they are started afresh. The proxy before the store
-reads the protocol: it holds the request of a named script before it reaches the store, or the
-answer after the store has acted, and then the host is killed with -9. Nothing inside the host
+each of them the proof puts a proxy, which can cut or stall the connection, or break off an answer.
+For F1 and F2, with their hundreds of restarts, hosts are forked from a process that has already
+loaded the libraries; in all other rows they are started from scratch. The proxy in front of the
+store reads the protocol: it holds the request of a named script before it reaches the store, or
+the answer after the store has acted, and then the host is killed with -9. Nothing inside the host
 knows of the proof.
 
 Each message carries a nonce, and each line of its answer repeats it, so that afterwards every
@@ -60,19 +59,19 @@ answer can be classified: missing, out of order, repeated with the mark ↻, or 
 The store must hold exactly one recorded outcome for each message, and an empty inbox and outbox.
 Each run of a tool leaves a line in a file; a second line for a tool that is not declared
 repeatable counts as a repeated tool. "Marked" counts messages that people really saw twice. A
-message that might have been sent before, but was not, carries the mark too; the notes count these
+message that might have been sent before, but was not, has the mark too; the notes count these
 needless marks.
 
-A trial gives up only when nothing at all was answered for {still:.0f} seconds, however long the
-whole takes. The Telegram of the proof has no flood limits except where a row sets them: the
+A trial gives up only when nothing at all was answered for {still:.0f} seconds, no matter how long
+it takes in all. The Telegram of the proof has no flood limits except where a row sets them: the
 real one accepts about 30 messages a second from one bot, so the rates in the notes are those of the
 host, its simulators and all proxies on one machine, not of Telegram.
 
 Hosts are also killed while turns wait for approval: between question and press, and between press
 and call (F1 and F2); and while answers grow in a group by edits (F2): a preview that was shown,
-but whose message id is unknown, stays, and the whole answer below it must carry the mark. F16 is
-tested with polling, with a webhook before two replicas that are stopped and killed by turns, and
-with hosts that change from one to the other under load.
+but whose message id is unknown, stays, and the whole answer below it must have the mark. F16 is
+tested with polling, with a webhook in front of two replicas that are stopped and killed in turn,
+and with hosts that change from one to the other under load.
 
 - `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that were
   tested again replace their lines on this page.

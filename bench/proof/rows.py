@@ -49,13 +49,13 @@ ROWS = (
     ),
     Row(
         "F4",
-        "Redis without append-only file, or with eviction",
+        "Redis without an append-only file, or with eviction",
         "silent start",
         store_rows.unfit_store,
     ),
     Row(
         "F5",
-        "Redis away for a minute",
+        "Redis unreachable for a minute",
         "confirming what was not stored; exit loop",
         store_rows.store_away,
     ),
@@ -64,13 +64,13 @@ ROWS = (
     Row(
         "F8",
         "MCP server killed in a call / hangs / slow / garbage (bad JSON, 50 MB result, 10,000 "
-        "tools, duplicate names) / down at start and up later",
+        "tools, duplicate names) / down at startup and up later",
         "hung turn; other bots or servers affected; leaked task or process",
         neighbour_rows.bad_tools,
     ),
     Row(
         "F9",
-        "model 429 with retry-after, 529, 500, connect refused, silent for minutes",
+        "model 429 with retry-after, 529, 500, connection refused, silent for minutes",
         "retry storm; endless typing",
         neighbour_rows.busy_model,
     ),
@@ -128,7 +128,7 @@ ROWS = (
     ),
     Row(
         "F19",
-        "backlog of 10,000; one hot chat beside 200",
+        "backlog of 10,000; one hot chat among 200",
         "starvation; memory growth",
         load_rows.backlog,
         alone=True,
@@ -150,13 +150,14 @@ ROWS = (
     ),
     Row(
         "F23",
-        "Telegram's 429 of an hour in some chats, through stops and kills",
+        "a 429 of one hour from Telegram in some chats, through stops and kills",
         "a call into the ban; other chats or a stop held up",
         refusal_rows.long_flood,
     ),
     Row(
         "F24",
-        "five kills within seconds beside open messages, then a message that does end the host",
+        "five kills within seconds while messages are open, then a message that really crashes "
+        "the host",
         "a message set aside that others would keep",
         refusal_rows.quick_kills,
     ),

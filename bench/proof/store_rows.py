@@ -125,8 +125,9 @@ async def _disk_full(run: Run, fsync: str) -> Result:
         await t.crowd.chatter(3, 6, 0.3)
         valkey.fill_disk(4000)
         await _stops_confirming(t)
-        if fsync == "always":  # the server exits; whoever supervises it starts it again
-            t.result.notes.append(f"always: the server {'stays' if valkey.running else 'exits'}")
+        if fsync == "always":  # the server exits; its supervisor starts it again
+            end = "stays up" if valkey.running else "exits"
+            t.result.notes.append(f"with `DATA_FSYNC=always` the server {end}")
             await valkey.kill()
             await valkey.start()
         else:

@@ -1,4 +1,4 @@
-"""The gate that every event passes first: who may talk, who asks to, and what admins answer.
+"""The gate that every event passes first: access, requests for it, and the admins' answers.
 
 Admins answer on cards: messages with buttons. `question_edits` and ALREADY_ANSWERED are shared with
 approvals, whose questions work the same way.
@@ -182,8 +182,8 @@ class AccessGate:
     async def refuse(self, entry: LineEntry, event: Event) -> None:
         """Settle an event that was not admitted.
 
-        A stranger is told why, at most once an hour, and admins are asked; whoever is blocked gets
-        no answer.
+        A stranger is told why, at most once an hour, and admins are asked; blocked people get no
+        answer.
         """
         verdict = self._verdict(event)
         self.counters.add(f"refused:{verdict}")
@@ -348,7 +348,7 @@ class AccessGate:
         return WRONG_CODE if outcome == "wrong" else TOO_MANY_TRIES
 
     async def _close(self, line: LineContext, nonce: str) -> None:
-        """Welcome whoever was let in, and edit all cards of the request."""
+        """Welcome people who were let in, and edit all cards of the request."""
         request = await self.store.find_request(nonce)
         if request is None:
             return
@@ -380,7 +380,7 @@ def _role_change(entry: LineEntry, person: User, subject: Subject, role: Role | 
 
 
 def _speaker(event: Event) -> User | None:
-    """Whoever speaks to the bot with an event; None where nobody surely does."""
+    """The person who speaks to the bot with an event; None if that is not certain."""
     private = event.address.private
     match event:
         case IncomingMessage(person=person, command=command):

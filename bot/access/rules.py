@@ -27,7 +27,7 @@ ENGINEER: Role = "spokestack_engineer"
 EVERYWHERE = 0
 """In place of a bot's id: all bots of the host."""
 HOST_ADMINS = "hostAdmins"
-"""As an approver: whoever administers the host."""
+"""As an approver: the people who administer the host."""
 
 
 class Subject(NamedTuple):

@@ -85,7 +85,7 @@ class RoleChange:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a change; `nonce` names the request that it closed.
+    """The outcome of a change; `nonce` names the request that it closed.
 
     `done` (also where this very change was made before), `late` where another admin had answered
     the request, `absent` where there was nothing to answer or to take away.
@@ -159,7 +159,7 @@ class AccessStore:
         return [request for request in waiting if not self._needs_none(request.subject)]
 
     def _needs_none(self, subject: Subject) -> bool:
-        """Whether no admin has to let somebody in: whoever became an admin is in."""
+        """Whether no admin has to let somebody in: people who became admins are in."""
         return subject.kind == "person" and self.access.is_admin(subject.id)
 
     async def post_card(self, nonce: str, admin: int, line: str, part: OutgoingPart) -> bool:

@@ -64,7 +64,7 @@ class RunnableAgent:
         return min(self.effective.llm.max_tokens or 0, self.limits.tokens)
 
     def in_place_of(self, removed: str) -> RunnableAgent:
-        """An agent without tools, to end a turn that an agent began which was `removed`."""
+        """An agent without tools, to end a turn whose own agent was `removed`."""
         attribution = replace(self.attribution, agent=removed, revision="")
         return replace(self, attribution=attribution, tools=ToolPermissions())
 
@@ -222,7 +222,7 @@ class AgentResolver:
 def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
     """The written rule of one agent: its own lists, and what its skills and safety settings say.
 
-    What the host's `floor` matches asks each time, whatever those say.
+    What the host's `floor` matches asks each time, even if they allow it.
     """
     written, skills = agent.tool_policy, agent.definition.skills
     safety = agent.definition.safety_config or SafetyConfig()

@@ -76,7 +76,7 @@ class Approvers:
     ) -> list[str]:
         """Names of the grants that hold today for a turn of this person.
 
-        A grant does as long as whoever gave it may approve such a turn.
+        A grant holds as long as the person who gave it may approve such a turn.
         """
         approvers, valid = self.for_agent(agent, bot), []
         for name, grant in grants.items():

@@ -36,7 +36,7 @@ PendingCall = tuple[Call, PolicyResult]
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A turn that cannot go on without a person; `unsent_text` is what it has not said yet."""
+    """A turn that cannot continue without a person; `unsent_text` is what it has not said yet."""
 
     calls: tuple[PendingCall, ...]
     unsent_text: str = ""
@@ -111,7 +111,7 @@ class ApprovalRequest:
 
     @property
     def due(self) -> float:
-        """When the turn goes on by itself (seconds since the epoch); 0 means at once."""
+        """When the turn resumes by itself (seconds since the epoch); 0 means at once."""
         if self.pending:
             return self.expires_at
         return self.reason_until if self.wants_reason else 0.0

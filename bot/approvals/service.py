@@ -1,4 +1,4 @@
-"""What people do about approval requests: presses, messages, silence; and how turns go on."""
+"""What people do about approval requests: presses, messages, silence; and how turns resume."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class ApprovalService:
         return "superseded" if request.closed else "reason_taken"
 
     async def waiting_text(self, line: LineContext, turn: OpenTurn) -> str:
-        """What to tell whoever waits for a suspended turn; nothing where it goes on soon."""
+        """What to tell people who wait for a suspended turn; nothing if it resumes soon."""
         request = await self.services.approvals.load(line.name, turn.nonce)
         if request is None or request.closed or not request.pending:
             return ""
@@ -182,7 +182,7 @@ class ApprovalService:
         return ended
 
     async def abandon(self, line: LineContext, request: ApprovalRequest, text: str) -> None:
-        """End, as failed, a turn that was resumed and cannot go on."""
+        """End, as failed, a turn that was resumed and cannot continue."""
 
         async def change(found: ApprovalRequest | None) -> ApprovalChange:
             after = (found or request).close("dropped")
@@ -194,7 +194,7 @@ class ApprovalService:
         await self._update(line, request.nonce, change)
 
     async def claim_expired(self, line: LineContext, nonce: str) -> ApprovalRequest | None:
-        """Close a request that is due, so that its turn can go on; None where it is not due.
+        """Close a request that is due, so that its turn can resume; None if it is not due.
 
         Its timer is set again, or dropped where the request is gone.
         """
@@ -231,7 +231,7 @@ class ApprovalService:
         await self._update(line, nonce, render_again)
 
     async def on_undeliverable(self, line: LineContext, nonce: str) -> None:
-        """Let a turn go on whose question the chat does not accept; its agent is told why."""
+        """Resume a turn whose question the chat does not accept; its agent is told why."""
 
         async def close(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None or request.closed or request.messages or not request.pending:
@@ -265,8 +265,8 @@ class ApprovalService:
     ) -> tuple[ApprovalRequest | None, bool]:
         """Apply `change` to a request and store the result, if it is still as it was read.
 
-        Where somebody else changed it meanwhile, `change` is asked again. Returns the request as it
-        is now, and whether it was changed here.
+        If somebody else has changed it in the meantime, `change` is called again. Returns the
+        request as it is now, and whether it was changed here.
         """
         store = self.services.approvals
         while True:

@@ -23,7 +23,7 @@ RENDER_SLACK_S = 2 * 3600
 
 @dataclass(frozen=True, slots=True)
 class ApprovalChange:
-    """What becomes of a request, and what is sent, settled and counted with it.
+    """The next state of a request, and what is sent, settled and counted with it.
 
     `settles` is the inbox entry that caused it ('' for none), `end_records` the last records of a
     turn that ends. `reschedule` wakes the turn when the request is due.
@@ -72,7 +72,7 @@ class ApprovalStore:
         return last.decode(), outbox_items(ids, parts)
 
     async def load(self, line: str, nonce: str) -> ApprovalRequest | None:
-        """A request by its nonce; None where there is none (any more)."""
+        """A request by its nonce; None if it does not exist, or no longer does."""
         key = keys.approval(line, nonce)
         body, version, shown = await self.client.read("HMGET", key, "b", "v", "m")
         if body is None:

@@ -1,7 +1,7 @@
 """How an approval request looks: its text and buttons for people, its outcome for the model.
 
-What a model or a server wrote is shown as data: inside code, without hidden characters, and never
-longer than fits into one message.
+What a model or a server wrote is shown as data: as code, without hidden characters, and short
+enough for one message.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ NAME_LIMIT = 80
 MAX_LEVELS = 20
 VALUE_COST = 10
 READ_LIMIT = 2_000
-"""Characters of one text that are looked at, and at least of all; many more than are shown."""
+"""How many characters of each text are read; many more than are shown."""
 
 WAITING = "I am waiting for an answer from {} to my question above; then it is your turn."
 WHY = "_You can tell me the reason; I will continue in a minute._"
 WHY_IN_A_GROUP = "_You can reply to this message with the reason; I will continue in a minute._"
-"""In a group a bot may see no other message, and takes none that does not speak to it."""
+"""In a group a bot may see only replies to it, and it ignores messages to others."""
 NO_LONGER_OPEN = "This question is no longer open."
 NOT_YOURS = "Only {} may answer this."
 ACKNOWLEDGED: Mapping[str, str] = {
@@ -92,7 +92,7 @@ def render(request: ApprovalRequest) -> str:
 
 
 def _outcome(request: ApprovalRequest, call: ToolCallApproval, name: str) -> str:
-    """What became of a call; `name` is how to call the person who decided."""
+    """The outcome of a call; `name` is how to call the person who decided."""
     if call.permanent:
         personal = is_personal_grant(request, call.decided_by)
         return _OUTCOMES["personal" if personal else "permanent"].format(name)
@@ -132,7 +132,7 @@ def buttons(request: ApprovalRequest) -> list[Row]:
 
 
 def _call_buttons(request: ApprovalRequest, index: int, several: bool) -> list[Row]:
-    """One row, or two where the long label would be cut on a telephone."""
+    """One row, or two if the long label would be cut on a phone."""
     number = f"{index + 1}: " if several else ""
     once = (f"{number}Once", callback_data(request.nonce, index, "once"))
     deny = (f"{number}Deny", callback_data(request.nonce, index, "deny"))
@@ -159,7 +159,7 @@ def approver_names(request: ApprovalRequest) -> str:
 
 
 def already_decided(request: ApprovalRequest, decision: ApprovalDecision) -> str:
-    """The reply to a press that decides nothing any more."""
+    """The reply to a press that no longer decides anything."""
     index = decision.index
     call = request.calls[index] if 0 <= index < len(request.calls) else None
     if call is None or call.state == "pending":
@@ -192,7 +192,7 @@ def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
 def describe_call(
     server: str | None, tool: str, arguments: Any, limit: int = SHOWN_LIMIT, screen: Redact = str
 ) -> str:
-    """One call as Markdown: its tool, server and arguments, and a warning of what deceives in them.
+    """One call as Markdown: its tool, server and arguments, and a warning about deceptive text.
 
     `screen` takes out of the arguments what people should not read.
     """

@@ -1,4 +1,4 @@
-"""`switchboard check --servers` and `--live`: asks others, and says in a line what each answered.
+"""`switchboard check --servers` and `--live`: asks others, and reports each answer in a line.
 
 Without these options a check starts nothing and asks nobody.
 """

@@ -1,4 +1,4 @@
-"""`switchboard check`: every mistake of a configuration in one run, each with place and cure."""
+"""`switchboard check`: every mistake in a configuration at once, each with its place and fix."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STORE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class LiveAnswers:
-    """What others said: problems, who answered well, @usernames of bots by id, unknown models."""
+    """What others said: problems, successes, @usernames of bots by id, and unknown models."""
 
     problems: Sequence[Problem] = ()
     well: Sequence[str] = ()
@@ -56,7 +56,7 @@ def check_configuration(*, env_file: bool = True, ask: Ask | None = None) -> lis
 
 
 def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Problem], Sequence[str]]:
-    """The same, and who answered well of those whom `ask` asks."""
+    """The same, and a line for each service that `ask` asked with success."""
     file, found = _readable(ENV_FILE if env_file else None)
     bots = dict(_valid_bots(environment(file)))
     settings, wrong = _valid_settings(file, bots)
@@ -101,7 +101,7 @@ def _place_problems(settings: Settings) -> list[Problem]:
 
 
 def as_text(problems: list[Problem], well: Sequence[str] = ()) -> str:
-    """The problems for people, and how many there are; who answered well comes first."""
+    """The problems for people, and how many there are; the successes come first."""
     answered = (f"{'ok':8}{line}" for line in well)
     return "\n".join([*answered, *(f"{one.level:8}{one}" for one in problems), summary(problems)])
 

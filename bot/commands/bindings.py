@@ -74,7 +74,7 @@ def _target(context: CommandContext, words: Sequence[str]) -> Target | None:
 
 
 def _wrong_id(words: Sequence[str]) -> str:
-    """That a chat or a person has a number, where the words give something else; else ''."""
+    """A reply that chats and people have numeric ids, if the words give something else; or ''."""
     if len(words) < 2 or words[0].lower() not in _KINDS or _NUMBER.match(words[1]):
         return ""
     return f"{code(words[0].lower())} takes a numeric id; /id shows it."
@@ -179,5 +179,5 @@ async def default(host: AdminContext, context: CommandContext) -> CommandResult:
     if wanted is None and left:
         return Reply(f"{code(left)} is the default agent now, because it is the only one.")
     if wanted is None:
-        return Reply("There is no default agent any more.")
+        return Reply("There is no longer a default agent.")
     return Reply(f"{code(wanted)} answers wherever no other agent is bound.")

@@ -72,7 +72,7 @@ class AdminContext:
     `defaults` are the host's model settings; the operator set those of its `model_fields_set`.
     `advice` says in sentences which settings a model does not accept; `report` is what health
     shows, `servers` the part of it on an agent's MCP servers, by its id. `tools` are those that an
-    agent has for whoever sent a command.
+    agent has for the person who sent a command.
     """
 
     catalog: Catalog
@@ -126,7 +126,7 @@ def retrying(row: BotCommand) -> BotCommand:
 
 
 def no_agent(snapshot: Snapshot, wanted: str) -> str:
-    """That there is no such agent, with the id that was probably meant."""
+    """A reply that there is no such agent, with the id that was probably meant."""
     near = nearest(wanted[:64], [*snapshot.agents][:MAX_NAMES], 0.6)
     rest = f"Did you mean {code(near)}?" if near else "/agents lists them."
     return f"There is no agent {code(wanted[:64])}. {rest}"
@@ -140,7 +140,7 @@ MAX_PROBLEMS = 10
 
 @command("bots", "show the bots and their states", role="admin", concurrent=True)
 async def bots(host: AdminContext, context: CommandContext) -> CommandResult:
-    """List the bots of this replica with their states, the cure of each trouble, and agents."""
+    """List the bots of this replica with their states, how to fix them, and their agents."""
     snapshot = host.catalog.snapshot()
     shown, more = first_items(host.bots(), MAX_BOTS)
     lines = [_bot(bot, snapshot, asks=bot.identity.id == context.bot.id) for bot in shown]
@@ -198,7 +198,7 @@ async def status(host: AdminContext, _context: CommandContext) -> CommandResult:
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[str]:
-    """How the model is: what must be fixed, or how its last request ended."""
+    """The state of the model: what must be fixed, or how its last request ended."""
     problems = [escape_markdown(problem) for problem in model.get("problems", ())]
     yield from (f"✗ {problem}" for problem in problems)
     if problems:

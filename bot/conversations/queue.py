@@ -1,4 +1,4 @@
-"""The conversations of a line: a queue for each, in strict order inside, all side by side.
+"""The conversations of a line: one queue each, in strict order within it, all in parallel.
 
 Each update is decoded and queued once. Most waiting entries are only ids in memory: they are read
 from the inbox when their turn comes.
@@ -31,9 +31,9 @@ MAX_ATTEMPTS = 3
 AT_ONCE = 200
 """Conversations of a line that run side by side."""
 LOOK_SECONDS = 0.25
-"""Between two looks at which chats take nothing, while the line is drained."""
+"""How often to check which chats accept nothing, while the line is drained."""
 SEEN_SECONDS = 1.0
-"""How long a message waits for its turn before it is shown that it was seen."""
+"""How long a message waits for its turn before a reaction shows that it was seen."""
 LOADED_PER_CONVERSATION = 4
 LOADED_PER_LINE = 1000
 RETRY_PAUSES = (1.0, 30.0)
@@ -47,10 +47,10 @@ QueuedEntry = tuple[str, Event | None]
 class ConversationQueue:
     """One conversation: `task` works on the first entry, and `stop` ends that one early.
 
-    `boundaries` are waiting entries that end whatever is before them. `seen_behind` is the running
+    `boundaries` are waiting entries that end everything before them. `seen_behind` is the running
     entry behind which a message was shown as seen. `deferred` entries wait for a suspended turn.
-    `unblocked`: that turn may have ended while an
-    entry was being handled, so that what this entry says of it may be out of date.
+    `unblocked`: that turn may have ended while an entry was being handled, so that what this entry
+    says of it may be out of date.
     """
 
     entries: deque[QueuedEntry] = field(default_factory=deque)
@@ -114,9 +114,9 @@ class ConversationQueues:
             await asyncio.wait(tasks)
 
     async def drain(self, seconds: float) -> None:
-        """Let what runs end within a time; what waits stays in the inbox.
+        """Let running entries end within a time; waiting ones stay in the inbox.
 
-        So does what is answered, and waits for a chat that takes nothing in that time.
+        So do answered ones whose chat accepts nothing in that time.
         """
         self._closing = True
         until = self.clock.monotonic() + seconds
@@ -131,7 +131,7 @@ class ConversationQueues:
             await asyncio.wait(tasks, timeout=min(left, LOOK_SECONDS))
 
     async def close(self) -> None:
-        """End everything at once; whoever owns the line next resumes it."""
+        """End everything at once; the line's next owner resumes it."""
         self._closing = self._closed = True
         await cancel_and_wait([*self._tasks(), *self._signs])
 
@@ -177,7 +177,7 @@ class ConversationQueues:
             queue.task = asyncio.create_task(work, name=f"conversation:{name}")
 
     async def run_next(self, name: str, queue: ConversationQueue) -> None:
-        """Entry after entry; where other conversations wait to run, one entry and then they."""
+        """Handle entry after entry; if other conversations wait to run, one entry, then they."""
         while queue.entries and not self._closing:
             (id, event), outcome = queue.entries[0], None
             if event := event or await self._load(id):
@@ -210,7 +210,7 @@ class ConversationQueues:
             queue.stop.clear()
 
     def _unblock(self, name: str) -> None:
-        """Try again what waits for a suspended turn, since that may have ended."""
+        """Try again what waits for a suspended turn, which may have ended."""
         if (queue := self._queues.get(name)) is None:
             return
         if queue.task is not None:

@@ -1,4 +1,4 @@
-"""What becomes of an entry: a refusal, a command, an answer to a press, or a turn."""
+"""What an entry leads to: a refusal, a command, an answer to a press, or a turn."""
 
 from __future__ import annotations
 
@@ -54,14 +54,15 @@ SET_ASIDE = (
 )
 
 MessageOutcome = Literal["overtaken", "undeliverable"]
-"""Of a message: what it tracks changed before it was sent, or its chat takes none of ours."""
+"""For a message that changed before it was sent, or whose chat does not accept ours."""
 
 
 @dataclass(slots=True, repr=False)
 class Router:
     """Leads each entry to its outcome. Every path ends in one store call that settles the entry.
 
-    `on_private_message` hears who wrote in private, and once more of whoever tried to become admin.
+    `on_private_message` is called with who wrote in private, and again after an attempt to become
+    admin.
     """
 
     gate: AccessGate
@@ -84,7 +85,7 @@ class Router:
         return isinstance(event, ChatMigration | Membership)
 
     def ends_what_runs(self, event: Event) -> bool:
-        """Whether the event ends what runs and waits before it: a /new of whoever may talk."""
+        """Whether the event ends what runs and waits before it: a /new by a person who may talk."""
         command = event.command if isinstance(event, IncomingMessage) else None
         is_new = command is not None and command.name == new.name and not command.other
         return is_new and self.gate.admits(event)
@@ -136,7 +137,7 @@ class Router:
             await self.turns.stores.inbox.finish(entry, parts)
 
     async def dead_letter(self, entry: LineEntry, event: Event, why: str) -> None:
-        """Set an entry aside that cannot be handled, and say so to whoever may talk."""
+        """Set aside an entry that cannot be handled, and say so if its sender may talk."""
         text = SET_ASIDE if self.gate.admits(event) else ""
         await self.turns.dead_letter(entry, event, text, why)
         self.counters.add("dead_letters")
@@ -179,7 +180,7 @@ class Router:
     async def _carry_out(
         self, entry: LineEntry, incoming: IncomingMessage, agent: str | None, wanted: CommandResult
     ) -> None:
-        """Let happen what a command wants, and answer it."""
+        """Do what a command wants, and send its reply."""
         text = ""
         match wanted:
             case StartNewConversation(text) if agent is not None:

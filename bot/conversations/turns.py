@@ -75,7 +75,7 @@ Resume = Callable[[str, ResumeTurn], None]
 
 
 class Outcome(Enum):
-    """What became of an entry."""
+    """The outcome of an entry."""
 
     DONE = auto()
     BLOCKED = auto()
@@ -129,7 +129,7 @@ class Turns:
     async def start(self, entry: LineEntry, incoming: IncomingMessage) -> Outcome:
         """Answer a message; where a turn is suspended, end that first or wait for it.
 
-        In a group, those who wait for it already are answered before whoever ends it.
+        In a group, people who already wait for it are answered before the person who ends it.
         """
         found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
         if agent is None:
@@ -162,7 +162,7 @@ class Turns:
                 await line.channel.deliver(items)
 
     async def retry(self, entry: LineEntry, press: CallbackPress, turn: str) -> None:
-        """Answer the message of a failed turn again, or tell whoever pressed why not."""
+        """Answer the message of a failed turn again, or tell the person who pressed why not."""
         channel = entry.line.channel
         _, agent = self.resolver.resolve(entry.line, press.address, press.person)
         found = await self._find_retry(entry, press, turn, agent) if agent else MESSAGE_GONE
@@ -188,7 +188,7 @@ class Turns:
         return find_retry(records, turn, entry.id, press.person.id, private=private)
 
     async def replay(self, entry: LineEntry, press: CallbackPress, letter: str, asker: int) -> None:
-        """Put a message that was set aside back into the inbox, or tell whoever pressed why not."""
+        """Put a message that was set aside back into the inbox, or say why not."""
         client, channel, refusal = self.stores.client, entry.line.channel, ""
         if not press.address.private and press.person.id != asker:
             refusal = NOT_YOURS
@@ -213,9 +213,9 @@ class Turns:
             await line.channel.deliver(items)
 
     async def resume(self, entry: LineEntry, event: ResumeTurn) -> None:
-        """Let a suspended turn go on as people decided.
+        """Resume a suspended turn as people decided.
 
-        It ends with a sentence where its agent was removed, without where its asker lost access.
+        If its agent was removed it ends with a sentence; if its asker lost access, without one.
         """
         line = entry.line
         approval = await self.approvals.claim_expired(line, event.nonce)

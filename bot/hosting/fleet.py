@@ -31,9 +31,9 @@ log = structlog.get_logger("fleet")
 PATIENCE = (0.3, 3.0)
 """How long a free line waits for the host that it prefers: in lifetimes of a lease, in seconds."""
 RECIPIENT_SECONDS = 5.0
-"""How much longer we leave a line alone that we gave to a host, which may be slow."""
+"""How much longer we leave a line alone after giving it to a host, which may be slow."""
 MISPLACED_SWEEPS = 2
-"""A line is given away only after so many sweeps that say that another host should have it."""
+"""A line is given away only after so many sweeps in which another host should have it."""
 KEEP_SECONDS = 60.0
 """How long a line is kept before it may be given away once more."""
 WITHDRAW_SECONDS = 2.0
@@ -78,7 +78,7 @@ class Notifications:
         """
         read = self.client.command
         changes, version = await read("MGET", keys.LINE_CHANGES, keys.GRANTS_VERSION)
-        with contextlib.suppress(WrongType):  # those of before stay in force, and health tells why
+        with contextlib.suppress(WrongType):  # the previous ones stay in force, and health says why
             await self.grants.ensure_version(int(version or 0))
         before, now = self._count, int(changes or 0)
         if before is None or now == before:
@@ -112,7 +112,7 @@ class Notifications:
 
 @dataclass(slots=True, repr=False)
 class Fleet:
-    """The lines of this host; `line_ended` is called when one of them is served no more."""
+    """The lines of this host; `line_ended` is called when one of them is no longer served."""
 
     leases: Leases
     notifications: Notifications
@@ -230,7 +230,7 @@ class Fleet:
         log.info("fleet.rebalance", hosts=len(hosts), lines=len(self._lines))
 
     def _consider(self, line: HostedLine, holders: Mapping[str, str], now: float) -> None:
-        """Let a line be tried for if it is free, and ours or left alone for long enough."""
+        """Try for a line if it is free, and ours or left alone for long enough."""
         if line.line in holders:
             self._free_since.pop(line.line, None)
             self._given_away.discard(line.line)

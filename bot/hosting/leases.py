@@ -1,4 +1,4 @@
-"""Who owns a line: taking it, keeping it by one heartbeat, and how long it is surely ours."""
+"""Who owns a line: taking it, keeping it by one heartbeat, and how long it is certainly ours."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bot.store import keys
 from bot.store.client import StoreClient
 
 SecondsLeft = Callable[[], float]
-"""Seconds for which a line is surely ours."""
+"""Seconds for which a line is certain to be ours."""
 
 MIN_LEASE_SECONDS = 0.5
-"""With less than this left, nothing is sent any more."""
+"""With less than this left, nothing more is sent."""
 
 CHECKED_PER_BEAT = 64
 """Lines that a beat checks although nothing points to a loss."""
@@ -113,7 +113,7 @@ class Leases:
         return list(await self._client.run("acquire", names, [self._owner, self.host.proof, line]))
 
     def seconds_left(self, line: str) -> float:
-        """Seconds for which the line is surely ours; at zero or less nothing may be sent."""
+        """Seconds for which the line is certain to be ours; at zero or less nothing may be sent."""
         return self._until - self._clock.monotonic() if line in self._held else 0.0
 
     async def release(self, fence: Fence) -> None:
@@ -124,7 +124,7 @@ class Leases:
             await self._client.run("release_line", names, [fence.token, fence.line])
 
     async def view(self, lines: Sequence[str]) -> LeaseView:
-        """Who is alive, and who holds these lines; a dead incarnation of ours holds nothing.
+        """Who is alive, and who holds these lines; our dead incarnations hold nothing.
 
         With no line to ask for, the hosts are those of the last beat.
         """
@@ -190,7 +190,7 @@ class Leases:
         return keys.host(self.host.incarnation)
 
     def _alive(self, hosts: Sequence[bytes]) -> frozenset[str]:
-        """Who beats, without dead incarnations of ours: they did a moment ago, but never will."""
+        """Who beats, without our dead incarnations: they did a moment ago, but never will again."""
         found = {host.decode() for host in hosts}
         return frozenset(h for h in found if h == self.host_id or not self._ours(h))
 

@@ -84,14 +84,14 @@ class HostedLine:
 
     @property
     def state(self) -> str:
-        """How the line is doing, in a word: starting, waiting, polling, draining, quarantined …."""
+        """The state of the line, in a word: starting, waiting, polling, draining, quarantined …."""
         if self._runtime is None or self._state == "draining":
             return self._state
         return self.transport.state
 
     @property
     def why(self) -> str | None:
-        """Of a line that is failing or quarantined: what went wrong last, without a secret."""
+        """For a line that is failing or quarantined: what went wrong last, without a secret."""
         return self._why if self.state in ("failing", "quarantined") else None
 
     @property
@@ -107,7 +107,7 @@ class HostedLine:
 
     @property
     def frozen(self) -> list[float]:
-        """Of each chat that was told to wait: how many seconds still."""
+        """For each chat that has to wait: how many more seconds."""
         return self._runtime.context.channel.frozen() if self._runtime else []
 
     @property
@@ -117,7 +117,7 @@ class HostedLine:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the line would be served here, if it could be had."""
+        """Whether this host would serve the line if it were free."""
         return not (self.is_held or self._shutdown.is_set() or self._state == "quarantined")
 
     async def idle(self) -> None:

@@ -36,8 +36,8 @@ NOT_DELIVERED = (
 )
 REFUSED_ALERT = (
     "{}: a message could not be delivered. {}\n\nIt is kept: `switchboard dead-letters list` shows "
-    "it, and `switchboard dead-letters replay` sends it once more. More that meet the same words "
-    "are kept as well, without another notice."
+    "it, and `switchboard dead-letters replay` sends it once more. Others that are refused in the "
+    "same words are kept as well, without another notice."
 )
 CLOSED_ALERT = (
     "{}: the bot may not write in chat {}. {}\n\nAllow it there, then send what was refused: "
@@ -51,10 +51,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a part: the message that shows it, or why nobody will ever see it.
+    """The outcome of a part: the message that shows it, or why nobody will ever see it.
 
-    `undeliverable` says why in words. `refused`: whoever is there has not got it, and should;
-    `closed`: the chat refuses everything, until somebody there lets the bot write.
+    `undeliverable` says why in words. `refused`: people in the chat should have received it, but
+    did not; `closed`: the chat refuses everything until somebody lets the bot write.
     """
 
     chat: int
@@ -103,7 +103,7 @@ class OutboxChannel(ABC):
 
     @abstractmethod
     async def send(self, item: OutboxItem) -> SendResult:
-        """Send one part until it is sent, or until it is plain that it never can be."""
+        """Send one part: try until it is sent, or clearly never can be."""
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:
         """Queue parts that are in the outbox; an empty list means: look there for new ones."""
@@ -129,7 +129,7 @@ class OutboxChannel(ABC):
             await self._all_sent.setdefault(entry, asyncio.Event()).wait()
 
     def abandon(self, address: Address) -> None:
-        """Have what fails again and again in this conversation set aside now, not in a while."""
+        """Set aside now, not later, what fails again and again in this conversation."""
         chat = self._chats.get(address.chat, _ChatQueue())
         for item in chat.items:
             if item.part.payload.get(TOPIC) == address.topic:
@@ -234,7 +234,7 @@ class OutboxChannel(ABC):
             self._services.counters.add("dead_letters")
 
     async def _alert(self, why: str) -> None:
-        """Tell the admins once of all that is refused in the same words, whatever their numbers."""
+        """Tell the admins once about all refusals in the same words, numbers aside."""
         line = self._fence.line
         digest = hashlib.sha256(re.sub(r"\d+", "", why).encode()).hexdigest()[:16]
         await self._services.alert(f"refused:{line}:{digest}", REFUSED_ALERT.format(line, why))

@@ -16,7 +16,7 @@ Accept = Callable[[Sequence[Update]], Awaitable[None]]
 """Stores updates in the line's inbox and lets them run; raises StoreUnavailable."""
 
 Report = Callable[[str, MessageOutcome], Awaitable[None]]
-"""Takes what a message tracks, and what became of the message."""
+"""Takes what a message tracks, and the outcome of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Ownership:
     """What a channel may do for a line that was just acquired, and whom it tells.
 
     It sends nothing once `seconds_left` is too short, and calls `on_lost` where the store says that
-    another host owns the line. `on_late` hears of a turn that was over and whose answer was
-    delivered now: its history has changed.
+    another host owns the line. `on_late` is called with a turn that had ended and whose answer is
+    delivered only now: its history has changed.
     """
 
     fence: Fence
@@ -51,7 +51,7 @@ class Transport(Protocol):
 
     @property
     def state(self) -> str:
-        """How receiving is doing, in a word for `/health`: starting, polling, unreachable …."""
+        """The state of receiving, in a word for `/health`: starting, polling, unreachable …."""
 
     @property
     def last_success(self) -> float | None:

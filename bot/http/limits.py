@@ -1,6 +1,6 @@
 """Limits of the HTTP port, which strangers reach: sizes, numbers, memory and times.
 
-Whatever they send is bounded before the application hears of it.
+Everything they send is bounded before the application sees it.
 """
 
 from __future__ import annotations

@@ -152,8 +152,8 @@ async def serving(
 class WebhookEndpoint:
     """The webhook of one bot: the secret that Telegram must send, and what stores an update's JSON.
 
-    `take` returns once the update is stored; it raises ValueError where that is no update, and
-    StoreUnavailable where it cannot be stored now.
+    `take` returns once the update is stored; it raises ValueError if that is not an update, and
+    StoreUnavailable if it cannot be stored now.
     """
 
     secret: str

@@ -1,8 +1,8 @@
 """One connection to a server: one task opens it, lists, waits until it is lost, and closes it.
 
-It lists what the server offers page by page: its tools, and the texts of its prompts. Knows
-nothing of other connections, of retries or of breakers. Importing this module imports the SDK,
-which takes a second: it is done in a thread, when the first server is asked for.
+It reads what the server offers page by page: its tools, and the texts of its prompts. Knows nothing
+of other connections, of retries or of breakers. Importing this module imports the SDK, which takes
+a second: it is done in a thread, when the first server is asked for.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ _REFRESH_PAUSE = 0.2
 _REFRESH_PAUSE_LIMIT = 10.0
 _LISTEN_PAUSES = (1.0, 5.0, 30.0)
 _IDLE_SECONDS = 120.0
-"""After so long a server over HTTP is asked whether it is still there: nothing else tells."""
+"""After so long a server over HTTP is asked whether it is still there: nothing else shows it."""
 _TRUSTED_SECONDS = 5.0
-"""After a list that came although a call was refused: so long a tool's refusals are its own."""
+"""If a list comes although a call was refused, a tool's refusals are its own for so long."""
 _ERROR_CHARACTERS = 4_000
 _LONG_ANSWER = 50_000
 _UNANSWERED = (
@@ -96,7 +96,7 @@ def _text_of(block: Any) -> str:
 
 
 class Connection:
-    """A connection that `run` opens and keeps; `state` tells when it is lost, and why.
+    """A connection that `run` opens and keeps; `state` shows when it is lost, and why.
 
     `tools` and `prompts` are what the server offers: the texts of prompts without arguments.
     `notes` say what is left out of its lists, and why.
@@ -146,9 +146,9 @@ class Connection:
     async def call(
         self, tool: str, arguments: dict[str, Any], seconds: float, cap: int, request: RequestState
     ) -> ToolResult:
-        """What the tool answered, errors of its own included; raises CallLost.
+        """What the tool answered, including its own errors; raises CallLost.
 
-        Run it in a task of its own; `request` tells at any time whether it was sent.
+        Run it in a task of its own; `request` shows at any time whether it was sent.
         """
         if self._client is None or self.state.lost.is_set():
             raise CallLost(self.state.reason or "not connected", sent=False)
@@ -168,20 +168,20 @@ class Connection:
         return read() if _is_short(raw) else await asyncio.to_thread(read)
 
     def why(self, error: BaseException | None) -> str:
-        """Why this connection is lost, or was not made, by what `run` raised."""
+        """Why this connection is lost, or was not made, from what `run` raised."""
         return reason(error, self.state, self._spec)
 
     async def _drained(self, seconds: float) -> None:
-        """Wait until no call runs any more, for so many seconds."""
+        """Wait until all calls have ended, for at most so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._calls:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
     async def probe(self, seconds: float = _PROBE_SECONDS) -> None:
-        """Lose the connection if the server does not even list its tools within `seconds`.
+        """Give up the connection if the server does not even list its tools within `seconds`.
 
-        Where it refuses, the next list decides.
+        If it refuses, the next list decides.
         """
         if self._client is None or self.state.lost.is_set():
             return
@@ -221,9 +221,9 @@ class Connection:
         self.tools, self.prompts = found.tools, tuple(filter(None, texts))
 
     async def _list_tools(self, client: mcp.Client, found: ToolFilter) -> None:
-        """Add the server's tools to those found, also where it does not declare that it has some.
+        """Add the server's tools to those found, even if it does not declare any.
 
-        A refusal is no error then.
+        Then a refusal is not an error.
         """
         is_declared = client.server_capabilities.tools is not None
         try:
@@ -258,7 +258,7 @@ class Connection:
             self.state.changed.set()
 
     async def _error_result(self, error: MCPError, request: RequestState) -> ToolResult:
-        """What an error comes to: a result for the model, or CallLost."""
+        """What an error means: a result for the model, or CallLost."""
         text = printable(self._spec.redact(error.message[:_ERROR_CHARACTERS]), 1_000)
         kind = judged(error, refused=request.refused)
         why = request.failure or text if kind is Kind.LOST else text
@@ -278,13 +278,13 @@ class Connection:
                 self._log.warning("an answer cannot be read", why=text[:200])
                 return unreadable_result(unread_call(unread(error)))
             case Kind.FOREIGN:
-                self.state.changed.set()  # a list tells whether anything else answers
+                self.state.changed.set()  # a list shows whether anything else answers
                 what = printable(self._spec.redact(foreign(error, self._spec)), 1_000)
                 raise CallLost(what, sent=True, connection=False)
             case Kind.CLOSED | Kind.LOST:
                 raise CallLost(why, sent=True, connection=kind is Kind.CLOSED)
             case _:
-                self.state.changed.set()  # it may have been started anew with other tools
+                self.state.changed.set()  # it may have been restarted with other tools
                 return error_result(f"The server refused the call: {text}")
 
     def _may_be_forgotten(self, kind: Kind, request: RequestState) -> bool:
@@ -293,9 +293,9 @@ class Connection:
         return is_said and asyncio.get_running_loop().time() >= self._trusted_until
 
     async def _list_refusal(self) -> MCPError | None:
-        """How the server refuses us altogether: asked once by all calls that it refused.
+        """How the server refuses everything we send, if it does: asked once for all refused calls.
 
-        A refusal of one call must not end the others that run on this connection.
+        A refusal of one call must not end the others on this connection.
         """
         if self._check is None:
             self._check = asyncio.create_task(self._list_once())
@@ -339,7 +339,7 @@ class Connection:
             pause = min(2 * pause, _REFRESH_PAUSE_LIMIT) if changing else _REFRESH_PAUSE
 
     async def _refresh(self, client: mcp.Client, has_failed: bool) -> bool:
-        """List again; whether nothing came, which raises where it `has_failed` the last time."""
+        """List again; True if nothing came, which raises if it also `has_failed` the last time."""
         current_request.set(request := RequestState())
         try:
             await self._list(client)
@@ -353,7 +353,7 @@ class Connection:
             # Calls that run must not end for this: what was known stays until the next try.
             why = "ValidationError" if isinstance(error, ValidationError) else self.why(error)
             self._log.warning("tools cannot be listed again", why=why)
-            self.notes = (f"the last good list stays: {why}",)
+            self.notes = (f"the last good list stays in use: {why}",)
             self._trusted_until = 0.0
             self._on_listing(self)
             self.state.changed.set()
@@ -362,7 +362,7 @@ class Connection:
         return False
 
     async def _listen(self, client: mcp.Client) -> None:
-        """Hear of changes: servers of the newest protocol report them only to who listens."""
+        """Listen for changes: servers of the newest protocol report them only to listeners."""
         tools = client.server_capabilities.tools
         if client.protocol_version < "2026" or tools is None or not tools.list_changed:
             return
@@ -378,7 +378,7 @@ class Connection:
 
 
 def _is_short(raw: types.CallToolResult) -> bool:
-    """Whether an answer is read in no time: a long one would hold up all others."""
+    """Whether an answer is quick to read: a long one would hold up all others."""
     size = sum(len(_text_of(block)) for block in raw.content)
     return raw.structured_content is None and size < _LONG_ANSWER
 

@@ -1,7 +1,7 @@
-"""Pictures of tools, looked at before a model is sent them: one that is none would be refused.
+"""Pictures from tools, checked before a model gets them: the API would refuse a broken one.
 
-Only the frame of a file is read, and nothing of it decoded: its parts must be whole, and its sides
-are measured.
+Only the structure of a file is read, nothing is decoded: its parts must be whole, and its sides are
+measured.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 MOST_PIXELS = 8000
 """What the model's API takes for a side."""
 MOST_CHUNKS, MOST_PARTS = 4_000, 20_000
-"""Parts of a PNG, or another file, that are walked over; real ones that are taken have fewer."""
+"""Parts of a PNG, or another file, that are looked at; real ones have fewer."""
 
 Sides = tuple[int, int]
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,7 +22,7 @@ _SCAN, _END, _ALONE = 0xDA, b"\xff\xd9", frozenset({0x01, *range(0xD0, 0xD8)})
 
 
 def sides(raw: bytes) -> tuple[str, Sides] | None:
-    """A picture's type and its sides in pixels; None where these bytes are no whole picture.
+    """A picture's type and its sides in pixels; None if these bytes are not a whole picture.
 
     The type is what its first bytes show: a server's own claim may be wrong.
     """

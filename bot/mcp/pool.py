@@ -1,4 +1,4 @@
-"""Every MCP server that some agent names, each connected once, whoever shares it."""
+"""Every MCP server that some agent names, each connected once and shared."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pool:
                 server.names.append(spec.name)
 
     def known(self, specs: Iterable[ServerSpec]) -> list[McpServer]:
-        """Those of the servers that these specs mean, each once."""
+        """The servers that these specs mean, each once."""
         return list({id(server): server for _, server in self._found(specs)}.values())
 
     async def ready(self, specs: Iterable[ServerSpec], timeout: float) -> list[str]:
@@ -90,7 +90,7 @@ class Pool:
     async def call(self, call: ServerCall) -> ToolResult:
         """The tool's answer. A call that did not run, or may run twice, is made once more.
 
-        Raises ToolUnavailable where it surely did not run, else ToolFateUnknown.
+        Raises ToolUnavailable if it cannot have run, else ToolFateUnknown.
         """
         server = self._servers.get(call.spec.share_key)
         if server is None:

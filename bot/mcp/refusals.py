@@ -1,4 +1,4 @@
-"""What an MCP server refuses: the one place where its statuses, codes and words are judged.
+"""Refusals by MCP servers: the one place where their statuses, codes and words are judged.
 
 Servers say the same thing in many ways, and not only in those of the specification. What each kind
 of refusal comes to is in docs/reliability.md, in the section Refusals.
@@ -30,19 +30,19 @@ TOO_LARGE = f"of more than {LINE_LIMIT >> 20} MB is too large"
 _LESS = (TOO_MANY_PARTS, "too large")
 
 NOT_RUN = frozenset({401, 403, 404})
-"""Statuses that come before anything runs, whatever the body says."""
+"""Statuses that mean that nothing ran, regardless of the body."""
 FORGOTTEN = frozenset({400, 404, 409, 410, 422})
-"""Statuses that refuse a session: the specification has 404, and many servers say another."""
+"""Statuses that refuse a session: the specification has 404, but many servers use another."""
 _REASON_CHARACTERS = 4_000
 
 
 class Kind(Enum):
-    """What an error in place of an answer is: what is told, and what is tried next, follows."""
+    """What an error in place of an answer is: it decides what is told and tried next."""
 
     FORGOTTEN = "the server no longer knows the session, and nothing ran"
     UNREADABLE = "the tool may have run, and its answer cannot be read"
     CLOSED = "the connection ended, with all calls on it"
-    FOREIGN = "what answered is no MCP server, so the tool may not have run"
+    FOREIGN = "what answered is not an MCP server, so the tool may not have run"
     LOST = "this answer alone is lost, and the tool may have run"
     SAID = "the server's own word on the call"
 
@@ -86,7 +86,7 @@ _RULES = (
 
 
 def judged(error: MCPError, *, refused: bool = False) -> Kind:
-    """What kind of refusal an error is; `refused` says that a status came with it."""
+    """What kind of refusal an error is; `refused` means that it came with a status."""
     if refused and re.search(_SESSION, error.message):
         return Kind.FORGOTTEN
     return next(
@@ -100,7 +100,7 @@ _OF_A_REQUEST = re.compile(r"tools/(?:list|call)|[0-9a-f]{8,}|\d+", re.IGNORECAS
 
 
 def is_same_refusal(error: MCPError, other: MCPError) -> bool:
-    """Whether two requests were refused for the same reason, one that comes before either ran."""
+    """Whether two requests were refused for the same reason, before either of them ran."""
     kinds = {judged(error), judged(other)}
     if Kind.FORGOTTEN in kinds:
         return len(kinds) == 1
@@ -118,12 +118,12 @@ def unread(error: MCPError | None = None) -> str:
 
 
 def unread_call(what: str) -> str:
-    """What the model is told of an answer that cannot be read."""
+    """What the model is told about an answer that cannot be read."""
     return f"The tool ran, but its answer {what}{': ask for less' if _is_less(what) else ''}."
 
 
 def unread_list(what: str) -> str:
-    """What an operator is told of a list of tools that cannot be read."""
+    """What an operator is told about a list of tools that cannot be read."""
     limit = f": no more than {LINE_LIMIT >> 20} MB can be read" if _is_less(what) else ""
     return f"its list of tools {what}{limit}"
 
@@ -137,15 +137,15 @@ class ListUnread(Exception):
 
 
 class UnusableAnswer(httpx2.RemoteProtocolError):
-    """An answer that is not taken, for a reason that an operator can cure; the text is our own."""
+    """An answer that is not accepted, for a reason an operator can fix; the text is our own."""
 
 
 def compressed(response: httpx2.Response) -> UnusableAnswer:
     """The refusal of an answer whose few bytes could become gigabytes."""
     how = printable(response.headers["content-encoding"], 20)
     return UnusableAnswer(
-        f"its answer is compressed ({how}), although we ask for it plain: switch that off for "
-        "this URL, at the server or at the proxy before it",
+        f"its answer is compressed ({how}), although we ask for plain text: switch that off for "
+        "this URL, in the server or in the proxy in front of it",
         request=response.request,
     )
 
@@ -161,36 +161,36 @@ def failure(error: Exception) -> str:
     if isinstance(error, _NO_CONNECTION) and text == type(error).__name__:
         url = error.request.url
         port = url.port or {"http": 80}.get(url.scheme, 443)
-        text += f": cannot connect to {url.host}:{port}: start the server, or correct its URL"
+        text += f": cannot connect to {url.host}:{port}: start the server, or fix its URL"
     return text
 
 
 _CURES = {
     403: "these credentials may not use it",
-    407: "the proxy before it wants credentials",
-    408: "it is too slow for the proxy before it",
-    429: "it has more requests than it takes",
+    407: "the proxy in front of it wants credentials",
+    408: "it is too slow for the proxy in front of it",
+    429: "it gets too many requests",
 }
-_WRONG_URL = 'correct its URL, or give it "type": "sse" if it speaks the older transport'
+_WRONG_URL = 'fix its URL, or give it "type": "sse" if it uses the older transport'
 
 
 def status_text(status: int, spec: ServerSpec) -> str:
-    """An HTTP status as an operator reads it, with what cures it."""
+    """An HTTP status as an operator reads it, with how to fix it."""
     cure = _CURES.get(status)
     if status == 401:
         one = spec.definition
         cure = "it wants credentials: give it `headers` or `auth`"
         if one.auth is not None:
-            cure = "it does not accept the token that `auth` gets for it"
+            cure = "it does not accept the token from `auth`"
         elif credentials := [n for n in one.headers if n.lower() not in ("accept", "user-agent")]:
-            cure = f"it does not accept what `headers` gives it: renew {', '.join(credentials)}"
+            cure = f"it does not accept what `headers` sends: renew {', '.join(credentials)}"
     elif status >= 500:
-        cure = "the fault is in the server, or in a proxy before it: see the server's own log"
+        cure = "the fault is in the server, or in a proxy in front of it: see the server's own log"
     return f"HTTP {status}: {cure or _WRONG_URL}"
 
 
 def foreign(error: MCPError, spec: ServerSpec) -> str:
-    """What answers in the place of an MCP server, with what cures it."""
+    """What answers in the place of an MCP server, with how to fix it."""
     if kind := re.match("Unexpected content type: *([^;]*)", error.message):
         what = f"with {kind[1]}" if kind[1] else "without a content type"
         if "html" in kind[1].lower():
@@ -203,13 +203,13 @@ def foreign(error: MCPError, spec: ServerSpec) -> str:
 
 
 _ONE_SESSION = (
-    "the server does not know the session that it opened: run one process of it, or have the proxy "
-    "before it send each session to the same one"
+    "the server does not know the session that it opened: run one process of it, or let the "
+    "proxy in front of it send each session to the same process"
 )
 
 
 def _cured(error: MCPError, spec: ServerSpec) -> str:
-    """An error as an operator reads it, with what cures it."""
+    """An error as an operator reads it, with how to fix it."""
     if error.code == ANSWER_REJECTED:
         return f"its answer {error.message}"
     match judged(error):
@@ -218,7 +218,7 @@ def _cured(error: MCPError, spec: ServerSpec) -> str:
         case Kind.FORGOTTEN:
             return f"{error.message}: {_ONE_SESSION}"
         case Kind.SAID if error.code != types.REQUEST_TIMEOUT:
-            return f"{error.message}: the server refuses with these words: see its own log"
+            return f"{error.message}: the server refused with these words: see its own log"
     return error.message
 
 
@@ -239,7 +239,7 @@ _STREAM_ERRORS = frozenset({"BrokenResourceError", "ClosedResourceError", "EndOf
 
 
 def reason(error: BaseException | None, state: ConnectionState, spec: ServerSpec) -> str:
-    """Why a connection is lost or did not come about, in one line for operators, secrets hidden."""
+    """Why a connection was lost or not made, in one line for operators, secrets hidden."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     name = type(error).__name__

@@ -1,4 +1,4 @@
-"""What became of a call: its result as the model reads it, or why it has none. Without the SDK."""
+"""The outcome of a call: its result as the model reads it, or why it has none. Without the SDK."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ToolResult:
     """The content of a `tool_result` block: text and image blocks, never empty.
 
     `remainder` is the text that was cut off, at most `REMAINDER_LIMIT` characters; `is_complete`
-    tells whether that is all of it. `is_unreadable`: the tool may have run, its answer is lost.
+    says whether that is all of it. `is_unreadable`: the tool may have run, but its answer is lost.
     """
 
     content: list[dict[str, Any]]
@@ -48,7 +48,7 @@ def error_result(text: str) -> ToolResult:
 
 
 def unreadable_result(text: str) -> ToolResult:
-    """A result that tells why the answer cannot be read; what the call did is not known."""
+    """A result that says why the answer cannot be read; what the call did is not known."""
     return replace(error_result(text), is_unreadable=True)
 
 
@@ -99,7 +99,7 @@ class _ContentReader:
         elif block.type == "image":
             self._add_image(block.data, block.mime_type)
         elif block.type == "audio":
-            self._add_note(f"[a sound of type {block.mime_type[:80]}, which cannot be heard here]")
+            self._add_note(f"[audio of type {block.mime_type[:80]}, which cannot be played here]")
         elif block.type == "resource_link":
             head = f"[resource] {block.title or block.name}: {block.uri}"
             self.add_text("\n".join(filter(None, (head, block.description))))
@@ -137,14 +137,14 @@ class _ContentReader:
 
     def _add_image(self, data: str, named_kind: str) -> None:
         if self.images >= IMAGES_LIMIT:
-            self._add_note(f"[an image left out: no more than {IMAGES_LIMIT} are shown]")
+            self._add_note(f"[an image was left out: at most {IMAGES_LIMIT} are shown]")
         elif len(data) > IMAGE_BASE64_LIMIT:
-            self._add_note(f"[an image of {len(data)} characters left out: it is too large]")
+            self._add_note(f"[an image of {len(data)} characters was left out: it is too large]")
         elif (found := self._look(data)) is None:
             self._add_note(f"[an image of type {named_kind[:80]}, which cannot be shown here]")
         elif max(found[1]) > MOST_PIXELS:
             width, height = found[1]
-            self._add_note(f"[an image of {width} by {height} pixels left out: it is too large]")
+            self._add_note(f"[an image of {width}×{height} pixels was left out: it is too large]")
         else:
             source = {"type": "base64", "media_type": found[0], "data": data}
             self._blocks.append({"type": "image", "source": source})
@@ -166,7 +166,7 @@ class _ContentReader:
         if self.offered > self.shown:
             notes.append(f"[cut: the first {self.shown} of {self.offered} characters are shown]")
         if not self._blocks and not notes:
-            notes.append("(the tool answered with nothing)")
+            notes.append("(the tool returned nothing)")
         return [*self._blocks, *map(_text_block, notes)]
 
 
@@ -174,7 +174,7 @@ class _ContentReader:
 class ConnectionState:
     """Whether a connection is lost, and why; its transport and its callers may say so.
 
-    `changed` is set where the server may offer something else, or may be gone: a list tells which.
+    `changed` is set if the server may offer something else, or may be gone: a list shows which.
     `trouble` is what may explain an error that follows; `notes` say what the transport left out of
     a list.
     """
@@ -208,7 +208,7 @@ class RequestState:
 class CallLost(Exception):
     """A call that ended without an answer.
 
-    `sent` tells whether it may have run, `connection` whether the whole connection is lost with it,
+    `sent` says whether it may have run, `connection` whether the whole connection is lost with it,
     `silent` whether nothing broke and the answer just did not come in time.
     """
 

@@ -1,4 +1,4 @@
-"""One MCP server, kept connected and shared: reconnects, limits on calls, and what became of one.
+"""One MCP server, kept connected and shared: reconnects, limits on calls, and their outcomes.
 
 Callers wait here, never inside the SDK: each call runs in a task of its own, so that no
 cancellation of a connection can look like a caller's own.
@@ -50,7 +50,7 @@ class Breaker:
         self._is_tested = False
 
     def admits(self, now: float) -> bool:
-        """Whether an attempt may be made; after the cooldown one is, and then another cooldown."""
+        """Whether an attempt may be made; each cooldown is followed by one attempt."""
         if self._failures < self._limit:
             return True
         if now < self._open_until:
@@ -183,7 +183,7 @@ class McpServer:
         if not self._call_breaker.admits(now):
             seconds = max(1, round(self._call_breaker.remaining(now)))
             raise ToolUnavailable(
-                f"{self._spec.name} failed too often: it is left alone for {seconds} seconds"
+                f"{self._spec.name} failed too often: the next try is in {seconds} seconds"
             )
         try:
             async with self._slot(call):
@@ -191,9 +191,9 @@ class McpServer:
                 found = tool_named(call.tool, connection.tools)
                 if found is None:
                     name = printable(call.tool, 80)
-                    raise ToolUnavailable(f"{self._spec.name} has no tool {name!r} now")
+                    raise ToolUnavailable(f"{self._spec.name} has no tool {name!r}")
                 if call.pinned and found.digest != call.pinned:
-                    raise ToolUnavailable(f"{found.name!r} has changed meanwhile; ask again")
+                    raise ToolUnavailable(f"{found.name!r} has changed in the meantime; ask again")
                 result = await self._call_on(connection, call)
         except (ToolUnavailable, asyncio.CancelledError):
             self._call_breaker.undecided(self._clock.monotonic())
@@ -257,7 +257,7 @@ class McpServer:
                 return
             self._call_failed_at = _now()
         if self._call_breaker.failed(self._clock.monotonic()) and not lost.connection:
-            self._log.warning("too many failures: the server is left alone for a while")
+            self._log.warning("too many failures: the server is not called for a while")
             self._tasks.spawn(connection.probe())
 
     async def _connected(self, seconds: float) -> Connection:
@@ -272,7 +272,7 @@ class McpServer:
         if not self._connect_breaker.admits(self._clock.monotonic()):
             if not (self._is_opening or self._retry_now.is_set()):
                 raise ToolUnavailable(f"{self._spec.name} is not connected: {self.reason}")
-            # It may be the attempt that succeeds: all who come meanwhile get its connection.
+            # It may be the attempt that succeeds: all who come in the meantime get its connection.
             seconds = min(seconds, _JOIN_SECONDS)
         self._expect_attempt()
         self._retry_now.set()
@@ -341,7 +341,7 @@ class McpServer:
         self._settle()
 
     def _expect_attempt(self) -> None:
-        # Whoever sees first that there is no connection waits for the next outcome, not the last.
+        # The first to see that there is no connection waits for the next outcome, not the last.
         if self._attempt.done():
             self._attempt = asyncio.get_running_loop().create_future()
 

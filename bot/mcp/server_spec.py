@@ -35,7 +35,8 @@ class ServerSpec:
     `internal` says that its URL may lead to an internal host, since the operator wrote or listed
     it, `internal_auth` the same of the address of its tokens; all other addresses are judged before
     we connect, by the operator's proxy where `proxied` says so. `deadline` of a call is in seconds,
-    `result_cap` in characters of text. Nothing that the server says shows one of the `secrets`.
+    `result_cap` in characters of text. Nothing from the server is shown with one of the `secrets`
+    in it.
     """
 
     name: str
@@ -88,7 +89,7 @@ class ServerSpec:
         return hashlib.sha256(orjson.dumps(place)).hexdigest()[:24]
 
     def redact(self, text: str) -> str:
-        """The text without secrets, not even the beginning of one at its end, and without our URL.
+        """The text without our URL and without secrets, not even the beginning of one at its end.
 
         Cut it afterwards: two halves of a secret are not found.
         """
@@ -112,7 +113,7 @@ def program_of(server: ServerDefinition, path: str | None) -> str:
     command, cwd = server.command or "", server.cwd
     if cwd is not None and not Path(cwd).is_dir():
         message = f"its working directory {cwd!r} does not exist"
-        raise FileNotFoundError(f"{message}; make it, or correct 'cwd'")
+        raise FileNotFoundError(f"{message}; create it, or fix 'cwd'")
     if "/" in command:
         found = command if Path(cwd or ".", command).exists() else None
     else:
@@ -139,9 +140,9 @@ def prepare_server(
 ) -> ServerSpec | None:
     """The server with its references expanded; None, with a line in the log, where one is missing.
 
-    `seconds` is how long a call may take where the server does not say.
-    `expand` replaces the `${NAME}` references of a text, or raises ReferenceMissing;
-    `is_listed` tells whether the operator lets all agents reach the host of a URL, internal or not.
+    `seconds` is how long a call may take where the server does not say. `expand` replaces the
+    `${NAME}` references of a text, or raises ReferenceMissing; `is_listed` says whether the
+    operator lets all agents reach the host of a URL, internal or not.
     """
     one, auth = named.server, named.server.auth
     try:

@@ -28,7 +28,7 @@ TOOLS_LIMIT = 1_000
 NOTES_LIMIT = 100
 WIRE_LIMIT = 64
 CHECK_SECONDS = 1.0
-"""For how long the schemas of a list are looked at for what cannot be checked."""
+"""How long the schemas of a list are searched for what cannot be checked."""
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -39,7 +39,7 @@ _BY_NAME = ("properties", "dependentSchemas", "dependentRequired")
 _SAME_VALUE = ("if", "then", "else", "not")
 _FOR_READERS = frozenset({"description", "title", "$comment"})
 _FIELDS_NAMED = 5
-_CURE = "give it to the server by env or headers, or name the tool in allowCredentials"
+_CURE = "give it to the server in env or headers, or name the tool in allowCredentials"
 _JOINERS = frozenset("\u200c\u200d")
 _ROOT_COMBINATORS = frozenset({"oneOf", "anyOf", "allOf"})
 
@@ -146,13 +146,13 @@ class ToolFilter:
             reason = reason or "its schema takes too long to check"
         listed = ", ".join(map(self._shown, asked.fields[:_FIELDS_NAMED]))
         if asked.fields and reason:
-            # Nothing would keep a call from giving the field that the model is not shown.
-            why = f"it may be given a credential, {listed}, and {reason}; {_CURE}"
+            # Nothing would keep a call from setting the field that the model is not shown.
+            why = f"it accepts a credential, {listed}, and {reason}; {_CURE}"
             return self._note(left_out(name, why))
         self._tools[raw.name] = tool
         shown = f"tool {printable(name)[:80]!r}"
         if asked.fields:
-            self._note(f"{shown} is offered without {listed}, as that is a credential; {_CURE}")
+            self._note(f"{shown} is offered without {listed}, which is a credential; {_CURE}")
         if reason:
             self._note(f"the input of {shown} is not checked: {reason}")
         return None
@@ -205,7 +205,7 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
         kind = printable(json.dumps(schema["type"], ensure_ascii=False)[:80])
         return f'its input schema has "type": {kind}, though the input of a tool is an "object"'
     if (elsewhere := schema.get("$ref")) is not None:
-        return f"its input schema is elsewhere, at {printable(str(elsewhere)[:80])!r}"
+        return f"its input schema is in another document, {printable(str(elsewhere)[:80])!r}"
     properties = _as_object(schema).get("properties") or {}
     if bad := next((p for p in properties if not _PROPERTY_NAME.fullmatch(p)), None):
         shown = printable(bad[:80])
@@ -213,7 +213,7 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
             return "a parameter has no name"
         if _refers_to_properties(schema):
             return (
-                f"its parameter {shown!r} has a name that models do not take, and its schema "
+                f"its parameter {shown!r} has a name that models do not accept, and its schema "
                 "refers to parameters, so none can be renamed"
             )
     return _fault(schema)
@@ -272,7 +272,7 @@ def _refers_to_properties(schema: Any) -> bool:
 
 
 def _new_names(properties: Iterable[str]) -> dict[str, str]:
-    """A name that models take for each parameter whose own they do not; the same each time."""
+    """A name that models accept for each parameter with one that they do not; always the same."""
     names = {name: name for name in properties if _PROPERTY_NAME.fullmatch(name)}
     taken, new = set(names), dict[str, str]()
     for name in properties:
@@ -318,7 +318,7 @@ def _with_new_names(schema: Mapping[str, Any], new: Mapping[str, str]) -> dict[s
 
 
 def _explained(schema: dict[str, Any], new: Mapping[str, str]) -> None:
-    """Tell models the server's own names: other texts of the tool may use them."""
+    """Tell models the server's own names: other texts about the tool may use them."""
     for own, name in new.items():
         if isinstance(one := schema["properties"][name], Mapping):
             words = str(one.get("description") or "")

@@ -329,7 +329,7 @@ def _json(data: bytes) -> Mapping[str, Any]:
     try:
         value = orjson.loads(data) if _BLOCK_START not in data else lenient_json.loads(data)
     except ValueError:
-        try:  # half of a surrogate pair, whose other half may come next, or bytes that are no text
+        try:  # half of a surrogate pair, whose other half may come next, or bytes that are not text
             value = json.loads(data.decode(errors="replace"))
         except (ValueError, RecursionError) as error:
             raise BrokenStream(f"an event of the stream is not JSON: {error}") from None

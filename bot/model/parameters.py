@@ -130,7 +130,7 @@ def _reasoning(
 
 
 def _is_unthinking_loop(messages: Sequence[Json]) -> bool:
-    """Whether a loop of calls goes on whose thinking is gone: the API insists on one or neither.
+    """Whether a loop of calls continues without its thinking: the API insists on both or neither.
 
     That is so where another model, or another conversation, answered before.
     """

@@ -16,7 +16,7 @@ from bot.ops.tasks import wait_first
 log = structlog.get_logger("model")
 
 LONGEST_WAIT = 60.0
-"""A request that would wait longer fails at once; one in so many seconds is sent anyway."""
+"""A request that would wait longer fails at once; one per this many seconds is sent anyway."""
 DEFAULT_PAUSE = 1.0
 """The pause after a 429 that does not say how long it lasts."""
 FIRST_CONCURRENCY = 4

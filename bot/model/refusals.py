@@ -70,7 +70,7 @@ TOO_LARGE = _words(
     r"\b(?:request|body|entity|payload)(?: (?:body|entity|payload|size|is|was))* "
     r"(?:too (?:large|big|long)|(?:exceeds|larger than) .{0,30}\b(?:size|bytes|[km]i?b)\b)"
 )
-"""What a proxy says of a request by its bytes, whatever status it gives that."""
+"""What a proxy says of a request that has too many bytes, with any status."""
 IMAGES = _words(r"\bimages?\b", r"\bpictures?\b")
 
 TABLE: tuple[Row, ...] = (

@@ -38,7 +38,7 @@ TOO_MANY_VALUES: Block = {
     "input": {},
     INVALID_INPUT: f"the calls of one answer hold more than {VALUES_LIMIT} values together",
 }
-HALF_PAIR = "it holds half of a character"
+HALF_PAIR = "it holds half of a surrogate pair"
 NO_OBJECT = "it is not a JSON object"
 LONG_NUMBER = "it holds a whole number of more than 64 bits"
 ANSWER_LIMIT = 4_000_000

@@ -1,6 +1,6 @@
-"""The model as the host sees it: how its last requests ended, and what people must mend.
+"""The model as the host sees it: how its last requests ended, and what people must fix.
 
-All of it comes from real requests, and from what is known without one: that there is no key.
+All of it comes from real requests, and from what is known without one: that the key is missing.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class WatchedModel:
         return bool(used) and used <= self._refusals.keys()
 
     def problems(self) -> dict[str, Problem]:
-        """What people must mend, under a key that stays the same until it is fixed."""
+        """What people must fix, under a key that stays the same until it is fixed."""
         used = self._used() if self._refusals else {}
         found = {}
         for model, refusal in self._refusals.items():
@@ -123,20 +123,20 @@ class WatchedModel:
                 return Problem(key, f"{place} refuses this key, so no agent can answer", cure)
             case "credit":
                 pay = f"pay at {BILLING_PAGE}" if native else "pay there"
-                message = f"its account at {place} has no credit left or reached its limit"
+                message = f"its account at {place} has no credit left or has reached its limit"
                 return Problem(key, message, f"{pay}; the agents then answer again by themselves")
             case "permission":
                 cure = f"use another key, or another model ({refers})"
                 return Problem(key, f"it may not use the model {model}", cure)
             case "address" if not native:
-                cure = "correct it and restart the host"
+                cure = "set it to the address of a Messages API and restart the host"
                 return Problem("ANTHROPIC_BASE_URL", f"{place} serves no Messages API there", cure)
             case "model" | "address":
                 near = nearest(model, [*table()], 0.7) if native and not known(model) else None
-                cure = f"correct {set_at}" + (f"; did you mean {near}?" if near else "")
+                cure = f"write another in {set_at}" + (f"; did you mean {near}?" if near else "")
                 return Problem(f"model {model}", f"{place} does not know this model", cure)
         message = f"it refuses the settings or tools of an agent: {refusal}"
-        return Problem(f"model {model}", message, f"correct the agent ({refers})")
+        return Problem(f"model {model}", message, f"change them ({refers})")
 
     def report(self) -> dict[str, Any]:
         """`unused`, `ok` or `failing`, with the age of the last answer and failure in seconds.

@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into lines of a bounded size, whatever the other side sends.
+"""Cuts a stream of bytes from anyone into lines of a bounded size.
 
 Objects of JSON that are written over several lines are joined again.
 """
@@ -100,7 +100,7 @@ class ObjectJoiner:
         return before
 
     def rest(self) -> list[bytes | LineTooLong]:
-        """What has come of an object that is not at its end, if anything."""
+        """The part of an unfinished object that has arrived, if any."""
         joined, self._joined = bytes(self._joined), bytearray()
         if len(joined) > LINE_LIMIT:
             return [LineTooLong(len(joined), answered_request(joined))]

@@ -86,7 +86,7 @@ def port_problem(host: str, port: int) -> Problem | None:
 
 
 def why_not_served(host: str, port: int, error: OSError) -> Problem:
-    """What a failure to listen means, and its cure."""
+    """What a failure to listen means, and how to fix it."""
     here = "write 127.0.0.1, 0.0.0.0, or an address that this machine has"
     if isinstance(error, socket.gaierror):
         return Problem("HTTP_HOST", f"{host} cannot be resolved", here)
@@ -95,5 +95,5 @@ def why_not_served(host: str, port: int, error: OSError) -> Problem:
     if error.errno == errno.EADDRINUSE:
         cure = "stop that program, or choose another HTTP_PORT"
         return Problem("HTTP_PORT", f"{host}:{port} is taken by another program", cure)
-    cure = "choose another HTTP_PORT; those below 1024 are often for root alone"
+    cure = "choose another HTTP_PORT; ports below 1024 are often reserved for root"
     return Problem("HTTP_PORT", f"{host}:{port} cannot be used: {error.strerror}", cure)

@@ -123,7 +123,7 @@ def _unusable(data_dir: Path, error: OSError) -> Problem:
 
 
 def writable_by_others(folder: Path) -> tuple[str, str] | None:
-    """Why others could put something into a folder, and the cure; None where nobody could.
+    """Why others could put something into a folder, and the fix; None if nobody could.
 
     Raises OSError where it cannot be looked at.
     """

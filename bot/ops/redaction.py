@@ -304,7 +304,7 @@ def too_short(value: str) -> bool:
 
 
 def _is_findable(flat: str) -> bool:
-    """Whether it can be told from ordinary words, and is no part of `REDACTED`."""
+    """Whether it can be told from ordinary words, and is not a part of `REDACTED`."""
     return len(flat) >= MIN_LENGTH and flat not in REDACTED
 
 

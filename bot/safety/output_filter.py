@@ -2,8 +2,8 @@
 
 An answer passes twice: `redact_answer` takes secrets and invisible characters out before anything
 of it is stored or done, `redact_output` handles topics and personal data on its way out. A preview
-ends before anything that may be half written. Approvals are filtered otherwise: who approves has to
-see what is allowed, so they show the ends of what answers do not show at all.
+ends before anything that may be half written. Approvals are filtered differently: the person has to
+see what is allowed, so they show the ends of what answers hide.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class OutputFilter:
         return WITHHELD if self.personal == "block" else f"{text}\n\n{WARNING}"
 
     def redact_preview(self, text: str, redactor: StreamRedactor | None = None) -> str:
-        """As much of a growing text as may surely go out; it may be nothing yet.
+        """As much of a growing text as is safe to send; it may be nothing yet.
 
         A `redactor` of this text's own saves searching it from its beginning each time.
         """
@@ -132,7 +132,7 @@ class OutputFilter:
         return _replaced(text[:end], found if self.personal == "redact" else [], _removed)
 
     def redact_approval(self, text: str) -> str:
-        """A text as whoever approves may read it: no secrets, personal data shortened."""
+        """A text as the people who approve may read it: no secrets, personal data shortened."""
         text = self.secrets.redact(text)
         if self.personal in ("off", "warn"):
             return text

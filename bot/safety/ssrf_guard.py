@@ -1,4 +1,4 @@
-"""An HTTP client that connects only where it may, whatever a name resolves to a moment later."""
+"""An HTTP client that connects only where it may, even if a name resolves differently later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSED = "refused: the address leads to an internal host; INTERNAL_HOSTS does n
 
 
 class NotRequested(httpx2.TransportError):
-    """A request that was not made; its message is our own and has no secret."""
+    """A request that was not made; its message is our own and contains no secret."""
 
 
 class InternalAddress(httpcore2.ConnectError):

@@ -1,7 +1,7 @@
-"""Values checked against JSON Schemas, so that no schema or value of a stranger holds up the loop.
+"""Values checked against JSON Schemas, so that no stranger's schema or value holds up the loop.
 
-What is surely quick is checked at once. All else goes to a process, one value at a time: it is
-started when first needed, killed when it takes too long, and ended when it is idle.
+What is certain to be quick is checked at once. The rest goes to a process, one value at a time: it
+is started when first needed, killed if it takes too long, and ended when idle.
 """
 
 from __future__ import annotations

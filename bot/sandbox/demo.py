@@ -1,4 +1,4 @@
-"""Who is in the sandbox: persons, bots with tokens that open nothing, and their chats."""
+"""Who is in the sandbox: people, bots with tokens that are useless elsewhere, and their chats."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PERSONS = ((ANN, "Ann", "ann"), (ANN + 1, "Ben", "ben"), (ANN + 2, "Chloé", "c
 
 
 def settle(world: World) -> None:
-    """Makes sure that persons, bots and chats are there; what is there already stays."""
+    """Makes sure that people, bots and chats exist; existing ones stay."""
     persons = [
         world.members.persons.get(id) or world.person(name, id=id, username=username)
         for id, name, username in _PERSONS

@@ -1,4 +1,4 @@
-"""Opening the sandbox: a port that is free, and a folder that is nobody else's."""
+"""Opening the sandbox: a free port, and a folder that nobody else uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def say(*lines: str) -> None:
 
 @asynccontextmanager
 async def listening(app: ASGIApp, port: int) -> AsyncIterator[str]:
-    """The application on this port, or on the next free one, which is told."""
+    """The application on this port, or on the next free one, which is printed."""
     last = min(port + _PORTS_TRIED, 65_535) if port else 0
     for number in range(port, last + 1):
         context = serving(app, port=number)

@@ -111,7 +111,7 @@ def skill(
     """Make a function a skill: name and description from it, the schema from its type hints.
 
     With a schema of its own, arguments arrive as plain JSON values. Raises TypeError, which names
-    the function and the cure, where it cannot be a skill.
+    the function and the fix, if it cannot be a skill.
     """
 
     def make(wrapped: Callable[..., Any]) -> InternalSkill:

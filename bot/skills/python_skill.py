@@ -103,7 +103,7 @@ class PythonSkillRunner:
     async def call(
         self, skill: SkillSpec, arguments: Mapping[str, Any], context: SkillContext, seconds: float
     ) -> SkillResult:
-        """The function's result within `seconds`; whatever goes wrong is a result as well."""
+        """The function's result within `seconds`; a failure is a result as well."""
         assert skill.handler is not None
         try:
             work = skill.handler.bind(arguments, context)

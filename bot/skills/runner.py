@@ -21,7 +21,7 @@ log = structlog.get_logger("skills")
 
 
 class SkillRunner:
-    """Calls skills of every kind; every end of a call is a result.
+    """Calls skills of every kind; every call ends in a result.
 
     Its `validator` checks the input of all other tools as well: they share one process.
     """
@@ -68,7 +68,7 @@ class SkillRunner:
     async def _checked(self, skill: SkillSpec, result: SkillResult) -> SkillResult:
         """The result as the model may read it: of a bounded size, of the right shape, no secret.
 
-        The skill has run: a result that cannot be used tells nothing of what it did.
+        The skill has run: an unusable result does not say what it did.
         """
         if is_too_deep(result.body):
             return outcome_unknown("Skill answered with JSON that is nested too deep")

@@ -33,7 +33,7 @@ NOT_A_REQUEST = "Skill webhook was not called: its address or its input cannot b
 LOST = "Skill webhook broke off; it may or may not have taken effect"
 
 _ACCEPTING_REDIRECTS = frozenset({302, 303})
-"""Redirects by which many services say that they took a request; they are not followed."""
+"""Redirects that many services use to say that they accepted a request; they are not followed."""
 
 
 class GuardedResolver(AbstractResolver):
@@ -72,7 +72,7 @@ class WebhookSkillRunner:
     async def call(
         self, skill: SkillSpec, arguments: Mapping[str, Any], context: SkillContext, seconds: float
     ) -> SkillResult:
-        """The webhook's answer within `seconds`; whatever goes wrong is a result as well."""
+        """The webhook's answer within `seconds`; a failure is a result as well."""
         url = skill.document.webhook_url or ""
         if not skill.internal and _is_internal_url(url):
             return skill_error(REFUSED)

@@ -1,4 +1,4 @@
-"""The address of a store: what it may consist of, so that it means what it says.
+"""The address of a store, checked, so that it means what it says.
 
 The client reads addresses leniently: a raw `/` in a password ends the host, a database that is not
 a number counts as 0, and an option that it does not know fails at the first connection.
@@ -22,10 +22,10 @@ _IN_PASSWORDS = "write / as %2F, # as %23, @ as %40, ? as %3F and [ as %5B"
 _DATABASE = "write a whole number, as a rule 0 to 15: redis://host:6379/0"
 
 LEAST_CONNECTIONS = 3
-"""Two stay open, to hear of other hosts' work and of changed agents; one is for all the rest."""
+"""Two stay open, to hear of other hosts' work and of changed agents; one is for everything else."""
 
 LEAST_SECONDS = 0.05
-"""A store that is well may need as long for an answer."""
+"""A healthy store may take this long to answer."""
 
 _VISIBLE = re.compile("[!-~]+")
 _END = re.compile("[/?#]")
@@ -37,7 +37,7 @@ def _one_of(*words: str) -> Callable[[str], object]:
 
 
 def _seconds(text: str) -> None:
-    """A time to wait for: with a shorter one, calls of a store that is well fail."""
+    """A time limit: with a shorter one, calls to a healthy store fail."""
     if not LEAST_SECONDS <= float(text) < math.inf:
         raise ValueError(text)
 
@@ -94,7 +94,7 @@ _OF_TLS: Mapping[str, Callable[[str], Any]] = {
     "ssl_min_version": _tls_version,
 }
 _BY_SCHEME = {"redis": _OF_TCP, "rediss": _OF_TLS, "unix": _OPTIONS}
-"""What may stand after the `?`: each option, and what raises ValueError for a wrong value."""
+"""What may follow the `?`: each option, with what raises ValueError for a wrong value."""
 _LEAST = f"seconds, at least {LEAST_SECONDS}"
 _VALUES: Mapping[str, str] = {
     **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "timeout"), _LEAST),
@@ -105,13 +105,13 @@ _VALUES: Mapping[str, str] = {
     "protocol": "2 or 3",
     "ssl_cert_reqs": "none, optional or required",
 }
-"""What the value of an option has to be."""
+"""What the value of an option must be."""
 
 
 def check_address(url: str) -> None:
-    """Raise InvalidValue where an address is not one, or would not mean what it seems to say.
+    """Raise InvalidValue if this is not an address, or would not mean what it seems to say.
 
-    No part of it is repeated but the name of an option: any other might belong to a password.
+    Only the name of an option is repeated: any other part might belong to a password.
     """
     scheme = url.partition("://")[0].lower()
     options = _BY_SCHEME.get(scheme)
@@ -162,6 +162,6 @@ def _check_option(name: str, value: str, options: Mapping[str, Any], scheme: str
     except ValueError:
         if name == "db":
             raise InvalidValue("has a database that is not a number", _DATABASE) from None
-        message = f"has an option '{name}' with a value that it cannot have"
+        message = f"has an option '{name}' with a wrong value"
         form = f"write {_VALUES[name]}, or " if name in _VALUES else ""
         raise InvalidValue(message, f"{form}remove the option") from None

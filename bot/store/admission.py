@@ -1,7 +1,7 @@
-"""What a store refuses of all that a host does, found before a message depends on it.
+"""What a store would refuse a host, found before a message depends on it.
 
-A store may be a cluster, or run no scripts, or know its user by rules that leave out a command, a
-key or a channel. One real script over real names of keys tells.
+A store may be a cluster, or run no scripts, or its user may lack a command, a key or a channel. One
+real script over real names of keys shows it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ UNKNOWN = re.compile("unknown (?:redis )?command", re.IGNORECASE)
 CURE = "allow this to its user: docs/operations.md has the rules as one ACL line"
 RENAMED = "remove its `rename-command` from the store's configuration, or use another store"
 WRITE_CURES = {
-    "OOM": "raise its maxmemory, or delete from it what nobody needs",
+    "OOM": "raise its maxmemory, or delete what nobody needs",
     "NOREPLICAS": "start its replicas, or lower its min-replicas-to-write",
-    "MISCONF": "make room on its disk; its log has the reason",
+    "MISCONF": "free space on its disk; its log has the reason",
     "READONLY": "write the address of its primary",
     "MASTERDOWN": "write the address of its primary",
     "LOADING": "wait until it has read its data",
 }
-"""By what a server says that takes no writes now: how to change that."""
+"""By what a server says when it refuses writes: how to change that."""
 NEARLY_FULL = 0.9
 """The share of its memory from which on a store is likely to refuse what is written next."""
 _NOBODY = "admission"
@@ -39,7 +39,7 @@ _SHOWN = 6
 
 
 async def admission(client: StoreClient) -> list[Problem]:
-    """Why a host cannot work with a store; else, as warnings, what it has to do without.
+    """Why a host cannot work with a store; otherwise warnings about what it must do without.
 
     Raises StoreUnavailable where the store does not answer.
     """
@@ -69,48 +69,48 @@ async def admission(client: StoreClient) -> list[Problem]:
 
 
 def cure_of(refusal: str) -> str:
-    """What helps against a store's refusal of a command."""
+    """How to fix a store's refusal of a command."""
     return RENAMED if UNKNOWN.search(refusal) else CURE
 
 
 def waited_for(error: Exception, url: str = "") -> Problem:
-    """That a store does not answer, or takes no writes: a host waits, and nothing is checked."""
+    """The problem that a store does not answer, or accepts no writes: nothing was checked."""
     why = str(error) or type(error).__name__
     for word, cure in WRITE_CURES.items():
         if re.search(rf"\b{word}\b", why):
-            message = f"the store takes no writes ({why}), and a host waits until it does"
+            message = f"the store accepts no writes ({why}); a host waits until it does"
             return Problem("REDIS_URL", message, cure, "warning" if word == "LOADING" else "error")
     parts = urlsplit(url)
     where = parts.hostname or parts.path
     where = f"{where}:{parts.port or 6379}" if parts.hostname else where
     says = "does not answer" if _NO_ANSWER.search(why) else f"answers {why!r}"
     message = f"the store{f' at {where}' if where else ''} {says}, so its agents were not checked"
-    return Problem("REDIS_URL", message, "start it, or correct REDIS_URL", "warning")
+    return Problem("REDIS_URL", message, "start it, or fix REDIS_URL", "warning")
 
 
 def nearly_full(memory: Mapping[str, str]) -> list[Problem]:
-    """A warning where INFO says that a store has used up nearly all of its memory."""
+    """A warning if INFO says that a store has used nearly all of its memory."""
     used, most = (int(memory.get(name, 0)) for name in ("used_memory", "maxmemory"))
     if not most or used < NEARLY_FULL * most:
         return []
     message = f"the store has used {used:,} of the {most:,} bytes of its maxmemory"
-    so = f"{message}, and takes no writes beyond"
+    so = f"{message}, and refuses writes beyond that"
     return [Problem("REDIS_URL", so, WRITE_CURES["OOM"], "warning")]
 
 
 def _replica(facts: Mapping[str, str]) -> Problem:
-    """That a store takes no writes; a host that runs already waits, as after a failover."""
+    """The problem that a store accepts no writes; a running host waits, as after a failover."""
     host, port = facts.get("master_host"), facts.get("master_port")
     if not host:
-        why = "the store is a replica, where nothing can be written"
-        return Problem("REDIS_URL", why, "write the address of its primary there")
+        why = "the store is a replica, which cannot be written to"
+        return Problem("REDIS_URL", why, "set it to the address of its primary")
     primary = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    why = f"the store is a replica, where nothing can be written; its primary is {primary}"
-    return Problem("REDIS_URL", why, "write the address of the primary there")
+    why = f"the store is a replica, which cannot be written to; its primary is {primary}"
+    return Problem("REDIS_URL", why, "set it to the address of the primary")
 
 
 def will_pass(error: StoreError) -> bool:
-    """Whether waiting may help; what the store's user may not do, somebody has to allow."""
+    """Whether waiting may help; a missing permission has to be given by somebody."""
     return isinstance(error, StoreUnavailable) and not isinstance(error, StoreForbidden)
 
 
@@ -148,7 +148,7 @@ def _few(names: Iterable[str]) -> str:
 
 
 async def _missing(client: StoreClient) -> list[Problem]:
-    """Channels: without them replicas hear of each other's work a little later."""
+    """Channels: without them, replicas hear of each other's work a little later."""
     channels = [name.replace("*", _NOBODY) for name in _CHANNELS]
     try:
         await client.command("PUBLISH", channels[0], "")

@@ -56,13 +56,13 @@ DOWN = (
 _DOWN_REPLY = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN|TRYAGAIN|BUSY ")
 """The last one: another client's script has run for seconds."""
 NO_WRITES = re.compile("MISCONF|LOADING|OOM|READONLY|NOREPLICAS|MASTERDOWN")
-"""What a server says that cannot be written to: the address may lead to another one by now."""
+"""What a server says that cannot be written to: the address may lead to another one now."""
 _FORBIDDEN = re.compile("NOPERM|ACL failure|user executing the script can't")
 _ARGUMENTS = ", with args beginning with"
 """What follows the name of a command that a server does not know: the values that were sent."""
 WRONG_TYPE = (
-    "WRONGTYPE: the key {} holds a {}, which does not belong there. What needs it waits. Move the "
-    "key away with RENAME, or delete it with DEL."
+    "WRONGTYPE: the key {} holds a {}, which is the wrong type. Everything that needs the key "
+    "waits. Move it away with RENAME, or delete it with DEL."
 )
 RECONNECT_SECONDS = 2.0
 """Between two reconnects that a reply of the server causes."""
@@ -114,11 +114,11 @@ class StoreClient:
             await pool.release(connection)
 
     async def run_idempotent(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script until the store answers; it must bear to be run twice."""
+        """Run a script until the store answers; running it twice must do no harm."""
         return await self.retry_while_down(lambda: self.run(name, keys, args))
 
     async def as_owner(self, script: str, fence: Fence, names: Sequence[AnyKey], *args: Any) -> Any:
-        """Run a script of a line's owner until the store answers; it must bear to be run twice.
+        """Run a script of a line's owner until the store answers; running it twice must do no harm.
 
         The fence and its token go first; kinds of keys are those of its line. Raises FencedOut.
         """
@@ -320,7 +320,7 @@ def pairs_of(reply: Any) -> list[tuple[Any, Any]]:
 
 
 async def _ignore(_why: str) -> None:
-    """Nothing is done until somebody is there to be told."""
+    """Does nothing until somebody is there to be told."""
 
 
 def _cancellations() -> int:

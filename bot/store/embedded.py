@@ -60,7 +60,7 @@ class HostLock:
         if above := replaceable_parent(folder):
             log.warning(
                 "data_dir.replaceable",
-                why=f"everybody may write to {above}, and replace this folder",
+                why=f"everybody may write to {above}, and could replace this folder",
                 cure=f"chmod o-w {above}",
             )
         self._descriptor = _lock_in(folder, "host.lock", data_dir=folder)
@@ -76,7 +76,7 @@ class HostLock:
 
 def in_use(folder: Path) -> Problem:
     """What a second host says of the first one's data directory."""
-    cure = "stop that one, or give this one a DATA_DIR of its own"
+    cure = "stop that one, or set another DATA_DIR for this one"
     return Problem("DATA_DIR", f"{folder} is in use by another running switchboard", cure)
 
 
@@ -198,7 +198,8 @@ class EmbeddedValkey:
             await asyncio.sleep(0.005)
         raise ConfigError(
             f"the bundled Valkey server does not answer. Its log is {self._folder}/valkey.log: "
-            "free disk space or repair the file that it names, or set REDIS_URL to your own server."
+            "Free disk space, repair the file that the log names, or set REDIS_URL to your own "
+            "server."
         )
 
     def _send(self, words: bytes) -> bytes:
@@ -255,6 +256,6 @@ def _socket_path(folder: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigError(
             f"{short} is not a folder that only this user may use. Remove it, or choose a shorter "
-            "DATA_DIR, so that the socket's path fits into it."
+            "DATA_DIR, so that the path of the socket fits."
         )
     return short / "valkey.sock"

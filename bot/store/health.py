@@ -1,4 +1,4 @@
-"""Checks that the store is durable, password-protected, and lets a host do all that it does."""
+"""Checks that the store is durable and password-protected, and allows all that a host does."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Persistence:
     last_write: str
 
     def faults(self) -> list[str]:
-        """Why this store would lose acknowledged writes; empty where it would not."""
+        """Why this store would lose acknowledged writes; empty if it would not."""
         found = []
         if not self.append_only:
             found.append(
                 "the store would lose messages: it keeps no append-only file, so a crash loses "
-                "what was accepted already: set `appendonly yes`"
+                "what was already accepted: set `appendonly yes`"
             )
         if self.eviction != "noeviction":
             found.append(
@@ -53,7 +53,7 @@ class Persistence:
 class StoreHealth:
     """Checks the store's settings at the start, and from time to time while the host runs.
 
-    `waits_for` is what keeps the start waiting, in the store's words, and the cure.
+    `waits_for` is what keeps the start waiting, in the store's words, and the fix.
     """
 
     client: StoreClient
@@ -89,8 +89,8 @@ class StoreHealth:
                 message = "the store refuses the login"
                 cure = "put the right user and password into it, as redis://user:password@host:port"
             elif NO_DATABASE in str(error):
-                message = "the store has no database of this number"
-                cure = "write a smaller one: redis://host:port/0 is always there"
+                message = "the store has no database with this number"
+                cure = "write a smaller one: redis://host:port/0 always works"
             elif will_pass(error):
                 raise
             else:
@@ -139,7 +139,7 @@ async def require_password(url: str, *, allowed: bool) -> None:
         return
     raise ConfigError(
         f"REDIS_URL: {parts.hostname} is another machine, and there is no password in the URL: "
-        "everybody who reaches it could read and write what people say. Write the URL as "
+        "everybody who can reach it could read and change what people write. Write the URL as "
         "redis://user:password@host:port, or set ALLOW_OPEN_REDIS=1 in a private network."
     )
 

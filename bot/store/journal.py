@@ -21,7 +21,7 @@ RENDER_FOR_S = 2 * 3600
 MAX_ATTEMPTS = 5
 SUSPECT_AFTER = 3
 MOST_HITS = 3
-"""So many ends of the host that a turn met alone, and not within seconds, speak against it."""
+"""A turn is suspected after so many ends of the host that it met alone, not within seconds."""
 ENDS_APART_SECONDS = 10.0
 RESUMED, BLOCKED, IS_SUSPECT = 1, 2, 3
 """What the script `begin` found, beside 0: a new turn."""
@@ -49,7 +49,7 @@ class Record:
 def end_record(entry: str, outcome: str, text: str, *, refused: bool = False) -> Record:
     """The record of how a turn ended, and what the person was told.
 
-    `refused`: the model's API does not take what was said in this turn, so it is not sent again.
+    `refused`: the model's API does not accept what was said in this turn, so it is not sent again.
     """
     body = {"turn": entry, "outcome": outcome, "text": text}
     return Record("end", body | {"refused": True} if refused else body)
@@ -57,7 +57,7 @@ def end_record(entry: str, outcome: str, text: str, *, refused: bool = False) ->
 
 @dataclass(slots=True)
 class OpenTurn:
-    """A turn that is not over.
+    """A turn that has not ended.
 
     `render` is the digest of its prompt, `preview` the message that shows the growing answer, where
     the chat has one. `nonce` names its last approval request. `attempts` counts how often the turn
@@ -113,7 +113,7 @@ class Journal:
         call: str = "",
         life: str = "",
     ) -> Opened:
-        """Open the turn, or find it open, and read its transcript.
+        """Open the turn, or find it already open, and read its transcript.
 
         `known` is the newest record that is in memory; without it, up to `turns` turns are read.
         `call` is an id of this attempt, and `life` one of this life of the host. Raises
@@ -138,7 +138,7 @@ class Journal:
         used_up = turn.attempts > MAX_ATTEMPTS and turn.hits >= MOST_HITS
         if not opened.blocked and turn.state != "sending" and used_up:
             tries = turn.attempts - 1
-            raise PoisonMessage(f"begun {tries} times without coming to anything", opened)
+            raise PoisonMessage(f"begun {tries} times without any progress", opened)
         return opened
 
     async def append(self, fence: Fence, turn: OpenTurn, records: Sequence[Record]) -> str:

@@ -18,7 +18,7 @@ POSTED_FOR_S = 48 * 3600
 FAILURES_FOR_S = 48 * 3600
 CLOSED_FOR_S = 30 * 24 * 3600
 MOST_OF_CLOSED = 20
-"""So many dead letters of a chat in which the bot may not write are kept, the newest."""
+"""How many dead letters are kept of a chat in which the bot may not write: the newest."""
 PAGE = 1000
 STORED_KINDS: dict[PartKind, str] = {
     "message": "sendMessage",
@@ -32,10 +32,10 @@ KINDS = {stored: kind for kind, stored in STORED_KINDS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """How often sending a part failed, whoever owned its line.
+    """How often sending a part failed, over all owners of its line.
 
     `faults` counts answers that something failed, `unanswered` answers that never came. `served`:
-    others were sent something meanwhile.
+    others were sent something in the meantime.
     """
 
     faults: int = 0
@@ -60,7 +60,7 @@ class Outbox:
         """Parts without a receipt, in order.
 
         An earlier owner may have sent them: parts go out one by one in each chat, so only the first
-        of a chat. A part that was posted while nobody owned the line was surely not sent.
+        of a chat. A part that was posted while nobody owned the line cannot have been sent.
         """
         found: list[OutboxItem] = []
         start, key = "-", keys.outbox(line)
@@ -74,7 +74,7 @@ class Outbox:
     async def receipt(self, fence: Fence, item: OutboxItem, *, delivered: bool = True) -> None:
         """Remove a part that was sent, or may be left out; the last part of a turn ends it.
 
-        One that was `delivered` late takes back what the history of its turn says.
+        If it was `delivered` late, the note in its turn's history is removed.
         """
         turn, late, line = item.part.turn, item.part.late_for, fence.line
         names: list[keys.AnyKey] = [keys.outbox, keys.failing]
@@ -112,12 +112,12 @@ class Outbox:
         return outbox_items(ids, [told] if told else [])
 
     async def block_chat(self, fence: Fence, chat: int, seconds: float) -> None:
-        """Note that a chat takes nothing for some seconds."""
+        """Note that a chat accepts nothing for some seconds."""
         args = (chat, math.ceil(seconds * 1000))
         await self.client.as_owner("block_chat", fence, [keys.frozen], *args)
 
     async def blocked_chats(self, line: str) -> dict[int, float]:
-        """How many seconds each chat takes nothing still, by the store's clock."""
+        """For how many more seconds each chat accepts nothing, by the store's clock."""
         found = await self.client.read("ZRANGE", keys.frozen(line), 0, -1, "WITHSCORES")
         if not found:
             return {}

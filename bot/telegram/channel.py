@@ -46,7 +46,7 @@ SEEN = "👀"
 class TelegramChannel(OutboxChannel):
     """The channel of one bot; raises `TelegramError` kinds.
 
-    What is rendered, shown or said has none of the services' secrets, whoever wrote it.
+    Nothing that is rendered, shown or said contains a secret of the services.
     """
 
     def __init__(self, client: TelegramClient, owned: Ownership, services: ChannelServices) -> None:
@@ -90,7 +90,7 @@ class TelegramChannel(OutboxChannel):
         return parts
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
-        """What is shown for a moment to whoever pressed, cut to what Telegram shows."""
+        """What is shown for a moment to the person who pressed, cut to what Telegram shows."""
         text = self._secrets.redact(text)[:CALLBACK_ANSWER_LIMIT]
         payload = {"callback_query_id": press.query, "text": text}
         return OutgoingPart(press.address.chat, "callback_answer", payload)
@@ -108,14 +108,14 @@ class TelegramChannel(OutboxChannel):
     # --- chats that were told to wait ---
 
     async def recover(self) -> int:
-        """Queue what an earlier owner left; chats that Telegram told to wait wait here as well."""
+        """Queue what an earlier owner left; chats that Telegram made wait also wait here."""
         now = self._clock.monotonic()
         for chat, seconds in (await self._outbox.blocked_chats(self._fence.line)).items():
             self._rate_limit.block_until(chat, now + seconds)
         return await super().recover()
 
     def frozen(self) -> list[float]:
-        """Of each chat that was told to wait: how many seconds still."""
+        """For each chat that has to wait: how many more seconds."""
         return self._rate_limit.blocked()
 
     def held_up(self, chat: int) -> float:
@@ -136,7 +136,7 @@ class TelegramChannel(OutboxChannel):
     ) -> int | None:
         """Show a growing answer; its message id (0 for a draft), or None where it is not shown.
 
-        That is where the chat has no slot or waits for parts, and where a secret seems to begin.
+        That is the case if the chat has no slot or waits for parts, or if a secret seems to begin.
         """
         if not self._has_slot(address.chat):
             return None
@@ -203,7 +203,7 @@ class TelegramChannel(OutboxChannel):
         return await self._member_status(address, person) in ("creator", "administrator")
 
     async def has_left(self, address: Address, person: int) -> bool:
-        """Whether a person is surely no longer in the chat, as Telegram says now."""
+        """Whether a person has left the chat, as Telegram says now; False if that is not known."""
         if address.private:
             return False
         return await self._member_status(address, person) in ("left", "kicked")

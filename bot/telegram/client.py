@@ -215,5 +215,5 @@ def _dump(params: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(params, default=dict)
     except TypeError:
-        # Half a surrogate pair is no text for orjson: it goes out as a question mark.
+        # Half a surrogate pair is not text for orjson: it goes out as a question mark.
         return json.dumps(params, default=dict, ensure_ascii=False).encode("utf-8", "replace")

@@ -374,6 +374,6 @@ def _time(source: Object, key: str) -> int:
     Raises MalformedUpdate.
     """
     value: Any = source.get(key)
-    if type(value) not in (int, float) or value != value:  # NaN is no time
+    if type(value) not in (int, float) or value != value:  # NaN is not a time
         raise MalformedUpdate(key)
     return int(min(max(value, 0), _LATEST_TIME))

@@ -5,7 +5,7 @@ TelegramError
 │   ├── CannotParse               the entities were refused: send plain text instead
 │   ├── NotModified               the edit changes nothing: a success
 │   ├── MessageGone               the message to edit or delete is not there
-│   ├── TopicGone                 the topic to write in is not there any more
+│   ├── TopicGone                 the topic to write in no longer exists
 │   ├── TooLong                   the text or file is over the limit
 │   └── ChatMigrated              the group has a new id
 ├── Unauthorized (revoked)        401
@@ -58,11 +58,11 @@ class NotModified(BadRequest):
 
 
 class MessageGone(BadRequest):
-    """400: the message to edit or delete does not exist, or not any more."""
+    """400: the message to edit or delete does not exist, or no longer does."""
 
 
 class TopicGone(BadRequest):
-    """400 "message thread not found": the topic was deleted, or the chat has no topics any more."""
+    """400 "message thread not found": the topic was deleted, or the chat no longer has topics."""
 
     cause: ClassVar[Cause] = "neighbour"
 
@@ -84,7 +84,7 @@ class Unauthorized(TelegramError, ChannelRevoked):
 
     cause: ClassVar[Cause] = "us"
     why = "Telegram does not know this token (401)"
-    cure = "get a new token from @BotFather and set it; the other bots go on"
+    cure = "get a new token from @BotFather and set it; the other bots are not affected"
 
 
 class ChatClosed(TelegramError, ChannelRefused):
@@ -92,7 +92,7 @@ class ChatClosed(TelegramError, ChannelRefused):
 
 
 class Unreachable(TelegramError, ChannelRefused):
-    """403, or 400 "chat not found": whoever was there blocked the bot, left or was never there."""
+    """403, or 400 "chat not found": the person blocked the bot, left or was never there."""
 
 
 class UnknownMethod(TelegramError, ChannelRefused):
@@ -120,7 +120,7 @@ class ServerFault(TelegramError, ChannelFailed):
 
 
 class NotSent(TelegramError, ChannelRefused):
-    """No connection: the request surely did not reach the server."""
+    """No connection: the request cannot have reached the server."""
 
 
 class FateUnknown(TelegramError, ChannelFateUnknown):
@@ -163,8 +163,8 @@ def error_from(
 ) -> TelegramError:
     """The error for a refusal with its parameters; `header` is the answer's Retry-After.
 
-    Nothing is `known` of an answer that is not JSON: something between Telegram and us wrote it. It
-    never condemns a token or a chat; all but a plain refusal counts as a fault that may pass.
+    `known` is False for an answer that is not JSON: something between Telegram and us wrote it. It
+    never condemns a token or a chat; everything but a plain refusal counts as temporary.
     """
     parameters = known or {}
     to = parameters.get("migrate_to_chat_id")

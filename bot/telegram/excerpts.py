@@ -45,7 +45,7 @@ _MEDIA: Final = {
 
 
 def media_noun(message: Object) -> str | None:
-    """What a message shows that is no text, in words; None for nothing."""
+    """What a message shows other than text, in words; None for nothing."""
     return next((noun for kind, noun in _MEDIA.items() if kind in message), None)
 
 

@@ -32,7 +32,7 @@ CALL_SECONDS = 20.0
 
 @dataclass(slots=True, repr=False)
 class TelegramPoller:
-    """Polls one bot; `state` and `last_success` tell how it is doing.
+    """Polls one bot; `state` and `last_success` show how it is doing.
 
     It is stalled while a getUpdates has neither answered nor failed within `stalled_seconds`. That
     call is then given up: a net under the client's own time-out, which should end it much sooner.
@@ -52,7 +52,7 @@ class TelegramPoller:
 
     @property
     def state(self) -> str:
-        """How polling is doing, in a word for `/health`; stalled while a getUpdates is stalled."""
+        """The state of polling, in a word for `/health`; stalled while a getUpdates is stalled."""
         asked = self._asked_at
         is_stalled = asked is not None and self.clock.monotonic() - asked > self.stalled_seconds
         return "stalled" if is_stalled else self._state
@@ -147,7 +147,7 @@ class TelegramPoller:
 
 
 def update_of(raw: bytes) -> Update:
-    """An update that was pushed to us, from its JSON; raises ValueError where it is none.
+    """An update that was pushed to us, from its JSON; raises ValueError if it is not one.
 
     Raises JsonTooDeep, a kind of it, for what may be an update but cannot be read.
     """
@@ -155,7 +155,7 @@ def update_of(raw: bytes) -> Update:
     number = body.get("update_id") if body is not None else None
     if type(number) is not int:
         raise ValueError("not an update: it has no update_id")
-    clean = dumps(body)  # without half surrogate pairs, which are no text
+    clean = dumps(body)  # without half surrogate pairs, which are not text
     return Update(number, clean, _dedup_name(clean))
 
 

@@ -47,7 +47,7 @@ class ChatRateLimiter:
         return len(self._chats)
 
     def begin(self, chat: int) -> None:
-        """Start a growing answer: edits in a group start at their short gap again."""
+        """Start a growing answer: edits in a group begin with the short gap again."""
         self._state(chat).edits = 0
 
     def may_preview(self, chat: int) -> bool:
@@ -67,7 +67,7 @@ class ChatRateLimiter:
         return 0.0 if state is None else max(0.0, state.blocked_until - self.clock.monotonic())
 
     def blocked(self) -> list[float]:
-        """Of each chat that takes nothing at all: how many seconds still."""
+        """For each chat that accepts nothing: how many more seconds."""
         return [pause for chat in self._chats if (pause := self.blocked_for(chat)) > 0]
 
     def record(self, chat: int, *, preview: bool = False) -> None:

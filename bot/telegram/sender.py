@@ -34,7 +34,7 @@ METHODS: dict[PartKind, str] = {
 }
 UNLESS_GONE = "allow_sending_without_reply"
 PREVIEWED = frozenset({"sendMessage", "editMessageText"})
-"""Methods of ours after which Telegram fetches the first link of the text, where it may."""
+"""Methods we call after which Telegram fetches the first link of the text, if allowed."""
 
 log = structlog.get_logger("channel")
 SEND_SECONDS = 25.0
@@ -42,17 +42,16 @@ ASK_SECONDS = 8.0
 LONGEST_BEFORE_A_COPY = 240.0
 PLAIN_AFTER = 3
 MOST_FAULTS = 8
-"""So many 5xx for one message, while others were sent, and it is given up: in half a minute."""
+"""After so many 5xx for one message, while others were sent, it is given up: in half a minute."""
 LONGEST_WHILE_SERVED = 8.0
 """Seconds between two tries of a message after a 5xx, while others are sent."""
 MOST_FAULTS_UNPROVEN = 40
-"""The same where nothing was sent to others meanwhile: after about a quarter of an hour."""
+"""The same if nothing was sent to others in the meantime: after about a quarter of an hour."""
 MOST_FORMS = 6
 """So many forms of one message may be refused."""
 MOST_COPIES = 20
-"""After so many sends to which no answer came, while others were answered, it surely is there.
-
-With their pauses they take the better part of an hour: fewer could all be lost by a bad network.
+"""After so many sends without an answer, while others were answered, it must be there. With their
+pauses they take most of an hour: a bad network could lose fewer.
 """
 
 
@@ -329,9 +328,9 @@ class TelegramSender:
         return replace(again, payload=_without(again.payload, *_decoration(again.payload)))
 
     async def _keep(self, tries: _Tries, part: OutgoingPart) -> None:
-        """Keep the counts with the part, so that a restart does not make them begin again.
+        """Keep the counts with the part, so that a restart does not reset them.
 
-        A part that never fails in such a way is never looked up.
+        A part that never fails in this way is never looked up.
         """
         line = self.fence.line
         tries.served |= self._sent_at > tries.began or part.may_be_left_out
@@ -371,7 +370,7 @@ class TelegramSender:
     async def _wait_until_reachable(self) -> None:
         """Wait until Telegram answers anything.
 
-        While answers are lost on their way, each repetition would be one more copy for the person.
+        While answers get lost, each repetition would be one more copy for the person.
         """
         failures = 0
         while error := await self._unreachable():

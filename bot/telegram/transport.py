@@ -72,7 +72,7 @@ class Menus:
             await self._set(client, _chat_scope(person), self._for_admins)
 
     async def _take_back(self, client: TelegramClient, line: str) -> None:
-        """Show everybody's menu again to whoever is no longer an admin."""
+        """Show the common menu to people who are no longer admins."""
         try:
             for person in sorted(set(await self._owners.of(line)) - set(self._admins())):
                 scope = {"scope": _chat_scope(person)}
@@ -137,7 +137,7 @@ class TelegramTransport:
 
     @property
     def state(self) -> str:
-        """How receiving is doing: starting, polling, webhook, conflict, unreachable …."""
+        """The state of receiving: starting, polling, webhook, conflict, unreachable …."""
         return self._receiver.state
 
     @property

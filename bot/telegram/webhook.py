@@ -1,4 +1,4 @@
-"""A bot's webhook: where it is, how it stays registered, and what is done with a pushed update."""
+"""A bot's webhook: its address, how it stays registered, and how pushed updates are stored."""
 
 from __future__ import annotations
 

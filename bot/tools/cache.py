@@ -86,8 +86,8 @@ class ToolResultCache:
         """A cached result, that of an equal call that runs now, or one that is made and cached.
 
         `ttl` is how long a new result stays valid, `seconds` how long this caller may wait. A run
-        goes on while at least one caller waits for it. Its failure belongs to whoever began it, who
-        may have had less time: the others make the call once more, together.
+        continues while at least one caller waits for it. Its failure counts only for the caller
+        that began it, which may have had less time: the others make the call once more, together.
         """
         ends = self.clock.monotonic() + seconds
         if (found := self.get(key)) is not None:
@@ -141,7 +141,7 @@ class ToolResultCache:
         return run
 
     async def _wait(self, key: str, run: _RunningCall, seconds: float | None = None) -> Result:
-        """The result of a run, or that the time was over; the last one to leave cancels it."""
+        """The result of a run, or that the time was up; the last one to leave cancels it."""
         run.waiting += 1
         try:
             await asyncio.wait({run.task}, timeout=seconds)

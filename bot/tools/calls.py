@@ -1,4 +1,4 @@
-"""Tool calls: the values, and who runs them: an agent's MCP servers, or its skills."""
+"""Tool calls as values, and what runs them: an agent's MCP servers, or its skills."""
 
 from __future__ import annotations
 

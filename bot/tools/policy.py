@@ -1,10 +1,10 @@
 """Which tools may run, and which need approval. Pure: the one place where this is decided.
 
 Tools are named `mcp:<server>:<tool>` and `skill:<name>`. A pattern is matched segment by segment
-(`*` any characters, `?` one): a name can never reach into another segment, whatever it contains.
-A bare pattern (no colon) means the tool of that name: in a list that denies or asks, on every
-server; in a list that allows, only where no other server of the agent offers the name as well.
-Lists that allow are exact; lists that deny or ask do not care for letter case or width.
+(`*` any characters, `?` one): no name, however odd, can reach into another segment. A bare pattern
+(no colon) means the tool of that name: in a list that denies or asks, on every server; in a list
+that allows, only where no other server of the agent offers the name as well. Lists that allow are
+exact; lists that deny or ask do not care for letter case or width.
 """
 
 from __future__ import annotations

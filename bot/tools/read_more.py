@@ -59,7 +59,7 @@ class TruncatedResults:
         )
 
     async def load(self, line: str, ref: TurnRef, handle: str) -> Remainder | None:
-        """A remainder by its handle, None where it is not kept any more."""
+        """A remainder by its handle, None if it is no longer kept."""
         name = keys.truncated_results(line, ref.conversation, ref.agent)
         found = await self.client.read("HGET", name, handle)
         return Remainder(*orjson.loads(zlib.decompress(found))) if found else None

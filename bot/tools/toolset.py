@@ -176,7 +176,7 @@ def _refusal(call: Call, tool: FoundTool, current: ToolPermissions) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListedTool:
-    """A tool for people to read of, and what happens to a call of it."""
+    """A tool as people read of it, and what happens when it is called."""
 
     key: str
     decision: Decision

@@ -1,7 +1,7 @@
 """The agent loop: ask the model, run its tool calls, until the turn ends or is suspended.
 
 Each step looks at what is recorded, does the next thing and records it; so a turn that was cut off
-anywhere goes on from there by the same loop.
+anywhere continues from there in the same loop.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _is_shown(turn: TurnHistory, view: View) -> bool:
 
 
 def _newest_results(turn: TurnHistory, view: View) -> list[Record]:
-    """What was sent for the first time, where a turn goes on with the results of its calls."""
+    """What was sent for the first time, if a turn continues with the results of its calls."""
     calls = [one.body["content"] for one in turn.records if one.kind == "model"][-1:]
     ids = {block["id"] for content in calls for block in calls_of(content)}
     results = [one for one in turn.results() if one.body["call"] in ids]

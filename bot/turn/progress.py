@@ -1,4 +1,4 @@
-"""What a person sees before the answer is there: typing, then the answer as it grows."""
+"""What a person sees before the answer is complete: typing, then the answer as it grows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draft_of(entry: str) -> int:
 
 
 class Progress:
-    """Shows how far a turn is; what cannot be shown is left out, never waited for.
+    """Shows the progress of a turn; what cannot be shown is left out, never waited for.
 
     `message` is what shows the answer in a group, UNKNOWN_MESSAGE where it may be there or not:
     that is recorded before it is sent, so that it is not taken for unsent after a crash.
@@ -137,9 +137,9 @@ class Progress:
             self._shown = text
 
     async def _update(self, text: str) -> int | None:
-        """Show the text in the message that is there.
+        """Show the text in the existing message.
 
-        An edit whose fate is unknown may come late: the answer must be a message of its own then.
+        An edit whose fate is unknown may arrive late: then the answer must be a new message.
         """
         try:
             return await self._send(text, self.message)
@@ -148,7 +148,7 @@ class Progress:
             raise
 
     async def _begin(self, text: str) -> int | None:
-        """Send the beginning to a group; it is surely there only once its number is known."""
+        """Send the beginning to a group; only once its id is known is it certain to be there."""
         if not self._is_noted:
             await self._turn.note_preview(UNKNOWN_MESSAGE)
             self._is_noted = True

@@ -211,7 +211,7 @@ class PromptCache:
         self._stored |= {(line, digest): now for digest in digests}
 
     async def load(self, line: str, digest: str) -> RenderedPrompt | None:
-        """A stored prompt, for a turn that goes on; None once it has expired."""
+        """A stored prompt, for a turn that resumes; None once it has expired."""
         if (body := await self.journal.render(line, digest)) is None:
             return None
         head = orjson.loads(body)

@@ -37,7 +37,7 @@ QUIET_SECONDS = 10.0
 
 @dataclass(slots=True, repr=False)
 class TurnRunner:
-    """Runs turns; holds nothing of a turn that the store does not have.
+    """Runs turns; everything that it holds of a turn is also in the store.
 
     `_running` names the open turns that run, `_life` is an id of this life of the host. `rate`
     counts the model requests that people make in a minute. `slots` are as many as turns may run at
@@ -93,7 +93,7 @@ class TurnRunner:
                             await turn.suspend(end, progress.message)
                         else:
                             await turn.finish(end, progress.message)
-                    except Exception:  # what failed has cost something all the same
+                    except Exception:  # what failed has cost something as well
                         await turn.request_failed()
                         raise
                     self._prompts.used(line, ref, turn.prompt)
@@ -112,8 +112,8 @@ class TurnRunner:
     ) -> AgentLoop | OpenTurn:
         """Open the turn; those that were open at several crashes of the host run one by one.
 
-        So a turn that crashes the host does not take those beside it along, and crashes within
-        seconds, whatever their cause, count as one.
+        So a turn that crashes the host is not blamed on the turns beside it, and several crashes
+        within seconds count as one.
         """
         try:
             if not request.isolated:

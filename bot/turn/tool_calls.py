@@ -52,7 +52,7 @@ class ToolCalls:
         await turn.record(*(turn.result_record(call, cut) for call in turn.calls(answer)))
 
     async def resume(self, calls: Sequence[Call]) -> list[PendingCall]:
-        """Go on with calls that have no result; those that need approval (again) come back.
+        """Continue calls that have no result; those that need approval (again) are returned.
 
         Of those that were started, what may run twice runs again; the outcome of the others is
         unknown. Everything is decided again, by what people said and by today's rule.
@@ -81,7 +81,7 @@ class ToolCalls:
     async def start(
         self, calls: Sequence[Call], results: Sequence[Record] = (), repeated: Sequence[Call] = ()
     ) -> list[PendingCall]:
-        """Record what becomes of new calls, then run what may run; what needs approval comes back.
+        """Record the decision on each new call, then run what may run; returns what needs approval.
 
         `results` and `repeated` are of calls that were started before: those that run once more.
         """

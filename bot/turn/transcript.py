@@ -28,7 +28,7 @@ TURN, RESULT, PICTURES, THOUGHTS = "turn:", "result:", "pictures:", "thinking:"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a transcript is sent: the turns from the record `start` on, without the `omitted`.
+    """The part of a transcript that is sent: turns from the record `start` on, minus `omitted`.
 
     Each name in `omitted` is that of a turn, of a call's result or its pictures, or of a turn
     before whose request all thinking was dropped.

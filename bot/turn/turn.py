@@ -73,7 +73,7 @@ class TurnRequest:
 class Turn:
     """An open turn: what is recorded of it, what it has used, and how it ends.
 
-    Each step is recorded before the next one is made: after a crash the turn goes on from its
+    Each step is recorded before the next one is made: after a crash the turn continues from its
     records. `prefix` names what the model has read before its next answer, `head` the model, its
     system prompt (without the time) and its tools, `view` what of the transcript is sent. `note` is
     for the person, about what had to be left out of that.
@@ -121,7 +121,7 @@ class Turn:
     def _room(self) -> int | None:
         """The tokens that the model has for the conversation; None where nothing is known.
 
-        A turn that goes on keeps the history that it began with.
+        A resumed turn keeps the history that it began with.
         """
         info = known(self.agent.model)
         if info is None or any(record.kind == "model" for record in self.recorded()):
@@ -140,7 +140,7 @@ class Turn:
         self.head = content_hash([self.head, model])
 
     def drop_thinking(self, attempt: int) -> None:
-        """Send no thinking that there is so far, now and in later turns."""
+        """Drop all thinking so far, for this and later turns."""
         self.view = replace(self.view, omitted=self.view.omitted | {THOUGHTS + self.id})
         self.prefix = content_hash([self.prefix, attempt])
 
@@ -318,7 +318,7 @@ class Turn:
         return await offload_if_long(len(text), rendered)
 
     def _log_result(self, result: TurnResult) -> None:
-        """A line for operators: whose turn it was and what it took, nothing of what was said."""
+        """A line for operators: whose turn it was and what it took, but nothing that was said."""
         records = self.recorded()
         used = [record.body["usage"] for record in records if record.kind == "model"]
         accepted_at = int(self.id.partition("-")[0]) / 1000  # an entry's id is its time

@@ -88,8 +88,8 @@ class Spender:
     def scopes(self, day: str) -> dict[str, str]:
         """The names of the scopes in which a request of this day counts, by kind.
 
-        A turn has one budget, also where it goes on after midnight: its day is that of its entry,
-        whose id begins with its time in milliseconds.
+        A turn has one budget, even across midnight: its day is that of its entry, whose id begins
+        with its time in milliseconds.
         """
         millis = self.entry.partition("-")[0]
         began = day_of(int(millis) / 1000) if millis.isdigit() else ""

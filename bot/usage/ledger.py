@@ -60,8 +60,8 @@ class Ledger:
     async def lines(self, day: str, after: str = "", count: int = 1000) -> list[dict[str, Any]]:
         """The lines of a day (`2026-01-31`) in order, each with its `id`.
 
-        Lines of earlier releases name less of who answered; what they lack is None. Their tokens
-        and their cost are told as those of today.
+        Lines of earlier releases say less about who answered; what they lack is None. Their tokens
+        and cost have today's form.
         """
         start = f"({after}" if after else "-"
         found = await self.client.read("XRANGE", keys.ledger(day), start, "+", "COUNT", count)

@@ -122,7 +122,7 @@ class Charge:
 
 
 def estimate_interrupted(request: ModelRequest) -> Charge | None:
-    """What a request that was cut off cost; None where it surely cost nothing."""
+    """What a request that was cut off cost; None if it cannot have cost anything."""
     meter = request.meter
     if not meter.sent:
         return None

@@ -98,7 +98,7 @@ class TurnBudget:
     def interrupted(self) -> list[Record]:
         """Ledger records of the request that ran and was cut off, and of attempts before it.
 
-        A request of which nothing was heard has none until the same is asked again.
+        A request without any answer has none until the same is asked again.
         """
         charge = pricing.estimate_interrupted(self._request) if self._request else None
         self._request = None

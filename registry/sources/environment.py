@@ -111,7 +111,7 @@ class _Tree:
             if not node.steps:
                 node.place, node.value = variable, value
                 return
-        message = "it has a value, and other variables begin with its name"
+        message = "it has a value, but other variables begin with its name"
         self.problems.append(Problem(variable, message, "remove one of them"))
 
 

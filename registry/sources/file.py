@@ -31,7 +31,7 @@ _Signature = tuple[int, int, int]
 class _Look:
     """The file at one look: its bytes (None: absent) or its error, and its stat signature.
 
-    Where the file was written just before the look (`is_settled` is False), another write may not
+    If the file was written just before the look (`is_settled` is False), another write may not
     change its signature.
     """
 
@@ -44,7 +44,7 @@ class _Look:
 class FileSource:
     """The operator's document: a file (or none) under the environment, which wins field by field.
 
-    Once a good file was seen, a bad or missing one changes nothing but `document.problems`.
+    After a good file, a bad or missing one changes nothing but `document.problems`.
     """
 
     path: Path | None
@@ -85,8 +85,8 @@ class FileSource:
             await self._take(look)
 
     async def _follow(self, path: Path) -> None:
-        # A look costs less than a watch, and sees what no file system reports: network
-        # folders, links that are turned to another file, a folder that comes later.
+        # A look costs less than a watch, and sees what no file system reports: network folders,
+        # links that are changed to another file, a folder that is created later.
         while True:
             await asyncio.sleep(self.look_seconds)
             if self._seen is not None and self._seen.is_settled:
@@ -96,7 +96,7 @@ class FileSource:
             await self.reload()
 
     async def _take(self, look: _Look) -> None:
-        """Read what a look saw; with errors in it, look again: it may be half written."""
+        """Read what a look saw; if it has errors, look again: it may be half written."""
         found = await asyncio.to_thread(self._read, look)
         tries = _SETTLE_TRIES if self._good else 0
         while tries and not isinstance(found, Document):
@@ -129,7 +129,7 @@ class FileSource:
         try:
             if look.content is None and self.path and (self.required or self._had_file):
                 so = "; the last good copy stays in use" if self._good else ""
-                cure = "put it back" if self._had_file else "create it, or correct the path"
+                cure = "put it back" if self._had_file else "create it, or fix the path"
                 return (Problem(str(self.path), f"the file is missing{so}", cure),)
             file = _raw_document(look.content, self.path)
             return build(merge(file, self.environment, self.legacy))
@@ -141,7 +141,7 @@ def read_file(path: Path, *, required: bool) -> RawDocument:
     """The raw document of an agents file, empty without one; raises `DocumentErrors`."""
     content = _content(path)
     if content is None and required:
-        cure = "create it, or correct the path"
+        cure = "create it, or fix the path"
         raise DocumentErrors([Problem(str(path), "the file is missing", cure)])
     return _raw_document(content, path)
 

@@ -1,7 +1,7 @@
-"""An agent as people paste it into a chat: JSON that a telephone wrote, JavaScript's, or YAML.
+"""An agent as people paste it into a chat: JSON typed on a phone, JavaScript's, or YAML.
 
-Telephones make quotes curly, and people press Enter inside a text or leave comments. What has one
-clear meaning is read; everything else is a problem with the number of its line.
+Phones make quotes curly, and people press Enter inside a text or leave comments. What has one clear
+meaning is read; everything else is a problem with its line number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CURLY_VALUE = re.compile(
 _AT_THE_END = "it ends unexpectedly"
 _SEND_WHOLE = "close every bracket, or send it as a file: Telegram cuts long messages"
 _NO_AGENT = "this is not an agent"
-_WRITE_ONE = 'write {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}, or it as YAML'
+_WRITE_ONE = 'write {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}, or the same in YAML'
 
 
 def parse_pasted_agent(

@@ -1,8 +1,8 @@
 """Documents as text: JSON and YAML become raw values that know the line of each of their parts.
 
-JSON is what `json` takes, without a name twice in one object. YAML is the part of it that says what
-JSON can say: one document without tags, anchors and aliases, in which an unquoted scalar is what it
-is in JSON (a number, true, false, null) and else a text.
+JSON is what `json` takes, without a name twice in one object. YAML is limited to what JSON can say:
+one document without tags, anchors and aliases, in which an unquoted scalar is what it is in JSON (a
+number, true, false, null), or else a text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROOTS: Mapping[str, tuple[type, str, str]] = {
     "defaultAgentId": (object, "", ""),
     "mcpServers": (dict, "an object in { }", 'write "mcpServers": {"name": {"command": …}}'),
 }
-"""The top-level parts of a document: what each must be, in words, and the cure."""
+"""The top-level parts of a document: what each must be, in words, and the fix."""
 
 # --- whole documents -----------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class MalformedText(ValueError):
         self.cure = cure
 
 
-_NUMBERS_CURE = "write plain numbers of a sensible size"
+_NUMBERS_CURE = "write plain numbers of a reasonable size"
 _CURES = {
     "Expecting property name enclosed in double quotes": "write every name in double quotes",
     "Illegal trailing comma before end of object": "remove the comma before the closing bracket",
@@ -183,7 +183,7 @@ def _constant(name: str) -> NoReturn:
 
 
 def _check_value(value: Any, text: str) -> None:
-    """Raise MalformedText for what JSON can write and nothing can send, or is nested too deeply."""
+    """Raise MalformedText for what nothing can send, or what is nested too deeply."""
     if "\\u" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -295,7 +295,7 @@ class _Open:
 
 
 def _read_events(text: str, *, once: bool = False) -> tuple[Any, dict[Path, int]]:
-    """The value and the lines of a YAML text; with `once` a doubled name is a fault."""
+    """The value and the lines of a YAML text; with `once` a repeated name is a fault."""
     import yaml
 
     lines: dict[Path, int] = {}
@@ -349,7 +349,7 @@ def _events(text: str) -> Iterator[Any]:
             raise _too_deep() from None
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         line = min(line, text.count("\n") + 1)  # an end that comes too early has a line of its own
-        cure = "correct the line; indent with spaces, and put texts with ': ' or ' #' into quotes"
+        cure = "indent with spaces, and put texts with ': ' or ' #' into quotes"
         raise MalformedText(line, column, str(message or "it is not YAML"), cure) from None
 
 

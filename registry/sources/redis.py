@@ -174,7 +174,7 @@ class RedisStore:
             try:
                 async with aclosing(self._changes()) as pushes:
                     await self._session(pushes)
-            except* Exception as errors:  # noqa: BLE001 - whatever it is, following must go on
+            except* Exception as errors:  # noqa: BLE001 - following must continue after any error
                 tries = 0 if self._away is None else tries + 1
                 self._lost(type(errors.exceptions[0]).__name__)
             await asyncio.sleep(_RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)])
@@ -202,7 +202,7 @@ class RedisStore:
             self._show()
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
-        pending: set[str | None] = set()  # None: whatever there is
+        pending: set[str | None] = set()  # None: all keys
         wake, ended = asyncio.Event(), asyncio.Event()
 
         async def refresh_pending() -> None:
@@ -277,7 +277,7 @@ class RedisStore:
         if self._away is None:
             _log.warning("lost the registry's store", fault=fault)
             message = f"the store is unavailable ({fault}); the last known agents stay in use"
-            self._away = Problem(stored.SOURCE, message, "start it, or correct REDIS_URL")
+            self._away = Problem(stored.SOURCE, message, "start it, or fix REDIS_URL")
             self._show()
 
 

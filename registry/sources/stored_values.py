@@ -30,22 +30,23 @@ VALUE_LIMIT = 256 * 1024
 
 
 def too_large(key: str, size: int) -> Problem:
-    """A value of more bytes than a value may have."""
+    """A value with too many bytes."""
     return Problem(key, f"its value has {size} bytes, more than {VALUE_LIMIT}", "make it smaller")
 
 
 def not_text(key: str, kind: str) -> Problem:
-    """A key that holds something else than text, as the store names it: `list`, `hash` …."""
-    return Problem(key, f"it holds a {kind}, not text", f"DEL it, then SET it to {_wanted(key)}")
+    """A key that does not hold text but, as the store names it, a `list`, `hash` …."""
+    cure = f"delete it with DEL, then SET it to {_wanted(key)}"
+    return Problem(key, f"it holds a {kind}, not text", cure)
 
 
 Stored = bytes | str | Problem | None
-"""What a key holds: nothing, a value, or why it cannot be used whatever it says."""
+"""What a key holds: nothing, a value, or why it cannot be read at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What a key holds, read: an entry, or what is wrong; without a revision there is nothing."""
+    """What a key holds, once read: an entry, or what is wrong; no revision if the key is empty."""
 
     key: str
     revision: str | None
@@ -124,7 +125,7 @@ class CachedDocuments:
         return found
 
     def take(self, readings: Readings) -> bool:
-        """Replace what was read; whether there was anything."""
+        """Put values that were read in force; whether there were any."""
         for reading in readings:
             key = reading.key
             kind = next(kind for kind in self._entries if key.startswith(kind))

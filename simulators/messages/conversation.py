@@ -191,7 +191,7 @@ def check_ending(
 
 
 def fingerprint(message: Message) -> str:
-    """A name for exactly these blocks, whatever their cache marks."""
+    """A name for exactly these blocks, cache marks aside."""
     return hashlib.sha256(
         orjson.dumps([plain(p.block) for p in message.blocks], option=SORT)
     ).hexdigest()

@@ -1,4 +1,4 @@
-"""Pictures: what is none, or too large, is refused."""
+"""Pictures: broken or too large ones are refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_picture(data: str, place: str) -> None:
 
 
 def _sides(raw: bytes) -> tuple[int, int]:
-    """Width and height in pixels; (0, 0), or an error, where these bytes are no picture."""
+    """Width and height in pixels; (0, 0), or an error, if these bytes are not a picture."""
     if raw.startswith(b"\x89PNG\r\n\x1a\n") and raw.endswith(b"IEND\xaeB`\x82"):
         start = raw.index(b"IDAT") + 4
         zlib.decompressobj().decompress(raw[start:], 64)

@@ -51,7 +51,7 @@ class Thread:
         self._last = ""
 
     def add(self, role: str, block: Obj) -> None:
-        """Go on by one block that is not thinking."""
+        """Continue by one block that is not thinking."""
         if role != self._role:
             self._hash.update(role.encode())
             self._role = role

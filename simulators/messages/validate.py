@@ -182,7 +182,7 @@ def _read(body: Obj, model: Model, version: str, most: int | None) -> ModelReque
 
 
 def _given(body: Obj, name: str) -> Any:
-    """A field's value, None only if it is absent: null is no value of it."""
+    """A field's value, None only if it is absent: null is not a value."""
     if name in body:
         shape.mapping(body[name], name)
     return body.get(name)

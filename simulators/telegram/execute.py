@@ -38,7 +38,7 @@ class Outcome:
 async def execute(
     world: World, bot: Bot, name: str, params: Params, disconnected: Disconnected | None = None
 ) -> Outcome:
-    """Executes one call and records it, whatever happens to it.
+    """Executes one call and records it, even if it fails.
 
     `disconnected` returns when the caller has closed the connection: that ends a long poll.
     """

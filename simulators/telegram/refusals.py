@@ -56,7 +56,7 @@ def too_many(seconds: int) -> RefusedError:
 
 
 def unauthorized() -> RefusedError:
-    """401: no bot has this token (any more)."""
+    """401: no bot has this token, or no longer has it."""
     return RefusedError(401, "Unauthorized")
 
 

@@ -63,7 +63,7 @@ async def _push_all(world: World, bot: Bot, session: aiohttp.ClientSession) -> N
     while True:
         try:
             await _push_next(world, bot, session)
-        except RefusedError:  # somebody ended all polls of this bot: this one goes on
+        except RefusedError:  # somebody ended all polls of this bot: this one continues
             continue
         except Exception as failed:
             bot.webhook.error = _words(failed)

@@ -37,8 +37,8 @@ class World:
     """One Telegram, with as many bots, persons and rooms as wanted; `now` is seconds since 1970.
 
     The methods are what people do. The parts hold what there is, and what bots act on: `members`,
-    `rooms`, `messages`, `topics`, `presses`, `files`. `events` tells of every change, `calls` of
-    every call of a bot; `faults`, `flood` and `new_tokens` let calls fail.
+    `rooms`, `messages`, `topics`, `presses`, `files`. `events` reports every change, `calls` every
+    call of a bot; `faults`, `flood` and `new_tokens` let calls fail.
     """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
@@ -190,7 +190,7 @@ class World:
         return next((persons[who] for who in room.members if who in persons), party)
 
     def block(self, person: Person, bot: Bot) -> None:
-        """A person blocks a bot; the bot gets an update and cannot write any more."""
+        """A person blocks a bot; the bot gets an update and can no longer write."""
         self._set_blocked(person, bot, blocked=True)
 
     def unblock(self, person: Person, bot: Bot) -> None:

@@ -1,6 +1,6 @@
 """A stage: both simulators on loopback, a function that starts a host, and people who write.
 
-The stage knows nothing of the host but what any bot has: tokens and two base URLs.
+The stage knows nothing about the host but what any bot has: tokens and two base URLs.
 """
 
 from __future__ import annotations
@@ -194,12 +194,12 @@ class Chat:
         return world.press_button(by or self.person, self.room, message.id, button)
 
     async def reply_to(self, press: Press) -> str:
-        """What the bot shows to whoever pressed a button."""
+        """What the bot shows to the person who pressed a button."""
         await self.until(lambda: press.answer is not None)
         return str((press.answer or {}).get("text", ""))
 
     async def closed(self, question: Message) -> str:
-        """The text of a question once it has no buttons any more."""
+        """The text of a question once its buttons are gone."""
         await self.until(lambda: not buttons(self.room.messages[question.id]))
         return self.room.messages[question.id].text
 

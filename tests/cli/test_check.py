@@ -133,7 +133,7 @@ def test_a_secret_too_short_to_be_found_is_named_and_its_value_is_not(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("bot.cli.check.STORE_SECONDS", 0.1)
     _, problems = checked(capsys)
-    named = {p["place"]: p["level"] for p in problems if "too short to be found" in p["message"]}
+    named = {p["place"]: p["level"] for p in problems if "too short to be redacted" in p["message"]}
     assert named == dict.fromkeys([*short, "REDIS_URL"], "warning")
     assert "77123" not in str(problems)
 

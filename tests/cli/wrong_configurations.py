@@ -399,7 +399,7 @@ AGENTS = [
         Misconfiguration(
             f"an argument {start}…",
             PLACE,
-            "in plain text in 'other.args[1]'; give it to the program in env",
+            "in plain text in 'other.args[1]'; pass it to the program in env",
             change=_server(command=sys.executable, args=["--key", _secret(start)]),
         )
         for start in ("sk_live_", "figd_", "sbp_", "SG.", "dop_v1_", "lin_api_", "ntn_", "GOCSPX-")

@@ -19,11 +19,11 @@ REFUSALS = {
     "an unknown model": (
         HttpError(404, "model: claude-haiku-5-5"),
         "model claude-haiku-5-5",
-        "correct LLM__MODEL",
+        "write another in LLM__MODEL",
     ),
     "no credit": (HttpError(400, NO_CREDIT), "ANTHROPIC_API_KEY", "has no credit left"),
     "no right": (HttpError(403, "not allowed"), "ANTHROPIC_API_KEY", "use another key, or another"),
-    "no such path": (HttpError(404, "Not Found"), "ANTHROPIC_BASE_URL", "correct it"),
+    "no such path": (HttpError(404, "Not Found"), "ANTHROPIC_BASE_URL", "of a Messages API"),
 }
 
 

@@ -145,7 +145,7 @@ async def test_a_tool_that_turns_into_another_under_way_does_not_run(house: Hous
     await house.said(room, house.victim, "noted four")
     assert "note three" in house.runs
     assert "note four" not in house.runs
-    assert "has changed meanwhile" in house.told("note four")[0]
+    assert "has changed in the meantime" in house.told("note four")[0]
 
 
 async def test_the_model_reads_a_description_without_hidden_text_and_of_bounded_length(

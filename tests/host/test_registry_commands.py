@@ -216,7 +216,7 @@ async def test_bots_chats_and_persons_are_bound_where_they_are_told(stage: Stage
         assert "no agent nix" in await say("/default nix")
         assert "poet answers wherever no other agent is bound" in await say("/default poet")
         assert host.catalog.snapshot().default == "poet"
-        assert "no default agent" in await say("/default none")
+        assert "no longer a default agent" in await say("/default none")
         assert host.catalog.snapshot().default is None
 
 

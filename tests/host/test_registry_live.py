@@ -219,7 +219,7 @@ async def test_keys_that_hold_no_text_are_told_in_health_and_to_the_admins(
         places = ("agent:definition:jack: it holds a list", "agent:default: it holds a hash", bound)
         await until(lambda: all(_told(host, place) for place in places))
         shown = (await health(host.url))[1]["problems"]
-        assert "DEL it, then SET it to one JSON object" in str(shown)
+        assert "delete it with DEL, then SET it to one JSON object" in str(shown)
         assert "jack holds a list" in await _answered(
             stage, room, echo, boss, f"/addagent {json.dumps(JACK)}"
         )

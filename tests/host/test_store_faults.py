@@ -218,7 +218,7 @@ async def test_a_host_works_with_the_fewest_connections_that_are_taken(
 async def test_a_store_without_a_database_of_that_number_is_refused(tmp_path: Path) -> None:
     async with running_valkey(tmp_path / "v") as valkey:
         valkey.url += "?db=99"
-        with pytest.raises(ConfigError, match="no database of this number; write a smaller one"):
+        with pytest.raises(ConfigError, match="no database with this number; write a smaller one"):
             await asyncio.wait_for(admitted(valkey), 20)
 
 

@@ -81,7 +81,7 @@ async def test_a_second_host_on_one_data_directory_is_refused_with_the_cure(stag
     _, words = await asyncio.wait_for(process.communicate(), 100)
     await host.end()
     assert process.returncode == 1
-    assert "give this one a DATA_DIR of its own" in words.decode()
+    assert "set another DATA_DIR for this one" in words.decode()
 
 
 async def test_one_revoked_token_among_ten_leaves_nine_that_answer(stage: Stage) -> None:

@@ -16,7 +16,7 @@ from simulators.testing.valkey import Valkey
 from tests.host.stage import Stage, until
 
 PATIENCE = 20
-CURE = "Move the key away with RENAME, or delete it with DEL."
+CURE = "Move it away with RENAME, or delete it with DEL."
 
 
 @contextlib.asynccontextmanager

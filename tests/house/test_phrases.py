@@ -64,6 +64,35 @@ written in clear\b => in plain text => a bot token is written in clear
 takes? that away\b => can change that => no agent, skill or *Always* takes that away
 are bounded as well\b|is bounded as well\b => has limits too => checking a value is bounded as well
 what meets the same => with the same error => one notice for what meets the same words
+whoever\b => the person who, people who => tell whoever pressed why not
+surely\b => certain to, cannot have => how long it is surely ours
+whatever (?:agents|ids|its|kind|the|their|those) => even if, any => whatever agents and skills say
+whatever (?:goes wrong|it (?:is|says|contains)) => any, a failure => whatever goes wrong is a result
+(?:bots|calls|code|lines|loop|others|run|turn) go(?:es)? on\b => continues => the other lines go on
+(?<!there\s)(?:are|is) no (?:array|group|message|MCP|object)\b => is not => it is no MCP server
+(?<!there\s)(?:are|is) no (?:persons?|picture|request|update|whole)\b => is not => that is no update
+(?<!there\s)(?:are|is) no (?:text|time)\b(?! in) => is not => bytes that are no text
+what (?:became|becomes) of\b => the outcome of => what became of a call
+(?:must|people) mend\b => must fix => what people must mend
+correct (?:it|the agent|its|REDIS_URL)\b(?! (?:and|in)) => fix => start it, or correct REDIS_URL
+(?:takes|take) no writes\b => accepts no writes => the store takes no writes
+(?:proxy|replicas) before (?:it|two)\b => in front of => the proxy before it wants credentials
+speaks the (?:newer|older) transport => uses => it speaks the older transport
+answered with nothing => returned nothing => the tool answered with nothing
+where nothing can be written => which cannot be written to => where nothing can be written
+make room on\b => free space on => make room on its disk
+does not belong there\b => is the wrong type => holds a list, which does not belong there
+exclude each other => cannot be used together => the two exclude each other
+must bear to be => may be run twice => it must bear to be run twice
+(?:was|is) cited alone => names only => the one in memory was cited alone
+it holds: => it already holds => It holds: pointed to its tests
+fits? where\b => matches if => a condition fits where
+by turns\b => in turn, alternately => stopped and killed by turns
+each with (?:its )?place and cure => with its place and its fix => each with place and cure
+(?:line|polling|receiving) is doing\b => the state of => how polling is doing, in a word
+told to wait\b(?=.{0,3} how) => has to wait => of each chat that was told to wait: how many seconds
+half of a character => half of a surrogate pair => it holds half of a character
+left alone by a rule => ignored by a rule => updates were left alone by a rule
 """
 SEPARATOR = " => "
 

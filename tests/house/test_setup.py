@@ -65,7 +65,7 @@ def test_a_python_without_ensurepip_is_told_what_to_install(checkout: Path) -> N
     done = call(sys.executable, "-c", MISSING.format(script=str(checkout / "deploy/setup.py")))
     assert done.returncode == 1
     assert "without its module 'ensurepip'" in done.stderr
-    assert "Cure: " in done.stderr
+    assert "Fix: " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (checkout / ".venv").exists()
 
@@ -76,7 +76,7 @@ def test_an_old_python_is_told_which_versions_fit(checkout: Path) -> None:
     assert done.returncode == 1
     assert "needs Python 3.11 or newer" in done.stderr
     assert "3.8.18" in done.stderr
-    assert "Cure: " in done.stderr
+    assert "Fix: " in done.stderr
 
 
 def test_an_old_python_hands_over_to_a_newer_one_on_the_path(checkout: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_index_out_of_reach_is_named_as_such_and_leaves_no_stamp(checkout: Pa
     done = call(sys.executable, str(checkout / "deploy/setup.py"), **OFFLINE)
     assert done.returncode == 1
     assert "The package index cannot be reached." in done.stderr
-    assert "Cure: check the network" in done.stderr
+    assert "Fix: check the network" in done.stderr
     assert not (checkout / ".venv/.stamp").exists()
 
 
@@ -116,7 +116,7 @@ def test_an_environment_that_was_moved_with_its_checkout_is_made_anew(checkout: 
     place.mkdir(parents=True)
     (place / "python").touch()
     (place / "activate").write_text(f'VIRTUAL_ENV="/before{checkout}/.venv"\n')
-    assert "another place" in loaded(checkout)["broken"]()
+    assert "another folder" in loaded(checkout)["broken"]()
 
 
 def test_an_environment_that_a_link_leads_to_is_left_alone(checkout: Path, tmp_path: Path) -> None:

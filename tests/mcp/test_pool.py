@@ -172,7 +172,7 @@ async def test_a_server_that_hangs_again_and_again_rests_and_is_replaced(
         for _ in range(5):
             with pytest.raises(ToolFateUnknown):
                 await pool.ask("plain", "count", {"word": "g", "seconds": 30}, deadline=0.05)
-        with pytest.raises(ToolUnavailable, match="left alone"):
+        with pytest.raises(ToolUnavailable, match="failed too often"):
             await pool.ask("plain", "echo", {"text": "x"})
         await until(lambda: pool.servers[0].connects == 2)
         assert not runs(pid)

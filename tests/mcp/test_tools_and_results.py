@@ -122,7 +122,7 @@ def test_a_field_for_a_credential_that_nothing_would_refuse_leaves_the_tool_out(
     found = filtered(tool(input_schema={"type": "object", "properties": properties}))
     assert found.tools == ()
     (note,) = found.notes
-    assert "it may be given a credential, 'api_key', and its schema has the pattern" in note
+    assert "it accepts a credential, 'api_key', and its schema has the pattern" in note
 
 
 def test_tools_are_sorted_and_a_twin_is_left_out() -> None:
@@ -184,8 +184,8 @@ def test_texts_are_cut_together_at_the_cap() -> None:
 
 
 def test_an_empty_answer_still_has_words() -> None:
-    assert result_from(answer(), 100, NONE).text == "(the tool answered with nothing)"
-    assert result_from(answer(text(" ")), 100, NONE).text == "(the tool answered with nothing)"
+    assert result_from(answer(), 100, NONE).text == "(the tool returned nothing)"
+    assert result_from(answer(text(" ")), 100, NONE).text == "(the tool returned nothing)"
 
 
 def test_structured_content_speaks_where_there_is_no_text() -> None:
@@ -227,7 +227,7 @@ def test_links_resources_and_sounds_become_text() -> None:
     assert "[resource] log: file:///log\ntoday's" in said
     assert "[resource file:///note]\nmilk" in said
     assert "application/zip, which is not text" in said
-    assert "a sound of type audio/wav" in said
+    assert "audio of type audio/wav" in said
 
 
 def test_an_error_stays_an_error() -> None:
@@ -275,9 +275,7 @@ def test_a_secret_is_taken_out_of_what_a_server_says_before_it_is_cut() -> None:
     assert result.content[0]["text"] == "xxxxxx[s"
     assert result.remainder == "ecret]"
     sound = types.AudioContent(data="", mime_type="audio/hunter2-plain")
-    assert result_from(answer(sound), 100, secrets).text.startswith(
-        "[a sound of type audio/[secret]"
-    )
+    assert result_from(answer(sound), 100, secrets).text.startswith("[audio of type audio/[secret]")
     more = result_from(answer(text("y" * 600_000), text("hunter2-plain")), 100, secrets)
     assert not more.is_complete
     assert len(more.remainder) <= 500_000

@@ -83,7 +83,7 @@ async def a_session_that_is_always_forgotten(folder: Path) -> None:
                 assert scene.server.asked[manner, "tools/call"] <= 2 * count
             await scene.serve_another_chat()
             asked = scene.server.asked[manner, "tools/call"]
-            assert "left alone" in await scene.called(f"{manner}__work")
+            assert "failed too often" in await scene.called(f"{manner}__work")
             assert scene.server.asked[manner, "tools/call"] == asked
             assert scene.server.asked[manner, "initialize"] - before <= 2 * FAILURES + 2
             assert scene.server.ran[manner, "work"] == 0
@@ -116,7 +116,7 @@ async def a_web_page_in_place_of_an_answer(folder: Path) -> None:
             assert "Outcome unknown" in said
             assert "may have run: a web page" in said
             assert scene.server.asked["paging", "tools/call"] == count
-        assert "left alone" in await scene.called("paging__page")
+        assert "failed too often" in await scene.called("paging__page")
         assert scene.server.asked["paging", "tools/call"] == FAILURES
         assert scene.server_of("paging")["state"] == "up"  # its list is there
 
@@ -127,7 +127,7 @@ async def a_web_page_in_place_of_an_answer(folder: Path) -> None:
         assert "did not run" in await scene.called("leaving__work")
         why = scene.server_of("leaving")["why"]
         assert "a web page (text/html) answers at the URL on 127.0.0.1:" in why
-        assert "correct its URL" in why
+        assert "fix its URL" in why
         assert scene.server.asked["leaving", "tools/call"] == 2
         scene.server.gone.clear()
         await until(lambda: scene.server_of("leaving")["state"] == "up", PATIENCE)
@@ -195,7 +195,7 @@ async def a_list_that_cannot_be_offered(folder: Path) -> None:
         assert "Wrong word" in await scene.called("well__picky")  # it is asked for its list again
         await until(lambda: "notes" in scene.server_of("well"))
         (note,) = scene.server_of("well")["notes"]
-        assert "the last good list stays: its list of tools of more than 8 MB" in note
+        assert "the last good list stays in use: its list of tools of more than 8 MB" in note
         assert "ran 1" in await scene.called("well__work")
         await scene.serve_another_chat()
 
@@ -206,6 +206,6 @@ async def every_call_fails(folder: Path) -> None:
         for count in range(1, FAILURES + 1):
             assert "Outcome unknown" in await scene.called("failing__fails")
             assert scene.server.asked["failing", "tools/call"] == count
-        assert "left alone" in await scene.called("failing__fails")
+        assert "failed too often" in await scene.called("failing__fails")
         assert scene.server.asked["failing", "tools/call"] == FAILURES
         await scene.serve_another_chat()

@@ -159,7 +159,7 @@ async def a_store_that_takes_no_writes_is_waited_for(folder: Path) -> None:
                 await _said(stage, host, store, "OOM", "raise its maxmemory")
                 store.fill_disk()
                 await admin.delete("one")
-                await _said(stage, host, store, "MISCONF", "make room on its disk")
+                await _said(stage, host, store, "MISCONF", "free space on its disk")
                 store.free_disk()
                 await admin.config_set("maxmemory", 0)
                 assert (await stage.answer(room, echo)).text == "fine"

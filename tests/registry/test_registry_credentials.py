@@ -43,7 +43,7 @@ def test_client_credentials_are_read_and_written_as_they_are(auth: dict[str, Any
 @pytest.mark.parametrize(
     ("auth", "words"),
     [
-        (without("issuer"), "give the address of tokens, or the issuer"),
+        (without("issuer"), "give the address for tokens, or the issuer"),
         (GOOD | {"tokenUrl": "https://id.example/"}, "either 'tokenUrl' or 'issuer'"),
         (without("clientId"), "mcpServers.docs.auth.clientId' is missing"),
         (GOOD | {"clientSecret": "hunter2"}, "is written in plain text"),
@@ -52,7 +52,7 @@ def test_client_credentials_are_read_and_written_as_they_are(auth: dict[str, Any
         (GOOD | {"issuer": "ftp://id.example"}, "not an http or https address"),
         (GOOD | {"issuer": "https://u:p@id.example"}, "write the plain address"),
         (GOOD | {"issuer": "https://${HOST}/"}, "write the plain address"),
-        (GOOD | {"scopes": ["a b"]}, "write each scope as a text of its own"),
+        (GOOD | {"scopes": ["a b"]}, "write each scope as a separate text"),
         (GOOD | {"scopes": "a"}, "mcpServers.docs.auth.scopes"),
         (GOOD | {"type": "password"}, "mcpServers.docs.auth.type"),
         (GOOD | {"scope": ["a"]}, "did you mean 'scopes'?"),
@@ -68,7 +68,7 @@ def test_a_mistake_in_auth_is_told_with_its_place_and_cure(
 
 
 def test_auth_and_an_authorization_header_or_a_command_exclude_each_other() -> None:
-    with pytest.raises(DocumentErrors, match="exclude each other"):
+    with pytest.raises(DocumentErrors, match="cannot be used with the header"):
         parse_agent(agent(GOOD, headers={"authorization": "${X}"}), "message", OPERATOR)
     command = {"command": "docs", "auth": GOOD}
     text = json.dumps({"id": "a", "name": "A", "mcpServers": {"docs": command}})

@@ -166,7 +166,7 @@ def test_a_broken_text_names_its_line_and_a_cure(text: str, line: int, words: st
             ', "mcpServers": {"t": {"command": "x", "env": {"A-B": "c"}}}',
             "not a valid variable name",
         ),
-        (', "mcpServers": {"t": {"command": "x", "type": "sse"}}', "does not fit"),
+        (', "mcpServers": {"t": {"command": "x", "type": "sse"}}', "does not match"),
         (', "mcpServers": {"t": {"url": "http://h/", "headers": {"a": "1", "A": "2"}}}', "twice"),
         (', "mcpServers": {"t": {"command": "x"}, "T": {"command": "y"}}', "letter case"),
     ],

@@ -222,7 +222,7 @@ async def test_a_key_that_holds_no_text_is_reported_and_the_last_good_value_stay
             (problem,) = bad.problems
             assert (problem.place, problem.level) == (key, "error")
             assert f"it holds a {kind}, not text" in problem.message
-            assert "DEL it, then SET it" in problem.cure
+            assert "delete it with DEL, then SET it" in problem.cure
             assert bad.resolve(BOT, 5, 9).agent_id == bad.default == "x"
             with pytest.raises(WrongKind, match=f"{key} holds a {kind}"):
                 await changes[key](catalog)

@@ -28,7 +28,7 @@ def _nested(depth: int) -> dict[str, Any]:
         ({"type": "object", "required": 3}, "is not a JSON Schema, at"),
         ({"type": "object", "$ref": "https://x/y"}, "to another document"),
         ({"type": "object", "$ref": "file:///etc/passwd"}, "to another document"),
-        ({"type": "object", "$ref": "#/$defs/no"}, "leads nowhere"),
+        ({"type": "object", "$ref": "#/$defs/no"}, "points to nothing"),
         ({"type": "object", "patternProperties": {r"(a)\1": {}}}, "has the pattern"),
         ({"type": "object", "patternProperties": {"(?=a)": {}}}, "has the pattern"),
         ({"type": "object", "patternProperties": {"^[pP]assword$": {}}}, "for a credential"),

@@ -60,7 +60,7 @@ def test_every_field_and_kind_of_a_fault_of_the_bot_api_is_in_the_page() -> None
     assert set(table("action")) == set(ACTIONS)
     named = set(re.findall(r"`([a-z_]+)`", table("action")["fault"][0]))
     assert named == {one.name for one in fields(faults.Fault)}
-    kinds = PAGE.split("A fault meets", 1)[1].split("## The Messages API")[0]
+    kinds = PAGE.split("A fault applies to", 1)[1].split("## The Messages API")[0]
     assert set(re.findall(r"^\| `([a-z]+)`", kinds, re.MULTILINE)) == {"kind", *faults.KINDS}
     flood = set(re.findall(r"`([a-z]+)`", table("action")["flood"][0]))
     assert flood == {"private", "group", "bot"}

@@ -1,7 +1,7 @@
 """Tokens for a server: the host is an OAuth client with an id and a secret of its own.
 
-The secret goes to the token address of the definition, or to the one that the issuer's own metadata
-name, and nowhere else: a server that asks for a token never says where from.
+The secret goes to the token address in the definition, or in the issuer's own metadata, and nowhere
+else: a server that asks for a token never decides where it comes from.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TokenSource:
         self._valid_until = 0.0
 
     async def token(self, unlike: str = "") -> str:
-        """A token that is valid still, and not `unlike`; raises NotAuthorized where none is."""
+        """A token that is still valid, and not `unlike`; raises NotAuthorized if there is none."""
         async with self._lock:
             if self._token in ("", unlike) or self._now() >= self._valid_until:
                 self._token, seconds = await self._fetch()
@@ -87,19 +87,19 @@ class TokenSource:
         url = str(found["token_endpoint"])
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-            raise NotAuthorized("auth.issuer: its metadata name a token address that is not valid")
+            raise NotAuthorized("auth.issuer: its metadata name an invalid token address")
         if parts.scheme == "http" and urlsplit(issuer).scheme == "https":
             raise NotAuthorized("auth.issuer: its metadata name a token address without https")
         methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         return url, in_body or "client_secret_basic" not in methods
 
     async def _metadata(self, issuer: str) -> Mapping[str, Any]:
-        """What the issuer says of itself; only metadata that name this very issuer count."""
+        """What the issuer says about itself; only metadata with exactly its own name count."""
         for url in metadata_urls(issuer, issuer):
             status, answer = await self._answer(httpx2.Request("GET", url, headers=_JSON))
             if status == 200 and isinstance(answer.get("token_endpoint"), str):
                 if not issuers_match(str(answer.get("issuer")), issuer):
-                    raise NotAuthorized("auth.issuer: its metadata name another issuer")
+                    raise NotAuthorized("auth.issuer: its metadata are for another issuer")
                 return answer
         raise NotAuthorized("auth.issuer: it has no metadata with a token address; give tokenUrl")
 

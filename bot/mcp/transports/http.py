@@ -37,7 +37,7 @@ from bot.ops.line_reader import LINE_LIMIT, LineSplitter, LineTooLong, answered_
 from bot.safety.ssrf_guard import CONNECT_SECONDS, GuardedHttpClient
 
 _TOLD_SECONDS = 10.0
-"""For the answer to a post that is no request: the SDK posts nothing else meanwhile."""
+"""For the answer to a post that is not a request: the SDK posts nothing else until then."""
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, NotAuthorized)
 
 log = structlog.get_logger("mcp")
@@ -45,8 +45,8 @@ _EVENTS = "text/event-stream"
 _JSON = "application/json"
 _SESSION = "mcp-session-id"
 _NO_EVENTS = (
-    'it answers without a stream of events: correct its URL, or leave out "type": "sse" if it '
-    "speaks the newer transport"
+    'it answers without a stream of events: fix its URL, or leave out "type": "sse" if it '
+    "uses the newer transport"
 )
 _HEADERS = {"Accept": _EVENTS, "Cache-Control": "no-store"}
 
@@ -54,8 +54,8 @@ _HEADERS = {"Accept": _EVENTS, "Cache-Control": "no-store"}
 class ServerHttpClient(GuardedHttpClient):
     """Turns a failed post into an answer, so that one of them does not end the connection.
 
-    Where `posts_are_vital` the transport never tells which request a failed post was: there it
-    does end the connection.
+    With `posts_are_vital` the transport cannot say which request a failed post was, so it does end
+    the connection.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class ServerHttpClient(GuardedHttpClient):
     ) -> httpx2.Response:
         """The response with the stream of what the server says by itself, if it has one.
 
-        One that cannot be opened again speaks for a server that died or was restarted.
+        If it cannot be opened again, the server has probably died or been restarted.
         """
         try:
             response = await bounded_body(await self._send_signed(request, options))
@@ -164,7 +164,7 @@ class Posts(ObjectSendStream[SessionMessage]):
     async def send(self, item: SessionMessage) -> None:
         """Post a message; a post that fails ends the connection.
 
-        An answer belongs into the stream; some servers give it, or an error, to the post.
+        Answers should come in the stream; some servers send them, or errors, to the post.
         """
         body = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
         response = await request_within_origin(self.client, "POST", self.url, json=body)

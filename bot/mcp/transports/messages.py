@@ -44,7 +44,7 @@ class TooManyParts(ValueError):
 
 
 class InvalidMessage(ValueError):
-    """A message that the SDK accepts, but that must not be taken as it is.
+    """A message that the SDK accepts, but that must not be used as it is.
 
     It is nested too deep, has both a result and an error, or answers another request than its own.
     """
@@ -168,7 +168,7 @@ def message_or_error(raw: bytes) -> SessionMessage | None:
 
 
 def error_message(raw: bytes, what: str) -> SessionMessage | None:
-    """An error of ours in place of an answer that cannot be read; None where it is no answer.
+    """An error of ours in place of an answer that cannot be read; None if it is not an answer.
 
     It has no id where the answer shows none.
     """
@@ -177,7 +177,7 @@ def error_message(raw: bytes, what: str) -> SessionMessage | None:
 
 
 def _is_answer(raw: bytes) -> bool:
-    """Whether some bytes, which are no message, seem to be an answer."""
+    """Whether some bytes, which are not a message, seem to be an answer."""
     has_end = b'"result"' in raw or b'"error"' in raw
     return has_end and b'"jsonrpc"' in raw and b'"method"' not in raw
 
@@ -196,10 +196,9 @@ def too_long_message(request: int | None, size: int) -> SessionMessage:
 async def bounded_body(response: httpx2.Response) -> httpx2.Response:
     """The response, its body read where that is JSON; one over `LINE_LIMIT` is an error in it.
 
-    The same holds for each event of a stream, and for JSON that is said to be something else, but
-    for a web page. Half of a surrogate pair is U+FFFD. Raises
-    httpx2.TransportError where the body breaks off, or is compressed although we asked for it
-    plain: a few bytes could become gigabytes.
+    The same holds for each event of a stream, and for JSON with another content type, except that
+    of a web page. Half of a surrogate pair is U+FFFD. Raises httpx2.TransportError where the body
+    breaks off, or is compressed although we asked for it plain: a few bytes could become gigabytes.
     """
     if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
         await response.aclose()

@@ -62,7 +62,7 @@ async def open_transport(spec: ServerSpec, state: ConnectionState) -> AsyncItera
 
 
 class _OpenRequests:
-    """The requests that have no answer yet, and the answers that name none of them.
+    """The requests that have no answer yet, and the answers that match none of them.
 
     An answer with an id that we never sent belongs to one of the requests that were open when it
     came: once no more of those are left than there are such answers, nobody waits for them.
@@ -74,7 +74,7 @@ class _OpenRequests:
         self._last = 0
 
     def sent(self, message: JSONRPCRequest | JSONRPCNotification) -> None:
-        """Note a request; or that nobody waits for one any more."""
+        """Note a request, or that nobody waits for one now."""
         if isinstance(message, JSONRPCRequest):
             self._methods[_key(message.id)] = message.method
             self._last = max(self._last, message.id if isinstance(message.id, int) else 0)
@@ -133,7 +133,7 @@ class _Incoming(ObjectReceiveStream[Any]):
         return getattr(self._inner, "last_context", None)
 
     async def receive(self) -> Any:
-        # A server that talks without an end would take the time of all who share this loop.
+        # A server that never stops talking would take the time of everything on this loop.
         now = asyncio.get_running_loop().time()
         if now - self._window_began >= _WINDOW:
             self._window_began, self._received = now, 0

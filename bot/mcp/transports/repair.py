@@ -1,7 +1,7 @@
-"""What servers offer and answer, brought into a form that the SDK takes, part by part.
+"""What servers offer and answer, brought into a form that the SDK accepts, part by part.
 
-The SDK refuses a whole list for one odd tool, and a whole result for one odd part of it, though
-the tool ran. What cannot be kept as it is becomes a word on what it was.
+The SDK refuses a whole list for one odd tool, and a whole result for one odd part, though the tool
+ran. What cannot be kept is replaced by a note on what it was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RESULT_FIELDS = frozenset({"content", "structuredContent", "isError", "resultTy
 
 
 def readable_tools(result: dict[str, Any], notes: list[str]) -> None:
-    """Keep the tools of a list that the SDK takes; `notes` say which are left out, and why."""
+    """Keep the tools of a list that the SDK accepts; `notes` say which are left out, and why."""
     offered = result.get("tools")
     if not isinstance(offered, list):
         return
@@ -37,7 +37,7 @@ def readable_tools(result: dict[str, Any], notes: list[str]) -> None:
 
 
 def _misfit(tool: dict[str, Any]) -> str | None:
-    """The keyword of a tool's schema that the SDK does not take; it checks some, and no more."""
+    """The keyword of a tool's schema that the SDK does not accept; it checks only a few."""
     schema = tool["inputSchema"]
     properties, required = schema.get("properties"), schema.get("required")
     fits = {
@@ -61,10 +61,9 @@ def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def readable_result(result: dict[str, Any]) -> dict[str, Any]:
-    """The result of a call with all parts that can be shown, and a word on each of the others.
+    """The result of a call with all parts that can be shown, and a note on each of the others.
 
-    Its structured content is shown where it has no text. Only the server says whether it is an
-    error.
+    Its structured content is shown if it has no text. Only the server says whether it is an error.
     """
     if result.get("resultType", "complete") != "complete":
         return result  # it asks for more, and the SDK answers that

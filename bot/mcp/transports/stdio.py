@@ -1,7 +1,7 @@
 """MCP over a child process: its standard input and output carry messages, its errors our log.
 
-The child leads its own session, dies with us, gets no environment of ours but a few harmless
-names, and nothing it writes can grow our memory or stop our loop.
+The child has its own session, dies with us, gets only a few harmless variables of our environment,
+and nothing it writes can fill our memory or stop our loop.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _LAST_LINES = 3
 _LAST_LINE = 200
 _LAST_WORDS_SECONDS = 0.5
 _UNFINISHED_SECONDS = 3.0
-"""So long a server may pause within a message that it writes over several lines."""
+"""How long a server may pause within a message that it writes over several lines."""
 _STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 Item = SessionMessage | Exception
@@ -196,7 +196,7 @@ class _LastWords:
     complete: asyncio.Task[None] | None = None
 
     async def text(self) -> str:
-        """What to add to the news that it ended."""
+        """What to add to the message that it ended."""
         if self.complete is not None:
             await asyncio.wait({self.complete}, timeout=_LAST_WORDS_SECONDS)
         return f"; its last words: {' / '.join(self.lines)}" if self.lines else ""
@@ -239,7 +239,7 @@ async def _write(
             process.stdin.write(line.encode() + b"\n")
             await process.stdin.drain()
     except (OSError, anyio.ClosedResourceError):
-        # Where we cannot write any more, the connection is over; its reader may know why.
+        # If we can no longer write, the connection is over; its reader may know why.
         await wait_first(state.lost, timeout=_LAST_WORDS_SECONDS + _REAP_SECONDS)
         received.close()
 

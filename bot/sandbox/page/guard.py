@@ -27,7 +27,7 @@ _HEADERS = (
 
 
 class Guard:
-    """Middleware before everything; what asks for a token is the only one to take other bodies.
+    """Middleware before everything; only routes that ask for a token accept other bodies.
 
     The sandbox's tokens are known to everybody, so a token alone keeps no page of another site out.
     """

@@ -23,7 +23,7 @@ PIECE: Final = 16_000
 """Characters of Markdown that are converted in one go."""
 
 _FENCES: Final = re.compile(r"^ {0,3}(?P<marks>`{3,}|~{3,})(?P<info>[^\n]*)", re.MULTILINE)
-# Telegram takes no control characters; half a surrogate pair is no text at all.
+# Telegram takes no control characters; half a surrogate pair is not text at all.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 

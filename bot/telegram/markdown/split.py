@@ -63,9 +63,9 @@ def is_blank(text: str) -> bool:
 def split(rich: RichText, limit: int = TEXT_LIMIT) -> list[RichText]:
     """The text in parts of at most `limit` UTF-16 units and 100 entities, none of them empty.
 
-    A cut goes into a word only where the word fits into no part, and never into a visible
-    character that fits. Code goes on as code of the same language, other entities as themselves.
-    Of more entities than a part takes, those go that change only how the text looks.
+    A cut goes into a word only where the word fits into no part, and never into a visible character
+    that fits. Code continues as code of the same language, other entities as themselves. Of more
+    entities than a part takes, those go that change only how the text looks.
     """
     if limit < 2:
         raise ValueError(f"limit {limit}: a part needs room for at least 2 UTF-16 units")

@@ -106,7 +106,7 @@ def unpin_chat_message(call: Call) -> bool:
 
 
 def unpin_all_chat_messages(call: Call) -> bool:
-    """unpinAllChatMessages: nothing is pinned any more."""
+    """unpinAllChatMessages: unpins everything."""
     room = _pinnable(call)
     call.world.topics.unpin(room, *room.pinned)
     return True

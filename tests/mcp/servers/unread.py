@@ -86,7 +86,7 @@ ODD: dict[str, tuple[Any, list[str]]] = {
     "list_alone": ({"content": [], "structuredContent": [1, 2]}, ["[1,2]"]),
     "no_content": ({"structuredContent": {"rows": 7}}, ['{"rows":7}']),
     "nothing_known": ({"output": "it went well"}, ["it went well"]),
-    "empty_object": ({}, ["the tool answered with nothing"]),
+    "empty_object": ({}, ["the tool returned nothing"]),
     "words": ({"content": "a text where a list belongs"}, ["a text where a list belongs"]),
     "one_part": ({"content": BESIDE}, ["beside"]),
     "bare_list": ([BESIDE], ["beside"]),

@@ -77,7 +77,7 @@ async function hello(data) {
   panel.drawTimeline(data.timeline);
   panel.drawFaults();
   $("model-hint").textContent = data.about.model === "real"
-    ? "A real model answers in this sandbox; its requests do not pass here."
+    ? "A real model answers in this sandbox; its requests are not shown here."
     : "";
   drawHost();
   await catchUp();

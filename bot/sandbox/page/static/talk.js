@@ -79,7 +79,7 @@ export function drawAll() {
 
 function emptyWords(one) {
   if (one.bot) return "No messages yet. Write something, or choose a suggestion below.";
-  return "Bots hear only what is said to them here: mention one by its @name, reply to it, or send a command.";
+  return "Here a bot sees only what is addressed to it: mention it by its @name, reply to it, or send a command.";
 }
 
 const here = () => [...(state.messages.get(state.room)?.values() ?? [])].filter(({ message }) => isHere(message));
