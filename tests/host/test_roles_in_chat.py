@@ -155,7 +155,7 @@ async def test_a_role_opens_no_chat_except_that_of_an_engineer_of_the_host(stage
         assert "Removed" in await say(f"/people remove {ben.id}")
         assert "spokestack_engineer" not in await say("/roles")
         stage.world.say(ben, his, "/status")
-        assert (await stage.answer(his, echo, 3)).text.startswith("This bot is private")
+        assert (await stage.answer(his, echo, 2)).text.startswith("This bot is private")
 
 
 async def test_a_key_is_shown_once_and_is_nowhere_else(
