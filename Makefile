@@ -6,6 +6,7 @@
 PYTHON ?= python3
 BIN ?= .venv/bin
 TESTS ?=
+FUZZER = $(BIN)/../fuzzer
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
@@ -17,6 +18,10 @@ setup:  ## make .venv with what running needs; takes no time if it is up to date
 
 dev:
 	@$(PYTHON) -S deploy/setup.py --dev
+	@cmp -s deploy/fuzzer.lock $(FUZZER)/lock || { \
+		echo "setup: installing what deploy/fuzzer.lock names" && rm -rf $(FUZZER) && \
+		$(BIN)/uv pip install --quiet --no-deps --require-hashes --target $(FUZZER) -r deploy/fuzzer.lock && \
+		cp deploy/fuzzer.lock $(FUZZER)/lock; } || echo "setup: without it the test that needs it is skipped"
 
 run: setup  ## run the bots in the environment or .env; without any, a sandbox in the browser
 	@verb=$$($(BIN)/python -m bot.variables) && exec $(BIN)/switchboard $$verb
@@ -70,6 +75,7 @@ types:
 
 lock: dev  ## rewrite the lock files from pyproject.toml (newest versions: UPGRADE=--upgrade)
 	@echo uv | $(LOCK) --no-config --no-header - -o deploy/uv.lock
+	@echo schemathesis | $(LOCK) --no-config --no-header - -o deploy/fuzzer.lock
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 

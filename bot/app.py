@@ -37,7 +37,7 @@ from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
-from bot.http.api.door import Api, Application, Door, DoorRules
+from bot.http.api.door import Api, ApiGate, Application, GateRules
 from bot.http.api.idempotency import Idempotency
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
@@ -494,7 +494,9 @@ class App:
         self._stack.callback(self._lock.release)
         routes = webhook_routes(lambda: self._webhooks, self.counters)
         web = http_app(self.report, routes, self.settings.secrets)
-        self._door = Door(web, self._door_rules(), self.counters, expected=self.settings.serves_api)
+        self._api_gate = ApiGate(
+            web, self._gate_rules(), self.counters, expected=self.settings.serves_api
+        )
         host, port = self.settings.http_host, self.settings.http_port
         connections, (files, _) = self.settings.http_connections, resource.getrlimit(_FILES)
         if files != resource.RLIM_INFINITY:  # strangers must not use up what the bots need
@@ -502,23 +504,23 @@ class App:
         limits = HttpLimits(connections, count=self.counters.add)
         try:
             self.url = await self._stack.enter_async_context(
-                serving(self._door, host, port, limits)
+                serving(self._api_gate, host, port, limits)
             )
         except OSError as error:
             raise ConfigError(str(why_not_served(host, port, error))) from None
         log.info("http.serving", health=f"{self.url}/health")
 
-    def _door_rules(self) -> DoorRules:
+    def _gate_rules(self) -> GateRules:
         settings = self.settings
         named = {urlsplit(settings.webhook_url or "").hostname, settings.http_host}
         named |= {socket.gethostname(), *settings.api_allowed_hosts}
         hosts = frozenset(name.lower() for name in named if name)
-        return DoorRules(hosts, settings.api_requests, settings.api_failures)
+        return GateRules(hosts, settings.api_requests, settings.api_failures)
 
     @property
     def api(self) -> Api | None:
         """The HTTP API; None until the registry has been read."""
-        return self._door.api
+        return self._api_gate.api
 
     def _open_api(self) -> None:
         """Let requests through to the HTTP API, which is loaded as soon as a key is there."""
@@ -532,8 +534,8 @@ class App:
             self.loaded,
             settings.http_api,
         )
-        self._door.api = api
-        self._stack.push_async_callback(self._door.close)
+        self._api_gate.api = api
+        self._stack.push_async_callback(self._api_gate.close)
         self._stack.callback(catalog.subscribe(lambda _snapshot: api.look()))
         api.look()
 
@@ -568,7 +570,9 @@ class App:
         agents, model = self.catalog.snapshot().agents, self._model.report()
         problems = self._problems()
         return {
-            **health.overall(bots, store, model, dead=self._model.is_dead),
+            **health.overall(
+                bots, store, model, dead=self._model.is_dead, api=self._api_gate.is_open
+            ),
             "bots": bots,
             "store": store,
             "model": model,

@@ -20,11 +20,11 @@ from registry.roles import (
     ROLES,
     Action,
     Actor,
+    Permission,
     RoleGrant,
     RoleName,
     Target,
     Tier,
-    Verdict,
     Why,
     roles_for,
     verdict,
@@ -100,7 +100,7 @@ class Need:
 
     def is_met(self, grants: Sequence[RoleGrant]) -> bool:
         """Whether holders of these grants may try."""
-        fine: set[Verdict] = {"yes", "needs a reason"} if self.reasons else {"yes"}
+        fine: set[Permission] = {"yes", "needs a reason"} if self.reasons else {"yes"}
         return any(
             verdict(grants, action, target) in fine
             for action, tier in self.ways

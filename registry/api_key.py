@@ -41,7 +41,11 @@ def hide_keys(text: str) -> str:
 
 def valid_user(text: str) -> str:
     """The text itself; raises InvalidValue where it cannot name a person of an account."""
-    if not text or len(text) > 128 or any(c.isspace() or c == ":" for c in text):
+    if (
+        not text
+        or len(text) > 128
+        or any(c.isspace() or c == ":" or not c.isprintable() for c in text)
+    ):
         raise InvalidValue("is not a user's name", "write up to 128 characters without : or spaces")
     return text
 

@@ -329,7 +329,7 @@ class History:
             end()
 
     async def note_all(self) -> None:
-        """Give a revision to whatever the histories do not end with."""
+        """Give a revision to each document whose history does not end with what is in force."""
         snapshot = self.catalog.snapshot()
         now = {where: entry.revision for where, entry in documents_in(snapshot)}
         gone = [where for where in self._seen if where not in now]

@@ -178,18 +178,18 @@ HOST_ADMIN = (
 """The roles of ADMINS and of the command line: engineers who also run the account `default`."""
 OPERATOR_ACTOR = Actor("operator", HOST_ADMIN, "cli")
 
-Verdict = Literal["yes", "no", "needs a reason", "limited"]
+Permission = Literal["yes", "no", "needs a reason", "limited"]
 
 
 def verdict(
     grants: Iterable[RoleGrant], action: str, target: Target, why: Why = NO_REASON
-) -> Verdict:
+) -> Permission:
     """What the table says of an action; an unknown role, tier or action is `no`.
 
     `needs a reason` where support may write but no reason is given, `limited` where only the
     fields in `LIMITED_FIELDS` may be written.
     """
-    found: set[Verdict] = set()
+    found: set[Permission] = set()
     for grant in grants:
         held = PERMISSIONS.get(grant.role, {}).get(target.tier, ())
         if action == "read":
@@ -203,7 +203,7 @@ def verdict(
                 found.add("yes" if why else "needs a reason")
             if "write_limited" in held:
                 found.add("limited")
-    order: Sequence[Verdict] = ("yes", "needs a reason", "limited")
+    order: Sequence[Permission] = ("yes", "needs a reason", "limited")
     return next((one for one in order if one in found), "no")
 
 

@@ -72,11 +72,26 @@ Entries = Mapping[str, Entry[T]]
 
 
 @dataclass(frozen=True, slots=True)
+class Governance:
+    """What only a store holds.
+
+    The roles by person, the API keys by id, who was let in or blocked, by subject, and the changes
+    of agents that wait for a second person, by agent.
+    """
+
+    roles: Entries[RoleDocument] = field(default_factory=dict)
+    keys: Entries[ApiKey] = field(default_factory=dict)
+    access: Entries[AccessGrant] = field(default_factory=dict)
+    proposals: Entries[Proposal] = field(default_factory=dict)
+
+
+UNGOVERNED = Governance()
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """Agents by id, bindings by slot in their order, the default agent, top-level MCP servers.
 
-    Of a store also the roles by person, the API keys by id, who was let in, by subject, and the
-    changes of agents that wait for a second person, by agent.
     `problems` is what is wrong while the rest is usable: warnings, and values that were left out.
     """
 
@@ -85,10 +100,27 @@ class Document:
     default_agent_id: Entry[str] | None = None
     mcp_servers: Entries[McpServer] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-    roles: Entries[RoleDocument] = field(default_factory=dict)
-    keys: Entries[ApiKey] = field(default_factory=dict)
-    access: Entries[AccessGrant] = field(default_factory=dict)
-    proposals: Entries[Proposal] = field(default_factory=dict)
+    governance: Governance = UNGOVERNED
+
+    @property
+    def roles(self) -> Entries[RoleDocument]:
+        """The roles by person."""
+        return self.governance.roles
+
+    @property
+    def keys(self) -> Entries[ApiKey]:
+        """The API keys by id."""
+        return self.governance.keys
+
+    @property
+    def access(self) -> Entries[AccessGrant]:
+        """Who was let in or blocked, by subject."""
+        return self.governance.access
+
+    @property
+    def proposals(self) -> Entries[Proposal]:
+        """The changes of agents that wait for a second person, by agent."""
+        return self.governance.proposals
 
 
 def merge_documents(above: Document, below: Document) -> Document:
@@ -110,10 +142,7 @@ def merge_documents(above: Document, below: Document) -> Document:
         default_agent_id=default,
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
         problems=(*above.problems, *below.problems, *hidden),
-        roles=below.roles,
-        keys=below.keys,
-        access=below.access,
-        proposals=below.proposals,
+        governance=below.governance,
     )
 
 
@@ -283,7 +312,7 @@ class Snapshot:
         entry = self.document.default_agent_id
         return entry is not None and entry.document == ONLY
 
-    def grants_of(self, person: str) -> tuple[RoleGrant, ...]:
+    def roles_held_by(self, person: str) -> tuple[RoleGrant, ...]:
         """The roles that were granted to `tg:<id>` or `api:<account>:<user>`."""
         entry = self.document.roles.get(person)
         return entry.value.grants if entry else ()

@@ -279,7 +279,7 @@ class DocumentReader:
         return self._entry(part, *_validated(part, RoleDocument))
 
     def key(self, part: RawValue) -> Entry[ApiKey] | None:
-        """An API key; its hash is no secret, though it looks like one."""
+        """An API key; its hash is not secret, though it looks like one."""
         value = part.value if isinstance(part.value, Mapping) else {}
         clear = replace(part, value={**value, "hash": "0" * 64})
         key, issues = _validated(clear, ApiKey)

@@ -204,7 +204,7 @@ _DEFAULT = Rule()
 
 
 def _telegram_id(person: str) -> int:
-    """The id of a person in Telegram; 0 for all others, and for those who write for a group."""
+    """The id of a person in Telegram; 0 for all others, and for anonymous admins of groups."""
     kind, _, number = person.partition(":")
     id = int(number) if kind == "tg" else 0
     return 0 if id == ANONYMOUS_ADMIN else id

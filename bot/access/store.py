@@ -38,7 +38,7 @@ OLD_REPLICAS_FOR_S = 24 * HOUR_S
 NAME_LIMIT = 300
 CLAIMED = Why("claimed with the code that the host printed")
 HOST_ACTOR = Actor("host", HOST_ADMIN, "chat")
-"""Who makes an admin of the person that knows the claim code."""
+"""Who makes an admin of the person who knows the claim code."""
 UPGRADE_ACTOR = Actor("upgrade", HOST_ADMIN, "store")
 """Who makes documents of what an older version stored."""
 T = TypeVar("T")
@@ -152,7 +152,7 @@ class AccessStore:
     async def _decide(
         self, change: AccessChange
     ) -> tuple[Literal["done", "late", "absent"], str, str | None]:
-        """Record the answer to a request: its outcome, its nonce, and the hash to expect."""
+        """Record the answer to a request: the outcome, its nonce, and the hash to expect."""
         nonce, subject = change.nonce, change.subject.name
         if not nonce:  # a command: it answers the open request, if there is one
             held = await self.client.read("GET", keys.access_request_of(subject))

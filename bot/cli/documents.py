@@ -371,7 +371,7 @@ async def grant_role(registry: Registry, given: Namespace) -> Said:
     """Give a person a role."""
     person, grant = _grant_of(given)
     what = f"{grant.role} of {grant.place}"
-    if grant in registry.catalog.snapshot().grants_of(person):
+    if grant in registry.catalog.snapshot().roles_held_by(person):
         data = _made("role", person, "unchanged", await number(registry, "role", person))
         return Said([f"{person} is {what} already"], data)
     key, why = registry.key("grant"), why_of(given)
@@ -385,7 +385,7 @@ async def revoke_role(registry: Registry, given: Namespace) -> Said:
     person, grant = _grant_of(given)
     what = f"{grant.role} of {grant.place}"
     key, why = registry.key("revoke"), why_of(given)
-    held = registry.catalog.snapshot().grants_of(person)
+    held = registry.catalog.snapshot().roles_held_by(person)
     if not await registry.catalog.revoke_role(ACTOR, person, grant, key=key, why=why):
         roles = ", ".join(f"{one.role} of {one.place}" for one in held)
         raise ConfigError(

@@ -121,7 +121,7 @@ class AdminContext:
         """The roles of a person in Telegram at this moment; `admin`: they administer the host."""
         if person == ANONYMOUS_ADMIN:  # whoever writes in the name of a group
             return ()
-        granted = self.catalog.snapshot().grants_of(f"tg:{person}")
+        granted = self.catalog.snapshot().roles_held_by(f"tg:{person}")
         is_admin = admin or any(grant.scope == "host" for grant in granted)
         return (*HOST_ADMIN, *granted) if is_admin else granted
 

@@ -49,8 +49,9 @@ def http_app(
 
     async def ready(request: Request) -> Response:
         body = report()
-        wanted = INTAKE if request.query_params.get("for") == "intake" else body["checks"]
-        good = all(body["checks"][name] for name in wanted)
+        good = body["ready"]
+        if request.query_params.get("for") == "intake":
+            good = all(body["checks"][name] for name in INTAKE)
         return answer(request, {**body, "ready": good}, good=good)
 
     async def health(request: Request) -> Response:
@@ -114,12 +115,18 @@ def server_states(servers: Iterable[McpServer]) -> list[dict[str, Any]]:
 
 
 def overall(
-    states: list[dict[str, Any]], store: dict[str, Any], model: dict[str, Any], *, dead: bool
+    states: list[dict[str, Any]],
+    store: dict[str, Any],
+    model: dict[str, Any],
+    *,
+    dead: bool,
+    api: bool = False,
 ) -> dict[str, Any]:
     """`status` is healthy, degraded or unhealthy; `ready` tells whether every check holds.
 
-    A model that is `dead` refuses everybody. Without it the host is degraded: updates are stored
-    anyway. One that is only busy is shown, but does not count, nor does a tool server.
+    Where the HTTP API is open (`api`), a host is of use without a bot that works. A model that is
+    `dead` refuses everybody. Without it the host is degraded: updates are stored anyway. One that
+    is only busy is shown, but does not count, nor does a tool server.
     """
     good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
     checks = {
@@ -129,9 +136,11 @@ def overall(
     }
     whole = len(good) == len(states) and not store["faults"] and not model.get("problems")
     status = "healthy" if whole and all(checks.values()) else "degraded"
-    if not all(checks[name] for name in INTAKE):
+    is_of_use = checks["store"] and (checks["bots"] or api)
+    if not is_of_use:
         status = "unhealthy"
-    return {"status": status, "version": VERSION, "ready": all(checks.values()), "checks": checks}
+    ready = is_of_use and checks["model"]
+    return {"status": status, "version": VERSION, "ready": ready, "checks": checks}
 
 
 def starting(waits_for: str, why: str | None) -> dict[str, Any]:

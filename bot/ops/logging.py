@@ -17,6 +17,7 @@ from registry.secrets import REDACTED
 SHAPES = re.compile(
     r"\b\d{6,12}:[A-Za-z0-9_-]{30,}\b"  # a bot token
     r"|\bsk-[A-Za-z0-9_-]{16,}"  # a model key
+    r"|\bsbk_[A-Za-z0-9_-]{16,}"  # a key of our HTTP API
     r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{8,}=*"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user:password of a URL
 )

@@ -98,7 +98,7 @@ class RedisStore:
         return None if value is None else revision_of(value)
 
     async def text(self, key: str) -> str | None:
-        """The text at a key, whatever it says; None where there is none."""
+        """The text at a key, valid or not; None where there is none."""
         async with self._translated(key):
             value = await self._client.get(key)
         return None if value is None else _text(value)

@@ -12,7 +12,7 @@ from registry.fields import SLUG_RULE, is_slug
 from registry.revisions import Kind, json_of
 from registry.roles import CORE, DEFAULT_ACCOUNT, Target
 from registry.secrets import detect_secret, shown
-from registry.snapshot import Document, Entry, revision_of
+from registry.snapshot import Document, Entry, Governance, revision_of
 from registry.sources.json_yaml import read_value
 from registry.validation import DocumentReader, RawValue
 
@@ -161,10 +161,12 @@ class CachedDocuments:
             bindings=self._in_order(BINDING),
             default_agent_id=default,
             problems=(*own, *more),
-            roles=self._in_order(ROLE),
-            keys=self._in_order(API_KEY),
-            access=self._in_order(ACCESS),
-            proposals=self._in_order(PROPOSAL),
+            governance=Governance(
+                roles=self._in_order(ROLE),
+                keys=self._in_order(API_KEY),
+                access=self._in_order(ACCESS),
+                proposals=self._in_order(PROPOSAL),
+            ),
         )
 
     def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:

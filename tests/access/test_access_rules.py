@@ -42,7 +42,7 @@ from bot.messages import (
 from bot.telegram.markdown import renderer
 from registry.access import AccessGrant
 from registry.roles import HOST_ADMIN, RoleDocument, RoleGrant
-from registry.snapshot import Document, Entry, Snapshot
+from registry.snapshot import Document, Entry, Governance, Snapshot
 
 BOT, ANN, TEAM = 7, 5, -100
 PRIVATE, GROUP = Address(BOT, ANN), Address(BOT, TEAM, private=False)
@@ -80,7 +80,7 @@ def granted(
         f"tg:{person}": Entry(RoleDocument(person=f"tg:{person}", grants=given), "", "")
         for person, given in (roles or {}).items()
     }
-    found.follow(Snapshot.of(Document(access=documents, roles=own)))
+    found.follow(Snapshot.of(Document(governance=Governance(access=documents, roles=own))))
     return found
 
 

@@ -395,4 +395,4 @@ async def test_an_admin_of_an_older_version_keeps_the_other_roles_that_they_hold
     await grants.catalog.grant_role(boss, "tg:8", other, key="k")
     await store_old(client)
     await grants.upgrade()
-    assert grants.catalog.snapshot().grants_of("tg:8") == (other, ADMIN)
+    assert grants.catalog.snapshot().roles_held_by("tg:8") == (other, ADMIN)

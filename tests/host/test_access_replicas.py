@@ -43,7 +43,8 @@ async def test_kill_9_between_the_request_and_the_press_loses_neither(stage: Sta
 
 
 @pytest.mark.parametrize(
-    "after", ["open_request", "post_card", "change_access", "find_request", "close_request"]
+    "after",
+    ["open_request", "post_card", "_decide", "change_access", "find_request", "close_request"],
 )
 async def test_an_end_between_any_two_steps_is_made_good_by_the_next_life(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, after: str

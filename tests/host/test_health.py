@@ -97,6 +97,18 @@ async def test_one_bot_in_trouble_is_told_and_does_not_make_the_host_unready(sta
         assert await statuses(host.url) == [200, 503, 503]
 
 
+async def test_a_host_whose_only_bot_is_dead_is_ready_for_its_http_api(stage: Stage) -> None:
+    only = stage.bot("Only")
+    async with stage.host(API_KEYS__0__KEY="a-key-for-the-health-of-an-api-host") as host:
+        await until(lambda: host.report()["status"] == "healthy")
+        stage.world.revoke(only)
+        await until(lambda: host.fleet.lines[0].state == "quarantined")
+        assert await statuses(host.url) == [200, 200, 200]
+        assert host.report()["status"] == "degraded"
+        status, body = await get(host.url, "/api/v1/health/ready?for=intake")
+        assert (status, body["ready"], body["checks"]["bots"]) == (503, False, False)
+
+
 async def test_a_bot_whose_key_holds_something_else_is_failing_and_comes_back_when_it_is_gone(
     stage: Stage, valkey: Valkey
 ) -> None:

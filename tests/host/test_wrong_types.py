@@ -113,8 +113,8 @@ async def test_a_press_waits_for_a_key_of_the_wrong_type_and_counts_once_it_is_r
         async with wrong(redis, stored_values.AUDIT):
             press = stage.world.press_button(private.boss, private.office, card.id, "Allow")
             await until(lambda: told(host, stored_values.AUDIT), PATIENCE)
-            assert press.answer is None
-            assert len(host.grants.access.grants) == 0
-        await stage.world.until(lambda: press.answer is not None, PATIENCE)
-        assert (press.answer or {})["text"] == "Let in."
+            is_answered = press.answer is not None
+            assert not is_answered
+            assert not host.grants.access.grants
+        await stage.world.until(lambda: "Let in." in str(press.answer), PATIENCE)
         assert await stage.ask(private.ann, private.room, private.bot, "hello") == "from Echo"

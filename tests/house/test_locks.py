@@ -76,7 +76,10 @@ def test_the_development_lock_holds_the_same_versions_as_the_runtime_lock() -> N
     assert locked("requirements.lock").items() <= locked("requirements-dev.lock").items()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "deploy/uv.lock"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.lock", "requirements-dev.lock", "deploy/uv.lock", "deploy/fuzzer.lock"],
+)
 def test_every_locked_package_has_hashes(name: str) -> None:
     entries = re.split(r"\n(?=[a-zA-Z])", (ROOT / name).read_text())
     bare = [entry for entry in entries if ENTRY.match(entry) and "--hash=sha256:" not in entry]

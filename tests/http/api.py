@@ -32,7 +32,7 @@ OPERATOR = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ApiAnswer:
     """What came back."""
 
     status: int
@@ -57,10 +57,10 @@ class Client:
         path: str,
         key: str | None = OPERATOR_KEY,
         *,
-        data: bytes | None = None,
+        data: Any = None,
         json: Any = None,
         **headers: Any,
-    ) -> Answered:
+    ) -> ApiAnswer:
         sent = CIMultiDict({name.replace("_", "-"): text for name, text in headers.items()})
         if key is not None:
             sent["Authorization"] = f"Bearer {key}"
@@ -69,9 +69,9 @@ class Client:
             sent["Content-Type"] = "application/json"
         url = self.host.url + path
         async with self.session.request(method, url, headers=sent, data=data) as answer:
-            return Answered(answer.status, answer.headers, await answer.read())
+            return ApiAnswer(answer.status, answer.headers, await answer.read())
 
-    async def get(self, path: str, key: str | None = OPERATOR_KEY, **headers: Any) -> Answered:
+    async def get(self, path: str, key: str | None = OPERATOR_KEY, **headers: Any) -> ApiAnswer:
         return await self.ask("GET", path, key, **headers)
 
     async def make_key(self, **fields: Any) -> str:

@@ -17,7 +17,7 @@ from bot.app import App
 from simulators.telegram.people import Bot, Person
 from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import Stage, staged, until
-from tests.http.api import OPERATOR, Answered, Client, api_host, client_of
+from tests.http.api import OPERATOR, ApiAnswer, Client, api_host, client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,7 +39,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]
             yield client
 
 
-async def put(api: Client, agent_id: str, agent: dict[str, Any], **headers: Any) -> Answered:
+async def put(api: Client, agent_id: str, agent: dict[str, Any], **headers: Any) -> ApiAnswer:
     return await api.ask("PUT", f"{AGENTS}/{agent_id}", json=agent, **headers)
 
 

@@ -204,6 +204,7 @@ async def test_a_key_without_a_user_may_name_one_and_gets_no_role_of_theirs(api:
         ("user_id=", 422),
         ("user_id=a%20b", 422),
         ("user_id=api:acme:ann", 422),
+        ("user_id=a%00", 422),
     ],
 )
 async def test_a_key_with_a_user_stands_for_nobody_else(
@@ -221,6 +222,8 @@ async def test_a_key_with_a_user_stands_for_nobody_else(
         (b'{"user_id": "bob"}', 403),
         (b'{"user_id": ["ann"]}', 422),
         (b'{"user_id": "ann"}', 405),
+        (b'{"user_id": "bob", "more": NaN}', 403),
+        (b'{"user_id": "ann", "more": ' + b"[" * 100_000, 405),
         (b'{"deeper": {"user_id": "bob"}}', 405),
         (b'{"user_id": "bob"', 405),
     ],
@@ -329,6 +332,33 @@ async def test_a_request_of_more_than_a_megabyte_is_refused(api: Client) -> None
     writer.transport.abort()
 
 
+async def test_the_first_step_that_refuses_answers(api: Client) -> None:
+    """Size, Host, Origin, key, person, permission: each of these requests has all later faults."""
+    port = int(api.host.url.rpartition(":")[2])
+
+    async def status(*lines: str) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = ["PUT /api/v1/registry/agents/nobody?user_id=bob HTTP/1.1", *lines, "", ""]
+        writer.write("\r\n".join(head).encode())
+        first = await asyncio.wait_for(reader.readline(), 30)
+        writer.transport.abort()
+        return int(first.split()[1])
+
+    key = await api.make_key(account="acme", user="ann", role="account_manager")
+    small, large = "Content-Length: 0", "Content-Length: 9999999"
+    bad_host, bad_page = "Host: evil.example", "Origin: http://evil.example"
+    good_host, bearer = f"Host: 127.0.0.1:{port}", f"Authorization: Bearer {key}"
+    assert await status(large, bad_host, bad_page) == 413
+    assert await status(small, bad_host, bad_page) == 421
+    assert await status(small, good_host, bad_page) == 403
+    assert await status(small, good_host) == 401
+    assert await status(small, good_host, bearer) == 403
+    named = await api.ask("PUT", "/api/v1/registry/agents/nobody?user_id=bob", key, json={})
+    assert named.json["field"] == "user_id"
+    asked = await api.ask("PUT", "/api/v1/registry/agents/nobody", key, json={})
+    assert (asked.status, "field" in asked.json) == (403, False)
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 
@@ -352,7 +382,7 @@ async def test_every_error_is_a_problem_and_repeats_nothing_of_the_request(api: 
         assert answer.json.keys() >= {"type", "title", "status", "detail"}
         assert b"marker" not in answer.body
         assert b"hunter2" not in answer.body
-    assert cases[422].json["field"] == "path.number"
+    assert cases[422].json["field"] == "number"
     assert cases[405].headers["Allow"] == "GET"
 
 

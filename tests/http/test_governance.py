@@ -87,6 +87,15 @@ async def test_the_audit_tells_of_each_changed_field_and_is_filtered_and_paged(
         ("update", "name", "prompt"),
         ("create", None, "prompt"),
     ]
+    more = {"llmOverrides": {"maxTokens": 9}, "whitelistPatterns": ["desk:*"]}
+    await put(api, "typed", POET)
+    await put(api, "typed", {**POET, **more, "costConfig": {"maxRequestsPerMinute": 3}})
+    typed = (await api.get(f"{audit_of('default')}?entity=typed&limit=3")).json["entries"]
+    assert {one["field_changed"]: one["entity_type"] for one in typed} == {
+        "llmOverrides": "preference",
+        "whitelistPatterns": "tool",
+        "costConfig": "rule",
+    }
     first = entries[0]
     assert (first["old_value"], first["new_value"]) == ("Answer in rhymes.", "Answer in prose.")
     assert (first["change_reason"], first["ticket_reference"]) == ("tone", "OPS-1")
@@ -405,13 +414,13 @@ async def test_a_revoked_key_and_a_role_taken_away_are_felt_at_the_next_request_
         path = f"{ROLES}/api:acme:ann"
         grant = {"role": "instance_manager", "account": "acme"}
         assert (await left.ask("PUT", path, json={"grants": [grant]})).status == 201
-        await right.host.catalog.until(lambda s: bool(s.grants_of("api:acme:ann")))
+        await right.host.catalog.until(lambda s: bool(s.roles_held_by("api:acme:ann")))
         for one in (left, right):
             assert (await one.get(audit_of("acme"), key)).status == 200
         assert (await left.ask("DELETE", path)).status == 204
         assert (await left.get(audit_of("acme"), key)).status == 403
         began = time.monotonic()
-        await right.host.catalog.until(lambda s: not s.grants_of("api:acme:ann"))
+        await right.host.catalog.until(lambda s: not s.roles_held_by("api:acme:ann"))
         assert time.monotonic() - began < 1
         assert (await right.get(audit_of("acme"), key)).status == 403
         assert (await left.ask("DELETE", f"{KEYS}/{id}")).status == 204

@@ -7,7 +7,7 @@ import json
 from registry.api_key import ApiKey, digest, new_secret
 from registry.roles import OPERATOR_ACTOR, RoleGrant
 from tests.host.stage import Stage
-from tests.http.api import Answered, client_of
+from tests.http.api import ApiAnswer, client_of
 
 PATH = "/api/v1/registry/agents/jack"
 
@@ -30,7 +30,7 @@ async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(sta
 
         async with client_of(host) as client:
 
-            async def ask(user: str, method: str, path: str, body: object = None) -> Answered:
+            async def ask(user: str, method: str, path: str, body: object = None) -> ApiAnswer:
                 data = None if body is None else json.dumps(body).encode()
                 return await client.ask(method, path, secrets[user], data=data)
 

@@ -239,9 +239,9 @@ async def test_every_kind_of_document_has_a_history_and_comes_back(
     elif kind == "role":
         id = "tg:5"
         await catalog.grant_role(ADMIN, id, grant, key="2")
-        assert catalog.snapshot().grants_of(id) == (grant,)
+        assert catalog.snapshot().roles_held_by(id) == (grant,)
         await catalog.revoke_role(ADMIN, id, grant, key="3")
-        assert catalog.snapshot().grants_of(id) == ()
+        assert catalog.snapshot().roles_held_by(id) == ()
     else:
         id = "k1"
         await catalog.create_key(ADMIN, held, key="2")

@@ -323,7 +323,7 @@ async def _walk(url: str, steps: list[Step], chance: Any) -> None:
 
 def _actor(history: History, person: str) -> Actor:
     """A person with the roles that this replica sees at this moment."""
-    return Actor(person, history.catalog.snapshot().grants_of(person))
+    return Actor(person, history.catalog.snapshot().roles_held_by(person))
 
 
 async def _follows(history: History, held: Mapping[str, set[HeldRole]]) -> None:
@@ -331,7 +331,7 @@ async def _follows(history: History, held: Mapping[str, set[HeldRole]]) -> None:
     wanted = {p: {role.grant for role in roles} for p, roles in held.items()}
     async with asyncio.timeout(5):
         await history.catalog.until(
-            lambda snapshot: all({*snapshot.grants_of(p)} == g for p, g in wanted.items())
+            lambda snapshot: all({*snapshot.roles_held_by(p)} == g for p, g in wanted.items())
         )
 
 

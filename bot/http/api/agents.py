@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from bot.http.api import documents as docs
-from bot.http.api.documents import Document, Shelf
+from bot.http.api.documents import Document, DocumentRoutes
 from bot.http.api.needs import CallerDep, HostDep, needs
 from bot.http.api.problems import not_found, shown_place
 from registry.definition import AgentDefinition
@@ -77,7 +77,9 @@ def add_routes(app: FastAPI) -> None:
     )
     app.delete(path, tags=tags, status_code=204, response_class=Response)(delete_agent)
     reads = needs("agent_builder", "read", agent="agent_id")
-    docs.add_revisions(app, Shelf(path, "agents", AgentAnswer, agent_document, reads, _restored))
+    docs.add_revisions(
+        app, DocumentRoutes(path, "agents", AgentAnswer, agent_document, reads, _restored)
+    )
 
 
 async def agent_document(caller: CallerDep, host: HostDep, agent_id: AgentId) -> Document:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from bot.http.api import documents as docs
 from bot.http.api.caller import Caller
-from bot.http.api.documents import Document, Shelf
+from bot.http.api.documents import Document, DocumentRoutes
 from bot.http.api.needs import CallerDep, Host, HostDep, needs
 from bot.http.api.problems import not_found, shown_place
 from registry.binding import AgentBinding
@@ -104,7 +104,7 @@ def add_routes(app: FastAPI) -> None:
         app.get(at, tags=tags, response_model=answer, responses=one)(get)
         app.put(at, tags=tags, response_model=answer, responses=made, openapi_extra=body)(put)
         app.delete(at, tags=tags, status_code=204, response_class=Response)(delete)
-        docs.add_revisions(app, Shelf(at, tag, answer, find, reads, shown))
+        docs.add_revisions(app, DocumentRoutes(at, tag, answer, find, reads, shown))
 
 
 async def _require_default_account(host: Host, caller: Caller) -> None:

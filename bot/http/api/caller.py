@@ -66,8 +66,8 @@ def change_key(key: ApiKey, person: str, given: str) -> str:
 class Credentials:
     """The keys of the environment and of the registry, by the SHA-256 of each.
 
-    A lookup hashes what was given, whatever it is, and looks the hash up: how long that takes says
-    nothing of the keys there are.
+    A lookup hashes any text that was given, and looks the hash up: how long that takes says nothing
+    about the keys that exist.
     """
 
     snapshot: Callable[[], Snapshot]

@@ -181,7 +181,9 @@ async def read_body(request: Request) -> tuple[str, dict[str, Any]]:
     quick = len(text) <= _QUICK
     value = (read_value(text, "body") if quick else await _read_aside(text)).value
     if not isinstance(value, dict):
-        raise DocumentErrors([Problem("body", "it is no object in { }", "send one JSON object")])
+        raise DocumentErrors(
+            [Problem("body", "it is not an object in { }", "send one JSON object")]
+        )
     return text, value
 
 
@@ -254,7 +256,7 @@ class Document:
     @property
     def seen_roles(self) -> tuple[RoleGrant, ...]:
         """Of the roles of a person those that the caller may see."""
-        grants, held = self.caller.actor.grants, self.host.catalog.snapshot().grants_of(self.id)
+        grants, held = self.caller.actor.grants, self.host.catalog.snapshot().roles_held_by(self.id)
         return tuple(grant for grant in held if sees_grant(grants, grant))
 
     @property
@@ -393,7 +395,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class DocumentRoutes:
     """The documents of one kind: their path and heading, how one is found, and how it is shown.
 
     `find` is a dependency that gives the document of a request, `needs` declares who may read it,
@@ -408,12 +410,12 @@ class Shelf:
     shown: Callable[[Document, Revision], Response]
 
 
-def add_revisions(app: FastAPI, shelf: Shelf) -> None:
+def add_revisions(app: FastAPI, routes: DocumentRoutes) -> None:
     """Add the routes that all documents have: history, diff and restore."""
-    path, heading, found = shelf.path, tags(shelf.tag), Depends(shelf.find)
+    path, heading, found = routes.path, tags(routes.tag), Depends(routes.find)
 
     @app.get(f"{path}/history", tags=heading)
-    @shelf.needs
+    @routes.needs
     async def history(
         document: Document = found, cursor: Cursor = None, limit: Limit = 50
     ) -> HistoryPage:
@@ -421,21 +423,21 @@ def add_revisions(app: FastAPI, shelf: Shelf) -> None:
         return await document.history(cursor, limit)
 
     @app.get(f"{path}/diff", tags=heading)
-    @shelf.needs
+    @routes.needs
     async def diff(document: Document = found, old: From = None, new: To = None) -> DiffAnswer:
         """Show what differs between two revisions, by section."""
         return await document.diff(old, new)
 
     answers: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}, 202: WAITS}
-    if shelf.tag != "agents":
+    if routes.tag != "agents":
         del answers[202]
 
-    @app.post(f"{path}/restore", tags=heading, response_model=shelf.answer, responses=answers)
-    @shelf.needs
+    @app.post(f"{path}/restore", tags=heading, response_model=routes.answer, responses=answers)
+    @routes.needs
     async def restore(
         body: RestoreRequest,
         document: Document = found,
         if_match: IfMatch = None,
     ) -> Response:
         """Make an old revision the newest one. It takes the role that PUT takes."""
-        return shelf.shown(document, await document.restore(body, if_match))
+        return routes.shown(document, await document.restore(body, if_match))

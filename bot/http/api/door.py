@@ -8,6 +8,7 @@ loads it.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -17,7 +18,6 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -84,7 +84,7 @@ class MinuteLimiter:
 
 
 @dataclass(frozen=True, slots=True)
-class DoorRules:
+class GateRules:
     """Under which names the API is called, and how many requests a minute it takes.
 
     `requests` are those of one key, `failures` those of one address that show no valid key.
@@ -188,14 +188,14 @@ _READ = frozenset(
 )
 
 
-class Door:
+class ApiGate:
     """Lets requests through to the API, and those of others to `inner`: health and webhooks.
 
     `api` is None until the registry has been read; `expected` says whether there will be one.
     """
 
     def __init__(
-        self, inner: ASGIApp, rules: DoorRules, counters: Counters, *, expected: bool = False
+        self, inner: ASGIApp, rules: GateRules, counters: Counters, *, expected: bool = False
     ) -> None:
         self.api: Api | None = None
         self._inner = inner
@@ -224,6 +224,11 @@ class Door:
             except ApiError as refusal:
                 self._counters.add(f"api:{refusal.status}")
                 await _refuse(refusal, scope, send)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a key of this moment opens the API."""
+        return self.api is not None and self.api.exists and self.api.credentials.are_live
 
     async def close(self) -> None:
         """Answer 503 from now on, and end what is done behind the answers."""
@@ -371,7 +376,7 @@ def _caller(
         raise ApiError(422, "invalid", detail, field="Idempotency-Key")
     # The roles are those of the person whom the key itself names. To name somebody in a request
     # proves nothing, and must not lend their roles.
-    granted = credentials.snapshot().grants_of(key.person())
+    granted = credentials.snapshot().roles_held_by(key.person())
     actor = key.actor(user, granted)
     name = given if given is not None else _unique()
     return Caller(
@@ -390,8 +395,8 @@ def _user(key: ApiKey, query: bytes, body: bytes) -> str | None:
     if b"user_id" in query:
         named += parse_qs(query.decode("latin-1"), keep_blank_values=True).get("user_id", [])
     if b'"user_id"' in body:
-        with suppress(orjson.JSONDecodeError):  # the route says what is wrong with the body
-            found = orjson.loads(body)
+        with suppress(ValueError, RecursionError):  # the route says what is wrong with the body
+            found = json.loads(body)  # what it takes for JSON, FastAPI takes for JSON
             if isinstance(found, dict) and found.get("user_id") is not None:
                 named.append(found["user_id"])
     if not named:

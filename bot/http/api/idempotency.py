@@ -63,9 +63,9 @@ class Idempotency:
         digest = hashlib.sha256(name.encode()).hexdigest()[:40]
         print_ = hashlib.sha256(request).hexdigest()
         try:
-            kept = await self._kept_or_claimed(digest, print_)
-            if kept is not None:
-                return kept
+            stored = await self._stored_or_claimed(digest, print_)
+            if stored is not None:
+                return stored
             async with self._running(digest, print_):
                 found = await make()
                 if found.status < 500 and len(found.body) <= _MOST_BYTES:
@@ -76,16 +76,16 @@ class Idempotency:
         except StoreError as error:
             raise unavailable(str(error)) from None
 
-    async def _kept_or_claimed(self, digest: str, print_: str) -> Answer | None:
-        """The kept answer; None where this request is the one to be answered now."""
+    async def _stored_or_claimed(self, digest: str, print_: str) -> Answer | None:
+        """The answer that is kept; None where this request is the one to be answered now."""
         ends = self.clock.monotonic() + WAIT_SECONDS
         while True:
-            if (kept := await self._kept(digest, print_)) is not None:
-                return kept
+            if (stored := await self._stored(digest, print_)) is not None:
+                return stored
             running, ms = keys.api_running(digest), round(RUNNING_SECONDS * 1000)
             if await self.store.command("SET", running, print_, "NX", "PX", ms):
                 # What was answered between the two looks is found now.
-                return await self._kept(digest, print_)
+                return await self._stored(digest, print_)
             held = await self.store.command("GET", running)
             if held is not None and held.decode() != print_:
                 raise _reused()
@@ -94,15 +94,15 @@ class Idempotency:
                 raise ApiError(409, "still-running", detail, headers={"Retry-After": "5"})
             await self.clock.sleep(_LOOK_SECONDS)
 
-    async def _kept(self, digest: str, print_: str) -> Answer | None:
+    async def _stored(self, digest: str, print_: str) -> Answer | None:
         value = await self.store.command("GET", keys.api_answer(digest))
         if value is None:
             return None
-        kept: dict[str, Any] = orjson.loads(value)
-        if not secrets.compare_digest(kept["request"], print_):
+        stored: dict[str, Any] = orjson.loads(value)
+        if not secrets.compare_digest(stored["request"], print_):
             raise _reused()
-        headers = tuple((name.encode(), text.encode()) for name, text in kept["headers"])
-        return Answer(kept["status"], headers, kept["body"].encode())
+        headers = tuple((name.encode(), text.encode()) for name, text in stored["headers"])
+        return Answer(stored["status"], headers, stored["body"].encode())
 
     async def _keep(self, digest: str, print_: str, found: Answer) -> Answer:
         """Keep an answer, unless there is one by now; what the client is to get."""
@@ -112,11 +112,11 @@ class Idempotency:
             if name.lower() in _KEPT_HEADERS
         ]
         body = _SHOWN_ONCE.sub(b"(shown once)", found.body).decode()
-        kept = {"request": print_, "status": found.status, "headers": headers, "body": body}
-        name, value = keys.api_answer(digest), orjson.dumps(kept)
+        stored = {"request": print_, "status": found.status, "headers": headers, "body": body}
+        name, value = keys.api_answer(digest), orjson.dumps(stored)
         if await self.store.command("SET", name, value, "NX", "EX", KEPT_SECONDS):
             return found
-        return await self._kept(digest, print_) or found
+        return await self._stored(digest, print_) or found
 
     @asynccontextmanager
     async def _running(self, digest: str, print_: str) -> AsyncIterator[None]:

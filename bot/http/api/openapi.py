@@ -56,6 +56,11 @@ _PROBLEM: dict[str, Any] = {
             "items": {"$ref": "#/components/schemas/Changed"},
         },
         "current": {"type": ["string", "null"], "description": "With 409: the hash there now."},
+        "needs": {
+            "type": "array",
+            "description": "With 202: the reviews that the change waits for.",
+            "items": {"type": "string"},
+        },
         "place": {"type": "string", "description": "With 409: the file or variable that owns it."},
         "later": {
             "type": "integer",

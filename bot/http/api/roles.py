@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from bot.http.api import documents as docs
 from bot.http.api.caller import Caller
-from bot.http.api.documents import Document, Shelf
+from bot.http.api.documents import Document, DocumentRoutes
 from bot.http.api.needs import CallerDep, HostDep, needs_key
 from bot.http.api.problems import not_found
 from registry.catalog import roles_text
@@ -97,8 +97,8 @@ def add_routes(app: FastAPI) -> None:
     app.get(path, tags=tags, response_model=RolesAnswer, responses=one)(get_roles)
     app.put(path, tags=tags, response_model=RolesAnswer, responses=made)(put_roles)
     app.delete(path, tags=tags, status_code=204, response_class=Response)(delete_roles)
-    shelf = Shelf(path, "roles", RolesAnswer, person_document, needs_key(), _restored)
-    docs.add_revisions(app, shelf)
+    routes = DocumentRoutes(path, "roles", RolesAnswer, person_document, needs_key(), _restored)
+    docs.add_revisions(app, routes)
 
 
 def require_governor(caller: Caller, what: str) -> None:
