@@ -28,6 +28,7 @@ from registry.definition import (
     idle_patterns,
     missing_names,
     servers_of,
+    unmet_conditions,
 )
 from registry.errors import Problem
 from registry.fields import slug
@@ -401,7 +402,8 @@ class Snapshot:
         """What is valid but surprising in one agent."""
         if (entry := self.agents.get(agent_id)) is None:
             return []
-        issues, at = idle_patterns(entry.value, self.servers), entry.origins
+        own, at = entry.value, entry.origins
+        issues = (*idle_patterns(own, self.servers), *unmet_conditions(own))
         return [
             Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
             for one in issues
