@@ -73,8 +73,10 @@ Entries = Mapping[str, Entry[T]]
 
 @dataclass(frozen=True, slots=True)
 class Governance:
-    """What only a store holds: the roles by person, the API keys by id, who was let in or blocked,
-    by subject, and the changes of agents that wait for a second person, by agent.
+    """What only a store holds.
+
+    The roles by person, the API keys by id, who was let in or blocked, by subject, and the changes
+    of agents that wait for a second person, by agent.
     """
 
     roles: Entries[RoleDocument] = field(default_factory=dict)
