@@ -17,10 +17,15 @@ import orjson
 import pytest
 
 from bench.host import ROOT
+from bot.app import App
 from bot.cli.check import start_errors
+from bot.configuration import idle_variables, settings_problems
 from bot.http.api import idempotency
+from bot.http.api.cursors import Cursors, shared_secret
 from bot.http.api.door import MinuteLimiter
 from bot.http.api.needs import CallerDep, HostDep, needs_key
+from bot.http.api.problems import ApiError
+from bot.ops.tasks import cancel_and_wait
 from bot.store.key_uses import KeyUses
 from registry.api_key import new_secret
 from registry.definition import AgentDefinition
@@ -420,3 +425,79 @@ def test_settings_say_which_hosts_serve_the_api() -> None:
     (nike,) = settings_of({**engineer, "API_KEYS__0__CLIENT": "nike"}).own_keys
     assert nike.grant.scope == "client"
     assert settings_of(key).secrets.redact(f"a {OPERATOR_KEY} b") == "a [secret] b"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        (
+            {"API_KEYS__2__KEY": "ab" * 20},
+            "warning API_KEYS__2__KEY is easy to guess; set it to a random text",
+        ),
+        (
+            {"API_KEYS__0__KEY": OPERATOR_KEY, "HTTP_API": "0"},
+            "warning HTTP_API: it is 0, so the keys in API_KEYS open nothing",
+        ),
+        (
+            {"API_ALLOWED_HOSTS": "https://bots.example"},
+            "warning API_ALLOWED_HOSTS: 'https://bots.example' is not a valid host",
+        ),
+        ({"HTTP_API": "1"}, "note BOTS__0__TOKEN: it is not set, so no bot is hosted"),
+    ],
+)
+def test_check_says_what_is_odd_in_the_settings_of_the_api(
+    environ: dict[str, str], words: str
+) -> None:
+    found = settings_problems(settings_of(environ))
+    said = [f"{problem.level} {problem}" for problem in found]
+    assert [line for line in said if line.startswith(words)], said
+
+
+def test_a_misspelt_variable_of_a_key_is_named_with_its_right_name() -> None:
+    found = [*idle_variables(settings_of({"API_KEY__0__KEY": OPERATOR_KEY}))]
+    assert [problem.cure for problem in found] == ["rename it to API_KEYS__0__KEY"]
+    assert OPERATOR_KEY not in str(found[0])
+
+
+async def test_while_the_host_waits_for_its_store_the_api_says_so(tmp_path: Path) -> None:
+    environ = {"HTTP_PORT": "0", "DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1"}
+    host = App(settings_of({**environ, **OPERATOR}))
+    starting = asyncio.create_task(host.__aenter__())
+    try:
+        await until(lambda: host.url != "", 30)
+        async with client_of(host) as client:
+            answer = await client.get("/api/v1/me")
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert answer.json["detail"] == "The host is starting."
+            assert (await client.get("/api/v1/health/live", None)).status == 200
+            assert (await client.get("/api/v1/health/ready", None)).status == 503
+    finally:
+        await cancel_and_wait([starting])
+
+
+async def test_a_cursor_opens_only_the_list_it_was_made_for() -> None:
+    cursors, others = Cursors(b"a secret of all replicas"), Cursors(b"another secret")
+    made = cursors.make("acme", "audit", "1234-0")
+    assert cursors.read("acme", "audit", made) == "1234-0"
+    assert "=" not in made
+    swapped = made[:-1] + ("A" if made[-1] != "A" else "B")
+    for account, what, text, own in (
+        ("other", "audit", made, cursors),
+        ("acme", "roles", made, cursors),
+        ("acme", "audit", swapped, cursors),
+        ("acme", "audit", made, others),
+        ("acme", "audit", "", cursors),
+        ("acme", "audit", "é", cursors),
+        ("acme", "audit", "=" * 9, cursors),
+        ("acme", "audit", "A" * 100_000, cursors),
+        ("acmeaudit", "", made, cursors),
+    ):
+        with pytest.raises(ApiError) as refused:
+            own.read(account, what, text)
+        assert (refused.value.status, refused.value.field) == (422, "cursor")
+
+
+async def test_all_replicas_sign_cursors_with_one_secret(stage: Stage, valkey: Valkey) -> None:
+    async with two_replicas(stage, valkey) as (here, there):
+        assert await shared_secret(here.host.store) == await shared_secret(there.host.store)
+        assert len(await shared_secret(here.host.store)) == 64
