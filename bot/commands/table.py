@@ -20,7 +20,7 @@ from bot.command import (
     paragraphs,
     visible,
 )
-from bot.commands import agents, audit, bindings, host, keys, roles, versions
+from bot.commands import agents, audit, bindings, host, keys, reviews, roles, versions
 from bot.commands.host import AdminContext, retrying
 from bot.tools.policy import Decision
 from bot.turn.results import NO_AGENT
@@ -36,7 +36,7 @@ def all_commands(
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
     first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default]
-    last = (audit.audit, audit.rollback, host.bots, host.status, host.reload)
+    last = (audit.audit, audit.rollback, reviews.reviews, host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
     rows += [retrying(row.using(admin_context)) for row in first]

@@ -192,8 +192,13 @@ def _diff_text(document: DocumentName, found: Diff) -> str:
     head = f"{document}, from version {found.old.number} to {found.new.number}:"
     if not found.changes:
         return f"{head} nothing changed."
-    shown, more = first_items(found.changes, MAX_CHANGES)
-    parts = [head]
+    return paragraphs(head, changed_fields(found.changes))
+
+
+def changed_fields(changes: Sequence[FieldChange]) -> str:
+    """The first changed fields by section; texts word by word."""
+    shown, more = first_items(changes, MAX_CHANGES)
+    parts = []
     for section, title in SECTIONS.items():
         lines = [_changed(change) for change in shown if change.section == section]
         if lines:

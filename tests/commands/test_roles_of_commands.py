@@ -21,6 +21,7 @@ TAKES = {
     "deleteagent": [EDIT_AGENT],
     "restore": [EDIT_AGENT, EDIT],
     "rollback": [EDIT_AGENT, EDIT],
+    "reviews": [READ_AGENT],
     "bind": [EDIT],
     "unbind": [EDIT],
     "default": [EDIT],
@@ -33,7 +34,18 @@ TAKES = {
     "reload": [EDIT_AGENT],
 }
 """What of the table each command takes, any of several; all others are for everybody."""
-ANYWHERE = {"agents", "agent", "versions", "diff", "restore", "rollback", "audit", "roles", "keys"}
+ANYWHERE = {
+    "agents",
+    "agent",
+    "versions",
+    "diff",
+    "restore",
+    "rollback",
+    "audit",
+    "reviews",
+    "roles",
+    "keys",
+}
 """These may be tried with a role in whichever account; the catalog judges each document."""
 NO_REASONS = {"people"}
 """These take no reason, so that support may not use them."""
